@@ -1,0 +1,97 @@
+"""API keys: made, listed, revoked."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from accounts import text, tokens
+from accounts.database import AccountSession
+from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
+from accounts.identifiers import new_id
+from accounts.keyring import Purpose
+from accounts.principal import CredentialKind, Principal
+from models import ApiKey
+
+__all__ = ["create_api_key", "list_api_keys", "revoke_api_key"]
+
+
+def create_api_key(
+    session: AccountSession,
+    principal: Principal,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    dataset_access_mode: str,
+    expires_at: datetime | None,
+) -> tuple[ApiKey, str]:
+    """Make an API key; the second of the pair is the key itself, known here and never again.
+
+    A key made with another key is narrower: it has scopes of that key only, and expires no later,
+    so that a thief with one key cannot outlive its revocation by much or gain by it (TK-11).
+
+    Raises:
+        InvalidRequest: The name or the expiry breaks a rule.
+        ScopeNotHeld: The key that makes it lacks a scope, or expires sooner.
+        LimitReached: The user has as many keys as one may have.
+    """
+    latest = session.now + session.rules.api_key_lifetime
+    expires_at = expires_at or latest
+    if not session.now < expires_at <= latest:
+        days = session.rules.api_key_lifetime.days
+        raise InvalidRequest.of("expires_at", f"must be in the future and at most {days} days away")
+    if principal.credential.kind is CredentialKind.API_KEY:
+        maker = session.get_one(ApiKey, principal.credential.id)
+        if not set(scopes) <= set(maker.scopes) or expires_at > maker.expires_at:
+            raise ScopeNotHeld
+    if len(list_api_keys(session, principal.person.user_id)) >= session.rules.max_api_keys:
+        raise LimitReached
+    key, prefix = tokens.mint_api_key(session.rules.api_key_brand)
+    made = ApiKey(
+        id=new_id("key_"),
+        user_id=principal.person.user_id,
+        name=text.clean_name(name, "name"),
+        prefix=prefix,
+        key_digest=session.keys.digest(Purpose.API_KEY, key),
+        key_id=session.keys.key_id,
+        scopes=list(scopes),
+        dataset_access_mode=dataset_access_mode,
+        created_at=session.now,
+        expires_at=expires_at,
+    )
+    session.add(made)
+    return made, key
+
+
+def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ApiKey]:
+    """The live API keys of a user, newest first."""
+    return session.exec(
+        select(ApiKey)
+        .where(
+            col(ApiKey.user_id) == user_id,
+            col(ApiKey.revoked_at).is_(None),
+            col(ApiKey.expires_at) > session.now,
+        )
+        .order_by(col(ApiKey.created_at).desc(), col(ApiKey.id))
+    ).all()
+
+
+def revoke_api_key(session: AccountSession, user_id: str, api_key_id: str) -> None:
+    """Revoke one of the user's API keys.
+
+    Raises:
+        NotFound: The user has no live key of this id.
+    """
+    revoked = session.core.execute(
+        update(ApiKey)
+        .where(
+            col(ApiKey.id) == api_key_id,
+            col(ApiKey.user_id) == user_id,
+            col(ApiKey.revoked_at).is_(None),
+            col(ApiKey.expires_at) > session.now,
+        )
+        .values(revoked_at=session.now)
+    )
+    if not revoked.rowcount:
+        raise NotFound

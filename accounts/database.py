@@ -1,0 +1,35 @@
+"""The database session that every act works in."""
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from sqlalchemy import Connection
+from sqlmodel import Session
+
+from accounts.keyring import Keyring
+from accounts.rules import Rules
+
+__all__ = ["AccountSession"]
+
+
+class AccountSession(Session):
+    """A session inside one transaction, with the keys, the rules and the time of the act.
+
+    `core` is the connection below it, for statements that are built once and read rows rather
+    than entities. `now` is read once, so that all that an act writes bears the same moment.
+    Whoever opened the session commits it: an act never does.
+    """
+
+    core: Connection
+    keys: Keyring
+    rules: Rules
+    now: datetime
+
+    @abstractmethod
+    def outside_transaction(self) -> AbstractContextManager[None]:
+        """End the transaction for the time of slow work, and begin a writing one after it.
+
+        Nothing may have been written before, since it would be lost. What was read before can be
+        stale after: compare it again in the statement that writes.
+        """

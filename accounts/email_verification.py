@@ -1,0 +1,47 @@
+"""Verifying that a person reads the mail of their address."""
+
+from sqlalchemy import update
+from sqlmodel import col
+
+from accounts.addresses import parse_address
+from accounts.database import AccountSession
+from accounts.errors import SecretInvalid
+from accounts.one_time_secrets import SecretPurpose, burn_secret, issue_secret
+from accounts.outbox import MessageKind, post_message
+from accounts.people import Person
+from models import User
+
+__all__ = ["confirm_email", "request_email_verification"]
+
+
+def request_email_verification(session: AccountSession, person: Person) -> None:
+    """Mail a secret to the person's address; nothing, where it is verified already."""
+    if person.email_verified:
+        return
+    secret = issue_secret(
+        session, SecretPurpose.EMAIL_VERIFICATION, person.user_id, parse_address(person.email)
+    )
+    post_message(session, MessageKind.EMAIL_VERIFICATION, person, secret=secret)
+
+
+def confirm_email(session: AccountSession, secret: str) -> None:
+    """Mark the address as verified that the secret was mailed to.
+
+    Raises:
+        SecretInvalid: No such secret, its user is disabled, or the address is no longer theirs.
+        SecretUsed: It was used before.
+        SecretExpired: It is older than 24 hours.
+        SecretSuperseded: A later request or a change of the address ended it.
+    """
+    pending = burn_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
+    verified = session.core.execute(
+        update(User)
+        .where(
+            col(User.id) == pending.user_id,
+            col(User.email_canonical) == pending.address_canonical,
+            col(User.disabled_at).is_(None),
+        )
+        .values(email_verified_at=session.now)
+    )
+    if not verified.rowcount:
+        raise SecretInvalid

@@ -1,0 +1,418 @@
+"""Every refusal the service can give, one class and one stable code each.
+
+The tree (a kind decides the status, and only `oneself/refusals.py` knows statuses)::
+
+    AccountError
+    ├── Malformed                    the request cannot be read at all
+    │   ├── MalformedRequest         malformed_request
+    │   ├── MalformedBody            malformed_body
+    │   ├── UnexpectedBody           unexpected_body
+    │   └── MultipleCredentials      multiple_credentials
+    ├── Invalid                      readable, but a field breaks a rule
+    │   ├── InvalidRequest           invalid_request
+    │   └── WeakPassword             weak_password
+    ├── Rejected                     well formed, but what it claims is not so
+    │   ├── WrongPassword            wrong_password
+    │   ├── InvalidClient            invalid_client
+    │   ├── SecretInvalid            secret_invalid
+    │   ├── SecretUsed               secret_used
+    │   ├── SecretExpired            secret_expired
+    │   └── SecretSuperseded         secret_superseded
+    ├── Unauthenticated              nobody we know is asking
+    │   ├── NotAuthenticated         not_authenticated
+    │   ├── InvalidToken             invalid_token
+    │   └── InvalidCredentials       invalid_credentials
+    ├── Forbidden                    we know who asks, and may not say yes
+    │   ├── SessionRequired          session_required
+    │   ├── CredentialNotAccepted    credential_not_accepted
+    │   ├── InsufficientScope        insufficient_scope
+    │   ├── ScopeNotHeld             scope_not_held
+    │   ├── NotLocalUser             not_local_user
+    │   ├── TenantMismatch           tenant_mismatch
+    │   ├── CrossSiteRequest         cross_site_request
+    │   └── SignupClosed             signup_closed
+    ├── NotFound                     not_found
+    ├── MethodNotAllowed             method_not_allowed
+    ├── RequestTimeout               request_timeout
+    ├── Conflict
+    │   ├── EmailTaken               email_taken
+    │   └── LimitReached             limit_reached
+    ├── BodyTooLarge                 body_too_large
+    ├── UnsupportedMediaType         unsupported_media_type
+    ├── UnknownHost                  unknown_host
+    ├── Unavailable                  unavailable
+    └── Internal                     internal_error
+
+`str(refusal)` is safe to show to anybody: it names a field and a rule, never a value. Causes are
+reached through `raise … from`, and never rendered.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+__all__ = [
+    "AccountError",
+    "BodyTooLarge",
+    "Conflict",
+    "CredentialNotAccepted",
+    "CrossSiteRequest",
+    "EmailTaken",
+    "Forbidden",
+    "InsufficientScope",
+    "Internal",
+    "Invalid",
+    "InvalidClient",
+    "InvalidCredentials",
+    "InvalidRequest",
+    "InvalidToken",
+    "LimitReached",
+    "Malformed",
+    "MalformedBody",
+    "MalformedRequest",
+    "MethodNotAllowed",
+    "MultipleCredentials",
+    "NotAuthenticated",
+    "NotFound",
+    "NotLocalUser",
+    "Rejected",
+    "RequestTimeout",
+    "ScopeNotHeld",
+    "SecretExpired",
+    "SecretInvalid",
+    "SecretSuperseded",
+    "SecretUsed",
+    "SessionRequired",
+    "SignupClosed",
+    "TenantMismatch",
+    "Unauthenticated",
+    "Unavailable",
+    "UnexpectedBody",
+    "UnknownHost",
+    "UnsupportedMediaType",
+    "Violation",
+    "WeakPassword",
+    "WrongPassword",
+]
+
+Place = Literal["body", "query", "path", "header"]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field that breaks one rule.
+
+    `field` is the way to it from the top of `place`, property names and array indices; empty for
+    the whole of it. `rule` is a sentence about the field that can follow its name ("must …").
+    Neither holds what the caller sent as a value.
+    """
+
+    place: Place
+    field: tuple[str | int, ...]
+    rule: str
+
+    def __str__(self) -> str:
+        name = "/".join(str(step) for step in self.field)
+        return f"{self.place} {name}: {self.rule}" if name else f"{self.place}: {self.rule}"
+
+
+class AccountError(Exception):
+    """Base of every refusal; never raised itself."""
+
+    code: ClassVar[str] = ""
+    message: ClassVar[str] = ""
+
+    #: True where the transaction is kept although the act refused (a counter, a burned secret).
+    keep_writes: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__(self.message)
+
+
+class Malformed(AccountError):
+    """The request cannot be read at all."""
+
+
+class MalformedRequest(Malformed):
+    """The head of the request is ambiguous or broken; `rule` says how."""
+
+    code = "malformed_request"
+    message = "The request is malformed."
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.args = (f"{self.message[:-1]}: {rule}.",)
+
+
+class MalformedBody(Malformed):
+    """The body is not one JSON text as RFC 8259 and I-JSON (RFC 7493) have it."""
+
+    code = "malformed_body"
+    message = "The body is not valid JSON."
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.args = (f"{self.message[:-1]}: {rule}.",)
+
+
+class UnexpectedBody(Malformed):
+    """A body came to an operation that takes none."""
+
+    code = "unexpected_body"
+    message = "This operation takes no body."
+
+
+class MultipleCredentials(Malformed):
+    """More than one credential in one request (RFC 6750 section 2)."""
+
+    code = "multiple_credentials"
+    message = "Send exactly one credential."
+
+
+class Invalid(AccountError):
+    """Readable, but at least one field breaks a rule; `violations` says which."""
+
+    def __init__(self, violations: Iterable[Violation]) -> None:
+        super().__init__()
+        self.violations: Sequence[Violation] = tuple(violations)
+
+
+class InvalidRequest(Invalid):
+    """A body or a parameter does not have the documented shape."""
+
+    code = "invalid_request"
+    message = "The request does not have the documented shape."
+
+    @classmethod
+    def of(cls, field: str, rule: str, *, place: Place = "body") -> "InvalidRequest":
+        """The refusal of one field by one rule."""
+        return cls([Violation(place, (field,), rule)])
+
+
+class WeakPassword(Invalid):
+    """The password offered does not meet the password rules."""
+
+    code = "weak_password"
+    message = "The password is too weak."
+
+    @classmethod
+    def of(cls, field: str, rules: Iterable[str]) -> "WeakPassword":
+        """The refusal of the password in `field` by each rule that it breaks."""
+        return cls([Violation("body", (field,), rule) for rule in rules])
+
+
+class Rejected(AccountError):
+    """Well formed, but what it claims is not so."""
+
+
+class WrongPassword(Rejected):
+    """The current password given is not the current password."""
+
+    code = "wrong_password"
+    message = "The current password is wrong."
+
+
+class InvalidClient(Rejected):
+    """No client of the caller's tenant has this id and secret."""
+
+    code = "invalid_client"
+    message = "The client is unknown or its secret is wrong."
+
+
+class SecretInvalid(Rejected):
+    """No pending secret matches; also the answer for an address that was taken meanwhile."""
+
+    code = "secret_invalid"
+    message = "The secret is not valid."
+
+
+class SecretUsed(Rejected):
+    """The secret was right, and has been used already."""
+
+    code = "secret_used"
+    message = "The secret was used already."
+
+
+class SecretExpired(Rejected):
+    """The secret was right, and its time is over."""
+
+    code = "secret_expired"
+    message = "The secret has expired."
+
+
+class SecretSuperseded(Rejected):
+    """The secret was right, and a later request or change has replaced it."""
+
+    code = "secret_superseded"
+    message = "A later request replaced this secret."
+
+
+class Unauthenticated(AccountError):
+    """Nobody we know is asking."""
+
+
+class NotAuthenticated(Unauthenticated):
+    """No credential was sent."""
+
+    code = "not_authenticated"
+    message = "Authentication is required."
+
+
+class InvalidToken(Unauthenticated):
+    """The credential is malformed, unknown, revoked or expired, or its owner is disabled."""
+
+    code = "invalid_token"
+    message = "The credential is not valid."
+
+
+class InvalidCredentials(Unauthenticated):
+    """The login failed, for whatever cause: all causes look the same."""
+
+    code = "invalid_credentials"
+    message = "The e-mail address or the password is wrong."
+
+
+class Forbidden(AccountError):
+    """We know who asks, and may not say yes."""
+
+
+class SessionRequired(Forbidden):
+    """Only a person who has logged in may do this, no token made for a program."""
+
+    code = "session_required"
+    message = "This operation needs a login session."
+
+
+class CredentialNotAccepted(Forbidden):
+    """The credential is good, but its kind is not accepted by this operation."""
+
+    code = "credential_not_accepted"
+    message = "This kind of credential is not accepted here."
+
+
+class InsufficientScope(Forbidden):
+    """The credential lacks the scope the operation needs (RFC 6750 section 3.1)."""
+
+    code = "insufficient_scope"
+    message = "The credential lacks the scope that this operation needs."
+
+    def __init__(self, scope: str) -> None:
+        super().__init__()
+        self.scope = scope
+
+
+class ScopeNotHeld(Forbidden):
+    """A token was asked for with more rights than its maker holds."""
+
+    code = "scope_not_held"
+    message = "A token cannot have more rights than its maker holds."
+
+
+class NotLocalUser(Forbidden):
+    """The person signs in with another provider, which keeps the password."""
+
+    code = "not_local_user"
+    message = "The password of this user is kept by another identity provider."
+
+
+class TenantMismatch(Forbidden):
+    """The tenant named in the request is not the credential's."""
+
+    code = "tenant_mismatch"
+    message = "The credential belongs to another tenant."
+
+
+class CrossSiteRequest(Forbidden):
+    """A cookie would authenticate a request that another site may have made (SE-09)."""
+
+    code = "cross_site_request"
+    message = "A session cookie is accepted from the same origin only."
+
+
+class SignupClosed(Forbidden):
+    """The operator has closed signup."""
+
+    code = "signup_closed"
+    message = "Signup is closed."
+
+
+class NotFound(AccountError):
+    """There is no such thing, or it is somebody else's: the two look the same."""
+
+    code = "not_found"
+    message = "Not found."
+
+
+class MethodNotAllowed(AccountError):
+    """The path exists, the method does not; `allowed` lists the ones that do."""
+
+    code = "method_not_allowed"
+    message = "The method is not allowed here."
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__()
+        self.allowed = tuple(allowed)
+
+
+class RequestTimeout(AccountError):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+    message = "The body did not arrive in time."
+
+
+class Conflict(AccountError):
+    """True as asked, but not beside what is there already."""
+
+
+class EmailTaken(Conflict):
+    """Another account has this e-mail address."""
+
+    code = "email_taken"
+    message = "Another account has this e-mail address."
+
+
+class LimitReached(Conflict):
+    """The account holds as many of these as it may."""
+
+    code = "limit_reached"
+    message = "The account holds as many of these as it may; revoke one first."
+
+
+class BodyTooLarge(AccountError):
+    """The body has more bytes than the service reads."""
+
+    code = "body_too_large"
+    message = "The body is too large."
+
+
+class UnsupportedMediaType(AccountError):
+    """The body has no content type, or one that the operation does not read."""
+
+    code = "unsupported_media_type"
+    message = "The body's content type is missing or not supported."
+
+
+class UnknownHost(AccountError):
+    """The request is for a host that this service is not (RFC 9110 section 15.5.20)."""
+
+    code = "unknown_host"
+    message = "This service does not answer for that host."
+
+
+class Unavailable(AccountError):
+    """The service cannot answer just now; `retry_after` is in whole seconds."""
+
+    code = "unavailable"
+    message = "The service is busy; try again shortly."
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class Internal(AccountError):
+    """Something that we did not foresee; the request id is all that leaves the house."""
+
+    code = "internal_error"
+    message = "Something went wrong on our side."

@@ -1,0 +1,161 @@
+"""Logging in and out, and the sessions between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from accounts import addresses, password_form, password_hashing, tokens
+from accounts.database import AccountSession
+from accounts.errors import InvalidCredentials, NotFound
+from accounts.identifiers import new_id
+from accounts.keyring import Purpose
+from accounts.people import Person, find_person
+from accounts.principal import Principal
+from models import LoginSession, PasswordRecord, Tenant, User
+
+__all__ = [
+    "OpenedSession",
+    "list_sessions",
+    "log_in",
+    "log_out",
+    "open_session",
+    "revoke_other_sessions",
+    "revoke_session",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """A new session; the token is known here and never again."""
+
+    person: Person
+    token: str
+    expires_at: datetime
+
+
+def log_in(
+    session: AccountSession, *, email: str, password: str, user_agent: str | None
+) -> OpenedSession:
+    """Open a session for whoever knows the password of this address.
+
+    An unknown address, a disabled account and one whose password is kept elsewhere cost one hash
+    like any other, and are refused alike (LG-01, LG-02).
+
+    Raises:
+        InvalidCredentials: No enabled local user has this address and this password.
+    """
+    user_id, record = _find_password(session, email)
+    entered = password_form.normalise(password)
+    renewed = None
+    with session.outside_transaction():
+        cost = session.rules.password_cost
+        known = password_hashing.verify(entered, record, session.keys, cost)
+        if known and entered and record and password_hashing.outdated(record, session.keys, cost):
+            renewed = password_hashing.hash_password(entered, session.keys, cost)
+    # Read again: the password may have been changed, or the user disabled, during the hash.
+    if not known or user_id is None or _find_password(session, email) != (user_id, record):
+        raise InvalidCredentials
+    if renewed is not None:
+        session.core.execute(
+            update(PasswordRecord)
+            .where(col(PasswordRecord.user_id) == user_id)
+            .values(record=renewed)
+        )
+    return open_session(session, user_id, user_agent=user_agent)
+
+
+def _find_password(session: AccountSession, email: str) -> tuple[str | None, str | None]:
+    """The id and the password record of the enabled local user with this address, or two Nones."""
+    row = session.core.execute(
+        select(col(User.id), col(PasswordRecord.record))
+        .join(PasswordRecord, col(PasswordRecord.user_id) == col(User.id))
+        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+        .where(
+            col(User.email_canonical) == addresses.canonical(email),
+            col(User.provider) == "local",
+            col(User.disabled_at).is_(None),
+            col(Tenant.disabled_at).is_(None),
+        )
+    ).first()
+    return (row[0], row[1]) if row else (None, None)
+
+
+def open_session(
+    session: AccountSession, user_id: str, *, user_agent: str | None = None
+) -> OpenedSession:
+    """Open a session for a user who has proved who they are.
+
+    Past the largest number of sessions the oldest ends: refusing the login instead would let a
+    thief who logs in often enough keep the owner out.
+    """
+    live = list_sessions(session, user_id)
+    for oldest in live[session.rules.max_sessions - 1 :]:
+        oldest.revoked_at = session.now
+    token = tokens.mint("sess_")
+    expires_at = session.now + session.rules.session_lifetime
+    session.add(
+        LoginSession(
+            id=new_id("ses_"),
+            user_id=user_id,
+            token_digest=session.keys.digest(Purpose.SESSION, token),
+            key_id=session.keys.key_id,
+            user_agent=user_agent,
+            created_at=session.now,
+            expires_at=expires_at,
+        )
+    )
+    return OpenedSession(find_person(session, user_id), token, expires_at)
+
+
+def list_sessions(session: AccountSession, user_id: str) -> Sequence[LoginSession]:
+    """The live sessions of a user, newest first."""
+    return session.exec(
+        select(LoginSession)
+        .where(
+            col(LoginSession.user_id) == user_id,
+            col(LoginSession.revoked_at).is_(None),
+            col(LoginSession.expires_at) > session.now,
+        )
+        .order_by(col(LoginSession.created_at).desc(), col(LoginSession.id))
+    ).all()
+
+
+def log_out(session: AccountSession, principal: Principal) -> None:
+    """End the session that the principal was recognised by."""
+    revoke_session(session, principal.person.user_id, principal.credential.id)
+
+
+def revoke_session(session: AccountSession, user_id: str, session_id: str) -> None:
+    """End one of the user's sessions.
+
+    Raises:
+        NotFound: The user has no live session of this id.
+    """
+    ended = session.core.execute(
+        update(LoginSession)
+        .where(
+            col(LoginSession.id) == session_id,
+            col(LoginSession.user_id) == user_id,
+            col(LoginSession.revoked_at).is_(None),
+            col(LoginSession.expires_at) > session.now,
+        )
+        .values(revoked_at=session.now)
+    )
+    if not ended.rowcount:
+        raise NotFound
+
+
+def revoke_other_sessions(session: AccountSession, principal: Principal) -> None:
+    """End every session of the user but the one that the principal was recognised by."""
+    session.core.execute(
+        update(LoginSession)
+        .where(
+            col(LoginSession.user_id) == principal.person.user_id,
+            col(LoginSession.id) != principal.credential.id,
+            col(LoginSession.revoked_at).is_(None),
+        )
+        .values(revoked_at=session.now)
+    )

@@ -1,0 +1,113 @@
+"""Secrets that work once, for one purpose, one user and one address."""
+
+from enum import StrEnum
+
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from accounts import tokens
+from accounts.addresses import Address
+from accounts.database import AccountSession
+from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
+from accounts.identifiers import new_id
+from accounts.keyring import Purpose
+from models import OneTimeSecret
+
+__all__ = ["SecretPurpose", "burn_secret", "find_pending", "issue_secret", "supersede_secrets"]
+
+
+class SecretPurpose(StrEnum):
+    """What a secret proves; one is never good for another (EM-08)."""
+
+    EMAIL_CHANGE = "email_change"
+    EMAIL_VERIFICATION = "email_verification"
+
+
+def issue_secret(
+    session: AccountSession, purpose: SecretPurpose, user_id: str, address: Address
+) -> str:
+    """Make a secret; an earlier one of the same user for the same purpose is superseded."""
+    supersede_secrets(session, purpose, user_id)
+    secret = tokens.mint("ots_")
+    session.add(
+        OneTimeSecret(
+            id=new_id("ots_"),
+            purpose=purpose,
+            user_id=user_id,
+            address=address.entered,
+            address_canonical=address.canonical,
+            secret_digest=session.keys.digest(Purpose.ONE_TIME_SECRET, secret),
+            key_id=session.keys.key_id,
+            created_at=session.now,
+            expires_at=session.now + session.rules.one_time_secret_lifetime,
+        )
+    )
+    return secret
+
+
+def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: str) -> None:
+    """End the user's pending secrets of one purpose."""
+    session.flush()
+    session.core.execute(
+        update(OneTimeSecret)
+        .where(
+            col(OneTimeSecret.purpose) == purpose,
+            col(OneTimeSecret.user_id) == user_id,
+            col(OneTimeSecret.used_at).is_(None),
+            col(OneTimeSecret.superseded_at).is_(None),
+        )
+        .values(superseded_at=session.now)
+    )
+
+
+def find_pending(
+    session: AccountSession, purpose: SecretPurpose, user_id: str
+) -> OneTimeSecret | None:
+    """The user's pending secret of one purpose, as a row; the secret itself is not in it."""
+    return session.exec(
+        select(OneTimeSecret).where(
+            col(OneTimeSecret.purpose) == purpose,
+            col(OneTimeSecret.user_id) == user_id,
+            col(OneTimeSecret.used_at).is_(None),
+            col(OneTimeSecret.superseded_at).is_(None),
+            col(OneTimeSecret.expires_at) > session.now,
+        )
+    ).first()
+
+
+def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
+    """Use a secret up, and return the row that says what it was for.
+
+    One conditional UPDATE: of any number of racers with the same secret one wins (EM-07). A wrong
+    secret matches no row, and so burns nothing.
+
+    Raises:
+        SecretInvalid: No such secret, or one of another purpose.
+        SecretUsed: It was used before.
+        SecretExpired: Its time is over; judged here, not by a clean-up job (EM-05).
+        SecretSuperseded: A later request replaced it.
+    """
+    session.flush()
+    digest = session.keys.digest(Purpose.ONE_TIME_SECRET, secret)
+    found = (col(OneTimeSecret.secret_digest) == digest, col(OneTimeSecret.purpose) == purpose)
+    burned = session.core.execute(
+        update(OneTimeSecret)
+        .where(
+            *found,
+            col(OneTimeSecret.used_at).is_(None),
+            col(OneTimeSecret.superseded_at).is_(None),
+            col(OneTimeSecret.expires_at) > session.now,
+        )
+        .values(used_at=session.now)
+    )
+    row = session.exec(select(OneTimeSecret).where(*found)).first()
+    if row is None:
+        raise SecretInvalid
+    if burned.rowcount:
+        return row
+    # Only a holder of the true secret comes here, so the reason gives nothing away.
+    if row.used_at is not None:
+        raise SecretUsed
+    if row.superseded_at is not None:
+        raise SecretSuperseded
+    raise SecretExpired

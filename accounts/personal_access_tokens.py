@@ -1,0 +1,121 @@
+"""Personal access tokens: made, found, listed, revoked."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from accounts import clients, text, tokens
+from accounts.database import AccountSession
+from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
+from accounts.identifiers import new_uuid
+from accounts.keyring import Purpose
+from accounts.principal import Principal
+from models import PersonalAccessToken
+
+__all__ = ["create_pat", "find_pat", "list_pats", "revoke_pat"]
+
+
+def create_pat(
+    session: AccountSession,
+    principal: Principal,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime,
+    client_id: str,
+    client_secret: str,
+) -> tuple[PersonalAccessToken, str]:
+    """Make a token; the second of the pair is the token itself, known here and never again.
+
+    Raises:
+        InvalidRequest: The name or the expiry breaks a rule.
+        InvalidClient: The user's tenant has no client of this id and secret.
+        ScopeNotHeld: The user or the client lacks a scope.
+        LimitReached: The user has as many tokens as one may have.
+    """
+    if not session.now < expires_at <= _a_year_after(session.now):
+        raise InvalidRequest.of("expiresAt", "must be in the future and at most one year away")
+    client = clients.authenticate_client(
+        session, principal.person.tenant_id, client_id=client_id, secret=client_secret
+    )
+    wanted = set(scopes)
+    if not wanted <= principal.credential.rights or not wanted <= set(client.scopes):
+        raise ScopeNotHeld
+    if len(list_pats(session, principal.person.user_id)) >= session.rules.max_pats:
+        raise LimitReached
+    token = tokens.mint("pat_")
+    made = PersonalAccessToken(
+        id=new_uuid(),
+        user_id=principal.person.user_id,
+        client_id=client.id,
+        name=text.clean_name(name, "name"),
+        token_digest=session.keys.digest(Purpose.PAT, token),
+        key_id=session.keys.key_id,
+        scopes=list(scopes),
+        created_at=session.now,
+        expires_at=expires_at,
+    )
+    session.add(made)
+    return made, token
+
+
+def _a_year_after(moment: datetime) -> datetime:
+    """The same time on the same day of the next year, or on 28 February for the 29th (TK-13)."""
+    try:
+        return moment.replace(year=moment.year + 1)
+    except ValueError:
+        return moment.replace(year=moment.year + 1, day=28)
+
+
+def list_pats(session: AccountSession, user_id: str) -> Sequence[PersonalAccessToken]:
+    """The active tokens of a user, newest first."""
+    return session.exec(
+        _active(session, user_id).order_by(
+            col(PersonalAccessToken.created_at).desc(), col(PersonalAccessToken.id)
+        )
+    ).all()
+
+
+def find_pat(session: AccountSession, user_id: str, pat_id: str) -> PersonalAccessToken:
+    """Find one of the user's active tokens.
+
+    Raises:
+        NotFound: The user has no active token of this id.
+    """
+    found = session.exec(
+        _active(session, user_id).where(col(PersonalAccessToken.id) == pat_id.lower())
+    ).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def revoke_pat(session: AccountSession, user_id: str, pat_id: str) -> None:
+    """Revoke one of the user's tokens.
+
+    Raises:
+        NotFound: The user has no active token of this id.
+    """
+    revoked = session.core.execute(
+        update(PersonalAccessToken)
+        .where(
+            col(PersonalAccessToken.id) == pat_id.lower(),
+            col(PersonalAccessToken.user_id) == user_id,
+            col(PersonalAccessToken.revoked_at).is_(None),
+            col(PersonalAccessToken.expires_at) > session.now,
+        )
+        .values(revoked_at=session.now)
+    )
+    if not revoked.rowcount:
+        raise NotFound
+
+
+def _active(session: AccountSession, user_id: str) -> SelectOfScalar[PersonalAccessToken]:
+    return select(PersonalAccessToken).where(
+        col(PersonalAccessToken.user_id) == user_id,
+        col(PersonalAccessToken.revoked_at).is_(None),
+        col(PersonalAccessToken.expires_at) > session.now,
+    )

@@ -1,0 +1,70 @@
+"""The settings of a user: an object whose names and values are the applications' own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from sqlmodel import col, select
+
+from accounts.database import AccountSession
+from accounts.errors import InvalidRequest, Violation
+from models import UserSettings
+
+__all__ = ["change_settings", "find_settings", "replace_settings"]
+
+_MAX_NAMES = 100
+
+
+def find_settings(session: AccountSession, user_id: str) -> dict[str, Any]:
+    """The settings of a user; empty where none were ever set."""
+    row = session.get(UserSettings, user_id)
+    return row.document if row else {}
+
+
+def replace_settings(
+    session: AccountSession, user_id: str, document: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make the document the user's settings.
+
+    Raises:
+        InvalidRequest: It has too many names, or is too large.
+    """
+    whole = dict(document)
+    size = len(orjson.dumps(whole))
+    if len(whole) > _MAX_NAMES or size > session.rules.max_settings_bytes:
+        rule = f"must have at most {_MAX_NAMES} names and {session.rules.max_settings_bytes} bytes"
+        raise InvalidRequest([Violation("body", (), rule)])
+    session.merge(UserSettings(user_id=user_id, document=whole, changed_at=session.now))
+    return whole
+
+
+def change_settings(
+    session: AccountSession, user_id: str, patch: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Merge a patch into the user's settings as RFC 7396 says, and return them whole.
+
+    The row is locked while it is read, so that of two patches at once neither is lost (DB-02).
+
+    Raises:
+        InvalidRequest: The outcome has too many names, or is too large.
+    """
+    row = session.exec(
+        select(UserSettings).where(col(UserSettings.user_id) == user_id).with_for_update()
+    ).first()
+    return replace_settings(session, user_id, _merged(row.document if row else {}, patch))
+
+
+def _merged(target: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396 section 2, on a copy. Our own, since the libraries for it have no releases any more.
+
+    It recurses as deep as the patch does, which the reader of bodies has bounded.
+    """
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, Mapping):
+            merged[name] = _merged(merged.get(name), value)
+        else:
+            merged[name] = value
+    return merged

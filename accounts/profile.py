@@ -1,0 +1,66 @@
+"""Changing what a person says of themselves."""
+
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from sqlalchemy import update
+from sqlmodel import col
+
+from accounts.database import AccountSession
+from accounts.errors import InvalidRequest
+from accounts.locales import parse_locale
+from accounts.people import Person, find_person
+from accounts.phone import parse_phone
+from accounts.text import clean_name
+from accounts.timezones import parse_timezone
+from models import User
+
+__all__ = ["change_profile"]
+
+
+def change_profile(
+    session: AccountSession,
+    user_id: str,
+    changes: Mapping[str, str | None],
+    *,
+    called: Mapping[str, str] | None = None,
+) -> Person:
+    """Change the fields that are in `changes`, all or none; None clears a field.
+
+    `called` maps a field to its name in the caller's dialect, for refusals.
+
+    Raises:
+        InvalidRequest: A value breaks its field's rule.
+    """
+    names = called or {}
+    values = {
+        field: None if value is None else _PARSERS[field](value, names.get(field, field))
+        for field, value in changes.items()
+    }
+    if values:
+        session.core.execute(update(User).where(col(User.id) == user_id).values(**values))
+    return find_person(session, user_id)
+
+
+def _parse_picture(value: str, field: str) -> str:
+    """An https URL with a host and without a login in it; never fetched by this service (HT-22)."""
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        port, url = -1, urlsplit("")
+    plain = value.isascii() and value.isprintable() and " " not in value
+    if not plain or url.scheme != "https" or not url.hostname or url.username is not None or port == -1:
+        raise InvalidRequest.of(field, "must be an https URL with a host and without a user name")
+    return value
+
+
+_PARSERS: Mapping[str, Callable[[str, str], str]] = {
+    "first_name": clean_name,
+    "last_name": clean_name,
+    "display_name": clean_name,
+    "phone": parse_phone,
+    "picture": _parse_picture,
+    "locale": parse_locale,
+    "timezone": parse_timezone,
+}

@@ -1,0 +1,49 @@
+"""Opening an account oneself."""
+
+from accounts import addresses, password_form, password_hashing, tenants, text, users
+from accounts.database import AccountSession
+from accounts.errors import EmailTaken, SignupClosed
+from accounts.login_sessions import OpenedSession, open_session
+
+__all__ = ["sign_up"]
+
+
+def sign_up(
+    session: AccountSession,
+    *,
+    email: str,
+    password: str,
+    display_name: str,
+    tenant_name: str,
+    user_agent: str | None,
+) -> OpenedSession:
+    """Open a new tenant with its owner, and a session for them.
+
+    Everything is judged before the hash, so that a refusal costs none.
+
+    Raises:
+        SignupClosed: The operator has closed signup.
+        InvalidRequest: A value breaks a rule.
+        WeakPassword: The password does.
+        EmailTaken: Another account has this address.
+    """
+    if not session.rules.signup_open:
+        raise SignupClosed
+    address = addresses.parse_address(email)
+    name = text.clean_name(display_name, "display_name")
+    tenant_display_name = text.clean_name(tenant_name, "tenant_name")
+    judged = password_form.judge(
+        password,
+        rules=session.rules,
+        own_words=(address.canonical, name, tenant_display_name),
+        field="password",
+    )
+    if users.is_taken(session, address.canonical):
+        raise EmailTaken
+    with session.outside_transaction():
+        record = password_hashing.hash_password(judged, session.keys, session.rules.password_cost)
+    tenant = tenants.open_tenant(session, tenant_display_name)
+    user = users.open_user(
+        session, tenant, email=email, display_name=name, record=record, roles=("owner",)
+    )
+    return open_session(session, user.id, user_agent=user_agent)

@@ -1,0 +1,117 @@
+"""Opening, disabling and finding users."""
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+
+from sqlmodel import col, select
+
+from accounts import access_tokens, addresses, text
+from accounts.database import AccountSession
+from accounts.errors import EmailTaken, InvalidRequest, NotFound
+from accounts.identifiers import new_external_id, new_id, new_uuid
+from models import PasswordRecord, Tenant, User
+
+__all__ = ["change_roles", "disable_user", "find_user_by_email", "is_taken", "open_user"]
+
+_NOT_IN_A_USERNAME = re.compile(r"[^a-z0-9._-]+")
+_ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_MAX_ROLES = 20
+
+
+def open_user(
+    session: AccountSession,
+    tenant: Tenant,
+    *,
+    email: str,
+    display_name: str,
+    record: str | None,
+    provider: str = "local",
+    roles: Sequence[str] = ("member",),
+) -> User:
+    """Open a user with an access token; `record` is the hashed password of a local one.
+
+    Raises:
+        EmailTaken: Another user, in whatever tenant, has this address.
+        InvalidRequest: A value breaks a rule.
+    """
+    address = addresses.parse_address(email)
+    if is_taken(session, address.canonical):
+        raise EmailTaken
+    user = User(
+        id=new_id("usr_"),
+        uuid=new_uuid(),
+        external_id=new_external_id(),
+        tenant_id=tenant.id,
+        email=address.entered,
+        email_canonical=address.canonical,
+        username=_free_username(session, address.canonical),
+        display_name=text.clean_name(display_name, "display_name"),
+        provider=provider,
+        roles=_parse_roles(roles),
+        created_at=session.now,
+    )
+    session.add(user)
+    session.flush()  # the rows below refer to it
+    if record is not None:
+        session.add(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
+    access_tokens.issue_access_token(session, user.id)
+    return user
+
+
+def is_taken(session: AccountSession, canonical: str, *, by_other_than: str | None = None) -> bool:
+    """Whether a user has this canonical address; one of them may be left out."""
+    owner = session.exec(select(User.id).where(col(User.email_canonical) == canonical)).first()
+    return owner is not None and owner != by_other_than
+
+
+def find_user_by_email(session: AccountSession, email: str) -> User:
+    """Find the user with this address.
+
+    Raises:
+        NotFound: There is none.
+    """
+    user = session.exec(
+        select(User).where(col(User.email_canonical) == addresses.canonical(email))
+    ).first()
+    if user is None:
+        raise NotFound
+    return user
+
+
+def disable_user(session: AccountSession, user: User) -> None:
+    """Refuse every credential of the user from the next request on."""
+    user.disabled_at = user.disabled_at or session.now
+
+
+def change_roles(
+    session: AccountSession, user: User, *, add: Iterable[str] = (), remove: Iterable[str] = ()
+) -> None:
+    """Give and take roles, in force from the next request on.
+
+    Raises:
+        InvalidRequest: A role is not a short lower-case word, or there would be too many.
+    """
+    kept = [role for role in user.roles if role not in set(remove)]
+    user.roles = _parse_roles([*kept, *(role for role in add if role not in kept)])
+    session.add(user)
+
+
+def _parse_roles(roles: Sequence[str]) -> list[str]:
+    if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
+        rule = f"must be at most {_MAX_ROLES} lower-case words of at most 40 characters"
+        raise InvalidRequest.of("roles", rule)
+    return list(roles)
+
+
+def _free_username(session: AccountSession, canonical: str) -> str:
+    """A user name made from the address; one that is taken gets digits behind it.
+
+    No `@` can be in it, so that no user name is ever another user's address (UN-02).
+    """
+    local, _, _ = canonical.partition("@")
+    stem = _NOT_IN_A_USERNAME.sub("", local).strip("._-")[:40] or "user"
+    name = stem
+    while session.exec(select(User.id).where(col(User.username) == name)).first() is not None:
+        name = f"{stem}{secrets.randbelow(10**8):08}"
+    return name

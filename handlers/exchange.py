@@ -1,0 +1,54 @@
+"""What a handler may know of the exchange beyond its parameters, and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+from accounts.errors import CrossSiteRequest
+
+__all__ = ["COOKIE_NAME", "Exchange", "Reply"]
+
+#: The `__Host-` prefix makes browsers insist on Secure, Path=/ and no Domain (SE-08).
+COOKIE_NAME = "__Host-oneself_session"
+
+Body = TypeVar("Body")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[Body]):
+    """A handler's answer; `headers` are those that the document lists for the operation."""
+
+    body: Body
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The request as a whole. `by_cookie` tells whether a cookie is its credential."""
+
+    user_agent: str | None
+    same_origin: bool
+    by_cookie: bool
+
+    def session_cookie(self, token: str, *, now: datetime, expires_at: datetime) -> dict[str, str]:
+        """The header that gives a browser its session.
+
+        Raises:
+            CrossSiteRequest: Another site may have sent the login, to slip its own session in.
+        """
+        if not self.same_origin:
+            raise CrossSiteRequest
+        return _cookie(token, max_age=int((expires_at - now).total_seconds()))
+
+    def cleared_cookie(self) -> dict[str, str]:
+        """The header that takes the session from a browser, if it had one."""
+        return _cookie("", max_age=0) if self.by_cookie else {}
+
+
+def _cookie(value: str, *, max_age: int) -> dict[str, str]:
+    attributes = f"Path=/; Max-Age={max_age}; HttpOnly; Secure; SameSite=Lax"
+    return {"Set-Cookie": f"{COOKIE_NAME}={value}; {attributes}"}

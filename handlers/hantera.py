@@ -1,0 +1,140 @@
+"""Hantera: profile, change of e-mail address, settings and personal access tokens."""
+
+from http import HTTPStatus
+from typing import Any
+
+from accounts import email_change, passwords, personal_access_tokens, preferences, profile
+from accounts.database import AccountSession
+from accounts.people import Person
+from accounts.principal import Principal
+from handlers.exchange import Reply
+from handlers.moments import parse_moment, write_moment
+from models import PersonalAccessToken, wire
+
+NO_CONTENT = Reply(None, HTTPStatus.NO_CONTENT)
+
+# Hantera's word for a field where it is not the account's own.
+_FIELDS = {"name": "display_name"}
+_NAMES = {field: name for name, field in _FIELDS.items()}
+
+
+def get_profile(session: AccountSession, principal: Principal) -> Reply[wire.HanteraProfile]:
+    return Reply(_profile(session, principal.person))
+
+
+def update_profile(
+    session: AccountSession, principal: Principal, body: wire.HanteraUpdateProfileRequest
+) -> Reply[wire.HanteraProfile]:
+    changes: dict[str, Any] = {_FIELDS.get(name, name): value for name, value in body.items()}
+    person = profile.change_profile(session, principal.person.user_id, changes, called=_NAMES)
+    return Reply(_profile(session, person))
+
+
+def change_password(
+    session: AccountSession, principal: Principal, body: wire.HanteraChangePasswordRequest
+) -> Reply[None]:
+    passwords.change_password(
+        session,
+        principal,
+        current=body["currentPassword"],
+        new=body["newPassword"],
+        called="newPassword",
+    )
+    return NO_CONTENT
+
+
+def request_email_change(
+    session: AccountSession, principal: Principal, body: wire.HanteraEmailChangeRequest
+) -> Reply[wire.HanteraEmailChange]:
+    person = principal.person
+    address, secret = email_change.request_email_change(session, person, body["email"])
+    return Reply({"identityId": person.identity_id, "secret": secret, "email": address})
+
+
+def validate_email_change(
+    session: AccountSession, body: wire.HanteraEmailValidationRequest
+) -> Reply[wire.HanteraEmail]:
+    address = email_change.validate_email_change(
+        session, identity_id=body["identityId"], secret=body["secret"]
+    )
+    return Reply({"email": address})
+
+
+def get_settings(session: AccountSession, principal: Principal) -> Reply[dict[str, Any]]:
+    return Reply(preferences.find_settings(session, principal.person.user_id))
+
+
+def replace_settings(
+    session: AccountSession, principal: Principal, body: dict[str, Any]
+) -> Reply[dict[str, Any]]:
+    return Reply(preferences.replace_settings(session, principal.person.user_id, body))
+
+
+def update_settings(
+    session: AccountSession, principal: Principal, body: dict[str, Any]
+) -> Reply[dict[str, Any]]:
+    return Reply(preferences.change_settings(session, principal.person.user_id, body))
+
+
+def list_pats(session: AccountSession, principal: Principal) -> Reply[list[wire.HanteraPat]]:
+    active = personal_access_tokens.list_pats(session, principal.person.user_id)
+    return Reply([_pat(row) for row in active])
+
+
+def create_pat(
+    session: AccountSession, principal: Principal, body: wire.HanteraCreatePatRequest
+) -> Reply[wire.HanteraCreatedPat]:
+    made, token = personal_access_tokens.create_pat(
+        session,
+        principal,
+        name=body["name"],
+        scopes=body["scopes"],
+        expires_at=parse_moment(body["expiresAt"], "expiresAt"),
+        client_id=body["clientId"],
+        client_secret=body["clientSecret"],
+    )
+    return Reply(
+        {
+            "id": made.id,
+            "name": made.name,
+            "token": token,
+            "scopes": body["scopes"],
+            "clientId": made.client_id,
+            "createdAt": write_moment(made.created_at),
+            "expiresAt": write_moment(made.expires_at),
+        },
+        HTTPStatus.CREATED,
+        headers={"Location": f"/resources/me/pat/{made.id}"},
+    )
+
+
+def get_pat(session: AccountSession, principal: Principal, id_: str) -> Reply[wire.HanteraPat]:
+    return Reply(_pat(personal_access_tokens.find_pat(session, principal.person.user_id, id_)))
+
+
+def revoke_pat(session: AccountSession, principal: Principal, id_: str) -> Reply[None]:
+    personal_access_tokens.revoke_pat(session, principal.person.user_id, id_)
+    return NO_CONTENT
+
+
+def _profile(session: AccountSession, person: Person) -> wire.HanteraProfile:
+    return {
+        "id": person.identity_id,
+        "name": person.name,
+        "email": person.email,
+        "phone": person.phone,
+        "picture": person.picture,
+        "pendingEmail": email_change.find_pending_email(session, person.user_id),
+    }
+
+
+def _pat(row: PersonalAccessToken) -> wire.HanteraPat:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "scopes": row.scopes,
+        "clientId": row.client_id,
+        "createdAt": write_moment(row.created_at),
+        "expiresAt": write_moment(row.expires_at),
+        "lastUsedAt": row.last_used_at and write_moment(row.last_used_at),
+    }

@@ -1,0 +1,161 @@
+"""ipto: account, sessions and API keys. The envelope is put around each answer by the edge."""
+
+from datetime import datetime
+from http import HTTPStatus
+
+from accounts import api_keys, login_sessions, passwords, signup
+from accounts.database import AccountSession
+from accounts.principal import Principal
+from handlers.exchange import Exchange, Reply
+from handlers.moments import parse_moment, write_moment
+from models import ApiKey, LoginSession, wire
+
+NO_CONTENT = Reply(None, HTTPStatus.NO_CONTENT)
+
+
+def sign_up(
+    session: AccountSession, exchange: Exchange, body: wire.IptoSignUpRequest
+) -> Reply[wire.IptoSignUp]:
+    opened = signup.sign_up(session, **body, user_agent=exchange.user_agent)
+    return Reply(
+        {
+            "user_id": opened.person.user_id,
+            "tenant_id": opened.person.tenant_id,
+            "session_token": opened.token,
+            "display_name": opened.person.name,
+            "email": opened.person.email,
+        },
+        HTTPStatus.CREATED,
+    )
+
+
+def log_in(
+    session: AccountSession, exchange: Exchange, body: wire.IptoLogInRequest
+) -> Reply[wire.IptoLogIn]:
+    opened = login_sessions.log_in(
+        session, email=body["email"], password=body["password"], user_agent=exchange.user_agent
+    )
+    answer: wire.IptoLogIn = {
+        "user_id": opened.person.user_id,
+        "tenant_id": opened.person.tenant_id,
+        "expires_at": write_moment(opened.expires_at),
+        "display_name": opened.person.name,
+        "email": opened.person.email,
+    }
+    if body.get("cookie"):
+        # A token that the page can read would undo what HttpOnly is for (SE-08).
+        cookie = exchange.session_cookie(
+            opened.token, now=session.now, expires_at=opened.expires_at
+        )
+        return Reply(answer, headers=cookie)
+    return Reply({**answer, "session_token": opened.token})
+
+
+def log_out(
+    session: AccountSession, principal: Principal, exchange: Exchange
+) -> Reply[wire.IptoSuccess]:
+    login_sessions.log_out(session, principal)
+    return Reply({"success": True}, headers=exchange.cleared_cookie())
+
+
+def get_current_user(principal: Principal) -> Reply[wire.IptoCurrentUser]:
+    person = principal.person
+    return Reply(
+        {
+            "user_id": person.user_id,
+            "email": person.email,
+            "display_name": person.name,
+            "tenant_id": person.tenant_id,
+            "tenant_display_name": person.tenant_display_name,
+            "is_platform_admin": person.is_platform_admin,
+            "roles": person.roles,
+        }
+    )
+
+
+def change_password(
+    session: AccountSession, principal: Principal, body: wire.IptoChangePasswordRequest
+) -> Reply[wire.IptoSuccess]:
+    passwords.change_password(
+        session, principal, current=body["current_password"], new=body["new_password"]
+    )
+    return Reply({"success": True})
+
+
+def list_sessions(session: AccountSession, principal: Principal) -> Reply[wire.IptoSessionList]:
+    live = login_sessions.list_sessions(session, principal.person.user_id)
+    return Reply({"items": [_session(row, principal) for row in live]})
+
+
+def revoke_session(session: AccountSession, principal: Principal, session_id: str) -> Reply[None]:
+    login_sessions.revoke_session(session, principal.person.user_id, session_id)
+    return NO_CONTENT
+
+
+def revoke_other_sessions(session: AccountSession, principal: Principal) -> Reply[None]:
+    login_sessions.revoke_other_sessions(session, principal)
+    return NO_CONTENT
+
+
+def create_api_key(
+    session: AccountSession, principal: Principal, body: wire.IptoCreateApiKeyRequest
+) -> Reply[wire.IptoCreatedApiKey]:
+    made, key = api_keys.create_api_key(
+        session,
+        principal,
+        name=body["name"],
+        scopes=body["scopes"],
+        dataset_access_mode=body.get("dataset_access_mode", "all_available"),
+        expires_at=_requested_expiry(body),
+    )
+    return Reply(
+        {
+            "api_key_id": made.id,
+            "key": key,
+            "name": made.name,
+            "key_prefix": made.prefix,
+            "scopes": body["scopes"],
+            "dataset_access_mode": body.get("dataset_access_mode", "all_available"),
+            "created_at": write_moment(made.created_at),
+            "expires_at": write_moment(made.expires_at),
+        },
+        HTTPStatus.CREATED,
+    )
+
+
+def list_api_keys(session: AccountSession, principal: Principal) -> Reply[wire.IptoApiKeyList]:
+    live = api_keys.list_api_keys(session, principal.person.user_id)
+    return Reply({"items": [_api_key(row) for row in live]})
+
+
+def revoke_api_key(session: AccountSession, principal: Principal, api_key_id: str) -> Reply[None]:
+    api_keys.revoke_api_key(session, principal.person.user_id, api_key_id)
+    return NO_CONTENT
+
+
+def _requested_expiry(body: wire.IptoCreateApiKeyRequest) -> datetime | None:
+    return parse_moment(body["expires_at"], "expires_at") if "expires_at" in body else None
+
+
+def _session(row: LoginSession, principal: Principal) -> wire.IptoSession:
+    return {
+        "session_id": row.id,
+        "created_at": write_moment(row.created_at),
+        "expires_at": write_moment(row.expires_at),
+        "last_used_at": row.last_used_at and write_moment(row.last_used_at),
+        "user_agent": row.user_agent,
+        "current": row.id == principal.credential.id,
+    }
+
+
+def _api_key(row: ApiKey) -> wire.IptoApiKey:
+    return {
+        "api_key_id": row.id,
+        "name": row.name,
+        "key_prefix": row.prefix,
+        "scopes": row.scopes,
+        "dataset_access_mode": row.dataset_access_mode,
+        "created_at": write_moment(row.created_at),
+        "expires_at": write_moment(row.expires_at),
+        "last_used_at": row.last_used_at and write_moment(row.last_used_at),
+    }

@@ -1,0 +1,22 @@
+"""jitsudo: the change of the password for a named tenant."""
+
+from http import HTTPStatus
+
+from accounts import passwords, tenants
+from accounts.database import AccountSession
+from accounts.principal import Principal
+from handlers.exchange import Reply
+from models import wire
+
+
+def change_password(
+    session: AccountSession,
+    principal: Principal,
+    x_tenant_id: str,
+    body: wire.JitsudoChangePasswordRequest,
+) -> Reply[None]:
+    tenants.require_tenant(principal.person, x_tenant_id)
+    passwords.change_password(
+        session, principal, current=body["current_password"], new=body["new_password"]
+    )
+    return Reply(None, HTTPStatus.NO_CONTENT)

@@ -1,0 +1,24 @@
+"""Moments as the dialects write them: RFC 3339 in UTC, in whole seconds."""
+
+from datetime import UTC, datetime
+
+from accounts.errors import InvalidRequest
+
+__all__ = ["parse_moment", "write_moment"]
+
+
+def write_moment(moment: datetime) -> str:
+    """A moment as text, `2026-04-05T10:00:00Z`."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_moment(text: str, field: str) -> datetime:
+    """A text that the document's `date-time` let through, as a moment in UTC.
+
+    Raises:
+        InvalidRequest: It is one that RFC 3339 has and Python has not, such as a leap second.
+    """
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest.of(field, "must be an RFC 3339 date and time") from error

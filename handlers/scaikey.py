@@ -1,0 +1,56 @@
+"""ScaiKey: the profile, the password, and the verification of the e-mail address."""
+
+from accounts import email_verification, passwords, profile
+from accounts.database import AccountSession
+from accounts.people import Person
+from accounts.principal import Principal
+from handlers.exchange import Reply
+from models import wire
+
+
+def get_profile(principal: Principal) -> Reply[wire.ScaikeyProfile]:
+    return Reply(_profile(principal.person))
+
+
+def update_profile(
+    session: AccountSession, principal: Principal, body: wire.ScaikeyUpdateProfileRequest
+) -> Reply[wire.ScaikeyProfile]:
+    return Reply(_profile(profile.change_profile(session, principal.person.user_id, body)))
+
+
+def change_password(
+    session: AccountSession, principal: Principal, body: wire.ScaikeyChangePasswordRequest
+) -> Reply[wire.ScaikeySuccess]:
+    passwords.change_password(
+        session, principal, current=body["current_password"], new=body["new_password"]
+    )
+    return Reply({"success": True})
+
+
+def request_email_verification(
+    session: AccountSession, principal: Principal
+) -> Reply[wire.ScaikeySuccess]:
+    email_verification.request_email_verification(session, principal.person)
+    return Reply({"success": True})
+
+
+def confirm_email_verification(
+    session: AccountSession, body: wire.ScaikeyConfirmEmailVerificationRequest
+) -> Reply[wire.ScaikeySuccess]:
+    email_verification.confirm_email(session, body["secret"])
+    return Reply({"success": True})
+
+
+def _profile(person: Person) -> wire.ScaikeyProfile:
+    return {
+        "id": person.user_id,
+        "email": person.email,
+        "email_verified": person.email_verified,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "display_name": person.name,
+        "phone": person.phone,
+        "locale": person.locale,
+        "timezone": person.timezone,
+        "tenant_id": person.tenant_id,
+    }

@@ -1,0 +1,35 @@
+"""Stores: the tables, a module per noun. They hold columns and constraints, and no behaviour."""
+
+from sqlmodel import SQLModel
+
+from models.access_token import AccessToken
+from models.api_key import ApiKey
+from models.client import Client
+from models.one_time_secret import OneTimeSecret
+from models.outbox import OutboxMessage
+from models.password import PasswordRecord
+from models.personal_access_token import PersonalAccessToken
+from models.root_key import RootKey
+from models.session import LoginSession
+from models.settings import UserSettings
+from models.tenant import Tenant
+from models.user import User
+
+__all__ = [
+    "AccessToken",
+    "ApiKey",
+    "Client",
+    "LoginSession",
+    "OneTimeSecret",
+    "OutboxMessage",
+    "PasswordRecord",
+    "PersonalAccessToken",
+    "RootKey",
+    "Tenant",
+    "User",
+    "UserSettings",
+    "metadata",
+]
+
+#: Every table, for Alembic and for the tests. Constraint names are fixed in `models/columns.py`.
+metadata = SQLModel.metadata

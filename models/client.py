@@ -1,0 +1,24 @@
+"""A program that is known to a tenant."""
+
+from datetime import datetime
+
+from sqlalchemy import JSON
+from sqlmodel import Field, SQLModel
+
+from models.columns import at_most, digest, instant
+
+__all__ = ["Client"]
+
+
+class Client(SQLModel, table=True):
+    """One client of one tenant, which proves itself with a secret."""
+
+    __table_args__ = (at_most("name", 200),)
+
+    id: str = Field(primary_key=True, max_length=16)
+    tenant_id: str = Field(foreign_key="tenant.id", index=True, max_length=16)
+    name: str = Field(max_length=200)
+    secret_digest: bytes = digest()
+    key_id: str = Field(max_length=8)
+    scopes: list[str] = Field(sa_type=JSON, nullable=False)
+    created_at: datetime = instant()

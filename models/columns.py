@@ -1,0 +1,61 @@
+"""Column types and constraint names that the tables share."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, DateTime, Dialect, TypeDecorator
+from sqlmodel import Field, SQLModel
+
+__all__ = ["UtcDateTime", "at_most", "digest", "instant", "optional_instant"]
+
+# Alembic can only alter or drop a constraint that has a name; SQLite gives none by itself.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment in UTC, also on SQLite, which would forget the offset (DB-18)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive moment, and give the database UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = "a moment without an offset cannot be stored"
+            raise ValueError(message)
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back what was stored, aware."""
+        if value is not None and dialect.name == "sqlite":
+            return value.replace(tzinfo=UTC)
+        return value
+
+
+def at_most(column: str, length: int) -> CheckConstraint:
+    """The limit of a text column as a constraint: SQLite ignores the length of a VARCHAR (DB-14)."""
+    return CheckConstraint(f"length({column}) <= {length}", name=f"{column}_length")
+
+
+def instant() -> Any:
+    """A required moment."""
+    return Field(sa_type=UtcDateTime, nullable=False)
+
+
+def optional_instant(*, index: bool = False) -> Any:
+    """A moment that may not have come."""
+    return Field(default=None, sa_type=UtcDateTime, nullable=True, index=index)
+
+
+def digest(*, unique: bool = True) -> Any:
+    """The HMAC-SHA-256 of a secret: 32 bytes, by which it is found."""
+    return Field(unique=unique, nullable=False)

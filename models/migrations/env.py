@@ -1,0 +1,15 @@
+"""Runs the migrations over a connection that the caller opened."""
+
+from alembic import context
+
+from models import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    compare_type=True,
+    # SQLite can alter a table only by copying it.
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

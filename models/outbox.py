@@ -1,0 +1,29 @@
+"""Mail that is to be sent."""
+
+from datetime import datetime
+
+from sqlmodel import Field, SQLModel
+
+from models.columns import at_most, instant, optional_instant
+
+__all__ = ["OutboxMessage"]
+
+
+class OutboxMessage(SQLModel, table=True):
+    """One message, written in the transaction of the act that it tells of (EM-18).
+
+    `parameters_sealed` holds what the text is made from, secrets among it; it is emptied once the
+    message is delivered.
+    """
+
+    __tablename__ = "outbox_message"
+    __table_args__ = (at_most("recipient", 254),)
+
+    id: str = Field(primary_key=True, max_length=16)
+    kind: str = Field(max_length=40)
+    recipient: str = Field(max_length=254)
+    locale: str | None = Field(default=None, max_length=35)
+    parameters_sealed: bytes
+    key_id: str = Field(max_length=8)
+    created_at: datetime = instant()
+    delivered_at: datetime | None = optional_instant(index=True)

@@ -1,0 +1,19 @@
+"""By what the right root secret is recognised."""
+
+from datetime import datetime
+
+from sqlmodel import Field, SQLModel
+
+from models.columns import instant
+
+__all__ = ["RootKey"]
+
+
+class RootKey(SQLModel, table=True):
+    """A value derived from the root secret: a start with another secret is refused (PW-17)."""
+
+    __tablename__ = "root_key"
+
+    key_id: str = Field(primary_key=True, max_length=8)
+    check_value: bytes
+    created_at: datetime = instant()

@@ -1,0 +1,58 @@
+"""A person's account."""
+
+from datetime import datetime
+
+from sqlalchemy import JSON, CheckConstraint
+from sqlmodel import Field, SQLModel
+
+from models.columns import at_most, instant, optional_instant
+
+__all__ = ["User"]
+
+
+class User(SQLModel, table=True):
+    """One person in one tenant, under the ids of all the dialects.
+
+    `email` is what was entered and what mail is sent to; `email_canonical` is made from it in
+    Python, since neither database folds Unicode, and is unique over all tenants (UN-01).
+    `provider` says who keeps the password: `local`, or an identity provider.
+    """
+
+    __table_args__ = (
+        CheckConstraint("provider IN ('local', 'oidc', 'saml')", name="provider"),
+        at_most("email", 254),
+        at_most("email_canonical", 320),
+        at_most("username", 64),
+        at_most("first_name", 200),
+        at_most("last_name", 200),
+        at_most("display_name", 200),
+        at_most("phone", 32),
+        at_most("picture", 2048),
+        at_most("locale", 35),
+        at_most("timezone", 64),
+    )
+
+    id: str = Field(primary_key=True, max_length=16)
+    uuid: str = Field(unique=True, max_length=36)
+    external_id: str = Field(unique=True, max_length=10)
+    tenant_id: str = Field(foreign_key="tenant.id", index=True, max_length=16)
+
+    email: str = Field(max_length=254)
+    email_canonical: str = Field(unique=True, max_length=320)
+    email_verified_at: datetime | None = optional_instant()
+
+    username: str = Field(unique=True, max_length=64)
+    first_name: str | None = Field(default=None, max_length=200)
+    last_name: str | None = Field(default=None, max_length=200)
+    display_name: str | None = Field(default=None, max_length=200)
+    phone: str | None = Field(default=None, max_length=32)
+    picture: str | None = Field(default=None, max_length=2048)
+    locale: str | None = Field(default=None, max_length=35)
+    timezone: str | None = Field(default=None, max_length=64)
+
+    provider: str = Field(default="local", max_length=8)
+    roles: list[str] = Field(sa_type=JSON, nullable=False)
+    is_platform_admin: bool = Field(default=False)
+
+    created_at: datetime = instant()
+    disabled_at: datetime | None = optional_instant()

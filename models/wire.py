@@ -1,0 +1,905 @@
+# GENERATED from openapi/openapi.yaml by `tox run -e wire`. Do not edit.
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypeAlias
+from typing_extensions import TypedDict
+
+
+RefusalCode: TypeAlias = Literal[
+    "malformed_request",
+    "malformed_body",
+    "unexpected_body",
+    "multiple_credentials",
+    "invalid_request",
+    "weak_password",
+    "wrong_password",
+    "invalid_client",
+    "secret_invalid",
+    "secret_used",
+    "secret_expired",
+    "secret_superseded",
+    "not_authenticated",
+    "invalid_token",
+    "invalid_credentials",
+    "session_required",
+    "credential_not_accepted",
+    "insufficient_scope",
+    "scope_not_held",
+    "not_local_user",
+    "tenant_mismatch",
+    "cross_site_request",
+    "signup_closed",
+    "not_found",
+    "method_not_allowed",
+    "request_timeout",
+    "email_taken",
+    "limit_reached",
+    "body_too_large",
+    "unsupported_media_type",
+    "unknown_host",
+    "unavailable",
+    "internal_error",
+]
+"""
+Why a request was refused. Codes are stable; new ones may be added.
+"""
+
+
+Scope: TypeAlias = Literal[
+    "me/profile:read",
+    "me/profile:write",
+    "me/auth:write",
+    "me/settings:read",
+    "me/settings:write",
+    "me/pat:read",
+    "me/pat:write",
+    "me/token:read",
+    "me/token:write",
+    "me/sessions:read",
+    "me/sessions:write",
+    "keys:read",
+    "keys:write",
+]
+"""
+An access control entry of the account.
+"""
+
+
+RequestId: TypeAlias = str
+"""
+Names this request in the service's log.
+"""
+
+
+Timestamp: TypeAlias = str
+"""
+An RFC 3339 date and time in UTC.
+"""
+
+
+RequestedTimestamp: TypeAlias = str
+"""
+An RFC 3339 date and time with its offset from UTC.
+"""
+
+
+UserId: TypeAlias = str
+"""
+The user's id in ipto and ScaiKey.
+"""
+
+
+TenantId: TypeAlias = str
+"""
+The tenant's id in ipto and ScaiKey.
+"""
+
+
+Email: TypeAlias = str
+"""
+An e-mail address.
+"""
+
+
+Name: TypeAlias = str
+"""
+A name of 1 to 200 characters, without control characters, bidirectional overrides, or white space at its ends.
+
+"""
+
+
+NewPassword: TypeAlias = str
+"""
+At least 8 characters with an upper-case letter, a lower-case letter and a digit; at most 1,024 bytes; not easy to
+guess, and not made of the account's own words.
+
+"""
+
+
+CurrentPassword: TypeAlias = str
+"""
+The current password, for verification.
+"""
+
+
+SessionToken: TypeAlias = str
+"""
+A session token, to be sent as a Bearer token.
+"""
+
+
+AccessToken: TypeAlias = str
+"""
+The user's access token, to be sent as a Bearer token.
+"""
+
+
+OneTimeSecret: TypeAlias = str
+"""
+A secret that works once.
+"""
+
+
+Violation = TypedDict(
+    "Violation",
+    {
+        "in": Literal["body", "query", "path", "header"],
+        "field": str,
+        "rule": str,
+    },
+    closed=True,
+)
+
+
+class ViolationDetails(TypedDict, closed=True):
+    """
+    The fields that broke a rule.
+    """
+
+    violations: list[Violation]
+    """
+    At most 20 of them, in the order they were found.
+    """
+
+
+class IptoSignUpRequest(TypedDict, closed=True):
+    """
+    Who opens the account.
+    """
+
+    email: Email
+    password: NewPassword
+    display_name: Name
+    tenant_name: Name
+
+
+class IptoSignUp(TypedDict, closed=True):
+    """
+    The new account, and a session for it.
+    """
+
+    user_id: UserId
+    tenant_id: TenantId
+    session_token: SessionToken
+    display_name: Name
+    email: Email
+
+
+class IptoSignUpEnvelope(TypedDict, closed=True):
+    """
+    The new account, in ipto's envelope.
+    """
+
+    data: IptoSignUp
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoLogInRequest(TypedDict, closed=True):
+    """
+    Who logs in.
+    """
+
+    email: str
+    """
+    The account's e-mail address, in any case.
+    """
+    password: CurrentPassword
+    cookie: NotRequired[bool]
+    """
+    Whether the session comes as a cookie instead of in the body.
+    """
+
+
+class IptoLogIn(TypedDict, closed=True):
+    """
+    The session, and whose it is.
+    """
+
+    user_id: UserId
+    tenant_id: TenantId
+    session_token: NotRequired[SessionToken]
+    expires_at: Timestamp
+    display_name: Name
+    email: Email
+
+
+class IptoLogInEnvelope(TypedDict, closed=True):
+    """
+    The session, in ipto's envelope.
+    """
+
+    data: IptoLogIn
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoSuccess(TypedDict, closed=True):
+    """
+    That it was done.
+    """
+
+    success: Literal[True]
+    """
+    Always true; a failure is a refusal.
+    """
+
+
+class IptoSuccessEnvelope(TypedDict, closed=True):
+    """
+    That it was done, in ipto's envelope.
+    """
+
+    data: IptoSuccess
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+Role: TypeAlias = str
+"""
+A role in a tenant; `owner` and `member` are made by the service, an operator can give others.
+"""
+
+
+class IptoChangePasswordRequest(TypedDict, closed=True):
+    """
+    The change of a password.
+    """
+
+    current_password: CurrentPassword
+    new_password: NewPassword
+
+
+LastUsedAt: TypeAlias = str | None
+"""
+When it was last used, to within a minute or so; null before that is recorded.
+"""
+
+
+ApiKeyScope: TypeAlias = Literal[
+    "me/profile:read",
+    "me/profile:write",
+    "me/settings:read",
+    "me/settings:write",
+    "me/sessions:read",
+    "keys:read",
+    "keys:write",
+    "datasets:read",
+    "datasets:write",
+    "objects:write",
+    "search:query",
+    "usage:read",
+    "billing:read",
+]
+"""
+What an API key may be used for. The entries of the account are judged here; those of ipto's other services are
+kept for them and open nothing here.
+
+"""
+
+
+ApiKeyScopes: TypeAlias = list[ApiKeyScope]
+"""
+The key's scopes.
+"""
+
+
+DatasetAccessMode: TypeAlias = Literal["all_available", "allow_list"]
+"""
+Which data sets ipto's other services open to the key; kept for them.
+"""
+
+
+ApiKeyPrefix: TypeAlias = str
+"""
+The public part of a key, by which it can be recognised.
+"""
+
+
+ApiKeyIdValue: TypeAlias = str
+"""
+Names the API key.
+"""
+
+
+class IptoCreateApiKeyRequest(TypedDict, closed=True):
+    """
+    The API key to make.
+    """
+
+    name: Name
+    scopes: ApiKeyScopes
+    dataset_access_mode: NotRequired[DatasetAccessMode]
+    expires_at: NotRequired[str]
+    """
+    When the key expires, at most 365 days from now; without it, then.
+    """
+
+
+class IptoCreatedApiKey(TypedDict, closed=True):
+    """
+    The API key that was made, with its secret.
+    """
+
+    api_key_id: ApiKeyIdValue
+    key: str
+    """
+    The key itself, shown this once.
+    """
+    name: Name
+    key_prefix: ApiKeyPrefix
+    scopes: ApiKeyScopes
+    dataset_access_mode: DatasetAccessMode
+    created_at: Timestamp
+    expires_at: Timestamp
+
+
+class IptoCreatedApiKeyEnvelope(TypedDict, closed=True):
+    """
+    The API key that was made, in ipto's envelope.
+    """
+
+    data: IptoCreatedApiKey
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoApiKey(TypedDict, closed=True):
+    """
+    A live API key, without its secret.
+    """
+
+    api_key_id: ApiKeyIdValue
+    name: Name
+    key_prefix: ApiKeyPrefix
+    scopes: ApiKeyScopes
+    dataset_access_mode: DatasetAccessMode
+    created_at: Timestamp
+    expires_at: Timestamp
+    last_used_at: LastUsedAt | None
+
+
+class IptoApiKeyList(TypedDict, closed=True):
+    """
+    The user's live API keys.
+    """
+
+    items: list[IptoApiKey]
+    """
+    Newest first.
+    """
+
+
+class IptoApiKeyListEnvelope(TypedDict, closed=True):
+    """
+    The user's live API keys, in ipto's envelope.
+    """
+
+    data: IptoApiKeyList
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+Message: TypeAlias = str
+"""
+The refusal for people to read; it may be reworded.
+"""
+
+
+class HyperclastUser(TypedDict, closed=True):
+    """
+    The user, with the access token.
+    """
+
+    external_id: str
+    """
+    The user's id in Hyperclast.
+    """
+    email: Email
+    email_verified: bool
+    """
+    Whether the address is verified.
+    """
+    username: str
+    """
+    The user name, made from the address when the account was opened.
+    """
+    first_name: str
+    """
+    The first name; empty when there is none.
+    """
+    last_name: str
+    """
+    The last name; empty when there is none.
+    """
+    is_authenticated: Literal[True]
+    """
+    Always true; who is not authenticated gets a 401.
+    """
+    access_token: AccessToken
+
+
+class HyperclastAccessToken(TypedDict, closed=True):
+    """
+    The access token.
+    """
+
+    access_token: AccessToken
+
+
+NullableName: TypeAlias = str | None
+"""
+A name of 1 to 200 characters, without control characters, bidirectional overrides, or white space at its ends;
+null for none.
+
+"""
+
+
+NullablePhone: TypeAlias = str | None
+"""
+A telephone number in E.164, with a leading plus; null for none.
+"""
+
+
+NullableLocale: TypeAlias = str | None
+"""
+A locale in BCP 47; null for none.
+"""
+
+
+NullableTimezone: TypeAlias = str | None
+"""
+The name of a time zone in the IANA database; null for none.
+"""
+
+
+class ScaikeyUpdateProfileRequest(TypedDict, closed=True):
+    """
+    The fields to change.
+    """
+
+    first_name: NotRequired[NullableName | None]
+    last_name: NotRequired[NullableName | None]
+    display_name: NotRequired[NullableName | None]
+    phone: NotRequired[NullablePhone | None]
+    locale: NotRequired[NullableLocale | None]
+    timezone: NotRequired[NullableTimezone | None]
+
+
+class ScaikeyChangePasswordRequest(TypedDict, closed=True):
+    """
+    The change of a password.
+    """
+
+    current_password: CurrentPassword
+    new_password: NewPassword
+
+
+class ScaikeyConfirmEmailVerificationRequest(TypedDict, closed=True):
+    """
+    The secret from the mail.
+    """
+
+    secret: OneTimeSecret
+
+
+class ScaikeySuccess(TypedDict, closed=True):
+    """
+    That it was done.
+    """
+
+    success: Literal[True]
+    """
+    Always true; a failure is a refusal.
+    """
+
+
+class ValidationError(TypedDict, closed=True):
+    """
+    One field that breaks one rule.
+    """
+
+    loc: list[str | int]
+    """
+    The way to the field, from the part of the request that it is in.
+    """
+    msg: Message
+    type: RefusalCode
+
+
+class ScaikeyRefusal(TypedDict, closed=True):
+    """
+    A refusal that is not about the shape of the request.
+    """
+
+    detail: Message
+    code: RefusalCode
+
+
+IdentityId: TypeAlias = str
+"""
+The user's id in Hantera.
+"""
+
+
+NullablePicture: TypeAlias = str | None
+"""
+The https URL of a picture, which the service never fetches; null for none.
+"""
+
+
+class HanteraUpdateProfileRequest(TypedDict, closed=True):
+    """
+    The fields to change.
+    """
+
+    name: NotRequired[NullableName | None]
+    phone: NotRequired[NullablePhone | None]
+    picture: NotRequired[NullablePicture | None]
+
+
+class HanteraChangePasswordRequest(TypedDict, closed=True):
+    """
+    The change of a password.
+    """
+
+    currentPassword: CurrentPassword
+    newPassword: NewPassword
+
+
+class HanteraEmailChangeRequest(TypedDict, closed=True):
+    """
+    The new address.
+    """
+
+    email: Email
+
+
+class HanteraEmailChange(TypedDict, closed=True):
+    """
+    The pending change, with the secret for the client to mail.
+    """
+
+    identityId: IdentityId
+    secret: OneTimeSecret
+    email: Email
+
+
+class HanteraEmailValidationRequest(TypedDict, closed=True):
+    """
+    Whose change, and its secret.
+    """
+
+    identityId: IdentityId
+    secret: OneTimeSecret
+
+
+class HanteraEmail(TypedDict, closed=True):
+    """
+    The address that the account has now.
+    """
+
+    email: Email
+
+
+HanteraSettings: TypeAlias = dict[str, Any]
+"""
+Open, because the names and values are the applications' own. At most 100 names at the top and 16 KiB as JSON.
+
+"""
+
+
+PatScopes: TypeAlias = list[Scope]
+"""
+The token's scopes.
+"""
+
+
+PatIdValue: TypeAlias = str
+"""
+Names the token.
+"""
+
+
+ClientId: TypeAlias = str
+"""
+The client that the token was made with.
+"""
+
+
+class HanteraCreatePatRequest(TypedDict, closed=True):
+    """
+    The token to make, and the client that makes it.
+    """
+
+    name: Name
+    expiresAt: str
+    """
+    When the token expires; in the future, and at most one calendar year from now.
+    """
+    scopes: PatScopes
+    clientId: ClientId
+    clientSecret: str
+    """
+    The secret that proves the client.
+    """
+
+
+class HanteraCreatedPat(TypedDict, closed=True):
+    """
+    The token that was made, with its secret.
+    """
+
+    id: PatIdValue
+    name: Name
+    token: str
+    """
+    The token itself, shown this once.
+    """
+    scopes: PatScopes
+    clientId: ClientId
+    createdAt: Timestamp
+    expiresAt: Timestamp
+
+
+class HanteraPat(TypedDict, closed=True):
+    """
+    An active token, without its secret.
+    """
+
+    id: PatIdValue
+    name: Name
+    scopes: PatScopes
+    clientId: ClientId
+    createdAt: Timestamp
+    expiresAt: Timestamp
+    lastUsedAt: LastUsedAt | None
+
+
+HanteraPatList: TypeAlias = list[HanteraPat]
+"""
+The active tokens, newest first.
+"""
+
+
+class Problem(TypedDict, closed=True):
+    """
+    A refusal as RFC 9457 has it.
+    """
+
+    type: str
+    """
+    Names the kind of problem; it cannot be fetched.
+    """
+    title: str
+    """
+    The problem in general, for people to read.
+    """
+    status: int
+    """
+    The status of the answer, again.
+    """
+    detail: Message
+    code: RefusalCode
+    instance: str
+    """
+    Names this refusal in the service's log, by its request id; it cannot be fetched.
+    """
+
+
+class JitsudoChangePasswordRequest(TypedDict, closed=True):
+    """
+    The change of a password.
+    """
+
+    current_password: CurrentPassword
+    new_password: NewPassword
+
+
+class JitsudoRefusal(TypedDict, closed=True):
+    """
+    A refusal as jitsudo has it.
+    """
+
+    code: RefusalCode
+    message: Message
+    details: NotRequired[ViolationDetails]
+
+
+class Health(TypedDict, closed=True):
+    """
+    That the process lives.
+    """
+
+    status: Literal["ok"]
+    """
+    Always `ok`; a process that does not live does not answer.
+    """
+
+
+class Readiness(TypedDict, closed=True):
+    """
+    That the service can serve.
+    """
+
+    status: Literal["ready"]
+    """
+    Always `ready`; else the answer is a 503.
+    """
+
+
+class IptoCurrentUser(TypedDict, closed=True):
+    """
+    The user and their tenant.
+    """
+
+    user_id: UserId
+    email: Email
+    display_name: Name
+    tenant_id: TenantId
+    tenant_display_name: Name
+    is_platform_admin: bool
+    """
+    Whether the user administers the whole deployment.
+    """
+    roles: list[Role]
+    """
+    The user's roles in the tenant.
+    """
+
+
+class IptoCurrentUserEnvelope(TypedDict, closed=True):
+    """
+    The user and their tenant, in ipto's envelope.
+    """
+
+    data: IptoCurrentUser
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoSession(TypedDict, closed=True):
+    """
+    A live session.
+    """
+
+    session_id: str
+    """
+    Names the session; it is not the session token.
+    """
+    created_at: Timestamp
+    expires_at: Timestamp
+    last_used_at: LastUsedAt | None
+    user_agent: str | None
+    """
+    What the client called itself when it logged in.
+    """
+    current: bool
+    """
+    Whether this is the session that the request was sent with.
+    """
+
+
+class IptoSessionList(TypedDict, closed=True):
+    """
+    The user's live sessions.
+    """
+
+    items: list[IptoSession]
+    """
+    Newest first.
+    """
+
+
+class IptoSessionListEnvelope(TypedDict, closed=True):
+    """
+    The user's live sessions, in ipto's envelope.
+    """
+
+    data: IptoSessionList
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class Error(TypedDict, closed=True):
+    """
+    Why the request was refused.
+    """
+
+    code: RefusalCode
+    message: Message
+    details: NotRequired[ViolationDetails]
+
+
+class IptoRefusal(TypedDict, closed=True):
+    """
+    A refusal in ipto's envelope.
+    """
+
+    error: Error
+    """
+    Why the request was refused.
+    """
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class HyperclastRefusal(TypedDict, closed=True):
+    """
+    A refusal, in a superset of the two shapes that Hyperclast published.
+    """
+
+    error: RefusalCode
+    message: Message
+    detail: str | list[ValidationError]
+    """
+    The message again or, on a 422, what is wrong with each field.
+    """
+
+
+class ScaikeyProfile(TypedDict, closed=True):
+    """
+    The user's profile.
+    """
+
+    id: UserId
+    email: Email
+    email_verified: bool
+    """
+    Whether the address is verified.
+    """
+    first_name: NullableName | None
+    last_name: NullableName | None
+    display_name: Name
+    phone: NullablePhone | None
+    locale: NullableLocale | None
+    timezone: NullableTimezone | None
+    tenant_id: TenantId
+
+
+class HTTPValidationError(TypedDict, closed=True):
+    """
+    What is wrong with each field.
+    """
+
+    detail: list[ValidationError]
+    """
+    At most 20 of them.
+    """
+
+
+class HanteraProfile(TypedDict, closed=True):
+    """
+    The user's profile.
+    """
+
+    id: IdentityId
+    name: Name
+    email: Email
+    phone: NullablePhone | None
+    picture: NullablePicture | None
+    pendingEmail: str | None
+    """
+    The address of a change that is not validated yet; null when there is none.
+    """

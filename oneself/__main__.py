@@ -1,0 +1,5 @@
+"""`python -m oneself`."""
+
+from oneself.commands import main
+
+main()

@@ -1,0 +1,109 @@
+"""Reading the one credential of a request; looking it up is `accounts.authentication`."""
+
+from collections.abc import Mapping, Sequence
+
+from accounts import tokens
+from accounts.errors import CrossSiteRequest, InvalidToken, MultipleCredentials, NotAuthenticated
+from accounts.principal import CredentialKind, Presented
+from handlers.exchange import COOKIE_NAME
+
+__all__ = [
+    "challenge",
+    "is_same_origin",
+    "read_credential",
+    "refuse_cross_site",
+    "sent_bearer",
+]
+
+_COOKIE = f"{COOKIE_NAME}=".encode()
+_BEARER_PREFIXES = {
+    "sess_": CredentialKind.SESSION,
+    "tok_": CredentialKind.ACCESS_TOKEN,
+    "pat_": CredentialKind.PAT,
+}
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+def read_credential(
+    headers: Sequence[tuple[bytes, bytes]], *, brand: str
+) -> tuple[Presented, bool]:
+    """The one credential of a request, and whether a cookie carries it.
+
+    A token whose form or checksum is wrong is refused here, without the database (TK-01).
+
+    Raises:
+        NotAuthenticated: There is none.
+        MultipleCredentials: There is more than one (SE-10).
+        InvalidToken: It cannot be a token of ours.
+    """
+    bearers = [value for name, value in headers if name == b"authorization"]
+    keys = [value for name, value in headers if name == b"x-api-key"]
+    cookies = [
+        crumb.strip()[len(_COOKIE) :]
+        for name, value in headers
+        if name == b"cookie"
+        for crumb in value.split(b";")
+        if crumb.strip().startswith(_COOKIE)
+    ]
+    if len(bearers) + len(keys) + len(cookies) > 1:
+        raise MultipleCredentials
+    if bearers:
+        return _read_bearer(bearers[0]), False
+    if keys:
+        key = keys[0].decode("latin-1")
+        if tokens.api_key_prefix(key, brand) is None:
+            raise InvalidToken
+        return Presented(CredentialKind.API_KEY, key), False
+    if cookies:
+        return _read_token(cookies[0].decode("latin-1"), only="sess_"), True
+    raise NotAuthenticated
+
+
+def _read_bearer(header: bytes) -> Presented:
+    scheme, _, token = header.decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer":
+        raise NotAuthenticated
+    return _read_token(token.strip(" "))
+
+
+def _read_token(token: str, *, only: str | None = None) -> Presented:
+    for prefix, kind in _BEARER_PREFIXES.items():
+        if token.startswith(prefix) and only in {None, prefix}:
+            if tokens.well_formed(token, prefix):
+                return Presented(kind, token)
+            break
+    raise InvalidToken
+
+
+def is_same_origin(headers: Mapping[bytes, bytes], origins: frozenset[str]) -> bool:
+    """Whether our own pages, or no page at all, made the request (SE-09).
+
+    Browsers say so in `Sec-Fetch-Site`, which a page cannot set. An older one sends an `Origin`;
+    what sends neither is no browser with our cookie in it, and is not believed.
+    """
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        return site in {b"same-origin", b"none"}
+    return headers.get(b"origin", b"").decode("latin-1") in origins
+
+
+def refuse_cross_site(method: str, *, by_cookie: bool, same_origin: bool) -> None:
+    """Let a cookie authenticate an unsafe method only for our own pages.
+
+    Raises:
+        CrossSiteRequest: Another site may have made the request.
+    """
+    if by_cookie and not same_origin and method not in _SAFE_METHODS:
+        raise CrossSiteRequest
+
+
+def sent_bearer(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a Bearer token was sent, good or bad."""
+    return any(
+        name == b"authorization" and value[:7].lower() == b"bearer " for name, value in headers
+    )
+
+
+def challenge(*, bearer_was_sent: bool) -> str:
+    """The `WWW-Authenticate` of a 401; it names an error only where a token was sent (RFC 6750)."""
+    return 'Bearer realm="oneself"' + (', error="invalid_token"' if bearer_was_sent else "")

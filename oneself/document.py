@@ -1,0 +1,100 @@
+"""Reading the document, and what it says of each operation."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from accounts.principal import CredentialKind
+
+__all__ = ["DOCUMENT_PATH", "METHODS", "Described", "described_operations", "load_document"]
+
+DOCUMENT_PATH = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+#: A session as a cookie is a session; the document tells them apart, the rules of access do not.
+_KINDS = {**{kind.value: kind for kind in CredentialKind}, "sessionCookie": CredentialKind.SESSION}
+
+
+@cache
+def load_document() -> Mapping[str, Any]:
+    """The document as parsed; given to Connexion like this, it does not run through Jinja."""
+    with DOCUMENT_PATH.open("rb") as file:
+        document: Mapping[str, Any] = yaml.load(file, Loader=yaml.CSafeLoader)  # noqa: S506 # it is the safe one
+    return document
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One operation as the document describes it, references resolved at their first step.
+
+    `accepted` are the kinds of credential, empty for a public operation; `scope` is the access
+    control entry, None for none. `bodies` maps a media type to a schema, `responses` a status to
+    its headers and to a schema by media type.
+    """
+
+    operation_id: str
+    dialect: str
+    path: str
+    method: str
+    accepted: frozenset[CredentialKind]
+    scope: str | None
+    workload: str
+    parameters: tuple[Mapping[str, Any], ...]
+    bodies: Mapping[str, Any]
+    responses: Mapping[int, Mapping[str, Any]]
+
+    @property
+    def public(self) -> bool:
+        """Whether it needs no credential."""
+        return not self.accepted
+
+
+def described_operations(document: Mapping[str, Any]) -> Iterator[Described]:
+    """Each operation of a document, in its order."""
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield _describe(document, path, method, item)
+
+
+def resolve(document: Mapping[str, Any], thing: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a reference within the document refers to; anything else as it is."""
+    while "$ref" in thing:
+        found: Any = document
+        for step in thing["$ref"].removeprefix("#/").split("/"):
+            found = found[step]
+        thing = found
+    return thing
+
+
+def _describe(
+    document: Mapping[str, Any], path: str, method: str, item: Mapping[str, Any]
+) -> Described:
+    operation = item[method]
+    parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
+    body = resolve(document, operation.get("requestBody", {}))
+    scope = operation["x-scope"]
+    return Described(
+        operation_id=operation["operationId"],
+        dialect=operation["tags"][0],
+        path=path,
+        method=method,
+        accepted=frozenset(
+            _KINDS[name] for alternative in operation["security"] for name in alternative
+        ),
+        scope=None if scope in {"public", "any"} else scope,
+        workload=operation.get("x-workload", "database"),
+        parameters=tuple(resolve(document, parameter) for parameter in parameters),
+        bodies={
+            media: described["schema"] for media, described in body.get("content", {}).items()
+        },
+        responses={
+            int(status): resolve(document, response)
+            for status, response in operation["responses"].items()
+        },
+    )

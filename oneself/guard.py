@@ -1,0 +1,131 @@
+"""The first to see a request and the last to catch what it causes."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from accounts.errors import MalformedRequest, NotFound, UnknownHost
+from accounts.identifiers import new_id
+from oneself.bodies import ClientGone
+from oneself.credentials import sent_bearer
+from oneself.dialects import Dialects, Stamp
+from oneself.refusals import refusal_of
+from oneself.responses import Answer, answer_of_refusal, send_answer
+
+__all__ = ["Guard", "Passage"]
+
+_log = logging.getLogger("oneself.requests")
+_MOST_PATH_CHARACTERS = 2048
+
+
+@dataclass(slots=True)
+class Passage:
+    """One request on its way through the house, with what its log line says."""
+
+    request_id: str
+    started: float
+    operation_id: str | None = None
+    credential_kind: str | None = None
+    status: int = 0
+    code: str | None = None
+
+    async def send(self, send: Send, answer: Answer) -> None:
+        """Send the answer, and remember it for the log."""
+        self.status, self.code = answer.status, answer.code
+        await send_answer(send, answer, self.request_id)
+
+
+class Guard:
+    """An ASGI application around another, which it only lets see what is plain.
+
+    A head that two readers could read in two ways is refused whole, rather than read in one of
+    them (HT-09, HT-12). No path is logged: somebody may have pasted a secret into it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        dialects: Dialects,
+        hosts: frozenset[str],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._app = app
+        self._dialects = dialects
+        self._hosts = hosts
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass the server's lifespan on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        passage = Passage(new_id("req_"), time.perf_counter())
+        scope["oneself.passage"] = passage
+        try:
+            self._check_head(scope)
+            await self._app(scope, receive, send)
+        except ClientGone:
+            passage.code = "client_gone"
+        except Exception as error:  # noqa: BLE001 # the last catcher: nothing may pass it (OP-05)
+            refusal = refusal_of(error)
+            answer = answer_of_refusal(
+                refusal,
+                self._dialects.owner(scope["path"]),
+                Stamp(passage.request_id, self._clock()),
+                bearer_was_sent=sent_bearer(scope["headers"]),
+            )
+            if not passage.status:
+                await passage.send(send, answer)
+        finally:
+            self._log_line(scope, passage)
+
+    def _check_head(self, scope: Scope) -> None:
+        names = [name for name, _ in scope["headers"]]
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1:
+            rule = "exactly one Host is needed"
+            raise MalformedRequest(rule)
+        if _host_name(hosts[0]) not in self._hosts:
+            raise UnknownHost
+        for name, text in (
+            (b"authorization", "Authorization"),
+            (b"content-type", "Content-Type"),
+            (b"content-length", "Content-Length"),
+            (b"x-tenant-id", "X-Tenant-ID"),
+        ):
+            if names.count(name) > 1:
+                rule = f"more than one {text} header"
+                raise MalformedRequest(rule)
+        # No path of ours needs an escape, and routers differ over what one means.
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if b"%" in raw_path or len(raw_path) > _MOST_PATH_CHARACTERS:
+            raise NotFound
+
+    @staticmethod
+    def _log_line(scope: Scope, passage: Passage) -> None:
+        _log.info(
+            "request",
+            extra={
+                "request_id": passage.request_id,
+                "method": scope["method"],
+                "operation": passage.operation_id,
+                "status": passage.status,
+                "code": passage.code,
+                "credential": passage.credential_kind,
+                "milliseconds": round((time.perf_counter() - passage.started) * 1000, 3),
+            },
+        )
+
+
+def _host_name(header: bytes) -> str:
+    """The name in a `Host` header, without its port; an IPv6 address keeps its brackets."""
+    text = header.decode("latin-1").lower()
+    if text.startswith("["):
+        name, bracket, _ = text.partition("]")
+        return name + bracket
+    return text.partition(":")[0]

@@ -1,0 +1,40 @@
+"""Work that is done now and then, beside the requests."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from oneself.workloads import Pool
+
+__all__ = ["repeated"]
+
+_log = logging.getLogger("oneself.jobs")
+
+
+@asynccontextmanager
+async def repeated(
+    work: Callable[[], object], seconds: float, pool: Pool
+) -> AsyncIterator[None]:
+    """Do the work now and then in a thread, and once more at the end."""
+    ending = asyncio.Event()
+
+    async def repeat() -> None:
+        last = False
+        while not last:
+            last = ending.is_set()
+            try:
+                await pool.run(work)
+            except Exception:  # noqa: BLE001 # whatever it was, it is logged
+                # The next time may be better; a job that ended for good would be missed by nobody.
+                _log.exception("a job failed")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0 if last else seconds):
+                    await ending.wait()
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        ending.set()
+        await task

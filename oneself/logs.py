@@ -1,0 +1,54 @@
+"""Log lines: one JSON object each, on standard error."""
+
+import logging
+import logging.config
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+__all__ = ["JsonFormatter", "configuration"]
+
+#: What every record has; whatever a record has beyond it was given as `extra`.
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One line of JSON for each record, so that no value in it can begin another line (LO-05)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record as a line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=repr).decode()
+
+
+def configuration(level: str = "INFO") -> dict[str, Any]:
+    """For `logging.config.dictConfig`, and for Granian, which configures the same in each worker."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "oneself.logs.JsonFormatter"}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "json",
+            }
+        },
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": {
+            "oneself": {"level": level},
+            "_granian": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+            "granian.access": {"level": "WARNING", "handlers": [], "propagate": False},
+            # Connexion logs rejected values; whatever it has to say, it does not say here.
+            "connexion": {"level": "CRITICAL", "handlers": [], "propagate": False},
+        },
+    }

@@ -1,0 +1,53 @@
+"""What the mail says."""
+
+from collections.abc import Mapping
+from email.message import EmailMessage
+from email.utils import format_datetime
+from email.headerregistry import Address
+
+from accounts.outbox import MessageKind
+from models import OutboxMessage
+
+__all__ = ["compose"]
+
+_SUBJECTS = {
+    MessageKind.EMAIL_VERIFICATION: "Verify your e-mail address",
+    MessageKind.EMAIL_CHANGE_NOTICE: "Your e-mail address is about to change",
+    MessageKind.EMAIL_ALREADY_IN_USE: "Somebody tried to use your e-mail address",
+}
+
+_TEXTS = {
+    MessageKind.EMAIL_VERIFICATION: (
+        "To verify this e-mail address, enter this secret where you asked for it. It works once,\n"
+        "for 24 hours:\n\n    {secret}\n\n"
+        "If you did not ask for this, you need not do anything.\n"
+    ),
+    MessageKind.EMAIL_CHANGE_NOTICE: (
+        "Somebody who is logged in to your account asked to change its e-mail address to\n\n"
+        "    {new_address}\n\n"
+        "If that was not you, change your password: it ends the change that is pending.\n"
+    ),
+    MessageKind.EMAIL_ALREADY_IN_USE: (
+        "Somebody asked to use this e-mail address for another account. They were not told that\n"
+        "it is yours, and nothing has changed. You need not do anything.\n"
+    ),
+}
+
+
+def compose(message: OutboxMessage, parameters: Mapping[str, str], *, host: str) -> EmailMessage:
+    """A message of the outbox as mail. Its Message-ID is the same each time it is composed.
+
+    Addresses are built as objects, and texts hold no markup, so nothing can be injected (EM-15).
+    """
+    kind = MessageKind(message.kind)
+    local, _, domain = message.recipient.rpartition("@")
+    mail = EmailMessage()
+    mail["From"] = Address("oneself", "no-reply", host)
+    mail["To"] = Address(username=local, domain=domain)
+    mail["Subject"] = _SUBJECTS[kind]
+    mail["Date"] = format_datetime(message.created_at)
+    mail["Message-ID"] = f"<{message.id}@{host}>"
+    # RFC 3834: no vacation reply is to answer this.
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(_TEXTS[kind].format_map(parameters))
+    return mail

@@ -1,0 +1,227 @@
+"""The operations, each compiled once, at start, from the document."""
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import orjson
+from connexion.middleware.abstract import RoutedAPI, RoutedMiddleware
+from sqlalchemy.exc import OperationalError
+from starlette.types import Receive, Scope, Send
+
+from accounts.authentication import authenticate
+from accounts.errors import AccountError, Internal, InvalidRequest
+from accounts.principal import Principal
+from accounts.rights import authorise
+from handlers.exchange import Exchange, Reply
+from oneself.bodies import (
+    expects_body,
+    headers_of,
+    media_type,
+    parse_json,
+    read_body,
+    refuse_body,
+)
+from oneself.credentials import (
+    is_same_origin,
+    read_credential,
+    refuse_cross_site,
+    sent_bearer,
+)
+from oneself.dialects import Dialects, Stamp
+from oneself.document import Described, described_operations
+from oneself.guard import Passage
+from oneself.parameters import Parameters
+from oneself.promises import Promises
+from oneself.responses import Answer, answer_of_refusal
+from oneself.schemas import Schemas, violations
+from oneself.transactions import Database
+from oneself.usage import UsageRecorder
+from oneself.workloads import Pool
+
+__all__ = ["Edge", "Operations"]
+
+_log = logging.getLogger("oneself.operations")
+
+#: What a handler may ask for beside the operation's parameters.
+_SUPPLIED = frozenset({"session", "principal", "exchange", "body"})
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What every operation runs with."""
+
+    database: Database
+    usage: UsageRecorder
+    pools: Mapping[str, Pool]
+    origins: frozenset[str]
+    api_key_brand: str
+    body_bytes: int
+    body_seconds: float
+    check_responses: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request as far as the event loop reads it."""
+
+    scope: Scope
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    passage: Passage
+
+
+class _Operation:
+    """One operation of the document with its handler, ready to run."""
+
+    def __init__(
+        self, described: Described, handler: Callable[..., Reply[Any]], schemas: Schemas, edge: Edge
+    ) -> None:
+        self._described = described
+        self._handler = handler
+        self._edge = edge
+        self._dialect = Dialects.named(described.dialect)
+        self._parameters = Parameters(described, schemas)
+        self._bodies = {
+            media: schemas.validator(schema) for media, schema in described.bodies.items()
+        }
+        self._promises = Promises(described, schemas) if edge.check_responses else None
+        self._pool = edge.pools.get(described.workload, edge.pools["database"])
+        # A password operation reads, lets go for the hash, and only then begins to write.
+        self._writing = described.method != "get" and described.workload != "password"
+        self._wanted = frozenset(inspect.signature(handler).parameters)
+        unknown = self._wanted - _SUPPLIED - self._parameters.names
+        missing = self._parameters.names - self._wanted
+        if unknown or missing:
+            message = f"{described.operation_id}: the handler's parameters differ: {unknown or missing}"
+            raise TypeError(message)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        passage: Passage = scope["oneself.passage"]
+        passage.operation_id = self._described.operation_id
+        headers = headers_of(scope)
+        body = b""
+        if expects_body(headers):
+            body = await read_body(
+                receive, most_bytes=self._edge.body_bytes, seconds=self._edge.body_seconds
+            )
+        request = _Request(scope, headers, body, passage)
+        if self._described.workload == "inline":
+            try:
+                answer = self._answer(request, waiting=False)
+            except OperationalError:
+                # Busy: the event loop must not wait, a thread may.
+                answer = await self._pool.run(partial(self._answer, request))
+        else:
+            answer = await self._pool.run(partial(self._answer, request))
+        await passage.send(send, answer)
+
+    def _answer(self, request: _Request, *, waiting: bool = True) -> Answer:
+        """Run the operation in its transaction, or refuse; a failure to render changes nothing."""
+        stamp = Stamp(request.passage.request_id, datetime.now(UTC))
+        try:
+            answer = self._run(request, stamp, waiting=waiting)
+        except AccountError as refusal:
+            answer = answer_of_refusal(
+                refusal,
+                self._dialect,
+                stamp,
+                bearer_was_sent=sent_bearer(request.scope["headers"]),
+            )
+            self._hold_to_document(answer)
+        return answer
+
+    def _run(self, request: _Request, stamp: Stamp, *, waiting: bool) -> Answer:
+        described, edge = self._described, self._edge
+        sent_headers = request.scope["headers"]
+        same_origin = is_same_origin(request.headers, edge.origins)
+        presented, by_cookie = None, False
+        if not described.public:
+            presented, by_cookie = read_credential(sent_headers, brand=edge.api_key_brand)
+            request.passage.credential_kind = presented.kind.value
+            refuse_cross_site(request.scope["method"], by_cookie=by_cookie, same_origin=same_origin)
+        with edge.database.transaction(writing=self._writing, waiting=waiting) as session:
+            supplied: dict[str, Any] = {"session": session}
+            if presented is not None:
+                principal = authenticate(session, presented)
+                edge.usage.note(principal.credential, session.now)
+                supplied["principal"] = principal
+            supplied |= self._read(request)
+            if presented is not None:
+                self._authorise(supplied["principal"])
+            supplied["exchange"] = Exchange(
+                user_agent=_user_agent(request.headers),
+                same_origin=same_origin,
+                by_cookie=by_cookie,
+            )
+            reply = self._handler(**{name: supplied[name] for name in self._wanted})
+            answer = self._render(reply, stamp)
+            self._hold_to_document(answer)
+        return answer
+
+    def _read(self, request: _Request) -> dict[str, Any]:
+        """The parameters and the body, each as the document has it."""
+        scope = request.scope
+        read = self._parameters.read(
+            scope.get("path_params", {}), scope["query_string"], request.headers
+        )
+        if not self._bodies:
+            refuse_body(request.body)
+            return read
+        media = media_type(request.headers.get(b"content-type"), self._bodies)
+        read["body"] = parse_json(request.body)
+        validator = self._bodies[media]
+        if not validator.is_valid(read["body"]):
+            raise InvalidRequest(violations(validator.iter_errors(read["body"]), "body"))
+        return read
+
+    def _authorise(self, principal: Principal) -> None:
+        authorise(principal, accepted=self._described.accepted, scope=self._described.scope)
+
+    def _render(self, reply: Reply[Any], stamp: Stamp) -> Answer:
+        if reply.body is None:
+            return Answer(reply.status, b"", None, reply.headers)
+        content = self._dialect.dress(reply.body, stamp)
+        return Answer(
+            reply.status, orjson.dumps(content), "application/json", reply.headers, content
+        )
+
+    def _hold_to_document(self, answer: Answer) -> None:
+        if self._promises is not None and (broken := self._promises.broken_by(answer)):
+            _log.error("%s breaks the document: %s", self._described.operation_id, broken)
+            raise Internal
+
+
+def _user_agent(headers: Mapping[bytes, bytes]) -> str | None:
+    """What the client calls itself, as plain text of at most 200 characters."""
+    text = headers.get(b"user-agent", b"").decode("latin-1")
+    return "".join(character for character in text if character.isprintable())[:200] or None
+
+
+class _OperationsApi(RoutedAPI[_Operation]):  # type: ignore[misc] # connexion has no types
+    """The operations of one document, by operationId."""
+
+    def __init__(self, specification: Any, *, edge: Edge, **options: Any) -> None:
+        super().__init__(specification, **options)
+        self._edge = edge
+        document = specification.raw
+        self._schemas = Schemas(document)
+        self._described = {each.operation_id: each for each in described_operations(document)}
+        self.add_paths()
+
+    def make_operation(self, operation: Any) -> _Operation:
+        """Compile one operation; Connexion has resolved its handler."""
+        described = self._described[operation.operation_id]
+        return _Operation(described, operation.function, self._schemas, self._edge)
+
+
+class Operations(RoutedMiddleware[_OperationsApi]):  # type: ignore[misc] # connexion has no types
+    """Runs the operation that routing found."""
+
+    api_cls = _OperationsApi
+

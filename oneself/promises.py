@@ -1,0 +1,52 @@
+"""Holding an answer against the document, in every test run and, by a setting, in production."""
+
+from typing import Any
+
+from oneself.document import Described
+from oneself.responses import Answer
+from oneself.schemas import Schemas, violations
+
+__all__ = ["Promises"]
+
+#: Headers that concern the connection or the refusal as such, and that no operation lists.
+_UNLISTED = frozenset({"Connection"})
+
+
+class Promises:
+    """What the document says that one operation answers."""
+
+    def __init__(self, described: Described, schemas: Schemas) -> None:
+        self._headers = {
+            status: {
+                name: header.get("required", False)
+                for name, header in response.get("headers", {}).items()
+            }
+            for status, response in described.responses.items()
+        }
+        self._validators = {
+            status: {
+                media: schemas.validator(content["schema"])
+                for media, content in response.get("content", {}).items()
+            }
+            for status, response in described.responses.items()
+        }
+
+    def broken_by(self, answer: Answer) -> str:
+        """Which promise an answer breaks, without its values; empty for none."""
+        if answer.status not in self._validators:
+            return f"status {answer.status} ({answer.code}) is not documented"
+        listed = self._headers[answer.status]
+        if unlisted := set(answer.headers) - set(listed) - _UNLISTED:
+            return f"headers {sorted(unlisted)} are not documented for {answer.status}"
+        if answer.content_type is None:
+            return "a body is missing" if self._validators[answer.status] else ""
+        validator = self._validators[answer.status].get(answer.content_type)
+        if validator is None:
+            return f"{answer.content_type} is not documented for {answer.status}"
+        return _differences(validator, answer.content)
+
+
+def _differences(validator: Any, content: Any) -> str:
+    if validator.is_valid(content):
+        return ""
+    return "; ".join(map(str, violations(validator.iter_errors(content), "body")))

@@ -1,0 +1,76 @@
+"""From any exception to one refusal, and from a refusal to its status and headers."""
+
+import logging
+from collections.abc import Mapping
+
+from sqlalchemy.exc import OperationalError
+
+from accounts import errors
+from accounts.errors import AccountError, Internal, Unavailable
+from oneself.credentials import challenge
+from oneself.dialects import Dialect
+
+__all__ = ["headers_of_refusal", "refusal_of", "status_of"]
+
+_log = logging.getLogger("oneself.refusals")
+
+#: The status of each kind; of two kinds that fit, the nearest. Only `Invalid` is the dialect's.
+_STATUS: Mapping[type[AccountError], int] = {
+    errors.Malformed: 400,
+    errors.Rejected: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
+    errors.Conflict: 409,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.UnknownHost: 421,
+    errors.Internal: 500,
+    errors.Unavailable: 503,
+}
+
+
+def refusal_of(error: Exception) -> AccountError:
+    """The refusal that an exception comes out as.
+
+    What is not a refusal already is logged here with its traceback, and nothing of it goes out.
+    """
+    if isinstance(error, AccountError):
+        return error
+    if isinstance(error, OperationalError):
+        # Locked by another writer, full, read-only or gone: it may be better in a second (DB-05).
+        _log.warning("the database does not answer", exc_info=error)
+        return Unavailable()
+    _log.error("unforeseen", exc_info=error)
+    return Internal()
+
+
+def status_of(refusal: AccountError, dialect: Dialect) -> int:
+    """The status of a refusal in a dialect."""
+    if isinstance(refusal, errors.Invalid):
+        return dialect.invalid_status
+    for kind in type(refusal).__mro__:
+        if kind in _STATUS:
+            return _STATUS[kind]
+    message = f"{type(refusal).__name__} is of no kind that has a status"
+    raise TypeError(message)
+
+
+def headers_of_refusal(refusal: AccountError, *, bearer_was_sent: bool) -> dict[str, str]:
+    """The headers that a refusal brings along."""
+    if isinstance(refusal, errors.Unauthenticated):
+        return {"WWW-Authenticate": challenge(bearer_was_sent=bearer_was_sent)}
+    if isinstance(refusal, errors.InsufficientScope):
+        scope = f'error="insufficient_scope", scope="{refusal.scope}"'
+        return {"WWW-Authenticate": f'Bearer realm="oneself", {scope}'}
+    if isinstance(refusal, errors.MethodNotAllowed):
+        return {"Allow": ", ".join(refusal.allowed)}
+    if isinstance(refusal, Unavailable):
+        return {"Retry-After": str(refusal.retry_after)}
+    if isinstance(refusal, errors.RequestTimeout | errors.BodyTooLarge):
+        # What is left of the body is not read, so nothing that follows could be understood.
+        return {"Connection": "close"}
+    return {}
+

@@ -1,0 +1,45 @@
+"""Serves the application with Granian, which brings workers, limits and an orderly end."""
+
+import logging.config
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.http import HTTP1Settings
+from starlette.types import ASGIApp
+
+from oneself.logs import configuration
+from oneself.settings import Settings
+
+__all__ = ["application", "serve"]
+
+_MOST_HEAD_BYTES = 65_536
+
+
+def application() -> ASGIApp:
+    """The application of one worker; Granian calls this in each of them."""
+    from oneself.app import create_app  # noqa: PLC0415 # the main process does not need it
+
+    logging.config.dictConfig(configuration())
+    return create_app(Settings())
+
+
+def serve(settings: Settings, *, host: str, port: int, workers: int, **more: Any) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight, for a bounded time."""
+    Granian(
+        "oneself.server:application",
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=workers,
+        factory=True,
+        loop=Loops.asyncio,
+        websockets=False,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(settings.head_seconds * 1000), max_buffer_size=_MOST_HEAD_BYTES
+        ),
+        log_dictconfig=configuration(),
+        respawn_failed_workers=True,
+        workers_kill_timeout=settings.drain_seconds,
+        **more,
+    ).serve()

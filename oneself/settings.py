@@ -1,0 +1,138 @@
+"""What an operator sets, from the environment."""
+
+import ipaddress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from accounts.rules import Rules
+
+__all__ = ["LOOPBACK_NAMES", "Settings", "is_loopback"]
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Settings(BaseSettings):
+    """Every `ONESELF_…` environment variable; the README's table is checked against this class."""
+
+    # A rejected value can be a secret; without this it would stand in the error.
+    model_config = SettingsConfigDict(
+        env_prefix="ONESELF_", frozen=True, hide_input_in_errors=True, extra="ignore"
+    )
+
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Folder of the SQLite file, the key file and mail that is not sent by SMTP.",
+    )
+    database_url: str = Field(
+        default="", description="`sqlite:///…`; empty for `oneself.sqlite3` in the data folder."
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="The root secret, 32 bytes or more in base64url; empty for a key file.",
+    )
+    public_url: AnyHttpUrl = Field(
+        default=AnyHttpUrl("http://localhost:8080"),
+        description="Where people reach the service; its host is a known Host.",
+    )
+    signup: Literal["open", "closed"] = Field(
+        default="open", description="Whether anybody may open an account."
+    )
+    validate_responses: bool = Field(
+        default=False,
+        description="Whether each answer is held against the document before it is sent.",
+    )
+    body_bytes: Annotated[int, Field(ge=1024, le=16_777_216)] = Field(
+        default=65_536, description="Largest body, in bytes."
+    )
+    body_seconds: Annotated[float, Field(gt=0, le=15)] = Field(
+        default=10, description="Longest time that a body may take to arrive, in seconds."
+    )
+    head_seconds: Annotated[float, Field(ge=1, le=15)] = Field(
+        default=10, description="Longest time that a head may take to arrive, in seconds."
+    )
+    drain_seconds: Annotated[int, Field(ge=1, le=300)] = Field(
+        default=30, description="Longest time that requests in flight get after SIGTERM, in seconds."
+    )
+    database_threads: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=4, description="Threads that wait for the database, with a connection each."
+    )
+    password_threads: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=2, description="Threads that hash passwords, in each worker."
+    )
+    password_queue: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=32, description="Password operations that may wait for a thread; past it, 503."
+    )
+    password_cost: Annotated[int, Field(ge=10, le=16)] = Field(
+        default=12, description="The cost of bcrypt; each step doubles the time."
+    )
+    password_min_length: Annotated[int, Field(ge=8, le=64)] = Field(
+        default=8, description="Fewest characters of a new password."
+    )
+    password_change_ends: Literal["none", "others"] = Field(
+        default="none", description="Which sessions a change of the password ends."
+    )
+    session_days: Annotated[int, Field(ge=1, le=365)] = Field(
+        default=30, description="How long a session lasts, in days."
+    )
+    api_key_days: Annotated[int, Field(ge=1, le=3660)] = Field(
+        default=365, description="How long an API key lasts at most, in days."
+    )
+    api_key_brand: Annotated[str, Field(pattern="^[a-z][a-z0-9]{1,15}$")] = Field(
+        default="ipto", description="The word that API keys begin with."
+    )
+    allow_http: bool = Field(
+        default=False,
+        description="Serve plain http off loopback: only behind a proxy that speaks https.",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if url and not url.startswith("sqlite:///"):
+            message = "must begin with sqlite:///"
+            raise ValueError(message)
+        return url
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file."""
+        if self.database_url:
+            return Path(self.database_url.removeprefix("sqlite:///"))
+        return self.data_dir / "oneself.sqlite3"
+
+    @property
+    def public_origin(self) -> str:
+        """Scheme, host and port that people reach the service by, as in an `Origin` header."""
+        parts = urlsplit(str(self.public_url))
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def known_hosts(self) -> frozenset[str]:
+        """The host names, without port, that the service answers for."""
+        return frozenset({self.public_url.host or "", *LOOPBACK_NAMES})
+
+    @property
+    def rules(self) -> Rules:
+        """The settings that the acts keep to."""
+        return Rules(
+            password_min_length=self.password_min_length,
+            password_cost=self.password_cost,
+            password_change_ends_other_sessions=self.password_change_ends == "others",
+            session_lifetime=timedelta(days=self.session_days),
+            api_key_lifetime=timedelta(days=self.api_key_days),
+            api_key_brand=self.api_key_brand,
+            signup_open=self.signup == "open",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

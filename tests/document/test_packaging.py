@@ -1,0 +1,67 @@
+"""oneself is an application: it is run from its checkout, and never installed (ADR 1).
+
+`handlers` and `models` in somebody's site-packages would overwrite, and be overwritten by, whatever
+else has these names; pip does not notice.
+"""
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("accounts", "handlers", "models", "oneself")
+DATA = ("contracts", "openapi", "policies")
+# A name, an exact version, perhaps a marker, and hashes: nothing else, so no option and no address.
+PINNED = re.compile(
+    r"[a-z0-9][a-z0-9.-]*(\[[a-z0-9,-]+\])?==[^ ]+( ; [^:]+?)?( +--hash=sha256:[0-9a-f]{64})+ *"
+)
+REQUIREMENTS = sorted(ROOT.glob("requirements/*.txt"))
+
+
+def test_there_is_no_build_system():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "build-system" not in project
+    assert project["tool"]["uv"]["package"] is False
+
+
+@pytest.mark.parametrize("name", [*PACKAGES, *DATA, "tests"])
+def test_no_installed_distribution_owns_a_name_of_ours(name):
+    assert importlib.metadata.packages_distributions().get(name) is None
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_code_is_in_packages(name):
+    assert (ROOT / name / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_data_cannot_be_imported_as_a_package(name):
+    assert not list((ROOT / name).rglob("*.py"))
+
+
+def test_no_module_at_the_root_can_shadow_another():
+    assert not list(ROOT.glob("*.py"))
+
+
+def test_there_are_requirements_to_check():
+    assert {path.stem for path in REQUIREMENTS} >= {"runtime", "tests", "lint", "wire", "node"}
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_requirements_are_pinned_and_hashed_and_name_no_index(path):
+    # A requirement goes over several lines, joined by backslashes.
+    requirements = path.read_text().replace("\\\n", " ").splitlines()
+    assert requirements
+    for requirement in requirements:
+        pinned = PINNED.fullmatch(requirement)
+        assert pinned, f"{path.name}: {requirement[:80]}"
+
+
+def test_the_lock_of_the_linter_has_integrity_hashes_and_no_addresses():
+    lock = (ROOT / "openapi" / "package-lock.json").read_text()
+    assert '"integrity": "sha512-' in lock
+    assert "://" not in lock
+    assert '"resolved"' not in lock
