@@ -18,7 +18,7 @@ _SEALED = select(col(AccessToken.token_sealed)).where(
 
 def issue_access_token(session: AccountSession, user_id: str) -> None:
     """Give a new user their access token; there is exactly one at any time."""
-    token = tokens.mint("tok_")
+    token = tokens.mint(tokens.ACCESS_TOKEN)
     session.add(
         AccessToken(
             user_id=user_id,
@@ -48,7 +48,7 @@ def regenerate_access_token(session: AccountSession, user_id: str) -> str:
 
     One UPDATE of the one row: of two at the same time the later stays, and no third token lives.
     """
-    token = tokens.mint("tok_")
+    token = tokens.mint(tokens.ACCESS_TOKEN)
     session.core.execute(
         update(AccessToken)
         .where(col(AccessToken.user_id) == user_id)

@@ -1,4 +1,4 @@
-"""E-mail addresses: as they were entered, and as they are compared."""
+"""E-mail addresses: what is one, and when two are the same."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -9,51 +9,53 @@ from accounts.errors import InvalidRequest
 
 __all__ = ["Address", "canonical", "parse_address"]
 
-_MOST_CHARACTERS = 254
+# RFC 5321 section 4.5.3.1.3, less the angle brackets.
+_MAX_LENGTH = 254
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`entered` is what mail is sent to; `canonical` is the key that is unique, made in Python
-    because neither database folds Unicode (UN-01)."""
+    """One e-mail address, as it was entered (NFC) and as the unique key it is compared by."""
 
     entered: str
     canonical: str
 
+    @property
+    def mailbox(self) -> str:
+        """The address that SMTP is given: the local part as entered, the domain in ASCII."""
+        return f"{self.entered.rpartition('@')[0]}@{self.canonical.rpartition('@')[2]}"
+
 
 def parse_address(value: str, field: str = "email") -> Address:
-    """Read an address.
-
-    The local part is ASCII (EM-21), the domain may be international; no lookup is made.
+    """Read an address of at most 254 characters, with an ASCII local part (EM-21).
 
     Raises:
-        InvalidRequest: It is not an address.
+        InvalidRequest: It is none.
+
     """
-    # Measured first: what comes next is not linear in the length.
-    if len(value) > _MOST_CHARACTERS:
-        raise _refused(field)
-    try:
-        parsed = validate_email(
-            value,
-            allow_smtputf8=False,
-            allow_quoted_local=False,
-            allow_domain_literal=False,
-            allow_display_name=False,
-            check_deliverability=False,
-        )
-    except EmailNotValidError as error:
-        raise _refused(field) from error
-    local = unicodedata.normalize("NFKC", parsed.local_part).casefold()
-    return Address(parsed.normalized, f"{local}@{parsed.ascii_domain.lower()}")
+    address = _read(value)
+    if address is None:
+        raise InvalidRequest.of(field, "must be an e-mail address")
+    return address
 
 
 def canonical(value: str) -> str | None:
-    """The key of an address, or None for what cannot be one; for looking up, so never a refusal."""
-    try:
-        return parse_address(value).canonical
-    except InvalidRequest:
+    """Give the key to look an address up by, or None for what no account can have."""
+    address = _read(value)
+    return None if address is None else address.canonical
+
+
+def _read(value: str) -> Address | None:
+    # Before parsing: the parser's work grows with what it is given.
+    if len(value) > _MAX_LENGTH:
         return None
-
-
-def _refused(field: str) -> InvalidRequest:
-    return InvalidRequest.of(field, "must be an e-mail address")
+    try:
+        # `strict` is what holds the local part to 64 octets, and has nothing else to it.
+        parts = validate_email(value, allow_smtputf8=False, check_deliverability=False, strict=True)
+    except EmailNotValidError:
+        return None
+    # The key is made here and not by the database, whose case folding is its locale's
+    # (CVE-2019-19844). The local part is ASCII already, where NFKC changes nothing; the domain is
+    # the A-label form of UTS 46, which is lower case.
+    key = f"{parts.local_part.casefold()}@{parts.ascii_domain}"
+    return Address(entered=unicodedata.normalize("NFC", value), canonical=key)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, bindparam, null, select
+from sqlalchemy import Executable, bindparam, null, select
 from sqlmodel import SQLModel, col
 
 from accounts import tokens
@@ -17,7 +17,7 @@ from models import AccessToken, ApiKey, LoginSession, PersonalAccessToken, Tenan
 __all__ = ["authenticate"]
 
 
-def _statement(table: type[SQLModel], key: Any, *columns: Any, where: Any = True) -> Select[Any]:
+def _statement(table: type[SQLModel], key: Any, *columns: Any, where: Any = True) -> Executable:
     """One SELECT that reads a live credential with its enabled user in its enabled tenant.
 
     Built once: building it for each request costs ten times what running it does. What is
@@ -44,7 +44,7 @@ def _live(table: type[LoginSession | ApiKey | PersonalAccessToken]) -> Any:
 _WIDTH = len(PERSON_COLUMNS)
 
 # Each statement reads, after the person: the credential's id, its scopes, its digest.
-_STATEMENTS: dict[CredentialKind, tuple[Purpose, Select[Any]]] = {
+_STATEMENTS: dict[CredentialKind, tuple[Purpose, Executable]] = {
     CredentialKind.SESSION: (
         Purpose.SESSION,
         _statement(
@@ -107,6 +107,8 @@ def authenticate(session: AccountSession, presented: Presented) -> Principal:
         if session.keys.matches(purpose, presented.token, row[_WIDTH + 2]):
             return Principal(
                 Person._make(row[:_WIDTH]),
-                Credential(presented.kind, row[_WIDTH], rights(presented.kind, row[_WIDTH + 1] or ())),
+                Credential(
+                    presented.kind, row[_WIDTH], rights(presented.kind, row[_WIDTH + 1] or ())
+                ),
             )
     raise InvalidToken

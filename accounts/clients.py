@@ -24,7 +24,7 @@ def add_client(
     wanted = sorted(set(scopes))
     if not set(wanted) <= SESSION_RIGHTS:
         raise InvalidRequest.of("scopes", f"must be among {', '.join(sorted(SESSION_RIGHTS))}")
-    secret = tokens.mint("cls_")
+    secret = tokens.mint(tokens.CLIENT_SECRET)
     client = Client(
         id=new_id("cli_"),
         tenant_id=tenant.id,

@@ -1,7 +1,7 @@
 """Changing the e-mail address: requested by one secret, done by another hand that has it."""
 
-from sqlalchemy import select, update
-from sqlmodel import col
+from sqlalchemy import update
+from sqlmodel import col, select
 
 from accounts import addresses, tokens, users
 from accounts.database import AccountSession
@@ -36,11 +36,9 @@ def request_email_change(session: AccountSession, person: Person, email: str) ->
         owner = users.find_user_by_email(session, address.canonical)
         post_message(session, MessageKind.EMAIL_ALREADY_IN_USE, find_person(session, owner.id))
         # The row keeps the digest of a secret that nobody was given.
-        secret = tokens.mint("ots_")
+        secret = tokens.mint(tokens.ONE_TIME_SECRET)
     else:
-        post_message(
-            session, MessageKind.EMAIL_CHANGE_NOTICE, person, new_address=address.entered
-        )
+        post_message(session, MessageKind.EMAIL_CHANGE_NOTICE, person, new_address=address.entered)
     return address.entered, secret
 
 
@@ -71,7 +69,7 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
             col(User.disabled_at).is_(None),
             col(Tenant.disabled_at).is_(None),
         )
-    ).scalar()
+    ).first()
     if user is None or users.is_taken(
         session, pending.address_canonical, by_other_than=pending.user_id
     ):

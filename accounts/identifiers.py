@@ -1,40 +1,40 @@
-"""New identifiers, in the forms that the dialects publish."""
+"""Names for rows: made at random, shown to anybody, never a secret."""
 
 import re
 import secrets
+import string
 import time
-import uuid
 
 __all__ = ["canonical_uuid", "new_external_id", "new_id", "new_uuid"]
 
-_ALPHANUMERIC = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_ALPHANUMERICS = string.digits + string.ascii_letters
+_EXTERNAL_LENGTH = 10
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def new_id(prefix: str) -> str:
-    """A prefix such as `usr_` with 12 hexadecimal digits, 48 random bits."""
+    """Make `prefix` (`usr_`, `tnt_`, `key_`, `ses_`, `req_`, `cli_`, `msg_`) and 12 hex digits."""
     return prefix + secrets.token_hex(6)
 
 
 def new_external_id() -> str:
-    """Ten letters and digits, 59 random bits, as Hyperclast has it."""
-    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(10))
+    """Make 10 letters and digits of ASCII."""
+    return "".join(secrets.choice(_ALPHANUMERICS) for _ in range(_EXTERNAL_LENGTH))
 
 
 def new_uuid() -> str:
-    """A UUID of version 7 (RFC 9562), so that new rows lie beside each other in an index.
+    """Make a UUID of version 7 in lower case: 48 bits of Unix milliseconds, then 74 random ones.
 
-    Our own, because the standard library has it from Python 3.14 on only.
+    Source: RFC 9562 section 5.7. The standard library's `uuid.uuid7` begins with Python 3.14.
     """
-    bits = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    bits = bits & ~(0xF << 76) | 0x7 << 76
-    bits = bits & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=bits))
+    milliseconds = time.time_ns() // 1_000_000
+    head, tail = secrets.randbits(12), secrets.randbits(62)
+    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | head << 64 | 0b10 << 62 | tail
+    digits = f"{value:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def canonical_uuid(value: str) -> str | None:
-    """A UUID in lower case, or None for anything but 8-4-4-4-12 hexadecimal digits.
-
-    Python's own reader would take braces, `urn:uuid:` and missing hyphens.
-    """
+    """Give a UUID of any version in lower case, or None for what is not 8-4-4-4-12 hex digits."""
+    # `uuid.UUID` also reads braces, `urn:uuid:` and hyphens anywhere: many names for one row.
     return value.lower() if _UUID.fullmatch(value) else None

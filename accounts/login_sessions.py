@@ -94,7 +94,7 @@ def open_session(
     live = list_sessions(session, user_id)
     for oldest in live[session.rules.max_sessions - 1 :]:
         oldest.revoked_at = session.now
-    token = tokens.mint("sess_")
+    token = tokens.mint(tokens.SESSION)
     expires_at = session.now + session.rules.session_lifetime
     session.add(
         LoginSession(

@@ -28,7 +28,7 @@ def issue_secret(
 ) -> str:
     """Make a secret; an earlier one of the same user for the same purpose is superseded."""
     supersede_secrets(session, purpose, user_id)
-    secret = tokens.mint("ots_")
+    secret = tokens.mint(tokens.ONE_TIME_SECRET)
     session.add(
         OneTimeSecret(
             id=new_id("ots_"),

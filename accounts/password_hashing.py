@@ -1,8 +1,6 @@
-"""Keeping passwords: bcrypt over a keyed hash of them."""
+"""Passwords at rest: bcrypt over a peppered digest, and the same time for whoever is not there."""
 
 import re
-import secrets
-from functools import cache
 
 import bcrypt
 
@@ -10,47 +8,49 @@ from accounts.keyring import Keyring
 
 __all__ = ["hash_password", "outdated", "verify"]
 
+# Scheme 1 is bcrypt(base64(HMAC-SHA-384(pepper, NFC of the OpaqueString in UTF-8))). A cost above
+# 19 is half a minute and more, so no record of ours has one, and a forged one cannot ask for it.
 _SCHEME = "1"
 _RECORD = re.compile(
-    _SCHEME + r"\$(?P<pepper>[0-9a-f]{8})\$(?P<hashed>\$2b\$[0-9]{2}\$[./A-Za-z0-9]{53})"
+    r"1\$(?P<key_id>[0-9a-f]{8})\$(?P<hash>\$2b\$(?P<cost>0[4-9]|1[0-9])\$[./0-9A-Za-z]{53})"
 )
 
 
 def hash_password(password: str, keys: Keyring, cost: int) -> str:
-    """The record of a normalised password: scheme, id of the pepper, bcrypt of that cost."""
-    hashed = bcrypt.hashpw(keys.pepper(password.encode()), bcrypt.gensalt(cost)).decode()
-    return f"{_SCHEME}${keys.key_id}${hashed}"
+    """Make the record of a password that `judge` has accepted: scheme, pepper id, and bcrypt.
+
+    `cost` is bcrypt's: the base-2 logarithm of its rounds.
+    """
+    hashed = bcrypt.hashpw(keys.pepper(password.encode()), bcrypt.gensalt(cost))
+    return f"{_SCHEME}${keys.key_id}${hashed.decode()}"
 
 
 def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -> bool:
-    """Whether a password is the record's. Exactly one bcrypt is computed, whatever is missing.
+    """Tell whether the password, as `normalise` gave it, is the one that the record was made of.
 
-    Without a record, or with one that cannot be read (PW-16), it is computed over a hash of the
-    present cost that matches nothing, so that the time tells nothing (LG-02).
+    None is a password that cannot be right, or a user without a record: it is false after as much
+    time as a wrong password, which is one bcrypt of the cost. A record that cannot be read is as
+    none.
     """
-    given = keys.pepper((password or "").encode())
-    hashed = _bcrypt_of(record, keys)
-    if hashed is not None and password is not None:
+    parts = _parse(record, keys)
+    if password is not None and parts is not None:
         try:
-            return bcrypt.checkpw(given, hashed)
+            return bcrypt.checkpw(keys.pepper(password.encode()), parts["hash"].encode())
         except ValueError:
-            pass  # it has the form of a hash and is none: at no cost, so the one below is due
-    bcrypt.checkpw(given, _nobodys(cost))
+            # bcrypt refuses some salts that have the right letters, and has hashed nothing then.
+            pass
+    # Looks wrong because nobody's password is hashed. Is right because an answer that comes at
+    # once says that there is no such account (CVE-2025-13473). Costs one bcrypt.
+    bcrypt.hashpw(keys.pepper((password or "").encode()), bcrypt.gensalt(cost))
     return False
 
 
 def outdated(record: str, keys: Keyring, cost: int) -> bool:
-    """Whether a record was made with another scheme, pepper or cost than one made now."""
-    hashed = _bcrypt_of(record, keys)
-    return hashed is None or int(hashed[4:6]) != cost
+    """Tell whether the record should be made anew: another scheme or pepper, or a lower cost."""
+    parts = _parse(record, keys)
+    return parts is None or int(parts["cost"]) < cost
 
 
-def _bcrypt_of(record: str | None, keys: Keyring) -> bytes | None:
-    """The bcrypt in a record of our scheme and pepper, if it looks like one."""
-    matched = _RECORD.fullmatch(record or "")
-    return matched["hashed"].encode() if matched and matched["pepper"] == keys.key_id else None
-
-
-@cache
-def _nobodys(cost: int) -> bytes:
-    return bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(cost))
+def _parse(record: str | None, keys: Keyring) -> re.Match[str] | None:
+    parts = _RECORD.fullmatch(record or "")
+    return parts if parts and parts["key_id"] == keys.key_id else None

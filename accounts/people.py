@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Executable, bindparam, select
 from sqlmodel import col
 
 from accounts.database import AccountSession
@@ -43,7 +43,7 @@ class Person(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The display name or, without one, first and last name or, without those, the user name."""
+        """The display name, or else first and last name, or else the user name."""
         full = " ".join(part for part in (self.first_name, self.last_name) if part)
         # Two names of 200 characters each are longer than any dialect's name may be.
         return self.display_name or full[:200].rstrip() or self.username
@@ -72,7 +72,7 @@ PERSON_COLUMNS = (
     col(User.is_platform_admin),
 )
 
-_PERSON: Select[tuple[object, ...]] = (
+_PERSON: Executable = (
     select(*PERSON_COLUMNS)
     .join(Tenant, col(Tenant.id) == col(User.tenant_id))
     .where(col(User.id) == bindparam("user_id"))

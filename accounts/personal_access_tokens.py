@@ -46,7 +46,7 @@ def create_pat(
         raise ScopeNotHeld
     if len(list_pats(session, principal.person.user_id)) >= session.rules.max_pats:
         raise LimitReached
-    token = tokens.mint("pat_")
+    token = tokens.mint(tokens.PAT)
     made = PersonalAccessToken(
         id=new_uuid(),
         user_id=principal.person.user_id,

@@ -16,7 +16,7 @@ class CredentialKind(StrEnum):
 
     SESSION = "session"
     API_KEY = "apiKey"
-    ACCESS_TOKEN = "accessToken"
+    ACCESS_TOKEN = "accessToken"  # noqa: S105 # the name of a kind
     PAT = "personalAccessToken"
 
 

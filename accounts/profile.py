@@ -50,7 +50,13 @@ def _parse_picture(value: str, field: str) -> str:
     except ValueError:
         port, url = -1, urlsplit("")
     plain = value.isascii() and value.isprintable() and " " not in value
-    if not plain or url.scheme != "https" or not url.hostname or url.username is not None or port == -1:
+    if (
+        not plain
+        or url.scheme != "https"
+        or not url.hostname
+        or url.username is not None
+        or port == -1
+    ):
         raise InvalidRequest.of(field, "must be an https URL with a host and without a user name")
     return value
 

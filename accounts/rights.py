@@ -44,7 +44,7 @@ _FIXED = {
 
 
 def rights(kind: CredentialKind, scopes: Iterable[str]) -> frozenset[str]:
-    """The rights of a credential: those of its kind or else its scopes, within the user's (TK-12)."""
+    """The rights of a credential: its kind's, or else its scopes within the user's (TK-12)."""
     return _FIXED.get(kind) or SESSION_RIGHTS.intersection(scopes)
 
 

@@ -10,7 +10,9 @@ from models import Tenant
 __all__ = ["disable_tenant", "find_tenant", "open_tenant", "require_tenant"]
 
 
-def open_tenant(session: AccountSession, display_name: str, *, called: str = "tenant_name") -> Tenant:
+def open_tenant(
+    session: AccountSession, display_name: str, *, called: str = "tenant_name"
+) -> Tenant:
     """Open a tenant.
 
     Raises:

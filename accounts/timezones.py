@@ -1,27 +1,31 @@
-"""Time zones."""
+"""Time zones, as names of the IANA database."""
 
 from functools import cache
-from importlib import resources
+from importlib.resources import files
 
 from accounts.errors import InvalidRequest
 
 __all__ = ["parse_timezone"]
 
+# Names of the machine or of nothing, which some builds of the database list beside the places.
+_NO_PLACES = frozenset({"Factory", "localtime", "posixrules"})
+
 
 def parse_timezone(value: str, field: str = "timezone") -> str:
-    """The name of a time zone.
-
-    Looked up in a list: `ZoneInfo(value)` would open a file by that name (UN-04).
+    """Give the name back if the tzdata package lists it, letter case included.
 
     Raises:
-        InvalidRequest: The IANA database has no zone of this name.
+        InvalidRequest: It does not.
+
     """
+    # Never `ZoneInfo(value)`: it opens a file by that name, and `available_timezones()` differs
+    # from machine to machine.
     if value not in _names():
-        raise InvalidRequest.of(field, "must be a time zone of the IANA database")
+        raise InvalidRequest.of(field, "must be the name of a time zone in the IANA database")
     return value
 
 
 @cache
 def _names() -> frozenset[str]:
-    listed = resources.files("tzdata").joinpath("zones").read_text().split()
-    return frozenset(listed) - {"Factory", "localtime", "posixrules"}
+    listed = files("tzdata").joinpath("zones").read_text(encoding="ascii")
+    return frozenset(listed.split()) - _NO_PLACES

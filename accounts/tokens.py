@@ -1,76 +1,95 @@
-"""Opaque tokens: 256 random bits in base62 behind a prefix, with a checksum."""
+"""Opaque tokens: how they are written, and how a mistyped one is told without the database."""
 
 import re
 import secrets
-import zlib
-from functools import cache
+import string
 from typing import NamedTuple
+from zlib import crc32
 
-__all__ = ["ApiKeyParts", "api_key_prefix", "mint", "mint_api_key", "well_formed"]
+__all__ = [
+    "ACCESS_TOKEN",
+    "CLIENT_SECRET",
+    "ONE_TIME_SECRET",
+    "PAT",
+    "SESSION",
+    "ApiKeyParts",
+    "api_key_prefix",
+    "mint",
+    "mint_api_key",
+    "well_formed",
+]
 
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_SECRET_LENGTH = 43
-_CHECKSUM_LENGTH = 6
+SESSION = "sess_"
+ACCESS_TOKEN = "tok_"  # noqa: S105 - how such a token begins, and none itself
+PAT = "pat_"
+CLIENT_SECRET = "cls_"  # noqa: S105 - as above
+ONE_TIME_SECRET = "ots_"  # noqa: S105 - as above
+
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_SECRET_BYTES = 32
+_SECRET_LENGTH = 43  # 62 ** 43 is the first power of 62 above 2 ** 256
+_CHECKSUM_LENGTH = 6  # and 62 ** 6 the first above 2 ** 32
 _PREFIX_LENGTH = 12
+
+_TAIL = re.compile(rf"[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}")
+_KEY_TAIL = re.compile(rf"([0-9A-Za-z]{{{_PREFIX_LENGTH}}})_{_TAIL.pattern}")
 
 
 class ApiKeyParts(NamedTuple):
-    """A new API key, and the public prefix that it is found by."""
+    """A new API key: all of it, shown once, and the 12 characters that it is found by."""
 
     key: str
     prefix: str
 
 
 def mint(prefix: str) -> str:
-    """A new token: the prefix, 43 digits of secret, 6 of CRC-32 over all before them."""
-    return _with_checksum(prefix + _base62(secrets.randbits(256), _SECRET_LENGTH))
+    """Make a token of `prefix`, 256 random bits in base62, and a CRC-32 of all before it.
+
+    Source: the token format of GitHub, 2021.
+    """
+    body = prefix + _base62(secrets.randbits(8 * _SECRET_BYTES), _SECRET_LENGTH)
+    return body + _checksum(body)
 
 
 def well_formed(token: str, prefix: str) -> bool:
-    """Whether a token has the form and the checksum of one of ours (TK-01).
-
-    The checksum is no secret. It spares the database a typing error, and lets a scanner recognise
-    a leaked token.
-    """
-    return _pattern(prefix).fullmatch(token) is not None and _checksum_is_right(token)
+    """Tell whether `mint(prefix)` could have made the token; any one wrong character is noticed."""
+    # The whole of it: a token cut short, or with a line break after it, is another token
+    # (CVE-2026-27840).
+    return (
+        token.startswith(prefix)
+        and _TAIL.fullmatch(token, len(prefix)) is not None
+        and _sums_up(token)
+    )
 
 
 def mint_api_key(brand: str) -> ApiKeyParts:
-    """A new API key, `{brand}_{prefix}_{secret}` with the checksum at its end."""
-    prefix = "".join(secrets.choice(_BASE62) for _ in range(_PREFIX_LENGTH))
-    key = f"{brand}_{prefix}_{_base62(secrets.randbits(256), _SECRET_LENGTH)}"
-    return ApiKeyParts(_with_checksum(key), prefix)
+    """Make an API key, `{brand}_{prefix}_{secret}{checksum}`."""
+    prefix = "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_LENGTH))
+    return ApiKeyParts(mint(f"{brand}_{prefix}_"), prefix)
 
 
 def api_key_prefix(key: str, brand: str) -> str | None:
-    """The public prefix of a key that has the form and the checksum of one of ours, else None."""
-    matched = _api_key_pattern(brand).fullmatch(key)
-    return matched["prefix"] if matched and _checksum_is_right(key) else None
+    """Give what a key is found by, or None where `mint_api_key(brand)` cannot have made it."""
+    start = f"{brand}_"
+    if not key.startswith(start):
+        return None
+    tail = _KEY_TAIL.fullmatch(key, len(start))
+    return tail[1] if tail and _sums_up(key) else None
 
 
-@cache
-def _pattern(prefix: str) -> re.Pattern[str]:
-    return re.compile(rf"{re.escape(prefix)}[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}")
+def _sums_up(token: str) -> bool:
+    # Recomputed and compared as text: a sum that was decoded would have more than one spelling.
+    # In no constant time, for a checksum is no secret.
+    return token[-_CHECKSUM_LENGTH:] == _checksum(token[:-_CHECKSUM_LENGTH])
 
 
-@cache
-def _api_key_pattern(brand: str) -> re.Pattern[str]:
-    prefix = rf"(?P<prefix>[0-9A-Za-z]{{{_PREFIX_LENGTH}}})"
-    secret = rf"[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}"
-    return re.compile(rf"{re.escape(brand)}_{prefix}_{secret}")
-
-
-def _with_checksum(text: str) -> str:
-    return text + _base62(zlib.crc32(text.encode()), _CHECKSUM_LENGTH)
-
-
-def _checksum_is_right(token: str) -> bool:
-    return _with_checksum(token[:-_CHECKSUM_LENGTH]) == token
+def _checksum(body: str) -> str:
+    return _base62(crc32(body.encode()), _CHECKSUM_LENGTH)
 
 
 def _base62(number: int, length: int) -> str:
     digits = []
     for _ in range(length):
         number, digit = divmod(number, 62)
-        digits.append(_BASE62[digit])
+        digits.append(_ALPHABET[digit])
     return "".join(reversed(digits))

@@ -1,14 +1,14 @@
 """Hantera: profile, change of e-mail address, settings and personal access tokens."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from accounts import email_change, passwords, personal_access_tokens, preferences, profile
 from accounts.database import AccountSession
 from accounts.people import Person
 from accounts.principal import Principal
 from handlers.exchange import Reply
-from handlers.moments import parse_moment, write_moment
+from handlers.moments import parse_moment, write_moment, write_optional_moment
 from models import PersonalAccessToken, wire
 
 NO_CONTENT = Reply(None, HTTPStatus.NO_CONTENT)
@@ -129,12 +129,13 @@ def _profile(session: AccountSession, person: Person) -> wire.HanteraProfile:
 
 
 def _pat(row: PersonalAccessToken) -> wire.HanteraPat:
+    # The column is text; only what the document let in is in it.
     return {
         "id": row.id,
         "name": row.name,
-        "scopes": row.scopes,
+        "scopes": cast("wire.PatScopes", row.scopes),
         "clientId": row.client_id,
         "createdAt": write_moment(row.created_at),
         "expiresAt": write_moment(row.expires_at),
-        "lastUsedAt": row.last_used_at and write_moment(row.last_used_at),
+        "lastUsedAt": write_optional_moment(row.last_used_at),
     }

@@ -7,9 +7,7 @@ from handlers.exchange import Reply
 from models import wire
 
 
-def get_current_user(
-    session: AccountSession, principal: Principal
-) -> Reply[wire.HyperclastUser]:
+def get_current_user(session: AccountSession, principal: Principal) -> Reply[wire.HyperclastUser]:
     person = principal.person
     return Reply(
         {

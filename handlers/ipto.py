@@ -2,12 +2,13 @@
 
 from datetime import datetime
 from http import HTTPStatus
+from typing import cast
 
 from accounts import api_keys, login_sessions, passwords, signup
 from accounts.database import AccountSession
 from accounts.principal import Principal
 from handlers.exchange import Exchange, Reply
-from handlers.moments import parse_moment, write_moment
+from handlers.moments import parse_moment, write_moment, write_optional_moment
 from models import ApiKey, LoginSession, wire
 
 NO_CONTENT = Reply(None, HTTPStatus.NO_CONTENT)
@@ -142,20 +143,21 @@ def _session(row: LoginSession, principal: Principal) -> wire.IptoSession:
         "session_id": row.id,
         "created_at": write_moment(row.created_at),
         "expires_at": write_moment(row.expires_at),
-        "last_used_at": row.last_used_at and write_moment(row.last_used_at),
+        "last_used_at": write_optional_moment(row.last_used_at),
         "user_agent": row.user_agent,
         "current": row.id == principal.credential.id,
     }
 
 
 def _api_key(row: ApiKey) -> wire.IptoApiKey:
+    # The columns are text; only what the document let in is in them.
     return {
         "api_key_id": row.id,
         "name": row.name,
         "key_prefix": row.prefix,
-        "scopes": row.scopes,
-        "dataset_access_mode": row.dataset_access_mode,
+        "scopes": cast("wire.ApiKeyScopes", row.scopes),
+        "dataset_access_mode": cast("wire.DatasetAccessMode", row.dataset_access_mode),
         "created_at": write_moment(row.created_at),
         "expires_at": write_moment(row.expires_at),
-        "last_used_at": row.last_used_at and write_moment(row.last_used_at),
+        "last_used_at": write_optional_moment(row.last_used_at),
     }

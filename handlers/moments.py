@@ -4,12 +4,17 @@ from datetime import UTC, datetime
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["parse_moment", "write_moment"]
+__all__ = ["parse_moment", "write_moment", "write_optional_moment"]
 
 
 def write_moment(moment: datetime) -> str:
     """A moment as text, `2026-04-05T10:00:00Z`."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def write_optional_moment(moment: datetime | None) -> str | None:
+    """A moment as text; None for one that has not come."""
+    return None if moment is None else write_moment(moment)
 
 
 def parse_moment(text: str, field: str) -> datetime:

@@ -1,5 +1,7 @@
 """ScaiKey: the profile, the password, and the verification of the e-mail address."""
 
+from typing import Any
+
 from accounts import email_verification, passwords, profile
 from accounts.database import AccountSession
 from accounts.people import Person
@@ -15,7 +17,8 @@ def get_profile(principal: Principal) -> Reply[wire.ScaikeyProfile]:
 def update_profile(
     session: AccountSession, principal: Principal, body: wire.ScaikeyUpdateProfileRequest
 ) -> Reply[wire.ScaikeyProfile]:
-    return Reply(_profile(profile.change_profile(session, principal.person.user_id, body)))
+    changes: dict[str, Any] = {**body}
+    return Reply(_profile(profile.change_profile(session, principal.person.user_id, changes)))
 
 
 def change_password(

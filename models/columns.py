@@ -42,7 +42,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def at_most(column: str, length: int) -> CheckConstraint:
-    """The limit of a text column as a constraint: SQLite ignores the length of a VARCHAR (DB-14)."""
+    """The limit of a text column as a constraint: SQLite ignores a VARCHAR's length (DB-14)."""
     return CheckConstraint(f"length({column}) <= {length}", name=f"{column}_length")
 
 

@@ -78,12 +78,6 @@ An RFC 3339 date and time in UTC.
 """
 
 
-RequestedTimestamp: TypeAlias = str
-"""
-An RFC 3339 date and time with its offset from UTC.
-"""
-
-
 UserId: TypeAlias = str
 """
 The user's id in ipto and ScaiKey.

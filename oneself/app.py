@@ -94,7 +94,7 @@ def find_handler(operation_id: str) -> Callable[..., Any]:
     return handler
 
 
-async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
     """What would come after the operations, which answer everything that routing lets through."""
     raise NotFound
 

@@ -32,7 +32,7 @@ _CHARSET = re.compile(r'\s*charset\s*=\s*"?utf-8"?\s*', re.IGNORECASE)
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its request was complete; nobody waits for an answer."""
+    """The client closed the connection before its request was complete."""
 
 
 async def read_body(receive: Receive, *, most_bytes: int, seconds: float) -> bytes:
@@ -163,8 +163,11 @@ _DECODER = json.JSONDecoder(
 
 
 def _check(value: Any, *, escapes: bool) -> None:
-    """Walk the value level by level: bound the depth and, where there were escapes, find lone
-    surrogates, which UTF-8 cannot carry and no database driver takes."""
+    """Walk the value level by level, to bound its depth.
+
+    Where the text had escapes, lone surrogates are looked for, which UTF-8 cannot carry and no
+    database driver takes.
+    """
     level: list[Any] = [value]
     for _ in range(_MAX_DEPTH + 1):
         below: list[Any] = []

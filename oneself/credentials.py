@@ -17,9 +17,9 @@ __all__ = [
 
 _COOKIE = f"{COOKIE_NAME}=".encode()
 _BEARER_PREFIXES = {
-    "sess_": CredentialKind.SESSION,
-    "tok_": CredentialKind.ACCESS_TOKEN,
-    "pat_": CredentialKind.PAT,
+    tokens.SESSION: CredentialKind.SESSION,
+    tokens.ACCESS_TOKEN: CredentialKind.ACCESS_TOKEN,
+    tokens.PAT: CredentialKind.PAT,
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
@@ -55,7 +55,7 @@ def read_credential(
             raise InvalidToken
         return Presented(CredentialKind.API_KEY, key), False
     if cookies:
-        return _read_token(cookies[0].decode("latin-1"), only="sess_"), True
+        return _read_token(cookies[0].decode("latin-1"), only=tokens.SESSION), True
     raise NotAuthenticated
 
 

@@ -13,9 +13,7 @@ _log = logging.getLogger("oneself.jobs")
 
 
 @asynccontextmanager
-async def repeated(
-    work: Callable[[], object], seconds: float, pool: Pool
-) -> AsyncIterator[None]:
+async def repeated(work: Callable[[], object], seconds: float, pool: Pool) -> AsyncIterator[None]:
     """Do the work now and then in a thread, and once more at the end."""
     ending = asyncio.Event()
 

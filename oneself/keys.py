@@ -62,9 +62,7 @@ def check_root_key(database: Database) -> None:
         keys = session.keys
         if not known:
             session.add(
-                RootKey(
-                    key_id=keys.key_id, check_value=keys.check_value(), created_at=session.now
-                )
+                RootKey(key_id=keys.key_id, check_value=keys.check_value(), created_at=session.now)
             )
         elif all(secrets.compare_digest(row.check_value, keys.check_value()) for row in known):
             return
@@ -99,5 +97,3 @@ def _make(path: Path) -> None:
         pass
     finally:
         part.unlink()
-
-

@@ -1,9 +1,9 @@
 """What the mail says."""
 
 from collections.abc import Mapping
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
-from email.headerregistry import Address
 
 from accounts.outbox import MessageKind
 from models import OutboxMessage

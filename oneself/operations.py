@@ -97,7 +97,9 @@ class _Operation:
         unknown = self._wanted - _SUPPLIED - self._parameters.names
         missing = self._parameters.names - self._wanted
         if unknown or missing:
-            message = f"{described.operation_id}: the handler's parameters differ: {unknown or missing}"
+            message = (
+                f"{described.operation_id}: the handler's parameters differ: {unknown or missing}"
+            )
             raise TypeError(message)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -224,4 +226,3 @@ class Operations(RoutedMiddleware[_OperationsApi]):  # type: ignore[misc] # conn
     """Runs the operation that routing found."""
 
     api_cls = _OperationsApi
-

@@ -73,4 +73,3 @@ def headers_of_refusal(refusal: AccountError, *, bearer_was_sent: bool) -> dict[
         # What is left of the body is not read, so nothing that follows could be understood.
         return {"Connection": "close"}
     return {}
-

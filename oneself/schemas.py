@@ -41,7 +41,7 @@ class Schemas:
 
 
 def _draft4(schema: Any) -> Any:
-    """A schema with `nullable` said in the words of Draft 4; what OpenAPI only describes is dropped."""
+    """A schema with `nullable` in the words of Draft 4, and without what only describes."""
     if isinstance(schema, list):
         return [_draft4(item) for item in schema]
     if not isinstance(schema, Mapping):
@@ -63,7 +63,7 @@ def violations(
     found = []
     for error in errors:
         field = (*path, *error.instance_path)
-        kind = error.kind
+        kind: Any = error.kind
         if kind.name == "required":
             field, rule = (*field, kind.property), "is required"
         elif kind.name == "additionalProperties":
@@ -72,7 +72,7 @@ def violations(
             unknown = [name for name in kind.unexpected if _PLAIN_NAME.fullmatch(name)]
             field, rule = (*field, *unknown[:1]), "is not a documented field"
         else:
-            rule = _RULES.get(kind.name, lambda _: "does not have the documented shape")(error)
+            rule = _RULES.get(kind.name, lambda _: "does not have the documented shape")(kind)
         found.append(Violation(place, field, rule))
         if len(found) == _MOST_VIOLATIONS:
             break
@@ -82,8 +82,8 @@ def violations(
 _JSON_TYPES = {"object": "an object", "array": "an array", "integer": "an integer"}
 
 
-def _type(error: jsonschema_rs.ValidationError) -> str:
-    names = [_JSON_TYPES.get(name, f"a {name}") for name in error.kind.types]
+def _type(kind: Any) -> str:
+    names = [_JSON_TYPES.get(name, f"a {name}") for name in kind.types]
     return f"must be {' or '.join(names).replace('a null', 'null')}"
 
 
@@ -94,17 +94,17 @@ _FORMATS = {
     "uri": "an absolute URI",
 }
 
-_RULES: Mapping[str, Callable[[jsonschema_rs.ValidationError], str]] = {
+_RULES: Mapping[str, Callable[[Any], str]] = {
     "type": _type,
-    "minLength": lambda error: f"must have at least {error.kind.limit} characters",
-    "maxLength": lambda error: f"must have at most {error.kind.limit} characters",
-    "minItems": lambda error: f"must have at least {error.kind.limit} items",
-    "maxItems": lambda error: f"must have at most {error.kind.limit} items",
-    "maxProperties": lambda error: f"must have at most {error.kind.limit} names",
-    "minimum": lambda error: f"must be at least {error.kind.limit}",
-    "maximum": lambda error: f"must be at most {error.kind.limit}",
+    "minLength": lambda kind: f"must have at least {kind.limit} characters",
+    "maxLength": lambda kind: f"must have at most {kind.limit} characters",
+    "minItems": lambda kind: f"must have at least {kind.limit} items",
+    "maxItems": lambda kind: f"must have at most {kind.limit} items",
+    "maxProperties": lambda kind: f"must have at most {kind.limit} names",
+    "minimum": lambda kind: f"must be at least {kind.limit}",
+    "maximum": lambda kind: f"must be at most {kind.limit}",
     "uniqueItems": lambda _: "must not have an item twice",
-    "pattern": lambda error: f"must match {error.kind.pattern}",
-    "format": lambda error: f"must be {_FORMATS.get(error.kind.format, error.kind.format)}",
-    "enum": lambda error: f"must be one of {', '.join(map(str, error.kind.options))}",
+    "pattern": lambda kind: f"must match {kind.pattern}",
+    "format": lambda kind: f"must be {_FORMATS.get(kind.format, kind.format)}",
+    "enum": lambda kind: f"must be one of {', '.join(map(str, kind.options))}",
 }

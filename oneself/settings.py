@@ -56,7 +56,8 @@ class Settings(BaseSettings):
         default=10, description="Longest time that a head may take to arrive, in seconds."
     )
     drain_seconds: Annotated[int, Field(ge=1, le=300)] = Field(
-        default=30, description="Longest time that requests in flight get after SIGTERM, in seconds."
+        default=30,
+        description="Longest time that requests in flight get after SIGTERM, in seconds.",
     )
     database_threads: Annotated[int, Field(ge=1, le=64)] = Field(
         default=4, description="Threads that wait for the database, with a connection each."
@@ -119,10 +120,11 @@ class Settings(BaseSettings):
     @property
     def rules(self) -> Rules:
         """The settings that the acts keep to."""
+        ends = self.password_change_ends
         return Rules(
             password_min_length=self.password_min_length,
             password_cost=self.password_cost,
-            password_change_ends_other_sessions=self.password_change_ends == "others",
+            password_change_ends_other_sessions=ends == "others",
             session_lifetime=timedelta(days=self.session_days),
             api_key_lifetime=timedelta(days=self.api_key_days),
             api_key_brand=self.api_key_brand,

@@ -2,9 +2,9 @@
 
 import threading
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, update
-from sqlmodel import col
 
 from accounts.principal import Credential, CredentialKind
 from models import ApiKey, LoginSession, PersonalAccessToken
@@ -12,7 +12,8 @@ from oneself.transactions import Database
 
 __all__ = ["UsageRecorder"]
 
-_TABLES = {
+# Any, because the three have no base in common but each has the two columns.
+_TABLES: dict[CredentialKind, Any] = {
     CredentialKind.SESSION: LoginSession,
     CredentialKind.API_KEY: ApiKey,
     CredentialKind.PAT: PersonalAccessToken,
@@ -55,7 +56,7 @@ class UsageRecorder:
                     if used:
                         session.core.execute(
                             update(table)
-                            .where(col(table.id) == bindparam("credential_id"))
+                            .where(table.id == bindparam("credential_id"))
                             .values(last_used_at=bindparam("moment")),
                             used,
                         )
