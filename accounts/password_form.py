@@ -22,7 +22,7 @@ _OWN_WORD = re.compile(_LETTER + "{4,}")
 
 # zxcvbn holds the GIL, and its time grows with the length and with the number of different
 # characters that it takes for letters: 100 of these are half a second. These bounds keep it to
-# some 4 ms. A password is weighed by how it begins, for weighing none would let any through.
+# a few ms. A password is weighed by how it begins, for weighing none would let any through.
 _LOOKALIKES = frozenset("4@8({[<36&9!1|0$5+7%2")
 _MAX_LOOKALIKES = 10
 _WEIGHED = 32

@@ -19,7 +19,7 @@ _RECORD = re.compile(
 def hash_password(password: str, keys: Keyring, cost: int) -> str:
     """Make the record of a password that `judge` has accepted: scheme, pepper id, and bcrypt.
 
-    `cost` is bcrypt's: the base-2 logarithm of its rounds.
+    `cost` is bcrypt's: the base-2 logarithm of its rounds, 4 to 19.
     """
     hashed = bcrypt.hashpw(keys.pepper(password.encode()), bcrypt.gensalt(cost))
     return f"{_SCHEME}${keys.key_id}${hashed.decode()}"
@@ -40,7 +40,7 @@ def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -
             # bcrypt refuses some salts that have the right letters, and has hashed nothing then.
             pass
     # Looks wrong because nobody's password is hashed. Is right because an answer that comes at
-    # once says that there is no such account (CVE-2025-13473). Costs one bcrypt.
+    # once says that there is no such account (CVE-2024-39329). Costs one bcrypt.
     bcrypt.hashpw(keys.pepper((password or "").encode()), bcrypt.gensalt(cost))
     return False
 

@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configuration(level: str = "INFO") -> dict[str, Any]:
-    """For `logging.config.dictConfig`, and for Granian, which configures the same in each worker."""
+    """For `logging.config.dictConfig`; Granian configures each worker with the same."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -1,0 +1,153 @@
+"""HTTP/1.1 by hand: every byte of a request is the test's own, and an answer is read as it came."""
+
+import json
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["Answer", "Wire", "ask", "head_of"]
+
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: names of headers in lower case, in their order."""
+
+    status: int
+    version: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def every(self, name: str) -> list[str]:
+        """The values of a header."""
+        return [value for found, value in self.headers if found == name]
+
+    def header(self, name: str) -> str | None:
+        """The value of a header that stands at most once."""
+        values = self.every(name)
+        assert len(values) <= 1, f"{name} stands {len(values)} times"
+        return values[0] if values else None
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str | None:
+        """The refusal code, in whichever dialect."""
+        body = self.json
+        if "errors" in body or not isinstance(body, dict):
+            return None
+        if isinstance(body.get("error"), dict):
+            return str(body["error"]["code"])
+        if isinstance(body.get("detail"), list) and "error" not in body:
+            return str(body["detail"][0]["type"])
+        return str(body.get("code") or body.get("error"))
+
+
+class Wire:
+    """One connection."""
+
+    def __init__(self, port: int, *, patience: float = _PATIENCE) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=patience)
+        self._reader = self.socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._reader.close()
+        self.socket.close()
+
+    def send(self, data: bytes) -> bool:
+        """Send bytes; False when the other side would not take them all."""
+        try:
+            self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def answer(self, method: str = "GET") -> Answer | None:
+        """The next answer, None when the connection was closed instead of one."""
+        while True:
+            try:
+                line = self._reader.readline()
+                if not line:
+                    return None
+                answer = self._read(line, method)
+            except ConnectionResetError:
+                return None
+            if answer.status >= 200:
+                return answer
+
+    def answers(self) -> list[Answer]:
+        """Every answer until the connection is closed."""
+        found = []
+        while (answer := self.answer()) is not None:
+            found.append(answer)
+        return found
+
+    def seconds_until_closed(self) -> float:
+        """Read until the other side closes, and tell how long that took."""
+        began = time.monotonic()
+        with suppress(ConnectionResetError):
+            while self._reader.read1(65_536):
+                pass
+        return time.monotonic() - began
+
+    def _read(self, line: bytes, method: str) -> Answer:
+        version, status, *_ = line.decode("ascii").split(" ", 2)
+        headers = []
+        while (line := self._reader.readline()) not in {b"\r\n", b""}:
+            name, _, value = line.decode("latin-1").rstrip("\r\n").partition(":")
+            headers.append((name.lower(), value.strip()))
+        length = next((int(value) for name, value in headers if name == "content-length"), 0)
+        assert not any(name == "transfer-encoding" for name, _ in headers)
+        bodiless = method == "HEAD" or int(status) < 200 or int(status) in {204, 304}
+        body = b"" if bodiless else self._reader.read(length)
+        return Answer(int(status), version, tuple(headers), body)
+
+
+def head_of(
+    method: str, target: str, headers: Mapping[str, str | None] | None = None, *, host: str
+) -> bytes:
+    """The head of a request; a header that is None is left out."""
+    lines = [f"{method} {target} HTTP/1.1"]
+    sent = {"Host": host, **(headers or {})}
+    lines += [f"{name}: {value}" for name, value in sent.items() if value is not None]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+def ask(
+    port: int,
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str | None] | None = None,
+    body: Any = None,
+    host: str = "localhost",
+) -> Answer:
+    """One request on a connection of its own; a body that is not bytes is sent as JSON."""
+    sent: dict[str, str | None] = {"Connection": "close"}
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    if body is not None:
+        sent |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+    sent |= headers or {}
+    with Wire(port) as wire:
+        wire.send(
+            head_of(method, target, sent, host=host) + (content if body is not None else b"")
+        )
+        answer = wire.answer(method)
+        assert answer is not None, "the connection was closed without an answer"
+        return answer

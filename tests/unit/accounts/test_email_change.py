@@ -1,0 +1,223 @@
+"""Changing the e-mail address."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from accounts.email_change import (
+    find_pending_email,
+    request_email_change,
+    validate_email_change,
+)
+from accounts.email_verification import confirm_email, request_email_verification
+from accounts.errors import (
+    InvalidRequest,
+    SecretExpired,
+    SecretInvalid,
+    SecretSuperseded,
+    SecretUsed,
+)
+from accounts.outbox import open_parameters
+from accounts.tenants import disable_tenant
+
+NEW = "New.Address@Example.net"
+
+
+def _request(house, resident, email=NEW):
+    return house.act(request_email_change, resident.person, email)
+
+
+def _validate(house, resident, secret):
+    return house.act(validate_email_change, identity_id=resident.person.identity_id, secret=secret)
+
+
+def _verification_secret(house, resident):
+    """What was mailed to a person to verify their address."""
+    house.act(request_email_verification, resident.person)
+    message = house.messages()[-1]
+    assert message.kind == "email_verification"
+    return house.act(open_parameters, message)["secret"]
+
+
+def test_an_address_changes_when_its_secret_comes_back(house, alice):
+    """Until then the old one stays (EM-01)."""
+    address, secret = _request(house, alice)
+    assert address == NEW
+    assert house.person(alice.user_id).email == alice.person.email
+    assert _validate(house, alice, secret) == NEW
+    row = next(row for row in house.rows("user") if row["id"] == alice.user_id)
+    assert (row["email"], row["email_canonical"]) == (NEW, NEW.lower())
+
+
+@pytest.mark.parametrize("email", ["nobody", "", "a@b", "\u0430lice@example.com"])
+def test_what_is_no_address_is_refused(house, alice, email):
+    """Nothing is pending after it, and nothing mailed."""
+    with pytest.raises(InvalidRequest):
+        _request(house, alice, email)
+    assert house.count("one_time_secret") == house.count("outbox_message") == 0
+
+
+def test_the_old_address_is_told(house, alice):
+    """The notice goes to the stored address, and holds no secret (EM-02, EM-17)."""
+    _, secret = _request(house, alice)
+    (message,) = house.messages()
+    assert (message.kind, message.recipient) == ("email_change_notice", alice.person.email)
+    parameters = house.act(open_parameters, message)
+    assert parameters == {"new_address": NEW}
+    assert secret not in parameters.values()
+
+
+def test_a_pending_address_is_shown_until_it_is_settled(house, alice):
+    """It is the one that was asked for last."""
+    assert house.act(find_pending_email, alice.user_id) is None
+    _request(house, alice, "first@example.com")
+    _, secret = _request(house, alice)
+    assert house.act(find_pending_email, alice.user_id) == NEW
+    _validate(house, alice, secret)
+    assert house.act(find_pending_email, alice.user_id) is None
+
+
+def test_the_uuid_is_compared_in_any_case(house, alice):
+    """A UUID in capitals is the same UUID."""
+    _, secret = _request(house, alice)
+    identity_id = alice.person.identity_id.upper()
+    assert house.act(validate_email_change, identity_id=identity_id, secret=secret) == NEW
+
+
+def test_a_secret_is_no_good_for_another_person(house, alice, bob):
+    """And it is not burned by somebody who tries it for themselves (EM-08)."""
+    _, secret = _request(house, alice)
+    with pytest.raises(SecretInvalid):
+        _validate(house, bob, secret)
+    assert _validate(house, alice, secret) == NEW
+
+
+def test_a_secret_for_verifying_changes_no_address(house, alice):
+    """The two purposes are not interchangeable (EM-08)."""
+    mailed = _verification_secret(house, alice)
+    with pytest.raises(SecretInvalid):
+        _validate(house, alice, mailed)
+
+
+def test_a_secret_is_used_once(house, alice):
+    """The second time it is told as used (EM-07)."""
+    _, secret = _request(house, alice)
+    _validate(house, alice, secret)
+    with pytest.raises(SecretUsed):
+        _validate(house, alice, secret)
+
+
+def test_a_secret_is_over_after_a_day(house, alice, clock):
+    """Its time is judged when it is used (EM-05)."""
+    _, secret = _request(house, alice)
+    clock.move(hours=24)
+    with pytest.raises(SecretExpired):
+        _validate(house, alice, secret)
+
+
+def test_a_later_request_supersedes_an_earlier_one(house, alice):
+    """Only one change is pending at a time (EM-09)."""
+    _, secret = _request(house, alice, "first@example.com")
+    _request(house, alice)
+    with pytest.raises(SecretSuperseded):
+        _validate(house, alice, secret)
+
+
+@pytest.mark.parametrize("email", ["bob@example.org", "BOB@EXAMPLE.ORG"])
+def test_a_taken_address_looks_like_a_free_one(house, alice, bob, email):
+    """The answer has the same form, its secret never validates, and the owner is told (EM-13)."""
+    address, secret = _request(house, alice, email)
+    _, free = _request(house, alice, NEW)
+    assert address == email
+    assert (len(secret), secret[:4]) == (len(free), free[:4])
+    _request(house, alice, email)
+    with pytest.raises(SecretInvalid):
+        _validate(house, alice, secret)
+    told = [(message.kind, message.recipient) for message in house.messages()]
+    assert ("email_already_in_use", bob.person.email) in told
+    assert house.person(bob.user_id).email == bob.person.email
+
+
+def test_the_secret_of_a_taken_address_stays_worthless_when_it_becomes_free(house, alice, bob):
+    """What was given out is not what was stored (EM-13)."""
+    _, secret = _request(house, alice, bob.person.email)
+    _, moved = house.act(request_email_change, bob.person, "elsewhere@example.org")
+    _validate(house, bob, moved)
+    with pytest.raises(SecretInvalid):
+        _validate(house, alice, secret)
+
+
+def test_a_taken_address_is_shown_as_pending_like_a_free_one(house, alice, bob):
+    """The profile does not tell either (EM-13)."""
+    _request(house, alice, bob.person.email)
+    assert house.act(find_pending_email, alice.user_id) == bob.person.email
+
+
+def test_an_address_that_is_taken_meanwhile_is_refused(house, alice):
+    """Nothing is merged, and nobody is told whose it is (EM-10)."""
+    _, secret = _request(house, alice)
+    house.resident(NEW.lower())
+    with pytest.raises(SecretInvalid):
+        _validate(house, alice, secret)
+    assert house.person(alice.user_id).email == alice.person.email
+
+
+def test_of_two_people_who_want_one_address_one_gets_it(house, alice, bob):
+    """Both hold a good secret, and validate at once (EM-10)."""
+    wanted = [(resident, _request(house, resident)[1]) for resident in (alice, bob)]
+    ready = threading.Barrier(2)
+
+    def race(want):
+        ready.wait()
+        try:
+            return _validate(house, *want)
+        except SecretInvalid:
+            return None
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(race, wanted))
+    assert sorted(outcomes, key=str) == [NEW, None]
+
+
+def test_a_disabled_user_changes_no_address(house, alice):
+    """Being disabled ends what was pending (EM-09, SE-06)."""
+    _, secret = _request(house, alice)
+    house.execute('UPDATE "user" SET disabled_at = created_at')
+    with pytest.raises(SecretInvalid):
+        _validate(house, alice, secret)
+
+
+def test_nobody_of_a_disabled_tenant_changes_an_address(house, alice):
+    """The tenant is looked at, not only the user (AZ-15)."""
+    _, secret = _request(house, alice)
+    house.act(disable_tenant, alice.person.tenant_id)
+    with pytest.raises(SecretInvalid):
+        _validate(house, alice, secret)
+
+
+def test_a_new_address_counts_as_unverified(house, alice):
+    """That it was mailed there is the client's word only (EM-04)."""
+    house.act(confirm_email, _verification_secret(house, alice))
+    assert house.person(alice.user_id).email_verified
+    _, secret = _request(house, alice)
+    _validate(house, alice, secret)
+    assert not house.person(alice.user_id).email_verified
+
+
+def test_another_spelling_of_the_same_address_stays_verified(house, alice):
+    """It is the same mailbox, and one's own address is not taken."""
+    house.act(confirm_email, _verification_secret(house, alice))
+    _, secret = _request(house, alice, "Alice@Example.com")
+    assert _validate(house, alice, secret) == "Alice@Example.com"
+    person = house.person(alice.user_id)
+    assert (person.email, person.email_verified) == ("Alice@Example.com", True)
+
+
+def test_a_change_ends_the_verification_of_the_old_address(house, alice):
+    """What was mailed to the old address verifies nothing any more (EM-08)."""
+    mailed = _verification_secret(house, alice)
+    _, secret = _request(house, alice)
+    _validate(house, alice, secret)
+    with pytest.raises(SecretSuperseded):
+        house.act(confirm_email, mailed)

@@ -1,0 +1,108 @@
+"""Refusals: one class and one code each, and nothing in them that was sent."""
+
+import re
+
+import pytest
+
+from accounts import errors
+from accounts.errors import AccountError, InvalidRequest, Violation, WeakPassword
+
+
+def _refusals(kind=AccountError):
+    for below in kind.__subclasses__():
+        if below.__module__ == errors.__name__:
+            yield below
+            yield from _refusals(below)
+
+
+REFUSALS = sorted(set(_refusals()), key=lambda refusal: refusal.__name__)
+WITH_A_CODE = [refusal for refusal in REFUSALS if refusal.code]
+
+
+def test_each_refusal_has_a_code_of_its_own():
+    """A code names one refusal, and stays the same for ever (HT-02)."""
+    codes = [refusal.code for refusal in WITH_A_CODE]
+    assert len(codes) == len(set(codes))
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", code) for code in codes)
+
+
+@pytest.mark.parametrize("refusal", WITH_A_CODE)
+def test_each_refusal_is_in_the_tree_of_the_docstring(refusal):
+    """Whoever reads the module's first page has seen every refusal."""
+    assert re.search(rf"── {refusal.__name__} +{refusal.code}\n", errors.__doc__)
+
+
+def test_the_tree_of_the_docstring_names_nothing_else():
+    """What the first page promises exists."""
+    drawn = set(re.findall(r"── (\w+)", errors.__doc__))
+    assert drawn == {refusal.__name__ for refusal in REFUSALS}
+
+
+def test_every_refusal_can_be_imported_by_name():
+    """The list of public names is complete."""
+    named = {refusal.__name__ for refusal in REFUSALS} | {"AccountError", "Violation"}
+    assert set(errors.__all__) == named
+
+
+@pytest.mark.parametrize("refusal", WITH_A_CODE)
+def test_the_message_is_a_sentence(refusal):
+    """What a caller reads is a whole sentence."""
+    assert re.fullmatch(r"[A-Z].*\.", refusal.message)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_no_refusal_keeps_writes(refusal):
+    """None does today, so each of them leaves the database as it was."""
+    assert refusal.keep_writes is False
+
+
+@pytest.mark.parametrize("refusal", [errors.MalformedRequest, errors.MalformedBody])
+def test_what_is_malformed_says_how(refusal):
+    """The rule is put into the sentence."""
+    said = str(refusal("two of something"))
+    assert said == f"{refusal.message[:-1]}: two of something."
+
+
+def test_a_violation_reads_as_place_field_and_rule():
+    """A field inside of a list inside of the body is named by its way."""
+    violation = Violation("body", ("scopes", 0), "must be known")
+    assert str(violation) == "body scopes/0: must be known"
+
+
+def test_a_violation_of_the_whole_names_no_field():
+    """Where the whole body is meant, there is no field to name."""
+    assert str(Violation("body", (), "is required")) == "body: is required"
+
+
+def test_an_invalid_request_can_be_of_a_parameter():
+    """The place of a field is the body unless something else is said."""
+    assert InvalidRequest.of("name", "is odd").violations == (
+        Violation("body", ("name",), "is odd"),
+    )
+    refusal = InvalidRequest.of("limit", "is odd", place="query")
+    assert refusal.violations == (Violation("query", ("limit",), "is odd"),)
+
+
+def test_a_weak_password_names_every_rule_it_breaks():
+    """A person need not find the rules out one by one."""
+    refusal = WeakPassword.of("password", ["is short", "has no digit"])
+    assert [violation.rule for violation in refusal.violations] == ["is short", "has no digit"]
+    assert str(refusal) == WeakPassword.message
+
+
+def test_an_insufficient_scope_says_which_is_needed():
+    """The scope goes into the challenge (RFC 6750 section 3.1), not into the sentence (HT-01)."""
+    refusal = errors.InsufficientScope("me/pat:write")
+    assert refusal.scope == "me/pat:write"
+    assert "pat" not in str(refusal)
+
+
+def test_a_wrong_method_says_which_are_allowed():
+    """The list becomes the `Allow` header (HT-13)."""
+    assert errors.MethodNotAllowed(["GET", "HEAD"]).allowed == ("GET", "HEAD")
+
+
+def test_whoever_is_unavailable_says_for_how_long():
+    """One second is enough unless something else is said (DB-05)."""
+    assert errors.Unavailable().retry_after == 1
+    assert errors.Unavailable(retry_after=5).retry_after == 5

@@ -1,0 +1,170 @@
+"""Secrets that work once, for one purpose."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from accounts import tokens
+from accounts.addresses import parse_address
+from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
+from accounts.one_time_secrets import (
+    SecretPurpose,
+    burn_secret,
+    find_pending,
+    issue_secret,
+    supersede_secrets,
+)
+
+CHANGE, VERIFICATION = SecretPurpose.EMAIL_CHANGE, SecretPurpose.EMAIL_VERIFICATION
+ADDRESS = parse_address("new@example.com")
+DAY = 24 * 3600
+
+
+def _issue(house, resident, purpose=CHANGE):
+    return house.act(issue_secret, purpose, resident.user_id, ADDRESS)
+
+
+def test_a_secret_says_what_it_is_for(house, alice):
+    """Whoever burns it is given the user and the address that it is bound to (EM-08)."""
+    row = house.act(burn_secret, CHANGE, _issue(house, alice))
+    assert (row.user_id, row.address) == (alice.user_id, "new@example.com")
+
+
+def test_a_secret_works_once(house, alice):
+    """The second use is told from a wrong secret (EM-07)."""
+    secret = _issue(house, alice)
+    house.act(burn_secret, CHANGE, secret)
+    with pytest.raises(SecretUsed):
+        house.act(burn_secret, CHANGE, secret)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "ots_", tokens.mint("ots_"), "\ud800", "x" * 10_000], ids=range(5)
+)
+def test_a_wrong_secret_burns_nothing(house, alice, wrong):
+    """The pending one is good for as long as before."""
+    secret = _issue(house, alice)
+    with pytest.raises(SecretInvalid):
+        house.act(burn_secret, CHANGE, wrong)
+    house.act(burn_secret, CHANGE, secret)
+
+
+@pytest.mark.parametrize(("made", "tried"), [(CHANGE, VERIFICATION), (VERIFICATION, CHANGE)])
+def test_a_secret_is_good_for_its_own_purpose_only(house, alice, made, tried):
+    """At another door it is unknown, and it is not burned there (EM-08)."""
+    secret = _issue(house, alice, made)
+    with pytest.raises(SecretInvalid):
+        house.act(burn_secret, tried, secret)
+    house.act(burn_secret, made, secret)
+
+
+def test_a_secret_is_good_at_the_last_second(house, alice, clock):
+    """At 23:59:59 it is good (EM-05)."""
+    secret = _issue(house, alice)
+    clock.move(seconds=DAY - 1)
+    house.act(burn_secret, CHANGE, secret)
+
+
+def test_a_secret_is_over_after_a_day(house, alice, clock):
+    """At 24:00:00 it is not, and no clean-up was needed for that (EM-05)."""
+    secret = _issue(house, alice)
+    clock.move(seconds=DAY)
+    with pytest.raises(SecretExpired):
+        house.act(burn_secret, CHANGE, secret)
+
+
+def test_a_used_secret_stays_used_after_its_time(house, alice, clock):
+    """What is said of a secret does not change with the time."""
+    secret = _issue(house, alice)
+    house.act(burn_secret, CHANGE, secret)
+    clock.move(days=2)
+    with pytest.raises(SecretUsed):
+        house.act(burn_secret, CHANGE, secret)
+
+
+def test_a_secret_cannot_be_without_an_end(house, alice):
+    """There is no null that could be taken for ever (EM-06)."""
+    _issue(house, alice)
+    with pytest.raises(IntegrityError):
+        house.execute("UPDATE one_time_secret SET expires_at = NULL")
+
+
+@pytest.mark.parametrize("garbage", ["", "0", "never", "9999999999"])
+def test_an_end_that_cannot_be_read_opens_nothing(house, alice, garbage):
+    """A secret whose end is garbage is not used up, whatever comes of it (EM-06)."""
+    secret = _issue(house, alice)
+    house.execute("UPDATE one_time_secret SET expires_at = ?", garbage)
+    with pytest.raises((ValueError, TypeError)):
+        house.act(burn_secret, CHANGE, secret)
+    assert house.rows("one_time_secret")[0]["used_at"] is None
+
+
+def test_a_later_request_supersedes_an_earlier_one(house, alice):
+    """Only the last secret is good (EM-09)."""
+    earlier, later = _issue(house, alice), _issue(house, alice)
+    with pytest.raises(SecretSuperseded):
+        house.act(burn_secret, CHANGE, earlier)
+    house.act(burn_secret, CHANGE, later)
+
+
+def test_superseding_keeps_to_its_user_and_purpose(house, alice, bob):
+    """Nobody ends a secret of somebody else, or of another purpose (EM-08)."""
+    kept = [(CHANGE, _issue(house, bob)), (VERIFICATION, _issue(house, alice, VERIFICATION))]
+    house.act(supersede_secrets, CHANGE, alice.user_id)
+    for purpose, secret in kept:
+        house.act(burn_secret, purpose, secret)
+
+
+def test_a_used_secret_is_not_superseded(house, alice):
+    """It is told as used, which it was first."""
+    secret = _issue(house, alice)
+    house.act(burn_secret, CHANGE, secret)
+    _issue(house, alice)
+    with pytest.raises(SecretUsed):
+        house.act(burn_secret, CHANGE, secret)
+
+
+def test_a_secret_is_superseded_in_the_transaction_that_made_it(house, alice):
+    """Rows that are not written yet are written before they are looked for."""
+    with house.database.transaction(writing=True) as session:
+        secret = issue_secret(session, CHANGE, alice.user_id, ADDRESS)
+        issue_secret(session, CHANGE, alice.user_id, ADDRESS)
+        with pytest.raises(SecretSuperseded):
+            burn_secret(session, CHANGE, secret)
+
+
+def test_what_is_pending_is_found_until_it_is_used_over_or_superseded(house, alice, clock):
+    """The row is found, and the secret is not in it."""
+    assert house.act(find_pending, CHANGE, alice.user_id) is None
+    secret = _issue(house, alice)
+    assert house.act(find_pending, CHANGE, alice.user_id).address == "new@example.com"
+    assert house.act(find_pending, VERIFICATION, alice.user_id) is None
+    house.act(burn_secret, CHANGE, secret)
+    assert house.act(find_pending, CHANGE, alice.user_id) is None
+    _issue(house, alice)
+    clock.move(seconds=DAY)
+    assert house.act(find_pending, CHANGE, alice.user_id) is None
+
+
+def test_of_four_racers_with_one_secret_one_wins(house, alice, bob):
+    """50 secrets with four racers each are burned 50 times (EM-07)."""
+    residents = [alice, bob]
+    racers, rounds = 4, 50
+    for number in range(rounds):
+        secret = _issue(house, residents[number % 2])
+        ready = threading.Barrier(racers)
+
+        def race(_, secret=secret, ready=ready):
+            ready.wait()
+            try:
+                house.act(burn_secret, CHANGE, secret)
+            except SecretUsed:
+                return 0
+            return 1
+
+        with ThreadPoolExecutor(racers) as threads:
+            assert sum(threads.map(race, range(racers))) == 1
+    used = [row for row in house.rows("one_time_secret") if row["used_at"] is not None]
+    assert len(used) == rounds

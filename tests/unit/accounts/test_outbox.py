@@ -1,0 +1,49 @@
+"""Mail that waits to be sent."""
+
+import pytest
+
+from accounts.errors import NotFound
+from accounts.keyring import SealBroken
+from accounts.outbox import MessageKind, open_parameters, post_message
+
+
+def _post(house, person, **parameters):
+    house.act(post_message, MessageKind.EMAIL_VERIFICATION, person, **parameters)
+
+
+def test_a_message_goes_to_the_stored_address(house, alice):
+    """It bears the person's language and the moment of the act (EM-17)."""
+    _post(house, alice.person._replace(locale="de-DE"), secret="a secret")
+    (message,) = house.messages()
+    assert (message.recipient, message.locale) == ("alice@example.com", "de-DE")
+    assert (message.created_at, message.delivered_at) == (house.clock.now, None)
+    assert house.act(open_parameters, message) == {"secret": "a secret"}
+
+
+def test_what_a_message_says_is_sealed(house, alice):
+    """A dump of the database shows no secret that was mailed (TK-08)."""
+    _post(house, alice.person, secret="a secret")
+    assert b"a secret" not in house.messages()[0].parameters_sealed
+
+
+def test_a_sealed_message_does_not_open_under_another_id(house, alice):
+    """Nobody gets the secret of somebody else by exchanging rows (TK-05)."""
+    for secret in ("one", "two"):
+        _post(house, alice.person, secret=secret)
+    first, second = house.messages()
+    second.parameters_sealed = first.parameters_sealed
+    with pytest.raises(SealBroken):
+        house.act(open_parameters, second)
+
+
+def test_an_act_that_is_refused_mails_nothing(house, alice):
+    """A message is in the transaction of its act (EM-18)."""
+
+    def refused(session):
+        post_message(session, MessageKind.EMAIL_ALREADY_IN_USE, alice.person)
+        session.flush()
+        raise NotFound
+
+    with pytest.raises(NotFound):
+        house.act(refused)
+    assert house.messages() == []

@@ -1,0 +1,158 @@
+"""Changing the password."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from accounts import password_hashing
+from accounts.email_change import request_email_change, validate_email_change
+from accounts.errors import (
+    InvalidToken,
+    NotLocalUser,
+    SecretSuperseded,
+    WeakPassword,
+    WrongPassword,
+)
+from accounts.login_sessions import open_session
+from accounts.passwords import change_password
+from accounts.principal import CredentialKind
+
+NEW_PASSWORD = "Silent meadow 83 lantern"
+
+
+def _change(house, resident, current=None, new=NEW_PASSWORD, **more):
+    """Change the password as the service does: a reading transaction, let go of for the hash."""
+    current = resident.password if current is None else current
+    with house.database.transaction(writing=False) as session:
+        change_password(session, resident.principal, current=current, new=new, **more)
+
+
+def _is_password(house, resident, password):
+    records = {row["user_id"]: row["record"] for row in house.rows("password_record")}
+    return password_hashing.verify(password, records[resident.user_id], house.keys, 4)
+
+
+def test_whoever_knows_the_password_changes_it(house, alice, clock):
+    """The new one is good, the old one is not, and when it was done is written down."""
+    clock.move(hours=1)
+    _change(house, alice)
+    assert _is_password(house, alice, NEW_PASSWORD)
+    assert not _is_password(house, alice, alice.password)
+    assert house.rows("password_record")[0]["changed_at"].startswith("2026-04-05 11:00")
+
+
+@pytest.mark.parametrize("current", ["Wrong", "", "violet tangent 47 harbour", "\0", "\ud800"])
+def test_a_wrong_current_password_changes_nothing(house, alice, current):
+    """A stolen session is not enough (PW-11)."""
+    with pytest.raises(WrongPassword):
+        _change(house, alice, current=current)
+    assert _is_password(house, alice, alice.password)
+
+
+@pytest.mark.parametrize(
+    "new", ["short", "Password1", "Alice12345", "a" * 2000, "Tab\tin 1 it all"]
+)
+def test_a_weak_new_password_is_refused_before_the_current_one_is_judged(house, alice, new):
+    """The refusal names the field as the dialect does, and says nothing of the current one."""
+    with pytest.raises(WeakPassword) as refused:
+        _change(house, alice, current="Wrong", new=new, called="newPassword")
+    assert {violation.field for violation in refused.value.violations} == {("newPassword",)}
+    assert _is_password(house, alice, alice.password)
+
+
+def test_the_new_password_must_be_new(house, alice):
+    """Only whoever knows the current one is told that it is the same (PW-13)."""
+    with pytest.raises(WeakPassword) as refused:
+        _change(house, alice, new=alice.password)
+    assert [v.rule for v in refused.value.violations] == ["must differ from the current password"]
+    with pytest.raises(WrongPassword):
+        _change(house, alice, current="Wrong", new=alice.password)
+
+
+def test_a_password_kept_by_another_provider_cannot_be_changed_here(house):
+    """An account of an identity provider has no password to change."""
+    resident = house.resident("sso@example.com", provider="oidc")
+    with pytest.raises(NotLocalUser):
+        _change(house, resident)
+
+
+def test_a_local_user_without_a_record_has_no_password(house, alice):
+    """No password that is entered is the one that there is not (PW-16)."""
+    house.execute("DELETE FROM password_record")
+    with pytest.raises(WrongPassword):
+        _change(house, alice)
+
+
+def test_a_change_keeps_the_sessions(house, alice):
+    """ipto documents that they stay (PW-12)."""
+    other = house.act(open_session, alice.user_id).token
+    _change(house, alice)
+    house.recognise(CredentialKind.SESSION, alice.token)
+    house.recognise(CredentialKind.SESSION, other)
+
+
+def test_a_stricter_rule_ends_the_other_sessions(open_house):
+    """The session that made the change stays, and so do other people's (PW-12)."""
+    house = open_house(password_change_ends_other_sessions=True)
+    alice, bob = house.resident("alice@example.com"), house.resident("bob@example.org")
+    other = house.act(open_session, alice.user_id).token
+    _change(house, alice)
+    house.recognise(CredentialKind.SESSION, alice.token)
+    house.recognise(CredentialKind.SESSION, bob.token)
+    with pytest.raises(InvalidToken):
+        house.recognise(CredentialKind.SESSION, other)
+
+
+def test_a_change_ends_a_pending_change_of_the_address(house, alice):
+    """Whoever began it may be why the password is changed (EM-09)."""
+    _, secret = house.act(request_email_change, alice.person, "new@example.com")
+    _change(house, alice)
+    with pytest.raises(SecretSuperseded):
+        house.act(validate_email_change, identity_id=alice.person.identity_id, secret=secret)
+
+
+def test_a_failed_change_leaves_a_pending_change_of_the_address(house, alice):
+    """A refusal changes nothing at all."""
+    _, secret = house.act(request_email_change, alice.person, "new@example.com")
+    with pytest.raises(WrongPassword):
+        _change(house, alice, current="Wrong")
+    house.act(validate_email_change, identity_id=alice.person.identity_id, secret=secret)
+
+
+def test_a_change_during_the_hash_of_another_wins(house, alice, during_the_hash):
+    """The record is compared and swapped, so the later of two changes is refused (DB-02)."""
+    during_the_hash(lambda: _change(house, alice, new="Amber compass 19 walnut"))
+    with pytest.raises(WrongPassword):
+        _change(house, alice)
+    assert _is_password(house, alice, "Amber compass 19 walnut")
+
+
+def test_nothing_is_locked_during_the_hash(house, alice, bob, during_the_hash):
+    """Others write while a password is hashed (DB-11)."""
+    others = during_the_hash(lambda: house.act(open_session, bob.user_id))
+    _change(house, alice)
+    house.recognise(CredentialKind.SESSION, others[0].token)
+
+
+def test_of_two_changes_at_once_exactly_one_wins(house, alice):
+    """Whatever the order of their steps, the password is the winner's (DB-02)."""
+    racers = 2
+    passwords = [alice.password]
+    for round_number in range(10):
+        ready = threading.Barrier(racers)
+        news = [f"Silent meadow {round_number}{racer} lantern" for racer in range(racers)]
+
+        def race(new, ready=ready):
+            ready.wait()
+            try:
+                _change(house, alice, current=passwords[-1], new=new)
+            except WrongPassword:
+                return None
+            return new
+
+        with ThreadPoolExecutor(racers) as threads:
+            won = [new for new in threads.map(race, news) if new]
+        assert len(won) == 1
+        assert _is_password(house, alice, won[0])
+        passwords.append(won[0])

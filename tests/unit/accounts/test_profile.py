@@ -1,0 +1,103 @@
+"""Changing what a person says of themselves."""
+
+import pytest
+
+from accounts.errors import InvalidRequest
+from accounts.profile import change_profile
+
+ALL = {
+    "first_name": "Alice",
+    "last_name": "Chen",
+    "display_name": "Alice Chen",
+    "phone": "+15550100123",
+    "picture": "https://example.com:8443/a.png?b=c#d",
+    "locale": "de-DE",
+    "timezone": "Europe/Berlin",
+}
+
+
+def test_every_field_can_be_set_and_cleared(house, alice):
+    """None clears a field, and what is not named stays."""
+    person = house.act(change_profile, alice.user_id, ALL)
+    assert {field: getattr(person, field) for field in ALL} == ALL
+    for field in ALL:
+        person = house.act(change_profile, alice.user_id, {field: None})
+        assert getattr(person, field) is None
+    assert person.email == alice.person.email
+
+
+def test_an_empty_change_changes_nothing(house, alice):
+    """The person is read all the same."""
+    assert house.act(change_profile, alice.user_id, {}) == alice.person
+
+
+def test_values_are_kept_in_their_one_form(house, alice):
+    """A number is E.164, a locale has its cases, a name is NFC (HT-06)."""
+    person = house.act(
+        change_profile,
+        alice.user_id,
+        {"phone": "+1 (555) 010-0123", "locale": "DE-de", "first_name": "Zoe\u0308"},
+    )
+    assert (person.phone, person.locale, person.first_name) == ("+15550100123", "de-DE", "Zoë")
+
+
+def test_nobody_else_is_changed(house, alice, bob):
+    """A change is of one user (AZ-10)."""
+    house.act(change_profile, alice.user_id, ALL)
+    assert house.person(bob.user_id) == bob.person
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("first_name", ""),
+        ("last_name", "x" * 201),
+        ("display_name", "\u202ename"),
+        ("phone", "12345"),
+        ("locale", "../.."),
+        ("timezone", "../../etc/passwd"),
+    ],
+)
+def test_a_value_that_breaks_its_rule_changes_nothing(house, alice, field, value):
+    """Nor is any other field changed that came with it; the field is named as the caller does."""
+    with pytest.raises(InvalidRequest) as refused:
+        house.act(
+            change_profile,
+            alice.user_id,
+            {"picture": "https://example.com/", field: value},
+            called={field: "theirName"},
+        )
+    assert [violation.field for violation in refused.value.violations] == [("theirName",)]
+    assert house.person(alice.user_id) == alice.person
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        "",
+        "picture.png",
+        "http://example.com/a.png",
+        "https://",
+        "https:///a.png",
+        "https://:443/a.png",
+        "https://alice@example.com/a.png",
+        "https://alice:secret@example.com/a.png",
+        "https://example.com:port/a.png",
+        "https://example.com:99999/a.png",
+        "https://[::1/a.png",
+        "https://exämple.com/a.png",
+        "https://example.com/a b.png",
+        "https://example.com/a\n.png",
+        "https://example.com/a\0.png",
+        " https://example.com/a.png",
+        "javascript:alert(1)",
+        "data:image/png;base64,AAAA",
+        "file:///etc/passwd",
+    ],
+)
+def test_a_picture_that_is_no_plain_https_address_is_refused(house, alice, picture):
+    """It is never fetched, and readers must not be led astray by it either (HT-22)."""
+    with pytest.raises(InvalidRequest) as refused:
+        house.act(change_profile, alice.user_id, {"picture": picture})
+    (violation,) = refused.value.violations
+    assert violation.field == ("picture",)

@@ -1,0 +1,31 @@
+"""Whether the tables are those that this version works with."""
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from accounts.errors import Unavailable
+from accounts.readiness import require_ready
+
+
+def test_a_migrated_database_is_ready(house):
+    """Nothing is said of it (OP-02)."""
+    assert house.act(require_ready) is None
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE alembic_version SET version_num = 'older'", "DELETE FROM alembic_version"],
+)
+def test_tables_of_another_version_are_not_ready(house, statement):
+    """A database that was never migrated, or by a newer version, waits (DB-15)."""
+    house.execute(statement)
+    with pytest.raises(Unavailable) as refused:
+        house.act(require_ready)
+    assert refused.value.retry_after == 5
+
+
+def test_a_database_without_tables_does_not_answer(house):
+    """The failure is the database's, which the edge makes a 503 of (OP-02)."""
+    house.execute("DROP TABLE alembic_version")
+    with pytest.raises(OperationalError):
+        house.act(require_ready)
