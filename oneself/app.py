@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from accounts.errors import NotFound
 from oneself.delivery import Delivery
 from oneself.dialects import Dialects
 from oneself.document import load_document
+from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard
 from oneself.jobs import repeated
 from oneself.keys import open_keyring
@@ -25,13 +25,6 @@ from oneself.settings import Settings
 from oneself.transactions import Database
 from oneself.usage import UsageRecorder
 from oneself.workloads import Pool
-
-with warnings.catch_warnings():
-    # Connexion imports Starlette's test client, which warns that httpx is to be replaced there.
-    warnings.simplefilter("ignore")
-    from connexion import ConnexionMiddleware
-    from connexion.middleware.lifespan import LifespanMiddleware
-    from connexion.resolver import Resolver
 
 __all__ = ["create_app", "find_handler"]
 

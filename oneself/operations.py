@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import orjson
-from connexion.middleware.abstract import RoutedAPI, RoutedMiddleware
 from sqlalchemy.exc import OperationalError
 from starlette.types import Receive, Scope, Send
 
@@ -34,6 +33,7 @@ from oneself.credentials import (
 )
 from oneself.dialects import Dialects, Stamp
 from oneself.document import Described, described_operations
+from oneself.framework import RoutedAPI, RoutedMiddleware
 from oneself.guard import Passage
 from oneself.parameters import Parameters
 from oneself.promises import Promises

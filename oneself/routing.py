@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from connexion.middleware.routing import RoutingMiddleware
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import MethodNotAllowed, NotFound
 from oneself.dialects import path_pattern
 from oneself.document import METHODS
+from oneself.framework import RoutingMiddleware
 
 __all__ = ["Routing"]
 

@@ -54,9 +54,7 @@ class Running:
     def worker(self) -> int:
         """The process that answers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        served = [
-            pid for pid in map(int, children.split()) if b"tracker" not in _command_line(pid)
-        ]
+        served = [pid for pid in map(int, children.split()) if b"tracker" not in _command_line(pid)]
         [worker] = served
         return worker
 

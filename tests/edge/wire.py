@@ -145,9 +145,7 @@ def ask(
         sent |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
     sent |= headers or {}
     with Wire(port) as wire:
-        wire.send(
-            head_of(method, target, sent, host=host) + (content if body is not None else b"")
-        )
+        wire.send(head_of(method, target, sent, host=host) + (content if body is not None else b""))
         answer = wire.answer(method)
         assert answer is not None, "the connection was closed without an answer"
         return answer

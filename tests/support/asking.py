@@ -1,0 +1,85 @@
+"""One request and its answer over plain HTTP, with every header in the test's own hands."""
+
+import json
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+__all__ = ["Answer", "Request", "ask"]
+
+_SECONDS = 30
+#: What the head of a dribbling request says will follow; one byte of it does.
+_ANNOUNCED = "10"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it goes over the wire; one that dribbles never sends all of its body."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    dribbles: bool = False
+
+    def as_curl(self, url: str) -> str:
+        """A line for a shell that repeats it, as far as curl can."""
+        words = ["curl", "--include", "--path-as-is", "--request", self.method]
+        for name, value in self.headers:
+            words += ["--header", f"{name}: {value}"]
+        if self.dribbles:
+            words += ["--header", f"Content-Length: {_ANNOUNCED}"]
+        if self.body:
+            text = self.body.decode(errors="replace")
+            words += ["--data-raw", text if len(text) < 2000 else f"{text[:20]}…"]
+        return shlex.join([*words, url + self.target])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer as it came."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def values(self, name: str) -> list[str]:
+        """Each value of a header, in the order they came."""
+        return [value for each, value in self.headers if each.lower() == name.lower()]
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: It is none.
+        """
+        return json.loads(self.body)
+
+
+def ask(port: int, request: Request) -> Answer:
+    """Send a request to this machine over a connection of its own, and read the answer."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
+    try:
+        connection.putrequest(
+            request.method, request.target, skip_host=True, skip_accept_encoding=True
+        )
+        names = {name.lower() for name, _ in request.headers}
+        if "host" not in names:
+            connection.putheader("Host", f"127.0.0.1:{port}")
+        for name, value in request.headers:
+            connection.putheader(name, value)
+        if request.dribbles:
+            connection.putheader("Content-Length", _ANNOUNCED)
+        elif "content-length" not in names and (
+            request.body or request.method in {"POST", "PUT", "PATCH"}
+        ):
+            connection.putheader("Content-Length", str(len(request.body)))
+        # A server that has seen enough may answer and hang up before all is sent.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.endheaders(request.body[:1] if request.dribbles else request.body)
+        response = connection.getresponse()
+        return Answer(response.status, tuple(response.getheaders()), response.read())
+    finally:
+        connection.close()

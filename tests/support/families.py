@@ -1,0 +1,94 @@
+"""Spreading a row over the operations that the document has."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from accounts.principal import CredentialKind
+from oneself.document import Described, load_document, resolve
+from tests.support.matching import fill
+
+__all__ = ["members"]
+
+#: The names that rows have for the kinds of credential.
+_KINDS = {
+    "session": CredentialKind.SESSION,
+    "api_key": CredentialKind.API_KEY,
+    "access_token": CredentialKind.ACCESS_TOKEN,
+    "pat": CredentialKind.PAT,
+}
+_ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+#: What `for_each` can ask of an operation.
+_TRAITS: Mapping[str, Callable[[Described], Any]] = {
+    "secured": lambda operation: not operation.public,
+    "has_body": lambda operation: bool(operation.bodies),
+    "unsafe": lambda operation: operation.method != "get",
+    "takes_api_keys": lambda operation: CredentialKind.API_KEY in operation.accepted,
+    "has_scope": lambda operation: operation.scope is not None,
+}
+
+
+def members(family: Mapping[str, Any], operations: Iterable[Described]) -> Iterator[dict[str, Any]]:
+    """The rows of a family, with `${each.…}` filled in and the rest left for later."""
+    wanted = dict(family["for_each"])
+    spread = _SPREADS[wanted.pop("spread", "once")]
+    left_out = wanted.pop("except", ())
+    template = {key: value for key, value in family.items() if key != "for_each"}
+    template["request"] = {"example": True, **template.get("request", {})}
+    for operation in operations:
+        if operation.operation_id in left_out or any(
+            _TRAITS[trait](operation) != value for trait, value in wanted.items()
+        ):
+            continue
+        for each in spread(operation):
+            values = {"operation": operation.operation_id, "scope": operation.scope, **each}
+            filled = fill(template, lambda name, values=values: _each(name, values))
+            yield {"operation": operation.operation_id, **filled}
+
+
+def _each(name: str, values: Mapping[str, Any]) -> Any:
+    prefix, _, rest = name.partition(".")
+    return values[rest] if prefix == "each" else f"${{{name}}}"
+
+
+def _once(_operation: Described) -> Iterator[dict[str, Any]]:
+    yield {}
+
+
+def _refused_kinds(operation: Described) -> Iterator[dict[str, Any]]:
+    """Each kind of credential that the operation does not take, and how it says so."""
+    only_sessions = operation.accepted == {CredentialKind.SESSION}
+    for name, kind in _KINDS.items():
+        if kind not in operation.accepted:
+            code = "session_required" if only_sessions else "credential_not_accepted"
+            yield {"kind": name, "code": code}
+
+
+def _absent_methods(operation: Described) -> Iterator[dict[str, Any]]:
+    """Each method that the operation's path has not, with those that it has."""
+    there = {name.upper() for name in load_document()["paths"][operation.path]} & {*_ALL_METHODS}
+    if "GET" in there:
+        there.add("HEAD")
+    for method in _ALL_METHODS:
+        if method not in there:
+            yield {"method": method, "allow": ", ".join(sorted(there))}
+
+
+def _required_fields(operation: Described) -> Iterator[dict[str, Any]]:
+    """What an empty object lacks, where it lacks anything."""
+    schema = resolve(load_document(), next(iter(operation.bodies.values())))
+    if schema.get("required"):
+        yield {
+            "violations": [
+                {"in": "body", "field": [name], "rule": "is required"}
+                for name in schema["required"]
+            ]
+        }
+
+
+_SPREADS: Mapping[str, Callable[[Described], Iterator[dict[str, Any]]]] = {
+    "once": _once,
+    "refused kinds": _refused_kinds,
+    "absent methods": _absent_methods,
+    "required fields": _required_fields,
+}

@@ -1,0 +1,136 @@
+"""The rows of contracts/*.yaml, read and, where a row is a family, spread over the operations."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oneself.document import Described, described_operations, load_document
+from tests.support.families import members
+from tests.support.matching import Moment, Pattern, SameRequestId
+from tests.support.refusal_shapes import RefusalShapes
+
+__all__ = ["OPERATIONS", "ROOT", "Row", "load_rows", "refusal_shapes"]
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "contracts"
+FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "status", "edge")
+OPERATIONS: Mapping[str, Described] = {
+    each.operation_id: each for each in described_operations(load_document())
+}
+
+_KEYS = {
+    "promise", "source", "operation", "method", "path", "dialect", "service",
+    "as", "signup", "with", "before", "request", "expect",
+}  # fmt: skip
+_REQUEST_KEYS = {
+    "path", "query", "headers", "json", "raw", "content_type", "dribble", "example",
+}  # fmt: skip
+_EXPECT_KEYS = {"status", "headers", "body", "refusal", "says", "violations"}
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML with the tags of the matchers."""
+
+
+for _tag, _kind in (("!match", Pattern), ("!moment", Moment), ("!request_id", SameRequestId)):
+    _Loader.add_constructor(
+        _tag, lambda loader, node, kind=_kind: kind(loader.construct_scalar(node))
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One promise: what is asked, by whom, and what is answered."""
+
+    file: str
+    raw: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.promise}"
+
+    @property
+    def promise(self) -> str:
+        return str(self.raw["promise"])
+
+    @property
+    def operation_id(self) -> str | None:
+        """The operation that is asked for; None where the path is not one of the document's."""
+        return self.raw.get("operation")
+
+    @property
+    def operation(self) -> Described | None:
+        return None if self.operation_id is None else OPERATIONS[self.operation_id]
+
+    @property
+    def dialect(self) -> str:
+        """Whose words the answer is in: the operation's, or else problem+json as `status` has it."""
+        return self.raw.get("dialect") or (self.operation.dialect if self.operation else "status")
+
+    @property
+    def expect(self) -> Mapping[str, Any]:
+        return self.raw["expect"]
+
+    @property
+    def refusal(self) -> str | None:
+        """The code of the refusal that is expected."""
+        return self.expect.get("refusal")
+
+    @property
+    def status(self) -> int:
+        """The status that is expected; where a row does not say it, its refusal does."""
+        if "status" in self.expect:
+            return int(self.expect["status"])
+        return refusal_shapes().in_dialect(self.dialect, self.expect["refusal"]).status
+
+    @property
+    def dribbles(self) -> bool:
+        return bool(self.raw.get("request", {}).get("dribble"))
+
+
+@cache
+def load_rows() -> tuple[Row, ...]:
+    """Every row of every file, in their order.
+
+    Raises:
+        ValueError: A row has a key or names an operation that there is none of.
+    """
+    return tuple(row for file in FILES for row in _read(file))
+
+
+@cache
+def refusal_shapes() -> RefusalShapes:
+    """What contracts/refusals.yaml says."""
+    return RefusalShapes(_parse("refusals"))
+
+
+def _parse(file: str) -> Any:
+    # Its own loader is a safe one, with three tags more.
+    return yaml.load((FOLDER / f"{file}.yaml").read_bytes(), Loader=_Loader)  # noqa: S506
+
+
+def _read(file: str) -> Iterator[Row]:
+    for entry in _parse(file):
+        for raw in members(entry, OPERATIONS.values()) if "for_each" in entry else [entry]:
+            row = Row(file, raw)
+            _check(row)
+            yield row
+
+
+def _check(row: Row) -> None:
+    request, expect = row.raw.get("request", {}), row.expect
+    unknown = (
+        (row.raw.keys() - _KEYS) | (request.keys() - _REQUEST_KEYS) | (expect.keys() - _EXPECT_KEYS)
+    )
+    if unknown:
+        message = f"{row}: {sorted(unknown)} are no keys of a row"
+        raise ValueError(message)
+    if row.operation_id is not None and row.operation_id not in OPERATIONS:
+        message = f"{row}: {row.operation_id} is no operation of the document"
+        raise ValueError(message)
+    if row.refusal is not None and row.refusal not in refusal_shapes().codes:
+        message = f"{row}: {row.refusal} is no refusal"
+        raise ValueError(message)
