@@ -1,7 +1,7 @@
 """Verifying that a person reads the mail of their address."""
 
 from sqlalchemy import update
-from sqlmodel import col
+from sqlmodel import col, select
 
 from accounts.addresses import parse_address
 from accounts.database import AccountSession
@@ -9,7 +9,7 @@ from accounts.errors import SecretInvalid
 from accounts.one_time_secrets import SecretPurpose, burn_secret, issue_secret
 from accounts.outbox import MessageKind, post_message
 from accounts.people import Person
-from models import User
+from models import Tenant, User
 
 __all__ = ["confirm_email", "request_email_verification"]
 
@@ -28,7 +28,7 @@ def confirm_email(session: AccountSession, secret: str) -> None:
     """Mark the address as verified that the secret was mailed to.
 
     Raises:
-        SecretInvalid: No such secret, its user is disabled, or the address is no longer theirs.
+        SecretInvalid: No such secret, its owner is disabled, or the address is no longer theirs.
         SecretUsed: It was used before.
         SecretExpired: It is older than 24 hours.
         SecretSuperseded: A later request or a change of the address ended it.
@@ -40,6 +40,7 @@ def confirm_email(session: AccountSession, secret: str) -> None:
             col(User.id) == pending.user_id,
             col(User.email_canonical) == pending.address_canonical,
             col(User.disabled_at).is_(None),
+            col(User.tenant_id).in_(select(Tenant.id).where(col(Tenant.disabled_at).is_(None))),
         )
         .values(email_verified_at=session.now)
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from sqlalchemy import insert, update
 from sqlmodel import col, select
 
 from accounts.database import AccountSession
@@ -34,7 +35,13 @@ def replace_settings(
     if len(whole) > _MAX_NAMES or size > session.rules.max_settings_bytes:
         rule = f"must have at most {_MAX_NAMES} names and {session.rules.max_settings_bytes} bytes"
         raise InvalidRequest([Violation("body", (), rule)])
-    session.merge(UserSettings(user_id=user_id, document=whole, changed_at=session.now))
+    # Not through the entity, which compares by ==: for Python 1, 1.0 and true are the same.
+    values = {"document": whole, "changed_at": session.now}
+    replaced = session.core.execute(
+        update(UserSettings).where(col(UserSettings.user_id) == user_id).values(values)
+    )
+    if not replaced.rowcount:
+        session.core.execute(insert(UserSettings).values(user_id=user_id, **values))
     return whole
 
 

@@ -101,7 +101,7 @@ def _parse_roles(roles: Sequence[str]) -> list[str]:
     if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
         rule = f"must be at most {_MAX_ROLES} lower-case words of at most 40 characters"
         raise InvalidRequest.of("roles", rule)
-    return list(roles)
+    return list(dict.fromkeys(roles))
 
 
 def _free_username(session: AccountSession, canonical: str) -> str:

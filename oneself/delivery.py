@@ -67,12 +67,12 @@ class Delivery:
             for message in messages:
                 try:
                     parameters = open_parameters(session, message)
-                except SealBroken:
-                    # It stays where it is; said once, and not in the way of the mail behind it.
+                    mails[message.id] = compose(message, parameters, host=self._host)
+                except (SealBroken, ValueError, KeyError):
+                    # Sealed with another key, or of a kind that a newer version has put there. It
+                    # stays where it is; said once, and not in the way of the mail behind it.
                     _log.exception("unreadable message", extra={"message_id": message.id})
                     self._unreadable.add(message.id)
-                else:
-                    mails[message.id] = compose(message, parameters, host=self._host)
         return mails
 
 

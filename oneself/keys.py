@@ -1,7 +1,6 @@
 """Where the root secret comes from, and whether it is the right one."""
 
 import base64
-import binascii
 import os
 import secrets
 from pathlib import Path
@@ -41,8 +40,9 @@ def open_keyring(settings: Settings) -> Keyring:
     Raises:
         BadSecretKey: It is too short, not base64url, or others can read its file.
     """
-    if settings.secret_key is not None:
-        return Keyring(_decode(settings.secret_key.get_secret_value(), "ONESELF_SECRET_KEY"))
+    given = settings.secret_key.get_secret_value() if settings.secret_key else ""
+    if given:
+        return Keyring(_decode(given, "ONESELF_SECRET_KEY"))
     path = settings.data_dir / _FILE
     if not path.exists():
         _make(path)
@@ -72,8 +72,9 @@ def check_root_key(database: Database) -> None:
 
 def _decode(text: str, source: str) -> bytes:
     try:
-        root = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
+        # Strictly: the lenient reader drops what it does not know, and gives another key.
+        root = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
+    except ValueError:
         root = b""
     if len(root) < _BYTES:
         raise BadSecretKey(
@@ -87,6 +88,7 @@ def _make(path: Path) -> None:
     """Make the key file, unless another process has made it in this moment."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
+    part.unlink(missing_ok=True)  # from a crash; in a container every start has the same id
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_urlsafe(_BYTES) + "\n")
         file.flush()

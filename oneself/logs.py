@@ -1,5 +1,6 @@
 """Log lines: one JSON object each, on standard error."""
 
+import json
 import logging
 import logging.config
 from datetime import UTC, datetime
@@ -28,7 +29,11 @@ class JsonFormatter(logging.Formatter):
         line |= {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=repr).decode()
+        try:
+            return orjson.dumps(line, default=repr).decode()
+        except TypeError:
+            # A lone surrogate or a very large number: the slower writer has an escape for both.
+            return json.dumps(line, default=repr)
 
 
 def configuration(level: str = "INFO") -> dict[str, Any]:
@@ -38,18 +43,20 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": "oneself.logs.JsonFormatter"}},
         "handlers": {
+            # Without any handler, a logger's errors would be printed as a last resort.
+            "nowhere": {"class": "logging.NullHandler"},
             "stderr": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
                 "formatter": "json",
-            }
+            },
         },
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {
             "oneself": {"level": level},
             "_granian": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
-            "granian.access": {"level": "WARNING", "handlers": [], "propagate": False},
+            "granian.access": {"level": "WARNING", "handlers": ["nowhere"], "propagate": False},
             # Connexion logs rejected values; whatever it has to say, it does not say here.
-            "connexion": {"level": "CRITICAL", "handlers": [], "propagate": False},
+            "connexion": {"level": "CRITICAL", "handlers": ["nowhere"], "propagate": False},
         },
     }

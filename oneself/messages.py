@@ -5,6 +5,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 
+from accounts.addresses import parse_address
 from accounts.outbox import MessageKind
 from models import OutboxMessage
 
@@ -40,7 +41,7 @@ def compose(message: OutboxMessage, parameters: Mapping[str, str], *, host: str)
     Addresses are built as objects, and texts hold no markup, so nothing can be injected (EM-15).
     """
     kind = MessageKind(message.kind)
-    local, _, domain = message.recipient.rpartition("@")
+    local, _, domain = parse_address(message.recipient).mailbox.rpartition("@")
     mail = EmailMessage()
     mail["From"] = Address("oneself", "no-reply", host)
     mail["To"] = Address(username=local, domain=domain)

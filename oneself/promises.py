@@ -10,6 +10,8 @@ __all__ = ["Promises"]
 
 #: Headers that concern the connection or the refusal as such, and that no operation lists.
 _UNLISTED = frozenset({"Connection"})
+#: What every answer gets when it is sent.
+_ADDED_LATER = frozenset({"X-Request-Id"})
 
 
 class Promises:
@@ -38,6 +40,9 @@ class Promises:
         listed = self._headers[answer.status]
         if unlisted := set(answer.headers) - set(listed) - _UNLISTED:
             return f"headers {sorted(unlisted)} are not documented for {answer.status}"
+        required = {name for name, needed in listed.items() if needed} - _ADDED_LATER
+        if missing := required - set(answer.headers):
+            return f"headers {sorted(missing)} are missing from {answer.status}"
         if answer.content_type is None:
             return "a body is missing" if self._validators[answer.status] else ""
         validator = self._validators[answer.status].get(answer.content_type)

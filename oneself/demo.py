@@ -1,0 +1,235 @@
+"""Data to try the service with: people in two tenants, and one credential of every kind."""
+
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import NamedTuple, get_args
+
+from sqlmodel import col, select
+
+from accounts import (
+    access_tokens,
+    api_keys,
+    clients,
+    login_sessions,
+    personal_access_tokens,
+    tenants,
+    tokens,
+    users,
+)
+from accounts.authentication import authenticate
+from accounts.database import AccountSession
+from accounts.errors import NotFound, WeakPassword
+from accounts.keyring import Purpose
+from accounts.password_form import judge
+from accounts.password_hashing import hash_password
+from accounts.principal import CredentialKind, Presented
+from accounts.rights import SESSION_RIGHTS
+from accounts.rules import Rules
+from models import Client, PasswordRecord, Tenant, User, wire
+from oneself.transactions import Database
+
+__all__ = ["Demo", "DemoOwner", "DemoUser", "DisabledUser", "make_demo"]
+
+#: What every credential that is made here is called, and so what the next run revokes.
+_LABEL = "demo"
+_PAT_LIFETIME = timedelta(days=90)
+_PASSWORD_BYTES = 18
+
+
+@dataclass(frozen=True, slots=True)
+class DemoUser:
+    """Somebody who is logged in."""
+
+    tenant_id: str
+    tenant_uuid: str
+    user_id: str
+    email: str
+    session_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOwner(DemoUser):
+    """The owner of a tenant, with their password and a credential of each further kind."""
+
+    password: str
+    api_key: str
+    access_token: str
+    pat: str
+    client_id: str
+    client_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledUser:
+    """Somebody whose password is right, and who is refused."""
+
+    email: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """All that is made."""
+
+    base: DemoOwner
+    other_tenant: DemoOwner
+    sso_user: DemoUser
+    disabled_user: DisabledUser
+
+
+class _Part(NamedTuple):
+    email: str
+    name: str
+    tenant_name: str
+    role: str = "member"
+
+
+_ALICE = _Part("alice.chen@example.com", "Alice Chen", "Acme Corp", "owner")
+_BRUNO = _Part("bruno.keller@example.com", "Bruno Keller", "Globex", "owner")
+_DORA = _Part("dora.lindt@example.com", "Dora Lindt", "Acme Corp")
+_EMIL = _Part("emil.novak@example.com", "Emil Novak", "Acme Corp")
+
+
+def make_demo(database: Database) -> Demo:
+    """Find or make the people of the demo, and give them new passwords and new credentials.
+
+    Those of an earlier run are revoked. All of it is one transaction, after the hashes.
+
+    Raises:
+        LimitReached: One of them has made as many keys or tokens as one may have.
+        SealBroken: The access token of one of them cannot be read.
+    """
+    with database.transaction(writing=False) as session:
+        keys, rules = session.keys, session.rules
+    passwords = {part: _new_password(part, rules) for part in (_ALICE, _BRUNO, _EMIL)}
+    records = {
+        part: hash_password(password, keys, rules.password_cost)
+        for part, password in passwords.items()
+    }
+    with database.transaction(writing=True) as session:
+        acme = _find_or_open_tenant(session, (_ALICE, _DORA, _EMIL))
+        globex = _find_or_open_tenant(session, (_BRUNO,))
+        users_of = {
+            part: _find_or_open_user(session, tenant, part, records.get(part))
+            for tenant, parts in ((acme, (_ALICE, _DORA, _EMIL)), (globex, (_BRUNO,)))
+            for part in parts
+        }
+        users.disable_user(session, users_of[_EMIL])
+        return Demo(
+            base=_owner(session, acme, users_of[_ALICE], passwords[_ALICE]),
+            other_tenant=_owner(session, globex, users_of[_BRUNO], passwords[_BRUNO]),
+            sso_user=_logged_in(session, acme, users_of[_DORA]),
+            disabled_user=DisabledUser(_EMIL.email, passwords[_EMIL]),
+        )
+
+
+def _new_password(part: _Part, rules: Rules) -> str:
+    while True:
+        entered = secrets.token_urlsafe(max(_PASSWORD_BYTES, rules.password_min_length))
+        # A random text can lack a digit.
+        with suppress(WeakPassword):
+            return judge(entered, rules=rules, own_words=part)
+
+
+def _find_or_open_tenant(session: AccountSession, parts: Iterable[_Part]) -> Tenant:
+    """The tenant that the first of these people is in, or a new one.
+
+    Not one of this name: an organisation of real people can be called so too.
+    """
+    for part in parts:
+        with suppress(NotFound):
+            user = users.find_user_by_email(session, part.email)
+            tenant = tenants.find_tenant(session, user.tenant_id)
+            tenant.disabled_at = None
+            return tenant
+    return tenants.open_tenant(session, part.tenant_name)
+
+
+def _find_or_open_user(
+    session: AccountSession, tenant: Tenant, part: _Part, record: str | None
+) -> User:
+    provider = "local" if record else "oidc"
+    try:
+        user = users.find_user_by_email(session, part.email)
+    except NotFound:
+        user = users.open_user(
+            session,
+            tenant,
+            email=part.email,
+            display_name=part.name,
+            record=record,
+            provider=provider,
+            roles=(part.role,),
+        )
+    else:
+        # Whoever tried the service may have moved or disabled them.
+        user.tenant_id, user.provider, user.disabled_at = tenant.id, provider, None
+        if record is not None:
+            session.merge(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
+    user.email_verified_at = user.email_verified_at or session.now
+    session.flush()  # what follows reads with statements of its own
+    return user
+
+
+def _logged_in(session: AccountSession, tenant: Tenant, user: User) -> DemoUser:
+    for row in login_sessions.list_sessions(session, user.id):
+        if row.user_agent == _LABEL:
+            login_sessions.revoke_session(session, user.id, row.id)
+    opened = login_sessions.open_session(session, user.id, user_agent=_LABEL)
+    return DemoUser(tenant.id, tenant.uuid, user.id, user.email, opened.token)
+
+
+def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -> DemoOwner:
+    logged_in = _logged_in(session, tenant, user)
+    principal = authenticate(session, Presented(CredentialKind.SESSION, logged_in.session_token))
+    client, client_secret = _client(session, tenant)
+    for key in api_keys.list_api_keys(session, user.id):
+        if key.name == _LABEL:
+            api_keys.revoke_api_key(session, user.id, key.id)
+    for token in personal_access_tokens.list_pats(session, user.id):
+        if token.name == _LABEL:
+            personal_access_tokens.revoke_pat(session, user.id, token.id)
+    _, api_key = api_keys.create_api_key(
+        session,
+        principal,
+        name=_LABEL,
+        scopes=[scope for scope in get_args(wire.ApiKeyScope) if scope in SESSION_RIGHTS],
+        dataset_access_mode="all_available",
+        expires_at=None,
+    )
+    _, pat = personal_access_tokens.create_pat(
+        session,
+        principal,
+        name=_LABEL,
+        scopes=sorted(SESSION_RIGHTS),
+        expires_at=session.now + _PAT_LIFETIME,
+        client_id=client.id,
+        client_secret=client_secret,
+    )
+    return DemoOwner(
+        **asdict(logged_in),
+        password=password,
+        api_key=api_key,
+        access_token=access_tokens.reveal_access_token(session, user.id),
+        pat=pat,
+        client_id=client.id,
+        client_secret=client_secret,
+    )
+
+
+def _client(session: AccountSession, tenant: Tenant) -> tuple[Client, str]:
+    """The tenant's demo client with a new secret: clients cannot be revoked, and would pile up."""
+    client = session.exec(
+        select(Client).where(col(Client.tenant_id) == tenant.id, col(Client.name) == _LABEL)
+    ).first()
+    if client is None:
+        client, secret = clients.add_client(session, tenant, name=_LABEL, scopes=SESSION_RIGHTS)
+    else:
+        secret = tokens.mint(tokens.CLIENT_SECRET)
+        client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
+        client.key_id = session.keys.key_id
+    session.flush()
+    return client, secret
