@@ -11,13 +11,13 @@ from starlette.types import Receive, Scope
 from accounts.errors import (
     BodyTooLarge,
     MalformedBody,
+    MalformedRequest,
     RequestTimeout,
     UnexpectedBody,
     UnsupportedMediaType,
 )
 
 __all__ = [
-    "ClientGone",
     "expects_body",
     "headers_of",
     "media_type",
@@ -31,17 +31,13 @@ _INT64 = range(-(2**63), 2**63)
 _CHARSET = re.compile(r'\s*charset\s*=\s*"?utf-8"?\s*', re.IGNORECASE)
 
 
-class ClientGone(Exception):
-    """The client closed the connection before its request was complete."""
-
-
 async def read_body(receive: Receive, *, most_bytes: int, seconds: float) -> bytes:
     """The whole body, counted while it arrives, whatever its head said of it (HT-07, HT-08).
 
     Raises:
         BodyTooLarge: More than `most_bytes` came.
         RequestTimeout: It was not complete after `seconds`.
-        ClientGone: The connection was closed before it was.
+        MalformedRequest: It broke off, or its chunks are none; Granian tells the two not apart.
     """
     chunks: list[bytes] = []
     size = 0
@@ -50,7 +46,8 @@ async def read_body(receive: Receive, *, most_bytes: int, seconds: float) -> byt
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise ClientGone
+                    rule = "the body broke off"
+                    raise MalformedRequest(rule)
                 chunk: bytes = message.get("body", b"")
                 size += len(chunk)
                 if size > most_bytes:
@@ -169,9 +166,12 @@ def _check(value: Any, *, escapes: bool) -> None:
     database driver takes.
     """
     level: list[Any] = [value]
-    for _ in range(_MAX_DEPTH + 1):
+    depth = 0
+    while level:
         below: list[Any] = []
         for item in level:
+            if isinstance(item, dict | list) and depth == _MAX_DEPTH:
+                raise _too_deep()
             if isinstance(item, dict):
                 below.extend(item.values())
                 if escapes:
@@ -181,10 +181,8 @@ def _check(value: Any, *, escapes: bool) -> None:
             elif escapes and isinstance(item, str) and not _encodable(item):
                 rule = "a lone surrogate"
                 raise MalformedBody(rule)
-        if not below:
-            return
         level = below
-    raise _too_deep()
+        depth += 1
 
 
 def _encodable(text: str) -> bool:

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import NamedTuple, get_args
 
@@ -31,7 +30,7 @@ from accounts.rules import Rules
 from models import Client, PasswordRecord, Tenant, User, wire
 from oneself.transactions import Database
 
-__all__ = ["Demo", "DemoOwner", "DemoUser", "DisabledUser", "make_demo"]
+__all__ = ["Account", "make_demo"]
 
 #: What every credential that is made here is called, and so what the next run revokes.
 _LABEL = "demo"
@@ -39,45 +38,8 @@ _PAT_LIFETIME = timedelta(days=90)
 _PASSWORD_BYTES = 18
 
 
-@dataclass(frozen=True, slots=True)
-class DemoUser:
-    """Somebody who is logged in."""
-
-    tenant_id: str
-    tenant_uuid: str
-    user_id: str
-    email: str
-    session_token: str
-
-
-@dataclass(frozen=True, slots=True)
-class DemoOwner(DemoUser):
-    """The owner of a tenant, with their password and a credential of each further kind."""
-
-    password: str
-    api_key: str
-    access_token: str
-    pat: str
-    client_id: str
-    client_secret: str
-
-
-@dataclass(frozen=True, slots=True)
-class DisabledUser:
-    """Somebody whose password is right, and who is refused."""
-
-    email: str
-    password: str
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """All that is made."""
-
-    base: DemoOwner
-    other_tenant: DemoOwner
-    sso_user: DemoUser
-    disabled_user: DisabledUser
+#: What there is to know of one person, by name, as `python -m oneself demo --json` prints it.
+Account = dict[str, str]
 
 
 class _Part(NamedTuple):
@@ -93,7 +55,7 @@ _DORA = _Part("dora.lindt@example.com", "Dora Lindt", "Acme Corp")
 _EMIL = _Part("emil.novak@example.com", "Emil Novak", "Acme Corp")
 
 
-def make_demo(database: Database) -> Demo:
+def make_demo(database: Database) -> dict[str, Account]:
     """Find or make the people of the demo, and give them new passwords and new credentials.
 
     Those of an earlier run are revoked. All of it is one transaction, after the hashes.
@@ -118,12 +80,12 @@ def make_demo(database: Database) -> Demo:
             for part in parts
         }
         users.disable_user(session, users_of[_EMIL])
-        return Demo(
-            base=_owner(session, acme, users_of[_ALICE], passwords[_ALICE]),
-            other_tenant=_owner(session, globex, users_of[_BRUNO], passwords[_BRUNO]),
-            sso_user=_logged_in(session, acme, users_of[_DORA]),
-            disabled_user=DisabledUser(_EMIL.email, passwords[_EMIL]),
-        )
+        return {
+            "base": _owner(session, acme, users_of[_ALICE], passwords[_ALICE]),
+            "other_tenant": _owner(session, globex, users_of[_BRUNO], passwords[_BRUNO]),
+            "sso_user": _logged_in(session, acme, users_of[_DORA]),
+            "disabled_user": {"email": _EMIL.email, "password": passwords[_EMIL]},
+        }
 
 
 def _new_password(part: _Part, rules: Rules) -> str:
@@ -174,17 +136,23 @@ def _find_or_open_user(
     return user
 
 
-def _logged_in(session: AccountSession, tenant: Tenant, user: User) -> DemoUser:
+def _logged_in(session: AccountSession, tenant: Tenant, user: User) -> Account:
     for row in login_sessions.list_sessions(session, user.id):
         if row.user_agent == _LABEL:
             login_sessions.revoke_session(session, user.id, row.id)
     opened = login_sessions.open_session(session, user.id, user_agent=_LABEL)
-    return DemoUser(tenant.id, tenant.uuid, user.id, user.email, opened.token)
+    return {
+        "tenant_id": tenant.id,
+        "tenant_uuid": tenant.uuid,
+        "user_id": user.id,
+        "email": user.email,
+        "session_token": opened.token,
+    }
 
 
-def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -> DemoOwner:
+def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -> Account:
     logged_in = _logged_in(session, tenant, user)
-    principal = authenticate(session, Presented(CredentialKind.SESSION, logged_in.session_token))
+    principal = authenticate(session, Presented(CredentialKind.SESSION, logged_in["session_token"]))
     client, client_secret = _client(session, tenant)
     for key in api_keys.list_api_keys(session, user.id):
         if key.name == _LABEL:
@@ -209,15 +177,15 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
         client_id=client.id,
         client_secret=client_secret,
     )
-    return DemoOwner(
-        **asdict(logged_in),
-        password=password,
-        api_key=api_key,
-        access_token=access_tokens.reveal_access_token(session, user.id),
-        pat=pat,
-        client_id=client.id,
-        client_secret=client_secret,
-    )
+    return {
+        **logged_in,
+        "password": password,
+        "api_key": api_key,
+        "access_token": access_tokens.reveal_access_token(session, user.id),
+        "pat": pat,
+        "client_id": client.id,
+        "client_secret": client_secret,
+    }
 
 
 def _client(session: AccountSession, tenant: Tenant) -> tuple[Client, str]:

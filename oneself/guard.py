@@ -1,6 +1,7 @@
 """The first to see a request and the last to catch what it causes."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import MalformedRequest, NotFound, UnknownHost
 from accounts.identifiers import new_id
-from oneself.bodies import ClientGone
 from oneself.credentials import sent_bearer
 from oneself.dialects import Dialects, Stamp
+from oneself.document import METHODS
 from oneself.refusals import refusal_of
 from oneself.responses import Answer, answer_of_refusal, send_answer
 
@@ -20,6 +21,10 @@ __all__ = ["Guard", "Passage"]
 
 _log = logging.getLogger("oneself.requests")
 _MOST_PATH_CHARACTERS = 2048
+#: A host with or without a port, as RFC 3986 section 3.2.2 has it; nothing may follow.
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+#: Any other is the caller's own word, and not for the log.
+_METHODS = frozenset(method.upper() for method in METHODS)
 
 
 @dataclass(slots=True)
@@ -69,8 +74,6 @@ class Guard:
         try:
             self._check_head(scope)
             await self._app(scope, receive, send)
-        except ClientGone:
-            passage.code = "client_gone"
         except Exception as error:  # noqa: BLE001 # the last catcher: nothing may pass it (OP-05)
             refusal = refusal_of(error)
             answer = answer_of_refusal(
@@ -112,7 +115,7 @@ class Guard:
             "request",
             extra={
                 "request_id": passage.request_id,
-                "method": scope["method"],
+                "method": scope["method"] if scope["method"] in _METHODS else None,
                 "operation": passage.operation_id,
                 "status": passage.status,
                 "code": passage.code,
@@ -122,10 +125,7 @@ class Guard:
         )
 
 
-def _host_name(header: bytes) -> str:
-    """The name in a `Host` header, without its port; an IPv6 address keeps its brackets."""
-    text = header.decode("latin-1").lower()
-    if text.startswith("["):
-        name, bracket, _ = text.partition("]")
-        return name + bracket
-    return text.partition(":")[0]
+def _host_name(header: bytes) -> str | None:
+    """The name in a `Host` header, without its port; None for what is no host."""
+    matched = _HOST.fullmatch(header.decode("latin-1").lower())
+    return matched["name"] if matched else None

@@ -31,6 +31,9 @@ _STATUS: Mapping[type[AccountError], int] = {
     errors.Unavailable: 503,
 }
 
+#: After these the body is not read to its end, so nothing that follows could be understood.
+_LEAVES_THE_BODY = (errors.MalformedRequest, errors.RequestTimeout, errors.BodyTooLarge)
+
 
 def refusal_of(error: Exception) -> AccountError:
     """The refusal that an exception comes out as.
@@ -69,7 +72,6 @@ def headers_of_refusal(refusal: AccountError, *, bearer_was_sent: bool) -> dict[
         return {"Allow": ", ".join(refusal.allowed)}
     if isinstance(refusal, Unavailable):
         return {"Retry-After": str(refusal.retry_after)}
-    if isinstance(refusal, errors.RequestTimeout | errors.BodyTooLarge):
-        # What is left of the body is not read, so nothing that follows could be understood.
+    if isinstance(refusal, _LEAVES_THE_BODY):
         return {"Connection": "close"}
     return {}

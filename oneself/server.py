@@ -4,7 +4,7 @@ import logging.config
 from typing import Any
 
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from starlette.types import ASGIApp
 
@@ -35,6 +35,8 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, **more: Any
         factory=True,
         loop=Loops.asyncio,
         websockets=False,
+        # Told to look for HTTP/2 as well, Granian waits for ever for the first bytes of a head.
+        http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=int(settings.head_seconds * 1000), max_buffer_size=_MOST_HEAD_BYTES
         ),

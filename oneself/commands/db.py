@@ -1,0 +1,74 @@
+"""The database: bringing its tables to this version, and checking them."""
+
+import typer
+
+from oneself.commands.failures import REFUSED, Failure
+from oneself.commands.output import AsJson, show, waiting
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Upgrade the database, and check it.")
+
+
+@app.command()
+def upgrade(*, as_json: AsJson = False) -> None:
+    """Bring the tables to this version, making the database where there is none.
+
+    All of it is one transaction. Copy the database before.
+    """
+    from alembic.util import CommandError  # noqa: PLC0415 # slow
+
+    from oneself import migrations  # noqa: PLC0415
+    from oneself.commands.opening import load_settings, make_file  # noqa: PLC0415
+    from oneself.transactions import open_engine  # noqa: PLC0415
+
+    settings = load_settings()
+    make_file(settings.data_dir, settings.sqlite_path)
+    engine = open_engine(settings.sqlite_path)
+    try:
+        before = migrations.present_revision(engine)
+        with waiting("Migrating"):
+            migrations.upgrade(engine)
+        after = migrations.present_revision(engine)
+    except CommandError as error:
+        raise Failure(
+            f"The database is at revision {before}, which this version of oneself does not know."
+            " Use the version that it was made with, or a newer one."
+        ) from error
+    finally:
+        engine.dispose()
+    show({"revision_before": before, "revision": after}, as_json=as_json)
+
+
+@app.command()
+def check(*, as_json: AsJson = False) -> None:
+    """Compare the tables with what this version works with; exit with 1 if they differ."""
+    from models.schema import REVISION  # noqa: PLC0415 # slow
+    from oneself import migrations  # noqa: PLC0415
+    from oneself.commands.opening import load_settings, require_file  # noqa: PLC0415
+    from oneself.transactions import open_engine  # noqa: PLC0415
+
+    path = load_settings().sqlite_path
+    require_file(path)
+    engine = open_engine(path)
+    try:
+        present = migrations.present_revision(engine)
+        differences = migrations.differences(engine)
+    finally:
+        engine.dispose()
+    good = present == REVISION and not differences
+    show(
+        {
+            "revision": present,
+            "expected_revision": REVISION,
+            "differences": differences,
+            "up_to_date": good,
+        },
+        as_json=as_json,
+    )
+    if not good:
+        raise Failure(
+            "The tables are not those of this version. Copy the database, then run: python -m"
+            " oneself db upgrade",
+            status=REFUSED,
+        )

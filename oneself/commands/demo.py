@@ -1,0 +1,80 @@
+"""Data to try the service with."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from oneself.commands.output import AsJson, show, waiting
+
+if TYPE_CHECKING:
+    from oneself.demo import Account
+    from oneself.settings import Settings
+    from oneself.transactions import Database
+
+__all__ = ["curl_lines", "demo", "introduce"]
+
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # compared, not listened on
+
+
+def demo(*, as_json: AsJson = False) -> None:
+    """Make two tenants with people and credentials for trying things out.
+
+    Run again, it gives the same people new passwords and new credentials, and revokes those that
+    it gave before. It is not for a database of real people.
+    """
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+    from oneself.demo import make_demo  # noqa: PLC0415
+
+    with open_database(load_settings(), make=True) as database, waiting("Making the demo data"):
+        made = make_demo(database)
+    show(made, as_json=as_json)
+
+
+def introduce(database: "Database", settings: "Settings", *, host: str, port: int) -> None:
+    """Make the demo data, and print how to ask a service at this address with each credential."""
+    from rich.console import Console  # noqa: PLC0415 # slow
+
+    from oneself.demo import make_demo  # noqa: PLC0415
+
+    address = _EVERY_ADDRESS.get(host, host)
+    origin = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+    if "public_url" not in settings.model_fields_set:
+        # The workers read the environment for themselves; a page from here is of the same origin.
+        os.environ["ONESELF_PUBLIC_URL"] = origin
+    with waiting("Making the demo data"):
+        owner = make_demo(database)["base"]
+    console = Console()
+    for heading, line in curl_lines(owner, origin):
+        console.print(f"\n# {heading}", style="dim", markup=False, highlight=False)
+        # In one line, however wide the terminal is, so that it can be pasted.
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    console.print()
+    # A worker is forked, and what is still in the buffer would be printed by it too.
+    sys.stdout.flush()
+
+
+def curl_lines(owner: "Account", origin: str) -> Iterator[tuple[str, str]]:
+    """A heading and a line for the shell, for the login and for each kind of credential."""
+    from handlers.exchange import COOKIE_NAME  # noqa: PLC0415 # slow
+
+    login = json.dumps({"email": owner["email"], "password": owner["password"]})
+    yield (
+        "log in",
+        _curl(f"{origin}/v1/auth/login", "Content-Type: application/json") + f" -d '{login}'",
+    )
+    for heading, path, header in (
+        ("session", "/v1/me", f"Authorization: Bearer {owner['session_token']}"),
+        ("session as a cookie", "/v1/me", f"Cookie: {COOKIE_NAME}={owner['session_token']}"),
+        ("API key", "/api/v1/me", f"X-API-Key: {owner['api_key']}"),
+        ("access token", "/api/users/me/", f"Authorization: Bearer {owner['access_token']}"),
+        ("personal access token", "/resources/me/profile", f"Authorization: Bearer {owner['pat']}"),
+    ):
+        yield heading, _curl(f"{origin}{path}", header)
+
+
+def _curl(url: str, header: str) -> str:
+    # A browser would need https for a cookie of this name; curl, which is given it, does not.
+    return f"curl {shlex.quote(url)} -H {shlex.quote(header)}"

@@ -1,0 +1,67 @@
+"""What a command says when it cannot be done: one sentence, and never a traceback or a value."""
+
+from accounts.errors import AccountError, EmailTaken, Invalid
+
+__all__ = ["REFUSED", "USAGE", "Failure", "explain"]
+
+REFUSED = 1
+USAGE = 2
+
+
+class Failure(Exception):
+    """A command that ends here; the message says why and what to do, `status` is the exit's."""
+
+    def __init__(self, sentence: str, *, status: int = REFUSED) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def explain(error: Exception) -> Failure | None:
+    """Put an error that an operator can do something about into words; None for a defect."""
+    if isinstance(error, Failure):
+        return error
+    sentence = _sentence(error)
+    return Failure(sentence) if sentence else None
+
+
+def _sentence(error: Exception) -> str | None:
+    if isinstance(error, AccountError):
+        return _refusal(error)
+    if isinstance(error, OSError):
+        return _trouble_with_a_file(error)
+    # Whatever else is ours to explain has loaded these already.
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+    from accounts.keyring import SealBroken  # noqa: PLC0415
+    from oneself.keys import BadSecretKey, UnknownRootKey  # noqa: PLC0415
+
+    if isinstance(error, BadSecretKey | UnknownRootKey):
+        return str(error)
+    if isinstance(error, SealBroken):
+        return f"{error} Restore the row from a backup, or make the account anew."
+    if isinstance(error, DBAPIError):
+        return (
+            f"The database answered: {error.orig}. Check that its file is whole and writable and"
+            " that nothing else holds it, and run the command again."
+        )
+    return None
+
+
+def _trouble_with_a_file(error: OSError) -> str | None:
+    if error.filename is None:
+        return None
+    return (
+        f"{error.filename}: {error.strerror}. Check ONESELF_DATA_DIR, ONESELF_DATABASE_URL and who"
+        " may write there."
+    )
+
+
+def _refusal(error: AccountError) -> str:
+    if isinstance(error, Invalid):
+        rules = "; ".join(
+            f"{'/'.join(map(str, broken.field))} {broken.rule}" for broken in error.violations
+        )
+        return f"{rules}. Correct it, and run the command again."
+    if isinstance(error, EmailTaken):
+        return f"{error} Give another address."
+    return str(error)

@@ -1,0 +1,67 @@
+"""Serving the API."""
+
+import gc
+from typing import Annotated
+
+import typer
+
+from oneself.commands.failures import USAGE, Failure
+
+__all__ = ["serve"]
+
+_MAX_PORT = 65_535
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=_MAX_PORT, help="The port to listen on.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Make the demo data first, and print curl lines to try it."),
+    ] = False,
+    allow_http: Annotated[
+        bool,
+        typer.Option(
+            "--allow-http",
+            help="Serve plain http off loopback: only behind a proxy that speaks https.",
+        ),
+    ] = False,
+) -> None:
+    """Serve the API until SIGTERM or Ctrl-C, then finish what is in flight and exit with 0.
+
+    A fresh database is migrated and a missing key file is made. An older database is refused until
+    `db upgrade`.
+    """
+    import logging.config  # noqa: PLC0415 # help does without all of these
+
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+    from oneself.logs import configuration  # noqa: PLC0415
+    from oneself.server import serve as serve_until_stopped  # noqa: PLC0415
+    from oneself.settings import is_loopback  # noqa: PLC0415
+
+    settings = load_settings()
+    if not (is_loopback(host) or allow_http or settings.allow_http):
+        raise Failure(
+            f"Plain http is not served on {host}, where others could read along. Listen on"
+            " 127.0.0.1 or, behind a proxy that speaks https, give --allow-http.",
+            status=USAGE,
+        )
+    logging.config.dictConfig(configuration())
+    # Closed before it is served: a connection to SQLite must not be carried into a forked worker.
+    with open_database(settings, make=True) as database:
+        if demo:
+            from oneself.commands.demo import introduce  # noqa: PLC0415
+
+            introduce(database, settings, host=host, port=port)
+    # What is imported is for good: a worker that does not look through it for garbage starts in a
+    # tenth of a second less, and shares its pages.
+    gc.freeze()
+    try:
+        serve_until_stopped(settings, host=host, port=port, workers=workers)
+    except OSError as error:
+        raise Failure(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Give another --port"
+            " or --host."
+        ) from error

@@ -1,0 +1,77 @@
+"""Tenants: organisations whose users and clients belong together."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oneself.commands.failures import Failure
+from oneself.commands.output import AsJson, show
+
+if TYPE_CHECKING:
+    from accounts.database import AccountSession
+    from models import Tenant
+
+__all__ = ["TenantId", "app", "require_tenant"]
+
+app = typer.Typer(no_args_is_help=True, help="Add and disable tenants.")
+
+TenantId = Annotated[str, typer.Option("--tenant", metavar="TENANT_ID", help="The tenant's id.")]
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Add a tenant."""
+    from accounts.tenants import open_tenant  # noqa: PLC0415 # slow
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+
+    with (
+        open_database(load_settings(), make=True) as database,
+        database.transaction(writing=True) as session,
+    ):
+        tenant = open_tenant(session, name, called="NAME")
+        record = {
+            "tenant_id": tenant.id,
+            "tenant_uuid": tenant.uuid,
+            "display_name": tenant.display_name,
+        }
+    show(record, as_json=as_json)
+
+
+@app.command()
+def disable(
+    tenant_id: Annotated[str, typer.Argument(metavar="TENANT_ID", help="The tenant's id.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Disable a tenant: every credential of its users is refused from the next request on."""
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=True) as session,
+    ):
+        tenant = require_tenant(session, tenant_id)
+        tenant.disabled_at = tenant.disabled_at or session.now
+        record = {"tenant_id": tenant.id, "disabled_at": tenant.disabled_at.isoformat()}
+    show(record, as_json=as_json)
+
+
+def require_tenant(session: "AccountSession", tenant_id: str) -> "Tenant":
+    """Find the tenant of an argument.
+
+    Raises:
+        Failure: There is none.
+    """
+    from accounts.errors import NotFound  # noqa: PLC0415 # slow
+    from accounts.tenants import find_tenant  # noqa: PLC0415
+
+    try:
+        return find_tenant(session, tenant_id)
+    except NotFound:
+        raise Failure(
+            f"There is no tenant {tenant_id}. Add one with: python -m oneself tenant add NAME"
+        ) from None
