@@ -14,6 +14,8 @@ from oneself.schemas import Schemas, violations
 
 __all__ = ["Parameters", "python_name"]
 
+#: The standard library takes these for plain text, even when told to be strict.
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _MOST_QUERY_FIELDS = 32
 _BUILTINS_IN_USE = frozenset({"id", "type", "format"})
@@ -60,6 +62,8 @@ class Parameters:
 
     def _read_query(self, query: bytes) -> dict[str, str]:
         try:
+            if _BROKEN_ESCAPE.search(query):
+                raise ValueError
             pairs = parse_qsl(
                 query.decode("ascii"),
                 keep_blank_values=True,

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import MethodNotAllowed
+from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
 from oneself.document import DOCUMENT_PATH
 from oneself.guard import Passage
 from oneself.responses import Answer
@@ -33,11 +33,15 @@ class Published:
 
         Raises:
             MethodNotAllowed: The document can only be read.
+            InvalidRequest: It takes no parameters.
         """
         file = self._files.get(scope["path"]) if scope["type"] == "http" else None
         if file is None:
             await self._app(scope, receive, send)
             return
+        if scope["query_string"]:
+            rule = "takes no parameters"
+            raise InvalidRequest([Violation("query", (), rule)])
         if scope["method"] not in {"GET", "HEAD"}:
             raise MethodNotAllowed(("GET", "HEAD"))
         passage: Passage = scope["oneself.passage"]

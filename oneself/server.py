@@ -14,6 +14,7 @@ from oneself.settings import Settings
 __all__ = ["application", "serve"]
 
 _MOST_HEAD_BYTES = 65_536
+_MOST_CONNECTIONS = 4096
 
 
 def application() -> ASGIApp:
@@ -35,6 +36,10 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, **more: Any
         factory=True,
         loop=Loops.asyncio,
         websockets=False,
+        # Connections that only send slowly are held until their time is up; past this number they
+        # would keep everybody else waiting.
+        backlog=_MOST_CONNECTIONS,
+        backpressure=_MOST_CONNECTIONS,
         # Told to look for HTTP/2 as well, Granian waits for ever for the first bytes of a head.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(

@@ -1,0 +1,71 @@
+"""How the service ends: what it has begun it finishes, and it begins nothing more."""
+
+import socket
+import time
+from http import HTTPStatus
+from pathlib import Path
+
+from tests.edge.running import PASSWORD, open_account, running
+from tests.edge.wire import Wire
+
+LOGIN = b"POST /v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+BODY = b'{"email":"alice@example.com","password":"%s"}' % PASSWORD.encode()
+
+
+def _refused(port: int) -> bool:
+    """Whether nobody listens any more, within two seconds."""
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_what_is_in_flight_is_finished_and_nothing_else_begun(tmp_path: Path):
+    """OP-01: a slow hash, a body that still comes, a connection that is only kept."""
+    with running(tmp_path, password_cost=14) as service:
+        open_account(service, "alice@example.com")
+        length = b"Content-Length: %d\r\n\r\n" % len(BODY)
+        with (
+            Wire(service.port) as hashing,
+            Wire(service.port) as coming,
+            Wire(service.port) as kept,
+        ):
+            kept.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert kept.answer() is not None
+            coming.send(LOGIN + length + BODY[:20])
+            hashing.send(LOGIN + length + BODY)
+            time.sleep(0.3)
+            began = time.monotonic()
+            service.terminate()
+            assert _refused(service.port)
+            coming.send(BODY[20:])
+            for wire in (hashing, coming):
+                answer = wire.answer()
+                assert answer is not None
+                assert answer.status == HTTPStatus.OK
+                assert answer.json["data"]["session_token"].startswith("sess_")
+            assert kept.answer() is None
+            assert service.process.wait(15) == 0
+        assert time.monotonic() - began < 15
+        assert service.log.count('"operation":"ipto.logIn","status":200') == 2
+
+
+def test_who_sends_nothing_more_does_not_keep_the_service_from_ending(tmp_path: Path):
+    """OP-01, HT-08."""
+    with (
+        running(tmp_path, head_seconds=2, body_seconds=2, drain_seconds=10) as service,
+        Wire(service.port) as silent,
+        Wire(service.port) as in_a_head,
+        Wire(service.port) as in_a_body,
+    ):
+        in_a_head.send(b"GET / HT")
+        in_a_body.send(LOGIN + b"Content-Length: 9\r\n\r\n{")
+        time.sleep(0.2)
+        service.terminate()
+        assert service.process.wait(8) == 0
+        assert "Killing" not in service.log
+        assert silent.answer() is None

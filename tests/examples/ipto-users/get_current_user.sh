@@ -1,0 +1,2 @@
+curl -X GET https://api.ipto.ai/v1/me \
+  -H "Authorization: Bearer {token}"
