@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import update
 from sqlmodel import col, select
 
+from accounts.errors import InvalidRequest
 from accounts.keyring import SealBroken
 from accounts.outbox import open_parameters
 from models import OutboxMessage
@@ -68,7 +69,7 @@ class Delivery:
                 try:
                     parameters = open_parameters(session, message)
                     mails[message.id] = compose(message, parameters, host=self._host)
-                except (SealBroken, ValueError, KeyError):
+                except (SealBroken, InvalidRequest, ValueError, KeyError):
                     # Sealed with another key, or of a kind that a newer version has put there. It
                     # stays where it is; said once, and not in the way of the mail behind it.
                     _log.exception("unreadable message", extra={"message_id": message.id})

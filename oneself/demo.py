@@ -34,9 +34,6 @@ __all__ = ["Account", "make_demo"]
 
 #: What every credential that is made here is called, and so what the next run revokes.
 _LABEL = "demo"
-_PAT_LIFETIME = timedelta(days=90)
-_PASSWORD_BYTES = 18
-
 
 #: What there is to know of one person, by name, as `python -m oneself demo --json` prints it.
 Account = dict[str, str]
@@ -53,6 +50,7 @@ _ALICE = _Part("alice.chen@example.com", "Alice Chen", "Acme Corp", "owner")
 _BRUNO = _Part("bruno.keller@example.com", "Bruno Keller", "Globex", "owner")
 _DORA = _Part("dora.lindt@example.com", "Dora Lindt", "Acme Corp")
 _EMIL = _Part("emil.novak@example.com", "Emil Novak", "Acme Corp")
+_ACME = (_ALICE, _DORA, _EMIL)
 
 
 def make_demo(database: Database) -> dict[str, Account]:
@@ -72,27 +70,25 @@ def make_demo(database: Database) -> dict[str, Account]:
         for part, password in passwords.items()
     }
     with database.transaction(writing=True) as session:
-        acme = _find_or_open_tenant(session, (_ALICE, _DORA, _EMIL))
+        acme = _find_or_open_tenant(session, _ACME)
         globex = _find_or_open_tenant(session, (_BRUNO,))
-        users_of = {
-            part: _find_or_open_user(session, tenant, part, records.get(part))
-            for tenant, parts in ((acme, (_ALICE, _DORA, _EMIL)), (globex, (_BRUNO,)))
-            for part in parts
-        }
-        users.disable_user(session, users_of[_EMIL])
+        alice, dora, emil = (
+            _find_or_open_user(session, acme, part, records.get(part)) for part in _ACME
+        )
+        bruno = _find_or_open_user(session, globex, _BRUNO, records[_BRUNO])
+        users.disable_user(session, emil)
         return {
-            "base": _owner(session, acme, users_of[_ALICE], passwords[_ALICE]),
-            "other_tenant": _owner(session, globex, users_of[_BRUNO], passwords[_BRUNO]),
-            "sso_user": _logged_in(session, acme, users_of[_DORA]),
-            "disabled_user": {"email": _EMIL.email, "password": passwords[_EMIL]},
+            "base": _owner(session, acme, alice, passwords[_ALICE]),
+            "other_tenant": _owner(session, globex, bruno, passwords[_BRUNO]),
+            "sso_user": _logged_in(session, acme, dora),
+            "disabled_user": {"email": emil.email, "password": passwords[_EMIL]},
         }
 
 
 def _new_password(part: _Part, rules: Rules) -> str:
     while True:
-        entered = secrets.token_urlsafe(max(_PASSWORD_BYTES, rules.password_min_length))
-        # A random text can lack a digit.
-        with suppress(WeakPassword):
+        entered = secrets.token_urlsafe(rules.password_min_length + 10)
+        with suppress(WeakPassword):  # a random text can lack a digit
             return judge(entered, rules=rules, own_words=part)
 
 
@@ -173,7 +169,7 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
         principal,
         name=_LABEL,
         scopes=sorted(SESSION_RIGHTS),
-        expires_at=session.now + _PAT_LIFETIME,
+        expires_at=session.now + timedelta(days=90),
         client_id=client.id,
         client_secret=client_secret,
     )

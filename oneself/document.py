@@ -10,7 +10,14 @@ import yaml
 
 from accounts.principal import CredentialKind
 
-__all__ = ["DOCUMENT_PATH", "METHODS", "Described", "described_operations", "load_document"]
+__all__ = [
+    "DOCUMENT_PATH",
+    "METHODS",
+    "Described",
+    "described_operations",
+    "load_document",
+    "resolve",
+]
 
 DOCUMENT_PATH = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
 
@@ -92,7 +99,15 @@ def _describe(
         parameters=tuple(resolve(document, parameter) for parameter in parameters),
         bodies={media: described["schema"] for media, described in body.get("content", {}).items()},
         responses={
-            int(status): resolve(document, response)
+            int(status): _response(document, response)
             for status, response in operation["responses"].items()
         },
     )
+
+
+def _response(document: Mapping[str, Any], response: Mapping[str, Any]) -> Mapping[str, Any]:
+    whole = resolve(document, response)
+    headers = {
+        name: resolve(document, header) for name, header in whole.get("headers", {}).items()
+    }
+    return {**whole, "headers": headers}
