@@ -37,13 +37,13 @@ def create_api_key(
         LimitReached: The user has as many keys as one may have.
     """
     latest = session.now + session.rules.api_key_lifetime
-    expires_at = expires_at or latest
-    if not session.now < expires_at <= latest:
+    if expires_at is not None and not session.now < expires_at <= latest:
         days = session.rules.api_key_lifetime.days
         raise InvalidRequest.of("expires_at", f"must be in the future and at most {days} days away")
     if principal.credential.kind is CredentialKind.API_KEY:
         maker = session.get_one(ApiKey, principal.credential.id)
-        if not set(scopes) <= set(maker.scopes) or expires_at > maker.expires_at:
+        latest = min(latest, maker.expires_at)
+        if not set(scopes) <= set(maker.scopes) or (expires_at or latest) > latest:
             raise ScopeNotHeld
     if len(list_api_keys(session, principal.person.user_id)) >= session.rules.max_api_keys:
         raise LimitReached
@@ -58,7 +58,7 @@ def create_api_key(
         scopes=list(scopes),
         dataset_access_mode=dataset_access_mode,
         created_at=session.now,
-        expires_at=expires_at,
+        expires_at=expires_at or latest,
     )
     session.add(made)
     return made, key

@@ -107,7 +107,5 @@ def _describe(
 
 def _response(document: Mapping[str, Any], response: Mapping[str, Any]) -> Mapping[str, Any]:
     whole = resolve(document, response)
-    headers = {
-        name: resolve(document, header) for name, header in whole.get("headers", {}).items()
-    }
+    headers = {name: resolve(document, header) for name, header in whole.get("headers", {}).items()}
     return {**whole, "headers": headers}

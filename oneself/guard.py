@@ -82,8 +82,8 @@ class Guard:
                 Stamp(passage.request_id, self._clock()),
                 bearer_was_sent=sent_bearer(scope["headers"]),
             )
-            # Its traceback holds this frame, and with it Granian's end of the connection, which would
-            # stay open until the garbage collector comes by.
+            # Its traceback holds this frame, and with it Granian's end of the connection, which
+            # would stay open until the garbage collector comes by.
             del refusal
             if not passage.status:
                 await passage.send(send, answer)

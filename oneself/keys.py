@@ -48,7 +48,7 @@ def open_keyring(settings: Settings) -> Keyring:
         _make(path)
     if path.stat().st_mode & 0o077:
         raise BadSecretKey(f"Others can read {path}. Run: chmod 600 {path}")
-    return Keyring(_decode(path.read_text().strip(), str(path)))
+    return Keyring(_decode(path.read_text(errors="replace").strip(), str(path)))
 
 
 def check_root_key(database: Database) -> None:

@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
             return orjson.dumps(line, default=repr).decode()
         except TypeError:
             # A lone surrogate or a very large number: the slower writer has an escape for both.
-            return json.dumps(line, default=repr)
+            return json.dumps(line, default=repr, skipkeys=True)
 
 
 def configuration(level: str = "INFO") -> dict[str, Any]:

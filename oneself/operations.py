@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.types import Receive, Scope, Send
 
 from accounts.authentication import authenticate
+from accounts.database import AccountSession
 from accounts.errors import AccountError, Internal, InvalidRequest
 from accounts.principal import Principal
 from accounts.rights import authorise
@@ -94,6 +96,8 @@ class _Operation:
         # A password operation reads, lets go for the hash, and only then begins to write.
         self._writing = described.method != "get" and described.workload != "password"
         self._wanted = frozenset(inspect.signature(handler).parameters)
+        # Whether the process lives is told without the database (OP-02).
+        self._needs_database = not described.public or "session" in self._wanted
         unknown = self._wanted - _SUPPLIED - self._parameters.names
         missing = self._parameters.names - self._wanted
         if unknown or missing:
@@ -147,9 +151,9 @@ class _Operation:
             presented, by_cookie = read_credential(sent_headers, brand=edge.api_key_brand)
             request.passage.credential_kind = presented.kind.value
             refuse_cross_site(request.scope["method"], by_cookie=by_cookie, same_origin=same_origin)
-        with edge.database.transaction(writing=self._writing, waiting=waiting) as session:
+        with self._transaction(waiting=waiting) as session:
             supplied: dict[str, Any] = {"session": session}
-            if presented is not None:
+            if presented is not None and session is not None:
                 principal = authenticate(session, presented)
                 edge.usage.note(principal.credential, session.now)
                 supplied["principal"] = principal
@@ -165,6 +169,11 @@ class _Operation:
             answer = self._render(reply, stamp)
             self._hold_to_document(answer)
         return answer
+
+    def _transaction(self, *, waiting: bool) -> AbstractContextManager[AccountSession | None]:
+        if not self._needs_database:
+            return nullcontext()
+        return self._edge.database.transaction(writing=self._writing, waiting=waiting)
 
     def _read(self, request: _Request) -> dict[str, Any]:
         """The parameters and the body, each as the document has it."""

@@ -61,9 +61,10 @@ class Parameters:
         return found
 
     def _read_query(self, query: bytes) -> dict[str, str]:
+        rule = "must be name=value pairs in percent-encoded UTF-8"
+        if _BROKEN_ESCAPE.search(query):
+            raise InvalidRequest([Violation("query", (), rule)])
         try:
-            if _BROKEN_ESCAPE.search(query):
-                raise ValueError
             pairs = parse_qsl(
                 query.decode("ascii"),
                 keep_blank_values=True,
@@ -72,7 +73,6 @@ class Parameters:
                 max_num_fields=_MOST_QUERY_FIELDS,
             )
         except ValueError as error:
-            rule = "must be name=value pairs in percent-encoded UTF-8"
             raise InvalidRequest([Violation("query", (), rule)]) from error
         names = [name for name, _ in pairs]
         if not self._query_names.issuperset(names):

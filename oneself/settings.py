@@ -97,6 +97,9 @@ class Settings(BaseSettings):
         if url and not url.startswith("sqlite:///"):
             message = "must begin with sqlite:///"
             raise ValueError(message)
+        if url.endswith(":memory:"):
+            message = "must name a file: in memory every thread would have a database of its own"
+            raise ValueError(message)
         return url
 
     @property

@@ -33,13 +33,13 @@ def demo(*, as_json: AsJson = False) -> None:
     show(made, as_json=as_json)
 
 
-def introduce(database: "Database", settings: "Settings", *, host: str, port: int) -> None:
+def introduce(database: "Database", settings: "Settings", *, address: str, port: int) -> None:
     """Make the demo data, and print how to ask a service at this address with each credential."""
     from rich.console import Console  # noqa: PLC0415 # slow
 
     from oneself.demo import make_demo  # noqa: PLC0415
 
-    address = _EVERY_ADDRESS.get(host, host)
+    address = _EVERY_ADDRESS.get(address, address)
     origin = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     if "public_url" not in settings.model_fields_set:
         # The workers read the environment for themselves; a page from here is of the same origin.
@@ -61,10 +61,8 @@ def curl_lines(owner: "Account", origin: str) -> Iterator[tuple[str, str]]:
     from handlers.exchange import COOKIE_NAME  # noqa: PLC0415 # slow
 
     login = json.dumps({"email": owner["email"], "password": owner["password"]})
-    yield (
-        "log in",
-        _curl(f"{origin}/v1/auth/login", "Content-Type: application/json") + f" -d '{login}'",
-    )
+    log_in = _curl(f"{origin}/v1/auth/login", "Content-Type: application/json")
+    yield "log in", f"{log_in} -d {shlex.quote(login)}"
     for heading, path, header in (
         ("session", "/v1/me", f"Authorization: Bearer {owner['session_token']}"),
         ("session as a cookie", "/v1/me", f"Cookie: {COOKIE_NAME}={owner['session_token']}"),

@@ -1,6 +1,7 @@
 """Serving the API."""
 
 import gc
+import socket
 from typing import Annotated
 
 import typer
@@ -42,7 +43,8 @@ def serve(
     from oneself.settings import is_loopback  # noqa: PLC0415
 
     settings = load_settings()
-    if not (is_loopback(host) or allow_http or settings.allow_http):
+    address = _free_address(host, port)
+    if not (is_loopback(address) or allow_http or settings.allow_http):
         raise Failure(
             f"Plain http is not served on {host}, where others could read along. Listen on"
             " 127.0.0.1 or, behind a proxy that speaks https, give --allow-http.",
@@ -54,14 +56,28 @@ def serve(
         if demo:
             from oneself.commands.demo import introduce  # noqa: PLC0415
 
-            introduce(database, settings, host=host, port=port)
+            introduce(database, settings, address=address, port=port)
     # What is imported is for good: a worker that does not look through it for garbage starts in a
     # tenth of a second less, and shares its pages.
     gc.freeze()
-    try:
-        serve_until_stopped(settings, host=host, port=port, workers=workers)
-    except OSError as error:
-        raise Failure(
-            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Give another --port"
-            " or --host."
-        ) from error
+    serve_until_stopped(settings, host=address, port=port, workers=workers)
+
+
+def _free_address(host: str, port: int) -> str:
+    """The address of a host name, if nobody listens there.
+
+    Granian wants an address, and lets its sockets be shared (SO_REUSEPORT): beside another service
+    it would start without a word, and each would get some of the requests.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Failure(
+                f"Cannot listen on {host}, port {port}: {error.strerror}. Give another --host or"
+                " --port."
+            ) from error
+        address: str = probe.getsockname()[0]
+        return address

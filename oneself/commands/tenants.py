@@ -48,15 +48,15 @@ def disable(
     as_json: AsJson = False,
 ) -> None:
     """Disable a tenant: every credential of its users is refused from the next request on."""
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+    from accounts.tenants import disable_tenant  # noqa: PLC0415 # slow
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        tenant = require_tenant(session, tenant_id)
-        tenant.disabled_at = tenant.disabled_at or session.now
-        record = {"tenant_id": tenant.id, "disabled_at": tenant.disabled_at.isoformat()}
+        tenant = disable_tenant(session, require_tenant(session, tenant_id).id)
+        record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}
     show(record, as_json=as_json)
 
 

@@ -89,7 +89,7 @@ def test_regenerating_at_once_leaves_one_token_that_lives(house, alice):
         ready = threading.Barrier(racers)
 
         def race(_, ready=ready):
-            ready.wait()
+            ready.wait(30)
             return house.act(regenerate_access_token, alice.user_id)
 
         with ThreadPoolExecutor(racers) as threads:

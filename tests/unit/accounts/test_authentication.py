@@ -246,7 +246,7 @@ def test_a_dump_of_the_database_opens_nothing(house, alice, client):
 
 
 def test_no_secret_is_in_the_files_of_the_database(house, alice, client, credentials):
-    """What is shown once is nowhere to be read afterwards, in the write-ahead log neither (SE-01)."""
+    """What is shown once can be read nowhere afterwards, nor in the write-ahead log (SE-01)."""
     _, secret = house.act(request_email_change, alice.person, "new@example.com")
     files = [house.path, house.path.with_name(f"{house.path.name}-wal")]
     stored = b"".join(file.read_bytes() for file in files)

@@ -169,7 +169,7 @@ def test_of_two_people_who_want_one_address_one_gets_it(house, alice, bob):
     ready = threading.Barrier(2)
 
     def race(want):
-        ready.wait()
+        ready.wait(30)
         try:
             return _validate(house, *want)
         except SecretInvalid:

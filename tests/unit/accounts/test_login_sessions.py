@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import bcrypt
 import pytest
 
 from accounts import password_hashing
@@ -177,8 +178,6 @@ def test_an_upgrade_by_two_logins_at_once_leaves_a_good_record(
 
 def test_every_failed_login_costs_one_hash(house, alice, monkeypatch):
     """Whether an address exists cannot be told by the time (LG-02)."""
-    import bcrypt  # noqa: PLC0415
-
     counted = []
     for name in ("checkpw", "hashpw"):
         true = getattr(bcrypt, name)

@@ -157,7 +157,7 @@ def test_of_four_racers_with_one_secret_one_wins(house, alice, bob):
         ready = threading.Barrier(racers)
 
         def race(_, secret=secret, ready=ready):
-            ready.wait()
+            ready.wait(30)
             try:
                 house.act(burn_secret, CHANGE, secret)
             except SecretUsed:

@@ -144,7 +144,7 @@ def test_of_two_changes_at_once_exactly_one_wins(house, alice):
         news = [f"Silent meadow {round_number}{racer} lantern" for racer in range(racers)]
 
         def race(new, ready=ready):
-            ready.wait()
+            ready.wait(30)
             try:
                 _change(house, alice, current=passwords[-1], new=new)
             except WrongPassword:

@@ -34,7 +34,7 @@ def test_a_person_is_read_with_what_the_session_has_changed(house, alice):
         assert find_person(session, alice.user_id).first_name == "Alice"
 
 
-def test_an_address_is_verified_once_there_is_a_moment_of_it(house, alice, clock):
+def test_an_address_is_verified_once_there_is_a_moment_of_it(alice, clock):
     """Whether an address is verified follows from when, and is no column of its own (EM-04)."""
     assert not alice.person.email_verified
     assert alice.person._replace(email_verified_at=clock.now).email_verified

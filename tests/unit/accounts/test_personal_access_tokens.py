@@ -170,7 +170,7 @@ def test_the_limit_holds_when_many_are_made_at_once(house, create):
     ready = threading.Barrier(racers)
 
     def race(_):
-        ready.wait()
+        ready.wait(30)
         try:
             create()
         except LimitReached:

@@ -125,13 +125,24 @@ def test_a_patch_does_not_change_what_was_read_before(house, alice):
         assert before == {"a": {"b": 1}}
 
 
+def test_of_patches_in_one_transaction_none_is_lost(house, alice):
+    """The second is merged into what the first has made."""
+    with house.database.transaction(writing=True) as session:
+        change_settings(session, alice.user_id, {"a": 1})
+        change_settings(session, alice.user_id, {"b": 2})
+        assert find_settings(session, alice.user_id) == {"a": 1, "b": 2}
+        change_settings(session, alice.user_id, {"c": 3})
+        assert find_settings(session, alice.user_id) == {"a": 1, "b": 2, "c": 3}
+    assert house.act(find_settings, alice.user_id) == {"a": 1, "b": 2, "c": 3}
+
+
 def test_of_patches_at_once_none_is_lost(house, alice):
-    """Four threads add fifty names each, in two objects (DB-02)."""
+    """Four threads set names at once, each in an object of its own (DB-02)."""
     threads, each = 4, 25
     ready = threading.Barrier(threads)
 
     def patch(thread):
-        ready.wait()
+        ready.wait(30)
         for number in range(each):
             house.act(change_settings, alice.user_id, {f"object{thread}": {f"n{number}": number}})
 

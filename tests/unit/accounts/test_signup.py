@@ -74,7 +74,7 @@ def test_a_taken_address_is_refused_before_any_hash(house, alice, monkeypatch):
 
 
 def test_an_address_that_is_taken_during_the_hash_is_refused(house, elsewhere, monkeypatch):
-    """Of two who sign up with one address at once one wins, and the other leaves nothing (UN-01)."""
+    """Of two who sign up with one address one wins, and the other leaves nothing (UN-01)."""
     true_hash = bcrypt.hashpw
 
     def hashpw(password, salt):

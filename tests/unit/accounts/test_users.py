@@ -82,7 +82,7 @@ def test_of_many_who_open_one_address_at_once_one_does(house, tenant):
     ready = threading.Barrier(len(spellings))
 
     def race(email):
-        ready.wait()
+        ready.wait(30)
         try:
             _open(house, tenant, email)
         except EmailTaken:

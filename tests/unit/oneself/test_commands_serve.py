@@ -1,0 +1,232 @@
+"""Serving: what is refused before it begins, and one real start with every curl line."""
+
+import contextlib
+import http.client
+import io
+import logging
+import os
+import shlex
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from oneself import commands
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 30
+EVERYWHERE = "0.0.0.0"  # noqa: S104 # nothing listens there: Granian is left out
+
+
+def _has_ipv6():
+    """A container often has none."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path, migrated_file):
+    """A data folder with an empty database."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    shutil.copy(migrated_file, folder / "oneself.sqlite3")
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(folder))
+    monkeypatch.setenv("ONESELF_PASSWORD_COST", "10")
+    return folder
+
+
+@pytest.fixture
+def serve(folder, port, monkeypatch, capsys):  # noqa: ARG001 # the settings name it
+    """Runs the command up to where Granian would take over; says what Granian was told."""
+    told = []
+    monkeypatch.setattr("oneself.server.serve", lambda _settings, **more: told.append(more))
+    # The command configures the logging of its process, which is the tests'.
+    monkeypatch.setattr(logging.root, "handlers", list(logging.root.handlers))
+    # It sets this for its workers, and here it is to be forgotten again.
+    monkeypatch.delenv("ONESELF_PUBLIC_URL", raising=False)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+    def serve(*options):
+        monkeypatch.setattr(sys, "argv", ["oneself", "serve", "--port", str(port), *options])
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit) as ended:
+            commands.main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err, told
+
+    return serve
+
+
+def _refused(ran, *words, status=1):
+    code, out, err, told = ran
+    assert (code, out, told) == (status, "", [])
+    assert len(err.splitlines()) == 1
+    assert all(word in err for word in words), err
+
+
+def test_it_serves_on_this_machine_unless_told_otherwise(serve, port):
+    """And prints nothing: what the service has to say goes to its log."""
+    assert serve() == (0, "", "", [{"host": "127.0.0.1", "port": port, "workers": 1}])
+
+
+def test_a_host_name_becomes_an_address(serve):
+    """Granian knows no names."""
+    *_, (told,) = serve("--host", "localhost", "--workers", "3")
+    assert (told["host"], told["workers"]) == ("127.0.0.1", 3)
+
+
+def test_plain_http_off_loopback_needs_a_word(serve, monkeypatch):
+    """On the command line or in the environment."""
+    _refused(serve("--host", EVERYWHERE), "--allow-http", status=2)
+    assert serve("--host", EVERYWHERE, "--allow-http")[0] == 0
+    monkeypatch.setenv("ONESELF_ALLOW_HTTP", "true")
+    assert serve("--host", EVERYWHERE)[0] == 0
+
+
+def test_an_address_that_is_in_use_is_refused(serve, port):
+    """Also when whoever has it would share it, as another oneself would."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        _refused(serve(), f"port {port}", "in use")
+
+
+def test_a_host_that_nobody_knows_is_refused(serve):
+    """By its name."""
+    _refused(serve("--host", "nowhere.invalid"), "nowhere.invalid")
+
+
+def test_another_root_key_is_refused(serve, monkeypatch):
+    """Than the one that the first start left its mark of."""
+    serve()
+    monkeypatch.setenv("ONESELF_SECRET_KEY", "k" * 43)
+    code, _, err, told = serve()
+    assert (code, len(told)) == (1, 1)
+    assert "not the one that this database was made with" in err
+
+
+def test_a_key_file_that_others_can_read_is_refused(serve, folder):
+    """With the command that mends it."""
+    (folder / "secret.key").write_text("k" * 43)
+    (folder / "secret.key").chmod(0o644)
+    _refused(serve(), "chmod 600")
+
+
+def test_an_older_database_is_refused_and_left_as_it_is(serve, folder):
+    """Whoever migrates it should have a copy."""
+    with contextlib.closing(sqlite3.connect(folder / "oneself.sqlite3")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+        connection.commit()
+        _refused(serve(), "0000", "python -m oneself db upgrade")
+        present = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        assert present == ("0000",)
+
+
+def test_a_bad_setting_is_refused(serve, monkeypatch):
+    """By its name and its rule."""
+    monkeypatch.setenv("ONESELF_DRAIN_SECONDS", "soon")
+    _refused(serve(), "ONESELF_DRAIN_SECONDS must be a valid integer", status=2)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("127.0.0.1", "http://127.0.0.1"),
+        (EVERYWHERE, "http://127.0.0.1"),
+        pytest.param("::1", "http://[::1]", marks=needs_ipv6),
+    ],
+)
+def test_the_demo_tells_the_workers_where_they_are(serve, port, host, origin, monkeypatch):
+    """Unless the operator has said where people reach the service."""
+    code, out, _, told = serve("--demo", "--host", host, "--allow-http")
+    assert (code, len(told)) == (0, 1)
+    assert out.count(f"{origin}:{port}/") == 6
+    assert os.environ["ONESELF_PUBLIC_URL"] == f"{origin}:{port}"
+    monkeypatch.setitem(os.environ, "ONESELF_PUBLIC_URL", "https://me.example.com")
+    serve("--demo")
+    assert os.environ["ONESELF_PUBLIC_URL"] == "https://me.example.com"
+
+
+def _asked(line):
+    """The request that a curl line makes."""
+    words = shlex.split(line)
+    name, value = words[words.index("-H") + 1].split(": ", 1)
+    body = words[words.index("-d") + 1] if "-d" in words else None
+    return ("POST" if body else "GET", words[1]), {"headers": {name: value}, "content": body}
+
+
+def test_a_real_start_answers_every_line_and_ends_in_order(tmp_path, port):
+    """On a fresh folder; what is in flight when SIGTERM comes is answered, and the status is 0."""
+    environment = {**os.environ, "ONESELF_DATA_DIR": str(tmp_path / "fresh")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "oneself", "serve", "--demo", "--port", str(port)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            lines = []
+            while len(lines) < 6:
+                line = process.stdout.readline()
+                assert line, "it ended"
+                lines += [line] if line.startswith("curl ") else []
+            _wait_for(port)
+            for line in lines:
+                request, more = _asked(line)
+                assert httpx.request(*request, **more).status_code == 200, line
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as login:
+                rest = _begin(login, *_asked(lines[0]))
+                process.send_signal(signal.SIGTERM)
+                time.sleep(0.3)
+                login.send(rest)
+                assert login.getresponse().status == 200
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
+def _begin(connection, request, more):
+    """Send all of a request but the end of its body, and give that back."""
+    body = more["content"].encode()
+    connection.putrequest(request[0], httpx.URL(request[1]).path)
+    for name, value in {**more["headers"], "Content-Length": str(len(body))}.items():
+        connection.putheader(name, value)
+    connection.endheaders(body[:10])
+    time.sleep(0.5)  # until it is with a worker
+    return body[10:]
+
+
+def _wait_for(port):
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/readyz")
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("no answer")

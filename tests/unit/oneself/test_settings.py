@@ -1,0 +1,176 @@
+"""What an operator sets, from the environment."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from accounts.rules import Rules
+from oneself.settings import Settings, is_loopback
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("ONESELF_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings_of(monkeypatch):
+    """The settings of an environment, named without their prefix."""
+
+    def settings_of(**environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(f"ONESELF_{name.upper()}", value)
+        return Settings()
+
+    return settings_of
+
+
+def test_everything_has_a_default(settings_of):
+    """And those of the rules are the rules' own."""
+    settings = settings_of()
+    assert settings.rules == Rules()
+    assert settings.secret_key is None
+    assert settings.known_hosts == {"localhost", "127.0.0.1", "[::1]"}
+
+
+def test_no_secret_has_a_default():
+    """There is nothing to forget to change (OP-04)."""
+    for name, field in Settings.model_fields.items():
+        if any(word in name for word in ("secret", "key", "token")) and name != "api_key_brand":
+            assert field.default is None or isinstance(field.default, int), name
+
+
+def test_every_setting_says_what_it_is_for():
+    """The README's table is made of this."""
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database_url", "postgresql://alice:canary@db/oneself"),
+        ("database_url", "canary"),
+        ("public_url", "ftp://canary.example"),
+        ("public_url", "canary"),
+        ("signup", "canary"),
+        ("validate_responses", "canary"),
+        ("body_bytes", "canary"),
+        ("body_bytes", "1023"),
+        ("body_bytes", "16777217"),
+        ("body_seconds", "0"),
+        ("body_seconds", "nan"),
+        ("head_seconds", "15.5"),
+        ("drain_seconds", "301"),
+        ("database_threads", "0"),
+        ("password_threads", "65"),
+        ("password_queue", "-1"),
+        ("password_cost", "9"),
+        ("password_cost", "17"),
+        ("password_min_length", "7"),
+        ("password_change_ends", "canary"),
+        ("session_days", "366"),
+        ("api_key_days", "0"),
+        ("api_key_brand", "Canary"),
+        ("api_key_brand", "canary_"),
+        ("api_key_brand", "canary\n"),
+        ("allow_http", "canary"),
+    ],
+)
+def test_a_wrong_value_is_named_and_not_repeated(settings_of, name, value):
+    """The error goes to a log, and the value may be a password (OP-04, LO-01)."""
+    with pytest.raises(ValidationError) as refused:
+        settings_of(**{name: value})
+    assert name in str(refused.value)
+    assert "canary" not in str(refused.value)
+    assert "input_value" not in str(refused.value)
+
+
+def test_a_secret_is_not_shown(settings_of):
+    """Whoever prints the settings prints no secret (LO-01)."""
+    assert "canary" not in repr(settings_of(secret_key="canary" * 10))
+
+
+def test_what_is_not_ours_is_left_alone(settings_of):
+    """A newer version's setting does not stop an older one."""
+    settings_of(tomorrow="1")
+
+
+def test_settings_do_not_change(settings_of):
+    """They are read once, at the start."""
+    with pytest.raises(ValidationError):
+        settings_of().allow_http = True
+
+
+def test_the_database_is_in_the_data_folder_unless_it_is_elsewhere(settings_of):
+    """A path with four slashes is absolute."""
+    assert settings_of(data_dir="/srv/data").sqlite_path == Path("/srv/data/oneself.sqlite3")
+    assert settings_of(database_url="sqlite:///here.db").sqlite_path == Path("here.db")
+    assert settings_of(database_url="sqlite:////srv/x.db").sqlite_path == Path("/srv/x.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "origin"),
+    [
+        ("https://Accounts.Example", "accounts.example", "https://accounts.example"),
+        ("https://accounts.example:443/", "accounts.example", "https://accounts.example"),
+        ("http://accounts.example:8080/x", "accounts.example", "http://accounts.example:8080"),
+        ("https://bücher.example", "xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("http://[::1]:8080", "[::1]", "http://[::1]:8080"),
+    ],
+)
+def test_the_public_address_says_host_and_origin(settings_of, url, host, origin):
+    """In the form in which a browser sends them (HT-10, SE-09)."""
+    settings = settings_of(public_url=url)
+    assert host in settings.known_hosts
+    assert settings.public_origin == origin
+
+
+def test_loopback_is_always_a_known_host(settings_of):
+    """Whoever is on the machine need not know the public name."""
+    known = settings_of(public_url="https://accounts.example").known_hosts
+    assert known == {"accounts.example", "localhost", "127.0.0.1", "[::1]"}
+
+
+def test_the_rules_are_what_was_set(settings_of):
+    """Each setting comes to the rule that it is for."""
+    settings = settings_of(
+        password_min_length="15",
+        password_cost="13",
+        password_change_ends="others",
+        session_days="1",
+        api_key_days="2",
+        api_key_brand="acme",
+        signup="closed",
+    )
+    assert settings.rules == Rules(
+        password_min_length=15,
+        password_cost=13,
+        password_change_ends_other_sessions=True,
+        session_lifetime=timedelta(days=1),
+        api_key_lifetime=timedelta(days=2),
+        api_key_brand="acme",
+        signup_open=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 # nothing listens on it here
+        ("::", False),
+        ("192.168.0.1", False),
+        ("localhost.example", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_reached_from_this_machine_only(host, loopback):
+    """Plain http is served there without being asked for (OP-04)."""
+    assert is_loopback(host) is loopback
