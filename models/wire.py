@@ -327,7 +327,7 @@ class IptoCreateApiKeyRequest(TypedDict, closed=True):
     dataset_access_mode: NotRequired[DatasetAccessMode]
     expires_at: NotRequired[str]
     """
-    When the key expires, at most 365 days from now; without it, then.
+    When the key expires, at most 365 days from now and no later than a key that makes it; without it, then.
     """
 
 
