@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
-__all__ = ["Answer", "Request", "ask"]
+__all__ = ["Answer", "Request", "ask", "json_request"]
 
 _SECONDS = 30
 #: What the head of a dribbling request says will follow; one byte of it does.
@@ -83,3 +83,13 @@ def ask(port: int, request: Request) -> Answer:
         return Answer(response.status, tuple(response.getheaders()), response.read())
     finally:
         connection.close()
+
+
+def json_request(
+    method: str, path: str, body: object = None, headers: tuple[tuple[str, str], ...] = ()
+) -> Request:
+    """A request with a body of JSON, or with none."""
+    if body is None:
+        return Request(method, path, headers)
+    typed = (*headers, ("Content-Type", "application/json"))
+    return Request(method, path, typed, json.dumps(body).encode())

@@ -8,19 +8,17 @@ from typing import Any
 
 import yaml
 
-from oneself.document import Described, described_operations, load_document
+from oneself.document import Described
 from tests.support.families import members
 from tests.support.matching import Moment, Pattern, SameRequestId
+from tests.support.operations import OPERATIONS
 from tests.support.refusal_shapes import RefusalShapes
 
-__all__ = ["OPERATIONS", "ROOT", "Row", "load_rows", "refusal_shapes"]
+__all__ = ["ROOT", "Row", "load_rows", "refusal_shapes"]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "contracts"
 FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "status", "edge")
-OPERATIONS: Mapping[str, Described] = {
-    each.operation_id: each for each in described_operations(load_document())
-}
 
 _KEYS = {
     "promise", "source", "operation", "method", "path", "dialect", "service",

@@ -1,0 +1,125 @@
+"""One row on its way to the service: its person, its steps, its request."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from oneself.document import Described
+from tests.support.asking import Answer, Request
+from tests.support.matching import after, fill, write
+from tests.support.operations import OPERATIONS
+from tests.support.people import People, Person
+from tests.support.rows import Row
+from tests.support.service import Service
+from tests.support.writing import FROM_PERSON, credential_header, written_body, written_target
+
+__all__ = ["Attempt"]
+
+
+@dataclass
+class Attempt:
+    """Who asks for a row, what its steps have kept, and when it began."""
+
+    row: Row
+    service: Service
+    people: People
+    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    _kept: dict[str, Any] = field(default_factory=dict)
+    _fresh: Person | None = None
+
+    def prepare(self) -> Request:
+        """Take the steps, and give the request that the row is about."""
+        for step in self.row.raw.get("before", ()):
+            for _ in range(step.get("times", 1)):
+                outcome = self._take(step)
+            for name, pointer in step.get("keep", {}).items():
+                self._kept[name] = _at(outcome, pointer)
+        return self.request_of(self.row.raw)
+
+    def look_up(self, name: str) -> Any:
+        """What a placeholder stands for.
+
+        Raises:
+            KeyError: Nothing of this name is known.
+        """
+        subject, _, rest = name.partition(".")
+        if name.startswith("in "):
+            return write(after(self.now, name.removeprefix("in ")))
+        if subject == "service":
+            return getattr(self.service, rest)
+        if rest:
+            return self._person(None if subject == "me" else subject)[rest]
+        return self._kept[name]
+
+    def request_of(self, described: Mapping[str, Any]) -> Request:
+        """The request that the row or one of its steps describes."""
+        operation = OPERATIONS.get(described.get("operation", ""))
+        wanted = fill(described.get("request", {}), self.look_up)
+        headers = [*self._credentials(described, operation), *_headers(wanted, operation)]
+        body, media = written_body(wanted, operation)
+        if media is not None:
+            headers.append(("Content-Type", media))
+        path = described.get("path") or (operation.path if operation else "/")
+        method = described.get("method") or (operation.method.upper() if operation else "GET")
+        target = written_target(fill(path, self.look_up), operation, wanted)
+        dribbles = bool(wanted.get("dribble"))
+        return Request(method, target, tuple(headers), body, dribbles)
+
+    def _take(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
+        person = self._person(step.get("as"))
+        if "act" in step:
+            return person.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
+        if "mail" in step:
+            return self.people.acts.wait_for_mail(person["email"], step["mail"])
+        answer = self.service.ask(self.request_of(step))
+        good = answer.status < HTTPStatus.BAD_REQUEST
+        assert answer.status == step["status"] if "status" in step else good, (step, answer)
+        return {"headers": {name.lower(): value for name, value in answer.headers}, **_json(answer)}
+
+    def _person(self, name: str | None) -> Person:
+        """Whoever a step names; of nobody, the row's own person."""
+        named = name or self.row.raw.get("as", "base")
+        if named != "fresh":
+            return self.people.find(named)
+        if self._fresh is None:
+            self._fresh = self.people.sign_up(**self.row.raw.get("signup", {}))
+        return self._fresh
+
+    def _credentials(
+        self, described: Mapping[str, Any], operation: Described | None
+    ) -> Iterator[tuple[str, str]]:
+        public = operation is None or operation.public
+        sent = fill(described.get("with", "none" if public else "session"), self.look_up)
+        for each in sent if isinstance(sent, list) else [sent]:
+            if isinstance(each, Mapping):
+                [(kind, value)] = each.items()
+                yield credential_header(kind, value)
+            elif each != "none":
+                person = self._person(described.get("as"))
+                yield credential_header(each, person[FROM_PERSON[each]])
+
+
+def _headers(wanted: Mapping[str, Any], operation: Described | None) -> Iterator[tuple[str, str]]:
+    if operation and wanted.get("example"):
+        for each in operation.parameters:
+            if each["in"] == "header" and each["required"]:
+                yield each["name"], each["example"]
+    for name, values in wanted.get("headers", {}).items():
+        for value in values if isinstance(values, list) else [values]:
+            yield name, value
+
+
+def _json(answer: Answer) -> Mapping[str, Any]:
+    if not answer.body:
+        return {}
+    content = answer.json()
+    return content if isinstance(content, Mapping) else {"items": content}
+
+
+def _at(content: Any, pointer: str) -> Any:
+    """What a JSON pointer (RFC 6901) points at."""
+    for step in pointer.split("/")[1:]:
+        content = content[int(step) if isinstance(content, list) else step]
+    return content

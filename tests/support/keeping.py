@@ -1,0 +1,88 @@
+"""Judging whether an answer keeps the promise of its row."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from tests.support.asking import Answer, Request
+from tests.support.everywhere import broken_everywhere, broken_in_document, repeated_values
+from tests.support.matching import Matcher, differences, fill
+from tests.support.rows import Row, refusal_shapes
+
+__all__ = ["broken_by"]
+
+#: Headers that a client acts upon: an answer has those that its row promises, and no other.
+_MEANINGFUL = ("allow", "connection", "location", "retry-after", "set-cookie", "www-authenticate")
+
+
+def broken_by(
+    row: Row,
+    request: Request,
+    answer: Answer,
+    *,
+    now: datetime,
+    look_up: Callable[[str], Any],
+) -> list[str]:
+    """Each way in which the answer breaks the row's promise, or what is promised everywhere."""
+    found = [
+        *_broken_status_and_headers(row, answer, now, look_up),
+        *_broken_body(row, request, answer, now, look_up),
+        *broken_everywhere(answer),
+        *repeated_values(request, fill(row.raw.get("request", {}), look_up), answer),
+    ]
+    # A row with a path of its own asks for no operation of the document.
+    if row.operation is not None and "path" not in row.raw:
+        found += broken_in_document(row.operation, request.method, answer)
+    return found
+
+
+def _broken_status_and_headers(
+    row: Row, answer: Answer, now: datetime, look_up: Callable[[str], Any]
+) -> Iterator[str]:
+    if answer.status != row.status:
+        yield f"status: {answer.status} is not {row.status}"
+    promised = dict(row.expect.get("headers", {}))
+    if row.refusal is not None:
+        refused = refusal_shapes().in_dialect(row.dialect, row.refusal)
+        promised = {"Content-Type": refused.content_type, **refused.headers, **promised}
+    wanted = {name.lower(): fill(value, look_up) for name, value in promised.items()}
+    for name in {*_MEANINGFUL, *wanted}:
+        values = answer.values(name)
+        expected = [] if wanted.get(name) is None else [wanted[name]]
+        yield from differences(expected, values, answer, now, f"header {name}")
+
+
+def _broken_body(
+    row: Row,
+    request: Request,
+    answer: Answer,
+    now: datetime,
+    look_up: Callable[[str], Any],
+) -> Iterator[str]:
+    expected: Any = None
+    if row.refusal is not None:
+        expected = (
+            refusal_shapes()
+            .in_dialect(
+                row.dialect,
+                row.refusal,
+                says=row.expect.get("says"),
+                violations=row.expect.get("violations"),
+            )
+            .body
+        )
+    elif "body" in row.expect:
+        expected = fill(row.expect["body"], look_up)
+    if expected is None or request.method == "HEAD":
+        if answer.body:
+            yield f"body: there is one, of {len(answer.body)} bytes"
+        return
+    if not isinstance(expected, Matcher | Mapping | list):
+        yield f"body: {expected!r} is nothing that an answer can be"
+        return
+    try:
+        found = answer.json()
+    except ValueError:
+        yield f"body: is no JSON, but {answer.body[:200]!r}"
+        return
+    yield from differences(expected, found, answer, now)

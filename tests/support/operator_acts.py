@@ -1,0 +1,119 @@
+"""What happens to an account without HTTP: an operator acts, time passes, mail arrives."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from email import message_from_bytes, policy
+from typing import Any
+
+from sqlmodel import col, select
+
+from accounts.clients import add_client
+from accounts.database import AccountSession
+from accounts.rights import SESSION_RIGHTS
+from accounts.tenants import disable_tenant, find_tenant
+from accounts.users import disable_user
+from models import ApiKey, LoginSession, OneTimeSecret, PersonalAccessToken, Tenant, User
+from oneself.keys import open_keyring
+from oneself.settings import Settings
+from oneself.transactions import Database
+from tests.support.service import Service
+
+__all__ = ["OperatorActs"]
+
+_SECRET = re.compile(r"ots_[0-9A-Za-z]{49}")
+_SECONDS_TO_DELIVER = 10
+
+
+class OperatorActs:
+    """Acts beside the running service, on its database and in its mail folder.
+
+    They are the functions that the command line calls; a process for each would take a second.
+    """
+
+    def __init__(self, service: Service) -> None:
+        settings = Settings(data_dir=service.data)
+        self._database = Database(
+            settings.sqlite_path, keys=open_keyring(settings), rules=settings.rules
+        )
+        self._mail = service.data / "mail"
+
+    def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do the act of this name to a user or their tenant; what comes of it is by name too."""
+        with self._database.transaction(writing=True) as session:
+            return _ACTS[name](session, session.get_one(User, user_id), **arguments)
+
+    def tenant_uuid(self, tenant_id: str) -> str:
+        """The UUID of a tenant, which no dialect shows."""
+        with self._database.transaction(writing=False) as session:
+            return find_tenant(session, tenant_id).uuid
+
+    def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:
+        """The newest mail to somebody with this subject, as soon as there is one.
+
+        It is taken away, so that the next wait is for the next one.
+        """
+        deadline = time.monotonic() + _SECONDS_TO_DELIVER
+        while time.monotonic() < deadline:
+            for path in self._mail.glob("*.eml"):
+                mail = message_from_bytes(path.read_bytes(), policy=policy.default)
+                if (mail["To"], mail["Subject"]) == (recipient, subject):
+                    path.unlink()
+                    text = mail.get_content()
+                    found = _SECRET.search(text)
+                    return {"text": text, "secret": found[0] if found else ""}
+            time.sleep(0.05)
+        message = f"no mail {subject!r} to {recipient}"
+        raise AssertionError(message)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+
+def _client(
+    session: AccountSession, user: User, *, scopes: list[str] | None = None
+) -> Mapping[str, Any]:
+    tenant = session.get_one(Tenant, user.tenant_id)
+    client, secret = add_client(session, tenant, name="CI", scopes=scopes or SESSION_RIGHTS)
+    return {"client_id": client.id, "client_secret": secret}
+
+
+def _disable_user(session: AccountSession, user: User) -> Mapping[str, Any]:
+    disable_user(session, user)
+    session.add(user)
+    return {}
+
+
+def _disable_tenant(session: AccountSession, user: User) -> Mapping[str, Any]:
+    session.add(disable_tenant(session, user.tenant_id))
+    return {}
+
+
+def _time_passes(session: AccountSession, user: User, *, hours: int) -> Mapping[str, Any]:
+    """Everything that the user has and that ends some day ends so much sooner."""
+    tables: tuple[Any, ...] = (OneTimeSecret, LoginSession, ApiKey, PersonalAccessToken)
+    for table in tables:
+        for row in session.exec(select(table).where(col(table.user_id) == user.id)):
+            row.expires_at -= timedelta(hours=hours)
+            row.created_at -= timedelta(hours=hours)
+            session.add(row)
+    return {}
+
+
+def _name_tenant(session: AccountSession, user: User, *, uuid: str) -> Mapping[str, Any]:
+    """The tenant gets the UUID that a reference prints."""
+    tenant = session.get_one(Tenant, user.tenant_id)
+    tenant.uuid = uuid
+    session.add(tenant)
+    return {}
+
+
+_ACTS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
+    "add client": _client,
+    "disable user": _disable_user,
+    "disable tenant": _disable_tenant,
+    "time passes": _time_passes,
+    "name tenant": _name_tenant,
+}

@@ -1,0 +1,115 @@
+"""The real service, as a process of its own, with the people of its demo."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from tests.support.asking import Answer, Request, ask
+
+__all__ = ["Service", "started"]
+
+ROOT = Path(__file__).parents[2]
+_SECONDS_TO_START = 30
+_SECONDS_TO_STOP = 30
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that runs, and what there is to know of it from outside."""
+
+    port: int
+    folder: Path
+    people: Mapping[str, Mapping[str, Any]]
+    environment: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        """The folder of its database, its key and its mail."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> str:
+        """What it has written to standard error."""
+        return (self.folder / "stderr.log").read_text()
+
+    def ask(self, request: Request) -> Answer:
+        """Send it one request, over a connection of its own."""
+        return ask(self.port, request)
+
+
+@contextmanager
+def started(folder: Path, **settings: object) -> Iterator[Service]:
+    """Start the service on a database of its own in `folder`; at the end SIGTERM must stop it.
+
+    SIGTERM and not SIGKILL: it has to finish what is in flight, and to write its coverage.
+    """
+    port = _free_port()
+    environment = {
+        # Whole, since what measures the coverage of processes speaks through it, but without
+        # settings that somebody has at home.
+        **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
+        "ONESELF_DATA_DIR": str(folder / "data"),
+        "ONESELF_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "ONESELF_VALIDATE_RESPONSES": "1",
+        "ONESELF_PASSWORD_COST": "10",
+        "ONESELF_BODY_SECONDS": "1",
+        **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    command = [sys.executable, "-m", "oneself"]
+    demo = subprocess.run(
+        [*command, "demo", "--json"], cwd=ROOT, env=environment, capture_output=True, check=False
+    )
+    assert demo.returncode == 0, demo.stderr.decode()
+    service = Service(port, folder, json.loads(demo.stdout), environment)
+    with (folder / "stderr.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stderr=log,
+        )
+    try:
+        _wait_until_it_answers(service, process)
+        yield service
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert process.returncode == 0, service.log
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_it_answers(service: Service, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline:
+        assert process.poll() is None, service.log
+        try:
+            if service.ask(Request("GET", "/healthz")).status == HTTPStatus.OK:
+                return
+        except OSError:
+            time.sleep(0.05)
+    message = f"no answer in {_SECONDS_TO_START} s\n{service.log}"
+    raise AssertionError(message)

@@ -1,0 +1,70 @@
+"""Writing the target, the body and the credential of a request that a row describes."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from handlers.exchange import COOKIE_NAME
+from oneself.document import Described, load_document, resolve
+
+__all__ = ["FROM_PERSON", "credential_header", "written_body", "written_target"]
+
+#: What a person's credential of each kind is called among what is known of them.
+FROM_PERSON = {
+    "session": "session_token",
+    "cookie": "session_token",
+    "api_key": "api_key",
+    "access_token": "access_token",
+    "pat": "pat",
+}
+
+
+def credential_header(kind: str, value: str) -> tuple[str, str]:
+    """The header that carries a credential."""
+    if kind == "cookie":
+        return "Cookie", f"{COOKIE_NAME}={value}"
+    if kind == "api_key":
+        return "X-API-Key", value
+    if kind == "basic":
+        return "Authorization", f"Basic {base64.b64encode(value.encode()).decode()}"
+    return "Authorization", f"Bearer {value}"
+
+
+def written_target(
+    path: str, operation: Described | None, wanted: Mapping[str, Any]
+) -> str:
+    """The path with its parameters, and the query behind it."""
+    parameters = dict(wanted.get("path", {}))
+    if operation and wanted.get("example"):
+        parameters = {
+            each["name"]: each["example"] for each in operation.parameters if each["in"] == "path"
+        } | parameters
+    target = re.sub(r"\{([^}]+)\}", lambda found: str(parameters[found[1]]), path)
+    query = wanted.get("query")
+    if query is None:
+        return target
+    return f"{target}?{query if isinstance(query, str) else urlencode(query)}"
+
+
+def written_body(
+    wanted: Mapping[str, Any], operation: Described | None
+) -> tuple[bytes, str | None]:
+    """The body, and its content type if it has one.
+
+    With `example`, and nothing else said, the body is the document's own example.
+    """
+    body, media = b"", None
+    if "raw" in wanted:
+        raw = wanted["raw"]
+        body = raw.encode() if isinstance(raw, str) else (raw["repeat"] * raw["times"]).encode()
+        media = "application/json"
+    elif "json" in wanted:
+        body, media = json.dumps(wanted["json"]).encode(), "application/json"
+    elif operation and operation.bodies and wanted.get("example"):
+        described = load_document()["paths"][operation.path][operation.method]["requestBody"]
+        media, content = next(iter(resolve(load_document(), described)["content"].items()))
+        body = json.dumps(content["example"]).encode()
+    return body, wanted.get("content_type", media)
