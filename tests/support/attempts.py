@@ -1,5 +1,6 @@
 """One row on its way to the service: its person, its steps, its request."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,7 +27,8 @@ class Attempt:
     service: Service
     people: People
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
-    _kept: dict[str, Any] = field(default_factory=dict)
+    #: What steps have kept, and a word that no other row has.
+    _kept: dict[str, Any] = field(default_factory=lambda: {"nonce": secrets.token_hex(6)})
     _fresh: Person | None = None
 
     def prepare(self) -> Request:
@@ -84,7 +86,7 @@ class Attempt:
         if named != "fresh":
             return self.people.find(named)
         if self._fresh is None:
-            self._fresh = self.people.sign_up(**self.row.raw.get("signup", {}))
+            self._fresh = self.people.sign_up(**fill(self.row.raw.get("signup", {}), self.look_up))
         return self._fresh
 
     def _credentials(
