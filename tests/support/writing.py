@@ -33,9 +33,7 @@ def credential_header(kind: str, value: str) -> tuple[str, str]:
     return "Authorization", f"Bearer {value}"
 
 
-def written_target(
-    path: str, operation: Described | None, wanted: Mapping[str, Any]
-) -> str:
+def written_target(path: str, operation: Described | None, wanted: Mapping[str, Any]) -> str:
     """The path with its parameters, and the query behind it."""
     parameters = dict(wanted.get("path", {}))
     if operation and wanted.get("example"):
@@ -59,7 +57,9 @@ def written_body(
     body, media = b"", None
     if "raw" in wanted:
         raw = wanted["raw"]
-        body = raw.encode() if isinstance(raw, str) else (raw["repeat"] * raw["times"]).encode()
+        if not isinstance(raw, str):
+            raw = raw.get("prefix", "") + raw["repeat"] * raw["times"] + raw.get("suffix", "")
+        body = raw.encode()
         media = "application/json"
     elif "json" in wanted:
         body, media = json.dumps(wanted["json"]).encode(), "application/json"

@@ -1,0 +1,107 @@
+"""What judges the rows can fail: each way of breaking a promise breaks it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.support.asking import Answer, Request
+from tests.support.everywhere import broken_everywhere, broken_in_document, repeated_values
+from tests.support.matching import Moment, Pattern, SameRequestId, differences
+from tests.support.operations import OPERATIONS
+
+NOW = datetime(2026, 4, 5, 10, 0, tzinfo=UTC)
+HEADERS = (
+    ("cache-control", "no-store"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("server", ""),
+    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("x-request-id", "req_0a1b2c3d4e5f"),
+    ("content-type", "application/json"),
+)
+GOOD = Answer(200, HEADERS, b'{"status":"ok"}')
+HEALTH = OPERATIONS["status.getHealth"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1, "b": 2}, {"a": 1}),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"a": True}),
+        ({"a": 1}, {"a": 1.0}),
+        ({"a": None}, {"a": ""}),
+        ([1, 2], [1]),
+        ([1, 2], [2, 1]),
+        ({"a": {"b": [{"c": 1}]}}, {"a": {"b": [{"c": 1, "d": 2}]}}),
+        (Pattern("a+"), "aab"),
+        (Pattern("a+"), "aa\n"),
+        (Moment("+30d"), "2026-05-05T10:03:00Z"),
+        (Moment("now"), "2026-04-05T10:00:00.000Z"),
+        (SameRequestId(""), "req_000000000000"),
+    ],
+)
+def test_what_is_not_what_was_promised_is_told(expected: Any, found: Any):
+    """An extra field, a missing one, another literal, another type, another order."""
+    assert list(differences(expected, found, GOOD, NOW))
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        ({"a": [1, None, {"b": "c"}]}, {"a": [1, None, {"b": "c"}]}),
+        (Pattern("a+"), "aa"),
+        (Moment("+30d"), "2026-05-05T10:00:30Z"),
+        (SameRequestId("urn:"), "urn:req_0a1b2c3d4e5f"),
+    ],
+)
+def test_what_was_promised_is_let_through(expected: Any, found: Any):
+    """Or every row would fail."""
+    assert not list(differences(expected, found, GOOD, NOW))
+
+
+def test_a_good_answer_breaks_nothing():
+    """The control of the tests below."""
+    assert not list(broken_everywhere(GOOD))
+    assert not list(broken_in_document(HEALTH, "GET", GOOD))
+
+
+@pytest.mark.parametrize("lost", range(len(HEADERS) - 1), ids=[name for name, _ in HEADERS[:-1]])
+def test_a_lost_header_is_told(lost: int):
+    """Each header that every answer has."""
+    headers = HEADERS[:lost] + HEADERS[lost + 1 :]
+    assert list(broken_everywhere(Answer(200, headers, GOOD.body)))
+
+
+def test_a_banner_is_told():
+    """What runs here is nobody's business."""
+    headers = tuple((name, "granian" if name == "server" else value) for name, value in HEADERS)
+    assert list(broken_everywhere(Answer(200, headers, GOOD.body)))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(201, HEADERS, GOOD.body),
+        Answer(200, HEADERS, b'{"status":"ok","more":1}'),
+        Answer(200, HEADERS, b'{"status":"fine"}'),
+        Answer(200, HEADERS, b"{}"),
+        Answer(200, (*HEADERS[:-1], ("content-type", "text/plain")), GOOD.body),
+    ],
+    ids=["status", "extra field", "other value", "missing field", "content type"],
+)
+def test_an_answer_that_the_document_has_not_is_told(answer: Answer):
+    """The document is held against the answer, whatever the row says."""
+    assert list(broken_in_document(HEALTH, "GET", answer))
+
+
+def test_a_value_that_comes_back_is_told():
+    """A refusal that repeats what was refused."""
+    request = Request("POST", "/v1/auth/login", (), b"")
+    answer = Answer(400, HEADERS, b'{"message":"hunter2-very-secret is too long"}')
+    assert list(repeated_values(request, {"json": {"password": "hunter2-very-secret"}}, answer))
