@@ -1,4 +1,4 @@
-"""Prints how long `python -m oneself serve` takes to its first answer on an existing SQLite file."""
+"""Prints how long the service takes to its first answer on an existing SQLite file."""
 
 import os
 import signal

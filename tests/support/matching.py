@@ -99,7 +99,7 @@ def fill(value: Any, look_up: Callable[[str], Any]) -> Any:
     return value
 
 
-def differences(
+def differences(  # noqa: C901 # a case for each kind of value
     expected: Any, found: Any, answer: Answer, now: datetime, where: str = "body"
 ) -> Iterator[str]:
     """Each way in which what was found is not what was expected."""

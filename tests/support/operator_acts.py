@@ -11,6 +11,7 @@ from sqlmodel import col, select
 
 from accounts.clients import add_client
 from accounts.database import AccountSession
+from accounts.identifiers import new_uuid
 from accounts.rights import SESSION_RIGHTS
 from accounts.tenants import disable_tenant, find_tenant
 from accounts.users import disable_user
@@ -103,7 +104,11 @@ def _time_passes(session: AccountSession, user: User, *, hours: int) -> Mapping[
 
 
 def _name_tenant(session: AccountSession, user: User, *, uuid: str) -> Mapping[str, Any]:
-    """The tenant gets the UUID that a reference prints."""
+    """The tenant gets the UUID that a reference prints, and whoever had it gets another."""
+    for former in session.exec(select(Tenant).where(col(Tenant.uuid) == uuid)).all():
+        former.uuid = new_uuid()
+        session.add(former)
+    session.flush()
     tenant = session.get_one(Tenant, user.tenant_id)
     tenant.uuid = uuid
     session.add(tenant)

@@ -65,7 +65,7 @@ class Row:
 
     @property
     def dialect(self) -> str:
-        """Whose words the answer is in: the operation's, or else problem+json as `status` has it."""
+        """Whose words the answer is in: the operation's, or else problem+json, `status`'s."""
         return self.raw.get("dialect") or (self.operation.dialect if self.operation else "status")
 
     @property
