@@ -174,3 +174,10 @@ def test_the_rules_are_what_was_set(settings_of):
 def test_loopback_is_reached_from_this_machine_only(host, loopback):
     """Plain http is served there without being asked for (OP-04)."""
     assert is_loopback(host) is loopback
+
+
+def test_a_database_in_memory_is_refused(monkeypatch):
+    """Every thread would have one of its own, and each would be empty."""
+    monkeypatch.setenv("ONESELF_DATABASE_URL", "sqlite:///:memory:")
+    with pytest.raises(ValueError, match="must name a file"):
+        Settings()

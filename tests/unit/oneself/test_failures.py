@@ -1,0 +1,151 @@
+"""What fails inside comes out in the dialect's own words, and tells nothing (OP-05, DB-05)."""
+
+import asyncio
+import functools
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import models
+import oneself.app
+from oneself.document import described_operations, load_document, resolve
+from oneself.schemas import Schemas
+from oneself.settings import Settings
+
+DOCUMENT = load_document()
+OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
+CANARY = "canary-of-the-cause"
+
+every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+
+
+def _request(operation, token: str) -> tuple[dict[str, Any], bytes]:
+    """The document's own example of a request, by whoever has the token."""
+    described = DOCUMENT["paths"][operation.path][operation.method]
+    path = operation.path
+    headers = [(b"host", b"localhost")]
+    for each in operation.parameters:
+        if each["in"] == "path":
+            path = path.replace(f"{{{each['name']}}}", each["example"])
+        else:
+            headers.append((each["name"].lower().encode(), each["example"].encode()))
+    if not operation.public:
+        headers.append((b"authorization", f"Bearer {token}".encode()))
+    body = b""
+    if operation.bodies:
+        contents = resolve(DOCUMENT, described["requestBody"])["content"]
+        media, content = next(iter(contents.items()))
+        body = json.dumps(content["example"]).encode()
+        headers.append((b"content-type", media.encode()))
+    headers.append((b"content-length", str(len(body)).encode()))
+    scope = {
+        "type": "http",
+        "method": operation.method.upper(),
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": headers,
+    }
+    return scope, body
+
+
+def _ask(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    start, end = sent
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    return start["status"], headers, end["body"]
+
+
+def _is_documented(operation, status: int, headers: dict[str, str], body: bytes) -> bool:
+    content = operation.responses[status]["content"][headers["content-type"]]
+    return bool(Schemas(DOCUMENT).validator(content["schema"]).is_valid(json.loads(body)))
+
+
+@pytest.fixture
+def app_of(house, tmp_path: Path) -> Callable[[], Any]:
+    """Builds the application over the house's database."""
+    settings = Settings(data_dir=tmp_path, public_url="http://localhost")
+    return lambda: oneself.app.create_app(settings, database=house.database)
+
+
+@every_operation
+def test_an_unforeseen_failure_is_a_500_with_a_request_id_and_nothing_else(
+    operation, app_of, alice, monkeypatch, caplog
+):
+    """The cause stands in the log, with the traceback; the answer has the dialect's shape."""
+    find = oneself.app.find_handler
+
+    def find_broken(operation_id: str) -> Callable[..., Any]:
+        @functools.wraps(find(operation_id))
+        def broken(**_arguments: Any) -> None:
+            raise LookupError(CANARY)
+
+        return broken
+
+    monkeypatch.setattr(oneself.app, "find_handler", find_broken)
+    with caplog.at_level(logging.ERROR):
+        status, headers, body = _ask(app_of(), *_request(operation, alice.token))
+    assert status == 500
+    assert headers["x-request-id"].startswith("req_")
+    assert b"internal_error" in body
+    assert CANARY.encode() not in body
+    assert _is_documented(operation, status, headers, body)
+    assert CANARY in caplog.text
+
+
+@every_operation
+def test_a_database_that_does_not_answer_is_a_503_with_a_time_to_wait(
+    operation, app_of, alice, house
+):
+    """The next try may do better; `getHealth` alone does not ask the database (OP-02)."""
+    for table in (*models.metadata.tables, "alembic_version"):
+        house.execute(f'ALTER TABLE "{table}" RENAME TO "gone_{table}"')
+    status, headers, body = _ask(app_of(), *_request(operation, alice.token))
+    if operation.operation_id == "status.getHealth":
+        assert (status, json.loads(body)) == (200, {"status": "ok"})
+        return
+    # Signup is judged before the database is asked, and the example passes.
+    assert status == 503
+    assert int(headers["retry-after"]) >= 1
+    assert b"unavailable" in body
+    assert _is_documented(operation, status, headers, body)
+
+
+def test_a_queue_that_is_full_is_a_503(house, alice, monkeypatch):
+    """Past its limit the pool for passwords refuses at once (LG-13)."""
+    operation = OPERATIONS["ipto.logIn"]
+    monkeypatch.setenv("ONESELF_PASSWORD_QUEUE", "0")
+    monkeypatch.setenv("ONESELF_PASSWORD_THREADS", "1")
+    settings = Settings(data_dir=Path("unused"), public_url="http://localhost")
+    app = oneself.app.create_app(settings, database=house.database)
+    scope, body = _request(operation, alice.token)
+
+    async def ask_together() -> list[int]:
+        async def ask_one() -> int:
+            sent: list[dict[str, Any]] = []
+
+            async def receive() -> dict[str, Any]:
+                return {"type": "http.request", "body": body, "more_body": False}
+
+            async def send(message: dict[str, Any]) -> None:
+                sent.append(message)
+
+            await app({**scope, "headers": list(scope["headers"])}, receive, send)
+            return int(sent[0]["status"])
+
+        return list(await asyncio.gather(*(ask_one() for _ in range(5))))
+
+    statuses = asyncio.run(ask_together())
+    assert sorted(statuses) == [401, 503, 503, 503, 503]
