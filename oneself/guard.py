@@ -20,6 +20,7 @@ from oneself.responses import Answer, answer_of_refusal, send_answer
 __all__ = ["Guard", "Passage"]
 
 _log = logging.getLogger("oneself.requests")
+_MOST_HEAD_BYTES = 65_536
 _MOST_PATH_CHARACTERS = 2048
 #: A host with or without a port, as RFC 3986 section 3.2.2 has it; nothing may follow.
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
@@ -91,6 +92,11 @@ class Guard:
             self._log_line(scope, passage)
 
     def _check_head(self, scope: Scope) -> None:
+        # Granian's limit is one of its buffer, which a single read can pass by some.
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if size + len(scope["query_string"]) > _MOST_HEAD_BYTES:
+            rule = "the head has more than 64 KiB"
+            raise MalformedRequest(rule)
         names = [name for name, _ in scope["headers"]]
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1:

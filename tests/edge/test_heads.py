@@ -257,6 +257,10 @@ GARBAGE = {
     "an endless first line": b"A" * 200_000,
     "every byte": bytes(range(256)) * 10,
     # hyper's limit of 64 KiB is that of a buffer, which one read may pass.
+    "a header of little more than 64 KiB": GET + b"X-A: " + b"a" * 65_536 + b"\r\n\r\n",
+    "a query of little more than 64 KiB": (
+        b"GET /v1/me?" + b"a" * 65_537 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    ),
     "a header of twice 64 KiB": GET + b"X-A: " + b"a" * 140_000 + b"\r\n\r\n",
     "a header of 10 MB": GET + b"X-A: " + b"a" * 10_000_000 + b"\r\n\r\n",
     "a target of twice 64 KiB": b"GET /" + b"a" * 140_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
