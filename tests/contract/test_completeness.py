@@ -8,7 +8,7 @@ import pytest
 from accounts import errors
 from oneself.document import load_document
 from tests.support.operations import OPERATIONS
-from tests.support.rows import load_rows, refusal_shapes
+from tests.support.rows import Row, check_row, load_rows, refusal_shapes
 
 DOCUMENT = load_document()
 #: What only a service that is broken or busy answers; the unit tests bring it about.
@@ -75,10 +75,31 @@ def test_the_shapes_have_every_code_and_no_other():
 
 def test_a_row_says_where_its_promise_stands():
     """By the title of a page and its section, a standard, or the document."""
-    assert [str(row) for row in load_rows() if not row.raw.get("source")] == []
+    sources = [str(row.raw.get("source", "")) for row in load_rows()]
+    # Never a file that lies beside the repository: nobody who reads the row could open it.
+    assert [each for each in sources if not each or ".txt" in each or "shared" in each] == []
 
 
 def test_no_two_rows_have_the_same_name():
     """A failure names its row."""
     names = [str(row) for row in load_rows()]
     assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"operation": "ipto.getNobody"},
+        {"expect": {"refusal": "no_such_code"}},
+        {"expcet": {}},
+        {"request": {"boddy": {}}},
+        {"expect": {"status": 200, "boddy": {}}},
+    ],
+    ids=["operation", "code", "key of a row", "key of a request", "key of an expectation"],
+)
+def test_a_row_about_nothing_that_there_is_cannot_be_loaded(wrong: dict[str, object]):
+    """A misspelt row would else promise nothing, and be kept for ever."""
+    row = {"promise": "It is kept", "operation": "ipto.getCurrentUser", "expect": {"status": 200}}
+    check_row(Row("ipto", row))
+    with pytest.raises(ValueError, match=r"are no keys|is no operation|is no refusal"):
+        check_row(Row("ipto", row | wrong))

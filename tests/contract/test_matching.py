@@ -7,8 +7,10 @@ import pytest
 
 from tests.support.asking import Answer, Request
 from tests.support.everywhere import broken_everywhere, broken_in_document, repeated_values
+from tests.support.keeping import broken_by
 from tests.support.matching import Moment, Pattern, SameRequestId, differences
 from tests.support.operations import OPERATIONS
+from tests.support.rows import Row
 
 NOW = datetime(2026, 4, 5, 10, 0, tzinfo=UTC)
 HEADERS = (
@@ -105,3 +107,60 @@ def test_a_value_that_comes_back_is_told():
     request = Request("POST", "/v1/auth/login", (), b"")
     answer = Answer(400, HEADERS, b'{"message":"hunter2-very-secret is too long"}')
     assert list(repeated_values(request, {"json": {"password": "hunter2-very-secret"}}, answer))
+
+
+REFUSED = Answer(
+    401,
+    (*HEADERS, ("www-authenticate", 'Bearer realm="oneself"')),
+    b'{"error":{"code":"not_authenticated","message":"Authentication is required."},'
+    b'"request_id":"req_0a1b2c3d4e5f","timestamp":"2026-04-05T10:00:00Z"}',
+)
+
+
+def _broken(answer: Answer, **expect: Any) -> list[str]:
+    """How the answer breaks a row that expects to be told to authenticate."""
+    row = Row(
+        "ipto",
+        {
+            "promise": "Nobody is nobody",
+            "operation": "ipto.getCurrentUser",
+            "expect": expect or {"refusal": "not_authenticated"},
+        },
+    )
+    return broken_by(row, Request("GET", "/v1/me"), answer, now=NOW, look_up={}.__getitem__)
+
+
+def test_a_row_that_is_kept_is_kept():
+    """The control of the tests below."""
+    assert _broken(REFUSED) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(403, REFUSED.headers, REFUSED.body),
+        Answer(418, REFUSED.headers, REFUSED.body),
+        Answer(401, HEADERS, REFUSED.body),
+        Answer(401, (*HEADERS, ("www-authenticate", "Basic")), REFUSED.body),
+        Answer(401, (*REFUSED.headers, ("set-cookie", "a=b")), REFUSED.body),
+        Answer(401, (*REFUSED.headers, REFUSED.headers[-1]), REFUSED.body),
+        Answer(401, REFUSED.headers, REFUSED.body.replace(b"not_auth", b"auth")),
+        Answer(401, REFUSED.headers, REFUSED.body.replace(b"0a1b", b"1a1b")),
+        Answer(401, REFUSED.headers, REFUSED.body[:-1] + b',"debug":"trace"}'),
+        Answer(401, REFUSED.headers, REFUSED.body.replace(b',"message":"Auth', b',"text":"Auth')),
+        Answer(401, REFUSED.headers, b""),
+        Answer(401, REFUSED.headers, b"<html>"),
+    ],
+    ids=[
+        "status", "undocumented status", "lost header", "wrong header", "header too many",
+        "header twice", "code", "request id", "extra field", "renamed field", "no body", "no JSON",
+    ],
+)  # fmt: skip
+def test_a_row_that_is_broken_is_told(answer: Answer):
+    """Each part of what a row promises."""
+    assert _broken(answer)
+
+
+def test_a_body_where_none_was_promised_is_told():
+    """A row without a body promises that there is none."""
+    assert _broken(GOOD, status=200)

@@ -1,5 +1,7 @@
 """Judging whether an answer keeps the promise of its row."""
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -28,12 +30,23 @@ def broken_by(
         *_broken_status_and_headers(row, answer, now, look_up),
         *_broken_body(row, request, answer, now, look_up),
         *broken_everywhere(answer),
-        *repeated_values(request, fill(row.raw.get("request", {}), look_up), answer),
+        *repeated_values(
+            request, [fill(row.raw.get("request", {}), look_up), _sent(request)], answer
+        ),
     ]
     # A row with a path of its own asks for no operation of the document.
     if row.operation is not None and "path" not in row.raw:
         found += broken_in_document(row.operation, request.method, answer)
     return found
+
+
+def _sent(request: Request) -> Any:
+    """The values in the body as it went out, the document's own example among them."""
+    try:
+        return json.loads(request.body)
+    except ValueError:
+        # What is no JSON has no names that a refusal could rightly repeat: each text is a value.
+        return re.findall('"([^"]+)"', request.body.decode(errors="replace"))
 
 
 def _broken_status_and_headers(

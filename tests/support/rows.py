@@ -14,7 +14,7 @@ from tests.support.matching import Moment, Pattern, SameRequestId
 from tests.support.operations import OPERATIONS
 from tests.support.refusal_shapes import RefusalShapes
 
-__all__ = ["ROOT", "Row", "load_rows", "refusal_shapes"]
+__all__ = ["ROOT", "Row", "check_row", "load_rows", "refusal_shapes"]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "contracts"
@@ -114,11 +114,16 @@ def _read(file: str) -> Iterator[Row]:
     for entry in _parse(file):
         for raw in members(entry, OPERATIONS.values()) if "for_each" in entry else [entry]:
             row = Row(file, raw)
-            _check(row)
+            check_row(row)
             yield row
 
 
-def _check(row: Row) -> None:
+def check_row(row: Row) -> None:
+    """See that the row is about something.
+
+    Raises:
+        ValueError: It has a key, or names an operation or a refusal, that there is none of.
+    """
     request, expect = row.raw.get("request", {}), row.expect
     unknown = (
         (row.raw.keys() - _KEYS) | (request.keys() - _REQUEST_KEYS) | (expect.keys() - _EXPECT_KEYS)
