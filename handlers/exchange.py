@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from accounts.errors import CrossSiteRequest
 
-__all__ = ["COOKIE_NAME", "Exchange", "Reply"]
+__all__ = ["COOKIE_NAME", "NO_CONTENT", "Exchange", "Reply"]
 
 #: The `__Host-` prefix makes browsers insist on Secure, Path=/ and no Domain (SE-08).
 COOKIE_NAME = "__Host-oneself_session"
@@ -24,6 +24,10 @@ class Reply(Generic[Body]):
     body: Body
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+#: The answer of an operation that has nothing to say but that it was done.
+NO_CONTENT: Reply[None] = Reply(None, HTTPStatus.NO_CONTENT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@ from accounts import email_change, passwords, personal_access_tokens, preference
 from accounts.database import AccountSession
 from accounts.people import Person
 from accounts.principal import Principal
-from handlers.exchange import Reply
+from handlers.exchange import NO_CONTENT, Reply
 from handlers.moments import parse_moment, write_moment, write_optional_moment
 from models import PersonalAccessToken, wire
-
-NO_CONTENT = Reply(None, HTTPStatus.NO_CONTENT)
 
 # Hantera's word for a field where it is not the account's own.
 _FIELDS = {"name": "display_name"}

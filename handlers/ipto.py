@@ -7,11 +7,9 @@ from typing import cast
 from accounts import api_keys, login_sessions, passwords, signup
 from accounts.database import AccountSession
 from accounts.principal import Principal
-from handlers.exchange import Exchange, Reply
+from handlers.exchange import NO_CONTENT, Exchange, Reply
 from handlers.moments import parse_moment, write_moment, write_optional_moment
 from models import ApiKey, LoginSession, wire
-
-NO_CONTENT = Reply(None, HTTPStatus.NO_CONTENT)
 
 
 def sign_up(

@@ -1,11 +1,9 @@
 """jitsudo: the change of the password for a named tenant."""
 
-from http import HTTPStatus
-
 from accounts import passwords, tenants
 from accounts.database import AccountSession
 from accounts.principal import Principal
-from handlers.exchange import Reply
+from handlers.exchange import NO_CONTENT, Reply
 from models import wire
 
 
@@ -19,4 +17,4 @@ def change_password(
     passwords.change_password(
         session, principal, current=body["current_password"], new=body["new_password"]
     )
-    return Reply(None, HTTPStatus.NO_CONTENT)
+    return NO_CONTENT
