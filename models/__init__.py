@@ -4,27 +4,40 @@ from sqlmodel import SQLModel
 
 from models.access_token import AccessToken
 from models.api_key import ApiKey
+from models.attempt_budget import AttemptBudget
 from models.client import Client
 from models.one_time_secret import OneTimeSecret
 from models.outbox import OutboxMessage
 from models.password import PasswordRecord
+from models.password_reset_request import PasswordResetRequest
 from models.personal_access_token import PersonalAccessToken
+from models.refresh_token import RefreshToken
+from models.revoked_jwt import RevokedJwt
 from models.root_key import RootKey
+from models.security_event import EventLink, SecurityEvent
 from models.session import LoginSession
 from models.settings import UserSettings
+from models.signing_key import SigningKey
 from models.tenant import Tenant
 from models.user import User
 
 __all__ = [
     "AccessToken",
     "ApiKey",
+    "AttemptBudget",
     "Client",
+    "EventLink",
     "LoginSession",
     "OneTimeSecret",
     "OutboxMessage",
     "PasswordRecord",
+    "PasswordResetRequest",
     "PersonalAccessToken",
+    "RefreshToken",
+    "RevokedJwt",
     "RootKey",
+    "SecurityEvent",
+    "SigningKey",
     "Tenant",
     "User",
     "UserSettings",

@@ -11,7 +11,11 @@ __all__ = ["Client"]
 
 
 class Client(SQLModel, table=True):
-    """One client of one tenant, which proves itself with a secret."""
+    """One client of one tenant, which proves itself with a secret.
+
+    A public one proves nothing (RFC 6749 section 2.1), and what it has for a secret was told to
+    nobody. `audiences` are whom its JWTs may be for besides this service.
+    """
 
     __table_args__ = (at_most("name", 200),)
 
@@ -21,4 +25,6 @@ class Client(SQLModel, table=True):
     secret_digest: bytes = digest()
     key_id: str = Field(max_length=8)
     scopes: list[str] = Field(sa_type=JSON, nullable=False)
+    is_public: bool = Field(default=False)
+    audiences: list[str] = Field(sa_type=JSON, nullable=False)
     created_at: datetime = instant()

@@ -46,9 +46,9 @@ def at_most(column: str, length: int) -> CheckConstraint:
     return CheckConstraint(f"length({column}) <= {length}", name=f"{column}_length")
 
 
-def instant() -> Any:
+def instant(*, index: bool = False) -> Any:
     """A required moment."""
-    return Field(sa_type=UtcDateTime, nullable=False)
+    return Field(sa_type=UtcDateTime, nullable=False, index=index)
 
 
 def optional_instant(*, index: bool = False) -> Any:
@@ -56,6 +56,6 @@ def optional_instant(*, index: bool = False) -> Any:
     return Field(default=None, sa_type=UtcDateTime, nullable=True, index=index)
 
 
-def digest(*, unique: bool = True) -> Any:
+def digest(*, unique: bool = True, primary_key: bool = False) -> Any:
     """The HMAC-SHA-256 of a secret: 32 bytes, by which it is found."""
-    return Field(unique=unique, nullable=False)
+    return Field(unique=unique, primary_key=primary_key, nullable=False)

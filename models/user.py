@@ -15,13 +15,17 @@ class User(SQLModel, table=True):
 
     `email` is what was entered and what mail is sent to; `email_canonical` is made from it in
     Python, since neither database folds Unicode, and is unique over all tenants (UN-01).
-    `provider` says who keeps the password: `local`, or an identity provider.
+    `provider` says who keeps the password: `local`, or an identity provider. `verified_email` is
+    the address that was verified last, which a changed one does not replace until it is verified.
+    Every JWT bears `credential_epoch`; raising it ends them all.
     """
 
     __table_args__ = (
         CheckConstraint("provider IN ('local', 'oidc', 'saml')", name="provider"),
         at_most("email", 254),
         at_most("email_canonical", 320),
+        at_most("verified_email", 254),
+        at_most("verified_email_canonical", 320),
         at_most("username", 64),
         at_most("first_name", 200),
         at_most("last_name", 200),
@@ -40,6 +44,9 @@ class User(SQLModel, table=True):
     email: str = Field(max_length=254)
     email_canonical: str = Field(unique=True, max_length=320)
     email_verified_at: datetime | None = optional_instant()
+    verified_email: str | None = Field(default=None, max_length=254)
+    # Not unique: whose address it was may have changed it, and somebody else have it now.
+    verified_email_canonical: str | None = Field(default=None, index=True, max_length=320)
 
     username: str = Field(unique=True, max_length=64)
     first_name: str | None = Field(default=None, max_length=200)
@@ -53,6 +60,7 @@ class User(SQLModel, table=True):
     provider: str = Field(default="local", max_length=8)
     roles: list[str] = Field(sa_type=JSON, nullable=False)
     is_platform_admin: bool = Field(default=False)
+    credential_epoch: int = Field(default=0)
 
     created_at: datetime = instant()
     disabled_at: datetime | None = optional_instant()

@@ -1,0 +1,29 @@
+"""How many attempts somebody has left."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger
+from sqlmodel import Field, SQLModel
+
+from models.columns import digest, instant, optional_instant
+
+__all__ = ["AttemptBudget"]
+
+
+class AttemptBudget(SQLModel, table=True):
+    """One budget of attempts at a door that checks a secret.
+
+    It is kept as the generic cell rate algorithm (ITU-T I.371) does, by the moment at which it
+    will be whole again: `whole_at`, in milliseconds of Unix time, since both databases count with
+    integers alike. `name_digest` stands for an account, a source or both, whether or not the
+    account exists. `failures` are the attempts since the last success; `succeeded_at` makes a
+    source a known one.
+    """
+
+    __tablename__ = "attempt_budget"
+
+    name_digest: bytes = digest(primary_key=True, unique=False)
+    whole_at: int = Field(sa_type=BigInteger)
+    failures: int
+    changed_at: datetime = instant(index=True)
+    succeeded_at: datetime | None = optional_instant()
