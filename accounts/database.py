@@ -8,13 +8,14 @@ from sqlalchemy import Connection
 from sqlmodel import Session
 
 from accounts.keyring import Keyring
+from accounts.origin import Origin
 from accounts.rules import Rules
 
 __all__ = ["AccountSession"]
 
 
 class AccountSession(Session):
-    """A session inside one transaction, with the keys, the rules and the time of the act.
+    """A session inside one transaction, with the keys, the rules, the time and origin of the act.
 
     `core` is the connection below it, for statements that are built once and read rows rather
     than entities. `now` is read once, so that all that an act writes bears the same moment.
@@ -25,11 +26,13 @@ class AccountSession(Session):
     keys: Keyring
     rules: Rules
     now: datetime
+    origin: Origin
 
     @abstractmethod
     def outside_transaction(self) -> AbstractContextManager[None]:
-        """End the transaction for the time of slow work, and begin a writing one after it.
+        """Commit for the time of slow work, and begin a writing transaction after it.
 
-        Nothing may have been written before, since it would be lost. What was read before can be
-        stale after: compare it again in the statement that writes.
+        What was written before stays, whatever follows: it may only be what is true by itself,
+        such as an attempt that was counted. What was read before can be stale after: compare it
+        again in the statement that writes.
         """

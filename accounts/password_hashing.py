@@ -35,7 +35,9 @@ def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -
     parts = _parse(record, keys)
     if password is not None and parts is not None:
         try:
-            return bcrypt.checkpw(keys.pepper(password.encode()), parts["hash"].encode())
+            return bcrypt.checkpw(
+                keys.pepper(password.encode(), parts["key_id"]), parts["hash"].encode()
+            )
         except ValueError:
             # bcrypt refuses some salts that have the right letters, and has hashed nothing then.
             pass
@@ -48,9 +50,9 @@ def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -
 def outdated(record: str, keys: Keyring, cost: int) -> bool:
     """Tell whether the record should be made anew: another scheme or pepper, or a lower cost."""
     parts = _parse(record, keys)
-    return parts is None or int(parts["cost"]) < cost
+    return parts is None or parts["key_id"] != keys.key_id or int(parts["cost"]) < cost
 
 
 def _parse(record: str | None, keys: Keyring) -> re.Match[str] | None:
     parts = _RECORD.fullmatch(record or "")
-    return parts if parts and parts["key_id"] == keys.key_id else None
+    return parts if parts and parts["key_id"] in keys.key_ids else None

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from accounts.database import AccountSession
 from accounts.errors import AccountError
 from accounts.keyring import Keyring
+from accounts.origin import NOWHERE, Origin
 from accounts.rules import Rules
 
 __all__ = ["Database", "open_engine", "sqlite_driver"]
@@ -89,7 +90,9 @@ class Database:
         self._all_held: list[Connection] = []
 
     @contextmanager
-    def transaction(self, *, writing: bool, waiting: bool = True) -> Iterator[AccountSession]:
+    def transaction(
+        self, *, writing: bool, waiting: bool = True, origin: Origin = NOWHERE
+    ) -> Iterator[AccountSession]:
         """A session in one transaction, committed at the end, or rolled back by an exception.
 
         Raises:
@@ -100,6 +103,7 @@ class Database:
             keys=self._keys,
             rules=self._rules,
             now=self._clock(),
+            origin=origin,
             writing=writing,
         )
         try:
@@ -141,6 +145,7 @@ class _Session(AccountSession):
         keys: Keyring,
         rules: Rules,
         now: datetime,
+        origin: Origin,
         writing: bool,
     ) -> None:
         super().__init__(
@@ -150,6 +155,7 @@ class _Session(AccountSession):
         self.keys = keys
         self.rules = rules
         self.now = now
+        self.origin = origin
         self._begin(writing=writing)
 
     def _begin(self, *, writing: bool) -> None:
@@ -163,6 +169,7 @@ class _Session(AccountSession):
 
     @contextmanager
     def outside_transaction(self) -> Iterator[None]:
+        self.finish()
         self.abandon()
         yield
         self._begin(writing=True)
