@@ -5,8 +5,10 @@ from sqlmodel import col
 
 from accounts import tokens
 from accounts.database import AccountSession
-from accounts.errors import NotFound
-from accounts.keyring import Purpose
+from accounts.errors import NotFound, TokenUnreadable
+from accounts.events import EventKind, observe_event, record_event
+from accounts.keyring import Purpose, SealBroken
+from accounts.people import Person
 from models import AccessToken
 
 __all__ = ["issue_access_token", "regenerate_access_token", "reveal_access_token"]
@@ -30,20 +32,26 @@ def issue_access_token(session: AccountSession, user_id: str) -> None:
     )
 
 
-def reveal_access_token(session: AccountSession, user_id: str) -> str:
-    """Show the user's access token.
+def reveal_access_token(session: AccountSession, person: Person) -> str:
+    """Show a person's access token, which is an event (TK-04).
 
     Raises:
         NotFound: There is no such user.
-        SealBroken: The sealed token was made with another key or for another row (TK-05).
+        TokenUnreadable: The sealed token was made with another key or for another row (TK-05).
     """
-    sealed = session.core.execute(_SEALED, {"user_id": user_id}).scalar()
+    sealed = session.core.execute(_SEALED, {"user_id": person.user_id}).scalar()
     if sealed is None:
         raise NotFound
-    return session.keys.open(Purpose.ACCESS_TOKEN, sealed, user_id)
+    try:
+        token = session.keys.open(Purpose.ACCESS_TOKEN, sealed, person.user_id)
+    except SealBroken as broken:
+        observe_event(session, EventKind.DECRYPT_FAIL, person)
+        raise TokenUnreadable from broken
+    observe_event(session, EventKind.SENSITIVE_READ, person)
+    return token
 
 
-def regenerate_access_token(session: AccountSession, user_id: str) -> str:
+def regenerate_access_token(session: AccountSession, person: Person) -> str:
     """Put a new access token in the place of the old one, which is dead with the commit.
 
     One UPDATE of the one row: of two at the same time the later stays, and no third token lives.
@@ -51,12 +59,13 @@ def regenerate_access_token(session: AccountSession, user_id: str) -> str:
     token = tokens.mint(tokens.ACCESS_TOKEN)
     session.core.execute(
         update(AccessToken)
-        .where(col(AccessToken.user_id) == user_id)
+        .where(col(AccessToken.user_id) == person.user_id)
         .values(
             token_digest=session.keys.digest(Purpose.ACCESS_TOKEN, token),
-            token_sealed=session.keys.seal(Purpose.ACCESS_TOKEN, token, user_id),
+            token_sealed=session.keys.seal(Purpose.ACCESS_TOKEN, token, person.user_id),
             key_id=session.keys.key_id,
             created_at=session.now,
         )
     )
+    record_event(session, EventKind.TOKEN_CREATED, person, credential="accessToken")
     return token

@@ -9,12 +9,14 @@ from sqlmodel import col, select
 from accounts import text, tokens
 from accounts.database import AccountSession
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
+from accounts.events import EventKind, record_event
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
+from accounts.people import Person
 from accounts.principal import CredentialKind, Principal
 from models import ApiKey
 
-__all__ = ["create_api_key", "list_api_keys", "revoke_api_key"]
+__all__ = ["create_api_key", "list_api_keys", "revoke_all_api_keys", "revoke_api_key"]
 
 
 def create_api_key(
@@ -61,6 +63,13 @@ def create_api_key(
         expires_at=expires_at or latest,
     )
     session.add(made)
+    record_event(
+        session,
+        EventKind.TOKEN_CREATED,
+        principal.person,
+        credential="apiKey",
+        credential_id=made.id,
+    )
     return made, key
 
 
@@ -77,17 +86,31 @@ def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ApiKey]:
     ).all()
 
 
-def revoke_api_key(session: AccountSession, user_id: str, api_key_id: str) -> None:
-    """Revoke one of the user's API keys.
+def revoke_all_api_keys(session: AccountSession, person: Person) -> None:
+    """Revoke every API key of a person."""
+    revoked = session.core.execute(
+        update(ApiKey)
+        .where(col(ApiKey.user_id) == person.user_id, col(ApiKey.revoked_at).is_(None))
+        .values(revoked_at=session.now)
+        .returning(col(ApiKey.id))
+    )
+    for key_id in revoked.scalars().all():
+        record_event(
+            session, EventKind.TOKEN_REVOKED, person, credential="apiKey", credential_id=key_id
+        )
+
+
+def revoke_api_key(session: AccountSession, person: Person, api_key_id: str) -> None:
+    """Revoke one of the person's API keys.
 
     Raises:
-        NotFound: The user has no live key of this id.
+        NotFound: The person has no live key of this id.
     """
     revoked = session.core.execute(
         update(ApiKey)
         .where(
             col(ApiKey.id) == api_key_id,
-            col(ApiKey.user_id) == user_id,
+            col(ApiKey.user_id) == person.user_id,
             col(ApiKey.revoked_at).is_(None),
             col(ApiKey.expires_at) > session.now,
         )
@@ -95,3 +118,6 @@ def revoke_api_key(session: AccountSession, user_id: str, api_key_id: str) -> No
     )
     if not revoked.rowcount:
         raise NotFound
+    record_event(
+        session, EventKind.TOKEN_REVOKED, person, credential="apiKey", credential_id=api_key_id
+    )

@@ -1,20 +1,30 @@
 """From a credential to the person whom it stands for."""
 
-from typing import Any
+import hmac
+from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, bindparam, null, select
+from sqlalchemy import Executable, bindparam, exists, null, select
 from sqlmodel import SQLModel, col
 
 from accounts import tokens
 from accounts.database import AccountSession
 from accounts.errors import InvalidToken
+from accounts.jwts import Claims
 from accounts.keyring import Purpose
 from accounts.people import PERSON_COLUMNS, Person
 from accounts.principal import Credential, CredentialKind, Presented, Principal
 from accounts.rights import rights
-from models import AccessToken, ApiKey, LoginSession, PersonalAccessToken, Tenant, User
+from models import (
+    AccessToken,
+    ApiKey,
+    LoginSession,
+    PersonalAccessToken,
+    RevokedJwt,
+    Tenant,
+    User,
+)
 
-__all__ = ["authenticate"]
+__all__ = ["StoredAnew", "authenticate"]
 
 
 def _statement(table: type[SQLModel], key: Any, *columns: Any, where: Any = True) -> Executable:
@@ -91,24 +101,73 @@ _STATEMENTS: dict[CredentialKind, tuple[Purpose, Executable]] = {
 }
 
 
+_JWT = _statement(
+    LoginSession,
+    col(LoginSession.id),
+    where=_live(LoginSession)
+    & (col(User.credential_epoch) == bindparam("epoch"))
+    & ~exists().where(col(RevokedJwt.jti) == bindparam("jti")),
+)
+
+
+class StoredAnew(NamedTuple):
+    """That a credential was found under a former root: its digest as it is, and as it should be."""
+
+    kind: CredentialKind
+    id: str
+    before: bytes
+    after: bytes
+
+
 def authenticate(session: AccountSession, presented: Presented) -> Principal:
     """Find whose credential this is, if it is anybody's and live.
 
     Raises:
         InvalidToken: Unknown, revoked or expired, or its user or tenant is disabled; all alike.
     """
-    purpose, statement = _STATEMENTS[presented.kind]
-    digest = session.keys.digest(purpose, presented.token)
-    key: bytes | str | None = digest
-    if presented.kind is CredentialKind.API_KEY:
+    if presented.claims is not None:
+        return _authenticate_jwt(session, presented.claims)
+    kind, token = presented.kind, presented.token
+    purpose, statement = _STATEMENTS[kind]
+    prefix = None
+    if kind is CredentialKind.API_KEY:
         # Two keys can share a prefix; it narrows the search, and the digest decides (TK-09).
-        key = tokens.api_key_prefix(presented.token, session.rules.api_key_brand)
-    for row in session.core.execute(statement, {"key": key, "now": session.now}):
-        if session.keys.matches(purpose, presented.token, row[_WIDTH + 2]):
-            return Principal(
-                Person._make(row[:_WIDTH]),
-                Credential(
-                    presented.kind, row[_WIDTH], rights(presented.kind, row[_WIDTH + 1] or ())
-                ),
-            )
+        prefix = tokens.api_key_prefix(token, session.rules.api_key_brand)
+    # One after the other and not by IN: there is a second root only after a rotation.
+    for digest in session.keys.digests(purpose, token):
+        for row in session.core.execute(statement, {"key": prefix or digest, "now": session.now}):
+            if hmac.compare_digest(digest, row[_WIDTH + 2]):
+                name = row[_WIDTH]
+                present = session.keys.digest(purpose, token)
+                if digest != present:
+                    session.observed.append(StoredAnew(kind, name, digest, present))
+                return Principal(
+                    Person._make(row[:_WIDTH]),
+                    Credential(
+                        kind,
+                        name,
+                        rights(kind, row[_WIDTH + 1] or ()),
+                        name if kind is CredentialKind.SESSION else None,
+                    ),
+                )
     raise InvalidToken
+
+
+def _authenticate_jwt(session: AccountSession, claims: Claims) -> Principal:
+    """Find the person of a JWT whose signature is good, in one SELECT with all that can end it."""
+    row = session.core.execute(
+        _JWT,
+        {
+            "key": claims.session_id,
+            "now": session.now,
+            "epoch": claims.epoch,
+            "jti": claims.jti,
+        },
+    ).first()
+    if row is None:
+        raise InvalidToken
+    person = Person._make(row[:_WIDTH])
+    if (person.user_id, person.tenant_id) != (claims.subject, claims.tenant_id):
+        raise InvalidToken
+    held = rights(CredentialKind.JWT, claims.scopes)
+    return Principal(person, Credential(CredentialKind.JWT, claims.jti, held, claims.session_id))

@@ -1,8 +1,11 @@
 """Clients: programs that a tenant knows."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from accounts import text, tokens
+from sqlmodel import col, select
+
+from accounts import text, throttling, tokens
 from accounts.database import AccountSession
 from accounts.errors import InvalidClient, InvalidRequest
 from accounts.identifiers import new_id
@@ -10,47 +13,120 @@ from accounts.keyring import Purpose
 from accounts.rights import SESSION_RIGHTS
 from models import Client, Tenant
 
-__all__ = ["add_client", "authenticate_client"]
+__all__ = [
+    "ClientCredentials",
+    "add_client",
+    "authenticate_client",
+    "find_public_client",
+    "renew_client_secret",
+]
+
+_MOST_AUDIENCES = 20
+_LONGEST_AUDIENCE = 2048
+
+
+class ClientCredentials(NamedTuple):
+    """By what a client says that it is itself; without a secret it is a public one."""
+
+    client_id: str
+    secret: str | None
 
 
 def add_client(
-    session: AccountSession, tenant: Tenant, *, name: str, scopes: Iterable[str]
-) -> tuple[Client, str]:
+    session: AccountSession,
+    tenant: Tenant,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    audiences: Iterable[str] = (),
+    public: bool = False,
+) -> tuple[Client, str | None]:
     """Add a client; the second of the pair is its secret, known here and never again.
 
+    A public client has none. `audiences` are whom its JWTs may be for besides this service.
+
     Raises:
-        InvalidRequest: The name breaks a rule, or a scope does not exist.
+        InvalidRequest: The name or an audience breaks a rule, or a scope does not exist.
     """
     wanted = sorted(set(scopes))
     if not set(wanted) <= SESSION_RIGHTS:
         raise InvalidRequest.of("scopes", f"must be among {', '.join(sorted(SESSION_RIGHTS))}")
-    secret = tokens.mint(tokens.CLIENT_SECRET)
     client = Client(
         id=new_id("cli_"),
         tenant_id=tenant.id,
         name=text.clean_name(name, "name"),
-        secret_digest=session.keys.digest(Purpose.CLIENT_SECRET, secret),
+        secret_digest=b"",
         key_id=session.keys.key_id,
         scopes=wanted,
+        is_public=public,
+        audiences=_parse_audiences(audiences),
         created_at=session.now,
     )
+    secret = renew_client_secret(session, client)
     session.add(client)
-    return client, secret
+    return client, None if public else secret
+
+
+def renew_client_secret(session: AccountSession, client: Client) -> str:
+    """Give a client a new secret; the old one is dead with the commit."""
+    secret = tokens.mint(tokens.CLIENT_SECRET)
+    client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
+    client.key_id = session.keys.key_id
+    return secret
 
 
 def authenticate_client(
-    session: AccountSession, tenant_id: str, *, client_id: str, secret: str
+    session: AccountSession, credentials: ClientCredentials, *, tenant_id: str | None = None
 ) -> Client:
-    """Find the tenant's client with this id and this secret.
+    """Find the client with this id and this secret; of one tenant, where it is given.
+
+    A secret that cannot be one is refused without the database, and without a count: it has 256
+    bits, so what is counted are programs gone wrong, and not guesses.
 
     Raises:
-        InvalidClient: Unknown, another tenant's, or the wrong secret; all alike.
+        InvalidClient: Unknown, public, another tenant's, or the wrong secret; all alike.
+        TooManyAttempts: The client or the source has failed too often.
     """
+    client_id, secret = credentials
+    if secret is None or not tokens.well_formed(secret, tokens.CLIENT_SECRET):
+        raise InvalidClient
+    reservation = throttling.reserve_attempt(session, throttling.Door.CLIENT, client_id)
     client = session.get(Client, client_id)
     if (
         client is None
-        or client.tenant_id != tenant_id
+        or client.is_public
+        or (tenant_id is not None and client.tenant_id != tenant_id)
         or not session.keys.matches(Purpose.CLIENT_SECRET, secret, client.secret_digest)
     ):
         raise InvalidClient
+    throttling.refund_attempt(session, reservation)
+    if client.key_id != session.keys.key_id:
+        # The root secret was rotated since; only now is there a secret to store anew.
+        client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
+        client.key_id = session.keys.key_id
     return client
+
+
+def find_public_client(session: AccountSession, client_id: str) -> Client:
+    """Find a client that needs no secret.
+
+    Raises:
+        InvalidClient: There is none of this id, or it has a secret and did not show it.
+    """
+    client = session.exec(
+        select(Client).where(col(Client.id) == client_id, col(Client.is_public))
+    ).first()
+    if client is None:
+        raise InvalidClient
+    return client
+
+
+def _parse_audiences(audiences: Iterable[str]) -> list[str]:
+    found = list(dict.fromkeys(audiences))
+    if len(found) > _MOST_AUDIENCES or not all(
+        0 < len(each) <= _LONGEST_AUDIENCE and each.isascii() and each.isprintable()
+        for each in found
+    ):
+        rule = f"must be at most {_MOST_AUDIENCES} words of printable ASCII"
+        raise InvalidRequest.of("audiences", rule)
+    return found

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from contextlib import AbstractContextManager
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlmodel import Session
@@ -19,6 +20,7 @@ class AccountSession(Session):
 
     `core` is the connection below it, for statements that are built once and read rows rather
     than entities. `now` is read once, so that all that an act writes bears the same moment.
+    `observed` collects what `accounts.events.observe_event` is told.
     Whoever opened the session commits it: an act never does.
     """
 
@@ -27,6 +29,7 @@ class AccountSession(Session):
     rules: Rules
     now: datetime
     origin: Origin
+    observed: list[Any]
 
     @abstractmethod
     def outside_transaction(self) -> AbstractContextManager[None]:

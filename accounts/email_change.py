@@ -6,6 +6,7 @@ from sqlmodel import col, select
 from accounts import addresses, tokens, users
 from accounts.database import AccountSession
 from accounts.errors import SecretInvalid
+from accounts.events import EventKind, record_event
 from accounts.one_time_secrets import (
     SecretPurpose,
     burn_secret,
@@ -31,6 +32,7 @@ def request_email_change(session: AccountSession, person: Person, email: str) ->
         InvalidRequest: It is not an e-mail address.
     """
     address = addresses.parse_address(email)
+    record_event(session, EventKind.USER_UPDATED, person, fields="pending_email")
     secret = issue_secret(session, SecretPurpose.EMAIL_CHANGE, person.user_id, address)
     if users.is_taken(session, address.canonical, by_other_than=person.user_id):
         owner = users.find_user_by_email(session, address.canonical)
@@ -52,6 +54,7 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
     """Complete a change by its secret; returns the address that the account has now.
 
     The new address counts as unverified: that the client mailed the secret there is its word only.
+    Until it is verified, a reset of the password goes to the address that was verified last.
 
     Raises:
         SecretInvalid: It is not a secret of this person's, or the address was taken meanwhile.
@@ -85,4 +88,7 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
         )
     )
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.id)
+    record_event(
+        session, EventKind.USER_UPDATED, find_person(session, pending.user_id), fields="email"
+    )
     return pending.address

@@ -6,9 +6,10 @@ from sqlmodel import col, select
 from accounts.addresses import parse_address
 from accounts.database import AccountSession
 from accounts.errors import SecretInvalid
+from accounts.events import EventKind, record_event
 from accounts.one_time_secrets import SecretPurpose, burn_secret, issue_secret
 from accounts.outbox import MessageKind, post_message
-from accounts.people import Person
+from accounts.people import Person, find_person
 from models import Tenant, User
 
 __all__ = ["confirm_email", "request_email_verification"]
@@ -42,7 +43,13 @@ def confirm_email(session: AccountSession, secret: str) -> None:
             col(User.disabled_at).is_(None),
             col(User.tenant_id).in_(select(Tenant.id).where(col(Tenant.disabled_at).is_(None))),
         )
-        .values(email_verified_at=session.now)
+        .values(
+            email_verified_at=session.now,
+            verified_email=col(User.email),
+            verified_email_canonical=col(User.email_canonical),
+        )
     )
     if not verified.rowcount:
         raise SecretInvalid
+    person = find_person(session, pending.user_id)
+    record_event(session, EventKind.USER_UPDATED, person, fields="email_verified")

@@ -14,6 +14,10 @@ The tree (a kind decides the status, and only `oneself/refusals.py` knows status
     ├── Rejected                     well formed, but what it claims is not so
     │   ├── WrongPassword            wrong_password
     │   ├── InvalidClient            invalid_client
+    │   ├── InvalidGrant             invalid_grant
+    │   ├── UnsupportedGrantType     unsupported_grant_type
+    │   ├── InvalidScope             invalid_scope
+    │   ├── InvalidTarget            invalid_target
     │   ├── SecretInvalid            secret_invalid
     │   ├── SecretUsed               secret_used
     │   ├── SecretExpired            secret_expired
@@ -29,6 +33,7 @@ The tree (a kind decides the status, and only `oneself/refusals.py` knows status
     │   ├── ScopeNotHeld             scope_not_held
     │   ├── NotLocalUser             not_local_user
     │   ├── TenantMismatch           tenant_mismatch
+    │   ├── PolicyDenied             policy_denied
     │   ├── CrossSiteRequest         cross_site_request
     │   └── SignupClosed             signup_closed
     ├── NotFound                     not_found
@@ -36,7 +41,9 @@ The tree (a kind decides the status, and only `oneself/refusals.py` knows status
     ├── RequestTimeout               request_timeout
     ├── Conflict
     │   ├── EmailTaken               email_taken
-    │   └── LimitReached             limit_reached
+    │   ├── LimitReached             limit_reached
+    │   └── TokenUnreadable          token_unreadable
+    ├── TooManyAttempts              too_many_attempts
     ├── BodyTooLarge                 body_too_large
     ├── UnsupportedMediaType         unsupported_media_type
     ├── UnknownHost                  unknown_host
@@ -64,7 +71,10 @@ __all__ = [
     "Invalid",
     "InvalidClient",
     "InvalidCredentials",
+    "InvalidGrant",
     "InvalidRequest",
+    "InvalidScope",
+    "InvalidTarget",
     "InvalidToken",
     "LimitReached",
     "Malformed",
@@ -75,6 +85,7 @@ __all__ = [
     "NotAuthenticated",
     "NotFound",
     "NotLocalUser",
+    "PolicyDenied",
     "Rejected",
     "RequestTimeout",
     "ScopeNotHeld",
@@ -85,10 +96,13 @@ __all__ = [
     "SessionRequired",
     "SignupClosed",
     "TenantMismatch",
+    "TokenUnreadable",
+    "TooManyAttempts",
     "Unauthenticated",
     "Unavailable",
     "UnexpectedBody",
     "UnknownHost",
+    "UnsupportedGrantType",
     "UnsupportedMediaType",
     "Violation",
     "WeakPassword",
@@ -210,6 +224,7 @@ class WrongPassword(Rejected):
 
     code = "wrong_password"
     message = "The current password is wrong."
+    keep_writes = True  # that somebody tried is an event
 
 
 class InvalidClient(Rejected):
@@ -217,6 +232,36 @@ class InvalidClient(Rejected):
 
     code = "invalid_client"
     message = "The client is unknown or its secret is wrong."
+    keep_writes = True  # the attempt is counted
+
+
+class InvalidGrant(Rejected):
+    """The refresh token is unknown, used, expired or revoked, or another client's (RFC 6749)."""
+
+    code = "invalid_grant"
+    message = "The refresh token is not valid."
+    keep_writes = True  # a second use ends its family, although it is refused
+
+
+class UnsupportedGrantType(Rejected):
+    """The token endpoint knows no such grant (RFC 6749 section 5.2)."""
+
+    code = "unsupported_grant_type"
+    message = "This grant type is not supported."
+
+
+class InvalidScope(Rejected):
+    """No scope that was asked for can be given (RFC 6749 section 5.2)."""
+
+    code = "invalid_scope"
+    message = "None of the requested scopes can be granted."
+
+
+class InvalidTarget(Rejected):
+    """The client may not have tokens for this audience (RFC 8693 section 2.2.2)."""
+
+    code = "invalid_target"
+    message = "The client may not ask for tokens for this audience."
 
 
 class SecretInvalid(Rejected):
@@ -273,7 +318,11 @@ class InvalidCredentials(Unauthenticated):
 
 
 class Forbidden(AccountError):
-    """We know who asks, and may not say yes."""
+    """We know who asks, and may not say yes; `notices` are what the policies say to it."""
+
+    def __init__(self, notices: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.notices = tuple(notices)
 
 
 class SessionRequired(Forbidden):
@@ -320,6 +369,13 @@ class TenantMismatch(Forbidden):
 
     code = "tenant_mismatch"
     message = "The credential belongs to another tenant."
+
+
+class PolicyDenied(Forbidden):
+    """A policy of the deployment forbids it."""
+
+    code = "policy_denied"
+    message = "A policy of this deployment forbids it."
 
 
 class CrossSiteRequest(Forbidden):
@@ -377,6 +433,30 @@ class LimitReached(Conflict):
 
     code = "limit_reached"
     message = "The account holds as many of these as it may; revoke one first."
+
+
+class TokenUnreadable(Conflict):
+    """What is stored of the access token cannot be opened; a new one can be made."""
+
+    code = "token_unreadable"
+    message = "The access token cannot be shown; regenerate it."
+
+
+class TooManyAttempts(AccountError):
+    """A budget of attempts is used up; `retry_after` is in whole seconds.
+
+    `policy` names the budget of `quota` attempts in `window` seconds.
+    """
+
+    code = "too_many_attempts"
+    message = "Too many attempts; try again later."
+
+    def __init__(self, policy: str, *, quota: int, window: int, retry_after: int) -> None:
+        super().__init__()
+        self.policy = policy
+        self.quota = quota
+        self.window = window
+        self.retry_after = retry_after
 
 
 class BodyTooLarge(AccountError):

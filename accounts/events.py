@@ -1,12 +1,17 @@
 """What happened to an account, remembered for its owner and for whoever investigates."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from accounts.database import AccountSession
 from accounts.identifiers import new_uuid
+from accounts.origin import Origin
+from accounts.people import Person
 from models import SecurityEvent
 
-__all__ = ["EventKind", "record_event"]
+__all__ = ["EventKind", "Observation", "observe_event", "record_event", "write_observations"]
 
 
 class EventKind(StrEnum):
@@ -29,24 +34,58 @@ class EventKind(StrEnum):
     DECRYPT_FAIL = "crypt_decrypt_fail"
 
 
+class Observation(NamedTuple):
+    """That somebody read a thing worth remembering; one for each, however often it was read."""
+
+    kind: EventKind
+    tenant_id: str
+    user_id: str
+    origin: Origin
+
+
 def record_event(
-    session: AccountSession, kind: EventKind, *, user_id: str, tenant_id: str, **details: str | int
+    session: AccountSession, kind: EventKind, person: Person, **details: str | int
 ) -> None:
-    """Remember an event, in the transaction of the change that it describes (LO-03).
+    """Remember what happened to a person, in the transaction of the change itself (LO-03).
 
     `details` name things by their ids and kinds: nothing that a user wrote, and no secret.
     """
-    session.add(
-        SecurityEvent(
-            id=new_uuid(),
-            kind=kind,
-            tenant_id=tenant_id,
-            user_id=user_id,
-            occurred_at=session.now,
-            request_id=session.origin.request_id,
-            source=session.origin.address,
-            credential_kind=session.origin.credential_kind,
-            credential_id=session.origin.credential_id,
-            details=details,
-        )
+    seen = Observation(kind, person.tenant_id, person.user_id, session.origin)
+    session.add(_row(seen, session.now, details))
+
+
+def observe_event(session: AccountSession, kind: EventKind, person: Person) -> None:
+    """Remember what happened in reading, to be written with others of its kind in a while.
+
+    A reading changes nothing that the event would have to stand or fall with, and a transaction
+    that writes for each would make every reader wait for the disk.
+    """
+    origin = session.origin._replace(request_id=None)
+    session.observed.append(Observation(kind, person.tenant_id, person.user_id, origin))
+
+
+def write_observations(
+    session: AccountSession, observed: Mapping[Observation, tuple[int, datetime]]
+) -> None:
+    """Write down what was observed: how often, and when for the last time.
+
+    A row stands for several requests, and so names none.
+    """
+    for seen, (times, moment) in observed.items():
+        session.add(_row(seen, moment, {"times": times}))
+
+
+def _row(seen: Observation, moment: datetime, details: Mapping[str, str | int]) -> SecurityEvent:
+    origin = seen.origin
+    return SecurityEvent(
+        id=new_uuid(),
+        kind=seen.kind,
+        tenant_id=seen.tenant_id,
+        user_id=seen.user_id,
+        occurred_at=moment,
+        request_id=origin.request_id,
+        source=origin.address,
+        credential_kind=origin.credential_kind,
+        credential_id=origin.credential_id,
+        details=dict(details),
     )

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import secrets
+from collections.abc import Iterable
 from enum import StrEnum
 
 from cryptography.exceptions import InvalidTag
@@ -67,22 +68,29 @@ class Keyring:
     """The keys of the present root secret, and of former ones that rows are still stored under.
 
     New rows are stored under the present one only. `key_id` names it: eight hex digits that tell
-    nothing about it. `key_ids` are all, the present one first.
+    nothing about it. `key_ids` are all that rows may be stored under, the present one first.
+    `events` are retired roots: links of the chain of events are still verified under them, and
+    nothing else is. `event_key_ids` are all that links may be under, these among them.
     """
 
-    __slots__ = ("_present", "_roots", "key_id", "key_ids")
+    __slots__ = ("_known", "_present", "_roots", "event_key_ids", "key_id", "key_ids")
 
-    def __init__(self, root: bytes, *former: bytes) -> None:
+    def __init__(self, root: bytes, *former: bytes, events: Iterable[bytes] = ()) -> None:
         """Derive every key once.
 
         Raises:
-            ValueError: A root has less than 32 bytes.
+            ValueError: A root has less than 32 bytes, or the key id of another.
         """
+        retired = list(events)
         self._present = _Root(root)
-        roots = [self._present, *map(_Root, former)]
-        self._roots = {each.key_id.hex(): each for each in roots}
+        self._roots = _by_key_id(self._present, *map(_Root, former))
+        self._known = self._roots | _by_key_id(*map(_Root, retired))
         self.key_id = self._present.key_id.hex()
         self.key_ids = tuple(self._roots)
+        self.event_key_ids = tuple(self._known)
+        if len(self._known) < len({root, *former, *retired}):
+            # One in 2 ** 32. What was stored under the one would be opened with the other's keys.
+            raise ValueError("Two root secrets have the same key id: make another one.")
 
     def digest(self, purpose: Purpose, token: str) -> bytes:
         """Give the 32 bytes of HMAC-SHA-256 that are stored in place of a token."""
@@ -94,7 +102,8 @@ class Keyring:
         What is stored as a digest only cannot be stored anew without the token, so after a
         rotation it is looked for under both roots until it is next used.
         """
-        return [_digest(root, purpose, token) for root in self._roots.values()]
+        roots = self._known if purpose is Purpose.EVENT_CHAIN else self._roots
+        return [_digest(root, purpose, token) for root in roots.values()]
 
     def matches(self, purpose: Purpose, token: str, digest: bytes) -> bool:
         """Tell whether the digest is of this token, in the same time for any that is not."""
@@ -147,6 +156,17 @@ class Keyring:
     def check_value(self, key_id: str | None = None) -> bytes:
         """Give the 32 bytes to store, by which a start with another root secret is noticed."""
         return _digest(self._roots[key_id or self.key_id], Purpose.ROOT_CHECK, "oneself")
+
+    def knows(self, key_id: str, check_value: bytes) -> bool:
+        """Tell whether a root with this id and this check value is here, retired or not."""
+        root = self._known.get(key_id)
+        return root is not None and hmac.compare_digest(
+            _digest(root, Purpose.ROOT_CHECK, "oneself"), check_value
+        )
+
+
+def _by_key_id(*roots: _Root) -> dict[str, _Root]:
+    return {root.key_id.hex(): root for root in roots}
 
 
 def _digest(root: _Root, purpose: Purpose, token: str) -> bytes:

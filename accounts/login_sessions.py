@@ -7,9 +7,10 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from accounts import addresses, password_form, password_hashing, tokens
+from accounts import addresses, password_form, password_hashing, throttling, tokens
 from accounts.database import AccountSession
 from accounts.errors import InvalidCredentials, NotFound
+from accounts.events import EventKind, record_event
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
 from accounts.people import Person, find_person
@@ -22,6 +23,7 @@ __all__ = [
     "log_in",
     "log_out",
     "open_session",
+    "revoke_all_sessions",
     "revoke_other_sessions",
     "revoke_session",
 ]
@@ -32,6 +34,7 @@ class OpenedSession:
     """A new session; the token is known here and never again."""
 
     person: Person
+    session_id: str
     token: str
     expires_at: datetime
 
@@ -42,11 +45,16 @@ def log_in(
     """Open a session for whoever knows the password of this address.
 
     An unknown address, a disabled account and one whose password is kept elsewhere cost one hash
-    like any other, and are refused alike (LG-01, LG-02).
+    like any other, and are refused alike (LG-01, LG-02). A failed attempt leaves a count and no
+    event: it is nobody's.
 
     Raises:
+        TooManyAttempts: The account or the source has failed too often.
         InvalidCredentials: No enabled local user has this address and this password.
     """
+    reservation = throttling.reserve_attempt(
+        session, throttling.Door.PASSWORD, addresses.canonical(email) or email
+    )
     user_id, record = _find_password(session, email)
     entered = password_form.normalise(password)
     renewed = None
@@ -64,7 +72,17 @@ def log_in(
             .where(col(PasswordRecord.user_id) == user_id)
             .values(record=renewed)
         )
-    return open_session(session, user_id, user_agent=user_agent)
+    throttling.refund_attempt(session, reservation)
+    opened = open_session(session, user_id, user_agent=user_agent)
+    failures = reservation.failures
+    record_event(
+        session,
+        EventKind.LOGIN_SUCCESS_AFTER_FAIL if failures else EventKind.LOGIN_SUCCESS,
+        opened.person,
+        session_id=opened.session_id,
+        failures=failures,
+    )
+    return opened
 
 
 def _find_password(session: AccountSession, email: str) -> tuple[str | None, str | None]:
@@ -96,9 +114,10 @@ def open_session(
         oldest.revoked_at = session.now
     token = tokens.mint(tokens.SESSION)
     expires_at = session.now + session.rules.session_lifetime
+    session_id = new_id("ses_")
     session.add(
         LoginSession(
-            id=new_id("ses_"),
+            id=session_id,
             user_id=user_id,
             token_digest=session.keys.digest(Purpose.SESSION, token),
             key_id=session.keys.key_id,
@@ -107,7 +126,9 @@ def open_session(
             expires_at=expires_at,
         )
     )
-    return OpenedSession(find_person(session, user_id), token, expires_at)
+    person = find_person(session, user_id)
+    record_event(session, EventKind.SESSION_CREATED, person, session_id=session_id)
+    return OpenedSession(person, session_id, token, expires_at)
 
 
 def list_sessions(session: AccountSession, user_id: str) -> Sequence[LoginSession]:
@@ -125,11 +146,11 @@ def list_sessions(session: AccountSession, user_id: str) -> Sequence[LoginSessio
 
 def log_out(session: AccountSession, principal: Principal) -> None:
     """End the session that the principal was recognised by."""
-    revoke_session(session, principal.person.user_id, principal.credential.id)
+    revoke_session(session, principal.person, principal.credential.id)
 
 
-def revoke_session(session: AccountSession, user_id: str, session_id: str) -> None:
-    """End one of the user's sessions.
+def revoke_session(session: AccountSession, person: Person, session_id: str) -> None:
+    """End one of the person's sessions, and with it the JWTs and refresh tokens made of it.
 
     Raises:
         NotFound: The user has no live session of this id.
@@ -138,7 +159,7 @@ def revoke_session(session: AccountSession, user_id: str, session_id: str) -> No
         update(LoginSession)
         .where(
             col(LoginSession.id) == session_id,
-            col(LoginSession.user_id) == user_id,
+            col(LoginSession.user_id) == person.user_id,
             col(LoginSession.revoked_at).is_(None),
             col(LoginSession.expires_at) > session.now,
         )
@@ -146,16 +167,26 @@ def revoke_session(session: AccountSession, user_id: str, session_id: str) -> No
     )
     if not ended.rowcount:
         raise NotFound
+    record_event(session, EventKind.SESSION_LOGOUT, person, session_id=session_id)
 
 
 def revoke_other_sessions(session: AccountSession, principal: Principal) -> None:
-    """End every session of the user but the one that the principal was recognised by."""
-    session.core.execute(
+    """End every session of the person but the one that the principal was recognised by."""
+    revoke_all_sessions(session, principal.person, but=principal.credential.session_id)
+
+
+def revoke_all_sessions(session: AccountSession, person: Person, *, but: str | None = None) -> None:
+    """End every session of the person; one of them may be left."""
+    ended = session.core.execute(
         update(LoginSession)
         .where(
-            col(LoginSession.user_id) == principal.person.user_id,
-            col(LoginSession.id) != principal.credential.id,
+            col(LoginSession.user_id) == person.user_id,
+            col(LoginSession.id) != (but or ""),
             col(LoginSession.revoked_at).is_(None),
+            col(LoginSession.expires_at) > session.now,
         )
         .values(revoked_at=session.now)
+        .returning(col(LoginSession.id))
     )
+    for session_id in ended.scalars().all():
+        record_event(session, EventKind.SESSION_LOGOUT, person, session_id=session_id)

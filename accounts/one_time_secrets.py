@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 from sqlmodel import col, select
 
 from accounts import tokens
@@ -13,7 +13,14 @@ from accounts.identifiers import new_id
 from accounts.keyring import Purpose
 from models import OneTimeSecret
 
-__all__ = ["SecretPurpose", "burn_secret", "find_pending", "issue_secret", "supersede_secrets"]
+__all__ = [
+    "SecretPurpose",
+    "burn_secret",
+    "find_pending",
+    "issue_secret",
+    "read_secret",
+    "supersede_secrets",
+]
 
 
 class SecretPurpose(StrEnum):
@@ -21,12 +28,16 @@ class SecretPurpose(StrEnum):
 
     EMAIL_CHANGE = "email_change"
     EMAIL_VERIFICATION = "email_verification"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 # the name of a purpose
 
 
 def issue_secret(
     session: AccountSession, purpose: SecretPurpose, user_id: str, address: Address
 ) -> str:
     """Make a secret; an earlier one of the same user for the same purpose is superseded."""
+    rules = session.rules
+    reset = purpose is SecretPurpose.PASSWORD_RESET
+    lifetime = rules.reset_lifetime if reset else rules.one_time_secret_lifetime
     supersede_secrets(session, purpose, user_id)
     secret = tokens.mint(tokens.ONE_TIME_SECRET)
     session.add(
@@ -39,7 +50,7 @@ def issue_secret(
             secret_digest=session.keys.digest(Purpose.ONE_TIME_SECRET, secret),
             key_id=session.keys.key_id,
             created_at=session.now,
-            expires_at=session.now + session.rules.one_time_secret_lifetime,
+            expires_at=session.now + lifetime,
         )
     )
     return secret
@@ -79,7 +90,7 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
     """Use a secret up, and return the row that says what it was for.
 
     One conditional UPDATE: of any number of racers with the same secret one wins (EM-07). A wrong
-    secret matches no row, and so burns nothing.
+    secret matches no row, and so burns nothing; one that `mint` cannot have made asks no database.
 
     Raises:
         SecretInvalid: No such secret, or one of another purpose.
@@ -87,9 +98,8 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
         SecretExpired: Its time is over; judged here, not by a clean-up job (EM-05).
         SecretSuperseded: A later request replaced it.
     """
+    found = _found_by(session, purpose, secret)
     session.flush()
-    digest = session.keys.digest(Purpose.ONE_TIME_SECRET, secret)
-    found = (col(OneTimeSecret.secret_digest) == digest, col(OneTimeSecret.purpose) == purpose)
     burned = session.core.execute(
         update(OneTimeSecret)
         .where(
@@ -105,9 +115,36 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
         raise SecretInvalid
     if burned.rowcount:
         return row
-    # Only a holder of the true secret comes here, so the reason gives nothing away.
+    raise _reason(row)
+
+
+def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
+    """The row of a secret that could be burned now, unburned.
+
+    Raises:
+        SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded: As `burn_secret`.
+    """
+    row = session.exec(select(OneTimeSecret).where(*_found_by(session, purpose, secret))).first()
+    if row is None:
+        raise SecretInvalid
+    if row.used_at or row.superseded_at or row.expires_at <= session.now:
+        raise _reason(row)
+    return row
+
+
+def _found_by(
+    session: AccountSession, purpose: SecretPurpose, secret: str
+) -> tuple[ColumnElement[bool], ...]:
+    if not tokens.well_formed(secret, tokens.ONE_TIME_SECRET):
+        raise SecretInvalid
+    digests = session.keys.digests(Purpose.ONE_TIME_SECRET, secret)
+    return col(OneTimeSecret.secret_digest).in_(digests), col(OneTimeSecret.purpose) == purpose
+
+
+def _reason(row: OneTimeSecret) -> SecretUsed | SecretSuperseded | SecretExpired:
+    """Why a secret is no longer good; only a holder of the true secret gets to know."""
     if row.used_at is not None:
-        raise SecretUsed
+        return SecretUsed()
     if row.superseded_at is not None:
-        raise SecretSuperseded
-    raise SecretExpired
+        return SecretSuperseded()
+    return SecretExpired()

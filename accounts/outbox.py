@@ -20,18 +20,23 @@ class MessageKind(StrEnum):
     EMAIL_VERIFICATION = "email_verification"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
     EMAIL_ALREADY_IN_USE = "email_already_in_use"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 # the name of a message
+    PASSWORD_RESET = "password_reset"  # noqa: S105 # as above
 
 
 def post_message(
     session: AccountSession,
     kind: MessageKind,
     person: Person,
+    *,
+    to: str | None = None,
     **parameters: str,
 ) -> None:
     """Put a message to a person into the outbox, in the transaction of the act it tells of.
 
-    It goes to the stored address, never to one from the request (EM-17). The parameters can hold
-    a secret, so they are sealed: a dump of the database opens nothing (TK-08).
+    It goes to a stored address, never to one from the request (EM-17): to the present one, or
+    `to` one that was verified. The parameters can hold a secret, so they are sealed: a dump of the
+    database opens nothing (TK-08).
     """
     message_id = new_id("msg_")
     sealed = session.keys.seal(Purpose.OUTBOX, orjson.dumps(parameters).decode(), message_id)
@@ -39,7 +44,7 @@ def post_message(
         OutboxMessage(
             id=message_id,
             kind=kind,
-            recipient=person.email,
+            recipient=to or person.email,
             locale=person.locale,
             parameters_sealed=sealed,
             key_id=session.keys.key_id,

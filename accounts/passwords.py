@@ -3,15 +3,18 @@
 from sqlalchemy import select, update
 from sqlmodel import col
 
-from accounts import password_form, password_hashing
+from accounts import addresses, password_form, password_hashing, throttling
 from accounts.database import AccountSession
 from accounts.errors import NotLocalUser, WeakPassword, WrongPassword
+from accounts.events import EventKind, record_event
 from accounts.login_sessions import revoke_other_sessions
 from accounts.one_time_secrets import SecretPurpose, supersede_secrets
+from accounts.outbox import MessageKind, post_message
+from accounts.people import Person
 from accounts.principal import Principal
 from models import PasswordRecord
 
-__all__ = ["change_password"]
+__all__ = ["change_password", "judge_for", "swap_password"]
 
 
 def change_password(
@@ -25,44 +28,76 @@ def change_password(
     """Change the password of a person who knows the current one.
 
     Sessions stay, as the Users page of ipto has it, unless the rules say otherwise; a pending
-    change of the address does not, since whoever began it may be why the password changes (EM-09).
+    change of the address or a pending reset does not, since whoever began it may be why the
+    password changes (EM-09).
 
-    The form of the new password is judged before the current one, and both before any hash is
-    computed for the new one. `called` is the new password's name in the caller's dialect.
+    The form of the new password is judged before any attempt is counted or hash computed.
+    `called` is the new password's name in the caller's dialect.
 
     Raises:
         NotLocalUser: Another provider keeps the password.
         WeakPassword: The new password breaks a rule, or is the current one.
+        TooManyAttempts: The account or the source has failed too often, here or at a login.
         WrongPassword: `current` is not the current password, or was changed by somebody meanwhile.
     """
     person = principal.person
     if person.provider != "local":
         raise NotLocalUser
-    judged = password_form.judge(
+    judged = judge_for(session, person, new, called=called)
+    entered = password_form.normalise(current)
+    if entered == judged:
+        raise WeakPassword.of(called, ["must differ from the current password"])
+    # The login's own budgets: two doors to one password are no reason for twice the attempts.
+    reservation = throttling.reserve_attempt(
+        session, throttling.Door.PASSWORD, addresses.canonical(person.email) or person.email
+    )
+    record = session.core.execute(
+        select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == person.user_id)
+    ).scalar()
+    changed = None
+    with session.outside_transaction():
+        cost = session.rules.password_cost
+        if password_hashing.verify(entered, record, session.keys, cost):
+            changed = password_hashing.hash_password(judged, session.keys, cost)
+    if changed is None or not swap_password(session, person, before=record, after=changed):
+        record_event(session, EventKind.PASSWORD_CHANGE_FAIL, person)
+        raise WrongPassword
+    throttling.refund_attempt(session, reservation)
+    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, person.user_id)
+    if session.rules.password_change_ends_other_sessions:
+        revoke_other_sessions(session, principal)
+
+
+def judge_for(session: AccountSession, person: Person, new: str, *, called: str) -> str:
+    """Judge a new password for a person, and give it normalised.
+
+    Raises:
+        WeakPassword: It breaks a rule, or is made of the person's own words.
+    """
+    return password_form.judge(
         new,
         rules=session.rules,
         own_words=(person.email, person.name, person.username, person.tenant_display_name),
         field=called,
     )
-    record = session.core.execute(
-        select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == person.user_id)
-    ).scalar()
-    entered = password_form.normalise(current)
-    with session.outside_transaction():
-        cost = session.rules.password_cost
-        if not password_hashing.verify(entered, record, session.keys, cost):
-            raise WrongPassword
-        if entered == judged:
-            raise WeakPassword.of(called, ["must differ from the current password"])
-        changed = password_hashing.hash_password(judged, session.keys, cost)
-    # Compare and swap: of two changes with the same old password exactly one wins.
+
+
+def swap_password(
+    session: AccountSession, person: Person, *, before: str | None, after: str
+) -> bool:
+    """Put a new record in the place of the one that was read before the hash; tell if it was there.
+
+    Compare and swap: of two changes with the same old password exactly one wins. The person is
+    told by mail, without any secret (PW-18), and pending resets end.
+    """
     swapped = session.core.execute(
         update(PasswordRecord)
-        .where(col(PasswordRecord.user_id) == person.user_id, col(PasswordRecord.record) == record)
-        .values(record=changed, changed_at=session.now)
+        .where(col(PasswordRecord.user_id) == person.user_id, col(PasswordRecord.record) == before)
+        .values(record=after, changed_at=session.now)
     )
     if not swapped.rowcount:
-        raise WrongPassword
-    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, person.user_id)
-    if session.rules.password_change_ends_other_sessions:
-        revoke_other_sessions(session, principal)
+        return False
+    supersede_secrets(session, SecretPurpose.PASSWORD_RESET, person.user_id)
+    record_event(session, EventKind.PASSWORD_CHANGE, person)
+    post_message(session, MessageKind.PASSWORD_CHANGED, person)
+    return True

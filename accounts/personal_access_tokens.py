@@ -8,14 +8,17 @@ from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from accounts import clients, text, tokens
+from accounts.clients import ClientCredentials
 from accounts.database import AccountSession
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
+from accounts.events import EventKind, record_event
 from accounts.identifiers import new_uuid
 from accounts.keyring import Purpose
+from accounts.people import Person
 from accounts.principal import Principal
 from models import PersonalAccessToken
 
-__all__ = ["create_pat", "find_pat", "list_pats", "revoke_pat"]
+__all__ = ["create_pat", "find_pat", "list_pats", "revoke_all_pats", "revoke_pat"]
 
 
 def create_pat(
@@ -32,6 +35,7 @@ def create_pat(
 
     Raises:
         InvalidRequest: The name or the expiry breaks a rule.
+        TooManyAttempts: The client or the source has failed too often.
         InvalidClient: The user's tenant has no client of this id and secret.
         ScopeNotHeld: The user or the client lacks a scope.
         LimitReached: The user has as many tokens as one may have.
@@ -39,7 +43,9 @@ def create_pat(
     if not session.now < expires_at <= _a_year_after(session.now):
         raise InvalidRequest.of("expiresAt", "must be in the future and at most one year away")
     client = clients.authenticate_client(
-        session, principal.person.tenant_id, client_id=client_id, secret=client_secret
+        session,
+        ClientCredentials(client_id, client_secret),
+        tenant_id=principal.person.tenant_id,
     )
     wanted = set(scopes)
     if not wanted <= principal.credential.rights or not wanted <= set(client.scopes):
@@ -59,6 +65,9 @@ def create_pat(
         expires_at=expires_at,
     )
     session.add(made)
+    record_event(
+        session, EventKind.TOKEN_CREATED, principal.person, credential="pat", credential_id=made.id
+    )
     return made, token
 
 
@@ -93,17 +102,34 @@ def find_pat(session: AccountSession, user_id: str, pat_id: str) -> PersonalAcce
     return found
 
 
-def revoke_pat(session: AccountSession, user_id: str, pat_id: str) -> None:
-    """Revoke one of the user's tokens.
+def revoke_all_pats(session: AccountSession, person: Person) -> None:
+    """Revoke every token of a person."""
+    revoked = session.core.execute(
+        update(PersonalAccessToken)
+        .where(
+            col(PersonalAccessToken.user_id) == person.user_id,
+            col(PersonalAccessToken.revoked_at).is_(None),
+        )
+        .values(revoked_at=session.now)
+        .returning(col(PersonalAccessToken.id))
+    )
+    for pat_id in revoked.scalars().all():
+        record_event(
+            session, EventKind.TOKEN_REVOKED, person, credential="pat", credential_id=pat_id
+        )
+
+
+def revoke_pat(session: AccountSession, person: Person, pat_id: str) -> None:
+    """Revoke one of the person's tokens.
 
     Raises:
-        NotFound: The user has no active token of this id.
+        NotFound: The person has no active token of this id.
     """
     revoked = session.core.execute(
         update(PersonalAccessToken)
         .where(
             col(PersonalAccessToken.id) == pat_id.lower(),
-            col(PersonalAccessToken.user_id) == user_id,
+            col(PersonalAccessToken.user_id) == person.user_id,
             col(PersonalAccessToken.revoked_at).is_(None),
             col(PersonalAccessToken.expires_at) > session.now,
         )
@@ -111,6 +137,9 @@ def revoke_pat(session: AccountSession, user_id: str, pat_id: str) -> None:
     )
     if not revoked.rowcount:
         raise NotFound
+    record_event(
+        session, EventKind.TOKEN_REVOKED, person, credential="pat", credential_id=pat_id.lower()
+    )
 
 
 def _active(session: AccountSession, user_id: str) -> SelectOfScalar[PersonalAccessToken]:

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from accounts.jwts import Claims
 from accounts.people import Person
 
 __all__ = ["Credential", "CredentialKind", "Presented", "Principal"]
@@ -18,21 +19,30 @@ class CredentialKind(StrEnum):
     API_KEY = "apiKey"
     ACCESS_TOKEN = "accessToken"  # noqa: S105 # the name of a kind
     PAT = "personalAccessToken"
+    JWT = "jwt"
 
 
 class Presented(NamedTuple):
-    """The one credential of a request, well formed but not looked up yet."""
+    """The one credential of a request, well formed but not looked up yet.
+
+    `claims` are what a JWT says, whose signature is good.
+    """
 
     kind: CredentialKind
     token: str
+    claims: Claims | None = None
 
 
 class Credential(NamedTuple):
-    """A credential that is good. `id` names it in lists; an access token is named by its user."""
+    """A credential that is good. `id` names it in lists; an access token is named by its user.
+
+    `session_id` is the session that it is, or that it was exchanged for.
+    """
 
     kind: CredentialKind
     id: str
     rights: frozenset[str]
+    session_id: str | None = None
 
 
 class Principal(NamedTuple):

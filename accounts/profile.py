@@ -8,6 +8,7 @@ from sqlmodel import col
 
 from accounts.database import AccountSession
 from accounts.errors import InvalidRequest
+from accounts.events import EventKind, record_event
 from accounts.locales import parse_locale
 from accounts.people import Person, find_person
 from accounts.phone import parse_phone
@@ -20,7 +21,7 @@ __all__ = ["change_profile"]
 
 def change_profile(
     session: AccountSession,
-    user_id: str,
+    person: Person,
     changes: Mapping[str, str | None],
     *,
     called: Mapping[str, str] | None = None,
@@ -37,9 +38,11 @@ def change_profile(
         field: None if value is None else _PARSERS[field](value, names.get(field, field))
         for field, value in changes.items()
     }
-    if values:
-        session.core.execute(update(User).where(col(User.id) == user_id).values(**values))
-    return find_person(session, user_id)
+    if not values:
+        return person
+    session.core.execute(update(User).where(col(User.id) == person.user_id).values(**values))
+    record_event(session, EventKind.USER_UPDATED, person, fields=", ".join(sorted(values)))
+    return find_person(session, person.user_id)
 
 
 def _parse_picture(value: str, field: str) -> str:

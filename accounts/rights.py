@@ -1,8 +1,15 @@
 """What each kind of credential may be used for."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from accounts.errors import CredentialNotAccepted, InsufficientScope, SessionRequired
+from accounts.errors import (
+    CredentialNotAccepted,
+    Forbidden,
+    InsufficientScope,
+    PolicyDenied,
+    SessionRequired,
+)
+from accounts.policy import Decision, Question, Subject
 from accounts.principal import CredentialKind, Principal
 
 __all__ = ["ACCESS_TOKEN_RIGHTS", "SESSION_RIGHTS", "authorise", "rights"]
@@ -21,6 +28,7 @@ SESSION_RIGHTS = frozenset(
         "me/token:write",
         "me/sessions:read",
         "me/sessions:write",
+        "me/events:read",
         "keys:read",
         "keys:write",
     }
@@ -49,21 +57,52 @@ def rights(kind: CredentialKind, scopes: Iterable[str]) -> frozenset[str]:
 
 
 def authorise(
-    principal: Principal, *, accepted: frozenset[CredentialKind], scope: str | None
+    principal: Principal,
+    decide: Callable[[Question], Decision],
+    *,
+    action: str,
+    accepted: frozenset[CredentialKind],
+    scope: str | None,
 ) -> None:
-    """Let the principal pass, to an operation that accepts these kinds and needs this scope.
+    """Let the principal pass, to an action that accepts these kinds of credential.
 
     The kind is judged first: a token can hold a scope for an operation that takes only sessions,
-    and must not pass for it (TK-11).
+    and must not pass for it (TK-11). All else is for the policies to say.
 
     Raises:
-        SessionRequired: Only a session will do.
+        SessionRequired: Only a session, or what was made of one for a while, will do.
         CredentialNotAccepted: Not this kind.
         InsufficientScope: The kind will do, its scopes do not.
+        Forbidden: A policy forbids it; the class by the policy's `@code`.
     """
-    if principal.credential.kind not in accepted:
-        if accepted == {CredentialKind.SESSION}:
+    person, credential = principal
+    if credential.kind not in accepted:
+        if accepted <= {CredentialKind.SESSION, CredentialKind.JWT}:
             raise SessionRequired
         raise CredentialNotAccepted
-    if scope is not None and scope not in principal.credential.rights:
+    decision = decide(
+        Question(
+            Subject(
+                person.user_id,
+                person.tenant_id,
+                tuple(person.roles),
+                person.provider,
+                person.is_platform_admin,
+            ),
+            action,
+            credential.kind.value,
+            credential.rights,
+            scope,
+        )
+    )
+    if decision.allowed:
+        return
+    if decision.code is None and scope is not None and scope not in credential.rights:
         raise InsufficientScope(scope)
+    raise _FORBIDDEN.get(decision.code or "", PolicyDenied)(decision.notices)
+
+
+#: What a policy may call its refusal by: whatever needs nothing else to be said.
+_FORBIDDEN: Mapping[str, type[Forbidden]] = {
+    each.code: each for each in Forbidden.__subclasses__() if each is not InsufficientScope
+}

@@ -1,9 +1,17 @@
 """The limits and lifetimes that the acts keep to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
-__all__ = ["Rules"]
+__all__ = ["Budget", "Rules"]
+
+
+class Budget(NamedTuple):
+    """So many attempts at once, and as many again in so many seconds, evenly."""
+
+    attempts: int
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +27,24 @@ class Rules:
 
     session_lifetime: timedelta = timedelta(days=30)
     one_time_secret_lifetime: timedelta = timedelta(hours=24)
+    reset_lifetime: timedelta = timedelta(hours=1)
     api_key_lifetime: timedelta = timedelta(days=365)
+    jwt_lifetime: timedelta = timedelta(minutes=10)
+    known_source_lifetime: timedelta = timedelta(days=30)
 
     max_sessions: int = 50
     max_api_keys: int = 50
     max_pats: int = 50
+    max_refresh_families: int = 50
     max_settings_bytes: int = 16_384
+
+    account_and_source_budget: Budget = field(default=Budget(5, 300))
+    account_budget: Budget = field(default=Budget(50, 3600))
+    source_budget: Budget = field(default=Budget(100, 600))
+    signup_budget: Budget = field(default=Budget(20, 3600))
+    mail_budget: Budget = field(default=Budget(5, 3600))
 
     password_change_ends_other_sessions: bool = False
     signup_open: bool = True
     api_key_brand: str = "ipto"
+    issuer: str = "http://localhost:8080"

@@ -1,6 +1,6 @@
 """Opening an account oneself."""
 
-from accounts import addresses, password_form, password_hashing, tenants, text, users
+from accounts import addresses, password_form, password_hashing, tenants, text, throttling, users
 from accounts.database import AccountSession
 from accounts.errors import EmailTaken, SignupClosed
 from accounts.login_sessions import OpenedSession, open_session
@@ -26,6 +26,7 @@ def sign_up(
         InvalidRequest: A value breaks a rule.
         WeakPassword: The password does.
         EmailTaken: Another account has this address.
+        TooManyAttempts: The source has opened as many accounts as it may for now.
     """
     if not session.rules.signup_open:
         raise SignupClosed
@@ -40,6 +41,7 @@ def sign_up(
     )
     if users.is_taken(session, address.canonical):
         raise EmailTaken
+    throttling.spend_of_source(session, throttling.Door.SIGNUP, session.rules.signup_budget)
     with session.outside_transaction():
         record = password_hashing.hash_password(judged, session.keys, session.rules.password_cost)
     tenant = tenants.open_tenant(session, tenant_display_name)

@@ -11,6 +11,7 @@ __all__ = [
     "CLIENT_SECRET",
     "ONE_TIME_SECRET",
     "PAT",
+    "REFRESH_TOKEN",
     "SESSION",
     "ApiKeyParts",
     "api_key_prefix",
@@ -22,6 +23,7 @@ __all__ = [
 SESSION = "sess_"
 ACCESS_TOKEN = "tok_"  # noqa: S105 - how such a token begins, and none itself
 PAT = "pat_"
+REFRESH_TOKEN = "ref_"  # noqa: S105 - as above
 CLIENT_SECRET = "cls_"  # noqa: S105 - as above
 ONE_TIME_SECRET = "ots_"  # noqa: S105 - as above
 

@@ -9,7 +9,9 @@ from sqlmodel import col, select
 from accounts import access_tokens, addresses, text
 from accounts.database import AccountSession
 from accounts.errors import EmailTaken, InvalidRequest, NotFound
+from accounts.events import EventKind, record_event
 from accounts.identifiers import new_external_id, new_id, new_uuid
+from accounts.people import find_person
 from models import PasswordRecord, Tenant, User
 
 __all__ = ["change_roles", "disable_user", "find_user_by_email", "is_taken", "open_user"]
@@ -56,6 +58,7 @@ def open_user(
     if record is not None:
         session.add(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
     access_tokens.issue_access_token(session, user.id)
+    record_event(session, EventKind.USER_CREATED, find_person(session, user.id))
     return user
 
 
@@ -81,7 +84,9 @@ def find_user_by_email(session: AccountSession, email: str) -> User:
 
 def disable_user(session: AccountSession, user: User) -> None:
     """Refuse every credential of the user from the next request on."""
-    user.disabled_at = user.disabled_at or session.now
+    if user.disabled_at is None:
+        user.disabled_at = session.now
+        record_event(session, EventKind.USER_ARCHIVED, find_person(session, user.id))
 
 
 def change_roles(
@@ -95,6 +100,12 @@ def change_roles(
     kept = [role for role in user.roles if role not in set(remove)]
     user.roles = _parse_roles([*kept, *(role for role in add if role not in kept)])
     session.add(user)
+    record_event(
+        session,
+        EventKind.PERMISSIONS_CHANGED,
+        find_person(session, user.id),
+        roles=", ".join(user.roles),
+    )
 
 
 def _parse_roles(roles: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ def update_profile(
     session: AccountSession, principal: Principal, body: wire.HanteraUpdateProfileRequest
 ) -> Reply[wire.HanteraProfile]:
     changes: dict[str, Any] = {_FIELDS.get(name, name): value for name, value in body.items()}
-    person = profile.change_profile(session, principal.person.user_id, changes, called=_NAMES)
+    person = profile.change_profile(session, principal.person, changes, called=_NAMES)
     return Reply(_profile(session, person))
 
 
@@ -111,7 +111,7 @@ def get_pat(session: AccountSession, principal: Principal, id_: str) -> Reply[wi
 
 
 def revoke_pat(session: AccountSession, principal: Principal, id_: str) -> Reply[None]:
-    personal_access_tokens.revoke_pat(session, principal.person.user_id, id_)
+    personal_access_tokens.revoke_pat(session, principal.person, id_)
     return NO_CONTENT
 
 

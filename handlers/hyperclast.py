@@ -18,7 +18,7 @@ def get_current_user(session: AccountSession, principal: Principal) -> Reply[wir
             "first_name": person.first_name or "",
             "last_name": person.last_name or "",
             "is_authenticated": True,
-            "access_token": access_tokens.reveal_access_token(session, person.user_id),
+            "access_token": access_tokens.reveal_access_token(session, person),
         }
     )
 
@@ -26,12 +26,12 @@ def get_current_user(session: AccountSession, principal: Principal) -> Reply[wir
 def get_access_token(
     session: AccountSession, principal: Principal
 ) -> Reply[wire.HyperclastAccessToken]:
-    token = access_tokens.reveal_access_token(session, principal.person.user_id)
+    token = access_tokens.reveal_access_token(session, principal.person)
     return Reply({"access_token": token})
 
 
 def regenerate_access_token(
     session: AccountSession, principal: Principal
 ) -> Reply[wire.HyperclastAccessToken]:
-    token = access_tokens.regenerate_access_token(session, principal.person.user_id)
+    token = access_tokens.regenerate_access_token(session, principal.person)
     return Reply({"access_token": token})

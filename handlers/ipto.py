@@ -4,12 +4,12 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import cast
 
-from accounts import api_keys, login_sessions, passwords, signup
+from accounts import api_keys, event_listing, login_sessions, password_resets, passwords, signup
 from accounts.database import AccountSession
 from accounts.principal import Principal
 from handlers.exchange import NO_CONTENT, Exchange, Reply
 from handlers.moments import parse_moment, write_moment, write_optional_moment
-from models import ApiKey, LoginSession, wire
+from models import ApiKey, LoginSession, SecurityEvent, wire
 
 
 def sign_up(
@@ -87,7 +87,7 @@ def list_sessions(session: AccountSession, principal: Principal) -> Reply[wire.I
 
 
 def revoke_session(session: AccountSession, principal: Principal, session_id: str) -> Reply[None]:
-    login_sessions.revoke_session(session, principal.person.user_id, session_id)
+    login_sessions.revoke_session(session, principal.person, session_id)
     return NO_CONTENT
 
 
@@ -122,13 +122,34 @@ def create_api_key(
     )
 
 
+def request_password_reset(
+    session: AccountSession, body: wire.IptoForgotPasswordRequest
+) -> Reply[wire.IptoSuccess]:
+    password_resets.request_password_reset(session, body["email"])
+    return Reply({"success": True}, HTTPStatus.ACCEPTED)
+
+
+def reset_password(
+    session: AccountSession, body: wire.IptoResetPasswordRequest
+) -> Reply[wire.IptoSuccess]:
+    password_resets.reset_password(session, secret=body["secret"], new=body["new_password"])
+    return Reply({"success": True})
+
+
+def list_events(
+    session: AccountSession, principal: Principal, limit: int, cursor: str | None
+) -> Reply[wire.IptoEventPage]:
+    page = event_listing.list_events(session, principal.person.user_id, limit=limit, cursor=cursor)
+    return Reply({"items": [_event(row) for row in page.events], "next_cursor": page.next_cursor})
+
+
 def list_api_keys(session: AccountSession, principal: Principal) -> Reply[wire.IptoApiKeyList]:
     live = api_keys.list_api_keys(session, principal.person.user_id)
     return Reply({"items": [_api_key(row) for row in live]})
 
 
 def revoke_api_key(session: AccountSession, principal: Principal, api_key_id: str) -> Reply[None]:
-    api_keys.revoke_api_key(session, principal.person.user_id, api_key_id)
+    api_keys.revoke_api_key(session, principal.person, api_key_id)
     return NO_CONTENT
 
 
@@ -143,7 +164,19 @@ def _session(row: LoginSession, principal: Principal) -> wire.IptoSession:
         "expires_at": write_moment(row.expires_at),
         "last_used_at": write_optional_moment(row.last_used_at),
         "user_agent": row.user_agent,
-        "current": row.id == principal.credential.id,
+        "current": row.id == principal.credential.session_id,
+    }
+
+
+def _event(row: SecurityEvent) -> wire.IptoEvent:
+    return {
+        "event_id": row.id,
+        "kind": row.kind,
+        "occurred_at": write_moment(row.occurred_at),
+        "source": row.source,
+        "credential_kind": row.credential_kind,
+        "credential_id": row.credential_id,
+        "details": row.details,
     }
 
 

@@ -18,7 +18,7 @@ def update_profile(
     session: AccountSession, principal: Principal, body: wire.ScaikeyUpdateProfileRequest
 ) -> Reply[wire.ScaikeyProfile]:
     changes: dict[str, Any] = {**body}
-    return Reply(_profile(profile.change_profile(session, principal.person.user_id, changes)))
+    return Reply(_profile(profile.change_profile(session, principal.person, changes)))
 
 
 def change_password(

@@ -15,6 +15,10 @@ RefusalCode: TypeAlias = Literal[
     "weak_password",
     "wrong_password",
     "invalid_client",
+    "invalid_grant",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
     "secret_invalid",
     "secret_used",
     "secret_expired",
@@ -28,6 +32,7 @@ RefusalCode: TypeAlias = Literal[
     "scope_not_held",
     "not_local_user",
     "tenant_mismatch",
+    "policy_denied",
     "cross_site_request",
     "signup_closed",
     "not_found",
@@ -35,6 +40,8 @@ RefusalCode: TypeAlias = Literal[
     "request_timeout",
     "email_taken",
     "limit_reached",
+    "token_unreadable",
+    "too_many_attempts",
     "body_too_large",
     "unsupported_media_type",
     "unknown_host",
@@ -58,6 +65,7 @@ Scope: TypeAlias = Literal[
     "me/token:write",
     "me/sessions:read",
     "me/sessions:write",
+    "me/events:read",
     "keys:read",
     "keys:write",
 ]
@@ -146,12 +154,25 @@ Violation = TypedDict(
 )
 
 
-class ViolationDetails(TypedDict, closed=True):
+Notice: TypeAlias = str
+"""
+One notice, for people to read.
+"""
+
+
+Notices: TypeAlias = list[Notice]
+"""
+What the policies of the deployment say to whoever they stop.
+"""
+
+
+class RefusalDetails(TypedDict, closed=True):
     """
-    The fields that broke a rule.
+    What a program may want to know of a refusal; at least one of the two.
     """
 
-    violations: list[Violation]
+    notices: NotRequired[Notices]
+    violations: NotRequired[list[Violation]]
     """
     At most 20 of them, in the order they were found.
     """
@@ -265,6 +286,80 @@ class IptoChangePasswordRequest(TypedDict, closed=True):
     new_password: NewPassword
 
 
+class IptoForgotPasswordRequest(TypedDict, closed=True):
+    """
+    Whose password was forgotten.
+    """
+
+    email: Email
+
+
+class IptoResetPasswordRequest(TypedDict, closed=True):
+    """
+    A new password, and what allows to set it.
+    """
+
+    secret: OneTimeSecret
+    new_password: NewPassword
+
+
+class IptoEvent(TypedDict, closed=True):
+    """
+    One thing that happened to the account.
+    """
+
+    event_id: str
+    """
+    Names the event.
+    """
+    kind: str
+    """
+    What happened, in the words of OWASP's logging vocabulary; new kinds may be added.
+    """
+    occurred_at: Timestamp
+    source: str | None
+    """
+    The IP address that the request came from; null for what an operator did.
+    """
+    credential_kind: str | None
+    """
+    The kind of credential that the request was made with; null for none.
+    """
+    credential_id: str | None
+    """
+    Names that credential, as the lists of credentials do; null for none.
+    """
+    details: dict[str, Any]
+    """
+    Ids, words and numbers, by names that depend on the kind; open because kinds may be added.
+    """
+
+
+class IptoEventPage(TypedDict, closed=True):
+    """
+    A page of events.
+    """
+
+    items: list[IptoEvent]
+    """
+    The events, newest first.
+    """
+    next_cursor: str | None
+    """
+    What the next page is asked for by; null on the last.
+    """
+
+
+class IptoEventPageEnvelope(TypedDict, closed=True):
+    """
+    A page of events, in the envelope.
+    """
+
+    data: IptoEventPage
+    request_id: RequestId
+    timestamp: Timestamp
+
+
 LastUsedAt: TypeAlias = str | None
 """
 When it was last used, to within a minute or so; null before that is recorded.
@@ -277,6 +372,7 @@ ApiKeyScope: TypeAlias = Literal[
     "me/settings:read",
     "me/settings:write",
     "me/sessions:read",
+    "me/events:read",
     "keys:read",
     "keys:write",
     "datasets:read",
@@ -700,6 +796,7 @@ class Problem(TypedDict, closed=True):
     """
     Names this refusal in the service's log, by its request id; it cannot be fetched.
     """
+    notices: NotRequired[Notices]
 
 
 class JitsudoChangePasswordRequest(TypedDict, closed=True):
@@ -718,7 +815,168 @@ class JitsudoRefusal(TypedDict, closed=True):
 
     code: RefusalCode
     message: Message
-    details: NotRequired[ViolationDetails]
+    details: NotRequired[RefusalDetails]
+    notices: NotRequired[Notices]
+
+
+OauthScope: TypeAlias = str
+"""
+Access control entries, with a space between them.
+"""
+
+
+class OauthToken(TypedDict, closed=True):
+    """
+    What the client gets.
+    """
+
+    access_token: str
+    """
+    The JWT (RFC 9068).
+    """
+    issued_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"]
+    """
+    What the access token is (RFC 8693 section 3).
+    """
+    token_type: Literal["Bearer"]
+    """
+    How the access token is sent.
+    """
+    expires_in: int
+    """
+    How long the access token lasts, in seconds.
+    """
+    scope: OauthScope
+    refresh_token: str
+    """
+    For the next exchange; it works once, and as long as the session lives.
+    """
+
+
+class OauthIntrospectionRequest(TypedDict):
+    """
+    A form (RFC 7662 section 2.1). It is open because parameters that are not known are to be ignored.
+
+    """
+
+    token: str
+    """
+    The token that is asked about.
+    """
+
+
+class OauthRevocationRequest(TypedDict):
+    """
+    A form (RFC 7009 section 2.1). It is open because parameters that are not known are to be ignored.
+
+    """
+
+    token: str
+    """
+    The token that is to end.
+    """
+
+
+class OauthIntrospection(TypedDict, closed=True):
+    """
+    What a token is good for; of one that is not good, `active` and nothing else.
+    """
+
+    active: bool
+    """
+    Whether the token is good now.
+    """
+    client_id: NotRequired[ClientId]
+    sub: NotRequired[UserId]
+    scope: NotRequired[OauthScope]
+    token_type: NotRequired[Literal["Bearer"]]
+    """
+    How the token is sent; absent for a refresh token.
+    """
+    iss: NotRequired[str]
+    """
+    Who issued the token.
+    """
+    aud: NotRequired[str]
+    """
+    Whom the token is for; absent for a personal access token.
+    """
+    iat: NotRequired[int]
+    """
+    When it was made, in seconds of Unix time.
+    """
+    exp: NotRequired[int]
+    """
+    When it ends, in seconds of Unix time.
+    """
+    jti: NotRequired[str]
+    """
+    Names the JWT.
+    """
+
+
+class OauthKey(TypedDict, closed=True):
+    """
+    One public key (RFC 7517 section 4, RFC 7518 section 6.3.1).
+    """
+
+    kty: Literal["RSA"]
+    """
+    The type of key.
+    """
+    use: Literal["sig"]
+    """
+    What it is for.
+    """
+    alg: Literal["RS256"]
+    """
+    The algorithm.
+    """
+    kid: str
+    """
+    Names the key, by its thumbprint (RFC 7638).
+    """
+    n: str
+    """
+    The modulus, in base64url.
+    """
+    e: str
+    """
+    The exponent, in base64url.
+    """
+
+
+ResponseTypesSupportedItem: TypeAlias = str
+"""
+Never there.
+"""
+
+
+OauthAddress: TypeAlias = str
+"""
+An address of the deployment.
+"""
+
+
+OauthName: TypeAlias = str
+"""
+One name.
+"""
+
+
+OauthNames: TypeAlias = list[OauthName]
+"""
+Names that IANA has registered for OAuth.
+"""
+
+
+class OauthRefusal(TypedDict, closed=True):
+    """
+    A refusal as RFC 6749 section 5.2 has it.
+    """
+
+    error: RefusalCode
+    error_description: Message
 
 
 class Health(TypedDict, closed=True):
@@ -823,7 +1081,7 @@ class Error(TypedDict, closed=True):
 
     code: RefusalCode
     message: Message
-    details: NotRequired[ViolationDetails]
+    details: NotRequired[RefusalDetails]
 
 
 class IptoRefusal(TypedDict, closed=True):
@@ -848,7 +1106,7 @@ class HyperclastRefusal(TypedDict, closed=True):
     message: Message
     detail: str | list[ValidationError]
     """
-    The message again or, on a 422, what is wrong with each field.
+    The message again; what is wrong with each field, on a 422; or the notices of the policies.
     """
 
 
@@ -897,3 +1155,78 @@ class HanteraProfile(TypedDict, closed=True):
     """
     The address of a change that is not validated yet; null when there is none.
     """
+
+
+class OauthTokenRequest(TypedDict):
+    """
+    A form (RFC 6749 section 4.5, RFC 8693 section 2.1). It is open because parameters that are not known are to be ignored
+    (RFC 6749 section 3.2).
+
+    """
+
+    grant_type: str
+    """
+    `urn:ietf:params:oauth:grant-type:token-exchange` or `refresh_token`.
+
+    """
+    client_id: NotRequired[ClientId]
+    subject_token: NotRequired[str]
+    """
+    For an exchange, the session.
+    """
+    subject_token_type: NotRequired[Literal["urn:ietf:params:oauth:token-type:access_token"]]
+    """
+    For an exchange, what the subject token is.
+    """
+    requested_token_type: NotRequired[
+        Literal[
+            "urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:jwt"
+        ]
+    ]
+    """
+    For an exchange, what is wanted; a JWT in either case.
+    """
+    audience: NotRequired[str]
+    """
+    For an exchange, whom the JWT is for; this service, or another that the client was registered for.
+    """
+    scope: NotRequired[OauthScope]
+    refresh_token: NotRequired[str]
+    """
+    For the refresh grant, the token of the last answer.
+    """
+
+
+class OauthKeySet(TypedDict, closed=True):
+    """
+    Public keys (RFC 7517 section 5).
+    """
+
+    keys: list[OauthKey]
+    """
+    The keys that verify now or soon.
+    """
+
+
+class OauthServerMetadata(TypedDict, closed=True):
+    """
+    What the authorization server supports (RFC 8414 section 2).
+    """
+
+    issuer: OauthAddress
+    token_endpoint: OauthAddress
+    introspection_endpoint: OauthAddress
+    revocation_endpoint: OauthAddress
+    jwks_uri: OauthAddress
+    scopes_supported: list[Scope]
+    """
+    The scopes that there are.
+    """
+    response_types_supported: list[ResponseTypesSupportedItem]
+    """
+    None, since there is no authorization endpoint.
+    """
+    grant_types_supported: OauthNames
+    token_endpoint_auth_methods_supported: OauthNames
+    introspection_endpoint_auth_methods_supported: OauthNames
+    revocation_endpoint_auth_methods_supported: OauthNames

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -11,17 +11,24 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import NotFound
+from accounts.event_chain import chain_events
+from accounts.oauth_tokens import forget_expired_jwts
+from accounts.password_resets import mail_requested_resets
+from accounts.signing_keys import ensure_signing_key
+from accounts.throttling import forget_old_attempts
 from oneself.delivery import Delivery
 from oneself.dialects import Dialects
 from oneself.document import load_document
 from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard
-from oneself.jobs import repeated
+from oneself.jobs import repeated, run_act
 from oneself.keys import open_keyring
 from oneself.operations import Edge, Operations
+from oneself.policies import PolicyStore
 from oneself.published import Published
 from oneself.routing import Routing
 from oneself.settings import Settings
+from oneself.signing import SigningKeys
 from oneself.transactions import Database
 from oneself.usage import UsageRecorder
 from oneself.workloads import Pool
@@ -30,6 +37,10 @@ __all__ = ["create_app", "find_handler"]
 
 _SECONDS_BETWEEN_DELIVERIES = 1.0
 _SECONDS_BETWEEN_USAGE_WRITES = 30.0
+_SECONDS_BETWEEN_KEY_READS = 15.0
+_SECONDS_BETWEEN_POLICY_LOOKS = 2.0
+_SECONDS_BETWEEN_CHAININGS = 10.0
+_SECONDS_BETWEEN_CLEANINGS = 3600.0
 
 
 def create_app(settings: Settings, *, database: Database | None = None) -> ASGIApp:
@@ -39,9 +50,13 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
         UnknownRootKey: The secret key is not the one that the database was made with.
     """
     document = load_document()
+    policies = PolicyStore(settings.policy_dir, document)
     database = database or Database(
         settings.sqlite_path, keys=open_keyring(settings), rules=settings.rules
     )
+    with database.transaction(writing=True) as session:
+        ensure_signing_key(session)
+    signing = SigningKeys(database)
     usage = UsageRecorder()
     pools = {
         "database": Pool("database", threads=settings.database_threads, queue=1024),
@@ -52,15 +67,29 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
     connexion = ConnexionMiddleware(
         _nowhere,
         middlewares=[LifespanMiddleware, Routing, Operations],
-        lifespan=partial(_lifespan, settings=settings, database=database, usage=usage, pools=pools),
+        lifespan=partial(
+            _lifespan,
+            settings=settings,
+            database=database,
+            jobs=(
+                (partial(usage.write, database), _SECONDS_BETWEEN_USAGE_WRITES),
+                (signing.refresh, _SECONDS_BETWEEN_KEY_READS),
+                (policies.reload, _SECONDS_BETWEEN_POLICY_LOOKS),
+            ),
+            pools=pools,
+        ),
         resolver=Resolver(find_handler),
         pythonic_params=True,
     )
     edge = Edge(
         database=database,
         usage=usage,
+        signing=signing,
+        policies=policies,
         pools=pools,
         origins=frozenset({settings.public_origin}),
+        issuer=settings.public_origin,
+        proxies=settings.proxies,
         api_key_brand=settings.api_key_brand,
         body_bytes=settings.body_bytes,
         body_seconds=settings.body_seconds,
@@ -98,21 +127,25 @@ async def _lifespan(
     *,
     settings: Settings,
     database: Database,
-    usage: UsageRecorder,
+    jobs: Sequence[tuple[Callable[[], object], float]],
     pools: Mapping[str, Pool],
 ) -> AsyncIterator[None]:
     """Start what runs beside the requests; at the end let it finish, and close the database."""
     delivery = Delivery(
         database, settings.data_dir / "mail", host=settings.public_url.host or "localhost"
     )
-    jobs = (
+    every_job: tuple[tuple[Callable[[], object], float], ...] = (
+        (partial(run_act, database, mail_requested_resets), _SECONDS_BETWEEN_DELIVERIES),
         (delivery.deliver_pending, _SECONDS_BETWEEN_DELIVERIES),
-        (partial(usage.write, database), _SECONDS_BETWEEN_USAGE_WRITES),
+        (partial(run_act, database, chain_events), _SECONDS_BETWEEN_CHAININGS),
+        (partial(run_act, database, forget_expired_jwts), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_act, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
+        *jobs,
     )
     async with AsyncExitStack() as stack:
         stack.callback(database.close)
         for pool in pools.values():
             stack.callback(pool.close)
-        for work, seconds in jobs:
+        for work, seconds in every_job:
             await stack.enter_async_context(repeated(work, seconds, pools["database"]))
         yield

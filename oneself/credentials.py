@@ -1,15 +1,27 @@
 """Reading the one credential of a request; looking it up is `accounts.authentication`."""
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import unquote_plus
 
 from accounts import tokens
-from accounts.errors import CrossSiteRequest, InvalidToken, MultipleCredentials, NotAuthenticated
+from accounts.clients import ClientCredentials
+from accounts.errors import (
+    CrossSiteRequest,
+    InvalidClient,
+    InvalidToken,
+    MultipleCredentials,
+    NotAuthenticated,
+)
+from accounts.jwts import Claims, looks_like_jwt
 from accounts.principal import CredentialKind, Presented
 from handlers.exchange import COOKIE_NAME
 
 __all__ = [
     "challenge",
+    "client_challenge",
     "is_same_origin",
+    "read_client",
     "read_credential",
     "refuse_cross_site",
     "sent_bearer",
@@ -21,15 +33,17 @@ _BEARER_PREFIXES = {
     tokens.ACCESS_TOKEN: CredentialKind.ACCESS_TOKEN,
     tokens.PAT: CredentialKind.PAT,
 }
+_LONGEST_CLIENT_ID = 64
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 def read_credential(
-    headers: Sequence[tuple[bytes, bytes]], *, brand: str
+    headers: Sequence[tuple[bytes, bytes]], *, brand: str, read_jwt: Callable[[str], Claims]
 ) -> tuple[Presented, bool]:
     """The one credential of a request, and whether a cookie carries it.
 
-    A token whose form or checksum is wrong is refused here, without the database (TK-01).
+    A token whose form, checksum or signature is wrong is refused here, without the database
+    (TK-01, JW-01).
 
     Raises:
         NotAuthenticated: There is none.
@@ -48,7 +62,7 @@ def read_credential(
     if len(bearers) + len(keys) + len(cookies) > 1:
         raise MultipleCredentials
     if bearers:
-        return _read_bearer(bearers[0]), False
+        return _read_bearer(bearers[0], read_jwt), False
     if keys:
         key = keys[0].decode("latin-1")
         if tokens.api_key_prefix(key, brand) is None:
@@ -59,11 +73,15 @@ def read_credential(
     raise NotAuthenticated
 
 
-def _read_bearer(header: bytes) -> Presented:
-    scheme, _, token = header.decode("latin-1").partition(" ")
+def _read_bearer(header: bytes, read_jwt: Callable[[str], Claims]) -> Presented:
+    scheme, _, rest = header.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer":
         raise NotAuthenticated
-    return _read_token(token.strip(" "))
+    token = rest.strip(" ")
+    # Of our opaque tokens none has a dot in it.
+    if looks_like_jwt(token):
+        return Presented(CredentialKind.JWT, token, read_jwt(token))
+    return _read_token(token)
 
 
 def _read_token(token: str, *, only: str | None = None) -> Presented:
@@ -73,6 +91,27 @@ def _read_token(token: str, *, only: str | None = None) -> Presented:
                 return Presented(kind, token)
             break
     raise InvalidToken
+
+
+def read_client(headers: Mapping[bytes, bytes]) -> ClientCredentials | None:
+    """The client's id and secret of a Basic header; None where there is no header.
+
+    Raises:
+        InvalidClient: There is one, and it is no Basic header of an id and a secret.
+    """
+    header = headers.get(b"authorization")
+    if header is None:
+        return None
+    scheme, _, encoded = header.partition(b" ")
+    try:
+        text = base64.b64decode(encoded.strip(b" "), validate=True).decode()
+    except ValueError:
+        text = ""
+    name, colon, secret = text.partition(":")
+    if scheme.lower() != b"basic" or not colon or not 0 < len(name) <= _LONGEST_CLIENT_ID:
+        raise InvalidClient
+    # Both are form-encoded before they are joined (RFC 6749 section 2.3.1).
+    return ClientCredentials(unquote_plus(name), unquote_plus(secret))
 
 
 def is_same_origin(headers: Mapping[bytes, bytes], origins: frozenset[str]) -> bool:
@@ -107,3 +146,8 @@ def sent_bearer(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 def challenge(*, bearer_was_sent: bool) -> str:
     """The `WWW-Authenticate` of a 401; it names an error only where a token was sent (RFC 6750)."""
     return 'Bearer realm="oneself"' + (', error="invalid_token"' if bearer_was_sent else "")
+
+
+def client_challenge() -> str:
+    """The `WWW-Authenticate` for a client that did not prove itself (RFC 6749 section 5.2)."""
+    return 'Basic realm="oneself"'

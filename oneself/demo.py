@@ -15,15 +15,14 @@ from accounts import (
     login_sessions,
     personal_access_tokens,
     tenants,
-    tokens,
     users,
 )
 from accounts.authentication import authenticate
 from accounts.database import AccountSession
 from accounts.errors import NotFound, WeakPassword
-from accounts.keyring import Purpose
 from accounts.password_form import judge
 from accounts.password_hashing import hash_password
+from accounts.people import find_person
 from accounts.principal import CredentialKind, Presented
 from accounts.rights import SESSION_RIGHTS
 from accounts.rules import Rules
@@ -128,14 +127,16 @@ def _find_or_open_user(
         if record is not None:
             session.merge(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
     user.email_verified_at = user.email_verified_at or session.now
+    user.verified_email, user.verified_email_canonical = user.email, user.email_canonical
     session.flush()  # what follows reads with statements of its own
     return user
 
 
 def _logged_in(session: AccountSession, tenant: Tenant, user: User) -> Account:
+    person = find_person(session, user.id)
     for row in login_sessions.list_sessions(session, user.id):
         if row.user_agent == _LABEL:
-            login_sessions.revoke_session(session, user.id, row.id)
+            login_sessions.revoke_session(session, person, row.id)
     opened = login_sessions.open_session(session, user.id, user_agent=_LABEL)
     return {
         "tenant_id": tenant.id,
@@ -152,10 +153,10 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
     client, client_secret = _client(session, tenant)
     for key in api_keys.list_api_keys(session, user.id):
         if key.name == _LABEL:
-            api_keys.revoke_api_key(session, user.id, key.id)
+            api_keys.revoke_api_key(session, principal.person, key.id)
     for token in personal_access_tokens.list_pats(session, user.id):
         if token.name == _LABEL:
-            personal_access_tokens.revoke_pat(session, user.id, token.id)
+            personal_access_tokens.revoke_pat(session, principal.person, token.id)
     _, api_key = api_keys.create_api_key(
         session,
         principal,
@@ -177,7 +178,7 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
         **logged_in,
         "password": password,
         "api_key": api_key,
-        "access_token": access_tokens.reveal_access_token(session, user.id),
+        "access_token": access_tokens.reveal_access_token(session, principal.person),
         "pat": pat,
         "client_id": client.id,
         "client_secret": client_secret,
@@ -190,10 +191,7 @@ def _client(session: AccountSession, tenant: Tenant) -> tuple[Client, str]:
         select(Client).where(col(Client.tenant_id) == tenant.id, col(Client.name) == _LABEL)
     ).first()
     if client is None:
-        client, secret = clients.add_client(session, tenant, name=_LABEL, scopes=SESSION_RIGHTS)
-    else:
-        secret = tokens.mint(tokens.CLIENT_SECRET)
-        client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
-        client.key_id = session.keys.key_id
+        client, _ = clients.add_client(session, tenant, name=_LABEL, scopes=SESSION_RIGHTS)
+    secret = clients.renew_client_secret(session, client)
     session.flush()
     return client, secret

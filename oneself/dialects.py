@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from accounts.errors import AccountError, Invalid, Violation
+from accounts.errors import (
+    AccountError,
+    Forbidden,
+    Invalid,
+    InvalidClient,
+    InvalidRequest,
+    Malformed,
+    Violation,
+)
 
 __all__ = ["Dialect", "Dialects", "Stamp", "path_pattern"]
 
@@ -26,9 +34,9 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One dialect. `invalid_status` is its status for a field that breaks a rule."""
+    """One dialect. `statuses` are those in which it differs from the others."""
 
-    invalid_status: int
+    statuses: Mapping[type[AccountError], int]
     refusal_type: str
     refuse: Callable[[AccountError, int, Stamp], Mapping[str, Any]]
     dress: Callable[[Any, Stamp], Any] = lambda body, _stamp: body
@@ -47,14 +55,16 @@ def _ipto_refusal(refusal: AccountError, _status: int, stamp: Stamp) -> Mapping[
 
 
 def _hyperclast_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapping[str, Any]:
-    detail = _locations(refusal) if isinstance(refusal, Invalid) else str(refusal)
+    detail: Any = " ".join(_notices(refusal)) or str(refusal)
+    if isinstance(refusal, Invalid):
+        detail = _locations(refusal)
     return {"error": refusal.code, "message": str(refusal), "detail": detail}
 
 
 def _scaikey_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapping[str, Any]:
     if isinstance(refusal, Invalid):
         return {"detail": _locations(refusal)}
-    return {"detail": str(refusal), "code": refusal.code}
+    return {"detail": " ".join((str(refusal), *_notices(refusal))), "code": refusal.code}
 
 
 def _problem(refusal: AccountError, status: int, stamp: Stamp) -> Mapping[str, Any]:
@@ -68,16 +78,46 @@ def _problem(refusal: AccountError, status: int, stamp: Stamp) -> Mapping[str, A
         "detail": detail,
         "code": refusal.code,
         "instance": f"urn:oneself:request:{stamp.request_id}",
+        **_listed_notices(refusal),
     }
 
 
 def _jitsudo_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapping[str, Any]:
-    return {"code": refusal.code, "message": str(refusal), **_details(refusal)}
+    details = _details(refusal) if isinstance(refusal, Invalid) else {}
+    return {
+        "code": refusal.code,
+        "message": str(refusal),
+        **details,
+        **_listed_notices(refusal),
+    }
+
+
+def _oauth_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapping[str, Any]:
+    # RFC 6749 section 5.2 has one word for whatever is wrong with the shape of a request, and no
+    # quotation mark or backslash in a description.
+    code = InvalidRequest.code if isinstance(refusal, Malformed) else refusal.code
+    text = str(refusal)
+    if isinstance(refusal, Invalid):
+        text = "; ".join(map(str, refusal.violations))
+    return {"error": code, "error_description": text.translate(_PLAIN)[:2000]}
+
+
+_PLAIN = str.maketrans({'"': "'", "\\": "/"})
+
+
+def _notices(refusal: AccountError) -> tuple[str, ...]:
+    return refusal.notices if isinstance(refusal, Forbidden) else ()
+
+
+def _listed_notices(refusal: AccountError) -> Mapping[str, Any]:
+    notices = _notices(refusal)
+    return {"notices": list(notices)} if notices else {}
 
 
 def _details(refusal: AccountError) -> Mapping[str, Any]:
     if not isinstance(refusal, Invalid):
-        return {}
+        notices = _listed_notices(refusal)
+        return {"details": notices} if notices else {}
     found = [{"in": v.place, "field": _field(v), "rule": v.rule} for v in refusal.violations]
     return {"details": {"violations": found}}
 
@@ -97,15 +137,21 @@ def _locations(refusal: Invalid) -> list[Mapping[str, Any]]:
     ]
 
 
-_PROBLEM = Dialect(400, "application/problem+json", _problem)
+_Statuses = Mapping[type[AccountError], int]
+_SHAPE_400: _Statuses = {Invalid: 400}
+_SHAPE_422: _Statuses = {Invalid: 422}
+
+_PROBLEM = Dialect(_SHAPE_400, "application/problem+json", _problem)
 
 #: By tag. Whatever has no dialect of its own refuses as RFC 9457 has it.
 _DIALECTS: Mapping[str, Dialect] = {
-    "ipto": Dialect(400, "application/json", _ipto_refusal, _ipto_envelope),
-    "hyperclast": Dialect(422, "application/json", _hyperclast_refusal),
-    "scaikey": Dialect(422, "application/json", _scaikey_refusal),
+    "ipto": Dialect(_SHAPE_400, "application/json", _ipto_refusal, _ipto_envelope),
+    "hyperclast": Dialect(_SHAPE_422, "application/json", _hyperclast_refusal),
+    "scaikey": Dialect(_SHAPE_422, "application/json", _scaikey_refusal),
     "hantera": _PROBLEM,
-    "jitsudo": Dialect(400, "application/json", _jitsudo_refusal),
+    "jitsudo": Dialect(_SHAPE_400, "application/json", _jitsudo_refusal),
+    # A client that did not prove itself is nobody we know, where others only name one.
+    "oauth": Dialect({**_SHAPE_400, InvalidClient: 401}, "application/json", _oauth_refusal),
     "status": _PROBLEM,
 }
 

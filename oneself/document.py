@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -26,6 +26,9 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 #: A session as a cookie is a session; the document tells them apart, the rules of access do not.
 _KINDS = {**{kind.value: kind for kind in CredentialKind}, "sessionCookie": CredentialKind.SESSION}
 
+#: The scheme that is a program's and no person's.
+_CLIENT = "client"
+
 
 @cache
 def load_document() -> Mapping[str, Any]:
@@ -39,8 +42,9 @@ def load_document() -> Mapping[str, Any]:
 class Described:
     """One operation as the document describes it, references resolved at their first step.
 
-    `accepted` are the kinds of credential, empty for a public operation; `scope` is the access
-    control entry, None for none. `bodies` maps a media type to a schema, `responses` a status to
+    `accepted` are the kinds of credential of a person, empty where none is read; `client` is
+    whether a client authenticates itself instead. `scope` is the access control entry, None for
+    none. `bodies` maps a media type to a schema, `responses` a status to
     its headers and to a schema by media type.
     """
 
@@ -49,6 +53,7 @@ class Described:
     path: str
     method: str
     accepted: frozenset[CredentialKind]
+    client: Literal["required", "optional"] | None
     scope: str | None
     workload: str
     parameters: tuple[Mapping[str, Any], ...]
@@ -58,7 +63,7 @@ class Described:
     @property
     def public(self) -> bool:
         """Whether it needs no credential."""
-        return not self.accepted
+        return not self.accepted and self.client is None
 
 
 def described_operations(document: Mapping[str, Any]) -> Iterator[Described]:
@@ -86,15 +91,17 @@ def _describe(
     parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
     body = resolve(document, operation.get("requestBody", {}))
     scope = operation["x-scope"]
+    alternatives = [set(alternative) for alternative in operation["security"]]
     return Described(
         operation_id=operation["operationId"],
         dialect=operation["tags"][0],
         path=path,
         method=method,
         accepted=frozenset(
-            _KINDS[name] for alternative in operation["security"] for name in alternative
+            _KINDS[name] for alternative in alternatives for name in alternative - {_CLIENT}
         ),
-        scope=None if scope in {"public", "any"} else scope,
+        client=_client(alternatives),
+        scope=None if scope in {"public", "any", "client"} else scope,
         workload=operation.get("x-workload", "database"),
         parameters=tuple(resolve(document, parameter) for parameter in parameters),
         bodies={media: described["schema"] for media, described in body.get("content", {}).items()},
@@ -103,6 +110,12 @@ def _describe(
             for status, response in operation["responses"].items()
         },
     )
+
+
+def _client(alternatives: list[set[str]]) -> Literal["required", "optional"] | None:
+    if {_CLIENT} not in alternatives:
+        return None
+    return "optional" if set() in alternatives else "required"
 
 
 def _response(document: Mapping[str, Any], response: Mapping[str, Any]) -> Mapping[str, Any]:

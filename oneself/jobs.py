@@ -5,11 +5,23 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+from accounts.database import AccountSession
+from oneself.transactions import Database
 from oneself.workloads import Pool
 
-__all__ = ["repeated"]
+__all__ = ["repeated", "run_act"]
 
 _log = logging.getLogger("oneself.jobs")
+
+
+def run_act(database: Database, act: Callable[[AccountSession], object]) -> None:
+    """Run an act of nobody's in a transaction of its own.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: The database does not answer.
+    """
+    with database.transaction(writing=True) as session:
+        act(session)
 
 
 @asynccontextmanager

@@ -1,21 +1,39 @@
-"""Where the root secret comes from, and whether it is the right one."""
+"""Where the root secret comes from, with former ones, and whether they are the right ones.
+
+They are in `ONESELF_SECRET_KEY` and, separated by commas, in `ONESELF_SECRET_KEY_FORMER`; or in a
+key file with a root a line, the present one first. A word before a former one says more of it:
+`next:` that it is known and was not used yet, so that every service knows it before one stores
+anything under it; `events:` that it is retired, and verifies links of the chain of events only.
+"""
 
 import base64
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-
-from sqlmodel import select
+from typing import NamedTuple
 
 from accounts.keyring import Keyring
-from models import RootKey
+from accounts.rekeying import remember_root, unknown_roots
 from oneself.settings import Settings
 from oneself.transactions import Database
 
-__all__ = ["BadSecretKey", "UnknownRootKey", "check_root_key", "open_keyring"]
+__all__ = [
+    "BadSecretKey",
+    "UnknownRootKey",
+    "add_root",
+    "added_root",
+    "check_root_key",
+    "drop_root",
+    "open_keyring",
+    "use_root",
+]
 
 _FILE = "secret.key"
 _BYTES = 32
+_FORMER, _NEXT, _EVENTS = "", "next", "events"
 
 
 class BadSecretKey(Exception):
@@ -23,51 +41,149 @@ class BadSecretKey(Exception):
 
 
 class UnknownRootKey(Exception):
-    """The database was made with another root secret."""
+    """The database was made with another root secret, or with one more."""
 
-    def __init__(self) -> None:
+    def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(
-            "The secret key is not the one that this database was made with. Start with the right"
-            " ONESELF_SECRET_KEY, or with the key file that lay beside the database."
+            "The secret key is not the one that this database was made with, or not all of them:"
+            f" rows are stored under {', '.join(missing)}, which is not known here. Start with the"
+            " right ONESELF_SECRET_KEY, with the former one in ONESELF_SECRET_KEY_FORMER, or with"
+            " the key file that lay beside the database."
         )
 
 
-def open_keyring(settings: Settings) -> Keyring:
-    """The keys from `ONESELF_SECRET_KEY` or, without one, from a key file that is made once.
+class _Entry(NamedTuple):
+    """A root secret, and what is said of it."""
 
-    There is no secret built in (OP-04).
+    word: str
+    root: bytes
+
+    @property
+    def key_id(self) -> str:
+        return Keyring(self.root).key_id
+
+    @property
+    def line(self) -> str:
+        written = base64.urlsafe_b64encode(self.root).decode().rstrip("=")
+        return f"{self.word}:{written}" if self.word else written
+
+
+def open_keyring(settings: Settings) -> Keyring:
+    """The keys from the environment or, without `ONESELF_SECRET_KEY`, from a key file.
+
+    The file is made once. There is no secret built in (OP-04).
 
     Raises:
-        BadSecretKey: It is too short, not base64url, or others can read its file.
+        BadSecretKey: One is too short, not base64url, or others can read their file.
     """
-    given = settings.secret_key.get_secret_value() if settings.secret_key else ""
-    if given:
-        return Keyring(_decode(given, "ONESELF_SECRET_KEY"))
-    path = settings.data_dir / _FILE
+    present, *others = _read_environment(settings) or _read_file(_path(settings))
+    if present.word:
+        raise BadSecretKey(
+            f"The first line of {_path(settings)} must be the present root secret: a line that"
+            f" begins with {present.word}: stands below it."
+        )
+    try:
+        return Keyring(
+            present.root,
+            *(entry.root for entry in others if entry.word != _EVENTS),
+            events=[entry.root for entry in others if entry.word == _EVENTS],
+        )
+    except ValueError as refused:
+        raise BadSecretKey(str(refused)) from refused
+
+
+def check_root_key(database: Database) -> None:
+    """Remember the present root; refuse a database that has rows under one not known (PW-17).
+
+    A root that is new to the database is the beginning of a rotation if all others are known, and
+    a wrong secret if they are not.
+
+    Raises:
+        UnknownRootKey: The database was made with another root secret, or has rows under one more.
+    """
+    with database.transaction(writing=True) as session:
+        missing = unknown_roots(session)
+        if missing:
+            raise UnknownRootKey(missing)
+        remember_root(session, session.keys.key_id)
+
+
+def added_root(settings: Settings) -> str | None:
+    """The key id of the root in the key file that is known and not used yet."""
+    return next(
+        (entry.key_id for entry in _read_file(_path(settings)) if entry.word == _NEXT), None
+    )
+
+
+def add_root(settings: Settings) -> str:
+    """Make a root secret, put it into the key file for every service to know, and name it."""
+    with _held(settings) as path:
+        added = _Entry(_NEXT, secrets.token_bytes(_BYTES))
+        _write(path, [*_read_file(path), added])
+    return added.key_id
+
+
+def use_root(settings: Settings, key_id: str) -> None:
+    """Put a root of the key file first: what starts after this stores under it."""
+    with _held(settings) as path:
+        entries = _read_file(path)
+        used = [entry._replace(word=_FORMER) for entry in entries if entry.key_id == key_id]
+        _write(path, [*used, *(entry for entry in entries if entry.key_id != key_id)])
+
+
+def drop_root(settings: Settings, key_id: str, *, keep_for_events: bool) -> None:
+    """Take a root out of the key file, or keep it for the chain of events only."""
+    with _held(settings) as path:
+        # Never the present one, whatever another command has done to the file meanwhile.
+        present, *others = _read_file(path)
+        kept = [entry for entry in others if entry.key_id != key_id]
+        if keep_for_events:
+            kept += [entry._replace(word=_EVENTS) for entry in others if entry.key_id == key_id]
+        _write(path, [present, *kept])
+
+
+def _path(settings: Settings) -> Path:
+    return settings.data_dir / _FILE
+
+
+def _read_environment(settings: Settings) -> list[_Entry]:
+    present, former = (
+        secret.get_secret_value() if secret else ""
+        for secret in (settings.secret_key, settings.secret_key_former)
+    )
+    if not present:
+        if former:
+            # A key file would be made or used beside it: a forgotten variable, and another key.
+            raise BadSecretKey(
+                "ONESELF_SECRET_KEY_FORMER is set, and ONESELF_SECRET_KEY is not. Set both, or"
+                " neither: a key file has former root secrets in itself."
+            )
+        return []
+    return [
+        _Entry(_FORMER, _decode(present, "ONESELF_SECRET_KEY")),
+        *(
+            _parse(text.strip(), "ONESELF_SECRET_KEY_FORMER")
+            for text in former.split(",")
+            if text.strip()
+        ),
+    ]
+
+
+def _read_file(path: Path) -> list[_Entry]:
     if not path.exists():
         _make(path)
     if path.stat().st_mode & 0o077:
         raise BadSecretKey(f"Others can read {path}. Run: chmod 600 {path}")
-    return Keyring(_decode(path.read_text(errors="replace").strip(), str(path)))
+    # An empty file has one line too, and it is refused for what is not in it.
+    lines = path.read_text(errors="replace").strip().split("\n")
+    return [_parse(line.strip(), str(path)) for line in lines]
 
 
-def check_root_key(database: Database) -> None:
-    """Remember the root secret in a new database; in another, see that it is the same (PW-17).
-
-    Raises:
-        UnknownRootKey: It is not.
-    """
-    with database.transaction(writing=True) as session:
-        known = session.exec(select(RootKey)).all()
-        keys = session.keys
-        if not known:
-            session.add(
-                RootKey(key_id=keys.key_id, check_value=keys.check_value(), created_at=session.now)
-            )
-        elif all(secrets.compare_digest(row.check_value, keys.check_value()) for row in known):
-            return
-        else:
-            raise UnknownRootKey
+def _parse(text: str, source: str) -> _Entry:
+    word, colon, rest = text.partition(":")
+    if colon and word in {_NEXT, _EVENTS}:
+        return _Entry(word, _decode(rest, source))
+    return _Entry(_FORMER, _decode(text, source))
 
 
 def _decode(text: str, source: str) -> bytes:
@@ -84,18 +200,54 @@ def _decode(text: str, source: str) -> bytes:
     return root
 
 
+@contextmanager
+def _held(settings: Settings) -> Iterator[Path]:
+    """The path of the key file, while no other command changes it."""
+    folder = os.open(settings.data_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield _path(settings)
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, entries: Sequence[_Entry]) -> None:
+    """Put a whole file in the place of the old one: a root that is lost takes its rows with it."""
+    part = _write_part(path, "".join(f"{entry.line}\n" for entry in entries))
+    # The service may run as somebody else than whoever gives the command, and has to read it.
+    owner = path.stat()
+    os.chown(part, owner.st_uid, owner.st_gid)
+    part.replace(path)
+    _sync_folder(path.parent)
+
+
 def _make(path: Path) -> None:
     """Make the key file, unless another process has made it in this moment."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.unlink(missing_ok=True)  # from a crash; in a container every start has the same id
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_urlsafe(_BYTES) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    part = _write_part(path, secrets.token_urlsafe(_BYTES) + "\n")
     try:
         path.hardlink_to(part)
     except FileExistsError:
         pass
     finally:
         part.unlink()
+    _sync_folder(path.parent)
+
+
+def _write_part(path: Path, content: str) -> Path:
+    part = path.with_suffix(f".{os.getpid()}")
+    part.unlink(missing_ok=True)  # from a crash; in a container every start has the same id
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return part
+
+
+def _sync_folder(folder: Path) -> None:
+    # The name of a new file is the folder's to keep: without this a power cut can lose it.
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(held)
+    finally:
+        os.close(held)

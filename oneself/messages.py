@@ -15,6 +15,8 @@ _SUBJECTS = {
     MessageKind.EMAIL_VERIFICATION: "Verify your e-mail address",
     MessageKind.EMAIL_CHANGE_NOTICE: "Your e-mail address is about to change",
     MessageKind.EMAIL_ALREADY_IN_USE: "Somebody tried to use your e-mail address",
+    MessageKind.PASSWORD_CHANGED: "Your password was changed",
+    MessageKind.PASSWORD_RESET: "Set a new password",
 }
 
 _TEXTS = {
@@ -31,6 +33,16 @@ _TEXTS = {
     MessageKind.EMAIL_ALREADY_IN_USE: (
         "Somebody asked to use this e-mail address for another account. They were not told that\n"
         "it is yours, and nothing has changed. You need not do anything.\n"
+    ),
+    MessageKind.PASSWORD_CHANGED: (
+        "The password of your account was changed just now.\n\n"
+        "If that was not you, set a new one at once: ask for a reset by mail where you log in.\n"
+    ),
+    MessageKind.PASSWORD_RESET: (
+        "Somebody, most likely you, has forgotten the password of your account. To set a new one,\n"
+        "enter this secret where you asked for it. It works once, for an hour:\n\n    {secret}\n\n"
+        "It logs you out everywhere, and ends your API keys and personal access tokens.\n"
+        "If you did not ask for this, you need not do anything: your password is as it was.\n"
     ),
 }
 

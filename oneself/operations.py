@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +15,10 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.authentication import authenticate
 from accounts.database import AccountSession
-from accounts.errors import AccountError, Internal, InvalidRequest
-from accounts.principal import Principal
+from accounts.errors import AccountError, Internal, InvalidClient, InvalidRequest
+from accounts.jwts import Claims
+from accounts.origin import Origin
+from accounts.principal import Presented, Principal
 from accounts.rights import authorise
 from handlers.exchange import Exchange, Reply
 from oneself.bodies import (
@@ -29,18 +31,24 @@ from oneself.bodies import (
 )
 from oneself.credentials import (
     is_same_origin,
+    read_client,
     read_credential,
     refuse_cross_site,
     sent_bearer,
 )
 from oneself.dialects import Dialects, Stamp
 from oneself.document import Described, described_operations
+from oneself.forms import FORM, parse_form
 from oneself.framework import RoutedAPI, RoutedMiddleware
 from oneself.guard import Passage
 from oneself.parameters import Parameters
+from oneself.policies import PolicyStore
 from oneself.promises import Promises
 from oneself.responses import Answer, answer_of_refusal
 from oneself.schemas import Schemas, violations
+from oneself.settings import Network
+from oneself.signing import SigningKeys
+from oneself.sources import client_address
 from oneself.transactions import Database
 from oneself.usage import UsageRecorder
 from oneself.workloads import Pool
@@ -50,7 +58,7 @@ __all__ = ["Edge", "Operations"]
 _log = logging.getLogger("oneself.operations")
 
 #: What a handler may ask for beside the operation's parameters.
-_SUPPLIED = frozenset({"session", "principal", "exchange", "body"})
+_SUPPLIED = frozenset({"session", "principal", "exchange", "body", "credentials", "key_set"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,12 @@ class Edge:
 
     database: Database
     usage: UsageRecorder
+    signing: SigningKeys
+    policies: PolicyStore
     pools: Mapping[str, Pool]
     origins: frozenset[str]
+    issuer: str
+    proxies: Sequence[Network]
     api_key_brand: str
     body_bytes: int
     body_seconds: float
@@ -93,8 +105,7 @@ class _Operation:
         }
         self._promises = Promises(described, schemas) if edge.check_responses else None
         self._pool = edge.pools.get(described.workload, edge.pools["database"])
-        # A password operation reads, lets go for the hash, and only then begins to write.
-        self._writing = described.method != "get" and described.workload != "password"
+        self._writing = described.method != "get"
         self._wanted = frozenset(inspect.signature(handler).parameters)
         # Whether the process lives is told without the database (OP-02).
         self._needs_database = not described.public or "session" in self._wanted
@@ -147,16 +158,21 @@ class _Operation:
         sent_headers = request.scope["headers"]
         same_origin = is_same_origin(request.headers, edge.origins)
         presented, by_cookie = None, False
-        if not described.public:
-            presented, by_cookie = read_credential(sent_headers, brand=edge.api_key_brand)
+        supplied: dict[str, Any] = {}
+        if described.accepted:
+            presented, by_cookie = read_credential(
+                sent_headers, brand=edge.api_key_brand, read_jwt=self._read_jwt
+            )
             request.passage.credential_kind = presented.kind.value
             refuse_cross_site(request.scope["method"], by_cookie=by_cookie, same_origin=same_origin)
-        with self._transaction(waiting=waiting) as session:
-            supplied: dict[str, Any] = {"session": session}
+        if described.client is not None:
+            supplied["credentials"] = read_client(request.headers)
+            if supplied["credentials"] is None and described.client == "required":
+                raise InvalidClient
+        with self._transaction(request, waiting=waiting) as session:
+            supplied |= {"session": session, "key_set": edge.signing.current}
             if presented is not None and session is not None:
-                principal = authenticate(session, presented)
-                edge.usage.note(principal.credential, session.now)
-                supplied["principal"] = principal
+                supplied["principal"] = self._authenticate(session, presented)
             supplied |= self._read(request)
             if presented is not None:
                 self._authorise(supplied["principal"])
@@ -164,16 +180,45 @@ class _Operation:
                 user_agent=_user_agent(request.headers),
                 same_origin=same_origin,
                 by_cookie=by_cookie,
+                issuer=edge.issuer,
             )
-            reply = self._handler(**{name: supplied[name] for name in self._wanted})
+            try:
+                reply = self._handler(**{name: supplied[name] for name in self._wanted})
+            finally:
+                if session is not None:
+                    edge.usage.note_observed(session.observed, session.now)
             answer = self._render(reply, stamp)
             self._hold_to_document(answer)
         return answer
 
-    def _transaction(self, *, waiting: bool) -> AbstractContextManager[AccountSession | None]:
+    def _transaction(
+        self, request: _Request, *, waiting: bool
+    ) -> AbstractContextManager[AccountSession | None]:
         if not self._needs_database:
             return nullcontext()
-        return self._edge.database.transaction(writing=self._writing, waiting=waiting)
+        scope = request.scope
+        peer = scope["client"][0] if scope.get("client") else None
+        address = client_address(peer, scope["headers"], self._edge.proxies)
+        return self._edge.database.transaction(
+            writing=self._writing,
+            waiting=waiting,
+            origin=Origin(request.passage.request_id, address),
+        )
+
+    def _read_jwt(self, token: str) -> Claims:
+        issuer = self._edge.issuer
+        return self._edge.signing.current.verify(
+            token, issuer=issuer, audience=issuer, now=datetime.now(UTC)
+        )
+
+    def _authenticate(self, session: AccountSession, presented: Presented) -> Principal:
+        principal = authenticate(session, presented)
+        credential = principal.credential
+        self._edge.usage.note(credential, session.now)
+        session.origin = session.origin._replace(
+            credential_kind=credential.kind.value, credential_id=credential.id
+        )
+        return principal
 
     def _read(self, request: _Request) -> dict[str, Any]:
         """The parameters and the body, each as the document has it."""
@@ -185,14 +230,21 @@ class _Operation:
             refuse_body(request.body)
             return read
         media = media_type(request.headers.get(b"content-type"), self._bodies)
-        read["body"] = parse_json(request.body)
+        read["body"] = parse_form(request.body) if media == FORM else parse_json(request.body)
         validator = self._bodies[media]
         if not validator.is_valid(read["body"]):
             raise InvalidRequest(violations(validator.iter_errors(read["body"]), "body"))
         return read
 
     def _authorise(self, principal: Principal) -> None:
-        authorise(principal, accepted=self._described.accepted, scope=self._described.scope)
+        described = self._described
+        authorise(
+            principal,
+            self._edge.policies.decide,
+            action=described.operation_id,
+            accepted=described.accepted,
+            scope=described.scope,
+        )
 
     def _render(self, reply: Reply[Any], stamp: Stamp) -> Answer:
         if reply.body is None:

@@ -7,14 +7,14 @@ from sqlalchemy.exc import OperationalError
 
 from accounts import errors
 from accounts.errors import AccountError, Internal, Unavailable
-from oneself.credentials import challenge
+from oneself.credentials import challenge, client_challenge
 from oneself.dialects import Dialect
 
 __all__ = ["headers_of_refusal", "refusal_of", "status_of"]
 
 _log = logging.getLogger("oneself.refusals")
 
-#: The status of each kind; of two kinds that fit, the nearest. Only `Invalid` is the dialect's.
+#: The status of each kind, where the dialect has none of its own; of two that fit, the nearest.
 _STATUS: Mapping[type[AccountError], int] = {
     errors.Malformed: 400,
     errors.Rejected: 400,
@@ -27,6 +27,7 @@ _STATUS: Mapping[type[AccountError], int] = {
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.UnknownHost: 421,
+    errors.TooManyAttempts: 429,
     errors.Internal: 500,
     errors.Unavailable: 503,
 }
@@ -52,17 +53,21 @@ def refusal_of(error: Exception) -> AccountError:
 
 def status_of(refusal: AccountError, dialect: Dialect) -> int:
     """The status of a refusal in a dialect."""
-    if isinstance(refusal, errors.Invalid):
-        return dialect.invalid_status
     for kind in type(refusal).__mro__:
+        if kind in dialect.statuses:
+            return dialect.statuses[kind]
         if kind in _STATUS:
             return _STATUS[kind]
     message = f"{type(refusal).__name__} is of no kind that has a status"
     raise TypeError(message)
 
 
-def headers_of_refusal(refusal: AccountError, *, bearer_was_sent: bool) -> dict[str, str]:
+def headers_of_refusal(  # noqa: PLR0911 # one kind after the other
+    refusal: AccountError, dialect: Dialect, *, bearer_was_sent: bool
+) -> dict[str, str]:
     """The headers that a refusal brings along."""
+    if isinstance(refusal, errors.InvalidClient) and errors.InvalidClient in dialect.statuses:
+        return {"WWW-Authenticate": client_challenge()}
     if isinstance(refusal, errors.Unauthenticated):
         return {"WWW-Authenticate": challenge(bearer_was_sent=bearer_was_sent)}
     if isinstance(refusal, errors.InsufficientScope):
@@ -70,6 +75,14 @@ def headers_of_refusal(refusal: AccountError, *, bearer_was_sent: bool) -> dict[
         return {"WWW-Authenticate": f'Bearer realm="oneself", {scope}'}
     if isinstance(refusal, errors.MethodNotAllowed):
         return {"Allow": ", ".join(refusal.allowed)}
+    if isinstance(refusal, errors.TooManyAttempts):
+        name, wait = f'"{refusal.policy}"', refusal.retry_after
+        return {
+            "Retry-After": str(wait),
+            # draft-ietf-httpapi-ratelimit-headers-11
+            "RateLimit-Policy": f"{name};q={refusal.quota};w={refusal.window}",
+            "RateLimit": f"{name};r=0;t={wait}",
+        }
     if isinstance(refusal, Unavailable):
         return {"Retry-After": str(refusal.retry_after)}
     if isinstance(refusal, _LEAVES_THE_BODY):

@@ -49,7 +49,7 @@ def answer_of_refusal(
         status,
         orjson.dumps(content),
         dialect.refusal_type,
-        headers_of_refusal(refusal, bearer_was_sent=bearer_was_sent),
+        headers_of_refusal(refusal, dialect, bearer_was_sent=bearer_was_sent),
         content,
         refusal.code,
     )

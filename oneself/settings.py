@@ -9,11 +9,17 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from accounts.rules import Rules
+from accounts.rules import Budget, Rules
 
 __all__ = ["LOOPBACK_NAMES", "Settings", "is_loopback"]
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+_POLICIES = Path(__file__).parent.parent / "policies"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: Attempts at once, a slash, and the seconds in which as many come back.
+_BudgetText = Annotated[str, Field(pattern="^[1-9][0-9]{0,6}/[1-9][0-9]{0,6}$")]
 
 
 class Settings(BaseSettings):
@@ -34,6 +40,13 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         default=None,
         description="The root secret, 32 bytes or more in base64url; empty for a key file.",
+    )
+    secret_key_former: SecretStr | None = Field(
+        default=None,
+        description="Root secrets that rows are still stored under, separated by commas.",
+    )
+    policy_dir: Path = Field(
+        default=_POLICIES, description="Folder of the Cedar policies, `*.cedar`."
     )
     public_url: AnyHttpUrl = Field(
         default=AnyHttpUrl("http://localhost:8080"),
@@ -86,6 +99,27 @@ class Settings(BaseSettings):
     api_key_brand: Annotated[str, Field(pattern="^[a-z][a-z0-9]{1,15}$")] = Field(
         default="ipto", description="The word that API keys begin with."
     )
+    throttle_account_source: _BudgetText = Field(
+        default="5/300",
+        description="Failed attempts at one account from one source: so many in so many seconds.",
+    )
+    throttle_account: _BudgetText = Field(
+        default="50/3600",
+        description="Failed attempts at one account from all sources that it was never used from.",
+    )
+    throttle_source: _BudgetText = Field(
+        default="100/600", description="Failed attempts from one source at all accounts."
+    )
+    throttle_signup: _BudgetText = Field(
+        default="20/3600", description="Accounts opened from one source."
+    )
+    throttle_mail: _BudgetText = Field(
+        default="5/3600", description="Mails that strangers can have sent to one address."
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks whose `X-Forwarded-For` is believed, by commas.",
+    )
     allow_http: bool = Field(
         default=False,
         description="Serve plain http off loopback: only behind a proxy that speaks https.",
@@ -101,6 +135,24 @@ class Settings(BaseSettings):
             message = "must name a file: in memory every thread would have a database of its own"
             raise ValueError(message)
         return url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        try:
+            found = _parse_networks(text)
+        except ValueError:
+            found = None
+        if found is None or any(network.prefixlen == 0 for network in found):
+            # Who trusts everybody lets everybody choose whom they are throttled as (LG-11).
+            message = "must be addresses or networks, and never all of them"
+            raise ValueError(message)
+        return text
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks that reverse proxies of ours ask from."""
+        return _parse_networks(self.trusted_proxies)
 
     @property
     def sqlite_path(self) -> Path:
@@ -131,8 +183,23 @@ class Settings(BaseSettings):
             session_lifetime=timedelta(days=self.session_days),
             api_key_lifetime=timedelta(days=self.api_key_days),
             api_key_brand=self.api_key_brand,
+            account_and_source_budget=_budget(self.throttle_account_source),
+            account_budget=_budget(self.throttle_account),
+            source_budget=_budget(self.throttle_source),
+            signup_budget=_budget(self.throttle_signup),
+            mail_budget=_budget(self.throttle_mail),
+            issuer=self.public_origin,
             signup_open=self.signup == "open",
         )
+
+
+def _budget(text: str) -> Budget:
+    attempts, _, seconds = text.partition("/")
+    return Budget(int(attempts), int(seconds))
+
+
+def _parse_networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def is_loopback(host: str) -> bool:

@@ -156,6 +156,7 @@ class _Session(AccountSession):
         self.rules = rules
         self.now = now
         self.origin = origin
+        self.observed = []
         self._begin(writing=writing)
 
     def _begin(self, *, writing: bool) -> None:

@@ -1,27 +1,37 @@
-"""When credentials were last used, written down in batches."""
+"""What reading leaves to be written, in batches: uses of credentials, and what was seen."""
 
 import threading
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, update
 
+from accounts.authentication import StoredAnew
+from accounts.events import Observation, write_observations
 from accounts.principal import Credential, CredentialKind
 from models import ApiKey, LoginSession, PersonalAccessToken
 from oneself.transactions import Database
 
 __all__ = ["UsageRecorder"]
 
-# Any, because the three have no base in common but each has the two columns.
-_TABLES: dict[CredentialKind, Any] = {
-    CredentialKind.SESSION: LoginSession,
-    CredentialKind.API_KEY: ApiKey,
-    CredentialKind.PAT: PersonalAccessToken,
+# Any, because the three have no base in common but each has these columns. An access token is
+# stored anew by whoever rewrites what is sealed, since it can be read.
+_TABLES: dict[CredentialKind, tuple[Any, str]] = {
+    CredentialKind.SESSION: (LoginSession, "token_digest"),
+    CredentialKind.API_KEY: (ApiKey, "key_digest"),
+    CredentialKind.PAT: (PersonalAccessToken, "token_digest"),
 }
 
 
+class _Batch(NamedTuple):
+    used: dict[tuple[CredentialKind, str], datetime]
+    observed: dict[Observation, tuple[int, datetime]]
+    stored_anew: dict[tuple[CredentialKind, str], StoredAnew]
+
+
 class UsageRecorder:
-    """Keeps the latest use of each credential until it is written.
+    """Keeps the latest use of each credential, and what was observed, until it is written.
 
     A write for each request would make every read wait for the disk (TK-16). What a crash loses
     is less than a minute of this, and nothing else.
@@ -29,12 +39,22 @@ class UsageRecorder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._noted: dict[tuple[CredentialKind, str], datetime] = {}
+        self._batch = _Batch({}, {}, {})
 
     def note(self, credential: Credential, moment: datetime) -> None:
         """Remember that a credential was used."""
         if credential.kind in _TABLES:
-            self._noted[credential.kind, credential.id] = moment
+            self._batch.used[credential.kind, credential.id] = moment
+
+    def note_observed(self, observed: Iterable[Observation | StoredAnew], moment: datetime) -> None:
+        """Remember what an act observed."""
+        for each in observed:
+            with self._lock:
+                if isinstance(each, Observation):
+                    times, _ = self._batch.observed.get(each, (0, moment))
+                    self._batch.observed[each] = (times + 1, moment)
+                elif each.kind in _TABLES:
+                    self._batch.stored_anew[each.kind, each.id] = each
 
     def write(self, database: Database) -> None:
         """Write down what was noted since the last time, in one transaction.
@@ -43,23 +63,46 @@ class UsageRecorder:
             sqlalchemy.exc.OperationalError: The database does not answer; nothing is forgotten.
         """
         with self._lock:
-            noted = dict(self._noted)
-            if not noted:
-                return
+            batch, self._batch = self._batch, _Batch({}, {}, {})
+        if not any(batch):
+            return
+        try:
             with database.transaction(writing=True) as session:
-                for kind, table in _TABLES.items():
-                    used = [
-                        {"credential_id": name, "moment": moment}
-                        for (noted_kind, name), moment in noted.items()
-                        if noted_kind is kind
-                    ]
-                    if used:
-                        session.core.execute(
-                            update(table)
-                            .where(table.id == bindparam("credential_id"))
-                            .values(last_used_at=bindparam("moment")),
-                            used,
-                        )
-            for key, moment in noted.items():
-                if self._noted.get(key) == moment:
-                    self._noted.pop(key, None)
+                for kind, (table, digest) in _TABLES.items():
+                    _write_uses(session.core, table, kind, batch)
+                    for (anew_kind, name), anew in batch.stored_anew.items():
+                        if anew_kind is kind:
+                            # Only if it is still what was read: it may be another token by now.
+                            session.core.execute(
+                                update(table)
+                                .where(table.id == name, getattr(table, digest) == anew.before)
+                                .values({digest: anew.after, "key_id": session.keys.key_id})
+                            )
+                write_observations(session, batch.observed)
+        except BaseException:
+            self._give_back(batch)
+            raise
+
+    def _give_back(self, batch: _Batch) -> None:
+        with self._lock:
+            present, self._batch = self._batch, batch
+            self._batch.used.update(present.used)
+            self._batch.stored_anew.update(present.stored_anew)
+            for each, (times, moment) in present.observed.items():
+                before, _ = self._batch.observed.get(each, (0, moment))
+                self._batch.observed[each] = (before + times, moment)
+
+
+def _write_uses(core: Any, table: Any, kind: CredentialKind, batch: _Batch) -> None:
+    used = [
+        {"credential_id": name, "moment": moment}
+        for (used_kind, name), moment in batch.used.items()
+        if used_kind is kind
+    ]
+    if used:
+        core.execute(
+            update(table)
+            .where(table.id == bindparam("credential_id"))
+            .values(last_used_at=bindparam("moment")),
+            used,
+        )

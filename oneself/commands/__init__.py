@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from oneself.commands import clients, db, demo, serve, tenants, users
+from oneself.commands import clients, db, demo, keys, policies, serve, tenants, users
 from oneself.commands.failures import explain
 
 __all__ = ["main"]
@@ -33,6 +33,8 @@ _app.command("demo")(demo.demo)
 _app.add_typer(tenants.app, name="tenant")
 _app.add_typer(users.app, name="user")
 _app.add_typer(clients.app, name="client")
+_app.add_typer(keys.app, name="keys")
+_app.add_typer(policies.app, name="policy")
 _app.add_typer(db.app, name="db")
 
 

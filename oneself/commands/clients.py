@@ -9,7 +9,7 @@ from oneself.commands.tenants import TenantId, require_tenant
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Add clients, which personal access tokens need.")
+app = typer.Typer(no_args_is_help=True, help="Add clients, which JWTs and personal access tokens need.")
 
 
 @app.callback()
@@ -30,7 +30,18 @@ def add(
             help="What its tokens may be used for, such as me/profile:read; once for each.",
         ),
     ],
+    audiences: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--audience",
+            metavar="URL",
+            help="Whom its JWTs may be for besides this service; once for each.",
+        ),
+    ] = None,
     *,
+    public: Annotated[
+        bool, typer.Option("--public", help="It cannot keep a secret, and gets none.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a client, and print its secret, which cannot be shown again."""
@@ -42,12 +53,21 @@ def add(
         database.transaction(writing=True) as session,
     ):
         tenant = require_tenant(session, tenant_id)
-        client, secret = add_client(session, tenant, name=name, scopes=scopes)
+        client, secret = add_client(
+            session,
+            tenant,
+            name=name,
+            scopes=scopes,
+            audiences=audiences or (),
+            public=public,
+        )
         record = {
             "client_id": client.id,
             "client_secret": secret,
             "tenant_id": client.tenant_id,
             "name": client.name,
             "scopes": client.scopes,
+            "audiences": client.audiences,
         }
-    show(record, as_json=as_json, note="Keep the secret now: it cannot be shown again.")
+    note = None if public else "Keep the secret now: it cannot be shown again."
+    show(record, as_json=as_json, note=note)

@@ -8,6 +8,8 @@ from accounts.keyring import Keyring, Purpose, SealBroken
 
 KEYS = Keyring(b"r" * 32)
 OTHERS = Keyring(b"R" * 32)
+ROTATED = Keyring(b"R" * 32, b"r" * 32)
+RETIRED = Keyring(b"R" * 32, events=[b"r" * 32])
 
 
 def test_a_short_root_secret_is_refused():
@@ -100,7 +102,7 @@ def test_what_is_sealed_opens_in_its_row(plaintext, row):
 
 def test_the_same_text_is_sealed_differently_each_time():
     """TK-06: nonces do not repeat, and the key id is stored."""
-    sealed = [KEYS.seal(Purpose.ACCESS_TOKEN, "token", "usr_1") for _ in range(10_000)]
+    sealed = [KEYS.seal(Purpose.ACCESS_TOKEN, "token", "usr_1") for _ in range(100_000)]
     assert len({one[5:17] for one in sealed}) == len(sealed)
     assert {one[:5] for one in sealed} == {b"\x01" + bytes.fromhex(KEYS.key_id)}
 
@@ -135,7 +137,66 @@ def test_a_seal_cut_short_is_broken():
             KEYS.open(Purpose.ACCESS_TOKEN, sealed[:length], "usr_1")
 
 
+def test_what_a_former_root_stored_stays_good():
+    """TK-07: it opens, matches and verifies, and nothing new is stored under it."""
+    sealed = KEYS.seal(Purpose.ACCESS_TOKEN, "token", "usr_1")
+    assert ROTATED.open(Purpose.ACCESS_TOKEN, sealed, "usr_1") == "token"
+    assert ROTATED.matches(Purpose.PAT, "token", KEYS.digest(Purpose.PAT, "token"))
+    assert ROTATED.digests(Purpose.PAT, "token") == [
+        OTHERS.digest(Purpose.PAT, "token"),
+        KEYS.digest(Purpose.PAT, "token"),
+    ]
+    assert ROTATED.pepper(b"password", KEYS.key_id) == KEYS.pepper(b"password")
+    assert ROTATED.check_value(KEYS.key_id) == KEYS.check_value()
+    assert ROTATED.key_ids == (OTHERS.key_id, KEYS.key_id)
+    assert ROTATED.key_id == OTHERS.key_id
+    assert ROTATED.digest(Purpose.PAT, "token") == OTHERS.digest(Purpose.PAT, "token")
+    assert ROTATED.seal(Purpose.PAT, "token", "usr_1")[1:5].hex() == OTHERS.key_id
+    assert ROTATED.pepper(b"password") == OTHERS.pepper(b"password")
+
+
+def test_a_retired_root_verifies_events_and_opens_nothing():
+    """TK-07: a root that has leaked is no door any more once it is retired."""
+    sealed = KEYS.seal(Purpose.ACCESS_TOKEN, "token", "usr_1")
+    with pytest.raises(SealBroken, match="another root secret"):
+        RETIRED.open(Purpose.ACCESS_TOKEN, sealed, "usr_1")
+    for purpose in Purpose:
+        matches = RETIRED.matches(purpose, "token", KEYS.digest(purpose, "token"))
+        assert matches is (purpose is Purpose.EVENT_CHAIN)
+    assert RETIRED.key_ids == (OTHERS.key_id,)
+    assert RETIRED.event_key_ids == ROTATED.event_key_ids == (OTHERS.key_id, KEYS.key_id)
+    with pytest.raises(KeyError):
+        RETIRED.pepper(b"password", KEYS.key_id)
+
+
+@pytest.mark.parametrize(
+    ("keys", "known"), [(KEYS, True), (ROTATED, True), (RETIRED, True), (OTHERS, False)]
+)
+def test_a_root_is_known_by_its_id_and_its_check_value(keys, known):
+    """PW-17: present, former and retired ones are; the id alone is no proof."""
+    assert keys.knows(KEYS.key_id, KEYS.check_value()) is known
+    assert not keys.knows(KEYS.key_id, OTHERS.check_value())
+    assert not keys.knows(KEYS.key_id, b"")
+
+
+def test_two_roots_with_one_key_id_are_refused():
+    """TK-06: by its id a row finds its root, so that there is one root for an id."""
+    one, other = (3523).to_bytes(32, "big"), (52_232).to_bytes(32, "big")
+    assert Keyring(one).key_id == Keyring(other).key_id
+    with pytest.raises(ValueError, match="same key id"):
+        Keyring(one, other)
+    with pytest.raises(ValueError, match="same key id"):
+        Keyring(one, events=[other])
+
+
+def test_a_root_that_is_given_twice_is_one():
+    """TK-07: half way through a rotation a variable can name the present one again."""
+    twice = Keyring(b"r" * 32, b"r" * 32, events=[b"r" * 32])
+    assert twice.key_ids == (KEYS.key_id,)
+    assert twice.digests(Purpose.EVENT_CHAIN, "link") == [KEYS.digest(Purpose.EVENT_CHAIN, "link")]
+
+
 def test_neither_name_nor_description_of_a_keyring_shows_a_key():
     """TK-08: a keyring in a traceback tells nothing."""
-    assert "rrrr" not in repr(KEYS)
-    assert not hasattr(KEYS, "__dict__")
+    assert "rrrr" not in repr(ROTATED)
+    assert not hasattr(ROTATED, "__dict__")

@@ -1,0 +1,308 @@
+"""Who may do what, as the policies have it: a set of Cedar policies, and what it decides."""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import cedarpy
+from cedarpy.pst import Template
+
+from accounts.errors import AccountError, Forbidden, InvalidRequest
+from accounts.text import clean_name
+
+__all__ = ["Decision", "InvalidPolicies", "Policies", "Question", "Subject"]
+
+_log = logging.getLogger("accounts.policy")
+
+#: Decisions that a set keeps; each user who is active asks a few questions.
+_MOST_KEPT = 4096
+
+_ANNOTATIONS = frozenset({"id", "code", "notice", "description"})
+_LONGEST_ID = 100
+_LONGEST_NOTICE = 200
+_MOST_NOTICES = 20
+
+#: Strings and comments of Cedar, in which no bracket and no semicolon counts.
+_QUIET = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*', re.DOTALL)
+#: Each of these may put an expression one level deeper. Of 1,000 levels Cedar's parser, and of
+#: 3,000 terms what reads its result, overflows the stack, which ends the process (CWE-674).
+_STEP = re.compile(r"[(\[{.*+-]|&&|\|\||\bif\b")
+_MOST_STEPS = 300
+
+_FAILED = re.compile(r"policy `(policy\d+)`")
+_POSITION = re.compile(r"^for policy `policy\d+`, ")
+
+
+class Subject(NamedTuple):
+    """All that a decision sees of who asks."""
+
+    user_id: str
+    tenant_id: str
+    roles: tuple[str, ...]
+    provider: str
+    is_platform_admin: bool
+
+
+class Question(NamedTuple):
+    """The whole input of a decision.
+
+    `action` is an operationId, `credential` the value of a kind, `rights` are the scopes of the
+    credential, and `required` is the scope that the operation needs, None for none.
+    """
+
+    subject: Subject
+    action: str
+    credential: str
+    rights: frozenset[str]
+    required: str | None
+
+
+class Decision(NamedTuple):
+    """What the policies say, in their own words and no others (AZ-09).
+
+    `code` is the `@code` of the first policy that forbids and has one; `notices` are each
+    `@notice` of the policies that decided, 20 at most. The order is that of the files' names, and
+    in a file that of its policies.
+    """
+
+    allowed: bool
+    code: str | None
+    notices: tuple[str, ...]
+
+
+_REFUSED = Decision(allowed=False, code=None, notices=())
+
+
+class InvalidPolicies(Exception):
+    """A set that cannot be used; each problem is one sentence that names file and policy."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = tuple(problems)
+
+
+class Policies:
+    """One valid set of policies with its schema. It never changes, so threads can share it.
+
+    `digest` is SHA-256, in hex, over the files and the schema; `ids` are the `@id` of each policy.
+    """
+
+    __slots__ = ("_actions", "_annotations", "_answer", "_schema", "_set", "digest", "ids")
+
+    def __init__(
+        self,
+        policies: cedarpy.PolicySet,
+        schema: cedarpy.Schema,
+        *,
+        actions: Mapping[str, list[dict[str, Any]]],
+        digest: str,
+    ) -> None:
+        """Take what `parse` has found to be valid; after this nothing is parsed (AZ-18)."""
+        self._set, self._schema, self._actions = policies, schema, actions
+        read = policies.to_pst().static_policies
+        self._annotations = {position: read[position].annotations for position in _in_order(read)}
+        self.digest = digest
+        self.ids = tuple(each["id"] for each in self._annotations.values())
+        # Of this set alone: whoever replaces the set replaces what it has decided.
+        self._answer = lru_cache(maxsize=_MOST_KEPT)(self._ask)
+
+    @classmethod
+    def parse(cls, texts: Mapping[str, str], schema: Mapping[str, Any]) -> "Policies":
+        """Read a set from texts by file name, and hold it to the schema (AZ-03, AZ-08).
+
+        Raises:
+            InvalidPolicies: A file cannot be read or breaks a rule, or there is no policy.
+        """
+        files = sorted(texts.items())
+        try:
+            known = cedarpy.Schema.from_json_str(json.dumps(schema))
+        except ValueError as broken:
+            raise InvalidPolicies([f"The schema: {broken}."]) from broken
+        taken: dict[str, str] = {}
+        problems = [each for name, text in files for each in _problems(name, text, known, taken)]
+        if not problems and not taken:
+            problems = ["There is no policy, and without one nothing is allowed."]
+        if problems:
+            raise InvalidPolicies(problems)
+        return cls(
+            # Each file is whole by itself, so beside the others it says what it says alone.
+            cedarpy.PolicySet.from_str("\n".join(text for _, text in files)),
+            known,
+            actions=_action_entities(schema),
+            digest=hashlib.sha256(json.dumps([files, schema], sort_keys=True).encode()).hexdigest(),
+        )
+
+    def decide(self, question: Question) -> Decision:
+        """Answer a question; whatever goes wrong is a refusal (AZ-02)."""
+        try:
+            return self._answer(question)
+        except Exception as error:  # noqa: BLE001 # no failure may open a door
+            # Not kept, unlike an answer: memory that ran out is no property of the question.
+            _log.warning("no decision on %s: %s", question.action, type(error).__name__)
+            return _REFUSED
+
+    def _ask(self, question: Question) -> Decision:
+        """Ask Cedar, and believe its Allow only if no policy failed (AZ-01).
+
+        Cedar leaves out a policy that fails, a `forbid` as well, and allows what that forbids. A
+        failure lies in the policies and the question, so the refusal is kept as any answer is, and
+        logged once.
+        """
+        result = cedarpy.is_authorized(
+            _request(question),
+            self._set,
+            # The action as well: without its group, a `forbid` of the group would say nothing.
+            [*_entities(question.subject), *self._actions.get(question.action, ())],
+            self._schema,
+        )
+        errors = result.diagnostics.errors
+        if errors or result.decision is cedarpy.Decision.NoDecision:
+            # The errors quote entities, so nothing of them is logged but which policies failed.
+            failed = ", ".join(self._failed(errors)) or "none"
+            _log.warning("no decision on %s, failed policies: %s", question.action, failed)
+            if result.allowed:
+                return _REFUSED
+        reasons = frozenset(result.diagnostics.reasons)
+        decisive = [words for position, words in self._annotations.items() if position in reasons]
+        notices = dict.fromkeys(words["notice"] for words in decisive if "notice" in words)
+        return Decision(
+            allowed=result.allowed,
+            code=next((words["code"] for words in decisive if "code" in words), None),
+            notices=tuple(notices)[:_MOST_NOTICES],
+        )
+
+    def _failed(self, errors: Sequence[str]) -> Iterator[str]:
+        for error in errors:
+            named = _FAILED.search(error)
+            if named and named[1] in self._annotations:
+                yield self._annotations[named[1]]["id"]
+
+
+def _request(question: Question) -> dict[str, Any]:
+    # Ids in dict form are data; in Cedar's own syntax a quote in one would be syntax (AZ-06).
+    return {
+        "principal": _uid("User", question.subject.user_id),
+        "action": _uid("Action", question.action),
+        "resource": _uid("Account", question.subject.user_id),
+        "context": {
+            "credential": question.credential,
+            "scopes": sorted(question.rights),
+            "required": question.required or "",
+        },
+    }
+
+
+def _entities(subject: Subject) -> list[dict[str, Any]]:
+    """All that there is for one decision: who asks, of which tenant, and their account (AZ-04)."""
+    user, tenant = _uid("User", subject.user_id), _uid("Tenant", subject.tenant_id)
+    attributes = {
+        "tenant": {"__entity": tenant},
+        "roles": subject.roles,
+        "provider": subject.provider,
+        "admin": subject.is_platform_admin,
+    }
+    account, owner = _uid("Account", subject.user_id), {"__entity": user}
+    return [
+        {"uid": user, "attrs": attributes, "parents": [tenant]},
+        {"uid": tenant, "attrs": {}, "parents": []},
+        {"uid": account, "attrs": {"owner": owner}, "parents": []},
+    ]
+
+
+def _action_entities(schema: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Each action of a schema as entities: itself and its groups."""
+    entities: dict[str, list[dict[str, Any]]] = {}
+    for action, described in schema[""]["actions"].items():
+        groups = [_uid("Action", group["id"]) for group in described.get("memberOf", ())]
+        entities[action] = [
+            {"uid": _uid("Action", action), "attrs": {}, "parents": groups},
+            *({"uid": group, "attrs": {}, "parents": []} for group in groups),
+        ]
+    return entities
+
+
+def _uid(kind: str, name: str) -> Mapping[str, str]:
+    return {"type": kind, "id": name}
+
+
+def _in_order(positions: Mapping[str, Any]) -> list[str]:
+    """Order what Cedar calls policy0, policy1 and so on, as it has read them."""
+    return sorted(positions, key=_number)
+
+
+def _number(position: str) -> int:
+    return int(position.removeprefix("policy")) + 1
+
+
+def _problems(file: str, text: str, schema: cedarpy.Schema, taken: dict[str, str]) -> Iterator[str]:
+    """Say what is wrong with a file, and enter its ids into `taken`, with where they are."""
+    if unreadable := _unreadable(text):
+        yield f"{file}: {unreadable}."
+        return
+    read = cedarpy.PolicySet.from_str(text).to_pst()
+    for position in _in_order(read.templates):
+        yield f"{file}: policy {_number(position)} is a template, and nothing fills its slots."
+    for position in _in_order(read.static_policies):
+        where = f"{file}: policy {_number(position)}"
+        policy = read.static_policies[position]
+        for broken in _broken_rules(policy):
+            yield f"{where} {broken}."
+        name = policy.annotations.get("id", "")
+        if name and name in taken:
+            yield f"{where} has the @id {name!r} of {taken[name]}."
+        taken.setdefault(name, where)
+    invalid: dict[str, str] = {}
+    for error in cedarpy.validate_policies(text, schema).errors:
+        # The first of each: one slip is told again for every action that it is about.
+        invalid.setdefault(error.policy_id, _POSITION.sub("", error.error))
+    for position in _in_order(invalid):
+        yield f"{file}: policy {_number(position)} does not fit the schema: {invalid[position]}."
+
+
+def _unreadable(text: str) -> str | None:
+    """Say which policy of a file has no meaning, or is more than can be read safely."""
+    quiet, start = _QUIET.sub(lambda found: " " * len(found[0]), text), 0
+    for number, statement in enumerate(quiet.split(";"), 1):
+        if len(_STEP.findall(statement)) > _MOST_STEPS:
+            return f"policy {number} is nested too deeply or too long, and must be split"
+        end = start + len(statement) + 1
+        try:
+            cedarpy.PolicySet.from_str(text[start:end]).to_pst()
+        except ValueError as broken:
+            return f"policy {number}: {broken}"
+        start = end
+    return None
+
+
+def _broken_rules(policy: Template) -> Iterator[str]:
+    words = policy.annotations
+    for name in sorted(words.keys() - _ANNOTATIONS):
+        yield f"has @{name}; only @id, @code, @notice and @description are known"
+    for name, longest in (("id", _LONGEST_ID), ("notice", _LONGEST_NOTICE)):
+        if name == "id" or name in words:
+            yield from _broken_text(name, words.get(name, ""), longest)
+    if "code" in words and policy.effect == "permit":
+        yield "is a permit with a @code, and a permit refuses nothing"
+    elif "code" in words and words["code"] not in _codes(Forbidden):
+        yield f"has the @code {words['code']!r}, which no refusal of the service has"
+
+
+def _broken_text(name: str, text: str, longest: int) -> Iterator[str]:
+    if not text:
+        yield f"has no @{name}, or an empty one"
+        return
+    try:
+        if clean_name(text, name, longest) != text:
+            yield f"has a @{name} that must be in Unicode's NFC"
+    except InvalidRequest as refusal:
+        yield f"has a @{name} that {refusal.violations[0].rule}"
+
+
+def _codes(kind: type[AccountError]) -> frozenset[str]:
+    """Every code below a kind of refusal; computed, so that a new refusal is known by itself."""
+    below = kind.__subclasses__()
+    return frozenset({each.code for each in below}).union(*map(_codes, below))

@@ -1,0 +1,190 @@
+"""Refresh tokens: each good for one exchange, in families that die together."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, update
+from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from accounts import tokens
+from accounts.database import AccountSession
+from accounts.errors import InvalidGrant
+from accounts.events import EventKind, record_event
+from accounts.identifiers import new_id
+from accounts.keyring import Purpose
+from accounts.people import find_person
+from models import Client, LoginSession, RefreshToken, Tenant, User
+
+__all__ = [
+    "begin_family",
+    "end_families",
+    "find_refresh_token",
+    "revoke_family",
+    "rotate_refresh_token",
+]
+
+
+def begin_family(
+    session: AccountSession,
+    login: LoginSession,
+    client: Client,
+    *,
+    scopes: Iterable[str],
+    audience: str,
+) -> str:
+    """Make the first token of a new family, for a session; it lasts as long as the session.
+
+    Past the largest number of families that a user may have, the oldest ends.
+    """
+    live = session.exec(
+        select(RefreshToken.family_id)
+        .where(col(RefreshToken.user_id) == login.user_id, *_unused(session.now))
+        .order_by(col(RefreshToken.created_at).desc(), col(RefreshToken.id))
+    ).all()
+    for family_id in live[session.rules.max_refresh_families - 1 :]:
+        revoke_family(session, family_id)
+    return _add(
+        session,
+        family_id=new_id("fam_"),
+        session_id=login.id,
+        user_id=login.user_id,
+        client_id=client.id,
+        scopes=sorted(scopes),
+        audience=audience,
+        expires_at=login.expires_at,
+    )
+
+
+def rotate_refresh_token(
+    session: AccountSession, client: Client, token: str
+) -> tuple[RefreshToken, str]:
+    """Use a client's token up; returns its row, and the next of its family.
+
+    One conditional UPDATE: of two parallel exchanges one wins. The other, like any second use, ends
+    the whole family, since one of the two may be a thief's (RFC 9700 section 4.14.2). So does a
+    client that repeats an exchange whose answer it has lost; it begins a new family then.
+
+    Raises:
+        InvalidGrant: Unknown, another client's, used, expired or revoked, or its session has ended.
+    """
+    row = _find(session, token, col(RefreshToken.client_id) == client.id)
+    if row is None:
+        raise InvalidGrant
+    used = session.core.execute(
+        update(RefreshToken)
+        .where(
+            col(RefreshToken.id) == row.id,
+            *_unused(session.now),
+            col(RefreshToken.session_id).in_(_live_sessions(session.now)),
+        )
+        .values(used_at=session.now)
+    )
+    if not used.rowcount:
+        if row.used_at is not None and revoke_family(session, row.family_id):
+            person = find_person(session, row.user_id)
+            record_event(session, EventKind.TOKEN_REUSE, person, family_id=row.family_id)
+        raise InvalidGrant
+    following = _add(
+        session,
+        family_id=row.family_id,
+        session_id=row.session_id,
+        user_id=row.user_id,
+        client_id=row.client_id,
+        scopes=row.scopes,
+        audience=row.audience,
+        expires_at=row.expires_at,
+    )
+    return row, following
+
+
+def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | None:
+    """The row of a token that could be exchanged now, unused."""
+    return _find(
+        session,
+        token,
+        *_unused(session.now),
+        col(RefreshToken.session_id).in_(_live_sessions(session.now)),
+    )
+
+
+def revoke_family(session: AccountSession, family_id: str) -> bool:
+    """End every token of a family; tells whether one was alive."""
+    ended = session.core.execute(
+        update(RefreshToken)
+        .where(col(RefreshToken.family_id) == family_id, col(RefreshToken.revoked_at).is_(None))
+        .values(revoked_at=session.now)
+    )
+    return ended.rowcount > 0
+
+
+def end_families(session: AccountSession, user_id: str) -> None:
+    """End every family of a user."""
+    session.core.execute(
+        update(RefreshToken)
+        .where(col(RefreshToken.user_id) == user_id, col(RefreshToken.revoked_at).is_(None))
+        .values(revoked_at=session.now)
+    )
+
+
+def _find(
+    session: AccountSession, token: str, *conditions: ColumnElement[bool]
+) -> RefreshToken | None:
+    if not tokens.well_formed(token, tokens.REFRESH_TOKEN):
+        return None
+    digests = session.keys.digests(Purpose.REFRESH_TOKEN, token)
+    return session.exec(
+        select(RefreshToken).where(col(RefreshToken.token_digest).in_(digests), *conditions)
+    ).first()
+
+
+def _unused(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(RefreshToken.used_at).is_(None),
+        col(RefreshToken.revoked_at).is_(None),
+        col(RefreshToken.expires_at) > now,
+    )
+
+
+def _live_sessions(now: datetime) -> SelectOfScalar[str]:
+    return (
+        select(LoginSession.id)
+        .join(User, col(User.id) == col(LoginSession.user_id))
+        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+        .where(
+            col(LoginSession.revoked_at).is_(None),
+            col(LoginSession.expires_at) > now,
+            col(User.disabled_at).is_(None),
+            col(Tenant.disabled_at).is_(None),
+        )
+    )
+
+
+def _add(
+    session: AccountSession,
+    *,
+    family_id: str,
+    session_id: str,
+    user_id: str,
+    client_id: str,
+    scopes: list[str],
+    audience: str,
+    expires_at: datetime,
+) -> str:
+    token = tokens.mint(tokens.REFRESH_TOKEN)
+    session.add(
+        RefreshToken(
+            id=new_id("rft_"),
+            family_id=family_id,
+            session_id=session_id,
+            user_id=user_id,
+            client_id=client_id,
+            scopes=scopes,
+            audience=audience,
+            token_digest=session.keys.digest(Purpose.REFRESH_TOKEN, token),
+            key_id=session.keys.key_id,
+            created_at=session.now,
+            expires_at=expires_at,
+        )
+    )
+    return token

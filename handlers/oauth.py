@@ -1,0 +1,104 @@
+"""OAuth: JWTs for the clients of a tenant, and what others verify them by."""
+
+from typing import cast
+
+from accounts import oauth_grants, oauth_tokens
+from accounts.clients import ClientCredentials, authenticate_client
+from accounts.database import AccountSession
+from accounts.jwts import KeySet
+from accounts.rights import SESSION_RIGHTS
+from handlers.exchange import Exchange, Reply
+from models import wire
+
+
+def issue_token(
+    session: AccountSession,
+    key_set: KeySet,
+    credentials: ClientCredentials | None,
+    body: wire.OauthTokenRequest,
+) -> Reply[wire.OauthToken]:
+    issued = oauth_grants.issue_token(
+        session,
+        key_set,
+        credentials,
+        grant_type=body["grant_type"],
+        client_id=body.get("client_id"),
+        subject_token=body.get("subject_token"),
+        subject_token_type=body.get("subject_token_type"),
+        refresh_token=body.get("refresh_token"),
+        scope=body.get("scope"),
+        audience=body.get("audience"),
+    )
+    return Reply(
+        {
+            "access_token": issued.access_token,
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "token_type": "Bearer",
+            "expires_in": issued.seconds,
+            "scope": " ".join(sorted(issued.scopes)),
+            "refresh_token": issued.refresh_token,
+        }
+    )
+
+
+def introspect_token(
+    session: AccountSession,
+    key_set: KeySet,
+    credentials: ClientCredentials,
+    exchange: Exchange,
+    body: wire.OauthIntrospectionRequest,
+) -> Reply[wire.OauthIntrospection]:
+    client = authenticate_client(session, credentials)
+    token = oauth_tokens.introspect_token(session, key_set, client, body["token"])
+    if token is None:
+        return Reply({"active": False})
+    answer: wire.OauthIntrospection = {
+        "active": True,
+        "client_id": token.client_id,
+        "sub": token.subject,
+        "scope": " ".join(sorted(token.scopes)),
+        "iss": exchange.issuer,
+        "iat": int(token.issued_at.timestamp()),
+        "exp": int(token.expires_at.timestamp()),
+    }
+    if token.bearer:
+        answer["token_type"] = "Bearer"  # noqa: S105 # the name of a scheme
+    if token.audience is not None:
+        answer["aud"] = token.audience
+    if token.jti is not None:
+        answer["jti"] = token.jti
+    return Reply(answer)
+
+
+def revoke_token(
+    session: AccountSession,
+    key_set: KeySet,
+    credentials: ClientCredentials,
+    body: wire.OauthRevocationRequest,
+) -> Reply[None]:
+    client = authenticate_client(session, credentials)
+    oauth_tokens.revoke_token(session, key_set, client, body["token"])
+    return Reply(None)
+
+
+def get_key_set(key_set: KeySet) -> Reply[wire.OauthKeySet]:
+    return Reply({"keys": [cast("wire.OauthKey", key) for key in key_set.public()]})
+
+
+def get_server_metadata(exchange: Exchange) -> Reply[wire.OauthServerMetadata]:
+    issuer = exchange.issuer
+    return Reply(
+        {
+            "issuer": issuer,
+            "token_endpoint": f"{issuer}/oauth/token",
+            "introspection_endpoint": f"{issuer}/oauth/introspect",
+            "revocation_endpoint": f"{issuer}/oauth/revoke",
+            "jwks_uri": f"{issuer}/.well-known/jwks.json",
+            "scopes_supported": [cast("wire.Scope", scope) for scope in sorted(SESSION_RIGHTS)],
+            "response_types_supported": [],
+            "grant_types_supported": list(oauth_grants.GRANT_TYPES),
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+            "revocation_endpoint_auth_methods_supported": ["client_secret_basic"],
+        }
+    )

@@ -1,0 +1,38 @@
+"""Policies: checking them before a service takes them."""
+
+import typer
+
+from oneself.commands.failures import Failure
+from oneself.commands.output import AsJson, show
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Check the policies.")
+
+
+@app.callback()
+def _policies() -> None:
+    # With a callback, Typer keeps `check` a command of its own although it is the only one.
+    pass
+
+
+@app.command()
+def check(*, as_json: AsJson = False) -> None:
+    """Read the policies as the service does; exit with 1 and a line for each problem."""
+    from accounts.policy import InvalidPolicies  # noqa: PLC0415 # slow
+    from oneself.commands.opening import load_settings  # noqa: PLC0415
+    from oneself.document import load_document  # noqa: PLC0415
+    from oneself.policies import read_policies  # noqa: PLC0415
+
+    folder = load_settings().policy_dir
+    try:
+        policies = read_policies(folder, load_document())
+    except InvalidPolicies as invalid:
+        raise Failure("\n".join(invalid.problems)) from invalid
+    record = {
+        "folder": str(folder),
+        "count": len(policies.ids),
+        "ids": list(policies.ids),
+        "digest": policies.digest,
+    }
+    show(record, as_json=as_json)

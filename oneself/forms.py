@@ -1,0 +1,35 @@
+"""Reading a body that is a form, as OAuth's are."""
+
+from urllib.parse import parse_qsl
+
+from accounts.errors import InvalidRequest, Violation
+
+__all__ = ["FORM", "parse_form"]
+
+FORM = "application/x-www-form-urlencoded"
+
+_MOST_FIELDS = 50
+
+
+def parse_form(body: bytes) -> dict[str, str]:
+    """The fields of a form; one without a value is as if it were not there (RFC 6749, 3.2).
+
+    Raises:
+        InvalidRequest: It is no form in percent-encoded UTF-8, has more than 50 fields, or one of
+            them twice (RFC 6749 section 3.2).
+    """
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=bool(body),
+            errors="strict",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except ValueError as error:
+        rule = "must be name=value pairs in percent-encoded UTF-8"
+        raise InvalidRequest([Violation("body", (), rule)]) from error
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise InvalidRequest([Violation("body", (), "must not have a field twice")])
+    return {name: value for name, value in fields.items() if value}

@@ -1,0 +1,46 @@
+"""Which address a request came from."""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from oneself.settings import Network
+
+__all__ = ["client_address"]
+
+_MOST_HOPS = 32
+
+
+def client_address(
+    peer: str | None, headers: Iterable[tuple[bytes, bytes]], proxies: Sequence[Network]
+) -> str | None:
+    """The client's IP address in its shortest spelling, or None where the peer has none.
+
+    `X-Forwarded-For` is read from its right end, which the nearest proxy wrote, and only as long as
+    whoever wrote it is one of `proxies`; what comes before that anybody could have written (LG-11).
+    """
+    address = _parse(peer or "")
+    if address is None or not proxies:
+        return None if address is None else str(address)
+    hops = [
+        hop
+        for name, value in headers
+        if name == b"x-forwarded-for"
+        for hop in value.decode("latin-1").split(",")
+    ]
+    for hop in reversed(hops[-_MOST_HOPS:]):
+        if not any(address in network for network in proxies):
+            break
+        before = _parse(hop.strip())
+        if before is None:
+            break
+        address = before
+    return str(address)
+
+
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    # An IPv4 client on an IPv6 socket is an IPv4 client (LG-10).
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,263 @@
+"""A rotation of the root secret that is killed half way, on a database that is being served."""
+
+import base64
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+from sqlmodel import select
+
+from accounts import tokens
+from accounts.access_tokens import issue_access_token, regenerate_access_token, reveal_access_token
+from accounts.authentication import authenticate
+from accounts.identifiers import new_external_id, new_id, new_uuid
+from accounts.keyring import Keyring
+from accounts.people import find_person
+from accounts.principal import CredentialKind, Presented
+from accounts.rules import Rules
+from accounts.tenants import open_tenant
+from accounts.users import open_user
+from models import User
+from oneself.keys import check_root_key
+from oneself.migrations import upgrade
+from oneself.transactions import Database, open_engine
+
+REPOSITORY = Path(__file__).parents[2]
+OLD, NEW = b"o" * 32, b"n" * 32
+OLD_ID, NEW_ID = (Keyring(root).key_id for root in (OLD, NEW))
+TOKENS = 2000
+KILLS = 4
+SECONDS = 60
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "oneself.sqlite3"
+    engine = open_engine(path)
+    upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def serve(path):
+    """Opens the database as a service does that knows these roots, the present one first."""
+    opened = []
+
+    def serve(*roots):
+        database = Database(path, keys=Keyring(*roots), rules=Rules())
+        opened.append(database)
+        check_root_key(database)
+        return database
+
+    yield serve
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def issued(serve):
+    """Users with their access tokens, all under the old root."""
+    database = serve(OLD)
+    with database.transaction(writing=True) as session:
+        tenant = open_tenant(session, "Example")
+        first = open_user(
+            session,
+            tenant,
+            email="person@example.com",
+            display_name="A Person",
+            record=None,
+            provider="oidc",
+        )
+        session.flush()
+        # One by the act, and the others like it: the act looks for a free user name each time.
+        alike = first.model_dump()
+        people = [
+            alike
+            | {
+                "id": new_id("usr_"),
+                "uuid": new_uuid(),
+                "external_id": new_external_id(),
+                "email": f"person{number}@example.com",
+                "email_canonical": f"person{number}@example.com",
+                "username": f"person{number}",
+            }
+            for number in range(1, TOKENS)
+        ]
+        session.core.execute(insert(User), people)
+        for person in people:
+            issue_access_token(session, person["id"])
+    return dict(_revealed(database))
+
+
+def _revealed(database):
+    """Each user with their access token, unsealed."""
+    with database.transaction(writing=True) as session:
+        for user_id in session.exec(select(User.id)).all():
+            yield user_id, reveal_access_token(session, find_person(session, user_id))
+
+
+def _rewriting(path):
+    """`keys rewrite` as a process, with the new root as the present one."""
+    present, former = (base64.urlsafe_b64encode(root).decode() for root in (NEW, OLD))
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
+        "ONESELF_DATA_DIR": str(path.parent),
+        "ONESELF_SECRET_KEY": present,
+        "ONESELF_SECRET_KEY_FORMER": former,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "oneself", "keys", "rewrite", "--json"],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+class _Stored:
+    """What is in the file, seen over a connection of its own."""
+
+    def __init__(self, path):
+        self._connection = sqlite3.connect(path, isolation_level=None)
+
+    def under(self, key_id):
+        """How many tokens are stored under a root."""
+        statement = "SELECT count(*) FROM access_token WHERE key_id = ?"
+        return self._connection.execute(statement, (key_id,)).fetchone()[0]
+
+    def is_whole(self):
+        return self._connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+    def close(self):
+        self._connection.close()
+
+
+@pytest.fixture
+def stored(path):
+    stored = _Stored(path)
+    yield stored
+    stored.close()
+
+
+def _kill_half_way(process, stored):
+    """Kill it a moment after it has begun to write; tells whether something was left to do."""
+    before, deadline = stored.under(OLD_ID), time.monotonic() + SECONDS
+    while stored.under(OLD_ID) == before and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(random.uniform(0, 0.01))  # noqa: S311 # within a batch, or between two
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=SECONDS)
+    return stored.under(OLD_ID) > 0
+
+
+def _finish(process):
+    printed, error = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, error.decode()
+    return json.loads(printed)
+
+
+def test_a_rotation_that_is_killed_goes_on_where_it_was(path, serve, issued, stored):
+    """TK-07: whenever it is killed, each token is good, and at the end none is under the old."""
+    both = serve(NEW, OLD)
+    interrupted = 0
+    for _ in range(KILLS):
+        interrupted += _kill_half_way(_rewriting(path), stored)
+        assert stored.is_whole()
+        assert stored.under(OLD_ID) + stored.under(NEW_ID) == TOKENS
+        assert dict(_revealed(both)) == issued
+    assert interrupted
+    left = stored.under(OLD_ID)
+    assert _finish(_rewriting(path)) == {"rewritten": left, "unreadable": []}
+    assert stored.under(NEW_ID) == TOKENS
+    assert _finish(_rewriting(path)) == {"rewritten": 0, "unreadable": []}
+    assert stored.is_whole()
+
+    # Under the new root alone, as after the old one is retired.
+    alone = Database(path, keys=Keyring(NEW), rules=Rules())
+    try:
+        assert dict(_revealed(alone)) == issued
+        _require_good(alone, issued)
+    finally:
+        alone.close()
+
+
+def _require_good(database, issued):
+    with database.transaction(writing=False) as session:
+        for user_id, token in issued.items():
+            principal = authenticate(session, Presented(CredentialKind.ACCESS_TOKEN, token))
+            assert principal.person.user_id == user_id
+
+
+class _Requests(threading.Thread):
+    """A service under load: tokens are used, shown and regenerated, until it is told to stop."""
+
+    def __init__(self, database, issued, seed):
+        super().__init__()
+        self.issued = issued
+        self.regenerated = 0
+        self.failure = None
+        self._database = database
+        self._random = random.Random(seed)  # noqa: S311 # which of them, and no secret
+        self._over = threading.Event()
+
+    def run(self):
+        try:
+            while not self._over.is_set():
+                self._ask(self._random.choice(list(self.issued)))
+        except BaseException as failure:  # noqa: BLE001 # the test asks for it
+            self.failure = failure
+
+    def _ask(self, user_id):
+        with self._database.transaction(writing=False) as session:
+            token = self.issued[user_id]
+            assert authenticate(session, Presented(CredentialKind.ACCESS_TOKEN, token))
+            assert reveal_access_token(session, find_person(session, user_id)) == token
+        if self._random.random() < 0.1:
+            with self._database.transaction(writing=True) as session:
+                made = regenerate_access_token(session, find_person(session, user_id))
+            self.issued[user_id] = made
+            self.regenerated += 1
+
+    def stop(self):
+        self._over.set()
+        self.join(SECONDS)
+
+
+def test_services_with_the_old_and_the_new_root_first_work_through_it(path, serve, issued, stored):
+    """TK-07: replicas are restarted one after the other, and no request of either is refused."""
+    half = len(issued) // 2
+    everybody = list(issued.items())
+    services = [
+        _Requests(serve(OLD, NEW), dict(everybody[:half]), seed=1),
+        _Requests(serve(NEW, OLD), dict(everybody[half:]), seed=2),
+    ]
+    for service in services:
+        service.start()
+    try:
+        _kill_half_way(_rewriting(path), stored)
+        _finish(_rewriting(path))
+    finally:
+        for service in services:
+            service.stop()
+    assert [service.failure for service in services] == [None, None]
+    assert all(service.regenerated for service in services)
+
+    # What the service with the old root first has stored since is taken by the next run.
+    _finish(_rewriting(path))
+    assert stored.under(OLD_ID) == 0
+    present = services[0].issued | services[1].issued
+    assert all(tokens.well_formed(token, tokens.ACCESS_TOKEN) for token in present.values())
+    both = serve(NEW, OLD)
+    _require_good(both, present)
+    assert dict(_revealed(both)) == present

@@ -1,0 +1,64 @@
+"""`policy check`: what it prints of a folder, and what it says of one that cannot be used."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from oneself.commands import policies
+from oneself.commands.failures import REFUSED, Failure
+from oneself.document import load_document
+from oneself.policies import read_policies
+
+DEFAULT = Path(__file__).parents[3] / "policies"
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """Runs the command on a folder."""
+
+    def check(folder, *options):
+        monkeypatch.setenv("ONESELF_POLICY_DIR", str(folder))
+        return CliRunner().invoke(policies.app, ["check", *options])
+
+    return check
+
+
+def test_the_default_set_is_valid(check):
+    """AZ-03: a checkout starts with it, and the digest is the one that the service logs."""
+    ran = check(DEFAULT, "--json")
+    expected = read_policies(DEFAULT, load_document())
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout) == {
+        "folder": str(DEFAULT),
+        "count": len(expected.ids),
+        "ids": list(expected.ids),
+        "digest": expected.digest,
+    }
+
+
+def test_people_get_a_table(check):
+    """AZ-08: with the id of each policy."""
+    ran = check(DEFAULT)
+    assert ran.exit_code == 0
+    assert "password-kept-elsewhere" in ran.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_each_problem_is_a_line_and_the_status_is_1(check, tmp_path, options):
+    """AZ-03: nothing is printed that a program could take for a set."""
+    (tmp_path / "a.cedar").write_text("permit (principal, action, resource);")
+    (tmp_path / "b.cedar").write_text("nonsense")
+    ran = check(tmp_path, *options)
+    assert isinstance(ran.exception, Failure)
+    assert (ran.exception.status, ran.stdout) == (REFUSED, "")
+    first, second = str(ran.exception).splitlines()
+    assert first == "a.cedar: policy 1 has no @id, or an empty one."
+    assert second.startswith("b.cedar: policy 1: ")
+
+
+def test_a_folder_that_is_not_there_is_named(check, tmp_path):
+    """AZ-03: a mistyped setting is no empty set."""
+    ran = check(tmp_path / "polices")
+    assert str(ran.exception) == f"{tmp_path / 'polices'}: No such file or directory."
