@@ -21,7 +21,7 @@ from oneself.schemas import Schemas
 
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
-TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "status")
+TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
 #: What DESIGN calls "everywhere": each operation can answer these, whatever it does.
 EVERYWHERE = {400, 405, 408, 413, 421, 500}
 
@@ -96,8 +96,9 @@ def test_an_operation_says_what_it_is(operation):
     assert "security" in described
     assert described.get("x-extension", False) == ("x-extension-reason" in described)
     scope = described["x-scope"]
-    assert scope in {"public", "any"} | rights.SESSION_RIGHTS
+    assert scope in {"public", "any", "client"} | rights.SESSION_RIGHTS
     assert (scope == "public") == operation.public
+    assert (scope == "client") == (operation.client is not None)
 
 
 @every_operation
@@ -115,14 +116,20 @@ def test_an_operation_lists_each_status_that_it_can_answer(operation):
         expected.add(422)
     if "{" in operation.path:
         expected.add(404)
-    # A credential of another kind, a scope that is missing, or a cookie on an unsafe method.
-    if not operation.public and operation.operation_id != "ipto.getCurrentUser":
+    # A credential of another kind, a scope that is missing, a cookie on an unsafe method, a policy.
+    if operation.accepted:
         expected.add(403)
+    # Wherever a password or a client's secret is checked, attempts are counted.
+    if operation.client is not None or operation.scope == "me/auth:write":
+        expected.add(429)
     own = {
-        "ipto.signUp": {403, 409},
-        "ipto.logIn": {401, 403},
+        "ipto.signUp": {403, 409, 429},
+        "ipto.logIn": {401, 403, 429},
+        "ipto.requestPasswordReset": {429},
         "ipto.createApiKey": {409},
-        "hantera.createPat": {409},
+        "hyperclast.getCurrentUser": {409},
+        "hyperclast.getAccessToken": {409},
+        "hantera.createPat": {409, 429},
     }
     assert statuses == expected | own.get(operation.operation_id, set())
 
@@ -196,7 +203,7 @@ def test_the_scopes_are_the_rights():
 def test_the_security_schemes_are_the_kinds_of_credential():
     """A kind that the document has not cannot be accepted, and the other way round."""
     schemes = set(DOCUMENT["components"]["securitySchemes"])
-    assert schemes == {kind.value for kind in CredentialKind} | {"sessionCookie"}
+    assert schemes == {kind.value for kind in CredentialKind} | {"sessionCookie", "client"}
 
 
 def test_every_string_and_list_is_bounded_and_every_object_closed():
