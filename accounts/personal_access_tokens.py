@@ -88,14 +88,14 @@ def list_pats(session: AccountSession, user_id: str) -> Sequence[PersonalAccessT
     ).all()
 
 
-def find_pat(session: AccountSession, user_id: str, pat_id: str) -> PersonalAccessToken:
-    """Find one of the user's active tokens.
+def find_pat(session: AccountSession, person: Person, pat_id: str) -> PersonalAccessToken:
+    """Find one of the person's active tokens.
 
     Raises:
-        NotFound: The user has no active token of this id.
+        NotFound: The person has no active token of this id.
     """
     found = session.exec(
-        _active(session, user_id).where(col(PersonalAccessToken.id) == pat_id.lower())
+        _active(session, person.user_id).where(col(PersonalAccessToken.id) == pat_id.lower())
     ).first()
     if found is None:
         raise NotFound

@@ -95,10 +95,12 @@ def authorise(
             scope,
         )
     )
-    if decision.allowed:
+    # Said here too, so that no policy of an operator's can switch scopes off by a wide permit.
+    missing = None if scope in credential.rights else scope
+    if decision.allowed and missing is None:
         return
-    if decision.code is None and scope is not None and scope not in credential.rights:
-        raise InsufficientScope(scope)
+    if missing is not None and decision.code is None:
+        raise InsufficientScope(missing)
     raise _FORBIDDEN.get(decision.code or "", PolicyDenied)(decision.notices)
 
 

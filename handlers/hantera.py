@@ -107,7 +107,7 @@ def create_pat(
 
 
 def get_pat(session: AccountSession, principal: Principal, id_: str) -> Reply[wire.HanteraPat]:
-    return Reply(_pat(personal_access_tokens.find_pat(session, principal.person.user_id, id_)))
+    return Reply(_pat(personal_access_tokens.find_pat(session, principal.person, id_)))
 
 
 def revoke_pat(session: AccountSession, principal: Principal, id_: str) -> Reply[None]:

@@ -10,6 +10,6 @@ def get_health() -> Reply[wire.Health]:
     return Reply({"status": "ok"})
 
 
-def get_readiness(session: AccountSession) -> Reply[wire.Readiness]:
+def get_readiness(session: AccountSession, *, degraded: bool) -> Reply[wire.Readiness]:
     readiness.require_ready(session)
-    return Reply({"status": "ready"})
+    return Reply({"status": "degraded" if degraded else "ready"})

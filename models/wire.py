@@ -995,9 +995,11 @@ class Readiness(TypedDict, closed=True):
     That the service can serve.
     """
 
-    status: Literal["ready"]
+    status: Literal["ready", "degraded"]
     """
-    Always `ready`; else the answer is a 503.
+    `ready`, or `degraded` where the service serves and an operator should look: its policies were changed to what
+    cannot be used, and the last good ones are in force. What cannot serve answers 503.
+
     """
 
 

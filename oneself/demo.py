@@ -13,19 +13,21 @@ from accounts import (
     api_keys,
     clients,
     login_sessions,
+    oauth_grants,
     personal_access_tokens,
     tenants,
     users,
 )
 from accounts.authentication import authenticate
 from accounts.database import AccountSession
-from accounts.errors import NotFound, WeakPassword
+from accounts.errors import NotFound, TokenUnreadable, WeakPassword
 from accounts.password_form import judge
 from accounts.password_hashing import hash_password
-from accounts.people import find_person
+from accounts.people import Person, find_person
 from accounts.principal import CredentialKind, Presented
 from accounts.rights import SESSION_RIGHTS
 from accounts.rules import Rules
+from accounts.signing_keys import ensure_signing_key, load_key_set
 from models import Client, PasswordRecord, Tenant, User, wire
 from oneself.transactions import Database
 
@@ -59,7 +61,6 @@ def make_demo(database: Database) -> dict[str, Account]:
 
     Raises:
         LimitReached: One of them has made as many keys or tokens as one may have.
-        SealBroken: The access token of one of them cannot be read.
     """
     with database.transaction(writing=False) as session:
         keys, rules = session.keys, session.rules
@@ -68,6 +69,8 @@ def make_demo(database: Database) -> dict[str, Account]:
         part: hash_password(password, keys, rules.password_cost)
         for part, password in passwords.items()
     }
+    with database.transaction(writing=True) as session:
+        ensure_signing_key(session)
     with database.transaction(writing=True) as session:
         acme = _find_or_open_tenant(session, _ACME)
         globex = _find_or_open_tenant(session, (_BRUNO,))
@@ -174,15 +177,32 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
         client_id=client.id,
         client_secret=client_secret,
     )
+    issued = oauth_grants.exchange_session(
+        session,
+        load_key_set(session),
+        client,
+        subject_token=logged_in["session_token"],
+        scope=None,
+        audience=None,
+    )
     return {
         **logged_in,
         "password": password,
         "api_key": api_key,
-        "access_token": access_tokens.reveal_access_token(session, principal.person),
+        "access_token": _access_token(session, principal.person),
         "pat": pat,
         "client_id": client.id,
         "client_secret": client_secret,
+        "jwt": issued.access_token,
+        "refresh_token": issued.refresh_token,
     }
+
+
+def _access_token(session: AccountSession, person: Person) -> str:
+    try:
+        return access_tokens.reveal_access_token(session, person)
+    except TokenUnreadable:
+        return access_tokens.regenerate_access_token(session, person)
 
 
 def _client(session: AccountSession, tenant: Tenant) -> tuple[Client, str]:

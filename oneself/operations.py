@@ -58,7 +58,9 @@ __all__ = ["Edge", "Operations"]
 _log = logging.getLogger("oneself.operations")
 
 #: What a handler may ask for beside the operation's parameters.
-_SUPPLIED = frozenset({"session", "principal", "exchange", "body", "credentials", "key_set"})
+_SUPPLIED = frozenset(
+    {"session", "principal", "exchange", "body", "credentials", "key_set", "degraded"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,11 @@ class _Operation:
             if supplied["credentials"] is None and described.client == "required":
                 raise InvalidClient
         with self._transaction(request, waiting=waiting) as session:
-            supplied |= {"session": session, "key_set": edge.signing.current}
+            supplied |= {
+                "session": session,
+                "key_set": edge.signing.current,
+                "degraded": edge.policies.degraded,
+            }
             if presented is not None and session is not None:
                 supplied["principal"] = self._authenticate(session, presented)
             supplied |= self._read(request)

@@ -9,7 +9,9 @@ from oneself.commands.tenants import TenantId, require_tenant
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Add clients, which JWTs and personal access tokens need.")
+app = typer.Typer(
+    no_args_is_help=True, help="Add clients, which JWTs and personal access tokens need."
+)
 
 
 @app.callback()

@@ -71,6 +71,22 @@ def curl_lines(owner: "Account", origin: str) -> Iterator[tuple[str, str]]:
         ("personal access token", "/resources/me/profile", f"Authorization: Bearer {owner['pat']}"),
     ):
         yield heading, _curl(f"{origin}{path}", header)
+    yield "JWT, exchanged for the session", _curl_with_jwt(owner, origin)
+
+
+def _curl_with_jwt(owner: "Account", origin: str) -> str:
+    fields = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": owner["session_token"],
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+    }
+    exchange = ["curl", "-s", f"{origin}/oauth/token"]
+    exchange += ["-u", f"{owner['client_id']}:{owner['client_secret']}"]
+    for name, value in fields.items():
+        exchange += ["-d", f"{name}={value}"]
+    read = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"access_token\"])'"
+    header = f'"Authorization: Bearer $({shlex.join(exchange)} | {read})"'
+    return f"curl {shlex.quote(f'{origin}/resources/me/profile')} -H {header}"
 
 
 def _curl(url: str, header: str) -> str:

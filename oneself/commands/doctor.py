@@ -1,6 +1,6 @@
 """Looking whether all is well with an installation, and what to do where it is not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
@@ -12,7 +12,7 @@ from oneself.commands.failures import REFUSED, USAGE, Failure, explain
 from oneself.commands.output import AsJson, show, waiting
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, Row
 
     from accounts.database import AccountSession
     from oneself.settings import Settings
@@ -24,9 +24,13 @@ _KEY_FILE = "secret.key"
 _PATIENCE = timedelta(minutes=10)
 _MOST_TOLD = 5
 
-# Where a reset of the WAL no longer corrupts the file (https://sqlite.org/wal.html#walresetbug).
-_FIXED = (3, 51, 3)
-_BACKPORTS = ((3, 50, 7), (3, 44, 6))
+# From and before which version a reset of the WAL does not corrupt the file; the first two are
+# backports (https://sqlite.org/wal.html#walresetbug).
+_FIXED = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (99,)))
+
+#: They refuse to change or delete an event (LO-04), and no comparison of tables looks at them.
+_EVENT_TABLES = ("security_event", "event_link")
+_TRIGGERS = {f"{table}_no_{verb}" for table in _EVENT_TABLES for verb in ("update", "delete")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,8 @@ class _Finding:
     to_do: str | None = None
 
     def __str__(self) -> str:
-        if self.ok:
-            return f"ok: {self.found}"
-        return f"PROBLEM: {self.found}" + (f"\n{self.to_do}" if self.to_do else "")
+        said = f"ok: {self.found}" if self.ok else f"PROBLEM: {self.found}"
+        return said if self.to_do is None else f"{said}\n{self.to_do}"
 
 
 def _good(found: str) -> _Finding:
@@ -49,6 +52,10 @@ def _good(found: str) -> _Finding:
 
 def _wrong(found: str, to_do: str | None = None) -> _Finding:
     return _Finding(ok=False, found=found, to_do=to_do)
+
+
+_NOT_YET = _wrong("not checked", "Put right what is wrong above first.")
+_Check = Callable[["AccountSession"], _Finding]
 
 
 def doctor(
@@ -68,11 +75,11 @@ def doctor(
     """
     from oneself.commands.opening import load_settings, require_file  # noqa: PLC0415 # slow
 
-    expected = _parse(head)
+    expected = None if head is None else _parse(head)
     settings = load_settings()
     require_file(settings.sqlite_path)
     with waiting("Checking"):
-        findings = dict(_examine(settings, expected))
+        findings = _examine(settings, expected)
     wrong = sum(not finding.ok for finding in findings.values())
     record: dict[str, Any] = {name: str(finding) for name, finding in findings.items()}
     if as_json:
@@ -80,53 +87,47 @@ def doctor(
         record = {"all_is_well": not wrong, "checks": checks}
     show(record, as_json=as_json)
     if wrong:
-        raise Failure(
-            f"{wrong} of {len(findings)} checks found something wrong, and say what to do.",
-            status=REFUSED,
-        )
+        raise Failure(f"{wrong} of {len(findings)} checks found something wrong.", status=REFUSED)
 
 
-def _parse(head: str | None) -> bytes | None:
-    if head is None:
-        return None
+def _parse(head: str) -> bytes:
     try:
         digest = bytes.fromhex(head)
     except ValueError:
         digest = b""
     if len(digest) != _DIGEST_BYTES:
-        raise Failure(
-            f"--head must be the {_DIGEST_BYTES * 2} hex digits that the log has as head.",
-            status=USAGE,
-        )
+        raise Failure("--head must be the 64 hex digits that the log has as head.", status=USAGE)
     return digest
 
 
-def _examine(settings: "Settings", head: bytes | None) -> Iterator[tuple[str, _Finding]]:
-    """Do each check; those that need the tables or the keys only where these are there."""
+def _examine(settings: "Settings", head: bytes | None) -> dict[str, _Finding]:
+    """Do each check; those that need the tables and the keys only where these are there."""
     from oneself.transactions import open_engine  # noqa: PLC0415 # slow
 
-    yield "sqlite_library", _library()
+    findings = {"sqlite_library": _library()}
     engine = open_engine(settings.sqlite_path)
-    try:
-        yield "journal_mode", _try(lambda: _journal_mode(engine))
-        yield "integrity", _try(lambda: _integrity(engine))
-        yield "foreign_keys", _try(lambda: _foreign_keys(engine))
-        yield "tables", (tables := _try(lambda: _tables(engine)))
-    finally:
-        engine.dispose()
-    yield "key_file", (key_file := _try(lambda: _key_file(settings)))
-    unchecked = _wrong("not checked", "Put right what is wrong above first.")
-    readable = tables.ok and key_file.ok
-    root_key = _try(lambda: _read(settings, _root_key)) if readable else unchecked
-    yield "root_key", root_key
-    checks = {
+    for name, look in {
+        "journal_mode": _journal_mode,
+        "integrity": _integrity,
+        "foreign_keys": _foreign_keys,
+        "tables": _tables,
+    }.items():
+        findings[name] = _try(partial(look, engine))
+    engine.dispose()
+    findings["key_file"] = _try(partial(_key_file, settings))
+    needed = [findings["tables"], findings["key_file"]]
+    checks: dict[str, _Check] = {
+        "root_key": _root_key,
         "event_chain": partial(_event_chain, head=head),
         "outbox": _outbox,
         "signing_key": _signing_key,
     }
     for name, check in checks.items():
-        yield name, _try(partial(_read, settings, check)) if root_key.ok else unchecked
-    yield "policies", _try(lambda: _policies(settings))
+        unchecked = not all(finding.ok for finding in needed)
+        findings[name] = _NOT_YET if unchecked else _try(partial(_read, settings, check))
+        needed.append(findings["root_key"])
+    findings["policies"] = _try(partial(_policies, settings))
+    return findings
 
 
 def _try(check: Callable[[], _Finding]) -> _Finding:
@@ -145,11 +146,8 @@ def _library() -> _Finding:
 
     driver = sqlite_driver()
     version = tuple(map(int, driver.sqlite_version.split(".")))
-    fixed = version >= _FIXED or any(
-        version[:2] == backport[:2] and version >= backport for backport in _BACKPORTS
-    )
     found = f"SQLite {driver.sqlite_version} of {driver.__name__.partition('.')[0]}"
-    if fixed:
+    if any(first <= version < end for first, end in _FIXED):
         return _good(found)
     return _wrong(
         f"{found}, in which a reset of the WAL can corrupt the database",
@@ -157,28 +155,30 @@ def _library() -> _Finding:
     )
 
 
-def _journal_mode(engine: "Engine") -> _Finding:
+def _ask(engine: "Engine", question: str) -> "Sequence[Row[Any]]":
     with engine.connect() as connection:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        return connection.exec_driver_sql(question).all()
+
+
+def _journal_mode(engine: "Engine") -> _Finding:
+    ((mode,),) = _ask(engine, "PRAGMA journal_mode")
     if mode == "wal":
         return _good("WAL")
     return _wrong(f"{mode}, not WAL", "Put the database on a local disk, where WAL is possible.")
 
 
 def _integrity(engine: "Engine") -> _Finding:
-    with engine.connect() as connection:
-        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    found = [str(row[0]) for row in _ask(engine, "PRAGMA integrity_check")]
     if found == ["ok"]:
         return _good("the file is whole")
     return _wrong(
-        "; ".join(map(str, found[:_MOST_TOLD])),
+        "; ".join(found[:_MOST_TOLD]),
         "Stop the service, keep a copy of the file, and restore the last backup.",
     )
 
 
 def _foreign_keys(engine: "Engine") -> _Finding:
-    with engine.connect() as connection:
-        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    broken = _ask(engine, "PRAGMA foreign_key_check")
     if not broken:
         return _good("every row refers to rows that are there")
     tables = ", ".join(sorted({row[0] for row in broken}))
@@ -193,13 +193,18 @@ def _tables(engine: "Engine") -> _Finding:
     from oneself import migrations  # noqa: PLC0415
 
     present = migrations.present_revision(engine)
-    differences = migrations.differences(engine)
-    if present == REVISION and not differences:
-        return _good(f"revision {present}")
-    found = f"revision {present}, and this version works with {REVISION}"
-    if present == REVISION:
-        found = f"revision {present}, with differences: {', '.join(differences)}"
-    return _wrong(found, "Copy the database, then run: python -m oneself db upgrade")
+    if present != REVISION:
+        found = f"revision {present}, and this version works with {REVISION}"
+        return _wrong(found, "Copy the database, then run: python -m oneself db upgrade")
+    triggers = _ask(engine, "SELECT name FROM sqlite_master WHERE type = 'trigger'")
+    missing = _TRIGGERS - {row[0] for row in triggers}
+    wrong = migrations.differences(engine) + [f"no trigger {name}" for name in sorted(missing)]
+    if wrong:
+        return _wrong(
+            f"revision {present}, with differences: {', '.join(wrong)}",
+            "Something else has changed the tables. Compare them with those of the last backup.",
+        )
+    return _good(f"revision {present}")
 
 
 def _key_file(settings: "Settings") -> _Finding:
@@ -218,11 +223,8 @@ def _key_file(settings: "Settings") -> _Finding:
     return _good(f"{path}, which nobody else can read")
 
 
-def _read(settings: "Settings", check: Callable[["AccountSession"], _Finding]) -> _Finding:
-    """Do a check in a transaction that only reads.
-
-    What opens the database for other commands also writes down which root secret is in use.
-    """
+def _read(settings: "Settings", check: _Check) -> _Finding:
+    """Do a check. What opens the database for other commands would note the root secret in it."""
     from oneself.keys import open_keyring  # noqa: PLC0415 # slow
     from oneself.transactions import Database  # noqa: PLC0415
 
@@ -245,10 +247,7 @@ def _root_key(session: "AccountSession") -> _Finding:
     if missing:
         raise UnknownRootKey(missing)
     if session.exec(select(RootKey)).first() is None:
-        return _wrong(
-            "the database has not been used with a root secret yet",
-            "Start the service once.",
-        )
+        return _wrong("there is none in the database yet", "Start the service once.")
     return _good(f"known, key id {session.keys.key_id}")
 
 
@@ -278,18 +277,13 @@ def _outbox(session: "AccountSession") -> _Finding:
 
     from models import OutboxMessage  # noqa: PLC0415
 
-    waiting_too_long = session.exec(
-        select(func.count())
-        .select_from(OutboxMessage)
-        .where(
-            col(OutboxMessage.delivered_at).is_(None),
-            col(OutboxMessage.created_at) < session.now - _PATIENCE,
-        )
-    ).one()
-    if not waiting_too_long:
+    waits = col(OutboxMessage.delivered_at).is_(None)
+    too_long = col(OutboxMessage.created_at) < session.now - _PATIENCE
+    late = session.exec(select(func.count(col(OutboxMessage.id))).where(waits, too_long)).one()
+    if not late:
         return _good("no message waits for longer than ten minutes")
     return _wrong(
-        f"{waiting_too_long} messages have waited for longer than ten minutes",
+        f"{late} messages have waited for longer than ten minutes",
         "See that the service runs, and what its log says of the delivery.",
     )
 

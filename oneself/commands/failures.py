@@ -24,7 +24,7 @@ def explain(error: Exception) -> Failure | None:
     return Failure(sentence) if sentence else None
 
 
-def _sentence(error: Exception) -> str | None:
+def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error after the other
     if isinstance(error, AccountError):
         return _refusal(error)
     if isinstance(error, OSError):
@@ -33,10 +33,13 @@ def _sentence(error: Exception) -> str | None:
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
     from accounts.keyring import SealBroken  # noqa: PLC0415
+    from accounts.policy import InvalidPolicies  # noqa: PLC0415
     from oneself.keys import BadSecretKey, UnknownRootKey  # noqa: PLC0415
 
     if isinstance(error, BadSecretKey | UnknownRootKey):
         return str(error)
+    if isinstance(error, InvalidPolicies):
+        return f"{error} Correct the policies, and try them with: python -m oneself policy check"
     if isinstance(error, SealBroken):
         return f"{error} Restore the row from a backup, or make the account anew."
     if isinstance(error, DBAPIError):

@@ -166,8 +166,9 @@ def rewrite(*, as_json: AsJson = False) -> None:
     """Seal under the present root secret what is sealed under a former one.
 
     Those are access tokens, signing keys and mail that is not sent. It can be run while services
-    run, and again after whatever has stopped it. What is stored as a digest (passwords, sessions
-    and all the other tokens) is stored anew when it is next used; `keys list` counts what is left.
+    run, and again after whatever has stopped it, or for what a service has stored meanwhile that
+    was not restarted yet. What is stored as a digest (passwords, sessions and all the other tokens)
+    is stored anew when it is next used; `keys list` counts what is left.
     """
     from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
 
@@ -242,18 +243,7 @@ def retire(
 
 
 def _rewrite(database: "Database") -> "tuple[int, list[Unreadable]]":
-    """Rewrite until nothing is left that opens; how many rows that were, and which do not."""
-    total = 0
-    while True:
-        # From the beginning again, for a service that has not been restarted may have stored
-        # something under the former root behind the place where this had come to.
-        rewritten, unreadable = _rewrite_once(database)
-        total += rewritten
-        if not rewritten:
-            return total, unreadable
-
-
-def _rewrite_once(database: "Database") -> "tuple[int, list[Unreadable]]":
+    """Rewrite in batches, each its own transaction; how many rows that were, and which not."""
     from accounts.rekeying import START, Position, rekey_batch  # noqa: PLC0415 # slow
 
     rewritten = 0

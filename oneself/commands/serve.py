@@ -37,8 +37,12 @@ def serve(
     """
     import logging.config  # noqa: PLC0415 # help does without all of these
 
+    from accounts.signing_keys import ensure_signing_key  # noqa: PLC0415
     from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+    from oneself.document import load_document  # noqa: PLC0415
+    from oneself.jobs import run_act  # noqa: PLC0415
     from oneself.logs import configuration  # noqa: PLC0415
+    from oneself.policies import read_policies  # noqa: PLC0415
     from oneself.server import serve as serve_until_stopped  # noqa: PLC0415
     from oneself.settings import is_loopback  # noqa: PLC0415
 
@@ -52,7 +56,10 @@ def serve(
         )
     logging.config.dictConfig(configuration())
     # Closed before it is served: a connection to SQLite must not be carried into a forked worker.
+    # What the workers would fail at one after the other is found out here, and said once.
+    read_policies(settings.policy_dir, load_document())
     with open_database(settings, make=True) as database:
+        run_act(database, ensure_signing_key)
         if demo:
             from oneself.commands.demo import introduce  # noqa: PLC0415
 

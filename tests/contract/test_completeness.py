@@ -29,10 +29,10 @@ def _codes() -> dict[str, set[tuple[int, str]]]:
     """The refusals that rows bring about, by response component."""
     found = defaultdict(set)
     for row in load_rows():
-        if row.operation is not None and row.refusal is not None and "path" not in row.raw:
+        if row.operation is not None and row.code is not None and "path" not in row.raw:
             raw = DOCUMENT["paths"][row.operation.path][row.operation.method]
             component = raw["responses"][str(row.status)]["$ref"].rpartition("/")[2]
-            found[component].add(row.refusal)
+            found[component].add(row.code)
     return found
 
 
@@ -90,16 +90,24 @@ def test_no_two_rows_have_the_same_name():
     "wrong",
     [
         {"operation": "ipto.getNobody"},
+        {"service": "thawed"},
         {"expect": {"refusal": "no_such_code"}},
         {"expcet": {}},
         {"request": {"boddy": {}}},
         {"expect": {"status": 200, "boddy": {}}},
     ],
-    ids=["operation", "code", "key of a row", "key of a request", "key of an expectation"],
+    ids=[
+        "operation",
+        "service",
+        "code",
+        "key of a row",
+        "key of a request",
+        "key of an expectation",
+    ],
 )
 def test_a_row_about_nothing_that_there_is_cannot_be_loaded(wrong: dict[str, object]):
     """A misspelt row would else promise nothing, and be kept for ever."""
     row = {"promise": "It is kept", "operation": "ipto.getCurrentUser", "expect": {"status": 200}}
     check_row(Row("ipto", row))
-    with pytest.raises(ValueError, match=r"are no keys|is no operation|is no refusal"):
+    with pytest.raises(ValueError, match=r"are no keys|is no (operation|service|refusal)"):
         check_row(Row("ipto", row | wrong))

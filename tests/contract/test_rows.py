@@ -19,7 +19,8 @@ def attempt_of(request: pytest.FixtureRequest) -> Callable[[Row], Attempt]:
     """Begins a row, at the service that it is for."""
 
     def attempt_of(row: Row) -> Attempt:
-        prefix = "closed_" if row.raw.get("service") == "closed" else ""
+        named = row.raw.get("service")
+        prefix = f"{named}_" if named else ""
         service: Service = request.getfixturevalue(f"{prefix}service")
         people: People = request.getfixturevalue(f"{prefix}people")
         return Attempt(row, service, people)

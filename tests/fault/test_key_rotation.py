@@ -5,7 +5,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -29,7 +28,7 @@ from accounts.users import open_user
 from models import User
 from oneself.keys import check_root_key
 from oneself.migrations import upgrade
-from oneself.transactions import Database, open_engine
+from oneself.transactions import Database, open_engine, sqlite_driver
 
 REPOSITORY = Path(__file__).parents[2]
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -128,7 +127,9 @@ class _Stored:
     """What is in the file, seen over a connection of its own."""
 
     def __init__(self, path):
-        self._connection = sqlite3.connect(path, isolation_level=None)
+        # With the driver of the service: a second SQLite in one process would let go of the locks
+        # of the first (sqlite.org/howtocorrupt.html, section 2.2.1), and the file would be ruined.
+        self._connection = sqlite_driver().connect(path, isolation_level=None)
 
     def under(self, key_id):
         """How many tokens are stored under a root."""

@@ -2,12 +2,16 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlencode
 
-__all__ = ["Answer", "Request", "ask", "json_request"]
+__all__ = ["FORM", "Answer", "Request", "ask", "form_request", "json_request"]
+
+FORM = "application/x-www-form-urlencoded"
 
 _SECONDS = 30
 #: What the head of a dribbling request says will follow; one byte of it does.
@@ -93,3 +97,11 @@ def json_request(
         return Request(method, path, headers)
     typed = (*headers, ("Content-Type", "application/json"))
     return Request(method, path, typed, json.dumps(body).encode())
+
+
+def form_request(
+    path: str, fields: Mapping[str, object], headers: tuple[tuple[str, str], ...] = ()
+) -> Request:
+    """A POST with a form; a field that is a list stands in it as often."""
+    typed = (*headers, ("Content-Type", FORM))
+    return Request("POST", path, typed, urlencode(fields, doseq=True).encode())

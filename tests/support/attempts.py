@@ -92,8 +92,7 @@ class Attempt:
     def _credentials(
         self, described: Mapping[str, Any], operation: Described | None
     ) -> Iterator[tuple[str, str]]:
-        public = operation is None or operation.public
-        sent = fill(described.get("with", "none" if public else "session"), self.look_up)
+        sent = fill(described.get("with", _usual_credential(operation)), self.look_up)
         for each in sent if isinstance(sent, list) else [sent]:
             if isinstance(each, Mapping):
                 [(kind, value)] = each.items()
@@ -101,6 +100,13 @@ class Attempt:
             elif each != "none":
                 person = self._person(described.get("as"))
                 yield credential_header(each, person[FROM_PERSON[each]])
+
+
+def _usual_credential(operation: Described | None) -> str:
+    """What is sent where nothing is said about it."""
+    if operation is None or operation.public:
+        return "none"
+    return "session" if operation.client is None else "client"
 
 
 def _headers(wanted: Mapping[str, Any], operation: Described | None) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """What holds for every answer, whatever a row promises of it."""
 
+import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -37,6 +38,9 @@ def broken_everywhere(answer: Answer) -> Iterator[str]:
     request_ids = answer.values("x-request-id")
     if len(request_ids) != 1 or not _REQUEST_ID.fullmatch(request_ids[0]):
         yield f"header x-request-id: {request_ids!r} is no request id"
+    waits = [*answer.values("ratelimit"), *answer.values("retry-after")]
+    if answer.values("ratelimit") and not waits[0].endswith(f"t={waits[-1]}"):
+        yield f"headers ratelimit and retry-after: {waits!r} are not the same wait"
     for name, _ in answer.headers:
         if name.lower().startswith(("access-control-", "x-powered-by", "via")):
             yield f"header {name}: has no business here"
@@ -89,11 +93,20 @@ def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str
         if name.lower() in {"authorization", "x-api-key", "cookie"}
         for part in re.split(r"[ =;,]", value)
     }
+    secret |= {part for each in secret for part in _decoded(each)}
     # Not a word such as "session" or "Bearer", which a sentence may have for its own reasons.
     values = {part for part in secret if re.search(r"\d", part)} | set(_texts(sent))
     for value in values:
         if len(value) >= _SHORTEST_VALUE and value in text:
             yield f"body: repeats {value!r}, which was sent"
+
+
+def _decoded(text: str) -> list[str]:
+    """The two parts of what Basic sends in base64."""
+    try:
+        return base64.b64decode(text, validate=True).decode().split(":")
+    except ValueError:
+        return []
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from accounts.principal import CredentialKind
 from oneself.document import Described, load_document, resolve
+from tests.support.asking import FORM
 from tests.support.matching import fill
 
 __all__ = ["members"]
@@ -15,15 +16,21 @@ _KINDS = {
     "api_key": CredentialKind.API_KEY,
     "access_token": CredentialKind.ACCESS_TOKEN,
     "pat": CredentialKind.PAT,
+    "jwt": CredentialKind.JWT,
 }
 _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 #: What `for_each` can ask of an operation.
 _TRAITS: Mapping[str, Callable[[Described], Any]] = {
-    "secured": lambda operation: not operation.public,
+    # By a credential of a person; a client's is another matter.
+    "secured": lambda operation: bool(operation.accepted),
+    "takes_clients": lambda operation: operation.client is not None,
+    "needs_clients": lambda operation: operation.client == "required",
     "has_body": lambda operation: bool(operation.bodies),
+    "has_form": lambda operation: FORM in operation.bodies,
     "unsafe": lambda operation: operation.method != "get",
     "takes_api_keys": lambda operation: CredentialKind.API_KEY in operation.accepted,
+    "takes_jwts": lambda operation: CredentialKind.JWT in operation.accepted,
     "has_scope": lambda operation: operation.scope is not None,
 }
 
@@ -41,7 +48,12 @@ def members(family: Mapping[str, Any], operations: Iterable[Described]) -> Itera
         ):
             continue
         for each in spread(operation):
-            values = {"operation": operation.operation_id, "scope": operation.scope, **each}
+            values = {
+                "operation": operation.operation_id,
+                "scope": operation.scope,
+                "media": next(iter(operation.bodies), None),
+                **each,
+            }
             filled = fill(template, lambda name, values=values: _each(name, values))
             yield {"operation": operation.operation_id, **filled}
 
@@ -57,7 +69,8 @@ def _once(_operation: Described) -> Iterator[dict[str, Any]]:
 
 def _refused_kinds(operation: Described) -> Iterator[dict[str, Any]]:
     """Each kind of credential that the operation does not take, and how it says so."""
-    only_sessions = operation.accepted == {CredentialKind.SESSION}
+    # A JWT is made of a session, and is no program's own.
+    only_sessions = operation.accepted <= {CredentialKind.SESSION, CredentialKind.JWT}
     for name, kind in _KINDS.items():
         if kind not in operation.accepted:
             code = "session_required" if only_sessions else "credential_not_accepted"

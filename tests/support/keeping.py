@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
-from tests.support.asking import Answer, Request
+from tests.support.asking import FORM, Answer, Request
 from tests.support.everywhere import broken_everywhere, broken_in_document, repeated_values
 from tests.support.matching import Matcher, differences, fill
 from tests.support.rows import Row, refusal_shapes
@@ -14,7 +15,12 @@ from tests.support.rows import Row, refusal_shapes
 __all__ = ["broken_by"]
 
 #: Headers that a client acts upon: an answer has those that its row promises, and no other.
-_MEANINGFUL = ("allow", "connection", "location", "retry-after", "set-cookie", "www-authenticate")
+_MEANINGFUL = (
+    "allow", "connection", "location", "ratelimit", "ratelimit-policy", "retry-after",
+    "set-cookie", "www-authenticate",
+)  # fmt: skip
+#: A grant type is a name that OAuth has registered, and a rule may name it too.
+_NAMES = frozenset({"grant_type"})
 
 
 def broken_by(
@@ -30,9 +36,7 @@ def broken_by(
         *_broken_status_and_headers(row, answer, now, look_up),
         *_broken_body(row, request, answer, now, look_up),
         *broken_everywhere(answer),
-        *repeated_values(
-            request, [fill(row.raw.get("request", {}), look_up), _sent(request)], answer
-        ),
+        *repeated_values(request, [_described(row, look_up), _sent(request)], answer),
     ]
     # A row with a path of its own asks for no operation of the document.
     if row.operation is not None and "path" not in row.raw:
@@ -40,8 +44,17 @@ def broken_by(
     return found
 
 
+def _described(row: Row, look_up: Callable[[str], Any]) -> Any:
+    """The values in the request as the row has it; of a form, what is sent says more."""
+    described = row.raw.get("request", {})
+    return fill({name: each for name, each in described.items() if name != "form"}, look_up)
+
+
 def _sent(request: Request) -> Any:
     """The values in the body as it went out, the document's own example among them."""
+    if ("Content-Type", FORM) in request.headers:
+        fields = parse_qsl(request.body.decode(errors="replace"))
+        return [value for name, value in fields if name not in _NAMES]
     try:
         return json.loads(request.body)
     except ValueError:
@@ -81,6 +94,7 @@ def _broken_body(
                 row.refusal,
                 says=row.expect.get("says"),
                 violations=row.expect.get("violations"),
+                notices=row.expect.get("notices"),
             )
             .body
         )

@@ -8,7 +8,17 @@ from typing import Any
 
 from tests.support.asking import Answer
 
-__all__ = ["Matcher", "Moment", "Pattern", "SameRequestId", "after", "differences", "fill", "write"]
+__all__ = [
+    "Matcher",
+    "Moment",
+    "Pattern",
+    "SameRequestId",
+    "Second",
+    "after",
+    "differences",
+    "fill",
+    "write",
+]
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 _SPAN = re.compile(r"([+-]?)(\d+)([smhdy])")
@@ -48,6 +58,18 @@ class Moment(Matcher):
         except ValueError:
             return False
         return abs(moment - after(now, self.span)) <= _TOLERANCE
+
+
+@dataclass(frozen=True)
+class Second(Matcher):
+    """A moment like that, as a number of seconds of Unix time."""
+
+    span: str
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        if type(value) is not int:
+            return False
+        return abs(datetime.fromtimestamp(value, UTC) - after(now, self.span)) <= _TOLERANCE
 
 
 @dataclass(frozen=True)

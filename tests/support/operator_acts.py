@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from email import message_from_bytes, policy
 from typing import Any
@@ -15,7 +15,16 @@ from accounts.identifiers import new_uuid
 from accounts.rights import SESSION_RIGHTS
 from accounts.tenants import disable_tenant, find_tenant
 from accounts.users import disable_user
-from models import ApiKey, LoginSession, OneTimeSecret, PersonalAccessToken, Tenant, User
+from models import (
+    AccessToken,
+    ApiKey,
+    LoginSession,
+    OneTimeSecret,
+    PersonalAccessToken,
+    RefreshToken,
+    Tenant,
+    User,
+)
 from oneself.keys import open_keyring
 from oneself.settings import Settings
 from oneself.transactions import Database
@@ -74,11 +83,30 @@ class OperatorActs:
 
 
 def _client(
-    session: AccountSession, user: User, *, scopes: list[str] | None = None
+    session: AccountSession,
+    user: User,
+    *,
+    scopes: list[str] | None = None,
+    audiences: Iterable[str] = (),
+    public: bool = False,
 ) -> Mapping[str, Any]:
-    tenant = session.get_one(Tenant, user.tenant_id)
-    client, secret = add_client(session, tenant, name="CI", scopes=scopes or SESSION_RIGHTS)
-    return {"client_id": client.id, "client_secret": secret}
+    client, secret = add_client(
+        session,
+        session.get_one(Tenant, user.tenant_id),
+        name="CI",
+        scopes=scopes or SESSION_RIGHTS,
+        audiences=audiences,
+        public=public,
+    )
+    return {
+        "client_id": client.id,
+        "client_secret": secret,
+        "client": f"{client.id}:{secret}",
+        # By an encoder that leaves nothing as it is, which a form allows.
+        "client_encoded": ":".join(
+            "".join(f"%{ord(each):02X}" for each in part) for part in (client.id, secret or "")
+        ),
+    }
 
 
 def _disable_user(session: AccountSession, user: User) -> Mapping[str, Any]:
@@ -94,7 +122,13 @@ def _disable_tenant(session: AccountSession, user: User) -> Mapping[str, Any]:
 
 def _time_passes(session: AccountSession, user: User, *, hours: int) -> Mapping[str, Any]:
     """Everything that the user has and that ends some day ends so much sooner."""
-    tables: tuple[Any, ...] = (OneTimeSecret, LoginSession, ApiKey, PersonalAccessToken)
+    tables: tuple[Any, ...] = (
+        OneTimeSecret,
+        LoginSession,
+        ApiKey,
+        PersonalAccessToken,
+        RefreshToken,
+    )
     for table in tables:
         for row in session.exec(select(table).where(col(table.user_id) == user.id)):
             row.expires_at -= timedelta(hours=hours)
@@ -115,10 +149,19 @@ def _name_tenant(session: AccountSession, user: User, *, uuid: str) -> Mapping[s
     return {}
 
 
+def _swap_sealed_tokens(session: AccountSession, user: User, *, other: str) -> Mapping[str, Any]:
+    """Whoever can write to the database puts what is sealed for one user into another's row."""
+    mine, theirs = (session.get_one(AccessToken, user_id) for user_id in (user.id, other))
+    mine.token_sealed, theirs.token_sealed = theirs.token_sealed, mine.token_sealed
+    session.add_all((mine, theirs))
+    return {}
+
+
 _ACTS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
     "add client": _client,
     "disable user": _disable_user,
     "disable tenant": _disable_tenant,
     "time passes": _time_passes,
     "name tenant": _name_tenant,
+    "swap sealed tokens": _swap_sealed_tokens,
 }

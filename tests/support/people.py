@@ -1,6 +1,8 @@
 """The people who ask: those of the demo, and new ones for rows that change something."""
 
+import base64
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,7 +11,7 @@ from typing import Any, get_args
 
 from accounts.rights import SESSION_RIGHTS
 from models import wire
-from tests.support.asking import json_request
+from tests.support.asking import form_request, json_request
 from tests.support.matching import after, write
 from tests.support.operator_acts import OperatorActs
 from tests.support.service import Service
@@ -18,6 +20,8 @@ __all__ = ["PASSWORD", "People", "Person", "people_of"]
 
 #: The password of everybody who signs up here: the current one of ipto's example.
 PASSWORD = "s3cur3P@ssw0rd!"
+#: Half of what a JWT has: one that is handed out must outlast its row, on a slow machine too.
+_SECONDS_OF_A_JWT = 300
 SIGN_UP = {"display_name": "Alice Chen", "tenant_name": "Acme Corp", "password": PASSWORD}
 
 
@@ -28,8 +32,12 @@ class Person(Mapping[str, Any]):
         self._service = service
         self._acts = acts
         self._known = dict(known)
+        self._exchanged_at = 0.0
 
     def __getitem__(self, name: str) -> Any:
+        if name == "jwt" and time.monotonic() > self._exchanged_at + _SECONDS_OF_A_JWT:
+            self._known.pop(name, None)
+            self._exchanged_at = time.monotonic()
         if name not in self._known:
             self._known |= _MAKERS[name](self)
         return self._known[name]
@@ -45,6 +53,22 @@ class Person(Mapping[str, Any]):
         bearer = ("Authorization", f"Bearer {self['session_token']}")
         answer = self._service.ask(json_request(method, path, body, (bearer,)))
         assert answer.status < HTTPStatus.BAD_REQUEST, answer
+        return answer.json()
+
+    def exchange(self) -> Any:
+        """Exchange the session for a JWT of everything (RFC 8693)."""
+        basic = base64.b64encode(self["client"].encode()).decode()
+        request = form_request(
+            "/oauth/token",
+            {
+                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+                "subject_token": self["session_token"],
+                "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            },
+            (("Authorization", f"Basic {basic}"),),
+        )
+        answer = self._service.ask(request)
+        assert answer.status == HTTPStatus.OK, answer
         return answer.json()
 
     def act(self, name: str, **arguments: Any) -> Mapping[str, Any]:
@@ -72,13 +96,25 @@ def _make_pat(person: Person) -> Mapping[str, Any]:
     return {"pat": person.ask("POST", "/resources/me/pat", wanted)["token"]}
 
 
+def _make_jwt(person: Person) -> Mapping[str, Any]:
+    answer = person.exchange()
+    return {"jwt": answer["access_token"], "refresh_token": answer["refresh_token"]}
+
+
+def _join_client(person: Person) -> Mapping[str, Any]:
+    return {"client": f"{person['client_id']}:{person['client_secret']}"}
+
+
 _MAKERS: Mapping[str, Callable[[Person], Mapping[str, Any]]] = {
     "access_token": lambda person: person.ask("GET", "/api/users/me/token/"),
     "api_key": _make_api_key,
+    "client": _join_client,
     "client_id": lambda person: person.act("add client"),
     "client_secret": lambda person: person.act("add client"),
     "identity_id": lambda person: {"identity_id": person.ask("GET", "/resources/me/profile")["id"]},
+    "jwt": _make_jwt,
     "pat": _make_pat,
+    "refresh_token": _make_jwt,
     "tenant_uuid": lambda person: {"tenant_uuid": person.find_tenant_uuid()},
 }
 

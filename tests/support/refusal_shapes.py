@@ -1,6 +1,6 @@
 """What a refusal looks like in each dialect, read from contracts/refusals.yaml."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ __all__ = ["RefusalShapes", "Refused"]
 
 @dataclass(frozen=True)
 class Refused:
-    """A refusal as a dialect puts it."""
+    """A refusal as a dialect puts it; `code` is what it is called there."""
 
+    code: str
     status: int
     content_type: str
     headers: Mapping[str, str]
@@ -37,17 +38,25 @@ class RefusalShapes:
         *,
         says: str | None = None,
         violations: Iterable[Mapping[str, Any]] | None = None,
+        notices: Sequence[str] | None = None,
     ) -> Refused:
-        """One refusal; `says` replaces its sentence, `violations` go where the dialect has them."""
-        known, shape = self._codes[code], self._dialects[dialect]
+        """One refusal; `says` replaces its sentence.
+
+        `violations`, and `notices` of policies, go where the dialect has them.
+        """
+        shape = self._dialects[dialect]
+        known = self._codes[code] | shape.get("differs", {}).get(code, {})
         status = shape["invalid_status"] if known["status"] == "invalid" else known["status"]
         values = {
-            "code": code,
+            "code": known.get("called", code),
             "title": known["message"],
             "message": says or known["message"],
             "status": status,
         }
         body = shape["plain"]
+        if notices is not None:
+            body = shape["noticed"]
+            values |= {"notices": notices, "joined": " ".join(notices)}
         if violations is not None:
             body = shape["listing"]
             listed = [
@@ -56,12 +65,18 @@ class RefusalShapes:
             ]
             joint = shape.get("joint")
             values["violations"] = listed if joint is None else joint.join(listed)
+        instead = str.maketrans(shape.get("instead", {}))
         return Refused(
+            values["code"],
             status,
             shape["content_type"],
             known.get("headers", {}),
-            fill(body, values.__getitem__),
+            fill(body, lambda name: _translated(values[name], instead)),
         )
+
+
+def _translated(value: Any, instead: Mapping[int, str]) -> Any:
+    return value.translate(instead) if isinstance(value, str) else value
 
 
 def _places(violation: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import yaml
 
 from oneself.document import Described
 from tests.support.families import members
-from tests.support.matching import Moment, Pattern, SameRequestId
+from tests.support.matching import Moment, Pattern, SameRequestId, Second
 from tests.support.operations import OPERATIONS
 from tests.support.refusal_shapes import RefusalShapes
 
@@ -18,23 +18,30 @@ __all__ = ["ROOT", "Row", "check_row", "load_rows", "refusal_shapes"]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "contracts"
-FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "status", "edge")
+#: The services beside the one that is set up by default; see tests/contract/conftest.py.
+SERVICES = frozenset({"closed", "frozen", "scarce"})
+FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status", "edge")
 
 _KEYS = {
     "promise", "source", "operation", "method", "path", "dialect", "service",
     "as", "signup", "with", "before", "request", "expect",
 }  # fmt: skip
 _REQUEST_KEYS = {
-    "path", "query", "headers", "json", "raw", "content_type", "dribble", "example",
+    "path", "query", "headers", "json", "form", "raw", "content_type", "dribble", "example",
 }  # fmt: skip
-_EXPECT_KEYS = {"status", "headers", "body", "refusal", "says", "violations"}
+_EXPECT_KEYS = {"status", "headers", "body", "refusal", "says", "violations", "notices"}
 
 
 class _Loader(yaml.CSafeLoader):
     """YAML with the tags of the matchers."""
 
 
-for _tag, _kind in (("!match", Pattern), ("!moment", Moment), ("!request_id", SameRequestId)):
+for _tag, _kind in (
+    ("!match", Pattern),
+    ("!moment", Moment),
+    ("!second", Second),
+    ("!request_id", SameRequestId),
+):
     _Loader.add_constructor(
         _tag, lambda loader, node, kind=_kind: kind(loader.construct_scalar(node))
     )
@@ -78,6 +85,13 @@ class Row:
         return self.expect.get("refusal")
 
     @property
+    def code(self) -> str | None:
+        """What the dialect calls that refusal."""
+        if self.refusal is None:
+            return None
+        return refusal_shapes().in_dialect(self.dialect, self.refusal).code
+
+    @property
     def status(self) -> int:
         """The status that is expected; where a row does not say it, its refusal does."""
         if "status" in self.expect:
@@ -106,7 +120,7 @@ def refusal_shapes() -> RefusalShapes:
 
 
 def _parse(file: str) -> Any:
-    # Its own loader is a safe one, with three tags more.
+    # Its own loader is a safe one, with four tags more.
     return yaml.load((FOLDER / f"{file}.yaml").read_bytes(), Loader=_Loader)  # noqa: S506
 
 
@@ -122,7 +136,8 @@ def check_row(row: Row) -> None:
     """See that the row is about something.
 
     Raises:
-        ValueError: It has a key, or names an operation or a refusal, that there is none of.
+        ValueError: It has a key, or names an operation, a service or a refusal, that there is
+            none of.
     """
     request, expect = row.raw.get("request", {}), row.expect
     unknown = (
@@ -133,6 +148,9 @@ def check_row(row: Row) -> None:
         raise ValueError(message)
     if row.operation_id is not None and row.operation_id not in OPERATIONS:
         message = f"{row}: {row.operation_id} is no operation of the document"
+        raise ValueError(message)
+    if row.raw.get("service", "closed") not in SERVICES:
+        message = f"{row}: {row.raw['service']} is no service"
         raise ValueError(message)
     if row.refusal is not None and row.refusal not in refusal_shapes().codes:
         message = f"{row}: {row.refusal} is no refusal"

@@ -67,6 +67,13 @@ def started(folder: Path, **settings: object) -> Iterator[Service]:
         "ONESELF_VALIDATE_RESPONSES": "1",
         "ONESELF_PASSWORD_COST": "10",
         "ONESELF_BODY_SECONDS": "1",
+        # Everybody here has one address. What an account has with its source stays as it is by
+        # default, and so do mails: the rows about these begin with an account of their own.
+        "ONESELF_THROTTLE_SOURCE": "100000/1",
+        "ONESELF_THROTTLE_SIGNUP": "100000/1",
+        "ONESELF_THROTTLE_ACCOUNT": "100000/1",
+        "ONESELF_THROTTLE_ACCOUNT_SOURCE": "5/300",
+        "ONESELF_THROTTLE_MAIL": "5/3600",
         **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "oneself"]

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from handlers.exchange import COOKIE_NAME
 from oneself.document import Described, load_document, resolve
+from tests.support.asking import FORM
 
 __all__ = ["FROM_PERSON", "credential_header", "written_body", "written_target"]
 
@@ -19,6 +20,8 @@ FROM_PERSON = {
     "api_key": "api_key",
     "access_token": "access_token",
     "pat": "pat",
+    "jwt": "jwt",
+    "client": "client",
 }
 
 
@@ -28,7 +31,7 @@ def credential_header(kind: str, value: str) -> tuple[str, str]:
         return "Cookie", f"{COOKIE_NAME}={value}"
     if kind == "api_key":
         return "X-API-Key", value
-    if kind == "basic":
+    if kind in {"basic", "client"}:
         return "Authorization", f"Basic {base64.b64encode(value.encode()).decode()}"
     return "Authorization", f"Bearer {value}"
 
@@ -60,11 +63,14 @@ def written_body(
         if not isinstance(raw, str):
             raw = raw.get("prefix", "") + raw["repeat"] * raw["times"] + raw.get("suffix", "")
         body = raw.encode()
-        media = "application/json"
+        media = FORM if operation and FORM in operation.bodies else "application/json"
+    elif "form" in wanted:
+        body, media = urlencode(wanted["form"], doseq=True).encode(), FORM
     elif "json" in wanted:
         body, media = json.dumps(wanted["json"]).encode(), "application/json"
     elif operation and operation.bodies and wanted.get("example"):
         described = load_document()["paths"][operation.path][operation.method]["requestBody"]
         media, content = next(iter(resolve(load_document(), described)["content"].items()))
-        body = json.dumps(content["example"]).encode()
+        example = content["example"]
+        body = (urlencode(example) if media == FORM else json.dumps(example)).encode()
     return body, wanted.get("content_type", media)

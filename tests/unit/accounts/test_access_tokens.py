@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from accounts.access_tokens import regenerate_access_token, reveal_access_token
-from accounts.errors import InvalidToken, NotFound
-from accounts.keyring import SealBroken
+from accounts.errors import InvalidToken, NotFound, TokenUnreadable
+from accounts.events import EventKind
 from accounts.principal import CredentialKind
 
 KIND = CredentialKind.ACCESS_TOKEN
@@ -29,31 +29,31 @@ def _swap(house, column):
 
 def test_the_same_token_is_shown_each_time(house, alice):
     """It is the one that the user was opened with."""
-    shown = house.act(reveal_access_token, alice.user_id)
-    assert house.act(reveal_access_token, alice.user_id) == shown
+    shown = house.act(reveal_access_token, alice.person)
+    assert house.act(reveal_access_token, alice.person) == shown
     assert house.recognise(KIND, shown).person == alice.person
 
 
-def test_nobody_has_no_token(house):
+def test_nobody_has_no_token(house, alice):
     """An unknown user is not found."""
     with pytest.raises(NotFound):
-        house.act(reveal_access_token, "usr_000000000000")
+        house.act(reveal_access_token, alice.person._replace(user_id="usr_000000000000"))
 
 
 def test_a_new_token_takes_the_place_of_the_old(house, alice):
     """The old one is dead at once, and the new one is what is shown (TK-15)."""
-    old = house.act(reveal_access_token, alice.user_id)
-    new = house.act(regenerate_access_token, alice.user_id)
+    old = house.act(reveal_access_token, alice.person)
+    new = house.act(regenerate_access_token, alice.person)
     with pytest.raises(InvalidToken):
         house.recognise(KIND, old)
-    assert house.act(reveal_access_token, alice.user_id) == new
+    assert house.act(reveal_access_token, alice.person) == new
     assert house.recognise(KIND, new).person == alice.person
 
 
 def test_another_user_keeps_their_token(house, alice, bob):
     """Regenerating is for one user."""
-    kept = house.act(reveal_access_token, bob.user_id)
-    house.act(regenerate_access_token, alice.user_id)
+    kept = house.act(reveal_access_token, bob.person)
+    house.act(regenerate_access_token, alice.person)
     house.recognise(KIND, kept)
 
 
@@ -61,7 +61,7 @@ def test_a_token_is_sealed_differently_each_time(house, alice):
     """A nonce is never used again (TK-06)."""
     seals = {house.rows("access_token")[0]["token_sealed"]}
     for _ in range(20):
-        house.act(regenerate_access_token, alice.user_id)
+        house.act(regenerate_access_token, alice.person)
         seals.add(house.rows("access_token")[0]["token_sealed"])
     assert len(seals) == 21
 
@@ -70,16 +70,18 @@ def test_a_token_is_sealed_differently_each_time(house, alice):
 def test_a_sealed_token_does_not_open_in_the_row_of_another_user(house, alice):
     """Whoever can write the database cannot have somebody else's token shown to them (TK-05)."""
     _swap(house, "token_sealed")
-    with pytest.raises(SealBroken):
-        house.act(reveal_access_token, alice.user_id)
+    with house.database.transaction(writing=False) as session:
+        with pytest.raises(TokenUnreadable):
+            reveal_access_token(session, alice.person)
+        assert [seen.kind for seen in session.observed] == [EventKind.DECRYPT_FAIL]
 
 
 def test_swapped_digests_only_show_whose_row_it_is(house, alice, bob):
     """A digest finds its row, which says whose token it is: the seal is what binds it (TK-05)."""
-    shown = house.act(reveal_access_token, alice.user_id)
+    shown = house.act(reveal_access_token, alice.person)
     _swap(house, "token_digest")
     assert house.recognise(KIND, shown).person.user_id == bob.user_id
-    assert house.act(reveal_access_token, alice.user_id) == shown
+    assert house.act(reveal_access_token, alice.person) == shown
 
 
 def test_regenerating_at_once_leaves_one_token_that_lives(house, alice):
@@ -90,11 +92,11 @@ def test_regenerating_at_once_leaves_one_token_that_lives(house, alice):
 
         def race(_, ready=ready):
             ready.wait(30)
-            return house.act(regenerate_access_token, alice.user_id)
+            return house.act(regenerate_access_token, alice.person)
 
         with ThreadPoolExecutor(racers) as threads:
             given = list(threads.map(race, range(racers)))
-        shown = house.act(reveal_access_token, alice.user_id)
+        shown = house.act(reveal_access_token, alice.person)
         (dead,) = set(given) - {shown}
         assert house.recognise(KIND, shown).person == alice.person
         with pytest.raises(InvalidToken):

@@ -113,7 +113,7 @@ def test_a_revoked_maker_makes_nothing(house, alice, maker):
     """Whoever is refused at the door does not come to the act."""
     _, key = _create(house, alice.principal)
     revoked = house.recognise(KIND, key)
-    house.act(revoke_api_key, alice.user_id, revoked.credential.id)
+    house.act(revoke_api_key, alice.person, revoked.credential.id)
     with pytest.raises(InvalidToken):
         house.recognise(KIND, key)
     assert maker.credential.id in [each.id for each in house.act(list_api_keys, alice.user_id)]
@@ -127,7 +127,7 @@ def test_a_user_has_so_many_keys_and_no_more(open_house):
     _create(house, alice.principal)
     with pytest.raises(LimitReached):
         _create(house, alice.principal)
-    house.act(revoke_api_key, alice.user_id, made.id)
+    house.act(revoke_api_key, alice.person, made.id)
     _create(house, alice.principal)
 
 
@@ -172,10 +172,10 @@ def test_keys_are_listed_newest_first(house, alice, bob, clock):
 def test_a_revoked_key_is_neither_listed_nor_found(house, alice):
     """It ends once."""
     made, _ = _create(house, alice.principal)
-    house.act(revoke_api_key, alice.user_id, made.id)
+    house.act(revoke_api_key, alice.person, made.id)
     assert house.act(list_api_keys, alice.user_id) == []
     with pytest.raises(NotFound):
-        house.act(revoke_api_key, alice.user_id, made.id)
+        house.act(revoke_api_key, alice.person, made.id)
 
 
 def test_an_expired_key_is_not_found(house, alice, clock):
@@ -183,12 +183,12 @@ def test_an_expired_key_is_not_found(house, alice, clock):
     made, _ = _create(house, alice.principal)
     clock.now += YEAR
     with pytest.raises(NotFound):
-        house.act(revoke_api_key, alice.user_id, made.id)
+        house.act(revoke_api_key, alice.person, made.id)
 
 
 def test_a_key_of_somebody_else_is_not_found(house, alice, bob):
     """And it goes on working (AZ-10)."""
     made, key = _create(house, bob.principal)
     with pytest.raises(NotFound):
-        house.act(revoke_api_key, alice.user_id, made.id)
+        house.act(revoke_api_key, alice.person, made.id)
     house.recognise(KIND, key)

@@ -51,9 +51,10 @@ def test_the_message_is_a_sentence(refusal):
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_no_refusal_keeps_writes(refusal):
-    """None does today, so each of them leaves the database as it was."""
-    assert refusal.keep_writes is False
+def test_few_refusals_keep_writes(refusal):
+    """Each of them leaves the database as it was, but where the attempt itself is remembered."""
+    kept = {errors.WrongPassword, errors.InvalidClient, errors.InvalidGrant}
+    assert refusal.keep_writes is (refusal in kept)
 
 
 @pytest.mark.parametrize("refusal", [errors.MalformedRequest, errors.MalformedBody])
@@ -106,3 +107,16 @@ def test_whoever_is_unavailable_says_for_how_long():
     """One second is enough unless something else is said (DB-05)."""
     assert errors.Unavailable().retry_after == 1
     assert errors.Unavailable(retry_after=5).retry_after == 5
+
+
+def test_whoever_tries_too_often_says_which_budget_and_for_how_long():
+    """What the headers of a 429 are made of (LG-12)."""
+    refusal = errors.TooManyAttempts("account", quota=5, window=300, retry_after=60)
+    assert (refusal.policy, refusal.quota, refusal.window) == ("account", 5, 300)
+    assert refusal.retry_after == 60
+
+
+def test_what_is_forbidden_can_bring_notices():
+    """They are the policies' own words, and there need be none (AZ-08)."""
+    assert errors.PolicyDenied().notices == ()
+    assert errors.NotLocalUser(["One.", "Two."]).notices == ("One.", "Two.")

@@ -22,6 +22,7 @@ from accounts.errors import InvalidToken
 from accounts.jwts import LONGEST_LIFETIME, Claims, HeldKey, KeySet, looks_like_jwt, thumbprint
 
 NOW = datetime(2026, 4, 5, 10, tzinfo=UTC)
+START = NOW - timedelta(days=90)
 IAT = int(NOW.timestamp())
 ISSUER = "https://account.example.com/"
 AUDIENCE = "https://api.example.com/"
@@ -409,6 +410,12 @@ def test_scopes_have_one_spelling(mint, scope):
 def test_an_epoch_is_a_whole_number(mint, epoch):
     """JW-09: of the size of its column, and neither true nor false."""
     assert mint.refuses(mint.token(epoch=epoch))
+
+
+@pytest.mark.parametrize("epoch", [0, 2**31 - 1])
+def test_an_epoch_is_as_large_as_its_column_takes(mint, epoch):
+    """JW-09: the first and the last that there can be are good."""
+    assert mint.verify(mint.token(epoch=epoch)) == CLAIMS._replace(epoch=epoch)
 
 
 _NO_TIME = (
@@ -897,9 +904,11 @@ def test_a_newer_key_begins_to_sign_by_itself(mint, other):
 
 
 def test_the_newest_that_has_begun_signs(mint, other):
-    """JW-08: in whatever order they are given."""
-    for keys in (_set(mint.held, other.held), _set(other.held, mint.held)):
-        assert keys.signing_kid == _kid(keys.sign(CLAIMS, issuer=ISSUER)) == mint.kid
+    """JW-08: in whatever order they are given, and whatever their names are."""
+    for newer, older in ((mint, other), (other, mint)):
+        held = [newer.held._replace(active_from=NOW), older.held._replace(active_from=START)]
+        for keys in (_set(*held), _set(*reversed(held))):
+            assert keys.signing_kid == _kid(keys.sign(CLAIMS, issuer=ISSUER)) == newer.kid
 
 
 def test_replicas_agree_about_keys_of_one_moment(mint, other):

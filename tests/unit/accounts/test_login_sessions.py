@@ -22,10 +22,21 @@ from accounts.tenants import disable_tenant
 NEW_PASSWORD = "Silent meadow 83 lantern"
 
 
-def _log_in(house, email="alice@example.com", password=None, user_agent=None):
-    """Log in as the service does: a reading transaction, let go of for the hash."""
-    with house.database.transaction(writing=False) as session:
+def _log_in(house, email="alice@example.com", password=None, user_agent=None, origin=NOWHERE):
+    """Log in as the service does: a writing transaction, let go of for the hash."""
+    with house.database.transaction(writing=True, origin=origin) as session:
         return log_in(session, email=email, password=password, user_agent=user_agent)
+
+
+def _fail(house, **given):
+    with pytest.raises(InvalidCredentials):
+        _log_in(house, **{"password": "Wrong", **given})
+
+
+def _events(house, *kinds):
+    """What is remembered of these kinds, oldest first."""
+    rows = sorted(house.rows("security_event"), key=lambda row: row["id"])
+    return [row for row in rows if row["kind"] in kinds]
 
 
 def _cost(house):
@@ -235,7 +246,7 @@ def test_sessions_are_listed_newest_first(house, alice):
         house.clock.now,
         house.clock.now - timedelta(hours=1),
     ]
-    house.act(revoke_session, alice.user_id, listed[0].id)
+    house.act(revoke_session, alice.person, listed[0].id)
     assert [each.id for each in house.act(list_sessions, alice.user_id)] == [listed[1].id]
     with pytest.raises(InvalidToken):
         house.recognise(CredentialKind.SESSION, later.token)
@@ -255,9 +266,9 @@ def test_logging_out_ends_this_session_only(house, alice):
 def test_a_session_of_somebody_else_is_not_found(house, alice, bob):
     """Another user's id is refused like one that there is not (AZ-10)."""
     with pytest.raises(NotFound):
-        house.act(revoke_session, alice.user_id, bob.principal.credential.id)
+        house.act(revoke_session, alice.person, bob.principal.credential.id)
     with pytest.raises(NotFound):
-        house.act(revoke_session, alice.user_id, "ses_000000000000")
+        house.act(revoke_session, alice.person, "ses_000000000000")
     house.recognise(CredentialKind.SESSION, bob.token)
 
 
@@ -270,7 +281,7 @@ def test_a_session_ends_once(house, alice):
     session_id = house.recognise(CredentialKind.SESSION, expired.token).credential.id
     house.clock.move(days=30)
     with pytest.raises(NotFound):
-        house.act(revoke_session, alice.user_id, session_id)
+        house.act(revoke_session, alice.person, session_id)
 
 
 def test_all_other_sessions_end_at_once(house, alice, bob):

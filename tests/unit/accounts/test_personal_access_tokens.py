@@ -158,7 +158,7 @@ def test_a_user_has_so_many_tokens_and_no_more(house, open_house, alice):
     made, _ = create()
     with pytest.raises(LimitReached):
         create()
-    small.act(revoke_pat, alice.user_id, made.id)
+    small.act(revoke_pat, alice.person, made.id)
     create()
 
 
@@ -188,7 +188,7 @@ def test_active_tokens_are_listed_newest_first(house, alice, clock, create):
     clock.move(minutes=1)
     second, _ = create(expires_at=clock.now + timedelta(hours=1))
     third, _ = create()
-    house.act(revoke_pat, alice.user_id, third.id)
+    house.act(revoke_pat, alice.person, third.id)
     assert [pat.id for pat in house.act(list_pats, alice.user_id)] == [second.id, first.id]
     clock.move(hours=1)
     assert [pat.id for pat in house.act(list_pats, alice.user_id)] == [first.id]
@@ -197,7 +197,7 @@ def test_active_tokens_are_listed_newest_first(house, alice, clock, create):
 def test_a_token_is_found_by_its_uuid_in_any_case(house, alice, create):
     """A UUID in capitals is the same UUID."""
     made, _ = create()
-    assert house.act(find_pat, alice.user_id, made.id.upper()).name == "Laptop"
+    assert house.act(find_pat, alice.person, made.id.upper()).name == "Laptop"
 
 
 def test_a_token_of_somebody_else_is_not_found(house, alice, bob, create):
@@ -205,19 +205,19 @@ def test_a_token_of_somebody_else_is_not_found(house, alice, bob, create):
     made, token = create()
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            house.act(act, bob.user_id, made.id)
+            house.act(act, bob.person, made.id)
         with pytest.raises(NotFound):
-            house.act(act, alice.user_id, "00000000-0000-7000-8000-000000000000")
+            house.act(act, alice.person, "00000000-0000-7000-8000-000000000000")
     house.recognise(KIND, token)
 
 
 def test_a_revoked_token_is_not_found(house, alice, create):
     """It is revoked once, by its UUID in any case."""
     made, _ = create()
-    house.act(revoke_pat, alice.user_id, made.id.upper())
+    house.act(revoke_pat, alice.person, made.id.upper())
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            house.act(act, alice.user_id, made.id)
+            house.act(act, alice.person, made.id)
 
 
 def test_an_expired_token_is_not_found(house, alice, clock, create):
@@ -226,4 +226,4 @@ def test_an_expired_token_is_not_found(house, alice, clock, create):
     clock.move(days=30)
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            house.act(act, alice.user_id, made.id)
+            house.act(act, alice.person, made.id)

@@ -229,6 +229,21 @@ def test_with_the_schema_a_spoiled_request_is_not_even_judged(monkeypatch, spoil
     assert said[0].decision is cedarpy.Decision.NoDecision
 
 
+def test_a_group_has_its_actions_by_the_schema_and_without(monkeypatch):
+    """AZ-04: the action is there with its group, or Cedar would allow what the group forbids."""
+    said, ask = [], cedarpy.is_authorized
+
+    def spoiled(request, policy_set, entities, _):
+        actions = [each for each in entities if each["uid"]["type"] == "Action"]
+        others = [each for each in entities if each not in actions]
+        said.extend(ask(request, policy_set, given, None).allowed for given in (others, entities))
+        return ask(request, policy_set, entities, None)
+
+    monkeypatch.setattr(cedarpy, "is_authorized", spoiled)
+    assert parse(OWNER, LOCAL).decide(ELSEWHERE).code == "not_local_user"
+    assert said == [True, False]
+
+
 @pytest.mark.parametrize(
     "condition", ["9223372036854775807 + 1 > 0", 'User::"usr_gone".admin'], ids=["sum", "entity"]
 )

@@ -18,24 +18,24 @@ ALL = {
 
 def test_every_field_can_be_set_and_cleared(house, alice):
     """None clears a field, and what is not named stays."""
-    person = house.act(change_profile, alice.user_id, ALL)
+    person = house.act(change_profile, alice.person, ALL)
     assert {field: getattr(person, field) for field in ALL} == ALL
     for field in ALL:
-        person = house.act(change_profile, alice.user_id, {field: None})
+        person = house.act(change_profile, alice.person, {field: None})
         assert getattr(person, field) is None
     assert person.email == alice.person.email
 
 
 def test_an_empty_change_changes_nothing(house, alice):
     """The person is read all the same."""
-    assert house.act(change_profile, alice.user_id, {}) == alice.person
+    assert house.act(change_profile, alice.person, {}) == alice.person
 
 
 def test_values_are_kept_in_their_one_form(house, alice):
     """A number is E.164, a locale has its cases, a name is NFC (HT-06)."""
     person = house.act(
         change_profile,
-        alice.user_id,
+        alice.person,
         {"phone": "+1 (555) 010-0123", "locale": "DE-de", "first_name": "Zoe\u0308"},
     )
     assert (person.phone, person.locale, person.first_name) == ("+15550100123", "de-DE", "Zoë")
@@ -43,7 +43,7 @@ def test_values_are_kept_in_their_one_form(house, alice):
 
 def test_nobody_else_is_changed(house, alice, bob):
     """A change is of one user (AZ-10)."""
-    house.act(change_profile, alice.user_id, ALL)
+    house.act(change_profile, alice.person, ALL)
     assert house.person(bob.user_id) == bob.person
 
 
@@ -63,7 +63,7 @@ def test_a_value_that_breaks_its_rule_changes_nothing(house, alice, field, value
     with pytest.raises(InvalidRequest) as refused:
         house.act(
             change_profile,
-            alice.user_id,
+            alice.person,
             {"picture": "https://example.com/", field: value},
             called={field: "theirName"},
         )
@@ -98,6 +98,6 @@ def test_a_value_that_breaks_its_rule_changes_nothing(house, alice, field, value
 def test_a_picture_that_is_no_plain_https_address_is_refused(house, alice, picture):
     """It is never fetched, and readers must not be led astray by it either (HT-22)."""
     with pytest.raises(InvalidRequest) as refused:
-        house.act(change_profile, alice.user_id, {"picture": picture})
+        house.act(change_profile, alice.person, {"picture": picture})
     (violation,) = refused.value.violations
     assert violation.field == ("picture",)

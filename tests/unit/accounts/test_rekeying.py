@@ -15,7 +15,7 @@ from accounts.clients import ClientCredentials, add_client, authenticate_client
 from accounts.errors import InvalidClient, InvalidCredentials, InvalidToken, SecretSuperseded
 from accounts.keyring import Keyring, Purpose
 from accounts.login_sessions import log_in
-from accounts.one_time_secrets import SecretPurpose, burn_secret, issue_secret
+from accounts.one_time_secrets import SecretPurpose, burn_secret, issue_secret, read_secret
 from accounts.outbox import MessageKind, open_parameters, post_message
 from accounts.personal_access_tokens import create_pat
 from accounts.principal import CredentialKind
@@ -338,9 +338,11 @@ def test_revoking_keeps_to_its_root(house, rotated, stored, clock):
     """TK-07: what is under the present one stays."""
     assert stored
     bob = rotated.resident("bob@example.org")
+    secret = rotated.act(issue_secret, SecretPurpose.EMAIL_CHANGE, bob.user_id, ADDRESS)
     before = rotated.act(count_live)[NEW_ID]
     clock.move(hours=1)
     rotated.act(retire_root, house.keys.key_id, revoke=True)
+    assert rotated.act(read_secret, SecretPurpose.EMAIL_CHANGE, secret)
     assert rotated.recognise(CredentialKind.SESSION, bob.token)
     assert rotated.act(log_in, email=bob.person.email, password=bob.password, user_agent=None)
     after = rotated.act(count_live)[NEW_ID]

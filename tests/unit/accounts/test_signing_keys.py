@@ -94,10 +94,11 @@ def test_the_first_key_signs_at_once(house):
     assert _good(house, _sign(house))
 
 
-def test_a_second_start_makes_no_second_key(house):
-    """JW-08: what was signed before a restart is good after it."""
+def test_a_second_start_makes_no_second_key(house, made):
+    """JW-08: what was signed before a restart is good after it, and no key is made in vain."""
     house.act(ensure_signing_key)
     token = _sign(house)
+    made.append(lambda: pytest.fail("A key was made."))
     house.act(ensure_signing_key)
     assert house.count("signing_key") == 1
     assert _good(house, token)
@@ -116,6 +117,15 @@ def test_nobody_waits_while_a_key_is_made(house, made, elsewhere, act):
     made.append(lambda: elsewhere(house.act, open_tenant, "Meanwhile"))
     house.act(act)
     assert (house.count("tenant"), house.count("signing_key")) == (1, 1)
+
+
+@pytest.mark.parametrize("act", [ensure_signing_key, rotate_signing_key])
+def test_a_key_is_in_the_table_when_the_act_ends(house, act):
+    """TK-06: sealing everything anew, in the same transaction, goes past the session."""
+    with house.database.transaction(writing=True) as session:
+        act(session)
+        rows = session.core.exec_driver_sql("SELECT count(*) FROM signing_key")
+        assert rows.scalar() == 1
 
 
 def test_a_key_is_one_of_rsa_with_2048_bits(house, monkeypatch):

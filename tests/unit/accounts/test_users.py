@@ -37,7 +37,7 @@ def test_a_user_is_opened_with_an_access_token(house, tenant):
     """Every user has exactly one, from the beginning."""
     user = _open(house, tenant, "carol@example.com")
     assert house.recognise(
-        CredentialKind.ACCESS_TOKEN, house.act(reveal_access_token, user.id)
+        CredentialKind.ACCESS_TOKEN, house.act(reveal_access_token, house.person(user.id))
     ).person == house.person(user.id)
 
 

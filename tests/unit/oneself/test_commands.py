@@ -13,6 +13,7 @@ import pytest
 from accounts.errors import LimitReached
 from accounts.login_sessions import log_in
 from accounts.rules import Rules
+from models.schema import REVISION
 from oneself import commands
 from oneself.commands.failures import explain
 from oneself.keys import open_keyring
@@ -368,10 +369,21 @@ def test_a_client_is_added_and_shows_its_secret_once(run, tenant_id, sql):
         "tenant_id": tenant_id,
         "name": "ci",
         "scopes": ["keys:read", "me/pat:read"],
+        "audiences": [],
     }
     assert added["client_secret"] not in str(sql("SELECT * FROM client"))
     assert "cannot be shown again" in run(*words).out
     assert run(*words, "--scope", "keys:burn").refused("scopes must be among", "keys:write")
+
+
+def test_a_public_client_has_no_secret(run, tenant_id):
+    """It could not keep one (RFC 6749 section 2.1); whom its tokens are for is fixed."""
+    words = ("client", "add", "spa", "--tenant", tenant_id, "--scope", "me/profile:read")
+    added = run(*words, "--public", "--audience", "https://api.example", "--json").json
+    assert added["client_secret"] is None
+    assert added["audiences"] == ["https://api.example"]
+    assert "cannot be shown again" not in run(*words, "--public").out
+    assert run(*words, "--audience", "a b\n").refused("audiences must be")
 
 
 # The demo, and the database
@@ -394,21 +406,28 @@ def test_the_demo_for_people_shows_every_token_in_one_line(run, sql):
     assert "sso user" in ran.out
 
 
-def test_an_access_token_that_cannot_be_read_is_said_to_be(run, sql):
+def test_an_access_token_that_cannot_be_read_is_made_anew(run, sql):
+    """The seal of a row is broken, and the demo needs a token to show."""
+    before = run("demo", "--json").json["base"]["access_token"]
+    sql("UPDATE access_token SET token_sealed = x'00'")
+    assert run("demo", "--json").json["base"]["access_token"] != before
+
+
+def test_a_signing_key_that_cannot_be_read_is_said_to_be(run, sql):
     """The seal of a row is broken, and the rest of the demo is not made."""
     run("demo")
-    sql("UPDATE access_token SET token_sealed = x'00'")
+    sql("UPDATE signing_key SET private_sealed = x'00'")
     assert run("demo", "--json").refused("Restore the row")
 
 
 def test_a_database_is_made_upgraded_and_checked(run, folder):
     """No key is made, for none is needed."""
     made = run("db", "upgrade", "--json").json
-    assert made == {"revision_before": None, "revision": "0001"}
-    assert run("db", "upgrade", "--json").json["revision_before"] == "0001"
+    assert made == {"revision_before": None, "revision": REVISION}
+    assert run("db", "upgrade", "--json").json["revision_before"] == REVISION
     assert run("db", "check", "--json").json == {
-        "revision": "0001",
-        "expected_revision": "0001",
+        "revision": REVISION,
+        "expected_revision": REVISION,
         "differences": [],
         "up_to_date": True,
     }
@@ -429,6 +448,6 @@ def test_tables_that_differ_are_said_to(run, sql):
 def test_a_database_of_another_version_is_refused(run, tenant_id, sql):
     """A revision that is not known here is one of a newer version."""
     sql("UPDATE alembic_version SET version_num = '9999'")
-    assert run("tenant", "disable", tenant_id).refused("9999", "0001", "oneself db upgrade")
+    assert run("tenant", "disable", tenant_id).refused("9999", REVISION, "oneself db upgrade")
     assert run("db", "upgrade", "--json").refused("9999", "newer")
     assert run("db", "check").status == 1

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import sqlite3
 import sys
 
 import pytest
@@ -15,7 +14,7 @@ from accounts.rules import Rules
 from oneself import commands
 from oneself.keys import open_keyring
 from oneself.settings import Settings
-from oneself.transactions import Database
+from oneself.transactions import Database, sqlite_driver
 
 ONE, TWO = b"1" * 32, b"2" * 32
 PASSWORD = "Violet tangent 47 harbour"
@@ -76,7 +75,7 @@ def sql(folder):
     """Runs a statement behind the back of the commands."""
 
     def sql(statement):
-        connection = sqlite3.connect(folder / "oneself.sqlite3")
+        connection = sqlite_driver().connect(folder / "oneself.sqlite3")
         with connection:
             rows = connection.execute(statement).fetchall()
         connection.close()

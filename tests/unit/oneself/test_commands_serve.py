@@ -162,7 +162,7 @@ def test_the_demo_tells_the_workers_where_they_are(serve, port, host, origin, mo
     """Unless the operator has said where people reach the service."""
     code, out, _, told = serve("--demo", "--host", host, "--allow-http")
     assert (code, len(told)) == (0, 1)
-    assert out.count(f"{origin}:{port}/") == 6
+    assert out.count(f"{origin}:{port}/") == 8
     assert os.environ["ONESELF_PUBLIC_URL"] == f"{origin}:{port}"
     monkeypatch.setitem(os.environ, "ONESELF_PUBLIC_URL", "https://me.example.com")
     serve("--demo")

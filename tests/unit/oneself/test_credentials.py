@@ -34,8 +34,8 @@ def _session_cookie(token=SESSION):
     return _cookie(f"{COOKIE_NAME}={token}")
 
 
-def _read(*headers, brand="ipto"):
-    return read_credential(headers, brand=brand)
+def _read(*headers, brand="ipto", read_jwt=None):
+    return read_credential(headers, brand=brand, read_jwt=read_jwt)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def _read(*headers, brand="ipto"):
 def test_a_bearer_token_says_its_kind(prefix, kind):
     """By how it begins."""
     token = tokens.mint(prefix)
-    assert _read(_bearer(token)) == ((kind, token), False)
+    assert _read(_bearer(token)) == ((kind, token, None), False)
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer ", "Bearer   "])
@@ -60,7 +60,7 @@ def test_the_scheme_is_in_any_case(scheme):
 
 def test_an_api_key_has_a_header_of_its_own():
     """It is no Bearer token."""
-    assert _read(_key(KEY)) == ((CredentialKind.API_KEY, KEY), False)
+    assert _read(_key(KEY)) == ((CredentialKind.API_KEY, KEY, None), False)
     with pytest.raises(InvalidToken):
         _read(_bearer(KEY))
 
@@ -76,7 +76,7 @@ def test_an_api_key_has_the_brand_of_the_house():
 def test_a_session_may_come_as_a_cookie():
     """Among others, which are none of ours."""
     crumbs = ["a=b", f"{COOKIE_NAME}={SESSION}", "oneself_session=x", f"x{COOKIE_NAME}=y", ""]
-    assert _read(_cookie(*crumbs)) == ((CredentialKind.SESSION, SESSION), True)
+    assert _read(_cookie(*crumbs)) == ((CredentialKind.SESSION, SESSION, None), True)
     assert _read((b"cookie", f"a=b;{COOKIE_NAME}={SESSION};c=d".encode()))[1] is True
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from accounts.access_tokens import regenerate_access_token
 from accounts.api_keys import create_api_key, list_api_keys
-from accounts.clients import authenticate_client
+from accounts.clients import ClientCredentials, authenticate_client
 from accounts.errors import InvalidCredentials, InvalidToken
 from accounts.login_sessions import list_sessions, log_in, open_session
 from accounts.personal_access_tokens import create_pat, list_pats
@@ -27,7 +27,7 @@ KINDS = {
 OWNERS = ("base", "other_tenant")
 OWNER_KEYS = {
     *("tenant_id", "tenant_uuid", "user_id", "email", "password", "session_token"),
-    *("api_key", "access_token", "pat", "client_id", "client_secret"),
+    *("api_key", "access_token", "pat", "client_id", "client_secret", "jwt", "refresh_token"),
 }
 
 
@@ -53,9 +53,8 @@ def _check_all(house, made):
         assert _log_in(house, account).user_id == account["user_id"]
         client = house.act(
             authenticate_client,
-            account["tenant_id"],
-            client_id=account["client_id"],
-            secret=account["client_secret"],
+            ClientCredentials(account["client_id"], account["client_secret"]),
+            tenant_id=account["tenant_id"],
         )
         assert set(client.scopes) == SESSION_RIGHTS
     token = made["sso_user"]["session_token"]
@@ -152,7 +151,7 @@ def test_what_the_people_made_themselves_is_left_alone(house, database, made):
 def test_what_was_tried_out_is_mended(house, database, made):
     """A disabled owner or tenant, and an access token that was regenerated."""
     alice = made["base"]
-    house.act(regenerate_access_token, alice["user_id"])
+    house.act(regenerate_access_token, house.person(alice["user_id"]))
     house.act(lambda session: disable_user(session, find_user_by_email(session, alice["email"])))
     house.act(disable_tenant, made["other_tenant"]["tenant_id"])
     _check_all(house, make_demo(database))

@@ -28,6 +28,8 @@ VIOLATIONS = [
 
 def _made(kind):
     """A refusal of a kind, with whatever its kind needs."""
+    if kind is errors.TooManyAttempts:
+        return kind("account", quota=5, window=300, retry_after=60)
     given = {
         errors.MalformedRequest: ("two of something",),
         errors.MalformedBody: ("a syntax error",),
@@ -47,6 +49,7 @@ def _kinds(kind=AccountError):
             yield from _kinds(below)
 
 
+_WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"}
 KINDS = sorted(_kinds(), key=lambda kind: kind.__name__)
 
 
@@ -82,7 +85,8 @@ def test_a_failure_of_ours_is_documented_in_every_operation(tag):
             for kind in (errors.Internal, errors.Unavailable):
                 answer = _answer(_made(kind), Dialects.named(tag))
                 documented = PROMISES[name].broken_by(answer) == ""
-                alive = kind is errors.Unavailable and name == "status.getHealth"
+                # What asks no database is never busy.
+                alive = kind is errors.Unavailable and name in _WITHOUT_DATABASE
                 assert documented is not alive, name
 
 
@@ -93,7 +97,9 @@ def test_every_refusal_says_its_code_and_its_request(tag, kind):
     refusal = _made(kind)
     answer = _answer(refusal, Dialects.named(tag))
     assert answer.code == kind.code
-    assert kind.code in str(answer.content)
+    # RFC 6749 section 5.2 has one word for whatever is malformed.
+    malformed = tag == "oauth" and issubclass(kind, errors.Malformed)
+    assert ("invalid_request" if malformed else kind.code) in str(answer.content)
 
 
 def test_ipto_has_an_envelope():
@@ -163,6 +169,47 @@ def test_what_is_not_invalid_has_a_message_only():
         "code": "wrong_password",
         "message": "The current password is wrong.",
     }
+
+
+def test_oauth_refuses_as_rfc_6749_does():
+    """One word and one description, without the characters that section 5.2 leaves out."""
+    oauth = Dialects.named("oauth")
+    assert oauth.refuse(errors.InvalidGrant(), 400, STAMP) == {
+        "error": "invalid_grant",
+        "error_description": "The refresh token is not valid.",
+    }
+    odd = InvalidRequest([Violation("body", ("scope",), 'must match ^[!#-\\[]"$')])
+    assert oauth.refuse(odd, 400, STAMP) == {
+        "error": "invalid_request",
+        "error_description": "body scope: must match ^[!#-/[]'$",
+    }
+
+
+def test_the_notices_of_the_policies_have_their_place_in_each_dialect():
+    """AZ-08: what a policy says to whoever it stops reaches them."""
+    refusal = errors.PolicyDenied(["Closed today.", "Come back tomorrow."])
+    message = "A policy of this deployment forbids it."
+    both = ["Closed today.", "Come back tomorrow."]
+    said = {
+        tag: Dialects.named(tag).refuse(refusal, 403, STAMP)
+        for tag in ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth")
+    }
+    assert said["ipto"]["error"] == {
+        "code": "policy_denied",
+        "message": message,
+        "details": {"notices": both},
+    }
+    assert said["hyperclast"] == {
+        "error": "policy_denied",
+        "message": message,
+        "detail": "Closed today. Come back tomorrow.",
+    }
+    assert said["scaikey"] == {
+        "detail": f"{message} Closed today. Come back tomorrow.",
+        "code": "policy_denied",
+    }
+    assert said["hantera"]["notices"] == said["jitsudo"]["notices"] == both
+    assert said["oauth"]["error_description"] == message
 
 
 @pytest.mark.parametrize("tag", ["hantera", "status"])

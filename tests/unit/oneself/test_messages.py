@@ -54,14 +54,14 @@ def test_the_head_says_from_whom_and_when(clock):
     assert bytes(_compose(_message(clock))) == bytes(_compose(_message(clock)))
 
 
-def test_only_the_mail_that_verifies_has_a_secret(clock):
-    """Whoever is only told of a change cannot complete it (EM-02)."""
+def test_only_the_mail_that_asks_for_an_act_has_a_secret(clock):
+    """Whoever is only told of a change cannot complete it (EM-02, PW-18)."""
     with_the_secret = [
         kind
         for kind in MessageKind
         if "ots_canary" in _read(_compose(_message(clock, kind))).get_content()
     ]
-    assert with_the_secret == [MessageKind.EMAIL_VERIFICATION]
+    assert with_the_secret == [MessageKind.EMAIL_VERIFICATION, MessageKind.PASSWORD_RESET]
 
 
 def test_the_notice_names_the_new_address(clock):

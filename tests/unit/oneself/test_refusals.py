@@ -13,14 +13,17 @@ from oneself.dialects import Dialects
 from oneself.logs import JsonFormatter
 from oneself.refusals import headers_of_refusal, refusal_of, status_of
 
-TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "status")
+TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
 STATUSES = {
     "MalformedRequest": 400,
     "MalformedBody": 400,
     "UnexpectedBody": 400,
     "MultipleCredentials": 400,
     "WrongPassword": 400,
-    "InvalidClient": 400,
+    "InvalidGrant": 400,
+    "UnsupportedGrantType": 400,
+    "InvalidScope": 400,
+    "InvalidTarget": 400,
     "SecretInvalid": 400,
     "SecretUsed": 400,
     "SecretExpired": 400,
@@ -34,6 +37,7 @@ STATUSES = {
     "ScopeNotHeld": 403,
     "NotLocalUser": 403,
     "TenantMismatch": 403,
+    "PolicyDenied": 403,
     "CrossSiteRequest": 403,
     "SignupClosed": 403,
     "NotFound": 404,
@@ -41,9 +45,11 @@ STATUSES = {
     "RequestTimeout": 408,
     "EmailTaken": 409,
     "LimitReached": 409,
+    "TokenUnreadable": 409,
     "BodyTooLarge": 413,
     "UnsupportedMediaType": 415,
     "UnknownHost": 421,
+    "TooManyAttempts": 429,
     "Internal": 500,
     "Unavailable": 503,
 }
@@ -53,12 +59,15 @@ INVALID = {
     "scaikey": 422,
     "hantera": 400,
     "jitsudo": 400,
+    "oauth": 400,
     "status": 400,
 }
 
 
 def _made(name):
     kind = getattr(errors, name)
+    if kind is errors.TooManyAttempts:
+        return kind("account", quota=5, window=300, retry_after=60)
     given = {
         "MalformedRequest": ("rule",),
         "MalformedBody": ("rule",),
@@ -70,14 +79,14 @@ def _made(name):
     return kind(*given.get(name, ()))
 
 
-def _headers(refusal, *, bearer_was_sent=False):
-    return headers_of_refusal(refusal, bearer_was_sent=bearer_was_sent)
+def _headers(refusal, *, tag="ipto", bearer_was_sent=False):
+    return headers_of_refusal(refusal, Dialects.named(tag), bearer_was_sent=bearer_was_sent)
 
 
 def test_every_refusal_has_a_status():
     """The tables of this test are complete, so that a new refusal is put into them."""
     named = {kind.__name__ for kind in vars(errors).values() if getattr(kind, "code", "")}
-    assert named == {*STATUSES, "InvalidRequest", "WeakPassword"}
+    assert named == {*STATUSES, "InvalidClient", "InvalidRequest", "WeakPassword"}
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -92,6 +101,15 @@ def test_the_status_is_the_same_in_every_dialect(tag, name, status):
 def test_what_is_invalid_has_the_status_of_the_dialect(tag, name, status):
     """Two of them document a 422."""
     assert status_of(_made(name), Dialects.named(tag)) == status
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_client_that_is_not_known_is_not_authenticated_where_it_is_the_caller(tag):
+    """To OAuth it is who asks (RFC 6749 section 5.2); elsewhere its secret is a field."""
+    at_oauth = tag == "oauth"
+    assert status_of(errors.InvalidClient(), Dialects.named(tag)) == (401 if at_oauth else 400)
+    challenge = {"WWW-Authenticate": 'Basic realm="oneself"'} if at_oauth else {}
+    assert _headers(errors.InvalidClient(), tag=tag) == challenge
 
 
 def test_a_refusal_of_no_kind_has_no_status():
@@ -167,6 +185,11 @@ def test_some_refusals_bring_a_header():
     """The methods that there are, when to come back, and that nothing more is read."""
     assert _headers(_made("MethodNotAllowed")) == {"Allow": "GET, HEAD"}
     assert _headers(errors.Unavailable(retry_after=5)) == {"Retry-After": "5"}
+    assert _headers(_made("TooManyAttempts")) == {
+        "Retry-After": "60",
+        "RateLimit-Policy": '"account";q=5;w=300',
+        "RateLimit": '"account";r=0;t=60',
+    }
     for name in ("MalformedRequest", "RequestTimeout", "BodyTooLarge"):
         assert _headers(_made(name)) == {"Connection": "close"}
 

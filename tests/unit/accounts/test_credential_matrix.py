@@ -1,0 +1,594 @@
+"""What becomes of every credential when something happens: one table, and each of its cells tried.
+
+The table is credential_matrix.yaml. Here is how each of its rows is brought about and how each of
+its columns is used, both by the acts that a request or an operator runs.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from accounts import tokens
+from accounts.access_tokens import regenerate_access_token, reveal_access_token
+from accounts.api_keys import create_api_key, revoke_api_key
+from accounts.authentication import authenticate
+from accounts.clients import ClientCredentials, authenticate_client, renew_client_secret
+from accounts.email_change import request_email_change, validate_email_change
+from accounts.email_verification import confirm_email, request_email_verification
+from accounts.errors import (
+    InvalidClient,
+    InvalidGrant,
+    InvalidToken,
+    PolicyDenied,
+    SecretExpired,
+    SecretInvalid,
+    SecretSuperseded,
+    SecretUsed,
+    WrongPassword,
+)
+from accounts.events import EventKind
+from accounts.keyring import Keyring
+from accounts.login_sessions import (
+    log_in,
+    log_out,
+    open_session,
+    revoke_other_sessions,
+    revoke_session,
+)
+from accounts.oauth_grants import exchange_refresh_token, exchange_session
+from accounts.oauth_tokens import revoke_token
+from accounts.one_time_secrets import SecretPurpose
+from accounts.outbox import open_parameters
+from accounts.password_resets import (
+    mail_requested_resets,
+    request_password_reset,
+    reset_password,
+)
+from accounts.passwords import change_password
+from accounts.personal_access_tokens import create_pat, revoke_pat
+from accounts.policy import Policies
+from accounts.principal import CredentialKind
+from accounts.rekeying import START, rekey_batch
+from accounts.rights import authorise
+from accounts.rules import Rules
+from accounts.signing_keys import (
+    ensure_signing_key,
+    forget_retired_keys,
+    load_key_set,
+    rotate_signing_key,
+)
+from accounts.tenants import disable_tenant
+from accounts.users import change_roles, disable_user
+from handlers.exchange import COOKIE_NAME
+from models import Client, User
+from oneself.credentials import read_credential
+from oneself.policies import schema_of
+from oneself.transactions import Database
+from tests.unit.conftest import COST, Clock, House
+
+TABLE = yaml.safe_load(Path(__file__).with_name("credential_matrix.yaml").read_text())
+COLUMNS = TABLE["columns"]
+CELLS = [
+    (row, column, expected)
+    for row, cells in TABLE["rows"].items()
+    for column, expected in zip(COLUMNS, cells, strict=True)
+]
+ROOT, NEXT_ROOT = b"x" * 32, b"n" * 32  # the first is that of the house
+NEW_PASSWORD = "Silent meadow 83 lantern"
+POLICIES = Path(__file__).parents[3] / "policies"
+
+#: By these a credential is told to be dead. Any other refusal is a mistake in the test.
+REFUSED = (
+    InvalidToken,
+    InvalidGrant,
+    InvalidClient,
+    SecretInvalid,
+    SecretUsed,
+    SecretExpired,
+    SecretSuperseded,
+)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A person with one credential for each column."""
+
+    user_id: str
+    identity_id: str
+    tenant_id: str
+    email: str
+    password: str
+    client_id: str
+    held: dict[str, str]
+
+
+# A person with everything
+
+
+def _mailed(house):
+    """The secret of the last mail."""
+    return house.act(open_parameters, house.messages()[-1])["secret"]
+
+
+def _furnish(house, email):
+    """Open a person of a tenant of their own, and make each credential as its owner would."""
+    resident = house.resident(email)
+    held = {"session": resident.token, "cookie": resident.token}
+    held["another session"] = house.act(open_session, resident.user_id).token
+    held["access token"] = house.act(reveal_access_token, resident.person)
+    client, held["client secret"] = house.client(resident.person.tenant_id)
+    _, held["API key"] = house.act(
+        create_api_key,
+        resident.principal,
+        name="Key",
+        scopes=["me/profile:read"],
+        dataset_access_mode="all_available",
+        expires_at=None,
+    )
+    _, held["PAT"] = house.act(
+        create_pat,
+        resident.principal,
+        name="Token",
+        scopes=["me/profile:read"],
+        expires_at=house.clock.now + timedelta(days=1),
+        client_id=client.id,
+        client_secret=held["client secret"],
+    )
+    key_set = house.act(load_key_set)
+    for session, suffix in (("session", ""), ("another session", " of another session")):
+        issued = house.act(
+            exchange_session,
+            key_set,
+            client,
+            subject_token=held[session],
+            scope="me/profile:read",
+            audience=None,
+        )
+        held[f"JWT{suffix}"] = issued.access_token
+        held[f"refresh token{suffix}"] = issued.refresh_token
+
+    identity_id = resident.person.identity_id
+    house.act(request_email_verification, resident.person)
+    house.act(confirm_email, _mailed(house))
+    _, secret = house.act(request_email_change, resident.person, f"new.{email}")
+    house.act(validate_email_change, identity_id=identity_id, secret=secret)
+
+    person = house.person(resident.user_id)
+    house.act(request_email_verification, person)
+    held["secret of a verification"] = _mailed(house)
+    house.act(request_password_reset, email)
+    house.act(mail_requested_resets)
+    held["secret of a reset"] = _mailed(house)
+    _, held["secret of an e-mail change"] = house.act(
+        request_email_change, person, f"newer.{email}"
+    )
+    return Owner(
+        user_id=person.user_id,
+        identity_id=identity_id,
+        tenant_id=person.tenant_id,
+        email=person.email,
+        password=resident.password,
+        client_id=client.id,
+        held=held,
+    )
+
+
+@pytest.fixture(scope="module")
+def furnished(migrated_file, tmp_path_factory):
+    """A database with two furnished people, made once, and copied for each test."""
+    path = Path(shutil.copy(migrated_file, tmp_path_factory.mktemp("furnished") / "db.sqlite3"))
+    keys, rules, clock = Keyring(ROOT), Rules(password_cost=COST), Clock()
+    database = Database(path, keys=keys, rules=rules, clock=clock)
+    house = House(database, path, clock, keys, rules)
+    house.act(ensure_signing_key)
+    people = _furnish(house, "alice@example.com"), _furnish(house, "bob@example.org")
+    database.close()
+    return path, *people
+
+
+@pytest.fixture
+def alice(furnished):
+    return furnished[1]
+
+
+@pytest.fixture
+def bob(furnished):
+    return furnished[2]
+
+
+@pytest.fixture
+def database_file(furnished, tmp_path):
+    return Path(shutil.copy(furnished[0], tmp_path / "oneself.sqlite3"))
+
+
+@pytest.fixture
+def rotate_root():
+    """Opens a house anew, with a root secret that replaces the former one."""
+    opened = []
+
+    def rotate_root(house):
+        keys = Keyring(NEXT_ROOT, ROOT)
+        opened.append(Database(house.path, keys=keys, rules=house.rules, clock=house.clock))
+        return replace(house, database=opened[0], keys=keys)
+
+    yield rotate_root
+    for database in opened:
+        database.close()
+
+
+# How each column is used
+
+
+def _request(*headers):
+    """Use a credential as a request does: read it from the head, and find whose it is."""
+
+    def use(session, owner):
+        def read_jwt(token):
+            keys, issuer = load_key_set(session), session.rules.issuer
+            return keys.verify(token, issuer=issuer, audience=issuer, now=session.now)
+
+        brand = session.rules.api_key_brand
+        presented, _ = read_credential(headers, brand=brand, read_jwt=read_jwt)
+        assert authenticate(session, presented).person.user_id == owner.user_id
+
+    return use
+
+
+def _bearer(token):
+    return _request((b"authorization", f"Bearer {token}".encode()))
+
+
+def _cookie(token):
+    return _request((b"cookie", f"{COOKIE_NAME}={token}".encode()))
+
+
+def _api_key(token):
+    return _request((b"x-api-key", token.encode()))
+
+
+def _refresh_token(token):
+    def use(session, owner):
+        # Whether the client can prove itself is another column.
+        client = session.get_one(Client, owner.client_id)
+        keys = load_key_set(session)
+        exchange_refresh_token(session, keys, client, token=token, scope=None)
+
+    return use
+
+
+def _client_secret(token):
+    def use(session, owner):
+        authenticate_client(session, ClientCredentials(owner.client_id, token))
+
+    return use
+
+
+def _email_change(token):
+    def use(session, owner):
+        validate_email_change(session, identity_id=owner.identity_id, secret=token)
+
+    return use
+
+
+def _email_verification(token):
+    return lambda session, _owner: confirm_email(session, token)
+
+
+def _password_reset(token):
+    return lambda session, _owner: reset_password(session, secret=token, new=NEW_PASSWORD)
+
+
+USES: dict[str, Callable] = {
+    "session": _bearer,
+    "cookie": _cookie,
+    "another session": _bearer,
+    "JWT": _bearer,
+    "JWT of another session": _bearer,
+    "refresh token": _refresh_token,
+    "refresh token of another session": _refresh_token,
+    "access token": _bearer,
+    "API key": _api_key,
+    "PAT": _bearer,
+    "client secret": _client_secret,
+    "secret of an e-mail change": _email_change,
+    "secret of a verification": _email_verification,
+    "secret of a reset": _password_reset,
+}
+
+
+def _state(house, owner, column):
+    """Use a credential for real, and then undo it, so that it can be used again."""
+    try:
+        with house.database.transaction(writing=True) as session:
+            USES[column](owner.held[column])(session, owner)
+            session.abandon()
+    except REFUSED:
+        return "dead"
+    return "alive"
+
+
+# How each row is brought about. What it returns is the house to go on with, if that is another.
+
+
+def _principal(house, owner):
+    return house.recognise(CredentialKind.SESSION, owner.held["session"])
+
+
+def _change_password(house, owner):
+    house.act(change_password, _principal(house, owner), current=owner.password, new=NEW_PASSWORD)
+
+
+def _fail_to_change_password(house, owner):
+    with pytest.raises(WrongPassword):
+        house.act(change_password, _principal(house, owner), current="Wrong", new=NEW_PASSWORD)
+
+
+def _reset_password(house, owner):
+    house.act(reset_password, secret=owner.held["secret of a reset"], new=NEW_PASSWORD)
+
+
+def _change_address(house, owner):
+    secret = owner.held["secret of an e-mail change"]
+    house.act(validate_email_change, identity_id=owner.identity_id, secret=secret)
+
+
+def _verify_address(house, owner):
+    house.act(confirm_email, owner.held["secret of a verification"])
+
+
+def _log_in_elsewhere(house, owner):
+    house.act(log_in, email=owner.email, password=owner.password, user_agent=None)
+
+
+def _log_out(house, owner):
+    house.act(log_out, _principal(house, owner))
+
+
+def _revoke_other_sessions(house, owner):
+    house.act(revoke_other_sessions, _principal(house, owner))
+
+
+def _revoke_another_session(house, owner):
+    another = house.recognise(CredentialKind.SESSION, owner.held["another session"])
+    house.act(revoke_session, _principal(house, owner).person, another.credential.id)
+
+
+def _disable_user(house, owner):
+    house.act(lambda session: disable_user(session, session.get_one(User, owner.user_id)))
+
+
+def _disable_tenant(house, owner):
+    house.act(disable_tenant, owner.tenant_id)
+
+
+def _remove_role(house, owner):
+    assert house.person(owner.user_id).roles == ["member"]
+    house.act(
+        lambda session: change_roles(
+            session, session.get_one(User, owner.user_id), remove=["member"]
+        )
+    )
+    assert house.person(owner.user_id).roles == []
+
+
+def _regenerate_access_token(house, owner):
+    house.act(regenerate_access_token, house.person(owner.user_id))
+
+
+def _revoke_api_key(house, owner):
+    principal = house.recognise(CredentialKind.API_KEY, owner.held["API key"])
+    house.act(revoke_api_key, principal.person, principal.credential.id)
+
+
+def _revoke_pat(house, owner):
+    principal = house.recognise(CredentialKind.PAT, owner.held["PAT"])
+    house.act(revoke_pat, principal.person, principal.credential.id)
+
+
+def _revoked_by_its_client(column):
+    def revoke(house, owner):
+        with house.database.transaction(writing=True) as session:
+            client = session.get_one(Client, owner.client_id)
+            revoke_token(session, load_key_set(session), client, owner.held[column])
+
+    return revoke
+
+
+def _use_refresh_token_twice(house, owner):
+    use = USES["refresh token"](owner.held["refresh token"])
+    house.act(use, owner)
+    with pytest.raises(InvalidGrant):
+        house.act(use, owner)
+
+
+def _renew_client_secret(house, owner):
+    house.act(
+        lambda session: renew_client_secret(session, session.get_one(Client, owner.client_id))
+    )
+
+
+def _rotate_signing_key(house, _owner):
+    """To the last second of the JWTs, with the job that forgets keys."""
+    former = house.act(load_key_set).signing_kid
+    house.act(rotate_signing_key)
+    house.clock.move(minutes=9, seconds=59)
+    house.act(forget_retired_keys)
+    assert house.act(load_key_set).signing_kid != former
+
+
+@pytest.fixture
+def happen(open_house, rotate_root):
+    """Brings a row about in a fresh copy of the house, after what is to be done before it."""
+
+    def rotate(house, _owner):
+        rotated, after = rotate_root(house), START
+        while after is not None:
+            after = rotated.act(rekey_batch, after).after
+        assert rotated.keys.key_id != house.keys.key_id
+        return rotated
+
+    acts = {**ACTS, "the root secret rotated": rotate}
+
+    def happen(row, owner, before=None):
+        house = open_house(**RULES.get(row, {}))
+        if before is not None:
+            before(house)
+        return acts[row](house, owner) or house
+
+    return happen
+
+
+ACTS: dict[str, Callable] = {
+    "a password change": _change_password,
+    "a password change ends other sessions": _change_password,
+    "a failed password change": _fail_to_change_password,
+    "a reset by mail": _reset_password,
+    "a change of the address": _change_address,
+    "a verification of the address": _verify_address,
+    "a login elsewhere": _log_in_elsewhere,
+    "a logout": _log_out,
+    "the other sessions revoked": _revoke_other_sessions,
+    "another session revoked": _revoke_another_session,
+    "the user disabled": _disable_user,
+    "the tenant disabled": _disable_tenant,
+    "a role removed": _remove_role,
+    "the access token regenerated": _regenerate_access_token,
+    "the API key revoked": _revoke_api_key,
+    "the PAT revoked": _revoke_pat,
+    "the JWT revoked by its client": _revoked_by_its_client("JWT"),
+    "the refresh token revoked by its client": _revoked_by_its_client("refresh token"),
+    "the refresh token used twice": _use_refresh_token_twice,
+    "the client secret renewed": _renew_client_secret,
+    "the signing key rotated": _rotate_signing_key,
+}
+RULES = {"a password change ends other sessions": {"password_change_ends_other_sessions": True}}
+
+
+# The table, tried
+
+
+@pytest.mark.parametrize(("row", "column", "expected"), CELLS)
+def test_each_cell_is_as_the_table_has_it(happen, alice, row, column, expected):
+    """SE-06, SE-07, PW-12, EM-09: a credential is good before, and after it as the table says."""
+
+    def before(house):
+        assert _state(house, alice, column) == "alive"
+
+    assert _state(happen(row, alice, before), alice, column) == expected
+
+
+@pytest.mark.parametrize("row", TABLE["rows"])
+def test_what_happens_to_one_person_ends_nothing_of_another(happen, alice, bob, row):
+    """SE-07: every statement that ends something names its owner."""
+    house = happen(row, alice)
+    assert {column: _state(house, bob, column) for column in COLUMNS} == dict.fromkeys(
+        COLUMNS, "alive"
+    )
+
+
+def test_a_cookie_is_the_session_it_carries():
+    """SE-07: the two columns are one credential."""
+    of = {(row, column): expected for row, column, expected in CELLS}
+    assert [row for row in TABLE["rows"] if of[row, "session"] != of[row, "cookie"]] == []
+
+
+def test_a_cell_says_alive_or_dead():
+    """SE-07: and nothing that a comparison could take for neither."""
+    assert {expected for _, _, expected in CELLS} == {"alive", "dead"}
+
+
+# What is missing from the table
+
+
+def _kinds():
+    """Whatever a credential can be, by its name in the code."""
+    prefixes = [name for name, value in vars(tokens).items() if _is_prefix(name, value)]
+    return {
+        *(f"CredentialKind.{kind.name}" for kind in CredentialKind),
+        *(f"SecretPurpose.{purpose.name}" for purpose in SecretPurpose),
+        *(f"tokens.{name}" for name in prefixes),
+    }
+
+
+def _is_prefix(name, value):
+    return name.isupper() and isinstance(value, str) and value.endswith("_")
+
+
+def test_each_kind_of_credential_has_a_column():
+    """SE-07: a new kind, purpose or prefix fails here until each of its cells was thought about."""
+    columns = {kind for kinds in COLUMNS.values() for kind in kinds}
+    assert sorted(_kinds() - columns) == []
+    assert sorted(columns - _kinds()) == []
+
+
+def test_each_kind_of_event_has_a_row():
+    """SE-07: something new that can happen fails here until it has a row, or a reason for none."""
+    kinds = {str(kind) for kind in EventKind}
+    named = [*TABLE["events"], *TABLE["events_without_a_row"]]
+    assert sorted(kinds.symmetric_difference(named)) == []
+    assert len(named) == len(kinds)
+
+
+@pytest.mark.parametrize(("kind", "row"), TABLE["events"].items())
+def test_a_row_is_the_event_that_it_stands_for(happen, alice, kind, row):
+    """SE-07: what the row does is recorded as that."""
+
+    def count(house):
+        return [event["kind"] for event in house.rows("security_event")].count(kind)
+
+    counted = []
+    house = happen(row, alice, lambda house: counted.append(count(house)))
+    assert count(house) == counted[0] + 1
+
+
+# Rights that a role gave
+
+
+DOCUMENT = {
+    "paths": {
+        f"/{name}": {
+            "get": {
+                "operationId": name,
+                "tags": [name.partition(".")[0]],
+                "x-scope": scope,
+                "security": [{"personalAccessToken": []}],
+                "responses": {},
+            }
+        }
+        for name, scope in (
+            ("scaikey.getProfile", "me/profile:read"),
+            ("scaikey.changePassword", "me/auth:write"),
+        )
+    }
+}
+MEMBERS_ONLY = """
+@id("members-only") forbid (principal, action in Action::"me/profile:read", resource)
+unless { principal.roles.contains("member") };
+"""
+
+
+def test_a_role_that_a_policy_asks_for_is_lost_at_once(house, alice):
+    """TK-12: the rights of a token are its scopes within what its user may do at each request."""
+    default = (POLICIES / "default.cedar").read_text()
+    policies = Policies.parse(
+        {"default.cedar": default, "members.cedar": MEMBERS_ONLY}, schema_of(DOCUMENT)
+    )
+
+    def read_profile():
+        authorise(
+            house.recognise(CredentialKind.PAT, alice.held["PAT"]),
+            policies.decide,
+            action="scaikey.getProfile",
+            accepted=frozenset({CredentialKind.PAT}),
+            scope="me/profile:read",
+        )
+
+    read_profile()
+    _remove_role(house, alice)
+    with pytest.raises(PolicyDenied):
+        read_profile()

@@ -1,0 +1,458 @@
+"""The doctor: it finds each thing that is wrong, says what to do, and changes nothing."""
+
+import json
+import sqlite3
+from datetime import timedelta
+
+import pytest
+import sqlalchemy
+import typer
+from typer.testing import CliRunner
+
+from accounts.event_chain import chain_events
+from models import OutboxMessage, SecurityEvent, SigningKey
+from oneself.commands.doctor import _journal_mode, doctor
+from oneself.commands.failures import Failure
+from oneself.commands.opening import open_database
+from oneself.keys import open_keyring
+from oneself.settings import Settings
+from oneself.transactions import sqlite_driver
+
+CHECKS = [
+    *("sqlite_library", "journal_mode", "integrity", "foreign_keys", "tables", "key_file"),
+    *("root_key", "event_chain", "outbox", "signing_key", "policies"),
+]
+
+
+class Ran:
+    """What the command printed, its exit status, and its sentence where it refused."""
+
+    def __init__(self, result):
+        if result.exception is not None and not isinstance(result.exception, Failure | SystemExit):
+            raise result.exception
+        failure = result.exception if isinstance(result.exception, Failure) else None
+        self.out, self.failure = result.stdout, str(failure or "")
+        self.status = failure.status if failure else result.exit_code
+
+    @property
+    def checks(self):
+        return json.loads(self.out)["checks"]
+
+    @property
+    def wrong(self):
+        """The names of the checks that found something."""
+        return [name for name, finding in self.checks.items() if not finding["ok"]]
+
+
+@pytest.fixture
+def run():
+    """Runs the command as an installation of its own would, with nothing registered beside it."""
+    app = typer.Typer()
+    app.command()(doctor)
+    return lambda *words: Ran(CliRunner().invoke(app, words))
+
+
+@pytest.fixture
+def settings(monkeypatch, migrated_file, tmp_path):
+    """The settings of a fresh database, with its tables, and nothing else."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    (folder / "oneself.sqlite3").write_bytes(migrated_file.read_bytes())
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(folder))
+    monkeypatch.delenv("ONESELF_SECRET_KEY", raising=False)
+    return Settings()
+
+
+@pytest.fixture
+def house(settings):
+    """The database of an installation where all is well, with three events in a chain."""
+    with open_database(settings) as database:
+        with database.transaction(writing=True) as session:
+            session.add(
+                SigningKey(
+                    kid="kid",
+                    private_sealed=b"",
+                    key_id=session.keys.key_id,
+                    created_at=session.now,
+                    active_from=session.now,
+                )
+            )
+            for number in range(3):
+                session.add(_event(session.now, f"event {number}"))
+            chain_events(session)
+        yield database
+
+
+@pytest.fixture
+def sql(settings):
+    """Runs statements behind the back of the service."""
+
+    def sql(*statements):
+        connection = sqlite3.connect(settings.sqlite_path)
+        with connection:
+            rows = [connection.execute(statement).fetchall() for statement in statements]
+        connection.close()
+        return rows[-1]
+
+    return sql
+
+
+def _event(moment, event_id):
+    return SecurityEvent(id=event_id, kind="user_updated", occurred_at=moment, details={})
+
+
+def _found(run, name, *words):
+    """What one check found, where it is the only one to find something."""
+    ran = run("--json", *words)
+    assert (ran.wrong, ran.status) == ([name], 1)
+    assert ran.failure == "1 of 11 checks found something wrong."
+    return ran.checks[name]
+
+
+@pytest.mark.usefixtures("house")
+def test_all_is_well(run):
+    """LO-04, DB-03: one object, with a finding for each check and nothing to do."""
+    ran = run("--json")
+    assert (ran.status, ran.failure) == (0, "")
+    assert json.loads(ran.out)["all_is_well"] is True
+    assert [*ran.checks] == CHECKS
+    assert ran.wrong == []
+    assert {finding["to_do"] for finding in ran.checks.values()} == {None}
+    assert ran.checks["event_chain"]["found"].startswith("3 links, 0 events still without one")
+
+
+@pytest.mark.usefixtures("house")
+def test_people_are_shown_a_line_for_each_check(run, sql):
+    """LO-04: what is wrong stands out, with what to do below it."""
+    sql("DELETE FROM signing_key")
+    ran = run()
+    for name in CHECKS:
+        assert name.replace("_", " ") in ran.out
+    assert ran.out.count("ok: ") == 10
+    assert ran.out.count("PROBLEM: none is active") == 1
+    assert "Start the service" in ran.out
+
+
+@pytest.mark.usefixtures("house")
+def test_nothing_is_written(run, settings, sql):
+    """LO-04: who looks for traces must not leave any."""
+    before = sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.sqlite_path.read_bytes()
+    run("--json")
+    assert (sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.sqlite_path.read_bytes()) == before
+    assert sql("SELECT count(*) FROM root_key") == [(1,)]
+
+
+def test_without_a_database_there_is_nothing_to_check(run, monkeypatch, tmp_path):
+    """OP-04: and none is made."""
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "none"))
+    ran = run("--json")
+    assert (ran.status, ran.out) == (1, "")
+    assert "There is no database" in ran.failure
+    assert not (tmp_path / "none").exists()
+
+
+# The SQLite file
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize(
+    ("version", "fixed"),
+    [
+        *(("3.40.1", False), ("3.44.5", False), ("3.44.6", True), ("3.45.0", False)),
+        *(("3.50.6", False), ("3.50.7", True), ("3.51.2", False), ("3.51.3", True)),
+        *(("3.53.0", True), ("4.0.0", True)),
+    ],
+)
+def test_a_library_that_can_corrupt_the_file_is_found(run, monkeypatch, version, fixed):
+    """DB-03: by its version, and by the two older ones that have the fix too."""
+    monkeypatch.setattr(sqlite_driver(), "sqlite_version", version)
+    if fixed:
+        assert run("--json").wrong == []
+        return
+    finding = _found(run, "sqlite_library")
+    assert version in finding["found"]
+    assert "pysqlite3" in finding["to_do"]
+
+
+@pytest.mark.usefixtures("house")
+def test_the_library_that_is_installed_has_the_fix(run):
+    """DB-03: the one that the tests run with."""
+    assert run("--json").checks["sqlite_library"]["ok"] is True
+
+
+def test_a_database_that_cannot_have_a_wal_is_found():
+    """DB-01: as on a network file system; a database in memory cannot have one either."""
+    engine = sqlalchemy.create_engine("sqlite://", module=sqlite_driver())
+    finding = _journal_mode(engine)
+    engine.dispose()
+    assert (finding.ok, finding.found) == (False, "memory, not WAL")
+
+
+@pytest.mark.usefixtures("house")
+def test_a_file_that_is_not_whole_is_found(run, settings, sql):
+    """DB-04: here one page, of an index, was overwritten."""
+    ((page,),) = sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_refresh_token_client_id'")
+    ((size,),) = sql("PRAGMA page_size")
+    sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    with settings.sqlite_path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    finding = _found(run, "integrity")
+    assert "page" in finding["found"].lower() or "malformed" in finding["found"]
+
+
+@pytest.mark.usefixtures("house")
+def test_a_file_that_is_no_database_is_found(run, settings, sql):
+    """DB-06: every check that reads it says so, and the others are still done."""
+    sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    settings.sqlite_path.write_bytes(b"no database" * 1000)
+    ran = run("--json")
+    assert ran.status == 1
+    assert "not a database" in ran.checks["integrity"]["found"]
+    assert ran.checks["tables"]["ok"] is False
+    assert ran.checks["event_chain"]["found"] == "not checked"
+    assert ran.checks["policies"]["ok"] is True
+
+
+@pytest.mark.usefixtures("house")
+def test_a_row_that_refers_to_nothing_is_found(run, sql):
+    """DB-01: foreign keys are off for whoever does not turn them on."""
+    sql("INSERT INTO user_settings VALUES ('usr_0', '{}', '2026-04-05 10:00:00.000000')")
+    finding = _found(run, "foreign_keys")
+    assert finding["found"] == "1 rows refer to rows that are not there, in: user_settings"
+
+
+@pytest.mark.usefixtures("house")
+def test_tables_of_another_version_are_found(run, sql):
+    """DB-15: the rows are not read then, since nobody knows what they mean."""
+    sql("UPDATE alembic_version SET version_num = '0001'")
+    ran = run("--json")
+    assert ran.wrong == ["tables", *CHECKS[6:10]]
+    assert "revision 0001" in ran.checks["tables"]["found"]
+    assert "db upgrade" in ran.checks["tables"]["to_do"]
+
+
+def test_a_database_without_tables_is_found_and_left_empty(run, settings, sql):
+    """DB-15: other commands would make them."""
+    settings.sqlite_path.write_bytes(b"")
+    assert "tables" in run("--json").wrong
+    assert sql("SELECT count(*) FROM sqlite_master") == [(0,)]
+
+
+@pytest.mark.usefixtures("house")
+def test_tables_that_differ_are_found(run, sql):
+    """DB-15: at the right revision too."""
+    sql("DROP TABLE revoked_jwt")
+    assert "add_table" in run("--json").checks["tables"]["found"]
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize("table", ["security_event", "event_link"])
+@pytest.mark.parametrize("verb", ["update", "delete"])
+def test_a_trigger_that_is_gone_is_found(run, sql, table, verb):
+    """LO-04: who takes events away begins with what refuses it."""
+    sql(f"DROP TRIGGER {table}_no_{verb}")
+    assert f"no trigger {table}_no_{verb}" in run("--json").checks["tables"]["found"]
+
+
+# The keys
+
+
+@pytest.mark.usefixtures("house")
+def test_a_key_file_that_others_can_read_is_found(run, settings):
+    """OP-04: with the command that puts it right."""
+    path = settings.data_dir / "secret.key"
+    path.chmod(0o640)
+    ran = run("--json")
+    assert ran.checks["key_file"]["to_do"] == f"Run: chmod 600 {path}"
+    assert ran.wrong == CHECKS[5:10]
+
+
+@pytest.mark.usefixtures("house")
+def test_a_key_file_that_is_gone_is_found_and_none_is_made(run, settings):
+    """OP-04: a new one would open nothing, and hide that the old one is missing."""
+    (settings.data_dir / "secret.key").unlink()
+    ran = run("--json")
+    assert ran.wrong == CHECKS[5:10]
+    assert "is not there" in ran.checks["key_file"]["found"]
+    assert not (settings.data_dir / "secret.key").exists()
+
+
+@pytest.mark.usefixtures("house")
+def test_another_root_secret_is_found(run, settings, sql):
+    """PW-17: and is not noted as a new one of this database."""
+    (settings.data_dir / "secret.key").write_text("A" * 43 + "\n")
+    ran = run("--json")
+    assert ran.wrong == CHECKS[6:10]
+    assert "not the one that this database was made with" in ran.checks["root_key"]["found"]
+    assert sql("SELECT count(*) FROM root_key") == [(1,)]
+
+
+@pytest.mark.usefixtures("house")
+def test_a_key_file_that_cannot_be_used_is_found_and_not_shown(run, settings):
+    """OP-04: what is in it may be a secret with one character too few."""
+    (settings.data_dir / "secret.key").write_text("canary-5d41402abc4b\n")
+    for ran in (run("--json"), run()):
+        assert ran.status == 1
+        assert "base64url" in ran.out
+        assert "canary" not in ran.out + ran.failure
+
+
+def test_a_database_that_was_never_used_is_found(run, settings, sql):
+    """PW-17: it takes whatever root secret it is first used with, which is not the doctor's."""
+    open_keyring(settings)
+    ran = run("--json")
+    assert ran.wrong == CHECKS[6:10]
+    assert ran.checks["root_key"]["to_do"] == "Start the service once."
+    assert sql("SELECT count(*) FROM root_key") == [(0,)]
+
+
+def test_a_root_secret_in_the_environment_needs_no_file(run, monkeypatch, settings):
+    """OP-04: then there is none, and none is made."""
+    monkeypatch.setenv("ONESELF_SECRET_KEY", "A" * 43)
+    with open_database(Settings()):
+        ran = run("--json")
+    assert ran.checks["key_file"]["ok"] is True
+    assert ran.checks["root_key"]["ok"] is True
+    assert "AAAA" not in ran.out
+    assert not (settings.data_dir / "secret.key").exists()
+
+
+# The rows
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE security_event SET source = 'b' WHERE id = 'event 1'", "altered"),
+        ("DELETE FROM security_event WHERE id = 'event 1'", "event event 1 of link 2 is missing"),
+        ("DELETE FROM event_link WHERE sequence = 2", "link 2 is missing"),
+    ],
+)
+def test_a_chain_that_was_tampered_with_is_found(run, sql, statement, problem):
+    """LO-04: whoever it was put the triggers back."""
+    triggers = sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+    sql(
+        *(f"DROP TRIGGER {name}" for name, _ in triggers),
+        statement,
+        *(text for _, text in triggers),
+    )
+    finding = _found(run, "event_chain")
+    assert problem in finding["found"]
+    assert "copy of the database" in finding["to_do"]
+
+
+def test_events_that_nobody_chains_are_found(run, house):
+    """LO-04: either the job does not run or the links were taken away."""
+    with house.transaction(writing=True) as session:
+        session.add(_event(session.now - timedelta(minutes=11), "event 4"))
+        session.add(_event(session.now, "event 5"))
+    finding = _found(run, "event_chain")
+    assert finding["found"] == "event event 4 is older than ten minutes and has no link"
+
+
+@pytest.mark.usefixtures("house")
+def test_a_row_that_cannot_be_read_is_a_finding(run, sql):
+    """LO-04: not a traceback, and not a chain that is whole."""
+    sql(
+        "DROP TRIGGER event_link_no_update",
+        "UPDATE event_link SET key_id = CAST(x'ff' AS TEXT)",
+        "CREATE TRIGGER event_link_no_update BEFORE update ON event_link"
+        " BEGIN SELECT RAISE(ABORT, ''); END",
+    )
+    assert "The database answered" in _found(run, "event_chain")["found"]
+
+
+@pytest.mark.usefixtures("house")
+def test_a_head_that_is_in_the_chain_is_good(run, sql):
+    """LO-04: the last one, and each before it."""
+    for (digest,) in sql("SELECT chain_digest FROM event_link"):
+        assert run("--json", "--head", digest.hex()).status == 0
+
+
+@pytest.mark.usefixtures("house")
+def test_a_head_that_is_not_in_the_chain_is_found(run, sql):
+    """LO-04: the end was cut off, with the events, and what is left looks whole."""
+    ((digest,),) = sql("SELECT chain_digest FROM event_link WHERE sequence = 3")
+    triggers = sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+    sql(
+        *(f"DROP TRIGGER {name}" for name, _ in triggers),
+        "DELETE FROM event_link WHERE sequence = 3",
+        "DELETE FROM security_event WHERE id = 'event 2'",
+        *(text for _, text in triggers),
+    )
+    assert run("--json").status == 0
+    finding = _found(run, "event_chain", "--head", digest.hex())
+    assert "its end was cut off" in finding["found"]
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize("head", ["", "0", "zz" * 32, "00" * 31, "00" * 33])
+def test_what_can_be_no_head_is_refused(run, head):
+    """LO-04: a head that was copied badly must not look like a chain that was cut."""
+    ran = run("--json", "--head", head)
+    assert (ran.status, ran.out) == (2, "")
+    assert "64 hex digits" in ran.failure
+
+
+@pytest.mark.parametrize(
+    ("minutes", "delivered", "ok"), [(9, None, True), (11, None, False), (11, 1, True)]
+)
+def test_mail_that_is_not_sent_is_found(run, house, minutes, delivered, ok):
+    """EM-18: a message that waits for longer than ten minutes; not one that is sent or new."""
+    with house.transaction(writing=True) as session:
+        session.add(
+            OutboxMessage(
+                id="msg_1",
+                kind="email_verification",
+                recipient="canary@example.com",
+                parameters_sealed=b"",
+                key_id=session.keys.key_id,
+                created_at=session.now - timedelta(minutes=minutes),
+                delivered_at=delivered and session.now,
+            )
+        )
+    ran = run("--json")
+    assert ran.checks["outbox"]["ok"] is ok
+    assert ran.checks["outbox"]["found"].startswith("1 messages") is not ok
+    assert "canary" not in ran.out
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize(
+    ("change", "ok"),
+    [
+        ("active_from = '2099-01-01 00:00:00.000000'", False),
+        ("retires_at = '2026-01-01 00:00:00.000000'", False),
+        ("retires_at = '2099-01-01 00:00:00.000000'", True),
+    ],
+)
+def test_a_signing_key_is_active_from_and_until_its_time(run, sql, change, ok):
+    """JW-08: one that is published already, or still, does not sign."""
+    sql(f"UPDATE signing_key SET {change}")  # noqa: S608 # ours
+    assert run("--json").checks["signing_key"]["ok"] is ok
+
+
+# The policies
+
+
+@pytest.mark.usefixtures("house")
+def test_policies_that_cannot_be_used_are_found(run, monkeypatch, tmp_path):
+    """AZ-03: with what is wrong, and where to correct it."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    monkeypatch.setenv("ONESELF_POLICY_DIR", str(folder))
+    assert "no *.cedar file" in _found(run, "policies")["found"]
+    (folder / "a.cedar").write_text("permit (")
+    finding = _found(run, "policies")
+    assert "a.cedar" in finding["found"]
+    assert str(folder) in finding["to_do"]
+
+
+@pytest.mark.usefixtures("house")
+def test_a_defect_is_no_finding(run, sql):
+    """OP-05: what nobody foresaw is not told as if an operator could put it right."""
+    sql("UPDATE root_key SET check_value = 'no bytes'")
+    with pytest.raises(TypeError):
+        run("--json")
