@@ -191,7 +191,6 @@ def verify_chain(session: AccountSession) -> ChainReport:
 
 def holds_head(session: AccountSession, head: bytes) -> bool:
     """Whether a digest that was the last one is in the chain; only a whole chain proves it."""
-    session.flush()
     return session.core.execute(_LINK_WITH_DIGEST, {"head": head}).first() is not None
 
 
@@ -269,15 +268,13 @@ def _plain(value: object) -> object:
 
 def _first_to_look_at(last_id: object, now: datetime) -> str:
     """The least id that an event without a link can have."""
-    milliseconds = 0
+    made = 0
     # An id that is no UUID was put there by hand: then all are looked at, until the next link.
     with suppress(ValueError):
-        milliseconds = int(str(last_id)[:13].replace("-", ""), 16)
+        made = int(str(last_id)[:13].replace("-", ""), 16)
     # An id from the future, too, must not hide what happens until then.
-    milliseconds = min(milliseconds, int(now.timestamp() * 1000)) - int(
-        _LATEST.total_seconds() * 1000
-    )
-    digits = f"{max(milliseconds, 0):012x}"
+    begin = min(made, int(now.timestamp() * 1000)) - _LATEST // timedelta(milliseconds=1)
+    digits = f"{max(begin, 0):012x}"
     return f"{digits[:8]}-{digits[8:]}"
 
 

@@ -15,7 +15,7 @@ __all__ = ["LOOPBACK_NAMES", "Settings", "is_loopback"]
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
-_POLICIES = Path(__file__).parent.parent / "policies"
+_CHECKOUT = Path(__file__).parent.parent
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: Attempts at once, a slash, and the seconds in which as many come back.
@@ -46,7 +46,9 @@ class Settings(BaseSettings):
         description="Root secrets that rows are still stored under, separated by commas.",
     )
     policy_dir: Path = Field(
-        default=_POLICIES, description="Folder of the Cedar policies, `*.cedar`."
+        default=Path("policies"),
+        validate_default=True,
+        description="Folder of the Cedar policies, `*.cedar`; relative to the checkout.",
     )
     public_url: AnyHttpUrl = Field(
         default=AnyHttpUrl("http://localhost:8080"),
@@ -135,6 +137,11 @@ class Settings(BaseSettings):
             message = "must name a file: in memory every thread would have a database of its own"
             raise ValueError(message)
         return url
+
+    @field_validator("policy_dir")
+    @classmethod
+    def _within_checkout(cls, path: Path) -> Path:
+        return _CHECKOUT / path
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -84,6 +84,11 @@ def running(folder: Path, **settings: object) -> Iterator[Running]:
         **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
         "ONESELF_DATA_DIR": str(folder / "data"),
         "ONESELF_PUBLIC_URL": f"http://localhost:{port}",
+        # Here nobody guesses: what is wrong is wrong on purpose.
+        **{
+            f"ONESELF_THROTTLE_{budget}": "100000/1"
+            for budget in ("ACCOUNT_SOURCE", "SOURCE", "SIGNUP")
+        },
         **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "oneself", "serve", "--host", "127.0.0.1"]

@@ -19,8 +19,8 @@ _MEANINGFUL = (
     "allow", "connection", "location", "ratelimit", "ratelimit-policy", "retry-after",
     "set-cookie", "www-authenticate",
 )  # fmt: skip
-#: A grant type is a name that OAuth has registered, and a rule may name it too.
-_NAMES = frozenset({"grant_type"})
+#: What these say are names that OAuth has registered, and a rule may name them too.
+_NAMES = frozenset({"grant_type", "requested_token_type", "subject_token_type"})
 
 
 def broken_by(

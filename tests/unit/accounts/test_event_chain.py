@@ -45,21 +45,21 @@ def _id_at(moment):
     return f"{digits[:8]}-{digits[8:]}-7{secrets.token_hex(2)[1:]}-8000-{secrets.token_hex(6)}"
 
 
-def _happen(house, moment=None, *, event_id=None):
+def _happen(house, moment=None, *, event_id=None, **others):
     """One more event, now or at a moment; its id."""
     moment = moment or house.clock.now
-    row = SecurityEvent(
-        id=event_id or _id_at(moment),
-        kind="session_created",
-        tenant_id="tnt_1",
-        user_id="usr_1",
-        occurred_at=moment,
-        request_id="req_1",
-        source="192.0.2.7",
-        credential_kind="session",
-        credential_id="ses_1",
-        details={"a": 1},
-    )
+    values = {
+        "kind": "session_created",
+        "tenant_id": "tnt_1",
+        "user_id": "usr_1",
+        "request_id": "req_1",
+        "source": "192.0.2.7",
+        "credential_kind": "session",
+        "credential_id": "ses_1",
+        "details": {"a": 1},
+        **others,
+    }
+    row = SecurityEvent(id=event_id or _id_at(moment), occurred_at=moment, **values)
     with house.database.transaction(writing=True) as session:
         session.add(row)
         return row.id
@@ -170,6 +170,15 @@ def test_events_of_one_moment_are_chained_in_the_order_of_their_ids(house, clock
     assert _problems(house) == []
 
 
+def test_events_are_chained_in_the_order_of_their_moments(house, clock):
+    """LO-04: an id is made after the moment, and two of them may be the other way round."""
+    later, earlier = sorted([_id_at(clock.now) for _ in range(2)])
+    _happen(house, clock.now + timedelta(milliseconds=2), event_id=later)
+    _happen(house, clock.now + timedelta(milliseconds=1), event_id=earlier)
+    house.act(chain_events)
+    assert [link["event_id"] for link in _links(house)] == [earlier, later]
+
+
 def test_an_event_that_is_committed_late_is_chained_late(house, clock):
     """LO-04: its moment is before those of the chain; its place is where it was found."""
     begun = clock.now
@@ -187,8 +196,9 @@ def test_an_event_of_this_transaction_is_chained_too(house):
     """LO-04: rows that are not written yet are written before they are looked for."""
     with house.database.transaction(writing=True) as session:
         session.add(SecurityEvent(id="0190", kind="a", occurred_at=session.now, details={}))
-        assert verify_chain(session).unchained == 1
         assert chain_events(session) == 1
+        session.add(SecurityEvent(id="0191", kind="a", occurred_at=session.now, details={}))
+        assert verify_chain(session).unchained == 1
         digest = verify_chain(session).head
         assert holds_head(session, bytes.fromhex(digest))
 
@@ -393,6 +403,15 @@ def test_an_altered_event_is_found(house, unguarded, column, which):
     assert _problems(house)[:1] == [problem]
     # What follows was made over the digest that still stands there.
     assert all("link 5" not in problem for problem in _problems(house))
+
+
+def test_bytes_in_the_place_of_a_text_are_found(house, clock):
+    """LO-04: also where the text is what the bytes would be shown as."""
+    _happen(house, clock.now, kind=repr(b"a"))
+    house.act(chain_events)
+    house.execute("DROP TRIGGER security_event_no_update")
+    house.execute("UPDATE security_event SET kind = CAST('a' AS BLOB)")
+    assert len(_problems(house)) == 1
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["another", "unreadable"])
@@ -613,10 +632,10 @@ def test_a_link_is_good_under_its_own_root_only(house, open_with, unguarded):
 def test_a_link_says_the_same_on_every_database(house, keys):
     """LO-04: the text of a digest is fixed for ever, or every old link would look altered."""
     moment = datetime(2026, 4, 5, 10, tzinfo=UTC)
-    _happen(house, moment, event_id="0190")
+    _happen(house, moment, event_id="0190", credential_kind=None)
     house.act(chain_events)
     text = (
-        '{"before":"","event":{"credential_id":"ses_1","credential_kind":"session",'
+        '{"before":"","event":{"credential_id":"ses_1",'
         '"details":"{\\"a\\":1}","id":"0190","kind":"session_created",'
         '"occurred_at":"2026-04-05 10:00:00.000000","request_id":"req_1","source":"192.0.2.7",'
         '"tenant_id":"tnt_1","user_id":"usr_1"},"link":{"chained_at":"2026-04-05 10:00:00.000000",'

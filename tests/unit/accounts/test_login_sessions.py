@@ -1,20 +1,29 @@
 """Logging in and out, and the sessions between."""
 
+import json
 from datetime import timedelta
 
 import bcrypt
 import pytest
 
 from accounts import password_hashing
-from accounts.errors import InvalidCredentials, InvalidToken, NotFound, WrongPassword
+from accounts.errors import (
+    InvalidCredentials,
+    InvalidToken,
+    NotFound,
+    TooManyAttempts,
+    WrongPassword,
+)
 from accounts.login_sessions import (
     list_sessions,
     log_in,
     log_out,
     open_session,
+    revoke_all_sessions,
     revoke_other_sessions,
     revoke_session,
 )
+from accounts.origin import NOWHERE, Origin
 from accounts.passwords import change_password
 from accounts.principal import CredentialKind
 from accounts.tenants import disable_tenant
@@ -35,7 +44,7 @@ def _fail(house, **given):
 
 def _events(house, *kinds):
     """What is remembered of these kinds, oldest first."""
-    rows = sorted(house.rows("security_event"), key=lambda row: row["id"])
+    rows = sorted(house.rows("security_event"), key=lambda row: row["occurred_at"])
     return [row for row in rows if row["kind"] in kinds]
 
 
@@ -122,9 +131,11 @@ def test_a_user_without_a_record_is_refused(house):
 
 @pytest.mark.parametrize("record", ["", "x", "1$00000000$$2b$04$", "$2b$04$" + "a" * 53])
 def test_a_record_that_cannot_be_read_is_a_wrong_password(house, alice, record):
-    """What is broken in the database is never a 500, and never open (PW-16)."""
+    """PW-16: what is broken in the database is never a 500, never open, and counted like any."""
     house.execute("UPDATE password_record SET record = ?", record)
-    with pytest.raises(InvalidCredentials):
+    for _ in range(5):
+        _fail(house, password=alice.password)
+    with pytest.raises(TooManyAttempts):
         _log_in(house, password=alice.password)
 
 
@@ -187,21 +198,109 @@ def test_an_upgrade_by_two_logins_at_once_leaves_a_good_record(
     _log_in(stricter, password=alice.password)
 
 
-def test_every_failed_login_costs_one_hash(house, alice, monkeypatch):
-    """Whether an address exists cannot be told by the time (LG-02)."""
-    counted = []
+@pytest.fixture
+def hashed(monkeypatch):
+    """What bcrypt is given from now on, and the salt or record, which begins with the cost."""
+    given = []
     for name in ("checkpw", "hashpw"):
         true = getattr(bcrypt, name)
         monkeypatch.setattr(
-            bcrypt, name, lambda *given, true=true: counted.append(given) or true(*given)
+            bcrypt, name, lambda *both, true=true: given.append(both) or true(*both)
         )
+    return given
+
+
+def _work(hashed):
+    """The rounds of all these hashes: each step of the cost doubles them."""
+    return sum(2 ** int(salt.split(b"$")[2]) for _, salt in hashed)
+
+
+def test_every_failed_login_costs_one_hash(house, alice, hashed):
+    """LG-02: whether an address exists cannot be told by the time."""
     house.resident("sso@example.com", provider="oidc")
-    counted.clear()
     for email in (alice.person.email, "nobody@example.com", "sso@example.com", "no address"):
-        with pytest.raises(InvalidCredentials):
-            _log_in(house, email=email, password="Wrong")
-        assert len(counted) == 1
-        counted.clear()
+        hashed.clear()
+        _fail(house, email=email)
+        assert len(hashed) == 1
+        assert _work(hashed) == 2**4
+
+
+@pytest.mark.parametrize("cost", [5, 6])
+def test_every_failed_login_costs_the_same_after_the_cost_was_raised(
+    open_house, alice, hashed, cost
+):
+    """LG-03: nor for who has not logged in since, whose record is of the old cost."""
+    stricter = open_house(password_cost=cost)
+    work = {}
+    for email in (alice.person.email, "nobody@example.com"):
+        hashed.clear()
+        _fail(stricter, email=email)
+        work[email] = _work(hashed)
+    assert set(work.values()) == {2**cost}
+
+
+@pytest.mark.usefixtures("alice")
+def test_bcrypt_is_given_as_little_of_a_long_password_as_of_a_short_one(house, hashed):
+    """PW-19: past the limit nothing of it is hashed, and below it a digest."""
+    for password in ("Wrong", "x" * 1024, "x" * 1_000_000, "\U0001f41d" * 1024):
+        hashed.clear()
+        _fail(house, password=password)
+        house.clock.move(hours=1)
+        assert [len(given) for given, _ in hashed] == [64]
+
+
+def test_nobody_is_there_before_somebody_is_let_in(house):
+    """LG-16: a fresh database has no account, and so none with a password that everybody knows."""
+    assert house.count("user") == 0
+    for email, password in (("admin", "admin"), ("admin@example.com", "admin"), ("", "")):
+        _fail(house, email=email, password=password)
+
+
+def test_a_login_is_remembered_with_its_session_and_its_source(house, alice):
+    """LO-02: one event of the login, one of the session, and no word of the password."""
+    house.clock.move(minutes=1)
+    opened = _log_in(house, password=alice.password, origin=Origin("req_1", "192.0.2.7"))
+    [event] = _events(house, "authn_login_success")
+    assert (event["user_id"], event["tenant_id"]) == (alice.user_id, alice.person.tenant_id)
+    assert (event["request_id"], event["source"]) == ("req_1", "192.0.2.7")
+    assert json.loads(event["details"]) == {"session_id": opened.session_id, "failures": 0}
+    created = _events(house, "session_created")[-1]
+    assert json.loads(created["details"]) == {"session_id": opened.session_id}
+    assert alice.password not in repr(house.rows("security_event"))
+
+
+def test_a_login_after_failures_says_how_many_there_were(house, alice):
+    """LO-02: and the next one begins to count anew."""
+    for failures in (3, 1, 0):
+        house.clock.move(hours=1)
+        for _ in range(failures):
+            _fail(house)
+        _log_in(house, password=alice.password)
+    later = _events(house, "authn_login_successafterfail")
+    assert [json.loads(event["details"])["failures"] for event in later] == [3, 1]
+    assert len(_events(house, "authn_login_success")) == 1
+
+
+def test_the_failures_that_are_told_are_those_of_this_source(house, alice):
+    """LO-02: what others tried elsewhere is not the person's own forgetfulness."""
+    for _ in range(3):
+        _fail(house, origin=Origin(address="198.51.100.7"))
+    _fail(house, origin=Origin(address="192.0.2.1"))
+    _log_in(house, password=alice.password, origin=Origin(address="192.0.2.1"))
+    [event] = _events(house, "authn_login_successafterfail")
+    assert json.loads(event["details"])["failures"] == 1
+
+
+def test_a_failed_login_leaves_a_count_and_no_event(house, alice):
+    """LG-04: strangers write nothing into anybody's events, nor into a table without end."""
+    before = house.rows("security_event")
+    for _ in range(5):
+        _fail(house)
+    _fail(house, email="nobody@example.com")
+    with pytest.raises(TooManyAttempts):
+        _log_in(house, password=alice.password)
+    assert house.rows("security_event") == before
+    assert house.count("attempt_budget") == 1 + 2 + 2
 
 
 def test_past_the_limit_the_oldest_session_ends(open_house):
@@ -292,6 +391,23 @@ def test_all_other_sessions_end_at_once(house, alice, bob):
         with pytest.raises(InvalidToken):
             house.recognise(CredentialKind.SESSION, token)
     house.recognise(CredentialKind.SESSION, alice.token)
+    house.recognise(CredentialKind.SESSION, bob.token)
+
+
+def test_each_session_that_ends_is_remembered(house, alice, bob):
+    """LO-02: one event for each, however they ended; a second time there is nothing to tell."""
+    others = {house.act(open_session, alice.user_id).session_id for _ in range(2)}
+    house.act(revoke_other_sessions, alice.principal)
+    house.clock.move(minutes=1)
+    house.act(revoke_all_sessions, alice.person)
+    house.act(revoke_all_sessions, alice.person)
+    ended = _events(house, "session_logout")
+    assert {event["user_id"] for event in ended} == {alice.user_id}
+    named = [json.loads(event["details"])["session_id"] for event in ended]
+    assert set(named[:2]) == others
+    assert named[2:] == [alice.principal.credential.id]
+    with pytest.raises(InvalidToken):
+        house.recognise(CredentialKind.SESSION, alice.token)
     house.recognise(CredentialKind.SESSION, bob.token)
 
 

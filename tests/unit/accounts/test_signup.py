@@ -1,10 +1,21 @@
 """Opening an account oneself."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import bcrypt
 import pytest
 
-from accounts.errors import EmailTaken, InvalidRequest, SignupClosed, WeakPassword
+from accounts.errors import (
+    EmailTaken,
+    InvalidRequest,
+    SignupClosed,
+    TooManyAttempts,
+    WeakPassword,
+)
+from accounts.login_sessions import log_in
+from accounts.origin import Origin
 from accounts.principal import CredentialKind
+from accounts.rules import Budget
 from accounts.signup import sign_up
 
 GOOD = {
@@ -16,8 +27,10 @@ GOOD = {
 }
 
 
-def _sign_up(house, **changed):
-    with house.database.transaction(writing=False) as session:
+def _sign_up(house, source="192.0.2.1", **changed):
+    """Sign up as the service does: a writing transaction, let go of for the hash."""
+    origin = Origin(address=source)
+    with house.database.transaction(writing=True, origin=origin) as session:
         return sign_up(session, **(GOOD | changed))
 
 
@@ -86,3 +99,60 @@ def test_an_address_that_is_taken_during_the_hash_is_refused(house, elsewhere, m
     with pytest.raises(EmailTaken):
         _sign_up(house)
     assert [house.count(table) for table in ("tenant", "user", "login_session")] == [1, 1, 1]
+
+
+def test_a_source_opens_as_many_accounts_as_it_may_and_no_more(open_house, monkeypatch):
+    """LG-13: each account is a hash and rows for ever; past the budget neither is made."""
+    house = open_house(signup_budget=Budget(3, 60))
+    for number in range(3):
+        _sign_up(house, email=f"carol{number}@example.net")
+    with monkeypatch.context() as patch, pytest.raises(TooManyAttempts) as refused:
+        patch.delattr(bcrypt, "hashpw")
+        _sign_up(house, email="carol3@example.net")
+    assert (refused.value.policy, refused.value.retry_after) == ("signup", 20)
+    assert house.count("tenant") == 3
+    _sign_up(house, email="carol3@example.net", source="198.51.100.7")
+    house.clock.move(seconds=20)
+    _sign_up(house, email="carol4@example.net")
+
+
+def test_parallel_signups_are_counted_before_they_are_hashed(open_house):
+    """LG-04: of ten at once from one source, as many hash as the budget has."""
+    house = open_house(signup_budget=Budget(3, 60))
+    with ThreadPoolExecutor(10) as threads:
+        outcomes = [
+            threads.submit(_sign_up, house, email=f"carol{number}@example.net")
+            for number in range(10)
+        ]
+        refused = [outcome.exception(60) for outcome in outcomes]
+    assert [type(each) for each in refused if each] == [TooManyAttempts] * 7
+    assert house.count("user") == 3
+
+
+@pytest.mark.parametrize("changed", [{"email": "nobody"}, {"password": "short"}])
+def test_what_is_no_signup_at_all_is_not_counted(open_house, changed):
+    """LG-13: who mistypes is not stopped for it, since it costs no hash."""
+    house = open_house(signup_budget=Budget(1, 60))
+    for _ in range(3):
+        with pytest.raises((InvalidRequest, WeakPassword)):
+            _sign_up(house, **changed)
+    _sign_up(house)
+
+
+def test_a_signup_is_remembered(house):
+    """LO-02: that the account was made, and its first session."""
+    opened = _sign_up(house)
+    kinds = {row["kind"] for row in house.rows("security_event")}
+    assert {"user_created", "session_created"} <= kinds
+    assert {row["source"] for row in house.rows("security_event")} == {"192.0.2.1"}
+    assert opened.token not in repr(house.rows("security_event"))
+
+
+def test_a_signup_lets_its_source_log_in_at_once(house):
+    """LG-06: signing up spends nothing of the budget of passwords."""
+    _sign_up(house)
+    for _ in range(5):
+        with house.database.transaction(
+            writing=True, origin=Origin(address="192.0.2.1")
+        ) as session:
+            log_in(session, email=GOOD["email"], password=GOOD["password"], user_agent=None)
