@@ -15,8 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.authentication import authenticate
 from accounts.database import AccountSession
-from accounts.errors import AccountError, Internal, InvalidClient, InvalidRequest
-from accounts.jwts import Claims
+from accounts.errors import AccountError, Internal, InvalidRequest
 from accounts.origin import Origin
 from accounts.principal import Presented, Principal
 from accounts.rights import authorise
@@ -29,13 +28,8 @@ from oneself.bodies import (
     read_body,
     refuse_body,
 )
-from oneself.credentials import (
-    is_same_origin,
-    read_client,
-    read_credential,
-    refuse_cross_site,
-    sent_bearer,
-)
+from oneself.callers import Callers
+from oneself.credentials import sent_bearer
 from oneself.dialects import Dialects, Stamp
 from oneself.document import Described, described_operations
 from oneself.forms import FORM, parse_form
@@ -101,6 +95,13 @@ class _Operation:
         self._handler = handler
         self._edge = edge
         self._dialect = Dialects.named(described.dialect)
+        self._callers = Callers(
+            described,
+            api_key_brand=edge.api_key_brand,
+            origins=edge.origins,
+            issuer=edge.issuer,
+            signing=edge.signing,
+        )
         self._parameters = Parameters(described, schemas)
         self._bodies = {
             media: schemas.validator(schema) for media, schema in described.bodies.items()
@@ -156,38 +157,34 @@ class _Operation:
         return answer
 
     def _run(self, request: _Request, stamp: Stamp, *, waiting: bool) -> Answer:
-        described, edge = self._described, self._edge
-        sent_headers = request.scope["headers"]
-        same_origin = is_same_origin(request.headers, edge.origins)
-        presented, by_cookie = None, False
-        supplied: dict[str, Any] = {}
-        if described.accepted:
-            presented, by_cookie = read_credential(
-                sent_headers, brand=edge.api_key_brand, read_jwt=self._read_jwt
-            )
+        edge = self._edge
+        caller = self._callers.read(request.scope, request.headers)
+        presented = caller.presented
+        if presented is not None:
             request.passage.credential_kind = presented.kind.value
-            refuse_cross_site(request.scope["method"], by_cookie=by_cookie, same_origin=same_origin)
-        if described.client is not None:
-            supplied["credentials"] = read_client(request.headers)
-            if supplied["credentials"] is None and described.client == "required":
-                raise InvalidClient
+            if self._writing:
+                # Before the write lock is taken: else whoever sends tokens that nobody has, which
+                # needs no more than their form, would keep all who write waiting.
+                with edge.database.transaction(writing=False) as reading:
+                    authenticate(reading, presented)
         with self._transaction(request, waiting=waiting) as session:
-            supplied |= {
+            supplied: dict[str, Any] = {
                 "session": session,
+                "credentials": caller.credentials,
                 "key_set": edge.signing.current,
                 "degraded": edge.policies.degraded,
+                "exchange": Exchange(
+                    user_agent=_user_agent(request.headers),
+                    same_origin=caller.same_origin,
+                    by_cookie=caller.by_cookie,
+                    issuer=edge.issuer,
+                ),
             }
             if presented is not None and session is not None:
                 supplied["principal"] = self._authenticate(session, presented)
             supplied |= self._read(request)
             if presented is not None:
                 self._authorise(supplied["principal"])
-            supplied["exchange"] = Exchange(
-                user_agent=_user_agent(request.headers),
-                same_origin=same_origin,
-                by_cookie=by_cookie,
-                issuer=edge.issuer,
-            )
             try:
                 reply = self._handler(**{name: supplied[name] for name in self._wanted})
             finally:
@@ -209,12 +206,6 @@ class _Operation:
             writing=self._writing,
             waiting=waiting,
             origin=Origin(request.passage.request_id, address),
-        )
-
-    def _read_jwt(self, token: str) -> Claims:
-        issuer = self._edge.issuer
-        return self._edge.signing.current.verify(
-            token, issuer=issuer, audience=issuer, now=datetime.now(UTC)
         )
 
     def _authenticate(self, session: AccountSession, presented: Presented) -> Principal:

@@ -9,6 +9,7 @@ from typing import Any
 from tests.support.asking import Answer
 
 __all__ = [
+    "Either",
     "Matcher",
     "Moment",
     "Pattern",
@@ -82,6 +83,16 @@ class SameRequestId(Matcher):
         return [value] == [self.prefix + each for each in answer.values("x-request-id")]
 
 
+@dataclass(frozen=True)
+class Either(Matcher):
+    """One of several values, with matchers in them perhaps."""
+
+    alternatives: tuple[Any, ...]
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
+        return any(not [*differences(each, value, answer, now)] for each in self.alternatives)
+
+
 def after(now: datetime, span: str) -> datetime:
     """The moment that is `now`, `+30d` or `1y` from now; a year is one of the calendar.
 
@@ -118,6 +129,8 @@ def fill(value: Any, look_up: Callable[[str], Any]) -> Any:
         return {fill(name, look_up): fill(below, look_up) for name, below in value.items()}
     if isinstance(value, list):
         return [fill(below, look_up) for below in value]
+    if isinstance(value, Either):
+        return Either(tuple(fill(below, look_up) for below in value.alternatives))
     return value
 
 

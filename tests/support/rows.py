@@ -10,7 +10,7 @@ import yaml
 
 from oneself.document import Described
 from tests.support.families import members
-from tests.support.matching import Moment, Pattern, SameRequestId, Second
+from tests.support.matching import Either, Moment, Pattern, SameRequestId, Second
 from tests.support.operations import OPERATIONS
 from tests.support.refusal_shapes import RefusalShapes
 
@@ -45,6 +45,10 @@ for _tag, _kind in (
     _Loader.add_constructor(
         _tag, lambda loader, node, kind=_kind: kind(loader.construct_scalar(node))
     )
+
+_Loader.add_constructor(
+    "!either", lambda loader, node: Either(tuple(loader.construct_sequence(node, deep=True)))
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def refusal_shapes() -> RefusalShapes:
 
 
 def _parse(file: str) -> Any:
-    # Its own loader is a safe one, with four tags more.
+    # Its own loader is a safe one, with a few tags more.
     return yaml.load((FOLDER / f"{file}.yaml").read_bytes(), Loader=_Loader)  # noqa: S506
 
 

@@ -75,8 +75,16 @@ def test_a_chain_of_trusted_networks_is_followed_to_the_first_stranger(forwarded
 
 @pytest.mark.parametrize(
     "nonsense",
-    ["not-an-ip", "", " ", "192.0.2", "192.0.2.256", "192.0.2.07", "0x7f.1", "1", "192.0.2.7:80"]
-    + [
+    [
+        "not-an-ip",
+        "",
+        " ",
+        "192.0.2",
+        "192.0.2.256",
+        "192.0.2.07",
+        "0x7f.1",
+        "1",
+        "192.0.2.7:80",
         "[::1]",
         "unknown",
         "_hidden",
@@ -156,8 +164,18 @@ def test_whatever_stands_there_the_end_is_the_proxys(values):
 
 @pytest.mark.parametrize(
     "trusted",
-    ["*", "0.0.0.0/0", "::/0", "10.0.0.1, *", "10.0.0.0/8, 0.0.0.0/0", "10.0.0.1/8", "proxy", "/"]
-    + ["10.0.0.1;10.0.0.2", "0/0"],
+    [
+        "*",
+        "0.0.0.0/0",
+        "::/0",
+        "10.0.0.1, *",
+        "10.0.0.0/8, 0.0.0.0/0",
+        "10.0.0.1/8",
+        "proxy",
+        "/",
+        "10.0.0.1;10.0.0.2",
+        "0/0",
+    ],
 )
 def test_nobody_can_trust_everybody(trusted):
     """LG-11: else everybody chooses whom they are throttled as; and no value is repeated."""

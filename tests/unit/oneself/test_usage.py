@@ -1,5 +1,7 @@
-"""When credentials were last used, written down in batches."""
+"""What reading leaves to be written, in batches."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -7,9 +9,13 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from accounts.api_keys import create_api_key
+from accounts.authentication import StoredAnew, authenticate
+from accounts.events import EventKind, Observation
+from accounts.keyring import Keyring, Purpose
 from accounts.login_sessions import list_sessions, open_session
+from accounts.origin import Origin
 from accounts.personal_access_tokens import create_pat
-from accounts.principal import Credential, CredentialKind
+from accounts.principal import Credential, CredentialKind, Presented
 from accounts.rules import Rules
 from oneself.transactions import Database
 from oneself.usage import UsageRecorder
@@ -147,3 +153,133 @@ def test_a_use_during_the_writing_is_written_the_next_time(house, alice, clock):
     assert list(_last_used(house, "login_session").values()) == ["2026-04-05 10:00:00.000000"]
     recorder.write(house.database)
     assert list(_last_used(house, "login_session").values()) == ["2026-04-05 10:05:00.000000"]
+
+
+def _read_by(alice, address="192.0.2.7"):
+    person = alice.person
+    origin = Origin(address=address, credential_kind="session", credential_id="ses_1")
+    return Observation(EventKind.SENSITIVE_READ, person.tenant_id, person.user_id, origin)
+
+
+def _reads(house):
+    rows = [row for row in house.rows("security_event") if row["kind"] == "sensitive_read"]
+    return {
+        row["source"]: (json.loads(row["details"])["times"], row["occurred_at"][:16])
+        for row in rows
+    }
+
+
+def test_what_was_read_often_is_one_event_with_its_number(house, alice, clock):
+    """LO-02: one for each source, with how often, and when for the last time."""
+    recorder = UsageRecorder()
+    for _ in range(3):
+        recorder.note_observed([_read_by(alice)], clock.move(minutes=1))
+    recorder.note_observed([_read_by(alice, "198.51.100.7"), _read_by(alice)], clock.now)
+    clock.move(hours=1)
+    recorder.write(house.database)
+    assert _reads(house) == {
+        "192.0.2.7": (4, "2026-04-05 10:03"),
+        "198.51.100.7": (1, "2026-04-05 10:03"),
+    }
+    recorder.write(house.database)
+    assert len(_reads(house)) == 2
+
+
+def test_no_observation_is_lost_between_threads(house, alice, clock):
+    """LO-02: several threads answer requests, and each sees what it sees."""
+    recorder = UsageRecorder()
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(400):
+            threads.submit(recorder.note_observed, [_read_by(alice)], clock.now)
+    recorder.write(house.database)
+    assert _reads(house)["192.0.2.7"][0] == 400
+
+
+def test_observations_that_could_not_be_written_are_added_to_later_ones(house, alice, clock):
+    """DB-05: none is lost, and the later moment stands."""
+    recorder = UsageRecorder()
+    recorder.note_observed([_read_by(alice), _read_by(alice)], clock.now)
+    house.execute("ALTER TABLE security_event RENAME TO elsewhere")
+    with house.database.transaction(writing=False) as session:
+        engine = session.core.engine
+    # One more comes in while the writing is going wrong, and one after it.
+    event.listen(
+        engine,
+        "before_cursor_execute",
+        lambda *_: recorder.note_observed(
+            [_read_by(alice), _read_by(alice, "198.51.100.7")], clock.now
+        ),
+        once=True,
+    )
+    with pytest.raises(OperationalError):
+        recorder.write(house.database)
+    house.execute("ALTER TABLE elsewhere RENAME TO security_event")
+    recorder.note_observed([_read_by(alice)], clock.move(minutes=1))
+    recorder.write(house.database)
+    assert _reads(house) == {
+        "192.0.2.7": (4, "2026-04-05 10:01"),
+        "198.51.100.7": (1, "2026-04-05 10:00"),
+    }
+
+
+@pytest.fixture
+def rotated(house):
+    """The same database as a service opens it that has a new root secret first."""
+    keys = Keyring(b"y" * 32, b"x" * 32)
+    database = Database(house.path, keys=keys, rules=house.rules, clock=house.clock)
+    yield database, keys
+    database.close()
+
+
+def _seen_anew(database, token):
+    """What authenticating under the new root leaves to be written."""
+    with database.transaction(writing=False) as session:
+        authenticate(session, Presented(CredentialKind.SESSION, token))
+        return list(session.observed)
+
+
+def test_a_credential_that_was_found_under_a_former_root_is_stored_anew(house, alice, rotated):
+    """TK-07: by its use it comes under the present root, and is good there alone."""
+    database, keys = rotated
+    recorder = UsageRecorder()
+    recorder.note_observed(_seen_anew(database, alice.token), house.clock.now)
+    recorder.write(database)
+    [row] = house.rows("login_session")
+    assert (row["token_digest"], row["key_id"]) == (
+        keys.digest(Purpose.SESSION, alice.token),
+        keys.key_id,
+    )
+    assert _seen_anew(database, alice.token) == []
+
+
+def test_what_is_another_token_by_now_is_not_stored_anew(house, alice, rotated):
+    """TK-07: the digest that was read is compared in the statement that writes."""
+    database, _ = rotated
+    recorder = UsageRecorder()
+    recorder.note_observed(_seen_anew(database, alice.token), house.clock.now)
+    house.execute("UPDATE login_session SET token_digest = ?", b"z" * 32)
+    before = house.rows("login_session")
+    recorder.write(database)
+    assert house.rows("login_session") == before
+
+
+def test_what_was_found_under_a_former_root_is_kept_until_it_is_written(house, alice, rotated):
+    """TK-07: a failure of the database forgets nothing (DB-05)."""
+    database, keys = rotated
+    recorder = UsageRecorder()
+    recorder.note_observed(_seen_anew(database, alice.token), house.clock.now)
+    house.execute("ALTER TABLE login_session RENAME TO elsewhere")
+    with pytest.raises(OperationalError):
+        recorder.write(database)
+    house.execute("ALTER TABLE elsewhere RENAME TO login_session")
+    recorder.write(database)
+    assert house.rows("login_session")[0]["key_id"] == keys.key_id
+
+
+def test_an_access_token_is_left_to_who_rewrites_what_is_sealed(house, alice, statements):
+    """TK-07: it can be read, so that it need not wait for its use."""
+    recorder = UsageRecorder()
+    anew = StoredAnew(CredentialKind.ACCESS_TOKEN, alice.user_id, b"b" * 32, b"a" * 32)
+    recorder.note_observed([anew], house.clock.now)
+    recorder.write(house.database)
+    assert statements == []
