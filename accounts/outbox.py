@@ -49,6 +49,7 @@ def post_message(
             parameters_sealed=sealed,
             key_id=session.keys.key_id,
             created_at=session.now,
+            due_at=session.now,
         )
     )
 

@@ -11,6 +11,7 @@ from models.outbox import OutboxMessage
 from models.password import PasswordRecord
 from models.password_reset_request import PasswordResetRequest
 from models.personal_access_token import PersonalAccessToken
+from models.picture import Picture
 from models.refresh_token import RefreshToken
 from models.revoked_jwt import RevokedJwt
 from models.root_key import RootKey
@@ -33,6 +34,7 @@ __all__ = [
     "PasswordRecord",
     "PasswordResetRequest",
     "PersonalAccessToken",
+    "Picture",
     "RefreshToken",
     "RevokedJwt",
     "RootKey",

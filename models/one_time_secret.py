@@ -19,7 +19,8 @@ class OneTimeSecret(SQLModel, table=True):
     __tablename__ = "one_time_secret"
     __table_args__ = (
         CheckConstraint(
-            "purpose IN ('email_change', 'email_verification', 'password_reset')", name="purpose"
+            "purpose IN ('email_change', 'email_undo', 'email_verification', 'password_reset')",
+            name="purpose",
         ),
         at_most("address", 254),
         at_most("address_canonical", 320),

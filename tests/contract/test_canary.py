@@ -1,130 +1,348 @@
-"""Secrets that the suite plants are found again in no log line and in no refusal."""
+"""Secrets that the suite plants are found again in no log line, no refusal, no event and no mail."""
 
 import base64
 import json
+import re
 import secrets
+import sqlite3
 import time
-from urllib.parse import quote
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
 from accounts import tokens
-from tests.support.asking import Request, json_request
-from tests.support.people import People
-from tests.support.service import Service
+from tests.support.asking import Answer, Request, form_request, json_request
+from tests.support.people import People, Person, people_of
+from tests.support.service import Service, started
+from tests.support.writing import credential_header
 
 #: What a line about a request has, and nothing else.
 FIELDS = {
     "time", "level", "logger", "message", "request_id", "method", "operation", "status", "code",
     "credential", "milliseconds",
 }  # fmt: skip
+VERIFY, RESET = "Verify your e-mail address", "Set a new password"
+_LOGIN = "/v1/auth/login"
+_EXCHANGE = {
+    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+}
+_SECONDS_TO_DELIVER = 10
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What was planted, and all that the service has said and kept since.
+
+    `secrets` are by a name of where they were planted, `mails` by their subject, and `refusals`
+    are the bodies and headers of each answer that was one.
+    """
+
+    secrets: Mapping[str, str]
+    refusals: tuple[str, ...]
+    log: str
+    events: tuple[str, ...]
+    mails: Mapping[str, str]
+
+
+class Planter:
+    """Asks a service, remembers every secret that goes in or comes out, and every refusal."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.secrets: dict[str, str] = {}
+        self.refusals: list[str] = []
+
+    def keep(self, name: str, secret: str) -> str:
+        """Remember a secret by where it came from."""
+        assert len(secret) > 20, name
+        self.secrets[name] = secret
+        return secret
+
+    def ask(self, request: Request) -> Answer:
+        """Ask, and remember the answer if it is a refusal."""
+        answer = self._service.ask(request)
+        assert answer.status < HTTPStatus.INTERNAL_SERVER_ERROR, (request, answer)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            self.refusals.append(f"{answer.headers}\n{answer.body.decode()}")
+        return answer
+
+    def get(self, request: Request) -> Any:
+        """Ask for what is not refused."""
+        answer = self.ask(request)
+        assert answer.status < HTTPStatus.BAD_REQUEST, (request, answer)
+        return answer.json() if answer.body else None
+
+    def refuse(self, request: Request) -> None:
+        """Ask for what is."""
+        answer = self.ask(request)
+        assert answer.status >= HTTPStatus.BAD_REQUEST, (request, answer)
 
 
 def _canary() -> str:
     return f"canary{secrets.token_hex(12)}"
 
 
-def _planted() -> dict[str, tuple[str, Request]]:
-    """Requests with a secret where one can come to stand, by right or by mistake."""
-    words = {name: _canary() for name in range(12)}
-    session, key = tokens.mint(tokens.SESSION), tokens.mint_api_key("ipto").key
-    secret = tokens.mint(tokens.ONE_TIME_SECRET)
-    login = "/v1/auth/login"
-    return {
-        "a password": (
-            words[0],
-            json_request("POST", login, {"email": "a@example.com", "password": words[0]}),
+def _strong() -> str:
+    return f"{_canary()}Xy9!"
+
+
+def _plant_by_mistake(planter: Planter) -> None:
+    """Secrets where none belongs, and secrets that are nobody's where one does."""
+    word = {
+        name: planter.keep(f"by mistake: {name}", _canary())
+        for name in (
+            "password", "long", "type", "name", "json", "path", "query", "method", "agent", "host",
+            "bearer", "basic", "scheme", "form", "field", "grant", "client", "reset", "type_hint",
+            "cookie", "origin", "tenant", "request_id", "forwarded",
+        )
+    }  # fmt: skip
+    broken = f'{{"password": "{word["json"]}"'.encode()
+    as_json = (("Content-Type", "application/json"),)
+    for request in (
+        json_request("POST", _LOGIN, {"email": "a@example.com", "password": word["password"]}),
+        json_request("POST", _LOGIN, {"email": "a@example.com", "password": word["long"] * 99}),
+        json_request("POST", _LOGIN, {"email": "a@example.com", "password": [word["type"]]}),
+        json_request("POST", _LOGIN, {word["name"]: "a"}),
+        Request("POST", _LOGIN, as_json, broken),
+        Request("GET", f"/v1/me/{word['path']}"),
+        Request("GET", f"/v1/me?access_token={word['query']}"),
+        Request(word["method"].upper(), "/v1/me"),
+        Request("GET", "/v1/me", (("User-Agent", word["agent"]),)),
+        Request("GET", "/v1/me", (("Host", word["host"]),)),
+        Request("GET", "/v1/me", (credential_header("bearer", word["bearer"]),)),
+        Request("GET", "/v1/me", (credential_header("basic", f"a:{word['basic']}"),)),
+        Request("GET", "/v1/me", (("Authorization", word["scheme"]),)),
+        Request("GET", "/v1/me", (credential_header("cookie", word["cookie"]),)),
+        Request("GET", "/v1/me", (("Origin", f"https://{word['origin']}.example"),)),
+        Request("GET", "/v1/me", (("X-Tenant-ID", word["tenant"]),)),
+        Request("GET", "/v1/me", (("X-Request-ID", word["request_id"]),)),
+        Request("GET", "/v1/me", (("X-Forwarded-For", word["forwarded"]),)),
+        Request("GET", f"/v1/me/events?cursor={word['query']}"),
+        form_request("/oauth/token", {"grant_type": "refresh_token", "token": word["form"]}),
+        form_request("/oauth/token", {word["field"]: [word["field"], word["field"]]}),
+        form_request("/oauth/token", {"grant_type": word["grant"], "client_id": word["client"]}),
+        form_request(
+            "/oauth/introspect",
+            {"token": word["form"], "token_type_hint": word["type_hint"]},
+            (credential_header("client", f"{word['client']}:{word['basic']}"),),
         ),
-        "a password that is too long": (
-            words[1],
-            json_request("POST", login, {"email": "a@example.com", "password": words[1] * 99}),
+        json_request(
+            "POST", "/v1/auth/password/reset", {"secret": word["reset"], "new_password": "aB3$xY9z"}
         ),
-        "a password of the wrong type": (
-            words[2],
-            json_request("POST", login, {"email": "a@example.com", "password": [words[2]]}),
-        ),
-        "a password as a name": (
-            words[3] * 2,
-            json_request("POST", login, {words[3] * 2: "a"}),
-        ),
-        "a password in what is no JSON": (
-            words[4],
-            Request(
-                "POST",
-                login,
-                (("Content-Type", "application/json"),),
-                f'{{"password": "{words[4]}"'.encode(),
-            ),
-        ),
-        "a secret in the path": (words[5], Request("GET", f"/v1/me/{words[5]}")),
-        "a secret in the query": (words[6], Request("GET", f"/v1/me?access_token={words[6]}")),
-        "a secret as a method": (words[7], Request(words[7].upper(), "/v1/me")),
-        "a secret as a user agent": (
-            words[8],
-            Request("GET", "/v1/me", (("User-Agent", words[8]),)),
-        ),
-        "a secret as a host": (words[9], Request("GET", "/v1/me", (("Host", words[9]),))),
-        "a bearer token": (
-            words[10],
-            Request("GET", "/v1/me", (("Authorization", f"Bearer {words[10]}"),)),
-        ),
-        "a basic password": (
-            words[11],
-            Request("GET", "/v1/me", (("Authorization", f"Basic {words[11]}"),)),
-        ),
-        "a session": (session, Request("GET", "/v1/me", (("Authorization", f"Bearer {session}"),))),
-        "an API key": (key, Request("GET", "/v1/me", (("X-API-Key", key),))),
-        "an API key as a bearer token": (
-            key[::-1],
-            Request("GET", "/v1/me", (("Authorization", f"Bearer {key[::-1]}"),)),
-        ),
-        "a one-time secret": (
-            secret,
-            json_request("POST", "/api/v1/me/verify-email/confirm", {"secret": secret}),
-        ),
+    ):
+        planter.refuse(request)
+
+    minted = {
+        prefix: planter.keep(f"nobody's: {prefix}", tokens.mint(prefix))
+        for prefix in ("sess_", "tok_", "pat_", "ref_", "cls_", "ots_")
     }
+    for prefix in ("sess_", "tok_", "pat_", "ref_", "cls_", "ots_"):
+        bearer = credential_header("bearer", minted[prefix])
+        planter.refuse(Request("GET", "/v1/me", (bearer,)))
+        planter.refuse(form_request("/oauth/introspect", {"token": minted[prefix]}, (bearer,)))
+    key = planter.keep("nobody's: API key", tokens.mint_api_key("ipto").key)
+    planter.refuse(Request("GET", "/v1/me", (("X-API-Key", key),)))
+    planter.refuse(
+        json_request("POST", "/api/v1/me/verify-email/confirm", {"secret": minted["ots_"]})
+    )
+    planter.refuse(
+        form_request(
+            "/oauth/token",
+            {"grant_type": "refresh_token", "refresh_token": minted["ref_"]},
+            (credential_header("client", f"cli_0a1b2c3d4e5f:{minted['cls_']}"),),
+        )
+    )
+
+
+def _plant_by_right(planter: Planter, person: Person) -> None:
+    """Each secret that the service hands out or is told, where it belongs, used well and badly."""
+    for name in ("password", "session_token", "access_token", "api_key", "client_secret", "pat"):
+        planter.keep(f"by right: {name}", person[name])
+    client = credential_header("client", person["client"])
+    session = credential_header("bearer", person["session_token"])
+    exchange = form_request(
+        "/oauth/token", {**_EXCHANGE, "subject_token": person["session_token"]}, (client,)
+    )
+    issued = planter.get(exchange)
+    jwt = planter.keep("by right: JWT", issued["access_token"])
+    refresh = planter.keep("by right: refresh token", issued["refresh_token"])
+    again = {"grant_type": "refresh_token", "refresh_token": refresh}
+    rotated = planter.get(form_request("/oauth/token", again, (client,)))
+    planter.keep("by right: second JWT", rotated["access_token"])
+    planter.keep("by right: second refresh token", rotated["refresh_token"])
+    planter.refuse(form_request("/oauth/token", again, (client,)))
+    for token in (jwt, refresh, person["pat"], person["session_token"]):
+        planter.get(form_request("/oauth/introspect", {"token": token}, (client,)))
+    bearers = [("bearer", jwt), ("bearer", person["pat"]), ("bearer", person["access_token"])]
+    for kind, value in (*bearers, ("api_key", person["api_key"])):
+        planter.get(Request("GET", "/v1/me", (credential_header(kind, value),)))
+        planter.refuse(
+            json_request("POST", "/v1/me/password", {}, (credential_header(kind, value),))
+        )
+    for token in (jwt, f"{jwt}x", jwt.rpartition(".")[0]):
+        where = form_request("/oauth/token", {**_EXCHANGE, "subject_token": token}, (client,))
+        planter.refuse(where)
+        planter.refuse(Request("GET", "/v1/me", (("X-API-Key", token),)))
+    for path in ("/v1/me/password", "/api/v1/me/password"):
+        attempt = {
+            "current_password": planter.keep(f"by right: wrong password at {path}", _strong()),
+            "new_password": planter.keep(f"by right: new password at {path}", _strong()),
+        }
+        planter.refuse(json_request("POST", path, attempt, (session,)))
+    moved = planter.get(
+        json_request(
+            "POST", "/resources/me/email/change", {"email": f"new.{person['email']}"}, (session,)
+        )
+    )
+    planter.keep("by right: secret of a change of the address", moved["secret"])
+    for token in (rotated["access_token"], rotated["refresh_token"], person["pat"]):
+        planter.get(form_request("/oauth/revoke", {"token": token}, (client,)))
+
+
+def _plant_by_mail(planter: Planter, service: Service, person: Person) -> None:
+    """The two secrets that are mailed, up to the reset that ends everything."""
+    session = credential_header("bearer", person["session_token"])
+    planter.get(Request("POST", "/api/v1/me/verify-email", (session,)))
+    proof = planter.keep("by mail: verification", _mailed(service, person, VERIFY))
+    planter.get(json_request("POST", "/api/v1/me/verify-email/confirm", {"secret": proof}))
+    planter.get(json_request("POST", "/v1/auth/password/forgot", {"email": person["email"]}))
+    reset = planter.keep("by mail: reset", _mailed(service, person, RESET))
+    new = planter.keep("by mail: new password", _strong())
+    for weak in (planter.keep("by mail: weak password", _canary()), new):
+        planter.ask(
+            json_request("POST", "/v1/auth/password/reset", {"secret": reset, "new_password": weak})
+        )
+    planter.refuse(
+        json_request("POST", "/v1/auth/password/reset", {"secret": reset, "new_password": new})
+    )
+    opened = planter.get(json_request("POST", _LOGIN, {"email": person["email"], "password": new}))
+    planter.keep("by mail: session afterwards", opened["data"]["session_token"])
+
+
+def _mailed(service: Service, person: Person, subject: str) -> str:
+    """The secret of a mail, which stays where it is."""
+    deadline = time.monotonic() + _SECONDS_TO_DELIVER
+    while time.monotonic() < deadline:
+        for recipient, found, text in _mails(service):
+            if (recipient, found) == (person["email"], subject):
+                [secret] = re.findall(r"ots_[0-9A-Za-z]{49}", text)
+                return str(secret)
+        time.sleep(0.05)
+    message = f"no mail {subject!r}"
+    raise AssertionError(message)
+
+
+def _mails(service: Service) -> Iterator[tuple[str, str, str]]:
+    for path in (service.data / "mail").glob("*.eml"):
+        mail = message_from_bytes(path.read_bytes(), policy=policy.default)
+        yield mail["To"], mail["Subject"], f"{mail.items()}\n{mail.get_content()}"
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """All that a service of this module's own has said and kept, after it has stopped."""
+    with started(tmp_path_factory.mktemp("canary")) as service, people_of(service) as people:
+        planter = Planter(service)
+        _plant_by_mistake(planter)
+        person = people.sign_up(password=_strong())
+        _plant_by_right(planter, person)
+        _plant_by_mail(planter, service, person)
+        _plant_in_demo(planter, people)
+    # Stopped, so that what is written in batches is written.
+    with closing(sqlite3.connect(service.data / "oneself.sqlite3")) as connection:
+        events = connection.execute("SELECT * FROM security_event").fetchall()
+    mails: dict[str, str] = {}
+    for _, subject, text in _mails(service):
+        mails[subject] = mails.get(subject, "") + text
+    return Planted(
+        planter.secrets, tuple(planter.refusals), service.log, tuple(map(repr, events)), mails
+    )
+
+
+def _plant_in_demo(planter: Planter, people: People) -> None:
+    base = people.find("base")
+    for name in ("password", "session_token", "access_token", "api_key", "client_secret", "pat"):
+        planter.keep(f"demo: {name}", base[name])
 
 
 def _spellings(secret: str) -> set[str]:
     raw = secret.encode()
     # base64 of a text begins differently at each of three offsets; the middle is always there.
     encoded = {base64.b64encode(b"x" * shift + raw).decode()[4:-4] for shift in range(3)}
-    return {secret.lower(), quote(secret).lower(), raw.hex(), *map(str.lower, encoded)}
+    encoded |= {each.translate(str.maketrans("+/", "-_")) for each in encoded}
+    texts = {secret, quote(secret), quote_plus(secret), raw.hex(), *encoded}
+    return {text.lower() for text in texts}
 
 
-@pytest.fixture(scope="module")
-def log(service: Service, people: People) -> tuple[str, list[str]]:
-    """The log after every secret was planted, and the secrets."""
-    known = []
-    for secret, request in _planted().values():
-        answer = service.ask(request)
-        assert 400 <= answer.status < 500, (request, answer)
-        assert secret.lower() not in answer.body.decode().lower(), request
-        known.append(secret)
-    person = people.sign_up(password=f"{_canary()}Xy9!")
-    known += [
-        person[name]
-        for name in ("password", "session_token", "access_token", "api_key", "client_secret", "pat")
-    ]
-    wanted = {"email": f"new.{person['email']}"}
-    known.append(person.ask("POST", "/resources/me/email/change", wanted)["secret"])
-    time.sleep(0.2)
-    return service.log, known
-
-
-def test_no_planted_secret_stands_in_the_log(log: tuple[str, list[str]]):
-    """Not as it is, and not in base64, hexadecimal or percent-encoding (LO-01)."""
-    text, known = log
+def _found(secrets_by_name: Mapping[str, str], text: str) -> list[str]:
+    """The names of the secrets that stand in a text, in whatever spelling."""
     lower = text.lower()
-    assert len(known) > 20
-    found = [secret for secret in known if any(each in lower for each in _spellings(secret))]
-    assert found == []
+    return [
+        name
+        for name, secret in secrets_by_name.items()
+        if any(each in lower for each in _spellings(secret))
+    ]
 
 
-def test_each_line_of_the_log_is_one_object_with_known_fields(log: tuple[str, list[str]]):
+def test_every_kind_of_secret_was_planted(planted: Planted):
+    """LO-01: the control of the tests below: a list of nothing would be found nowhere."""
+    assert len(planted.secrets) > 50
+    assert len(set(planted.secrets.values())) == len(planted.secrets)
+    kinds = ("sess_", "tok_", "pat_", "ref_", "cls_", "ots_", "ipto_", "eyJ", "canary")
+    assert all(any(each.startswith(kind) for each in planted.secrets.values()) for kind in kinds)
+
+
+@pytest.mark.parametrize("spelling", [str, quote, lambda text: text.encode().hex(), None])
+def test_a_secret_that_stands_in_a_text_is_found(spelling: Any):
+    """LO-01: as it is, or encoded, or within something that is."""
+    secret = _strong()
+    if spelling is None:
+        text = base64.b64encode(f'{{"a":"{secret}"}}'.encode()).decode()
+    else:
+        text = f"so {spelling(secret)} it is"
+    assert _found({"it": secret}, text) == ["it"]
+    assert _found({"another": _strong()}, text) == []
+
+
+def test_no_planted_secret_stands_in_the_log(planted: Planted):
+    """LO-01: not as it is, and not in base64, hexadecimal or percent-encoding."""
+    assert len(planted.log.splitlines()) > 60
+    assert _found(planted.secrets, planted.log) == []
+
+
+def test_no_planted_secret_stands_in_an_event(planted: Planted):
+    """LO-01: not in any column of any row."""
+    assert len(planted.events) > 15
+    assert _found(planted.secrets, "\n".join(planted.events)) == []
+
+
+def test_no_planted_secret_stands_in_a_refusal(planted: Planted):
+    """LO-01: neither in its body nor in its headers."""
+    assert len(planted.refusals) > 50
+    assert _found(planted.secrets, "\n".join(planted.refusals)) == []
+
+
+def test_no_planted_secret_stands_in_a_mail_but_the_one_that_brings_it(planted: Planted):
+    """LO-01: and each of these brings one, to the address that it is for."""
+    found = {subject: _found(planted.secrets, text) for subject, text in planted.mails.items()}
+    assert found == {
+        VERIFY: ["by mail: verification"],
+        RESET: ["by mail: reset"],
+        "Your password was changed": [],
+        "Your e-mail address is about to change": [],
+    }
+
+
+def test_each_line_of_the_log_is_one_object_with_known_fields(planted: Planted):
     """One line of JSON for each request, in which nothing that a caller chose can stand (LO-05)."""
-    text, _ = log
-    lines = [json.loads(line) for line in text.splitlines()]
+    lines = [json.loads(line) for line in planted.log.splitlines()]
     requests = [line for line in lines if line["logger"] == "oneself.requests"]
-    assert len(requests) > 10
+    assert len(requests) > 60
     assert all(line.keys() == FIELDS for line in requests)

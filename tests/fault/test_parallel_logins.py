@@ -1,0 +1,274 @@
+"""Guesses that come all at once, over two processes that share nothing but the database."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from http.client import HTTPConnection
+from pathlib import Path
+from socket import create_server
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+WORKERS, PARALLEL, BUDGET = 2, 50, 5
+SECONDS = 60
+
+if not Path("/proc/net/tcp").exists():
+    pytest.skip("which process has a connection is read from /proc", allow_module_level=True)
+
+#: Python imports this by itself at the start of each process that finds it. A line for each hash,
+#: with the process that computes it; appending so little is atomic.
+COUNTING = """
+import os
+
+import bcrypt
+
+
+def counted(true):
+    def hash(*given):
+        file = os.open(os.environ["HASHES_ARE_COUNTED_IN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, b"%d\\n" % os.getpid())
+        os.close(file)
+        return true(*given)
+
+    return hash
+
+
+bcrypt.checkpw, bcrypt.hashpw = counted(bcrypt.checkpw), counted(bcrypt.hashpw)
+"""
+
+
+class _Service:
+    """The service in two workers, with its hashes counted."""
+
+    def __init__(self, folder):
+        with create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self._folder = folder
+        self._counted = folder / "hashes"
+        environment = {
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")
+            },
+            "ONESELF_DATA_DIR": str(folder / "data"),
+            "ONESELF_PUBLIC_URL": f"http://127.0.0.1:{self.port}",
+            "ONESELF_VALIDATE_RESPONSES": "1",
+            "ONESELF_PASSWORD_COST": "10",
+            "ONESELF_PASSWORD_QUEUE": "1000",
+            "ONESELF_THROTTLE_ACCOUNT_SOURCE": f"{BUDGET}/300",
+            "ONESELF_THROTTLE_ACCOUNT": "20/3600",
+            "ONESELF_TRUSTED_PROXIES": "127.0.0.1",
+        }
+        command = [sys.executable, "-m", "oneself"]
+        demo = subprocess.run(
+            [*command, "demo", "--json"],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert demo.returncode == 0, demo.stderr.decode()
+        self.people = json.loads(demo.stdout)
+        (folder / "sitecustomize.py").write_text(COUNTING)
+        paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+        with (folder / "stderr.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "serve", "--port", str(self.port), "--workers", str(WORKERS)],
+                cwd=REPOSITORY,
+                env=environment
+                | {
+                    "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                    "HASHES_ARE_COUNTED_IN": str(self._counted),
+                },
+                stderr=log,
+            )
+
+    @property
+    def log(self):
+        return (self._folder / "stderr.log").read_text()
+
+    def hashes(self):
+        """How many hashes there were, by the processes that computed them."""
+        lines = self._counted.read_text().split() if self._counted.exists() else []
+        return Counter(map(int, lines))
+
+    def workers(self):
+        """Both processes that answer."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
+        return {pid for pid, command in commands.items() if b"tracker" not in command}
+
+    def wait(self):
+        """Until both workers answer."""
+        deadline = time.monotonic() + SECONDS
+        answered = set()
+        while len(answered) < WORKERS:
+            assert time.monotonic() < deadline, self.log
+            assert self.process.poll() is None, self.log
+            try:
+                client = _Client(self)
+            except OSError:
+                time.sleep(0.05)
+            else:
+                answered.add(client.worker)
+                client.close()
+
+    def stop(self):
+        """End it as an orchestrator does; it has to end well."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        assert self.process.returncode == 0, self.log
+
+
+class _Client:
+    """One connection that stays open, and the worker that it is with."""
+
+    def __init__(self, service):
+        self._connection = HTTPConnection("127.0.0.1", service.port, timeout=SECONDS)
+        assert self.ask("GET", "/healthz") == HTTPStatus.OK
+        self.worker = self._find_worker(service)
+
+    def ask(self, method, path, body=None, source=None, session=None):
+        """The status of one request; `source` is whom a proxy says to have been asked by."""
+        headers = {"Content-Type": "application/json"} if body else {}
+        if source is not None:
+            headers["X-Forwarded-For"] = source
+        if session is not None:
+            headers["Authorization"] = f"Bearer {session}"
+        self._connection.request(method, path, json.dumps(body) if body else None, headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        return answer.status
+
+    def log_in(self, email, password, source=None):
+        body = {"email": email, "password": password}
+        return self.ask("POST", "/v1/auth/login", body, source)
+
+    def close(self):
+        self._connection.close()
+
+    def _find_worker(self, service):
+        """Whoever has the other end open."""
+        own = self._connection.sock.getsockname()[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            ports = [int(end.rpartition(":")[2], 16) for end in fields[1:3]]
+            if ports == [service.port, own]:
+                link = f"socket:[{fields[9]}]"
+                for pid in service.workers():
+                    if link in _open_files(pid):
+                        return pid
+        raise AssertionError(service.log)
+
+
+def _open_files(pid):
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            yield str(each.readlink())
+        except FileNotFoundError:  # closed meanwhile
+            continue
+
+
+@pytest.fixture
+def service(tmp_path):
+    service = _Service(tmp_path)
+    try:
+        service.wait()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def clients(service):
+    """As many connections as there will be attempts at once, with some at each worker."""
+    clients = [_Client(service) for _ in range(PARALLEL)]
+    while len({client.worker for client in clients}) < WORKERS:
+        clients.append(_Client(service))
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def _at_once(clients, attempt):
+    """What each client is answered; all of them ask in the same moment."""
+    ready = threading.Barrier(len(clients))
+
+    def ask(number):
+        ready.wait(SECONDS)
+        return attempt(clients[number], number)
+
+    with ThreadPoolExecutor(len(clients)) as threads:
+        return Counter(threads.map(ask, range(len(clients))))
+
+
+def _one_of_each(clients):
+    """A connection to each worker."""
+    return {client.worker: client for client in clients}.values()
+
+
+def test_of_fifty_guesses_at_once_five_are_hashed(service, clients):
+    """LG-04: over both workers together (GHSA-7h8m-vrxx-vr4m)."""
+    email, password = (service.people["base"][name] for name in ("email", "password"))
+    answers = _at_once(clients, lambda client, number: client.log_in(email, f"Wrong {number}"))
+    assert answers == {401: BUDGET, 429: len(clients) - BUDGET}
+    assert service.hashes().total() == BUDGET
+    # And then each of them refuses, the right password too.
+    for client in _one_of_each(clients):
+        assert client.log_in(email, "Wrong") == HTTPStatus.TOO_MANY_REQUESTS
+        assert client.log_in(email, password) == HTTPStatus.TOO_MANY_REQUESTS
+    assert service.hashes().total() == BUDGET
+    # Of another account, each of them still hashes.
+    for client in _one_of_each(clients):
+        assert client.log_in("nobody@example.com", "Wrong") == HTTPStatus.UNAUTHORIZED
+    assert len(service.hashes()) == WORKERS
+
+
+def test_guesses_at_all_doors_at_once_are_counted_together(service, clients):
+    """PW-11: at the login and at three changes of the password (CVE-2026-43914)."""
+    person = service.people["base"]
+    current = {"current_password": "Wrong", "new_password": "Silent meadow 83 lantern"}
+    hantera = {"currentPassword": "Wrong", "newPassword": "Silent meadow 83 lantern"}
+    session = person["session_token"]
+    doors = (
+        ("/v1/auth/login", {"email": person["email"], "password": "Wrong"}, None),
+        ("/v1/me/password", current, session),
+        ("/api/v1/me/password", current, session),
+        ("/resources/me/password", hantera, session),
+    )
+
+    def attempt(client, number):
+        path, body, bearer = doors[number % len(doors)]
+        return client.ask("POST", path, body, session=bearer)
+
+    answers = _at_once(clients, attempt)
+    assert answers.pop(429) == len(clients) - BUDGET
+    assert answers.keys() <= {400, 401}
+    assert service.hashes().total() == BUDGET
+
+
+def test_guesses_from_everywhere_at_once_lock_out_no_known_source(service, clients):
+    """LG-06: the account's own budget is used up, and its owner comes in from where they were."""
+    email, password = (service.people["base"][name] for name in ("email", "password"))
+    home, cafe = "192.0.2.1", "198.51.100.7"
+    assert clients[0].log_in(email, password, home) == HTTPStatus.OK
+    before = service.hashes().total()
+    answers = _at_once(
+        clients, lambda client, number: client.log_in(email, "Wrong", f"203.0.113.{number}")
+    )
+    assert answers == {401: 20, 429: len(clients) - 20}
+    assert service.hashes().total() == before + 20
+    for client in _one_of_each(clients):
+        assert client.log_in(email, password, cafe) == HTTPStatus.TOO_MANY_REQUESTS
+        assert client.log_in(email, password, home) == HTTPStatus.OK
