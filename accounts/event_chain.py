@@ -7,7 +7,8 @@ alter, take out nor put in an event within the chain unnoticed, nor write anothe
 - That its end was cut off: what is left is a chain, only a shorter one. Where the events are left,
   the job chains them again, as they are by then. So each head is written to the log, which is best
   kept elsewhere, and `doctor --head` tells whether a head is still in the chain.
-- What was done to an event before it had a link, which is as long as the job takes to come round.
+- What was done to an event before it had a link, which is as long as the job takes to come round,
+  nor that somebody put in one as if it had just happened: the job chains what is in the table.
 - Anything against somebody who has the root secret.
 """
 

@@ -8,6 +8,7 @@ from accounts.clients import ClientCredentials, authenticate_client, find_public
 from accounts.database import AccountSession
 from accounts.errors import (
     InvalidClient,
+    InvalidGrant,
     InvalidRequest,
     InvalidScope,
     InvalidTarget,
@@ -124,6 +125,7 @@ def exchange_session(
 
     Raises:
         InvalidRequest: The subject token is no live session of a user of the client's tenant.
+        InvalidGrant: The session ends within this second.
         InvalidScope: A scope does not exist, or nothing is left of those that were asked for.
         InvalidTarget: The client may not ask for tokens for this audience.
     """
@@ -193,7 +195,9 @@ def _claims(
 ) -> Claims:
     user = session.get_one(User, login.user_id)
     issued_at = session.now.replace(microsecond=0)
-    expires_at = min(issued_at + session.rules.jwt_lifetime, login.expires_at)
+    ends = login.expires_at.replace(microsecond=0)
+    if ends <= issued_at:
+        raise InvalidGrant  # the last second of the session
     return Claims(
         subject=user.id,
         session_id=login.id,
@@ -204,7 +208,7 @@ def _claims(
         epoch=user.credential_epoch,
         jti=new_uuid(),
         issued_at=issued_at,
-        expires_at=expires_at.replace(microsecond=0),
+        expires_at=min(issued_at + session.rules.jwt_lifetime, ends),
         authenticated_at=login.created_at.replace(microsecond=0),
     )
 

@@ -14,7 +14,7 @@ from accounts.errors import NotFound
 from accounts.event_chain import chain_events
 from accounts.oauth_tokens import forget_expired_jwts
 from accounts.password_resets import mail_requested_resets
-from accounts.signing_keys import ensure_signing_key
+from accounts.signing_keys import ensure_signing_key, forget_retired_keys
 from accounts.throttling import forget_old_attempts
 from oneself.delivery import Delivery
 from oneself.dialects import Dialects
@@ -140,6 +140,7 @@ async def _lifespan(
         (partial(run_act, database, chain_events), _SECONDS_BETWEEN_CHAININGS),
         (partial(run_act, database, forget_expired_jwts), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_act, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_act, database, forget_retired_keys), _SECONDS_BETWEEN_CLEANINGS),
         *jobs,
     )
     async with AsyncExitStack() as stack:

@@ -96,7 +96,8 @@ def _strong() -> str:
 def _plant_by_mistake(planter: Planter) -> None:
     """Secrets where none belongs, and secrets that are nobody's where one does."""
     word = {
-        name: planter.keep(f"by mistake: {name}", _canary())
+        # Twice as long as a misspelt field, which a refusal may name, to tell how it is spelt.
+        name: planter.keep(f"by mistake: {name}", _canary() * 2)
         for name in (
             "password", "long", "type", "name", "json", "path", "query", "method", "agent", "host",
             "bearer", "basic", "scheme", "form", "field", "grant", "client", "reset", "type_hint",

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.asking import Answer, Request
+from tests.support.asking import Answer, Request, form_request
 from tests.support.everywhere import broken_everywhere, broken_in_document, repeated_values
 from tests.support.keeping import broken_by
-from tests.support.matching import Moment, Pattern, SameRequestId, differences
+from tests.support.matching import Either, Moment, Pattern, SameRequestId, Second, differences
 from tests.support.operations import OPERATIONS
 from tests.support.rows import Row
+from tests.support.writing import credential_header
 
 NOW = datetime(2026, 4, 5, 10, 0, tzinfo=UTC)
 HEADERS = (
@@ -45,6 +46,13 @@ HEALTH = OPERATIONS["status.getHealth"]
         (Pattern("a+"), "aa\n"),
         (Moment("+30d"), "2026-05-05T10:03:00Z"),
         (Moment("now"), "2026-04-05T10:00:00.000Z"),
+        (Second("+10m"), 1775383800 + 300),
+        (Second("+10m"), "1775383800"),
+        (Second("now"), 1775383200.0),
+        (Second("now"), True),
+        (Either((1, [Pattern("a+")])), 2),
+        (Either((1, [Pattern("a+")])), ["b"]),
+        (Either((1, 2)), True),
         (SameRequestId(""), "req_000000000000"),
     ],
 )
@@ -59,6 +67,8 @@ def test_what_is_not_what_was_promised_is_told(expected: Any, found: Any):
         ({"a": [1, None, {"b": "c"}]}, {"a": [1, None, {"b": "c"}]}),
         (Pattern("a+"), "aa"),
         (Moment("+30d"), "2026-05-05T10:00:30Z"),
+        (Second("+10m"), 1775383800 - 30),
+        (Either((1, [Pattern("a+")])), ["aa"]),
         (SameRequestId("urn:"), "urn:req_0a1b2c3d4e5f"),
     ],
 )
@@ -107,6 +117,33 @@ def test_a_value_that_comes_back_is_told():
     request = Request("POST", "/v1/auth/login", (), b"")
     answer = Answer(400, HEADERS, b'{"message":"hunter2-very-secret is too long"}')
     assert list(repeated_values(request, {"json": {"password": "hunter2-very-secret"}}, answer))
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (form_request("/oauth/token", {"refresh_token": "ref_0123456789"}), "ref_0123456789"),
+        (
+            Request("POST", "/oauth/token", (credential_header("client", "cli_01:cls_0123456"),)),
+            "cls_0123456",
+        ),
+    ],
+    ids=["form", "basic"],
+)
+def test_a_value_that_comes_back_from_a_form_or_a_client_is_told(request_: Request, text: str):
+    """What is encoded on the way in could come back decoded."""
+    row = Row("oauth", {"promise": "It fails", "expect": {"status": 400, "body": {"error": text}}})
+    answer = Answer(400, HEADERS, f'{{"error":"{text}"}}'.encode())
+    said = broken_by(row, request_, answer, now=NOW, look_up={}.__getitem__)
+    assert said == [f"body: repeats {text!r}, which was sent"]
+
+
+def test_two_waits_that_differ_are_told():
+    """`RateLimit` and `Retry-After` say the same thing to different clients."""
+    for wait, told in (("60", []), ("61", ["headers ratelimit and retry-after"])):
+        headers = (*HEADERS, ("RateLimit", '"source";r=0;t=60'), ("Retry-After", wait))
+        found = broken_everywhere(Answer(429, headers, b""))
+        assert [each.partition(":")[0] for each in found] == told
 
 
 REFUSED = Answer(

@@ -17,7 +17,7 @@ _OWN = {
     "id", "uuid", "external_id", "tenant_id", "user_id", "email", "email_canonical", "username",
     "created_at", "changed_at", "expires_at", "used_at", "token_digest", "token_sealed",
     "secret_digest", "address", "address_canonical", "recipient", "parameters_sealed",
-    "delivered_at",
+    "delivered_at", "occurred_at", "request_id", "credential_id", "details",
 }  # fmt: skip
 _TABLES = (
     "user",
@@ -29,7 +29,10 @@ _TABLES = (
     "one_time_secret",
     "user_settings",
     "outbox_message",
+    "security_event",
 )
+#: Written in a while, with others of its kind.
+_LATER = "sensitive_read"
 
 
 def _change_address(person: Person) -> None:
@@ -152,6 +155,7 @@ def _rows(service: Service, person: Person) -> dict[str, list[dict[str, Any]]]:
             found[table] = [
                 {name: _plain(name, row[name]) for name in row.keys() if name not in _OWN}  # noqa: SIM118 # sqlite3.Row iterates over values
                 for row in rows
+                if table != "security_event" or row["kind"] != _LATER
             ]
     return found
 
@@ -178,4 +182,5 @@ def test_an_act_leaves_the_same_rows_through_each_dialect_and_is_seen_through_al
         seen(person, service)
     expected = next(iter(left.values()))
     assert left == dict.fromkeys(left, expected)
-    assert all(expected[table] for table in ("user", "password_record", "login_session"))
+    always = ("user", "password_record", "login_session", "security_event")
+    assert all(expected[table] for table in always)

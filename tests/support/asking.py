@@ -62,9 +62,25 @@ class Answer:
         return json.loads(self.body)
 
 
+class _Connection(HTTPConnection):
+    """Sends a request as one piece, when it is told to.
+
+    A server that has seen the head and not the body yet may answer, and then closes the connection
+    and says so; which of the two it sees must not depend on how busy the machine is.
+    """
+
+    _held = b""
+
+    def send(self, data: Any) -> None:
+        self._held += data
+
+    def flush(self) -> None:
+        super().send(self._held)
+
+
 def ask(port: int, request: Request) -> Answer:
     """Send a request to this machine over a connection of its own, and read the answer."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
+    connection = _Connection("127.0.0.1", port, timeout=_SECONDS)
     try:
         connection.putrequest(
             request.method, request.target, skip_host=True, skip_accept_encoding=True
@@ -83,6 +99,7 @@ def ask(port: int, request: Request) -> Answer:
         # A server that has seen enough may answer and hang up before all is sent.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.endheaders(request.body[:1] if request.dribbles else request.body)
+            connection.flush()
         response = connection.getresponse()
         return Answer(response.status, tuple(response.getheaders()), response.read())
     finally:

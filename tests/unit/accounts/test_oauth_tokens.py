@@ -289,10 +289,11 @@ def test_a_client_gives_back_what_was_made_with_it(house, alice, desk, kind):
 
 @pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
 def test_giving_back_twice_is_no_error(house, desk, kind):
-    """TK-17: RFC 7009 section 2.2."""
+    """TK-17, LO-02: RFC 7009 section 2.2; and it has happened once."""
     desk.revoke(desk.made[kind])
     desk.revoke(desk.made[kind])
     assert desk.introspect(desk.made[kind]) is None
+    assert len(_revocations(house)) == 1
     assert house.count("revoked_jwt") == (kind == "JWT")
 
 

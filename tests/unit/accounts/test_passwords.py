@@ -6,26 +6,47 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from accounts import password_hashing
+from accounts.addresses import parse_address
 from accounts.email_change import request_email_change, validate_email_change
 from accounts.errors import (
+    InvalidCredentials,
     InvalidToken,
     NotLocalUser,
     SecretSuperseded,
+    TooManyAttempts,
     WeakPassword,
     WrongPassword,
 )
-from accounts.login_sessions import open_session
+from accounts.login_sessions import log_in, open_session
+from accounts.one_time_secrets import SecretPurpose, issue_secret
+from accounts.origin import Origin
+from accounts.outbox import open_parameters
+from accounts.password_resets import reset_password
 from accounts.passwords import change_password
 from accounts.principal import CredentialKind
 
 NEW_PASSWORD = "Silent meadow 83 lantern"
 
 
-def _change(house, resident, current=None, new=NEW_PASSWORD, **more):
-    """Change the password as the service does: a reading transaction, let go of for the hash."""
+def _change(house, resident, current=None, new=NEW_PASSWORD, *, source=None, **more):
+    """Change the password as the service does, from a source of this address."""
     current = resident.password if current is None else current
-    with house.database.transaction(writing=False) as session:
+    with house.database.transaction(writing=True, origin=Origin(address=source)) as session:
         change_password(session, resident.principal, current=current, new=new, **more)
+
+
+def _log_in(house, resident, password, source):
+    with house.database.transaction(writing=True, origin=Origin(address=source)) as session:
+        log_in(session, email=resident.person.email, password=password, user_agent=None)
+
+
+def _events(house, resident):
+    """The kinds of what happened to the resident's password."""
+    return [
+        row["kind"]
+        for row in house.rows("security_event")
+        if row["user_id"] == resident.user_id and "password" in row["kind"]
+    ]
 
 
 def _is_password(house, resident, password):
@@ -118,6 +139,102 @@ def test_a_failed_change_leaves_a_pending_change_of_the_address(house, alice):
     with pytest.raises(WrongPassword):
         _change(house, alice, current="Wrong")
     house.act(validate_email_change, identity_id=alice.person.identity_id, secret=secret)
+
+
+def test_a_change_ends_a_pending_reset(house, alice):
+    """EM-09: a mail that is found later opens nothing."""
+    purpose, address = SecretPurpose.PASSWORD_RESET, parse_address(alice.person.email)
+    secret = house.act(issue_secret, purpose, alice.user_id, address)
+    _change(house, alice)
+    with pytest.raises(SecretSuperseded):
+        house.act(reset_password, secret=secret, new="Amber compass 19 walnut")
+
+
+def test_a_change_is_told_by_mail(house, alice):
+    """PW-18: at the stored address, and with no password and no secret in it."""
+    _change(house, alice)
+    (message,) = house.messages()
+    assert (message.kind, message.recipient) == ("password_changed", alice.person.email)
+    assert house.act(open_parameters, message) == {}
+
+
+def test_a_change_is_an_event(house, alice, bob):
+    """LO-02: once, of the person."""
+    _change(house, alice)
+    assert _events(house, alice) == ["authn_password_change"]
+    assert _events(house, bob) == []
+
+
+def test_a_failed_change_is_an_event_and_no_mail(house, alice):
+    """LO-03: it is kept although the change is refused; what is said of it is no secret."""
+    with pytest.raises(WrongPassword):
+        _change(house, alice, current="Wrong password 1")
+    assert _events(house, alice) == ["authn_password_change_fail"]
+    assert "Wrong password 1" not in str(house.rows("security_event"))
+    assert house.messages() == []
+
+
+@pytest.mark.parametrize("new", ["short", None])
+def test_a_new_password_that_will_not_do_is_no_attempt(house, alice, new):
+    """PW-11: it says nothing about the current one, so it costs no budget and no hash."""
+    for _ in range(10):
+        with pytest.raises(WeakPassword):
+            _change(house, alice, new=alice.password if new is None else new)
+    assert house.count("attempt_budget") == 0
+    assert _events(house, alice) == []
+
+
+def test_the_sixth_wrong_password_is_not_judged_and_nor_is_the_right_one(house, alice, clock):
+    """PW-11: five attempts in five minutes, from one source; another source is not stopped."""
+    for _ in range(5):
+        with pytest.raises(WrongPassword):
+            _change(house, alice, current="Wrong", source="192.0.2.1")
+    for current in ("Wrong", alice.password):
+        with pytest.raises(TooManyAttempts):
+            _change(house, alice, current=current, source="192.0.2.1")
+    assert _is_password(house, alice, alice.password)
+    _change(house, alice, source="192.0.2.2")
+    clock.move(minutes=1)
+    _change(house, alice, NEW_PASSWORD, "Amber compass 19 walnut", source="192.0.2.1")
+
+
+def test_the_login_and_the_change_are_two_doors_to_one_budget(house, alice):
+    """PW-11: whoever has tried at the one cannot go on at the other (CVE-2026-43914)."""
+    for _ in range(3):
+        with pytest.raises(InvalidCredentials):
+            _log_in(house, alice, "Wrong", "192.0.2.1")
+    for _ in range(2):
+        with pytest.raises(WrongPassword):
+            _change(house, alice, current="Wrong", source="192.0.2.1")
+    with pytest.raises(TooManyAttempts):
+        _change(house, alice, source="192.0.2.1")
+    with pytest.raises(TooManyAttempts):
+        _log_in(house, alice, alice.password, "192.0.2.1")
+
+
+def test_a_change_gives_its_attempt_back(house, alice):
+    """LG-17: whoever knows the password can change it as often as they like."""
+    passwords = [alice.password, *(f"Silent meadow {number} lantern" for number in range(83, 93))]
+    for current, new in zip(passwords, passwords[1:], strict=False):
+        _change(house, alice, current, new, source="192.0.2.1")
+
+
+def test_of_many_wrong_passwords_at_once_five_are_judged(house, alice):
+    """LG-04: each is counted before its hash (GHSA-7h8m-vrxx-vr4m)."""
+    racers = 20
+    ready = threading.Barrier(racers)
+
+    def race(_):
+        ready.wait(30)
+        try:
+            _change(house, alice, current="Wrong", source="192.0.2.1")
+        except (WrongPassword, TooManyAttempts) as refusal:
+            return type(refusal)
+
+    with ThreadPoolExecutor(racers) as threads:
+        outcomes = list(threads.map(race, range(racers)))
+    assert outcomes.count(WrongPassword) == 5
+    assert outcomes.count(TooManyAttempts) == racers - 5
 
 
 def test_a_change_during_the_hash_of_another_wins(house, alice, during_the_hash):

@@ -410,6 +410,7 @@ def test_mail_that_is_not_sent_is_found(run, house, minutes, delivered, ok):
                 parameters_sealed=b"",
                 key_id=session.keys.key_id,
                 created_at=session.now - timedelta(minutes=minutes),
+                due_at=session.now,
                 delivered_at=delivered and session.now,
             )
         )
