@@ -120,9 +120,8 @@ def measure(port: int, path: str, bodies: Bodies) -> tuple[dict[str, list[float]
     """The milliseconds of each class, asked in turn, and whether all answers were the same."""
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     milliseconds: dict[str, list[float]] = {name: [] for name in bodies}
-    answers = []
-    for body in bodies.values():  # the first of each finds nothing prepared
-        answers.append(ask(connection, path, body)[1])
+    # The first of each finds nothing prepared, and is not counted.
+    answers = [ask(connection, path, body)[1] for body in bodies.values()]
     for _ in range(SAMPLES):
         for name in random.sample(list(bodies), len(bodies)):
             took, answer = ask(connection, path, bodies[name])

@@ -104,11 +104,12 @@ def scarce_people(scarce_service: Service) -> Iterator[People]:
 
 
 @pytest.fixture(scope="session")
-def answers_to_dribbles(service: Service, people: People) -> Mapping[str, Answer]:
+def answers_to_dribbles(service: Service, people: People) -> Mapping[str, tuple[Attempt, Answer]]:
     """What the rows that dribble are answered: asked all at once, since each waits for a second."""
 
-    def answer(row: Row) -> Answer:
-        return service.ask(Attempt(row, service, people).prepare())
+    def answer(row: Row) -> tuple[Attempt, Answer]:
+        attempt = Attempt(row, service, people)
+        return attempt, service.ask(attempt.prepare())
 
     rows = [row for row in load_rows() if row.dribbles]
     with ThreadPoolExecutor(max(1, len(rows))) as pool:

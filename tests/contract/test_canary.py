@@ -1,4 +1,4 @@
-"""Secrets that the suite plants are found again in no log line, no refusal, no event and no mail."""
+"""Secrets that the suite plants are found again in no log line, refusal, event or mail."""
 
 import base64
 import json

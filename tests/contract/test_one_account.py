@@ -17,7 +17,8 @@ _OWN = {
     "id", "uuid", "external_id", "tenant_id", "user_id", "email", "email_canonical", "username",
     "created_at", "changed_at", "expires_at", "used_at", "token_digest", "token_sealed",
     "secret_digest", "address", "address_canonical", "recipient", "parameters_sealed",
-    "delivered_at", "occurred_at", "request_id", "credential_id", "details",
+    "delivered_at", "due_at", "leased_until", "occurred_at", "request_id", "credential_id",
+    "details",
 }  # fmt: skip
 _TABLES = (
     "user",
@@ -157,6 +158,8 @@ def _rows(service: Service, person: Person) -> dict[str, list[dict[str, Any]]]:
                 for row in rows
                 if table != "security_event" or row["kind"] != _LATER
             ]
+            # Of two events in one millisecond either may have the greater id.
+            found[table].sort(key=str)
     return found
 
 

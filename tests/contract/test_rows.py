@@ -32,12 +32,15 @@ def attempt_of(request: pytest.FixtureRequest) -> Callable[[Row], Attempt]:
 def test_the_promise_is_kept(
     row: Row,
     attempt_of: Callable[[Row], Attempt],
-    answers_to_dribbles: Mapping[str, Answer],
+    answers_to_dribbles: Mapping[str, tuple[Attempt, Answer]],
 ):
     """The row's request gets the row's answer."""
     attempt = attempt_of(row)
     request = attempt.prepare()
-    answer = answers_to_dribbles[str(row)] if row.dribbles else attempt.service.ask(request)
+    if row.dribbles:
+        attempt, answer = answers_to_dribbles[str(row)]
+    else:
+        answer = attempt.service.ask(request)
     broken = broken_by(row, request, answer, now=attempt.now, look_up=attempt.look_up)
     if broken:
         lines = [

@@ -4,24 +4,56 @@ import base64
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy.exc import IntegrityError
 
 from accounts import tokens
 from accounts.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.api_keys import create_api_key, revoke_api_key
-from accounts.clients import authenticate_client
+from accounts.authentication import authenticate
+from accounts.clients import ClientCredentials, authenticate_client
 from accounts.email_change import request_email_change
 from accounts.email_verification import request_email_verification
-from accounts.errors import InvalidClient, InvalidCredentials, InvalidToken, SecretInvalid
-from accounts.keyring import Purpose
-from accounts.login_sessions import log_in, log_out
+from accounts.errors import (
+    InvalidClient,
+    InvalidCredentials,
+    InvalidGrant,
+    InvalidToken,
+    SecretInvalid,
+)
+from accounts.jwts import HeldKey, KeySet
+from accounts.keyring import Keyring, Purpose
+from accounts.login_sessions import log_in, log_out, open_session
+from accounts.oauth_grants import exchange_session
+from accounts.oauth_tokens import revoke_token
 from accounts.one_time_secrets import SecretPurpose, burn_secret
+from accounts.password_resets import request_password_reset
 from accounts.personal_access_tokens import create_pat, revoke_pat
-from accounts.principal import CredentialKind
+from accounts.principal import CredentialKind, Presented
+from accounts.refresh_tokens import rotate_refresh_token
 from accounts.rights import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
+from accounts.rules import Budget
 from accounts.tenants import disable_tenant
+from accounts.users import disable_user
+from models import User
+from oneself.transactions import Database
+from tests.unit.conftest import START
 
 KINDS = sorted(CredentialKind)
-WITH_AN_END = [kind for kind in KINDS if kind is not CredentialKind.ACCESS_TOKEN]
+STORED = [kind for kind in KINDS if kind is not CredentialKind.JWT]
+LASTS = {
+    CredentialKind.SESSION: timedelta(days=30),
+    CredentialKind.API_KEY: timedelta(days=1),
+    CredentialKind.PAT: timedelta(days=1),
+    CredentialKind.JWT: timedelta(minutes=10),
+}
+ISSUER = "http://localhost:8080"  # what the rules have, where nothing else is said
+
+
+@pytest.fixture(scope="module")
+def key_set():
+    private_key = rsa.generate_private_key(65537, 2048)
+    return KeySet.of([HeldKey("a-key", private_key, START, None)], START)
 
 
 @pytest.fixture
@@ -30,7 +62,39 @@ def client(house, alice):
 
 
 @pytest.fixture
-def credentials(house, alice, client):
+def issued(house, key_set, alice, client):
+    """A JWT of Alice's session, and the refresh token that came with it."""
+    return house.act(
+        exchange_session,
+        key_set,
+        client[0],
+        subject_token=alice.token,
+        scope="me/profile:read",
+        audience=None,
+    )
+
+
+@pytest.fixture
+def claims(key_set, issued):
+    return key_set.verify(issued.access_token, issuer=ISSUER, audience=ISSUER, now=START)
+
+
+@pytest.fixture
+def recognise(house, key_set):
+    """Authenticates as a request does, which has read a JWT before the database is asked."""
+
+    def recognise(kind, token):
+        claims = None
+        if kind is CredentialKind.JWT:
+            now = house.clock.now
+            claims = key_set.verify(token, issuer=ISSUER, audience=ISSUER, now=now)
+        return house.act(authenticate, Presented(kind, token, claims))
+
+    return recognise
+
+
+@pytest.fixture
+def credentials(house, alice, client, issued):
     """A credential of each kind, all of them Alice's and all good for a day."""
     tomorrow = house.clock.now + timedelta(days=1)
     _, key = house.act(
@@ -52,24 +116,32 @@ def credentials(house, alice, client):
     )
     return {
         CredentialKind.SESSION: alice.token,
-        CredentialKind.ACCESS_TOKEN: house.act(reveal_access_token, alice.user_id),
+        CredentialKind.ACCESS_TOKEN: house.act(reveal_access_token, alice.person),
         CredentialKind.API_KEY: key,
         CredentialKind.PAT: pat,
+        CredentialKind.JWT: issued.access_token,
     }
 
 
-def _end(house, principal):
-    """Log out of the session, or revoke the token, that the principal was recognised by."""
-    user_id, credential = principal.person.user_id, principal.credential
-    match credential.kind:
-        case CredentialKind.SESSION:
-            house.act(log_out, principal)
-        case CredentialKind.ACCESS_TOKEN:
-            house.act(regenerate_access_token, user_id)
-        case CredentialKind.API_KEY:
-            house.act(revoke_api_key, user_id, credential.id)
-        case CredentialKind.PAT:
-            house.act(revoke_pat, user_id, credential.id)
+@pytest.fixture
+def end(house, key_set, recognise, credentials, client):
+    """Logs out of a credential of this kind, or revokes it."""
+
+    def end(kind):
+        person, credential = principal = recognise(kind, credentials[kind])
+        match kind:
+            case CredentialKind.SESSION:
+                house.act(log_out, principal)
+            case CredentialKind.ACCESS_TOKEN:
+                house.act(regenerate_access_token, person)
+            case CredentialKind.API_KEY:
+                house.act(revoke_api_key, person, credential.id)
+            case CredentialKind.PAT:
+                house.act(revoke_pat, person, credential.id)
+            case CredentialKind.JWT:
+                house.act(revoke_token, key_set, client[0], credentials[kind])
+
+    return end
 
 
 @pytest.mark.parametrize(
@@ -79,85 +151,181 @@ def _end(house, principal):
         (CredentialKind.ACCESS_TOKEN, ACCESS_TOKEN_RIGHTS),
         (CredentialKind.API_KEY, {"keys:read"}),
         (CredentialKind.PAT, {"me/pat:read"}),
+        (CredentialKind.JWT, {"me/profile:read"}),
     ],
 )
-def test_each_kind_is_recognised_with_its_rights(house, alice, credentials, kind, held):
-    """Every kind of credential leads to the same person (TK-12)."""
-    principal = house.recognise(kind, credentials[kind])
+def test_each_kind_is_recognised_with_its_rights(recognise, alice, credentials, kind, held):
+    """TK-12: every kind of credential leads to the same person."""
+    principal = recognise(kind, credentials[kind])
     assert principal.person == alice.person
     assert (principal.credential.kind, principal.credential.rights) == (kind, held)
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_is_a_session_or_was_made_of_one_names_it(recognise, alice, credentials, kind):
+    """SE-05: so that ending the others leaves the one in use; what has none ends them all."""
+    session_id = recognise(kind, credentials[kind]).credential.session_id
+    of_a_session = kind in {CredentialKind.SESSION, CredentialKind.JWT}
+    assert session_id == (alice.principal.credential.id if of_a_session else None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("door", KINDS)
-def test_no_kind_opens_the_door_of_another(house, credentials, kind, door):
-    """Each kind has a key of its own, so a digest is found among its own only (TK-02)."""
+def test_no_kind_opens_the_door_of_another(recognise, credentials, kind, door):
+    """TK-02: each kind has a key of its own, so a digest is found among its own only."""
     if kind is door:
-        house.recognise(door, credentials[kind])
+        recognise(door, credentials[kind])
         return
     with pytest.raises(InvalidToken):
-        house.recognise(door, credentials[kind])
+        recognise(door, credentials[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_ended_is_refused_at_the_next_request(house, credentials, kind):
-    """Nothing remembers that a credential was good (SE-03, TK-15)."""
-    _end(house, house.recognise(kind, credentials[kind]))
+def test_what_was_ended_is_refused_at_the_next_request(end, recognise, credentials, kind):
+    """SE-03, TK-15, JW-09: nothing remembers that a credential was good."""
+    end(kind)
     with pytest.raises(InvalidToken):
-        house.recognise(kind, credentials[kind])
+        recognise(kind, credentials[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ending_one_kind_leaves_the_others(house, credentials, kind):
-    """A credential is ended alone (SE-07)."""
-    _end(house, house.recognise(kind, credentials[kind]))
-    for other in set(KINDS) - {kind}:
-        house.recognise(other, credentials[other])
+def test_ending_one_kind_leaves_the_others(end, recognise, credentials, kind):
+    """SE-07: a credential is ended alone, but for a session, with which its JWTs end."""
+    end(kind)
+    gone = {kind, CredentialKind.JWT} if kind is CredentialKind.SESSION else {kind}
+    for other in set(KINDS) - gone:
+        recognise(other, credentials[other])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disabled_user_is_refused_at_the_next_request(house, alice, credentials, kind):
-    """Whatever the credential, its user has to be enabled (SE-06)."""
-    house.recognise(kind, credentials[kind])
-    house.execute('UPDATE "user" SET disabled_at = created_at WHERE id = ?', alice.user_id)
+def test_a_disabled_user_is_refused_at_the_next_request(house, recognise, credentials, kind):
+    """SE-06: whatever the credential, its user has to be enabled."""
+    user_id = recognise(kind, credentials[kind]).person.user_id
+    house.act(lambda session: disable_user(session, session.get_one(User, user_id)))
     with pytest.raises(InvalidToken):
-        house.recognise(kind, credentials[kind])
+        recognise(kind, credentials[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disabled_tenant_is_refused_at_the_next_request(house, alice, credentials, kind):
-    """Whatever the credential, its user's tenant has to be enabled (SE-06, AZ-15)."""
-    house.recognise(kind, credentials[kind])
-    house.act(disable_tenant, alice.person.tenant_id)
+def test_a_disabled_tenant_is_refused_at_the_next_request(house, recognise, credentials, kind):
+    """SE-06, AZ-15: whatever the credential, its user's tenant has to be enabled."""
+    house.act(disable_tenant, recognise(kind, credentials[kind]).person.tenant_id)
     with pytest.raises(InvalidToken):
-        house.recognise(kind, credentials[kind])
+        recognise(kind, credentials[kind])
 
 
-@pytest.mark.parametrize("kind", WITH_AN_END)
-def test_a_credential_is_good_until_its_last_second(house, clock, credentials, kind):
-    """The end itself is past the end, and no clean-up is needed for it (SE-04, TK-13)."""
-    lasts = timedelta(days=30 if kind is CredentialKind.SESSION else 1)
-    clock.now += lasts - timedelta(seconds=1)
-    house.recognise(kind, credentials[kind])
+@pytest.mark.parametrize("kind", LASTS)
+def test_a_credential_is_good_until_its_last_second(clock, recognise, credentials, kind):
+    """SE-04, TK-13, JW-09: the end itself is past the end, and no clean-up is needed for it."""
+    clock.now += LASTS[kind] - timedelta(seconds=1)
+    recognise(kind, credentials[kind])
     clock.move(seconds=1)
     with pytest.raises(InvalidToken):
-        house.recognise(kind, credentials[kind])
+        recognise(kind, credentials[kind])
 
 
-def test_an_access_token_has_no_end(house, clock, credentials):
-    """It lives until it is regenerated."""
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize("table", ["login_session", "api_key", "personal_access_token"])
+def test_no_credential_can_be_without_an_end(house, table):
+    """TK-13: there is no null that could be taken for ever (CVE-2026-18363)."""
+    assert house.count(table)
+    with pytest.raises(IntegrityError):
+        house.execute(f"UPDATE {table} SET expires_at = NULL")  # noqa: S608 # a test's
+
+
+def test_an_access_token_has_no_end(clock, recognise, credentials):
+    """TK-15: it lives until it is regenerated."""
     clock.move(days=10_000)
-    house.recognise(CredentialKind.ACCESS_TOKEN, credentials[CredentialKind.ACCESS_TOKEN])
+    recognise(CredentialKind.ACCESS_TOKEN, credentials[CredentialKind.ACCESS_TOKEN])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_well_formed_token_that_nobody_has_is_refused(house, credentials, kind):
-    """A checksum is no credential (TK-01, TK-02)."""
+@pytest.mark.parametrize("kind", STORED)
+def test_a_well_formed_token_that_nobody_has_is_refused(recognise, credentials, kind):
+    """TK-01, TK-02: a checksum is no credential."""
     prefixes = {"session": "sess_", "accessToken": "tok_", "personalAccessToken": "pat_"}
     made = tokens.mint(prefixes[kind]) if kind in prefixes else tokens.mint_api_key("ipto").key
-    assert house.recognise(kind, credentials[kind])
+    assert recognise(kind, credentials[kind])
     with pytest.raises(InvalidToken):
-        house.recognise(kind, made)
+        recognise(kind, made)
+
+
+# What a JWT says, and what is so
+
+
+def _claimed(house, issued, claims):
+    return house.act(authenticate, Presented(CredentialKind.JWT, issued.access_token, claims))
+
+
+def test_a_jwt_is_its_persons_and_no_others(house, alice, bob, issued, claims):
+    """JW-10: the session, the user and the tenant that it names belong together."""
+    assert _claimed(house, issued, claims).person == alice.person
+    other = house.act(open_session, alice.user_id).session_id
+    for changed in (
+        {"subject": bob.user_id},
+        {"tenant_id": bob.person.tenant_id},
+        {"subject": bob.user_id, "tenant_id": bob.person.tenant_id},
+        {"session_id": bob.principal.credential.id},
+        {"session_id": "ses_000000000000"},
+    ):
+        with pytest.raises(InvalidToken):
+            _claimed(house, issued, claims._replace(**changed))
+    # Another session of the same person is one that it could have been made of.
+    assert _claimed(house, issued, claims._replace(session_id=other)).person == alice.person
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_jwt_of_another_epoch_is_refused(house, alice, issued, claims, epoch):
+    """JW-09: an earlier one has ended, and a later one has not begun."""
+    house.execute('UPDATE "user" SET credential_epoch = 1 WHERE id = ?', alice.user_id)
+    assert _claimed(house, issued, claims._replace(epoch=1))
+    with pytest.raises(InvalidToken):
+        _claimed(house, issued, claims._replace(epoch=epoch))
+
+
+def test_a_jwt_is_named_by_its_id(house, issued, claims):
+    """LO-02: what is remembered of a request is not the token."""
+    credential = _claimed(house, issued, claims).credential
+    assert (credential.id, credential.session_id) == (claims.jti, claims.session_id)
+
+
+def test_a_right_that_no_user_has_is_none(house, issued, claims):
+    """TK-12: what a JWT says of scopes counts within what there is."""
+    wide = claims._replace(scopes=frozenset({"me/profile:read", "admin", "*"}))
+    assert _claimed(house, issued, wide).credential.rights == {"me/profile:read"}
+
+
+# After a rotation of the root secret
+
+
+@pytest.fixture
+def rotated(house):
+    keys = Keyring(b"n" * 32, b"x" * 32)
+    database = Database(house.path, keys=keys, rules=house.rules, clock=house.clock)
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_a_token_under_a_former_root_is_found_and_said_to_be(rotated, credentials, kind):
+    """TK-07: so that it can be stored anew, while it is at hand."""
+    with rotated.transaction(writing=False) as session:
+        assert authenticate(session, Presented(kind, credentials[kind]))
+        (anew,) = session.observed
+    assert anew.kind is kind
+    assert anew.before != anew.after
+    with rotated.transaction(writing=True) as session, pytest.raises(InvalidToken):
+        authenticate(session, Presented(kind, f"{credentials[kind]}0"))
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_a_token_under_the_present_root_needs_nothing(house, credentials, kind):
+    """TK-07: and whatever is to be stored anew is not said twice."""
+    with house.database.transaction(writing=False) as session:
+        authenticate(session, Presented(kind, credentials[kind]))
+        assert session.observed == []
+
+
+# What the database tells a thief
 
 
 def test_of_two_keys_with_one_prefix_each_is_its_own(house, alice, bob):
@@ -194,15 +362,28 @@ def test_of_two_keys_with_one_prefix_each_is_its_own(house, alice, bob):
 TABLES = (
     "access_token",
     "api_key",
+    "attempt_budget",
     "client",
     "login_session",
     "one_time_secret",
     "outbox_message",
     "password_record",
+    "password_reset_request",
     "personal_access_token",
+    "refresh_token",
+    "security_event",
     "tenant",
     "user",
 )
+
+
+@pytest.fixture
+def house(open_house):
+    """Without limits, since a thief who has the database has all the time there is."""
+    endless = Budget(1_000_000, 60)
+    return open_house(
+        account_and_source_budget=endless, account_budget=endless, source_budget=endless
+    )
 
 
 def _dumped(house):
@@ -222,34 +403,40 @@ def _dumped(house):
 
 
 @pytest.mark.usefixtures("credentials")
-def test_a_dump_of_the_database_opens_nothing(house, alice, client):
-    """No value of any column is a credential of any kind (TK-08)."""
+def test_a_dump_of_the_database_opens_nothing(house, recognise, alice, client):
+    """TK-08: no value of any column is a credential of any kind."""
     house.act(request_email_change, alice.person, "new@example.com")
     house.act(request_email_verification, alice.person)
+    house.act(request_password_reset, alice.person.email)
     tried = set(_dumped(house))
     assert len(tried) > 50
-    with house.database.transaction(writing=True) as session:
-        for value in tried:
+    for value in tried:
+        with house.database.transaction(writing=True) as session:
             for purpose in SecretPurpose:
                 with pytest.raises(SecretInvalid):
                     burn_secret(session, purpose, value)
             with pytest.raises(InvalidClient):
-                authenticate_client(
-                    session, alice.person.tenant_id, client_id=client[0].id, secret=value
-                )
-    for value in tried:
+                authenticate_client(session, ClientCredentials(client[0].id, value))
+            with pytest.raises(InvalidGrant):
+                rotate_refresh_token(session, client[0], value)
         for kind in KINDS:
             with pytest.raises(InvalidToken):
-                house.recognise(kind, value)
+                recognise(kind, value)
         with pytest.raises(InvalidCredentials):
             house.act(log_in, email=alice.person.email, password=value, user_agent=None)
 
 
-def test_no_secret_is_in_the_files_of_the_database(house, alice, client, credentials):
-    """What is shown once can be read nowhere afterwards, nor in the write-ahead log (SE-01)."""
+def test_no_secret_is_in_the_files_of_the_database(house, alice, client, credentials, issued):
+    """SE-01: what is shown once can be read nowhere afterwards, nor in the write-ahead log."""
     _, secret = house.act(request_email_change, alice.person, "new@example.com")
     files = [house.path, house.path.with_name(f"{house.path.name}-wal")]
     stored = b"".join(file.read_bytes() for file in files)
     assert alice.person.email.encode() in stored
-    for shown in (*credentials.values(), client[1], secret, alice.password):
+    for shown in (
+        *credentials.values(),
+        client[1],
+        issued.refresh_token,
+        secret,
+        alice.password,
+    ):
         assert shown.encode() not in stored

@@ -159,7 +159,7 @@ def in_the_last_second(house, clock, alice, exchange):
 
 def test_a_session_in_its_last_second_is_not_traded(exchange, in_the_last_second):
     """SE-04: a token of no whole second is none, and asking for one is no fault of the service."""
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidGrant):
         exchange(token=in_the_last_second[0])
 
 

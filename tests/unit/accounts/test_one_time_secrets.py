@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -14,10 +15,15 @@ from accounts.one_time_secrets import (
     burn_secret,
     find_pending,
     issue_secret,
+    read_secret,
     supersede_secrets,
 )
 
 CHANGE, VERIFICATION = SecretPurpose.EMAIL_CHANGE, SecretPurpose.EMAIL_VERIFICATION
+PURPOSES = sorted(SecretPurpose)
+LASTS = {purpose: timedelta(days=1) for purpose in PURPOSES} | {
+    SecretPurpose.PASSWORD_RESET: timedelta(hours=1)
+}
 ADDRESS = parse_address("new@example.com")
 DAY = 24 * 3600
 
@@ -46,33 +52,60 @@ def test_a_secret_works_once(house, alice):
 def test_a_wrong_secret_burns_nothing(house, alice, wrong):
     """The pending one is good for as long as before."""
     secret = _issue(house, alice)
-    with pytest.raises(SecretInvalid):
-        house.act(burn_secret, CHANGE, wrong)
+    for act in (burn_secret, read_secret):
+        with pytest.raises(SecretInvalid):
+            house.act(act, CHANGE, wrong)
     house.act(burn_secret, CHANGE, secret)
 
 
-@pytest.mark.parametrize(("made", "tried"), [(CHANGE, VERIFICATION), (VERIFICATION, CHANGE)])
-def test_a_secret_is_good_for_its_own_purpose_only(house, alice, made, tried):
-    """At another door it is unknown, and it is not burned there (EM-08)."""
+@pytest.mark.parametrize("act", [burn_secret, read_secret])
+@pytest.mark.parametrize(
+    ("made", "tried"), [(one, other) for one in PURPOSES for other in PURPOSES if one != other]
+)
+def test_a_secret_is_good_for_its_own_purpose_only(house, alice, act, made, tried):
+    """EM-08: at another door it is unknown, and it is not burned there (CVE-2026-105785)."""
     secret = _issue(house, alice, made)
     with pytest.raises(SecretInvalid):
-        house.act(burn_secret, tried, secret)
+        house.act(act, tried, secret)
     house.act(burn_secret, made, secret)
 
 
-def test_a_secret_is_good_at_the_last_second(house, alice, clock):
-    """At 23:59:59 it is good (EM-05)."""
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_a_secret_is_good_at_the_last_second(house, alice, clock, purpose):
+    """EM-05: at 23:59:59 it is good, and a reset at 59:59."""
+    secret = _issue(house, alice, purpose)
+    clock.now += LASTS[purpose] - timedelta(seconds=1)
+    house.act(read_secret, purpose, secret)
+    house.act(burn_secret, purpose, secret)
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_a_secret_is_over_after_its_time(house, alice, clock, purpose):
+    """EM-05: at 24:00:00 it is not, and no clean-up was needed for that (GO-2025-4136)."""
+    secret = _issue(house, alice, purpose)
+    clock.now += LASTS[purpose]
+    for act in (read_secret, burn_secret):
+        with pytest.raises(SecretExpired):
+            house.act(act, purpose, secret)
+
+
+def test_reading_a_secret_does_not_use_it_up(house, alice):
+    """EM-11: whatever looks at a mailed link before its reader does leaves it good."""
     secret = _issue(house, alice)
-    clock.move(seconds=DAY - 1)
+    for _ in range(3):
+        row = house.act(read_secret, CHANGE, secret)
+        assert (row.user_id, row.address) == (alice.user_id, "new@example.com")
     house.act(burn_secret, CHANGE, secret)
 
 
-def test_a_secret_is_over_after_a_day(house, alice, clock):
-    """At 24:00:00 it is not, and no clean-up was needed for that (EM-05)."""
-    secret = _issue(house, alice)
-    clock.move(seconds=DAY)
-    with pytest.raises(SecretExpired):
-        house.act(burn_secret, CHANGE, secret)
+def test_reading_says_why_a_secret_is_no_longer_good(house, alice):
+    """EM-07, EM-09: as burning does."""
+    superseded, used = _issue(house, alice), _issue(house, alice)
+    house.act(burn_secret, CHANGE, used)
+    with pytest.raises(SecretSuperseded):
+        house.act(read_secret, CHANGE, superseded)
+    with pytest.raises(SecretUsed):
+        house.act(read_secret, CHANGE, used)
 
 
 def test_a_used_secret_stays_used_after_its_time(house, alice, clock):

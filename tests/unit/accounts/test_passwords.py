@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -215,7 +216,7 @@ def test_the_login_and_the_change_are_two_doors_to_one_budget(house, alice):
 def test_a_change_gives_its_attempt_back(house, alice):
     """LG-17: whoever knows the password can change it as often as they like."""
     passwords = [alice.password, *(f"Silent meadow {number} lantern" for number in range(83, 93))]
-    for current, new in zip(passwords, passwords[1:], strict=False):
+    for current, new in pairwise(passwords):
         _change(house, alice, current, new, source="192.0.2.1")
 
 

@@ -1,19 +1,37 @@
+"""Opaque tokens: their form, and that a mistyped one is refused without the database."""
+
 import re
 import string
+from contextlib import contextmanager
 from zlib import crc32
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from accounts import tokens
+from accounts.authentication import authenticate
+from accounts.clients import ClientCredentials, authenticate_client
+from accounts.email_change import validate_email_change
+from accounts.email_verification import confirm_email
+from accounts.errors import InvalidClient, InvalidGrant, InvalidToken, SecretInvalid
+from accounts.jwts import HeldKey, KeySet
+from accounts.oauth_grants import exchange_refresh_token
+from accounts.oauth_tokens import introspect_token
+from accounts.password_resets import reset_password
 from accounts.tokens import api_key_prefix, mint, mint_api_key, well_formed
+from handlers.exchange import COOKIE_NAME
+from oneself.credentials import read_credential
+from tests.unit.conftest import START
 
 BASE62 = string.digits + string.ascii_letters
 KINDS = [
     tokens.SESSION,
     tokens.ACCESS_TOKEN,
     tokens.PAT,
+    tokens.REFRESH_TOKEN,
     tokens.CLIENT_SECRET,
     tokens.ONE_TIME_SECRET,
 ]
@@ -114,3 +132,157 @@ def test_an_api_key_cut_short_is_refused():
     for count in range(1, len(KEY) + 1):
         assert api_key_prefix(KEY[:-count], "ipto") is None
         assert api_key_prefix(KEY[count:], "ipto") is None
+
+
+# At the doors that a request goes through
+
+
+def _mutations(token):
+    """What a token can be mistyped as, cut to, or copied with."""
+    for at, right in enumerate(token):
+        # Another of the alphabet, the other case, what looks alike, and what is no letter at all.
+        for other in {"0", "z", right.swapcase(), "_", ".", " ", "\n", "\xe9"} - {right}:
+            yield token[:at] + other + token[at + 1 :]
+        yield token[:at] + token[at + 1 :]
+        yield token[: at + 1] + token[at:]
+        yield token[:at]
+        yield token[at + 1 :]
+    for at in range(len(token) - 1):
+        swapped = token[:at] + token[at + 1] + token[at] + token[at + 2 :]
+        if swapped != token:
+            yield swapped
+    yield from (token.swapcase(), token.upper(), token.lower(), token[::-1], token * 2)
+    yield from (f"{token}{more}" for more in ("\n", "\r\n", "\0", "0", ".", "=", ","))
+    yield from (f"{more}{token}" for more in ("\n", "\0", "0", "Bearer "))
+
+
+def _bearer(session, token):
+    _present(session, (b"authorization", f"Bearer {token}".encode("latin-1")))
+
+
+def _cookie(session, token):
+    _present(session, (b"cookie", f"{COOKIE_NAME}={token}".encode("latin-1")))
+
+
+def _api_key(session, token):
+    _present(session, (b"x-api-key", token.encode("latin-1")))
+
+
+def _present(session, *headers):
+    """Use a credential as a request does."""
+
+    def read_jwt(_token):
+        raise InvalidToken  # none of them is signed, which is seen without the database as well
+
+    brand = session.rules.api_key_brand
+    presented, _ = read_credential(headers, brand=brand, read_jwt=read_jwt)
+    authenticate(session, presented)
+
+
+@pytest.fixture(scope="module")
+def key_set():
+    private_key = rsa.generate_private_key(65537, 2048)
+    return KeySet.of([HeldKey("a-key", private_key, START, None)], START)
+
+
+@pytest.fixture
+def doors(house, alice, key_set):
+    """What each kind of token is shown to, and how a wrong one is refused there."""
+    client, _ = house.client(alice.person.tenant_id)
+
+    def refresh(session, token):
+        exchange_refresh_token(session, key_set, client, token=token, scope=None)
+
+    def prove(session, token):
+        authenticate_client(session, ClientCredentials(client.id, token))
+
+    def introspect(session, token):
+        if introspect_token(session, key_set, client, token) is None:
+            raise InvalidToken
+
+    def change_address(session, token):
+        identity_id = alice.person.identity_id
+        validate_email_change(session, identity_id=identity_id, secret=token)
+
+    def reset(session, token):
+        reset_password(session, secret=token, new="Silent meadow 83 lantern")
+
+    return {
+        "session": (tokens.SESSION, _bearer, InvalidToken),
+        "session in a cookie": (tokens.SESSION, _cookie, InvalidToken),
+        "access token": (tokens.ACCESS_TOKEN, _bearer, InvalidToken),
+        "PAT": (tokens.PAT, _bearer, InvalidToken),
+        "PAT that is introspected": (tokens.PAT, introspect, InvalidToken),
+        "API key": ("ipto_0123456789ab_", _api_key, InvalidToken),
+        "refresh token": (tokens.REFRESH_TOKEN, refresh, InvalidGrant),
+        "refresh token that is introspected": (tokens.REFRESH_TOKEN, introspect, InvalidToken),
+        "client secret": (tokens.CLIENT_SECRET, prove, InvalidClient),
+        "secret of an e-mail change": (tokens.ONE_TIME_SECRET, change_address, SecretInvalid),
+        "secret of a verification": (tokens.ONE_TIME_SECRET, confirm_email, SecretInvalid),
+        "secret of a reset": (tokens.ONE_TIME_SECRET, reset, SecretInvalid),
+    }
+
+
+@contextmanager
+def _listening(connection):
+    """Collects the statements that the database is asked."""
+    asked = []
+
+    def ask(_connection, _cursor, statement, *_rest):
+        asked.append(statement)
+
+    event.listen(connection, "before_cursor_execute", ask)
+    try:
+        yield asked
+    finally:
+        event.remove(connection, "before_cursor_execute", ask)
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        "session",
+        "session in a cookie",
+        "access token",
+        "PAT",
+        "PAT that is introspected",
+        "API key",
+        "refresh token",
+        "refresh token that is introspected",
+        "client secret",
+        "secret of an e-mail change",
+        "secret of a verification",
+        "secret of a reset",
+    ],
+)
+def test_a_mistyped_token_is_refused_without_a_query(house, doors, door):
+    """TK-01: at every position, cut short, or with a line break after it (CVE-2026-27840)."""
+    prefix, use, refusal = doors[door]
+    token = mint(prefix)
+    with house.database.transaction(writing=True) as session, _listening(session.core) as asked:
+        for wrong in set(_mutations(token)) - {token}:
+            # Around what a header or a cookie carries, spaces are no part of it.
+            if wrong.strip(" ") == token:
+                continue
+            with pytest.raises(refusal):
+                use(session, wrong)
+            assert asked == [], f"{wrong!r} was looked up"
+        # The database is asked for one of the right form, or all of this would show nothing.
+        with pytest.raises(refusal):
+            use(session, token)
+        assert asked != []
+
+
+@given(st.text(st.sampled_from(BASE62), min_size=49, max_size=49))
+def test_a_guess_is_refused_by_its_checksum(tail):
+    """TK-01: of 2 ** 35 texts of the right form one has it."""
+    assume(crc32((tokens.PAT + tail[:-6]).encode()) != _value(tail[-6:]))
+    assert not well_formed(tokens.PAT + tail, tokens.PAT)
+
+
+def _value(text):
+    alphabet = string.digits + string.ascii_uppercase + string.ascii_lowercase
+    value = 0
+    for character in text:
+        value = value * 62 + alphabet.index(character)
+    return value
