@@ -86,14 +86,15 @@ def authenticate_client(
     bits, so what is counted are programs gone wrong, and not guesses.
 
     Raises:
-        InvalidClient: Unknown, public, another tenant's, or the wrong secret; all alike.
+        InvalidClient: Unknown, public, another tenant's or a disabled one's, or the wrong secret;
+            all alike.
         TooManyAttempts: The client or the source has failed too often.
     """
     client_id, secret = credentials
     if secret is None or not tokens.well_formed(secret, tokens.CLIENT_SECRET):
         raise InvalidClient
     reservation = throttling.reserve_attempt(session, throttling.Door.CLIENT, client_id)
-    client = session.get(Client, client_id)
+    client = _find(session, client_id)
     if (
         client is None
         or client.is_public
@@ -115,12 +116,19 @@ def find_public_client(session: AccountSession, client_id: str) -> Client:
     Raises:
         InvalidClient: There is none of this id, or it has a secret and did not show it.
     """
-    client = session.exec(
-        select(Client).where(col(Client.id) == client_id, col(Client.is_public))
-    ).first()
-    if client is None:
+    client = _find(session, client_id)
+    if client is None or not client.is_public:
         raise InvalidClient
     return client
+
+
+def _find(session: AccountSession, client_id: str) -> Client | None:
+    """The client of this id, if its tenant is enabled."""
+    return session.exec(
+        select(Client)
+        .join(Tenant, col(Tenant.id) == col(Client.tenant_id))
+        .where(col(Client.id) == client_id, col(Tenant.disabled_at).is_(None))
+    ).first()
 
 
 def _parse_audiences(audiences: Iterable[str]) -> list[str]:

@@ -140,6 +140,10 @@ def exchange_session(
     granted = _grantable(scope, frozenset(client.scopes) & principal.credential.rights)
     target = _target(session, client, audience)
     login = session.get_one(LoginSession, principal.credential.id)
+    # It is by this session that the request was made, as far as events go.
+    session.origin = session.origin._replace(
+        credential_kind=CredentialKind.SESSION.value, credential_id=login.id
+    )
     following = begin_family(session, login, client, scopes=granted, audience=target)
     record_event(
         session, EventKind.TOKEN_CREATED, principal.person, credential="jwt", client_id=client.id

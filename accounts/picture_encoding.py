@@ -25,7 +25,7 @@ _QUALITY = 85
 
 
 class EncodedPicture(NamedTuple):
-    """A picture of at most 512 × 512 pixels, in WebP; `tag` is SHA-256 over its bytes, in hex."""
+    """A picture of at most 512 by 512 pixels, in WebP; `tag` is SHA-256 over its bytes, in hex."""
 
     content: bytes
     tag: str

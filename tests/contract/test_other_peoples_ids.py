@@ -343,11 +343,13 @@ def _id(value: object) -> str:
 
 def _said(answer: Answer) -> tuple[int, Mapping[str, str], Any]:
     """An answer without what is each answer's own."""
-    own = {"date", "x-request-id"}
-    headers = {name.lower(): value for name, value in answer.headers if name.lower() not in own}
+    headers = {name.lower(): value for name, value in answer.headers}
     content = answer.json() if answer.body else {}
-    own = {"request_id", "timestamp", "instance"}
-    return answer.status, headers, {key: content[key] for key in content if key not in own}
+    return (
+        answer.status,
+        {name: headers[name] for name in headers.keys() - {"date", "x-request-id"}},
+        {name: content[name] for name in content.keys() - {"request_id", "timestamp", "instance"}},
+    )
 
 
 def _code(answer: Answer) -> str | None:

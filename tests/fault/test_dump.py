@@ -157,6 +157,7 @@ def _dump(database):
     assert {name for name, found in rows.items() if not found} <= {
         "user_settings",
         "event_link",
+        "picture",
         "revoked_jwt",
     }
     return [value for found in rows.values() for row in found for value in row if value is not None]

@@ -457,3 +457,12 @@ def test_a_defect_is_no_finding(run, sql):
     sql("UPDATE root_key SET check_value = 'no bytes'")
     with pytest.raises(TypeError):
         run("--json")
+
+
+def test_a_service_that_is_writing_is_not_in_the_way(run, house):
+    """DB-05: the doctor only reads, and neither waits for a writer nor makes one wait."""
+    with house.transaction(writing=True) as session:
+        session.add(_event(session.now, "event 6"))
+        session.flush()
+        ran = run("--json")
+    assert (ran.status, ran.wrong) == (0, [])

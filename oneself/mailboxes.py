@@ -1,0 +1,419 @@
+"""Where mail goes: into a folder, or to an SMTP server that passes it on.
+
+The client is the standard library's, which blocks its thread: the job that sends mail has a thread
+of its own already, so that an event loop's client would bring a dependency and nothing else.
+"""
+
+import email.policy
+import errno
+import ipaddress
+import os
+import re
+import smtplib
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from enum import StrEnum
+from pathlib import Path
+from threading import Timer
+from typing import NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+__all__ = [
+    "Folder",
+    "Letter",
+    "LetterDeferred",
+    "LetterRefused",
+    "MailProblem",
+    "Mailbox",
+    "MailboxAway",
+    "Security",
+    "SmtpServer",
+    "parse_smtp_url",
+]
+
+# Not every server takes 8-bit text, and this way it is never asked (RFC 6152).
+_AS_SENT = email.policy.SMTP.clone(cte_type="7bit")
+
+# A name can have several addresses, and one that does not answer is not to use up all the time.
+_SHARE_OF_CONNECTING = 4
+_SECONDS_TO_LEAVE = 1.0
+
+# RFC 5321 section 4.2.3; what begins with 5 is for ever.
+_READY, _DONE, _CLOSING, _PERMANENT = 220, 250, 421, 5
+
+_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+_IPV4 = 4
+
+
+class Letter(NamedTuple):
+    """A mail in its envelope; both addresses are stored ones, and not read out of the mail."""
+
+    id: str
+    sender: str
+    recipient: str
+    mail: EmailMessage
+
+
+class MailProblem(Exception):
+    """Why a letter was not taken, in a sentence of ours.
+
+    What a server said is not in it: that is text of a stranger, and often has the address in it.
+    """
+
+
+class LetterRefused(MailProblem):
+    """This letter will never be taken."""
+
+
+class LetterDeferred(MailProblem):
+    """This letter was not taken now; the next one may be."""
+
+
+class MailboxAway(MailProblem):
+    """No letter is taken now: the next one would fare the same."""
+
+
+class Mailbox(Protocol):
+    """What takes letters."""
+
+    @property
+    def seconds(self) -> float:
+        """The longest that it takes for one letter."""
+
+    def open(self) -> AbstractContextManager[Callable[[Letter], None]]:
+        """Give what is called for each letter, and raises a `MailProblem` if it was not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of `.eml` files, for who has no SMTP server."""
+
+    path: Path
+    seconds: float = 5.0
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[Letter], None]]:
+        """Write files; nothing has to be opened for it."""
+        yield self._take
+
+    def file_of(self, letter_id: str) -> Path:
+        """Where a letter is, or will be."""
+        return self.path / f"{letter_id}.eml"
+
+    def _take(self, letter: Letter) -> None:
+        try:
+            _write(self.file_of(letter.id), bytes(letter.mail))
+        except OSError as wrong:
+            raise MailboxAway(f"The folder cannot be written ({_errno(wrong)}).") from None
+
+
+class Security(StrEnum):
+    """How the connection to a server is protected; the values are the schemes of its URL."""
+
+    STARTTLS = "smtp"
+    TLS = "smtps"
+    NONE = "smtp+plain"
+
+
+_PORTS = {Security.STARTTLS: 587, Security.TLS: 465, Security.NONE: 25}
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """A server to submit mail to (RFC 6409), with its certificate verified (EM-19)."""
+
+    host: str
+    port: int
+    security: Security
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    seconds: float = 20.0
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[Letter], None]]:
+        """One connection for all letters, made for the first and again after one that broke."""
+        connection = _Connection(self)
+        try:
+            yield connection.take
+        finally:
+            connection.close()
+
+
+def parse_smtp_url(url: str, *, ca_file: Path | None = None, seconds: float = 20.0) -> SmtpServer:
+    """Read `smtp://user:password@host:587`, `smtps://…:465` or `smtp+plain://localhost:1025`.
+
+    The first requires STARTTLS, the second is TLS from the start, the third is for a loopback host.
+
+    Raises:
+        ValueError: It is none of them; the sentence has no part of the URL in it, since any part
+            may be one of a password with a character that is not escaped.
+    """
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+        security = Security(scheme)
+    except ValueError:
+        # Its text would have the part in it that could not be read.
+        raise ValueError(
+            "must be smtp://user:password@host:port, or begin with smtps:// or smtp+plain://;"
+            " in a password, / ? # [ ] @ : and % are written as %2F and so on"
+        ) from None
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("must be printable ASCII: write other characters as %C3%A9 and so on")
+    if not (_HOST.fullmatch(host) or _is_address(host)) or port == 0:
+        raise ValueError("must name a host, and no port 0")
+    if parts.path not in {"", "/"} or "?" in url or "#" in url:
+        raise ValueError("must end after the port; in a password, / ? and # are %2F, %3F and %23")
+    user, password = _credentials(parts.username, parts.password)
+    if security is Security.NONE:
+        if not _is_loopback(host):
+            raise ValueError("must be smtp:// or smtps:// unless the host is this machine")
+        if user is not None:
+            raise ValueError("must be smtp:// or smtps:// to have a password: it is sent over TLS")
+    return SmtpServer(
+        host=host,
+        port=port or _PORTS[security],
+        security=security,
+        user=user,
+        password=password,
+        ca_file=ca_file,
+        seconds=seconds,
+    )
+
+
+def _credentials(user: str | None, password: str | None) -> tuple[str | None, str | None]:
+    if user is None and password is None:
+        return None, None
+    if not user or not password:
+        raise ValueError("must have both a user and a password, or neither")
+    decoded = unquote(user), unquote(password)
+    if not all(each.isascii() and each.isprintable() for each in decoded):
+        # RFC 4616 would have UTF-8, and smtplib has ASCII.
+        raise ValueError("must have a user and a password of printable ASCII")
+    return decoded
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    # Not that of oneself/settings.py, which reads its URL by this module.
+    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"
+
+
+class _Connection:
+    """A conversation with a server, cut off when a letter has taken too long.
+
+    A timeout of a socket begins anew with each byte, and a server that sends one now and then would
+    hold the thread for ever. So a timer ends the connection below whatever reads from it.
+    """
+
+    def __init__(self, server: SmtpServer) -> None:
+        self._server = server
+        self._smtp: smtplib.SMTP | None = None
+        self._line: socket.socket | None = None
+        self._late = False
+
+    def take(self, letter: Letter) -> None:
+        """Send a letter; returns once the server has said that it is responsible for it.
+
+        Raises:
+            LetterRefused, LetterDeferred, MailboxAway: It has not.
+        """
+        content = letter.mail.as_bytes(policy=_AS_SENT)
+        with self._limited(self._server.seconds):
+            smtp = self._ready()
+            try:
+                smtp.sendmail(letter.sender, [letter.recipient], content)
+            except OSError as error:
+                problem = self._with_a_letter(error)
+                if not isinstance(problem, LetterRefused):
+                    self._drop()
+                raise problem from None
+
+    def close(self) -> None:
+        """End the conversation, politely if there is one."""
+        if self._smtp is not None:
+            with self._limited(_SECONDS_TO_LEAVE), suppress(OSError):
+                self._smtp.quit()
+        self._drop()
+
+    def _ready(self) -> smtplib.SMTP:
+        """The connection, after the last letter was put out of the server's mind."""
+        if self._smtp is not None:
+            with suppress(OSError):
+                if self._smtp.rset()[0] == _DONE:
+                    return self._smtp
+            # Servers close a connection between two letters as they like; then there is another.
+            self._drop()
+        try:
+            return self._begin()
+        except MailboxAway:
+            self._drop()
+            raise
+        except OSError as error:
+            self._drop()
+            raise MailboxAway(self._trouble(error)) from None
+
+    def _begin(self) -> smtplib.SMTP:
+        server = self._server
+        context = None if server.security is Security.NONE else _trust(server.ca_file)
+        # Without a host it does not connect by itself, which it would do for as long as it takes.
+        self._smtp = smtp = smtplib.SMTP(local_hostname="")
+        smtp.sock = line = socket.create_connection(
+            (server.host, server.port), timeout=server.seconds / _SHARE_OF_CONNECTING
+        )
+        line.settimeout(server.seconds)
+        # The timer's own hold on the connection, since TLS takes the socket over.
+        self._line = line.dup()
+        if self._late:
+            raise TimeoutError
+        # An address is a name too (RFC 5321 section 4.1.3), and smtplib would ask the DNS for ours.
+        smtp.local_hostname = _literal(line.getsockname()[0])
+        if context is not None and server.security is Security.TLS:
+            self._protect(smtp, context)
+        _require(smtp.getreply(), _READY, "did not greet")
+        _require(smtp.ehlo(), _DONE, "does not speak ESMTP")
+        if context is not None and server.security is Security.STARTTLS:
+            # Whoever sits in between can take the offer away. There is no going on without.
+            if not smtp.has_extn("starttls"):
+                raise MailboxAway("The server does not offer STARTTLS.")
+            _require(smtp.docmd("STARTTLS"), _READY, "refused STARTTLS")
+            self._protect(smtp, context)
+            # What it offered in plain text counts no longer (RFC 3207 section 4.2).
+            _require(smtp.ehlo(), _DONE, "does not speak ESMTP over TLS")
+        if server.user is not None and server.password is not None:
+            _log_in(smtp, server.user, server.password)
+        return smtp
+
+    def _protect(self, smtp: smtplib.SMTP, context: ssl.SSLContext) -> None:
+        """Put TLS over the connection; `SMTP.starttls` knows whom to verify only if it connected.
+
+        Raises:
+            ssl.SSLError: The certificate is not the server's, or not of whom we trust.
+        """
+        assert smtp.sock is not None  # noqa: S101 # it was set where the connection was made
+        # Replies that came in plain text behind the 220 are not read (CVE-2011-0411).
+        if smtp.file is not None:
+            smtp.file.close()
+            smtp.file = None
+        smtp.sock = context.wrap_socket(smtp.sock, server_hostname=self._server.host)
+
+    def _with_a_letter(self, error: OSError) -> MailProblem:
+        match error:
+            case smtplib.SMTPRecipientsRefused():
+                (code, _) = next(iter(error.recipients.values()))
+                what = "recipient"
+            case smtplib.SMTPSenderRefused():
+                code, what = error.smtp_code, "sender"
+            case smtplib.SMTPDataError():
+                code, what = error.smtp_code, "message"
+            case smtplib.SMTPServerDisconnected() if not self._late:
+                # It may be for this letter that the server breaks off, so the next one is tried.
+                return LetterDeferred("The connection broke off.")
+            case _:
+                return MailboxAway(self._trouble(error))
+        sentence = f"The server refused the {what} ({code})."
+        if what == "sender" or code == _CLOSING:
+            return MailboxAway(sentence)
+        return LetterRefused(sentence) if code // 100 == _PERMANENT else LetterDeferred(sentence)
+
+    def _trouble(self, error: OSError) -> str:
+        if self._late or isinstance(error, TimeoutError):
+            return "The server did not answer in time."
+        match error:
+            case ssl.SSLCertVerificationError():
+                code = error.verify_code
+                return f"The certificate of the server does not verify (OpenSSL code {code})."
+            case ssl.SSLError():
+                return "TLS with the server failed."
+            case socket.gaierror():
+                return "The name of the server cannot be resolved."
+            case smtplib.SMTPServerDisconnected():
+                return "The server closed the connection."
+            case smtplib.SMTPException():
+                return "The server does not speak SMTP."
+        return f"The server cannot be reached ({_errno(error)})."
+
+    @contextmanager
+    def _limited(self, seconds: float) -> Iterator[None]:
+        """Cut the connection off once so much time is over."""
+        self._late = False
+        timer = Timer(seconds, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _cut(self) -> None:
+        self._late = True
+        line = self._line
+        if line is not None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self) -> None:
+        smtp, self._smtp = self._smtp, None
+        line, self._line = self._line, None
+        if smtp is not None:
+            smtp.close()
+        if line is not None:
+            line.close()
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Whose certificates are good; read anew for each connection, since authorities are renewed."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        wrong = "no certificate" if isinstance(error, ssl.SSLError) else _errno(error)
+        raise MailboxAway(f"ONESELF_SMTP_CA_FILE cannot be read ({wrong}).") from None
+
+
+def _literal(host: str) -> str:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return f"[{address}]" if address.version == _IPV4 else f"[IPv6:{address}]"
+
+
+def _require(reply: tuple[int, bytes], code: int, otherwise: str) -> None:
+    if reply[0] != code:
+        raise MailboxAway(f"The server {otherwise} ({reply[0]}).")
+
+
+def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
+    try:
+        smtp.login(user, password)
+    except smtplib.SMTPAuthenticationError as error:
+        raise MailboxAway(f"The server refused the login ({error.smtp_code}).") from None
+    except smtplib.SMTPServerDisconnected:
+        raise
+    except smtplib.SMTPException:
+        raise MailboxAway("The server offers no login with a password.") from None
+
+
+def _errno(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, readable by its owner only: a secret is in it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
