@@ -124,7 +124,7 @@ _SEALED = (
         col(OutboxMessage.id),
         col(OutboxMessage.parameters_sealed),
         Purpose.OUTBOX,
-        where=col(OutboxMessage.delivered_at).is_(None),  # a delivered one is empty
+        where=col(OutboxMessage.parameters_sealed) != b"",  # as one that is delivered or given up
     ),
 )
 

@@ -16,9 +16,9 @@ from accounts.authentication import authenticate
 from accounts.clients import ClientCredentials, authenticate_client
 from accounts.email_change import validate_email_change
 from accounts.email_verification import confirm_email
-from accounts.errors import InvalidClient, InvalidGrant, InvalidToken, SecretInvalid
+from accounts.errors import InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, SecretInvalid
 from accounts.jwts import HeldKey, KeySet
-from accounts.oauth_grants import exchange_refresh_token
+from accounts.oauth_grants import exchange_refresh_token, exchange_session
 from accounts.oauth_tokens import introspect_token
 from accounts.password_resets import reset_password
 from accounts.tokens import api_key_prefix, mint, mint_api_key, well_formed
@@ -193,6 +193,9 @@ def doors(house, alice, key_set):
     def refresh(session, token):
         exchange_refresh_token(session, key_set, client, token=token, scope=None)
 
+    def trade(session, token):
+        exchange_session(session, key_set, client, subject_token=token, scope=None, audience=None)
+
     def prove(session, token):
         authenticate_client(session, ClientCredentials(client.id, token))
 
@@ -210,6 +213,7 @@ def doors(house, alice, key_set):
     return {
         "session": (tokens.SESSION, _bearer, InvalidToken),
         "session in a cookie": (tokens.SESSION, _cookie, InvalidToken),
+        "session that is traded": (tokens.SESSION, trade, InvalidRequest),
         "access token": (tokens.ACCESS_TOKEN, _bearer, InvalidToken),
         "PAT": (tokens.PAT, _bearer, InvalidToken),
         "PAT that is introspected": (tokens.PAT, introspect, InvalidToken),
@@ -243,6 +247,7 @@ def _listening(connection):
     [
         "session",
         "session in a cookie",
+        "session that is traded",
         "access token",
         "PAT",
         "PAT that is introspected",
