@@ -4,7 +4,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -55,6 +55,8 @@ _log = logging.getLogger("oneself.operations")
 _SUPPLIED = frozenset(
     {"session", "principal", "exchange", "body", "credentials", "key_set", "degraded"}
 )
+#: Bodies that are given to the handler as bytes; what they are is told from them.
+_AS_IT_IS = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Edge:
     proxies: Sequence[Network]
     api_key_brand: str
     body_bytes: int
+    picture_bytes: int
     body_seconds: float
     check_responses: bool
 
@@ -107,6 +110,9 @@ class _Operation:
             media: schemas.validator(schema) for media, schema in described.bodies.items()
         }
         self._promises = Promises(described, schemas) if edge.check_responses else None
+        self._most_bytes = (
+            edge.picture_bytes if described.workload == "image" else edge.body_bytes
+        )
         self._pool = edge.pools.get(described.workload, edge.pools["database"])
         self._writing = described.method != "get"
         self._wanted = frozenset(inspect.signature(handler).parameters)
@@ -125,12 +131,14 @@ class _Operation:
         passage: Passage = scope["oneself.passage"]
         passage.operation_id = self._described.operation_id
         headers = headers_of(scope)
-        body = b""
+        request = _Request(scope, headers, b"", passage)
+        if self._described.workload == "image" and not await self._may_send_much(request, send):
+            return
         if expects_body(headers):
             body = await read_body(
-                receive, most_bytes=self._edge.body_bytes, seconds=self._edge.body_seconds
+                receive, most_bytes=self._most_bytes, seconds=self._edge.body_seconds
             )
-        request = _Request(scope, headers, body, passage)
+            request = replace(request, body=body)
         if self._described.workload == "inline":
             try:
                 answer = self._answer(request, waiting=False)
@@ -141,19 +149,42 @@ class _Operation:
             answer = await self._pool.run(partial(self._answer, request))
         await passage.send(send, answer)
 
+    async def _may_send_much(self, request: _Request, send: Send) -> bool:
+        """Refuse whoever is nobody before a large body of theirs is read into memory."""
+        refused = await self._edge.pools["database"].run(partial(self._refuse_strangers, request))
+        if refused is not None:
+            # What of the body is on its way is not read, so nothing may follow it.
+            closed = replace(refused, headers={**refused.headers, "Connection": "close"})
+            await request.passage.send(send, closed)
+        return refused is None
+
+    def _refuse_strangers(self, request: _Request) -> Answer | None:
+        try:
+            presented = self._callers.read(request.scope, request.headers).presented
+            if presented is not None:
+                with self._edge.database.transaction(writing=False) as session:
+                    authenticate(session, presented)
+        except AccountError as refusal:
+            return self._refuse(refusal, request)
+        return None
+
     def _answer(self, request: _Request, *, waiting: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing."""
         stamp = Stamp(request.passage.request_id, datetime.now(UTC))
         try:
             answer = self._run(request, stamp, waiting=waiting)
         except AccountError as refusal:
-            answer = answer_of_refusal(
-                refusal,
-                self._dialect,
-                stamp,
-                bearer_was_sent=sent_bearer(request.scope["headers"]),
-            )
-            self._hold_to_document(answer)
+            answer = self._refuse(refusal, request)
+        return answer
+
+    def _refuse(self, refusal: AccountError, request: _Request) -> Answer:
+        answer = answer_of_refusal(
+            refusal,
+            self._dialect,
+            Stamp(request.passage.request_id, datetime.now(UTC)),
+            bearer_was_sent=sent_bearer(request.scope["headers"]),
+        )
+        self._hold_to_document(answer)
         return answer
 
     def _run(self, request: _Request, stamp: Stamp, *, waiting: bool) -> Answer:
@@ -227,6 +258,8 @@ class _Operation:
             refuse_body(request.body)
             return read
         media = media_type(request.headers.get(b"content-type"), self._bodies)
+        if media in _AS_IT_IS:
+            return {**read, "body": request.body}
         read["body"] = parse_form(request.body) if media == FORM else parse_json(request.body)
         validator = self._bodies[media]
         if not validator.is_valid(read["body"]):
@@ -244,8 +277,8 @@ class _Operation:
         )
 
     def _render(self, reply: Reply[Any], stamp: Stamp) -> Answer:
-        if reply.body is None:
-            return Answer(reply.status, b"", None, reply.headers)
+        if reply.media_type is not None or reply.body is None or not reply.body:
+            return Answer(reply.status, reply.body or b"", reply.media_type, reply.headers)
         content = self._dialect.dress(reply.body, stamp)
         return Answer(
             reply.status, orjson.dumps(content), "application/json", reply.headers, content
