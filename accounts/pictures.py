@@ -74,8 +74,6 @@ def remove_picture(session: AccountSession, person: Person) -> None:
 
 def _note(session: AccountSession, person: Person, picture: str | None) -> Person:
     session.flush()
-    session.core.execute(
-        update(User).where(col(User.id) == person.user_id).values(picture=picture)
-    )
+    session.core.execute(update(User).where(col(User.id) == person.user_id).values(picture=picture))
     record_event(session, EventKind.USER_UPDATED, person, fields="picture")
     return find_person(session, person.user_id)

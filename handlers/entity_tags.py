@@ -1,4 +1,4 @@
-"""Tags of what is answered, by which a client knows what it has already (RFC 9110, section 8.8.3)."""
+"""Tags of what is answered, by which a client knows what it has (RFC 9110, section 8.8.3)."""
 
 import re
 

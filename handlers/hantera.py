@@ -14,8 +14,8 @@ from accounts import (
 from accounts.database import AccountSession
 from accounts.people import Person
 from accounts.principal import Principal
-from handlers.exchange import NO_CONTENT, Exchange, Reply
 from handlers.entity_tags import is_held, strong_tag
+from handlers.exchange import NO_CONTENT, Exchange, Reply
 from handlers.moments import parse_moment, write_moment, write_optional_moment
 from models import PersonalAccessToken, wire
 
@@ -153,9 +153,7 @@ def revoke_pat(session: AccountSession, principal: Principal, id_: str) -> Reply
     return NO_CONTENT
 
 
-def _profile(
-    session: AccountSession, person: Person, exchange: Exchange
-) -> wire.HanteraProfile:
+def _profile(session: AccountSession, person: Person, exchange: Exchange) -> wire.HanteraProfile:
     uploaded = person.picture == pictures.UPLOADED
     return {
         "id": person.identity_id,

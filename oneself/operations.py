@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.authentication import authenticate
 from accounts.database import AccountSession
-from accounts.errors import AccountError, Internal, InvalidRequest
+from accounts.errors import AccountError, Internal
 from accounts.origin import Origin
 from accounts.principal import Presented, Principal
 from accounts.rights import authorise
@@ -23,23 +23,20 @@ from handlers.exchange import Exchange, Reply
 from oneself.bodies import (
     expects_body,
     headers_of,
-    media_type,
-    parse_json,
     read_body,
-    refuse_body,
 )
 from oneself.callers import Callers
+from oneself.contents import Contents
 from oneself.credentials import sent_bearer
 from oneself.dialects import Dialects, Stamp
 from oneself.document import Described, described_operations
-from oneself.forms import FORM, parse_form
 from oneself.framework import RoutedAPI, RoutedMiddleware
 from oneself.guard import Passage
 from oneself.parameters import Parameters
 from oneself.policies import PolicyStore
 from oneself.promises import Promises
 from oneself.responses import Answer, answer_of_refusal
-from oneself.schemas import Schemas, violations
+from oneself.schemas import Schemas
 from oneself.settings import Network
 from oneself.signing import SigningKeys
 from oneself.sources import client_address
@@ -55,8 +52,6 @@ _log = logging.getLogger("oneself.operations")
 _SUPPLIED = frozenset(
     {"session", "principal", "exchange", "body", "credentials", "key_set", "degraded"}
 )
-#: Bodies that are given to the handler as bytes; what they are is told from them.
-_AS_IT_IS = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +101,9 @@ class _Operation:
             signing=edge.signing,
         )
         self._parameters = Parameters(described, schemas)
-        self._bodies = {
-            media: schemas.validator(schema) for media, schema in described.bodies.items()
-        }
+        self._contents = Contents(described, schemas)
         self._promises = Promises(described, schemas) if edge.check_responses else None
-        self._most_bytes = (
-            edge.picture_bytes if described.workload == "image" else edge.body_bytes
-        )
+        self._most_bytes = edge.picture_bytes if described.workload == "image" else edge.body_bytes
         self._pool = edge.pools.get(described.workload, edge.pools["database"])
         self._writing = described.method != "get"
         self._wanted = frozenset(inspect.signature(handler).parameters)
@@ -251,20 +242,10 @@ class _Operation:
     def _read(self, request: _Request) -> dict[str, Any]:
         """The parameters and the body, each as the document has it."""
         scope = request.scope
-        read = self._parameters.read(
+        read: dict[str, Any] = self._parameters.read(
             scope.get("path_params", {}), scope["query_string"], request.headers
         )
-        if not self._bodies:
-            refuse_body(request.body)
-            return read
-        media = media_type(request.headers.get(b"content-type"), self._bodies)
-        if media in _AS_IT_IS:
-            return {**read, "body": request.body}
-        read["body"] = parse_form(request.body) if media == FORM else parse_json(request.body)
-        validator = self._bodies[media]
-        if not validator.is_valid(read["body"]):
-            raise InvalidRequest(violations(validator.iter_errors(read["body"]), "body"))
-        return read
+        return read | self._contents.read(request.body, request.headers.get(b"content-type"))
 
     def _authorise(self, principal: Principal) -> None:
         described = self._described
@@ -277,7 +258,7 @@ class _Operation:
         )
 
     def _render(self, reply: Reply[Any], stamp: Stamp) -> Answer:
-        if reply.media_type is not None or reply.body is None or not reply.body:
+        if reply.body is None or isinstance(reply.body, bytes):
             return Answer(reply.status, reply.body or b"", reply.media_type, reply.headers)
         content = self._dialect.dress(reply.body, stamp)
         return Answer(
