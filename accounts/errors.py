@@ -10,7 +10,8 @@ The tree (a kind decides the status, and only `oneself/refusals.py` knows status
     │   └── MultipleCredentials      multiple_credentials
     ├── Invalid                      readable, but a field breaks a rule
     │   ├── InvalidRequest           invalid_request
-    │   └── WeakPassword             weak_password
+    │   ├── WeakPassword             weak_password
+    │   └── UnreadablePicture        unreadable_picture
     ├── Rejected                     well formed, but what it claims is not so
     │   ├── WrongPassword            wrong_password
     │   ├── InvalidClient            invalid_client
@@ -102,6 +103,7 @@ __all__ = [
     "Unavailable",
     "UnexpectedBody",
     "UnknownHost",
+    "UnreadablePicture",
     "UnsupportedGrantType",
     "UnsupportedMediaType",
     "Violation",
@@ -213,6 +215,17 @@ class WeakPassword(Invalid):
     def of(cls, field: str, rules: Iterable[str]) -> "WeakPassword":
         """The refusal of the password in `field` by each rule that it breaks."""
         return cls([Violation("body", (field,), rule) for rule in rules])
+
+
+class UnreadablePicture(Invalid):
+    """What was uploaded is no picture that is taken."""
+
+    code = "unreadable_picture"
+    message = "The picture cannot be read."
+
+    def __init__(self) -> None:
+        rule = "must be a PNG, JPEG or WebP picture of at most 25 million pixels"
+        super().__init__([Violation("body", (), rule)])
 
 
 class Rejected(AccountError):

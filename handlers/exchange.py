@@ -23,6 +23,8 @@ class Reply(Generic[Body]):
 
     body: Body
     status: HTTPStatus = HTTPStatus.OK
+    #: Of a body that is bytes; any other is JSON.
+    media_type: str | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -3,29 +3,67 @@
 from http import HTTPStatus
 from typing import Any, cast
 
-from accounts import email_change, passwords, personal_access_tokens, preferences, profile
+from accounts import (
+    email_change,
+    passwords,
+    personal_access_tokens,
+    pictures,
+    preferences,
+    profile,
+)
 from accounts.database import AccountSession
 from accounts.people import Person
 from accounts.principal import Principal
-from handlers.exchange import NO_CONTENT, Reply
+from handlers.entity_tags import is_held, strong_tag
+from handlers.exchange import NO_CONTENT, Exchange, Reply
 from handlers.moments import parse_moment, write_moment, write_optional_moment
 from models import PersonalAccessToken, wire
 
 # Hantera's word for a field where it is not the account's own.
 _FIELDS = {"name": "display_name"}
 _NAMES = {field: name for name, field in _FIELDS.items()}
+_PICTURE_PATH = "/resources/me/profile/picture"
 
 
-def get_profile(session: AccountSession, principal: Principal) -> Reply[wire.HanteraProfile]:
-    return Reply(_profile(session, principal.person))
+def get_profile(
+    session: AccountSession, principal: Principal, exchange: Exchange
+) -> Reply[wire.HanteraProfile]:
+    return Reply(_profile(session, principal.person, exchange))
 
 
 def update_profile(
-    session: AccountSession, principal: Principal, body: wire.HanteraUpdateProfileRequest
+    session: AccountSession,
+    principal: Principal,
+    exchange: Exchange,
+    body: wire.HanteraUpdateProfileRequest,
 ) -> Reply[wire.HanteraProfile]:
     changes: dict[str, Any] = {_FIELDS.get(name, name): value for name, value in body.items()}
     person = profile.change_profile(session, principal.person, changes, called=_NAMES)
-    return Reply(_profile(session, person))
+    return Reply(_profile(session, person, exchange))
+
+
+def upload_picture(
+    session: AccountSession, principal: Principal, exchange: Exchange, body: bytes
+) -> Reply[wire.HanteraProfile]:
+    person = pictures.upload_picture(session, principal.person, body)
+    return Reply(_profile(session, person, exchange))
+
+
+def get_picture(
+    session: AccountSession, principal: Principal, if_none_match: str | None
+) -> Reply[bytes]:
+    picture = pictures.find_picture(session, principal.person)
+    tag = strong_tag(picture.tag)
+    if is_held(if_none_match, tag):
+        return Reply(b"", HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+    # A browser that is made to open it saves it, under a name of ours (IM-07).
+    headers = {"ETag": tag, "Content-Disposition": 'attachment; filename="picture.webp"'}
+    return Reply(picture.content, media_type=picture.media_type, headers=headers)
+
+
+def remove_picture(session: AccountSession, principal: Principal) -> Reply[None]:
+    pictures.remove_picture(session, principal.person)
+    return NO_CONTENT
 
 
 def change_password(
@@ -115,13 +153,14 @@ def revoke_pat(session: AccountSession, principal: Principal, id_: str) -> Reply
     return NO_CONTENT
 
 
-def _profile(session: AccountSession, person: Person) -> wire.HanteraProfile:
+def _profile(session: AccountSession, person: Person, exchange: Exchange) -> wire.HanteraProfile:
+    uploaded = person.picture == pictures.UPLOADED
     return {
         "id": person.identity_id,
         "name": person.name,
         "email": person.email,
         "phone": person.phone,
-        "picture": person.picture,
+        "picture": exchange.issuer + _PICTURE_PATH if uploaded else person.picture,
         "pendingEmail": email_change.find_pending_email(session, person.user_id),
     }
 

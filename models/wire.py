@@ -13,6 +13,7 @@ RefusalCode: TypeAlias = Literal[
     "multiple_credentials",
     "invalid_request",
     "weak_password",
+    "unreadable_picture",
     "wrong_password",
     "invalid_client",
     "invalid_grant",
@@ -633,6 +634,26 @@ The user's id in Hantera.
 """
 
 
+HanteraPictureUpload: TypeAlias = bytes
+"""
+The bytes of a PNG, JPEG or WebP file.
+"""
+
+
+HanteraPicture: TypeAlias = bytes
+"""
+The bytes of a WebP file.
+"""
+
+
+NullablePictureAddress: TypeAlias = str | None
+"""
+Where the picture is: the address that was set, or the address of the uploaded one, which needs a credential; null
+for none.
+
+"""
+
+
 NullablePicture: TypeAlias = str | None
 """
 The https URL of a picture, which the service never fetches; null for none.
@@ -668,11 +689,11 @@ class HanteraEmailChangeRequest(TypedDict, closed=True):
 
 class HanteraEmailChange(TypedDict, closed=True):
     """
-    The pending change, with the secret for the client to mail.
+    The pending change; with the secret, where the client is to mail it.
     """
 
     identityId: IdentityId
-    secret: OneTimeSecret
+    secret: NotRequired[OneTimeSecret]
     email: Email
 
 
@@ -1152,7 +1173,7 @@ class HanteraProfile(TypedDict, closed=True):
     name: Name
     email: Email
     phone: NullablePhone | None
-    picture: NullablePicture | None
+    picture: NullablePictureAddress | None
     pendingEmail: str | None
     """
     The address of a change that is not validated yet; null when there is none.

@@ -63,6 +63,7 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
         "password": Pool(
             "password", threads=settings.password_threads, queue=settings.password_queue
         ),
+        "image": Pool("image", threads=settings.image_threads, queue=settings.image_queue),
     }
     connexion = ConnexionMiddleware(
         _nowhere,
@@ -92,6 +93,7 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
         proxies=settings.proxies,
         api_key_brand=settings.api_key_brand,
         body_bytes=settings.body_bytes,
+        picture_bytes=settings.picture_bytes,
         body_seconds=settings.body_seconds,
         check_responses=settings.validate_responses,
     )

@@ -4,7 +4,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.authentication import authenticate
 from accounts.database import AccountSession
-from accounts.errors import AccountError, Internal, InvalidRequest
+from accounts.errors import AccountError, Internal
 from accounts.origin import Origin
 from accounts.principal import Presented, Principal
 from accounts.rights import authorise
@@ -23,23 +23,20 @@ from handlers.exchange import Exchange, Reply
 from oneself.bodies import (
     expects_body,
     headers_of,
-    media_type,
-    parse_json,
     read_body,
-    refuse_body,
 )
 from oneself.callers import Callers
+from oneself.contents import Contents
 from oneself.credentials import sent_bearer
 from oneself.dialects import Dialects, Stamp
 from oneself.document import Described, described_operations
-from oneself.forms import FORM, parse_form
 from oneself.framework import RoutedAPI, RoutedMiddleware
 from oneself.guard import Passage
 from oneself.parameters import Parameters
 from oneself.policies import PolicyStore
 from oneself.promises import Promises
 from oneself.responses import Answer, answer_of_refusal
-from oneself.schemas import Schemas, violations
+from oneself.schemas import Schemas
 from oneself.settings import Network
 from oneself.signing import SigningKeys
 from oneself.sources import client_address
@@ -71,6 +68,7 @@ class Edge:
     proxies: Sequence[Network]
     api_key_brand: str
     body_bytes: int
+    picture_bytes: int
     body_seconds: float
     check_responses: bool
 
@@ -103,10 +101,9 @@ class _Operation:
             signing=edge.signing,
         )
         self._parameters = Parameters(described, schemas)
-        self._bodies = {
-            media: schemas.validator(schema) for media, schema in described.bodies.items()
-        }
+        self._contents = Contents(described, schemas)
         self._promises = Promises(described, schemas) if edge.check_responses else None
+        self._most_bytes = edge.picture_bytes if described.workload == "image" else edge.body_bytes
         self._pool = edge.pools.get(described.workload, edge.pools["database"])
         self._writing = described.method != "get"
         self._wanted = frozenset(inspect.signature(handler).parameters)
@@ -125,12 +122,14 @@ class _Operation:
         passage: Passage = scope["oneself.passage"]
         passage.operation_id = self._described.operation_id
         headers = headers_of(scope)
-        body = b""
+        request = _Request(scope, headers, b"", passage)
+        if self._described.workload == "image" and not await self._may_send_much(request, send):
+            return
         if expects_body(headers):
             body = await read_body(
-                receive, most_bytes=self._edge.body_bytes, seconds=self._edge.body_seconds
+                receive, most_bytes=self._most_bytes, seconds=self._edge.body_seconds
             )
-        request = _Request(scope, headers, body, passage)
+            request = replace(request, body=body)
         if self._described.workload == "inline":
             try:
                 answer = self._answer(request, waiting=False)
@@ -141,19 +140,42 @@ class _Operation:
             answer = await self._pool.run(partial(self._answer, request))
         await passage.send(send, answer)
 
+    async def _may_send_much(self, request: _Request, send: Send) -> bool:
+        """Refuse whoever is nobody before a large body of theirs is read into memory."""
+        refused = await self._edge.pools["database"].run(partial(self._refuse_strangers, request))
+        if refused is not None:
+            # What of the body is on its way is not read, so nothing may follow it.
+            closed = replace(refused, headers={**refused.headers, "Connection": "close"})
+            await request.passage.send(send, closed)
+        return refused is None
+
+    def _refuse_strangers(self, request: _Request) -> Answer | None:
+        try:
+            presented = self._callers.read(request.scope, request.headers).presented
+            if presented is not None:
+                with self._edge.database.transaction(writing=False) as session:
+                    authenticate(session, presented)
+        except AccountError as refusal:
+            return self._refuse(refusal, request)
+        return None
+
     def _answer(self, request: _Request, *, waiting: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing."""
         stamp = Stamp(request.passage.request_id, datetime.now(UTC))
         try:
             answer = self._run(request, stamp, waiting=waiting)
         except AccountError as refusal:
-            answer = answer_of_refusal(
-                refusal,
-                self._dialect,
-                stamp,
-                bearer_was_sent=sent_bearer(request.scope["headers"]),
-            )
-            self._hold_to_document(answer)
+            answer = self._refuse(refusal, request)
+        return answer
+
+    def _refuse(self, refusal: AccountError, request: _Request) -> Answer:
+        answer = answer_of_refusal(
+            refusal,
+            self._dialect,
+            Stamp(request.passage.request_id, datetime.now(UTC)),
+            bearer_was_sent=sent_bearer(request.scope["headers"]),
+        )
+        self._hold_to_document(answer)
         return answer
 
     def _run(self, request: _Request, stamp: Stamp, *, waiting: bool) -> Answer:
@@ -220,18 +242,10 @@ class _Operation:
     def _read(self, request: _Request) -> dict[str, Any]:
         """The parameters and the body, each as the document has it."""
         scope = request.scope
-        read = self._parameters.read(
+        read: dict[str, Any] = self._parameters.read(
             scope.get("path_params", {}), scope["query_string"], request.headers
         )
-        if not self._bodies:
-            refuse_body(request.body)
-            return read
-        media = media_type(request.headers.get(b"content-type"), self._bodies)
-        read["body"] = parse_form(request.body) if media == FORM else parse_json(request.body)
-        validator = self._bodies[media]
-        if not validator.is_valid(read["body"]):
-            raise InvalidRequest(violations(validator.iter_errors(read["body"]), "body"))
-        return read
+        return read | self._contents.read(request.body, request.headers.get(b"content-type"))
 
     def _authorise(self, principal: Principal) -> None:
         described = self._described
@@ -244,8 +258,8 @@ class _Operation:
         )
 
     def _render(self, reply: Reply[Any], stamp: Stamp) -> Answer:
-        if reply.body is None:
-            return Answer(reply.status, b"", None, reply.headers)
+        if reply.body is None or isinstance(reply.body, bytes):
+            return Answer(reply.status, reply.body or b"", reply.media_type, reply.headers)
         content = self._dialect.dress(reply.body, stamp)
         return Answer(
             reply.status, orjson.dumps(content), "application/json", reply.headers, content

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     body_seconds: Annotated[float, Field(gt=0, le=15)] = Field(
         default=10, description="Longest time that a body may take to arrive, in seconds."
     )
+    picture_bytes: Annotated[int, Field(ge=1024, le=5_242_880)] = Field(
+        default=5_242_880, description="Largest picture that can be uploaded, in bytes."
+    )
     head_seconds: Annotated[float, Field(ge=1, le=15)] = Field(
         default=10, description="Longest time that a head may take to arrive, in seconds."
     )
@@ -82,6 +85,12 @@ class Settings(BaseSettings):
     )
     password_queue: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=32, description="Password operations that may wait for a thread; past it, 503."
+    )
+    image_threads: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1, description="Threads that decode pictures, in each worker."
+    )
+    image_queue: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=4, description="Pictures that may wait for a thread; past it, 503."
     )
     password_cost: Annotated[int, Field(ge=10, le=16)] = Field(
         default=12, description="The cost of bcrypt; each step doubles the time."
