@@ -6,30 +6,24 @@ of its own already, so that an event loop's client would bring a dependency and 
 
 import email.policy
 import errno
-import ipaddress
 import os
 import re
 import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from email.message import EmailMessage
 from enum import StrEnum
 from pathlib import Path
 from threading import Timer
-from typing import NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway, MailProblem
+from oneself.settings import Settings, is_loopback
 
 __all__ = [
     "Folder",
-    "Letter",
-    "LetterDeferred",
-    "LetterRefused",
-    "MailProblem",
-    "Mailbox",
-    "MailboxAway",
     "Security",
     "SmtpServer",
     "parse_smtp_url",
@@ -45,47 +39,13 @@ _SECONDS_TO_LEAVE = 1.0
 # RFC 5321 section 4.2.3; what begins with 5 is for ever.
 _READY, _DONE, _CLOSING, _PERMANENT = 220, 250, 421, 5
 
-_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
-_IPV4 = 4
-
-
-class Letter(NamedTuple):
-    """A mail in its envelope; both addresses are stored ones, and not read out of the mail."""
-
-    id: str
-    sender: str
-    recipient: str
-    mail: EmailMessage
-
-
-class MailProblem(Exception):
-    """Why a letter was not taken, in a sentence of ours.
-
-    What a server said is not in it: that is text of a stranger, and often has the address in it.
-    """
-
-
-class LetterRefused(MailProblem):
-    """This letter will never be taken."""
-
-
-class LetterDeferred(MailProblem):
-    """This letter was not taken now; the next one may be."""
-
-
-class MailboxAway(MailProblem):
-    """No letter is taken now: the next one would fare the same."""
-
-
-class Mailbox(Protocol):
-    """What takes letters."""
-
-    @property
-    def seconds(self) -> float:
-        """The longest that it takes for one letter."""
-
-    def open(self) -> AbstractContextManager[Callable[[Letter], None]]:
-        """Give what is called for each letter, and raises a `MailProblem` if it was not taken."""
+_URL = re.compile(
+    r"(?P<scheme>smtp|smtps|smtp\+plain)://"
+    r"(?:(?P<user>[^/?#@:\s]+):(?P<password>[^/?#@\s]+)@)?"
+    r"(?P<host>[\w-]{1,63}(?:\.[\w-]{1,63})*|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{1,5}))?/?",
+    re.ASCII,
+)
+_LOGIN = ("user", "password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,65 +110,27 @@ def parse_smtp_url(url: str, *, ca_file: Path | None = None, seconds: float = 20
     The first requires STARTTLS, the second is TLS from the start, the third is for a loopback host.
 
     Raises:
-        ValueError: It is none of them; the sentence has no part of the URL in it, since any part
-            may be one of a password with a character that is not escaped.
+        ValueError: It is none of them; the sentence has no part of the URL in it.
     """
-    try:
-        parts = urlsplit(url)
-        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
-        security = Security(scheme)
-    except ValueError:
-        # Its text would have the part in it that could not be read.
+    # Not urlsplit: of a password that is not escaped it makes a port, and an error that shows it.
+    found = _URL.fullmatch(url)
+    if found is None or int(found["port"] or 1) not in range(1, 65_536):
         raise ValueError(
-            "must be smtp://user:password@host:port, or begin with smtps:// or smtp+plain://;"
-            " in a password, / ? # [ ] @ : and % are written as %2F and so on"
-        ) from None
-    if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError("must be printable ASCII: write other characters as %C3%A9 and so on")
-    if not (_HOST.fullmatch(host) or _is_address(host)) or port == 0:
-        raise ValueError("must name a host, and no port 0")
-    if parts.path not in {"", "/"} or "?" in url or "#" in url:
-        raise ValueError("must end after the port; in a password, / ? and # are %2F, %3F and %23")
-    user, password = _credentials(parts.username, parts.password)
-    if security is Security.NONE:
-        if not _is_loopback(host):
-            raise ValueError("must be smtp:// or smtps:// unless the host is this machine")
-        if user is not None:
-            raise ValueError("must be smtp:// or smtps:// to have a password: it is sent over TLS")
-    return SmtpServer(
-        host=host,
-        port=port or _PORTS[security],
-        security=security,
-        user=user,
-        password=password,
-        ca_file=ca_file,
-        seconds=seconds,
-    )
-
-
-def _credentials(user: str | None, password: str | None) -> tuple[str | None, str | None]:
-    if user is None and password is None:
-        return None, None
-    if not user or not password:
-        raise ValueError("must have both a user and a password, or neither")
-    decoded = unquote(user), unquote(password)
-    if not all(each.isascii() and each.isprintable() for each in decoded):
-        # RFC 4616 would have UTF-8, and smtplib has ASCII.
+            "must be smtp://user:password@host:port, or begin with smtps:// or smtp+plain://; in"
+            " the user and the password, / ? # @ : % and spaces are written as %2F and so on"
+        )
+    security, host = Security(found["scheme"]), found["host"].strip("[]").lower()
+    user, password = (unquote(found[name]) if found[name] else None for name in _LOGIN)
+    if not all(text.isascii() and text.isprintable() for text in (user or "", password or "")):
+        # RFC 4616 has UTF-8 here, and smtplib has not.
         raise ValueError("must have a user and a password of printable ASCII")
-    return decoded
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_loopback(host: str) -> bool:
-    # Not that of oneself/settings.py, which reads its URL by this module.
-    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"
+    if security is Security.NONE and (user or not is_loopback(host)):
+        raise ValueError(
+            "must have TLS, as smtp:// and smtps:// do: without it neither a password"
+            " nor a mail leaves this machine"
+        )
+    port = int(found["port"] or _PORTS[security])
+    return SmtpServer(host, port, security, user, password, ca_file, seconds)
 
 
 class _Connection:
@@ -232,14 +154,17 @@ class _Connection:
         """
         content = letter.mail.as_bytes(policy=_AS_SENT)
         with self._limited(self._server.seconds):
-            smtp = self._ready()
             try:
-                smtp.sendmail(letter.sender, [letter.recipient], content)
+                self._ready().sendmail(letter.sender, [letter.recipient], content)
             except OSError as error:
-                problem = self._with_a_letter(error)
+                problem = self._problem(error)
                 if not isinstance(problem, LetterRefused):
                     self._drop()
                 raise problem from None
+            except BaseException:
+                # Whatever it was: nobody knows what the server is waiting for now.
+                self._drop()
+                raise
 
     def close(self) -> None:
         """End the conversation, politely if there is one."""
@@ -258,11 +183,7 @@ class _Connection:
             self._drop()
         try:
             return self._begin()
-        except MailboxAway:
-            self._drop()
-            raise
         except OSError as error:
-            self._drop()
             raise MailboxAway(self._trouble(error)) from None
 
     def _begin(self) -> smtplib.SMTP:
@@ -279,7 +200,8 @@ class _Connection:
         if self._late:
             raise TimeoutError
         # An address is a name too (RFC 5321 section 4.1.3), and smtplib would ask the DNS for ours.
-        smtp.local_hostname = _literal(line.getsockname()[0])
+        address = line.getsockname()[0].partition("%")[0]
+        smtp.local_hostname = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
         if context is not None and server.security is Security.TLS:
             self._protect(smtp, context)
         _require(smtp.getreply(), _READY, "did not greet")
@@ -309,7 +231,7 @@ class _Connection:
             smtp.file = None
         smtp.sock = context.wrap_socket(smtp.sock, server_hostname=self._server.host)
 
-    def _with_a_letter(self, error: OSError) -> MailProblem:
+    def _problem(self, error: OSError) -> MailProblem:
         match error:
             case smtplib.SMTPRecipientsRefused():
                 (code, _) = next(iter(error.recipients.values()))
@@ -381,11 +303,6 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
     except OSError as error:
         wrong = "no certificate" if isinstance(error, ssl.SSLError) else _errno(error)
         raise MailboxAway(f"ONESELF_SMTP_CA_FILE cannot be read ({wrong}).") from None
-
-
-def _literal(host: str) -> str:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    return f"[{address}]" if address.version == _IPV4 else f"[IPv6:{address}]"
 
 
 def _require(reply: tuple[int, bytes], code: int, otherwise: str) -> None:
