@@ -232,7 +232,7 @@ def _judge(
     text = _text(before, link, stored)
     if session.keys.matches(Purpose.EVENT_CHAIN, text, _bytes(link["chain_digest"])):
         return None
-    if link["key_id"] in session.keys.key_ids:
+    if link["key_id"] in session.keys.event_key_ids:
         return f"link {number} or its event {event_id} was altered"
     return f"link {number} was altered, or is under a root secret that is not known here"
 

@@ -16,13 +16,13 @@ from accounts.oauth_tokens import forget_expired_jwts
 from accounts.password_resets import mail_requested_resets
 from accounts.signing_keys import ensure_signing_key, forget_retired_keys
 from accounts.throttling import forget_old_attempts
-from oneself.delivery import Delivery
 from oneself.dialects import Dialects
 from oneself.document import load_document
 from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard
 from oneself.jobs import repeated, run_act
 from oneself.keys import open_keyring
+from oneself.mailboxes import open_delivery
 from oneself.operations import Edge, Operations
 from oneself.policies import PolicyStore
 from oneself.published import Published
@@ -63,6 +63,8 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
         "password": Pool(
             "password", threads=settings.password_threads, queue=settings.password_queue
         ),
+        # A mail server that hangs keeps this thread waiting, and no request.
+        "mail": Pool("mail", threads=1, queue=1),
         "image": Pool("image", threads=settings.image_threads, queue=settings.image_queue),
     }
     connexion = ConnexionMiddleware(
@@ -133,12 +135,9 @@ async def _lifespan(
     pools: Mapping[str, Pool],
 ) -> AsyncIterator[None]:
     """Start what runs beside the requests; at the end let it finish, and close the database."""
-    delivery = Delivery(
-        database, settings.data_dir / "mail", host=settings.public_url.host or "localhost"
-    )
+    delivery = open_delivery(settings, database)
     every_job: tuple[tuple[Callable[[], object], float], ...] = (
         (partial(run_act, database, mail_requested_resets), _SECONDS_BETWEEN_DELIVERIES),
-        (delivery.deliver_pending, _SECONDS_BETWEEN_DELIVERIES),
         (partial(run_act, database, chain_events), _SECONDS_BETWEEN_CHAININGS),
         (partial(run_act, database, forget_expired_jwts), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_act, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
@@ -151,4 +150,9 @@ async def _lifespan(
             stack.callback(pool.close)
         for work, seconds in every_job:
             await stack.enter_async_context(repeated(work, seconds, pools["database"]))
+        await stack.enter_async_context(
+            repeated(delivery.deliver_pending, _SECONDS_BETWEEN_DELIVERIES, pools["mail"])
+        )
+        # Before the jobs are asked to end: what a server that hangs keeps waiting is not waited for.
+        stack.callback(delivery.stop)
         yield

@@ -1,88 +1,327 @@
 """Taking mail out of the outbox, after the commit that put it there."""
 
 import logging
-import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from email.headerregistry import Address
 from email.message import EmailMessage
-from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from sqlalchemy import update
+from sqlalchemy import or_, update
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
-from accounts.errors import InvalidRequest
+from accounts.addresses import parse_address
+from accounts.database import AccountSession
 from accounts.keyring import SealBroken
 from accounts.outbox import open_parameters
 from models import OutboxMessage
 from oneself.messages import compose
 from oneself.transactions import Database
 
-__all__ = ["Delivery"]
+__all__ = [
+    "Delivery",
+    "Letter",
+    "LetterDeferred",
+    "LetterRefused",
+    "MailProblem",
+    "Mailbox",
+    "MailboxAway",
+    "Run",
+    "forget_dead_letters",
+]
 
 _log = logging.getLogger("oneself.delivery")
-_BATCH = 50
+
+_BATCH = 10
+#: What a lease has beyond the time of the whole batch, for all that is not sending, in seconds.
+_SPARE = 60.0
+
+_FIRST_PAUSE = timedelta(minutes=1)
+_LONGEST_PAUSE = timedelta(hours=1)
+_LONGEST_TRYING = timedelta(hours=24)
+#: What was put down long ago, while no service ran, is not given up at the first 4xx.
+_FEWEST_TRIES = 5
+_DEAD_ARE_KEPT = timedelta(days=7)
+
+
+class Letter(NamedTuple):
+    """A mail in its envelope; both addresses are stored ones, and not read out of the mail."""
+
+    id: str
+    sender: str
+    recipient: str
+    mail: EmailMessage
+
+
+class MailProblem(Exception):
+    """Why a letter was not taken, in a sentence of ours.
+
+    What a server said is not in it: that is a stranger's text, and often has the address in it.
+    """
+
+
+class LetterRefused(MailProblem):
+    """This letter will never be taken."""
+
+
+class LetterDeferred(MailProblem):
+    """This letter was not taken now; the next one may be."""
+
+
+class MailboxAway(MailProblem):
+    """No letter is taken now: the next one would fare the same."""
+
+
+class Mailbox(Protocol):
+    """What takes letters; those there are stand in oneself/mailboxes.py."""
+
+    @property
+    def seconds(self) -> float:
+        """The longest that it takes for one letter."""
+
+    def open(self) -> AbstractContextManager[Callable[[Letter], None]]:
+        """Give what is called for each letter, and raises a `MailProblem` if it was not taken."""
+
+
+class Run(NamedTuple):
+    """How many messages were delivered, how many were not, and why the last of these was not."""
+
+    delivered: int = 0
+    failed: int = 0
+    problem: str | None = None
+
+
+class _Claim(NamedTuple):
+    """A message that this process alone may send, until a moment that no other claim of it has."""
+
+    message: OutboxMessage
+    parameters: Mapping[str, str]
+    until: datetime
 
 
 class Delivery:
-    """Writes the mail of the outbox as `.eml` files into a folder.
+    """Sends the mail of the outbox, each message at least once.
 
-    A message is delivered at least once: the file is written first, and only then the row, each
-    outside of the other. After a crash between the two it is written again, to the same name.
+    It claims a few messages by a lease, lets go of the database, sends them, and marks each in a
+    transaction of its own. After a crash between the sending and the mark a message is sent again
+    when its lease is over, with the same Message-ID, so that a reader's program may notice (EM-18).
     """
 
-    def __init__(self, database: Database, folder: Path, *, host: str) -> None:
+    def __init__(
+        self, database: Database, mailbox: Mailbox, *, public_url: str, sender: str
+    ) -> None:
         self._database = database
-        self._folder = folder
-        self._host = host
+        self._mailbox = mailbox
+        self._public_url = public_url
+        self._sender = sender
+        self._time_to_send = timedelta(seconds=mailbox.seconds)
+        self._lease = timedelta(seconds=_BATCH * mailbox.seconds + _SPARE)
+        self._ending = threading.Event()
         self._unreadable: set[str] = set()
 
-    def deliver_pending(self) -> int:
-        """Deliver what is in the outbox; returns how many messages that was.
+    def stop(self) -> None:
+        """End a run after the message in flight, and let no other begin. For any thread.
+
+        What is left stays in the outbox, and is not waited for: a server that hangs would keep the
+        service from ending (OP-01).
+        """
+        self._ending.set()
+
+    def deliver_pending(self) -> Run:
+        """Deliver what is due in the outbox, until there is no more or the mailbox takes none.
 
         Raises:
             sqlalchemy.exc.OperationalError: The database does not answer.
-            OSError: The folder cannot be written.
         """
-        pending = self._read_pending()
-        for message_id, mail in pending.items():
-            _write(self._folder / f"{message_id}.eml", bytes(mail))
-            with self._database.transaction(writing=True) as session:
-                # The text is no longer needed, and a secret is in it.
-                session.core.execute(
-                    update(OutboxMessage)
-                    .where(col(OutboxMessage.id) == message_id)
-                    .values(delivered_at=session.now, parameters_sealed=b"")
-                )
-        return len(pending)
+        outcomes = list(self._outcomes())
+        problems = [problem for problem in outcomes if problem is not None]
+        last = problems[-1] if problems else None
+        return Run(len(outcomes) - len(problems), len(problems), last)
 
-    def _read_pending(self) -> dict[str, EmailMessage]:
-        mails: dict[str, EmailMessage] = {}
+    def _outcomes(self) -> Iterator[str | None]:
+        """For each message that was tried, why it was not taken, or None."""
+        while not self._ending.is_set() and (batch := self._claim()) is not None:
+            with self._mailbox.open() as take:
+                for position, claim in enumerate(batch):
+                    if self._ending.is_set() or not self._holds(claim):
+                        self._release(batch[position:])
+                        break
+                    letter = self._compose(claim)
+                    if letter is None:
+                        continue
+                    try:
+                        take(letter)
+                    except MailboxAway as away:
+                        yield from self._count_failure(batch[position:], away)
+                        return
+                    except Exception as problem:  # noqa: BLE001 # a defect too stops one letter only
+                        yield from self._count_failure([claim], problem)
+                    else:
+                        self._mark_delivered(claim)
+                        yield None
+
+    def _claim(self) -> list[_Claim] | None:
+        """Lease the next messages, and open them; None if none is due."""
         with self._database.transaction(writing=False) as session:
+            if session.core.execute(self._due(session.now).limit(1)).first() is None:
+                return None  # a look takes no lock, and there is one each second
+        claims = []
+        with self._database.transaction(writing=True) as session:
+            until = session.now + self._lease
+            # In a CTE: PostgreSQL may do a subselect with a LIMIT several times over. SQLite has no
+            # FOR UPDATE, SQLAlchemy leaves it out there, and the transaction has the lock already.
+            due = self._due(session.now).limit(_BATCH).with_for_update(skip_locked=True).cte("due")
+            claimed = session.core.execute(
+                update(OutboxMessage)
+                .where(col(OutboxMessage.id).in_(select(due.c.id)))
+                .values(leased_until=until)
+                .returning(col(OutboxMessage.id))
+            ).scalars()
             messages = session.exec(
                 select(OutboxMessage)
-                .where(
-                    col(OutboxMessage.delivered_at).is_(None),
-                    col(OutboxMessage.id).not_in(self._unreadable),
-                )
-                .order_by(col(OutboxMessage.created_at), col(OutboxMessage.id))
-                .limit(_BATCH)
+                .where(col(OutboxMessage.id).in_(list(claimed)))
+                .order_by(col(OutboxMessage.due_at), col(OutboxMessage.id))
             ).all()
             for message in messages:
                 try:
                     parameters = open_parameters(session, message)
-                    mails[message.id] = compose(message, parameters, host=self._host)
-                except (SealBroken, InvalidRequest, ValueError, KeyError):
-                    # Sealed with another key, or of a kind that a newer version has put there. It
-                    # stays where it is; said once, and not in the way of the mail behind it.
-                    _log.exception("unreadable message", extra={"message_id": message.id})
-                    self._unreadable.add(message.id)
-        return mails
+                except (SealBroken, ValueError) as error:
+                    self._leave(session, _Claim(message, {}, until), error)
+                else:
+                    claims.append(_Claim(message, parameters, until))
+        return claims
+
+    def _due(self, now: datetime) -> SelectOfScalar[str]:
+        leased_until = col(OutboxMessage.leased_until)
+        return (
+            select(col(OutboxMessage.id))
+            .where(
+                col(OutboxMessage.due_at) <= now,
+                col(OutboxMessage.delivered_at).is_(None),
+                col(OutboxMessage.gave_up_at).is_(None),
+                or_(leased_until.is_(None), leased_until <= now),
+                col(OutboxMessage.id).not_in(self._unreadable),
+            )
+            .order_by(col(OutboxMessage.due_at), col(OutboxMessage.id))
+        )
+
+    def _compose(self, claim: _Claim) -> Letter | None:
+        """The message in its envelope; None if nobody can write it, and then it is left."""
+        message = claim.message
+        try:
+            mail = compose(message, claim.parameters, public_url=self._public_url)
+            local, _, domain = self._sender.rpartition("@")
+            del mail["From"]
+            mail["From"] = Address("oneself", local, domain)
+            # The stored address and no other (EM-17), and not what can be read out of the head.
+            recipient = parse_address(message.recipient).mailbox
+        except Exception as error:  # noqa: BLE001 # whatever it was, the mail behind it goes out
+            with self._database.transaction(writing=True) as session:
+                self._leave(session, claim, error)
+            return None
+        return Letter(message.id, self._sender, recipient, mail)
+
+    def _leave(self, session: AccountSession, claim: _Claim, error: Exception) -> None:
+        """Let a message be that is sealed with another key, or that a newer version has put there.
+
+        It is said once, without what the error says, which may be a parameter. Another replica may
+        be able to read it, so the lease ends.
+        """
+        _end_lease(session, claim)
+        self._unreadable.add(claim.message.id)
+        _log.error(
+            "unreadable message",
+            extra={"message_id": claim.message.id, "problem": type(error).__name__},
+        )
+
+    def _holds(self, claim: _Claim) -> bool:
+        """Whether the lease lasts until the message is sent; a slow batch could outlast it."""
+        with self._database.transaction(writing=False) as session:
+            until = session.core.execute(
+                select(col(OutboxMessage.leased_until)).where(
+                    col(OutboxMessage.id) == claim.message.id
+                )
+            ).scalar()
+            return until == claim.until and session.now + self._time_to_send <= claim.until
+
+    def _release(self, claims: Sequence[_Claim]) -> None:
+        with self._database.transaction(writing=True) as session:
+            for claim in claims:
+                _end_lease(session, claim)
+
+    def _mark_delivered(self, claim: _Claim) -> None:
+        with self._database.transaction(writing=True) as session:
+            # Whoever holds the lease now. The text is no longer needed, and a secret is in it.
+            session.core.execute(
+                update(OutboxMessage)
+                .where(col(OutboxMessage.id) == claim.message.id)
+                .values(
+                    delivered_at=session.now,
+                    parameters_sealed=b"",
+                    leased_until=None,
+                    gave_up_at=None,
+                    last_problem=None,
+                )
+            )
+
+    def _count_failure(self, claims: Sequence[_Claim], problem: Exception) -> list[str]:
+        """Put messages off, or give them up; returns the reason, once for each."""
+        known = isinstance(problem, MailProblem)
+        reason = str(problem) if known else f"It could not be sent ({type(problem).__name__})."
+        _log.warning("mail was not taken", extra={"problem": reason, "messages": len(claims)})
+        with self._database.transaction(writing=True) as session:
+            for claim in claims:
+                attempts = claim.message.attempts + 1
+                due_at = session.now + _pause(attempts)
+                too_late = due_at > claim.message.created_at + _LONGEST_TRYING
+                dead = isinstance(problem, LetterRefused) or (
+                    too_late and attempts >= _FEWEST_TRIES
+                )
+                if dead:
+                    _log.error("mail was given up", extra={"message_id": claim.message.id})
+                values = {"gave_up_at": session.now} if dead else {"due_at": due_at}
+                _end_lease(session, claim, attempts=attempts, last_problem=reason, **values)
+        return [reason] * len(claims)
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner only: a secret is in it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def forget_dead_letters(session: AccountSession) -> int:
+    """Empty what was given up a week ago; returns how many messages that was.
+
+    Until then somebody can repair what was wrong, and `mail retry` sends them: a notice is worth
+    reading days later, and what is sealed beside it, a secret of a day, is no longer good for
+    anything.
+    """
+    return session.core.execute(
+        update(OutboxMessage)
+        .where(
+            col(OutboxMessage.gave_up_at) <= session.now - _DEAD_ARE_KEPT,
+            col(OutboxMessage.parameters_sealed) != b"",
+        )
+        .values(parameters_sealed=b"")
+    ).rowcount
+
+
+def _end_lease(session: AccountSession, claim: _Claim, **values: object) -> None:
+    """Write to a message while the lease is still this one; each later one ends later."""
+    session.core.execute(
+        update(OutboxMessage)
+        .where(
+            col(OutboxMessage.id) == claim.message.id,
+            col(OutboxMessage.leased_until) == claim.until,
+        )
+        .values(leased_until=None, **values)
+    )
+
+
+def _pause(attempts: int) -> timedelta:
+    """One minute, two, four and so on to an hour, each up to a fifth shorter by chance.
+
+    What failed together is not to come back together.
+    """
+    longest = min(_FIRST_PAUSE * 2 ** min(attempts - 1, 10), _LONGEST_PAUSE)
+    chance = random.uniform(0.8, 1)  # noqa: S311 # nobody gains by guessing it
+    return timedelta(seconds=longest.total_seconds() * chance)

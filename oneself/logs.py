@@ -53,6 +53,8 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
         },
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {
+            # What the acts tell of themselves, such as the head of the chain of events.
+            "accounts": {"level": level},
             "oneself": {"level": level},
             "_granian": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
             "granian.access": {"level": "WARNING", "handlers": ["nowhere"], "propagate": False},

@@ -12,22 +12,34 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from threading import Timer
 from urllib.parse import unquote
 
-from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway, MailProblem
+from oneself.delivery import (
+    Delivery,
+    Letter,
+    LetterDeferred,
+    LetterRefused,
+    Mailbox,
+    MailboxAway,
+    MailProblem,
+)
 from oneself.settings import Settings, is_loopback
+from oneself.transactions import Database
 
 __all__ = [
     "Folder",
     "Security",
     "SmtpServer",
+    "open_delivery",
     "parse_smtp_url",
 ]
+
+_AFRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 # Not every server takes 8-bit text, and this way it is never asked (RFC 6152).
 _AS_SENT = email.policy.SMTP.clone(cte_type="7bit")
@@ -42,10 +54,20 @@ _READY, _DONE, _CLOSING, _PERMANENT = 220, 250, 421, 5
 _URL = re.compile(
     r"(?P<scheme>smtp|smtps|smtp\+plain)://"
     r"(?:(?P<user>[^/?#@:\s]+):(?P<password>[^/?#@\s]+)@)?"
-    r"(?P<host>[\w-]{1,63}(?:\.[\w-]{1,63})*|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{1,5}))?/?",
+    r"(?P<host>[\w-]{1,63}(?:\.[\w-]{1,63})*|\[[0-9a-fA-F:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?/?",
     re.ASCII,
 )
-_LOGIN = ("user", "password")
+
+# The first that an error is one of.
+_TROUBLES: tuple[tuple[type[OSError], str], ...] = (
+    (ssl.SSLCertVerificationError, "The certificate of the server does not verify (OpenSSL: {})."),
+    (ssl.SSLError, "TLS with the server failed."),
+    (socket.gaierror, "The name of the server cannot be resolved."),
+    (smtplib.SMTPAuthenticationError, "The server refused the login ({})."),
+    (smtplib.SMTPServerDisconnected, "The server closed the connection."),
+    (smtplib.SMTPException, "The server offers no login with a password."),
+    (OSError, "The server cannot be reached ({})."),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +87,18 @@ class Folder:
         return self.path / f"{letter_id}.eml"
 
     def _take(self, letter: Letter) -> None:
+        """Write a file whole or not at all, readable by its owner only: a secret is in it."""
+        path = self.file_of(letter.id)
+        part = path.with_suffix(".part")
         try:
-            _write(self.file_of(letter.id), bytes(letter.mail))
-        except OSError as wrong:
-            raise MailboxAway(f"The folder cannot be written ({_errno(wrong)}).") from None
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(part, _AFRESH, 0o600), "wb") as file:
+                file.write(bytes(letter.mail))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            raise MailboxAway(f"The folder cannot be written ({_errno(error)}).") from None
 
 
 class Security(StrEnum):
@@ -79,6 +109,7 @@ class Security(StrEnum):
     NONE = "smtp+plain"
 
 
+_LAST_PORT = 65_535
 _PORTS = {Security.STARTTLS: 587, Security.TLS: 465, Security.NONE: 25}
 
 
@@ -97,11 +128,8 @@ class SmtpServer:
     @contextmanager
     def open(self) -> Iterator[Callable[[Letter], None]]:
         """One connection for all letters, made for the first and again after one that broke."""
-        connection = _Connection(self)
-        try:
+        with closing(_Connection(self)) as connection:
             yield connection.take
-        finally:
-            connection.close()
 
 
 def parse_smtp_url(url: str, *, ca_file: Path | None = None, seconds: float = 20.0) -> SmtpServer:
@@ -114,23 +142,32 @@ def parse_smtp_url(url: str, *, ca_file: Path | None = None, seconds: float = 20
     """
     # Not urlsplit: of a password that is not escaped it makes a port, and an error that shows it.
     found = _URL.fullmatch(url)
-    if found is None or int(found["port"] or 1) not in range(1, 65_536):
+    user, password = (unquote(found[name] or "") if found else "" for name in ("user", "password"))
+    # RFC 4616 has UTF-8 in a login, and smtplib has not.
+    ascii_only = (user + password).isascii() and (user + password).isprintable()
+    if found is None or not ascii_only or int(found["port"] or 0) > _LAST_PORT:
         raise ValueError(
             "must be smtp://user:password@host:port, or begin with smtps:// or smtp+plain://; in"
-            " the user and the password, / ? # @ : % and spaces are written as %2F and so on"
+            " user and password, which are ASCII, / ? # @ : % and spaces are %2F and so on"
         )
     security, host = Security(found["scheme"]), found["host"].strip("[]").lower()
-    user, password = (unquote(found[name]) if found[name] else None for name in _LOGIN)
-    if not all(text.isascii() and text.isprintable() for text in (user or "", password or "")):
-        # RFC 4616 has UTF-8 here, and smtplib has not.
-        raise ValueError("must have a user and a password of printable ASCII")
     if security is Security.NONE and (user or not is_loopback(host)):
-        raise ValueError(
-            "must have TLS, as smtp:// and smtps:// do: without it neither a password"
-            " nor a mail leaves this machine"
-        )
+        raise ValueError("must have TLS (smtp:// or smtps://) for a password or another machine")
     port = int(found["port"] or _PORTS[security])
-    return SmtpServer(host, port, security, user, password, ca_file, seconds)
+    return SmtpServer(host, port, security, user or None, password or None, ca_file, seconds)
+
+
+def open_delivery(settings: Settings, database: Database) -> Delivery:
+    """The delivery that the settings ask for; they have judged the URL of the server."""
+    mailbox: Mailbox = Folder(settings.data_dir / "mail")
+    if settings.smtp_url is not None and settings.smtp_url.get_secret_value():
+        mailbox = parse_smtp_url(
+            settings.smtp_url.get_secret_value(),
+            ca_file=settings.smtp_ca_file,
+            seconds=settings.smtp_seconds,
+        )
+    sender = settings.mail_from or f"no-reply@{settings.public_url.host}"
+    return Delivery(database, mailbox, public_url=settings.public_origin, sender=sender)
 
 
 class _Connection:
@@ -153,18 +190,19 @@ class _Connection:
             LetterRefused, LetterDeferred, MailboxAway: It has not.
         """
         content = letter.mail.as_bytes(policy=_AS_SENT)
-        with self._limited(self._server.seconds):
-            try:
+        keep = False
+        try:
+            with self._limited(self._server.seconds):
                 self._ready().sendmail(letter.sender, [letter.recipient], content)
-            except OSError as error:
-                problem = self._problem(error)
-                if not isinstance(problem, LetterRefused):
-                    self._drop()
-                raise problem from None
-            except BaseException:
-                # Whatever it was: nobody knows what the server is waiting for now.
+            keep = True
+        except OSError as error:
+            problem = self._problem(error)
+            keep = isinstance(problem, LetterRefused)
+            raise problem from None
+        finally:
+            # Else nobody knows what the server is waiting for.
+            if not keep:
                 self._drop()
-                raise
 
     def close(self) -> None:
         """End the conversation, politely if there is one."""
@@ -188,7 +226,7 @@ class _Connection:
 
     def _begin(self) -> smtplib.SMTP:
         server = self._server
-        context = None if server.security is Security.NONE else _trust(server.ca_file)
+        trust = None if server.security is Security.NONE else _trust(server.ca_file)
         # Without a host it does not connect by itself, which it would do for as long as it takes.
         self._smtp = smtp = smtplib.SMTP(local_hostname="")
         smtp.sock = line = socket.create_connection(
@@ -202,44 +240,38 @@ class _Connection:
         # An address is a name too (RFC 5321 section 4.1.3), and smtplib would ask the DNS for ours.
         address = line.getsockname()[0].partition("%")[0]
         smtp.local_hostname = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-        if context is not None and server.security is Security.TLS:
-            self._protect(smtp, context)
+        if trust is not None and server.security is Security.TLS:
+            self._protect(smtp, line, trust)
         _require(smtp.getreply(), _READY, "did not greet")
         _require(smtp.ehlo(), _DONE, "does not speak ESMTP")
-        if context is not None and server.security is Security.STARTTLS:
+        if trust is not None and server.security is Security.STARTTLS:
             # Whoever sits in between can take the offer away. There is no going on without.
             if not smtp.has_extn("starttls"):
                 raise MailboxAway("The server does not offer STARTTLS.")
             _require(smtp.docmd("STARTTLS"), _READY, "refused STARTTLS")
-            self._protect(smtp, context)
+            self._protect(smtp, line, trust)
             # What it offered in plain text counts no longer (RFC 3207 section 4.2).
             _require(smtp.ehlo(), _DONE, "does not speak ESMTP over TLS")
         if server.user is not None and server.password is not None:
-            _log_in(smtp, server.user, server.password)
+            smtp.login(server.user, server.password)
         return smtp
 
-    def _protect(self, smtp: smtplib.SMTP, context: ssl.SSLContext) -> None:
-        """Put TLS over the connection; `SMTP.starttls` knows whom to verify only if it connected.
-
-        Raises:
-            ssl.SSLError: The certificate is not the server's, or not of whom we trust.
-        """
-        assert smtp.sock is not None  # noqa: S101 # it was set where the connection was made
+    def _protect(self, smtp: smtplib.SMTP, line: socket.socket, trust: ssl.SSLContext) -> None:
+        """Put TLS over it. `SMTP.starttls` knows whom to verify only if it connected by itself."""
         # Replies that came in plain text behind the 220 are not read (CVE-2011-0411).
         if smtp.file is not None:
             smtp.file.close()
             smtp.file = None
-        smtp.sock = context.wrap_socket(smtp.sock, server_hostname=self._server.host)
+        smtp.sock = trust.wrap_socket(line, server_hostname=self._server.host)
 
     def _problem(self, error: OSError) -> MailProblem:
         match error:
             case smtplib.SMTPRecipientsRefused():
-                (code, _) = next(iter(error.recipients.values()))
-                what = "recipient"
-            case smtplib.SMTPSenderRefused():
-                code, what = error.smtp_code, "sender"
-            case smtplib.SMTPDataError():
-                code, what = error.smtp_code, "message"
+                [(code, _)], what = error.recipients.values(), "recipient"
+            case smtplib.SMTPSenderRefused(smtp_code=code):
+                what = "sender"
+            case smtplib.SMTPDataError(smtp_code=code):
+                what = "message"
             case smtplib.SMTPServerDisconnected() if not self._late:
                 # It may be for this letter that the server breaks off, so the next one is tried.
                 return LetterDeferred("The connection broke off.")
@@ -253,26 +285,14 @@ class _Connection:
     def _trouble(self, error: OSError) -> str:
         if self._late or isinstance(error, TimeoutError):
             return "The server did not answer in time."
-        match error:
-            case ssl.SSLCertVerificationError():
-                code = error.verify_code
-                return f"The certificate of the server does not verify (OpenSSL code {code})."
-            case ssl.SSLError():
-                return "TLS with the server failed."
-            case socket.gaierror():
-                return "The name of the server cannot be resolved."
-            case smtplib.SMTPServerDisconnected():
-                return "The server closed the connection."
-            case smtplib.SMTPException():
-                return "The server does not speak SMTP."
-        return f"The server cannot be reached ({_errno(error)})."
+        code = getattr(error, "smtp_code", None) or getattr(error, "verify_code", _errno(error))
+        return next(text for kind, text in _TROUBLES if isinstance(error, kind)).format(code)
 
     @contextmanager
     def _limited(self, seconds: float) -> Iterator[None]:
         """Cut the connection off once so much time is over."""
         self._late = False
         timer = Timer(seconds, self._cut)
-        timer.daemon = True
         timer.start()
         try:
             yield
@@ -288,12 +308,10 @@ class _Connection:
                 line.shutdown(socket.SHUT_RDWR)
 
     def _drop(self) -> None:
-        smtp, self._smtp = self._smtp, None
-        line, self._line = self._line, None
-        if smtp is not None:
-            smtp.close()
-        if line is not None:
-            line.close()
+        for each in (self._smtp, self._line):
+            if each is not None:
+                each.close()
+        self._smtp = self._line = None
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
@@ -310,27 +328,5 @@ def _require(reply: tuple[int, bytes], code: int, otherwise: str) -> None:
         raise MailboxAway(f"The server {otherwise} ({reply[0]}).")
 
 
-def _log_in(smtp: smtplib.SMTP, user: str, password: str) -> None:
-    try:
-        smtp.login(user, password)
-    except smtplib.SMTPAuthenticationError as error:
-        raise MailboxAway(f"The server refused the login ({error.smtp_code}).") from None
-    except smtplib.SMTPServerDisconnected:
-        raise
-    except smtplib.SMTPException:
-        raise MailboxAway("The server offers no login with a password.") from None
-
-
 def _errno(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner only: a secret is in it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
+from urllib.parse import urlsplit
 
 from accounts.addresses import parse_address
 from accounts.outbox import MessageKind
@@ -47,12 +48,15 @@ _TEXTS = {
 }
 
 
-def compose(message: OutboxMessage, parameters: Mapping[str, str], *, host: str) -> EmailMessage:
+def compose(
+    message: OutboxMessage, parameters: Mapping[str, str], *, public_url: str
+) -> EmailMessage:
     """A message of the outbox as mail. Its Message-ID is the same each time it is composed.
 
     Addresses are built as objects, and texts hold no markup, so nothing can be injected (EM-15).
     """
     kind = MessageKind(message.kind)
+    host = urlsplit(public_url).hostname or "localhost"
     local, _, domain = parse_address(message.recipient).mailbox.rpartition("@")
     mail = EmailMessage()
     mail["From"] = Address("oneself", "no-reply", host)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from accounts.addresses import canonical
 from accounts.rules import Budget, Rules
 
 __all__ = ["LOOPBACK_NAMES", "Settings", "is_loopback"]
@@ -110,6 +111,19 @@ class Settings(BaseSettings):
     api_key_brand: Annotated[str, Field(pattern="^[a-z][a-z0-9]{1,15}$")] = Field(
         default="ipto", description="The word that API keys begin with."
     )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="`smtp://user:password@host:587` (STARTTLS) or `smtps://…`; empty for files.",
+    )
+    smtp_ca_file: Path | None = Field(
+        default=None, description="Certificates that the mail server's is verified by."
+    )
+    smtp_seconds: Annotated[float, Field(gt=0, le=120)] = Field(
+        default=20, description="Longest time that the delivery of one mail may take, in seconds."
+    )
+    mail_from: str = Field(
+        default="", description="Sender of mail; empty for `no-reply@` and the public host."
+    )
     throttle_account_source: _BudgetText = Field(
         default="5/300",
         description="Failed attempts at one account from one source: so many in so many seconds.",
@@ -146,6 +160,14 @@ class Settings(BaseSettings):
             message = "must name a file: in memory every thread would have a database of its own"
             raise ValueError(message)
         return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mailbox(cls, address: str) -> str:
+        if address and canonical(address) is None:
+            message = "must be an e-mail address"
+            raise ValueError(message)
+        return address
 
     @field_validator("policy_dir")
     @classmethod

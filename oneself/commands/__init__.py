@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from oneself.commands import clients, db, demo, keys, policies, serve, tenants, users
+from oneself.commands import clients, db, demo, doctor, keys, policies, serve, tenants, users
 from oneself.commands.failures import explain
 
 __all__ = ["main"]
@@ -30,6 +30,7 @@ _app = typer.Typer(
 )
 _app.command("serve")(serve.serve)
 _app.command("demo")(demo.demo)
+_app.command("doctor")(doctor.doctor)
 _app.add_typer(tenants.app, name="tenant")
 _app.add_typer(users.app, name="user")
 _app.add_typer(clients.app, name="client")

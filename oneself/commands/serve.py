@@ -42,6 +42,7 @@ def serve(
     from oneself.document import load_document  # noqa: PLC0415
     from oneself.jobs import run_act  # noqa: PLC0415
     from oneself.logs import configuration  # noqa: PLC0415
+    from oneself.mailboxes import open_delivery  # noqa: PLC0415
     from oneself.policies import read_policies  # noqa: PLC0415
     from oneself.server import serve as serve_until_stopped  # noqa: PLC0415
     from oneself.settings import is_loopback  # noqa: PLC0415
@@ -60,6 +61,10 @@ def serve(
     read_policies(settings.policy_dir, load_document())
     with open_database(settings, make=True) as database:
         run_act(database, ensure_signing_key)
+        try:
+            open_delivery(settings, database)
+        except ValueError as wrong:
+            raise Failure(f"ONESELF_SMTP_URL {wrong}.", status=USAGE) from wrong
         if demo:
             from oneself.commands.demo import introduce  # noqa: PLC0415
 

@@ -35,10 +35,11 @@ from accounts.password_resets import (
 )
 from accounts.passwords import change_password
 from accounts.principal import CredentialKind
+from accounts.refresh_tokens import begin_family
 from accounts.rules import Budget
 from accounts.tenants import disable_tenant
 from accounts.users import disable_user
-from models import User
+from models import LoginSession, User
 
 ADDRESS = "alice@example.com"
 NEW_PASSWORD = "Silent meadow 83 lantern"
@@ -367,6 +368,20 @@ def test_a_reset_makes_another_access_token(house, alice, secret):
     with pytest.raises(InvalidToken):
         house.recognise(CredentialKind.ACCESS_TOKEN, before)
     assert house.recognise(CredentialKind.ACCESS_TOKEN, after).person.user_id == alice.user_id
+
+
+def test_a_reset_ends_tokens_whether_or_not_their_session_does(house, alice, bob, secret):
+    """SE-07: families and JWTs are ended twice, so that neither hangs on one statement."""
+    for resident in (alice, bob):
+        client, _ = house.client(resident.person.tenant_id)
+        with house.database.transaction(writing=True) as session:
+            login = session.get_one(LoginSession, resident.principal.credential.id)
+            begin_family(session, login, client, scopes=["me/profile:read"], audience="it")
+    _reset(house, secret)
+    families = {row["user_id"]: row["revoked_at"] is None for row in house.rows("refresh_token")}
+    assert families == {alice.user_id: False, bob.user_id: True}
+    epochs = {row["id"]: row["credential_epoch"] for row in house.rows("user")}
+    assert epochs == {alice.user_id: 1, bob.user_id: 0}
 
 
 def test_a_reset_ends_a_pending_change_of_the_address(house, alice, secret):

@@ -24,6 +24,18 @@ def test_tables_of_another_version_are_not_ready(house, statement):
     assert refused.value.retry_after == 5
 
 
+def test_a_database_with_rows_under_an_unknown_root_is_not_ready(house):
+    """TK-07: another replica was told of a new root secret, and this one was not."""
+    house.execute(
+        "INSERT INTO root_key (key_id, check_value, created_at) VALUES (?, ?, ?)",
+        "00000000",
+        b"0" * 32,
+        "2026-04-05 10:00:00.000000",
+    )
+    with pytest.raises(Unavailable):
+        house.act(require_ready)
+
+
 def test_a_database_without_tables_does_not_answer(house):
     """The failure is the database's, which the edge makes a 503 of (OP-02)."""
     house.execute("DROP TABLE alembic_version")

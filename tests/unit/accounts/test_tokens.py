@@ -100,6 +100,15 @@ def test_a_token_with_more_about_it_is_refused(more):
     assert api_key_prefix(more + KEY, "ipto") is None
 
 
+@pytest.mark.parametrize("more", ["0", "0" * 1000, "_", "\n", " ", "\u0660"])
+def test_a_right_checksum_does_not_make_up_for_a_wrong_form(more):
+    """TK-01: it can be computed by anybody, for a text of any length."""
+    assert not well_formed(mint(tokens.SESSION + more), tokens.SESSION)
+    prefix = api_key_prefix(KEY, "ipto")
+    for start in (f"ipto_{prefix}_{more}", f"ipto_{more}{prefix}_", f"ipto{more}_{prefix}_"):
+        assert api_key_prefix(mint(start), "ipto") is None
+
+
 @given(st.text())
 def test_any_text_can_be_asked_about(text):
     """TK-01: no text makes the check fail, and none is a token."""

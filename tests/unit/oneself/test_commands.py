@@ -2,7 +2,6 @@
 
 import io
 import json
-import sqlite3
 import stat
 import sys
 import tomllib
@@ -18,7 +17,7 @@ from oneself import commands
 from oneself.commands.failures import explain
 from oneself.keys import open_keyring
 from oneself.settings import Settings
-from oneself.transactions import Database
+from oneself.transactions import Database, sqlite_driver
 
 ROOT = Path(__file__).parents[3]
 PASSWORD = "Violet tangent 47 harbour"
@@ -97,7 +96,7 @@ def sql(folder):
     """Runs a statement behind the back of the commands."""
 
     def sql(statement):
-        connection = sqlite3.connect(folder / "oneself.sqlite3")
+        connection = sqlite_driver().connect(folder / "oneself.sqlite3")
         with connection:
             rows = connection.execute(statement).fetchall()
         connection.close()

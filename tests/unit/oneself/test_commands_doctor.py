@@ -1,7 +1,6 @@
 """The doctor: it finds each thing that is wrong, says what to do, and changes nothing."""
 
 import json
-import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -88,7 +87,7 @@ def sql(settings):
     """Runs statements behind the back of the service."""
 
     def sql(*statements):
-        connection = sqlite3.connect(settings.sqlite_path)
+        connection = sqlite_driver().connect(settings.sqlite_path)
         with connection:
             rows = [connection.execute(statement).fetchall() for statement in statements]
         connection.close()

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import httpx
 import pytest
 
 from oneself import commands
+from oneself.transactions import sqlite_driver
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 30
@@ -136,7 +136,7 @@ def test_a_key_file_that_others_can_read_is_refused(serve, folder):
 
 def test_an_older_database_is_refused_and_left_as_it_is(serve, folder):
     """Whoever migrates it should have a copy."""
-    with contextlib.closing(sqlite3.connect(folder / "oneself.sqlite3")) as connection:
+    with contextlib.closing(sqlite_driver().connect(folder / "oneself.sqlite3")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
         connection.commit()
         _refused(serve(), "0000", "python -m oneself db upgrade")

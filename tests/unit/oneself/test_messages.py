@@ -26,7 +26,7 @@ def _message(clock, kind=MessageKind.EMAIL_VERIFICATION, recipient="alice@exampl
 
 
 def _compose(message, **parameters):
-    return compose(message, PARAMETERS | parameters, host=HOST)
+    return compose(message, PARAMETERS | parameters, public_url=f"https://{HOST}")
 
 
 def _read(mail):
