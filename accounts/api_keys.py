@@ -12,6 +12,7 @@ from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
+from accounts.outbox import MessageKind, post_message
 from accounts.people import Person
 from accounts.principal import CredentialKind, Principal
 from models import ApiKey
@@ -70,6 +71,7 @@ def create_api_key(
         credential="apiKey",
         credential_id=made.id,
     )
+    post_message(session, MessageKind.API_KEY_CREATED, principal.person, name=made.name)
     return made, key
 
 

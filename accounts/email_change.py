@@ -1,5 +1,7 @@
 """Changing the e-mail address: requested by one secret, done by another hand that has it."""
 
+from datetime import datetime
+
 from sqlalchemy import update
 from sqlmodel import col, select
 
@@ -7,6 +9,7 @@ from accounts import addresses, tokens, users
 from accounts.database import AccountSession
 from accounts.errors import SecretInvalid
 from accounts.events import EventKind, record_event
+from accounts.login_sessions import revoke_all_sessions
 from accounts.one_time_secrets import (
     SecretPurpose,
     burn_secret,
@@ -16,32 +19,62 @@ from accounts.one_time_secrets import (
 )
 from accounts.outbox import MessageKind, post_message
 from accounts.people import Person, find_person
-from models import Tenant, User
+from accounts.refresh_tokens import end_families
+from models import OneTimeSecret, Tenant, User
 
-__all__ = ["find_pending_email", "request_email_change", "validate_email_change"]
+__all__ = [
+    "find_pending_email",
+    "request_email_change",
+    "undo_email_change",
+    "validate_email_change",
+]
 
 
-def request_email_change(session: AccountSession, person: Person, email: str) -> tuple[str, str]:
+def request_email_change(
+    session: AccountSession, person: Person, email: str
+) -> tuple[str, str | None]:
     """Start a change; returns the address as it will be, and the secret that completes it.
 
-    The caller mails the secret, as the Hantera page has it; what is mailed from here is a notice
-    to the present address. For an address that another account has, all looks the same, but the
-    secret will never validate, and it is that account that gets a notice (EM-13).
+    The caller mails the secret, as the Hantera page has it, unless the rules let the service mail
+    it; then there is none for the caller. In either case the present address is told, and given
+    what undoes the change for seven days. For an address that another account has, all looks the
+    same, but the secret will never validate, and it is that account that is told (EM-13).
 
     Raises:
         InvalidRequest: It is not an e-mail address.
     """
     address = addresses.parse_address(email)
     record_event(session, EventKind.USER_UPDATED, person, fields="pending_email")
-    secret = issue_secret(session, SecretPurpose.EMAIL_CHANGE, person.user_id, address)
+    mailed = session.rules.service_mails_email_changes
+    secret = issue_secret(
+        session, SecretPurpose.EMAIL_CHANGE, person.user_id, address, is_mailed=mailed
+    )
+    undo = issue_secret(
+        session, SecretPurpose.EMAIL_UNDO, person.user_id, addresses.parse_address(person.email)
+    )
     if users.is_taken(session, address.canonical, by_other_than=person.user_id):
         owner = users.find_user_by_email(session, address.canonical)
         post_message(session, MessageKind.EMAIL_ALREADY_IN_USE, find_person(session, owner.id))
         # The row keeps the digest of a secret that nobody was given.
         secret = tokens.mint(tokens.ONE_TIME_SECRET)
-    else:
-        post_message(session, MessageKind.EMAIL_CHANGE_NOTICE, person, new_address=address.entered)
-    return address.entered, secret
+    elif mailed:
+        post_message(
+            session,
+            MessageKind.EMAIL_CHANGE_CONFIRMATION,
+            person,
+            to=address.entered,
+            secret=secret,
+            identity_id=person.identity_id,
+        )
+    # Told in any case: an address that is taken must not be told from one that is free.
+    post_message(
+        session,
+        MessageKind.EMAIL_CHANGE_NOTICE,
+        person,
+        new_address=address.entered,
+        secret=undo,
+    )
+    return address.entered, None if mailed else secret
 
 
 def find_pending_email(session: AccountSession, user_id: str) -> str | None:
@@ -53,8 +86,9 @@ def find_pending_email(session: AccountSession, user_id: str) -> str | None:
 def validate_email_change(session: AccountSession, *, identity_id: str, secret: str) -> str:
     """Complete a change by its secret; returns the address that the account has now.
 
-    The new address counts as unverified: that the client mailed the secret there is its word only.
-    Until it is verified, a reset of the password goes to the address that was verified last.
+    The new address counts as verified if this service mailed the secret there, and not if a client
+    did: that it was mailed is its word only. Until it is verified, a reset of the password goes to
+    the address that was verified last.
 
     Raises:
         SecretInvalid: It is not a secret of this person's, or the address was taken meanwhile.
@@ -63,32 +97,76 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
         SecretSuperseded: A later request or a change of the password ended it.
     """
     pending = burn_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
-    user = session.exec(
-        select(User)
-        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-        .where(
-            col(User.id) == pending.user_id,
-            col(User.uuid) == identity_id.lower(),
-            col(User.disabled_at).is_(None),
-            col(Tenant.disabled_at).is_(None),
-        )
-    ).first()
-    if user is None or users.is_taken(
-        session, pending.address_canonical, by_other_than=pending.user_id
+    user = _find_user(session, pending)
+    named = user is not None and user.uuid == identity_id.lower()
+    if (
+        user is None
+        or not named
+        or users.is_taken(session, pending.address_canonical, by_other_than=pending.user_id)
     ):
         raise SecretInvalid
     same = user.email_canonical == pending.address_canonical
-    session.core.execute(
-        update(User)
-        .where(col(User.id) == user.id)
-        .values(
-            email=pending.address,
-            email_canonical=pending.address_canonical,
-            email_verified_at=user.email_verified_at if same else None,
-        )
-    )
+    verified_at = user.email_verified_at if same else None
+    if pending.is_mailed:
+        verified_at = session.now
+    _set_address(session, user, pending, verified_at=verified_at)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.id)
     record_event(
         session, EventKind.USER_UPDATED, find_person(session, pending.user_id), fields="email"
     )
     return pending.address
+
+
+def undo_email_change(session: AccountSession, secret: str) -> str:
+    """Undo a change by what the former address was mailed; returns that address, which is back.
+
+    Whoever asks for it did not ask for the change, so somebody else is logged in: every session
+    ends, and with it its JWTs and refresh tokens. A change that is pending ends as well.
+
+    Raises:
+        SecretInvalid: No such secret, its owner is disabled, or another account has the address.
+        SecretUsed: It was used before.
+        SecretExpired: It is older than seven days.
+    """
+    pending = burn_secret(session, SecretPurpose.EMAIL_UNDO, secret)
+    user = _find_user(session, pending)
+    if user is None or users.is_taken(
+        session, pending.address_canonical, by_other_than=pending.user_id
+    ):
+        raise SecretInvalid
+    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.id)
+    if user.email_canonical != pending.address_canonical:
+        # The mail came there, and was read.
+        _set_address(session, user, pending, verified_at=session.now)
+    person = find_person(session, user.id)
+    record_event(session, EventKind.USER_UPDATED, person, fields="email")
+    revoke_all_sessions(session, person)
+    end_families(session, user.id)
+    return pending.address
+
+
+def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
+    """The enabled user whom a secret is of."""
+    return session.exec(
+        select(User)
+        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+        .where(
+            col(User.id) == pending.user_id,
+            col(User.disabled_at).is_(None),
+            col(Tenant.disabled_at).is_(None),
+        )
+    ).first()
+
+
+def _set_address(
+    session: AccountSession, user: User, pending: OneTimeSecret, *, verified_at: datetime | None
+) -> None:
+    values: dict[str, object] = {
+        "email": pending.address,
+        "email_canonical": pending.address_canonical,
+        "email_verified_at": verified_at,
+    }
+    if verified_at is not None:
+        values["verified_email"] = pending.address
+        values["verified_email_canonical"] = pending.address_canonical
+    session.core.execute(update(User).where(col(User.id) == user.id).values(**values))

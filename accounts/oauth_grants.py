@@ -140,6 +140,7 @@ def exchange_session(
     granted = _grantable(scope, frozenset(client.scopes) & principal.credential.rights)
     target = _target(session, client, audience)
     login = session.get_one(LoginSession, principal.credential.id)
+    claims = _claims(session, client, login, scopes=granted, audience=target)
     # It is by this session that the request was made, as far as events go.
     session.origin = session.origin._replace(
         credential_kind=CredentialKind.SESSION.value, credential_id=login.id
@@ -148,7 +149,6 @@ def exchange_session(
     record_event(
         session, EventKind.TOKEN_CREATED, principal.person, credential="jwt", client_id=client.id
     )
-    claims = _claims(session, client, login, scopes=granted, audience=target)
     return _issued(session, key_set, claims, following)
 
 
@@ -180,11 +180,16 @@ def _grantable(scope: str | None, held: frozenset[str]) -> frozenset[str]:
 
 
 def _target(session: AccountSession, client: Client, audience: str | None) -> str:
-    """For whom the token will be: this service, or another that the client was registered for."""
-    issuer = session.rules.issuer
+    """For whom the token will be: this service, or another that the client was registered for.
+
+    Of a public client, which anybody can pretend to be, only for whom it was registered.
+    """
+    allowed = [session.rules.issuer, *client.audiences]
+    if client.is_public and client.audiences:
+        allowed = client.audiences
     if audience is None:
-        return client.audiences[0] if client.is_public and client.audiences else issuer
-    if audience not in {issuer, *client.audiences}:
+        return allowed[0]
+    if audience not in allowed:
         raise InvalidTarget
     return audience
 

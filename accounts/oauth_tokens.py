@@ -61,7 +61,9 @@ def introspect_token(
     )
 
 
-def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token: str) -> None:
+def revoke_token(  # noqa: PLR0911 # one kind of token after the other
+    session: AccountSession, key_set: KeySet, client: Client, token: str
+) -> None:
     """End a token that was made with this client; with a refresh token its whole family.
 
     Any other token is to this client as one that is unknown, and that is no error (RFC 7009
@@ -71,7 +73,9 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
         claims = _claims(session, key_set, token)
         if claims is None or claims.client_id != client.id:
             return
-        session.merge(RevokedJwt(jti=claims.jti, expires_at=claims.expires_at))
+        if session.get(RevokedJwt, claims.jti) is not None:
+            return  # once is one event
+        session.add(RevokedJwt(jti=claims.jti, expires_at=claims.expires_at))
         user_id, credential = claims.subject, "jwt"
     elif tokens.well_formed(token, tokens.PAT):
         principal = _principal(session, Presented(CredentialKind.PAT, token))

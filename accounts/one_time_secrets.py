@@ -1,5 +1,6 @@
 """Secrets that work once, for one purpose, one user and one address."""
 
+from datetime import timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, update
@@ -11,6 +12,7 @@ from accounts.database import AccountSession
 from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
+from accounts.rules import Rules
 from models import OneTimeSecret
 
 __all__ = [
@@ -27,18 +29,26 @@ class SecretPurpose(StrEnum):
     """What a secret proves; one is never good for another (EM-08)."""
 
     EMAIL_CHANGE = "email_change"
+    EMAIL_UNDO = "email_undo"
     EMAIL_VERIFICATION = "email_verification"
     PASSWORD_RESET = "password_reset"  # noqa: S105 # the name of a purpose
 
 
 def issue_secret(
-    session: AccountSession, purpose: SecretPurpose, user_id: str, address: Address
+    session: AccountSession,
+    purpose: SecretPurpose,
+    user_id: str,
+    address: Address,
+    *,
+    is_mailed: bool = True,
 ) -> str:
-    """Make a secret; an earlier one of the same user for the same purpose is superseded."""
-    rules = session.rules
-    reset = purpose is SecretPurpose.PASSWORD_RESET
-    lifetime = rules.reset_lifetime if reset else rules.one_time_secret_lifetime
-    supersede_secrets(session, purpose, user_id)
+    """Make a secret; an earlier one of the same user for the same purpose is superseded.
+
+    Not so one that undoes a change: else whoever changes the address twice would take from its
+    owner what the first notice gave them.
+    """
+    if purpose is not SecretPurpose.EMAIL_UNDO:
+        supersede_secrets(session, purpose, user_id)
     secret = tokens.mint(tokens.ONE_TIME_SECRET)
     session.add(
         OneTimeSecret(
@@ -50,10 +60,19 @@ def issue_secret(
             secret_digest=session.keys.digest(Purpose.ONE_TIME_SECRET, secret),
             key_id=session.keys.key_id,
             created_at=session.now,
-            expires_at=session.now + lifetime,
+            expires_at=session.now + _lifetime(session.rules, purpose),
+            is_mailed=is_mailed,
         )
     )
     return secret
+
+
+def _lifetime(rules: Rules, purpose: SecretPurpose) -> timedelta:
+    if purpose is SecretPurpose.PASSWORD_RESET:
+        return rules.reset_lifetime
+    if purpose is SecretPurpose.EMAIL_UNDO:
+        return rules.undo_lifetime
+    return rules.one_time_secret_lifetime
 
 
 def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: str) -> None:

@@ -18,10 +18,13 @@ class MessageKind(StrEnum):
     """What a message tells its reader."""
 
     EMAIL_VERIFICATION = "email_verification"
+    EMAIL_CHANGE_CONFIRMATION = "email_change_confirmation"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
     EMAIL_ALREADY_IN_USE = "email_already_in_use"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 # the name of a message
     PASSWORD_RESET = "password_reset"  # noqa: S105 # as above
+    API_KEY_CREATED = "api_key_created"
+    PAT_CREATED = "pat_created"
 
 
 def post_message(

@@ -114,7 +114,9 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
     _find_person(session, pending)
     if not swap_password(session, person, before=before, after=record):
         raise SecretInvalid
+    # Whoever had the account may wait for the mail of an address of their own.
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, person.user_id)
+    supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, person.user_id)
     _end_credentials(session, person)
 
 

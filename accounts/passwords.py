@@ -12,7 +12,7 @@ from accounts.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.outbox import MessageKind, post_message
 from accounts.people import Person
 from accounts.principal import Principal
-from models import PasswordRecord
+from models import PasswordRecord, User
 
 __all__ = ["change_password", "judge_for", "swap_password"]
 
@@ -100,4 +100,8 @@ def swap_password(
     supersede_secrets(session, SecretPurpose.PASSWORD_RESET, person.user_id)
     record_event(session, EventKind.PASSWORD_CHANGE, person)
     post_message(session, MessageKind.PASSWORD_CHANGED, person)
+    verified = session.get_one(User, person.user_id).verified_email
+    if verified not in {None, person.email}:
+        # Whoever changed the address may be whom the owner has to be told of.
+        post_message(session, MessageKind.PASSWORD_CHANGED, person, to=verified)
     return True

@@ -81,6 +81,8 @@ def rotate_refresh_token(
         .values(used_at=session.now)
     )
     if not used.rowcount:
+        # Read again: on PostgreSQL another may have used it since it was found.
+        session.refresh(row)
         if row.used_at is not None and revoke_family(session, row.family_id):
             person = find_person(session, row.user_id)
             record_event(session, EventKind.TOKEN_REUSE, person, family_id=row.family_id)

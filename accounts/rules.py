@@ -28,6 +28,7 @@ class Rules:
     session_lifetime: timedelta = timedelta(days=30)
     one_time_secret_lifetime: timedelta = timedelta(hours=24)
     reset_lifetime: timedelta = timedelta(hours=1)
+    undo_lifetime: timedelta = timedelta(days=7)
     api_key_lifetime: timedelta = timedelta(days=365)
     jwt_lifetime: timedelta = timedelta(minutes=10)
     known_source_lifetime: timedelta = timedelta(days=30)
@@ -44,6 +45,7 @@ class Rules:
     signup_budget: Budget = field(default=Budget(20, 3600))
     mail_budget: Budget = field(default=Budget(5, 3600))
 
+    service_mails_email_changes: bool = False
     password_change_ends_other_sessions: bool = False
     signup_open: bool = True
     api_key_brand: str = "ipto"

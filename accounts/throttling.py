@@ -8,7 +8,7 @@ counts in a process or in a server that this service does not have.
 
 import ipaddress
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -32,6 +32,8 @@ __all__ = [
     "spend_of_source",
 ]
 
+_SECOND = 1_000_000  # in microseconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IPV6_NETWORK = 64  # what one customer has, so what one attacker has (LG-10)
 
 # The generic cell rate algorithm. Where the budget is used up the row stays as it is, so that an
@@ -123,7 +125,7 @@ def refund_attempt(session: AccountSession, reservation: Reservation) -> None:
     The account and the source get back the one attempt and no more: a success at one's own account
     must not make room for more attempts at another's (LG-17).
     """
-    now = {"now": _milliseconds(session.now), "moment": session.now}
+    now = {"now": _microseconds(session.now), "moment": session.now}
     session.core.execute(_RESET, {"name": reservation.pair, **now})
     for name, budget in (
         (reservation.source, session.rules.source_budget),
@@ -141,26 +143,26 @@ def spend(session: AccountSession, name: str, budget: Budget, policy: str) -> _C
     """
     # A digest, since a name holds what strangers typed, and a dump shall not tell who they are.
     digest = session.keys.digest(Purpose.ATTEMPTS, name)
-    now, interval = _milliseconds(session.now), _interval(budget)
+    now, interval = _microseconds(session.now), _interval(budget)
     spent = session.core.execute(
         _SPEND,
         {
             "name": digest,
             "now": now,
             "interval": interval,
-            "window": budget.seconds * 1000,
+            "window": budget.seconds * _SECOND,
             "moment": session.now,
         },
     ).first()
     if spent is not None:
         return _Count(digest, spent.failures, spent.succeeded_at)
     whole_at = session.core.execute(_WHOLE_AT, {"name": digest}).scalar_one()
-    wait = whole_at + interval - now - budget.seconds * 1000
+    wait = whole_at + interval - now - budget.seconds * _SECOND
     raise TooManyAttempts(
         policy,
         quota=budget.attempts,
         window=budget.seconds,
-        retry_after=max(1, math.ceil(wait / 1000)),
+        retry_after=max(1, math.ceil(wait / _SECOND)),
     )
 
 
@@ -205,8 +207,9 @@ def _network(address: str | None) -> str:
 
 
 def _interval(budget: Budget) -> int:
-    return max(1, budget.seconds * 1000 // budget.attempts)
+    # Rounded up, so that no more attempts fit than the budget says.
+    return -(-budget.seconds * _SECOND // budget.attempts)
 
 
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)

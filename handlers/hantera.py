@@ -84,7 +84,8 @@ def request_email_change(
 ) -> Reply[wire.HanteraEmailChange]:
     person = principal.person
     address, secret = email_change.request_email_change(session, person, body["email"])
-    return Reply({"identityId": person.identity_id, "secret": secret, "email": address})
+    answer: wire.HanteraEmailChange = {"identityId": person.identity_id, "email": address}
+    return Reply(answer if secret is None else {**answer, "secret": secret})
 
 
 def validate_email_change(

@@ -14,7 +14,7 @@ class AttemptBudget(SQLModel, table=True):
     """One budget of attempts at a door that checks a secret.
 
     It is kept as the generic cell rate algorithm (ITU-T I.371) does, by the moment at which it
-    will be whole again: `whole_at`, in milliseconds of Unix time, since both databases count with
+    will be whole again: `whole_at`, in microseconds of Unix time, since both databases count with
     integers alike. `name_digest` stands for an account, a source or both, whether or not the
     account exists. `failures` are the attempts since the last success; `succeeded_at` makes a
     source a known one.

@@ -37,3 +37,5 @@ class OneTimeSecret(SQLModel, table=True):
     expires_at: datetime = instant()
     used_at: datetime | None = optional_instant()
     superseded_at: datetime | None = optional_instant()
+    # Whether this service mailed it to the address: who has it then reads the mail there.
+    is_mailed: bool = Field(default=True)

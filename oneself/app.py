@@ -153,6 +153,6 @@ async def _lifespan(
         await stack.enter_async_context(
             repeated(delivery.deliver_pending, _SECONDS_BETWEEN_DELIVERIES, pools["mail"])
         )
-        # Before the jobs are asked to end: what a server that hangs keeps waiting is not waited for.
+        # Before the jobs are asked to end: nobody waits for a server that hangs.
         stack.callback(delivery.stop)
         yield

@@ -53,11 +53,11 @@ def read_credential(
     bearers = [value for name, value in headers if name == b"authorization"]
     keys = [value for name, value in headers if name == b"x-api-key"]
     cookies = [
-        crumb.strip()[len(_COOKIE) :]
+        crumb.strip(b" \t")[len(_COOKIE) :]
         for name, value in headers
         if name == b"cookie"
         for crumb in value.split(b";")
-        if crumb.strip().startswith(_COOKIE)
+        if crumb.strip(b" \t").startswith(_COOKIE)
     ]
     if len(bearers) + len(keys) + len(cookies) > 1:
         raise MultipleCredentials

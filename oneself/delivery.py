@@ -88,11 +88,12 @@ class Mailbox(Protocol):
 
 
 class Run(NamedTuple):
-    """How many messages were delivered, how many were not, and why the last of these was not."""
+    """How many messages were delivered, not taken, and unreadable; and the last problem."""
 
-    delivered: int = 0
-    failed: int = 0
-    problem: str | None = None
+    delivered: int
+    failed: int
+    unreadable: int
+    problem: str | None
 
 
 class _Claim(NamedTuple):
@@ -139,8 +140,8 @@ class Delivery:
         """
         outcomes = list(self._outcomes())
         problems = [problem for problem in outcomes if problem is not None]
-        last = problems[-1] if problems else None
-        return Run(len(outcomes) - len(problems), len(problems), last)
+        delivered, last = len(outcomes) - len(problems), problems[-1] if problems else None
+        return Run(delivered, len(problems), len(self._unreadable), last)
 
     def _outcomes(self) -> Iterator[str | None]:
         """For each message that was tried, why it was not taken, or None."""
@@ -241,12 +242,9 @@ class Delivery:
     def _holds(self, claim: _Claim) -> bool:
         """Whether the lease lasts until the message is sent; a slow batch could outlast it."""
         with self._database.transaction(writing=False) as session:
-            until = session.core.execute(
-                select(col(OutboxMessage.leased_until)).where(
-                    col(OutboxMessage.id) == claim.message.id
-                )
-            ).scalar()
-            return until == claim.until and session.now + self._time_to_send <= claim.until
+            message = session.get(OutboxMessage, claim.message.id)
+            held = message is not None and message.leased_until == claim.until
+            return held and session.now + self._time_to_send <= claim.until
 
     def _release(self, claims: Sequence[_Claim]) -> None:
         with self._database.transaction(writing=True) as session:
@@ -259,13 +257,7 @@ class Delivery:
             session.core.execute(
                 update(OutboxMessage)
                 .where(col(OutboxMessage.id) == claim.message.id)
-                .values(
-                    delivered_at=session.now,
-                    parameters_sealed=b"",
-                    leased_until=None,
-                    gave_up_at=None,
-                    last_problem=None,
-                )
+                .values(delivered_at=session.now, parameters_sealed=b"", leased_until=None)
             )
 
     def _count_failure(self, claims: Sequence[_Claim], problem: Exception) -> list[str]:

@@ -19,15 +19,8 @@ from pathlib import Path
 from threading import Timer
 from urllib.parse import unquote
 
-from oneself.delivery import (
-    Delivery,
-    Letter,
-    LetterDeferred,
-    LetterRefused,
-    Mailbox,
-    MailboxAway,
-    MailProblem,
-)
+from accounts.addresses import parse_address
+from oneself.delivery import Delivery, Letter, LetterDeferred, LetterRefused, MailboxAway
 from oneself.settings import Settings, is_loopback
 from oneself.transactions import Database
 
@@ -47,7 +40,6 @@ _AS_SENT = email.policy.SMTP.clone(cte_type="7bit")
 # A name can have several addresses, and one that does not answer is not to use up all the time.
 _SHARE_OF_CONNECTING = 4
 _SECONDS_TO_LEAVE = 1.0
-
 # RFC 5321 section 4.2.3; what begins with 5 is for ever.
 _READY, _DONE, _CLOSING, _PERMANENT = 220, 250, 421, 5
 
@@ -109,7 +101,6 @@ class Security(StrEnum):
     NONE = "smtp+plain"
 
 
-_LAST_PORT = 65_535
 _PORTS = {Security.STARTTLS: 587, Security.TLS: 465, Security.NONE: 25}
 
 
@@ -120,8 +111,8 @@ class SmtpServer:
     host: str
     port: int
     security: Security
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
+    user: str = ""
+    password: str = field(default="", repr=False)
     ca_file: Path | None = None
     seconds: float = 20.0
 
@@ -145,7 +136,7 @@ def parse_smtp_url(url: str, *, ca_file: Path | None = None, seconds: float = 20
     user, password = (unquote(found[name] or "") if found else "" for name in ("user", "password"))
     # RFC 4616 has UTF-8 in a login, and smtplib has not.
     ascii_only = (user + password).isascii() and (user + password).isprintable()
-    if found is None or not ascii_only or int(found["port"] or 0) > _LAST_PORT:
+    if found is None or not ascii_only or int(found["port"] or 1) not in range(65_536):
         raise ValueError(
             "must be smtp://user:password@host:port, or begin with smtps:// or smtp+plain://; in"
             " user and password, which are ASCII, / ? # @ : % and spaces are %2F and so on"
@@ -154,19 +145,23 @@ def parse_smtp_url(url: str, *, ca_file: Path | None = None, seconds: float = 20
     if security is Security.NONE and (user or not is_loopback(host)):
         raise ValueError("must have TLS (smtp:// or smtps://) for a password or another machine")
     port = int(found["port"] or _PORTS[security])
-    return SmtpServer(host, port, security, user or None, password or None, ca_file, seconds)
+    return SmtpServer(host, port, security, user, password, ca_file, seconds)
 
 
 def open_delivery(settings: Settings, database: Database) -> Delivery:
-    """The delivery that the settings ask for; they have judged the URL of the server."""
-    mailbox: Mailbox = Folder(settings.data_dir / "mail")
-    if settings.smtp_url is not None and settings.smtp_url.get_secret_value():
-        mailbox = parse_smtp_url(
-            settings.smtp_url.get_secret_value(),
-            ca_file=settings.smtp_ca_file,
-            seconds=settings.smtp_seconds,
-        )
-    sender = settings.mail_from or f"no-reply@{settings.public_url.host}"
+    """The delivery that the settings ask for.
+
+    Raises:
+        ValueError: As `parse_smtp_url`, of ONESELF_SMTP_URL.
+    """
+    mailbox: Folder | SmtpServer = Folder(settings.data_dir / "mail")
+    url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
+    if url:
+        ca_file, seconds = settings.smtp_ca_file, settings.smtp_seconds
+        mailbox = parse_smtp_url(url, ca_file=ca_file, seconds=seconds)
+    sender = f"no-reply@{settings.public_url.host}"
+    if settings.mail_from:
+        sender = parse_address(settings.mail_from).mailbox
     return Delivery(database, mailbox, public_url=settings.public_origin, sender=sender)
 
 
@@ -184,25 +179,16 @@ class _Connection:
         self._late = False
 
     def take(self, letter: Letter) -> None:
-        """Send a letter; returns once the server has said that it is responsible for it.
-
-        Raises:
-            LetterRefused, LetterDeferred, MailboxAway: It has not.
-        """
+        """Send a letter; returns once the server has said that it is responsible for it."""
         content = letter.mail.as_bytes(policy=_AS_SENT)
-        keep = False
         try:
             with self._limited(self._server.seconds):
                 self._ready().sendmail(letter.sender, [letter.recipient], content)
-            keep = True
         except OSError as error:
-            problem = self._problem(error)
-            keep = isinstance(problem, LetterRefused)
-            raise problem from None
-        finally:
-            # Else nobody knows what the server is waiting for.
-            if not keep:
-                self._drop()
+            raise self._problem(error) from None
+        except BaseException:
+            self._drop()
+            raise
 
     def close(self) -> None:
         """End the conversation, politely if there is one."""
@@ -252,7 +238,7 @@ class _Connection:
             self._protect(smtp, line, trust)
             # What it offered in plain text counts no longer (RFC 3207 section 4.2).
             _require(smtp.ehlo(), _DONE, "does not speak ESMTP over TLS")
-        if server.user is not None and server.password is not None:
+        if server.user and server.password:
             smtp.login(server.user, server.password)
         return smtp
 
@@ -264,7 +250,7 @@ class _Connection:
             smtp.file = None
         smtp.sock = trust.wrap_socket(line, server_hostname=self._server.host)
 
-    def _problem(self, error: OSError) -> MailProblem:
+    def _problem(self, error: OSError) -> Exception:
         match error:
             case smtplib.SMTPRecipientsRefused():
                 [(code, _)], what = error.recipients.values(), "recipient"
@@ -274,8 +260,10 @@ class _Connection:
                 what = "message"
             case smtplib.SMTPServerDisconnected() if not self._late:
                 # It may be for this letter that the server breaks off, so the next one is tried.
+                self._drop()
                 return LetterDeferred("The connection broke off.")
             case _:
+                self._drop()
                 return MailboxAway(self._trouble(error))
         sentence = f"The server refused the {what} ({code})."
         if what == "sender" or code == _CLOSING:

@@ -33,7 +33,7 @@ class Promises:
             for status, response in described.responses.items()
         }
 
-    def broken_by(self, answer: Answer) -> str:
+    def broken_by(self, answer: Answer) -> str:  # noqa: PLR0911 # one promise after the other
         """Which promise an answer breaks, without its values; empty for none."""
         if answer.status not in self._validators:
             return f"status {answer.status} ({answer.code}) is not documented"

@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     password_change_ends: Literal["none", "others"] = Field(
         default="none", description="Which sessions a change of the password ends."
     )
+    email_change: Literal["client", "service"] = Field(
+        default="client",
+        description="Who mails the secret of a change of the address; `service` verifies it too.",
+    )
     session_days: Annotated[int, Field(ge=1, le=365)] = Field(
         default=30, description="How long a session lasts, in days."
     )
@@ -218,6 +222,7 @@ class Settings(BaseSettings):
             password_min_length=self.password_min_length,
             password_cost=self.password_cost,
             password_change_ends_other_sessions=ends == "others",
+            service_mails_email_changes=self.email_change == "service",
             session_lifetime=timedelta(days=self.session_days),
             api_key_lifetime=timedelta(days=self.api_key_days),
             api_key_brand=self.api_key_brand,

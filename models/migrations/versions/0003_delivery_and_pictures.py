@@ -35,10 +35,17 @@ def upgrade() -> None:
         batch_op.alter_column("due_at", nullable=False)
         batch_op.create_index("ix_outbox_message_due_at", ["due_at"], unique=False)
     _let_secrets_be_for(_AFTER)
+    # Until now a client mailed those of a change, and nobody vouches for clients.
+    op.add_column(
+        "one_time_secret",
+        sa.Column("is_mailed", sa.Boolean(), nullable=False, server_default=sa.true()),
+    )
+    op.execute("UPDATE one_time_secret SET is_mailed = false WHERE purpose = 'email_change'")
 
 
 def downgrade() -> None:
     """Go back."""
+    op.drop_column("one_time_secret", "is_mailed")
     op.execute("DELETE FROM one_time_secret WHERE purpose = 'email_undo'")
     _let_secrets_be_for(_BEFORE)
     with op.batch_alter_table("outbox_message") as batch_op:

@@ -427,6 +427,17 @@ def test_every_door_to_one_password_counts_for_all(house, alice, bob, last, hash
     _act(house, last, alice, alice.password)
 
 
+def test_what_happens_at_one_door_does_not_count_at_another(open_house):
+    """LG-17: of none of the three budgets, though the name and the source are the same."""
+    five = Budget(5, 300)
+    house = open_house(account_and_source_budget=five, account_budget=five, source_budget=five)
+    for door in Door:
+        assert _passing(lambda door=door: _reserve(house, door=door))[0] == 5
+    sources = _sources()
+    assert _passing(lambda: _reserve(house, "bob@example.org", next(sources)))[0] == 5
+    assert _passing(lambda: _reserve(house, "bob@example.org", CAFE, Door.CLIENT))[0] == 5
+
+
 def test_attempts_at_a_clients_secret_are_counted_apart(house, alice):
     """LG-04: a client's secret is guessed at no faster, and locks nobody out of an account."""
     client, secret = house.client(alice.person.tenant_id)

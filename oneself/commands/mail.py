@@ -1,0 +1,275 @@
+"""Mail: what waits in the outbox, what was given up, and sending it now."""
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from oneself.commands.failures import USAGE, Failure
+from oneself.commands.output import AsJson, show
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
+
+    from accounts.database import AccountSession
+    from models import OutboxMessage
+    from oneself.delivery import Delivery
+    from oneself.settings import Settings
+    from oneself.transactions import Database
+
+__all__ = ["app"]
+
+_RUN = "python -m oneself mail"
+#: Those of its head that nobody has put a secret into.
+_HEADERS = ("To", "Subject", "Date", "Message-ID")
+
+app = typer.Typer(no_args_is_help=True, help="List the outbox, deliver it, and retry dead letters.")
+
+_State = Literal["waiting", "leased", "delivered", "dead"]
+MessageId = Annotated[
+    str, typer.Argument(metavar="ID", help="The message's id, as `list` names it.")
+]
+
+
+@app.command("list")
+def list_messages(
+    *,
+    states: Annotated[
+        list[_State] | None,
+        typer.Option("--state", help="Only those; once for each. Without any: all but delivered."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="As many, the newest first.")
+    ] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List messages, newest first, with whom they are for hinted at and without what they say.
+
+    A message waits until it is due; is leased while a service sends it; and is delivered, or dead:
+    refused for good or tried for a day in vain, as `last_problem` says. A dead one can be retried
+    for a week.
+    """
+    from sqlalchemy import or_  # noqa: PLC0415 # slow
+    from sqlmodel import col, select  # noqa: PLC0415
+
+    from models import OutboxMessage  # noqa: PLC0415
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=False) as session,
+    ):
+        wanted = states or ("waiting", "leased", "dead")
+        messages = session.exec(
+            select(OutboxMessage)
+            .where(or_(*(_in_state(state, session.now) for state in wanted)))
+            .order_by(col(OutboxMessage.created_at).desc(), col(OutboxMessage.id).desc())
+            .limit(limit)
+        ).all()
+        records = [
+            _described(message, session.now) | {"recipient": _hinted(message.recipient)}
+            for message in messages
+        ]
+    if as_json:
+        show({"messages": records}, as_json=True)
+    elif records:
+        tables = {f"message {number}": record for number, record in enumerate(records, 1)}
+        show(tables, as_json=False)
+    else:
+        show({"messages": "none"}, as_json=False)
+
+
+@app.command("show")
+def show_message(message_id: MessageId, *, as_json: AsJson = False) -> None:
+    """Show one message: its mail, if that was delivered into the mail folder; else its head only.
+
+    What a mail that is not sent by then says is not shown, by no option: the secret in it opens the
+    account of whoever it is for, and a terminal is recorded, shared and scrolled back in.
+    """
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+    from oneself.mailboxes import Folder  # noqa: PLC0415
+
+    settings = load_settings()
+    with open_database(settings) as database:
+        with database.transaction(writing=False) as session:
+            message = _find(session, message_id)
+            record = _described(message, session.now)
+            head = _head(session, message, settings)
+        file = Folder(settings.data_dir / "mail").file_of(message.id)
+        content = (
+            file.read_text(encoding="utf-8") if message.delivered_at and file.exists() else None
+        )
+    if as_json:
+        show({**record, "head": head, "mail": content}, as_json=True)
+        return
+    show({"message": record} | ({"head": head} if head else {}), as_json=False)
+    if content is not None:
+        sys.stdout.write(content)
+
+
+@app.command()
+def deliver(*, as_json: AsJson = False) -> None:
+    """Deliver what is due, now and in this process, and print how much that was.
+
+    A running service does so each second; two that deliver at once do not send a message twice.
+    """
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+
+    settings = load_settings()
+    # What goes wrong is said once, in words for people, and not in the lines of a service's log.
+    logging.getLogger("oneself").addHandler(logging.NullHandler())
+    with open_database(settings) as database:
+        run = _open_delivery(settings, database).deliver_pending()
+    record = {"delivered": run.delivered, "failed": run.failed, "unreadable": run.unreadable}
+    show(record, as_json=as_json)
+    if run.failed:
+        raise Failure(
+            f"{run.failed} messages were not taken, the last because: {run.problem} They are tried"
+            f" again, or dead; see: {_RUN} list"
+        )
+    if run.unreadable:
+        raise Failure(
+            f"{run.unreadable} messages cannot be read. They are sealed under a root secret that is"
+            " not known here, or were put down by a newer version."
+        )
+
+
+@app.command()
+def retry(
+    message_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The message's id, as `list` names it.")
+    ] = None,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every dead message and every waiting one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a message due at once that is dead, or waits for its next try.
+
+    A service that runs sends it within a second; else run `deliver`. A secret in an old message may
+    have expired: whoever gets it asks for another.
+    """
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+
+    if (message_id is None) is not everything:
+        raise Failure("Give the ID of one message, or --all.", status=USAGE)
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=True) as session,
+    ):
+        retried = _retry(session, message_id)
+        if message_id is not None and not retried:
+            raise Failure(_why_not(_find(session, message_id), session.now))
+    show({"retried": retried}, as_json=as_json)
+
+
+def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
+    from oneself.mailboxes import open_delivery  # noqa: PLC0415 # slow
+
+    try:
+        return open_delivery(settings, database)
+    except ValueError as wrong:
+        raise Failure(f"ONESELF_SMTP_URL {wrong}.", status=USAGE) from None
+
+
+def _retry(session: "AccountSession", message_id: str | None) -> int:
+    """Make one message due, or all; how many could be: some are sent, being sent, or empty."""
+    from sqlalchemy import or_, true, update  # noqa: PLC0415 # slow
+    from sqlmodel import col  # noqa: PLC0415
+
+    from models import OutboxMessage  # noqa: PLC0415
+
+    waits_or_is_dead = or_(*(_in_state(state, session.now) for state in ("waiting", "dead")))
+    return session.core.execute(
+        update(OutboxMessage)
+        .where(
+            col(OutboxMessage.id) == message_id if message_id is not None else true(),
+            waits_or_is_dead,
+            col(OutboxMessage.parameters_sealed) != b"",
+        )
+        .values(due_at=session.now, leased_until=None, attempts=0, gave_up_at=None)
+    ).rowcount
+
+
+def _why_not(message: "OutboxMessage", now: "datetime") -> str:
+    state = _state(message, now)
+    if state == "delivered":
+        return f"The message {message.id} was delivered already."
+    if state == "leased":
+        return f"The message {message.id} is being sent just now. See: {_RUN} show {message.id}"
+    return f"The message {message.id} has been dead for too long: what it said is no longer kept."
+
+
+def _find(session: "AccountSession", message_id: str) -> "OutboxMessage":
+    from models import OutboxMessage  # noqa: PLC0415 # slow
+
+    message = session.get(OutboxMessage, message_id)
+    if message is None:
+        raise Failure(f"There is no message {message_id}. See: {_RUN} list")
+    return message
+
+
+def _state(message: "OutboxMessage", now: "datetime") -> _State:
+    if message.delivered_at is not None:
+        return "delivered"
+    if message.gave_up_at is not None:
+        return "dead"
+    leased = message.leased_until is not None and message.leased_until > now
+    return "leased" if leased else "waiting"
+
+
+def _in_state(state: str, now: "datetime") -> "ColumnElement[bool]":
+    """The same as `_state`, for the database."""
+    from sqlalchemy import and_, or_  # noqa: PLC0415 # slow
+    from sqlmodel import col  # noqa: PLC0415
+
+    from models import OutboxMessage  # noqa: PLC0415
+
+    delivered = col(OutboxMessage.delivered_at).is_not(None)
+    dead = and_(~delivered, col(OutboxMessage.gave_up_at).is_not(None))
+    leased_until = col(OutboxMessage.leased_until)
+    live = and_(~delivered, col(OutboxMessage.gave_up_at).is_(None))
+    return {
+        "delivered": delivered,
+        "dead": dead,
+        "leased": and_(live, leased_until > now),
+        "waiting": and_(live, or_(leased_until.is_(None), leased_until <= now)),
+    }[state]
+
+
+def _described(message: "OutboxMessage", now: "datetime") -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "kind": message.kind,
+        "recipient": message.recipient,
+        "state": _state(message, now),
+        "created_at": message.created_at.isoformat(),
+        "due_at": message.due_at.isoformat(),
+        "attempts": message.attempts,
+        "last_problem": message.last_problem,
+    }
+
+
+def _hinted(address: str) -> str:
+    """An address that its owner recognises: a list is pasted into tickets, and read by others."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
+def _head(
+    session: "AccountSession", message: "OutboxMessage", settings: "Settings"
+) -> dict[str, str] | None:
+    """The head of a mail that is still to be sent, if it can be read."""
+    from accounts.outbox import open_parameters  # noqa: PLC0415 # slow
+    from oneself.messages import compose  # noqa: PLC0415
+
+    try:
+        parameters = open_parameters(session, message)
+        mail = compose(message, parameters, public_url=settings.public_origin)
+    except Exception:  # noqa: BLE001 # as in the delivery: whatever it was, it cannot be read
+        return None
+    return {name: str(mail[name]) for name in _HEADERS}
