@@ -61,9 +61,7 @@ def introspect_token(
     )
 
 
-def revoke_token(  # noqa: PLR0911 # one kind of token after the other
-    session: AccountSession, key_set: KeySet, client: Client, token: str
-) -> None:
+def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token: str) -> None:
     """End a token that was made with this client; with a refresh token its whole family.
 
     Any other token is to this client as one that is unknown, and that is no error (RFC 7009

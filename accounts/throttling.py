@@ -150,14 +150,14 @@ def spend(session: AccountSession, name: str, budget: Budget, policy: str) -> _C
             "name": digest,
             "now": now,
             "interval": interval,
-            "window": budget.seconds * _SECOND,
+            "window": budget.attempts * interval,
             "moment": session.now,
         },
     ).first()
     if spent is not None:
         return _Count(digest, spent.failures, spent.succeeded_at)
     whole_at = session.core.execute(_WHOLE_AT, {"name": digest}).scalar_one()
-    wait = whole_at + interval - now - budget.seconds * _SECOND
+    wait = whole_at + interval - now - budget.attempts * interval
     raise TooManyAttempts(
         policy,
         quota=budget.attempts,

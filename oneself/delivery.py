@@ -116,9 +116,9 @@ class Delivery:
         self, database: Database, mailbox: Mailbox, *, public_url: str, sender: str
     ) -> None:
         self._database = database
-        self._mailbox = mailbox
+        self.mailbox = mailbox
         self._public_url = public_url
-        self._sender = sender
+        self.sender = sender
         self._time_to_send = timedelta(seconds=mailbox.seconds)
         self._lease = timedelta(seconds=_BATCH * mailbox.seconds + _SPARE)
         self._ending = threading.Event()
@@ -146,7 +146,7 @@ class Delivery:
     def _outcomes(self) -> Iterator[str | None]:
         """For each message that was tried, why it was not taken, or None."""
         while not self._ending.is_set() and (batch := self._claim()) is not None:
-            with self._mailbox.open() as take:
+            with self.mailbox.open() as take:
                 for position, claim in enumerate(batch):
                     if self._ending.is_set() or not self._holds(claim):
                         self._release(batch[position:])
@@ -215,7 +215,7 @@ class Delivery:
         message = claim.message
         try:
             mail = compose(message, claim.parameters, public_url=self._public_url)
-            local, _, domain = self._sender.rpartition("@")
+            local, _, domain = self.sender.rpartition("@")
             del mail["From"]
             mail["From"] = Address("oneself", local, domain)
             # The stored address and no other (EM-17), and not what can be read out of the head.
@@ -224,7 +224,7 @@ class Delivery:
             with self._database.transaction(writing=True) as session:
                 self._leave(session, claim, error)
             return None
-        return Letter(message.id, self._sender, recipient, mail)
+        return Letter(message.id, self.sender, recipient, mail)
 
     def _leave(self, session: AccountSession, claim: _Claim, error: Exception) -> None:
         """Let a message be that is sealed with another key, or that a newer version has put there.

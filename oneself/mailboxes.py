@@ -24,13 +24,7 @@ from oneself.delivery import Delivery, Letter, LetterDeferred, LetterRefused, Ma
 from oneself.settings import Settings, is_loopback
 from oneself.transactions import Database
 
-__all__ = [
-    "Folder",
-    "Security",
-    "SmtpServer",
-    "open_delivery",
-    "parse_smtp_url",
-]
+__all__ = ["Folder", "Security", "SmtpServer", "open_delivery", "parse_smtp_url"]
 
 _AFRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
@@ -193,7 +187,7 @@ class _Connection:
     def close(self) -> None:
         """End the conversation, politely if there is one."""
         if self._smtp is not None:
-            with self._limited(_SECONDS_TO_LEAVE), suppress(OSError):
+            with suppress(OSError), self._limited(_SECONDS_TO_LEAVE):
                 self._smtp.quit()
         self._drop()
 
@@ -207,7 +201,7 @@ class _Connection:
             self._drop()
         try:
             return self._begin()
-        except OSError as error:
+        except (OSError, MailboxAway) as error:
             raise MailboxAway(self._trouble(error)) from None
 
     def _begin(self) -> smtplib.SMTP:
@@ -270,9 +264,11 @@ class _Connection:
             return MailboxAway(sentence)
         return LetterRefused(sentence) if code // 100 == _PERMANENT else LetterDeferred(sentence)
 
-    def _trouble(self, error: OSError) -> str:
+    def _trouble(self, error: OSError | MailboxAway) -> str:
         if self._late or isinstance(error, TimeoutError):
             return "The server did not answer in time."
+        if isinstance(error, MailboxAway):
+            return str(error)
         code = getattr(error, "smtp_code", None) or getattr(error, "verify_code", _errno(error))
         return next(text for kind, text in _TROUBLES if isinstance(error, kind)).format(code)
 
@@ -287,6 +283,9 @@ class _Connection:
         finally:
             timer.cancel()
             timer.join()
+        # What was cut off within a reply reads like a whole one, a 250 among others.
+        if self._late:
+            raise TimeoutError
 
     def _cut(self) -> None:
         self._late = True

@@ -21,7 +21,7 @@ from tests.support.operations import OPERATIONS
 from tests.support.people import Person, people_of
 from tests.support.rows import FOLDER
 from tests.support.service import Service, started
-from tests.support.writing import credential_header, written_target
+from tests.support.writing import PICTURE, credential_header, takes_pictures, written_target
 
 TEXT = (FOLDER / "access.yaml").read_bytes()
 TABLE = yaml.safe_load(TEXT)
@@ -109,7 +109,10 @@ class Caller:
         wanted = REQUESTS.get(operation_id, lambda _: {})(self)
         headers = [*wanted.get("headers", {}).items(), *self._headers(operation_id, kind, scopes)]
         body = b""
-        if operation.bodies:
+        if takes_pictures(operation):
+            body = PICTURE
+            headers.append(("Content-Type", "image/png"))
+        elif operation.bodies:
             media, example = _example(operation_id)
             fields = {**wanted.get("body", example), **(more or {})}
             body = (urlencode(fields) if media == FORM else json.dumps(fields)).encode()
@@ -170,6 +173,11 @@ class Caller:
         made = self.person.ask("POST", "/resources/me/pat", _pat(self, *sorted(scopes)))
         return made["id"], made["token"]
 
+    def with_picture(self) -> dict[str, Any]:
+        """See that there is a picture, which a request before may have removed."""
+        assert self.ask("hantera.uploadPicture", "session").status == 200
+        return {}
+
     def seen(self) -> list[Any]:
         """What the dialects show of this person."""
         paths = ("/v1/me", "/api/users/me/", "/api/v1/me", "/resources/me/profile")
@@ -216,6 +224,7 @@ REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     "scaikey.changePassword": lambda me: _new_password("current_password", "new_password", me),
     "hantera.changePassword": lambda me: _new_password("currentPassword", "newPassword", me),
     "hantera.requestEmailChange": lambda _: {"body": {"email": _address()}},
+    "hantera.getPicture": lambda me: me.with_picture(),
     "hantera.createPat": lambda me: {"body": _pat(me, "me/profile:read")},
     "hantera.getPat": lambda me: {"path": {"id": me.spare("pat")[0]}},
     "hantera.revokePat": lambda me: {"path": {"id": me.spare("pat")[0]}},
@@ -378,7 +387,7 @@ def test_a_key_makes_no_wider_key(scope: str, caller: Caller):
 BODIES: Mapping[str, Mapping[str, Any]] = {
     operation_id: resolve(load_document(), next(iter(operation.bodies.values())))
     for operation_id, operation in OPERATIONS.items()
-    if operation.bodies
+    if operation.bodies and not takes_pictures(operation)
 }
 OPEN = {operation_id for operation_id, body in BODIES.items() if body["additionalProperties"]}
 

@@ -37,7 +37,12 @@ class Request:
             words += ["--header", f"Content-Length: {_ANNOUNCED}"]
         if self.body:
             text = self.body.decode(errors="replace")
-            words += ["--data-raw", text if len(text) < 2000 else f"{text[:20]}…"]
+            # No shell passes every byte on; what was made for the row can be made again.
+            words += (
+                ["--data-binary", "@picture"]
+                if "\N{REPLACEMENT CHARACTER}" in text
+                else ["--data-raw", text if len(text) < 2000 else f"{text[:20]}…"]
+            )
         return shlex.join([*words, url + self.target])
 
 

@@ -112,7 +112,7 @@ def _usual_credential(operation: Described | None) -> str:
 def _headers(wanted: Mapping[str, Any], operation: Described | None) -> Iterator[tuple[str, str]]:
     if operation and wanted.get("example"):
         for each in operation.parameters:
-            if each["in"] == "header" and each["required"]:
+            if each["in"] == "header" and each.get("required"):
                 yield each["name"], each["example"]
     for name, values in wanted.get("headers", {}).items():
         for value in values if isinstance(values, list) else [values]:
@@ -120,7 +120,7 @@ def _headers(wanted: Mapping[str, Any], operation: Described | None) -> Iterator
 
 
 def _json(answer: Answer) -> Mapping[str, Any]:
-    if not answer.body:
+    if not answer.body or answer.values("content-type") == ["image/webp"]:
         return {}
     content = answer.json()
     return content if isinstance(content, Mapping) else {"items": content}

@@ -7,6 +7,7 @@ from accounts.principal import CredentialKind
 from oneself.document import Described, load_document, resolve
 from tests.support.asking import FORM
 from tests.support.matching import fill
+from tests.support.writing import takes_pictures
 
 __all__ = ["members"]
 
@@ -28,6 +29,8 @@ _TRAITS: Mapping[str, Callable[[Described], Any]] = {
     "needs_clients": lambda operation: operation.client == "required",
     "has_body": lambda operation: bool(operation.bodies),
     "has_form": lambda operation: FORM in operation.bodies,
+    "has_json": lambda operation: "application/json" in operation.bodies,
+    "has_picture": takes_pictures,
     "unsafe": lambda operation: operation.method != "get",
     "takes_api_keys": lambda operation: CredentialKind.API_KEY in operation.accepted,
     "takes_jwts": lambda operation: CredentialKind.JWT in operation.accepted,
@@ -52,6 +55,8 @@ def members(family: Mapping[str, Any], operations: Iterable[Described]) -> Itera
                 "operation": operation.operation_id,
                 "scope": operation.scope,
                 "media": next(iter(operation.bodies), None),
+                # Whoever is nobody is refused before a large body is read (HT-07).
+                "closing": "close" if takes_pictures(operation) else None,
                 **each,
             }
             filled = fill(template, lambda name, values=values: _each(name, values))

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from tests.support.asking import FORM, Answer, Request
 from tests.support.everywhere import broken_everywhere, broken_in_document, repeated_values
-from tests.support.matching import Matcher, differences, fill
+from tests.support.matching import Matcher, Picture, differences, fill
 from tests.support.rows import Row, refusal_shapes
 
 __all__ = ["broken_by"]
@@ -106,6 +106,9 @@ def _broken_body(
         return
     if not isinstance(expected, Matcher | Mapping | list):
         yield f"body: {expected!r} is nothing that an answer can be"
+        return
+    if isinstance(expected, Picture):
+        yield from differences(expected, answer.body, answer, now)
         return
     try:
         found = answer.json()

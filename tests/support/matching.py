@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.asking import Answer
+from tests.support.pictures import chunks_of, read_webp
 
 __all__ = [
     "Either",
     "Matcher",
     "Moment",
     "Pattern",
+    "Picture",
     "SameRequestId",
     "Second",
     "after",
@@ -91,6 +93,21 @@ class Either(Matcher):
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
         return any(not [*differences(each, value, answer, now)] for each in self.alternatives)
+
+
+@dataclass(frozen=True)
+class Picture(Matcher):
+    """The bytes of a WebP file of so many by so many pixels, with pixels in it and nothing else."""
+
+    size: tuple[int, ...]
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        try:
+            names = {name for name, _ in chunks_of(value)}
+            size = read_webp(value).size
+        except (OSError, ValueError, TypeError):
+            return False
+        return size == self.size and names <= {"VP8 ", "VP8L", "VP8X", "ALPH"}
 
 
 def after(now: datetime, span: str) -> datetime:

@@ -10,7 +10,7 @@ import yaml
 
 from oneself.document import Described
 from tests.support.families import members
-from tests.support.matching import Either, Moment, Pattern, SameRequestId, Second
+from tests.support.matching import Either, Moment, Pattern, Picture, SameRequestId, Second
 from tests.support.operations import OPERATIONS
 from tests.support.refusal_shapes import RefusalShapes
 
@@ -27,7 +27,8 @@ _KEYS = {
     "as", "signup", "with", "before", "request", "expect",
 }  # fmt: skip
 _REQUEST_KEYS = {
-    "path", "query", "headers", "json", "form", "raw", "content_type", "dribble", "example",
+    "path", "query", "headers", "json", "form", "raw", "picture", "content_type", "dribble",
+    "example",
 }  # fmt: skip
 _EXPECT_KEYS = {"status", "headers", "body", "refusal", "says", "violations", "notices"}
 
@@ -48,6 +49,9 @@ for _tag, _kind in (
 
 _Loader.add_constructor(
     "!either", lambda loader, node: Either(tuple(loader.construct_sequence(node, deep=True)))
+)
+_Loader.add_constructor(
+    "!picture", lambda loader, node: Picture(tuple(loader.construct_sequence(node)))
 )
 
 

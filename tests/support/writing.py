@@ -10,8 +10,19 @@ from urllib.parse import urlencode
 from handlers.exchange import COOKIE_NAME
 from oneself.document import Described, load_document, resolve
 from tests.support.asking import FORM
+from tests.support.pictures import empty, encoded, gradient
 
-__all__ = ["FROM_PERSON", "credential_header", "written_body", "written_target"]
+__all__ = [
+    "FROM_PERSON",
+    "PICTURE",
+    "credential_header",
+    "takes_pictures",
+    "written_body",
+    "written_target",
+]
+
+#: A small picture that is good, where nothing is said about it: a file has no example in YAML.
+PICTURE = encoded(gradient((3, 2)))
 
 #: What a person's credential of each kind is called among what is known of them.
 FROM_PERSON = {
@@ -34,6 +45,11 @@ def credential_header(kind: str, value: str) -> tuple[str, str]:
     if kind in {"basic", "client"}:
         return "Authorization", f"Basic {base64.b64encode(value.encode()).decode()}"
     return "Authorization", f"Bearer {value}"
+
+
+def takes_pictures(operation: Described) -> bool:
+    """Whether a body is a picture, and no JSON and no form."""
+    return any(media.startswith("image/") for media in operation.bodies)
 
 
 def written_target(path: str, operation: Described | None, wanted: Mapping[str, Any]) -> str:
@@ -68,6 +84,13 @@ def written_body(
         body, media = urlencode(wanted["form"], doseq=True).encode(), FORM
     elif "json" in wanted:
         body, media = json.dumps(wanted["json"]).encode(), "application/json"
+    elif "picture" in wanted:
+        described = wanted["picture"]
+        make = empty if described.get("empty") else gradient
+        body = encoded(make(tuple(described["size"])), described["format"])
+        media = f"image/{described['format']}"
+    elif operation and takes_pictures(operation) and wanted.get("example"):
+        body, media = PICTURE, "image/png"
     elif operation and operation.bodies and wanted.get("example"):
         described = load_document()["paths"][operation.path][operation.method]["requestBody"]
         media, content = next(iter(resolve(load_document(), described)["content"].items()))

@@ -18,7 +18,11 @@ from accounts.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.api_keys import create_api_key, revoke_api_key
 from accounts.authentication import authenticate
 from accounts.clients import ClientCredentials, authenticate_client, renew_client_secret
-from accounts.email_change import request_email_change, validate_email_change
+from accounts.email_change import (
+    request_email_change,
+    undo_email_change,
+    validate_email_change,
+)
 from accounts.email_verification import confirm_email, request_email_verification
 from accounts.errors import (
     InvalidClient,
@@ -156,6 +160,7 @@ def _furnish(house, email):
     house.act(request_email_verification, resident.person)
     house.act(confirm_email, _mailed(house))
     _, secret = house.act(request_email_change, resident.person, f"new.{email}")
+    held["secret of an undo"] = _mailed(house)
     house.act(validate_email_change, identity_id=identity_id, secret=secret)
 
     person = house.person(resident.user_id)
@@ -279,6 +284,10 @@ def _email_verification(token):
     return lambda session, _owner: confirm_email(session, token)
 
 
+def _email_undo(token):
+    return lambda session, _owner: undo_email_change(session, token)
+
+
 def _password_reset(token):
     return lambda session, _owner: reset_password(session, secret=token, new=NEW_PASSWORD)
 
@@ -298,6 +307,7 @@ USES: dict[str, Callable] = {
     "secret of an e-mail change": _email_change,
     "secret of a verification": _email_verification,
     "secret of a reset": _password_reset,
+    "secret of an undo": _email_undo,
 }
 
 
@@ -339,6 +349,10 @@ def _change_address(house, owner):
 
 def _verify_address(house, owner):
     house.act(confirm_email, owner.held["secret of a verification"])
+
+
+def _undo_change(house, owner):
+    house.act(undo_email_change, owner.held["secret of an undo"])
 
 
 def _log_in_elsewhere(house, owner):
@@ -450,6 +464,7 @@ ACTS: dict[str, Callable] = {
     "a reset by mail": _reset_password,
     "a change of the address": _change_address,
     "a verification of the address": _verify_address,
+    "a change of the address undone": _undo_change,
     "a login elsewhere": _log_in_elsewhere,
     "a logout": _log_out,
     "the other sessions revoked": _revoke_other_sessions,
