@@ -20,6 +20,7 @@ from accounts.one_time_secrets import (
 from accounts.outbox import MessageKind, post_message
 from accounts.people import Person, find_person
 from accounts.refresh_tokens import end_families
+from accounts.throttling import spend_mail
 from models import OneTimeSecret, Tenant, User
 
 __all__ = [
@@ -42,8 +43,10 @@ def request_email_change(
 
     Raises:
         InvalidRequest: It is not an e-mail address.
+        TooManyAttempts: The address was mailed too often, or the source asked too often.
     """
     address = addresses.parse_address(email)
+    spend_mail(session, address.canonical, SecretPurpose.EMAIL_CHANGE)
     record_event(session, EventKind.USER_UPDATED, person, fields="pending_email")
     mailed = session.rules.service_mails_email_changes
     secret = issue_secret(

@@ -7,22 +7,52 @@ from accounts.addresses import parse_address
 from accounts.database import AccountSession
 from accounts.errors import SecretInvalid
 from accounts.events import EventKind, record_event
-from accounts.one_time_secrets import SecretPurpose, burn_secret, issue_secret
+from accounts.one_time_secrets import SecretPurpose, burn_secret, find_secret, issue_secret
 from accounts.outbox import MessageKind, post_message
 from accounts.people import Person, find_person
+from accounts.throttling import spend_mail
 from models import Tenant, User
 
-__all__ = ["confirm_email", "request_email_verification"]
+__all__ = ["confirm_email", "request_again", "request_email_verification"]
 
 
 def request_email_verification(session: AccountSession, person: Person) -> None:
-    """Mail a secret to the person's address; nothing, where it is verified already."""
+    """Mail a secret to the person's address; nothing, where it is verified already.
+
+    Raises:
+        TooManyAttempts: The address was mailed too often, or the source asked too often.
+    """
     if person.email_verified:
         return
-    secret = issue_secret(
-        session, SecretPurpose.EMAIL_VERIFICATION, person.user_id, parse_address(person.email)
-    )
+    address = parse_address(person.email)
+    spend_mail(session, address.canonical, SecretPurpose.EMAIL_VERIFICATION)
+    secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, person.user_id, address)
     post_message(session, MessageKind.EMAIL_VERIFICATION, person, secret=secret)
+
+
+def request_again(session: AccountSession, secret: str) -> None:
+    """Mail another secret for one that is over, to the same address; nothing, if it is verified.
+
+    Whoever has the old secret has read the mail that it came in, and gets no more than that again.
+
+    Raises:
+        SecretInvalid: No such secret, its owner is disabled, or the address is no longer theirs.
+        TooManyAttempts: The address was mailed too often.
+    """
+    row = find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
+    owner = session.exec(
+        select(User.id)
+        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+        .where(
+            col(User.id) == row.user_id,
+            col(User.email_canonical) == row.address_canonical,
+            col(User.disabled_at).is_(None),
+            col(Tenant.disabled_at).is_(None),
+        )
+    ).first()
+    if owner is None:
+        raise SecretInvalid
+    request_email_verification(session, find_person(session, owner))
 
 
 def confirm_email(session: AccountSession, secret: str) -> None:

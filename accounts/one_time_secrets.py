@@ -13,12 +13,14 @@ from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, Secr
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
 from accounts.rules import Rules
-from models import OneTimeSecret
+from models import OneTimeSecret, User
 
 __all__ = [
     "SecretPurpose",
     "burn_secret",
+    "find_locale",
     "find_pending",
+    "find_secret",
     "issue_secret",
     "read_secret",
     "supersede_secrets",
@@ -143,12 +145,31 @@ def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
     Raises:
         SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded: As `burn_secret`.
     """
-    row = session.exec(select(OneTimeSecret).where(*_found_by(session, purpose, secret))).first()
-    if row is None:
-        raise SecretInvalid
+    row = find_secret(session, purpose, secret)
     if row.used_at or row.superseded_at or row.expires_at <= session.now:
         raise _reason(row)
     return row
+
+
+def find_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
+    """The row of a true secret, whether it is still good or not.
+
+    Raises:
+        SecretInvalid: No such secret, or one of another purpose.
+    """
+    row = session.exec(select(OneTimeSecret).where(*_found_by(session, purpose, secret))).first()
+    if row is None:
+        raise SecretInvalid
+    return row
+
+
+def find_locale(session: AccountSession, purpose: SecretPurpose, secret: str) -> str | None:
+    """The locale of whoever a secret was made for; None for a wrong one, or one without."""
+    try:
+        row = find_secret(session, purpose, secret)
+    except SecretInvalid:
+        return None
+    return session.exec(select(User.locale).where(col(User.id) == row.user_id)).first()
 
 
 def _found_by(

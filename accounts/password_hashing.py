@@ -38,14 +38,15 @@ def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -
             right = bcrypt.checkpw(
                 keys.pepper(password.encode(), parts["key_id"]), parts["hash"].encode()
             )
-            # A record of a lower cost than today's would answer sooner than a user who is not
-            # there. Twice 2^n is 2^(n+1): with these, all of it is one hash of today's cost (LG-03).
-            for lacking in () if right else range(int(parts["cost"]), cost):
-                bcrypt.hashpw(keys.pepper(password.encode()), bcrypt.gensalt(lacking))
-            return right
         except ValueError:
             # bcrypt refuses some salts that have the right letters, and has hashed nothing then.
             pass
+        else:
+            # A record of a lower cost than today's would answer sooner than a user who is not
+            # there. 2^n twice is 2^(n+1): with these, all of it is one hash of today's (LG-03).
+            for lacking in () if right else range(int(parts["cost"]), cost):
+                bcrypt.hashpw(keys.pepper(password.encode()), bcrypt.gensalt(lacking))
+            return right
     # Looks wrong because nobody's password is hashed. Is right because an answer that comes at
     # once says that there is no such account (CVE-2024-39329). Costs one bcrypt.
     bcrypt.hashpw(keys.pepper((password or "").encode()), bcrypt.gensalt(cost))

@@ -44,11 +44,7 @@ def request_password_reset(session: AccountSession, email: str) -> None:
         TooManyAttempts: It was asked for this address, or from this source, too often.
     """
     address = addresses.parse_address(email)
-    door = throttling.Door.MAIL
-    throttling.spend_of_source(session, door, session.rules.source_budget)
-    throttling.spend(
-        session, f"{door}|address|{address.canonical}", session.rules.mail_budget, "mail"
-    )
+    throttling.spend_mail(session, address.canonical, SecretPurpose.PASSWORD_RESET)
     request_id = new_id("prr_")
     sealed = session.keys.seal(Purpose.RESET_REQUEST, address.entered, request_id)
     session.add(

@@ -29,6 +29,7 @@ __all__ = [
     "refund_attempt",
     "reserve_attempt",
     "spend",
+    "spend_mail",
     "spend_of_source",
 ]
 
@@ -173,6 +174,19 @@ def spend_of_source(session: AccountSession, door: Door, budget: Budget) -> None
         TooManyAttempts: The source has used its budget up.
     """
     spend(session, f"{door}|source|{_network(session.origin.address)}", budget, str(door))
+
+
+def spend_mail(session: AccountSession, address: str, about: str) -> None:
+    """Count one mail to an address that somebody asked for who may not be its owner (EM-14).
+
+    What it is `about` has a budget of its own: whoever has others mailed about one thing must not
+    keep them from another.
+
+    Raises:
+        TooManyAttempts: The address was mailed too often, or the source asked too often.
+    """
+    spend_of_source(session, Door.MAIL, session.rules.source_budget)
+    spend(session, f"{Door.MAIL}|{about}|{address}", session.rules.mail_budget, "mail")
 
 
 def forget_old_attempts(session: AccountSession) -> int:

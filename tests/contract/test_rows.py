@@ -34,7 +34,7 @@ def test_the_promise_is_kept(
     attempt_of: Callable[[Row], Attempt],
     answers_to_dribbles: Mapping[str, tuple[Attempt, Answer]],
 ):
-    """The row's request gets the row's answer."""
+    """LG-01, LG-12, among many: the row's request gets the row's answer."""
     attempt = attempt_of(row)
     request = attempt.prepare()
     if row.dribbles:

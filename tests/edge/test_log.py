@@ -7,7 +7,7 @@ from tests.edge.wire import Wire
 
 
 def test_each_request_has_one_line_of_json_about_it(service: Running, alice: Account):
-    """LO-05, LO-06, TK-15."""
+    """LO-02, LO-05, LO-06."""
     keys = {"time", "level", "logger", "message", "request_id", "method", "operation", "status"}
     keys |= {"code", "credential", "milliseconds"}
     for method, path, headers, operation, status, code, credential in (

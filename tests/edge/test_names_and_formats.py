@@ -77,7 +77,7 @@ def test_names_that_people_have_are_kept_as_they_are(service: Running, alice: Ac
 
 
 def test_names_are_stored_composed(service: Running, alice: Account):
-    """HT-06, UN-02: NFC."""
+    """HT-06, UN-01: NFC."""
     body = {"first_name": "Jose\u0301"}
     answer = service.ask("PATCH", "/api/v1/me", headers=alice.bearer, body=body)
     assert answer.json["first_name"] == "Jos\u00e9"
@@ -223,7 +223,7 @@ def test_the_end_of_a_pattern_is_the_end_of_the_text(
 def test_a_tenant_has_one_spelling_of_its_uuid(
     service: Running, alice: Account, tenant: str | None
 ):
-    """HT-04, AZ-09."""
+    """HT-04, AZ-13."""
     body = {"current_password": "x", "new_password": "x"}
     headers = {**alice.bearer, "X-Tenant-ID": tenant}
     answer = service.ask("POST", "/v1/users/me/password", headers=headers, body=body)
@@ -233,7 +233,7 @@ def test_a_tenant_has_one_spelling_of_its_uuid(
 
 
 def test_two_tenants_are_a_400(service: Running, alice: Account):
-    """HT-09, AZ-09."""
+    """HT-09, AZ-13."""
     uuid = "01933e8f-7c45-7123-9abc-123456789abc"
     headers = {**alice.bearer, "X-Tenant-ID": uuid, "x-tenant-id": uuid}
     answer = service.ask(

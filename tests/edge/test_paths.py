@@ -138,7 +138,7 @@ def test_a_query_that_the_document_does_not_list_is_refused(
 
 @pytest.mark.parametrize("name", ["access_token", "api_key", "token", "X-API-Key"])
 def test_a_credential_in_the_query_is_never_read(service: Running, alice: Account, name: str):
-    """TK-06, LO-06."""
+    """TK-19, LO-06."""
     for path in ("/v1/me", "/resources/me/settings"):
         answer = service.ask("GET", f"{path}?{name}={alice.session}")
         assert (answer.status, answer.code) == (401, "not_authenticated")

@@ -8,17 +8,21 @@ import pytest
 from accounts.email_change import (
     find_pending_email,
     request_email_change,
+    undo_email_change,
     validate_email_change,
 )
 from accounts.email_verification import confirm_email, request_email_verification
 from accounts.errors import (
     InvalidRequest,
+    InvalidToken,
     SecretExpired,
     SecretInvalid,
     SecretSuperseded,
     SecretUsed,
+    TooManyAttempts,
 )
 from accounts.outbox import open_parameters
+from accounts.principal import CredentialKind
 from accounts.tenants import disable_tenant
 
 NEW = "New.Address@Example.net"
@@ -59,13 +63,15 @@ def test_what_is_no_address_is_refused(house, alice, email):
 
 
 def test_the_old_address_is_told(house, alice):
-    """The notice goes to the stored address, and holds no secret (EM-02, EM-17)."""
+    """The notice goes to the stored address, and what it holds completes nothing (EM-02, EM-17)."""
     _, secret = _request(house, alice)
     (message,) = house.messages()
     assert (message.kind, message.recipient) == ("email_change_notice", alice.person.email)
     parameters = house.act(open_parameters, message)
-    assert parameters == {"new_address": NEW}
-    assert secret not in parameters.values()
+    assert parameters == {"new_address": NEW, "secret": parameters["secret"]}
+    assert parameters["secret"] != secret
+    with pytest.raises(SecretInvalid):
+        _validate(house, alice, parameters["secret"])
 
 
 def test_a_pending_address_is_shown_until_it_is_settled(house, alice):
@@ -221,3 +227,117 @@ def test_a_change_ends_the_verification_of_the_old_address(house, alice):
     _validate(house, alice, secret)
     with pytest.raises(SecretSuperseded):
         house.act(confirm_email, mailed)
+
+
+# Where the service mails the secret itself
+
+
+@pytest.fixture
+def mailing(open_house):
+    """A house whose operator lets the service mail the secrets of changes."""
+    return open_house(service_mails_email_changes=True)
+
+
+def test_the_service_mails_the_secret_and_does_not_answer_it(mailing):
+    """EM-02, EM-03: it is in the one mail to the new address, and nowhere else."""
+    alice = mailing.resident("alice@example.com")
+    assert _request(mailing, alice) == (NEW, None)
+    confirmation, notice = mailing.messages()
+    assert (confirmation.kind, confirmation.recipient) == ("email_change_confirmation", NEW)
+    assert (notice.kind, notice.recipient) == ("email_change_notice", alice.person.email)
+    mailed = mailing.act(open_parameters, confirmation)
+    assert mailed["identity_id"] == alice.person.identity_id
+    assert _validate(mailing, alice, mailed["secret"]) == NEW
+
+
+def test_what_the_service_has_mailed_verifies(mailing, house):
+    """Whoever shows the secret has read it there; what a client says it mailed proves nothing."""
+    alice, bob = mailing.resident("alice@example.com"), house.resident("bob@example.org")
+    _request(mailing, alice)
+    secret = mailing.act(open_parameters, mailing.messages()[0])["secret"]
+    _validate(mailing, alice, secret)
+    assert mailing.person(alice.user_id).email_verified
+    _, secret = _request(house, bob, "bob.new@example.org")
+    _validate(house, bob, secret)
+    assert not house.person(bob.user_id).email_verified
+
+
+def test_a_taken_address_gets_no_secret_from_the_service_either(mailing):
+    """EM-13: its owner is told, and whoever asked sees what they always see."""
+    alice, owner = mailing.resident("alice@example.com"), mailing.resident("bob@example.org")
+    assert _request(mailing, alice, owner.person.email) == (owner.person.email, None)
+    told = {(message.kind, message.recipient) for message in mailing.messages()}
+    assert told == {
+        ("email_already_in_use", owner.person.email),
+        ("email_change_notice", alice.person.email),
+    }
+
+
+def test_an_address_is_not_mailed_without_end(house, alice):
+    """EM-14: whoever asks, for their own account or not."""
+    for _ in range(5):
+        _request(house, alice)
+    with pytest.raises(TooManyAttempts):
+        _request(house, alice)
+    _request(house, alice, "another@example.net")
+
+
+# Undoing
+
+
+def _undo_secret(house):
+    """What was mailed to the former address by the last notice."""
+    message = house.messages()[-1]
+    assert message.kind == "email_change_notice"
+    return house.act(open_parameters, message)["secret"]
+
+
+def test_a_pending_change_is_undone(house, alice):
+    """EM-02: whoever did not ask for it ends it, and every session."""
+    _, secret = _request(house, alice)
+    assert house.act(undo_email_change, _undo_secret(house)) == alice.person.email
+    with pytest.raises(SecretSuperseded):
+        _validate(house, alice, secret)
+    with pytest.raises(InvalidToken):
+        house.recognise(CredentialKind.SESSION, alice.token)
+    assert house.person(alice.user_id).email == alice.person.email
+
+
+def test_a_change_that_was_completed_is_undone(house, alice, clock):
+    """For seven days; the address is back, and counts as verified, for it was read there."""
+    _, secret = _request(house, alice)
+    undo = _undo_secret(house)
+    _validate(house, alice, secret)
+    clock.move(days=6, hours=23)
+    house.act(undo_email_change, undo)
+    person = house.person(alice.user_id)
+    assert (person.email, person.email_verified) == (alice.person.email, True)
+    with pytest.raises(SecretUsed):
+        house.act(undo_email_change, undo)
+
+
+def test_an_undo_is_over_after_seven_days(house, alice, clock):
+    """EM-05: judged when it is used."""
+    _request(house, alice)
+    clock.move(days=7)
+    with pytest.raises(SecretExpired):
+        house.act(undo_email_change, _undo_secret(house))
+
+
+def test_an_address_that_somebody_has_now_does_not_come_back(house, alice):
+    """EM-10: no two accounts have one address."""
+    _, secret = _request(house, alice)
+    undo = _undo_secret(house)
+    _validate(house, alice, secret)
+    house.resident(alice.person.email)
+    with pytest.raises(SecretInvalid):
+        house.act(undo_email_change, undo)
+
+
+def test_a_disabled_tenant_undoes_nothing(house, alice):
+    """SE-06: nobody of it does anything."""
+    _request(house, alice)
+    undo = _undo_secret(house)
+    house.act(disable_tenant, alice.person.tenant_id)
+    with pytest.raises(SecretInvalid):
+        house.act(undo_email_change, undo)

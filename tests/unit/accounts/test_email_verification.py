@@ -2,9 +2,16 @@
 
 import pytest
 
+from accounts import tokens
 from accounts.email_change import request_email_change
-from accounts.email_verification import confirm_email, request_email_verification
-from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
+from accounts.email_verification import confirm_email, request_again, request_email_verification
+from accounts.errors import (
+    SecretExpired,
+    SecretInvalid,
+    SecretSuperseded,
+    SecretUsed,
+    TooManyAttempts,
+)
 from accounts.outbox import open_parameters
 from accounts.tenants import disable_tenant
 
@@ -94,3 +101,46 @@ def test_nobody_of_a_disabled_tenant_verifies_anything(house, alice, secret):
     house.act(disable_tenant, alice.person.tenant_id)
     with pytest.raises(SecretInvalid):
         house.act(confirm_email, secret)
+
+
+def _mailed_secret(house):
+    return house.act(open_parameters, house.messages()[-1])["secret"]
+
+
+def test_another_secret_is_mailed_for_one_that_is_over(house, alice, clock):
+    """To the same address; whoever has the old one has read the mail there."""
+    house.act(request_email_verification, alice.person)
+    old = _mailed_secret(house)
+    clock.move(days=2)
+    house.act(request_again, old)
+    assert house.messages()[-1].recipient == alice.person.email
+    house.act(confirm_email, _mailed_secret(house))
+    assert house.person(alice.user_id).email_verified
+
+
+def test_no_other_secret_is_mailed_to_an_address_that_is_verified(house, alice):
+    """There is nothing to verify."""
+    house.act(request_email_verification, alice.person)
+    secret = _mailed_secret(house)
+    house.act(confirm_email, secret)
+    before = house.count("outbox_message")
+    house.act(request_again, secret)
+    assert house.count("outbox_message") == before
+
+
+def test_no_other_secret_is_mailed_for_a_wrong_one_or_of_a_disabled_tenant(house, alice):
+    """EM-08, SE-06: nobody learns by it whose it was."""
+    house.act(request_email_verification, alice.person)
+    secret = _mailed_secret(house)
+    house.act(disable_tenant, alice.person.tenant_id)
+    for wrong in (secret, tokens.mint(tokens.ONE_TIME_SECRET)):
+        with pytest.raises(SecretInvalid):
+            house.act(request_again, wrong)
+
+
+def test_an_address_is_verified_by_so_many_mails_an_hour(house, alice):
+    """EM-14: whoever is logged in cannot fill a stranger's inbox either."""
+    for _ in range(5):
+        house.act(request_email_verification, alice.person)
+    with pytest.raises(TooManyAttempts):
+        house.act(request_email_verification, alice.person)

@@ -13,16 +13,20 @@ from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, Secr
 from accounts.one_time_secrets import (
     SecretPurpose,
     burn_secret,
+    find_locale,
     find_pending,
+    find_secret,
     issue_secret,
     read_secret,
     supersede_secrets,
 )
+from accounts.profile import change_profile
 
 CHANGE, VERIFICATION = SecretPurpose.EMAIL_CHANGE, SecretPurpose.EMAIL_VERIFICATION
 PURPOSES = sorted(SecretPurpose)
 LASTS = {purpose: timedelta(days=1) for purpose in PURPOSES} | {
-    SecretPurpose.PASSWORD_RESET: timedelta(hours=1)
+    SecretPurpose.PASSWORD_RESET: timedelta(hours=1),
+    SecretPurpose.EMAIL_UNDO: timedelta(days=7),
 }
 ADDRESS = parse_address("new@example.com")
 DAY = 24 * 3600
@@ -201,3 +205,30 @@ def test_of_four_racers_with_one_secret_one_wins(house, alice, bob):
             assert sum(threads.map(race, range(racers))) == 1
     used = [row for row in house.rows("one_time_secret") if row["used_at"] is not None]
     assert len(used) == rounds
+
+
+def test_a_second_undo_leaves_the_first(house, alice):
+    """EM-09: else whoever changes an address twice takes from its owner what undoes the first."""
+    first = _issue(house, alice, SecretPurpose.EMAIL_UNDO)
+    second = _issue(house, alice, SecretPurpose.EMAIL_UNDO)
+    for secret in (first, second):
+        house.act(burn_secret, SecretPurpose.EMAIL_UNDO, secret)
+
+
+def test_a_true_secret_is_found_after_its_time(house, alice, clock):
+    """For whoever asks for another; a wrong one, or one of another purpose, is not."""
+    secret = _issue(house, alice)
+    clock.move(days=8)
+    assert house.act(find_secret, CHANGE, secret).user_id == alice.user_id
+    for purpose, wrong in ((SecretPurpose.EMAIL_UNDO, secret), (CHANGE, tokens.mint("ots_"))):
+        with pytest.raises(SecretInvalid):
+            house.act(find_secret, purpose, wrong)
+
+
+def test_a_secret_tells_whose_language_to_speak(house, alice):
+    """A wrong one tells nothing."""
+    secret = _issue(house, alice)
+    assert house.act(find_locale, CHANGE, secret) is None
+    house.act(change_profile, alice.person, {"locale": "de-AT"})
+    assert house.act(find_locale, CHANGE, secret) == "de-AT"
+    assert house.act(find_locale, CHANGE, tokens.mint("ots_")) is None

@@ -139,7 +139,7 @@ def test_every_attribute_of_the_model_can_be_asked_for():
 
 
 def test_the_words_are_those_of_the_policies_that_decided():
-    """AZ-08: a forbid that does not apply says nothing, nor does a permit that is overruled."""
+    """AZ-08, AZ-09: what does not apply says nothing, nor does a permit that is overruled."""
     policies = parse(
         '@notice("Welcome.")' + OWNER,
         forbid("silent", when='context.credential == "jwt"', code="session_required", notice="No."),

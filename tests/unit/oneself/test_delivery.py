@@ -1,175 +1,536 @@
-"""Taking mail out of the outbox."""
+"""Taking mail out of the outbox: leases, tries, dead letters, and crashes in between."""
 
 import email
 import email.policy
 import logging
-import stat
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from socket import create_server
 
 import pytest
+from aiosmtpd.controller import Controller
 from sqlalchemy.exc import IntegrityError
 
-from accounts.outbox import MessageKind, post_message
-from oneself.delivery import Delivery
+from accounts.outbox import MessageKind, open_parameters, post_message
+from oneself.delivery import Delivery, Run, forget_dead_letters
+from oneself.logs import JsonFormatter
+from oneself.mailboxes import Folder, Security, SmtpServer
+from oneself.transactions import Database
+
+SECRET = "ots_canary"
+URL = "https://accounts.example"
+SENDER = "no-reply@mail.example"
+#: A letter has this long, and so a lease ten times as long and a minute.
+SECONDS = 10.0
+LEASE = timedelta(seconds=10 * SECONDS + 60)
+
+
+class Post:
+    """What a server got. A test can give it other replies, and have something happen first."""
+
+    def __init__(self):
+        self.received = []
+        self.replies = []
+        self.sessions = set()
+        self.happen = lambda: None
+        self.port = None
+
+    @property
+    def ids(self):
+        return [mail["Message-ID"] for mail in self.received]
+
+    async def handle_DATA(self, _server, session, envelope):  # noqa: N802 # the library's name
+        self.sessions.add(session.peer)
+        self.happen()
+        reply = self.replies.pop(0) if self.replies else "250 OK"
+        # A server that says nothing good may have it all the same, so each is counted.
+        self.received.append(
+            email.message_from_bytes(envelope.content, policy=email.policy.default)
+        )
+        return reply
+
+
+@pytest.fixture
+def post_office():
+    """A server on this machine."""
+    post = Post()
+    with create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    controller = Controller(post, hostname="127.0.0.1", port=port)
+    controller.start()
+    post.port = port
+    yield post
+    controller.stop()
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return tmp_path / "mail" / "out"
+    return Folder(tmp_path / "mail" / "out", seconds=SECONDS)
 
 
 @pytest.fixture
-def delivery(house, folder):
-    return Delivery(house.database, folder, host="accounts.example")
+def server(post_office):
+    return SmtpServer("127.0.0.1", post_office.port, Security.NONE, seconds=SECONDS)
+
+
+@pytest.fixture
+def deliverer(house):
+    """Makes what delivers to a mailbox; each is as another replica."""
+
+    def deliverer(mailbox, database=house.database):
+        return Delivery(database, mailbox, public_url=URL, sender=SENDER)
+
+    return deliverer
+
+
+@pytest.fixture
+def delivery(deliverer, folder):
+    return deliverer(folder)
+
+
+@pytest.fixture
+def by_smtp(deliverer, server):
+    return deliverer(server)
 
 
 @pytest.fixture
 def post(house, alice):
-    """Puts a message into the outbox; returns its id."""
+    """Puts messages into the outbox, all in one transaction; returns their ids."""
 
-    def post():
+    def post(count=1):
         before = {message.id for message in house.messages()}
-        house.act(post_message, MessageKind.EMAIL_VERIFICATION, alice.person, secret="ots_canary")
-        (posted,) = {message.id for message in house.messages()} - before
-        return posted
+        with house.database.transaction(writing=True) as session:
+            for _ in range(count):
+                post_message(session, MessageKind.EMAIL_VERIFICATION, alice.person, secret=SECRET)
+        return sorted({message.id for message in house.messages()} - before)
 
     return post
 
 
-def _mode(path):
-    return stat.S_IMODE(path.stat().st_mode)
+def _message(house, message_id):
+    return next(message for message in house.messages() if message.id == message_id)
 
 
 def _names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.stem for path in folder.path.iterdir())
 
 
-def test_a_message_becomes_a_file(delivery, folder, post):
-    """It is called by the message's id, and is a whole mail."""
-    message_id = post()
-    assert delivery.deliver_pending() == 1
-    assert _names(folder) == [f"{message_id}.eml"]
-    content = (folder / f"{message_id}.eml").read_bytes()
-    mail = email.message_from_bytes(content, policy=email.policy.default)
+def _counts(run):
+    return run.delivered, run.failed, run.unreadable
+
+
+# What is delivered.
+
+
+def test_a_message_becomes_a_mail(delivery, folder, post):
+    """EM-18: under its own id, from the sender of the settings, to the stored address (EM-17)."""
+    (message_id,) = post()
+    assert delivery.deliver_pending() == Run(1, 0, 0, None)
+    mail = email.message_from_bytes(
+        folder.file_of(message_id).read_bytes(), policy=email.policy.default
+    )
+    assert mail["Message-ID"] == f"<{message_id}@accounts.example>"
+    assert mail["From"].addresses[0].addr_spec == SENDER
     assert mail["To"].addresses[0].addr_spec == "alice@example.com"
-    assert "ots_canary" in mail.get_content()
+    assert SECRET in mail.get_content()
 
 
-def test_only_the_service_reads_its_mail(delivery, folder, post):
-    """There are secrets in it (TK-03)."""
-    message_id = post()
-    delivery.deliver_pending()
-    assert _mode(folder / f"{message_id}.eml") == 0o600
-    assert _mode(folder) == 0o700
+def test_the_envelope_has_the_stored_address(house, by_smtp, post_office, post):
+    """EM-17: as it is in the outbox, with its domain in ASCII."""
+    post()
+    house.execute("UPDATE outbox_message SET recipient = 'Alice@münchen.example'")
+    seen = []
+    taken = post_office.handle_DATA
+
+    async def handle_DATA(server, session, envelope):  # noqa: N802 # the library's name
+        seen.append((envelope.mail_from, envelope.rcpt_tos))
+        return await taken(server, session, envelope)
+
+    post_office.handle_DATA = handle_DATA
+    by_smtp.deliver_pending()
+    assert seen == [(SENDER, ["Alice@xn--mnchen-3ya.example"])]
 
 
 def test_what_was_delivered_is_not_kept(house, delivery, post):
-    """The row says when, and what was in it is gone (TK-08)."""
-    post()
+    """TK-08: the row says when, and what was in it is gone."""
+    (message_id,) = post()
     house.clock.move(minutes=1)
     delivery.deliver_pending()
-    (message,) = house.messages()
+    message = _message(house, message_id)
     assert (message.delivered_at, message.parameters_sealed) == (house.clock.now, b"")
+    assert (message.leased_until, message.attempts) == (None, 0)
 
 
 def test_a_message_is_delivered_once(delivery, folder, post):
-    """The second time there is nothing to do, and nothing to make a folder for."""
-    assert delivery.deliver_pending() == 0
-    assert not folder.exists()
+    """EM-18: the second time there is nothing to do, and nothing to make a folder for."""
+    assert delivery.deliver_pending() == Run(0, 0, 0, None)
+    assert not folder.path.exists()
     post()
-    assert [delivery.deliver_pending(), delivery.deliver_pending()] == [1, 0]
+    assert [delivery.deliver_pending().delivered for _ in range(2)] == [1, 0]
 
 
-def test_a_crash_before_the_row_delivers_again_to_the_same_name(house, delivery, folder, post):
-    """At least once, and idempotent: the file is the same, byte for byte (EM-18)."""
-    message_id = post()
-    house.execute(
-        "CREATE TRIGGER crash BEFORE UPDATE ON outbox_message"
-        " BEGIN SELECT RAISE(ABORT, 'crash'); END"
-    )
-    with pytest.raises(IntegrityError):
-        delivery.deliver_pending()
-    written = (folder / f"{message_id}.eml").read_bytes()
-    assert house.messages()[0].delivered_at is None
-    house.execute("DROP TRIGGER crash")
-    house.clock.move(hours=1)
-    assert delivery.deliver_pending() == 1
-    assert _names(folder) == [f"{message_id}.eml"]
-    assert (folder / f"{message_id}.eml").read_bytes() == written
+def test_a_run_goes_on_until_there_is_no_more(by_smtp, post_office, post):
+    """EM-18: in batches, each over a connection of its own."""
+    posted = post(25)
+    assert by_smtp.deliver_pending().delivered == 25
+    assert sorted(post_office.ids) == [f"<{each}@accounts.example>" for each in posted]
+    assert len(post_office.sessions) == 3
 
 
-def test_half_a_file_is_written_over(delivery, folder, post):
-    """A crash within the writing leaves a part, and never a mail that is cut short (EM-18)."""
-    message_id = post()
-    folder.mkdir(parents=True)
-    (folder / f"{message_id}.part").write_bytes(b"half" * 10_000)
-    delivery.deliver_pending()
-    assert _names(folder) == [f"{message_id}.eml"]
-    assert b"half" not in (folder / f"{message_id}.eml").read_bytes()
+def test_what_is_due_first_goes_first(house, by_smtp, post_office, post):
+    """EM-18: whatever was put down first."""
+    (late,) = post()
+    house.clock.move(minutes=5)
+    (early,) = post()
+    house.execute("UPDATE outbox_message SET due_at = '2026-04-05 09:00:00' WHERE id = ?", early)
+    by_smtp.deliver_pending()
+    assert post_office.ids == [f"<{each}@accounts.example>" for each in (early, late)]
+
+
+def test_what_is_not_due_waits(house, delivery, post):
+    """EM-18: to the second."""
+    (message_id,) = post()
+    house.execute("UPDATE outbox_message SET due_at = '2026-04-05 10:05:00'")
+    house.clock.move(minutes=4, seconds=59)
+    assert delivery.deliver_pending().delivered == 0
+    house.clock.move(seconds=1)
+    assert delivery.deliver_pending().delivered == 1
+    assert _message(house, message_id).delivered_at == house.clock.now
+
+
+def test_nothing_is_locked_while_mail_is_sent(house, by_smtp, post_office, post):
+    """EM-18, OP-03: whoever writes meanwhile is not kept waiting, however long the server takes."""
+    post()
+    written = []
+
+    def write():
+        with house.database.transaction(writing=True, waiting=False) as session:
+            session.core.exec_driver_sql("UPDATE tenant SET display_name = 'Written'")
+            written.append(threading.current_thread().name)
+
+    post_office.happen = write
+    assert by_smtp.deliver_pending().delivered == 1
+    assert len(written) == 1
+
+
+# What fails.
+
+
+def test_a_mail_that_is_not_taken_now_is_tried_later(house, by_smtp, post_office, post):
+    """EM-18: with the same Message-ID and the same text."""
+    (message_id,) = post()
+    post_office.replies = ["451 greylisted, alice@example.com"]
+    assert by_smtp.deliver_pending() == Run(0, 1, 0, "The server refused the message (451).")
+    message = _message(house, message_id)
+    assert (message.attempts, message.delivered_at, message.gave_up_at) == (1, None, None)
+    assert message.last_problem == "The server refused the message (451)."
+    assert by_smtp.deliver_pending() == Run(0, 0, 0, None)
+    house.clock.move(minutes=1)
+    assert by_smtp.deliver_pending() == Run(1, 0, 0, None)
+    assert len(post_office.received) == 2
+    assert len(set(post_office.ids)) == 1
+    assert len({mail.get_content() for mail in post_office.received}) == 1
+
+
+def test_the_pauses_grow_to_an_hour(house, by_smtp, post_office, post):
+    """EM-18: doubled each time, and up to a fifth shorter by chance."""
+    (message_id,) = post()
+    post_office.replies = ["451 no"] * 9
+    for minutes in (1, 2, 4, 8, 16, 32, 60, 60, 60):
+        before = house.clock.now
+        by_smtp.deliver_pending()
+        pause = _message(house, message_id).due_at - before
+        assert timedelta(minutes=minutes) * 0.8 <= pause <= timedelta(minutes=minutes)
+        house.clock.now += pause
+    assert _message(house, message_id).attempts == 9
+
+
+def test_what_failed_together_does_not_come_back_together(house, by_smtp, post_office, post):
+    """EM-18: a server that is up again is not overrun."""
+    post(8)
+    post_office.replies = ["451 no"] * 8
+    by_smtp.deliver_pending()
+    assert len({message.due_at for message in house.messages()}) == 8
+
+
+def test_a_mail_is_given_up_after_a_day(house, by_smtp, post_office, post):
+    """EM-18: what it would have said stays sealed, so that it can be retried."""
+    (message_id,) = post()
+    post_office.replies = ["451 no"] * 100
+    began = house.clock.now
+    while (message := _message(house, message_id)).gave_up_at is None:
+        house.clock.now = message.due_at
+        assert by_smtp.deliver_pending().failed == 1
+    assert timedelta(hours=23) < house.clock.now - began <= timedelta(hours=24)
+    assert message.gave_up_at == house.clock.now
+    with house.database.transaction(writing=False) as session:
+        assert open_parameters(session, message) == {"secret": SECRET}
+    house.clock.move(days=30)
+    assert by_smtp.deliver_pending() == Run(0, 0, 0, None)
+
+
+def test_a_mail_that_lay_for_long_is_not_given_up_at_once(house, by_smtp, post_office, post):
+    """EM-18: after a weekend without a service, a server that says 451 first is common."""
+    (message_id,) = post()
+    house.clock.move(days=3)
+    post_office.replies = ["451 no"] * 100
+    for _ in range(4):
+        assert by_smtp.deliver_pending().failed == 1
+        assert _message(house, message_id).gave_up_at is None
+        house.clock.now = _message(house, message_id).due_at
+    by_smtp.deliver_pending()
+    assert _message(house, message_id).gave_up_at == house.clock.now
+
+
+def test_a_mail_that_is_refused_for_good_is_dead(house, by_smtp, post_office, post):
+    """EM-18: at once, and the mail behind it goes out."""
+    post(2)
+    post_office.replies = ["554 spam"]
+    assert by_smtp.deliver_pending() == Run(1, 1, 0, "The server refused the message (554).")
+    (dead,) = (message for message in house.messages() if message.delivered_at is None)
+    assert (dead.gave_up_at, dead.attempts, dead.leased_until) == (house.clock.now, 1, None)
+    house.clock.move(days=1)
+    assert by_smtp.deliver_pending() == Run(0, 0, 0, None)
+
+
+def test_a_dead_letter_is_emptied_after_a_week(house, by_smtp, post_office, post):
+    """TK-08: until then it can be retried; nothing that waits is touched."""
+    (message_id,) = post()
+    post_office.replies = ["554 spam"]
+    by_smtp.deliver_pending()
+    (waiting,) = post()
+    house.clock.move(days=6, hours=23, minutes=59)
+    assert house.act(forget_dead_letters) == 0
+    house.clock.move(minutes=1)
+    assert [house.act(forget_dead_letters) for _ in range(2)] == [1, 0]
+    assert _message(house, message_id).parameters_sealed == b""
+    assert _message(house, waiting).parameters_sealed != b""
+
+
+def test_a_server_that_is_away_is_asked_once_for_a_batch(house, by_smtp, post_office, post):
+    """EM-18: the messages of the batch are put off, and the run ends."""
+    post(25)
+    post_office.replies = ["421 closing"]
+    expected = Run(0, 10, 0, "The server refused the message (421).")
+    assert by_smtp.deliver_pending() == expected
+    assert len(post_office.received) == 1
+    assert sorted(message.attempts for message in house.messages()) == [0] * 15 + [1] * 10
+    assert {message.leased_until for message in house.messages()} == {None}
+    house.clock.move(minutes=1)
+    assert by_smtp.deliver_pending().delivered == 25
 
 
 def test_a_folder_that_cannot_be_written_loses_nothing(house, delivery, folder, post):
-    """The message waits for better times (DB-06)."""
-    post()
-    folder.parent.write_bytes(b"a file in the way")
-    with pytest.raises(OSError, match="mail"):
-        delivery.deliver_pending()
-    assert house.messages()[0].delivered_at is None
-    folder.parent.unlink()
-    assert delivery.deliver_pending() == 1
-
-
-def test_messages_are_delivered_in_batches(delivery, folder, post):
-    """What is left over is next."""
-    for _ in range(51):
-        post()
-    assert [delivery.deliver_pending() for _ in range(3)] == [50, 1, 0]
-    assert len(_names(folder)) == 51
-
-
-def test_the_oldest_message_goes_first(house, delivery, folder, post):
-    """Of more than a batch, the latest waits."""
-    earlier = [post() for _ in range(50)]
+    """DB-06: the message waits for better times."""
+    (message_id,) = post()
+    folder.path.parent.write_bytes(b"a file in the way")
+    assert delivery.deliver_pending() == Run(0, 1, 0, "The folder cannot be written (ENOTDIR).")
+    assert _message(house, message_id).delivered_at is None
+    folder.path.parent.unlink()
     house.clock.move(minutes=1)
-    post()
-    delivery.deliver_pending()
-    assert _names(folder) == sorted(f"{message_id}.eml" for message_id in earlier)
+    assert delivery.deliver_pending().delivered == 1
+
+
+class Broken:
+    """A mailbox with a defect, which shows at one letter."""
+
+    seconds = SECONDS
+
+    def __init__(self, *wrong):
+        self.wrong = set(wrong)
+        self.taken = []
+
+    @contextmanager
+    def open(self):
+        yield self._take
+
+    def _take(self, letter):
+        if letter.id in self.wrong:
+            raise KeyError(SECRET, letter.recipient)
+        self.taken.append(letter.id)
+
+
+def test_a_defect_stops_one_letter_only(house, deliverer, post):
+    """OP-03, LO-01: it is counted like any other failure, and said by its class."""
+    wrong, *right = post(3)
+    mailbox = Broken(wrong)
+    assert deliverer(mailbox).deliver_pending() == Run(2, 1, 0, "It could not be sent (KeyError).")
+    assert sorted(mailbox.taken) == right
+    assert _message(house, wrong).attempts == 1
+
+
+# What cannot be read.
 
 
 def test_a_message_that_cannot_be_read_is_not_in_the_way(house, delivery, folder, post, caplog):
-    """It stays where it is, is said once, and the mail behind it goes out (TK-05)."""
-    broken, good = post(), post()
+    """TK-05: it stays where it is, is said once, and the mail behind it goes out."""
+    broken, good = post(2)
     house.execute("UPDATE outbox_message SET parameters_sealed = x'00' WHERE id = ?", broken)
     with caplog.at_level(logging.ERROR):
-        assert [delivery.deliver_pending() for _ in range(3)] == [1, 0, 0]
-    assert _names(folder) == [f"{good}.eml"]
+        runs = [delivery.deliver_pending() for _ in range(3)]
+    assert [_counts(run) for run in runs] == [(1, 0, 1), (0, 0, 1), (0, 0, 1)]
+    assert _names(folder) == [good]
     assert [record.message_id for record in caplog.records] == [broken]
-    kept = next(message for message in house.messages() if message.id == broken)
-    assert kept.delivered_at is None
+    kept = _message(house, broken)
+    assert (kept.delivered_at, kept.gave_up_at, kept.attempts) == (None, None, 0)
 
 
-def test_a_batch_that_cannot_be_read_is_not_in_the_way(house, delivery, post):
-    """However many there are, the next are read after them."""
-    for _ in range(50):
-        post()
+def test_batches_that_cannot_be_read_are_not_in_the_way(house, delivery, post):
+    """TK-05: however many there are, the next are read after them."""
+    post(25)
     house.execute("UPDATE outbox_message SET parameters_sealed = x'00'")
     house.clock.move(minutes=1)
     post()
-    assert [delivery.deliver_pending() for _ in range(3)] == [0, 1, 0]
+    assert _counts(delivery.deliver_pending()) == (1, 0, 25)
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        "kind = 'newer'",
-        "recipient = 'nobody'",
-    ],
-)
-def test_a_message_that_cannot_be_written_is_not_in_the_way(house, delivery, post, caplog, broken):
-    """A kind that a newer version has put there waits for it (EM-18, DB-15)."""
-    unknown, _ = post(), post()
+@pytest.mark.parametrize("broken", ["kind = 'newer'", "recipient = 'nobody'"])
+def test_a_message_that_cannot_be_written_is_left(house, delivery, post, caplog, broken):
+    """EM-18, DB-15: a kind that a newer version has put there waits for it."""
+    unknown, _ = post(2)
     house.execute(f"UPDATE outbox_message SET {broken} WHERE id = ?", unknown)  # noqa: S608 # ours
     with caplog.at_level(logging.ERROR):
-        assert [delivery.deliver_pending() for _ in range(2)] == [1, 0]
+        assert [_counts(delivery.deliver_pending()) for _ in range(2)] == [(1, 0, 1), (0, 0, 1)]
     assert [record.message_id for record in caplog.records] == [unknown]
     waiting = [message.id for message in house.messages() if message.delivered_at is None]
     assert waiting == [unknown]
+
+
+def test_what_one_replica_cannot_read_another_may(house, delivery, deliverer, folder, post):
+    """DB-15: it is not kept from it, not even for the time of a lease."""
+    (message_id,) = post()
+    (message,) = house.messages()
+    house.execute("UPDATE outbox_message SET parameters_sealed = x'00'")
+    assert _counts(delivery.deliver_pending()) == (0, 0, 1)
+    house.execute("UPDATE outbox_message SET parameters_sealed = ?", message.parameters_sealed)
+    assert _counts(deliverer(folder).deliver_pending()) == (1, 0, 0)
+    assert _names(folder) == [message_id]
+
+
+# Leases.
+
+
+def test_a_message_that_is_being_sent_is_nobody_elses(by_smtp, delivery, post_office, post):
+    """EM-18: nor are the others of its batch."""
+    post(10)
+    meanwhile = []
+    post_office.happen = lambda: meanwhile.append(delivery.deliver_pending())
+    assert by_smtp.deliver_pending().delivered == 10
+    assert meanwhile == [Run(0, 0, 0, None)] * 10
+
+
+def test_a_crash_before_the_mark_sends_again_when_the_lease_is_over(  # noqa: PLR0917 # fixtures
+    house, by_smtp, deliverer, server, post_office, post
+):
+    """EM-18: at least once, with the same Message-ID; and not before, which is who may be alive."""
+    (message_id,) = post()
+    house.execute(
+        "CREATE TRIGGER crash BEFORE UPDATE OF delivered_at ON outbox_message"
+        " BEGIN SELECT RAISE(ABORT, 'crash'); END"
+    )
+    with pytest.raises(IntegrityError):
+        by_smtp.deliver_pending()
+    house.execute("DROP TRIGGER crash")
+    assert _message(house, message_id).leased_until == house.clock.now + LEASE
+    house.clock.now += LEASE - timedelta(seconds=1)
+    assert deliverer(server).deliver_pending().delivered == 0
+    house.clock.move(seconds=1)
+    assert deliverer(server).deliver_pending().delivered == 1
+    assert post_office.ids == [f"<{message_id}@accounts.example>"] * 2
+
+
+@pytest.mark.parametrize("reply", ["250 OK", "451 no", "554 no"])
+def test_whoever_outlasts_the_lease_sends_no_more(  # noqa: PLR0917 # fixtures and parameters
+    house, by_smtp, delivery, folder, post_office, post, reply
+):
+    """EM-18: nor writes to what another has taken over, whatever became of it here."""
+    posted = post(3)
+
+    def take_over():
+        house.clock.now += LEASE
+        assert delivery.deliver_pending().delivered == 3
+
+    post_office.happen = take_over
+    post_office.replies = [reply]
+    by_smtp.deliver_pending()
+    assert len(post_office.received) == 1
+    assert _names(folder) == posted
+    assert {message.delivered_at for message in house.messages()} == {house.clock.now}
+    assert {message.gave_up_at for message in house.messages()} == {None}
+    assert {message.last_problem for message in house.messages()} == {None}
+
+
+def test_a_lease_that_ends_before_the_mail_is_sent_is_too_short(house, by_smtp, post_office, post):
+    """EM-18: the rest of the batch is leased anew, and everything is sent once."""
+    posted = post(3)
+
+    def be_slow():
+        post_office.happen = lambda: None
+        house.clock.now += LEASE - timedelta(seconds=SECONDS - 1)
+
+    post_office.happen = be_slow
+    assert by_smtp.deliver_pending() == Run(3, 0, 0, None)
+    assert sorted(post_office.ids) == [f"<{each}@accounts.example>" for each in posted]
+    assert len(post_office.sessions) == 2
+
+
+def test_the_end_waits_for_one_mail_only(house, by_smtp, delivery, post_office, post):
+    """OP-01: the rest is put back, for the next start or another replica to send at once."""
+    post(3)
+    post_office.happen = by_smtp.stop
+    assert by_smtp.deliver_pending() == Run(1, 0, 0, None)
+    assert by_smtp.deliver_pending() == Run(0, 0, 0, None)
+    left = [message for message in house.messages() if message.delivered_at is None]
+    assert [(message.leased_until, message.attempts) for message in left] == [(None, 0)] * 2
+    assert delivery.deliver_pending().delivered == 2
+
+
+def test_two_replicas_send_each_message_once(house, deliverer, server, post_office, post):
+    """EM-18: five hundred of them, over two connections to the database at once."""
+    posted = post(500)
+    other = Database(house.path, keys=house.keys, rules=house.rules, clock=house.clock)
+    deliverers = [deliverer(server), deliverer(server, other)]
+    runs = []
+    ready = threading.Barrier(2)
+
+    def run(delivery):
+        ready.wait(10)
+        runs.append(delivery.deliver_pending())
+
+    threads = [threading.Thread(target=run, args=(each,)) for each in deliverers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    other.close()
+    assert sum(run.delivered for run in runs) == 500
+    assert all(run.delivered for run in runs)
+    assert sorted(post_office.ids) == [f"<{each}@accounts.example>" for each in posted]
+
+
+# What is said of it.
+
+
+@pytest.mark.parametrize("reply", ["250 OK", "451 no", "554 no", "421 no"])
+def test_no_secret_and_no_address_is_logged_or_kept(  # noqa: PLR0917 # fixtures and parameters
+    house, by_smtp, deliverer, post_office, post, caplog, reply
+):
+    """LO-01: neither ours nor what the server says, whatever happens."""
+    unreadable, unknown, nobody, wrong, *_ = post(6)
+    house.execute("UPDATE outbox_message SET parameters_sealed = x'00' WHERE id = ?", unreadable)
+    house.execute("UPDATE outbox_message SET kind = 'newer' WHERE id = ?", unknown)
+    house.execute("UPDATE outbox_message SET recipient = '<alice>' WHERE id = ?", nobody)
+    house.execute("UPDATE outbox_message SET due_at = '2026-04-05 09:00:00' WHERE id = ?", wrong)
+    post_office.replies = [f"{reply} alice@example.com {SECRET}"]
+    with caplog.at_level(logging.DEBUG):
+        assert deliverer(Broken(wrong)).deliver_pending().failed == 1
+        post()
+        by_smtp.deliver_pending()
+    # The server of the test has a log of its own, with all that it gets.
+    records = [record for record in caplog.records if record.name != "mail.log"]
+    assert len(records) >= 5
+    kept = [message.last_problem or "" for message in house.messages()]
+    for line in [*map(JsonFormatter().format, records), *kept]:
+        assert "alice" not in line.lower()
+        assert "canary" not in line
