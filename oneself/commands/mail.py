@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,7 +29,16 @@ _HEADERS = ("To", "Subject", "Date", "Message-ID")
 
 app = typer.Typer(no_args_is_help=True, help="List the outbox, deliver it, and retry dead letters.")
 
-_State = Literal["waiting", "leased", "delivered", "dead"]
+
+class State(StrEnum):
+    """What became of a message; Typer takes no list of literals."""
+
+    WAITING = "waiting"
+    LEASED = "leased"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
 MessageId = Annotated[
     str, typer.Argument(metavar="ID", help="The message's id, as `list` names it.")
 ]
@@ -38,7 +48,7 @@ MessageId = Annotated[
 def list_messages(
     *,
     states: Annotated[
-        list[_State] | None,
+        list[State] | None,
         typer.Option("--state", help="Only those; once for each. Without any: all but delivered."),
     ] = None,
     limit: Annotated[
@@ -62,7 +72,7 @@ def list_messages(
         open_database(load_settings()) as database,
         database.transaction(writing=False) as session,
     ):
-        wanted = states or ("waiting", "leased", "dead")
+        wanted = states or (State.WAITING, State.LEASED, State.DEAD)
         messages = session.exec(
             select(OutboxMessage)
             .where(or_(*(_in_state(state, session.now) for state in wanted)))
@@ -183,7 +193,9 @@ def _retry(session: "AccountSession", message_id: str | None) -> int:
 
     from models import OutboxMessage  # noqa: PLC0415
 
-    waits_or_is_dead = or_(*(_in_state(state, session.now) for state in ("waiting", "dead")))
+    waits_or_is_dead = or_(
+        *(_in_state(state, session.now) for state in (State.WAITING, State.DEAD))
+    )
     return session.core.execute(
         update(OutboxMessage)
         .where(
@@ -197,9 +209,9 @@ def _retry(session: "AccountSession", message_id: str | None) -> int:
 
 def _why_not(message: "OutboxMessage", now: "datetime") -> str:
     state = _state(message, now)
-    if state == "delivered":
+    if state is State.DELIVERED:
         return f"The message {message.id} was delivered already."
-    if state == "leased":
+    if state is State.LEASED:
         return f"The message {message.id} is being sent just now. See: {_RUN} show {message.id}"
     return f"The message {message.id} has been dead for too long: what it said is no longer kept."
 
@@ -213,16 +225,16 @@ def _find(session: "AccountSession", message_id: str) -> "OutboxMessage":
     return message
 
 
-def _state(message: "OutboxMessage", now: "datetime") -> _State:
+def _state(message: "OutboxMessage", now: "datetime") -> State:
     if message.delivered_at is not None:
-        return "delivered"
+        return State.DELIVERED
     if message.gave_up_at is not None:
-        return "dead"
+        return State.DEAD
     leased = message.leased_until is not None and message.leased_until > now
-    return "leased" if leased else "waiting"
+    return State.LEASED if leased else State.WAITING
 
 
-def _in_state(state: str, now: "datetime") -> "ColumnElement[bool]":
+def _in_state(state: State, now: "datetime") -> "ColumnElement[bool]":
     """The same as `_state`, for the database."""
     from sqlalchemy import and_, or_  # noqa: PLC0415 # slow
     from sqlmodel import col  # noqa: PLC0415
@@ -234,10 +246,10 @@ def _in_state(state: str, now: "datetime") -> "ColumnElement[bool]":
     leased_until = col(OutboxMessage.leased_until)
     live = and_(~delivered, col(OutboxMessage.gave_up_at).is_(None))
     return {
-        "delivered": delivered,
-        "dead": dead,
-        "leased": and_(live, leased_until > now),
-        "waiting": and_(live, or_(leased_until.is_(None), leased_until <= now)),
+        State.DELIVERED: delivered,
+        State.DEAD: dead,
+        State.LEASED: and_(live, leased_until > now),
+        State.WAITING: and_(live, or_(leased_until.is_(None), leased_until <= now)),
     }[state]
 
 

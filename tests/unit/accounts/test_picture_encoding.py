@@ -591,6 +591,8 @@ def _checked_anew(uploaded: bytes) -> bytes:
     return bytes(found + uploaded[place:])
 
 
+# That Pillow warns of some is for the log, see tests/edge/test_pictures.py.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("whole", SEEDS.values(), ids=SEEDS)
 def test_a_broken_picture_is_refused_or_read_and_nothing_else(whole):
     """IM-01, OP-05: 300 ways to break each; an exception of another kind would be a 500."""

@@ -323,7 +323,9 @@ def test_revoking_ends_what_is_under_the_root(house, rotated, alice, stored):
     """TK-07: for whoever knows both roots still, before any restart."""
     outcome = rotated.act(retire_root, house.keys.key_id, revoke=True)
     assert outcome == (True, ONE_OF_EACH, 0)
-    assert rotated.act(count_live) == {NEW_ID: {"access_token": 1, "client": 1}}
+    assert rotated.act(count_live) == {
+        NEW_ID: {"access_token": 1, "client": 1, "outbox_message": 2}
+    }
     assert [row["key_id"] for row in house.rows("root_key")] == [NEW_ID]
     for kind, token in (
         (CredentialKind.SESSION, alice.token),
