@@ -32,7 +32,8 @@ def create_api_key(
     """Make an API key; the second of the pair is the key itself, known here and never again.
 
     A key made with another key is narrower: it has scopes of that key only, and expires no later,
-    so that a thief with one key cannot outlive its revocation by much or gain by it (TK-11).
+    so that a thief with one key gains no right by it, and no time beyond the end of that key
+    (TK-11). It lives on if that key is revoked: whoever revokes one looks at the list.
 
     Raises:
         InvalidRequest: The name or the expiry breaks a rule.

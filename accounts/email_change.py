@@ -130,6 +130,7 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
         SecretInvalid: No such secret, its owner is disabled, or another account has the address.
         SecretUsed: It was used before.
         SecretExpired: It is older than seven days.
+        SecretSuperseded: An earlier change was undone since.
     """
     pending = burn_secret(session, SecretPurpose.EMAIL_UNDO, secret)
     user = _find_user(session, pending)
@@ -138,6 +139,7 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
     ):
         raise SecretInvalid
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.id)
+    _end_later_undos(session, pending)
     if user.email_canonical != pending.address_canonical:
         # The mail came there, and was read.
         _set_address(session, user, pending, verified_at=session.now)
@@ -146,6 +148,24 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
     revoke_all_sessions(session, person)
     end_families(session, user.id)
     return pending.address
+
+
+def _end_later_undos(session: AccountSession, used: OneTimeSecret) -> None:
+    """End what would undo the undoing: what later changes have mailed to addresses of their own.
+
+    Earlier ones stay: they were mailed to whoever had the account before.
+    """
+    session.core.execute(
+        update(OneTimeSecret)
+        .where(
+            col(OneTimeSecret.user_id) == used.user_id,
+            col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
+            col(OneTimeSecret.created_at) > used.created_at,
+            col(OneTimeSecret.used_at).is_(None),
+            col(OneTimeSecret.superseded_at).is_(None),
+        )
+        .values(superseded_at=session.now)
+    )
 
 
 def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:

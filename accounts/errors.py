@@ -439,6 +439,7 @@ class EmailTaken(Conflict):
 
     code = "email_taken"
     message = "Another account has this e-mail address."
+    keep_writes = True  # that it was asked is counted
 
 
 class LimitReached(Conflict):

@@ -12,9 +12,15 @@ from accounts.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.outbox import MessageKind, post_message
 from accounts.people import Person
 from accounts.principal import Principal
-from models import PasswordRecord, User
+from models import PasswordRecord, Tenant, User
 
 __all__ = ["change_password", "judge_for", "swap_password"]
+
+_ENABLED = (
+    select(col(User.id))
+    .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+    .where(col(User.disabled_at).is_(None), col(Tenant.disabled_at).is_(None))
+)
 
 
 def change_password(
@@ -87,12 +93,17 @@ def swap_password(
 ) -> bool:
     """Put a new record in the place of the one that was read before the hash; tell if it was there.
 
-    Compare and swap: of two changes with the same old password exactly one wins. The person is
+    Compare and swap: of two changes with the same old password exactly one wins, and none if the
+    person was disabled meanwhile. The person is
     told by mail, without any secret (PW-18), and pending resets end.
     """
     swapped = session.core.execute(
         update(PasswordRecord)
-        .where(col(PasswordRecord.user_id) == person.user_id, col(PasswordRecord.record) == before)
+        .where(
+            col(PasswordRecord.user_id).in_(_ENABLED),
+            col(PasswordRecord.user_id) == person.user_id,
+            col(PasswordRecord.record) == before,
+        )
         .values(record=after, changed_at=session.now)
     )
     if not swapped.rowcount:

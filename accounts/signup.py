@@ -39,9 +39,10 @@ def sign_up(
         own_words=(address.canonical, name, tenant_display_name),
         field="password",
     )
+    # Before it is told whether the address is taken: else anybody could ask for any number.
+    throttling.spend_of_source(session, throttling.Door.SIGNUP, session.rules.signup_budget)
     if users.is_taken(session, address.canonical):
         raise EmailTaken
-    throttling.spend_of_source(session, throttling.Door.SIGNUP, session.rules.signup_budget)
     with session.outside_transaction():
         record = password_hashing.hash_password(judged, session.keys, session.rules.password_cost)
     tenant = tenants.open_tenant(session, tenant_display_name)

@@ -61,11 +61,16 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
     pools = {
         "database": Pool("database", threads=settings.database_threads, queue=1024),
         "password": Pool(
-            "password", threads=settings.password_threads, queue=settings.password_queue
+            "password",
+            threads=settings.password_threads,
+            queue=settings.password_queue,
+            yields=True,
         ),
         # A mail server that hangs keeps this thread waiting, and no request.
         "mail": Pool("mail", threads=1, queue=1),
-        "image": Pool("image", threads=settings.image_threads, queue=settings.image_queue),
+        "image": Pool(
+            "image", threads=settings.image_threads, queue=settings.image_queue, yields=True
+        ),
     }
     connexion = ConnexionMiddleware(
         _nowhere,

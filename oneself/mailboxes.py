@@ -212,7 +212,7 @@ class _Connection:
         smtp.sock = line = socket.create_connection(
             (server.host, server.port), timeout=server.seconds / _SHARE_OF_CONNECTING
         )
-        line.settimeout(server.seconds)
+        line.settimeout(2 * server.seconds)  # never reached: the timer comes first
         # The timer's own hold on the connection, since TLS takes the socket over.
         self._line = line.dup()
         if self._late:

@@ -1,6 +1,7 @@
 """Serves the application with Granian, which brings workers, limits and an orderly end."""
 
 import logging.config
+import sys
 from typing import Any
 
 from granian import Granian
@@ -15,6 +16,7 @@ __all__ = ["application", "serve"]
 
 _MOST_HEAD_BYTES = 65_536
 _MOST_CONNECTIONS = 4096
+_SWITCH_SECONDS = 0.0005
 
 
 def application() -> ASGIApp:
@@ -22,6 +24,8 @@ def application() -> ASGIApp:
     from oneself.app import create_app  # noqa: PLC0415 # the main process does not need it
 
     logging.config.dictConfig(configuration())
+    # The event loop waits for this long at most until a thread that computes lets it run.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     return create_app(Settings())
 
 

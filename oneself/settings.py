@@ -18,6 +18,9 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _CHECKOUT = Path(__file__).parent.parent
 
+#: A network of proxies that is wider is a mistake, or everybody.
+_WIDEST = 8
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: Attempts at once, a slash, and the seconds in which as many come back.
 _BudgetText = Annotated[str, Field(pattern="^[1-9][0-9]{0,6}/[1-9][0-9]{0,6}$")]
@@ -185,9 +188,9 @@ class Settings(BaseSettings):
             found = _parse_networks(text)
         except ValueError:
             found = None
-        if found is None or any(network.prefixlen == 0 for network in found):
+        if found is None or any(network.prefixlen < _WIDEST for network in found):
             # Who trusts everybody lets everybody choose whom they are throttled as (LG-11).
-            message = "must be addresses or networks, and never all of them"
+            message = f"must be addresses, or networks of /{_WIDEST} and narrower"
             raise ValueError(message)
         return text
 

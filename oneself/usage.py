@@ -44,7 +44,8 @@ class UsageRecorder:
     def note(self, credential: Credential, moment: datetime) -> None:
         """Remember that a credential was used."""
         if credential.kind in _TABLES:
-            self._batch.used[credential.kind, credential.id] = moment
+            with self._lock:
+                self._batch.used[credential.kind, credential.id] = moment
 
     def note_observed(self, observed: Iterable[Observation | StoredAnew], moment: datetime) -> None:
         """Remember what an act observed."""

@@ -1,15 +1,32 @@
 """The threads that operations run in."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from accounts.errors import Unavailable
 
 __all__ = ["Pool"]
 
+_LOWEST_PRIORITY = 19
+
 Outcome = TypeVar("Outcome")
+
+
+def _yield_to_others() -> None:
+    """Give the thread that calls it the lowest priority.
+
+    Threads that hash keep every processor busy, and the event loop would wait for its turn among
+    them: that alone made other requests eight times slower beside logins (LG-13).
+    """
+    if sys.platform == "linux":  # elsewhere a priority is a process's, and no thread's
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
 
 
 class Pool:
@@ -19,8 +36,11 @@ class Pool:
     8.25 s (LG-13). Past the queue's limit the answer is a 503 at once, rather than a late one.
     """
 
-    def __init__(self, name: str, *, threads: int, queue: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    def __init__(self, name: str, *, threads: int, queue: int, yields: bool = False) -> None:
+        """Begin with threads that, if it `yields`, run only while nobody else wants to."""
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix=name, initializer=_yield_to_others if yields else None
+        )
         self._limit = threads + queue
         self._taken = 0
 

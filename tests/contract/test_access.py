@@ -306,7 +306,7 @@ def test_the_document_says_the_same(operation_id: str):
     accepted = [
         {schemes[kind]: []} if kind in schemes else {}
         for kind, word in zip(KINDS, words, strict=True)
-        if word in {"may", "scope", "public"}
+        if word in {"may", "scope", "both", "public"}
     ]
     assert described["x-scope"] == scope
     # Of a public operation the document has an empty list, and not a list of nothing.
@@ -320,9 +320,15 @@ def test_the_document_says_the_same(operation_id: str):
 def _trials(cell: Cell) -> Iterator[tuple[frozenset[str] | None, str]]:
     """The scopes to try a cell with, None for all of them, and the word for what comes of it."""
     yield None, cell.word
-    if cell.kind not in SCOPES or cell.word not in {"may", "scope"}:
+    if cell.kind not in SCOPES or cell.word not in {"may", "scope", "both"}:
         return
     there = SCOPES[cell.kind]
+    if cell.word == "both":
+        yield frozenset({cell.scope, "me/auth:write"}), "both"
+        yield there - {cell.scope}, "lacking"
+        for without in (there - {"me/auth:write"}, frozenset({cell.scope})):
+            yield without, "login"
+        return
     for scope in sorted(there):
         lacking = cell.word == "scope" and scope != cell.scope
         yield frozenset({scope}), "lacking" if lacking else cell.word
@@ -341,7 +347,7 @@ def _expected(cell: Cell, word: str) -> tuple[int, str | None]:
 
 @pytest.mark.parametrize("cell", CELLS, ids=[f"{cell.operation_id}-{cell.kind}" for cell in CELLS])
 def test_the_service_does_what_the_cell_says(cell: Cell, caller: Caller):
-    """TK-10, TK-11: with the right scope alone, with each other, and with all but the right one."""
+    """TK-04, TK-10, TK-11: with the right scope alone, each other, and all but the right one."""
     by_id = {"client_id": caller.public_client} if cell.scope == "client" else {}
     for scopes, word in _trials(cell):
         more = by_id if word in {"public", "unread"} else {}
@@ -405,7 +411,7 @@ def test_a_body_is_closed_unless_it_is_settings_or_a_form():
 
 @pytest.mark.parametrize("operation_id", sorted(BODIES.keys() - OPEN))
 def test_nobody_writes_what_is_not_theirs_to_write(operation_id: str, caller: Caller):
-    """AZ-11: the field is refused by its name, and so is all that came beside it."""
+    """AZ-11, EM-04: the field is refused by its name, and so is all that came beside it."""
     operation = OPERATIONS[operation_id]
     kind = "session" if operation.accepted else "none"
     before = caller.seen()

@@ -101,3 +101,10 @@ def test_regenerating_at_once_leaves_one_token_that_lives(house, alice):
         assert house.recognise(KIND, shown).person == alice.person
         with pytest.raises(InvalidToken):
             house.recognise(KIND, dead)
+
+
+def test_showing_a_token_is_an_event(house, alice):
+    """TK-04: observed by the act, and written with others by the job."""
+    with house.database.transaction(writing=False) as session:
+        reveal_access_token(session, alice.person)
+        assert [seen.kind for seen in session.observed] == [EventKind.SENSITIVE_READ]

@@ -341,3 +341,17 @@ def test_a_disabled_tenant_undoes_nothing(house, alice):
     house.act(disable_tenant, alice.person.tenant_id)
     with pytest.raises(SecretInvalid):
         house.act(undo_email_change, undo)
+
+
+def test_whoever_changed_the_address_twice_cannot_undo_the_undoing(house, alice, clock):
+    """The second notice went to the thief's first address, and comes too late."""
+    _, secret = _request(house, alice, "first@thief.example")
+    undo = _undo_secret(house)
+    _validate(house, alice, secret)
+    clock.move(minutes=1)
+    house.act(request_email_change, house.person(alice.user_id), "second@thief.example")
+    of_the_thief = _undo_secret(house)
+    house.act(undo_email_change, undo)
+    with pytest.raises(SecretSuperseded):
+        house.act(undo_email_change, of_the_thief)
+    assert house.person(alice.user_id).email == alice.person.email

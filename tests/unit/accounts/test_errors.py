@@ -53,7 +53,12 @@ def test_the_message_is_a_sentence(refusal):
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_few_refusals_keep_writes(refusal):
     """Each of them leaves the database as it was, but where the attempt itself is remembered."""
-    kept = {errors.WrongPassword, errors.InvalidClient, errors.InvalidGrant}
+    kept = {
+        errors.WrongPassword,
+        errors.InvalidClient,
+        errors.InvalidGrant,
+        errors.EmailTaken,
+    }
     assert refusal.keep_writes is (refusal in kept)
 
 

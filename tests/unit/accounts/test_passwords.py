@@ -25,6 +25,8 @@ from accounts.outbox import open_parameters
 from accounts.password_resets import reset_password
 from accounts.passwords import change_password
 from accounts.principal import CredentialKind
+from accounts.users import disable_user
+from models import User
 
 NEW_PASSWORD = "Silent meadow 83 lantern"
 
@@ -274,3 +276,14 @@ def test_of_two_changes_at_once_exactly_one_wins(house, alice):
         assert len(won) == 1
         assert _is_password(house, alice, won[0])
         passwords.append(won[0])
+
+
+def test_whoever_is_disabled_during_the_hash_changes_nothing(house, alice, during_the_hash):
+    """SE-06: the change is as late as any other request of theirs."""
+
+    def disable():
+        house.act(lambda session: disable_user(session, session.get_one(User, alice.user_id)))
+
+    during_the_hash(disable)
+    with pytest.raises(WrongPassword):
+        house.act(change_password, alice.principal, current=alice.password, new=NEW_PASSWORD)

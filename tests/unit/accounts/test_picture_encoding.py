@@ -310,6 +310,7 @@ def test_a_bomb_is_refused_by_its_header(decoded):
         ((5000, 5000), True),
         ((5001, 5000), False),
         ((5000, 5001), False),
+        ((4901, 5101), False),  # 25,000,001
         ((10_000, 2500), True),
         ((2500, 10_000), True),
         ((10_000, 1), True),

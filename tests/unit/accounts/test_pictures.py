@@ -30,7 +30,7 @@ def _noted(house, resident):
     """The fields of each change of a profile that was recorded."""
     return [
         row["details"]
-        for row in house.rows("event")
+        for row in house.rows("security_event")
         if row["user_id"] == resident.user_id and row["kind"] == "user_updated"
     ]
 
@@ -151,27 +151,21 @@ def test_the_owner_reads_that_their_picture_changed(house, alice):
     assert _noted(house, alice) == ['{"fields":"picture"}'] * 3
 
 
-def test_nobody_has_the_picture_of_somebody_else(house, alice, bob):
+def test_nobody_has_the_picture_of_somebody_else(house, bob):
     """IM-08, AZ-10: neither of another tenant nor of one's own."""
-    neighbour = house.resident(
-        "carol@example.com", tenant=house.act(lambda session: _tenant_of(session, alice))
+    tenant = house.tenant()
+    owner, neighbour = (
+        house.resident(f"{name}@example.com", tenant=tenant) for name in ("carol", "dave")
     )
-    assert neighbour.person.tenant_id == alice.person.tenant_id
-    house.act(upload_picture, alice.person, ONE)
+    house.act(upload_picture, owner.person, ONE)
     for other in (bob, neighbour):
         with pytest.raises(NotFound):
             _found(house, other)
         house.act(upload_picture, other.person, OTHER)
-        assert _found(house, other).tag != _found(house, alice).tag
+        assert _found(house, other).tag != _found(house, owner).tag
         house.act(remove_picture, _current(house, other))
-    assert _found(house, alice).tag == encode_picture(ONE).tag
-    assert _current(house, alice).picture == UPLOADED
-
-
-def _tenant_of(session, resident):
-    from models import Tenant  # noqa: PLC0415 # replaced below
-
-    return session.get_one(Tenant, resident.person.tenant_id)
+    assert _found(house, owner).tag == encode_picture(ONE).tag
+    assert _current(house, owner).picture == UPLOADED
 
 
 def test_nothing_waits_while_a_picture_is_decoded(house, alice, bob, during_the_decoding):
@@ -204,15 +198,16 @@ def test_what_changed_during_the_decoding_stays_changed(house, alice, during_the
 def test_a_failure_after_the_upload_leaves_what_there_was(house, alice):
     """IM-09: the row, the profile and the event are written together, or none is."""
     house.act(upload_picture, alice.person, ONE)
-    before = [house.rows(table) for table in ("picture", "event")]
+    before = [house.rows(table) for table in ("picture", "security_event")]
+    person = _current(house, alice)
 
     def upload_and_fail(session):
-        upload_picture(session, _current(house, alice), OTHER)
+        upload_picture(session, person, OTHER)
         raise LookupError
 
     with pytest.raises(LookupError):
         house.act(upload_and_fail)
-    assert [house.rows(table) for table in ("picture", "event")] == before
+    assert [house.rows(table) for table in ("picture", "security_event")] == before
 
 
 def test_a_reader_sees_the_old_picture_or_the_new_one_and_never_none(house, alice):

@@ -3,7 +3,9 @@
 import pytest
 
 from accounts.errors import InvalidRequest
+from accounts.pictures import UPLOADED, upload_picture
 from accounts.profile import change_profile
+from tests.support.pictures import encoded, gradient
 
 ALL = {
     "first_name": "Alice",
@@ -101,3 +103,40 @@ def test_a_picture_that_is_no_plain_https_address_is_refused(house, alice, pictu
         house.act(change_profile, alice.person, {"picture": picture})
     (violation,) = refused.value.violations
     assert violation.field == ("picture",)
+
+
+@pytest.mark.parametrize("picture", ["https://example.com/a.png", None])
+def test_another_picture_takes_the_place_of_an_uploaded_one(house, alice, picture):
+    """IM-08: of whose bytes nothing stays; and it is one change, of which one is told."""
+    person = house.act(upload_picture, alice.person, encoded(gradient()))
+    before = house.count("security_event")
+    person = house.act(change_profile, person, {"picture": picture, "first_name": "Alice"})
+    assert (person.picture, person.first_name) == (picture, "Alice")
+    assert house.count("picture") == 0
+    assert house.count("security_event") - before == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"first_name": "Alice"}, {"picture": "http://example.com/a.png"}, {"picture": UPLOADED}],
+    ids=str,
+)
+def test_an_uploaded_picture_stays_unless_another_takes_its_place(house, alice, changes):
+    """IM-08: also where the other is refused; and nobody can say that they have uploaded one."""
+    person = house.act(upload_picture, alice.person, encoded(gradient()))
+    before = house.rows("picture")
+    if "picture" in changes:
+        with pytest.raises(InvalidRequest):
+            house.act(change_profile, person, changes)
+    else:
+        house.act(change_profile, person, changes)
+    assert house.rows("picture") == before
+    assert house.person(alice.user_id).picture == UPLOADED
+
+
+def test_the_picture_of_somebody_else_stays(house, alice, bob):
+    """AZ-10, IM-08."""
+    for resident in (alice, bob):
+        house.act(upload_picture, resident.person, encoded(gradient()))
+    house.act(change_profile, house.person(alice.user_id), {"picture": None})
+    assert [row["user_id"] for row in house.rows("picture")] == [bob.user_id]

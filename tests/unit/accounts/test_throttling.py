@@ -25,6 +25,7 @@ from accounts.throttling import (
     refund_attempt,
     reserve_attempt,
     spend,
+    spend_mail,
     spend_of_source,
 )
 from handlers import hantera, ipto, jitsudo, scaikey
@@ -487,6 +488,29 @@ def test_a_door_that_is_no_accounts_has_a_budget_for_each_source(house):
             )
         )
         assert (passed, refusal.policy) == (3, "signup")
+
+
+def test_an_address_is_mailed_only_so_often_about_one_thing(house):
+    """EM-14: from wherever it is asked for; another thing and another address are counted apart."""
+    sources = _sources()
+
+    def mail(address, about):
+        return _passing(
+            lambda: _act(house, spend_mail, address, about, source=next(sources)), most=20
+        )
+
+    passed, refusal = mail("alice@example.com", "a reset")
+    assert (passed, refusal.policy, refusal.retry_after) == (5, "mail", 720)
+    assert mail("alice@example.com", "a change")[0] == 5
+    assert mail("bob@example.org", "a reset")[0] == 5
+
+
+def test_one_source_has_others_mailed_only_so_often(open_house):
+    """EM-14: however many the addresses are."""
+    house = open_house(source_budget=Budget(7, 60))
+    addresses = (f"user{number}@example.com" for number in range(100))
+    passed, refusal = _passing(lambda: _act(house, spend_mail, next(addresses), "a reset"))
+    assert (passed, refusal.policy) == (7, "mail")
 
 
 # Nobody is locked out, and nobody guesses for ever.

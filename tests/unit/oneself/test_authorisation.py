@@ -25,6 +25,7 @@ from oneself.forms import FORM
 from oneself.policies import PolicyStore
 from oneself.settings import Settings
 from oneself.transactions import Database
+from tests.support.writing import PICTURE, takes_pictures
 
 DEFAULT = Path(__file__).parents[3] / "policies"
 DOCUMENT = load_document()
@@ -135,7 +136,9 @@ def _example(operation_id: str, headers: Mapping[str, str]) -> tuple[dict[str, A
         elif each["in"] == "header":
             every_header[each["name"].lower()] = each["example"]
     body = b""
-    if operation.bodies:
+    if takes_pictures(operation):
+        body, every_header["content-type"] = PICTURE, "image/png"
+    elif operation.bodies:
         described = DOCUMENT["paths"][operation.path][operation.method]["requestBody"]
         media, content = next(iter(resolve(DOCUMENT, described)["content"].items()))
         example = content["example"]

@@ -6,12 +6,14 @@ import functools
 import json
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from PIL import Image
 
 import models
 import oneself.app
@@ -23,6 +25,7 @@ from oneself.document import described_operations, load_document, resolve
 from oneself.schemas import Schemas
 from oneself.settings import Settings
 from oneself.transactions import Database
+from tests.support.writing import PICTURE, takes_pictures
 
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
@@ -49,7 +52,10 @@ def _request(operation, token: str) -> tuple[dict[str, Any], bytes]:
     if operation.client:
         headers.append((b"authorization", b"Basic " + base64.b64encode(CLIENT.encode())))
     body = b""
-    if operation.bodies:
+    if takes_pictures(operation):
+        body = PICTURE
+        headers.append((b"content-type", b"image/png"))
+    elif operation.bodies:
         contents = resolve(DOCUMENT, described["requestBody"])["content"]
         media, content = next(iter(contents.items()))
         form = media == "application/x-www-form-urlencoded"
@@ -152,6 +158,20 @@ def test_a_database_that_does_not_answer_is_a_503_with_a_time_to_wait(
     assert _is_documented(operation, status, headers, body)
 
 
+async def _answered(app: Any, scope: dict[str, Any], body: bytes) -> int:
+    """The status of one request among others."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app({**scope, "headers": list(scope["headers"])}, receive, send)
+    return int(sent[0]["status"])
+
+
 def test_a_queue_that_is_full_is_a_503(house, alice, monkeypatch):
     """Past its limit the pool for passwords refuses at once (LG-13)."""
     operation = OPERATIONS["ipto.logIn"]
@@ -162,19 +182,54 @@ def test_a_queue_that_is_full_is_a_503(house, alice, monkeypatch):
     scope, body = _request(operation, alice.token)
 
     async def ask_together() -> list[int]:
-        async def ask_one() -> int:
-            sent: list[dict[str, Any]] = []
-
-            async def receive() -> dict[str, Any]:
-                return {"type": "http.request", "body": body, "more_body": False}
-
-            async def send(message: dict[str, Any]) -> None:
-                sent.append(message)
-
-            await app({**scope, "headers": list(scope["headers"])}, receive, send)
-            return int(sent[0]["status"])
-
-        return list(await asyncio.gather(*(ask_one() for _ in range(5))))
+        return list(await asyncio.gather(*(_answered(app, scope, body) for _ in range(5))))
 
     statuses = asyncio.run(ask_together())
     assert sorted(statuses) == [401, 503, 503, 503, 503]
+
+
+def test_pictures_that_are_decoded_keep_nobody_else_waiting(house, alice, monkeypatch):
+    """IM-05, LG-13: with one in its thread and one in the queue, a third is a 503 at once.
+
+    Whoever reads, writes or logs in meanwhile is answered, and so are the two in the end.
+    """
+    monkeypatch.setenv("ONESELF_IMAGE_QUEUE", "1")
+    monkeypatch.setenv("ONESELF_IMAGE_THREADS", "1")
+    settings = Settings(data_dir=Path("unused"), public_url="http://localhost")
+    app = oneself.app.create_app(settings, database=house.database)
+    opens, begun, go_on = Image.open, threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return opens(*arguments, **named)
+
+    monkeypatch.setattr(Image, "open", slowly)
+
+    async def ask(operation_id: str) -> int:
+        return await _answered(app, *_request(OPERATIONS[operation_id], alice.token))
+
+    async def ask_meanwhile() -> tuple[list[int], list[int]]:
+        uploads = [asyncio.create_task(ask("hantera.uploadPicture")) for _ in range(3)]
+        try:
+            assert await asyncio.to_thread(begun.wait, 30)
+            # Two have a place, so one of the three is refused: which, their first look decides.
+            await asyncio.wait(uploads, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+            others = [
+                await ask(operation_id)
+                for operation_id in (
+                    "hantera.uploadPicture",
+                    "hantera.getProfile",
+                    "scaikey.updateProfile",
+                    "hantera.removePicture",
+                    "ipto.logIn",
+                )
+            ]
+            assert sum(each.done() for each in uploads) == 1
+        finally:
+            go_on.set()
+        return others, [await each for each in uploads]
+
+    others, uploads = asyncio.run(ask_meanwhile())
+    assert others == [503, 200, 200, 204, 401]
+    assert sorted(uploads) == [200, 200, 503]

@@ -196,7 +196,7 @@ def script():
 
 
 def _answer(connection, *replies):
-    """Read one line for each reply, after the greeting."""
+    """Read what comes for each reply, after the greeting."""
     connection.sendall(b"220 ready\r\n")
     for reply in replies:
         connection.recv(1000)
@@ -640,12 +640,12 @@ def test_a_text_says_nothing_to_the_server(post, start, plain):
 
 def test_a_mail_is_sent_in_seven_bits(post, start, plain):
     """RFC 5321 section 2.4: in lines of at most 998, which every server takes."""
-    text = "Grüße aus München, 東京 " * 100
+    text = "Grüße aus München, 東京\n" * 100
     assert _deliver(plain(start()), _letter(text=text)) == [None]
     (received,) = post.received
     assert received.content.isascii()
     assert max(map(len, received.content.split(b"\r\n"))) <= 998
-    assert _text(received) == text + "\n"
+    assert _text(received) == text
 
 
 def test_the_name_of_this_machine_is_not_told(post, start, plain):
@@ -661,8 +661,12 @@ def _never(_connection, over):
     over.wait(60)
 
 
+#: What a server says until it has the text of a mail.
+_TAKING = (b"250 hello\r\n", b"250 OK\r\n", b"250 OK\r\n", b"354 go on\r\n")
+
+
 def _never_after_the_mail(connection, over):
-    _answer(connection, b"250 hello\r\n", b"250 OK\r\n", b"250 OK\r\n", b"354 go on\r\n")
+    _answer(connection, *_TAKING)
     over.wait(60)
 
 
@@ -706,14 +710,33 @@ def test_a_handshake_that_hangs_is_left(script, smtp, scheme):
     assert problem[0] is MailboxAway
 
 
-def test_leaving_waits_for_nobody(script, plain):
-    """OP-01: a server that does not say goodbye keeps nobody."""
+def test_half_a_reply_is_none(script, plain):
+    """EM-18: a 250 that was cut off within its line is nobody's word for having the mail."""
 
     def act(connection, over):
-        _answer(connection, b"250 hello\r\n", *[b"250 OK\r\n"] * 2, b"354 go on\r\n", b"250 OK\r\n")
+        _answer(connection, *_TAKING)
+        connection.recv(10_000)
+        connection.sendall(b"250")
         over.wait(60)
 
+    problem = _problem(plain(script(act), seconds=A_MOMENT))
+    assert problem == (MailboxAway, "The server did not answer in time.")
+
+
+def test_leaving_waits_for_nobody(script, plain):
+    """OP-01: a server that does not say goodbye keeps nobody."""
+    seen = Queue()
+
+    def act(connection, _over):
+        _answer(connection, *_TAKING, b"250 OK\r\n")
+        connection.settimeout(10)
+        with suppress(TimeoutError):
+            seen.put(connection.recv(1000))
+            seen.put(connection.recv(1000))
+        seen.put("the client waits")
+
     assert _deliver(plain(script(act), seconds=60)) == [None]
+    assert [seen.get(timeout=20) for _ in range(2)] == [b"quit\r\n", b""]
 
 
 def test_a_server_that_is_not_there_is_named_by_its_error(plain):

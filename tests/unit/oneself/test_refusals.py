@@ -183,7 +183,7 @@ def test_whoever_lacks_a_scope_is_told_which():
 
 
 def test_some_refusals_bring_a_header():
-    """The methods that there are, when to come back, and that nothing more is read."""
+    """The methods that there are, when to come back (LG-12), and that nothing more is read."""
     assert _headers(_made("MethodNotAllowed")) == {"Allow": "GET, HEAD"}
     assert _headers(errors.Unavailable(retry_after=5)) == {"Retry-After": "5"}
     assert _headers(_made("TooManyAttempts")) == {
