@@ -45,6 +45,9 @@ def sign_up(
         raise EmailTaken
     with session.outside_transaction():
         record = password_hashing.hash_password(judged, session.keys, session.rules.password_cost)
+    # Again, before anything is written: this refusal keeps what was.
+    if users.is_taken(session, address.canonical):
+        raise EmailTaken
     tenant = tenants.open_tenant(session, tenant_display_name)
     user = users.open_user(
         session, tenant, email=email, display_name=name, record=record, roles=("owner",)

@@ -284,8 +284,8 @@ def forget_dead_letters(session: AccountSession) -> int:
     """Empty what was given up a week ago; returns how many messages that was.
 
     Until then somebody can repair what was wrong, and `mail retry` sends them: a notice is worth
-    reading days later, and what is sealed beside it, a secret of a day, is no longer good for
-    anything.
+    reading days later, and undoing a change of address can be done for a week. By then no secret
+    that is sealed here is good for anything.
     """
     return session.core.execute(
         update(OutboxMessage)

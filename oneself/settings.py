@@ -190,7 +190,7 @@ class Settings(BaseSettings):
             found = None
         if found is None or any(network.prefixlen < _WIDEST for network in found):
             # Who trusts everybody lets everybody choose whom they are throttled as (LG-11).
-            message = f"must be addresses, or networks of /{_WIDEST} and narrower"
+            message = f"must be addresses or networks of /{_WIDEST} and narrower, never all of them"
             raise ValueError(message)
         return text
 
