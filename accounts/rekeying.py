@@ -124,7 +124,8 @@ _SEALED = (
         col(OutboxMessage.id),
         col(OutboxMessage.parameters_sealed),
         Purpose.OUTBOX,
-        where=col(OutboxMessage.parameters_sealed) != b"",  # empty once it is sent or given up
+        where=col(OutboxMessage.parameters_sealed)
+        != b"",  # empty once it is sent, or was given up long ago
     ),
 )
 

@@ -16,6 +16,7 @@ from accounts.oauth_tokens import forget_expired_jwts
 from accounts.password_resets import mail_requested_resets
 from accounts.signing_keys import ensure_signing_key, forget_retired_keys
 from accounts.throttling import forget_old_attempts
+from oneself.delivery import forget_dead_letters
 from oneself.dialects import Dialects
 from oneself.document import load_document
 from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
@@ -147,6 +148,7 @@ async def _lifespan(
         (partial(run_act, database, forget_expired_jwts), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_act, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_act, database, forget_retired_keys), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_act, database, forget_dead_letters), _SECONDS_BETWEEN_CLEANINGS),
         *jobs,
     )
     async with AsyncExitStack() as stack:

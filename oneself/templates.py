@@ -11,7 +11,6 @@ from jinja2 import (
     Environment,
     StrictUndefined,
     TemplateNotFound,
-    TemplateSyntaxError,
     select_autoescape,
 )
 
@@ -198,8 +197,6 @@ def _read(folder: Path) -> list[Source]:
 
 def _place(error: Exception) -> tuple[Path, int] | None:
     """The file and line of a template that an error comes from; Jinja has them in the traceback."""
-    if isinstance(error, TemplateSyntaxError) and error.filename is not None:
-        return Path(error.filename), error.lineno
     frames = [
         (Path(frame.f_code.co_filename), line)
         for frame, line in traceback.walk_tb(error.__traceback__)

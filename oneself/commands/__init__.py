@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from oneself.commands import clients, db, demo, doctor, keys, policies, serve, tenants, users
+from oneself.commands import (
+    clients,
+    db,
+    demo,
+    doctor,
+    keys,
+    mail,
+    policies,
+    serve,
+    tenants,
+    users,
+)
 from oneself.commands.failures import explain
 
 __all__ = ["main"]
@@ -36,6 +47,7 @@ _app.add_typer(users.app, name="user")
 _app.add_typer(clients.app, name="client")
 _app.add_typer(keys.app, name="keys")
 _app.add_typer(policies.app, name="policy")
+_app.add_typer(mail.app, name="mail")
 _app.add_typer(db.app, name="db")
 
 

@@ -277,7 +277,7 @@ def _outbox(session: "AccountSession") -> _Finding:
 
     from models import OutboxMessage  # noqa: PLC0415
 
-    waits = col(OutboxMessage.delivered_at).is_(None)
+    waits = col(OutboxMessage.delivered_at).is_(None) & col(OutboxMessage.gave_up_at).is_(None)
     too_long = col(OutboxMessage.created_at) < session.now - _PATIENCE
     late = session.exec(select(func.count(col(OutboxMessage.id))).where(waits, too_long)).one()
     if not late:

@@ -243,7 +243,8 @@ def _mailed(service: Service, person: Person, subject: str) -> str:
 def _mails(service: Service) -> Iterator[tuple[str, str, str]]:
     for path in (service.data / "mail").glob("*.eml"):
         mail = message_from_bytes(path.read_bytes(), policy=policy.default)
-        yield mail["To"], mail["Subject"], f"{mail.items()}\n{mail.get_content()}"
+        texts = [mail.get_body((kind,)).get_content() for kind in ("plain", "html")]
+        yield mail["To"], mail["Subject"], f"{mail.items()}\n{texts}"
 
 
 @pytest.fixture(scope="module")

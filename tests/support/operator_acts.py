@@ -70,7 +70,7 @@ class OperatorActs:
                 mail = message_from_bytes(path.read_bytes(), policy=policy.default)
                 if (mail["To"], mail["Subject"]) == (recipient, subject):
                     path.unlink()
-                    text = mail.get_content()
+                    text = mail.get_body(("plain",)).get_content()
                     found = _SECRET.search(text)
                     return {"text": text, "secret": found[0] if found else ""}
             time.sleep(0.05)

@@ -342,6 +342,10 @@ def test_the_head_says_from_whom_and_when(message, clock):
     assert mail["Date"].datetime == clock.now
     assert mail["Message-ID"] == "<msg_0a1b2c3d4e5f@accounts.example>"
     assert mail["Auto-Submitted"] == "auto-generated"
+    assert set(mail.keys()) == {
+        *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Language"),
+        *("MIME-Version", "Content-Type"),
+    }
     assert bytes(_compose(message())) == bytes(_compose(message()))
 
 
@@ -516,11 +520,12 @@ def test_what_we_ship_can_be_used(own):
 
 def test_an_operator_replaces_one_text_in_one_language(message, own, put):
     """The HTML beside it, the subject, the other language and the other mails stay."""
-    put("de/password_reset.txt.j2", "Bitte: {{ link }}\n")
+    put("de/password_reset.txt.j2", "\nBitte: {{ link }}\n\n")
     _messages(own).check()
     row = message(MessageKind.PASSWORD_RESET, "de")
     text, source = _parts(_own_mail(own, row))
     assert text.startswith("Bitte: https://")
+    assert len(text.splitlines()) == 1
     assert source == _parts(_compose(row))[1]
     for kind in MessageKind:
         for language in LANGUAGES:
@@ -557,6 +562,7 @@ BROKEN = [
     ("de/password_reset.txt.j2", "{{ link }}\n{{ nmae }}", 2, "'nmae' is undefined"),
     ("de/password_reset.html.j2", "{{ link }", 1, "unexpected '}'"),
     ("de/password_reset.txt.j2", "{{ link }}{{ secret }}", 1, "'secret' is undefined"),
+    ("en/email_change_notice.txt.j2", "{{ link }}{{ secret }}", 1, "'secret' is undefined"),
     ("en/password_changed.txt.j2", "\n{{ link }}", 2, "'link' is undefined"),
     ("en/pat_created.subject.txt.j2", "{{ name }}", 1, "'name' is undefined"),
     ("en/pat_created.subject.txt.j2", " \n", None, "it is empty."),

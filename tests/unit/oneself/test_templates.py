@@ -77,8 +77,8 @@ def test_the_reader_s_language_comes_first():
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        (["de", "en"], "own de"),
-        (["en"], "own en"),
+        ([".", "en", "de"], "own de"),
+        ([".", "en"], "own en"),
         (["."], "own ."),
         ([], None),
     ],
@@ -134,7 +134,7 @@ def test_editors_and_operating_systems_leave_no_trace(own, put):
     put("mail/de/password_reset.txt.j2", "\ufeffone\r\ntwo\r\n")
     put("mail/de/.password_reset.txt.j2", "{{ broken")
     put("mail/de/password_reset.txt.j2~", "{{ broken")
-    put(".git/de/password_reset.txt.j2", "{{ broken")
+    put(".git/de/password_reset.txt.j2", "").write_bytes(b"\xff")
     templates = Templates(own)
     assert templates.render(NAME, "de", **VALUES) == "one\ntwo"
     assert templates.unused("mail") == []
@@ -223,6 +223,7 @@ def test_a_broken_template_is_named_with_its_line(own, put, text, line, problem)
         Templates(own).render_strictly(NAME, "de", **VALUES)
     assert (broken.value.file, broken.value.line) == (file, line)
     assert str(broken.value).startswith(f"{file}, line {line}: {problem}")
+    assert "\n" not in str(broken.value)
 
 
 def test_a_template_is_named_that_another_one_has_included(own, put):
@@ -295,7 +296,7 @@ def test_a_layout_that_fails_gives_way_with_all_that_is_in_it(own, put, caplog):
 
 
 def test_the_log_has_no_value(own, put, caplog):
-    """LO-06: Jinja says what was not found, and that may be a secret."""
+    """LO-01: Jinja says what was not found, and that may be a secret."""
     put("mail/de/password_reset.txt.j2", "{{ {}[link] }}")
     templates = Templates(own)
     with pytest.raises(TemplateBroken, match=SECRET):
@@ -305,10 +306,11 @@ def test_the_log_has_no_value(own, put, caplog):
     assert SECRET not in repr(caplog.records[0].__dict__)
 
 
-def test_what_fails_of_ours_is_an_error(own, put):
+def test_what_fails_of_ours_is_an_error(own, put, caplog):
     """There is nothing to fall back to, and a mail with a gap is none."""
     with pytest.raises(UndefinedError):
         _render(None, host="accounts.example")
+    assert caplog.records == []
     put("mail/de/password_reset.txt.j2", "{{ nmae }}")
     with pytest.raises(UndefinedError, match="link"):
         _render(own, host="accounts.example")
