@@ -23,13 +23,15 @@ from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard
 from oneself.jobs import repeated, run_act
 from oneself.keys import open_keyring
-from oneself.mailboxes import open_delivery
 from oneself.operations import Edge, Operations
+from oneself.pages import Pages
 from oneself.policies import PolicyStore
 from oneself.published import Published
 from oneself.routing import Routing
+from oneself.sending import open_delivery
 from oneself.settings import Settings
 from oneself.signing import SigningKeys
+from oneself.templates import Templates
 from oneself.transactions import Database
 from oneself.usage import UsageRecorder
 from oneself.workloads import Pool
@@ -106,8 +108,18 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
         check_responses=settings.validate_responses,
     )
     connexion.add_api(dict(document), base_path="", edge=edge)
-    return Guard(
+    pages = Pages(
         Published(connexion, document),
+        database=database,
+        pools=pools,
+        templates=Templates(settings.template_dir),
+        public_origin=settings.public_origin,
+        min_length=settings.password_min_length,
+        proxies=settings.proxies,
+        body_seconds=settings.body_seconds,
+    )
+    return Guard(
+        pages,
         dialects=Dialects(document),
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),

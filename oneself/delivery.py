@@ -19,7 +19,7 @@ from accounts.database import AccountSession
 from accounts.keyring import SealBroken
 from accounts.outbox import open_parameters
 from models import OutboxMessage
-from oneself.messages import compose
+from oneself.messages import Messages
 from oneself.transactions import Database
 
 __all__ = [
@@ -113,11 +113,11 @@ class Delivery:
     """
 
     def __init__(
-        self, database: Database, mailbox: Mailbox, *, public_url: str, sender: str
+        self, database: Database, mailbox: Mailbox, messages: Messages, *, sender: str
     ) -> None:
         self._database = database
         self.mailbox = mailbox
-        self._public_url = public_url
+        self._messages = messages
         self.sender = sender
         self._time_to_send = timedelta(seconds=mailbox.seconds)
         self._lease = timedelta(seconds=_BATCH * mailbox.seconds + _SPARE)
@@ -214,7 +214,7 @@ class Delivery:
         """The message in its envelope; None if nobody can write it, and then it is left."""
         message = claim.message
         try:
-            mail = compose(message, claim.parameters, public_url=self._public_url)
+            mail = self._messages.compose(message, claim.parameters)
             local, _, domain = self.sender.rpartition("@")
             del mail["From"]
             mail["From"] = Address("oneself", local, domain)

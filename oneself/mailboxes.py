@@ -19,10 +19,8 @@ from pathlib import Path
 from threading import Timer
 from urllib.parse import unquote
 
-from accounts.addresses import parse_address
-from oneself.delivery import Delivery, Letter, LetterDeferred, LetterRefused, MailboxAway
-from oneself.settings import Settings, is_loopback
-from oneself.transactions import Database
+from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway
+from oneself.settings import is_loopback
 
 __all__ = ["Folder", "Security", "SmtpServer", "open_delivery", "parse_smtp_url"]
 
@@ -140,23 +138,6 @@ def parse_smtp_url(url: str, *, ca_file: Path | None = None, seconds: float = 20
         raise ValueError("must have TLS (smtp:// or smtps://) for a password or another machine")
     port = int(found["port"] or _PORTS[security])
     return SmtpServer(host, port, security, user, password, ca_file, seconds)
-
-
-def open_delivery(settings: Settings, database: Database) -> Delivery:
-    """The delivery that the settings ask for.
-
-    Raises:
-        ValueError: As `parse_smtp_url`, of ONESELF_SMTP_URL.
-    """
-    mailbox: Folder | SmtpServer = Folder(settings.data_dir / "mail")
-    url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
-    if url:
-        ca_file, seconds = settings.smtp_ca_file, settings.smtp_seconds
-        mailbox = parse_smtp_url(url, ca_file=ca_file, seconds=seconds)
-    sender = f"no-reply@{settings.public_url.host}"
-    if settings.mail_from:
-        sender = parse_address(settings.mail_from).mailbox
-    return Delivery(database, mailbox, public_url=settings.public_origin, sender=sender)
 
 
 class _Connection:

@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     smtp_seconds: Annotated[float, Field(gt=0, le=120)] = Field(
         default=20, description="Longest time that the delivery of one mail may take, in seconds."
     )
+    template_dir: Path | None = Field(
+        default=None, description="Folder of texts that replace those of `templates/`."
+    )
     mail_from: str = Field(
         default="", description="Sender of mail; empty for `no-reply@` and the public host."
     )

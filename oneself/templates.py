@@ -106,7 +106,7 @@ class Templates:
             return self._shelves[language].render(name, values)
         except Exception as error:  # noqa: BLE001 # whatever it is, the template is the reason
             file, line = _place(error) or (source.file, None)
-            raise TemplateBroken(file, line, f"{type(error).__name__}: {_message(error)}") from None
+            raise TemplateBroken(file, line, f"{type(error).__name__}: {error}") from None
 
     def unused(self, area: str) -> Sequence[Path]:
         """The operator's files for `mail`, say, that nothing was made from so far."""
@@ -203,8 +203,3 @@ def _place(error: Exception) -> tuple[Path, int] | None:
         if frame.f_code.co_filename.endswith(".j2")
     ]
     return frames[-1] if frames else None
-
-
-def _message(error: Exception) -> str:
-    # A syntax error prints its place too, which stands before it already.
-    return str(getattr(error, "message", None) or error)

@@ -35,9 +35,12 @@ def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error afte
     from accounts.keyring import SealBroken  # noqa: PLC0415
     from accounts.policy import InvalidPolicies  # noqa: PLC0415
     from oneself.keys import BadSecretKey, UnknownRootKey  # noqa: PLC0415
+    from oneself.templates import TemplateBroken  # noqa: PLC0415
 
     if isinstance(error, BadSecretKey | UnknownRootKey):
         return str(error)
+    if isinstance(error, TemplateBroken):
+        return f"{error} Correct it, or take it away: the text of this version is used then."
     if isinstance(error, InvalidPolicies):
         return f"{error} Correct the policies, and try them with: python -m oneself policy check"
     if isinstance(error, SealBroken):

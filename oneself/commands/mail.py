@@ -178,7 +178,7 @@ def retry(
 
 
 def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
-    from oneself.mailboxes import open_delivery  # noqa: PLC0415 # slow
+    from oneself.sending import open_delivery  # noqa: PLC0415 # slow
 
     try:
         return open_delivery(settings, database)
@@ -277,11 +277,11 @@ def _head(
 ) -> dict[str, str] | None:
     """The head of a mail that is still to be sent, if it can be read."""
     from accounts.outbox import open_parameters  # noqa: PLC0415 # slow
-    from oneself.messages import compose  # noqa: PLC0415
+    from oneself.sending import open_messages  # noqa: PLC0415
 
     try:
         parameters = open_parameters(session, message)
-        mail = compose(message, parameters, public_url=settings.public_origin)
+        mail = open_messages(settings).compose(message, parameters)
     except Exception:  # noqa: BLE001 # as in the delivery: whatever it was, it cannot be read
         return None
     return {name: str(mail[name]) for name in _HEADERS}

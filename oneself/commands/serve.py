@@ -42,8 +42,8 @@ def serve(
     from oneself.document import load_document  # noqa: PLC0415
     from oneself.jobs import run_act  # noqa: PLC0415
     from oneself.logs import configuration  # noqa: PLC0415
-    from oneself.mailboxes import open_delivery  # noqa: PLC0415
     from oneself.policies import read_policies  # noqa: PLC0415
+    from oneself.sending import open_delivery  # noqa: PLC0415
     from oneself.server import serve as serve_until_stopped  # noqa: PLC0415
     from oneself.settings import is_loopback  # noqa: PLC0415
 

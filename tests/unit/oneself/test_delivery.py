@@ -16,6 +16,8 @@ from accounts.outbox import MessageKind, open_parameters, post_message
 from oneself.delivery import Delivery, Run, forget_dead_letters
 from oneself.logs import JsonFormatter
 from oneself.mailboxes import Folder, Security, SmtpServer
+from oneself.messages import Messages
+from oneself.templates import Templates
 from oneself.transactions import Database
 
 SECRET = "ots_canary"
@@ -79,7 +81,7 @@ def deliverer(house):
     """Makes what delivers to a mailbox; each is as another replica."""
 
     def deliverer(mailbox, database=house.database):
-        return Delivery(database, mailbox, public_url=URL, sender=SENDER)
+        return Delivery(database, mailbox, Messages(Templates(), public_url=URL), sender=SENDER)
 
     return deliverer
 
