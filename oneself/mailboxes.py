@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway
 from oneself.settings import is_loopback
 
-__all__ = ["Folder", "Security", "SmtpServer", "open_delivery", "parse_smtp_url"]
+__all__ = ["Folder", "Security", "SmtpServer", "parse_smtp_url"]
 
 _AFRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 

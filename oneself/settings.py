@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from accounts.addresses import canonical
+from accounts.addresses import canonical, parse_address
 from accounts.rules import Budget, Rules
 
 __all__ = ["LOOPBACK_NAMES", "Settings", "is_loopback"]
@@ -177,7 +177,7 @@ class Settings(BaseSettings):
         if address and canonical(address) is None:
             message = "must be an e-mail address"
             raise ValueError(message)
-        return address
+        return parse_address(address).mailbox if address else address
 
     @field_validator("policy_dir")
     @classmethod

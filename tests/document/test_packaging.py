@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("accounts", "handlers", "models", "oneself")
-DATA = ("contracts", "openapi", "policies")
+DATA = ("contracts", "openapi", "policies", "templates")
 # A name, an exact version, perhaps a marker, and hashes: nothing else, so no option and no address.
 PINNED = re.compile(
     r"[a-z0-9][a-z0-9.-]*(\[[a-z0-9,-]+\])?==[^ ]+( ; [^:]+?)?( +--hash=sha256:[0-9a-f]{64})+ *"
