@@ -11,7 +11,7 @@ from accounts.database import AccountSession
 from accounts.errors import InvalidToken
 from accounts.jwts import Claims
 from accounts.keyring import Purpose
-from accounts.people import PERSON_COLUMNS, Person
+from accounts.people import ENABLED, PERSON_COLUMNS, Person
 from accounts.principal import Credential, CredentialKind, Presented, Principal
 from accounts.rights import rights
 from models import (
@@ -41,8 +41,7 @@ def _statement(table: type[SQLModel], key: Any, *columns: Any, where: Any = True
         .where(
             key == bindparam("key"),
             where,
-            col(User.disabled_at).is_(None),
-            col(Tenant.disabled_at).is_(None),
+            ENABLED,
         )
     )
 

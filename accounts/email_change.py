@@ -18,7 +18,7 @@ from accounts.one_time_secrets import (
     supersede_secrets,
 )
 from accounts.outbox import MessageKind, post_message
-from accounts.people import Person, find_person
+from accounts.people import ENABLED, Person, find_person
 from accounts.refresh_tokens import end_families
 from accounts.throttling import spend_mail
 from models import OneTimeSecret, Tenant, User
@@ -175,8 +175,7 @@ def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
             col(User.id) == pending.user_id,
-            col(User.disabled_at).is_(None),
-            col(Tenant.disabled_at).is_(None),
+            ENABLED,
         )
     ).first()
 

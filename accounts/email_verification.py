@@ -9,7 +9,7 @@ from accounts.errors import SecretInvalid
 from accounts.events import EventKind, record_event
 from accounts.one_time_secrets import SecretPurpose, burn_secret, find_secret, issue_secret
 from accounts.outbox import MessageKind, post_message
-from accounts.people import Person, find_person
+from accounts.people import ENABLED, Person, find_person
 from accounts.throttling import spend_mail
 from models import Tenant, User
 
@@ -46,8 +46,7 @@ def request_again(session: AccountSession, secret: str) -> None:
         .where(
             col(User.id) == row.user_id,
             col(User.email_canonical) == row.address_canonical,
-            col(User.disabled_at).is_(None),
-            col(Tenant.disabled_at).is_(None),
+            ENABLED,
         )
     ).first()
     if owner is None:

@@ -13,7 +13,7 @@ from accounts.errors import InvalidCredentials, NotFound
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
-from accounts.people import Person, find_person
+from accounts.people import ENABLED, Person, find_person
 from accounts.principal import Principal
 from models import LoginSession, PasswordRecord, Tenant, User
 
@@ -94,8 +94,7 @@ def _find_password(session: AccountSession, email: str) -> tuple[str | None, str
         .where(
             col(User.email_canonical) == addresses.canonical(email),
             col(User.provider) == "local",
-            col(User.disabled_at).is_(None),
-            col(Tenant.disabled_at).is_(None),
+            ENABLED,
         )
     ).first()
     return (row[0], row[1]) if row else (None, None)

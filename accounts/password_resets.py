@@ -23,7 +23,7 @@ from accounts.one_time_secrets import (
 )
 from accounts.outbox import MessageKind, post_message
 from accounts.passwords import judge_for, swap_password
-from accounts.people import Person, find_person
+from accounts.people import ENABLED, Person, find_person
 from accounts.personal_access_tokens import revoke_all_pats
 from accounts.refresh_tokens import end_families
 from models import OneTimeSecret, PasswordRecord, PasswordResetRequest, Tenant, User
@@ -141,8 +141,7 @@ def _resettable(session: AccountSession, canonical: str | None) -> Sequence[User
             ),
             col(User.verified_email).is_not(None),
             col(User.provider) == "local",
-            col(User.disabled_at).is_(None),
-            col(Tenant.disabled_at).is_(None),
+            ENABLED,
         )
         .limit(_BATCH)
     ).all()
@@ -162,8 +161,7 @@ def _find_person(session: AccountSession, pending: OneTimeSecret) -> tuple[Perso
             col(User.id) == pending.user_id,
             col(User.verified_email_canonical) == pending.address_canonical,
             col(User.provider) == "local",
-            col(User.disabled_at).is_(None),
-            col(Tenant.disabled_at).is_(None),
+            ENABLED,
         )
     ).scalar()
     if record is None:

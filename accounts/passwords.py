@@ -10,17 +10,13 @@ from accounts.events import EventKind, record_event
 from accounts.login_sessions import revoke_other_sessions
 from accounts.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.outbox import MessageKind, post_message
-from accounts.people import Person
+from accounts.people import ENABLED, Person
 from accounts.principal import Principal
 from models import PasswordRecord, Tenant, User
 
 __all__ = ["change_password", "judge_for", "swap_password"]
 
-_ENABLED = (
-    select(col(User.id))
-    .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-    .where(col(User.disabled_at).is_(None), col(Tenant.disabled_at).is_(None))
-)
+_ENABLED = select(col(User.id)).join(Tenant, col(Tenant.id) == col(User.tenant_id)).where(ENABLED)
 
 
 def change_password(

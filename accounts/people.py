@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Executable, bindparam, select
+from sqlalchemy import Executable, and_, bindparam, select
 from sqlmodel import col
 
 from accounts.database import AccountSession
 from accounts.errors import NotFound
 from models import Tenant, User
 
-__all__ = ["PERSON_COLUMNS", "Person", "find_person"]
+__all__ = ["ENABLED", "PERSON_COLUMNS", "Person", "find_person"]
 
 
 class Person(NamedTuple):
@@ -71,6 +71,9 @@ PERSON_COLUMNS = (
     col(User.roles),
     col(User.is_platform_admin),
 )
+
+#: What holds of whoever may do anything, in a statement that joins the user with their tenant.
+ENABLED = and_(col(User.disabled_at).is_(None), col(Tenant.disabled_at).is_(None))
 
 _PERSON: Executable = (
     select(*PERSON_COLUMNS)

@@ -13,7 +13,7 @@ from accounts.errors import InvalidGrant
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
-from accounts.people import find_person
+from accounts.people import ENABLED, find_person
 from models import Client, LoginSession, RefreshToken, Tenant, User
 
 __all__ = [
@@ -156,8 +156,7 @@ def _live_sessions(now: datetime) -> SelectOfScalar[str]:
         .where(
             col(LoginSession.revoked_at).is_(None),
             col(LoginSession.expires_at) > now,
-            col(User.disabled_at).is_(None),
-            col(Tenant.disabled_at).is_(None),
+            ENABLED,
         )
     )
 

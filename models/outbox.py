@@ -13,9 +13,9 @@ class OutboxMessage(SQLModel, table=True):
     """One message, written in the transaction of the act that it tells of (EM-18).
 
     `parameters_sealed` holds what the text is made from, secrets among it; it is emptied once the
-    message is delivered, or a week after it was given up. `due_at` is when it is tried next, and `leased_until` keeps
-    other replicas from trying it meanwhile. `attempts` are those that failed; what has failed too
-    often is dead at `gave_up_at`, with `last_problem` in a few words of ours.
+    message is delivered, or a week after it was given up. `due_at` is when it is tried next, and
+    `leased_until` keeps other replicas from trying it meanwhile. `attempts` are those that failed;
+    what has failed too often is dead at `gave_up_at`, with `last_problem` in a few words of ours.
     """
 
     __tablename__ = "outbox_message"

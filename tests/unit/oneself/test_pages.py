@@ -281,8 +281,10 @@ def _assert_readable(seen: Seen, language: str) -> None:
     assert [each["for"] for each in page.every("label")] == [each["id"] for each in entered]
     for each in entered:
         assert set((each.get("aria-describedby") or "").split()) <= set(identifiers)
-    assert all(each["method"] == "post" and each["action"] in PAGES for each in page.every("form"))
-    assert all(each["href"] == RESET for each in page.every("a"))
+    assert {each["method"] for each in page.every("form")} <= {"post"}
+    # Relative, so that they hold behind a proxy that puts the service below a path of its own.
+    assert {f"/{each['action']}" for each in page.every("form")} <= set(PAGES)
+    assert {each["href"] for each in page.every("a")} <= {"reset-password"}
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img", "link", "iframe", "base"})
     names = {name for _, attributes in page.elements for name in attributes}
     assert not any(name in {"style", "src", "srcset"} or name[:2] == "on" for name in names)
@@ -318,7 +320,7 @@ def test_a_changed_address_is_changed_and_one_undone_is_back(house, alice, visit
     done = visit.post(UNDO, undo)
     assert house.person(alice.user_id).email == "alice@example.com"
     assert {row["revoked_at"] is None for row in house.rows("login_session")} == {False}
-    assert [each["href"] for each in done.page.every("a")] == [RESET]
+    assert [each["href"] for each in done.page.every("a")] == ["reset-password"]
 
 
 def test_a_new_password_is_the_one_that_logs_in(house, alice, visit, link_for):
