@@ -5,7 +5,7 @@ import io
 import warnings
 from typing import NamedTuple
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from accounts.errors import UnreadablePicture
 
@@ -22,6 +22,17 @@ _MOST_PIXELS = 25_000_000
 _LONGEST_SIDE = 10_000
 _SIDE = 512
 _QUALITY = 85
+
+#: How to turn a picture by the orientation that its camera noted (Exif 2.3, section 4.6.4).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class EncodedPicture(NamedTuple):
@@ -64,10 +75,18 @@ def _check_size(size: tuple[int, int]) -> None:
 
 
 def _write(opened: Image.Image) -> EncodedPicture:
-    upright = ImageOps.exif_transpose(opened)
-    transparent = "A" in upright.getbands() or "transparency" in upright.info
-    plain = upright.convert("RGBA" if transparent else "RGB")
+    # Read before anything else is done with it, and never written again: Pillow's own turning puts
+    # the other notes together anew, and fails over any that makes no sense.
+    turn = _TURNS.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
+    transparent = "A" in opened.getbands() or "transparency" in opened.info
+    if opened.mode.startswith("I"):
+        # 16 bits of grey, of which a conversion would cut off what is above 255.
+        plain = opened.convert("I").point(lambda grey: grey / 256).convert("L").convert("RGB")
+    else:
+        plain = opened.convert("RGBA" if transparent else "RGB")
     plain.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    if turn is not None:
+        plain = plain.transpose(turn)
     # A new image of the pixels alone: what was noted beside them stays behind.
     bare = Image.frombytes(plain.mode, plain.size, plain.tobytes())
     written = io.BytesIO()

@@ -12,7 +12,14 @@ from accounts.people import Person, find_person
 from accounts.picture_encoding import MEDIA_TYPE, encode_picture
 from models import Picture, User
 
-__all__ = ["UPLOADED", "StoredPicture", "find_picture", "remove_picture", "upload_picture"]
+__all__ = [
+    "UPLOADED",
+    "StoredPicture",
+    "find_picture",
+    "forget_upload",
+    "remove_picture",
+    "upload_picture",
+]
 
 #: What stands in the place of an address for a picture that is kept here. Where it is read is the
 #: service's own address, which an operator may change.
@@ -65,10 +72,15 @@ def find_picture(session: AccountSession, person: Person) -> StoredPicture:
     return StoredPicture._make(row)
 
 
+def forget_upload(session: AccountSession, person: Person) -> None:
+    """Delete the bytes of an uploaded picture, which something else takes the place of."""
+    session.core.execute(delete(Picture).where(col(Picture.user_id) == person.user_id))
+
+
 def remove_picture(session: AccountSession, person: Person) -> None:
     """Remove the picture of a person, uploaded or an address, if there is one."""
     if person.picture is not None:
-        session.core.execute(delete(Picture).where(col(Picture.user_id) == person.user_id))
+        forget_upload(session, person)
         _note(session, person, None)
 
 

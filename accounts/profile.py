@@ -12,7 +12,7 @@ from accounts.events import EventKind, record_event
 from accounts.locales import parse_locale
 from accounts.people import Person, find_person
 from accounts.phone import parse_phone
-from accounts.pictures import UPLOADED, remove_picture
+from accounts.pictures import UPLOADED, forget_upload
 from accounts.text import clean_name
 from accounts.timezones import parse_timezone
 from models import User
@@ -42,7 +42,7 @@ def change_profile(
     if not values:
         return person
     if "picture" in values and person.picture == UPLOADED:
-        remove_picture(session, person)
+        forget_upload(session, person)
     session.core.execute(update(User).where(col(User.id) == person.user_id).values(**values))
     record_event(session, EventKind.USER_UPDATED, person, fields=", ".join(sorted(values)))
     return find_person(session, person.user_id)
