@@ -13,24 +13,22 @@ service could take away. A ratio far above the echo's is the service's own doing
 password operations is long enough that none of the 60 is refused.
 """
 
-import contextlib
 import json
 import os
 import random
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection
 from multiprocessing import Event, Process, SimpleQueue
 from multiprocessing.synchronize import Event as EventType
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from service import served
 
 REQUESTS = 2000
 CONNECTIONS = 4
@@ -41,9 +39,6 @@ LONGEST_PAUSE = 0.004
 HIGHEST = 5.0
 #: Seconds; longer than this is no answer but a failure.
 PATIENCE = 120.0
-COMMAND = [sys.executable, "-m", "oneself"]
-
-People = Mapping[str, Mapping[str, str]]
 
 
 class Times(NamedTuple):
@@ -51,54 +46,6 @@ class Times(NamedTuple):
 
     requests: list[float]
     echoes: list[float]
-
-
-@contextlib.contextmanager
-def service(folder: str, workers: int) -> Iterator[tuple[int, People]]:
-    """The service with budgets that nothing here uses up, and its demo's people."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    root = Path(__file__).parent.parent
-    environment = {
-        # With what is set outside, so that settings can be compared.
-        **os.environ,
-        "ONESELF_DATA_DIR": folder,
-        "ONESELF_PASSWORD_COST": str(COST),
-        "ONESELF_PASSWORD_QUEUE": str(2 * LOGINS),
-        **{
-            f"ONESELF_THROTTLE_{name}": "1000000/3600"
-            for name in ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE")
-        },
-    }
-    demo = subprocess.run(
-        [*COMMAND, "demo", "--json"], env=environment, cwd=root, check=True, stdout=subprocess.PIPE
-    )
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", str(port), "--workers", str(workers)],
-        env=environment,
-        cwd=root,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port)
-        yield port, json.loads(demo.stdout)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-def wait_for(port: int) -> None:
-    """Return when somebody listens there."""
-    deadline = time.perf_counter() + PATIENCE
-    while time.perf_counter() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionError:
-            time.sleep(0.01)
-        else:
-            return
-    sys.exit(f"no answer within {PATIENCE:.0f} seconds")
 
 
 def echo(connection: socket.socket) -> None:
@@ -176,7 +123,12 @@ def compare(workers: int) -> bool:
     own, other = socket.socketpair()
     Process(target=echo, args=(other,), daemon=True).start()
     other.close()
-    with tempfile.TemporaryDirectory() as folder, service(folder, workers) as (port, people):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(
+            folder, "--workers", str(workers), password_cost=COST, password_queue=2 * LOGINS
+        ) as (port, people),
+    ):
         session = people["base"]["session_token"]
         alone = measure(port, session, own)
         over = Event()

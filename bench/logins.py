@@ -12,21 +12,17 @@ with more samples than these could measure.
 
 import itertools
 import json
-import os
 import random
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from service import run, served
 
 SAMPLES = 200
 #: Between these an AUC passes.
@@ -34,9 +30,7 @@ LOWEST, HIGHEST = 0.35, 0.65
 #: Seconds; longer than this is no answer but a failure.
 PATIENCE = 30.0
 LOG_IN, FORGOT = "/v1/auth/login", "/v1/auth/password/forgot"
-COMMAND = [sys.executable, "-m", "oneself"]
 
-People = Mapping[str, Mapping[str, str]]
 Bodies = Mapping[str, Mapping[str, str]]
 
 
@@ -46,56 +40,6 @@ class Answer(NamedTuple):
     status: int
     body: Mapping[str, Any]
     headers: Sequence[tuple[str, str]]
-
-
-@contextmanager
-def service(folder: str) -> Iterator[tuple[int, People]]:
-    """The service with one worker and budgets that nothing here uses up, and its demo's people."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    root = Path(__file__).parent.parent
-    budgets = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
-        "ONESELF_DATA_DIR": folder,
-        "ONESELF_PASSWORD_COST": "10",
-        **{f"ONESELF_THROTTLE_{name}": "1000000/3600" for name in budgets},
-    }
-
-    def run(*words: str) -> str:
-        done = subprocess.run(
-            [*COMMAND, *words], env=environment, cwd=root, check=True, stdout=subprocess.PIPE
-        )
-        return done.stdout.decode()
-
-    people = json.loads(run("demo", "--json"))
-    run("tenant", "disable", people["other_tenant"]["tenant_id"])
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", str(port)],
-        env=environment,
-        cwd=root,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port)
-        yield port, people
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-def wait_for(port: int) -> None:
-    """Return when somebody listens there."""
-    deadline = time.perf_counter() + PATIENCE
-    while time.perf_counter() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionError:
-            time.sleep(0.01)
-        else:
-            return
-    sys.exit(f"no answer within {PATIENCE:.0f} seconds")
 
 
 def ask(connection: HTTPConnection, path: str, body: Mapping[str, str]) -> tuple[float, Answer]:
@@ -157,7 +101,11 @@ def report(milliseconds: Mapping[str, Sequence[float]]) -> bool:
 
 def main() -> None:
     """Measure both operations; the exit status is 1 where something tells what there is."""
-    with tempfile.TemporaryDirectory() as folder, service(folder) as (port, people):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(folder, password_cost=10) as (port, people),
+    ):
+        run("tenant", "disable", people["other_tenant"]["tenant_id"])
         # The disabled ones with their own passwords, which must be of no more use than wrong ones.
         disabled, tenant = people["disabled_user"], people["other_tenant"]
         classes = {
