@@ -17,6 +17,8 @@ from tests.support.asking import Answer, json_request
 from tests.support.service import Service, started
 
 PASSWORD = "Violet tangent 47 harbour"
+#: Where mail is read: a site of others', which links to ours.
+WEBMAIL = "https://webmail.example"
 _NUMBERS = count(1)
 
 #: A phone in the dark and a desktop by day, so that each page is looked at in both ways.
@@ -68,9 +70,17 @@ class Traveller:
         mail = self.post.next_for(reader or self.email)
         html = mail.get_body(("html",))
         assert html is not None
-        self.page.goto("about:blank")
-        self.page.set_content(html.get_content())
+        self.visit_elsewhere(html.get_content())
         return str(mail["Subject"])
+
+    def visit_elsewhere(self, html: str) -> None:
+        """Show a page of another site's."""
+        self.page.unroute(f"{WEBMAIL}/")
+        self.page.route(
+            f"{WEBMAIL}/",
+            lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"),
+        )
+        self.page.goto(f"{WEBMAIL}/")
 
     def follow_link(self) -> None:
         """Click on the one link of the mail."""
@@ -164,7 +174,7 @@ def traveller_to(
     said: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: said.append(message.text))
-    ours: set[str] = set()
+    ours = {urlsplit(WEBMAIL).netloc}
 
     def shoot(name: str) -> None:
         page.screenshot(path=artefacts / f"{name}-{device}.png", full_page=True)

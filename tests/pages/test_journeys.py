@@ -10,6 +10,37 @@ from tests.pages.conftest import PASSWORD
 
 NEW_PASSWORD = "Copper lantern 92 estuary"
 
+#: For each text: the contrast with what is behind it (WCAG 2.2, "contrast ratio").
+CONTRASTS = """
+() => {
+  const channels = (color) => color.match(/[0-9.]+/g).map(Number);
+  const linear = (value) => {
+    const part = value / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  };
+  const luminance = (color) => {
+    const [red, green, blue] = channels(color).map(linear);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const behind = (element) => {
+    const color = getComputedStyle(element).backgroundColor;
+    return channels(color)[3] === 0 ? behind(element.parentElement) : color;
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const found = {};
+  while (texts.nextNode()) {
+    const text = texts.currentNode.data.trim();
+    if (!text) continue;
+    const element = texts.currentNode.parentElement;
+    const [one, other] = [getComputedStyle(element).color, behind(element)].map(luminance);
+    found[text] = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+  }
+  return found;
+}
+"""
+OUTLINE = "() => getComputedStyle(document.activeElement).outlineStyle"
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
 
 @pytest.fixture
 def traveller(traveller_to, service):
@@ -208,3 +239,60 @@ def test_a_link_that_was_cut_off_says_so(traveller):
         traveller.page.goto(f"{traveller.service.url}/{path}?secret=ots_0123")
         assert traveller.heading == "This link does not work"
     traveller.shoot("link-cut-off")
+
+
+def _assert_readable(page):
+    """On the narrowest phone there is, with the contrast and the targets of WCAG 2.2, level AA."""
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) >= 3
+    assert {text: ratio for text, ratio in contrasts.items() if ratio < 4.5} == {}
+    assert page.evaluate(OVERFLOW) <= 0
+    for target in page.locator("button, .button, input:visible").all():
+        assert target.bounding_box()["height"] >= 44
+        target.focus()
+        assert page.evaluate(OUTLINE) == "solid"
+
+
+def test_the_pages_can_be_read_on_a_small_phone(traveller):
+    """By night and by day, as the devices have it."""
+    page, at = traveller.page, traveller.service.url
+    page.set_viewport_size({"width": 320, "height": 568})
+    _verify(traveller)
+    assert (
+        traveller.ask("POST", "/v1/auth/password/forgot", {"email": traveller.email}).status == 202
+    )
+    traveller.open_mail()
+    traveller.follow_link()
+    _assert_readable(page)
+    page.get_by_label("New password").fill("Password1")
+    traveller.press("Set this password")
+    _assert_readable(page)
+    traveller.shoot("reset-password-small")
+    page.goto(f"{at}/undo-email-change?secret=ots_0123")
+    _assert_readable(page)
+    page.goto(f"{at}/reset-password")
+    page.get_by_label("E-mail address").fill(traveller.email)
+    traveller.press("Send the link")
+    _assert_readable(page)
+
+
+def test_another_site_can_neither_press_the_button_nor_show_the_page(traveller):
+    """SE-09, HT-15: not even one that knows the secret."""
+    assert traveller.ask("POST", "/api/v1/me/verify-email").status == 200
+    traveller.open_mail()
+    link = traveller.page.get_by_role("link").get_attribute("href")
+    [secret] = parse_qs(urlsplit(link).query)["secret"]
+    traveller.visit_elsewhere(
+        f'<form method="post" action="{traveller.service.url}/verify-email">'
+        f'<input type="hidden" name="secret" value="{secret}"><button>Win a prize</button></form>'
+        f'<iframe src="{traveller.service.url}/verify-email?secret={secret}"></iframe>'
+    )
+    framed = traveller.page.frame_locator("iframe")
+    assert framed.get_by_role("button").count() == 0
+    traveller.press("Win a prize")
+    assert traveller.heading == "This came from another site"
+    traveller.shoot("cross-site")
+    assert traveller.profile()["email_verified"] is False
+    traveller.page.goto(link)
+    traveller.press("Verify my address")
+    assert traveller.profile()["email_verified"] is True

@@ -113,6 +113,10 @@ def test_what_the_document_accepts_is_allowed_with_the_scope_and_not_without(
     scope = described.scope
     rights = frozenset({scope} if scope else ())
     question = Question(ALICE, described.operation_id, kind, rights, scope)
+    if (described.operation_id, kind) == ("hantera.requestEmailChange", "jwt"):
+        # With a new address comes the password, by a reset.
+        assert not default.decide(question).allowed
+        question = question._replace(rights=rights | {"me/auth:write"})
     assert default.decide(question) == ALLOWED
     if scope:
         less = question._replace(rights=SESSION_RIGHTS - {scope})
@@ -334,7 +338,7 @@ def test_an_editor_that_is_half_way_is_waited_for(folder, store, caplog):
         assert store.decide(PROFILE) == ALLOWED
     store.reload()
     assert store.decide(PROFILE).notices == ("Three.",)
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 def test_a_change_that_keeps_size_and_time_is_seen(folder, store):
