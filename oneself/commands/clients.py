@@ -4,20 +4,15 @@ from typing import Annotated
 
 import typer
 
+from oneself.commands.failures import Failure
 from oneself.commands.output import AsJson, show
 from oneself.commands.tenants import TenantId, require_tenant
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True, help="Add clients, which JWTs and personal access tokens need."
+    no_args_is_help=True, help="Add and renew clients, which JWTs and personal access tokens need."
 )
-
-
-@app.callback()
-def _clients() -> None:
-    # With a callback, Typer keeps `add` a command of its own although it is the only one.
-    pass
 
 
 @app.command()
@@ -73,3 +68,36 @@ def add(
         }
     note = None if public else "Keep the secret now: it cannot be shown again."
     show(record, as_json=as_json, note=note)
+
+
+@app.command()
+def renew(
+    client_id: Annotated[
+        str, typer.Argument(metavar="CLIENT_ID", help="Such as cli_0a1b2c3d4e5f.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give a client a new secret, and print it; the old one is refused from the next request on.
+
+    What was made with the client stays: its personal access tokens, and its refresh tokens for
+    whoever shows the new secret.
+    """
+    from accounts.clients import renew_client_secret  # noqa: PLC0415 # slow
+    from models import Client  # noqa: PLC0415
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=True) as session,
+    ):
+        client = session.get(Client, client_id)
+        if client is None or client.is_public:
+            raise Failure(f"There is no client {client_id} that has a secret.")
+        record = {
+            "client_id": client.id,
+            "client_secret": renew_client_secret(session, client),
+            "tenant_id": client.tenant_id,
+            "name": client.name,
+        }
+    show(record, as_json=as_json, note="Keep the secret now: it cannot be shown again.")

@@ -122,7 +122,10 @@ def _log_in(password):
     [
         *([], ["serve"], ["demo"], ["tenant"], ["tenant", "add"], ["tenant", "disable"], ["user"]),
         *(["user", "add"], ["user", "disable"], ["user", "role"], ["client"], ["client", "add"]),
-        *(["db"], ["db", "upgrade"], ["db", "check"]),
+        *(["client", "renew"], ["db"], ["db", "upgrade"], ["db", "check"], ["doctor"], ["mail"]),
+        *(["mail", "list"], ["mail", "show"], ["mail", "deliver"], ["mail", "retry"], ["keys"]),
+        *(["keys", "list"], ["keys", "rotate"], ["keys", "rotate", "root"], ["keys", "rewrite"]),
+        *(["keys", "rotate", "signing"], ["keys", "retire"], ["policy"], ["policy", "check"]),
     ],
     ids=" ".join,
 )
@@ -375,11 +378,24 @@ def test_a_client_is_added_and_shows_its_secret_once(run, tenant_id, sql):
     assert run(*words, "--scope", "keys:burn").refused("scopes must be among", "keys:write")
 
 
+def test_a_client_gets_a_new_secret(run, tenant_id, sql):
+    """The old one is no longer what is stored."""
+    words = ("client", "add", "ci", "--tenant", tenant_id, "--scope", "keys:read", "--json")
+    added = run(*words).json
+    before = sql("SELECT secret_digest FROM client")
+    renewed = run("client", "renew", added["client_id"], "--json").json
+    assert renewed["client_id"] == added["client_id"]
+    assert renewed["client_secret"] != added["client_secret"]
+    assert sql("SELECT secret_digest FROM client") != before
+    assert run("client", "renew", "cli_000000000000").refused("no client cli_000000000000")
+
+
 def test_a_public_client_has_no_secret(run, tenant_id):
     """It could not keep one (RFC 6749 section 2.1); whom its tokens are for is fixed."""
     words = ("client", "add", "spa", "--tenant", tenant_id, "--scope", "me/profile:read")
     added = run(*words, "--public", "--audience", "https://api.example", "--json").json
     assert added["client_secret"] is None
+    assert run("client", "renew", added["client_id"]).refused("that has a secret")
     assert added["audiences"] == ["https://api.example"]
     assert "cannot be shown again" not in run(*words, "--public").out
     assert run(*words, "--audience", "a b\n").refused("audiences must be")
