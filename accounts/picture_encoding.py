@@ -54,8 +54,9 @@ def encode_picture(uploaded: bytes) -> EncodedPicture:
     """
     try:
         with warnings.catch_warnings():
-            # Pillow's own limit only warns, and ours is below it.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of its own limit, which is above ours, and of notes that are broken, which go. Told to
+            # standard error they would stand in the log as what is no JSON (LO-05).
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(uploaded), formats=_FORMATS) as opened:
                 _check_size(opened.size)
                 # JPEG can be decoded at an eighth, a quarter or a half, as large as is needed.
@@ -74,10 +75,22 @@ def _check_size(size: tuple[int, int]) -> None:
         raise UnreadablePicture
 
 
+def _turn_of(opened: Image.Image) -> Image.Transpose | None:
+    """How its camera says that a picture is to be turned; not at all, if that cannot be read.
+
+    Pillow's own turning puts the other notes together anew, and fails over any that makes no
+    sense. Here none is written again.
+    """
+    try:
+        return _TURNS.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 # whatever its reader raises, a picture is more than its notes
+        return None
+
+
 def _write(opened: Image.Image) -> EncodedPicture:
-    # Read before anything else is done with it, and never written again: Pillow's own turning puts
-    # the other notes together anew, and fails over any that makes no sense.
-    turn = _TURNS.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
+    # Pixels first: what is wrong with them must not pass for something wrong with the notes.
+    opened.load()
+    turn = _turn_of(opened)
     transparent = "A" in opened.getbands() or "transparency" in opened.info
     if opened.mode.startswith("I"):
         # 16 bits of grey, of which a conversion would cut off what is above 255.

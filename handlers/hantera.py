@@ -37,7 +37,12 @@ def update_profile(
     exchange: Exchange,
     body: wire.HanteraUpdateProfileRequest,
 ) -> Reply[wire.HanteraProfile]:
-    changes: dict[str, Any] = {_FIELDS.get(name, name): value for name, value in body.items()}
+    changes: dict[str, Any] = {
+        _FIELDS.get(name, name): value
+        for name, value in body.items()
+        # Whoever sends back what was read means the uploaded picture to stay.
+        if (name, value) != ("picture", exchange.issuer + _PICTURE_PATH)
+    }
     person = profile.change_profile(session, principal.person, changes, called=_NAMES)
     return Reply(_profile(session, person, exchange))
 

@@ -565,6 +565,27 @@ def test_a_note_that_makes_no_sense_does_not_keep_a_picture_from_being_turned(ki
     assert alike(mean_colour(found, (4, 4, 12, 28)), BLUE)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as at the breaking of pictures below
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "noted",
+    [
+        b"",
+        b"II",
+        b"II*\0",
+        b"MM\0*\0\0",
+        b"II*\0\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\x09",
+        b"garbage!",
+    ],
+    ids=repr,
+)
+def test_notes_that_cannot_be_read_leave_a_picture_as_it_is(kind, noted):
+    """IM-03, IM-04, OP-05: cut short at any place, or no notes at all; the pixels are good."""
+    uploaded = encoded(gradient(), kind, exif=b"Exif\0\0" + noted)
+    assert encode_picture(uploaded) == encode_picture(encoded(gradient(), kind))
+
+
 # Whatever else can be sent
 
 SEEDS = {
