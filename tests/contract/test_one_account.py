@@ -1,12 +1,12 @@
 """One account: an act leaves the same rows through each dialect, and is seen through all others."""
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
 
+from oneself.transactions import sqlite_driver
 from tests.support.asking import json_request
 from tests.support.people import People, Person
 from tests.support.service import Service
@@ -146,15 +146,15 @@ ACTS = {
 
 def _rows(service: Service, person: Person) -> dict[str, list[dict[str, Any]]]:
     """What the database has of a person, without what is each person's own."""
-    with closing(sqlite3.connect(service.data / "oneself.sqlite3")) as connection:
-        connection.row_factory = sqlite3.Row
+    with closing(sqlite_driver().connect(service.data / "oneself.sqlite3")) as connection:
+        connection.row_factory = sqlite_driver().Row
         found = {}
         for table in _TABLES:
             key = {"user": "id", "outbox_message": "recipient"}.get(table, "user_id")
             wanted = person["email"] if table == "outbox_message" else person["user_id"]
             rows = connection.execute(f'SELECT * FROM "{table}" WHERE {key} = ?', (wanted,))  # noqa: S608 # ours
             found[table] = [
-                {name: _plain(name, row[name]) for name in row.keys() if name not in _OWN}  # noqa: SIM118 # sqlite3.Row iterates over values
+                {name: _plain(name, row[name]) for name in row.keys() if name not in _OWN}  # noqa: SIM118 # a Row iterates over values
                 for row in rows
                 if table != "security_event" or row["kind"] != _LATER
             ]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -16,6 +15,7 @@ import pytest
 from accounts.principal import CredentialKind
 from oneself.document import load_document, resolve
 from oneself.forms import FORM
+from oneself.transactions import sqlite_driver
 from tests.support.asking import Answer, Request
 from tests.support.operations import OPERATIONS
 from tests.support.people import People, Person, people_of
@@ -113,20 +113,20 @@ class Neighbourhood:
         """All rows of all tables but a few, once the last mail has gone."""
         path = self.service.data / "oneself.sqlite3"
         deadline = time.monotonic() + SECONDS_TO_DELIVER
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite_driver().connect(f"file:{path}?mode=ro", uri=True)) as connection:
             waiting = "SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL"
             while connection.execute(waiting).fetchone()[0]:
                 assert time.monotonic() < deadline, "the mail is not delivered"
                 time.sleep(0.05)
-            connection.row_factory = sqlite3.Row
+            connection.row_factory = sqlite_driver().Row
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             names = {row["name"] for row in tables} - NOT_COMPARED
             return {name: sorted(_rows(connection, name)) for name in sorted(names)}
 
 
-def _rows(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+def _rows(connection: Any, table: str) -> Iterator[str]:
     for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 # a name of the schema's
-        kept = {name: row[name] for name in row.keys() if name != "last_used_at"}  # noqa: SIM118 # sqlite3.Row iterates over values
+        kept = {name: row[name] for name in row.keys() if name != "last_used_at"}  # noqa: SIM118 # a Row iterates over values
         yield repr(kept)
 
 
@@ -192,7 +192,7 @@ def _identity(there: Neighbourhood, whose: str) -> str:
     else:  # who is disabled cannot ask for it
         email = there.people.find("disabled_user")["email"]
         path = there.service.data / "oneself.sqlite3"
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite_driver().connect(f"file:{path}?mode=ro", uri=True)) as connection:
             query = 'SELECT uuid FROM "user" WHERE email = ?'
             [found] = connection.execute(query, (email,)).fetchone()
     return str(found)
