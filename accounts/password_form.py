@@ -54,6 +54,8 @@ def judge(
         broken.append("must not be made of the account's own words")
     if _guessable(form, words):
         broken.append("must not be a common or easily guessed password")
+    if form.casefold() in rules.leaked_passwords:
+        broken.append("must not be a password that is known to have leaked")
     if broken:
         raise WeakPassword.of(field, broken)
     return form

@@ -18,12 +18,14 @@ class Budget(NamedTuple):
 class Rules:
     """What an operator may set, with the defaults of the design.
 
-    Lengths are in code points after NFC normalisation, sizes in bytes, counts per user.
+    `leaked_passwords` are in lower case. Lengths are in code points after NFC normalisation, sizes
+    in bytes, counts per user.
     """
 
     password_min_length: int = 8
     password_max_bytes: int = 1024
     password_cost: int = 12
+    leaked_passwords: frozenset[str] = frozenset()
 
     session_lifetime: timedelta = timedelta(days=30)
     one_time_secret_lifetime: timedelta = timedelta(hours=24)

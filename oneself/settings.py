@@ -1,7 +1,9 @@
 """What an operator sets, from the environment."""
 
 import ipaddress
+import unicodedata
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -102,6 +104,10 @@ class Settings(BaseSettings):
     password_min_length: Annotated[int, Field(ge=8, le=64)] = Field(
         default=8, description="Fewest characters of a new password."
     )
+    password_blocklist: Path | None = Field(
+        default=None,
+        description="Text file of leaked passwords, one a line, that nobody may choose.",
+    )
     password_change_ends: Literal["none", "others"] = Field(
         default="none", description="Which sessions a change of the password ends."
     )
@@ -171,6 +177,13 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return url
 
+    @field_validator("password_blocklist")
+    @classmethod
+    def _readable_list(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            _read_passwords(path)
+        return path
+
     @field_validator("mail_from")
     @classmethod
     def _mailbox(cls, address: str) -> str:
@@ -227,6 +240,7 @@ class Settings(BaseSettings):
         return Rules(
             password_min_length=self.password_min_length,
             password_cost=self.password_cost,
+            leaked_passwords=_read_passwords(self.password_blocklist),
             password_change_ends_other_sessions=ends == "others",
             service_mails_email_changes=self.email_change == "service",
             session_lifetime=timedelta(days=self.session_days),
@@ -240,6 +254,23 @@ class Settings(BaseSettings):
             issuer=self.public_origin,
             signup_open=self.signup == "open",
         )
+
+
+@cache
+def _read_passwords(path: Path | None) -> frozenset[str]:
+    """The lines of a file in lower case; a list that cannot be read is no empty list (PW-10)."""
+    if path is None:
+        return frozenset()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        message = "must be a text file in UTF-8 that can be read"
+        raise ValueError(message) from error
+    found = frozenset(unicodedata.normalize("NFC", line).casefold() for line in lines if line)
+    if not found:
+        message = "must have a password in it"
+        raise ValueError(message)
+    return found
 
 
 def _budget(text: str) -> Budget:

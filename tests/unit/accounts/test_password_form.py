@@ -207,3 +207,15 @@ def test_no_password_takes_long_to_judge():
             judge(password + "aB", rules=RULES, own_words=OWN)
         judged.append(time.process_time() - start)
     assert max(judged) < 0.05
+
+
+@pytest.mark.parametrize("entered", ["Violet tangent 47", "VIOLET tangent 47"])
+def test_a_password_that_has_leaked_is_refused(entered):
+    """PW-10: in whatever case, and with its reason; any other is taken."""
+    rules = Rules(leaked_passwords=frozenset({"violet tangent 47"}))
+    with pytest.raises(WeakPassword) as refused:
+        judge(entered, rules=rules, own_words=())
+    assert [each.rule for each in refused.value.violations] == [
+        "must not be a password that is known to have leaked"
+    ]
+    assert judge("Violet tangent 48", rules=rules, own_words=()) == "Violet tangent 48"

@@ -181,3 +181,21 @@ def test_a_database_in_memory_is_refused(monkeypatch):
     monkeypatch.setenv("ONESELF_DATABASE_URL", "sqlite:///:memory:")
     with pytest.raises(ValueError, match="must name a file"):
         Settings()
+
+
+def test_leaked_passwords_are_read_from_a_file(tmp_path):
+    """PW-10: one a line, compared without case; without a file there are none."""
+    path = tmp_path / "leaked.txt"
+    path.write_text("Password1\n\nÉTÉ2024été\n", encoding="utf-8")
+    assert Settings(password_blocklist=path).rules.leaked_passwords == {"password1", "été2024été"}
+    assert Settings().rules.leaked_passwords == frozenset()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n\n", b"\xff\xfe"])
+def test_a_list_that_cannot_be_read_is_no_empty_list(tmp_path, content):
+    """PW-10: the service does not start with it."""
+    path = tmp_path / "leaked.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValidationError, match="must"):
+        Settings(password_blocklist=path)
