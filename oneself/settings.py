@@ -87,7 +87,9 @@ class Settings(BaseSettings):
         default=4, description="Threads that wait for the database, with a connection each."
     )
     password_threads: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=2, description="Threads that hash passwords, in each worker."
+        default=2,
+        description="Threads that hash passwords, in each worker; by default no more than there are"
+        " processors for all.",
     )
     password_queue: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=32, description="Password operations that may wait for a thread; past it, 503."

@@ -1,6 +1,7 @@
 """Serving the API."""
 
 import gc
+import os
 import socket
 from typing import Annotated
 
@@ -69,6 +70,11 @@ def serve(
             from oneself.commands.demo import introduce  # noqa: PLC0415
 
             introduce(database, settings, address=address, port=port)
+    if "password_threads" not in settings.model_fields_set:
+        # Hashing threads that are more than the processors keep the event loops waiting for them,
+        # whatever their priority (LG-13). The workers read the environment for themselves.
+        shared = max(1, (os.cpu_count() or 1) // workers)
+        os.environ["ONESELF_PASSWORD_THREADS"] = str(min(settings.password_threads, shared))
     # What is imported is for good: a worker that does not look through it for garbage starts in a
     # tenth of a second less, and shares its pages.
     gc.freeze()

@@ -169,6 +169,21 @@ def test_the_demo_tells_the_workers_where_they_are(serve, port, host, origin, mo
     assert os.environ["ONESELF_PUBLIC_URL"] == "https://me.example.com"
 
 
+@pytest.mark.parametrize(("workers", "threads"), [("1", "2"), ("2", "1"), ("5", "1")])
+def test_the_workers_share_the_processors(serve, monkeypatch, workers, threads):
+    """LG-13: all that hash at once are no more than there are processors, but for one a worker."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert serve("--workers", workers)[0] == 0
+    assert os.environ["ONESELF_PASSWORD_THREADS"] == threads
+
+
+def test_an_operator_may_have_more_threads_than_processors(serve, monkeypatch):
+    """What is set is not shared out."""
+    monkeypatch.setitem(os.environ, "ONESELF_PASSWORD_THREADS", "7")
+    assert serve("--workers", "64")[0] == 0
+    assert os.environ["ONESELF_PASSWORD_THREADS"] == "7"
+
+
 def _asked(line):
     """The request that a curl line makes."""
     words = shlex.split(line)
