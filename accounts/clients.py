@@ -72,8 +72,7 @@ def add_client(
 def renew_client_secret(session: AccountSession, client: Client) -> str:
     """Give a client a new secret; the old one is dead with the commit."""
     secret = tokens.mint(tokens.CLIENT_SECRET)
-    client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
-    client.key_id = session.keys.key_id
+    _store_secret(session, client, secret)
     return secret
 
 
@@ -105,8 +104,7 @@ def authenticate_client(
     throttling.refund_attempt(session, reservation)
     if client.key_id != session.keys.key_id:
         # The root secret was rotated since; only now is there a secret to store anew.
-        client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
-        client.key_id = session.keys.key_id
+        _store_secret(session, client, secret)
     return client
 
 
@@ -120,6 +118,11 @@ def find_public_client(session: AccountSession, client_id: str) -> Client:
     if client is None or not client.is_public:
         raise InvalidClient
     return client
+
+
+def _store_secret(session: AccountSession, client: Client, secret: str) -> None:
+    client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
+    client.key_id = session.keys.key_id
 
 
 def _find(session: AccountSession, client_id: str) -> Client | None:

@@ -16,7 +16,6 @@ from starlette.types import Receive, Scope, Send
 from accounts.authentication import authenticate
 from accounts.database import AccountSession
 from accounts.errors import AccountError, Internal
-from accounts.origin import Origin
 from accounts.principal import Presented, Principal
 from accounts.rights import authorise
 from handlers.exchange import Exchange, Reply
@@ -39,7 +38,7 @@ from oneself.responses import Answer, answer_of_refusal
 from oneself.schemas import Schemas
 from oneself.settings import Network
 from oneself.signing import SigningKeys
-from oneself.sources import client_address
+from oneself.sources import origin_of
 from oneself.transactions import Database
 from oneself.usage import UsageRecorder
 from oneself.workloads import Pool
@@ -221,13 +220,10 @@ class _Operation:
     ) -> AbstractContextManager[AccountSession | None]:
         if not self._needs_database:
             return nullcontext()
-        scope = request.scope
-        peer = scope["client"][0] if scope.get("client") else None
-        address = client_address(peer, scope["headers"], self._edge.proxies)
         return self._edge.database.transaction(
             writing=self._writing,
             waiting=waiting,
-            origin=Origin(request.passage.request_id, address),
+            origin=origin_of(request.scope, request.passage.request_id, self._edge.proxies),
         )
 
     def _authenticate(self, session: AccountSession, presented: Presented) -> Principal:

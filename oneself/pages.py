@@ -25,7 +25,7 @@ from oneself.page_forms import PAGES, Page, View, refuse
 from oneself.refusals import refusal_of
 from oneself.responses import Answer
 from oneself.settings import Network
-from oneself.sources import client_address
+from oneself.sources import origin_of
 from oneself.templates import Templates
 from oneself.transactions import Database
 from oneself.workloads import Pool
@@ -110,7 +110,11 @@ class Pages:
         try:
             fields = await self._read(page, scope, receive)
             visit = _Visit(
-                page, fields, scope["method"] == "POST", language, self._origin_of(scope, passage)
+                page,
+                fields,
+                scope["method"] == "POST",
+                language,
+                origin_of(scope, passage.request_id, self._proxies),
             )
             pool = self._pools["password" if "new_password" in fields else "database"]
             answer = await pool.run(partial(self._answer, visit))
@@ -158,10 +162,6 @@ class Pages:
             ours = headers.get(b"origin", b"null") in {b"null", self._origin.encode()}
         if not ours:
             raise CrossSiteRequest
-
-    def _origin_of(self, scope: Scope, passage: Passage) -> Origin:
-        peer = scope["client"][0] if scope.get("client") else None
-        return Origin(passage.request_id, client_address(peer, scope["headers"], self._proxies))
 
     def _answer(self, visit: _Visit) -> Answer:
         """Show the page, and then do what its button says; in a thread."""

@@ -1,13 +1,22 @@
-"""Which address a request came from."""
+"""Who a request came from, as far as the connection tells."""
 
 import ipaddress
 from collections.abc import Iterable, Sequence
 
+from starlette.types import Scope
+
+from accounts.origin import Origin
 from oneself.settings import Network
 
-__all__ = ["client_address"]
+__all__ = ["client_address", "origin_of"]
 
 _MOST_HOPS = 32
+
+
+def origin_of(scope: Scope, request_id: str, proxies: Sequence[Network]) -> Origin:
+    """Who asked, before any credential is looked at."""
+    peer = scope["client"][0] if scope.get("client") else None
+    return Origin(request_id, client_address(peer, scope["headers"], proxies))
 
 
 def client_address(
