@@ -6,10 +6,11 @@ from shutil import copytree
 
 import pytest
 
-from tests.support.asking import Answer
-from tests.support.attempts import Attempt
-from tests.support.people import People, people_of
-from tests.support.rows import Row, load_rows
+from oneself.proving.asking import Answer
+from oneself.proving.attempts import Attempt
+from oneself.proving.people import People
+from oneself.proving.rows import Row, load_rows
+from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service, started
 
 #: What an operator would write for a time in which little may be changed, so much that each

@@ -16,12 +16,13 @@ from accounts.principal import CredentialKind
 from models import wire
 from oneself.document import load_document, resolve
 from oneself.forms import FORM
-from tests.support.asking import Answer, Request
-from tests.support.operations import OPERATIONS
-from tests.support.people import Person, people_of
-from tests.support.rows import FOLDER
+from oneself.proving.asking import Answer, Request
+from oneself.proving.operations import OPERATIONS
+from oneself.proving.people import Person
+from oneself.proving.rows import FOLDER
+from oneself.proving.writing import PICTURE, credential_header, takes_pictures, written_target
+from tests.support.operator_acts import people_of
 from tests.support.service import Service, started
-from tests.support.writing import PICTURE, credential_header, takes_pictures, written_target
 
 TEXT = (FOLDER / "access.yaml").read_bytes()
 TABLE = yaml.safe_load(TEXT)

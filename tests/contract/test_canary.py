@@ -18,12 +18,12 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from accounts import tokens
+from oneself.proving.asking import Answer, Request, form_request, json_request
+from oneself.proving.people import People, Person
+from oneself.proving.writing import credential_header
 from oneself.transactions import sqlite_driver
-from tests.support.asking import Answer, Request, form_request, json_request
-from tests.support.people import People, Person, people_of
-from tests.support.rows import ROOT
-from tests.support.service import Service, started
-from tests.support.writing import credential_header
+from tests.support.operator_acts import people_of
+from tests.support.service import ROOT, Service, started
 
 #: What a line about a request has, and nothing else.
 FIELDS = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from oneself.proving.asking import json_request
+from oneself.proving.people import People, Person
 from oneself.transactions import sqlite_driver
-from tests.support.asking import json_request
-from tests.support.people import People, Person
 from tests.support.service import Service
 
 NEW_PASSWORD = "n3wS3cur3P@ss!"

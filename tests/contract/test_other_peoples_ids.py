@@ -15,12 +15,13 @@ import pytest
 from accounts.principal import CredentialKind
 from oneself.document import load_document, resolve
 from oneself.forms import FORM
+from oneself.proving.asking import Answer, Request
+from oneself.proving.operations import OPERATIONS
+from oneself.proving.people import People, Person
+from oneself.proving.writing import credential_header, written_target
 from oneself.transactions import sqlite_driver
-from tests.support.asking import Answer, Request
-from tests.support.operations import OPERATIONS
-from tests.support.people import People, Person, people_of
+from tests.support.operator_acts import people_of
 from tests.support.service import Service, started
-from tests.support.writing import credential_header, written_target
 
 #: What a field or a parameter of a query is called that names a row.
 #: Headers that name what is answered, and no row of anybody's.

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
+from oneself.proving.pictures import encoded, gradient, read_webp
 from tests.edge.running import Account, Running, open_account
 from tests.edge.wire import Answer, Wire
-from tests.support.pictures import encoded, gradient, read_webp
 
 PATH = "/resources/me/profile/picture"
 MOST = 5 * 1024 * 1024

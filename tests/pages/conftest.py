@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from oneself.proving.asking import Answer, json_request
 from tests.pages.post_office import PostOffice, open_post_office
-from tests.support.asking import Answer, json_request
 from tests.support.service import Service, started
 
 PASSWORD = "Violet tangent 47 harbour"

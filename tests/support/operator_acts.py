@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from email import message_from_bytes, policy
 from typing import Any
@@ -26,17 +27,18 @@ from models import (
     User,
 )
 from oneself.keys import open_keyring
+from oneself.proving.people import Operator, People
 from oneself.settings import Settings
 from oneself.transactions import Database
 from tests.support.service import Service
 
-__all__ = ["OperatorActs"]
+__all__ = ["OperatorActs", "people_of"]
 
 _SECRET = re.compile(r"ots_[0-9A-Za-z]{49}")
 _SECONDS_TO_DELIVER = 10
 
 
-class OperatorActs:
+class OperatorActs(Operator):
     """Acts beside the running service, on its database and in its mail folder.
 
     They are the functions that the command line calls; a process for each would take a second.
@@ -54,7 +56,7 @@ class OperatorActs:
         with self._database.transaction(writing=True) as session:
             return _ACTS[name](session, session.get_one(User, user_id), **arguments)
 
-    def tenant_uuid(self, tenant_id: str) -> str:
+    def find_tenant_uuid(self, tenant_id: str) -> str:
         """The UUID of a tenant, which no dialect shows."""
         with self._database.transaction(writing=False) as session:
             return find_tenant(session, tenant_id).uuid
@@ -165,3 +167,13 @@ _ACTS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
     "name tenant": _name_tenant,
     "swap sealed tokens": _swap_sealed_tokens,
 }
+
+
+@contextmanager
+def people_of(service: Service) -> Iterator[People]:
+    """The people of a service, and an operator beside it, for as long as it runs."""
+    operator = OperatorActs(service)
+    try:
+        yield People(service, operator)
+    finally:
+        operator.close()

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-from tests.support.asking import Answer, Request, ask
+from oneself.proving.asking import Request
+from oneself.proving.deployment import Deployment
 
 __all__ = ["Service", "started"]
 
@@ -24,17 +24,12 @@ _SECONDS_TO_STOP = 30
 
 
 @dataclass(frozen=True)
-class Service:
-    """A service that runs, and what there is to know of it from outside."""
+class Service(Deployment):
+    """A deployment that runs on this machine, and what there is to know of it from inside."""
 
     port: int
     folder: Path
-    people: Mapping[str, Mapping[str, Any]]
     environment: Mapping[str, str]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def data(self) -> Path:
@@ -45,10 +40,6 @@ class Service:
     def log(self) -> str:
         """What it has written to standard error."""
         return (self.folder / "stderr.log").read_text()
-
-    def ask(self, request: Request) -> Answer:
-        """Send it one request, over a connection of its own."""
-        return ask(self.port, request)
 
 
 @contextmanager
@@ -81,7 +72,9 @@ def started(folder: Path, **settings: object) -> Iterator[Service]:
         [*command, "demo", "--json"], cwd=ROOT, env=environment, capture_output=True, check=False
     )
     assert demo.returncode == 0, demo.stderr.decode()
-    service = Service(port, folder, json.loads(demo.stdout), environment)
+    service = Service(
+        f"http://127.0.0.1:{port}", json.loads(demo.stdout), port, folder, environment
+    )
     with (folder / "stderr.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "serve", "--host", "127.0.0.1", "--port", str(port)],

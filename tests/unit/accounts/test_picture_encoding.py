@@ -15,7 +15,7 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffTags, WebPImagePlugin
 
 from accounts.errors import UnreadablePicture
 from accounts.picture_encoding import MEDIA_TYPE, encode_picture
-from tests.support.pictures import chunks_of, empty, encoded, gradient, read_webp
+from oneself.proving.pictures import chunks_of, empty, encoded, gradient, read_webp
 
 ROOT = Path(__file__).parents[3]
 KINDS = ("PNG", "JPEG", "WEBP")

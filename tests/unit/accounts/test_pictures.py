@@ -10,7 +10,7 @@ from accounts.errors import NotFound, UnreadablePicture
 from accounts.picture_encoding import encode_picture
 from accounts.pictures import UPLOADED, find_picture, remove_picture, upload_picture
 from accounts.profile import change_profile
-from tests.support.pictures import encoded, gradient
+from oneself.proving.pictures import encoded, gradient
 
 ONE, OTHER = encoded(gradient((48, 32))), encoded(gradient((32, 48)), "JPEG")
 ADDRESS = "https://example.com/photo.jpg"

@@ -5,7 +5,7 @@ import pytest
 from accounts.errors import InvalidRequest
 from accounts.pictures import UPLOADED, upload_picture
 from accounts.profile import change_profile
-from tests.support.pictures import encoded, gradient
+from oneself.proving.pictures import encoded, gradient
 
 ALL = {
     "first_name": "Alice",

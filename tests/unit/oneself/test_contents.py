@@ -10,8 +10,8 @@ from accounts.errors import (
 )
 from oneself.contents import Contents
 from oneself.document import described_operations, load_document
+from oneself.proving.pictures import encoded, gradient
 from oneself.schemas import Schemas
-from tests.support.pictures import encoded, gradient
 
 DOCUMENT = load_document()
 SCHEMAS = Schemas(DOCUMENT)

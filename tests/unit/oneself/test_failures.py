@@ -22,10 +22,10 @@ from accounts.keyring import Keyring
 from accounts.rules import Rules
 from accounts.signing_keys import ensure_signing_key
 from oneself.document import described_operations, load_document, resolve
+from oneself.proving.writing import PICTURE, takes_pictures
 from oneself.schemas import Schemas
 from oneself.settings import Settings
 from oneself.transactions import Database
-from tests.support.writing import PICTURE, takes_pictures
 
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}

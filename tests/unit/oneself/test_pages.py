@@ -28,9 +28,9 @@ from oneself.guard import Guard
 from oneself.logs import JsonFormatter
 from oneself.page_forms import PAGES
 from oneself.pages import Pages
+from oneself.proving.asking import FORM
 from oneself.templates import LANGUAGES, Templates
 from oneself.workloads import Pool
-from tests.support.asking import FORM
 
 HOST = "accounts.example.com"
 NEW = "Copper lantern 92 estuary"

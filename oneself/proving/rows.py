@@ -1,6 +1,6 @@
 """The rows of contracts/*.yaml, read and, where a row is a family, spread over the operations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,15 +9,22 @@ from typing import Any
 import yaml
 
 from oneself.document import Described
-from tests.support.families import members
-from tests.support.matching import Either, Moment, Pattern, Picture, SameRequestId, Second
-from tests.support.operations import OPERATIONS
-from tests.support.refusal_shapes import RefusalShapes
+from oneself.proving.families import members
+from oneself.proving.matching import (
+    Either,
+    Matcher,
+    Moment,
+    Pattern,
+    Picture,
+    SameRequestId,
+    Second,
+)
+from oneself.proving.operations import OPERATIONS
+from oneself.proving.refusal_shapes import RefusalShapes
 
-__all__ = ["ROOT", "Row", "check_row", "load_rows", "refusal_shapes"]
+__all__ = ["Row", "check_row", "load_rows", "refusal_shapes"]
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "contracts"
+FOLDER = Path(__file__).parents[2] / "contracts"
 #: The services beside the one that is set up by default; see tests/contract/conftest.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})
 FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status", "edge")
@@ -37,22 +44,24 @@ class _Loader(yaml.CSafeLoader):
     """YAML with the tags of the matchers."""
 
 
-for _tag, _kind in (
-    ("!match", Pattern),
-    ("!moment", Moment),
-    ("!second", Second),
-    ("!request_id", SameRequestId),
-):
-    _Loader.add_constructor(
-        _tag, lambda loader, node, kind=_kind: kind(loader.construct_scalar(node))
-    )
+def _of_text(kind: Callable[[str], Matcher]) -> Callable[[_Loader, yaml.ScalarNode], Matcher]:
+    return lambda loader, node: kind(str(loader.construct_scalar(node)))
 
-_Loader.add_constructor(
-    "!either", lambda loader, node: Either(tuple(loader.construct_sequence(node, deep=True)))
-)
-_Loader.add_constructor(
-    "!picture", lambda loader, node: Picture(tuple(loader.construct_sequence(node)))
-)
+
+def _either(loader: _Loader, node: yaml.SequenceNode) -> Either:
+    return Either(tuple(loader.construct_sequence(node, deep=True)))
+
+
+def _picture(loader: _Loader, node: yaml.SequenceNode) -> Picture:
+    return Picture(tuple(loader.construct_sequence(node)))
+
+
+_Loader.add_constructor("!match", _of_text(Pattern))
+_Loader.add_constructor("!moment", _of_text(Moment))
+_Loader.add_constructor("!second", _of_text(Second))
+_Loader.add_constructor("!request_id", _of_text(SameRequestId))
+_Loader.add_constructor("!either", _either)
+_Loader.add_constructor("!picture", _picture)
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,7 @@ class Row:
 
     @property
     def promise(self) -> str:
+        """The promise, in one sentence."""
         return str(self.raw["promise"])
 
     @property
@@ -76,6 +86,7 @@ class Row:
 
     @property
     def operation(self) -> Described | None:
+        """That operation, as the document describes it."""
         return None if self.operation_id is None else OPERATIONS[self.operation_id]
 
     @property
@@ -85,7 +96,9 @@ class Row:
 
     @property
     def expect(self) -> Mapping[str, Any]:
-        return self.raw["expect"]
+        """What is promised of the answer."""
+        expected: Mapping[str, Any] = self.raw["expect"]
+        return expected
 
     @property
     def refusal(self) -> str | None:
@@ -108,6 +121,7 @@ class Row:
 
     @property
     def dribbles(self) -> bool:
+        """Whether the request never sends all of its body."""
         return bool(self.raw.get("request", {}).get("dribble"))
 
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tests.support.asking import FORM, Answer, Request
-from tests.support.everywhere import broken_everywhere, broken_in_document, repeated_values
-from tests.support.matching import Matcher, Picture, differences, fill
-from tests.support.rows import Row, refusal_shapes
+from oneself.proving.asking import FORM, Answer, Request
+from oneself.proving.everywhere import broken_everywhere, broken_in_document, repeated_values
+from oneself.proving.matching import Matcher, Picture, differences, fill
+from oneself.proving.rows import Row, refusal_shapes
 
 __all__ = ["broken_by"]
 
@@ -30,12 +30,13 @@ def broken_by(
     *,
     now: datetime,
     look_up: Callable[[str], Any],
+    behind_proxy: bool = False,
 ) -> list[str]:
     """Each way in which the answer breaks the row's promise, or what is promised everywhere."""
     found = [
-        *_broken_status_and_headers(row, answer, now, look_up),
+        *_broken_status_and_headers(row, answer, now, look_up, behind_proxy=behind_proxy),
         *_broken_body(row, request, answer, now, look_up),
-        *broken_everywhere(answer),
+        *broken_everywhere(answer, behind_proxy=behind_proxy),
         *repeated_values(request, [_described(row, look_up), _sent(request)], answer),
     ]
     # A row with a path of its own asks for no operation of the document.
@@ -63,7 +64,12 @@ def _sent(request: Request) -> Any:
 
 
 def _broken_status_and_headers(
-    row: Row, answer: Answer, now: datetime, look_up: Callable[[str], Any]
+    row: Row,
+    answer: Answer,
+    now: datetime,
+    look_up: Callable[[str], Any],
+    *,
+    behind_proxy: bool,
 ) -> Iterator[str]:
     if answer.status != row.status:
         yield f"status: {answer.status} is not {row.status}"
@@ -72,7 +78,7 @@ def _broken_status_and_headers(
         refused = refusal_shapes().in_dialect(row.dialect, row.refusal)
         promised = {"Content-Type": refused.content_type, **refused.headers, **promised}
     wanted = {name.lower(): fill(value, look_up) for name, value in promised.items()}
-    for name in {*_MEANINGFUL, *wanted}:
+    for name in {*_MEANINGFUL, *wanted} - ({"connection"} if behind_proxy else set()):
         values = answer.values(name)
         expected = [] if wanted.get(name) is None else [wanted[name]]
         yield from differences(expected, values, answer, now, f"header {name}")

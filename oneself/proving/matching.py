@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.support.asking import Answer
-from tests.support.pictures import chunks_of, read_webp
+from oneself.proving.asking import Answer
+from oneself.proving.pictures import chunks_of, read_webp
 
 __all__ = [
     "Either",
@@ -44,6 +44,7 @@ class Pattern(Matcher):
     pattern: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Whether the value is one of these."""
         return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
 
 
@@ -54,6 +55,7 @@ class Moment(Matcher):
     span: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Whether the value is one of these."""
         if not isinstance(value, str):
             return False
         try:
@@ -70,6 +72,7 @@ class Second(Matcher):
     span: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Whether the value is one of these."""
         if type(value) is not int:
             return False
         return abs(datetime.fromtimestamp(value, UTC) - after(now, self.span)) <= _TOLERANCE
@@ -82,6 +85,7 @@ class SameRequestId(Matcher):
     prefix: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Whether the value is one of these."""
         return [value] == [self.prefix + each for each in answer.values("x-request-id")]
 
 
@@ -92,6 +96,7 @@ class Either(Matcher):
     alternatives: tuple[Any, ...]
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
+        """Whether the value is one of these."""
         return any(not [*differences(each, value, answer, now)] for each in self.alternatives)
 
 
@@ -102,6 +107,7 @@ class Picture(Matcher):
     size: tuple[int, ...]
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Whether the value is one of these."""
         try:
             names = {name for name, _ in chunks_of(value)}
             size = read_webp(value).size

@@ -1,23 +1,23 @@
 """Spreading a row over the operations that the document has."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from accounts.principal import CredentialKind
 from oneself.document import Described, load_document, resolve
-from tests.support.asking import FORM
-from tests.support.matching import fill
-from tests.support.writing import takes_pictures
+from oneself.proving.asking import FORM
+from oneself.proving.matching import fill
+from oneself.proving.writing import takes_pictures
 
 __all__ = ["members"]
 
-#: The names that rows have for the kinds of credential.
+#: The names that rows have for the kinds of credential, and those that the document has.
 _KINDS = {
-    "session": CredentialKind.SESSION,
-    "api_key": CredentialKind.API_KEY,
-    "access_token": CredentialKind.ACCESS_TOKEN,
-    "pat": CredentialKind.PAT,
-    "jwt": CredentialKind.JWT,
+    "session": "session",
+    "api_key": "apiKey",
+    "access_token": "accessToken",
+    "pat": "personalAccessToken",
+    "jwt": "jwt",
 }
 _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -32,8 +32,8 @@ _TRAITS: Mapping[str, Callable[[Described], Any]] = {
     "has_json": lambda operation: "application/json" in operation.bodies,
     "has_picture": takes_pictures,
     "unsafe": lambda operation: operation.method != "get",
-    "takes_api_keys": lambda operation: CredentialKind.API_KEY in operation.accepted,
-    "takes_jwts": lambda operation: CredentialKind.JWT in operation.accepted,
+    "takes_api_keys": lambda operation: _KINDS["api_key"] in operation.accepted,
+    "takes_jwts": lambda operation: _KINDS["jwt"] in operation.accepted,
     "has_scope": lambda operation: operation.scope is not None,
 }
 
@@ -59,11 +59,11 @@ def members(family: Mapping[str, Any], operations: Iterable[Described]) -> Itera
                 "closing": "close" if takes_pictures(operation) else None,
                 **each,
             }
-            filled = fill(template, lambda name, values=values: _each(name, values))
+            filled = fill(template, partial(_each, values))
             yield {"operation": operation.operation_id, **filled}
 
 
-def _each(name: str, values: Mapping[str, Any]) -> Any:
+def _each(values: Mapping[str, Any], name: str) -> Any:
     prefix, _, rest = name.partition(".")
     return values[rest] if prefix == "each" else f"${{{name}}}"
 
@@ -75,7 +75,7 @@ def _once(_operation: Described) -> Iterator[dict[str, Any]]:
 def _refused_kinds(operation: Described) -> Iterator[dict[str, Any]]:
     """Each kind of credential that the operation does not take, and how it says so."""
     # A JWT is made of a session, and is no program's own.
-    only_sessions = operation.accepted <= {CredentialKind.SESSION, CredentialKind.JWT}
+    only_sessions = operation.accepted <= {_KINDS["session"], _KINDS["jwt"]}
     for name, kind in _KINDS.items():
         if kind not in operation.accepted:
             code = "session_required" if only_sessions else "credential_not_accepted"

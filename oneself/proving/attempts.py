@@ -8,15 +8,25 @@ from http import HTTPStatus
 from typing import Any
 
 from oneself.document import Described
-from tests.support.asking import Answer, Request
-from tests.support.matching import after, fill, write
-from tests.support.operations import OPERATIONS
-from tests.support.people import People, Person
-from tests.support.rows import Row
-from tests.support.service import Service
-from tests.support.writing import FROM_PERSON, credential_header, written_body, written_target
+from oneself.proving.asking import Answer, Request
+from oneself.proving.deployment import Deployment
+from oneself.proving.matching import after, fill, write
+from oneself.proving.operations import OPERATIONS
+from oneself.proving.people import People, Person
+from oneself.proving.rows import Row
+from oneself.proving.writing import FROM_PERSON, credential_header, written_body, written_target
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "StepFailed"]
+
+
+class StepFailed(Exception):
+    """A step on the way to a promise was answered in another way than it has to be."""
+
+    def __init__(self, step: Mapping[str, Any], request: Request, answer: Answer) -> None:
+        super().__init__(f"the step {step['operation']} answers {answer.status}")
+        self.operation_id: str = step["operation"]
+        self.request = request
+        self.answer = answer
 
 
 @dataclass
@@ -24,7 +34,7 @@ class Attempt:
     """Who asks for a row, what its steps have kept, and when it began."""
 
     row: Row
-    service: Service
+    deployment: Deployment
     people: People
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     #: What steps have kept, and a word that no other row has.
@@ -50,7 +60,7 @@ class Attempt:
         if name.startswith("in "):
             return write(after(self.now, name.removeprefix("in ")))
         if subject == "service":
-            return getattr(self.service, rest)
+            return getattr(self.deployment, rest)
         if rest:
             return self._person(None if subject == "me" else subject)[rest]
         return self._kept[name]
@@ -74,10 +84,12 @@ class Attempt:
         if "act" in step:
             return person.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
         if "mail" in step:
-            return self.people.acts.wait_for_mail(person["email"], step["mail"])
-        answer = self.service.ask(self.request_of(step))
+            return self.people.operator.wait_for_mail(person["email"], step["mail"])
+        request = self.request_of(step)
+        answer = self.deployment.ask(request)
         good = answer.status < HTTPStatus.BAD_REQUEST
-        assert answer.status == step["status"] if "status" in step else good, (step, answer)
+        if not (answer.status == step["status"] if "status" in step else good):
+            raise StepFailed(step, request, answer)
         return {"headers": {name.lower(): value for name, value in answer.headers}, **_json(answer)}
 
     def _person(self, name: str | None) -> Person:

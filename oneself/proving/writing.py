@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from handlers.exchange import COOKIE_NAME
 from oneself.document import Described, load_document, resolve
-from tests.support.asking import FORM
-from tests.support.pictures import empty, encoded, gradient
+from oneself.proving.asking import FORM
+from oneself.proving.pictures import empty, encoded, gradient
 
 __all__ = [
     "FROM_PERSON",
@@ -39,12 +38,16 @@ FROM_PERSON = {
 def credential_header(kind: str, value: str) -> tuple[str, str]:
     """The header that carries a credential."""
     if kind == "cookie":
-        return "Cookie", f"{COOKIE_NAME}={value}"
+        return "Cookie", f"{_cookie_name()}={value}"
     if kind == "api_key":
         return "X-API-Key", value
     if kind in {"basic", "client"}:
         return "Authorization", f"Basic {base64.b64encode(value.encode()).decode()}"
     return "Authorization", f"Bearer {value}"
+
+
+def _cookie_name() -> str:
+    return str(load_document()["components"]["securitySchemes"]["sessionCookie"]["name"])
 
 
 def takes_pictures(operation: Described) -> bool:

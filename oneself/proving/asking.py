@@ -1,19 +1,21 @@
-"""One request and its answer over plain HTTP, with every header in the test's own hands."""
+"""One request and its answer over HTTP/1.1, with every header in the asker's own hands."""
 
 import json
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 __all__ = ["FORM", "Answer", "Request", "ask", "form_request", "json_request"]
 
 FORM = "application/x-www-form-urlencoded"
 
 _SECONDS = 30
+#: The longest body that is pasted into a shell, in characters.
+_PASTED = 2000
 #: What the head of a dribbling request says will follow; one byte of it does.
 _ANNOUNCED = "10"
 
@@ -41,7 +43,7 @@ class Request:
             words += (
                 ["--data-binary", "@picture"]
                 if "\N{REPLACEMENT CHARACTER}" in text
-                else ["--data-raw", text if len(text) < 2000 else f"{text[:20]}…"]
+                else ["--data-raw", text if len(text) < _PASTED else f"{text[:20]}…"]
             )
         return shlex.join([*words, url + self.target])
 
@@ -67,7 +69,7 @@ class Answer:
         return json.loads(self.body)
 
 
-class _Connection(HTTPConnection):
+class _InOnePiece(HTTPConnection):
     """Sends a request as one piece, when it is told to.
 
     A server that has seen the head and not the body yet may answer, and then closes the connection
@@ -83,16 +85,26 @@ class _Connection(HTTPConnection):
         super().send(self._held)
 
 
-def ask(port: int, request: Request) -> Answer:
-    """Send a request to this machine over a connection of its own, and read the answer."""
-    connection = _Connection("127.0.0.1", port, timeout=_SECONDS)
+class _InOnePieceOverTls(_InOnePiece, HTTPSConnection):
+    """The same over TLS, with the certificate verified (`SSL_CERT_FILE` names other roots)."""
+
+
+def ask(url: str, request: Request) -> Answer:
+    """Send a request to the origin `url` over a connection of its own, and read the answer.
+
+    Raises:
+        OSError, http.client.HTTPException: There was no answer.
+    """
+    origin = urlsplit(url)
+    kind = _InOnePieceOverTls if origin.scheme == "https" else _InOnePiece
+    connection = kind(origin.hostname or "", origin.port, timeout=_SECONDS)
     try:
         connection.putrequest(
             request.method, request.target, skip_host=True, skip_accept_encoding=True
         )
         names = {name.lower() for name, _ in request.headers}
         if "host" not in names:
-            connection.putheader("Host", f"127.0.0.1:{port}")
+            connection.putheader("Host", origin.netloc)
         for name, value in request.headers:
             connection.putheader(name, value)
         if request.dribbles:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.matching import fill
+from oneself.proving.matching import fill
 
 __all__ = ["RefusalShapes", "Refused"]
 
@@ -29,6 +29,7 @@ class RefusalShapes:
 
     @property
     def codes(self) -> frozenset[str]:
+        """Every code that there is."""
         return frozenset(self._codes)
 
     def in_dialect(

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.asking import Answer, Request, form_request
-from tests.support.everywhere import broken_everywhere, broken_in_document, repeated_values
-from tests.support.keeping import broken_by
-from tests.support.matching import Either, Moment, Pattern, SameRequestId, Second, differences
-from tests.support.operations import OPERATIONS
-from tests.support.rows import Row
-from tests.support.writing import credential_header
+from oneself.proving.asking import Answer, Request, form_request
+from oneself.proving.everywhere import broken_everywhere, broken_in_document, repeated_values
+from oneself.proving.keeping import broken_by
+from oneself.proving.matching import Either, Moment, Pattern, SameRequestId, Second, differences
+from oneself.proving.operations import OPERATIONS
+from oneself.proving.rows import Row
+from oneself.proving.writing import credential_header
 
 NOW = datetime(2026, 4, 5, 10, 0, tzinfo=UTC)
 HEADERS = (
