@@ -1,0 +1,1 @@
+"""Proves a running deployment against the document, from outside."""
