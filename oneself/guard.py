@@ -108,11 +108,17 @@ class Guard:
             (b"authorization", "Authorization"),
             (b"content-type", "Content-Type"),
             (b"content-length", "Content-Length"),
+            (b"transfer-encoding", "Transfer-Encoding"),
             (b"x-tenant-id", "X-Tenant-ID"),
         ):
             if names.count(name) > 1:
                 rule = f"more than one {text} header"
                 raise MalformedRequest(rule)
+        # hyper reads chunks of chunks as chunks; another reader before us may not.
+        codings = [value for name, value in scope["headers"] if name == b"transfer-encoding"]
+        if codings and codings[0].lower() != b"chunked":
+            rule = "a Transfer-Encoding other than chunked"
+            raise MalformedRequest(rule)
         # No path of ours needs an escape, and routers differ over what one means.
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if b"%" in raw_path or len(raw_path) > _MOST_PATH_CHARACTERS:

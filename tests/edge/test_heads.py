@@ -164,6 +164,33 @@ def test_with_two_lengths_nothing_that_follows_is_read(service: Running, headers
 @pytest.mark.parametrize(
     "headers",
     [
+        ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: chunked, chunked",),
+        ("Transfer-Encoding: gzip, chunked",),
+        ("Transfer-Encoding: ,chunked",),
+    ],
+    ids=repr,
+)
+def test_chunks_of_anything_else_are_refused_and_nothing_that_follows_is_read(
+    service: Running, headers: tuple[str, ...]
+):
+    """HT-09: RFC 9112 section 7: hyper takes whatever ends in chunks, and we know of no other."""
+    [answer] = _ask_raw(service, _login(*headers, body=b"0\r\n\r\n" + SMUGGLED))
+    assert (answer.status, answer.code) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", "  CHUNKED  "])
+def test_chunks_are_chunks_in_any_case(service: Running, coding: str):
+    """HT-09: RFC 9110 section 7: what is strict is not narrow."""
+    chunks = b"2\r\n{}\r\n0\r\n\r\n"
+    head = _login(f"Transfer-Encoding: {coding}", "Connection: close", body=chunks)
+    [answer] = _ask_raw(service, head)
+    assert (answer.status, answer.code) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
         ("Content-Length: 2", "Content-Length: 3"),
         ("Content-Length: 2, 3",),
         ("Content-Length: 2, 2",),
