@@ -19,6 +19,7 @@ from oneself.commands import (
     keys,
     mail,
     policies,
+    prove,
     serve,
     tenants,
     users,
@@ -42,6 +43,7 @@ _app = typer.Typer(
 _app.command("serve")(serve.serve)
 _app.command("demo")(demo.demo)
 _app.command("doctor")(doctor.doctor)
+_app.command("prove")(prove.prove)
 _app.add_typer(tenants.app, name="tenant")
 _app.add_typer(users.app, name="user")
 _app.add_typer(clients.app, name="client")

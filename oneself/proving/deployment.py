@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oneself.proving.asking import Answer, Request, ask
+from oneself.proving.traffic import Traffic
 
 __all__ = ["Deployment", "OutOfReach"]
 
@@ -23,11 +24,13 @@ class Deployment:
 
     `url` is an origin, without a path; `people` has, by name, what `demo --json` prints of each.
     A proxy in front has a name and a connection of its own, of which the document says nothing.
+    `traffic` takes down what is exchanged.
     """
 
     url: str
     people: Mapping[str, Mapping[str, Any]]
     behind_proxy: bool = field(default=False, kw_only=True)
+    traffic: Traffic = field(default=Traffic(None), kw_only=True, compare=False)
 
     def ask(self, request: Request) -> Answer:
         """Send it one request, over a connection of its own.
@@ -35,4 +38,6 @@ class Deployment:
         Raises:
             OSError, http.client.HTTPException: There was no answer.
         """
-        return ask(self.url, request)
+        answer = ask(self.url, request)
+        self.traffic.write(request, answer)
+        return answer

@@ -4,8 +4,14 @@ from collections.abc import Mapping
 
 from oneself.document import Described, described_operations, load_document
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "schemes_of"]
 
 OPERATIONS: Mapping[str, Described] = {
     each.operation_id: each for each in described_operations(load_document())
 }
+
+
+def schemes_of(operation: Described) -> tuple[str, ...]:
+    """The security schemes of the document that an operation accepts, in its order."""
+    requirements = load_document()["paths"][operation.path][operation.method]["security"]
+    return tuple(dict.fromkeys(scheme for each in requirements for scheme in each))

@@ -21,6 +21,7 @@ class Outcome:
     `suite` is `rows`, `fuzz` or `probes`. `source` is where the promise stands: a page and its
     section, a standard, or the document. `reasons` say in which ways it is broken, or why it was
     not asked; `request`, `repeat` (a line for a shell) and `answer` are there when it is broken.
+    `failed_step` is the operation that did not lead as far as the promise.
     """
 
     suite: str
@@ -32,6 +33,7 @@ class Outcome:
     request: str = ""
     repeat: str = ""
     answer: str = ""
+    failed_step: str | None = None
 
     def as_text(self) -> str:
         """All of it, a line for each part."""

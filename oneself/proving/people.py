@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from oneself.document import load_document
 from oneself.proving.asking import Answer, form_request, json_request
 from oneself.proving.deployment import Deployment, OutOfReach
-from oneself.proving.matching import after, write
+from oneself.proving.rows.matching import after, write
 
 __all__ = ["PASSWORD", "NoOperator", "Operator", "People", "Person"]
 
@@ -114,6 +114,14 @@ class Person(Mapping[str, Any]):
         answer = self._deployment.ask(request)
         _see_that_it_is_good(answer, "POST /oauth/token")
         return answer.json()
+
+    def forget(self, name: str) -> None:
+        """Forget a credential, so that the next one asked for is made anew."""
+        self._known.pop(name, None)
+
+    def learn(self, known: Mapping[str, str]) -> None:
+        """Take note of what has changed."""
+        self._known |= known
 
     def act(self, name: str, **arguments: Any) -> Mapping[str, Any]:
         """Let an operator, or time, do something to this person."""

@@ -7,9 +7,9 @@ from shutil import copytree
 import pytest
 
 from oneself.proving.asking import Answer
-from oneself.proving.attempts import Attempt
 from oneself.proving.people import People
-from oneself.proving.rows import Row, load_rows
+from oneself.proving.rows.attempts import Attempt
+from oneself.proving.rows.table import Row, load_rows
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service, started
 

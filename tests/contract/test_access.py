@@ -19,8 +19,8 @@ from oneself.forms import FORM
 from oneself.proving.asking import Answer, Request
 from oneself.proving.operations import OPERATIONS
 from oneself.proving.people import Person
-from oneself.proving.rows import FOLDER
-from oneself.proving.writing import PICTURE, credential_header, takes_pictures, written_target
+from oneself.proving.rows.table import FOLDER
+from oneself.proving.rows.writing import PICTURE, credential_header, takes_pictures, written_target
 from tests.support.operator_acts import people_of
 from tests.support.service import Service, started
 

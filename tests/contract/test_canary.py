@@ -20,7 +20,7 @@ import pytest
 from accounts import tokens
 from oneself.proving.asking import Answer, Request, form_request, json_request
 from oneself.proving.people import People, Person
-from oneself.proving.writing import credential_header
+from oneself.proving.rows.writing import credential_header
 from oneself.transactions import sqlite_driver
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service, started

@@ -18,7 +18,7 @@ from oneself.forms import FORM
 from oneself.proving.asking import Answer, Request
 from oneself.proving.operations import OPERATIONS
 from oneself.proving.people import People, Person
-from oneself.proving.writing import credential_header, written_target
+from oneself.proving.rows.writing import credential_header, written_target
 from oneself.transactions import sqlite_driver
 from tests.support.operator_acts import people_of
 from tests.support.service import Service, started

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import pytest
 
 from oneself.document import load_document
-from oneself.proving.probe_running import ProbeOutcome, run_probes
-from oneself.proving.probe_target import ProbeTarget
-from oneself.proving.probes import Probe, load_probes
-from oneself.proving.wire import Address
-from tests.support.asking import Request
+from oneself.proving.asking import Request
+from oneself.proving.probes.running import ProbeOutcome, run_probes
+from oneself.proving.probes.table import Probe, load_probes
+from oneself.proving.probes.target import ProbeTarget
+from oneself.proving.probes.wire import Address
 from tests.support.service import Service
 
 READ, POST = "/v1/me", "/v1/api-keys"

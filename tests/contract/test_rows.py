@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from oneself.proving.asking import Answer
-from oneself.proving.attempts import Attempt
-from oneself.proving.judged_rows import judge_row
 from oneself.proving.outcomes import Verdict
 from oneself.proving.people import People
-from oneself.proving.rows import Row, load_rows
+from oneself.proving.rows.attempts import Attempt
+from oneself.proving.rows.judging import judge_row
+from oneself.proving.rows.table import Row, load_rows
 from tests.support.service import Service
 
 ROWS = load_rows()

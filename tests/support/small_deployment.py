@@ -11,8 +11,8 @@ from typing import Any
 
 from accounts.errors import MalformedBody
 from oneself.bodies import parse_json
-from oneself.proving.probe_target import ProbeTarget
-from oneself.proving.wire import Address
+from oneself.proving.probes.target import ProbeTarget
+from oneself.proving.probes.wire import Address
 
 __all__ = ["EXAMPLE", "SECRET", "deployed"]
 

@@ -23,7 +23,7 @@ from oneself.demo import make_demo
 from oneself.document import described_operations, load_document, resolve
 from oneself.forms import FORM
 from oneself.policies import PolicyStore
-from oneself.proving.writing import PICTURE, takes_pictures
+from oneself.proving.rows.writing import PICTURE, takes_pictures
 from oneself.settings import Settings
 from oneself.transactions import Database
 

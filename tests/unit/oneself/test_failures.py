@@ -22,7 +22,7 @@ from accounts.keyring import Keyring
 from accounts.rules import Rules
 from accounts.signing_keys import ensure_signing_key
 from oneself.document import described_operations, load_document, resolve
-from oneself.proving.writing import PICTURE, takes_pictures
+from oneself.proving.rows.writing import PICTURE, takes_pictures
 from oneself.schemas import Schemas
 from oneself.settings import Settings
 from oneself.transactions import Database

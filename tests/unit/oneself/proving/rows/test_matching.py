@@ -7,11 +7,18 @@ import pytest
 
 from oneself.proving.asking import Answer, Request, form_request
 from oneself.proving.everywhere import broken_everywhere, broken_in_document, repeated_values
-from oneself.proving.keeping import broken_by
-from oneself.proving.matching import Either, Moment, Pattern, SameRequestId, Second, differences
 from oneself.proving.operations import OPERATIONS
-from oneself.proving.rows import Row
-from oneself.proving.writing import credential_header
+from oneself.proving.rows.keeping import broken_by
+from oneself.proving.rows.matching import (
+    Either,
+    Moment,
+    Pattern,
+    SameRequestId,
+    Second,
+    differences,
+)
+from oneself.proving.rows.table import Row
+from oneself.proving.rows.writing import credential_header
 
 NOW = datetime(2026, 4, 5, 10, 0, tzinfo=UTC)
 HEADERS = (

@@ -4,9 +4,9 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from oneself.proving.probe_target import ProbeTarget
-from oneself.proving.probes import Probe, Segment
-from oneself.proving.wire import Address
+from oneself.proving.probes.table import Probe, Segment
+from oneself.proving.probes.target import ProbeTarget
+from oneself.proving.probes.wire import Address
 
 __all__ = ["DRIBBLE_SECONDS", "GO_ON_SECONDS", "Exchange", "exchange_of"]
 

@@ -10,11 +10,11 @@ from typing import Any, Literal, cast, get_args
 
 import yaml
 
-from oneself.proving.probe_target import ProbeTarget
+from oneself.proving.probes.target import ProbeTarget
 
 __all__ = ["Expected", "Lacking", "Piece", "Probe", "Segment", "load_probes"]
 
-_FILE = Path(__file__).parents[2] / "contracts" / "probes.yaml"
+_FILE = Path(__file__).parents[3] / "contracts" / "probes.yaml"
 _WORD = re.compile(r"\$\{([a-z_]+)\}")
 
 #: What follows the bytes: listening; closing one half first; a byte now and then; more once an

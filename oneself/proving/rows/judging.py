@@ -1,14 +1,15 @@
 """Asking for a row, and judging what is answered."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from http.client import HTTPException
 
 from oneself.proving.asking import Answer, Request
-from oneself.proving.attempts import Attempt, StepFailed
 from oneself.proving.deployment import OutOfReach
-from oneself.proving.keeping import broken_by
 from oneself.proving.outcomes import Outcome, Verdict
-from oneself.proving.rows import Row
+from oneself.proving.rows.attempts import Attempt, StepFailed
+from oneself.proving.rows.keeping import broken_by
+from oneself.proving.rows.table import Row
 
 __all__ = ["Ask", "judge_row"]
 
@@ -26,7 +27,8 @@ def judge_row(attempt: Attempt, ask: Ask | None = None) -> Outcome:
     except OutOfReach as error:
         return _outcome(row, Verdict.NOT_ASKED, str(error))
     except StepFailed as failed:
-        return _told(attempt, failed.request, failed.answer, [str(failed)])
+        outcome = _told(attempt, failed.request, failed.answer, [str(failed)])
+        return replace(outcome, failed_step=failed.operation_id)
     except (OSError, HTTPException) as error:
         return _outcome(row, Verdict.BROKEN, f"a step gets no answer ({type(error).__name__})")
     try:

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from oneself.proving.probe_exchange import DRIBBLE_SECONDS, GO_ON_SECONDS, Exchange, exchange_of
-from oneself.proving.probe_judging import Came, broken_by
-from oneself.proving.probe_target import ProbeTarget
-from oneself.proving.probes import Lacking, Probe, Segment
-from oneself.proving.wire import Connection
+from oneself.proving.probes.exchange import DRIBBLE_SECONDS, GO_ON_SECONDS, Exchange, exchange_of
+from oneself.proving.probes.judging import Came, broken_by
+from oneself.proving.probes.table import Lacking, Probe, Segment
+from oneself.proving.probes.target import ProbeTarget
+from oneself.proving.probes.wire import Connection
 
 __all__ = ["ProbeOutcome", "run_probe", "run_probes"]
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 
 from oneself.proving.asking import FORM, Answer, Request
 from oneself.proving.everywhere import broken_everywhere, broken_in_document, repeated_values
-from oneself.proving.matching import Matcher, Picture, differences, fill
-from oneself.proving.rows import Row, refusal_shapes
+from oneself.proving.rows.matching import Matcher, Picture, differences, fill
+from oneself.proving.rows.table import Row, refusal_shapes
 
 __all__ = ["broken_by"]
 

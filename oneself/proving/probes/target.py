@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from oneself.proving.wire import Address
+from oneself.proving.probes.wire import Address
 
 __all__ = ["ProbeTarget"]
 

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from oneself.proving import probe_judging, probes
-from oneself.proving.probe_running import run_probe, run_probes
-from oneself.proving.probes import load_probes
-from oneself.proving.wire import Connection
+from oneself.proving.probes.running import run_probe, run_probes
+from oneself.proving.probes.table import load_probes
+from oneself.proving.probes.wire import Connection
 from tests.support.small_deployment import SECRET, deployed
 
 PROBES = {probe.id: probe for probe in load_probes()}

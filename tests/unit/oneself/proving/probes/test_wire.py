@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from oneself.proving.wire import Address, Answer, Connection, Read, parse_answers
+from oneself.proving.probes.wire import Address, Answer, Connection, Read, parse_answers
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -1,10 +1,10 @@
 """What a refusal looks like in each dialect, read from contracts/refusals.yaml."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oneself.proving.matching import fill
+from oneself.proving.rows.matching import fill
 
 __all__ = ["RefusalShapes", "Refused"]
 
@@ -31,6 +31,11 @@ class RefusalShapes:
     def codes(self) -> frozenset[str]:
         """Every code that there is."""
         return frozenset(self._codes)
+
+    def where_codes_are(self, dialect: str) -> tuple[tuple[str, ...], ...]:
+        """The steps from the body of a refusal to its code, for each shape that it can have."""
+        shape = self._dialects[dialect]
+        return (*_paths_to_code(shape["plain"]), *_paths_of_list(shape))
 
     def in_dialect(
         self,
@@ -92,3 +97,20 @@ def _places(violation: Mapping[str, Any]) -> Mapping[str, Any]:
         "place": f"{violation['in']} {name}".strip(),
         "steps": [violation["in"], *steps],
     }
+
+
+def _paths_to_code(template: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    if template == "${code}":
+        yield path
+    elif isinstance(template, Mapping):
+        for name, below in template.items():
+            yield from _paths_to_code(below, *path, name)
+
+
+def _paths_of_list(shape: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Where each violation has a code of its own, and the refusal has none beside them."""
+    if [*_paths_to_code(shape["listing"])]:
+        return
+    for name, below in shape["listing"].items():
+        if below == "${violations}":
+            yield from _paths_to_code(shape["violation"], name)

@@ -10,11 +10,16 @@ from typing import Any
 from oneself.document import Described
 from oneself.proving.asking import Answer, Request
 from oneself.proving.deployment import Deployment
-from oneself.proving.matching import after, fill, write
 from oneself.proving.operations import OPERATIONS
 from oneself.proving.people import People, Person
-from oneself.proving.rows import Row
-from oneself.proving.writing import FROM_PERSON, credential_header, written_body, written_target
+from oneself.proving.rows.matching import after, fill, write
+from oneself.proving.rows.table import Row
+from oneself.proving.rows.writing import (
+    FROM_PERSON,
+    credential_header,
+    written_body,
+    written_target,
+)
 
 __all__ = ["Attempt", "StepFailed"]
 

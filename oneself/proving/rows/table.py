@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from oneself.document import Described
-from oneself.proving.families import members
-from oneself.proving.matching import (
+from oneself.proving.operations import OPERATIONS
+from oneself.proving.rows.families import members
+from oneself.proving.rows.matching import (
     Either,
     Matcher,
     Moment,
@@ -19,12 +20,11 @@ from oneself.proving.matching import (
     SameRequestId,
     Second,
 )
-from oneself.proving.operations import OPERATIONS
-from oneself.proving.refusal_shapes import RefusalShapes
+from oneself.proving.rows.refusal_shapes import RefusalShapes
 
 __all__ = ["Row", "check_row", "load_rows", "refusal_shapes"]
 
-FOLDER = Path(__file__).parents[2] / "contracts"
+FOLDER = Path(__file__).parents[3] / "contracts"
 #: The services beside the one that is set up by default; see tests/contract/conftest.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})
 FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status", "edge")

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from oneself.proving.probe_target import ProbeTarget
-from oneself.proving.probes import Probe, Segment
-from oneself.proving.wire import Answer, Read
+from oneself.proving.probes.table import Probe, Segment
+from oneself.proving.probes.target import ProbeTarget
+from oneself.proving.probes.wire import Answer, Read
 
 __all__ = ["Came", "broken_by"]
 

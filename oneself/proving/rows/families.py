@@ -6,8 +6,8 @@ from typing import Any
 
 from oneself.document import Described, load_document, resolve
 from oneself.proving.asking import FORM
-from oneself.proving.matching import fill
-from oneself.proving.writing import takes_pictures
+from oneself.proving.rows.matching import fill
+from oneself.proving.rows.writing import takes_pictures
 
 __all__ = ["members"]
 

@@ -1,0 +1,1 @@
+"""Requests that Schemathesis makes up, and the checks that it has not itself."""

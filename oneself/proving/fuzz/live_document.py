@@ -1,0 +1,76 @@
+"""The document with examples that the deployment knows, for a fuzzer that begins with examples.
+
+What the document shows is somebody else's client, and a moment that is over; from these a fuzzer
+gets no further than to the first refusal. Only examples differ: what is judged is the same.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from oneself.document import METHODS, load_document, resolve
+
+__all__ = ["live_document"]
+
+#: For each operation, the fields of a body or the names of parameters, and which value is theirs.
+_LIVE: Mapping[str, Mapping[str, str]] = {
+    "ipto.logIn": {"email": "email", "password": "password"},
+    "ipto.changePassword": {"current_password": "password", "new_password": "other_password"},
+    "scaikey.changePassword": {"current_password": "password", "new_password": "other_password"},
+    "hantera.changePassword": {"currentPassword": "password", "newPassword": "other_password"},
+    "jitsudo.changePassword": {
+        "current_password": "password",
+        "new_password": "other_password",
+        "X-Tenant-ID": "tenant_uuid",
+    },
+    "ipto.createApiKey": {"expires_at": "next_month", "scopes": "own_scopes"},
+    "ipto.listEvents": {"cursor": "cursor"},
+    "hantera.createPat": {
+        "clientId": "client_id",
+        "clientSecret": "client_secret",
+        "expiresAt": "next_month",
+    },
+    "oauth.issueToken": {"client_id": "client_id", "subject_token": "session_token"},
+}
+
+
+def live_document(values: Mapping[str, Any]) -> Any:
+    """The document with these values for examples, by the names in `_LIVE`."""
+    document: Any = deepcopy(load_document())
+    for item in document["paths"].values():
+        for method in METHODS:
+            operation = item.get(method)
+            if operation is not None and operation["operationId"] in _LIVE:
+                live = {
+                    field: values[name] for field, name in _LIVE[operation["operationId"]].items()
+                }
+                _fill(document, operation, live)
+    return document
+
+
+def _fill(document: Any, operation: Any, live: Mapping[str, Any]) -> None:
+    operation["parameters"] = [
+        _filled_parameter(resolve(document, each), live) for each in operation.get("parameters", ())
+    ]
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        content["schema"] = _filled_schema(document, resolve(document, content["schema"]), live)
+        if "example" in content:
+            content["example"] = _filled_example(content["example"], live)
+
+
+def _filled_parameter(parameter: Mapping[str, Any], live: Mapping[str, Any]) -> Mapping[str, Any]:
+    if parameter["name"] not in live:
+        return parameter
+    return {**parameter, "example": live[parameter["name"]]}
+
+
+def _filled_schema(document: Any, schema: Mapping[str, Any], live: Mapping[str, Any]) -> Any:
+    properties = {
+        name: {**resolve(document, below), "example": live[name]} if name in live else below
+        for name, below in schema["properties"].items()
+    }
+    return {**schema, "properties": properties}
+
+
+def _filled_example(example: Mapping[str, Any], live: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: live.get(name, value) for name, value in example.items()}

@@ -1,0 +1,1 @@
+"""The probes of contracts/probes.yaml: bytes that no client sends."""
