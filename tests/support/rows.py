@@ -18,7 +18,7 @@ __all__ = ["ROOT", "Row", "check_row", "load_rows", "refusal_shapes"]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "contracts"
-#: The services beside the one that is set up by default; see tests/contract/conftest.py.
+#: The services beside the one that is set up by default; see tests/support/services.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})
 FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status", "edge")
 
