@@ -64,6 +64,23 @@ class Outcome:
     steps: tuple[Took, ...]
     said: str
 
+    def broken(self, path: Path) -> list[str]:
+        """Each way in which what respect took is not what the file has, or did not hold."""
+        steps = read_steps(path)
+        wanted = [(step.workflow_id, step.step_id) for step in steps]
+        taken = [(each.workflow_id, each.step_id) for each in self.steps]
+        found = [] if taken == wanted else [f"steps: {taken} are not {wanted}"]
+        for step, each in zip(steps, self.steps, strict=False):
+            names = [name for name, _, _ in each.checks]
+            if names.count("success criteria check") != len(step.conditions):
+                found.append(f"{step.step_id}: not each of its criteria was checked")
+            if "status code check" not in names:
+                found.append(f"{step.step_id}: it was not held against the document")
+            found += [f"{step.step_id}: {failed}" for failed in each.failed]
+        if self.exit_status:
+            found.append(f"exit status {self.exit_status}")
+        return found
+
 
 def read_steps(path: Path) -> tuple[Step, ...]:
     """Each step of a file, in its order."""
