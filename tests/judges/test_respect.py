@@ -229,5 +229,11 @@ def test_the_wrong_proxy_is_wrong_in_nothing_else(service: Service, tmp_path: Pa
     assert outcome.exit_status == 0
 
 
+def test_a_journey_that_was_not_taken_is_noticed(service: Service, tmp_path: Path):
+    outcome = run_spoiled(as_it_is, service, tmp_path)
+    [missing] = outcome.broken(ROOT / "contracts" / "journeys" / "ipto.arazzo.yaml")
+    assert missing.startswith("steps: ")
+
+
 def failed_checks(step: Took) -> set[str]:
     return {name for name, passed, _ in step.checks if not passed}

@@ -12,5 +12,5 @@ def node_command(variable: str) -> list[str]:
     """The command of a tool, which tox installs, telling us where by an environment variable."""
     script, node = os.environ.get(variable), shutil.which("node")
     if not script or not node:
-        pytest.fail(f"{variable} is not set: `tox run -e respect` and `-e prism` do", pytrace=False)
+        pytest.fail(f"{variable} is not set, or there is no node: tox sees to both", pytrace=False)
     return [node, script]
