@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from shutil import copytree
 
 import pytest
 
@@ -11,72 +10,31 @@ from oneself.proving.people import People
 from oneself.proving.rows.attempts import Attempt
 from oneself.proving.rows.table import Row, load_rows
 from tests.support.operator_acts import people_of
-from tests.support.service import ROOT, Service, started
-
-#: What an operator would write for a time in which little may be changed, so much that each
-#: dialect refuses something by it. Two of them forbid the same, to show where a second notice goes.
-FREEZE = """
-@id("freeze-passwords")
-@notice("Passwords cannot be changed during the maintenance of 5 April.")
-forbid (principal, action in Action::"me/auth:write", resource);
-
-@id("freeze-tokens")
-@notice("Access tokens cannot be regenerated during the maintenance of 5 April.")
-forbid (principal, action in Action::"me/token:write", resource);
-
-@id("freeze-profiles")
-@notice("Profiles cannot be changed during the maintenance of 5 April.")
-forbid (principal, action in Action::"me/profile:write", resource);
-
-@id("freeze-writing")
-@notice("It ends at noon.")
-forbid (
-    principal,
-    action in [Action::"me/token:write", Action::"me/profile:write"],
-    resource
-);
-
-@id("no-current-user")
-forbid (principal, action == Action::"ipto.getCurrentUser", resource);
-"""
+from tests.support.service import Service
+from tests.support.services import started_as
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service as it is set up by default, but with little patience and cheap hashes."""
-    with started(tmp_path_factory.mktemp("open")) as running:
+    with started_as(None, tmp_path_factory.mktemp("open")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def closed_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service of an operator who lets nobody sign up."""
-    with started(tmp_path_factory.mktemp("closed"), signup="closed") as running:
+    with started_as("closed", tmp_path_factory.mktemp("closed")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def frozen_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service of an operator who has added a policy of their own."""
-    folder = tmp_path_factory.mktemp("frozen")
-    policies = copytree(ROOT / "policies", folder / "policies")
-    (policies / "freeze.cedar").write_text(FREEZE)
-    with started(folder, policy_dir=policies) as running:
+    with started_as("frozen", tmp_path_factory.mktemp("frozen")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def scarce_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service of an operator with small budgets, behind a proxy that tells it who asks.
-
-    Its rows ask from addresses of their own, so that none uses up what another counts on.
-    """
-    budgets = {"signup": "1/3600", "account": "2/3600", "source": "4/600", "mail": "5/3600"}
-    with started(
-        tmp_path_factory.mktemp("scarce"),
-        trusted_proxies="127.0.0.1",
-        **{f"throttle_{name}": budget for name, budget in budgets.items()},
-    ) as running:
+    with started_as("scarce", tmp_path_factory.mktemp("scarce")) as running:
         yield running
 
 

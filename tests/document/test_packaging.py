@@ -5,6 +5,7 @@ else has these names; pip does not notice.
 """
 
 import importlib.metadata
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -60,8 +61,13 @@ def test_requirements_are_pinned_and_hashed_and_name_no_index(path):
         assert pinned, f"{path.name}: {requirement[:80]}"
 
 
-def test_the_lock_of_the_linter_has_integrity_hashes_and_no_addresses():
-    lock = (ROOT / "openapi" / "package-lock.json").read_text()
-    assert '"integrity": "sha512-' in lock
+@pytest.mark.parametrize("folder", ["openapi", "contracts"])
+def test_the_lock_of_what_runs_in_node_has_integrity_hashes_and_no_addresses(folder):
+    lock = (ROOT / folder / "package-lock.json").read_text()
+    packages = json.loads(lock)["packages"]
+    assert packages.pop("")["devDependencies"]
+    assert packages
+    for name, package in packages.items():
+        assert package["integrity"].startswith("sha512-"), name
     assert "://" not in lock
     assert '"resolved"' not in lock

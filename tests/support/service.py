@@ -16,7 +16,7 @@ from pathlib import Path
 from oneself.proving.asking import Request
 from oneself.proving.deployment import Deployment
 
-__all__ = ["Service", "started"]
+__all__ = ["Service", "free_port", "started"]
 
 ROOT = Path(__file__).parents[2]
 _SECONDS_TO_START = 30
@@ -48,7 +48,7 @@ def started(folder: Path, **settings: object) -> Iterator[Service]:
 
     SIGTERM and not SIGKILL: it has to finish what is in flight, and to write its coverage.
     """
-    port = _free_port()
+    port = free_port()
     environment = {
         # Whole, since what measures the coverage of processes speaks through it, but without
         # settings that somebody has at home.
@@ -95,7 +95,8 @@ def started(folder: Path, **settings: object) -> Iterator[Service]:
     assert process.returncode == 0, service.log
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on, for now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -25,7 +25,7 @@ from oneself.proving.rows.refusal_shapes import RefusalShapes
 __all__ = ["Row", "check_row", "load_rows", "refusal_shapes"]
 
 FOLDER = Path(__file__).parents[3] / "contracts"
-#: The services beside the one that is set up by default; see tests/contract/conftest.py.
+#: The services beside the one that is set up by default; see tests/support/services.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})
 FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status", "edge")
 
