@@ -34,7 +34,7 @@ def spoiled(port: int, spoil: Spoil) -> Iterator[int]:
                 if name.lower() not in {*_OF_A_CONNECTION, "host"}
             )
             request = Request(self.command, self.path, headers, body)
-            answer = spoil(request, lambda each: ask(port, each))
+            answer = spoil(request, lambda each: ask(f"http://127.0.0.1:{port}", each))
             self.send_response_only(answer.status)
             for name, value in answer.headers:
                 if name.lower() not in _OF_A_CONNECTION:
