@@ -41,8 +41,9 @@ class Step:
 class Proof:
     """What is asked of a deployment: which suites, of which dialect, and how hard it is fuzzed.
 
-    `operator` acts beside the deployment where there is one. `examples` are made for each
-    operation, kind of credential and seed.
+    `operator` acts beside the deployment where there is one; `service` says that it is one of the
+    special ones that rows may be about. `examples` are made for each operation, kind of credential
+    and seed. What is exchanged is written to `traffic`, with the credentials in it.
     """
 
     deployment: Deployment
@@ -52,6 +53,7 @@ class Proof:
     examples: int = 25
     seeds: Sequence[int] = (1,)
     operator: Operator | None = None
+    service: str | None = None
     traffic: Path | None = None
     operations: frozenset[str] | None = None
 
@@ -82,7 +84,7 @@ class Proof:
 
     def _judge(self, row: Row, deployment: Deployment, people: People) -> list[Outcome]:
         named = row.raw.get("service")
-        if named is not None:
+        if named != self.service:
             reason = f"it is about a deployment that is {named}"
             source = str(row.raw["source"])
             return [Outcome("rows", row.dialect, str(row), source, Verdict.NOT_ASKED, (reason,))]
@@ -123,14 +125,15 @@ class Proof:
             (
                 (
                     f"{run}, seed {seed}",
-                    partial(self._fuzz_once, run, seed),
+                    partial(self.fuzz_once, run, seed),
                 )
                 for seed, run in runs
             ),
             len(runs),
         )
 
-    def _fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
+    def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
+        """What comes of one run of the fuzzer."""
         # An earlier run may have changed who asks.
         deployment = replace(self.deployment, people=read_credentials(self.credentials))
         fuzzing = Fuzzing(deployment, self.credentials, self.examples, seed, traffic=self.traffic)
@@ -138,6 +141,8 @@ class Proof:
 
     def _concerns(self, row: Row) -> bool:
         if self.operations is not None and row.operation_id not in self.operations:
+            return False
+        if self.service not in {None, row.raw.get("service")}:
             return False
         if self.dialect is None:
             return True

@@ -43,7 +43,8 @@ def started_as(name: str | None, folder: Path) -> Iterator[Service]:
 
     `closed` is that of an operator who lets nobody sign up, `frozen` of one who has added policies
     of their own, and `scarce` of one with small budgets, behind a proxy that tells who asks: its
-    rows ask from addresses of their own, so that none uses up what another counts on.
+    rows ask from addresses of their own, so that none uses up what another counts on. `fuzzed` has
+    no budgets to speak of.
     """
     settings: dict[str, object] = {}
     if name == "closed":
@@ -56,5 +57,8 @@ def started_as(name: str | None, folder: Path) -> Iterator[Service]:
         budgets = {"signup": "1/3600", "account": "2/3600", "source": "4/600", "mail": "5/3600"}
         settings = {f"throttle_{budget}": rate for budget, rate in budgets.items()}
         settings["trusted_proxies"] = "127.0.0.1"
+    elif name == "fuzzed":
+        budgets = ("account", "account_source", "source", "signup", "mail")
+        settings = {f"throttle_{budget}": "1000000/1" for budget in budgets}
     with started(folder, **settings) as running:
         yield running

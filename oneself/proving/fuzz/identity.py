@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -107,12 +108,28 @@ class FuzzIdentity:
             OutOfReach: There is no such credential, and none can be made.
         """
         self._renew_if_dead()
+        self._clear_away()
         self._person[SCHEMES[self._scheme][1]]
         session = tuple(self._headers("session").items())
         picture = (*session, ("Content-Type", "image/png"))
         # A reimplementation of another dialect knows no pictures, and has to do without.
         self.deployment.ask(Request("PUT", _PICTURE, picture, PICTURE))
         self._save()
+
+    def _clear_away(self) -> None:
+        """End the keys and tokens that earlier runs have made, since nobody may have many."""
+        with suppress(OutOfReach):
+            for each in self._person.ask("GET", "/v1/api-keys")["data"]["items"]:
+                self._end(f"/v1/api-keys/{each['api_key_id']}")
+            self._person.forget("api_key")
+        with suppress(OutOfReach):
+            self._person["client"]  # without one, no token could be made in their place
+            for each in self._person.ask("GET", "/resources/me/pat"):
+                self._end(f"/resources/me/pat/{each['id']}")
+            self._person.forget("pat")
+
+    def _end(self, path: str) -> None:
+        self.deployment.ask(Request("DELETE", path, tuple(self._headers("session").items())))
 
     def headers_for(self, operation_id: str) -> dict[str, str] | None:
         """The headers that carry the credential; None where the operation takes no such one."""

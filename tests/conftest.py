@@ -1,4 +1,4 @@
-"""What the judges say at the end."""
+"""What a suite says at the end, below its tests."""
 
 import io
 from collections.abc import Callable
