@@ -2,65 +2,35 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from shutil import copytree
 
 import pytest
 
+from tests.support.arrangements import arranged
 from tests.support.asking import Answer
 from tests.support.attempts import Attempt
 from tests.support.people import People, people_of
 from tests.support.rows import Row, load_rows
-from tests.support.service import ROOT, Service, started
-
-#: What an operator would write for a time in which little may be changed, so much that each
-#: dialect refuses something by it. Two of them forbid the same, to show where a second notice goes.
-FREEZE = """
-@id("freeze-passwords")
-@notice("Passwords cannot be changed during the maintenance of 5 April.")
-forbid (principal, action in Action::"me/auth:write", resource);
-
-@id("freeze-tokens")
-@notice("Access tokens cannot be regenerated during the maintenance of 5 April.")
-forbid (principal, action in Action::"me/token:write", resource);
-
-@id("freeze-profiles")
-@notice("Profiles cannot be changed during the maintenance of 5 April.")
-forbid (principal, action in Action::"me/profile:write", resource);
-
-@id("freeze-writing")
-@notice("It ends at noon.")
-forbid (
-    principal,
-    action in [Action::"me/token:write", Action::"me/profile:write"],
-    resource
-);
-
-@id("no-current-user")
-forbid (principal, action == Action::"ipto.getCurrentUser", resource);
-"""
+from tests.support.service import Service
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service as it is set up by default, but with little patience and cheap hashes."""
-    with started(tmp_path_factory.mktemp("open")) as running:
+    with arranged(None, tmp_path_factory.mktemp("open")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def closed_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service of an operator who lets nobody sign up."""
-    with started(tmp_path_factory.mktemp("closed"), signup="closed") as running:
+    with arranged("closed", tmp_path_factory.mktemp("closed")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def frozen_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service of an operator who has added a policy of their own."""
-    folder = tmp_path_factory.mktemp("frozen")
-    policies = copytree(ROOT / "policies", folder / "policies")
-    (policies / "freeze.cedar").write_text(FREEZE)
-    with started(folder, policy_dir=policies) as running:
+    with arranged("frozen", tmp_path_factory.mktemp("frozen")) as running:
         yield running
 
 
@@ -70,12 +40,7 @@ def scarce_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
 
     Its rows ask from addresses of their own, so that none uses up what another counts on.
     """
-    budgets = {"signup": "1/3600", "account": "2/3600", "source": "4/600", "mail": "5/3600"}
-    with started(
-        tmp_path_factory.mktemp("scarce"),
-        trusted_proxies="127.0.0.1",
-        **{f"throttle_{name}": budget for name, budget in budgets.items()},
-    ) as running:
+    with arranged("scarce", tmp_path_factory.mktemp("scarce")) as running:
         yield running
 
 
