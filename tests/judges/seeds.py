@@ -193,12 +193,13 @@ class _Asked:
         }
 
     def _neutral(self, name: str, fields: Mapping[str, str]) -> str:
-        """What changes nothing about a grant: its defaults, and what it does not read."""
+        """What changes nothing: defaults, and what is not read."""
         unread = _UNREAD.get(fields.get("grant_type", ""), {})
         known = {
             "audience": self.attempt.service.url,
             "requested_token_type": _TOKEN_TYPE,
             "scope": "me/profile:read",
+            "token_type_hint": "access_token",
             **unread,
         }
         if name == "client_id":
