@@ -874,28 +874,10 @@ class OauthToken(TypedDict, closed=True):
     """
 
 
-class OauthIntrospectionRequest(TypedDict):
-    """
-    A form (RFC 7662 section 2.1). It is open because parameters that are not known are to be ignored.
-
-    """
-
-    token: str
-    """
-    The token that is asked about.
-    """
-
-
-class OauthRevocationRequest(TypedDict):
-    """
-    A form (RFC 7009 section 2.1). It is open because parameters that are not known are to be ignored.
-
-    """
-
-    token: str
-    """
-    The token that is to end.
-    """
+OauthTokenTypeHint: TypeAlias = str
+"""
+What kind of token it may be (RFC 7009 section 2.1); not needed here, since tokens tell their kinds apart.
+"""
 
 
 class OauthIntrospection(TypedDict, closed=True):
@@ -1218,6 +1200,32 @@ class OauthTokenRequest(TypedDict):
     """
     For the refresh grant, the token of the last answer.
     """
+
+
+class OauthIntrospectionRequest(TypedDict):
+    """
+    A form (RFC 7662 section 2.1). It is open because parameters that are not known are to be ignored.
+
+    """
+
+    token: str
+    """
+    The token that is asked about.
+    """
+    token_type_hint: NotRequired[OauthTokenTypeHint]
+
+
+class OauthRevocationRequest(TypedDict):
+    """
+    A form (RFC 7009 section 2.1). It is open because parameters that are not known are to be ignored.
+
+    """
+
+    token: str
+    """
+    The token that is to end.
+    """
+    token_type_hint: NotRequired[OauthTokenTypeHint]
 
 
 class OauthKeySet(TypedDict, closed=True):

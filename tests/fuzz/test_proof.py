@@ -22,7 +22,7 @@ from tests.support.service import Service
 from tests.support.services import started_as
 
 RUNS = plan([*OPERATIONS.values()])
-#: What goes without `--whole`: what a person asks for, and two people who must not see each other's.
+#: What goes without `--whole`: a person, and two who must not see each other's.
 USUAL = [run for run in RUNS if run.scheme == "session"]
 NAMED = (None, "closed", "frozen", "scarce")
 

@@ -38,7 +38,7 @@ forbid (principal, action == Action::"ipto.getCurrentUser", resource);
 
 
 @contextmanager
-def started_as(name: str | None, folder: Path) -> Iterator[Service]:
+def started_as(name: str | None, folder: Path, **more: object) -> Iterator[Service]:
     """Start the service of this name: one set up by default, but with cheap hashes, for None.
 
     `closed` is that of an operator who lets nobody sign up, `frozen` of one who has added policies
@@ -60,5 +60,5 @@ def started_as(name: str | None, folder: Path) -> Iterator[Service]:
     elif name == "fuzzed":
         budgets = ("account", "account_source", "source", "signup", "mail")
         settings = {f"throttle_{budget}": "1000000/1" for budget in budgets}
-    with started(folder, **settings) as running:
+    with started(folder, **{**settings, **more}) as running:
         yield running
