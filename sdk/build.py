@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from facts import DOCUMENT, Facts, read_facts
+from readme import quick_start
 
 HERE = Path(__file__).parent
 TYPESCRIPT = HERE / "typescript"
@@ -64,6 +65,7 @@ def _build_typescript(work: Path, dist: Path, facts: Facts) -> None:
     described = json.loads((TYPESCRIPT / "package.template.json").read_text())
     described = {"name": described["name"], "version": facts.version, **described}
     (package / "package.json").write_text(json.dumps(described, indent=2))
+    (package / "README.md").write_text(f"# oneself-client\n\n{quick_start('TypeScript')}\n")
     shutil.copy(work / "tsconfig.json", package)
     _run_node(work, "typescript/bin/tsc", "--project", package)
     _npm("pack", "--silent", "--ignore-scripts", "--pack-destination", dist, cwd=package)

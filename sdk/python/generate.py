@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from facts import DOCUMENT, Facts, Operation, read_facts  # noqa: E402 # a script, beside what it imports
+from readme import quick_start  # noqa: E402 # as above
 
 _OK = range(200, 300)
 
@@ -49,6 +50,7 @@ def generate(folder: Path) -> None:
     project.env.filters["prose"] = _as_prose
     project.env.globals.update(
         facts=facts,
+        quick_start=quick_start("Python"),
         operation_of=partial(_operation_of, facts),
         described=partial(_described, facts),
         tag_descriptions={tag["name"]: tag["description"] for tag in document["tags"]},

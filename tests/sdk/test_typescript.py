@@ -1,8 +1,6 @@
 """The TypeScript SDK, installed from its tarball as a user would, checked and run."""
 
-import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,38 +13,6 @@ from tests.support.service import ROOT
 HERE = Path(__file__).parent / "typescript"
 DOCUMENT = yaml.safe_load((ROOT / "openapi" / "openapi.yaml").read_text())
 JOURNEYS = ["hantera", "hyperclast", "ipto", "jitsudo", "oauth", "scaikey"]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, dist: Path, work: Path) -> Path:
-    """A project of a user's, with the SDK and the compiler."""
-    folder = tmp_path_factory.mktemp("typescript")
-    shutil.copytree(HERE, folder, dirs_exist_ok=True)
-    (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    (tarball,) = dist.glob("*.tgz")
-    # From the file alone: what the SDK needs at run time is nothing.
-    run("npm", "install", "--offline", "--ignore-scripts", "--no-audit", str(tarball), cwd=folder)
-    assert [each.name for each in folder.glob("node_modules/[!.]*")] == ["oneself-client"]
-    (folder / "node_modules" / "@types").symlink_to(work / "typescript/node_modules/@types")
-    # The types of Node lean on these.
-    (folder / "node_modules/undici-types").symlink_to(work / "typescript/node_modules/undici-types")
-    codes = DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]
-    (folder / "codes.gen.ts").write_text(f"export const codes = {json.dumps(codes)} as const;\n")
-    (folder / "examples.json").write_text(json.dumps(list(examples())))
-    return folder
-
-
-def examples():
-    for name, response in DOCUMENT["components"]["responses"].items():
-        if name[-3:].isdigit() and int(name[-3:]) >= 400:
-            (content,) = response["content"].values()
-            for code, example in content["examples"].items():
-                yield {
-                    "name": name,
-                    "status": int(name[-3:]),
-                    "code": code,
-                    "body": example["value"],
-                }
 
 
 def run(*command: str, cwd: Path, **settings: str) -> str:

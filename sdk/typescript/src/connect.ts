@@ -20,10 +20,10 @@ export type Options = {
 } & (
   | {
       /** A session, an access token, a personal access token or a JWT. */
-      token?: Credential;
-      apiKey?: never;
+      token?: Credential | undefined;
+      apiKey?: undefined;
     }
-  | { apiKey?: Credential; token?: never }
+  | { apiKey?: Credential | undefined; token?: undefined }
 );
 
 /** A connection, for the functions of `oneself-client/functions`. */

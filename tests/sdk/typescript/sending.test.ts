@@ -112,6 +112,13 @@ test('an API key is sent as such', async () => {
   assert.equal(asked[0]?.headers.get('Authorization'), null);
 });
 
+test('a file says itself what it is', async () => {
+  const { asked, oneself } = scripted([Response.json({})], { token: 'sess_1' });
+  await oneself.hantera.uploadPicture({ body: new Blob(['RIFF'], { type: 'image/webp' }) });
+  assert.equal(asked[0]?.headers.get('Content-Type'), 'image/webp');
+  assert.equal(await asked[0]?.text(), 'RIFF');
+});
+
 test('no redirect is followed', async () => {
   const { asked, oneself } = scripted([done()]);
   await oneself.hyperclast.regenerateAccessToken();
