@@ -36,6 +36,8 @@ def newcomer(service: Service, people: People) -> Newcomer:
     person = people.sign_up()
     return Newcomer(
         url=service.url,
+        user_id=person["user_id"],
+        tenant_id=person["tenant_id"],
         email=person["email"],
         password=PASSWORD,
         session=person["session_token"],

@@ -11,6 +11,8 @@ class Newcomer:
     """Somebody with an account, whose tenant has a client."""
 
     url: str
+    user_id: str
+    tenant_id: str
     email: str
     password: str
     session: str
