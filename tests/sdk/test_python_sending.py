@@ -1,7 +1,8 @@
 """What the Python SDK sends: which credential, and what of it a second time."""
 
+import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 import yaml
-from oneself_client import Oneself, Refused, Retries, errors
+from oneself_client import AsyncOneself, Oneself, Refused, Retries, errors
 
 from tests.support.service import ROOT
 
@@ -225,3 +226,37 @@ def test_what_stands_in_a_path_cannot_leave_its_place():
     with pytest.raises(errors.NotFound):
         service.client().ipto.revoke_session("../../me?x=1#y")
     assert service.asked[0].url.raw_path == b"/v1/me/sessions/..%2F..%2Fme%3Fx%3D1%23y"
+
+
+# ── The same, asynchronously ─────────────────────────────────────────────────────────────────────
+
+
+def ask_async(service: Scripted, act: Callable[[AsyncOneself], Awaitable[object]]) -> object:
+    async def ask() -> object:
+        async def answer(request: httpx2.Request) -> httpx2.Response:
+            return service(request)
+
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
+            return await act(AsyncOneself("http://account.example", token="sess_1", http=http))
+
+    return asyncio.run(ask())
+
+
+def test_the_asynchronous_client_sends_again_what_it_may():
+    service = Scripted(refusal(429, "too_many_attempts", AT_ONCE), httpx2.ConnectError("no"), DONE)
+    ask_async(service, lambda client: client.hyperclast.regenerate_access_token())
+    assert [each.headers["Authorization"] for each in service.asked] == ["Bearer sess_1"] * 3
+    reading = Scripted(httpx2.ReadError("cut"), refusal(503, "unavailable", AT_ONCE), HEALTHY)
+    ask_async(reading, lambda client: client.status.get_health())
+    assert len(reading.asked) == 3
+
+
+def test_the_asynchronous_client_sends_nothing_again_that_may_have_been_carried_out():
+    cut = Scripted(httpx2.ReadError("cut"))
+    with pytest.raises(errors.Unreachable) as unreachable:
+        ask_async(cut, lambda client: client.hyperclast.regenerate_access_token())
+    assert unreachable.value.may_have_been_carried_out
+    busy = Scripted(refusal(503, "unavailable", AT_ONCE))
+    with pytest.raises(errors.Unavailable):
+        ask_async(busy, lambda client: client.hyperclast.regenerate_access_token())
+    assert (len(cut.asked), len(busy.asked)) == (1, 1)

@@ -39,6 +39,8 @@ def test_the_journeys_and_the_types_of_the_sdk_are_strict(project, work):
 def test_there_is_a_journey_for_each_dialect():
     tags = {tag["name"] for tag in DOCUMENT["tags"]} - {"status"}
     assert tags == set(JOURNEYS)
+    written = {path.name for path in (HERE.parent / "journeys").glob("test_*.py")}
+    assert written == {f"test_{name}.py" for name in JOURNEYS}
     assert {path.name for path in HERE.glob("*.test.ts")} == {
         f"{name}.test.ts" for name in [*JOURNEYS, "refusals", "sending"]
     }

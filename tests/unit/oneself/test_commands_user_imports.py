@@ -32,7 +32,7 @@ def run(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("ONESELF_PASSWORD_COST", "10")
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["oneself", *arguments])
+        monkeypatch.setattr(sys, "argv", ["__main__.py", *arguments])
         with pytest.raises(SystemExit) as ended:
             commands.main()
         return Ran(ended.value.code or 0, capsys.readouterr())
