@@ -243,10 +243,13 @@ def ask_async(service: Scripted, act: Callable[[AsyncOneself], Awaitable[object]
 
 
 def test_the_asynchronous_client_sends_again_what_it_may():
-    service = Scripted(refusal(429, "too_many_attempts", AT_ONCE), httpx2.ConnectError("no"), DONE)
+    # Of its own: an answer that was read once cannot be read asynchronously.
+    done = httpx2.Response(200, json={"access_token": "tok_1"})
+    healthy = httpx2.Response(200, json={"status": "ok"})
+    service = Scripted(refusal(429, "too_many_attempts", AT_ONCE), httpx2.ConnectError("no"), done)
     ask_async(service, lambda client: client.hyperclast.regenerate_access_token())
     assert [each.headers["Authorization"] for each in service.asked] == ["Bearer sess_1"] * 3
-    reading = Scripted(httpx2.ReadError("cut"), refusal(503, "unavailable", AT_ONCE), HEALTHY)
+    reading = Scripted(httpx2.ReadError("cut"), refusal(503, "unavailable", AT_ONCE), healthy)
     ask_async(reading, lambda client: client.status.get_health())
     assert len(reading.asked) == 3
 
