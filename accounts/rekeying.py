@@ -212,7 +212,8 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
         ),
         # What a public client has for a secret was told to nobody.
         ("client", col(Client.key_id), col(Client.is_public).is_(False)),
-        ("password_record", func.substr(record, 3, 8), func.substr(record, 1, 2) == "1$"),
+        # Either scheme is under a root, whose id stands at the same place.
+        ("password_record", func.substr(record, 3, 8), func.substr(record, 1, 2).in_(("1$", "2$"))),
         ("event_link", col(EventLink.key_id), true()),
     ]
 
@@ -282,7 +283,7 @@ def _revoke(session: AccountSession, key_id: str) -> None:
     )
     session.core.execute(
         update(PasswordRecord)
-        .where(col(PasswordRecord.record).startswith(f"1${key_id}$"))
+        .where(func.substr(col(PasswordRecord.record), 2, 10) == f"${key_id}$")
         .values(record=_NO_PASSWORD)
     )
     _replace_client_secrets(session, key_id)

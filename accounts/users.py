@@ -14,7 +14,14 @@ from accounts.identifiers import new_external_id, new_id, new_uuid
 from accounts.people import find_person
 from models import PasswordRecord, Tenant, User
 
-__all__ = ["change_roles", "disable_user", "find_user_by_email", "is_taken", "open_user"]
+__all__ = [
+    "change_roles",
+    "disable_user",
+    "find_user_by_email",
+    "is_taken",
+    "open_user",
+    "parse_roles",
+]
 
 _NOT_IN_A_USERNAME = re.compile(r"[^a-z0-9._-]+")
 _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -50,7 +57,7 @@ def open_user(
         username=_free_username(session, address.canonical),
         display_name=text.clean_name(display_name, "display_name"),
         provider=provider,
-        roles=_parse_roles(roles),
+        roles=parse_roles(roles),
         created_at=session.now,
     )
     session.add(user)
@@ -98,7 +105,7 @@ def change_roles(
         InvalidRequest: A role is not a short lower-case word, or there would be too many.
     """
     kept = [role for role in user.roles if role not in set(remove)]
-    user.roles = _parse_roles([*kept, *(role for role in add if role not in kept)])
+    user.roles = parse_roles([*kept, *(role for role in add if role not in kept)])
     session.add(user)
     record_event(
         session,
@@ -108,7 +115,12 @@ def change_roles(
     )
 
 
-def _parse_roles(roles: Sequence[str]) -> list[str]:
+def parse_roles(roles: Sequence[str]) -> list[str]:
+    """Roles, each once.
+
+    Raises:
+        InvalidRequest: One is not a short lower-case word, or there are too many.
+    """
     if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
         rule = f"must be at most {_MAX_ROLES} lower-case words of at most 40 characters"
         raise InvalidRequest.of("roles", rule)

@@ -18,6 +18,7 @@ from accounts.signing_keys import ensure_signing_key, forget_retired_keys
 from accounts.throttling import forget_old_attempts
 from oneself.delivery import forget_dead_letters
 from oneself.dialects import Dialects
+from oneself.docs import Docs
 from oneself.document import load_document
 from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard
@@ -108,11 +109,18 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
         check_responses=settings.validate_responses,
     )
     connexion.add_api(dict(document), base_path="", edge=edge)
-    pages = Pages(
+    templates = Templates(settings.template_dir)
+    published = Docs(
         Published(connexion, document),
+        document,
+        templates=templates,
+        public_origin=settings.public_origin,
+    )
+    pages = Pages(
+        published,
         database=database,
         pools=pools,
-        templates=Templates(settings.template_dir),
+        templates=templates,
         public_origin=settings.public_origin,
         min_length=settings.password_min_length,
         proxies=settings.proxies,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from accounts.principal import CredentialKind
+from oneself.deprecation import headers_of_deprecation
 
 __all__ = [
     "DOCUMENT_PATH",
@@ -45,7 +46,8 @@ class Described:
     `accepted` are the kinds of credential of a person, empty where none is read; `client` is
     whether a client authenticates itself instead. `scope` is the access control entry, None for
     none. `bodies` maps a media type to a schema, `responses` a status to
-    its headers and to a schema by media type.
+    its headers and to a schema by media type. `farewell` is what an operation that is deprecated
+    adds to the headers of each answer.
     """
 
     operation_id: str
@@ -59,6 +61,7 @@ class Described:
     parameters: tuple[Mapping[str, Any], ...]
     bodies: Mapping[str, Any]
     responses: Mapping[int, Mapping[str, Any]]
+    farewell: Mapping[str, str]
 
     @property
     def public(self) -> bool:
@@ -109,6 +112,7 @@ def _describe(
             int(status): _response(document, response)
             for status, response in operation["responses"].items()
         },
+        farewell=headers_of_deprecation(operation),
     )
 
 

@@ -3,8 +3,8 @@
 import logging
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,10 +38,14 @@ class Passage:
     credential_kind: str | None = None
     status: int = 0
     code: str | None = None
+    #: What the operation adds to every answer, also to one that is given on the way to it.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     async def send(self, send: Send, answer: Answer) -> None:
         """Send the answer, and remember it for the log."""
         self.status, self.code = answer.status, answer.code
+        if self.headers:
+            answer = replace(answer, headers={**answer.headers, **self.headers})
         await send_answer(send, answer, self.request_id)
 
 

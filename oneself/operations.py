@@ -120,6 +120,7 @@ class _Operation:
         """Answer one request."""
         passage: Passage = scope["oneself.passage"]
         passage.operation_id = self._described.operation_id
+        passage.headers = self._described.farewell
         headers = headers_of(scope)
         request = _Request(scope, headers, b"", passage)
         if self._described.workload == "image" and not await self._may_send_much(request, send):

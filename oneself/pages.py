@@ -5,7 +5,6 @@ page does it (EM-11).
 """
 
 import hashlib
-import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from accounts.origin import Origin
 from oneself.bodies import headers_of, media_type, read_body
 from oneself.forms import FORM, parse_form
 from oneself.guard import Passage
+from oneself.languages import preferred_language, spoken_language
 from oneself.page_forms import PAGES, Page, View, refuse
 from oneself.refusals import refusal_of
 from oneself.responses import Answer
@@ -36,13 +36,6 @@ _METHODS = ("GET", "HEAD", "POST")
 #: A password of 1,024 bytes, each of them escaped, and a secret.
 _MOST_BYTES = 8192
 _MOST_PARAMETERS = 50
-
-#: One range of an `Accept-Language` with its weight (RFC 9110 section 12.5.4).
-_RANGE = re.compile(
-    r"\s*(?P<tag>[a-z]{1,8}(-[a-z0-9]{1,8})*)\s*(;\s*q=(?P<weight>[01](\.[0-9]{0,3})?)\s*)?",
-    re.IGNORECASE,
-)
-_MOST_RANGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +99,8 @@ class Pages:
             return
         passage: Passage = scope["oneself.passage"]
         passage.operation_id = page.operation_id
-        language = self._preferred(headers_of(scope).get(b"accept-language", b""))
+        accepted = headers_of(scope).get(b"accept-language", b"")
+        language = preferred_language(self._templates, accepted)
         try:
             fields = await self._read(page, scope, receive)
             visit = _Visit(
@@ -184,26 +178,7 @@ class Pages:
         """The language of whoever the secret is for; where we do not have it, the browser's."""
         secret = visit.fields.get("secret", "")
         locale = find_locale(session, visit.page.purpose, secret)
-        return self._spoken(locale) or visit.language
-
-    def _preferred(self, header: bytes) -> str:
-        """The language that the browser prefers of those that there are."""
-        ranges = header.decode("latin-1").split(",", _MOST_RANGES)[:_MOST_RANGES]
-        weighed = [
-            (float(found["weight"] or 1), found["tag"])
-            for found in map(_RANGE.fullmatch, ranges)
-            if found is not None
-        ]
-        # Sorting keeps the order of those that weigh the same.
-        for weight, tag in sorted(weighed, key=lambda each: -each[0]):
-            if weight > 0 and (language := self._spoken(tag)):
-                return language
-        return self._templates.language(None)
-
-    def _spoken(self, tag: str | None) -> str | None:
-        """The language of a tag, if it is one of those that there are."""
-        language = self._templates.language(tag)
-        return language if tag and tag.partition("-")[0].lower() == language else None
+        return spoken_language(self._templates, locale) or visit.language
 
     def _render(self, view: View, language: str) -> Answer:
         values = {**self._everywhere, **view.values}

@@ -28,35 +28,16 @@ from oneself.commands.failures import explain
 
 __all__ = ["main"]
 
-_PROGRAM = "python -m oneself"
 _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-
-_app = typer.Typer(
-    add_completion=False,  # it would complete `python`
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,  # they print local variables, and those can be secrets
-    epilog=(
-        "Exit status: 0 it was done; 1 it was refused or went wrong, and one sentence on standard"
-        " error says why; 2 an option, an argument or an ONESELF_… setting is wrong."
-    ),
-)
-_app.command("serve")(serve.serve)
-_app.command("demo")(demo.demo)
-_app.command("doctor")(doctor.doctor)
-_app.command("prove")(prove.prove)
-_app.add_typer(tenants.app, name="tenant")
-_app.add_typer(users.app, name="user")
-_app.add_typer(clients.app, name="client")
-_app.add_typer(keys.app, name="keys")
-_app.add_typer(policies.app, name="policy")
-_app.add_typer(mail.app, name="mail")
-_app.add_typer(db.app, name="db")
+#: `bin/oneself`, which shells know by this name; they would complete `python` otherwise.
+_NAME = "oneself"
 
 
 def main() -> None:
     """Run the command that the arguments name, and exit with its status."""
+    has_name = Path(sys.argv[0]).name == _NAME
     try:
-        _app(prog_name=_PROGRAM)
+        _build(completes=has_name)(prog_name=_NAME if has_name else "python -m oneself")
     except Exception as error:
         failure = explain(error)
         if failure is None:
@@ -65,13 +46,37 @@ def main() -> None:
         sys.exit(failure.status)
 
 
+def _build(*, completes: bool) -> typer.Typer:
+    app = typer.Typer(
+        add_completion=completes,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,  # they print local variables, and those can be secrets
+        epilog=(
+            "Exit status: 0 it was done; 1 it was refused or went wrong, and one sentence on"
+            " standard error says why; 2 an option, an argument or an ONESELF_… setting is wrong."
+        ),
+    )
+    app.callback()(_root)
+    app.command("serve")(serve.serve)
+    app.command("demo")(demo.demo)
+    app.command("doctor")(doctor.doctor)
+    app.command("prove")(prove.prove)
+    app.add_typer(tenants.app, name="tenant")
+    app.add_typer(users.app, name="user")
+    app.add_typer(clients.app, name="client")
+    app.add_typer(keys.app, name="keys")
+    app.add_typer(policies.app, name="policy")
+    app.add_typer(mail.app, name="mail")
+    app.add_typer(db.app, name="db")
+    return app
+
+
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 # the value of the option, as Typer gives it
     if wanted:
         sys.stdout.write(tomllib.loads(_PROJECT.read_text())["project"]["version"] + "\n")
         raise typer.Exit
 
 
-@_app.callback()
 def _root(
     *,
     _version: Annotated[

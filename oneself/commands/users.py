@@ -10,6 +10,7 @@ import typer
 from oneself.commands.failures import USAGE, Failure
 from oneself.commands.output import AsJson, show, waiting
 from oneself.commands.tenants import TenantId, require_tenant
+from oneself.commands.user_imports import import_users
 
 if TYPE_CHECKING:
     from accounts.database import AccountSession
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Add and disable users, and change their roles.")
+app = typer.Typer(
+    no_args_is_help=True, help="Add, import and disable users, and change their roles."
+)
+app.command("import")(import_users)
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The user's e-mail address.")]
 

@@ -45,7 +45,7 @@ def test_any_other_method_is_a_405_that_lists_those_of_the_path(service: Running
             assert answer.code == "method_not_allowed"
 
 
-@pytest.mark.parametrize("path", ["/openapi.yaml", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.yaml", "/openapi.json"])
 def test_the_document_can_only_be_read(service: Running, path: str):
     """HT-13, HT-23."""
     assert service.ask("GET", path).status == 200

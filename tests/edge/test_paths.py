@@ -49,7 +49,10 @@ OTHER_SPELLINGS = [
     "/healthz/",
     "//healthz",
     "/openapi.yaml/",
-    "/",
+    "/docs/",
+    "/docs/swagger_bundle.js",
+    "/docs/0000000000000000/docs.js",
+    "/docs/../docs",
 ]
 
 

@@ -1,12 +1,13 @@
 import time
 from itertools import product
 
+import bcrypt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.keyring import Keyring
-from accounts.password_hashing import hash_password, outdated, verify
+from accounts.password_hashing import adopt_hash, hash_password, outdated, verify
 
 KEYS = Keyring(b"r" * 32)
 OTHERS = Keyring(b"R" * 32)
@@ -128,3 +129,106 @@ def test_a_record_of_less_than_today_is_outdated():
     assert outdated(RECORD, OTHERS, COST)
     assert outdated("2" + RECORD[1:], KEYS, COST)
     assert outdated("", KEYS, COST)
+
+
+# ── Hashes from elsewhere ────────────────────────────────────────────────────────────────────────
+
+#: Of PASSWORD, as another system would have made it.
+ELSEWHERE = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(COST)).decode()
+
+
+def adopted(hashed: str) -> str:
+    found = adopt_hash(hashed, KEYS)
+    assert found is not None
+    record, _ = found
+    return record
+
+
+def test_a_hash_from_elsewhere_tells_the_right_password():
+    record = adopted(ELSEWHERE)
+    assert verify(PASSWORD, record, KEYS, COST)
+    for wrong in ("", PASSWORD.lower(), PASSWORD + " ", PASSWORD[:-1]):
+        assert not verify(wrong, record, KEYS, COST)
+
+
+@pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
+def test_each_name_that_bcrypt_has_is_the_same_to_us(prefix):
+    assert verify(PASSWORD, adopted(prefix + ELSEWHERE[4:]), KEYS, COST)
+
+
+def test_an_adopted_hash_says_its_cost_and_is_outdated_from_the_first():
+    """PW-15: the next login makes it a record of ours."""
+    assert adopt_hash(ELSEWHERE, KEYS) == (adopted(ELSEWHERE), COST)
+    assert outdated(adopted(ELSEWHERE), KEYS, COST)
+
+
+def test_an_adopted_hash_opens_nothing_without_the_pepper():
+    """PW-17: neither bcrypt's digest nor what it can be guessed by stands in the record."""
+    record = adopted(ELSEWHERE)
+    assert ELSEWHERE[29:] not in record
+    assert not verify(PASSWORD, record, OTHERS, COST)
+    assert not verify(PASSWORD, record.replace(KEYS.key_id, OTHERS.key_id), OTHERS, COST)
+    assert len(record) <= 200
+
+
+def test_letters_with_bits_left_over_are_read_as_bcrypt_reads_them():
+    salt, digest = ELSEWHERE[:29], ELSEWHERE[29:]
+    letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    untidy = [
+        salt[:-1] + letters[letters.index(salt[-1]) + 15] + digest,
+        salt + digest[:-1] + letters[letters.index(digest[-1]) + 3],
+    ]
+    for hashed in untidy:
+        assert hashed != ELSEWHERE
+        assert verify(PASSWORD, adopted(hashed), KEYS, COST)
+
+
+def test_a_long_password_counts_as_far_as_it_did_elsewhere():
+    long = "A1b" * 40
+    record = adopted(bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(COST)).decode())
+    assert verify(long, record, KEYS, COST)
+    assert not verify("x" + long, record, KEYS, COST)
+
+
+@pytest.mark.parametrize(
+    "hashed",
+    [
+        "",
+        PASSWORD,
+        ELSEWHERE[:-1],
+        ELSEWHERE + "x",
+        ELSEWHERE + "\n",
+        "$2x$" + ELSEWHERE[4:],
+        ELSEWHERE.replace("$04$", "$03$"),
+        ELSEWHERE.replace("$04$", "$31$"),
+        "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA",
+        RECORD,
+    ],
+)
+def test_what_is_no_bcrypt_hash_is_not_adopted(hashed):
+    assert adopt_hash(hashed, KEYS) is None
+
+
+def test_a_corrupt_adopted_record_is_a_wrong_password():
+    """PW-16."""
+    record = adopted(ELSEWHERE)
+    for corrupt in (record[:-1], record + "\n", record.replace("$04$", "$03$"), "1" + record[1:]):
+        assert not verify(PASSWORD, corrupt, KEYS, COST)
+
+
+def test_an_adopted_hash_costs_the_same_time_as_nobody():
+    """LG-03: wrong passwords, of a cost that was lower elsewhere too."""
+    cost = 9
+    records = [
+        None,
+        *(
+            adopted(bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(lower)).decode())
+            for lower in (7, 9)
+        ),
+    ]
+    fastest = dict.fromkeys(records, 60.0)
+    for _, record in product(range(9), records):
+        start = time.process_time()
+        verify("wrong", record, KEYS, cost)
+        fastest[record] = min(fastest[record], time.process_time() - start)
+    assert max(fastest.values()) < 1.5 * min(fastest.values())

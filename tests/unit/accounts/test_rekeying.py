@@ -452,3 +452,14 @@ def test_roots_that_are_not_known_are_named(house, rotated, only_new):
     assert house.act(unknown_roots) == [NEW_ID]
     house.execute("UPDATE root_key SET check_value = ?", Keyring(OTHER).check_value())
     assert rotated.act(unknown_roots) == [house.keys.key_id, NEW_ID]
+
+
+def test_an_adopted_hash_is_under_its_root_like_any_record(house, rotated, alice):
+    """TK-07: it is counted until a login renews it, and revoking leaves nothing of it."""
+    adopted = password_hashing.adopt_hash(f"$2b$04${'a' * 21}u{'b' * 30}u", house.keys)
+    assert adopted is not None
+    house.execute("UPDATE password_record SET record = ?", adopted[0])
+    assert rotated.act(count_live)[house.keys.key_id]["password_record"] == 1
+    rotated.act(retire_root, house.keys.key_id, revoke=True)
+    [row] = house.rows("password_record")
+    assert (row["user_id"], row["record"]) == (alice.user_id, "!")

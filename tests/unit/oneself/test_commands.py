@@ -65,7 +65,7 @@ def run(folder, monkeypatch, capsys):  # noqa: ARG001 # it is what the settings 
     """Runs a command line as `python -m oneself` does."""
 
     def run(*arguments, stdin=""):
-        monkeypatch.setattr(sys, "argv", ["oneself", *arguments])
+        monkeypatch.setattr(sys, "argv", ["__main__.py", *arguments])
         stream = io.StringIO(stdin) if isinstance(stdin, str) else stdin
         monkeypatch.setattr(sys, "stdin", stream)
         with pytest.raises(SystemExit) as ended:
@@ -122,6 +122,7 @@ def _log_in(password):
     [
         *([], ["serve"], ["demo"], ["tenant"], ["tenant", "add"], ["tenant", "disable"], ["user"]),
         *(["user", "add"], ["user", "disable"], ["user", "role"], ["client"], ["client", "add"]),
+        *(["user", "import"],),
         *(["client", "renew"], ["db"], ["db", "upgrade"], ["db", "check"], ["doctor"], ["mail"]),
         *(["mail", "list"], ["mail", "show"], ["mail", "deliver"], ["mail", "retry"], ["keys"]),
         *(["keys", "list"], ["keys", "rotate"], ["keys", "rotate", "root"], ["keys", "rewrite"]),
@@ -135,6 +136,9 @@ def test_every_command_has_help(run, words):
     assert helped.status == 0
     assert " ".join(["Usage: python -m oneself", *words]) in helped.out
     assert not Settings().data_dir.exists()
+    # A program can read what any of them says; the service itself writes a log.
+    is_group = "COMMAND [ARGS]" in helped.out
+    assert ("--json" in helped.out) == (not is_group and words != ["serve"])
 
 
 def test_the_help_says_what_the_exit_status_means(run):

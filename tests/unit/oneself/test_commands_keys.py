@@ -56,7 +56,7 @@ def run(folder, monkeypatch, capsys):  # noqa: ARG001 # it is what the settings 
     """Runs a command line as `python -m oneself` does."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["oneself", *arguments])
+        monkeypatch.setattr(sys, "argv", ["__main__.py", *arguments])
         with pytest.raises(SystemExit) as ended:
             commands.main()
         return Ran(ended.value.code or 0, capsys.readouterr())

@@ -1,0 +1,41 @@
+"""A personal access token for one job of a CI, and its end.
+
+`token_for_a_job.py make` prints the id and the token, which lives for an hour at most;
+`token_for_a_job.py end ID` revokes it. A robot with an account of its own makes them, so that the
+job's token has the few scopes that it needs and nobody's password is where the job's code runs.
+"""
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from oneself_client import Oneself
+from oneself_client.models import Scope
+
+SCOPES: list[Scope] = ["me/profile:read"]
+
+
+def main() -> None:
+    """Make a token, or end one."""
+    with Oneself(os.environ["ONESELF_URL"]) as anybody:
+        login = anybody.ipto.log_in(
+            email=os.environ["ROBOT_EMAIL"], password=os.environ["ROBOT_PASSWORD"]
+        )
+        robot = anybody.using(token=str(login.data.session_token))
+        if sys.argv[1] == "make":
+            token = robot.hantera.create_pat(
+                name=f"job {os.environ.get('GITHUB_RUN_ID', 'by hand')}",
+                expires_at=datetime.now(UTC) + timedelta(hours=1),
+                scopes=SCOPES,
+                client_id=os.environ["CLIENT_ID"],
+                client_secret=os.environ["CLIENT_SECRET"],
+            )
+            print(token.id, token.token)
+        else:
+            robot.hantera.revoke_pat(UUID(sys.argv[2]))
+        robot.ipto.log_out()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What the SDKs need of the document and no generator reads: refusals, and who may ask for what.
+
+Everything here is derived, so that an operation, a code or a dialect that is new in the document is
+new in both SDKs without a line more.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["DOCUMENT", "Facts", "Operation", "Refusal", "Shape", "read_facts"]
+
+DOCUMENT = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
+
+_FIRST_REFUSAL = 400
+_METHODS = ("get", "put", "post", "delete", "patch")
+#: The schemas by which the parts of a refusal are known, in whichever dialect they stand.
+_CODE, _MESSAGE, _NOTICES = "RefusalCode", "Message", "Notices"
+_VIOLATIONS = ("Violation", "ValidationError")
+
+
+class UnreadableDocument(Exception):
+    """The document says something that no SDK can be made of."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One code, with the sentence of its first example and the statuses that it comes with."""
+
+    code: str
+    message: str
+    statuses: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Where a dialect puts the parts of a refusal: the steps to each of them in the body."""
+
+    schema: str
+    code: tuple[str | int, ...]
+    message: tuple[str | int, ...]
+    notices: tuple[str | int, ...] | None
+    violations: tuple[str | int, ...] | None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: how it is asked for, and with which kinds of credential."""
+
+    operation_id: str
+    method: str
+    path: str
+    #: The names of the security schemes that it accepts; none of them for an open operation.
+    credentials: tuple[str, ...]
+    #: What each parameter is for, by its name.
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All of it."""
+
+    version: str
+    refusals: tuple[Refusal, ...]
+    shapes: tuple[Shape, ...]
+    operations: tuple[Operation, ...]
+
+    def as_json(self) -> Mapping[str, Any]:
+        """For a program in another language."""
+        return asdict(self)
+
+
+def read_facts(document: Mapping[str, Any] | None = None) -> Facts:
+    """Derive the facts.
+
+    Raises:
+        UnreadableDocument: A refusal has no code or message, or a code has no example.
+    """
+    known = document if document is not None else yaml.safe_load(DOCUMENT.read_text())
+    refusals = _read_refusals(known)
+    return Facts(
+        version=known["info"]["version"],
+        refusals=tuple(refusals[code] for code in sorted(refusals)),
+        shapes=_read_shapes(known),
+        operations=tuple(_read_operations(known)),
+    )
+
+
+def _resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The node itself, or what it refers to."""
+    while "$ref" in node:
+        target: Any = document
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
+
+
+def _each_operation(
+    document: Mapping[str, Any],
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method in _METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def _refusals_of(
+    document: Mapping[str, Any], operation: Mapping[str, Any]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Each status from 400 on, with the media type of its body."""
+    for status, response in operation["responses"].items():
+        if int(status) >= _FIRST_REFUSAL:
+            (content,) = _resolve(document, response)["content"].values()
+            yield int(status), content
+
+
+def _read_operations(document: Mapping[str, Any]) -> Iterator[Operation]:
+    for path, method, operation in _each_operation(document):
+        alternatives = operation.get("security", document.get("security", []))
+        yield Operation(
+            operation_id=operation["operationId"],
+            method=method.upper(),
+            path=path,
+            credentials=tuple(name for each in alternatives for name in each),
+            parameters=_describe_parameters(document, document["paths"][path], operation),
+        )
+
+
+def _describe_parameters(
+    document: Mapping[str, Any], *holders: Mapping[str, Any]
+) -> dict[str, str]:
+    parameters = (
+        _resolve(document, each) for holder in holders for each in holder.get("parameters", ())
+    )
+    return {each["name"]: " ".join(each["description"].split()) for each in parameters}
+
+
+def _read_refusals(document: Mapping[str, Any]) -> Mapping[str, Refusal]:
+    shapes = {shape.schema: shape for shape in _read_shapes(document)}
+    messages: dict[str, str] = {}
+    statuses: dict[str, set[int]] = {}
+    for _, _, operation in _each_operation(document):
+        for status, content in _refusals_of(document, operation):
+            shape = shapes[_name_of(content["schema"])]
+            for code, example in content.get("examples", {}).items():
+                statuses.setdefault(code, set()).add(status)
+                messages.setdefault(code, str(_follow(example["value"], shape.message)))
+    documented = set(document["components"]["schemas"][_CODE]["enum"])
+    if documented != set(statuses):
+        problem = f"codes without an example, or the reverse: {documented ^ set(statuses)}"
+        raise UnreadableDocument(problem)
+    return {code: Refusal(code, messages[code], tuple(sorted(statuses[code]))) for code in statuses}
+
+
+def _read_shapes(document: Mapping[str, Any]) -> tuple[Shape, ...]:
+    names = {
+        _name_of(content["schema"])
+        for _, _, operation in _each_operation(document)
+        for _, content in _refusals_of(document, operation)
+    }
+    shapes = [_read_shape(document, name) for name in sorted(names)]
+    # Who reads a refusal tries them in this order. The list in Hyperclast's looks like ScaiKey's,
+    # so a code that stands on its own comes before one that stands in a list.
+    return tuple(sorted(shapes, key=lambda shape: len(shape.code)))
+
+
+def _read_shape(document: Mapping[str, Any], name: str) -> Shape:
+    found: dict[str, tuple[str | int, ...]] = {}
+    for schema, steps in _walk(document, {"$ref": f"#/components/schemas/{name}"}, ()):
+        # The first that is found is the nearest to the top: a violation has a message as well.
+        found.setdefault(schema, steps)
+    if _CODE not in found or _MESSAGE not in found:
+        problem = f"{name} is a refusal, and has no {_CODE} or no {_MESSAGE}"
+        raise UnreadableDocument(problem)
+    violations = next((found[each][:-1] for each in _VIOLATIONS if each in found), None)
+    return Shape(name, found[_CODE], found[_MESSAGE], found.get(_NOTICES), violations)
+
+
+def _walk(
+    document: Mapping[str, Any], top: Mapping[str, Any], start: tuple[str | int, ...]
+) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Each named schema that a schema holds, with the steps to it, those near the top first."""
+    waiting = [(top, start)]
+    while waiting:
+        node, steps = waiting.pop(0)
+        if "$ref" in node:
+            yield _name_of(node), steps
+        schema = _resolve(document, node)
+        waiting += [(each, steps) for key in ("oneOf", "allOf") for each in schema.get(key, ())]
+        waiting += [(inner, (*steps, name)) for name, inner in schema.get("properties", {}).items()]
+        if "items" in schema:
+            waiting.append((schema["items"], (*steps, 0)))
+
+
+def _name_of(schema: Mapping[str, Any]) -> str:
+    name: str = schema["$ref"].rpartition("/")[2]
+    return name
+
+
+def _follow(body: Any, steps: tuple[str | int, ...]) -> Any:
+    for step in steps:
+        body = body[step]
+    return body

@@ -1,0 +1,159 @@
+"""Write the source of the Python SDK: `python sdk/python/generate.py FOLDER`.
+
+openapi-python-client reads the document and writes the models; what an operation and a client look
+like is in `templates/`, and what does not depend on the document in `oneself_client/`.
+"""
+
+import copy
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from openapi_python_client import Project
+from openapi_python_client.config import Config, ConfigFile, MetaType
+from openapi_python_client.parser import GeneratorData
+from openapi_python_client.parser.errors import GeneratorError
+from openapi_python_client.parser.openapi import Endpoint
+from openapi_python_client.parser.properties import ModelProperty, Property
+from openapi_python_client.parser.responses import Response
+from openapi_python_client.schema.untrusted_string import UntrustedString
+from openapi_python_client.strings import safe_for_docstring
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from facts import DOCUMENT, Facts, Operation, read_facts  # noqa: E402 # a script, beside what it imports
+from readme import quick_start  # noqa: E402 # as above
+
+_OK = range(200, 300)
+
+
+def generate(folder: Path) -> None:
+    """Write the source of the package into a folder, which is emptied first.
+
+    Raises:
+        SystemExit: The generator leaves out a part of the document.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    document = yaml.safe_load(DOCUMENT.read_text())
+    config = _configure(document, folder)
+    data = GeneratorData.from_dict(_named_within_dialects(document), config=config)
+    if isinstance(data, GeneratorError):
+        _fail([data])
+    project = Project(openapi=data, config=config, custom_template_path=HERE / "templates")
+    _unprefix_headers(data, config)
+    facts = read_facts(document)
+    project.env.filters["prose"] = _as_prose
+    project.env.globals.update(
+        facts=facts,
+        quick_start=quick_start("Python"),
+        operation_of=partial(_operation_of, facts),
+        described=partial(_described, facts),
+        tag_descriptions={tag["name"]: tag["description"] for tag in document["tags"]},
+        is_success=_is_success,
+        is_open=_is_open,
+    )
+    errors = project.build()
+    if errors:
+        _fail(errors)
+    # Last, since the generator has a `types.py` of its own.
+    shutil.copytree(HERE / "oneself_client", project.package_dir, dirs_exist_ok=True)
+
+
+def _configure(document: dict[str, Any], folder: Path) -> Config:
+    pictures = {
+        content_type: "application/octet-stream"
+        for content_type in _content_types(document)
+        if content_type.startswith("image/")
+    }
+    settings = ConfigFile(
+        content_type_overrides=pictures,
+        docstrings_on_attributes=True,
+        literal_enums=True,
+        package_name_override="oneself_client",
+        project_name_override="oneself-client",
+        post_hooks=[f"{sys.executable} -m ruff {act} ." for act in ("check --fix-only", "format")],
+    )
+    return Config.from_sources(
+        settings,
+        MetaType.UV,
+        document_source=DOCUMENT,
+        file_encoding="utf-8",
+        overwrite=True,
+        output_path=folder,
+    )
+
+
+def _content_types(node: Any) -> set[str]:
+    """Every name that stands below a `content`."""
+    if isinstance(node, list):
+        return set[str]().union(*(_content_types(each) for each in node))
+    if not isinstance(node, dict):
+        return set()
+    found = set(node.get("content", ())) if isinstance(node.get("content"), dict) else set()
+    return found.union(*(_content_types(each) for each in node.values()))
+
+
+def _named_within_dialects(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with `changePassword` for `ipto.changePassword`, of which there is one a tag."""
+    named = copy.deepcopy(document)
+    for item in named["paths"].values():
+        for operation in item.values():
+            if "operationId" in operation:
+                operation["operationId"] = operation["operationId"].partition(".")[2]
+    return named
+
+
+def _operation_of(facts: Facts, endpoint: Endpoint) -> Operation:
+    asked = (endpoint.method.upper(), endpoint.path.get_untrusted_value())
+    (found,) = (each for each in facts.operations if (each.method, each.path) == asked)
+    return found
+
+
+def _described(facts: Facts, endpoint: Endpoint, prop: Property) -> str:
+    """What an argument is for; the generator knows that of a body's fields only."""
+    name = prop.name.get_untrusted_value()
+    fallback = prop.description.get_untrusted_value() if prop.description is not None else name
+    return _operation_of(facts, endpoint).parameters.get(name, fallback)
+
+
+def _unprefix_headers(data: GeneratorData, config: Config) -> None:
+    """`tenant_id` for `X-Tenant-ID`: that it is a header is nothing to the caller."""
+    for collection in data.endpoint_collections_by_tag.values():
+        for endpoint in collection.endpoints:
+            for header in endpoint.header_parameters:
+                name = header.name.get_untrusted_value()
+                if name.lower().startswith("x-"):
+                    header.set_python_name(UntrustedString(name[2:]), config)
+
+
+def _as_prose(text: object) -> str:
+    """One line, which the templates wrap; the document is wrapped for another width."""
+    return " ".join(safe_for_docstring(text).split())
+
+
+def _is_success(response: Response) -> bool:
+    bounds = response.status_code.range
+    return bounds is not None and bounds[0] in _OK
+
+
+def _is_open(prop: object) -> bool:
+    """Whether it is an object whose names are somebody else's, which is a dictionary in Python."""
+    named = isinstance(prop, ModelProperty) and (
+        prop.required_properties or prop.optional_properties
+    )
+    return isinstance(prop, ModelProperty) and not named
+
+
+def _fail(errors: Sequence[GeneratorError]) -> NoReturn:
+    for error in errors:
+        sys.stderr.write(f"{error.header}\n{error.detail or ''}\n")
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]).resolve())

@@ -1,0 +1,116 @@
+"""Sends calls, again where that is right, and gives what came of them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+import httpx2
+
+from .calls import Call, Credentials
+from .failures import UnexpectedAnswer, Unreachable
+from .retries import Retries, was_certainly_not_sent
+from .types import Reply
+
+__all__ = ["AsyncTransport", "Transport"]
+
+T = TypeVar("T")
+Outcome = httpx2.Response | httpx2.RequestError
+Read = Callable[[httpx2.Response], T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """What the two ways of sending have in common."""
+
+    base_url: str
+    credentials: Credentials
+    retries: Retries
+
+    def _arguments(self, call: Call) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "method": call.operation.method,
+            "url": self.base_url + call.path,
+            "headers": {**call.headers, **self.credentials.headers_for(call.operation)},
+        }
+        # What a call does not have is left out: an empty value would be sent.
+        optional = {
+            "params": call.params,
+            "json": call.json,
+            "data": call.data,
+            "content": call.content,
+        }
+        return arguments | {name: value for name, value in optional.items() if value is not None}
+
+    def _wait_after(self, attempt: int, call: Call, outcome: Outcome) -> float | None:
+        return self.retries.wait_after(attempt, outcome, is_safe=call.operation.is_safe)
+
+
+@dataclass(frozen=True, slots=True)
+class Transport(_Sender):
+    """Sends calls, and waits for what comes of them."""
+
+    http: httpx2.Client = field(kw_only=True)
+
+    def send(self, call: Call, read: Read[T]) -> Reply[T]:
+        """Send a call.
+
+        Raises:
+            Refused: The service says no.
+            Unreachable: No answer came.
+            UnexpectedAnswer: One came that the document does not describe.
+        """
+        outcome, attempt = self._attempt(call), 1
+        while (wait := self._wait_after(attempt, call, outcome)) is not None:
+            time.sleep(wait)
+            outcome, attempt = self._attempt(call), attempt + 1
+        return _finish(call, outcome, read)
+
+    def _attempt(self, call: Call) -> Outcome:
+        try:
+            return self.http.request(**self._arguments(call))
+        except httpx2.RequestError as error:
+            return error
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncTransport(_Sender):
+    """Sends calls, and lets others run while it waits."""
+
+    http: httpx2.AsyncClient = field(kw_only=True)
+
+    async def send(self, call: Call, read: Read[T]) -> Reply[T]:
+        """Send a call.
+
+        Raises:
+            Refused: The service says no.
+            Unreachable: No answer came.
+            UnexpectedAnswer: One came that the document does not describe.
+        """
+        outcome, attempt = await self._attempt(call), 1
+        while (wait := self._wait_after(attempt, call, outcome)) is not None:
+            await anyio.sleep(wait)
+            outcome, attempt = await self._attempt(call), attempt + 1
+        return _finish(call, outcome, read)
+
+    async def _attempt(self, call: Call) -> Outcome:
+        try:
+            return await self.http.request(**self._arguments(call))
+        except httpx2.RequestError as error:
+            return error
+
+
+def _finish(call: Call, outcome: Outcome, read: Read[T]) -> Reply[T]:
+    if isinstance(outcome, httpx2.RequestError):
+        operation = call.operation
+        raise Unreachable(
+            f"{operation.operation_id}: no answer ({type(outcome).__name__}: {outcome})",
+            may_have_been_carried_out=not operation.is_safe and not was_certainly_not_sent(outcome),
+        ) from outcome
+    try:
+        value = read(outcome)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # A body of another shape than the document's, which reading it comes upon.
+        raise UnexpectedAnswer(outcome.status_code, outcome.headers, outcome.content) from error
+    return Reply(value, outcome.status_code, outcome.headers)

@@ -1,0 +1,22 @@
+// Reads the document for the TypeScript SDK; build.py says where from and where to.
+import { defineConfig, type UserConfig } from '@hey-api/openapi-ts';
+
+const { ONESELF_DOCUMENT: input = '', ONESELF_GENERATED: folder = '' } = process.env;
+
+function generated(name: string, operations: object): UserConfig {
+  return {
+    input,
+    output: { path: `${folder}/${name}`, module: { extension: '.js' } },
+    logs: { level: 'warn' },
+    plugins: [
+      { name: '@hey-api/client-fetch', throwOnError: true },
+      '@hey-api/typescript',
+      { name: '@hey-api/sdk', operations },
+    ],
+  };
+}
+
+export default defineConfig([
+  generated('dialects', { strategy: 'single', containerName: 'Dialects', nesting: 'operationId' }),
+  generated('functions', { strategy: 'flat' }),
+]);

@@ -1,0 +1,94 @@
+"""A service, somebody new to it, and what `sdk/build.py` has built."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from oneself.proving.people import PASSWORD, People
+from oneself.proving.pictures import encoded, gradient
+from tests.sdk.newcomer import Newcomer
+from tests.support.operator_acts import people_of
+from tests.support.service import ROOT, Service, started
+
+HERE = Path(__file__).parent / "typescript"
+DOCUMENT = yaml.safe_load((ROOT / "openapi" / "openapi.yaml").read_text())
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with started(tmp_path_factory.mktemp("sdk")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def people(service: Service) -> Iterator[People]:
+    with people_of(service) as known:
+        yield known
+
+
+@pytest.fixture
+def newcomer(service: Service, people: People) -> Newcomer:
+    person = people.sign_up()
+    return Newcomer(
+        url=service.url,
+        user_id=person["user_id"],
+        tenant_id=person["tenant_id"],
+        email=person["email"],
+        password=PASSWORD,
+        session=person["session_token"],
+        tenant_uuid=person["tenant_uuid"],
+        client_id=person["client_id"],
+        client_secret=person["client_secret"],
+        picture=encoded(gradient()),
+    )
+
+
+@pytest.fixture(scope="session")
+def dist() -> Path:
+    """Where the built SDKs are; `tox run -e sdk` builds them first."""
+    return Path(os.environ["ONESELF_SDK_DIST"])
+
+
+@pytest.fixture(scope="session")
+def work() -> Path:
+    """Where they were built, and what they were built with is installed."""
+    return Path(os.environ["ONESELF_SDK_WORK"])
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, dist: Path, work: Path) -> Path:
+    """A project of a user's, with the SDK and the compiler."""
+    folder = tmp_path_factory.mktemp("typescript")
+    shutil.copytree(HERE, folder, dirs_exist_ok=True)
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    (tarball,) = dist.glob("*.tgz")
+    # From the file alone: what the SDK needs at run time is nothing.
+    command = ["npm", "install", "--offline", "--ignore-scripts", "--no-audit", str(tarball)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    assert [each.name for each in folder.glob("node_modules/[!.]*")] == ["oneself-client"]
+    (folder / "node_modules" / "@types").symlink_to(work / "typescript/node_modules/@types")
+    # The types of Node lean on these.
+    (folder / "node_modules/undici-types").symlink_to(work / "typescript/node_modules/undici-types")
+    codes = DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]
+    (folder / "codes.gen.ts").write_text(f"export const codes = {json.dumps(codes)} as const;\n")
+    (folder / "examples.json").write_text(json.dumps(list(examples())))
+    return folder
+
+
+def examples():
+    for name, response in DOCUMENT["components"]["responses"].items():
+        if name[-3:].isdigit() and int(name[-3:]) >= 400:
+            (content,) = response["content"].values()
+            for code, example in content["examples"].items():
+                yield {
+                    "name": name,
+                    "status": int(name[-3:]),
+                    "code": code,
+                    "body": example["value"],
+                }

@@ -1,0 +1,70 @@
+"""ipto, from the opening of an account to the end of its session."""
+
+from typing import assert_type
+
+import pytest
+from oneself_client import Oneself, Unset, errors
+
+from tests.sdk.newcomer import Newcomer
+
+NEW_PASSWORD = "n3wS3cur3P@ss!"
+
+
+def test_an_account_is_opened_and_its_password_changed(newcomer: Newcomer) -> None:
+    email, password = f"other.{newcomer.email}", newcomer.password
+    with Oneself(newcomer.url) as anybody:
+        anybody.ipto.sign_up(
+            email=email, password=password, display_name="Alice Chen", tenant_name="Acme Corp"
+        )
+        with pytest.raises(errors.InvalidCredentials):
+            anybody.ipto.log_in(email=email, password="wrong-Passw0rd")
+        session = anybody.ipto.log_in(email=email, password=password).data.session_token
+        assert_type(session, str | Unset)
+        # It is not there if a browser asked for a cookie instead.
+        assert isinstance(session, str)
+
+        me = anybody.using(token=session)
+        user = me.ipto.get_current_user().data
+        assert_type(user.email, str)
+        assert (user.email, user.display_name, user.roles) == (email, "Alice Chen", ["owner"])
+
+        with pytest.raises(errors.WeakPassword) as weak:
+            me.ipto.change_password(current_password=password, new_password="Password")
+        assert weak.value.status == 400
+        assert {each.field for each in weak.value.violations} == {"/new_password"}
+        with pytest.raises(errors.WrongPassword):
+            me.ipto.change_password(current_password="0ther-Passw0rd", new_password=NEW_PASSWORD)
+        done = me.ipto.change_password(current_password=password, new_password=NEW_PASSWORD)
+        assert done.data.success
+
+        assert len(me.ipto.list_sessions().data.items) == 2
+        me.ipto.revoke_other_sessions()
+        (last,) = me.ipto.list_sessions().data.items
+        assert last.current
+        assert me.ipto.log_out().data.success
+        with pytest.raises(errors.InvalidToken):
+            me.ipto.get_current_user()
+
+
+def test_a_program_has_an_api_key(newcomer: Newcomer) -> None:
+    with Oneself(newcomer.url, token=newcomer.session) as me:
+        key = me.ipto.create_api_key(name="reporting", scopes=["me/profile:read"]).data
+        program = me.using(api_key=key.key)
+        assert program.scaikey.get_profile().email == newcomer.email
+        with pytest.raises(errors.InsufficientScope) as lacking:
+            program.ipto.list_api_keys()
+        assert lacking.value.request_id is not None
+        assert [each.name for each in me.ipto.list_api_keys().data.items] == ["reporting"]
+        me.ipto.revoke_api_key(key.api_key_id)
+        with pytest.raises(errors.InvalidToken):
+            program.scaikey.get_profile()
+
+
+def test_the_events_come_in_pages(newcomer: Newcomer) -> None:
+    with Oneself(newcomer.url, token=newcomer.session) as me:
+        me.scaikey.update_profile(first_name="Alice")
+        first = me.ipto.list_events(limit=1).data
+        assert len(first.items) == 1
+        assert first.next_cursor is not None
+        second = me.ipto.list_events(limit=1, cursor=first.next_cursor).data
+        assert second.items[0].event_id != first.items[0].event_id

@@ -1,0 +1,137 @@
+"""Each refusal that the document shows is an exception of its own, in every dialect."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+from oneself_client import Oneself, OneselfError, Refused, Retries, errors
+
+from tests.support.service import ROOT
+
+DOCUMENT = yaml.safe_load((ROOT / "openapi" / "openapi.yaml").read_text())
+CODES = DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]
+
+
+def examples() -> Iterator[Any]:
+    for name, response in DOCUMENT["components"]["responses"].items():
+        if name[-3:].isdigit() and int(name[-3:]) >= 400:
+            (content,) = response["content"].values()
+            for code, example in content["examples"].items():
+                yield pytest.param(int(name[-3:]), code, example["value"], id=f"{name}-{code}")
+
+
+EXAMPLES = list(examples())
+
+
+def asking(status: int, body: Any, **headers: str) -> Oneself:
+    """A client that is answered like this, whatever it asks for."""
+    answer = httpx2.Response(status, json=body, headers=headers)
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer))
+    return Oneself("http://account.example", http=http, retries=Retries(attempts=1))
+
+
+def test_every_code_of_the_document_is_shown_in_an_example():
+    assert {parameter.values[1] for parameter in EXAMPLES} == set(CODES)
+
+
+@pytest.mark.parametrize(("status", "code", "body"), EXAMPLES)
+def test_an_example_is_raised_as_the_class_of_its_code(status, code, body):
+    class_ = getattr(errors, "".join(word.capitalize() for word in code.split("_")))
+    with pytest.raises(Refused) as refused:
+        asking(status, body, **{"X-Request-Id": "req_0a1b2c3d4e5f"}).status.get_health()
+    error = refused.value
+    assert type(error) is class_
+    assert issubclass(class_, OneselfError)
+    assert (error.code, error.status, error.body) == (code, status, body)
+    assert error.message == body.get("message", error.message)
+    assert error.message in str(body)
+    assert error.request_id == "req_0a1b2c3d4e5f"
+
+
+def test_there_is_a_class_for_each_code_and_for_no_other():
+    classes = {
+        class_
+        for _, class_ in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(class_, Refused) and class_ is not Refused
+    }
+    assert {class_.code for class_ in classes} == set(CODES)
+    assert set(errors.REFUSALS.values()) == classes
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (
+            403,
+            {
+                "error": {
+                    "code": "policy_denied",
+                    "message": "No.",
+                    "details": {"notices": ["Later."]},
+                },
+                "request_id": "req_0a1b2c3d4e5f",
+                "timestamp": "2026-04-05T10:00:00Z",
+            },
+        ),
+        (403, {"code": "policy_denied", "message": "No.", "notices": ["Later."]}),
+    ],
+)
+def test_the_notices_of_policies_are_listed(status, body):
+    with pytest.raises(errors.PolicyDenied) as refused:
+        asking(status, body).status.get_health()
+    assert refused.value.notices == ("Later.",)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "code": "weak_password",
+            "message": "No.",
+            "details": {
+                "violations": [
+                    {"in": "body", "field": "/new_password", "rule": "must have a digit"}
+                ]
+            },
+        },
+        {
+            "detail": [
+                {
+                    "loc": ["body", "new_password"],
+                    "msg": "must have a digit",
+                    "type": "weak_password",
+                }
+            ]
+        },
+    ],
+)
+def test_what_is_wrong_with_a_field_reads_alike_in_every_dialect(body):
+    with pytest.raises(errors.WeakPassword) as refused:
+        asking(422, body).status.get_health()
+    assert refused.value.violations == (
+        errors.Violation("body", "/new_password", "must have a digit"),
+    )
+
+
+def test_a_code_that_is_newer_than_the_client_is_a_refusal_all_the_same():
+    with pytest.raises(Refused) as refused:
+        asking(400, {"code": "too_good", "message": "No."}).status.get_health()
+    assert type(refused.value) is Refused
+    assert refused.value.code == "too_good"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(418, {}), (500, "<h1>502</h1>"), (200, []), (200, {"state": "ok"})]
+)
+def test_what_the_document_does_not_describe_is_no_refusal(status, body):
+    with pytest.raises(errors.UnexpectedAnswer) as unexpected:
+        asking(status, body).status.get_health()
+    assert unexpected.value.status == status
+
+
+def test_an_enumeration_may_grow_and_an_object_too():
+    health = asking(200, {"status": "splendid", "since": "today"}).status.get_health()
+    assert health.status == "splendid"

@@ -1,0 +1,58 @@
+"""The quick starts of the README, taken out of it and run as they stand, elsewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sdk.newcomer import Newcomer
+from tests.support.service import ROOT
+
+README = (ROOT / "README.md").read_text()
+PRINTED = "Alice Chen\n400 The current password is wrong.\n"
+
+
+def code_of(heading: str, language: str, newcomer: Newcomer) -> str:
+    section = README.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    (code,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert code.count("http://localhost:8080") == 1
+    changed: str = code.replace("http://localhost:8080", newcomer.url)
+    return changed
+
+
+def run(newcomer: Newcomer, folder: Path, *command: str | Path) -> str:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "SESSION": newcomer.session},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_quick_start_in_python_is_typed_and_runs(newcomer, tmp_path):
+    (tmp_path / "start.py").write_text(code_of("From Python", "python", newcomer))
+    run(newcomer, tmp_path, sys.executable, "-m", "mypy", "--strict", "start.py")
+    assert run(newcomer, tmp_path, sys.executable, "start.py") == PRINTED
+
+
+def test_the_quick_start_in_typescript_is_typed_and_runs(newcomer, project, work):
+    (project / "start.ts").write_text(code_of("From TypeScript", "ts", newcomer))
+    run(newcomer, project, "node", work / "typescript/node_modules/typescript/bin/tsc", "-p", ".")
+    assert run(newcomer, project, "node", "start.ts") == PRINTED
+
+
+@pytest.mark.parametrize("heading", ["From Python", "From TypeScript"])
+def test_the_package_has_the_same_quick_start(heading, work):
+    built = {
+        "From Python": work / "python" / "README.md",
+        "From TypeScript": work / "typescript" / "package" / "README.md",
+    }
+    section = README.partition(f"\n### {heading}\n")[2].partition("\n#")[0].strip()
+    assert section in built[heading].read_text()

@@ -1,0 +1,80 @@
+"""The TypeScript SDK, installed from its tarball as a user would, checked and run."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.sdk.newcomer import Newcomer
+from tests.support.service import ROOT
+
+HERE = Path(__file__).parent / "typescript"
+DOCUMENT = yaml.safe_load((ROOT / "openapi" / "openapi.yaml").read_text())
+JOURNEYS = ["hantera", "hyperclast", "ipto", "jitsudo", "oauth", "scaikey"]
+
+
+def run(*command: str, cwd: Path, **settings: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run_test(project: Path, name: str, **settings: str) -> None:
+    run("node", "--test", f"{name}.test.ts", cwd=project, **settings)
+
+
+def test_the_journeys_and_the_types_of_the_sdk_are_strict(project, work):
+    run("node", str(work / "typescript/node_modules/typescript/bin/tsc"), "-p", ".", cwd=project)
+
+
+def test_there_is_a_journey_for_each_dialect():
+    tags = {tag["name"] for tag in DOCUMENT["tags"]} - {"status"}
+    assert tags == set(JOURNEYS)
+    written = {path.name for path in (HERE.parent / "journeys").glob("test_*.py")}
+    assert written == {f"test_{name}.py" for name in JOURNEYS}
+    assert {path.name for path in HERE.glob("*.test.ts")} == {
+        f"{name}.test.ts" for name in [*JOURNEYS, "refusals", "sending"]
+    }
+
+
+@pytest.mark.parametrize("dialect", JOURNEYS)
+def test_a_journey_arrives(project: Path, newcomer: Newcomer, dialect: str):
+    run_test(project, dialect, **newcomer.as_settings())
+
+
+def test_each_refusal_of_the_document_is_told_by_its_code(project):
+    run_test(project, "refusals")
+
+
+def test_nothing_is_sent_twice_that_may_have_been_carried_out(project):
+    run_test(project, "sending")
+
+
+def test_a_bundler_keeps_only_the_functions_that_are_used(project, work):
+    (project / "small.ts").write_text(
+        "import { connect, statusGetHealth } from 'oneself-client/functions';\n"
+        "const client = connect({ baseUrl: 'http://account.example' });\n"
+        "console.log((await statusGetHealth({ client })).data.status);\n"
+    )
+    bundled = run(
+        "node",
+        str(work / "typescript/node_modules/esbuild/bin/esbuild"),
+        "small.ts",
+        "--bundle",
+        "--format=esm",
+        "--minify",
+        cwd=project,
+    )
+    assert "/healthz" in bundled
+    paths = [path for path in DOCUMENT["paths"] if path != "/healthz"]
+    assert [path for path in paths if f'"{path}"' in bundled] == []
+    assert len(bundled) < 20_000

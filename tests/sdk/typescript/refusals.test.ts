@@ -1,0 +1,32 @@
+// Each refusal that the document shows, which the test that runs this has taken out of it.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { createOneself, isRefused, type RefusalCode, Refused } from 'oneself-client';
+import { codes } from './codes.gen.ts';
+
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+// The codes of the document and those of the type are the same.
+const same: Same<(typeof codes)[number], RefusalCode> = true;
+void same;
+
+const examples: { name: string; status: number; code: RefusalCode; body: object }[] = JSON.parse(
+  readFileSync('examples.json', 'utf8'),
+);
+
+for (const { name, status, code, body } of examples) {
+  test(`${name} ${code}`, async () => {
+    const fetch: typeof globalThis.fetch = async () => Response.json(body, { status });
+    const oneself = createOneself({ baseUrl: 'http://account.example', fetch, retries: { attempts: 1 } });
+    const { error } = await oneself.status.getHealth({ throwOnError: false });
+    assert.ok(error instanceof Refused);
+    assert.ok(isRefused(error, code));
+    assert.deepEqual([error.code, error.status, error.body], [code, status, body]);
+    assert.ok(JSON.stringify(body).includes(JSON.stringify(error.message).slice(1, -1)));
+    // What the dialect has is there as well; it may call other things by `code` and `status`.
+    for (const [field, value] of Object.entries(body)) {
+      assert.deepEqual((error as unknown as Record<string, unknown>)[field], value);
+    }
+  });
+}
