@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from oneself.proving import probe_judging, probes
+from oneself.proving.probes import judging, table
 from oneself.proving.probes.running import run_probe, run_probes
 from oneself.proving.probes.table import load_probes
 from oneself.proving.probes.wire import Connection
@@ -231,11 +231,11 @@ def test_a_flaw_is_found_and_nothing_else_is_said(flaw):
 
 
 def test_there_is_a_flaw_for_each_thing_that_can_be_said():
-    """What `probe_judging` says, and nothing in FLAWS does, is a check that nobody checks."""
+    """What `judging` says, and nothing in FLAWS does, is a check that nobody checks."""
     said = {sentence for _, *sentences in FLAWS.values() for sentence in sentences}
     unsaid = [
         pattern
-        for node in ast.walk(ast.parse(inspect.getsource(probe_judging)))
+        for node in ast.walk(ast.parse(inspect.getsource(judging)))
         if isinstance(node, ast.Yield)
         and not any(re.fullmatch(pattern := _pattern(node.value), each) for each in said)
     ]
@@ -445,7 +445,7 @@ def test_lengths_are_those_of_the_bodies_unless_a_lie_is_what_is_tried(small):
 def test_a_probe_that_is_misspelt_is_no_probe(monkeypatch, small, entry, said):
     """A word too many would else be a check too few."""
     raw = {"id": "x", "promise": "x", "source": "x", "send": "", "expect": {}, **entry}
-    monkeypatch.setattr(probes, "_raw", lambda: {"words": {}, "probes": [raw]})
+    monkeypatch.setattr(table, "_raw", lambda: {"words": {}, "probes": [raw]})
     with pytest.raises((ValueError, LookupError), match=said):
         [probe.openings(small) for probe in load_probes.__wrapped__()]
 
@@ -453,7 +453,7 @@ def test_a_probe_that_is_misspelt_is_no_probe(monkeypatch, small, entry, said):
 def test_two_probes_do_not_share_an_id(monkeypatch):
     """A report would show one of them."""
     raw = {"id": "x", "promise": "x", "source": "x", "send": "", "expect": {}}
-    monkeypatch.setattr(probes, "_raw", lambda: {"words": {}, "probes": [raw, raw]})
+    monkeypatch.setattr(table, "_raw", lambda: {"words": {}, "probes": [raw, raw]})
     with pytest.raises(ValueError, match="same id"):
         load_probes.__wrapped__()
 
