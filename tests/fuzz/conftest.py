@@ -37,3 +37,10 @@ def credentials(service: Service) -> Path:
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where everything that is asked and answered is written down."""
     return tmp_path_factory.mktemp("traffic") / "exchanges.jsonl"
+
+
+@pytest.fixture(scope="session")
+def whole(pytestconfig: pytest.Config) -> None:
+    """For what takes minutes."""
+    if not pytestconfig.getoption("--whole"):
+        pytest.skip("only with --whole, as `tox run -e prove` has it")

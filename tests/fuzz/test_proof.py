@@ -44,12 +44,6 @@ def fuzzed(
     return Proof(service, credentials, examples=examples, traffic=traffic)
 
 
-@pytest.fixture(scope="module")
-def whole(pytestconfig: pytest.Config) -> None:
-    if not pytestconfig.getoption("--whole"):
-        pytest.skip("only with --whole; tests/contract asks for the rows one by one")
-
-
 def broken_in(outcomes: list[Outcome]) -> str:
     return "\n\n".join(each.as_text() for each in outcomes if each.verdict is not Verdict.KEPT)
 

@@ -24,10 +24,10 @@ from oneself.proving.rows.attempts import Attempt
 from oneself.proving.rows.table import SERVICES, Row, load_rows
 from tests.judges.journeys import FILES, make_inputs, read_steps, run_respect
 from tests.judges.judging import Judged, Judgement, judged, violations_of
-from tests.judges.spoiling import spoiled
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT
 from tests.support.services import started_as
+from tests.support.spoiling import spoiled
 
 ROWS = load_rows()
 PICTURE = ROOT / "contracts" / "journeys" / "picture.webp"

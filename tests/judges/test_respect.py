@@ -19,10 +19,10 @@ from oneself.proving.asking import Answer, Request
 from oneself.proving.operations import OPERATIONS
 from oneself.proving.people import People
 from tests.judges.journeys import FILES, Outcome, Took, make_inputs, read_steps, run_respect
-from tests.judges.spoiling import Spoil, spoiled
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
+from tests.support.spoiling import Spoil, spoiled
 
 #: What no journey can show, and why.
 UNSHOWN: Mapping[tuple[str, int], str] = {

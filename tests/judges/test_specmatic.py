@@ -24,9 +24,9 @@ from oneself.proving.everywhere import broken_in_document
 from oneself.proving.operations import OPERATIONS
 from oneself.proving.rows.attempts import Attempt
 from oneself.proving.rows.table import Row, load_rows
-from tests.judges.faulty import add_field, answer_with, drop_field, drop_header, faulty, set_field
 from tests.judges.seeds import Inexpressible, Seed, seed_of
 from tests.judges.specmatic import Test, Verdict, judge
+from tests.support.faults import add_field, answer_with, drop_field, drop_header, faulty, set_field
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as

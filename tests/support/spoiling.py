@@ -42,9 +42,11 @@ def spoiled(port: int, spoil: Spoil) -> Iterator[int]:
             if answer.status not in {204, 304}:
                 self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
-            self.wfile.write(answer.body)
+            if self.command != "HEAD":
+                self.wfile.write(answer.body)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _relay  # noqa: N815 # the library's names
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _relay  # noqa: N815 # its names
+        do_OPTIONS = do_TRACE = do_QUERY = _relay  # noqa: N815 # as above
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # its name there
             """Say nothing: the tests do."""
