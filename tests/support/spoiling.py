@@ -23,15 +23,17 @@ def spoiled(port: int, spoil: Spoil) -> Iterator[int]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout: ClassVar[int] = 30
+        #: Of a sender that says nothing, in seconds.
+        timeout: ClassVar[int] = 5
 
         def _relay(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = tuple(
                 (name, value)
                 for name, value in self.headers.items()
-                # The service behind answers for no other Host than its own.
-                if name.lower() not in {*_OF_A_CONNECTION, "host"}
+                # Whoever asks this proxy by its name asks the service behind by its own.
+                if name.lower() not in _OF_A_CONNECTION
+                and (name.lower(), value) != ("host", f"127.0.0.1:{self.server.server_port}")
             )
             request = Request(self.command, self.path, headers, body)
             answer = spoil(request, lambda each: ask(f"http://127.0.0.1:{port}", each))

@@ -49,9 +49,10 @@ def live_document(values: Mapping[str, Any]) -> Any:
 
 
 def _fill(document: Any, operation: Any, live: Mapping[str, Any]) -> None:
-    operation["parameters"] = [
-        _filled_parameter(resolve(document, each), live) for each in operation.get("parameters", ())
-    ]
+    if "parameters" in operation:
+        operation["parameters"] = [
+            _filled_parameter(resolve(document, each), live) for each in operation["parameters"]
+        ]
     for content in operation.get("requestBody", {}).get("content", {}).values():
         content["schema"] = _filled_schema(document, resolve(document, content["schema"]), live)
         if "example" in content:

@@ -1,0 +1,120 @@
+"""`python -m oneself prove`, against the running service and against one that lacks nearly all."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oneself.proving.asking import Answer, Request
+from tests.support.faults import drop_field, faulty
+from tests.support.service import ROOT, Service
+from tests.support.spoiling import spoiled
+
+
+@pytest.fixture
+def credentials(service: Service, tmp_path: Path) -> Path:
+    path = tmp_path / "people.json"
+    path.write_text(json.dumps(service.people))
+    return path
+
+
+def prove(url: str, credentials: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "oneself", "prove", "--url", url]
+    return subprocess.run(
+        [*command, "--credentials", str(credentials), *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def proven(url: str, credentials: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    done = prove(url, credentials, "--json", *options)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_right_deployment_keeps_its_promises(service: Service, credentials: Path, tmp_path: Path):
+    junit, html = tmp_path / "proof.xml", tmp_path / "proof.html"
+    options = ("--suite", "rows", "--dialect", "hyperclast")
+    done = prove(service.url, credentials, *options, "--junit", str(junit), "--html", str(html))
+    assert done.returncode == 0, done.stdout
+    assert "rows" in done.stderr  # how far it is
+    assert "Not asked" in done.stdout
+    assert junit.stat().st_size
+    assert html.stat().st_size
+
+
+def test_a_broken_promise_is_told_with_what_repeats_it(service: Service, credentials: Path):
+    with faulty(service, {("GET", "/api/users/me/"): drop_field("username")}) as url:
+        done = prove(url, credentials, "--suite", "rows", "--dialect", "hyperclast")
+    assert done.returncode == 1
+    assert "body/username: is missing" in done.stdout
+    assert "source:  Hyperclast, Users" in done.stdout
+    assert "repeat:  curl --include" in done.stdout
+
+
+def test_a_reimplementation_of_one_dialect_is_asked_for_that_alone(
+    service: Service, credentials: Path
+):
+    """What leads through another dialect is left out, and counts as neither kept nor broken."""
+
+    def only_hyperclast(request: Request, ask: Callable[[Request], Answer]) -> Answer:
+        if request.target.startswith("/api/users/"):
+            return ask(request)
+        return ask(replace(request, method="GET", target="/nowhere", headers=(), body=b""))
+
+    with spoiled(service.port, only_hyperclast) as port:
+        url = f"http://127.0.0.1:{port}"
+        options = ("--suite", "rows", "--dialect", "hyperclast", "--behind-proxy")
+        status, found = proven(url, credentials, *options)
+    numbers = found["counts"]["rows"]
+    broken = [each["promise"] for each in found["outcomes"] if each["verdict"] == "broken"]
+    # The proxy of this test waits for the whole of a body, and so answers none that dribbles.
+    assert [each for each in broken if "dribbles" not in each] == []
+    assert status == int(bool(broken))
+    assert numbers["kept"] > 40
+    assert {each["dialect"] for each in found["outcomes"]} == {"hyperclast"}
+
+
+def test_a_proof_of_nothing_proves_nothing(service: Service, tmp_path: Path):
+    """With credentials of nobody, nothing can be asked, and that is no success."""
+    path = tmp_path / "nobody.json"
+    path.write_text('{"base": {}}')
+    status, found = proven(service.url, path, "--suite", "fuzz", "--dialect", "jitsudo")
+    assert found["counts"]["fuzz"]["kept"] == 0
+    assert status == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--dialect", "klingon"), "must be one of ipto"),
+        (("--suite", "all"), "must be one of rows"),
+        (("--examples", "0"), "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    service: Service, credentials: Path, options: tuple[str, ...], says: str
+):
+    done = prove(service.url, credentials, *options)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_a_wrong_address_is_named(credentials: Path):
+    done = prove("localhost:8080", credentials)
+    assert done.returncode == 2
+    assert "is no address such as https://" in done.stderr
+
+
+def test_a_missing_file_is_named(service: Service, tmp_path: Path):
+    done = prove(service.url, tmp_path / "nothing.json")
+    assert done.returncode == 1
+    assert "nothing.json" in done.stderr
+    assert "Traceback" not in done.stderr
