@@ -45,7 +45,7 @@ class OperatorActs:
     def __init__(self, service: Service) -> None:
         settings = Settings(data_dir=service.data)
         self._database = Database(
-            settings.sqlite_path, keys=open_keyring(settings), rules=settings.rules
+            settings.location, keys=open_keyring(settings), rules=settings.rules
         )
         self._mail = service.data / "mail"
 

@@ -5,7 +5,6 @@ replaced; where two things have to happen at once, `during_the_hash` lets the on
 other is inside bcrypt, which is where the acts let go of the database.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from sqlmodel import select
 
 from accounts.authentication import authenticate
 from accounts.clients import add_client
+from accounts.database import AccountSession
 from accounts.keyring import Keyring
 from accounts.login_sessions import open_session
 from accounts.password_hashing import hash_password
@@ -30,9 +30,9 @@ from accounts.rights import SESSION_RIGHTS
 from accounts.rules import Rules
 from accounts.tenants import open_tenant
 from accounts.users import open_user
-from models import Client, OutboxMessage, Tenant
-from oneself.migrations import upgrade
-from oneself.transactions import Database, open_engine
+from models import Client, OutboxMessage, Tenant, metadata
+from oneself.transactions import Database, Location
+from tests.support.databases import Files, Storage
 
 # Examples that failed once are written into the tests by hand, not into a folder of the checkout.
 settings.register_profile("unit", database=None, deadline=None)
@@ -76,7 +76,7 @@ class House:
     """A database with the clock it goes by, and short ways to fill it."""
 
     database: Database
-    path: Path
+    location: Location
     clock: Clock
     keys: Keyring
     rules: Rules
@@ -147,8 +147,22 @@ class House:
     def messages(self) -> list[OutboxMessage]:
         """What is in the outbox, delivered or not, oldest first."""
         with self.database.transaction(writing=False) as session:
-            oldest_first = select(OutboxMessage).order_by(text("created_at, rowid"))
+            # What was posted in one moment stands in the order in which it was written.
+            written = "rowid" if session.core.dialect.name == "sqlite" else "ctid"
+            oldest_first = select(OutboxMessage).order_by(text(f"created_at, {written}"))
             return list(session.exec(oldest_first))
+
+    def stored(self) -> bytes:
+        """All that is stored: whole files with their log or, of a server, every value."""
+        if isinstance(self.location, Path):
+            files = self.location.parent.glob(f"{self.location.name}*")
+            return b"".join(path.read_bytes() for path in files)
+        values = (
+            value for table in metadata.tables for row in self.rows(table) for value in row.values()
+        )
+        return b"\n".join(
+            value if isinstance(value, bytes) else str(value).encode() for value in values
+        )
 
     def count(self, table: str) -> int:
         return len(self.rows(table))
@@ -156,23 +170,26 @@ class House:
     def execute(self, statement: str, *parameters: Any) -> None:
         """Change the stored rows behind the acts' back."""
         with self.database.transaction(writing=True) as session:
-            session.core.exec_driver_sql(statement, parameters)
+            session.core.exec_driver_sql(in_its_words(session, statement), parameters)
+
+
+def in_its_words(session: AccountSession, statement: str) -> str:
+    """A statement with the placeholders that the driver of the database knows."""
+    return statement if session.core.dialect.name == "sqlite" else statement.replace("?", "%s")
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all the tables and no rows, made once; migrating takes longer than a test."""
-    path = tmp_path_factory.mktemp("migrated") / "oneself.sqlite3"
-    engine = open_engine(path)
-    upgrade(engine)
-    engine.dispose()
-    return path
+    """A SQLite file with all tables, for what is about files whatever the other tests run on."""
+    return Files(tmp_path_factory.mktemp("migrated")).make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
-def database_file(migrated_file: Path, tmp_path: Path) -> Path:
-    """A fresh database in this test's own folder."""
-    return Path(shutil.copy(migrated_file, tmp_path / "oneself.sqlite3"))
+def location(storage: Storage, tmp_path: Path) -> Iterator[Location]:
+    """A fresh database of this test's own."""
+    made = storage.make(tmp_path)
+    yield made
+    storage.drop(made)
 
 
 @pytest.fixture
@@ -186,15 +203,15 @@ def keys() -> Keyring:
 
 
 @pytest.fixture
-def open_house(database_file: Path, clock: Clock, keys: Keyring) -> Iterator[Callable[..., House]]:
+def open_house(location: Location, clock: Clock, keys: Keyring) -> Iterator[Callable[..., House]]:
     """Opens the database under rules of the test's choice; bcrypt's cost is the least there is."""
     opened = []
 
     def open_house(**rules: Any) -> House:
         chosen = Rules(**{"password_cost": COST, **rules})
-        database = Database(database_file, keys=keys, rules=chosen, clock=clock)
+        database = Database(location, keys=keys, rules=chosen, clock=clock)
         opened.append(database)
-        return House(database, database_file, clock, keys, chosen)
+        return House(database, location, clock, keys, chosen)
 
     yield open_house
     for database in opened:

@@ -70,7 +70,7 @@ def _links(house):
 
 
 def _report(house):
-    with house.database.transaction(writing=False) as session:
+    with house.database.transaction(writing=False, snapshot=True) as session:
         return verify_chain(session)
 
 
@@ -103,7 +103,7 @@ def open_with(house, clock):
 
     def open_with(*roots, **named):
         opened.append(
-            Database(house.path, keys=Keyring(*roots, **named), rules=house.rules, clock=clock)
+            Database(house.location, keys=Keyring(*roots, **named), rules=house.rules, clock=clock)
         )
         return opened[-1]
 
@@ -118,7 +118,7 @@ def _chain(database, **named):
 
 
 def _verify(database):
-    with database.transaction(writing=False) as session:
+    with database.transaction(writing=False, snapshot=True) as session:
         return verify_chain(session)
 
 

@@ -199,7 +199,9 @@ def test_a_cursor_is_short_and_tells_nothing(quiet, alice, five):
 def test_a_cursor_outlives_a_change_of_the_root_secret(quiet, alice, five, clock):
     """HT-20: who is reading is not sent back to the first page."""
     _, cursor = _page(quiet, alice)
-    after = Database(quiet.path, keys=Keyring(b"y" * 32, b"x" * 32), rules=quiet.rules, clock=clock)
+    after = Database(
+        quiet.location, keys=Keyring(b"y" * 32, b"x" * 32), rules=quiet.rules, clock=clock
+    )
     with after.transaction(writing=False) as session:
         page = list_events(session, alice.user_id, limit=2, cursor=cursor)
     after.close()

@@ -510,7 +510,7 @@ def test_the_end_waits_for_one_mail_only(house, by_smtp, delivery, post_office, 
 def test_two_replicas_send_each_message_once(house, deliverer, server, post_office, post):
     """EM-18: five hundred of them, over two connections to the database at once."""
     posted = post(500)
-    other = Database(house.path, keys=house.keys, rules=house.rules, clock=house.clock)
+    other = Database(house.location, keys=house.keys, rules=house.rules, clock=house.clock)
     deliverers = [deliverer(server), deliverer(server, other)]
     runs = []
     ready = threading.Barrier(2)

@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
@@ -218,9 +219,9 @@ def test_an_act_has_one_moment(house, clock):
         assert session.now == clock.now
 
 
-def test_the_clock_is_utcs(database_file):
+def test_the_clock_is_utcs(location):
     """Unless a test moves it (DB-18)."""
-    database = Database(database_file, keys=Keyring(b"x" * 32), rules=Rules())
+    database = Database(location, keys=Keyring(b"x" * 32), rules=Rules())
     with database.transaction(writing=False) as session:
         assert session.now.tzinfo is UTC
         assert abs(session.now - datetime.now(UTC)) < timedelta(minutes=1)
@@ -295,9 +296,9 @@ def test_whoever_does_not_wait_is_refused_at_once(database, elsewhere):
     assert elsewhere(write_again) is before
 
 
-def test_whoever_waits_is_refused_when_their_patience_ends(database_file):
+def test_whoever_waits_is_refused_when_their_patience_ends(location):
     """It is bounded, and in milliseconds (DB-05)."""
-    holder, waiter = open_engine(database_file), open_engine(database_file, patience=200)
+    holder, waiter = open_engine(location), open_engine(location, patience=200)
     with holder.connect() as held, waiter.connect() as waiting:
         held.exec_driver_sql("BEGIN IMMEDIATE")
         began = time.perf_counter()
@@ -395,7 +396,7 @@ def test_a_lock_that_is_held_after_slow_work_is_a_failure(database):
 def database_of(database):
     """The file that a database is in."""
     with database.transaction(writing=False) as session:
-        return session.core.engine.url.database
+        return Path(session.core.engine.url.database)
 
 
 def test_a_refusal_after_slow_work_leaves_no_row(house):

@@ -240,7 +240,7 @@ def test_observations_that_could_not_be_written_are_added_to_later_ones(house, a
 def rotated(house):
     """The same database as a service opens it that has a new root secret first."""
     keys = Keyring(b"y" * 32, b"x" * 32)
-    database = Database(house.path, keys=keys, rules=house.rules, clock=house.clock)
+    database = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
     yield database, keys
     database.close()
 

@@ -1,0 +1,183 @@
+"""A PostgreSQL server, with a bounded number of connections that all threads of a process share."""
+
+import threading
+import time
+from collections import deque
+from typing import Any, cast
+
+import orjson
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from accounts.errors import Unavailable
+from oneself.transactions.failures import OutcomeUnknown
+
+__all__ = ["Postgresql", "open_server"]
+
+#: What the driver says of a transaction in which a statement has failed.
+_IN_ERROR = 3
+
+#: How often, and after how many seconds, it is asked again how a commit has ended.
+_QUESTIONS, _PAUSE = 20, 0.25
+
+_BEGIN = "BEGIN; SELECT pg_current_xact_id()::text"
+_BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+def open_server(url: URL, *, patience: int) -> Engine:
+    """An engine for a server, whose statements and waits all end some time (DB-12).
+
+    `patience` is how long a statement waits for a connection or a lock, in milliseconds; a
+    statement itself, and a transaction in which nobody says anything, may take twice as long.
+    """
+    ours = {
+        "lock_timeout": patience,
+        "statement_timeout": 2 * patience,
+        "idle_in_transaction_session_timeout": 2 * patience,
+        "timezone": "UTC",
+        # Each statement sees what was committed before it; who reads in order to write holds a
+        # name first (accounts/database.py), as the one writer of SQLite does for all names.
+        "default_transaction_isolation": r"read\ committed",
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in ours.items())
+    connecting = {
+        # In whole seconds, of which libpq takes at least two.
+        "connect_timeout": max(2, patience // 1000),
+        # Where nobody answers, as on a network that is gone, the kernel gives up then.
+        "tcp_user_timeout": 2 * patience,
+        "application_name": "oneself",
+    }
+    return sqlalchemy.create_engine(
+        url.difference_update_query(["options"]),
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+        # As with SQLite, connections are held elsewhere: see `Postgresql`.
+        poolclass=sqlalchemy.NullPool,
+        connect_args={
+            **{name: value for name, value in connecting.items() if name not in url.query},
+            # What an operator writes into the URL comes after ours, and so is what counts.
+            "options": f"{options} {url.query.get('options', '')}",
+            # A reading is one statement in one round trip; `begin` writes out what is more.
+            "autocommit": True,
+        },
+        # A failed statement's parameters would otherwise stand in the log.
+        hide_parameters=True,
+    )
+
+
+class Postgresql:
+    """The connections to a server, at most so many at a time (DB-11).
+
+    They are held here and not in SQLAlchemy's pool, which takes as long for each request as half
+    of a SELECT does, and which would not let all go that a restart of the server has broken.
+    """
+
+    never_waits = False
+
+    def __init__(self, url: URL, *, patience: int, connections: int) -> None:
+        self._engine = open_server(url, patience=patience)
+        self._patience = patience / 1000
+        self._places = threading.Semaphore(connections)
+        # The one that was used last is taken first: those that a peak has needed stay untouched.
+        self._idle: deque[Connection] = deque()
+
+    def take(self, *, waiting: bool) -> Connection:
+        """A connection for one transaction.
+
+        Raises:
+            Unavailable: All are taken, and none was given back in time.
+            sqlalchemy.exc.OperationalError: The server takes no connection.
+        """
+        if not self._places.acquire(timeout=self._patience if waiting else 0):
+            raise Unavailable
+        try:
+            try:
+                return self._idle.pop()
+            except IndexError:
+                return self._engine.connect()
+        except BaseException:
+            self._places.release()
+            raise
+
+    def give_back(self, connection: Connection) -> None:
+        """Let others have a connection; one that broke is closed, and with it all that are idle."""
+        try:
+            if not connection.closed and not connection.invalidated:
+                self._idle.append(connection)
+                return
+            connection.close()
+            # Whatever broke this one, a restart as a rule, has broken them as well. Each would cost
+            # somebody an attempt.
+            while self._idle:
+                self._idle.pop().close()
+        finally:
+            self._places.release()
+
+    def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> str | None:
+        """Begin a transaction, and tell its id if it is one that writes.
+
+        Whoever reads needs none: a statement sees what is committed, with or without. In a snapshot
+        all that is read is of one moment.
+        """
+        if not writing and not snapshot:
+            return None
+        connection.begin()
+        driver = connection.connection.dbapi_connection
+        try:
+            # Both in one round trip, which SQLAlchemy has no way to say.
+            cursor = cast("Any", driver).execute(_BEGIN if writing else _BEGIN_SNAPSHOT)
+            if not writing:
+                return None
+            cursor.nextset()
+            return str(cursor.fetchone()[0])
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            connection.invalidate(error)
+            raise OperationalError(
+                "BEGIN", None, error, hide_parameters=True, connection_invalidated=True
+            ) from error
+
+    def require_sound(self, connection: Connection) -> None:
+        """Let a transaction be committed in which no statement has failed.
+
+        Raises:
+            RuntimeError: One has, and somebody went on. The server would take the COMMIT, roll all
+                back, and call that a success.
+        """
+        if cast("Any", connection.connection.dbapi_connection).info.transaction_status == _IN_ERROR:
+            raise RuntimeError("a statement failed, and the transaction is committed nonetheless")
+
+    def require_committed(self, transaction: str) -> None:
+        """Find out whether a transaction was committed whose connection broke meanwhile (DB-12).
+
+        Its client hears the truth then, and neither does it again in vain nor thinks it is done.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: It was not; it may be begun again.
+            OutcomeUnknown: The server does not answer for too long, or does not know.
+        """
+        for _ in range(_QUESTIONS):
+            try:
+                with self._engine.connect() as asking:
+                    found = asking.exec_driver_sql(
+                        "SELECT pg_xact_status(%s::xid8)", (transaction,)
+                    ).scalar()
+            except OperationalError:
+                found = "in progress"  # as it looks to us
+            except DBAPIError as error:
+                raise OutcomeUnknown from error
+            if found == "committed":
+                return
+            if found == "aborted":
+                broken = ConnectionError("the connection broke before the commit")
+                raise OperationalError("COMMIT", None, broken, connection_invalidated=True)
+            if found != "in progress":
+                break
+            time.sleep(_PAUSE)
+        raise OutcomeUnknown
+
+    def close(self) -> None:
+        """Close every connection that is not in use; no other thread may be using one."""
+        while self._idle:
+            self._idle.pop().close()
+        self._engine.dispose()
