@@ -80,6 +80,7 @@ def forget_upload(session: AccountSession, person: Person) -> None:
 
 def remove_picture(session: AccountSession, person: Person) -> None:
     """Remove the picture of a person, uploaded or an address, if there is one."""
+    hold_account(session, person.user_id)
     if person.picture is not None:
         forget_upload(session, person)
         _note(session, person, None)

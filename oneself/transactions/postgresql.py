@@ -3,11 +3,12 @@
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, cast
 
 import orjson
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
@@ -48,7 +49,7 @@ def open_server(url: URL, *, patience: int) -> Engine:
         "tcp_user_timeout": 2 * patience,
         "application_name": "oneself",
     }
-    return sqlalchemy.create_engine(
+    engine = sqlalchemy.create_engine(
         url.difference_update_query(["options"]),
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
@@ -64,6 +65,24 @@ def open_server(url: URL, *, patience: int) -> Engine:
         # A failed statement's parameters would otherwise stand in the log.
         hide_parameters=True,
     )
+    event.listen(engine, "handle_error", _hide_values)
+    return engine
+
+
+def _hide_values(context: ExceptionContext) -> None:
+    """Take the values out of what a server says of a failure: they would stand in the log (LO-01).
+
+    Its DETAIL has the whole row that was refused, and bad data (class 22) is quoted in the message.
+    """
+    error = cast("Any", context.original_exception)
+    state = getattr(error, "sqlstate", None)
+    if state is None or context.sqlalchemy_exception is None:
+        return
+    said = error.diag.message_primary
+    if said is None or state.startswith("22"):
+        said = type(error).__name__
+    error.args = (said,)
+    context.sqlalchemy_exception.args = (f"({type(error).__name__}) {said}",)
 
 
 class Postgresql:
@@ -92,10 +111,12 @@ class Postgresql:
         if not self._places.acquire(timeout=self._patience if waiting else 0):
             raise Unavailable
         try:
-            try:
-                return self._idle.pop()
-            except IndexError:
-                return self._engine.connect()
+            while self._idle:
+                with suppress(IndexError):  # somebody was faster
+                    idle = self._idle.pop()
+                    if not idle.closed and not idle.invalidated:
+                        return idle
+            return self._engine.connect()
         except BaseException:
             self._places.release()
             raise
@@ -109,8 +130,7 @@ class Postgresql:
             connection.close()
             # Whatever broke this one, a restart as a rule, has broken them as well. Each would cost
             # somebody an attempt.
-            while self._idle:
-                self._idle.pop().close()
+            self._close_idle()
         finally:
             self._places.release()
 
@@ -178,6 +198,10 @@ class Postgresql:
 
     def close(self) -> None:
         """Close every connection that is not in use; no other thread may be using one."""
-        while self._idle:
-            self._idle.pop().close()
+        self._close_idle()
         self._engine.dispose()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()

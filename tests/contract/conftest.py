@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.asking import Answer
 from tests.support.attempts import Attempt
+from tests.support.databases import Storage
 from tests.support.people import People, people_of
 from tests.support.rows import Row, load_rows
 from tests.support.service import ROOT, Service, started
@@ -41,31 +42,33 @@ forbid (principal, action == Action::"ipto.getCurrentUser", resource);
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service as it is set up by default, but with little patience and cheap hashes."""
-    with started(tmp_path_factory.mktemp("open")) as running:
+    with started(tmp_path_factory.mktemp("open"), **storage.settings()) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def closed_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def closed_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service of an operator who lets nobody sign up."""
-    with started(tmp_path_factory.mktemp("closed"), signup="closed") as running:
+    with started(
+        tmp_path_factory.mktemp("closed"), signup="closed", **storage.settings()
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def frozen_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def frozen_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service of an operator who has added a policy of their own."""
     folder = tmp_path_factory.mktemp("frozen")
     policies = copytree(ROOT / "policies", folder / "policies")
     (policies / "freeze.cedar").write_text(FREEZE)
-    with started(folder, policy_dir=policies) as running:
+    with started(folder, policy_dir=policies, **storage.settings()) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def scarce_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def scarce_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service of an operator with small budgets, behind a proxy that tells it who asks.
 
     Its rows ask from addresses of their own, so that none uses up what another counts on.
@@ -74,6 +77,7 @@ def scarce_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
     with started(
         tmp_path_factory.mktemp("scarce"),
         trusted_proxies="127.0.0.1",
+        **storage.settings(),
         **{f"throttle_{name}": budget for name, budget in budgets.items()},
     ) as running:
         yield running

@@ -17,6 +17,7 @@ from models import wire
 from oneself.document import load_document, resolve
 from oneself.forms import FORM
 from tests.support.asking import Answer, Request
+from tests.support.databases import Storage
 from tests.support.operations import OPERATIONS
 from tests.support.people import Person, people_of
 from tests.support.rows import FOLDER
@@ -252,12 +253,12 @@ def code_of(answer: Answer) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+def caller(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     """Somebody at a service of this module's own, where nothing is throttled."""
     budgets = ("source", "signup", "account", "account_source", "mail")
     ample = {f"throttle_{name}": "100000/1" for name in budgets}
     with (
-        started(tmp_path_factory.mktemp("access"), **ample) as service,
+        started(tmp_path_factory.mktemp("access"), **ample, **storage.settings()) as service,
         people_of(service) as people,
     ):
         person = people.sign_up()

@@ -1,6 +1,9 @@
 """Databases with all tables and no rows, of whichever kind: migrating takes longer than a test."""
 
+import re
+import secrets
 import shutil
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -13,7 +16,7 @@ from oneself.migrations import upgrade
 from oneself.transactions import Location, open_engine
 from tests.support.postgresql import Databases, connected
 
-__all__ = ["Files", "Servers", "Storage"]
+__all__ = ["Files", "Servers", "Storage", "in_words_of", "url_of"]
 
 #: Events are deleted by nobody but who may switch triggers off, and foreign keys with them.
 _EMPTY = "; ".join(
@@ -27,6 +30,9 @@ _TABLES = """
         (SELECT string_agg(version_num, ' ') FROM alembic_version),
         (SELECT md5(string_agg(concat(relname, relkind, relnatts), ' ' ORDER BY relname))
            FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+        (SELECT md5(string_agg(concat(attname, atttypid), ' ' ORDER BY attrelid, attnum))
+           FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+          WHERE relnamespace = 'public'::regnamespace AND attnum > 0),
         (SELECT md5(string_agg(concat(tgname, tgenabled), ' ' ORDER BY tgname))
            FROM pg_trigger WHERE NOT tgisinternal),
         (SELECT md5(string_agg(concat(conname, contype), ' ' ORDER BY conname))
@@ -48,6 +54,9 @@ class Storage(Protocol):
     def drop(self, location: Location) -> None:
         """Take one away that nobody needs any more."""
 
+    def settings(self) -> Mapping[str, str]:
+        """The settings under which a service has a fresh one to itself."""
+
 
 class Files:
     """SQLite files."""
@@ -67,6 +76,10 @@ class Files:
 
     def drop(self, location: Location) -> None:
         """Nothing: it goes with its folder."""
+
+    def settings(self) -> Mapping[str, str]:
+        """None: it makes one in its data folder."""
+        return {}
 
 
 class Servers:
@@ -100,12 +113,16 @@ class Servers:
         assert isinstance(location, URL)
         try:
             emptied = self._is_emptied(location)
-        except psycopg.OperationalError:  # somebody in it still holds a lock
+        except psycopg.Error:  # a table is gone, or somebody in it still holds a lock
             emptied = False
         if emptied:
             self._emptied.append(location)
         else:
             self._databases.drop(location)
+
+    def settings(self) -> Mapping[str, str]:
+        """A server's database, and the secret that has to come with it."""
+        return {"database_url": url_of(self.blank()), "secret_key": secrets.token_urlsafe(32)}
 
     def blank(self) -> URL:
         """One without tables."""
@@ -121,6 +138,21 @@ class Servers:
                 return False
             connection.execute(_EMPTY)
             return True
+
+
+def in_words_of(dialect: str, statement: str) -> str:
+    """A statement of SQLite's as another database says it: placeholders, and bytes."""
+    if dialect == "sqlite":
+        return statement
+    written = statement.replace("?", "%s").replace("AS BLOB", "AS BYTEA")
+    return re.sub(r"\bx'([0-9a-f]*)'", r"'\\x\1'::bytea", written)
+
+
+def url_of(location: Location) -> str:
+    """What the setting of a process says that uses this database."""
+    if isinstance(location, URL):
+        return location.render_as_string(hide_password=False)
+    return f"sqlite:///{location}"
 
 
 def _migrated(location: _Kind) -> _Kind:

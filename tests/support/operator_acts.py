@@ -26,9 +26,9 @@ from models import (
     User,
 )
 from oneself.keys import open_keyring
-from oneself.settings import Settings
 from oneself.transactions import Database
 from tests.support.service import Service
+from tests.support.stored import settings_of
 
 __all__ = ["OperatorActs"]
 
@@ -43,7 +43,7 @@ class OperatorActs:
     """
 
     def __init__(self, service: Service) -> None:
-        settings = Settings(data_dir=service.data)
+        settings = settings_of(service)
         self._database = Database(
             settings.location, keys=open_keyring(settings), rules=settings.rules
         )

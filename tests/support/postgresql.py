@@ -186,7 +186,7 @@ def databases(*, durable: bool = False) -> Iterator[Databases]:
         yield made
         made.close()
     finally:
-        server.stop()
+        server.kill()
         shutil.rmtree(folder)
 
 

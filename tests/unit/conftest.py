@@ -7,6 +7,7 @@ other is inside bcrypt, which is where the acts let go of the database.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any
 import bcrypt
 import pytest
 from hypothesis import settings
-from sqlalchemy import text
-from sqlmodel import select
+from sqlalchemy import JSON, Text, cast, select, text, type_coerce
+from sqlalchemy.types import NullType
 
 from accounts.authentication import authenticate
 from accounts.clients import add_client
@@ -32,7 +33,7 @@ from accounts.tenants import open_tenant
 from accounts.users import open_user
 from models import Client, OutboxMessage, Tenant, metadata
 from oneself.transactions import Database, Location
-from tests.support.databases import Files, Storage
+from tests.support.databases import Files, Storage, in_words_of
 
 # Examples that failed once are written into the tests by hand, not into a folder of the checkout.
 settings.register_profile("unit", database=None, deadline=None)
@@ -139,10 +140,20 @@ class House:
             return authenticate(session, Presented(kind, token))
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """The rows of a table as they are stored, in no particular order."""
+        """The rows of a table as they are stored, in no particular order.
+
+        Moments are texts and truths are numbers, as SQLite has them, whatever the database.
+        """
+        columns = [
+            cast(each, Text) if isinstance(each.type, JSON) else type_coerce(each, NullType())
+            for each in metadata.tables[table].columns
+        ]
         with self.database.transaction(writing=False) as session:
-            found = session.core.exec_driver_sql(f'SELECT * FROM "{table}"')  # noqa: S608 # a test's
-            return [dict(row._mapping) for row in found]  # noqa: SLF001 # it is public in SQLAlchemy
+            found = session.core.execute(select(*columns))
+            return [
+                {name: _as_in_sqlite(value) for name, value in row._mapping.items()}  # noqa: SLF001 # it is public in SQLAlchemy
+                for row in found
+            ]
 
     def messages(self) -> list[OutboxMessage]:
         """What is in the outbox, delivered or not, oldest first."""
@@ -150,7 +161,7 @@ class House:
             # What was posted in one moment stands in the order in which it was written.
             written = "rowid" if session.core.dialect.name == "sqlite" else "ctid"
             oldest_first = select(OutboxMessage).order_by(text(f"created_at, {written}"))
-            return list(session.exec(oldest_first))
+            return list(session.scalars(oldest_first))
 
     def stored(self) -> bytes:
         """All that is stored: whole files with their log or, of a server, every value."""
@@ -164,18 +175,72 @@ class House:
             value if isinstance(value, bytes) else str(value).encode() for value in values
         )
 
+    @property
+    def on_sqlite(self) -> bool:
+        return isinstance(self.location, Path)
+
     def count(self, table: str) -> int:
         return len(self.rows(table))
+
+    def drop_trigger(self, table: str, verb: str) -> None:
+        """Let a table of events be changed, as somebody could who has the database."""
+        on = "" if self.on_sqlite else f" ON {table}"
+        self.execute(f"DROP TRIGGER {table}_no_{verb}{on}")
+
+    def spoil(self, table: str, column: str, value: str) -> None:
+        """Put into a column what cannot be read as what it should be."""
+        if self.on_sqlite:
+            self.execute(f"UPDATE {table} SET {column} = ?", value)  # noqa: S608 # a test's
+        else:
+            # A column has one type, so the whole column is of another one then.
+            self.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE text USING '{value}'")
+
+    @contextmanager
+    def broken(self, table: str, verb: str, when: str = "true") -> Iterator[None]:
+        """While this lasts, the database fails at a change of a table, as at a full disk."""
+        if self.on_sqlite:
+            self.execute(
+                f"CREATE TRIGGER broken BEFORE {verb} ON {table} WHEN {when}"
+                " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            )
+        else:
+            self.execute(
+                "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE"
+                " integrity_constraint_violation USING MESSAGE = 'broken'; END $$"
+            )
+            self.execute(
+                f"CREATE TRIGGER broken BEFORE {verb} ON {table} FOR EACH ROW WHEN ({when})"
+                " EXECUTE FUNCTION broken()"
+            )
+        yield
+        if self.on_sqlite:
+            self.execute("DROP TRIGGER broken")
+        else:
+            self.execute("DROP FUNCTION broken CASCADE")
 
     def execute(self, statement: str, *parameters: Any) -> None:
         """Change the stored rows behind the acts' back."""
         with self.database.transaction(writing=True) as session:
-            session.core.exec_driver_sql(in_its_words(session, statement), parameters)
+            session.core.exec_driver_sql(
+                in_words_of(session.core.dialect.name, statement), parameters
+            )
 
 
-def in_its_words(session: AccountSession, statement: str) -> str:
-    """A statement with the placeholders that the driver of the database knows."""
-    return statement if session.core.dialect.name == "sqlite" else statement.replace("?", "%s")
+def _as_in_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return int(value) if isinstance(value, bool) else value
+
+
+def explained(session: AccountSession, statement: str, parameters: Any) -> list[str]:
+    """The steps in which a statement is done, in the words of the database."""
+    if session.core.dialect.name == "sqlite":
+        found = session.core.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        return [row[-1] for row in found]
+    # In a table of a few rows no index is worth while.
+    session.core.exec_driver_sql("SET enable_seqscan = off")
+    found = session.core.exec_driver_sql(f"EXPLAIN (COSTS off) {statement}", parameters)
+    return [row[0].strip() for row in found]
 
 
 @pytest.fixture(scope="session")

@@ -281,7 +281,7 @@ def test_live_rows_are_counted_for_each_root(house, rotated, stored, sealed):
         ("refresh_token", "revoked_at = created_at"),
         ("one_time_secret", "used_at = created_at"),
         ("one_time_secret", "superseded_at = created_at"),
-        ("client", "is_public = 1"),
+        ("client", "is_public = true"),
         ("password_record", "record = '!'"),
     ],
 )

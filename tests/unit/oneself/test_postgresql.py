@@ -1,9 +1,13 @@
-"""What is PostgreSQL's own: connections, waits, deadlocks, and connections that break."""
+"""What is PostgreSQL's own: connections, waits, deadlocks, and connections that break.
+
+DB-13: the other tests are run on it by `--database postgresql`; these are whatever was chosen.
+"""
 
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from traceback import format_exception
 
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -181,6 +185,26 @@ def test_a_snapshot_is_of_one_moment(house, elsewhere):
         house.database.transaction(writing=False, snapshot=True) as session,
     ):
         session.core.exec_driver_sql("DELETE FROM tenant")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO tenant (id) VALUES ('canary')",
+        "INSERT INTO tenant VALUES ('tnt_1', 'uuid', 'canary', now())",
+        "INSERT INTO tenant VALUES ('tnt_2', 'uuid-2', 'A', 'canary')",
+        "SELECT 'canary'::int",
+        "SELECT to_date('canary', 'YYYY')",
+        "INSERT INTO client SELECT 'cli_1', 'canary', 'A', '', '', '[]', now()",
+    ],
+)
+def test_what_the_server_says_of_a_failure_shows_no_value(house, statement):
+    """LO-01: its own words have the whole row that it refused."""
+    house.execute("INSERT INTO tenant VALUES ('tnt_1', 'uuid', 'A', now())")
+    with pytest.raises(DBAPIError) as failed:
+        house.execute(statement)
+    said = "".join(format_exception(failed.value))
+    assert "canary" not in said.replace(statement, "")
 
 
 def test_a_failure_that_somebody_hid_is_none_the_less_one(house):
