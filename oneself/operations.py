@@ -153,11 +153,14 @@ class _Operation:
         try:
             presented = self._callers.read(request.scope, request.headers).presented
             if presented is not None:
-                with self._edge.database.transaction(writing=False) as session:
-                    authenticate(session, presented)
+                self._edge.database.attempt(partial(self._recognise, presented))
         except AccountError as refusal:
             return self._refuse(refusal, request)
         return None
+
+    def _recognise(self, presented: Presented) -> Principal:
+        with self._edge.database.transaction(writing=False) as session:
+            return authenticate(session, presented)
 
     def _answer(self, request: _Request, *, waiting: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing."""
@@ -190,8 +193,7 @@ class _Operation:
             if self._writing:
                 # Before the write lock is taken: else whoever sends tokens that nobody has, which
                 # needs no more than their form, would keep all who write waiting.
-                with edge.database.transaction(writing=False) as reading:
-                    user_id = authenticate(reading, presented).person.user_id
+                user_id = self._recognise(presented).person.user_id
         with self._transaction(request, waiting=waiting) as session:
             if user_id is not None and session is not None:
                 # Before it is authenticated again: what is revoked meanwhile writes nothing.

@@ -211,8 +211,11 @@ class _Session(AccountSession):
         if taken is None:
             return
         try:
-            if taken.in_transaction():
-                taken.rollback()
+            # After a commit that failed SQLAlchemy says that there is no transaction, and waits for
+            # this; and it leaves the database's own open: nobody else could write to SQLite.
+            taken.rollback()
+            if (driver := self._connections.left_open(taken)) is not None:
+                driver.rollback()
         finally:
             self._connections.give_back(taken)
 

@@ -16,8 +16,8 @@ from oneself.transactions.failures import OutcomeUnknown
 
 __all__ = ["Postgresql", "open_server"]
 
-#: What the driver says of a transaction in which a statement has failed.
-_IN_ERROR = 3
+#: What the driver says of a transaction, and of one in which a statement has failed.
+_IN_TRANSACTION, _IN_ERROR = (2, 3), 3
 
 #: How often, and after how many seconds, it is asked again how a commit has ended.
 _QUESTIONS, _PAUSE = 20, 0.25
@@ -156,6 +156,13 @@ class Postgresql:
             raise OperationalError(
                 "BEGIN", None, error, hide_parameters=True, connection_invalidated=True
             ) from error
+
+    def left_open(self, connection: Connection) -> Any:
+        """The driver's connection, if a transaction is open in it."""
+        if connection.closed or connection.invalidated:
+            return None
+        driver: Any = connection.connection.dbapi_connection
+        return driver if driver.info.transaction_status in _IN_TRANSACTION else None
 
     def require_sound(self, connection: Connection) -> None:
         """Let a transaction be committed in which no statement has failed.

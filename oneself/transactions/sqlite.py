@@ -95,6 +95,13 @@ class Sqlite:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
         return None  # it has no name that could be asked for later
 
+    def left_open(self, connection: Connection) -> Any:
+        """The driver's connection, if a transaction is open in it."""
+        if connection.closed or connection.invalidated:
+            return None
+        driver: Any = connection.connection.dbapi_connection
+        return driver if driver.in_transaction else None
+
     def require_sound(self, connection: Connection) -> None:
         """Nothing: what failed is undone, and the rest can be committed."""
 

@@ -102,6 +102,23 @@ def test_what_cannot_be_written_at_the_end_leaves_nothing(house):
     assert house.count("tenant") == 0
 
 
+@only_on_sqlite
+def test_a_commit_that_fails_keeps_nobody_waiting(house, elsewhere):
+    """DB-04: SQLite leaves the transaction open then, and everybody else without the write lock."""
+
+    def orphan(session):
+        session.core.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        session.core.exec_driver_sql(
+            "INSERT INTO user_settings VALUES ('nobody', '{}', '2026-04-05')"
+        )
+
+    with pytest.raises(IntegrityError):
+        house.act(orphan)
+    elsewhere(house.act, _tenant, 1)
+    house.act(_tenant, 2)
+    assert (house.count("tenant"), house.count("user_settings")) == (2, 0)
+
+
 def test_a_row_without_its_owner_is_refused(house):
     """Foreign keys are on, which SQLite has off (DB-01)."""
 
