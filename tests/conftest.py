@@ -16,6 +16,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what the tests of the unit, of the service and of faults keep their data in",
     )
 
+    parser.addoption(
+        "--rounds", type=int, help="how often each thing is killed, on both databases; as a rule 20"
+    )
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is about the one kind of database and is not asked for."""

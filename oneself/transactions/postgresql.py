@@ -22,7 +22,15 @@ _IN_TRANSACTION, _IN_ERROR = (2, 3), 3
 #: How often, and after how many seconds, it is asked again how a commit has ended.
 _QUESTIONS, _PAUSE = 20, 0.25
 
-_BEGIN = "BEGIN; SELECT pg_current_xact_id()::text"
+_BEGIN = "BEGIN; SELECT concat(pg_current_xact_id(), ' ', clock_timestamp())"
+#: How a transaction has ended, and whether anybody is still connected who was when it began. A
+#: server that crashes gives the number of a transaction that it has lost to another one, and all of
+#: its connections end. So without such a witness it may be another's end that is told.
+_ENDED = """
+    SELECT pg_xact_status(%s::xid8), EXISTS (
+        SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND backend_start < %s
+    )
+"""
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -183,17 +191,16 @@ class Postgresql:
             sqlalchemy.exc.OperationalError: It was not; it may be begun again.
             OutcomeUnknown: The server does not answer for too long, or does not know.
         """
+        number, _, began = transaction.partition(" ")
         for _ in range(_QUESTIONS):
             try:
                 with self._engine.connect() as asking:
-                    found = asking.exec_driver_sql(
-                        "SELECT pg_xact_status(%s::xid8)", (transaction,)
-                    ).scalar()
+                    found, witnessed = asking.exec_driver_sql(_ENDED, (number, began)).one()
             except OperationalError:
-                found = "in progress"  # as it looks to us
+                found, witnessed = "in progress", False  # as it looks to us
             except DBAPIError as error:
                 raise OutcomeUnknown from error
-            if found == "committed":
+            if found == "committed" and witnessed:
                 return
             if found == "aborted":
                 broken = ConnectionError("the connection broke before the commit")

@@ -183,8 +183,10 @@ def databases(*, durable: bool = False) -> Iterator[Databases]:
     try:
         server.start()
         made = Databases(server.url(), server)
-        yield made
-        made.close()
+        try:
+            yield made
+        finally:
+            made.close()
     finally:
         server.kill()
         shutil.rmtree(folder)

@@ -473,6 +473,17 @@ def test_how_a_commit_has_ended_can_be_asked_for(connections):
     assert begin_again(failed.value)
 
 
+def test_a_server_that_may_have_crashed_is_not_believed(connections):
+    """DB-12: it would give the number of a transaction that it has lost to somebody else's."""
+    connection, made = _begun(connections)
+    connection.commit()
+    connections.give_back(connection)
+    connections.require_committed(made)
+    number, _, _ = made.partition(" ")
+    with pytest.raises(OutcomeUnknown):  # nobody was connected then who still is
+        connections.require_committed(f"{number} 2000-01-01 00:00:00+00")
+
+
 def test_a_commit_that_is_still_being_made_is_waited_for(connections):
     """DB-12: the server may be at it yet, when its client is told that the connection broke."""
     connection, made = _begun(connections)
@@ -488,7 +499,7 @@ def test_a_commit_that_is_still_being_made_is_waited_for(connections):
 def test_a_commit_that_nobody_knows_of_is_not_begun_again(connections):
     """DB-12: it may be done already, so whoever asked hears of a failure, and of no second try."""
     with pytest.raises(OutcomeUnknown) as unknown:
-        connections.require_committed("99999999999")
+        connections.require_committed("99999999999 2026-04-05 10:00:00+00")
     assert isinstance(refusal_of(unknown.value), Internal)
 
 
