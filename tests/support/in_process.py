@@ -40,7 +40,7 @@ class InProcess:
     port = _PORT
     url = f"http://127.0.0.1:{_PORT}"
 
-    def __init__(self, folder: Path, location: Location) -> None:
+    def __init__(self, folder: Path, location: Location, *, patience: int = 5000) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.data.mkdir(mode=0o700)
@@ -63,7 +63,9 @@ class InProcess:
         settings = Settings(**named)
         # A hash costs as little as it can: here nobody has to wait for one.
         rules = replace(settings.rules, password_cost=4)
-        self._database = Database(location, keys=open_keyring(settings), rules=rules)
+        self._database = Database(
+            location, keys=open_keyring(settings), rules=rules, patience=patience
+        )
         self.people: Mapping[str, Any] = make_demo(self._database)
         self._app = create_app(settings, database=self._database)
         self._delivery = open_delivery(settings, self._database)
