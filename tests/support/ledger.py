@@ -111,7 +111,11 @@ class Client:
         self._keys[name] = answer and answer.json["data"]["api_key_id"]
 
     def _revoke_key(self) -> None:
-        known = [name for name, key_id in self._keys.items() if key_id is not None]
+        known = [
+            name
+            for name, key_id in self._keys.items()
+            if key_id is not None and name not in self._perhaps_revoked
+        ]
         if not known:
             return
         name = self._random.choice(known)
