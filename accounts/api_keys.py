@@ -7,7 +7,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from accounts import text, tokens
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_id
@@ -44,6 +44,7 @@ def create_api_key(
     if expires_at is not None and not session.now < expires_at <= latest:
         days = session.rules.api_key_lifetime.days
         raise InvalidRequest.of("expires_at", f"must be in the future and at most {days} days away")
+    hold_account(session, principal.person.user_id)
     if principal.credential.kind is CredentialKind.API_KEY:
         maker = session.get_one(ApiKey, principal.credential.id)
         latest = min(latest, maker.expires_at)

@@ -132,8 +132,10 @@ def authenticate(session: AccountSession, presented: Presented) -> Principal:
     if kind is CredentialKind.API_KEY:
         # Two keys can share a prefix; it narrows the search, and the digest decides (TK-09).
         prefix = tokens.api_key_prefix(token, session.rules.api_key_brand)
-    # One after the other and not by IN: there is a second root only after a rotation.
-    for digest in session.keys.digests(purpose, token):
+    # One after the other and not by IN: there is a second root only after a rotation. Then the
+    # first ones again, since what was not found under them may have been stored anew in between.
+    digests = session.keys.digests(purpose, token)
+    for digest in (*digests, *digests[:-1]):
         for row in session.core.execute(statement, {"key": prefix or digest, "now": session.now}):
             if hmac.compare_digest(digest, row[_WIDTH + 2]):
                 name = row[_WIDTH]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from sqlalchemy import update
 from sqlmodel import col, select
 
 from accounts import text, throttling, tokens
@@ -103,8 +104,16 @@ def authenticate_client(
         raise InvalidClient
     throttling.refund_attempt(session, reservation)
     if client.key_id != session.keys.key_id:
-        # The root secret was rotated since; only now is there a secret to store anew.
-        _store_secret(session, client, secret)
+        # The root secret was rotated since; only now is there a secret to store anew. Unless it was
+        # renewed meanwhile: then the old one must stay dead.
+        session.core.execute(
+            update(Client)
+            .where(col(Client.id) == client.id, col(Client.secret_digest) == client.secret_digest)
+            .values(
+                secret_digest=session.keys.digest(Purpose.CLIENT_SECRET, secret),
+                key_id=session.keys.key_id,
+            )
+        )
     return client
 
 

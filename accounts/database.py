@@ -12,7 +12,7 @@ from accounts.keyring import Keyring
 from accounts.origin import Origin
 from accounts.rules import Rules
 
-__all__ = ["AccountSession"]
+__all__ = ["AccountSession", "hold_account"]
 
 
 class AccountSession(Session):
@@ -39,3 +39,24 @@ class AccountSession(Session):
         such as an attempt that was counted. What was read before can be stale after: compare it
         again in the statement that writes.
         """
+
+    @abstractmethod
+    def hold(self, name: str) -> None:
+        """Let no other transaction that holds this name go on until the end of this one.
+
+        For an act that reads in order to write, of all that it reads. Names are held in one order
+        everywhere, or two would wait for each other: an account first, then budgets of attempts,
+        which are held by writing to them, then what may not be there yet: an address, a user name.
+        """
+
+    @abstractmethod
+    def try_to_hold(self, name: str) -> bool:
+        """Hold a name as `hold` does, unless another transaction does; tell whether it is held."""
+
+
+def hold_account(session: AccountSession, user_id: str) -> None:
+    """Let nobody else write to an account until the end of the transaction.
+
+    So what was read of it is true until then, on a database that lets many write at once (DB-02).
+    """
+    session.hold(f"account {user_id}")

@@ -6,7 +6,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from accounts import addresses, tokens, users
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import SecretInvalid
 from accounts.events import EventKind, record_event
 from accounts.login_sessions import revoke_all_sessions
@@ -46,6 +46,7 @@ def request_email_change(
         TooManyAttempts: The address was mailed too often, or the source asked too often.
     """
     address = addresses.parse_address(email)
+    hold_account(session, person.user_id)
     spend_mail(session, address.canonical, SecretPurpose.EMAIL_CHANGE)
     record_event(session, EventKind.USER_UPDATED, person, fields="pending_email")
     mailed = session.rules.service_mails_email_changes

@@ -4,7 +4,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from accounts.addresses import parse_address
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import SecretInvalid
 from accounts.events import EventKind, record_event
 from accounts.one_time_secrets import SecretPurpose, burn_secret, find_secret, issue_secret
@@ -25,6 +25,7 @@ def request_email_verification(session: AccountSession, person: Person) -> None:
     if person.email_verified:
         return
     address = parse_address(person.email)
+    hold_account(session, person.user_id)
     spend_mail(session, address.canonical, SecretPurpose.EMAIL_VERIFICATION)
     secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, person.user_id, address)
     post_message(session, MessageKind.EMAIL_VERIFICATION, person, secret=secret)
@@ -40,6 +41,7 @@ def request_again(session: AccountSession, secret: str) -> None:
         TooManyAttempts: The address was mailed too often.
     """
     row = find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
+    hold_account(session, row.user_id)
     owner = session.exec(
         select(User.id)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))

@@ -159,6 +159,8 @@ def chain_events(session: AccountSession, *, at_most: int = _BATCH) -> int:
 def verify_chain(session: AccountSession) -> ChainReport:
     """Read the whole chain, and every event without a link, and report what does not fit.
 
+    For a transaction in which all that is read is of one moment.
+
     Raises:
         sqlalchemy.exc.DBAPIError: The database cannot read a row at all.
     """

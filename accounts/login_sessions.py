@@ -8,7 +8,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from accounts import addresses, password_form, password_hashing, throttling, tokens
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import InvalidCredentials, NotFound
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_id
@@ -63,6 +63,8 @@ def log_in(
         known = password_hashing.verify(entered, record, session.keys, cost)
         if known and entered and record and password_hashing.outdated(record, session.keys, cost):
             renewed = password_hashing.hash_password(entered, session.keys, cost)
+    if user_id is not None:
+        hold_account(session, user_id)
     # Read again: the password may have been changed, or the user disabled, during the hash.
     if not known or user_id is None or _find_password(session, email) != (user_id, record):
         raise InvalidCredentials
@@ -108,6 +110,7 @@ def open_session(
     Past the largest number of sessions the oldest ends: refusing the login instead would let a
     thief who logs in often enough keep the owner out.
     """
+    hold_account(session, user_id)
     live = list_sessions(session, user_id)
     for oldest in live[session.rules.max_sessions - 1 :]:
         oldest.revoked_at = session.now

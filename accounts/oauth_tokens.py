@@ -71,6 +71,7 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
         claims = _claims(session, key_set, token)
         if claims is None or claims.client_id != client.id:
             return
+        session.hold(f"jwt {claims.jti}")
         if session.get(RevokedJwt, claims.jti) is not None:
             return  # once is one event
         session.add(RevokedJwt(jti=claims.jti, expires_at=claims.expires_at))

@@ -8,7 +8,7 @@ from sqlmodel import col, select
 
 from accounts import tokens
 from accounts.addresses import Address
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
@@ -121,6 +121,11 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
     """
     found = _found_by(session, purpose, secret)
     session.flush()
+    owner = session.exec(select(OneTimeSecret.user_id).where(*found)).first()
+    if owner is None:
+        raise SecretInvalid
+    # Before the row is written to: whoever holds the account may be about to supersede it.
+    hold_account(session, owner)
     burned = session.core.execute(
         update(OneTimeSecret)
         .where(
@@ -131,9 +136,9 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
         )
         .values(used_at=session.now)
     )
-    row = session.exec(select(OneTimeSecret).where(*found)).first()
-    if row is None:
-        raise SecretInvalid
+    row = session.exec(
+        select(OneTimeSecret).where(*found).execution_options(populate_existing=True)
+    ).one()
     if burned.rowcount:
         return row
     raise _reason(row)

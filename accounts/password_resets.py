@@ -9,7 +9,7 @@ from accounts import addresses, password_hashing, throttling
 from accounts.access_tokens import regenerate_access_token
 from accounts.addresses import Address
 from accounts.api_keys import revoke_all_api_keys
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import SecretInvalid
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose, SealBroken
@@ -75,6 +75,7 @@ def mail_requested_resets(session: AccountSession) -> int:
             entered = ""  # of a root that is gone; whoever asked will ask again
         for user in _resettable(session, addresses.canonical(entered)):
             address = Address(user.verified_email or "", user.verified_email_canonical or "")
+            hold_account(session, user.id)
             secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
             post_message(
                 session,

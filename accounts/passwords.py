@@ -4,7 +4,7 @@ from sqlalchemy import select, update
 from sqlmodel import col
 
 from accounts import addresses, password_form, password_hashing, throttling
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import NotLocalUser, WeakPassword, WrongPassword
 from accounts.events import EventKind, record_event
 from accounts.login_sessions import revoke_other_sessions
@@ -61,6 +61,7 @@ def change_password(
         cost = session.rules.password_cost
         if password_hashing.verify(entered, record, session.keys, cost):
             changed = password_hashing.hash_password(judged, session.keys, cost)
+    hold_account(session, person.user_id)
     if changed is None or not swap_password(session, person, before=record, after=changed):
         record_event(session, EventKind.PASSWORD_CHANGE_FAIL, person)
         raise WrongPassword

@@ -9,7 +9,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from accounts import clients, text, tokens
 from accounts.clients import ClientCredentials
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_uuid
@@ -43,6 +43,7 @@ def create_pat(
     """
     if not session.now < expires_at <= _a_year_after(session.now):
         raise InvalidRequest.of("expiresAt", "must be in the future and at most one year away")
+    hold_account(session, principal.person.user_id)
     client = clients.authenticate_client(
         session,
         ClientCredentials(client_id, client_secret),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sqlalchemy import Executable, bindparam, delete, select, update
 from sqlmodel import col
 
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import NotFound
 from accounts.events import EventKind, record_event
 from accounts.people import Person, find_person
@@ -48,6 +48,7 @@ def upload_picture(session: AccountSession, person: Person, uploaded: bytes) -> 
     """
     with session.outside_transaction():
         encoded = encode_picture(uploaded)
+    hold_account(session, person.user_id)
     session.merge(
         Picture(
             user_id=person.user_id,
@@ -79,6 +80,7 @@ def forget_upload(session: AccountSession, person: Person) -> None:
 
 def remove_picture(session: AccountSession, person: Person) -> None:
     """Remove the picture of a person, uploaded or an address, if there is one."""
+    hold_account(session, person.user_id)
     if person.picture is not None:
         forget_upload(session, person)
         _note(session, person, None)

@@ -5,9 +5,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import insert, update
-from sqlmodel import col, select
+from sqlmodel import col
 
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import InvalidRequest, Violation
 from models import UserSettings
 
@@ -30,6 +30,7 @@ def replace_settings(
     Raises:
         InvalidRequest: It has too many names, or is too large.
     """
+    hold_account(session, user_id)
     whole = dict(document)
     size = len(orjson.dumps(whole))
     if len(whole) > _MAX_NAMES or size > session.rules.max_settings_bytes:
@@ -50,15 +51,14 @@ def change_settings(
 ) -> dict[str, Any]:
     """Merge a patch into the user's settings as RFC 7396 says, and return them whole.
 
-    The row is locked while it is read, so that of two patches at once neither is lost (DB-02).
+    The account is held before it is read, so that of two patches at once neither is lost (DB-02);
+    the row could not be, since the first settings have none yet.
 
     Raises:
         InvalidRequest: The outcome has too many names, or is too large.
     """
-    row = session.exec(
-        select(UserSettings).where(col(UserSettings.user_id) == user_id).with_for_update()
-    ).first()
-    return replace_settings(session, user_id, _merged(row.document if row else {}, patch))
+    hold_account(session, user_id)
+    return replace_settings(session, user_id, _merged(find_settings(session, user_id), patch))
 
 
 def _merged(target: Any, patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import update
 from sqlmodel import col
 
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import InvalidRequest
 from accounts.events import EventKind, record_event
 from accounts.locales import parse_locale
@@ -41,6 +41,7 @@ def change_profile(
     }
     if not values:
         return person
+    hold_account(session, person.user_id)
     if "picture" in values and person.picture == UPLOADED:
         forget_upload(session, person)
     session.core.execute(update(User).where(col(User.id) == person.user_id).values(**values))

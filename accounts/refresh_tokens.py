@@ -37,6 +37,7 @@ def begin_family(
 
     Past the largest number of families that a user may have, the oldest ends.
     """
+    session.hold(f"families {login.user_id}")
     live = session.exec(
         select(RefreshToken.family_id)
         .where(col(RefreshToken.user_id) == login.user_id, *_unused(session.now))
@@ -71,6 +72,7 @@ def rotate_refresh_token(
     row = _find(session, token, col(RefreshToken.client_id) == client.id)
     if row is None:
         raise InvalidGrant
+    _hold(session, row.family_id)
     used = session.core.execute(
         update(RefreshToken)
         .where(
@@ -81,7 +83,7 @@ def rotate_refresh_token(
         .values(used_at=session.now)
     )
     if not used.rowcount:
-        # Read again: on PostgreSQL another may have used it since it was found.
+        # Read again: another may have used it between finding and holding it.
         session.refresh(row)
         if row.used_at is not None and revoke_family(session, row.family_id):
             person = find_person(session, row.user_id)
@@ -112,6 +114,7 @@ def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | No
 
 def revoke_family(session: AccountSession, family_id: str) -> bool:
     """End every token of a family; tells whether one was alive."""
+    _hold(session, family_id)
     ended = session.core.execute(
         update(RefreshToken)
         .where(col(RefreshToken.family_id) == family_id, col(RefreshToken.revoked_at).is_(None))
@@ -121,12 +124,20 @@ def revoke_family(session: AccountSession, family_id: str) -> bool:
 
 
 def end_families(session: AccountSession, user_id: str) -> None:
-    """End every family of a user."""
+    """End every family of a user whose sessions have ended."""
     session.core.execute(
         update(RefreshToken)
         .where(col(RefreshToken.user_id) == user_id, col(RefreshToken.revoked_at).is_(None))
         .values(revoked_at=session.now)
     )
+
+
+def _hold(session: AccountSession, family_id: str) -> None:
+    """Let nobody else exchange or end tokens of a family until the end of the transaction.
+
+    Else the token that an exchange is just adding would outlive the end of its family.
+    """
+    session.hold(f"family {family_id}")
 
 
 def _find(

@@ -32,6 +32,7 @@ __all__ = [
 #: for their clocks to differ, before one meets a token that is signed with it.
 OVERLAP = timedelta(seconds=60)
 
+_NAME = "signing keys"
 _EXPONENT = 65537  # FIPS 186-5 section A.1.1
 _BITS = 2048  # RFC 7518 section 3.3
 
@@ -66,7 +67,8 @@ def ensure_signing_key(session: AccountSession) -> None:
         return
     with session.outside_transaction():
         private_key = _generate()
-    # Another process may have made one in the meantime.
+    # Another process may have made one in the meantime, or be about to.
+    session.hold(_NAME)
     if not _has_lasting_key(session):
         _add(session, private_key, active_from=session.now)
 
@@ -79,6 +81,7 @@ def rotate_signing_key(session: AccountSession) -> SigningKey:
     """
     with session.outside_transaction():
         private_key = _generate()
+    session.hold(_NAME)
     active_from = session.now + OVERLAP
     retires_at = active_from + LONGEST_LIFETIME + SKEW
     # One that retires already is not given more time. It is given less if a host whose clock was

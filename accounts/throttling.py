@@ -127,13 +127,15 @@ def refund_attempt(session: AccountSession, reservation: Reservation) -> None:
     must not make room for more attempts at another's (LG-17).
     """
     now = {"now": _microseconds(session.now), "moment": session.now}
+    # In the order in which they are reserved, or two attempts would wait for each other.
+    _refund(session, reservation.source, session.rules.source_budget)
     session.core.execute(_RESET, {"name": reservation.pair, **now})
-    for name, budget in (
-        (reservation.source, session.rules.source_budget),
-        (reservation.account, session.rules.account_budget),
-    ):
-        if name is not None:
-            session.core.execute(_REFUND, {"name": name, "interval": _interval(budget)})
+    if reservation.account is not None:
+        _refund(session, reservation.account, session.rules.account_budget)
+
+
+def _refund(session: AccountSession, name: bytes, budget: Budget) -> None:
+    session.core.execute(_REFUND, {"name": name, "interval": _interval(budget)})
 
 
 def spend(session: AccountSession, name: str, budget: Budget, policy: str) -> _Count:

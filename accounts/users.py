@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlmodel import col, select
 
 from accounts import access_tokens, addresses, text
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import EmailTaken, InvalidRequest, NotFound
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_external_id, new_id, new_uuid
@@ -70,7 +70,11 @@ def open_user(
 
 
 def is_taken(session: AccountSession, canonical: str, *, by_other_than: str | None = None) -> bool:
-    """Whether a user has this canonical address; one of them may be left out."""
+    """Whether a user has this canonical address; one of them may be left out.
+
+    In a transaction that writes, it stays so until its end (UN-01).
+    """
+    session.hold(f"address {canonical}")
     owner = session.exec(select(User.id).where(col(User.email_canonical) == canonical)).first()
     return owner is not None and owner != by_other_than
 
@@ -104,6 +108,8 @@ def change_roles(
     Raises:
         InvalidRequest: A role is not a short lower-case word, or there would be too many.
     """
+    hold_account(session, user.id)
+    session.refresh(user, ["roles"])  # somebody else may have given one since it was found
     kept = [role for role in user.roles if role not in set(remove)]
     user.roles = parse_roles([*kept, *(role for role in add if role not in kept)])
     session.add(user)
@@ -135,6 +141,11 @@ def _free_username(session: AccountSession, canonical: str) -> str:
     local, _, _ = canonical.partition("@")
     stem = _NOT_IN_A_USERNAME.sub("", local).strip("._-")[:40] or "user"
     name = stem
-    while session.exec(select(User.id).where(col(User.username) == name)).first() is not None:
+    while _has_username(session, name):
         name = f"{stem}{secrets.randbelow(10**8):08}"
     return name
+
+
+def _has_username(session: AccountSession, name: str) -> bool:
+    session.hold(f"user name {name}")
+    return session.exec(select(User.id).where(col(User.username) == name)).first() is not None

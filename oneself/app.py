@@ -22,7 +22,7 @@ from oneself.docs import Docs
 from oneself.document import load_document
 from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard
-from oneself.jobs import repeated, run_act
+from oneself.jobs import repeated, run_alone
 from oneself.keys import open_keyring
 from oneself.operations import Edge, Operations
 from oneself.pages import Pages
@@ -56,7 +56,10 @@ def create_app(settings: Settings, *, database: Database | None = None) -> ASGIA
     document = load_document()
     policies = PolicyStore(settings.policy_dir, document)
     database = database or Database(
-        settings.sqlite_path, keys=open_keyring(settings), rules=settings.rules
+        settings.location,
+        keys=open_keyring(settings),
+        rules=settings.rules,
+        connections=settings.database_threads,
     )
     with database.transaction(writing=True) as session:
         ensure_signing_key(session)
@@ -163,12 +166,12 @@ async def _lifespan(
     """Start what runs beside the requests; at the end let it finish, and close the database."""
     delivery = open_delivery(settings, database)
     every_job: tuple[tuple[Callable[[], object], float], ...] = (
-        (partial(run_act, database, mail_requested_resets), _SECONDS_BETWEEN_DELIVERIES),
-        (partial(run_act, database, chain_events), _SECONDS_BETWEEN_CHAININGS),
-        (partial(run_act, database, forget_expired_jwts), _SECONDS_BETWEEN_CLEANINGS),
-        (partial(run_act, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
-        (partial(run_act, database, forget_retired_keys), _SECONDS_BETWEEN_CLEANINGS),
-        (partial(run_act, database, forget_dead_letters), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_alone, database, mail_requested_resets), _SECONDS_BETWEEN_DELIVERIES),
+        (partial(run_alone, database, chain_events), _SECONDS_BETWEEN_CHAININGS),
+        (partial(run_alone, database, forget_expired_jwts), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_alone, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_alone, database, forget_retired_keys), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_alone, database, forget_dead_letters), _SECONDS_BETWEEN_CLEANINGS),
         *jobs,
     )
     async with AsyncExitStack() as stack:

@@ -9,7 +9,7 @@ from accounts.database import AccountSession
 from oneself.transactions import Database
 from oneself.workloads import Pool
 
-__all__ = ["repeated", "run_act"]
+__all__ = ["repeated", "run_act", "run_alone"]
 
 _log = logging.getLogger("oneself.jobs")
 
@@ -20,8 +20,26 @@ def run_act(database: Database, act: Callable[[AccountSession], object]) -> None
     Raises:
         sqlalchemy.exc.OperationalError: The database does not answer.
     """
-    with database.transaction(writing=True) as session:
-        act(session)
+
+    def run() -> None:
+        with database.transaction(writing=True) as session:
+            act(session)
+
+    database.attempt(run)
+
+
+def run_alone(database: Database, act: Callable[[AccountSession], object]) -> None:
+    """Run an act of nobody's, unless another replica is just doing so.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: The database does not answer.
+    """
+
+    def run(session: AccountSession) -> None:
+        if session.try_to_hold(f"job {act.__module__}.{act.__qualname__}"):
+            act(session)
+
+    run_act(database, run)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import base64
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -71,12 +71,13 @@ class _Entry(NamedTuple):
 def open_keyring(settings: Settings) -> Keyring:
     """The keys from the environment or, without `ONESELF_SECRET_KEY`, from a key file.
 
-    The file is made once. There is no secret built in (OP-04).
+    The file is made once, beside a SQLite file. There is no secret built in (OP-04).
 
     Raises:
-        BadSecretKey: One is too short, not base64url, or others can read their file.
+        BadSecretKey: One is too short, not base64url, or others can read their file; or there is
+            none, and the database is a server, which replicas with other files may use.
     """
-    present, *others = _read_environment(settings) or _read_file(_path(settings))
+    present, *others = _read_environment(settings) or _read_file(_path(settings), _maker(settings))
     if present.word:
         raise BadSecretKey(
             f"The first line of {_path(settings)} must be the present root secret: a line that"
@@ -102,6 +103,8 @@ def check_root_key(database: Database) -> None:
         UnknownRootKey: The database was made with another root secret, or has rows under one more.
     """
     with database.transaction(writing=True) as session:
+        # Of two first starts at once with two secrets, one must hear that it has the wrong one.
+        session.hold("root keys")
         missing = unknown_roots(session)
         if missing:
             raise UnknownRootKey(missing)
@@ -111,7 +114,12 @@ def check_root_key(database: Database) -> None:
 def added_root(settings: Settings) -> str | None:
     """The key id of the root in the key file that is known and not used yet."""
     return next(
-        (entry.key_id for entry in _read_file(_path(settings)) if entry.word == _NEXT), None
+        (
+            entry.key_id
+            for entry in _read_file(_path(settings), _maker(settings))
+            if entry.word == _NEXT
+        ),
+        None,
     )
 
 
@@ -119,14 +127,14 @@ def add_root(settings: Settings) -> str:
     """Make a root secret, put it into the key file for every service to know, and name it."""
     with _held(settings) as path:
         added = _Entry(_NEXT, secrets.token_bytes(_BYTES))
-        _write(path, [*_read_file(path), added])
+        _write(path, [*_read_file(path, _maker(settings)), added])
     return added.key_id
 
 
 def use_root(settings: Settings, key_id: str) -> None:
     """Put a root of the key file first: what starts after this stores under it."""
     with _held(settings) as path:
-        entries = _read_file(path)
+        entries = _read_file(path, _maker(settings))
         used = [entry._replace(word=_FORMER) for entry in entries if entry.key_id == key_id]
         _write(path, [*used, *(entry for entry in entries if entry.key_id != key_id)])
 
@@ -135,7 +143,7 @@ def drop_root(settings: Settings, key_id: str, *, keep_for_events: bool) -> None
     """Take a root out of the key file, or keep it for the chain of events only."""
     with _held(settings) as path:
         # Never the present one, whatever another command has done to the file meanwhile.
-        present, *others = _read_file(path)
+        present, *others = _read_file(path, _maker(settings))
         kept = [entry for entry in others if entry.key_id != key_id]
         if keep_for_events:
             kept += [entry._replace(word=_EVENTS) for entry in others if entry.key_id == key_id]
@@ -169,9 +177,21 @@ def _read_environment(settings: Settings) -> list[_Entry]:
     ]
 
 
-def _read_file(path: Path) -> list[_Entry]:
+def _maker(settings: Settings) -> Callable[[Path], None]:
+    return _make if isinstance(settings.location, Path) else _ask_for
+
+
+def _ask_for(path: Path) -> None:
+    raise BadSecretKey(
+        f"ONESELF_SECRET_KEY is not set, and there is no {path}. With PostgreSQL every replica has"
+        " to have the same one, so none is made by itself. Make one with:"
+        " python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+    )
+
+
+def _read_file(path: Path, make: Callable[[Path], None]) -> list[_Entry]:
     if not path.exists():
-        _make(path)
+        make(path)
     if path.stat().st_mode & 0o077:
         raise BadSecretKey(f"Others can read {path}. Run: chmod 600 {path}")
     # An empty file has one line too, and it is refused for what is not in it.

@@ -12,16 +12,33 @@ __all__ = ["differences", "present_revision", "upgrade"]
 
 #: Where Alembic keeps the revision.
 _TABLE = "alembic_version"
+
+_BEGIN = {
+    "sqlite": ["BEGIN IMMEDIATE"],
+    "postgresql": [
+        "BEGIN",
+        # A table may be large, and whoever reads in it may take a while.
+        "SET LOCAL statement_timeout = 0",
+        "SET LOCAL idle_in_transaction_session_timeout = 0",
+        "SET LOCAL lock_timeout = '60s'",
+        # The name is only this: "oneself", as the bytes of a number.
+        f"SELECT pg_advisory_xact_lock({int.from_bytes(b'oneself')})",
+    ],
+}
 _SCRIPTS = Path(models.__file__).parent / "migrations"
 
 
 def upgrade(engine: Engine) -> None:
-    """Migrate forward, all in one transaction: a crash half way leaves the old tables."""
+    """Migrate forward, all in one transaction: a crash half way leaves the old tables.
+
+    Of several that are started at once one migrates, and the others find it done.
+    """
     from alembic import command  # noqa: PLC0415 # not needed, and not fast, where all is migrated
     from alembic.config import Config  # noqa: PLC0415
 
     with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        for statement in _BEGIN[engine.dialect.name]:
+            connection.exec_driver_sql(statement)
         config = Config()
         config.set_main_option("script_location", str(_SCRIPTS))
         config.attributes["connection"] = connection

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.types import Receive, Scope, Send
 
 from accounts.authentication import authenticate
-from accounts.database import AccountSession
+from accounts.database import AccountSession, hold_account
 from accounts.errors import AccountError, Internal
 from accounts.principal import Presented, Principal
 from accounts.rights import authorise
@@ -104,6 +104,7 @@ class _Operation:
         self._promises = Promises(described, schemas) if edge.check_responses else None
         self._most_bytes = edge.picture_bytes if described.workload == "image" else edge.body_bytes
         self._pool = edge.pools.get(described.workload, edge.pools["database"])
+        self._inline = described.workload == "inline" and edge.database.never_waits
         self._writing = described.method != "get"
         self._wanted = frozenset(inspect.signature(handler).parameters)
         # Whether the process lives is told without the database (OP-02).
@@ -130,7 +131,7 @@ class _Operation:
                 receive, most_bytes=self._most_bytes, seconds=self._edge.body_seconds
             )
             request = replace(request, body=body)
-        if self._described.workload == "inline":
+        if self._inline:
             try:
                 answer = self._answer(request, waiting=False)
             except OperationalError:
@@ -153,17 +154,22 @@ class _Operation:
         try:
             presented = self._callers.read(request.scope, request.headers).presented
             if presented is not None:
-                with self._edge.database.transaction(writing=False) as session:
-                    authenticate(session, presented)
+                self._edge.database.attempt(partial(self._recognise, presented))
         except AccountError as refusal:
             return self._refuse(refusal, request)
         return None
+
+    def _recognise(self, presented: Presented) -> Principal:
+        with self._edge.database.transaction(writing=False) as session:
+            return authenticate(session, presented)
 
     def _answer(self, request: _Request, *, waiting: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing."""
         stamp = Stamp(request.passage.request_id, datetime.now(UTC))
         try:
-            answer = self._run(request, stamp, waiting=waiting)
+            answer = self._edge.database.attempt(
+                partial(self._run, request, stamp, waiting=waiting)
+            )
         except AccountError as refusal:
             answer = self._refuse(refusal, request)
         return answer
@@ -182,14 +188,17 @@ class _Operation:
         edge = self._edge
         caller = self._callers.read(request.scope, request.headers)
         presented = caller.presented
+        user_id = None
         if presented is not None:
             request.passage.credential_kind = presented.kind.value
             if self._writing:
                 # Before the write lock is taken: else whoever sends tokens that nobody has, which
                 # needs no more than their form, would keep all who write waiting.
-                with edge.database.transaction(writing=False) as reading:
-                    authenticate(reading, presented)
+                user_id = self._recognise(presented).person.user_id
         with self._transaction(request, waiting=waiting) as session:
+            if user_id is not None and session is not None:
+                # Before it is authenticated again: what is revoked meanwhile writes nothing.
+                hold_account(session, user_id)
             supplied: dict[str, Any] = {
                 "session": session,
                 "credentials": caller.credentials,

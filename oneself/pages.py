@@ -168,11 +168,14 @@ class Pages:
                 language = self._language_of(session, visit)
                 shown = view = page.show(session, fields)
             if visit.is_submitted:
-                with self._database.transaction(writing=True, origin=visit.origin) as session:
-                    view = page.submit(session, fields)
+                view = self._database.attempt(partial(self._submit, visit))
         except Exception as error:  # noqa: BLE001 # as above; in the language of the person
             view = _refused(error, page, fields, shown, visit.origin.request_id or "")
         return self._render(view, language)
+
+    def _submit(self, visit: _Visit) -> View:
+        with self._database.transaction(writing=True, origin=visit.origin) as session:
+            return visit.page.submit(session, visit.fields)
 
     def _language_of(self, session: AccountSession, visit: _Visit) -> str:
         """The language of whoever the secret is for; where we do not have it, the browser's."""

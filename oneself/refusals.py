@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Mapping
 
-from sqlalchemy.exc import OperationalError
-
 from accounts import errors
 from accounts.errors import AccountError, Internal, Unavailable
 from oneself.credentials import challenge, client_challenge
 from oneself.dialects import Dialect
+from oneself.transactions import does_not_answer
 
 __all__ = ["headers_of_refusal", "refusal_of", "status_of"]
 
@@ -43,7 +42,7 @@ def refusal_of(error: Exception) -> AccountError:
     """
     if isinstance(error, AccountError):
         return error
-    if isinstance(error, OperationalError):
+    if does_not_answer(error):
         # Locked by another writer, full, read-only or gone: it may be better in a second (DB-05).
         _log.warning("the database does not answer", exc_info=error)
         return Unavailable()

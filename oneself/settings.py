@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from accounts.addresses import canonical, parse_address
 from accounts.rules import Budget, Rules
@@ -17,6 +19,8 @@ from accounts.rules import Budget, Rules
 __all__ = ["LOOPBACK_NAMES", "Settings", "is_loopback"]
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+_SQLITE, _POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
 
 _CHECKOUT = Path(__file__).parent.parent
 
@@ -40,8 +44,10 @@ class Settings(BaseSettings):
         default=Path("data"),
         description="Folder of the SQLite file, the key file and mail that is not sent by SMTP.",
     )
-    database_url: str = Field(
-        default="", description="`sqlite:///…`; empty for `oneself.sqlite3` in the data folder."
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="`postgresql+psycopg://user:password@host/name`, or `sqlite:///…`; empty for"
+        " `oneself.sqlite3` in the data folder.",
     )
     secret_key: SecretStr | None = Field(
         default=None,
@@ -84,7 +90,8 @@ class Settings(BaseSettings):
         description="Longest time that requests in flight get after SIGTERM, in seconds.",
     )
     database_threads: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=4, description="Threads that wait for the database, with a connection each."
+        default=4,
+        description="Threads that wait for the database, in each worker, with a connection each.",
     )
     password_threads: Annotated[int, Field(ge=1, le=64)] = Field(
         default=2,
@@ -170,14 +177,18 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _known_database(cls, url: str) -> str:
-        if url and not url.startswith("sqlite:///"):
-            message = "must begin with sqlite:///"
+    def _known_database(cls, secret: SecretStr | None) -> SecretStr | None:
+        url = secret.get_secret_value() if secret else ""
+        if url and not url.startswith((_SQLITE, _POSTGRESQL)):
+            message = f"must begin with {_SQLITE} or {_POSTGRESQL}"
             raise ValueError(message)
         if url.endswith(":memory:"):
             message = "must name a file: in memory every thread would have a database of its own"
             raise ValueError(message)
-        return url
+        if url.startswith(_POSTGRESQL) and not _database_name(url):
+            message = f"must name a database, as in {_POSTGRESQL}user:password@host/name"
+            raise ValueError(message)
+        return secret
 
     @field_validator("password_blocklist")
     @classmethod
@@ -218,11 +229,14 @@ class Settings(BaseSettings):
         return _parse_networks(self.trusted_proxies)
 
     @property
-    def sqlite_path(self) -> Path:
-        """The SQLite file."""
-        if self.database_url:
-            return Path(self.database_url.removeprefix("sqlite:///"))
-        return self.data_dir / "oneself.sqlite3"
+    def location(self) -> Path | URL:
+        """Where the database is: a SQLite file, or the address of a PostgreSQL database."""
+        url = self.database_url.get_secret_value() if self.database_url else ""
+        if not url:
+            return self.data_dir / "oneself.sqlite3"
+        if url.startswith(_SQLITE):
+            return Path(url.removeprefix(_SQLITE))
+        return make_url(url)
 
     @property
     def public_origin(self) -> str:
@@ -273,6 +287,13 @@ def _read_passwords(path: Path | None) -> frozenset[str]:
         message = "must have a password in it"
         raise ValueError(message)
     return found
+
+
+def _database_name(url: str) -> str | None:
+    try:
+        return make_url(url).database
+    except (ArgumentError, ValueError):  # as for a port that is no number
+        return None
 
 
 def _budget(text: str) -> Budget:

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, or_, update
 
 from accounts.authentication import StoredAnew
 from accounts.events import Observation, write_observations
@@ -68,18 +69,7 @@ class UsageRecorder:
         if not any(batch):
             return
         try:
-            with database.transaction(writing=True) as session:
-                for kind, (table, digest) in _TABLES.items():
-                    _write_uses(session.core, table, kind, batch)
-                    for (anew_kind, name), anew in batch.stored_anew.items():
-                        if anew_kind is kind:
-                            # Only if it is still what was read: it may be another token by now.
-                            session.core.execute(
-                                update(table)
-                                .where(table.id == name, getattr(table, digest) == anew.before)
-                                .values({digest: anew.after, "key_id": session.keys.key_id})
-                            )
-                write_observations(session, batch.observed)
+            database.attempt(partial(_write, database, batch))
         except BaseException:
             self._give_back(batch)
             raise
@@ -94,16 +84,36 @@ class UsageRecorder:
                 self._batch.observed[each] = (before + times, moment)
 
 
+def _write(database: Database, batch: _Batch) -> None:
+    with database.transaction(writing=True) as session:
+        for kind, (table, digest) in _TABLES.items():
+            _write_uses(session.core, table, kind, batch)
+            for (anew_kind, name), anew in batch.stored_anew.items():
+                if anew_kind is kind:
+                    # Only if it is still what was read: it may be another token by now.
+                    session.core.execute(
+                        update(table)
+                        .where(table.id == name, getattr(table, digest) == anew.before)
+                        .values({digest: anew.after, "key_id": session.keys.key_id})
+                    )
+        write_observations(session, batch.observed)
+
+
 def _write_uses(core: Any, table: Any, kind: CredentialKind, batch: _Batch) -> None:
+    # In one order: two replicas that lock the same rows would otherwise wait for each other.
     used = [
         {"credential_id": name, "moment": moment}
-        for (used_kind, name), moment in batch.used.items()
+        for (used_kind, name), moment in sorted(batch.used.items())
         if used_kind is kind
     ]
     if used:
         core.execute(
             update(table)
-            .where(table.id == bindparam("credential_id"))
+            .where(
+                table.id == bindparam("credential_id"),
+                # Another replica may have seen a later use, and have written it sooner.
+                or_(table.last_used_at.is_(None), table.last_used_at < bindparam("moment")),
+            )
             .values(last_used_at=bindparam("moment")),
             used,
         )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,10 @@ from accounts.errors import Unavailable
 __all__ = ["Pool"]
 
 _LOWEST_PRIORITY = 19
+
+#: How long work may wait for its turn, in seconds. Where each step takes its longest, as with a
+#: database that hangs, a full queue would otherwise keep its last for an hour.
+_PATIENCE = 10.0
 
 Outcome = TypeVar("Outcome")
 
@@ -29,33 +34,52 @@ def _yield_to_others() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
 
 
+def _unless_late(latest: float, work: Callable[..., Outcome], *arguments: object) -> Outcome:
+    if time.monotonic() > latest:
+        raise Unavailable
+    return work(*arguments)
+
+
 class Pool:
     """Threads with a bounded queue before them.
 
     bcrypt has a pool of its own: 60 logins in a shared one kept an unrelated request waiting for
-    8.25 s (LG-13). Past the queue's limit the answer is a 503 at once, rather than a late one.
+    8.25 s (LG-13). Past the queue's limit the answer is a 503 at once, rather than a late one; and
+    what has waited for so long that its asker may have gone is a 503 as well, and is not begun.
     """
 
-    def __init__(self, name: str, *, threads: int, queue: int, yields: bool = False) -> None:
-        """Begin with threads that, if it `yields`, run only while nobody else wants to."""
+    def __init__(
+        self,
+        name: str,
+        *,
+        threads: int,
+        queue: int,
+        yields: bool = False,
+        patience: float = _PATIENCE,
+    ) -> None:
+        """Begin with threads that, if it `yields`, run only while nobody else wants to.
+
+        `patience` is how long work may wait in the queue, in seconds.
+        """
         self._executor = ThreadPoolExecutor(
             threads, thread_name_prefix=name, initializer=_yield_to_others if yields else None
         )
         self._limit = threads + queue
+        self._patience = patience
         self._taken = 0
 
     async def run(self, work: Callable[..., Outcome], *arguments: object) -> Outcome:
         """Do the work in a thread. To be called from one event loop only: the count has no lock.
 
         Raises:
-            Unavailable: The queue is full.
+            Unavailable: The queue is full, or its turn came too late.
         """
         if self._taken >= self._limit:
             raise Unavailable
         self._taken += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._executor, work, *arguments
+                self._executor, _unless_late, time.monotonic() + self._patience, work, *arguments
             )
         finally:
             self._taken -= 1

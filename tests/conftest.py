@@ -1,13 +1,58 @@
-"""What a suite says at the end, below its tests."""
+"""Which database the tests are run on, and what a suite says at the end, below its tests.
+
+`--database sqlite` is the default, `postgresql` the other.
+"""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
+from tests.support.databases import Files, Servers, Storage
+from tests.support.postgresql import databases
+
 _TABLES = pytest.StashKey[list[Table]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="what the tests of the unit, of the service and of faults keep their data in",
+    )
+
+    parser.addoption(
+        "--rounds", type=int, help="how often each thing is killed, on both databases; as a rule 20"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about the one kind of database and is not asked for."""
+    chosen = config.getoption("--database")
+    for item in items:
+        for mark in item.iter_markers("only_on"):
+            [kind] = mark.args
+            if kind != chosen:
+                item.add_marker(pytest.mark.skip(reason=f"about {kind} and nothing else"))
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Makes databases on a PostgreSQL server, whatever was chosen; it starts in a second."""
+    with databases() as made:
+        yield Servers(made)
+
+
+@pytest.fixture(scope="session")
+def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """Makes the databases of the kind that was chosen."""
+    if request.config.getoption("--database") == "sqlite":
+        return Files(tmp_path_factory.mktemp("migrated"))
+    chosen: Servers = request.getfixturevalue("servers")
+    return chosen
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ def upgrade(*, as_json: AsJson = False) -> None:
     from oneself.transactions import open_engine  # noqa: PLC0415
 
     settings = load_settings()
-    make_file(settings.data_dir, settings.sqlite_path)
-    engine = open_engine(settings.sqlite_path)
+    make_file(settings.data_dir, settings.location)
+    engine = open_engine(settings.location)
     try:
         before = migrations.present_revision(engine)
         with waiting("Migrating"):
@@ -48,9 +48,9 @@ def check(*, as_json: AsJson = False) -> None:
     from oneself.commands.opening import load_settings, require_file  # noqa: PLC0415
     from oneself.transactions import open_engine  # noqa: PLC0415
 
-    path = load_settings().sqlite_path
-    require_file(path)
-    engine = open_engine(path)
+    location = load_settings().location
+    require_file(location)
+    engine = open_engine(location)
     try:
         present = migrations.present_revision(engine)
         differences = migrations.differences(engine)

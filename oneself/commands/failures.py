@@ -46,9 +46,11 @@ def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error afte
     if isinstance(error, SealBroken):
         return f"{error} Restore the row from a backup, or make the account anew."
     if isinstance(error, DBAPIError):
+        answer = " ".join(str(error.orig).split()).rstrip(".")
         return (
-            f"The database answered: {error.orig}. Check that its file is whole and writable and"
-            " that nothing else holds it, and run the command again."
+            f"The database answered: {answer}. Check that its file is whole and writable and that"
+            " nothing else holds it, or that its server runs and takes the user and the password of"
+            " ONESELF_DATABASE_URL, and run the command again."
         )
     return None
 

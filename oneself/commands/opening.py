@@ -14,7 +14,7 @@ from oneself.commands.output import waiting
 from oneself.keys import check_root_key, open_keyring
 from oneself.migrations import present_revision, upgrade
 from oneself.settings import Settings
-from oneself.transactions import Database, open_engine
+from oneself.transactions import Database, Location, open_engine
 
 __all__ = ["load_settings", "make_file", "open_database", "require_file"]
 
@@ -49,13 +49,13 @@ def open_database(settings: Settings, *, make: bool = False) -> Iterator[Databas
         Failure: It is not there, or of another version.
         BadSecretKey, UnknownRootKey: The root secret cannot be used, or is not the database's.
     """
-    path = settings.sqlite_path
+    location = settings.location
     if not make:
-        require_file(path)
+        require_file(location)
     keys = open_keyring(settings)
-    make_file(settings.data_dir, path)
-    _require_tables(path)
-    database = Database(path, keys=keys, rules=settings.rules)
+    make_file(settings.data_dir, location)
+    _require_tables(location, make=make or isinstance(location, Path))
+    database = Database(location, keys=keys, rules=settings.rules)
     try:
         check_root_key(database)
         yield database
@@ -63,31 +63,36 @@ def open_database(settings: Settings, *, make: bool = False) -> Iterator[Databas
         database.close()
 
 
-def require_file(path: Path) -> None:
-    """Let a path pass where there is a file.
+def require_file(location: Location) -> None:
+    """Let a path pass where there is a file; a server is asked when it is first needed.
 
     Raises:
         Failure: There is none.
     """
-    if not path.exists():
+    if isinstance(location, Path) and not location.exists():
         raise Failure(
-            f"There is no database at {path}. Set ONESELF_DATA_DIR to where it is, or make one"
+            f"There is no database at {location}. Set ONESELF_DATA_DIR to where it is, or make one"
             " with: python -m oneself db upgrade"
         )
 
 
-def make_file(folder: Path, path: Path) -> None:
-    """Make the data folder and an empty database file, which nobody else can read."""
+def make_file(folder: Path, location: Location) -> None:
+    """Make the data folder and an empty SQLite file, which nobody else can read."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Before SQLite does, which would let the umask decide; its WAL takes the mode of this file.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    if isinstance(location, Path):
+        # Before SQLite does, which would let the umask decide; its WAL takes the mode of this file.
+        with suppress(FileExistsError):
+            os.close(os.open(location, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _require_tables(path: Path) -> None:
-    engine = open_engine(path)
+def _require_tables(location: Location, *, make: bool) -> None:
+    engine = open_engine(location)
     try:
         present = present_revision(engine)
+        if present is None and not make:
+            raise Failure(
+                "The database has no tables yet. Make them with: python -m oneself db upgrade"
+            )
         if present is None:
             with waiting("Making the tables"):
                 upgrade(engine)

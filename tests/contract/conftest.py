@@ -9,32 +9,36 @@ from oneself.proving.asking import Answer
 from oneself.proving.people import People
 from oneself.proving.rows.attempts import Attempt
 from oneself.proving.rows.table import Row, load_rows
+from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
 from tests.support.service import Service
 from tests.support.services import started_as
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with started_as(None, tmp_path_factory.mktemp("open")) as running:
+def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with started_as(None, tmp_path_factory.mktemp("open"), **storage.settings()) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def closed_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with started_as("closed", tmp_path_factory.mktemp("closed")) as running:
+def closed_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("closed")
+    with started_as("closed", folder, **storage.settings()) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def frozen_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with started_as("frozen", tmp_path_factory.mktemp("frozen")) as running:
+def frozen_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("frozen")
+    with started_as("frozen", folder, **storage.settings()) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def scarce_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with started_as("scarce", tmp_path_factory.mktemp("scarce")) as running:
+def scarce_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("scarce")
+    with started_as("scarce", folder, **storage.settings()) as running:
         yield running
 
 

@@ -21,6 +21,7 @@ from oneself.proving.operations import OPERATIONS
 from oneself.proving.people import Person
 from oneself.proving.rows.table import FOLDER
 from oneself.proving.rows.writing import PICTURE, credential_header, takes_pictures, written_target
+from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
 from tests.support.service import Service, started
 
@@ -253,12 +254,12 @@ def code_of(answer: Answer) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+def caller(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     """Somebody at a service of this module's own, where nothing is throttled."""
     budgets = ("source", "signup", "account", "account_source", "mail")
     ample = {f"throttle_{name}": "100000/1" for name in budgets}
     with (
-        started(tmp_path_factory.mktemp("access"), **ample) as service,
+        started(tmp_path_factory.mktemp("access"), **ample, **storage.settings()) as service,
         people_of(service) as people,
     ):
         person = people.sign_up()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from http import HTTPStatus
@@ -21,9 +20,10 @@ from accounts import tokens
 from oneself.proving.asking import Answer, Request, form_request, json_request
 from oneself.proving.people import People, Person
 from oneself.proving.rows.writing import credential_header
-from oneself.transactions import sqlite_driver
+from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service, started
+from tests.support.stored import reading
 
 #: What a line about a request has, and nothing else.
 FIELDS = {
@@ -251,9 +251,10 @@ def _mails(service: Service) -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+def planted(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Planted:
     """All that a service of this module's own has said and kept, after it has stopped."""
-    with started(tmp_path_factory.mktemp("canary")) as service, people_of(service) as people:
+    folder = tmp_path_factory.mktemp("canary")
+    with started(folder, **storage.settings()) as service, people_of(service) as people:
         planter = Planter(service)
         _plant_by_mistake(planter)
         person = people.sign_up(password=_strong())
@@ -269,8 +270,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    with closing(sqlite_driver().connect(service.data / "oneself.sqlite3")) as connection:
-        events = connection.execute("SELECT * FROM security_event").fetchall()
+    with reading(service) as connection:
+        events = connection.exec_driver_sql("SELECT * FROM security_event").all()
     mails: dict[str, str] = {}
     for _, subject, text in _mails(service):
         mails[subject] = mails.get(subject, "") + text

@@ -1,15 +1,15 @@
 """One account: an act leaves the same rows through each dialect, and is seen through all others."""
 
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from oneself.proving.asking import json_request
 from oneself.proving.people import People, Person
-from oneself.transactions import sqlite_driver
 from tests.support.service import Service
+from tests.support.stored import reading
 
 NEW_PASSWORD = "n3wS3cur3P@ss!"
 #: What is each person's or each moment's own; everything else is to be the same.
@@ -146,16 +146,18 @@ ACTS = {
 
 def _rows(service: Service, person: Person) -> dict[str, list[dict[str, Any]]]:
     """What the database has of a person, without what is each person's own."""
-    with closing(sqlite_driver().connect(service.data / "oneself.sqlite3")) as connection:
-        connection.row_factory = sqlite_driver().Row
+    with reading(service) as connection:
         found = {}
         for table in _TABLES:
             key = {"user": "id", "outbox_message": "recipient"}.get(table, "user_id")
             wanted = person["email"] if table == "outbox_message" else person["user_id"]
-            rows = connection.execute(f'SELECT * FROM "{table}" WHERE {key} = ?', (wanted,))  # noqa: S608 # ours
+            rows = connection.execute(
+                text(f'SELECT * FROM "{table}" WHERE {key} = :wanted'),  # noqa: S608 # ours
+                {"wanted": wanted},
+            )
             found[table] = [
-                {name: _plain(name, row[name]) for name in row.keys() if name not in _OWN}  # noqa: SIM118 # a Row iterates over values
-                for row in rows
+                {name: _plain(name, value) for name, value in row.items() if name not in _OWN}
+                for row in rows.mappings()
                 if table != "security_event" or row["kind"] != _LATER
             ]
             # Of two events in one millisecond either may have the greater id.

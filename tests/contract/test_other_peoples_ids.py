@@ -4,13 +4,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import Connection, inspect, text
 
 from accounts.principal import CredentialKind
 from oneself.document import load_document, resolve
@@ -19,9 +19,10 @@ from oneself.proving.asking import Answer, Request
 from oneself.proving.operations import OPERATIONS
 from oneself.proving.people import People, Person
 from oneself.proving.rows.writing import credential_header, written_target
-from oneself.transactions import sqlite_driver
+from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
 from tests.support.service import Service, started
+from tests.support.stored import reading
 
 #: What a field or a parameter of a query is called that names a row.
 #: Headers that name what is answered, and no row of anybody's.
@@ -112,23 +113,20 @@ class Neighbourhood:
 
     def stored(self) -> Mapping[str, list[str]]:
         """All rows of all tables but a few, once the last mail has gone."""
-        path = self.service.data / "oneself.sqlite3"
         deadline = time.monotonic() + SECONDS_TO_DELIVER
-        with closing(sqlite_driver().connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with reading(self.service) as connection:
             waiting = "SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL"
-            while connection.execute(waiting).fetchone()[0]:
+            while connection.exec_driver_sql(waiting).scalar():
                 assert time.monotonic() < deadline, "the mail is not delivered"
                 time.sleep(0.05)
-            connection.row_factory = sqlite_driver().Row
-            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            names = {row["name"] for row in tables} - NOT_COMPARED
+            names = set(inspect(connection).get_table_names()) - NOT_COMPARED
             return {name: sorted(_rows(connection, name)) for name in sorted(names)}
 
 
-def _rows(connection: Any, table: str) -> Iterator[str]:
-    for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 # a name of the schema's
-        kept = {name: row[name] for name in row.keys() if name != "last_used_at"}  # noqa: SIM118 # a Row iterates over values
-        yield repr(kept)
+def _rows(connection: Connection, table: str) -> Iterator[str]:
+    found = connection.exec_driver_sql(f'SELECT * FROM "{table}"')  # noqa: S608 # a name of the schema's
+    for row in found.mappings():
+        yield repr({name: value for name, value in row.items() if name != "last_used_at"})
 
 
 # What they have: each maker takes whose it is to be; "gone" was Alice's own.
@@ -192,10 +190,9 @@ def _identity(there: Neighbourhood, whose: str) -> str:
         found = there.find("alice" if whose == "own" else whose)["identity_id"]
     else:  # who is disabled cannot ask for it
         email = there.people.find("disabled_user")["email"]
-        path = there.service.data / "oneself.sqlite3"
-        with closing(sqlite_driver().connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            query = 'SELECT uuid FROM "user" WHERE email = ?'
-            [found] = connection.execute(query, (email,)).fetchone()
+        with reading(there.service) as connection:
+            query = text('SELECT uuid FROM "user" WHERE email = :email')
+            found = connection.execute(query, {"email": email}).scalar_one()
     return str(found)
 
 
@@ -366,11 +363,11 @@ def _code(answer: Answer) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbourhood]:
+def there(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbourhood]:
     """The people of a demo of this module's own, where nothing is throttled."""
     ample = {"throttle_account_source": "100000/1", "throttle_mail": "100000/1"}
     with (
-        started(tmp_path_factory.mktemp("neighbours"), **ample) as service,
+        started(tmp_path_factory.mktemp("neighbours"), **ample, **storage.settings()) as service,
         people_of(service) as people,
     ):
         yield Neighbourhood(service, people)

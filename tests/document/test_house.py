@@ -19,6 +19,7 @@ MODULES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if "versions" not in path.parts and path.name != "wire.py"
 )
+TRANSACTIONS = ROOT / "oneself" / "transactions"
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager"}
 
 every_module = pytest.mark.parametrize(
@@ -44,15 +45,15 @@ def test_a_module_has_one_subject(path):
 
 @every_module
 def test_only_one_module_ends_a_transaction(path):
-    """`commit` and `rollback` stand in oneself/transactions.py, and in the migrations' own."""
-    if path.name not in {"transactions.py", "migrations.py"}:
+    """`commit` and `rollback` stand in oneself/transactions/, and in the migrations' own."""
+    if path not in {TRANSACTIONS / "database.py", ROOT / "oneself" / "migrations.py"}:
         assert not {"commit", "rollback"} & set(attributes_called(path))
 
 
 @every_module
 def test_only_one_module_opens_an_engine(path):
-    """So that no connection is without the pragmas."""
-    if path.name != "transactions.py":
+    """One for each kind of database, so that no connection is without its pragmas or timeouts."""
+    if path not in {TRANSACTIONS / "sqlite.py", TRANSACTIONS / "postgresql.py"}:
         assert "create_engine" not in set(attributes_called(path))
 
 

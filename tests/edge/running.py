@@ -52,11 +52,15 @@ class Running:
 
     @property
     def worker(self) -> int:
-        """The process that answers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        served = [pid for pid in map(int, children.split()) if b"tracker" not in _command_line(pid)]
-        [worker] = served
+        """The process that answers, where there is one."""
+        [worker] = self.workers
         return worker
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that answer."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [pid for pid in map(int, children.split()) if b"tracker" not in _command_line(pid)]
 
     def resident_bytes(self) -> int:
         """How much memory its worker has."""
@@ -77,7 +81,7 @@ def _command_line(pid: int) -> bytes:
 
 
 @contextmanager
-def running(folder: Path, **settings: object) -> Iterator[Running]:
+def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[Running]:
     """Start the service in `folder`; at the end stop it, and see that it ended well."""
     port = _free_port()
     environment = {
@@ -92,7 +96,7 @@ def running(folder: Path, **settings: object) -> Iterator[Running]:
         **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "oneself", "serve", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1"]
+    command += ["--port", str(port), "--workers", str(workers)]
     with (folder / "stderr.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=_ROOT, env=environment, stderr=log, stdout=log)
     service = Running(port, process, folder)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from zlib import crc32
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from accounts import password_form, password_hashing, tokens
 from accounts.access_tokens import regenerate_access_token, reveal_access_token
@@ -34,8 +34,7 @@ from accounts.signing_keys import ensure_signing_key, load_key_set
 from accounts.signup import sign_up
 from models import Tenant
 from oneself.keys import check_root_key
-from oneself.migrations import upgrade
-from oneself.transactions import Database, open_engine
+from oneself.transactions import Database
 
 ROOT = bytes(range(100, 132))
 PASSWORD = "Violet tangent 47 harbour"
@@ -59,14 +58,13 @@ RULES = Rules(
 
 
 @pytest.fixture
-def database(tmp_path) -> Iterator[Database]:
-    engine = open_engine(tmp_path / "oneself.sqlite3")
-    upgrade(engine)
-    engine.dispose()
-    database = Database(tmp_path / "oneself.sqlite3", keys=Keyring(ROOT), rules=RULES)
+def database(storage, tmp_path) -> Iterator[Database]:
+    location = storage.make(tmp_path)
+    database = Database(location, keys=Keyring(ROOT), rules=RULES)
     check_root_key(database)
     yield database
     database.close()
+    storage.drop(location)
 
 
 @pytest.fixture
@@ -280,6 +278,7 @@ def test_no_value_of_a_dump_is_the_password(database, secrets):
         assert not password_hashing.verify(password_form.normalise(value), record, keys, 4)
 
 
+@pytest.mark.only_on("sqlite")  # the files of a server are elsewhere
 def test_no_secret_is_in_the_file(database, secrets, tmp_path):
     """TK-03, TK-08: nor twenty characters of one; the WAL is read too."""
     planted = [
@@ -318,16 +317,16 @@ def test_two_tokens_that_change_places_open_no_more(database, secrets):
             tenant_name="Example",
             user_agent=None,
         ).person
-    sealed = "SELECT token_sealed FROM access_token WHERE user_id = ?"
+    sealed = text("SELECT token_sealed FROM access_token WHERE user_id = :user_id")
     people = [secrets.person, other]
     with database.transaction(writing=True) as session:
         one, two = (
-            session.core.exec_driver_sql(sealed, (each.user_id,)).scalar_one() for each in people
+            session.core.execute(sealed, {"user_id": each.user_id}).scalar_one() for each in people
         )
         for person, moved in ((secrets.person, two), (other, one)):
-            session.core.exec_driver_sql(
-                "UPDATE access_token SET token_sealed = ? WHERE user_id = ?",
-                (moved, person.user_id),
+            session.core.execute(
+                text("UPDATE access_token SET token_sealed = :moved WHERE user_id = :user_id"),
+                {"moved": moved, "user_id": person.user_id},
             )
     for person in people:
         with (

@@ -23,7 +23,8 @@ from accounts.people import find_person
 from accounts.tenants import open_tenant
 from accounts.users import open_user
 from oneself.commands.opening import load_settings, open_database
-from oneself.transactions import sqlite_driver
+from oneself.transactions import open_engine
+from tests.support.databases import in_words_of
 
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 60
@@ -76,24 +77,27 @@ def _free_port():
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(storage, tmp_path, monkeypatch):
     """The data folder of the settings."""
     for name in [name for name in os.environ if name.startswith("ONESELF_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "data"))
+    for name, value in storage.settings().items():
+        monkeypatch.setenv(f"ONESELF_{name.upper()}", value)
     monkeypatch.setenv("ONESELF_PASSWORD_COST", "10")
     return tmp_path / "data"
 
 
 @pytest.fixture
-def sql(folder):
+def sql(folder):  # noqa: ARG001 # it is what the settings name
     """Runs a statement behind the back of the service."""
 
     def sql(statement):
-        connection = sqlite_driver().connect(folder / "oneself.sqlite3", timeout=SECONDS)
-        with connection:
-            rows = connection.execute(statement).fetchall()
-        connection.close()
+        engine = open_engine(load_settings().location, patience=SECONDS * 1000)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            found = connection.exec_driver_sql(in_words_of(engine.dialect.name, statement))
+            rows = [tuple(row) for row in found] if found.returns_rows else []
+        engine.dispose()
         return rows
 
     return sql
@@ -305,7 +309,7 @@ def test_a_server_that_hangs_keeps_nobody_waiting(monkeypatch, tmp_path, sql, ha
     )
     session = json.loads(made.stdout)["base"]["session_token"]
     sql("DELETE FROM outbox_message")
-    sql("UPDATE user SET email_verified_at = NULL")
+    sql('UPDATE "user" SET email_verified_at = NULL')
     with (tmp_path / "log").open("wb") as log:
         service = _serve(port, log)
         try:

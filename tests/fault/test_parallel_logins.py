@@ -48,7 +48,7 @@ bcrypt.checkpw, bcrypt.hashpw = counted(bcrypt.checkpw), counted(bcrypt.hashpw)
 class _Service:
     """The service in two workers, with its hashes counted."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, settings):
         with create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self._folder = folder
@@ -65,6 +65,7 @@ class _Service:
             "ONESELF_THROTTLE_ACCOUNT_SOURCE": f"{BUDGET}/300",
             "ONESELF_THROTTLE_ACCOUNT": "20/3600",
             "ONESELF_TRUSTED_PROXIES": "127.0.0.1",
+            **{f"ONESELF_{name.upper()}": value for name, value in settings.items()},
         }
         command = [sys.executable, "-m", "oneself"]
         demo = subprocess.run(
@@ -181,8 +182,8 @@ def _open_files(pid):
 
 
 @pytest.fixture
-def service(tmp_path):
-    service = _Service(tmp_path)
+def service(storage, tmp_path):
+    service = _Service(tmp_path, storage.settings())
     try:
         service.wait()
         yield service

@@ -196,7 +196,7 @@ class _Asked:
         """What changes nothing: defaults, and what is not read."""
         unread = _UNREAD.get(fields.get("grant_type", ""), {})
         known = {
-            "audience": self.attempt.service.url,
+            "audience": self.attempt.deployment.url,
             "requested_token_type": _TOKEN_TYPE,
             "scope": "me/profile:read",
             "token_type_hint": "access_token",

@@ -28,9 +28,9 @@ from models import (
 )
 from oneself.keys import open_keyring
 from oneself.proving.people import Operator, People
-from oneself.settings import Settings
 from oneself.transactions import Database
 from tests.support.service import Service
+from tests.support.stored import settings_of
 
 __all__ = ["OperatorActs", "people_of"]
 
@@ -45,9 +45,9 @@ class OperatorActs(Operator):
     """
 
     def __init__(self, service: Service) -> None:
-        settings = Settings(data_dir=service.data)
+        settings = settings_of(service)
         self._database = Database(
-            settings.sqlite_path, keys=open_keyring(settings), rules=settings.rules
+            settings.location, keys=open_keyring(settings), rules=settings.rules
         )
         self._mail = service.data / "mail"
 

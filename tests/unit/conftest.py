@@ -5,9 +5,9 @@ replaced; where two things have to happen at once, `during_the_hash` lets the on
 other is inside bcrypt, which is where the acts let go of the database.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import Any
 import bcrypt
 import pytest
 from hypothesis import settings
-from sqlalchemy import text
-from sqlmodel import select
+from sqlalchemy import JSON, Text, cast, select, text, type_coerce
+from sqlalchemy.types import NullType
 
 from accounts.authentication import authenticate
 from accounts.clients import add_client
+from accounts.database import AccountSession
 from accounts.keyring import Keyring
 from accounts.login_sessions import open_session
 from accounts.password_hashing import hash_password
@@ -30,9 +31,9 @@ from accounts.rights import SESSION_RIGHTS
 from accounts.rules import Rules
 from accounts.tenants import open_tenant
 from accounts.users import open_user
-from models import Client, OutboxMessage, Tenant
-from oneself.migrations import upgrade
-from oneself.transactions import Database, open_engine
+from models import Client, OutboxMessage, Tenant, metadata
+from oneself.transactions import Database, Location
+from tests.support.databases import Files, Storage, in_words_of
 
 # Examples that failed once are written into the tests by hand, not into a folder of the checkout.
 settings.register_profile("unit", database=None, deadline=None)
@@ -76,7 +77,7 @@ class House:
     """A database with the clock it goes by, and short ways to fill it."""
 
     database: Database
-    path: Path
+    location: Location
     clock: Clock
     keys: Keyring
     rules: Rules
@@ -139,40 +140,121 @@ class House:
             return authenticate(session, Presented(kind, token))
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """The rows of a table as they are stored, in no particular order."""
+        """The rows of a table as they are stored, in no particular order.
+
+        Moments are texts and truths are numbers, as SQLite has them, whatever the database.
+        """
+        columns = [
+            cast(each, Text) if isinstance(each.type, JSON) else type_coerce(each, NullType())
+            for each in metadata.tables[table].columns
+        ]
         with self.database.transaction(writing=False) as session:
-            found = session.core.exec_driver_sql(f'SELECT * FROM "{table}"')  # noqa: S608 # a test's
-            return [dict(row._mapping) for row in found]  # noqa: SLF001 # it is public in SQLAlchemy
+            found = session.core.execute(select(*columns))
+            return [
+                {name: _as_in_sqlite(value) for name, value in row._mapping.items()}  # noqa: SLF001 # it is public in SQLAlchemy
+                for row in found
+            ]
 
     def messages(self) -> list[OutboxMessage]:
         """What is in the outbox, delivered or not, oldest first."""
         with self.database.transaction(writing=False) as session:
-            oldest_first = select(OutboxMessage).order_by(text("created_at, rowid"))
-            return list(session.exec(oldest_first))
+            # What was posted in one moment stands in the order in which it was written.
+            written = "rowid" if session.core.dialect.name == "sqlite" else "ctid"
+            oldest_first = select(OutboxMessage).order_by(text(f"created_at, {written}"))
+            return list(session.scalars(oldest_first))
+
+    def stored(self) -> bytes:
+        """All that is stored: whole files with their log or, of a server, every value."""
+        if isinstance(self.location, Path):
+            files = self.location.parent.glob(f"{self.location.name}*")
+            return b"".join(path.read_bytes() for path in files)
+        values = (
+            value for table in metadata.tables for row in self.rows(table) for value in row.values()
+        )
+        return b"\n".join(
+            value if isinstance(value, bytes) else str(value).encode() for value in values
+        )
+
+    @property
+    def on_sqlite(self) -> bool:
+        return isinstance(self.location, Path)
 
     def count(self, table: str) -> int:
         return len(self.rows(table))
 
+    def drop_trigger(self, table: str, verb: str) -> None:
+        """Let a table of events be changed, as somebody could who has the database."""
+        on = "" if self.on_sqlite else f" ON {table}"
+        self.execute(f"DROP TRIGGER {table}_no_{verb}{on}")
+
+    def spoil(self, table: str, column: str, value: str) -> None:
+        """Put into a column what cannot be read as what it should be."""
+        if self.on_sqlite:
+            self.execute(f"UPDATE {table} SET {column} = ?", value)  # noqa: S608 # a test's
+        else:
+            # A column has one type, so the whole column is of another one then.
+            self.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE text USING '{value}'")
+
+    @contextmanager
+    def broken(self, table: str, verb: str, when: str = "true") -> Iterator[None]:
+        """While this lasts, the database fails at a change of a table, as at a full disk."""
+        if self.on_sqlite:
+            self.execute(
+                f"CREATE TRIGGER broken BEFORE {verb} ON {table} WHEN {when}"
+                " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            )
+        else:
+            self.execute(
+                "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE"
+                " integrity_constraint_violation USING MESSAGE = 'broken'; END $$"
+            )
+            self.execute(
+                f"CREATE TRIGGER broken BEFORE {verb} ON {table} FOR EACH ROW WHEN ({when})"
+                " EXECUTE FUNCTION broken()"
+            )
+        yield
+        if self.on_sqlite:
+            self.execute("DROP TRIGGER broken")
+        else:
+            self.execute("DROP FUNCTION broken CASCADE")
+
     def execute(self, statement: str, *parameters: Any) -> None:
         """Change the stored rows behind the acts' back."""
         with self.database.transaction(writing=True) as session:
-            session.core.exec_driver_sql(statement, parameters)
+            session.core.exec_driver_sql(
+                in_words_of(session.core.dialect.name, statement), parameters
+            )
+
+
+def _as_in_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return int(value) if isinstance(value, bool) else value
+
+
+def explained(session: AccountSession, statement: str, parameters: Any) -> list[str]:
+    """The steps in which a statement is done, in the words of the database."""
+    if session.core.dialect.name == "sqlite":
+        found = session.core.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        return [row[-1] for row in found]
+    # In a table of a few rows no index is worth while.
+    session.core.exec_driver_sql("SET enable_seqscan = off")
+    found = session.core.exec_driver_sql(f"EXPLAIN (COSTS off) {statement}", parameters)
+    return [row[0].strip() for row in found]
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all the tables and no rows, made once; migrating takes longer than a test."""
-    path = tmp_path_factory.mktemp("migrated") / "oneself.sqlite3"
-    engine = open_engine(path)
-    upgrade(engine)
-    engine.dispose()
-    return path
+    """A SQLite file with all tables, for what is about files whatever the other tests run on."""
+    return Files(tmp_path_factory.mktemp("migrated")).make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
-def database_file(migrated_file: Path, tmp_path: Path) -> Path:
-    """A fresh database in this test's own folder."""
-    return Path(shutil.copy(migrated_file, tmp_path / "oneself.sqlite3"))
+def location(storage: Storage, tmp_path: Path) -> Iterator[Location]:
+    """A fresh database of this test's own."""
+    made = storage.make(tmp_path)
+    yield made
+    storage.drop(made)
 
 
 @pytest.fixture
@@ -186,15 +268,15 @@ def keys() -> Keyring:
 
 
 @pytest.fixture
-def open_house(database_file: Path, clock: Clock, keys: Keyring) -> Iterator[Callable[..., House]]:
+def open_house(location: Location, clock: Clock, keys: Keyring) -> Iterator[Callable[..., House]]:
     """Opens the database under rules of the test's choice; bcrypt's cost is the least there is."""
     opened = []
 
     def open_house(**rules: Any) -> House:
         chosen = Rules(**{"password_cost": COST, **rules})
-        database = Database(database_file, keys=keys, rules=chosen, clock=clock)
+        database = Database(location, keys=keys, rules=chosen, clock=clock)
         opened.append(database)
-        return House(database, database_file, clock, keys, chosen)
+        return House(database, location, clock, keys, chosen)
 
     yield open_house
     for database in opened:

@@ -20,14 +20,16 @@ _APPEND_ONLY = {
     ],
     "postgresql": [
         (
-            f"CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS"
-            f" $$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$"
+            "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE"
+            f" integrity_constraint_violation USING MESSAGE = '{_REFUSED}'; END $$"
         ),
     ]
     + [
-        f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table}"
-        " FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}"
+        f" FOR EACH {each} EXECUTE FUNCTION refuse_change()"
         for table in _EVENT_TABLES
+        # A TRUNCATE asks no trigger of a row.
+        for verb, each in (("update", "ROW"), ("delete", "ROW"), ("truncate", "STATEMENT"))
     ],
 }
 
@@ -184,6 +186,8 @@ def downgrade() -> None:
         "attempt_budget",
     ):
         op.drop_table(name)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_change")
 
 
 def _let_secrets_be_for(purposes: str) -> None:

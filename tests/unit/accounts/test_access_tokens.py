@@ -16,7 +16,7 @@ KIND = CredentialKind.ACCESS_TOKEN
 def _swap(house, column):
     """Exchange one column of the two rows, as somebody with the database could."""
     first, second = house.rows("access_token")
-    house.execute("UPDATE access_token SET token_digest = user_id")  # it is unique
+    house.execute("UPDATE access_token SET token_digest = CAST(user_id AS BLOB)")  # it is unique
     for row, other in ((first, second), (second, first)):
         values = row | {column: other[column]}
         house.execute(

@@ -226,8 +226,10 @@ def test_a_secret_is_stored_anew_when_it_is_used_after_a_rotation(house, tenant)
     client, secret = _add(house, tenant)
     digest = house.rows("client")[0]["secret_digest"]
     keys = Keyring(b"n" * 32, b"x" * 32)
-    rotated = Database(house.path, keys=keys, rules=house.rules, clock=house.clock)
-    only_new = Database(house.path, keys=Keyring(b"n" * 32), rules=house.rules, clock=house.clock)
+    rotated = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
+    only_new = Database(
+        house.location, keys=Keyring(b"n" * 32), rules=house.rules, clock=house.clock
+    )
     credentials = ClientCredentials(client.id, secret)
     try:
         with rotated.transaction(writing=True) as session:
@@ -247,7 +249,7 @@ def test_a_wrong_secret_stores_nothing_anew(house, tenant):
     client, _ = _add(house, tenant)
     before = house.rows("client")
     rotated = Database(
-        house.path,
+        house.location,
         keys=Keyring(b"n" * 32, b"x" * 32),
         rules=house.rules,
         clock=house.clock,

@@ -4,7 +4,6 @@ The table is credential_matrix.yaml. Here is how each of its rows is brought abo
 its columns is used, both by the acts that a request or an operator runs.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -184,16 +183,16 @@ def _furnish(house, email):
 
 
 @pytest.fixture(scope="module")
-def furnished(migrated_file, tmp_path_factory):
+def furnished(storage, tmp_path_factory):
     """A database with two furnished people, made once, and copied for each test."""
-    path = Path(shutil.copy(migrated_file, tmp_path_factory.mktemp("furnished") / "db.sqlite3"))
+    location = storage.make(tmp_path_factory.mktemp("furnished"))
     keys, rules, clock = Keyring(ROOT), Rules(password_cost=COST), Clock()
-    database = Database(path, keys=keys, rules=rules, clock=clock)
-    house = House(database, path, clock, keys, rules)
+    database = Database(location, keys=keys, rules=rules, clock=clock)
+    house = House(database, location, clock, keys, rules)
     house.act(ensure_signing_key)
     people = _furnish(house, "alice@example.com"), _furnish(house, "bob@example.org")
     database.close()
-    return path, *people
+    return location, *people
 
 
 @pytest.fixture
@@ -207,8 +206,10 @@ def bob(furnished):
 
 
 @pytest.fixture
-def database_file(furnished, tmp_path):
-    return Path(shutil.copy(furnished[0], tmp_path / "oneself.sqlite3"))
+def location(storage, furnished, tmp_path):
+    made = storage.copy(furnished[0], tmp_path)
+    yield made
+    storage.drop(made)
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def rotate_root():
 
     def rotate_root(house):
         keys = Keyring(NEXT_ROOT, ROOT)
-        opened.append(Database(house.path, keys=keys, rules=house.rules, clock=house.clock))
+        opened.append(Database(house.location, keys=keys, rules=house.rules, clock=house.clock))
         return replace(house, database=opened[0], keys=keys)
 
     yield rotate_root

@@ -1,10 +1,11 @@
 """Whether the tables are those that this version works with."""
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from accounts.errors import Unavailable
 from accounts.readiness import require_ready
+from oneself.transactions import does_not_answer
 
 
 def test_a_migrated_database_is_ready(house):
@@ -39,5 +40,6 @@ def test_a_database_with_rows_under_an_unknown_root_is_not_ready(house):
 def test_a_database_without_tables_does_not_answer(house):
     """The failure is the database's, which the edge makes a 503 of (OP-02)."""
     house.execute("DROP TABLE alembic_version")
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError) as failed:
         house.act(require_ready)
+    assert does_not_answer(failed.value)

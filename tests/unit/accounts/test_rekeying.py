@@ -45,7 +45,7 @@ ADDRESS = parse_address("new@example.com")
 def rotated(house):
     """The same house after a rotation: what is new is stored under another root."""
     keys = Keyring(NEW, OLD)
-    database = Database(house.path, keys=keys, rules=house.rules, clock=house.clock)
+    database = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
     house.act(remember_root, house.keys.key_id)
     rotated = replace(house, database=database, keys=keys)
     rotated.act(remember_root, keys.key_id)
@@ -57,7 +57,7 @@ def rotated(house):
 def only_new(house):
     """The house for whoever knows the new root only."""
     keys = Keyring(NEW)
-    database = Database(house.path, keys=keys, rules=house.rules, clock=house.clock)
+    database = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
     yield replace(house, database=database, keys=keys)
     database.close()
 
@@ -281,7 +281,7 @@ def test_live_rows_are_counted_for_each_root(house, rotated, stored, sealed):
         ("refresh_token", "revoked_at = created_at"),
         ("one_time_secret", "used_at = created_at"),
         ("one_time_secret", "superseded_at = created_at"),
-        ("client", "is_public = 1"),
+        ("client", "is_public = true"),
         ("password_record", "record = '!'"),
     ],
 )

@@ -163,9 +163,7 @@ def test_the_database_holds_no_private_key_in_the_clear(house, stock):
     secrets = [number.to_bytes(256, "big").lstrip(b"\0") for number in (numbers.d, numbers.p)]
     lines = pem.splitlines()
     stored = [bytes(row["private_sealed"]) for row in house.rows("signing_key")]
-    everything = b"".join(
-        path.read_bytes() for path in house.path.parent.iterdir() if path.is_file()
-    )
+    everything = house.stored()
     assert stored[0][-32:] in everything
     assert not any(each in everything for each in (*secrets, *lines))
     assert {row["key_id"] for row in house.rows("signing_key")} == {house.keys.key_id}
@@ -190,7 +188,7 @@ def test_another_root_secret_opens_no_key(house):
     """TK-06: the message names the key, so that an operator knows which."""
     house.act(ensure_signing_key)
     (kid,) = _kids(house)
-    other = Database(house.path, keys=Keyring(b"y" * 32), rules=house.rules, clock=house.clock)
+    other = Database(house.location, keys=Keyring(b"y" * 32), rules=house.rules, clock=house.clock)
     with pytest.raises(SealBroken, match=kid), other.transaction(writing=False) as session:
         load_key_set(session)
     other.close()
@@ -211,7 +209,7 @@ def test_a_former_root_secret_still_opens_a_key(house):
     house.act(ensure_signing_key)
     token = _sign(house)
     keys = Keyring(b"y" * 32, b"x" * 32)
-    later = Database(house.path, keys=keys, rules=house.rules, clock=house.clock)
+    later = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
     with later.transaction(writing=False) as session:
         assert _good(house, token, load_key_set(session))
     later.close()

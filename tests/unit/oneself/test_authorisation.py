@@ -26,6 +26,7 @@ from oneself.policies import PolicyStore
 from oneself.proving.rows.writing import PICTURE, takes_pictures
 from oneself.settings import Settings
 from oneself.transactions import Database
+from tests.support.databases import Storage
 
 DEFAULT = Path(__file__).parents[3] / "policies"
 DOCUMENT = load_document()
@@ -72,10 +73,9 @@ class Scene:
     Nothing is replaced: what asks, what handles and what writes is written down, and goes on.
     """
 
-    def __init__(self, folder: Path, migrated_file: Path) -> None:
-        path = shutil.copy(migrated_file, folder / "oneself.sqlite3")
+    def __init__(self, folder: Path, storage: Storage) -> None:
         rules = Rules(password_cost=4)
-        self.database = Database(Path(path), keys=Keyring(b"x" * 32), rules=rules)
+        self.database = Database(storage.make(folder), keys=Keyring(b"x" * 32), rules=rules)
         self.steps: list[Step] = []
         self.questions: list[Question] = []
         self._account: Mapping[str, str] | None = None
@@ -165,9 +165,9 @@ def by(account: Mapping[str, str], kind: CredentialKind) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def scene(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """One for all tests here: to compile the operations takes longer than to ask them."""
-    scene = Scene(tmp_path_factory.mktemp("scene"), migrated_file)
+    scene = Scene(tmp_path_factory.mktemp("scene"), storage)
     find, decide = oneself.app.find_handler, PolicyStore.decide
 
     def find_noted(operation_id: str) -> Callable[..., Any]:

@@ -107,7 +107,7 @@ def sql(folder):
 
 def _log_in(password):
     settings = Settings()
-    database = Database(settings.sqlite_path, keys=open_keyring(settings), rules=Rules())
+    database = Database(settings.location, keys=open_keyring(settings), rules=Rules())
     with database.transaction(writing=True) as session:
         opened = log_in(session, email=EMAIL, password=password, user_agent=None)
     database.close()
@@ -163,7 +163,7 @@ def test_a_command_line_that_cannot_be_read_exits_with_2(run, words):
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("DATABASE_URL", "must begin with sqlite:///"),
+        ("DATABASE_URL", "must begin with sqlite:/// or postgresql+psycopg://"),
         ("PUBLIC_URL", "must be a valid URL"),
         ("SIGNUP", "must be 'open' or 'closed'"),
         ("BODY_BYTES", "must be a valid integer"),

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from accounts.event_chain import chain_events
 from models import OutboxMessage, SecurityEvent, SigningKey
-from oneself.commands.doctor import _journal_mode, doctor
+from oneself.commands.doctor import doctor
 from oneself.commands.failures import Failure
 from oneself.commands.opening import open_database
+from oneself.commands.storage import checks_of
 from oneself.keys import open_keyring
 from oneself.settings import Settings
 from oneself.transactions import sqlite_driver
@@ -87,7 +88,7 @@ def sql(settings):
     """Runs statements behind the back of the service."""
 
     def sql(*statements):
-        connection = sqlite_driver().connect(settings.sqlite_path)
+        connection = sqlite_driver().connect(settings.location)
         with connection:
             rows = [connection.execute(statement).fetchall() for statement in statements]
         connection.close()
@@ -135,9 +136,9 @@ def test_people_are_shown_a_line_for_each_check(run, sql):
 @pytest.mark.usefixtures("house")
 def test_nothing_is_written(run, settings, sql):
     """LO-04: who looks for traces must not leave any."""
-    before = sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.sqlite_path.read_bytes()
+    before = sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.location.read_bytes()
     run("--json")
-    assert (sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.sqlite_path.read_bytes()) == before
+    assert (sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.location.read_bytes()) == before
     assert sql("SELECT count(*) FROM root_key") == [(1,)]
 
 
@@ -182,7 +183,7 @@ def test_the_library_that_is_installed_has_the_fix(run):
 def test_a_database_that_cannot_have_a_wal_is_found():
     """DB-01: as on a network file system; a database in memory cannot have one either."""
     engine = sqlalchemy.create_engine("sqlite://", module=sqlite_driver())
-    finding = _journal_mode(engine)
+    finding = checks_of(engine)["journal_mode"](engine)
     engine.dispose()
     assert (finding.ok, finding.found) == (False, "memory, not WAL")
 
@@ -193,7 +194,7 @@ def test_a_file_that_is_not_whole_is_found(run, settings, sql):
     ((page,),) = sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_refresh_token_client_id'")
     ((size,),) = sql("PRAGMA page_size")
     sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    with settings.sqlite_path.open("r+b") as file:
+    with settings.location.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
     finding = _found(run, "integrity")
@@ -204,7 +205,7 @@ def test_a_file_that_is_not_whole_is_found(run, settings, sql):
 def test_a_file_that_is_no_database_is_found(run, settings, sql):
     """DB-06: every check that reads it says so, and the others are still done."""
     sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    settings.sqlite_path.write_bytes(b"no database" * 1000)
+    settings.location.write_bytes(b"no database" * 1000)
     ran = run("--json")
     assert ran.status == 1
     assert "not a database" in ran.checks["integrity"]["found"]
@@ -233,7 +234,7 @@ def test_tables_of_another_version_are_found(run, sql):
 
 def test_a_database_without_tables_is_found_and_left_empty(run, settings, sql):
     """DB-15: other commands would make them."""
-    settings.sqlite_path.write_bytes(b"")
+    settings.location.write_bytes(b"")
     assert "tables" in run("--json").wrong
     assert sql("SELECT count(*) FROM sqlite_master") == [(0,)]
 

@@ -111,7 +111,7 @@ def _live(run, key_id):
 
 def _with_database(work):
     settings = Settings()
-    database = Database(settings.sqlite_path, keys=open_keyring(settings), rules=Rules())
+    database = Database(settings.location, keys=open_keyring(settings), rules=Rules())
     try:
         with database.transaction(writing=True) as session:
             return work(session)

@@ -432,13 +432,8 @@ def test_a_crash_before_the_mark_sends_again_when_the_lease_is_over(  # noqa: PL
 ):
     """EM-18: at least once, with the same Message-ID; and not before, which is who may be alive."""
     (message_id,) = post()
-    house.execute(
-        "CREATE TRIGGER crash BEFORE UPDATE OF delivered_at ON outbox_message"
-        " BEGIN SELECT RAISE(ABORT, 'crash'); END"
-    )
-    with pytest.raises(IntegrityError):
+    with house.broken("outbox_message", "UPDATE OF delivered_at"), pytest.raises(IntegrityError):
         by_smtp.deliver_pending()
-    house.execute("DROP TRIGGER crash")
     assert _message(house, message_id).leased_until == house.clock.now + LEASE
     house.clock.now += LEASE - timedelta(seconds=1)
     assert deliverer(server).deliver_pending().delivered == 0
@@ -510,7 +505,7 @@ def test_the_end_waits_for_one_mail_only(house, by_smtp, delivery, post_office, 
 def test_two_replicas_send_each_message_once(house, deliverer, server, post_office, post):
     """EM-18: five hundred of them, over two connections to the database at once."""
     posted = post(500)
-    other = Database(house.path, keys=house.keys, rules=house.rules, clock=house.clock)
+    other = Database(house.location, keys=house.keys, rules=house.rules, clock=house.clock)
     deliverers = [deliverer(server), deliverer(server, other)]
     runs = []
     ready = threading.Barrier(2)

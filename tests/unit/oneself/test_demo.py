@@ -160,7 +160,7 @@ def test_what_was_tried_out_is_mended(house, database, made):
 def test_an_owner_who_left_is_replaced_in_the_same_tenant(house, database, made):
     """Whoever tried a change of the address finds the demo whole all the same."""
     house.execute(
-        "UPDATE user SET email = ?, email_canonical = ? WHERE id = ?",
+        'UPDATE "user" SET email = ?, email_canonical = ? WHERE id = ?',
         "elsewhere@example.org",
         "elsewhere@example.org",
         made["base"]["user_id"],

@@ -5,7 +5,6 @@ import base64
 import functools
 import json
 import logging
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from oneself.proving.rows.writing import PICTURE, takes_pictures
 from oneself.schemas import Schemas
 from oneself.settings import Settings
 from oneself.transactions import Database
+from tests.support.databases import Storage
 
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
@@ -94,10 +94,10 @@ def _is_documented(operation, status: int, headers: dict[str, str], body: bytes)
 
 
 @pytest.fixture(scope="module")
-def signing_key(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+def signing_key(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     """A row of `signing_key`, made once: to make one takes longer than a test."""
-    path = shutil.copy(migrated_file, tmp_path_factory.mktemp("signing") / "oneself.sqlite3")
-    database = Database(Path(path), keys=Keyring(b"x" * 32), rules=Rules())
+    location = storage.make(tmp_path_factory.mktemp("signing"))
+    database = Database(location, keys=Keyring(b"x" * 32), rules=Rules())
     with database.transaction(writing=True) as session:
         ensure_signing_key(session)
         session.flush()

@@ -51,6 +51,19 @@ def keyring_of(folder, monkeypatch):
     return keyring_of
 
 
+def test_beside_a_server_no_secret_is_made(keyring_of, folder, monkeypatch):
+    """OP-04: another replica would make another one; a file that is there is used."""
+    monkeypatch.setenv("ONESELF_DATABASE_URL", "postgresql+psycopg://db.example.com/accounts")
+    with pytest.raises(BadSecretKey, match="ONESELF_SECRET_KEY is not set"):
+        keyring_of()
+    assert not folder.exists()
+    folder.mkdir()
+    path = folder / "secret.key"
+    path.write_text(_written(ROOT))
+    path.chmod(0o600)
+    assert _same(keyring_of(), Keyring(ROOT))
+
+
 def _same(one, other):
     return one.digest(Purpose.SESSION, "a") == other.digest(Purpose.SESSION, "a")
 
@@ -210,10 +223,10 @@ def test_a_new_database_remembers_its_secret(house):
     assert row["check_value"] != b"x" * 32
 
 
-def test_another_secret_is_refused(house, database_file):
+def test_another_secret_is_refused(house, location):
     """Nothing is written with it, and what is said tells what to look for (PW-17)."""
     check_root_key(house.database)
-    other = Database(database_file, keys=Keyring(b"y" * 32), rules=house.rules)
+    other = Database(location, keys=Keyring(b"y" * 32), rules=house.rules)
     with pytest.raises(UnknownRootKey, match="ONESELF_SECRET_KEY"):
         check_root_key(other)
     other.close()
@@ -328,12 +341,12 @@ def test_a_broken_line_below_the_first_is_refused(settings, folder):
 
 
 @pytest.fixture
-def start(house, database_file):
+def start(house, location):
     """Starts with these roots, as far as the check goes."""
     check_root_key(house.database)  # with the root of the house
 
     def start(*roots, **named):
-        database = Database(database_file, keys=Keyring(*roots, **named), rules=house.rules)
+        database = Database(location, keys=Keyring(*roots, **named), rules=house.rules)
         try:
             check_root_key(database)
         finally:

@@ -717,7 +717,7 @@ def test_what_fails_inside_is_a_page_with_the_request_id_and_nothing_else(
 ):
     """OP-05: and the cause stands in the log."""
     link = link_for(path)
-    house.execute("UPDATE one_time_secret SET expires_at = 'canary'")
+    house.spoil("one_time_secret", "expires_at", "canary")
     for seen, language in (
         (visit.get(path, link, accept_language="de"), "de"),
         (visit.post(path, _form(path, link)), "en"),
@@ -761,7 +761,7 @@ def test_the_log_names_the_page_and_nothing_of_the_link(house, visit, link_for, 
             hidden.update(link.values())
     visit.post(RESET, {"email": "alice@example.com"})
     visit.post(VERIFY, {"secret": "canary", "canary": "canary"})
-    house.execute("UPDATE one_time_secret SET expires_at = 'broken'")
+    house.spoil("one_time_secret", "expires_at", "broken")
     visit.post(VERIFY, link_for(VERIFY) | {"action": "canary"})
     requests = [record for record in caplog.records if record.name == "oneself.requests"]
     assert {record.operation for record in requests} == {

@@ -107,9 +107,9 @@ def test_settings_do_not_change(settings_of):
 
 def test_the_database_is_in_the_data_folder_unless_it_is_elsewhere(settings_of):
     """A path with four slashes is absolute."""
-    assert settings_of(data_dir="/srv/data").sqlite_path == Path("/srv/data/oneself.sqlite3")
-    assert settings_of(database_url="sqlite:///here.db").sqlite_path == Path("here.db")
-    assert settings_of(database_url="sqlite:////srv/x.db").sqlite_path == Path("/srv/x.db")
+    assert settings_of(data_dir="/srv/data").location == Path("/srv/data/oneself.sqlite3")
+    assert settings_of(database_url="sqlite:///here.db").location == Path("here.db")
+    assert settings_of(database_url="sqlite:////srv/x.db").location == Path("/srv/x.db")
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,32 @@ def test_the_rules_are_what_was_set(settings_of):
 def test_loopback_is_reached_from_this_machine_only(host, loopback):
     """Plain http is served there without being asked for (OP-04)."""
     assert is_loopback(host) is loopback
+
+
+def test_a_database_can_be_a_server(settings_of):
+    """With its password, which nothing shows that shows the settings."""
+    settings = settings_of(database_url="postgresql+psycopg://me:canary@db.example.com/accounts")
+    assert settings.location.password == "canary"
+    assert (settings.location.host, settings.location.database) == ("db.example.com", "accounts")
+    assert "canary" not in repr(settings) + str(settings.location)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://me:canary@db/accounts",
+        "postgresql://me:canary@db/accounts",
+        "postgresql+asyncpg://me:canary@db/accounts",
+        "mysql://me:canary@db/accounts",
+        "postgresql+psycopg://me:canary@db",
+        "postgresql+psycopg://me:canary@db:port/accounts",
+    ],
+)
+def test_another_server_is_refused(settings_of, url):
+    """So is one without the name of a database; the refusal shows no password."""
+    with pytest.raises(ValidationError, match=r"must (begin with|name a database)") as refused:
+        settings_of(database_url=url)
+    assert "canary" not in str(refused.value)
 
 
 def test_a_database_in_memory_is_refused(monkeypatch):

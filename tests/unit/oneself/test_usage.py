@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.api_keys import create_api_key
 from accounts.authentication import StoredAnew, authenticate
@@ -225,7 +225,7 @@ def test_observations_that_could_not_be_written_are_added_to_later_ones(house, a
         ),
         once=True,
     )
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError):
         recorder.write(house.database)
     house.execute("ALTER TABLE elsewhere RENAME TO security_event")
     recorder.note_observed([_read_by(alice)], clock.move(minutes=1))
@@ -240,7 +240,7 @@ def test_observations_that_could_not_be_written_are_added_to_later_ones(house, a
 def rotated(house):
     """The same database as a service opens it that has a new root secret first."""
     keys = Keyring(b"y" * 32, b"x" * 32)
-    database = Database(house.path, keys=keys, rules=house.rules, clock=house.clock)
+    database = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
     yield database, keys
     database.close()
 
@@ -292,7 +292,7 @@ def test_what_was_found_under_a_former_root_is_kept_until_it_is_written(house, a
         lambda *_: recorder.note_observed(meanwhile, house.clock.now),
         once=True,
     )
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError):
         recorder.write(database)
     house.execute("ALTER TABLE elsewhere RENAME TO login_session")
     recorder.write(database)

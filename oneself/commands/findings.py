@@ -1,0 +1,28 @@
+"""What a check of an installation finds."""
+
+from dataclasses import dataclass
+
+__all__ = ["Finding", "good", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `to_do` says how to put it right, unless `found` does already."""
+
+    ok: bool
+    found: str
+    to_do: str | None = None
+
+    def __str__(self) -> str:
+        said = f"ok: {self.found}" if self.ok else f"PROBLEM: {self.found}"
+        return said if self.to_do is None else f"{said}\n{self.to_do}"
+
+
+def good(found: str) -> Finding:
+    """All is well."""
+    return Finding(ok=True, found=found)
+
+
+def wrong(found: str, to_do: str | None = None) -> Finding:
+    """Something is not, and what to do about it."""
+    return Finding(ok=False, found=found, to_do=to_do)

@@ -1,0 +1,35 @@
+"""What a service has stored, read behind its back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+
+from oneself.settings import Settings
+from oneself.transactions import open_engine
+from tests.support.service import Service
+
+__all__ = ["reading", "settings_of"]
+
+
+def settings_of(service: Service) -> Settings:
+    """The settings that a service runs under, and not those of the tests' own process."""
+    prefix = "ONESELF_"
+    return Settings(
+        **{
+            name.removeprefix(prefix).lower(): value
+            for name, value in service.environment.items()
+            if name.startswith(prefix)
+        }
+    )
+
+
+@contextmanager
+def reading(service: Service) -> Iterator[Connection]:
+    """A connection to its database, for looking only."""
+    engine = open_engine(settings_of(service).location)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -1,0 +1,110 @@
+"""The commands about the database, on PostgreSQL."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from models.schema import REVISION
+from oneself import commands
+from tests.support.postgresql import connected
+
+LAX = """
+    ALTER TABLE client DROP CONSTRAINT fk_client_tenant_id_tenant,
+    ADD CONSTRAINT fk_client_tenant_id_tenant FOREIGN KEY (tenant_id) REFERENCES tenant NOT VALID
+"""
+
+
+@pytest.fixture
+def location(servers, monkeypatch, tmp_path):
+    """An empty database that the settings name."""
+    made = servers.blank()
+    written = made.render_as_string(hide_password=False)
+    monkeypatch.setenv("ONESELF_DATABASE_URL", written)
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("ONESELF_SECRET_KEY", "x" * 43)
+    monkeypatch.setenv("ONESELF_PASSWORD_COST", "10")
+    yield made
+    servers.discard(made)
+
+
+@pytest.fixture
+def run(location, monkeypatch, capsys):  # noqa: ARG001 # the settings name it
+    """Runs a command; gives what it wrote as JSON, and on standard error."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["oneself", *words, "--json"])
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit):
+            commands.main()
+        written = capsys.readouterr()
+        return json.loads(written.out) if written.out else None, written.err
+
+    return run
+
+
+def test_an_empty_database_is_migrated_once(run):
+    """DB-15: and then it is what the code expects."""
+    found, failure = run("db", "check")
+    assert (found["revision"], found["up_to_date"]) == (None, False)
+    assert "db upgrade" in failure
+    assert run("db", "upgrade") == ({"revision_before": None, "revision": REVISION}, "")
+    assert run("db", "upgrade") == ({"revision_before": REVISION, "revision": REVISION}, "")
+    found, failure = run("db", "check")
+    assert (found["differences"], found["up_to_date"], failure) == ([], True, "")
+
+
+def test_a_database_without_tables_is_not_taken_for_one_without_rows(run):
+    """A wrong name in the URL would otherwise look as if everybody were gone."""
+    assert "no tables yet" in run("user", "disable", "alice@example.com")[1]
+
+
+def test_a_server_that_does_not_answer_is_named_without_the_password(run, location, monkeypatch):
+    """LO-01: the URL is not shown."""
+    away = location.set(port=1, password="canary").render_as_string(hide_password=False)
+    monkeypatch.setenv("ONESELF_DATABASE_URL", away)
+    _, error = run("db", "check")
+    assert "ONESELF_DATABASE_URL" in error
+    assert len(error.splitlines()) == 1
+    assert "canary" not in error
+
+
+def test_the_doctor_finds_what_the_server_would_lose(run):
+    """DB-03: the one of the tests is told not to wait for the disk."""
+    run("demo")
+    found, _ = run("doctor")
+    wrong = {name: check["found"] for name, check in found["checks"].items() if not check["ok"]}
+    assert wrong == {
+        "durability": "fsync, full_page_writes, synchronous_commit off: a crash can lose what was"
+        " acknowledged"
+    }
+    assert found["checks"]["server"]["found"].startswith("PostgreSQL 1")
+    assert found["checks"]["encoding"]["found"] == "UTF8"
+
+
+@pytest.mark.parametrize(
+    ("statement", "check", "found"),
+    [
+        ("ALTER TABLE tenant DROP COLUMN disabled_at", "tables", "with differences"),
+        (
+            "DROP TRIGGER security_event_no_truncate ON security_event",
+            "tables",
+            "no trigger security_event_no_truncate",
+        ),
+        (
+            "ALTER TABLE security_event DISABLE TRIGGER USER",
+            "tables",
+            "no trigger security_event_no_delete",
+        ),
+        (LAX, "constraints", "fk_client_tenant_id_tenant"),
+    ],
+)
+def test_the_doctor_finds_altered_tables(run, location, statement, check, found):
+    """LO-04, DB-15: whatever somebody has done to them."""
+    run("db", "upgrade")
+    with connected(location) as connection:
+        connection.execute(statement)
+    checks = run("doctor")[0]["checks"]
+    assert not checks[check]["ok"]
+    assert found in checks[check]["found"]
