@@ -1,6 +1,8 @@
 """`python -m oneself prove`, against the running service and against one that lacks nearly all."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from oneself.proving.asking import Answer, Request
 from tests.support.faults import drop_field, faulty
 from tests.support.service import ROOT, Service
 from tests.support.spoiling import spoiled
+
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture
@@ -89,6 +94,23 @@ def test_a_proof_of_nothing_proves_nothing(service: Service, tmp_path: Path):
     status, found = proven(service.url, path, "--suite", "fuzz", "--dialect", "jitsudo")
     assert found["counts"]["fuzz"]["kept"] == 0
     assert status == 1
+
+
+def test_the_workflow_of_the_readme_proves_a_deployment(service: Service, credentials: Path):
+    """Its last step is run as it stands, but for where the deployment is and how much is asked."""
+    [workflow] = re.findall(r"```yaml\n(name: prove.*?)```", README, re.DOTALL)
+    assert len(workflow.splitlines()) <= 12
+    *_, last = yaml.safe_load(workflow)["jobs"]["prove"]["steps"]
+    command = shlex.split(last["run"])
+    values = {"--url": service.url, "--credentials": str(credentials)}
+    values["--junit"] = str(credentials.with_suffix(".xml"))
+    for option, value in values.items():
+        command[command.index(option) + 1] = value
+    python, *arguments = command
+    assert python == "python"
+    narrowed = (*arguments, "--suite", "rows", "--dialect", "jitsudo")
+    done = subprocess.run([sys.executable, *narrowed], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout.decode()
 
 
 @pytest.mark.parametrize(
