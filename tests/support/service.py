@@ -43,9 +43,10 @@ class Service(Deployment):
 
 
 @contextmanager
-def started(folder: Path, **settings: object) -> Iterator[Service]:
+def started(folder: Path, *, module: str = "oneself", **settings: object) -> Iterator[Service]:
     """Start the service on a database of its own in `folder`; at the end SIGTERM must stop it.
 
+    `module` is what serves it, with the arguments of `python -m oneself serve`.
     SIGTERM and not SIGKILL: it has to finish what is in flight, and to write its coverage.
     """
     port = free_port()
@@ -77,7 +78,7 @@ def started(folder: Path, **settings: object) -> Iterator[Service]:
     )
     with (folder / "stderr.log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", module, "serve", "--host", "127.0.0.1", "--port", str(port)],
             cwd=ROOT,
             env=environment,
             stderr=log,
