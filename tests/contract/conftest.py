@@ -16,7 +16,8 @@ from tests.support.services import started_as
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with started_as(None, tmp_path_factory.mktemp("open")) as running:
+    # The probes wait for the deadline of a head.
+    with started_as(None, tmp_path_factory.mktemp("open"), head_seconds=3) as running:
         yield running
 
 
