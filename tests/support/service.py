@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,8 +14,9 @@ from pathlib import Path
 
 from oneself.proving.asking import Request
 from oneself.proving.deployment import Deployment
+from tests.support.ports import free_port
 
-__all__ = ["Service", "free_port", "started"]
+__all__ = ["Service", "started"]
 
 ROOT = Path(__file__).parents[2]
 _SECONDS_TO_START = 30
@@ -94,14 +94,6 @@ def started(folder: Path, *, module: str = "oneself", **settings: object) -> Ite
             process.kill()
             raise
     assert process.returncode == 0, service.log
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on, for now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_it_answers(service: Service, process: subprocess.Popen[bytes]) -> None:
