@@ -207,7 +207,10 @@ class LostRule(_OfPlace):
 
     def _wrong_value(self, schema: Mapping[str, Any]) -> Any:
         example = _example(schema)
-        return [*example, *example] if self.keyword == "uniqueItems" else "nothing like it"
+        if self.keyword == "uniqueItems":
+            return [*example, *example]
+        # No path has quotation marks or spaces in it.
+        return "nothing-like-it" if self.place[0] == "path" else 'nothing "like" it'
 
 
 @dataclass(frozen=True)
