@@ -53,11 +53,18 @@ def schemas_within(thing: Any, where: str = "") -> Iterator[tuple[str, dict[str,
 def test_each_handler_is_an_operation_and_each_operation_has_a_handler():
     """HT-23: there is no orphan on either side."""
     written = set()
-    for tag in TAGS:
-        tree = ast.parse((Path(handlers.__file__).parent / f"{tag}.py").read_text())
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                written.add((tag, node.name))
+    for path in Path(handlers.__file__).parent.glob("*.py"):
+        functions = [
+            node
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        ]
+        # What replies is a handler, also in a module that is no dialect's yet.
+        written |= {
+            (path.stem, node.name)
+            for node in functions
+            if path.stem in TAGS or "Reply[" in ast.unparse(node.returns)
+        }
     resolved = {find_handler(name) for name in OPERATIONS}
     assert {(f.__module__.removeprefix("handlers."), f.__name__) for f in resolved} == written
 
