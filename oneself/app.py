@@ -47,14 +47,22 @@ _SECONDS_BETWEEN_CHAININGS = 10.0
 _SECONDS_BETWEEN_CLEANINGS = 3600.0
 
 
-def create_app(settings: Settings, *, database: Database | None = None) -> ASGIApp:
+def create_app(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    document: Mapping[str, Any] | None = None,
+    policies: PolicyStore | None = None,
+) -> ASGIApp:
     """The whole application: the guard around Connexion around the operations.
+
+    It is built from the settings, but for what is given.
 
     Raises:
         UnknownRootKey: The secret key is not the one that the database was made with.
     """
-    document = load_document()
-    policies = PolicyStore(settings.policy_dir, document)
+    document = document or load_document()
+    policies = policies or PolicyStore(settings.policy_dir, document)
     database = database or Database(
         settings.location,
         keys=open_keyring(settings),

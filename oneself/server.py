@@ -29,10 +29,21 @@ def application() -> ASGIApp:
     return create_app(Settings())
 
 
-def serve(settings: Settings, *, host: str, port: int, workers: int, **more: Any) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what is in flight, for a bounded time."""
+def serve(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    workers: int,
+    target: str = "oneself.server:application",
+    **more: Any,
+) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight, for a bounded time.
+
+    `target` names what each worker calls for its application.
+    """
     Granian(
-        "oneself.server:application",
+        target,
         address=host,
         port=port,
         interface=Interfaces.ASGI,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -71,11 +72,10 @@ class Person(Mapping[str, Any]):
             # One that came with the person may be as old as the file that it stands in.
             self._renew_jwt()
         if name not in self._known:
-            maker = _MAKERS.get(name)
-            if maker is None:
+            if name not in _MAKERS:
                 message = f"the credentials name no {name}"
                 raise OutOfReach(message)
-            self._known |= maker(self)
+            self._known |= _read(f"what makes {name}", partial(_MAKERS[name], self))
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -133,7 +133,7 @@ class Person(Mapping[str, Any]):
 
     def _renew_jwt(self) -> None:
         with suppress(OutOfReach):  # then the one in the file, if there is one, has to do
-            self._known |= _make_jwt(self)
+            self._known |= _read("what makes jwt", partial(_make_jwt, self))
         self._exchanged_at = time.monotonic()
 
 
@@ -141,6 +141,15 @@ def _see_that_it_is_good(answer: Answer, what: str) -> None:
     if answer.status >= HTTPStatus.BAD_REQUEST:
         message = f"{what}, which makes what is needed, answers {answer.status}"
         raise OutOfReach(message)
+
+
+def _read(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What somebody is to be given, if the deployment answers with it."""
+    try:
+        return read()
+    except (LookupError, TypeError, ValueError):
+        message = f"{what} answers without what is needed"
+        raise OutOfReach(message) from None
 
 
 def _scopes(schema: str) -> list[str]:
@@ -180,8 +189,12 @@ def _make_session(person: Person) -> Mapping[str, Any]:
     return {"session_token": answer.json()["data"]["session_token"]}
 
 
+def _find_access_token(person: Person) -> Mapping[str, Any]:
+    return {"access_token": person.ask("GET", "/api/users/me/token/")["access_token"]}
+
+
 _MAKERS: Mapping[str, Callable[[Person], Mapping[str, Any]]] = {
-    "access_token": lambda person: person.ask("GET", "/api/users/me/token/"),
+    "access_token": _find_access_token,
     "api_key": _make_api_key,
     "client": _join_client,
     "client_id": lambda person: person.act("add client"),
@@ -231,4 +244,5 @@ class People:
         body = {"email": f"fresh.{secrets.token_hex(8)}@example.com", **_SIGN_UP, **chosen}
         answer = self._deployment.ask(json_request("POST", "/v1/auth/signup", body))
         _see_that_it_is_good(answer, "POST /v1/auth/signup")
-        return Person(self._deployment, self._operator, {**body, **answer.json()["data"]})
+        made = _read("POST /v1/auth/signup", lambda: {**body, **answer.json()["data"]})
+        return Person(self._deployment, self._operator, made)

@@ -17,7 +17,9 @@ from tests.support.services import started_as
 
 @pytest.fixture(scope="session")
 def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with started_as(None, tmp_path_factory.mktemp("open"), **storage.settings()) as running:
+    folder = tmp_path_factory.mktemp("open")
+    # The probes wait for the deadline of a head.
+    with started_as(None, folder, head_seconds=3, **storage.settings()) as running:
         yield running
 
 

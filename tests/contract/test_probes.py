@@ -40,6 +40,7 @@ def target(service: Service, session: str) -> ProbeTarget:
         credential=f"Authorization: {session}",
         health="/healthz",
         read_methods=frozenset(method.upper() for method in paths[READ] if method != "parameters"),
+        deadline_seconds=float(service.environment["ONESELF_HEAD_SECONDS"]),
     )
 
 

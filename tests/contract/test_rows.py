@@ -35,7 +35,7 @@ def test_the_promise_is_kept(
     attempt_of: Callable[[Row], Attempt],
     answers_to_dribbles: Mapping[str, tuple[Attempt, Answer]],
 ):
-    """LG-01, LG-12, among many: the row's request gets the row's answer."""
+    """LG-01, LG-12, HT-24, among many: the row's request gets the row's answer."""
     attempt, answer = answers_to_dribbles.get(str(row), (None, None))
     outcome = judge_row(attempt or attempt_of(row), answer and (lambda _: answer))
     # Here an operator is beside the service, so there is nothing that cannot be asked.

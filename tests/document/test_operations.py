@@ -51,7 +51,7 @@ def schemas_within(thing: Any, where: str = "") -> Iterator[tuple[str, dict[str,
 
 
 def test_each_handler_is_an_operation_and_each_operation_has_a_handler():
-    """There is no orphan on either side."""
+    """HT-23: there is no orphan on either side."""
     written = set()
     for tag in TAGS:
         tree = ast.parse((Path(handlers.__file__).parent / f"{tag}.py").read_text())

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.edge.wire import Answer, ask
+from tests.support.ports import free_port
 
 __all__ = ["PASSWORD", "Account", "Running", "open_account", "running"]
 
@@ -83,7 +83,7 @@ def _command_line(pid: int) -> bytes:
 @contextmanager
 def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[Running]:
     """Start the service in `folder`; at the end stop it, and see that it ended well."""
-    port = _free_port()
+    port = free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
         "ONESELF_DATA_DIR": str(folder / "data"),
@@ -127,12 +127,6 @@ def _wait(service: Running) -> None:
             assert ready.status == HTTPStatus.OK, ready
             return
     raise AssertionError(service.log)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from accounts.users import open_user
 from oneself.commands.opening import load_settings, open_database
 from oneself.transactions import open_engine
 from tests.support.databases import in_words_of
+from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 60
@@ -71,11 +72,6 @@ class Killer:
         return "250 OK"
 
 
-def _free_port():
-    with create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def folder(storage, tmp_path, monkeypatch):
     """The data folder of the settings."""
@@ -109,7 +105,7 @@ def start_smtp(monkeypatch):
     running = []
 
     def start_smtp(handler, port=None):
-        port = port or _free_port()
+        port = port or free_port()
         controller = Controller(handler, hostname="127.0.0.1", port=port)
         controller.start()
         running.append(controller)
@@ -262,7 +258,7 @@ class Hanging:
 
 @pytest.fixture
 def hanging(monkeypatch):
-    port = _free_port()
+    port = free_port()
     monkeypatch.setenv("ONESELF_SMTP_URL", f"smtp+plain://127.0.0.1:{port}")
     hanging = Hanging(port)
     yield hanging
@@ -298,7 +294,7 @@ def _serve(port, log):
 
 def test_a_server_that_hangs_keeps_nobody_waiting(monkeypatch, tmp_path, sql, hanging):
     """EM-18, OP-03, OP-01: requests are answered meanwhile, the end comes, and nothing is lost."""
-    port = _free_port()
+    port = free_port()
     monkeypatch.setenv("ONESELF_PUBLIC_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("ONESELF_SMTP_SECONDS", "15")
     made = subprocess.run(

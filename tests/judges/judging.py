@@ -20,7 +20,8 @@ from typing import Any
 from oneself.proving.asking import Answer, Request, ask
 from oneself.proving.operations import OPERATIONS
 from tests.judges.tools import node_command
-from tests.support.service import ROOT, Service, free_port
+from tests.support.ports import free_port
+from tests.support.service import ROOT, Service
 
 __all__ = ["Judged", "Judgement", "judged", "violations_of"]
 

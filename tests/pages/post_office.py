@@ -1,7 +1,6 @@
 """A mail server that keeps what it is given."""
 
 import email.policy
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from email.parser import BytesParser
 from typing import Any
 
 from aiosmtpd.controller import Controller
+
+from tests.support.ports import free_port
 
 __all__ = ["PostOffice", "open_post_office"]
 
@@ -53,9 +54,7 @@ class PostOffice:
 def open_post_office() -> Iterator[PostOffice]:
     """Run it on this machine, without TLS."""
     office = PostOffice()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        office.port = probe.getsockname()[1]
+    office.port = free_port()
     controller = Controller(office, hostname="127.0.0.1", port=office.port)
     controller.start()
     try:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,8 +14,9 @@ from pathlib import Path
 
 from oneself.proving.asking import Request
 from oneself.proving.deployment import Deployment
+from tests.support.ports import free_port
 
-__all__ = ["Service", "free_port", "started"]
+__all__ = ["Service", "started"]
 
 ROOT = Path(__file__).parents[2]
 _SECONDS_TO_START = 30
@@ -43,9 +43,10 @@ class Service(Deployment):
 
 
 @contextmanager
-def started(folder: Path, **settings: object) -> Iterator[Service]:
+def started(folder: Path, *, module: str = "oneself", **settings: object) -> Iterator[Service]:
     """Start the service on a database of its own in `folder`; at the end SIGTERM must stop it.
 
+    `module` is what serves it, with the arguments of `python -m oneself serve`.
     SIGTERM and not SIGKILL: it has to finish what is in flight, and to write its coverage.
     """
     port = free_port()
@@ -77,7 +78,7 @@ def started(folder: Path, **settings: object) -> Iterator[Service]:
     )
     with (folder / "stderr.log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", module, "serve", "--host", "127.0.0.1", "--port", str(port)],
             cwd=ROOT,
             env=environment,
             stderr=log,
@@ -93,14 +94,6 @@ def started(folder: Path, **settings: object) -> Iterator[Service]:
             process.kill()
             raise
     assert process.returncode == 0, service.log
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on, for now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_it_answers(service: Service, process: subprocess.Popen[bytes]) -> None:

@@ -19,7 +19,11 @@ __all__ = ["EXAMPLE", "SECRET", "deployed"]
 SECRET = "a-credential-of-somebody"
 EXAMPLE = {"name": "ci", "count": 1}
 
-_DEADLINE = 0.5
+#: A sender that the machine keeps waiting for longer is hung up on, and no promise is broken by it.
+_DEADLINE = 1.0
+_PATIENCE = 3.0
+#: None of what a deployment here does by itself takes so long, however busy the machine is.
+_AGES = 60.0
 _MOST_HEAD, _MOST_BODY = 16_384, 65_536
 _METHODS = {"/api/health": {"GET"}, "/api/me": {"GET", "HEAD"}, "/api/keys": {"POST"}}
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
@@ -55,15 +59,59 @@ class _Asked:
 class _Deployment:
     """`flaw` is the one thing that it does wrong; the empty word is none."""
 
-    def __init__(self, flaw: str) -> None:
+    def __init__(self, flaw: str, deadline: float) -> None:
         self.flaw = flaw
+        self.deadline = deadline
         self.host = ""
         self.turn = asyncio.Lock()
         self.server: asyncio.Server | None = None
+        #: Whoever was ever met, in that order.
+        self.met: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.is_sick = False
         self.has_met_owner = False
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def open(self, keys: ssl.SSLContext | None) -> int:
+        """Begin to listen; the port."""
+        self.server = await asyncio.start_server(
+            self._meet,
+            "127.0.0.1",
+            0,
+            limit=_MOST_HEAD,
+            backlog=512,
+            ssl=keys,
+            ssl_handshake_timeout=self.deadline if keys else None,
+        )
+        port: int = self.server.sockets[0].getsockname()[1]
+        self.host = f"localhost:{port}"
+        return port
+
+    async def close(self) -> None:
+        """Hang up on everybody, and leave no socket open."""
+        assert self.server is not None
+        self.server.close()
+        # Each connection that was accepted has a task by now, and one that never began to run
+        # would leave its socket to nobody.
+        await asyncio.sleep(0)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._hang_up()
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
+        self._hang_up()
+        closed = [writer.wait_closed() for writer in self.met.values()]
+        await asyncio.gather(*closed, return_exceptions=True)
+
+    def _hang_up(self) -> None:
+        # Closing would wait for whoever does not read.
+        for writer in self.met.values():
+            writer.transport.abort()
+
+    def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not a coroutine for the server to make a task of: cancelled before it began to run, it
+        # would never close its connection.
+        self.met[asyncio.get_running_loop().create_task(self._serve(reader, writer))] = writer
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self.flaw == "serves one after the other":
                 async with self.turn:
@@ -92,7 +140,7 @@ class _Deployment:
                 goes_on = False
                 writer.write(_answer(431, close=True))
         if self.flaw == "never closes":
-            await asyncio.sleep(30)
+            await asyncio.sleep(_AGES)
 
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether another may follow."""
@@ -100,30 +148,33 @@ class _Deployment:
             asked = await self._read(reader, writer)
         except TimeoutError:
             if self.flaw == "waits for ever":
-                await asyncio.sleep(30)
+                await asyncio.sleep(_AGES)
             return False
         if asked is None:
             return False
+        if self.flaw == "is sick when somebody breaks off" and asked.target == "/api/health":
+            # Those who came before have broken off by now, and are noticed first.
+            await asyncio.gather(*(each for each in self.met if each is not asyncio.current_task()))
         answer = self._answer(asked)
         if self.flaw == "closes instead of a 400" and b" 400 " in answer[:20]:
             return False
+        if asked.body.startswith(b"[" * 1000):
+            # Before the answer, after which somebody else may ask at any moment.
+            self.is_sick = self.is_sick or self.flaw == "is sick after a deep body"
+            if self.flaw == "stops after a deep body" and self.server is not None:
+                self.server.close()
         writer.write(answer)
         await writer.drain()
-        is_deep = asked.body.startswith(b"[" * 1000)
-        self.is_sick = self.is_sick or (self.flaw == "is sick after a deep body" and is_deep)
-        if self.flaw == "stops after a deep body" and is_deep and self.server is not None:
-            self.server.close()
         return not asked.closes or self.flaw == "ignores Connection"
 
     async def _always(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.read(_MOST_HEAD)
-        if first.startswith(b"GET /api/health "):
-            writer.write(_answer(200, close=True))
-            return
-        said = _ALWAYS[self.flaw]
-        if said is None:
-            await asyncio.sleep(30)
-        writer.write(said or b"")
+        first = b""
+        # Whoever says nothing is told the same, at the deadline.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.deadline):
+                first = await reader.read(_MOST_HEAD)
+        is_health = first.startswith(b"GET /api/health ")
+        writer.write(_answer(200, close=True) if is_health else _ALWAYS[self.flaw])
         await writer.drain()
 
     async def _read(
@@ -143,12 +194,12 @@ class _Deployment:
         if self.flaw == "never answers what is folded" and any(
             line.startswith(" ") for line in lines
         ):
-            await asyncio.sleep(30)
+            await asyncio.sleep(_AGES)
         self._parse(asked, lines)
         if self.flaw == "does not wait for bodies" and not asked.every("authorization"):
             return asked
         try:
-            async with asyncio.timeout(_DEADLINE):
+            async with asyncio.timeout(self.deadline):
                 asked.body = await self._body(asked, reader, writer)
         except asyncio.IncompleteReadError as broken:
             raise _Refused(400) from broken
@@ -160,11 +211,11 @@ class _Deployment:
 
     async def _head(self, reader: asyncio.StreamReader) -> bytes:
         if self.flaw != "counts the time from each line anew":
-            async with asyncio.timeout(_DEADLINE):
+            async with asyncio.timeout(self.deadline):
                 return await reader.readuntil(b"\r\n\r\n")
         raw = b""
         while not raw.endswith(b"\r\n\r\n"):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(_AGES):
                 raw += await reader.readuntil(b"\r\n")
         return raw
 
@@ -297,11 +348,10 @@ def _answer(
     return "\r\n".join([*lines, "", ""]).encode() + (b"" if bodiless else body)
 
 
-#: What a deployment says to everybody but its guardian, whatever was asked; None is nothing.
-_ALWAYS: Mapping[str, bytes | None] = {
+#: What a deployment says to everybody but its guardian, whatever was asked.
+_ALWAYS: Mapping[str, bytes] = {
     "always fails": _answer(500, close=True),
     "always agrees": _answer(200, close=True),
-    "always hangs": None,
     "always babbles": b"220 ready\r\n",
     "always breaks off": b"HTTP/1.1 400 Said\r\nContent-Length: 9\r\n\r\n{}",
     "always answers sixty times": _answer(400) * 60,
@@ -309,57 +359,36 @@ _ALWAYS: Mapping[str, bytes | None] = {
 
 
 @contextmanager
-def deployed(flaw: str = "", trust: ssl.SSLContext | None = None,
-             keys: ssl.SSLContext | None = None) -> Iterator[ProbeTarget]:  # fmt: skip
+def deployed(
+    flaw: str = "",
+    trust: ssl.SSLContext | None = None,
+    keys: ssl.SSLContext | None = None,
+    deadline: float = _DEADLINE,
+) -> Iterator[ProbeTarget]:
     """Run one on a thread of its own; over TLS, where it is given `keys`."""
-    deployment, ready, loop = _Deployment(flaw), threading.Event(), asyncio.new_event_loop()
+    deployment, loop = _Deployment(flaw, deadline), asyncio.new_event_loop()
 
-    async def run() -> None:
-        deployment.server = await asyncio.start_server(
-            deployment.serve,
-            "127.0.0.1",
-            0,
-            limit=_MOST_HEAD,
-            backlog=512,
-            ssl=keys,
-            ssl_handshake_timeout=_DEADLINE if keys else None,
-        )
-        deployment.host = f"localhost:{deployment.server.sockets[0].getsockname()[1]}"
-        ready.set()
-
-    async def end() -> None:
-        assert deployment.server is not None
-        deployment.server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        # Connections are closed in the round after that of their tasks.
-        await asyncio.sleep(0.05)
-
-    def work() -> None:
-        loop.run_until_complete(run())
-        loop.run_forever()
-        loop.run_until_complete(end())
-        loop.close()
-
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    ready.wait(10)
-    port = int(deployment.host.rpartition(":")[2])
     try:
-        yield ProbeTarget(
-            Address("https" if keys else "http", "localhost", port, trust),
-            host=deployment.host,
-            read="/api/me",
-            post="/api/keys",
-            example=EXAMPLE,
-            credential=f"Authorization: Bearer {SECRET}",
-            health="/api/health",
-            read_methods=frozenset({"GET"}),
-            deadline_seconds=_DEADLINE,
-            patience_seconds=2.5,
-        )
+        port = asyncio.run_coroutine_threadsafe(deployment.open(keys), loop).result(_AGES)
+        try:
+            yield ProbeTarget(
+                Address("https" if keys else "http", "localhost", port, trust),
+                host=deployment.host,
+                read="/api/me",
+                post="/api/keys",
+                example=EXAMPLE,
+                credential=f"Authorization: Bearer {SECRET}",
+                health="/api/health",
+                read_methods=frozenset({"GET"}),
+                deadline_seconds=deadline,
+                patience_seconds=_PATIENCE,
+            )
+        finally:
+            asyncio.run_coroutine_threadsafe(deployment.close(), loop).result(_AGES)
     finally:
+        # Whatever went wrong: a loop that goes on would keep the process from ending.
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join()
+        loop.close()

@@ -21,7 +21,7 @@ from oneself.proving.credentials_file import read_credentials
 from oneself.proving.deployment import Deployment, OutOfReach
 from oneself.proving.fuzz.identity import SCHEMES, FuzzIdentity, known_values, variables
 from oneself.proving.fuzz.live_document import live_document
-from oneself.proving.operations import OPERATIONS, schemes_of
+from oneself.proving.operations import OPERATIONS, links_of, schemes_of
 from oneself.proving.outcomes import Outcome, Verdict
 from oneself.proving.people import People
 from oneself.proving.rows.writing import credential_header
@@ -128,7 +128,7 @@ class Fuzzing:
         command = [
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", str(configuration), "run", str(document)),
-            *("--url", self.deployment.url, "--phases", ",".join(self.phases)),
+            *("--url", self.deployment.url, "--phases", ",".join(self._phases_of(run))),
             *("--max-examples", str(self.examples), "--seed", str(self.seed)),
             *("--report", "junit,json", "--report-junit-path", str(folder / "junit.xml")),
             *("--report-json-path", str(folder / "report.json")),
@@ -138,6 +138,12 @@ class Fuzzing:
         return subprocess.run(  # noqa: S603 # our own command
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
+
+    def _phases_of(self, run: FuzzRun) -> Iterator[str]:
+        """The phases; without a link between its operations, a run has no journeys to take."""
+        there = {each.operation_id for each in run.operations}
+        linked = any(target in there for each in run.operations for target in links_of(each))
+        return (phase for phase in self.phases if linked or phase != "stateful")
 
     def _peers(self, run: FuzzRun, folder: Path) -> str:
         """What the configuration says of people who must not see each other's objects."""

@@ -27,8 +27,10 @@ __all__ = ["Attempt", "StepFailed"]
 class StepFailed(Exception):
     """A step on the way to a promise was answered in another way than it has to be."""
 
-    def __init__(self, step: Mapping[str, Any], request: Request, answer: Answer) -> None:
-        super().__init__(f"the step {step['operation']} answers {answer.status}")
+    def __init__(
+        self, step: Mapping[str, Any], request: Request, answer: Answer, more: str = ""
+    ) -> None:
+        super().__init__(f"the step {step['operation']} answers {answer.status}{more}")
         self.operation_id: str = step["operation"]
         self.request = request
         self.answer = answer
@@ -95,7 +97,17 @@ class Attempt:
         good = answer.status < HTTPStatus.BAD_REQUEST
         if not (answer.status == step["status"] if "status" in step else good):
             raise StepFailed(step, request, answer)
-        return {"headers": {name.lower(): value for name, value in answer.headers}, **_json(answer)}
+        headers = {name.lower(): value for name, value in answer.headers}
+        try:
+            outcome = {"headers": headers, **_json(answer)}
+        except ValueError:
+            raise StepFailed(step, request, answer, " without JSON") from None
+        for pointer in step.get("keep", {}).values():
+            try:
+                _at(outcome, pointer)
+            except (LookupError, TypeError, ValueError):
+                raise StepFailed(step, request, answer, f" without {pointer}") from None
+        return outcome
 
     def _person(self, name: str | None) -> Person:
         """Whoever a step names; of nobody, the row's own person."""

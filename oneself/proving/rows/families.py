@@ -6,6 +6,7 @@ from typing import Any
 
 from oneself.document import Described, load_document, resolve
 from oneself.proving.asking import FORM
+from oneself.proving.rows.broken_rules import broken_rules
 from oneself.proving.rows.matching import fill
 from oneself.proving.rows.writing import takes_pictures
 
@@ -44,7 +45,8 @@ def members(family: Mapping[str, Any], operations: Iterable[Described]) -> Itera
     spread = _SPREADS[wanted.pop("spread", "once")]
     left_out = wanted.pop("except", ())
     template = {key: value for key, value in family.items() if key != "for_each"}
-    template["request"] = {"example": True, **template.get("request", {})}
+    if not isinstance(template.get("request"), str):
+        template["request"] = {"example": True, **template.get("request", {})}
     for operation in operations:
         if operation.operation_id in left_out or any(
             _TRAITS[trait](operation) != value for trait, value in wanted.items()
@@ -109,4 +111,5 @@ _SPREADS: Mapping[str, Callable[[Described], Iterator[dict[str, Any]]]] = {
     "refused kinds": _refused_kinds,
     "absent methods": _absent_methods,
     "required fields": _required_fields,
+    "broken rules": broken_rules,
 }

@@ -1,9 +1,12 @@
 """Comparing what came with what was promised: every field, exactly."""
 
+import json
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from oneself.proving.asking import Answer
@@ -15,6 +18,7 @@ __all__ = [
     "Moment",
     "Pattern",
     "Picture",
+    "PublicKey",
     "SameRequestId",
     "Second",
     "after",
@@ -98,6 +102,28 @@ class Either(Matcher):
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
         """Whether the value is one of these."""
         return any(not [*differences(each, value, answer, now)] for each in self.alternatives)
+
+
+@dataclass(frozen=True)
+class PublicKey(Matcher):
+    """An RSA key that verifies signatures of this algorithm (RFC 7517), and that has no more in it.
+
+    It is named by its thumbprint (RFC 7638), so that neither the name nor the key can be another's.
+    """
+
+    algorithm: str
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Whether the value is one of these."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("n"), str):
+            return False
+        key = {"e": "AQAB", "kty": "RSA", "n": value["n"]}
+        digest = sha256(json.dumps(key, separators=(",", ":"), sort_keys=True).encode()).digest()
+        named = urlsafe_b64encode(digest).decode().rstrip("=")
+        modulus = re.fullmatch(r"[A-Za-z0-9_-]{342}", value["n"])  # of 2,048 bits
+        return modulus is not None and value == {
+            **key, "use": "sig", "alg": self.algorithm, "kid": named,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from oneself.proving.rows.matching import (
     Moment,
     Pattern,
     Picture,
+    PublicKey,
     SameRequestId,
     Second,
 )
@@ -60,6 +61,7 @@ _Loader.add_constructor("!match", _of_text(Pattern))
 _Loader.add_constructor("!moment", _of_text(Moment))
 _Loader.add_constructor("!second", _of_text(Second))
 _Loader.add_constructor("!request_id", _of_text(SameRequestId))
+_Loader.add_constructor("!public_key", _of_text(PublicKey))
 _Loader.add_constructor("!either", _either)
 _Loader.add_constructor("!picture", _picture)
 

@@ -145,6 +145,7 @@ def adopted(hashed: str) -> str:
 
 
 def test_a_hash_from_elsewhere_tells_the_right_password():
+    """PW-14: a record of scheme 2."""
     record = adopted(ELSEWHERE)
     assert verify(PASSWORD, record, KEYS, COST)
     for wrong in ("", PASSWORD.lower(), PASSWORD + " ", PASSWORD[:-1]):
@@ -163,7 +164,7 @@ def test_an_adopted_hash_says_its_cost_and_is_outdated_from_the_first():
 
 
 def test_an_adopted_hash_opens_nothing_without_the_pepper():
-    """PW-17: neither bcrypt's digest nor what it can be guessed by stands in the record."""
+    """PW-17, TK-08: neither bcrypt's digest nor what it can be guessed by is in the record."""
     record = adopted(ELSEWHERE)
     assert ELSEWHERE[29:] not in record
     assert not verify(PASSWORD, record, OTHERS, COST)
@@ -184,6 +185,7 @@ def test_letters_with_bits_left_over_are_read_as_bcrypt_reads_them():
 
 
 def test_a_long_password_counts_as_far_as_it_did_elsewhere():
+    """PW-03: until the first login, after which all of it does."""
     long = "A1b" * 40
     record = adopted(bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(COST)).decode())
     assert verify(long, record, KEYS, COST)

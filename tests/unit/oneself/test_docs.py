@@ -103,7 +103,7 @@ def test_each_dialect_is_shown_by_the_path_that_it_is_known_by(look):
 
 
 def test_the_docs_may_load_from_here_and_run_nothing_that_stands_in_a_page(look):
-    """HT-15."""
+    """HT-15, HT-23."""
     seen = look("/docs")
     assert seen.policy == {
         "default-src 'none'",
@@ -152,7 +152,7 @@ def test_everything_else_is_passed_on(look, path):
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_the_pages_can_only_be_read(look, path):
-    """HT-13."""
+    """HT-13, HT-23."""
     with pytest.raises(MethodNotAllowed):
         look(path, method="POST")
     # Swagger UI reads what to draw from a parameter if it is let, which another site could write.

@@ -28,6 +28,7 @@ from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway
 from oneself.mailboxes import Folder, Security, SmtpServer, parse_smtp_url
 from oneself.sending import open_delivery
 from oneself.settings import Settings
+from tests.support.ports import free_port
 
 ALICE = "alice@example.com"
 SENDER = "no-reply@accounts.example"
@@ -70,11 +71,6 @@ def _text(received):
     """The text of a mail, as its reader sees it."""
     mail = email.message_from_bytes(received.content, policy=email.policy.default)
     return mail.get_content().replace("\r\n", "\n")
-
-
-def _free_port():
-    with create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 # A server of the library, which takes mail as servers do.
@@ -152,7 +148,7 @@ def start(post):
     def start(**options):
         if options.pop("logins", None):
             options |= {"authenticator": post.authenticate, "auth_required": True}
-        controller = Controller(post, hostname="127.0.0.1", port=_free_port(), **options)
+        controller = Controller(post, hostname="127.0.0.1", port=free_port(), **options)
         controller.start()
         running.append(controller)
         return controller.port
@@ -742,7 +738,7 @@ def test_leaving_waits_for_nobody(script, plain):
 
 def test_a_server_that_is_not_there_is_named_by_its_error(plain):
     """OP-03: it is the server's, and not this letter's."""
-    problem = _problem(plain(_free_port()))
+    problem = _problem(plain(free_port()))
     assert problem == (MailboxAway, "The server cannot be reached (ECONNREFUSED).")
 
 

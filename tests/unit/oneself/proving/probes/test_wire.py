@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -158,20 +159,20 @@ def test_what_is_no_url_has_no_address(url):
 @contextmanager
 def _answered_by(behave):
     """A connection to somebody who behaves so, once."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def serve():
-            other, _ = listening.accept()
-            with other:
-                behave(other)
+    def serve():
+        other, _ = listening.accept()
+        with other:
+            behave(other)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
+    with ThreadPoolExecutor(1) as thread, socket.create_server(("127.0.0.1", 0)) as listening:
+        # Else, where no connection comes about, the thread would wait for it for ever.
+        listening.settimeout(30)
         address = Address("http", "127.0.0.1", listening.getsockname()[1])
+        serving = thread.submit(serve)
         with Connection(address, seconds=5) as connection:
             yield connection
-        thread.join(5)
-        assert not thread.is_alive()
+        serving.result()
 
 
 def test_a_connection_is_read_until_the_answers_are_there():
@@ -215,9 +216,11 @@ def test_the_end_is_told_from_a_break():
         )
 
     def break_off(other):
+        other.recv(1)  # before, there may be no connection yet, and it would be refused
         other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with _answered_by(break_off) as connection:
+        connection.send(b"x", seconds=1)
         connection.read(1, seconds=5, quiet_seconds=0)
         assert (connection.is_closed, connection.was_reset) == (True, True)
         assert not connection.receive(seconds=1)
@@ -256,11 +259,13 @@ def test_half_of_a_connection_can_be_closed_and_all_of_it_broken_off():
     assert heard == [b"x", b""]
 
     def listen(other):
+        other.sendall(b"x")
         try:
             other.recv(10)
         except ConnectionResetError:
             heard.append("reset")
 
     with _answered_by(listen) as connection:
+        assert connection.receive(seconds=5)
         connection.reset()
     assert heard[2:] == ["reset"]

@@ -1,10 +1,13 @@
 """What judges the rows can fail: each way of breaking a promise breaks it."""
 
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from accounts.jwts import thumbprint
 from oneself.proving.asking import Answer, Request, form_request
 from oneself.proving.everywhere import broken_everywhere, broken_in_document, repeated_values
 from oneself.proving.operations import OPERATIONS
@@ -13,6 +16,7 @@ from oneself.proving.rows.matching import (
     Either,
     Moment,
     Pattern,
+    PublicKey,
     SameRequestId,
     Second,
     differences,
@@ -20,6 +24,15 @@ from oneself.proving.rows.matching import (
 from oneself.proving.rows.table import Row
 from oneself.proving.rows.writing import credential_header
 
+_PUBLIC = rsa.generate_private_key(65537, 2048).public_key()
+KEY = {
+    "kty": "RSA",
+    "use": "sig",
+    "alg": "RS256",
+    "kid": thumbprint(_PUBLIC),
+    "n": urlsafe_b64encode(_PUBLIC.public_numbers().n.to_bytes(256)).decode().rstrip("="),
+    "e": "AQAB",
+}
 NOW = datetime(2026, 4, 5, 10, 0, tzinfo=UTC)
 HEADERS = (
     ("cache-control", "no-store"),
@@ -61,6 +74,10 @@ HEALTH = OPERATIONS["status.getHealth"]
         (Either((1, [Pattern("a+")])), ["b"]),
         (Either((1, 2)), True),
         (SameRequestId(""), "req_000000000000"),
+        (PublicKey("RS256"), KEY | {"kid": "N" + KEY["kid"]}),
+        (PublicKey("RS256"), KEY | {"n": KEY["n"][:-1] + "A"}),
+        (PublicKey("RS256"), KEY | {"d": "AQAB"}),
+        (PublicKey("RS512"), KEY),
     ],
 )
 def test_what_is_not_what_was_promised_is_told(expected: Any, found: Any):
@@ -77,6 +94,7 @@ def test_what_is_not_what_was_promised_is_told(expected: Any, found: Any):
         (Second("+10m"), 1775383800 - 30),
         (Either((1, [Pattern("a+")])), ["aa"]),
         (SameRequestId("urn:"), "urn:req_0a1b2c3d4e5f"),
+        (PublicKey("RS256"), KEY),
     ],
 )
 def test_what_was_promised_is_let_through(expected: Any, found: Any):
