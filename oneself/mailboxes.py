@@ -114,6 +114,15 @@ class SmtpServer:
         with closing(_Connection(self)) as connection:
             yield connection.take
 
+    def greet(self) -> None:
+        """Do all that comes before a letter, and send none.
+
+        Raises:
+            MailboxAway: The server cannot be reached, is not the one that it should be, or refuses.
+        """
+        with closing(_Connection(self)) as connection:
+            connection.greet()
+
 
 def parse_smtp_url(url: str, *, ca_file: Path | None = None, seconds: float = 20.0) -> SmtpServer:
     """Read `smtp://user:password@host:587`, `smtps://…:465` or `smtp+plain://localhost:1025`.
@@ -164,6 +173,14 @@ class _Connection:
         except BaseException:
             self._drop()
             raise
+
+    def greet(self) -> None:
+        """Connect, protect the connection and log in."""
+        try:
+            with self._limited(self._server.seconds):
+                self._ready()
+        except TimeoutError as error:
+            raise MailboxAway(self._trouble(error)) from None
 
     def close(self) -> None:
         """End the conversation, politely if there is one."""

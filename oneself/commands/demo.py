@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from oneself.settings import Settings
     from oneself.transactions import Database
 
-__all__ = ["curl_lines", "demo", "introduce"]
+__all__ = ["curl_lines", "demo", "export_line", "introduce"]
 
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # compared, not listened on
 
@@ -51,6 +51,8 @@ def introduce(database: "Database", settings: "Settings", *, address: str, port:
         console.print(f"\n# {heading}", style="dim", markup=False, highlight=False)
         # In one line, however wide the terminal is, so that it can be pasted.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+    console.print("\n# what the lines of the README name", style="dim", markup=False)
+    console.print(export_line(owner), soft_wrap=True, markup=False, highlight=False)
     console.print()
     # A worker is forked, and what is still in the buffer would be printed by it too.
     sys.stdout.flush()
@@ -72,6 +74,20 @@ def curl_lines(owner: "Account", origin: str) -> Iterator[tuple[str, str]]:
     ):
         yield heading, _curl(f"{origin}{path}", header)
     yield "JWT, exchanged for the session", _curl_with_jwt(owner, origin)
+
+
+def export_line(owner: "Account") -> str:
+    """A line for the shell, after which the README's can be pasted as they stand."""
+    values = {
+        "SESSION": owner["session_token"],
+        "ACCESS_TOKEN": owner["access_token"],
+        "API_KEY": owner["api_key"],
+        "PAT": owner["pat"],
+        "TENANT_UUID": owner["tenant_uuid"],
+        "CLIENT_ID": owner["client_id"],
+        "CLIENT_SECRET": owner["client_secret"],
+    }
+    return f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in values.items())}"
 
 
 def _curl_with_jwt(owner: "Account", origin: str) -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oneself.commands.dangers import settings_together
 from oneself.commands.failures import REFUSED, USAGE, Failure, explain
 from oneself.commands.findings import Finding, good, wrong
 from oneself.commands.output import AsJson, show, waiting
+from oneself.commands.surroundings import clock, disk, mail_server
 
 if TYPE_CHECKING:
     from accounts.database import AccountSession
@@ -37,7 +39,7 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check the database, the keys, the chain of events, the mail and the policies.
+    """Check database, keys, chain of events, clock, policies, mail, disk and settings.
 
     Nothing is repaired or written. It exits with 1 if anything is wrong, and says what to do.
     """
@@ -87,12 +89,20 @@ def _examine(settings: "Settings", head: bytes | None) -> dict[str, Finding]:
         "event_chain": partial(_event_chain, head=head),
         "outbox": _outbox,
         "signing_key": _signing_key,
+        "clock": clock,
     }
     for name, check in checks.items():
         unchecked = not all(finding.ok for finding in needed)
         findings[name] = _NOT_YET if unchecked else _try(partial(_read, settings, check))
         needed.append(findings["root_key"])
-    findings["policies"] = _try(partial(_policies, settings))
+    around = {
+        "policies": _policies,
+        "mail_server": mail_server,
+        "disk": disk,
+        "settings": settings_together,
+    }
+    for name, regard in around.items():
+        findings[name] = _try(partial(regard, settings))
     return findings
 
 

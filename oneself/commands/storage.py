@@ -1,6 +1,7 @@
 """Looking whether a database keeps what it is given: a SQLite file, or a PostgreSQL server."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, Row
@@ -13,6 +14,8 @@ from oneself.transactions import sqlite_driver
 __all__ = ["checks_of"]
 
 _MOST_TOLD = 5
+#: So many seconds between two clocks are no longer the time that the question takes.
+_APART = 10
 
 # From and before which version a reset of the WAL does not corrupt the file; the first two are
 # backports (https://sqlite.org/wal.html#walresetbug).
@@ -137,6 +140,17 @@ def _durability(engine: Engine) -> Finding:
     )
 
 
+def _server_clock(engine: Engine) -> Finding:
+    """It decides nothing here; but where two clocks differ, one is wrong."""
+    ((moment,),) = _ask(engine, "SELECT clock_timestamp()")
+    apart = abs((moment - datetime.now(UTC)).total_seconds())
+    if apart < _APART:
+        return good("agrees with this machine's")
+    return wrong(
+        f"{apart:,.0f} seconds apart from this machine's", "See that NTP sets the clocks of both."
+    )
+
+
 def _constraints(engine: Engine) -> Finding:
     found = _ask(
         engine,
@@ -162,6 +176,7 @@ _CHECKS: Mapping[str, Mapping[str, _Look]] = {
     "postgresql": {
         "server": _server,
         "encoding": _encoding,
+        "server_clock": _server_clock,
         "durability": _durability,
         "constraints": _constraints,
         "tables": _tables,

@@ -263,3 +263,49 @@ def test_the_asynchronous_client_sends_nothing_again_that_may_have_been_carried_
     with pytest.raises(errors.Unavailable):
         ask_async(busy, lambda client: client.hyperclast.regenerate_access_token())
     assert (len(cut.asked), len(busy.asked)) == (1, 1)
+
+
+# ── What goes ────────────────────────────────────────────────────────────────────────────────────
+
+GOING = {
+    "Deprecation": "@1775347200",
+    "Sunset": "Mon, 05 Apr 2027 00:00:00 GMT",
+    "Link": '<https://account.example/what-instead>; rel="deprecation"',
+}
+WARNED = (
+    "status.getHealth is deprecated and goes after Mon, 05 Apr 2027 00:00:00 GMT;"
+    " see https://account.example/what-instead"
+)
+
+
+def test_a_deprecated_operation_warns_at_the_line_that_called_it():
+    answer = httpx2.Response(200, json={"status": "ok"}, headers=GOING)
+    with pytest.warns(DeprecationWarning, match="goes after") as warned:
+        read(Scripted(answer).client())
+    assert [str(each.message) for each in warned] == [WARNED]
+    assert warned[0].filename == __file__
+    assert warned[0].lineno == inspect.getsourcelines(read)[1] + 1
+
+
+def test_the_asynchronous_client_warns_at_that_line_too():
+    answer = httpx2.Response(200, json={"status": "ok"}, headers=GOING)
+
+    async def ask(client: AsyncOneself) -> object:
+        return await client.status.get_health()
+
+    with pytest.warns(DeprecationWarning, match="goes after") as warned:
+        ask_async(Scripted(answer), ask)
+    assert [str(each.message) for each in warned] == [WARNED]
+    assert (warned[0].filename, warned[0].lineno) == (__file__, inspect.getsourcelines(ask)[1] + 1)
+
+
+def test_a_refusal_of_a_deprecated_operation_warns_as_well():
+    service = Scripted(refusal(403, "forbidden", {"Deprecation": "@1775347200"}))
+    named = r"^hyperclast\.regenerateAccessToken is deprecated$"
+    with pytest.warns(DeprecationWarning, match=named), pytest.raises(errors.Refused):
+        write(service.client())
+
+
+def test_what_stays_warns_of_nothing(recwarn):
+    read(Scripted(HEALTHY).client())
+    assert not recwarn.list

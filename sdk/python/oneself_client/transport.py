@@ -1,6 +1,7 @@
 """Sends calls, again where that is right, and gives what came of them."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,6 +15,9 @@ from .retries import Retries, was_certainly_not_sent
 from .types import Reply
 
 __all__ = ["AsyncTransport", "Transport"]
+
+#: From the warning over two functions here, `send` and the method of the dialect to who called it.
+_CALLER = 5
 
 T = TypeVar("T")
 Outcome = httpx2.Response | httpx2.RequestError
@@ -108,9 +112,29 @@ def _finish(call: Call, outcome: Outcome, read: Read[T]) -> Reply[T]:
             f"{operation.operation_id}: no answer ({type(outcome).__name__}: {outcome})",
             may_have_been_carried_out=not operation.is_safe and not was_certainly_not_sent(outcome),
         ) from outcome
+    _warn_if_deprecated(call, outcome)
     try:
         value = read(outcome)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         # A body of another shape than the document's, which reading it comes upon.
         raise UnexpectedAnswer(outcome.status_code, outcome.headers, outcome.content) from error
     return Reply(value, outcome.status_code, outcome.headers)
+
+
+def _warn_if_deprecated(call: Call, answer: httpx2.Response) -> None:
+    """Say that an operation goes, by what the service says, which may be newer than this package.
+
+    The warning is the caller's own line's, so Python shows it once for each such line, in tests and
+    in scripts, and nowhere else unless it is asked to.
+    """
+    if "Deprecation" not in answer.headers:
+        return
+    sunset = answer.headers.get("Sunset")
+    link = answer.links.get("deprecation", {}).get("url")
+    warnings.warn(
+        f"{call.operation.operation_id} is deprecated"
+        + (f" and goes after {sunset}" if sunset else "")
+        + (f"; see {link}" if link else ""),
+        DeprecationWarning,
+        stacklevel=_CALLER,
+    )

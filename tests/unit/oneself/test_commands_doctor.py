@@ -1,6 +1,8 @@
 """The doctor: it finds each thing that is wrong, says what to do, and changes nothing."""
 
 import json
+import os
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -14,13 +16,15 @@ from oneself.commands.doctor import doctor
 from oneself.commands.failures import Failure
 from oneself.commands.opening import open_database
 from oneself.commands.storage import checks_of
+from oneself.commands.surroundings import disk
 from oneself.keys import open_keyring
 from oneself.settings import Settings
 from oneself.transactions import sqlite_driver
 
 CHECKS = [
     *("sqlite_library", "journal_mode", "integrity", "foreign_keys", "tables", "key_file"),
-    *("root_key", "event_chain", "outbox", "signing_key", "policies"),
+    *("root_key", "event_chain", "outbox", "signing_key", "clock"),
+    *("policies", "mail_server", "disk", "settings"),
 ]
 
 
@@ -58,6 +62,7 @@ def settings(monkeypatch, migrated_file, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir(mode=0o700)
     (folder / "oneself.sqlite3").write_bytes(migrated_file.read_bytes())
+    (folder / "oneself.sqlite3").chmod(0o600)
     monkeypatch.setenv("ONESELF_DATA_DIR", str(folder))
     monkeypatch.delenv("ONESELF_SECRET_KEY", raising=False)
     return Settings()
@@ -105,7 +110,7 @@ def _found(run, name, *words):
     """What one check found, where it is the only one to find something."""
     ran = run("--json", *words)
     assert (ran.wrong, ran.status) == ([name], 1)
-    assert ran.failure == "1 of 11 checks found something wrong."
+    assert ran.failure == f"1 of {len(CHECKS)} checks found something wrong."
     return ran.checks[name]
 
 
@@ -128,7 +133,7 @@ def test_people_are_shown_a_line_for_each_check(run, sql):
     ran = run()
     for name in CHECKS:
         assert name.replace("_", " ") in ran.out
-    assert ran.out.count("ok: ") == 10
+    assert ran.out.count("ok: ") == len(CHECKS) - 1
     assert ran.out.count("PROBLEM: none is active") == 1
     assert "Start the service" in ran.out
 
@@ -227,7 +232,7 @@ def test_tables_of_another_version_are_found(run, sql):
     """DB-15: the rows are not read then, since nobody knows what they mean."""
     sql("UPDATE alembic_version SET version_num = '0001'")
     ran = run("--json")
-    assert ran.wrong == ["tables", *CHECKS[6:10]]
+    assert ran.wrong == ["tables", *CHECKS[6:11]]
     assert "revision 0001" in ran.checks["tables"]["found"]
     assert "db upgrade" in ran.checks["tables"]["to_do"]
 
@@ -265,7 +270,7 @@ def test_a_key_file_that_others_can_read_is_found(run, settings):
     path.chmod(0o640)
     ran = run("--json")
     assert ran.checks["key_file"]["to_do"] == f"Run: chmod 600 {path}"
-    assert ran.wrong == CHECKS[5:10]
+    assert ran.wrong == CHECKS[5:11]
 
 
 @pytest.mark.usefixtures("house")
@@ -273,7 +278,7 @@ def test_a_key_file_that_is_gone_is_found_and_none_is_made(run, settings):
     """OP-04: a new one would open nothing, and hide that the old one is missing."""
     (settings.data_dir / "secret.key").unlink()
     ran = run("--json")
-    assert ran.wrong == CHECKS[5:10]
+    assert ran.wrong == CHECKS[5:11]
     assert "is not there" in ran.checks["key_file"]["found"]
     assert not (settings.data_dir / "secret.key").exists()
 
@@ -283,7 +288,7 @@ def test_another_root_secret_is_found(run, settings, sql):
     """PW-17: and is not noted as a new one of this database."""
     (settings.data_dir / "secret.key").write_text("A" * 43 + "\n")
     ran = run("--json")
-    assert ran.wrong == CHECKS[6:10]
+    assert ran.wrong == CHECKS[6:11]
     assert "not the one that this database was made with" in ran.checks["root_key"]["found"]
     assert sql("SELECT count(*) FROM root_key") == [(1,)]
 
@@ -302,7 +307,7 @@ def test_a_database_that_was_never_used_is_found(run, settings, sql):
     """PW-17: it takes whatever root secret it is first used with, which is not the doctor's."""
     open_keyring(settings)
     ran = run("--json")
-    assert ran.wrong == CHECKS[6:10]
+    assert ran.wrong == CHECKS[6:11]
     assert ran.checks["root_key"]["to_do"] == "Start the service once."
     assert sql("SELECT count(*) FROM root_key") == [(0,)]
 
@@ -433,6 +438,95 @@ def test_a_signing_key_is_active_from_and_until_its_time(run, sql, change, ok):
     """JW-08: one that is published already, or still, does not sign."""
     sql(f"UPDATE signing_key SET {change}")  # noqa: S608 # ours
     assert run("--json").checks["signing_key"]["ok"] is ok
+
+
+# What is around it
+
+
+def test_a_clock_that_went_back_is_found(run, house):
+    """What should have expired goes on, by a clock that is behind."""
+    with house.transaction(writing=True) as session:
+        session.add(_event(session.now + timedelta(seconds=59), "event 4"))
+    assert run("--json").wrong == []
+    with house.transaction(writing=True) as session:
+        session.add(_event(session.now + timedelta(minutes=10), "event 5"))
+    finding = _found(run, "clock")
+    assert finding["found"].endswith("seconds ahead of this machine's clock")
+    assert "NTP" in finding["to_do"]
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize("name", ["", "oneself.sqlite3"])
+def test_data_that_others_can_get_at_are_found(run, settings, name):
+    """OP-04: the folder and the file, as `cp` and an editor leave them, with the command."""
+    path = settings.data_dir / name
+    path.chmod(path.stat().st_mode | 0o044)
+    finding = _found(run, "disk")
+    assert finding["to_do"] == f"Run: chmod go= {path}"
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize(("mebibytes", "ok"), [(511, False), (512, True)])
+def test_a_disk_that_is_nearly_full_is_found(run, monkeypatch, mebibytes, ok):
+    """While there is still room to do something about it."""
+    usage = shutil._ntuple_diskusage(2**40, 2**40, mebibytes * 2**20)  # noqa: SLF001 # its type
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    finding = run("--json").checks["disk"]
+    assert (finding["ok"], f"{mebibytes} MiB are free" in finding["found"]) == (ok, True)
+
+
+def test_room_is_wanted_for_a_copy_of_the_database(monkeypatch, settings):
+    """The next migration begins with one; this file has 600 MiB and no content."""
+    os.truncate(settings.location, 600 * 2**20)
+    usage = shutil._ntuple_diskusage(2**40, 2**40, 550 * 2**20)  # noqa: SLF001 # its type
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    found = disk(settings).found
+    assert found.startswith("550 MiB are free")
+    assert found.endswith("of 600 that should be")
+
+
+def test_a_folder_that_cannot_be_written_is_found(settings, monkeypatch):
+    """As one that is mounted for reading only."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert disk(settings).found == f"{settings.data_dir} cannot be written"
+
+
+def test_a_folder_that_is_not_there_yet_is_looked_at_where_it_will_be(tmp_path, monkeypatch):
+    """On PostgreSQL the first mail makes it."""
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "not" / "there"))
+    monkeypatch.setenv("ONESELF_DATABASE_URL", "postgresql+psycopg:///oneself")
+    finding = disk(Settings())
+    assert finding.ok
+    assert finding.found.endswith(f"MiB are free at {tmp_path}")
+
+
+@pytest.mark.usefixtures("house")
+def test_a_mail_server_that_is_away_is_found(run, monkeypatch):
+    """EM-19: by its host and port, and without user and password."""
+    monkeypatch.setenv("ONESELF_SMTP_URL", "smtp://canary:canary@127.0.0.1:9")
+    finding = _found(run, "mail_server")
+    assert finding["found"].startswith("127.0.0.1, port 9: The server cannot be reached")
+    assert "canary" not in str(finding)
+    monkeypatch.setenv("ONESELF_SMTP_URL", "canary://127.0.0.1")
+    assert "must be smtp://" in _found(run, "mail_server")["found"]
+
+
+@pytest.mark.usefixtures("house")
+def test_a_text_of_mail_that_cannot_be_used_is_found(run, monkeypatch, tmp_path):
+    """Before the service does not start for it."""
+    (tmp_path / "texts" / "mail").mkdir(parents=True)
+    (tmp_path / "texts" / "mail" / "layout.html.j2").write_text("{% if")
+    monkeypatch.setenv("ONESELF_TEMPLATE_DIR", str(tmp_path / "texts"))
+    assert "Correct it, or take it away" in _found(run, "mail_server")["found"]
+
+
+@pytest.mark.usefixtures("house")
+def test_settings_that_are_dangerous_together_are_found(run, monkeypatch):
+    """Each by its name, with what to set."""
+    monkeypatch.setenv("ONESELF_PUBLIC_URL", "https://account.example.com")
+    finding = _found(run, "settings")
+    assert "ONESELF_TRUSTED_PROXIES" in finding["found"]
+    assert "ONESELF_SMTP_URL" in finding["to_do"]
 
 
 # The policies

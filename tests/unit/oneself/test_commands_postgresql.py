@@ -81,6 +81,7 @@ def test_the_doctor_finds_what_the_server_would_lose(run):
     }
     assert found["checks"]["server"]["found"].startswith("PostgreSQL 1")
     assert found["checks"]["encoding"]["found"] == "UTF8"
+    assert found["checks"]["server_clock"]["found"] == "agrees with this machine's"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import http.client
 import io
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -163,6 +164,9 @@ def test_the_demo_tells_the_workers_where_they_are(serve, port, host, origin, mo
     code, out, _, told = serve("--demo", "--host", host, "--allow-http")
     assert (code, len(told)) == (0, 1)
     assert out.count(f"{origin}:{port}/") == 8
+    assert re.search(
+        r"^export SESSION=sess_\w+ ACCESS_TOKEN=tok_\w+ API_KEY=\w+ PAT=pat_", out, re.M
+    )
     assert os.environ["ONESELF_PUBLIC_URL"] == f"{origin}:{port}"
     monkeypatch.setitem(os.environ, "ONESELF_PUBLIC_URL", "https://me.example.com")
     serve("--demo")

@@ -789,3 +789,27 @@ def test_the_settings_name_the_server(house, monkeypatch):
         "mail.example", 465, Security.TLS, "u", "p", Path("/etc/authority.pem"), 7.0
     )
     assert delivery.sender == "Accounts@xn--mnchen-3ya.example"
+
+
+# Before any letter.
+
+
+def test_a_server_is_greeted_and_gets_no_letter(start, post, smtp, authority):
+    """EM-19: with TLS and the login, as before a letter."""
+    port = start(tls_context=authority.context("127.0.0.1"), require_starttls=True, logins=True)
+    smtp(port, login=f"{USER}:{PASSWORD.replace('/', '%2F')}@").greet()
+    assert post.logins[-1][1:] == (True, True)
+    assert post.received == []
+    with pytest.raises(MailboxAway, match="refused the login"):
+        smtp(port, login=f"{USER}:wrong@").greet()
+
+
+def test_a_greeting_tells_why_a_server_cannot_be_used(start, smtp, script, authority):
+    """EM-19: another's certificate, nobody there, and one that says nothing."""
+    other = start(tls_context=authority.context("192.0.2.1"), require_starttls=True)
+    with pytest.raises(MailboxAway, match="does not verify"):
+        smtp(other).greet()
+    with pytest.raises(MailboxAway, match="cannot be reached"):
+        smtp(_free_port()).greet()
+    with pytest.raises(MailboxAway, match="did not answer in time"):
+        smtp(script(lambda _line, over: over.wait()), seconds=A_MOMENT).greet()

@@ -1,0 +1,522 @@
+"""Every block of code in the pages of this repository is run, or checked as what it is.
+
+A block that is new fails until it stands in `RUN`, with the test that runs it, or in `READ`, with
+the reason why only its form is checked. What is replaced when a block is run is an address, an id
+that nobody can know beforehand, and nothing else.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from configparser import ConfigParser
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from accounts.policy import InvalidPolicies
+from oneself import commands
+from oneself.commands.demo import export_line
+from oneself.document import load_document
+from oneself.policies import read_policies
+from oneself.proving.outcomes import Verdict
+from oneself.proving.rows.attempts import Attempt
+from oneself.proving.rows.judging import judge_row
+from oneself.proving.rows.table import Row, check_row
+from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
+from tests.support.databases import Servers, url_of
+from tests.support.operator_acts import people_of
+from tests.support.service import ROOT, Service, free_port, started
+
+HERE = "tests/examples/test_code_blocks.py"
+QUICK_STARTS = "tests/sdk/test_quick_starts.py"
+PROVE = "tests/contract/test_prove_command.py"
+FIRST_HOUR = "tests/newcomer/test_first_hour.py"
+
+#: Which test runs a block, or compares it with what is run.
+RUN = {
+    ("README.md", "pip install tox && tox run -e serve     # runs the service with demo data;"): (
+        f"{FIRST_HOUR}::test_the_first_hour_takes_ten_minutes_at_most"
+    ),
+    ("README.md", 'curl -u "$CLIENT_ID:$CLIENT_SECRET" localhost:8080/oauth/token'): (
+        f"{HERE}::test_a_session_is_exchanged_as_the_readme_says"
+    ),
+    ("README.md", '@id("maintenance-freeze")'): (
+        f"{HERE}::test_the_freeze_is_answered_as_the_readme_says"
+    ),
+    ("README.md", '{"code": "policy_denied"'): (
+        f"{HERE}::test_the_freeze_is_answered_as_the_readme_says"
+    ),
+    ("README.md", "pip install --require-hashes -r requirements/prove.txt"): (
+        f"{HERE}::test_a_deployment_is_proven_as_the_readme_says"
+    ),
+    ("README.md", "name: prove"): (f"{PROVE}::test_the_workflow_of_the_readme_proves_a_deployment"),
+    ("README.md", "python -m oneself serve --host 127.0.0.1"): (
+        f"{HERE}::test_the_commands_of_an_operator_run"
+    ),
+    ("README.md", "export ONESELF_DATABASE_URL="): (
+        f"{HERE}::test_postgresql_is_begun_with_as_the_readme_says"
+    ),
+    ("README.md", "import os"): (
+        f"{QUICK_STARTS}::test_the_quick_start_in_python_is_typed_and_runs"
+    ),
+    ("README.md", "import { createOneself, isRefused }"): (
+        f"{QUICK_STARTS}::test_the_quick_start_in_typescript_is_typed_and_runs"
+    ),
+    ("README.md", 'openapi/openapi.yaml   "the document"'): (
+        f"{HERE}::test_the_picture_of_the_house_has_its_rooms"
+    ),
+    ("README.md", "openapi/openapi.yaml       PATCH /api/v1/me"): (
+        f"{HERE}::test_the_picture_of_a_request_names_what_is_there"
+    ),
+    ("contracts/README.md", "- promise: Only the access token"): (
+        f"{HERE}::test_the_row_that_is_explained_is_kept"
+    ),
+    ("contracts/README.md", "- id: length"): (
+        f"{HERE}::test_the_probe_that_is_explained_is_one_that_is_sent"
+    ),
+}
+#: Why a block is checked as what it is, and not run.
+READ = {
+    ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
+    ("policies/README.md", "// maintenance.cedar"): "as above; the README's own freeze is run",
+}
+
+LAYERS = ["oneself", "handlers", "accounts", "models"]
+HASH = re.compile(r"\b[0-9a-f]{7}\b")
+BLOCKS = read_blocks()
+README = (ROOT / "README.md").read_text()
+#: Typer brings a Click of its own, and exports of it no more than this.
+UsageError = typer.BadParameter.__bases__[0]
+TYPER = typer.main.get_command(commands._build(completes=False))  # noqa: SLF001 # as `main` does
+
+every_block = pytest.mark.parametrize("block", BLOCKS, ids=str)
+every_page = pytest.mark.parametrize("page", PAGES)
+
+
+def entries_for(block: Block) -> list[tuple[str, str]]:
+    """The entries that name a block, by its page and how its first line begins."""
+    page, first = block.key
+    return [(of, begins) for of, begins in (*RUN, *READ) if of == page and first.startswith(begins)]
+
+
+def the_block(begins: str, *, page: str = "README.md") -> str:
+    [block] = [each for each in BLOCKS if each.page == page and each.text.startswith(begins)]
+    return block.text
+
+
+# ── Nothing is left out ──────────────────────────────────────────────────────────────────────────
+
+
+@every_block
+def test_a_block_is_run_by_a_test_or_there_is_a_reason(block: Block):
+    assert len(entries_for(block)) == 1, "a block that nothing checks: see RUN and READ"
+
+
+def test_no_entry_is_for_a_block_that_is_gone():
+    named = [entry for block in BLOCKS for entry in entries_for(block)]
+    assert sorted(named) == sorted((*RUN, *READ))
+
+
+@pytest.mark.parametrize("test", sorted(set(RUN.values())))
+def test_the_test_that_runs_a_block_is_there(test: str):
+    path, _, name = test.partition("::")
+    assert f"\ndef {name}(" in (ROOT / path).read_text()
+
+
+def test_a_block_that_is_new_is_noticed():
+    [block] = blocks_of("README.md", "Text\n\n```sh\nrm -r data\n```\n")
+    assert block == Block("README.md", "sh", "rm -r data\n")
+    assert entries_for(block) == []
+
+
+# ── Its form ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@every_block
+def test_a_block_is_what_it_says_it_is(block: Block, tmp_path: Path):
+    check = {
+        "sh": check_shell,
+        "python": lambda text, _: compile(text, "a block", "exec"),
+        "yaml": lambda text, _: yaml.safe_load(without_tags(text)),
+        "json": lambda text, _: json.loads(text),
+        "cedar": check_policies,
+        "ts": lambda *_: None,  # a compiler reads it before it is run
+        "diff": check_diff,
+        "": lambda *_: None,  # a picture
+    }
+    assert block.language in check
+    check[block.language](block.text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("language", "wrong"),
+    [
+        ("sh", "if then"),
+        ("sh", "python -m oneself serve --prot 8080"),
+        ("sh", "python -m oneself tenants add x"),
+        ("sh", "tox run -e nothing"),
+        ("sh", "pip install --require-hashes -r requirements/nothing.txt"),
+        ("sh", "export ONESELF_NOTHING=1"),
+        ("yaml", "a: [b"),
+        ("json", "{'a': 1}"),
+        ("python", "print("),
+        ("cedar", 'forbid (principal, action in Action::"me/nothing:write", resource);'),
+        ("klingon", "nuqneH"),
+    ],
+)
+def test_a_block_that_is_wrong_is_noticed(language: str, wrong: str, tmp_path: Path):
+    with pytest.raises((AssertionError, ValueError, SyntaxError, yaml.YAMLError, InvalidPolicies)):
+        test_a_block_is_what_it_says_it_is(Block("README.md", language, wrong), tmp_path)
+
+
+def check_shell(text: str, _: Path) -> None:
+    parsed = subprocess.run(
+        ["bash", "-n"],  # noqa: S607 # whichever there is
+        input=text,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert parsed.returncode == 0, parsed.stderr
+    for line in text.replace("\\\n", " ").splitlines():
+        for command in re.split(r"&&|\|", line.partition(" #")[0]):
+            check_command(command.strip())
+    assert {*re.findall(r"\bONESELF_[A-Z_]+", text)} <= known_settings()
+    for path in re.findall(r"\brequirements/\S+", text):
+        assert (ROOT / path).is_file(), path
+
+
+def check_command(command: str, *, is_whole: bool = True) -> None:
+    if command.startswith("python -m oneself"):
+        check_arguments(shlex.split(command.partition(" > ")[0])[3:], is_whole=is_whole)
+    for name in re.findall(r"\btox run -e (\S+)", command):
+        assert name in environments(), name
+
+
+def check_arguments(arguments: list[str], *, is_whole: bool) -> None:
+    """Have the command line read them, and do nothing; a sentence may leave out what varies."""
+    command = TYPER
+    while arguments and hasattr(command, "commands"):
+        name, *arguments = arguments
+        assert name in command.commands, name
+        command = command.commands[name]
+    if is_whole and not hasattr(command, "commands"):
+        try:
+            command.make_context("oneself", list(arguments))
+        except UsageError as error:
+            raise AssertionError(str(error)) from error
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {each for each in arguments if each.startswith("--")} <= known
+
+
+def check_policies(text: str, folder: Path) -> None:
+    policies = shutil.copytree(ROOT / "policies", folder / "policies")
+    (policies / "of_a_page.cedar").write_text(text)
+    read_policies(policies, load_document())
+
+
+def check_diff(text: str, _: Path) -> None:
+    assert all(line[:1] in {"+", "-", " ", "@"} for line in text.splitlines() if line)
+
+
+def without_tags(text: str) -> str:
+    return re.sub(r"!(match|moment|second|either|request_id)\b", "", text)
+
+
+def known_settings() -> set[str]:
+    return set(re.findall(r"^\| `(ONESELF_[A-Z_]+)` \|", README, re.MULTILINE))
+
+
+def environments() -> set[str]:
+    tox = ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    return {name.removeprefix("testenv:") for name in tox.sections() if ":" in name}
+
+
+@every_page
+def test_what_a_sentence_names_is_there(page: str):
+    """Commands, environments and settings that a page speaks of within its text."""
+    spans = code_spans(page)
+    for span in spans:
+        check_command(span, is_whole=False)
+        # As the tests' own, or with a star or an ellipsis for several.
+        for name in re.findall(r"\bONESELF_[A-Z_]+", span):
+            own = name.startswith(("ONESELF_TEST_", "ONESELF_REDOCLY", "ONESELF_PRISM"))
+            assert own or name.endswith("_") or name in known_settings() or name == "ONESELF_"
+
+
+@every_page
+def test_a_link_within_the_repository_leads_somewhere(page: str):
+    for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_each_cell_about_somebody_else_has_a_source():
+    """A comparison that a reader cannot check is an advertisement."""
+    section = README.partition("\n## Beside others\n")[2].partition("\n## ")[0]
+    header, _, *rows = [line for line in section.splitlines() if line.startswith("|")]
+    others = len(header.split("|")) - 4
+    assert others == 5
+    assert len(rows) >= 8
+    for row in rows:
+        cells = re.split(r"\s*\|\s*", row.strip("| "))
+        assert len(cells) == others + 2, row
+        for cell in cells[2:]:
+            assert "](https://" in cell or cell.startswith("by "), f"{cells[0]}: {cell}"
+
+
+# ── The pictures ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_picture_of_the_house_has_its_rooms():
+    picture = the_block('openapi/openapi.yaml   "the document"')
+    rooms = re.findall(r"^(\w+)/ +\S", picture, re.MULTILINE)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [layers] = [each for each in contracts["contracts"] if each["type"] == "layers"]
+    assert rooms[:4] == LAYERS == layers["layers"]
+    dialects = {path.stem for path in (ROOT / "handlers").glob("*.py")}
+    named = re.search(r"none imports another:\n\s+│\s+(.*)", picture)
+    assert named is not None
+    [independent] = [each for each in contracts["contracts"] if each["type"] == "independence"]
+    assert [f"handlers.{name}" for name in named[1].split(", ")] == independent["modules"]
+    assert set(named[1].split(", ")) <= dialects
+    for path in re.findall(r"(?<![\w/])((?:\w+/)+)", picture):
+        assert (ROOT / path).is_dir(), path
+    kept = {path.name for path in ROOT.iterdir() if path.is_dir() and tracked(path)}
+    assert kept - {
+        part for path in re.findall(r"[\w/]+/", picture) for part in path.split("/")
+    } <= {".ci"}
+
+
+def tracked(folder: Path) -> bool:
+    listed = subprocess.run(
+        ["git", "ls-files", "--", folder],  # noqa: S607 # whichever there is
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    return bool(listed.stdout)
+
+
+def test_the_picture_of_a_request_names_what_is_there():
+    picture = the_block("openapi/openapi.yaml       PATCH")
+    for path in re.findall(r"(?:\w+/)+\w*(?:\.\w+)?", picture.replace("/api/v1/me", "")):
+        assert (ROOT / path).exists(), path
+    for beside in re.findall(r"(?<=, )(\w+\.py)", picture):
+        assert (ROOT / "oneself" / beside).exists(), beside
+    operation = load_document()["paths"]["/api/v1/me"]["patch"]["operationId"]
+    assert f"PATCH /api/v1/me is {operation}:" in picture
+    assert "def update_profile(" in (ROOT / "handlers" / "scaikey.py").read_text()
+
+
+# ── Run ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with started(tmp_path_factory.mktemp("readme")) as running:
+        yield running
+
+
+@pytest.fixture
+def exports(service: Service) -> str:
+    """The line that `serve --demo` prints for the lines of the README."""
+    return export_line(service.people["base"])
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The checkout's own program, whatever else this machine has under the name of Python."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")}
+    own = {"PATH": path, "PYTHONPATH": str(ROOT)}
+    return {**kept, "ONESELF_PASSWORD_COST": "10", **more, **own}
+
+
+def run(line: str, folder: Path, *, stdin: str = "", **more: str) -> str:
+    """Run lines of a shell, in a folder with nothing in it; what they printed."""
+    done = subprocess.run(
+        ["bash", "-e", "-c", line],  # noqa: S607 # whichever a reader has
+        cwd=folder,
+        env=environment(**more),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def serving(line: str, port: int, folder: Path, **more: str) -> Iterator[None]:
+    """Run a line that serves, until what is done meanwhile is done."""
+    log = folder / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["bash", "-c", line],  # noqa: S607 # as above
+            cwd=folder,
+            env=environment(ONESELF_PUBLIC_URL=f"http://127.0.0.1:{port}", **more),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        ready = f"curl --silent --fail --output /dev/null http://127.0.0.1:{port}/readyz"
+        while subprocess.run(shlex.split(ready), check=False).returncode:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(60)
+
+
+def here(text: str, service: Service) -> str:
+    assert "localhost:8080" in text
+    return text.replace("localhost:8080", f"127.0.0.1:{service.port}")
+
+
+DIALECTS = dict(re.findall(r"^\| (\w+) \| `(curl [^`]+)` \|", README, re.MULTILINE))
+
+
+def test_each_dialect_has_a_line():
+    assert [*DIALECTS] == ["ipto", "Hyperclast", "ScaiKey", "Hantera", "jitsudo"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_line_of_a_dialect_is_answered(
+    dialect: str, service: Service, exports: str, tmp_path: Path
+):
+    silent = here(DIALECTS[dialect], service) + " --silent"
+    answered = run(f"{exports}; {silent}", tmp_path)
+    if dialect == "jitsudo":
+        assert json.loads(answered)["code"] == "wrong_password"
+    else:
+        assert service.people["base"]["email"] in answered
+
+
+def test_every_line_of_curl_in_a_sentence_is_run():
+    lines = [span for page in PAGES for span in code_spans(page) if span.startswith("curl ")]
+    assert sorted(lines) == sorted([*DIALECTS.values(), FOLLOWED])
+
+
+[FOLLOWED] = re.findall(r"^`(curl -X PATCH [^`]+)`$", README, re.MULTILINE)
+
+
+def test_the_request_that_is_followed_is_answered(service: Service, exports: str, tmp_path: Path):
+    answered = run(f"{exports}; {here(FOLLOWED, service)} --silent --fail", tmp_path)
+    assert json.loads(answered)["locale"] == "de-DE"
+
+
+def test_a_session_is_exchanged_as_the_readme_says(service: Service, exports: str, tmp_path: Path):
+    block = here(the_block('curl -u "$CLIENT_ID'), service).rstrip()
+    answered = json.loads(run(f"{exports}\n{block} --silent --fail", tmp_path))
+    assert answered["token_type"] == "Bearer"
+
+
+def test_the_freeze_is_answered_as_the_readme_says(tmp_path: Path):
+    policies = shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    (policies / "freeze.cedar").write_text(the_block("@id("))
+    with started(tmp_path, policy_dir=policies) as frozen:
+        line = here(DIALECTS["jitsudo"], frozen) + " --silent"
+        answered = run(f"{export_line(frozen.people['base'])}; {line}", tmp_path)
+    assert json.loads(answered) == json.loads(the_block('{"code": "policy_denied"'))
+
+
+def test_a_deployment_is_proven_as_the_readme_says(service: Service, tmp_path: Path):
+    """The line for the deployment and the last one, of which a part of the proof is taken."""
+    _, demo, whole, narrow = the_block("pip install --require-hashes").splitlines()
+    # The checkout is where the reader is; the credentials are in a folder of the test.
+    run(demo, tmp_path, **service.environment)
+    assert whole.startswith(narrow.partition(" --dialect")[0])
+    run(f"{here(narrow, service)} --suite rows", tmp_path)
+
+
+def test_the_commands_of_an_operator_run(tmp_path: Path):
+    serve, *rest = the_block("python -m oneself serve").splitlines()
+    (tmp_path / "users.csv").write_text("email,name\nbob@example.com,Bob Ito\n")
+    settings = {"ONESELF_DATA_DIR": str(tmp_path / "data")}
+    port, tenant = free_port(), ""
+    done: list[str] = []
+    with serving(serve.replace("8080", str(port)), port, tmp_path, **settings):
+        for line in rest:
+            if " prove " in line:  # it has a block of its own
+                continue
+            command = line.partition(" #")[0].replace("tnt_…", tenant)
+            # Who has no terminal to type a password into says so.
+            typed = " user add " in command
+            printed = run(
+                f"{command} --password-stdin" if typed else command,
+                tmp_path,
+                stdin="Violet tangent 47 harbour\n" if typed else "",
+                **settings,
+            )
+            done.append(command.split()[3])
+            if " tenant add " in command:
+                found = re.search(r"tnt_\w+", printed)
+                assert found is not None
+                tenant = found[0]
+    assert done == [
+        *("tenant", "user", "user", "client", "policy", "keys", "mail", "doctor", "demo", "db"),
+    ]
+
+
+@pytest.fixture
+def server_url(servers: Servers) -> Iterator[str]:
+    location = servers.blank()
+    yield url_of(location)
+    servers.discard(location)
+
+
+def test_postgresql_is_begun_with_as_the_readme_says(server_url: str, tmp_path: Path):
+    block = the_block("export ONESELF_DATABASE_URL")
+    written = re.search(r"postgresql\+psycopg://[^']+", block)
+    assert written is not None
+    port = free_port()
+    line = block.replace(written[0], server_url).rstrip() + f" --port {port}"
+    with serving(line, port, tmp_path, ONESELF_DATA_DIR=str(tmp_path / "data")):
+        pass
+
+
+# ── Rows and probes ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_row_that_is_explained_is_kept(service: Service):
+    """By the service, and as strictly as any other row."""
+    [raw] = yaml.safe_load(the_block("- promise:", page="contracts/README.md"))
+    row = Row("contracts/README.md", raw)
+    check_row(row)
+    with people_of(service) as people:
+        outcome = judge_row(Attempt(row, service, people))
+    assert outcome.verdict is Verdict.KEPT, outcome.as_text()
+
+
+def test_the_probe_that_is_explained_is_one_that_is_sent():
+    """But for the names that it is sent under, of which one is enough to explain it."""
+    [probe] = yaml.safe_load(the_block("- id: length", page="contracts/README.md"))
+    kept = (ROOT / "contracts" / "probes.yaml").read_text()
+    [sent] = [each for each in each_probe(yaml.safe_load(kept)) if each["id"] == probe["id"]]
+    assert probe.pop("for_each").items() <= sent.pop("for_each").items()
+    assert probe == sent
+
+
+def each_probe(listed: Any) -> Iterator[dict[str, Any]]:
+    for each in listed.values() if isinstance(listed, dict) else listed:
+        if isinstance(each, dict) and "id" in each:
+            yield each
+        elif isinstance(each, list):
+            yield from each_probe(each)
