@@ -38,7 +38,7 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "fuzz": {"throttle_mail": "100000/1", "throttle_account_source": "100000/1"},
 }
 #: After so many seconds nothing new is begun about a mutant, and it has survived.
-_MOST_SECONDS = 150
+_MOST_SECONDS = 300
 
 
 class End(StrEnum):
