@@ -165,7 +165,7 @@ def test_the_demo_tells_the_workers_where_they_are(serve, port, host, origin, mo
     assert (code, len(told)) == (0, 1)
     assert out.count(f"{origin}:{port}/") == 8
     assert re.search(
-        r"^export SESSION=sess_\w+ ACCESS_TOKEN=tok_\w+ API_KEY=\w+ PAT=pat_", out, re.M
+        r"^export SESSION=sess_\w+ ACCESS_TOKEN=tok_\w+ API_KEY=\w+ PAT=pat_", out, re.MULTILINE
     )
     assert os.environ["ONESELF_PUBLIC_URL"] == f"{origin}:{port}"
     monkeypatch.setitem(os.environ, "ONESELF_PUBLIC_URL", "https://me.example.com")

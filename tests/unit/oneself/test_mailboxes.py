@@ -810,6 +810,6 @@ def test_a_greeting_tells_why_a_server_cannot_be_used(start, smtp, script, autho
     with pytest.raises(MailboxAway, match="does not verify"):
         smtp(other).greet()
     with pytest.raises(MailboxAway, match="cannot be reached"):
-        smtp(_free_port()).greet()
+        smtp(free_port()).greet()
     with pytest.raises(MailboxAway, match="did not answer in time"):
         smtp(script(lambda _line, over: over.wait()), seconds=A_MOMENT).greet()
