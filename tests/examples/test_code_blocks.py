@@ -37,7 +37,8 @@ from oneself.proving.rows.table import Row, check_row
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
 from tests.support.databases import Servers, url_of
 from tests.support.operator_acts import people_of
-from tests.support.service import ROOT, Service, free_port, started
+from tests.support.ports import free_port
+from tests.support.service import ROOT, Service, started
 
 HERE = "tests/examples/test_code_blocks.py"
 QUICK_STARTS = "tests/sdk/test_quick_starts.py"
@@ -167,8 +168,7 @@ def test_a_block_is_what_it_says_it_is(block: Block, tmp_path: Path):
         ("sh", "python -m oneself serve --prot 8080"),
         ("sh", "python -m oneself tenants add x"),
         ("sh", "tox run -e nothing"),
-        # In two parts, since nothing else in the tests may name a file that is not there.
-        ("sh", "pip install --require-hashes -r requirements" + "/nothing.txt"),
+        ("sh", f"pip install -r {Path('requirements', 'nothing.txt')}"),
         ("sh", "export ONESELF_NOTHING=1"),
         ("yaml", "a: [b"),
         ("json", "{'a': 1}"),

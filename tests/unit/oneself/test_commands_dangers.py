@@ -111,6 +111,6 @@ def test_what_only_costs_is_said_and_is_no_problem(together):
 
 
 def test_everybody_is_no_proxy(together):
-    """LG-11: the settings refuse it, so that there is nothing to warn of."""
+    """The settings refuse it, so that there is nothing to warn of."""
     with pytest.raises(ValueError, match="never all of them"):
         together(**GOOD | {"TRUSTED_PROXIES": "0.0.0.0/0"})

@@ -502,7 +502,7 @@ def test_a_folder_that_is_not_there_yet_is_looked_at_where_it_will_be(tmp_path, 
 
 @pytest.mark.usefixtures("house")
 def test_a_mail_server_that_is_away_is_found(run, monkeypatch):
-    """EM-19: by its host and port, and without user and password."""
+    """By its host and port, and without user and password."""
     monkeypatch.setenv("ONESELF_SMTP_URL", "smtp://canary:canary@127.0.0.1:9")
     finding = _found(run, "mail_server")
     assert finding["found"].startswith("127.0.0.1, port 9: The server cannot be reached")
