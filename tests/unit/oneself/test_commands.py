@@ -124,6 +124,7 @@ def _log_in(password):
         *(["user", "add"], ["user", "disable"], ["user", "role"], ["client"], ["client", "add"]),
         *(["user", "import"],),
         *(["client", "renew"], ["db"], ["db", "upgrade"], ["db", "check"], ["doctor"], ["mail"]),
+        *(["db", "backup"], ["db", "restore"]),
         *(["mail", "list"], ["mail", "show"], ["mail", "deliver"], ["mail", "retry"], ["keys"]),
         *(["keys", "list"], ["keys", "rotate"], ["keys", "rotate", "root"], ["keys", "rewrite"]),
         *(["keys", "rotate", "signing"], ["keys", "retire"], ["policy"], ["policy", "check"]),
