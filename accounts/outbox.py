@@ -1,9 +1,13 @@
 """Putting mail into the outbox; sending it is not an act, and happens after the commit."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 import orjson
+from sqlalchemy import func, select
+from sqlmodel import col
 
 from accounts.database import AccountSession
 from accounts.identifiers import new_id
@@ -11,7 +15,7 @@ from accounts.keyring import Purpose
 from accounts.people import Person
 from models import OutboxMessage
 
-__all__ = ["MessageKind", "open_parameters", "post_message"]
+__all__ = ["MessageKind", "OutboxState", "measure_outbox", "open_parameters", "post_message"]
 
 
 class MessageKind(StrEnum):
@@ -55,6 +59,27 @@ def post_message(
             due_at=session.now,
         )
     )
+
+
+class OutboxState(NamedTuple):
+    """How many messages wait, since when the oldest does, and how many were given up."""
+
+    waiting: int
+    oldest: datetime | None
+    given_up: int
+
+
+def measure_outbox(session: AccountSession) -> OutboxState:
+    """Count what is not delivered."""
+    waits = col(OutboxMessage.gave_up_at).is_(None)
+    waiting, oldest, undelivered = session.core.execute(
+        select(
+            func.count().filter(waits),
+            func.min(col(OutboxMessage.created_at)).filter(waits),
+            func.count(),
+        ).where(col(OutboxMessage.delivered_at).is_(None))
+    ).one()
+    return OutboxState(waiting, oldest, undelivered - waiting)
 
 
 def open_parameters(session: AccountSession, message: OutboxMessage) -> Mapping[str, str]:

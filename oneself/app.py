@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,6 +37,9 @@ from oneself.transactions import Database
 from oneself.usage import UsageRecorder
 from oneself.workloads import Pool
 
+if TYPE_CHECKING:
+    from oneself.metrics import Metrics
+
 __all__ = ["create_app", "find_handler"]
 
 _SECONDS_BETWEEN_DELIVERIES = 1.0
@@ -45,6 +48,7 @@ _SECONDS_BETWEEN_KEY_READS = 15.0
 _SECONDS_BETWEEN_POLICY_LOOKS = 2.0
 _SECONDS_BETWEEN_CHAININGS = 10.0
 _SECONDS_BETWEEN_CLEANINGS = 3600.0
+_SECONDS_BETWEEN_LOOKS_AT_OUTBOX = 5.0
 
 
 def create_app(
@@ -73,20 +77,8 @@ def create_app(
         ensure_signing_key(session)
     signing = SigningKeys(database)
     usage = UsageRecorder()
-    pools = {
-        "database": Pool("database", threads=settings.database_threads, queue=1024),
-        "password": Pool(
-            "password",
-            threads=settings.password_threads,
-            queue=settings.password_queue,
-            yields=True,
-        ),
-        # A mail server that hangs keeps this thread waiting, and no request.
-        "mail": Pool("mail", threads=1, queue=1),
-        "image": Pool(
-            "image", threads=settings.image_threads, queue=settings.image_queue, yields=True
-        ),
-    }
+    metrics = _metrics(settings)
+    pools = _pools(settings, metrics)
     connexion = ConnexionMiddleware(
         _nowhere,
         middlewares=[LifespanMiddleware, Routing, Operations],
@@ -98,6 +90,7 @@ def create_app(
                 (partial(usage.write, database), _SECONDS_BETWEEN_USAGE_WRITES),
                 (signing.refresh, _SECONDS_BETWEEN_KEY_READS),
                 (policies.reload, _SECONDS_BETWEEN_POLICY_LOOKS),
+                *_measuring(metrics, database),
             ),
             pools=pools,
         ),
@@ -142,7 +135,51 @@ def create_app(
         dialects=Dialects(document),
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),
+        watch=None if metrics is None else metrics.count_request,
     )
+
+
+def _metrics(settings: Settings) -> "Metrics | None":
+    if settings.metrics_listener is None:
+        return None
+    from oneself.metrics import Metrics  # noqa: PLC0415 # most do without its library
+
+    return Metrics()
+
+
+def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
+    def pool(name: str, *, threads: int, queue: int, yields: bool = False) -> Pool:
+        watch = None if metrics is None else metrics.watch_pool(name, threads)
+        return Pool(name, threads=threads, queue=queue, yields=yields, watch=watch)
+
+    return {
+        "database": pool("database", threads=settings.database_threads, queue=1024),
+        "password": pool(
+            "password",
+            threads=settings.password_threads,
+            queue=settings.password_queue,
+            yields=True,
+        ),
+        # A mail server that hangs keeps this thread waiting, and no request.
+        "mail": pool("mail", threads=1, queue=1),
+        "image": pool(
+            "image", threads=settings.image_threads, queue=settings.image_queue, yields=True
+        ),
+    }
+
+
+def _measuring(
+    metrics: "Metrics | None", database: Database
+) -> Sequence[tuple[Callable[[], object], float]]:
+    """A look at the outbox, if anybody wants to know: each worker takes it, and writes nothing."""
+    if metrics is None:
+        return ()
+
+    def look() -> None:
+        with database.transaction(writing=False) as session:
+            metrics.look_at_outbox(session)
+
+    return ((partial(database.attempt, look), _SECONDS_BETWEEN_LOOKS_AT_OUTBOX),)
 
 
 def find_handler(operation_id: str) -> Callable[..., Any]:

@@ -63,11 +63,14 @@ class Guard:
         dialects: Dialects,
         hosts: frozenset[str],
         clock: Callable[[], datetime],
+        watch: Callable[["Passage", float], None] | None = None,
     ) -> None:
+        """`watch` is told of each request when it is over, with the seconds that it took."""
         self._app = app
         self._dialects = dialects
         self._hosts = hosts
         self._clock = clock
+        self._watch = watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass the server's lifespan on."""
@@ -93,7 +96,10 @@ class Guard:
             if not passage.status:
                 await passage.send(send, answer)
         finally:
-            self._log_line(scope, passage)
+            seconds = time.perf_counter() - passage.started
+            self._log_line(scope, passage, seconds)
+            if self._watch is not None:
+                self._watch(passage, seconds)
 
     def _check_head(self, scope: Scope) -> None:
         # Granian's limit is one of its buffer, which a single read can pass by some.
@@ -129,7 +135,7 @@ class Guard:
             raise NotFound
 
     @staticmethod
-    def _log_line(scope: Scope, passage: Passage) -> None:
+    def _log_line(scope: Scope, passage: Passage, seconds: float) -> None:
         _log.info(
             "request",
             extra={
@@ -139,7 +145,7 @@ class Guard:
                 "status": passage.status,
                 "code": passage.code,
                 "credential": passage.credential_kind,
-                "milliseconds": round((time.perf_counter() - passage.started) * 1000, 3),
+                "milliseconds": round(seconds * 1000, 3),
             },
         )
 

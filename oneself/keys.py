@@ -68,16 +68,19 @@ class _Entry(NamedTuple):
         return f"{self.word}:{written}" if self.word else written
 
 
-def open_keyring(settings: Settings) -> Keyring:
+def open_keyring(settings: Settings, *, make: bool = True) -> Keyring:
     """The keys from the environment or, without `ONESELF_SECRET_KEY`, from a key file.
 
-    The file is made once, beside a SQLite file. There is no secret built in (OP-04).
+    The file is made once, beside a SQLite file, unless `make` forbids it. There is no secret built
+    in (OP-04).
 
     Raises:
         BadSecretKey: One is too short, not base64url, or others can read their file; or there is
-            none, and the database is a server, which replicas with other files may use.
+            none, and none may be made: the database is a server, which replicas with other files
+            may use, or there are rows already that a new one would not open.
     """
-    present, *others = _read_environment(settings) or _read_file(_path(settings), _maker(settings))
+    maker = _maker(settings) if make else _miss
+    present, *others = _read_environment(settings) or _read_file(_path(settings), maker)
     if present.word:
         raise BadSecretKey(
             f"The first line of {_path(settings)} must be the present root secret: a line that"
@@ -186,6 +189,13 @@ def _ask_for(path: Path) -> None:
         f"ONESELF_SECRET_KEY is not set, and there is no {path}. With PostgreSQL every replica has"
         " to have the same one, so none is made by itself. Make one with:"
         " python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+    )
+
+
+def _miss(path: Path) -> None:
+    raise BadSecretKey(
+        f"ONESELF_SECRET_KEY is not set, and there is no {path}. Put back the one that the database"
+        " was made with: without it nothing in it opens."
     )
 
 

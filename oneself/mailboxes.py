@@ -20,7 +20,7 @@ from threading import Timer
 from urllib.parse import unquote
 
 from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway
-from oneself.settings import is_loopback
+from oneself.setting_values import is_loopback
 
 __all__ = ["Folder", "Security", "SmtpServer", "parse_smtp_url"]
 

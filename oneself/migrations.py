@@ -1,6 +1,7 @@
 """Bringing a database's tables to the version that this code works with."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 from sqlalchemy import Engine
@@ -8,7 +9,10 @@ from sqlalchemy import Engine
 import models
 from models.schema import REVISION
 
-__all__ = ["differences", "present_revision", "upgrade"]
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = ["differences", "is_known", "present_revision", "upgrade"]
 
 #: Where Alembic keeps the revision.
 _TABLE = "alembic_version"
@@ -34,16 +38,22 @@ def upgrade(engine: Engine) -> None:
     Of several that are started at once one migrates, and the others find it done.
     """
     from alembic import command  # noqa: PLC0415 # not needed, and not fast, where all is migrated
-    from alembic.config import Config  # noqa: PLC0415
 
     with engine.connect() as connection:
         for statement in _BEGIN[engine.dialect.name]:
             connection.exec_driver_sql(statement)
-        config = Config()
-        config.set_main_option("script_location", str(_SCRIPTS))
+        config = _configuration()
         config.attributes["connection"] = connection
         command.upgrade(config, REVISION)
         connection.commit()
+
+
+def is_known(revision: str) -> bool:
+    """Whether tables of a revision can be brought to this version's."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 # as above
+
+    scripts = ScriptDirectory.from_config(_configuration())
+    return revision in {each.revision for each in scripts.walk_revisions()}
 
 
 def present_revision(engine: Engine) -> str | None:
@@ -65,3 +75,11 @@ def differences(engine: Engine) -> list[str]:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return [str(difference[0]) for difference in compare_metadata(context, models.metadata)]
+
+
+def _configuration() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415 # as above
+
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    return config

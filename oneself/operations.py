@@ -36,7 +36,7 @@ from oneself.policies import PolicyStore
 from oneself.promises import Promises
 from oneself.responses import Answer, answer_of_refusal
 from oneself.schemas import Schemas
-from oneself.settings import Network
+from oneself.setting_values import Network
 from oneself.signing import SigningKeys
 from oneself.sources import origin_of
 from oneself.transactions import Database

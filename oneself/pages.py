@@ -24,7 +24,7 @@ from oneself.languages import preferred_language, spoken_language
 from oneself.page_forms import PAGES, Page, View, refuse
 from oneself.refusals import refusal_of
 from oneself.responses import Answer
-from oneself.settings import Network
+from oneself.setting_values import Network
 from oneself.sources import origin_of
 from oneself.templates import Templates
 from oneself.transactions import Database

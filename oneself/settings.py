@@ -1,22 +1,27 @@
 """What an operator sets, from the environment."""
 
-import ipaddress
-import unicodedata
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from accounts.addresses import canonical, parse_address
-from accounts.rules import Budget, Rules
+from accounts.rules import Rules
+from oneself.setting_values import (
+    Network,
+    database_name,
+    is_loopback,
+    parse_budget,
+    parse_listener,
+    parse_networks,
+    read_passwords,
+)
 
-__all__ = ["LOOPBACK_NAMES", "Settings", "is_loopback"]
+__all__ = ["LOOPBACK_NAMES", "Settings"]
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -27,7 +32,8 @@ _CHECKOUT = Path(__file__).parent.parent
 #: A network of proxies that is wider is a mistake, or everybody.
 _WIDEST = 8
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_PORTS = range(1, 65_536)
+
 #: Attempts at once, a slash, and the seconds in which as many come back.
 _BudgetText = Annotated[str, Field(pattern="^[1-9][0-9]{0,6}/[1-9][0-9]{0,6}$")]
 
@@ -170,6 +176,14 @@ class Settings(BaseSettings):
         default="",
         description="Addresses or networks whose `X-Forwarded-For` is believed, by commas.",
     )
+    metrics_remote: bool = Field(
+        default=False,
+        description="Let anybody on other machines ask for the metrics, in plain http.",
+    )
+    metrics_address: str = Field(
+        default="",
+        description="Where Prometheus asks for metrics, as `127.0.0.1:9464`; empty for nowhere.",
+    )
     allow_http: bool = Field(
         default=False,
         description="Serve plain http off loopback: only behind a proxy that speaks https.",
@@ -185,7 +199,7 @@ class Settings(BaseSettings):
         if url.endswith(":memory:"):
             message = "must name a file: in memory every thread would have a database of its own"
             raise ValueError(message)
-        if url.startswith(_POSTGRESQL) and not _database_name(url):
+        if url.startswith(_POSTGRESQL) and not database_name(url):
             message = f"must name a database, as in {_POSTGRESQL}user:password@host/name"
             raise ValueError(message)
         return secret
@@ -194,7 +208,7 @@ class Settings(BaseSettings):
     @classmethod
     def _readable_list(cls, path: Path | None) -> Path | None:
         if path is not None:
-            _read_passwords(path)
+            read_passwords(path)
         return path
 
     @field_validator("mail_from")
@@ -214,7 +228,7 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, text: str) -> str:
         try:
-            found = _parse_networks(text)
+            found = parse_networks(text)
         except ValueError:
             found = None
         if found is None or any(network.prefixlen < _WIDEST for network in found):
@@ -223,10 +237,29 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return text
 
+    @field_validator("metrics_address")
+    @classmethod
+    def _own_listener(cls, text: str, info: ValidationInfo) -> str:
+        if not text:
+            return text
+        host, port = parse_listener(text)
+        if port not in _PORTS:
+            message = "must be an address and a port, as in 127.0.0.1:9464"
+            raise ValueError(message)
+        if not (is_loopback(host) or info.data.get("metrics_remote")):
+            message = "must be of this machine alone, or ONESELF_METRICS_REMOTE be set"
+            raise ValueError(message)
+        return text
+
+    @property
+    def metrics_listener(self) -> tuple[str, int] | None:
+        """Address and port for who asks for metrics, if anybody may."""
+        return parse_listener(self.metrics_address) if self.metrics_address else None
+
     @property
     def proxies(self) -> tuple[Network, ...]:
         """The networks that reverse proxies of ours ask from."""
-        return _parse_networks(self.trusted_proxies)
+        return parse_networks(self.trusted_proxies)
 
     @property
     def location(self) -> Path | URL:
@@ -256,58 +289,17 @@ class Settings(BaseSettings):
         return Rules(
             password_min_length=self.password_min_length,
             password_cost=self.password_cost,
-            leaked_passwords=_read_passwords(self.password_blocklist),
+            leaked_passwords=read_passwords(self.password_blocklist),
             password_change_ends_other_sessions=ends == "others",
             service_mails_email_changes=self.email_change == "service",
             session_lifetime=timedelta(days=self.session_days),
             api_key_lifetime=timedelta(days=self.api_key_days),
             api_key_brand=self.api_key_brand,
-            account_and_source_budget=_budget(self.throttle_account_source),
-            account_budget=_budget(self.throttle_account),
-            source_budget=_budget(self.throttle_source),
-            signup_budget=_budget(self.throttle_signup),
-            mail_budget=_budget(self.throttle_mail),
+            account_and_source_budget=parse_budget(self.throttle_account_source),
+            account_budget=parse_budget(self.throttle_account),
+            source_budget=parse_budget(self.throttle_source),
+            signup_budget=parse_budget(self.throttle_signup),
+            mail_budget=parse_budget(self.throttle_mail),
             issuer=self.public_origin,
             signup_open=self.signup == "open",
         )
-
-
-@cache
-def _read_passwords(path: Path | None) -> frozenset[str]:
-    """The lines of a file in lower case; a list that cannot be read is no empty list (PW-10)."""
-    if path is None:
-        return frozenset()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        message = "must be a text file in UTF-8 that can be read"
-        raise ValueError(message) from error
-    found = frozenset(unicodedata.normalize("NFC", line).casefold() for line in lines if line)
-    if not found:
-        message = "must have a password in it"
-        raise ValueError(message)
-    return found
-
-
-def _database_name(url: str) -> str | None:
-    try:
-        return make_url(url).database
-    except (ArgumentError, ValueError):  # as for a port that is no number
-        return None
-
-
-def _budget(text: str) -> Budget:
-    attempts, _, seconds = text.partition("/")
-    return Budget(int(attempts), int(seconds))
-
-
-def _parse_networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

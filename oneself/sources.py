@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from starlette.types import Scope
 
 from accounts.origin import Origin
-from oneself.settings import Network
+from oneself.setting_values import Network
 
 __all__ = ["client_address", "origin_of"]
 

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from accounts.errors import Unavailable
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "PoolWatch"]
 
 _LOWEST_PRIORITY = 19
 
@@ -34,10 +34,14 @@ def _yield_to_others() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
 
 
-def _unless_late(latest: float, work: Callable[..., Outcome], *arguments: object) -> Outcome:
-    if time.monotonic() > latest:
-        raise Unavailable
-    return work(*arguments)
+class PoolWatch(NamedTuple):
+    """Who is told how much is taken, of work in a thread and in the queue, and what is refused."""
+
+    taken: Callable[[int], None]
+    refused: Callable[[], None]
+
+
+_NOBODY = PoolWatch(lambda _taken: None, lambda: None)
 
 
 class Pool:
@@ -56,6 +60,7 @@ class Pool:
         queue: int,
         yields: bool = False,
         patience: float = _PATIENCE,
+        watch: PoolWatch | None = None,
     ) -> None:
         """Begin with threads that, if it `yields`, run only while nobody else wants to.
 
@@ -67,6 +72,7 @@ class Pool:
         self._limit = threads + queue
         self._patience = patience
         self._taken = 0
+        self._watch = watch or _NOBODY
 
     async def run(self, work: Callable[..., Outcome], *arguments: object) -> Outcome:
         """Do the work in a thread. To be called from one event loop only: the count has no lock.
@@ -75,14 +81,27 @@ class Pool:
             Unavailable: The queue is full, or its turn came too late.
         """
         if self._taken >= self._limit:
+            self._watch.refused()
             raise Unavailable
-        self._taken += 1
+        self._change(1)
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._executor, _unless_late, time.monotonic() + self._patience, work, *arguments
+                self._executor, self._unless_late, time.monotonic(), work, *arguments
             )
         finally:
-            self._taken -= 1
+            self._change(-1)
+
+    def _change(self, by: int) -> None:
+        self._taken += by
+        self._watch.taken(self._taken)
+
+    def _unless_late(
+        self, since: float, work: Callable[..., Outcome], *arguments: object
+    ) -> Outcome:
+        if time.monotonic() > since + self._patience:
+            self._watch.refused()
+            raise Unavailable
+        return work(*arguments)
 
     def close(self) -> None:
         """Wait for what is running, and stop the threads."""

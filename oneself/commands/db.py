@@ -1,20 +1,23 @@
-"""The database: bringing its tables to this version, and checking them."""
+"""The database: bringing its tables to this version, checking them, and backups."""
 
 import typer
 
+from oneself.commands import backups
 from oneself.commands.failures import REFUSED, Failure
 from oneself.commands.output import AsJson, show, waiting
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade the database, and check it.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade the database, check it, back it up.")
+app.command()(backups.backup)
+app.command()(backups.restore)
 
 
 @app.command()
 def upgrade(*, as_json: AsJson = False) -> None:
     """Bring the tables to this version, making the database where there is none.
 
-    All of it is one transaction. Copy the database before.
+    All of it is one transaction. Back the database up before.
     """
     from alembic.util import CommandError  # noqa: PLC0415 # slow
 

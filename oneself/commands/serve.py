@@ -3,11 +3,16 @@
 import gc
 import os
 import socket
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from oneself.commands.failures import USAGE, Failure
+
+if TYPE_CHECKING:
+    from oneself.settings import Settings
 
 __all__ = ["serve"]
 
@@ -46,7 +51,7 @@ def serve(
     from oneself.policies import read_policies  # noqa: PLC0415
     from oneself.sending import open_delivery  # noqa: PLC0415
     from oneself.server import serve as serve_until_stopped  # noqa: PLC0415
-    from oneself.settings import is_loopback  # noqa: PLC0415
+    from oneself.setting_values import is_loopback  # noqa: PLC0415
 
     settings = load_settings()
     address = _free_address(host, port)
@@ -78,7 +83,27 @@ def serve(
     # What is imported is for good: a worker that does not look through it for garbage starts in a
     # tenth of a second less, and shares its pages.
     gc.freeze()
-    serve_until_stopped(settings, host=address, port=port, workers=workers)
+    with _measured(settings):
+        serve_until_stopped(settings, host=address, port=port, workers=workers)
+
+
+@contextmanager
+def _measured(settings: "Settings") -> Iterator[None]:
+    """Listen for who wants metrics, if anybody may."""
+    if settings.metrics_listener is None:
+        yield
+        return
+    from oneself.metrics import listening  # noqa: PLC0415 # most do without its library
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(listening(*settings.metrics_listener))
+        except OSError as error:
+            raise Failure(
+                f"Cannot listen on ONESELF_METRICS_ADDRESS, {settings.metrics_address}:"
+                f" {error.strerror}. Give another one."
+            ) from error
+        yield
 
 
 def _free_address(host: str, port: int) -> str:

@@ -93,6 +93,12 @@ class Servers:
         self._databases = databases
         self._emptied: list[URL] = []
 
+    @property
+    def programs(self) -> Path | None:
+        """The folder of the server's programs, where it was started from here."""
+        server = self._databases.server
+        return server.programs if server is not None else None
+
     @cached_property
     def _migrated(self) -> URL:
         made = _migrated(self._databases.make())

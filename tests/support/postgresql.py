@@ -71,6 +71,11 @@ class Server:
             **self._who,
         )
 
+    @property
+    def programs(self) -> Path:
+        """The folder of `pg_dump` and the others of its version."""
+        return self._programs
+
     def url(self, name: str = "postgres") -> URL:
         """The address of one of its databases."""
         return URL.create(

@@ -1,10 +1,12 @@
 """Mail that waits to be sent."""
 
+from datetime import timedelta
+
 import pytest
 
 from accounts.errors import NotFound
 from accounts.keyring import SealBroken
-from accounts.outbox import MessageKind, open_parameters, post_message
+from accounts.outbox import MessageKind, measure_outbox, open_parameters, post_message
 
 
 def _post(house, person, **parameters):
@@ -47,3 +49,18 @@ def test_an_act_that_is_refused_mails_nothing(house, alice):
     with pytest.raises(NotFound):
         house.act(refused)
     assert house.messages() == []
+
+
+def test_what_is_not_delivered_is_measured(house, alice):
+    """OP-11: what waits, since when, and what was given up."""
+    assert house.act(measure_outbox) == (0, None, 0)
+    began = house.clock.now
+    for _ in range(4):
+        _post(house, alice.person)
+        house.clock.move(minutes=1)
+    oldest, delivered, given_up, _ = house.messages()
+    house.execute("UPDATE outbox_message SET delivered_at = due_at WHERE id = ?", delivered.id)
+    house.execute("UPDATE outbox_message SET gave_up_at = due_at WHERE id = ?", given_up.id)
+    assert house.act(measure_outbox) == (2, began, 1)
+    house.execute("UPDATE outbox_message SET delivered_at = due_at WHERE id = ?", oldest.id)
+    assert house.act(measure_outbox) == (1, began + timedelta(minutes=3), 1)

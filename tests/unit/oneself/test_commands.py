@@ -127,6 +127,7 @@ COMMANDS = [
     *(["keys"], ["keys", "list"], ["keys", "rewrite"], ["keys", "retire"]),
     *(["keys", "rotate"], ["keys", "rotate", "root"], ["keys", "rotate", "signing"]),
     *(["policy"], ["policy", "check"], ["db"], ["db", "upgrade"], ["db", "check"]),
+    *(["db", "backup"], ["db", "restore"]),
     *(["mail"], ["mail", "list"], ["mail", "show"], ["mail", "deliver"], ["mail", "retry"]),
 ]
 

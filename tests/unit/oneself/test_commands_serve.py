@@ -114,6 +114,19 @@ def test_an_address_that_is_in_use_is_refused(serve, port):
         _refused(serve(), f"port {port}", "in use")
 
 
+def test_an_address_for_metrics_that_is_in_use_is_refused(serve, port, monkeypatch):
+    """OP-11: nobody would notice that the figures of another service are looked at."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        monkeypatch.setenv("ONESELF_METRICS_ADDRESS", f"127.0.0.1:{taken}")
+        _refused(serve(), "ONESELF_METRICS_ADDRESS", "in use")
+    assert serve()[0] == 0
+    with socket.create_server(("127.0.0.1", taken)):
+        assert port != taken  # and it is free again
+
+
 def test_a_host_that_nobody_knows_is_refused(serve):
     """By its name."""
     _refused(serve("--host", "nowhere.invalid"), "nowhere.invalid")

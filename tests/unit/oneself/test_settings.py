@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from accounts.rules import Rules
-from oneself.settings import Settings, is_loopback
+from oneself.setting_values import is_loopback
+from oneself.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -225,3 +226,18 @@ def test_a_list_that_cannot_be_read_is_no_empty_list(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ValidationError, match="must"):
         Settings(password_blocklist=path)
+
+
+def test_metrics_are_for_this_machine_unless_it_is_said(settings_of):
+    """OP-11: they have no credential, so another address needs a word of its own."""
+    assert settings_of().metrics_listener is None
+    assert settings_of(metrics_address="127.0.0.1:9464").metrics_listener == ("127.0.0.1", 9464)
+    assert settings_of(metrics_address="[::1]:9464").metrics_listener == ("::1", 9464)
+    for text in ("0.0.0.0:9464", "[::]:9464", "metrics.example.com:9464"):
+        with pytest.raises(ValidationError, match="ONESELF_METRICS_REMOTE"):
+            settings_of(metrics_address=text)
+    for text in ("9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", ":9464"):
+        with pytest.raises(ValidationError, match="metrics_address"):
+            settings_of(metrics_address=text)
+    remote = settings_of(metrics_address="metrics.example.com:9464", metrics_remote="true")
+    assert remote.metrics_listener == ("metrics.example.com", 9464)

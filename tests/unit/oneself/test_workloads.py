@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from accounts.errors import Unavailable
-from oneself.workloads import Pool
+from oneself.workloads import Pool, PoolWatch
 
 
 @pytest.fixture
@@ -130,3 +130,34 @@ def test_closing_waits_for_what_is_running():
         await task
 
     asyncio.run(begin())
+
+
+def test_who_watches_is_told_what_is_taken_and_what_is_refused():
+    """OP-06, OP-11: whenever it changes."""
+    told, refused, may_end = [], [], threading.Event()
+    watch = PoolWatch(told.append, lambda: refused.append(len(told)))
+    pool = Pool("test", threads=1, queue=1, watch=watch)
+
+    async def overload():
+        taken = [asyncio.create_task(pool.run(may_end.wait, 10)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await pool.run(may_end.wait, 10)
+        assert (told, refused) == ([1, 2], [2])
+        may_end.set()
+        await asyncio.gather(*taken)
+
+    asyncio.run(overload())
+    pool.close()
+    assert (told, refused) == ([1, 2, 1, 0], [2])
+
+
+def test_who_watches_is_told_of_what_has_waited_for_too_long():
+    """OP-11: it is refused as well, and nobody else would know."""
+    refused = []
+    watch = PoolWatch(lambda _taken: None, lambda: refused.append("once"))
+    pool = Pool("test", threads=1, queue=1, patience=-1, watch=watch)
+    with pytest.raises(Unavailable):
+        asyncio.run(pool.run(threading.Event))
+    pool.close()
+    assert refused == ["once"]
