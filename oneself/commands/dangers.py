@@ -46,7 +46,7 @@ def settings_together(settings: "Settings") -> Finding:
 
 
 def _is_public(settings: "Settings") -> bool:
-    from oneself.settings import is_loopback  # noqa: PLC0415 # slow
+    from oneself.setting_values import is_loopback  # noqa: PLC0415 # slow
 
     return not is_loopback((settings.public_url.host or "").strip("[]"))
 
@@ -131,6 +131,6 @@ def _of_the_database(location: "Path | URL") -> Iterator[_Danger]:
 
 
 def _is_near(host: str) -> bool:
-    from oneself.settings import is_loopback  # noqa: PLC0415 # slow
+    from oneself.setting_values import is_loopback  # noqa: PLC0415 # slow
 
     return host.startswith("/") or is_loopback(host)

@@ -22,6 +22,7 @@ from oneself.proving.fuzz.refusal_codes import codes_in, documented_codes
 __all__ = ["RULES", "Asker", "Exchange", "Rule", "reasons"]
 
 _REASONS = Path(__file__).parents[3] / "contracts" / "reasons.yaml"
+_WORD = re.compile(r"[A-Za-z_ ]*")
 #: Statuses that say that a request has not the shape, or that what it claims is not so.
 _INVALID = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -102,7 +103,12 @@ def no_value_comes_back(exchange: Exchange, _asker: Asker) -> Iterator[str]:
     words = {*_documented_words()}
     # A fuzzer sends what it has been answered, the time of day among it.
     words |= {*exchange.answer.values("x-request-id"), *_times(exchange.answer)}
-    sent = [value for value in _texts(_sent(exchange.request)) if value not in words]
+    sent = [
+        value
+        for value in _texts(_sent(exchange.request))
+        # A word alone, such as "request", a sentence may have for its own reasons.
+        if value not in words and not _WORD.fullmatch(value)
+    ]
     yield from repeated_values(exchange.request, sent, exchange.answer)
 
 
