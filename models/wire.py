@@ -840,6 +840,12 @@ class JitsudoRefusal(TypedDict, closed=True):
     notices: NotRequired[Notices]
 
 
+OauthUnknownParameter: TypeAlias = str
+"""
+What is not known is ignored; like every parameter, it must not stand twice (RFC 6749 section 3.2).
+"""
+
+
 OauthScope: TypeAlias = str
 """
 Access control entries, with a space between them.
@@ -1162,7 +1168,7 @@ class HanteraProfile(TypedDict, closed=True):
     """
 
 
-class OauthTokenRequest(TypedDict):
+class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
     A form (RFC 6749 section 4.5, RFC 8693 section 2.1). It is open because parameters that are not known are to be ignored
     (RFC 6749 section 3.2).
@@ -1202,7 +1208,7 @@ class OauthTokenRequest(TypedDict):
     """
 
 
-class OauthIntrospectionRequest(TypedDict):
+class OauthIntrospectionRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
     A form (RFC 7662 section 2.1). It is open because parameters that are not known are to be ignored.
 
@@ -1215,7 +1221,7 @@ class OauthIntrospectionRequest(TypedDict):
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 
-class OauthRevocationRequest(TypedDict):
+class OauthRevocationRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
     A form (RFC 7009 section 2.1). It is open because parameters that are not known are to be ignored.
 
