@@ -364,18 +364,21 @@ def run(line: str, folder: Path, *, stdin: str = "", **more: str) -> str:
 def serving(line: str, port: int, folder: Path, **more: str) -> Iterator[None]:
     """Run a line that serves, until what is done meanwhile is done."""
     log = folder / "serve.log"
+    origin = f"http://127.0.0.1:{port}"
+    # A worker that is told to end while it is still being made is waited for as long as this.
+    more |= {"ONESELF_PUBLIC_URL": origin, "ONESELF_DRAIN_SECONDS": "2"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["bash", "-c", line],  # noqa: S607 # as above
             cwd=folder,
-            env=environment(ONESELF_PUBLIC_URL=f"http://127.0.0.1:{port}", **more),
+            env=environment(**more),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
         deadline = time.monotonic() + 60
-        ready = f"curl --silent --fail --output /dev/null http://127.0.0.1:{port}/readyz"
+        ready = f"curl --silent --fail --output /dev/null {origin}/readyz"
         while subprocess.run(shlex.split(ready), check=False).returncode:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -384,6 +387,15 @@ def serving(line: str, port: int, folder: Path, **more: str) -> Iterator[None]:
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(60)
+
+
+@pytest.fixture
+def _has_curl() -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+
+
+asks = pytest.mark.usefixtures("_has_curl")
 
 
 def here(text: str, service: Service) -> str:
@@ -398,6 +410,7 @@ def test_each_dialect_has_a_line():
     assert [*DIALECTS] == ["ipto", "Hyperclast", "ScaiKey", "Hantera", "jitsudo"]
 
 
+@asks
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_line_of_a_dialect_is_answered(
     dialect: str, service: Service, exports: str, tmp_path: Path
@@ -418,17 +431,20 @@ def test_every_line_of_curl_in_a_sentence_is_run():
 [FOLLOWED] = re.findall(r"^`(curl -X PATCH [^`]+)`$", README, re.MULTILINE)
 
 
+@asks
 def test_the_request_that_is_followed_is_answered(service: Service, exports: str, tmp_path: Path):
     answered = run(f"{exports}; {here(FOLLOWED, service)} --silent --fail", tmp_path)
     assert json.loads(answered)["locale"] == "de-DE"
 
 
+@asks
 def test_a_session_is_exchanged_as_the_readme_says(service: Service, exports: str, tmp_path: Path):
     block = here(the_block('curl -u "$CLIENT_ID'), service).rstrip()
     answered = json.loads(run(f"{exports}\n{block} --silent --fail", tmp_path))
     assert answered["token_type"] == "Bearer"
 
 
+@asks
 def test_the_freeze_is_answered_as_the_readme_says(tmp_path: Path):
     policies = shutil.copytree(ROOT / "policies", tmp_path / "policies")
     (policies / "freeze.cedar").write_text(the_block("@id("))
@@ -447,6 +463,7 @@ def test_a_deployment_is_proven_as_the_readme_says(service: Service, tmp_path: P
     run(f"{here(narrow, service)} --suite rows", tmp_path)
 
 
+@asks
 def test_the_commands_of_an_operator_run(tmp_path: Path):
     serve, *rest = the_block("python -m oneself serve").splitlines()
     (tmp_path / "users.csv").write_text("email,name\nbob@example.com,Bob Ito\n")
@@ -483,6 +500,7 @@ def server_url(servers: Servers) -> Iterator[str]:
     servers.discard(location)
 
 
+@asks
 def test_postgresql_is_begun_with_as_the_readme_says(server_url: str, tmp_path: Path):
     block = the_block("export ONESELF_DATABASE_URL")
     written = re.search(r"postgresql\+psycopg://[^']+", block)
