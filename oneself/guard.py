@@ -16,6 +16,7 @@ from oneself.dialects import Dialects, Stamp
 from oneself.document import METHODS
 from oneself.refusals import refusal_of
 from oneself.responses import Answer, answer_of_refusal, send_answer
+from oneself.tracing import trace_id_of
 
 __all__ = ["Guard", "Passage"]
 
@@ -140,6 +141,7 @@ class Guard:
             "request",
             extra={
                 "request_id": passage.request_id,
+                "trace_id": trace_id_of(scope["headers"]),
                 "method": scope["method"] if scope["method"] in _METHODS else None,
                 "operation": passage.operation_id,
                 "status": passage.status,

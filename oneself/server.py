@@ -1,6 +1,8 @@
 """Serves the application with Granian, which brings workers, limits and an orderly end."""
 
 import logging.config
+import os
+import signal
 import sys
 from typing import Any
 
@@ -29,6 +31,7 @@ def application() -> ASGIApp:
     return create_app(Settings())
 
 
+<<<<<<< HEAD
 def serve(
     settings: Settings,
     *,
@@ -42,6 +45,11 @@ def serve(
 
     `target` names what each worker calls for its application.
     """
+=======
+def serve(settings: Settings, *, host: str, port: int, workers: int, **more: Any) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight, for a bounded time."""
+    os.register_at_fork(after_in_child=_hear_signals)
+>>>>>>> operating
     Granian(
         target,
         address=host,
@@ -65,3 +73,13 @@ def serve(
         workers_kill_timeout=settings.drain_seconds,
         **more,
     ).serve()
+
+
+def _hear_signals() -> None:
+    """Have a worker that is only just starting end at once.
+
+    It is forked with Granian's handlers of the main process, which do nothing in it, until it has
+    handlers of its own a second later: what stopped the service meanwhile waited for it in vain.
+    """
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_DFL)

@@ -9,7 +9,7 @@ from tests.edge.wire import Wire
 def test_each_request_has_one_line_of_json_about_it(service: Running, alice: Account):
     """LO-02, LO-05, LO-06."""
     keys = {"time", "level", "logger", "message", "request_id", "method", "operation", "status"}
-    keys |= {"code", "credential", "milliseconds"}
+    keys |= {"code", "credential", "milliseconds", "trace_id"}
     for method, path, headers, operation, status, code, credential in (
         ("GET", "/healthz", None, "status.getHealth", 200, None, None),
         ("GET", "/v1/me", alice.bearer, "ipto.getCurrentUser", 200, None, "session"),
@@ -47,6 +47,16 @@ def test_nothing_that_a_caller_chose_stands_in_the_log(service: Running, alice: 
     assert "canary" not in service.log.lower()
     for secret in (alice.session, alice.api_key, alice.access_token, alice.password):
         assert secret not in service.log
+
+
+def test_a_line_names_the_trace_of_a_request_and_nothing_else_of_the_header(service: Running):
+    """LO-05, LO-06: as others' logs and traces name it; what is no trace is left out."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for sent, expected in ((f"00-{trace}-00f067aa0ba902b7-01", trace), ("canary", None)):
+        headers = {"traceparent": sent, "tracestate": "canary=canary"}
+        line = service.line_of(service.ask("GET", "/healthz", headers=headers))
+        assert line["trace_id"] == expected
+    assert "00f067aa0ba902b7" not in service.log
 
 
 def test_a_method_cannot_begin_another_line_of_the_log(service: Running):

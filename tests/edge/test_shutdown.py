@@ -1,10 +1,14 @@
 """How the service ends: what it has begun it finishes, and it begins nothing more."""
 
+import os
+import signal
 import socket
 import time
 from http import HTTPStatus
 from pathlib import Path
 
+from models.schema import REVISION
+from oneself.transactions import sqlite_driver
 from tests.edge.running import PASSWORD, open_account, running
 from tests.edge.wire import Wire
 
@@ -69,3 +73,39 @@ def test_who_sends_nothing_more_does_not_keep_the_service_from_ending(tmp_path: 
         assert service.process.wait(8) == 0
         assert "Killing" not in service.log
         assert silent.answer() is None
+
+
+def test_a_worker_that_is_just_starting_does_not_keep_the_service_from_ending(tmp_path: Path):
+    """OP-01, OP-08: one that takes the place of a killed one, whatever it has come to."""
+    for number, moment in enumerate((0, 0.3, 0.7)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with running(folder, drain_seconds=15, password_cost=10) as service:
+            killed = service.worker
+            os.kill(killed, signal.SIGKILL)
+            deadline = time.monotonic() + 10
+            while service.workers in ([], [killed]) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(moment)
+            service.terminate()
+            assert service.process.wait(14) == 0
+            assert "Killing" not in service.log
+
+
+def test_the_sign_of_life_needs_no_database_and_readiness_does(tmp_path: Path):
+    """OP-02: an orchestrator must not restart what only waits for its database."""
+    with running(tmp_path, password_cost=10) as service:
+        database = tmp_path / "data" / "oneself.sqlite3"
+        connection = sqlite_driver().connect(database, isolation_level=None)
+        connection.execute("UPDATE alembic_version SET version_num = 'another'")
+        assert service.ask("GET", "/healthz").status == HTTPStatus.OK
+        refused = service.ask("GET", "/readyz")
+        assert refused.status == HTTPStatus.SERVICE_UNAVAILABLE
+        assert refused.header("retry-after") is not None
+        connection.execute("ALTER TABLE alembic_version RENAME TO gone")
+        assert service.ask("GET", "/healthz").status == HTTPStatus.OK
+        assert service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE
+        connection.execute("ALTER TABLE gone RENAME TO alembic_version")
+        connection.execute("UPDATE alembic_version SET version_num = ?", (REVISION,))
+        connection.close()
+        assert service.ask("GET", "/readyz").status == HTTPStatus.OK
