@@ -31,7 +31,6 @@ def application() -> ASGIApp:
     return create_app(Settings())
 
 
-<<<<<<< HEAD
 def serve(
     settings: Settings,
     *,
@@ -45,11 +44,7 @@ def serve(
 
     `target` names what each worker calls for its application.
     """
-=======
-def serve(settings: Settings, *, host: str, port: int, workers: int, **more: Any) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what is in flight, for a bounded time."""
     os.register_at_fork(after_in_child=_hear_signals)
->>>>>>> operating
     Granian(
         target,
         address=host,
