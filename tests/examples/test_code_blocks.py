@@ -87,17 +87,20 @@ RUN = {
     ("contracts/README.md", "- id: length"): (
         f"{HERE}::test_the_probe_that_is_explained_is_one_that_is_sent"
     ),
+    ("docs/operations.md", "python -m oneself db backup"): (
+        f"{HERE}::test_a_backup_is_made_and_restored_as_the_page_says"
+    ),
+    ("docs/operations.md", "pg_dump --format=custom"): (
+        "tests/fault/test_backups.py::test_what_was_acknowledged_before_a_backup_began_is_in_it"
+    ),
 }
 #: Why a block is checked as what it is, and not run.
 READ = {
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
     ("policies/README.md", "// maintenance.cedar"): "as above; the README's own freeze is run",
-    ("docs/operations.md", "python -m oneself db backup"): "fault/test_backups.py runs them",
-    ("docs/operations.md", "pg_dump"): "they are PostgreSQL's own",
 }
 
 LAYERS = ["oneself", "handlers", "accounts", "models"]
-HASH = re.compile(r"\b[0-9a-f]{7}\b")
 BLOCKS = read_blocks()
 README = (ROOT / "README.md").read_text()
 #: Typer brings a Click of its own, and exports of it no more than this.
@@ -202,6 +205,7 @@ def check_shell(text: str, _: Path) -> None:
 
 
 def check_command(command: str, *, is_whole: bool = True) -> None:
+    command = re.sub(r"\$\([^)]*\)", "made", command)  # what the shell puts in its place
     if command.startswith("python -m oneself"):
         check_arguments(shlex.split(command.partition(" > ")[0])[3:], is_whole=is_whole)
     for name in re.findall(r"\btox run -e (\S+)", command):
@@ -494,6 +498,25 @@ def test_the_commands_of_an_operator_run(tmp_path: Path):
         *("tenant", "user", "user", "client", "policy", "keys", "mail", "doctor", "demo"),
         *("db", "db"),
     ]
+
+
+def test_a_backup_is_made_and_restored_as_the_page_says(service: Service, tmp_path: Path):
+    """But for the folder, and the day: of the copy that was made a moment ago."""
+    backup, restore = (
+        the_block("python -m oneself db backup", page="docs/operations.md")
+        .replace("/backups", str(tmp_path))
+        .splitlines()
+    )
+    run(backup, tmp_path, **service.environment)
+    [made] = tmp_path.glob("oneself-*.sqlite3")
+    elsewhere = tmp_path / "data"
+    elsewhere.mkdir(mode=0o700)
+    shutil.copy2(service.data / "secret.key", elsewhere)
+    written = re.search(r"\S+\.sqlite3", restore)
+    assert written is not None
+    line = restore.replace(written[0], str(made))
+    run(line, tmp_path, ONESELF_DATA_DIR=str(elsewhere))
+    assert (elsewhere / "oneself.sqlite3").stat().st_size == made.stat().st_size
 
 
 @pytest.fixture
