@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("accounts", "handlers", "models", "oneself")
@@ -19,6 +20,14 @@ DATA = ("contracts", "openapi", "policies", "templates")
 PINNED = re.compile(
     r"[a-z0-9][a-z0-9.-]*(\[[a-z0-9,-]+\])?==[^ ]+( ; [^:]+?)?( +--hash=sha256:[0-9a-f]{64})+ *"
 )
+#: CVE-2026-102275, a write past a buffer, GHSA-c33x-vcv4-vg3g, CVE-2025-62727, CVE-2025-43859.
+FLOORS = {
+    "pyjwt": "2.15",
+    "pillow": "13",
+    "cedarpy": "4.12",
+    "starlette": "0.49.1",
+    "h11": "0.16",
+}
 REQUIREMENTS = sorted(ROOT.glob("requirements/*.txt"))
 
 
@@ -56,12 +65,22 @@ def test_there_are_requirements_to_check():
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
 def test_requirements_are_pinned_and_hashed_and_name_no_index(path):
+    """SC-01: what is installed is what was reviewed."""
     # A requirement goes over several lines, joined by backslashes.
     requirements = path.read_text().replace("\\\n", " ").splitlines()
     assert requirements
     for requirement in requirements:
         pinned = PINNED.fullmatch(requirement)
         assert pinned, f"{path.name}: {requirement[:80]}"
+
+
+@pytest.mark.parametrize(("name", "floor"), FLOORS.items())
+def test_nothing_is_older_than_the_version_that_a_known_hole_was_closed_in(name, floor):
+    """SC-02: wherever it is installed."""
+    pinned = re.compile(rf"^{name}==(\S+)", re.MULTILINE)
+    found = [version for path in REQUIREMENTS for version in pinned.findall(path.read_text())]
+    assert found
+    assert all(Version(version) >= Version(floor) for version in found)
 
 
 @pytest.mark.parametrize("folder", ["openapi", "contracts", "sdk/typescript"])

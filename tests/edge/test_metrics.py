@@ -6,6 +6,7 @@ import signal
 import time
 import urllib.request
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from oneself.document import described_operations, load_document
 from tests.edge.running import open_account, running
 from tests.support.service import free_port
 
+ROOT = Path(__file__).parents[2]
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? ([0-9.e+-]+)")
 LABEL = re.compile(r'([a-z]+)="([^"]*)"')
 THREADS = {"database": 4, "password": 1, "mail": 1, "image": 1}
@@ -150,6 +152,14 @@ def test_nothing_that_anybody_chose_or_has_is_in_the_metrics(service, read, port
         text = answer.read().decode().lower()
     for secret in ("canary", "@", "127.0.0.1", alice.session.lower(), alice.api_key.lower()):
         assert secret not in text
+
+
+def test_what_the_page_for_operators_names_is_measured(read):
+    """OP-11: an alert on a misspelt name never comes."""
+    named = set(re.findall(r"oneself_[a-z_]+", (ROOT / "docs" / "operations.md").read_text()))
+    measured = {name for name, _ in read()}
+    assert named
+    assert {name for name in named if not any(each.startswith(name) for each in measured)} == set()
 
 
 def test_the_metrics_are_on_no_other_listener(service):

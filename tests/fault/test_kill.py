@@ -200,7 +200,7 @@ def _do(what: str, folder: Path, number: int, show: Callable[[str], None]) -> No
 
 @pytest.mark.parametrize("what", PLACES)
 def test_nothing_that_was_acknowledged_is_lost_or_doubled(what, request, rounds, tmp_path, show):
-    """DB-04, DB-12, OP-08: whatever is killed under load, and however often."""
+    """DB-04, DB-08, DB-12, OP-08: whatever is killed under load, and however often."""
     if (
         what != "a worker on SQLite"
         and rounds is None

@@ -73,7 +73,7 @@ def test_every_row_is_kept(name: str | None, tmp_path: Path, traffic: Path):
 
 
 def test_what_is_made_up_is_answered_as_documented(run: FuzzRun, seed: int, fuzzed: Proof):
-    """HT-04, HT-23, HT-24: no request that a fuzzer finds is answered in another way."""
+    """HT-04, HT-23, HT-24, SC-04: no request that a fuzzer finds is answered in another way."""
     outcomes = fuzzed.fuzz_once(run, seed)
     assert len(outcomes) >= len(run.operations)
     if broken := broken_in(outcomes):
