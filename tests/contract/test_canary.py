@@ -28,7 +28,7 @@ from tests.support.stored import reading
 #: What a line about a request has, and nothing else.
 FIELDS = {
     "time", "level", "logger", "message", "request_id", "method", "operation", "status", "code",
-    "credential", "milliseconds",
+    "credential", "milliseconds", "trace_id",
 }  # fmt: skip
 VERIFY, RESET = "Verify your e-mail address", "Set a new password"
 _LOGIN = "/v1/auth/login"
