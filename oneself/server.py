@@ -19,6 +19,7 @@ __all__ = ["application", "serve"]
 _MOST_HEAD_BYTES = 65_536
 _MOST_CONNECTIONS = 4096
 _SWITCH_SECONDS = 0.0005
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def application() -> ASGIApp:
@@ -44,7 +45,9 @@ def serve(
 
     `target` names what each worker calls for its application.
     """
-    os.register_at_fork(after_in_child=_hear_signals)
+    os.register_at_fork(
+        before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_hear_signals
+    )
     Granian(
         target,
         address=host,
@@ -70,11 +73,21 @@ def serve(
     ).serve()
 
 
+def _hold_signals() -> None:
+    """Keep signals waiting while a worker is forked: until it has a handler, it would lose them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def _let_signals_come() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
 def _hear_signals() -> None:
     """Have a worker that is only just starting end at once.
 
     It is forked with Granian's handlers of the main process, which do nothing in it, until it has
     handlers of its own a second later: what stopped the service meanwhile waited for it in vain.
     """
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in _ENDING:
         signal.signal(each, signal.SIG_DFL)
+    _let_signals_come()

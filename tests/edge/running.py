@@ -60,7 +60,8 @@ class Running:
     def workers(self) -> list[int]:
         """The processes that answer."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [pid for pid in map(int, children.split()) if b"tracker" not in _command_line(pid)]
+        lines = {pid: _command_line(pid) for pid in map(int, children.split())}
+        return [pid for pid, line in lines.items() if line and b"tracker" not in line]
 
     def resident_bytes(self) -> int:
         """How much memory its worker has."""
@@ -77,7 +78,11 @@ class Running:
 
 
 def _command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Empty for a process that has ended, collected or not."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 @contextmanager

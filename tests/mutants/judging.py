@@ -110,7 +110,8 @@ class Laboratory:
         answer = self._service.ask(Request("PUT", CONTROL, body=json.dumps(wanted).encode()))
         assert answer.status == HTTPStatus.OK, self._service.log
         (folder / "people.json").write_text(json.dumps(self._service.people))
-        service = replace(self._service, folder=folder)
+        environment = {**self._service.environment, "ONESELF_DATA_DIR": str(folder / "data")}
+        service = replace(self._service, folder=folder, environment=environment)
         with people_of(service) as people:
             yield service, people
 

@@ -50,11 +50,16 @@ def find_operation(page: Page, method: str, path: str) -> Locator:
     return block
 
 
-def brightness(page: Page, selector: str) -> float:
-    """From 0 for a black background to 1 for a white one."""
-    color = page.locator(selector).first.evaluate("each => getComputedStyle(each).backgroundColor")
-    red, green, blue = (int(part) for part in color.strip("rgba()").split(",")[:3])
-    return (red + green + blue) / 765
+def wait_for_brightness(page: Page, selector: str, *, dark: bool) -> None:
+    """Until a background is dark, or is not: a page follows the scheme in a moment of its own."""
+    page.wait_for_function(
+        """([selector, dark]) => {
+            const color = getComputedStyle(document.querySelector(selector)).backgroundColor;
+            const [red, green, blue] = color.match(/[0-9]+/g).map(Number);
+            return (red + green + blue < 0.3 * 765) === dark;
+        }""",
+        arg=[selector, dark],
+    )
 
 
 def test_every_operation_is_drawn_below_its_dialect(page, service, shoot):
@@ -78,7 +83,7 @@ def test_it_follows_day_and_night_and_is_never_wider_than_the_screen(page, servi
     for scheme in ("light", "dark", "light"):
         page.emulate_media(color_scheme=scheme)
         for selector in ("body", ".opblock textarea"):
-            assert (brightness(page, selector) < 0.3) == (scheme == "dark")
+            wait_for_brightness(page, selector, dark=scheme == "dark")
     assert page.evaluate(OVERFLOW) == 0
     reset = block.locator(".try-out").bounding_box()
     assert reset is not None
@@ -120,7 +125,7 @@ def test_whoever_logs_in_there_can_try_out_the_rest(page, service, shoot):
 def test_the_first_page_can_be_read_and_leads_on(page, service, device, shoot):
     page.goto(f"{service.url}/")
     shoot("home")
-    assert (brightness(page, "main") < 0.3) == (DEVICES[device]["color_scheme"] == "dark")
+    wait_for_brightness(page, "main", dark=DEVICES[device]["color_scheme"] == "dark")
     assert page.evaluate(OVERFLOW) == 0
     assert [text for text, ratio in page.evaluate(CONTRASTS).items() if ratio < 4.5] == []
     addresses = page.get_by_role("link").evaluate_all("all => all.map(each => each.href)")
