@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         default=30,
         description="Longest time that requests in flight get after SIGTERM, in seconds.",
     )
+    drain_delay_seconds: Annotated[int, Field(ge=0, le=300)] = Field(
+        default=0,
+        description="How long `/readyz` is a 503 after SIGTERM, while all else is served, in"
+        " seconds.",
+    )
     database_threads: Annotated[int, Field(ge=1, le=64)] = Field(
         default=4,
         description="Threads that wait for the database, in each worker, with a connection each.",
