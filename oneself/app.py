@@ -50,6 +50,7 @@ _SECONDS_BETWEEN_POLICY_LOOKS = 2.0
 _SECONDS_BETWEEN_CHAININGS = 10.0
 _SECONDS_BETWEEN_CLEANINGS = 3600.0
 _SECONDS_BETWEEN_LOOKS_AT_OUTBOX = 5.0
+_SECONDS_BETWEEN_LOOKS_AT_LOG = 5.0
 
 
 def create_app(
@@ -219,6 +220,7 @@ async def _lifespan(
         (partial(run_alone, database, forget_retired_keys), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_alone, database, forget_dead_letters), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_in_parts, database, forget_what_ended), _SECONDS_BETWEEN_CLEANINGS),
+        (database.shorten_log, _SECONDS_BETWEEN_LOOKS_AT_LOG),
         *jobs,
     )
     async with AsyncExitStack() as stack:
