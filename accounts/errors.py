@@ -44,6 +44,7 @@ The tree (a kind decides the status, and only `oneself/refusals.py` knows status
     │   ├── EmailTaken               email_taken
     │   ├── LimitReached             limit_reached
     │   └── TokenUnreadable          token_unreadable
+    ├── PreconditionFailed           precondition_failed
     ├── TooManyAttempts              too_many_attempts
     ├── BodyTooLarge                 body_too_large
     ├── UnsupportedMediaType         unsupported_media_type
@@ -87,6 +88,7 @@ __all__ = [
     "NotFound",
     "NotLocalUser",
     "PolicyDenied",
+    "PreconditionFailed",
     "Rejected",
     "RequestTimeout",
     "ScopeNotHeld",
@@ -454,6 +456,13 @@ class TokenUnreadable(Conflict):
 
     code = "token_unreadable"
     message = "The access token cannot be shown; regenerate it."
+
+
+class PreconditionFailed(AccountError):
+    """What was to be changed is not what the client has read (RFC 9110 section 15.5.13)."""
+
+    code = "precondition_failed"
+    message = "It is not what If-Match names; read it again."
 
 
 class TooManyAttempts(AccountError):

@@ -1,10 +1,15 @@
 """Tags of what is answered, by which a client knows what it has (RFC 9110, section 8.8.3)."""
 
 import re
+from hashlib import sha256
 
-__all__ = ["is_held", "strong_tag"]
+import orjson
 
-_TAG = re.compile(r'(?:W/)?("[!#-~\x80-\xff]*")')
+from accounts.errors import PreconditionFailed
+
+__all__ = ["is_held", "require_match", "strong_tag", "tag_of"]
+
+_TAG = re.compile(r'(?P<weak>W/)?(?P<tag>"[!#-~\x80-\xff]*")')
 
 
 def strong_tag(digest: str) -> str:
@@ -12,8 +17,32 @@ def strong_tag(digest: str) -> str:
     return f'"{digest}"'
 
 
+def tag_of(body: object) -> str:
+    """Give the strong tag of what goes out as JSON."""
+    return strong_tag(sha256(orjson.dumps(body)).hexdigest())
+
+
 def is_held(if_none_match: str | None, tag: str) -> bool:
     """Tell whether an `If-None-Match` names the tag, or anything at all (section 13.1.2)."""
     if if_none_match is None:
         return False
-    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
+    return if_none_match.strip() == "*" or any(
+        each["tag"] == tag for each in _TAG.finditer(if_none_match)
+    )
+
+
+def require_match(if_match: str | None, body: object) -> None:
+    """See that what is there now is what the client means to change (section 13.1.1).
+
+    To be called before anything is written, in the transaction that writes: the account is held
+    in it, so that nobody changes what was compared. Compared strongly: a weak tag names nothing.
+
+    Raises:
+        PreconditionFailed: It is something else; a request without the header has no such demand.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return
+    present = tag_of(body)
+    named = _TAG.finditer(if_match)
+    if not any(each["tag"] == present and each["weak"] is None for each in named):
+        raise PreconditionFailed

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from accounts.errors import CrossSiteRequest
+from handlers.entity_tags import tag_of
 
 __all__ = ["COOKIE_NAME", "NO_CONTENT", "Exchange", "Reply"]
 
@@ -26,6 +27,11 @@ class Reply(Generic[Body]):
     #: Of a body that is bytes; any other is JSON.
     media_type: str | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def tagged(cls, body: Body) -> Self:
+        """An answer in JSON that its client may want to change, with the tag to name then."""
+        return cls(body, headers={"ETag": tag_of(body)})
 
 
 #: The answer of an operation that has nothing to say but that it was done.

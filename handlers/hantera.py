@@ -14,7 +14,7 @@ from accounts import (
 from accounts.database import AccountSession
 from accounts.people import Person
 from accounts.principal import Principal
-from handlers.entity_tags import is_held, strong_tag
+from handlers.entity_tags import is_held, require_match, strong_tag
 from handlers.exchange import NO_CONTENT, Exchange, Reply
 from handlers.moments import parse_moment, write_moment, write_optional_moment
 from models import PersonalAccessToken, wire
@@ -28,15 +28,18 @@ _PICTURE_PATH = "/resources/me/profile/picture"
 def get_profile(
     session: AccountSession, principal: Principal, exchange: Exchange
 ) -> Reply[wire.HanteraProfile]:
-    return Reply(_profile(session, principal.person, exchange))
+    return Reply.tagged(_profile(session, principal.person, exchange))
 
 
 def update_profile(
     session: AccountSession,
     principal: Principal,
     exchange: Exchange,
+    if_match: str | None,
     body: wire.HanteraUpdateProfileRequest,
 ) -> Reply[wire.HanteraProfile]:
+    if if_match is not None:
+        require_match(if_match, _profile(session, principal.person, exchange))
     changes: dict[str, Any] = {
         _FIELDS.get(name, name): value
         for name, value in body.items()
@@ -44,7 +47,7 @@ def update_profile(
         if (name, value) != ("picture", exchange.issuer + _PICTURE_PATH)
     }
     person = profile.change_profile(session, principal.person, changes, called=_NAMES)
-    return Reply(_profile(session, person, exchange))
+    return Reply.tagged(_profile(session, person, exchange))
 
 
 def upload_picture(
@@ -103,19 +106,23 @@ def validate_email_change(
 
 
 def get_settings(session: AccountSession, principal: Principal) -> Reply[dict[str, Any]]:
-    return Reply(preferences.find_settings(session, principal.person.user_id))
+    return Reply.tagged(preferences.find_settings(session, principal.person.user_id))
 
 
 def replace_settings(
-    session: AccountSession, principal: Principal, body: dict[str, Any]
+    session: AccountSession, principal: Principal, if_match: str | None, body: dict[str, Any]
 ) -> Reply[dict[str, Any]]:
-    return Reply(preferences.replace_settings(session, principal.person.user_id, body))
+    user_id = principal.person.user_id
+    _require_settings(session, user_id, if_match)
+    return Reply.tagged(preferences.replace_settings(session, user_id, body))
 
 
 def update_settings(
-    session: AccountSession, principal: Principal, body: dict[str, Any]
+    session: AccountSession, principal: Principal, if_match: str | None, body: dict[str, Any]
 ) -> Reply[dict[str, Any]]:
-    return Reply(preferences.change_settings(session, principal.person.user_id, body))
+    user_id = principal.person.user_id
+    _require_settings(session, user_id, if_match)
+    return Reply.tagged(preferences.change_settings(session, user_id, body))
 
 
 def list_pats(session: AccountSession, principal: Principal) -> Reply[list[wire.HanteraPat]]:
@@ -169,6 +176,11 @@ def _profile(session: AccountSession, person: Person, exchange: Exchange) -> wir
         "picture": exchange.issuer + _PICTURE_PATH if uploaded else person.picture,
         "pendingEmail": email_change.find_pending_email(session, person.user_id),
     }
+
+
+def _require_settings(session: AccountSession, user_id: str, if_match: str | None) -> None:
+    if if_match is not None:
+        require_match(if_match, preferences.find_settings(session, user_id))
 
 
 def _pat(row: PersonalAccessToken) -> wire.HanteraPat:

@@ -6,19 +6,24 @@ from accounts import email_verification, passwords, profile
 from accounts.database import AccountSession
 from accounts.people import Person
 from accounts.principal import Principal
+from handlers.entity_tags import require_match
 from handlers.exchange import Reply
 from models import wire
 
 
 def get_profile(principal: Principal) -> Reply[wire.ScaikeyProfile]:
-    return Reply(_profile(principal.person))
+    return Reply.tagged(_profile(principal.person))
 
 
 def update_profile(
-    session: AccountSession, principal: Principal, body: wire.ScaikeyUpdateProfileRequest
+    session: AccountSession,
+    principal: Principal,
+    if_match: str | None,
+    body: wire.ScaikeyUpdateProfileRequest,
 ) -> Reply[wire.ScaikeyProfile]:
+    require_match(if_match, _profile(principal.person))
     changes: dict[str, Any] = {**body}
-    return Reply(_profile(profile.change_profile(session, principal.person, changes)))
+    return Reply.tagged(_profile(profile.change_profile(session, principal.person, changes)))
 
 
 def change_password(

@@ -42,6 +42,7 @@ RefusalCode: TypeAlias = Literal[
     "email_taken",
     "limit_reached",
     "token_unreadable",
+    "precondition_failed",
     "too_many_attempts",
     "body_too_large",
     "unsupported_media_type",

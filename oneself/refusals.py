@@ -23,6 +23,7 @@ _STATUS: Mapping[type[AccountError], int] = {
     errors.MethodNotAllowed: 405,
     errors.RequestTimeout: 408,
     errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.UnknownHost: 421,

@@ -5,6 +5,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from tests.support.databases import Files, Servers, Storage
 from tests.support.postgresql import databases
 
 _TABLES = pytest.StashKey[list[Table]]()
+_HANDED = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,9 +64,28 @@ def show(pytestconfig: pytest.Config) -> Callable[[Table], None]:
     return tables.append
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where two processes run the tests, each hands its tables to the one that prints."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["tables"] = [_drawn(table) for table in session.config.stash.get(_TABLES, [])]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the tables of a process that has run its tests (a hook of pytest-xdist)."""
+    node.config.stash.setdefault(_HANDED, []).extend(getattr(node, "workeroutput", {})["tables"])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for table in terminalreporter.config.stash.get(_TABLES, []):
-        text = io.StringIO()
-        Console(file=text, width=120).print(table)
+    stash = terminalreporter.config.stash
+    own = [_drawn(table) for table in stash.get(_TABLES, [])]
+    for text in (*own, *stash.get(_HANDED, [])):
         terminalreporter.write_line("")
-        terminalreporter.write_line(text.getvalue().rstrip())
+        terminalreporter.write_line(text)
+
+
+def _drawn(table: Table) -> str:
+    text = io.StringIO()
+    Console(file=text, width=120).print(table)
+    return text.getvalue().rstrip()

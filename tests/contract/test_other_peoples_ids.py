@@ -26,7 +26,7 @@ from tests.support.stored import reading
 
 #: What a field or a parameter of a query is called that names a row.
 #: Headers that name what is answered, and no row of anybody's.
-OF_REPRESENTATIONS = {"If-None-Match"}
+OF_REPRESENTATIONS = {"If-Match", "If-None-Match"}
 NAME_OF_ROW = re.compile(r"(^|_)ids?$|[a-z]Ids?$|^cursor$")
 #: What even a refused request may write: that it was tried, and when a credential was used.
 NOT_COMPARED = {"attempt_budget", "security_event", "event_link"}

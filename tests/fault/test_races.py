@@ -25,6 +25,7 @@ from accounts.errors import (
     InvalidGrant,
     InvalidToken,
     LimitReached,
+    PreconditionFailed,
     SecretInvalid,
     SecretUsed,
     WrongPassword,
@@ -35,7 +36,7 @@ from accounts.passwords import change_password
 from accounts.people import find_person
 from accounts.personal_access_tokens import create_pat, list_pats
 from accounts.pictures import UPLOADED, remove_picture, upload_picture
-from accounts.preferences import change_settings, find_settings
+from accounts.preferences import change_settings, find_settings, replace_settings
 from accounts.principal import CredentialKind, Presented
 from accounts.profile import change_profile
 from accounts.refresh_tokens import (
@@ -47,6 +48,7 @@ from accounts.refresh_tokens import (
 from accounts.rights import SESSION_RIGHTS
 from accounts.rules import Budget, Rules
 from accounts.users import open_user
+from handlers.entity_tags import require_match, tag_of
 from models import Client, LoginSession, OneTimeSecret, RefreshToken, Tenant, User
 from oneself.proving.pictures import encoded, gradient
 from oneself.transactions import Database
@@ -489,6 +491,32 @@ def test_of_two_patches_of_settings_at_once_none_is_lost(there, first):
         )
 
     assert _in_every_order(there, arrange)
+
+
+def _replace_and_replace(there):
+    """As an operation does: the account is held, and then looked at (oneself/operations.py)."""
+    user_id = there.resident().user_id
+    tag = tag_of(there.house.act(find_settings, user_id))
+
+    def replacing(document):
+        def act(session):
+            hold_account(session, user_id)
+            require_match(tag, find_settings(session, user_id))
+            return replace_settings(session, user_id, document)
+
+        return act
+
+    def check(outcomes, _ended):
+        _one_of(outcomes, PreconditionFailed)
+        [won] = [each for each in outcomes if not isinstance(each, Exception)]
+        assert there.house.act(find_settings, user_id) == won
+
+    return Meeting((replacing({"a": 1}), replacing({"b": 2})), check)
+
+
+def test_of_two_who_replace_what_both_have_read_one_is_told(there):
+    """HT-16, DB-02: the tag is compared in the transaction that writes."""
+    assert _in_every_order(there, _replace_and_replace)
 
 
 def _upload_and_remove(there):

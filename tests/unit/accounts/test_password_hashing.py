@@ -1,5 +1,5 @@
 import time
-from itertools import product
+from itertools import count, product
 
 import bcrypt
 import pytest
@@ -81,7 +81,7 @@ CORRUPT = [
 ]
 
 
-@pytest.mark.parametrize("record", CORRUPT)
+@pytest.mark.parametrize("record", CORRUPT, ids=count())
 def test_a_corrupt_record_is_a_wrong_password(record):
     """PW-16: nothing stored makes a login fail otherwise than by refusing."""
     assert not verify(PASSWORD, record, KEYS, COST)
@@ -94,7 +94,7 @@ def test_any_record_at_all_is_a_wrong_password(record):
     assert not verify(PASSWORD, record, KEYS, COST)
 
 
-@pytest.mark.parametrize("record", [None, RECORD])
+@pytest.mark.parametrize("record", [None, RECORD], ids=["none", "record"])
 def test_no_password_is_a_wrong_password(record):
     """LG-02: what `normalise` gave None for is refused with a record and without."""
     assert not verify(None, record, KEYS, COST)
@@ -206,6 +206,7 @@ def test_a_long_password_counts_as_far_as_it_did_elsewhere():
         "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA",
         RECORD,
     ],
+    ids=count(),
 )
 def test_what_is_no_bcrypt_hash_is_not_adopted(hashed):
     assert adopt_hash(hashed, KEYS) is None

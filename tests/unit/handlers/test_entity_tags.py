@@ -2,9 +2,12 @@
 
 import pytest
 
-from handlers.entity_tags import is_held, strong_tag
+from accounts.errors import PreconditionFailed
+from handlers.entity_tags import is_held, require_match, strong_tag, tag_of
+from handlers.exchange import Reply
 
 TAG = strong_tag("9f86d081")
+BODY = {"theme": "dark", "size": 1}
 
 
 def test_a_digest_becomes_a_strong_tag():
@@ -68,3 +71,35 @@ def test_the_tag_of_nothing_is_no_tag_of_something():
     """HT-17: an empty tag is one as well, and only of what has it."""
     assert is_held('""', strong_tag(""))
     assert not is_held('""', TAG)
+
+
+def test_every_byte_of_an_answer_counts_for_its_tag():
+    """HT-17: for Python 1, 1.0 and true are the same, and for whoever reads them they are not."""
+    bodies = [
+        BODY,
+        {"size": 1, "theme": "dark"},
+        {**BODY, "size": 1.0},
+        {**BODY, "size": True},
+        {**BODY, "size": "1"},
+        {},
+    ]
+    assert len({tag_of(each) for each in bodies}) == len(bodies)
+    assert tag_of({**BODY}) == tag_of(BODY)
+
+
+def test_an_answer_to_be_changed_bears_the_tag_of_its_body():
+    reply = Reply.tagged(BODY)
+    assert (reply.body, reply.headers) == (BODY, {"ETag": tag_of(BODY)})
+
+
+@pytest.mark.parametrize("sent", [None, "*", " * ", "{}", '"other", {}', 'W/"other" , {} '])
+def test_what_was_read_may_be_changed(sent):
+    """HT-16: and so it may without the header, since the dialects' pages know none."""
+    require_match(sent and sent.format(tag_of(BODY)), BODY)
+
+
+@pytest.mark.parametrize("sent", ["W/{}", '"other"', '""', "", '"*"', '"other", W/{}', "**"])
+def test_what_is_not_what_was_read_is_not_changed(sent):
+    """HT-16, HT-17: a weak tag is never the same (RFC 9110, section 13.1.1)."""
+    with pytest.raises(PreconditionFailed):
+        require_match(sent.format(tag_of(BODY)), BODY)
