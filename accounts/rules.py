@@ -34,6 +34,7 @@ class Rules:
     api_key_lifetime: timedelta = timedelta(days=365)
     jwt_lifetime: timedelta = timedelta(minutes=10)
     known_source_lifetime: timedelta = timedelta(days=30)
+    retention: timedelta = timedelta(days=30)
 
     max_sessions: int = 50
     max_api_keys: int = 50

@@ -1,5 +1,7 @@
 """What an orchestrator asks."""
 
+from collections.abc import Callable
+
 from accounts import readiness
 from accounts.database import AccountSession
 from handlers.exchange import Reply
@@ -10,6 +12,8 @@ def get_health() -> Reply[wire.Health]:
     return Reply({"status": "ok"})
 
 
-def get_readiness(session: AccountSession, *, degraded: bool) -> Reply[wire.Readiness]:
-    readiness.require_ready(session)
+def get_readiness(
+    session: AccountSession, *, degraded: bool, leaving: Callable[[], bool]
+) -> Reply[wire.Readiness]:
+    readiness.require_ready(session, leaving=leaving())
     return Reply({"status": "degraded" if degraded else "ready"})

@@ -14,6 +14,7 @@ from accounts.errors import NotFound
 from accounts.event_chain import chain_events
 from accounts.oauth_tokens import forget_expired_jwts
 from accounts.password_resets import mail_requested_resets
+from accounts.retention import forget_what_ended
 from accounts.signing_keys import ensure_signing_key, forget_retired_keys
 from accounts.throttling import forget_old_attempts
 from oneself.delivery import forget_dead_letters
@@ -22,7 +23,7 @@ from oneself.docs import Docs
 from oneself.document import load_document
 from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard
-from oneself.jobs import repeated, run_alone
+from oneself.jobs import repeated, run_alone, run_in_parts
 from oneself.keys import open_keyring
 from oneself.operations import Edge, Operations
 from oneself.pages import Pages
@@ -49,6 +50,7 @@ _SECONDS_BETWEEN_POLICY_LOOKS = 2.0
 _SECONDS_BETWEEN_CHAININGS = 10.0
 _SECONDS_BETWEEN_CLEANINGS = 3600.0
 _SECONDS_BETWEEN_LOOKS_AT_OUTBOX = 5.0
+_SECONDS_BETWEEN_LOOKS_AT_LOG = 5.0
 
 
 def create_app(
@@ -217,6 +219,8 @@ async def _lifespan(
         (partial(run_alone, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_alone, database, forget_retired_keys), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_alone, database, forget_dead_letters), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_in_parts, database, forget_what_ended), _SECONDS_BETWEEN_CLEANINGS),
+        (database.shorten_log, _SECONDS_BETWEEN_LOOKS_AT_LOG),
         *jobs,
     )
     async with AsyncExitStack() as stack:

@@ -2,44 +2,71 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
 from accounts.database import AccountSession
 from oneself.transactions import Database
 from oneself.workloads import Pool
 
-__all__ = ["repeated", "run_act", "run_alone"]
+__all__ = ["repeated", "run_act", "run_alone", "run_in_parts"]
 
 _log = logging.getLogger("oneself.jobs")
 
+#: How many parts of an act are run one after the other, at most: at the end somebody waits.
+_MOST_PARTS = 50
+#: How long others have between two of them, in seconds.
+_PAUSE = 0.02
 
-def run_act(database: Database, act: Callable[[AccountSession], object]) -> None:
-    """Run an act of nobody's in a transaction of its own.
+Outcome = TypeVar("Outcome")
+
+
+def run_act(database: Database, act: Callable[[AccountSession], Outcome]) -> Outcome:
+    """Run an act of nobody's in a transaction of its own; returns what it does.
 
     Raises:
         sqlalchemy.exc.OperationalError: The database does not answer.
     """
 
-    def run() -> None:
+    def run() -> Outcome:
         with database.transaction(writing=True) as session:
-            act(session)
+            return act(session)
 
-    database.attempt(run)
+    return database.attempt(run)
 
 
-def run_alone(database: Database, act: Callable[[AccountSession], object]) -> None:
+def run_alone(database: Database, act: Callable[[AccountSession], Outcome]) -> Outcome | None:
     """Run an act of nobody's, unless another replica is just doing so.
 
+    Returns what it does, or None.
+
     Raises:
         sqlalchemy.exc.OperationalError: The database does not answer.
     """
 
-    def run(session: AccountSession) -> None:
+    def run(session: AccountSession) -> Outcome | None:
         if session.try_to_hold(f"job {act.__module__}.{act.__qualname__}"):
-            act(session)
+            return act(session)
+        return None
 
-    run_act(database, run)
+    return run_act(database, run)
+
+
+def run_in_parts(database: Database, act: Callable[[AccountSession], int]) -> None:
+    """Run an act of nobody's that does a part at a time, until there is nothing left to do.
+
+    Each part is a transaction of its own, and between two of them others write: on SQLite they
+    would wait for all of it otherwise. What is too much for one run is left for the next.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: The database does not answer.
+    """
+    for _ in range(_MOST_PARTS):
+        if not run_alone(database, act):
+            return
+        time.sleep(_PAUSE)
 
 
 @asynccontextmanager

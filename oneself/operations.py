@@ -31,6 +31,7 @@ from oneself.dialects import Dialects, Stamp
 from oneself.document import Described, described_operations
 from oneself.framework import RoutedAPI, RoutedMiddleware
 from oneself.guard import Passage
+from oneself.leaving import is_leaving
 from oneself.parameters import Parameters
 from oneself.policies import PolicyStore
 from oneself.promises import Promises
@@ -49,7 +50,7 @@ _log = logging.getLogger("oneself.operations")
 
 #: What a handler may ask for beside the operation's parameters.
 _SUPPLIED = frozenset(
-    {"session", "principal", "exchange", "body", "credentials", "key_set", "degraded"}
+    {"session", "principal", "exchange", "body", "credentials", "key_set", "degraded", "leaving"}
 )
 
 
@@ -204,6 +205,7 @@ class _Operation:
                 "credentials": caller.credentials,
                 "key_set": edge.signing.current,
                 "degraded": edge.policies.degraded,
+                "leaving": is_leaving,
                 "exchange": Exchange(
                     user_agent=_user_agent(request.headers),
                     same_origin=caller.same_origin,

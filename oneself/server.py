@@ -4,6 +4,9 @@ import logging.config
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from granian import Granian
@@ -11,6 +14,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from starlette.types import ASGIApp
 
+from oneself.leaving import told_beforehand
 from oneself.logs import configuration
 from oneself.settings import Settings
 
@@ -32,6 +36,31 @@ def application() -> ASGIApp:
     return create_app(Settings())
 
 
+class _Server(Granian):  # type: ignore[misc,valid-type] # one of two classes, by the interpreter
+    """Granian, which after SIGTERM goes on for a while, so that whoever sends requests looks away.
+
+    It closes its listener with the signal. By then a balancer has to have seen that this replica is
+    not ready, or the requests that it sends until its next look are refused (OP-01).
+    """
+
+    def leave_after(self, seconds: int, tell: Callable[[], None]) -> None:
+        """At SIGTERM tell, and end so many seconds later; at another signal end at once."""
+        self._seconds, self._tell = seconds, tell
+        self._leaving = False
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """End, now or soon. The first argument is the signal."""
+        if self._leaving or not self._seconds or args[:1] != (signal.SIGTERM,):
+            super().signal_handler_interrupt(*args, **kwargs)
+            return
+        self._leaving = True
+        self._tell()
+        # Meanwhile the main thread goes on to replace workers that fail.
+        later = threading.Timer(self._seconds, super().signal_handler_interrupt)
+        later.daemon = True  # who asks twice does not wait for it
+        later.start()
+
+
 def serve(
     settings: Settings,
     *,
@@ -43,12 +72,14 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is in flight, for a bounded time.
 
+    After SIGTERM it is not ready for as long as is set before that, and serves nevertheless.
+
     `target` names what each worker calls for its application.
     """
     os.register_at_fork(
         before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_hear_signals
     )
-    Granian(
+    server = _Server(
         target,
         address=host,
         port=port,
@@ -70,7 +101,16 @@ def serve(
         respawn_failed_workers=True,
         workers_kill_timeout=settings.drain_seconds,
         **more,
-    ).serve()
+    )
+    seconds = settings.drain_delay_seconds
+    with ExitStack() as stack:
+        tell = stack.enter_context(told_beforehand()) if seconds else _tell_nobody
+        server.leave_after(seconds, tell)
+        server.serve()
+
+
+def _tell_nobody() -> None:
+    """Where the end comes with the signal, nobody would hear of it before."""
 
 
 def _hold_signals() -> None:

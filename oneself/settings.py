@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         default=30,
         description="Longest time that requests in flight get after SIGTERM, in seconds.",
     )
+    drain_delay_seconds: Annotated[int, Field(ge=0, le=300)] = Field(
+        default=0,
+        description="How long `/readyz` is a 503 after SIGTERM, while all else is served, in"
+        " seconds.",
+    )
     database_threads: Annotated[int, Field(ge=1, le=64)] = Field(
         default=4,
         description="Threads that wait for the database, in each worker, with a connection each.",
@@ -135,6 +140,9 @@ class Settings(BaseSettings):
     )
     api_key_days: Annotated[int, Field(ge=1, le=3660)] = Field(
         default=365, description="How long an API key lasts at most, in days."
+    )
+    retention_days: Annotated[int, Field(ge=7, le=3660)] = Field(
+        default=30, description="How long what has ended is kept until it is deleted, in days."
     )
     api_key_brand: Annotated[str, Field(pattern="^[a-z][a-z0-9]{1,15}$")] = Field(
         default="ipto", description="The word that API keys begin with."
@@ -294,6 +302,7 @@ class Settings(BaseSettings):
             service_mails_email_changes=self.email_change == "service",
             session_lifetime=timedelta(days=self.session_days),
             api_key_lifetime=timedelta(days=self.api_key_days),
+            retention=timedelta(days=self.retention_days),
             api_key_brand=self.api_key_brand,
             account_and_source_budget=parse_budget(self.throttle_account_source),
             account_budget=parse_budget(self.throttle_account),

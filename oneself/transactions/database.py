@@ -133,6 +133,14 @@ class Database:
             time.sleep(random.uniform(0, _LONGEST_FIRST_PAUSE * 2**attempt))  # noqa: S311 # no secret
         raise AssertionError("the last attempt returns or raises")
 
+    def shorten_log(self) -> None:
+        """Keep what is written beside the data from growing; for a job.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: It fails.
+        """
+        self._connections.shorten_log()
+
     def close(self) -> None:
         """Close every connection; no other thread may be using one."""
         self._connections.close()

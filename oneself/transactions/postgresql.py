@@ -201,6 +201,9 @@ class Postgresql:
             time.sleep(_PAUSE)
         raise OutcomeUnknown
 
+    def shorten_log(self) -> None:
+        """Nothing: the server looks after its log."""
+
     def close(self) -> None:
         """Close every connection that is not in use; no other thread may be using one."""
         self._close_idle()

@@ -58,6 +58,13 @@ def open_file(path: Path, *, patience: int) -> Engine:
     return engine
 
 
+#: How long the log of a file may become before it is emptied, in bytes; SQLite itself copies it
+#: back at a quarter of that, if nobody reads.
+_LONG_LOG = 16 * 1024 * 1024
+#: How long everybody may have to wait for that, in milliseconds.
+_SHORT_PATIENCE = 200
+
+
 class Sqlite:
     """The connections to a SQLite file.
 
@@ -68,6 +75,7 @@ class Sqlite:
     never_waits = True
 
     def __init__(self, path: Path, *, patience: int) -> None:
+        self._path = path
         self._patient = open_file(path, patience=patience)
         self._impatient = open_file(path, patience=0)
         self._held = threading.local()
@@ -112,6 +120,24 @@ class Sqlite:
             OutcomeUnknown: Always.
         """
         raise OutcomeUnknown
+
+    def shorten_log(self) -> None:
+        """Copy the log back into the file, and empty it, if it has become long (DB-07).
+
+        SQLite begins the log anew only in a moment in which nobody reads in it. With many requests
+        that may be never, and it would grow until the disk is full. This waits for those who read,
+        while others who write wait for it; who reads for longer than that, as for a backup, lets
+        the log grow until the next time.
+        """
+        log = Path(f"{self._path}-wal")
+        if not log.exists() or log.stat().st_size <= _LONG_LOG:
+            return
+        engine = open_file(self._path, patience=_SHORT_PATIENCE)
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            engine.dispose()
 
     def close(self) -> None:
         """Close every connection; no other thread may be using one."""

@@ -7,9 +7,11 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 
+import pytest
+
 from models.schema import REVISION
 from oneself.transactions import sqlite_driver
-from tests.edge.running import PASSWORD, open_account, running
+from tests.edge.running import PASSWORD, Running, open_account, running
 from tests.edge.wire import Wire
 
 LOGIN = b"POST /v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -56,6 +58,53 @@ def test_what_is_in_flight_is_finished_and_nothing_else_begun(tmp_path: Path):
             assert service.process.wait(15) == 0
         assert time.monotonic() - began < 15
         assert service.log.count('"operation":"ipto.logIn","status":200') == 2
+
+
+def _says_that_it_leaves(service: Running) -> bool:
+    """Whether readiness is refused, by a worker that has time to say so."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_readiness_is_refused_for_a_while_before_anything_else_is(tmp_path: Path):
+    """OP-01: by every worker, also by one that is started meanwhile; and all are served."""
+    with running(tmp_path, workers=2, password_cost=10, drain_delay_seconds=12) as service:
+        open_account(service, "alice@example.com")
+        service.terminate()
+        assert _says_that_it_leaves(service)
+        killed = service.workers[0]
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + 8
+        while killed in service.workers or len(service.workers) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        new = open_account(service, "bob@example.com")
+        for _ in range(30):  # connections go to this or that worker
+            assert service.ask("GET", "/v1/me", headers=new.bearer).status == HTTPStatus.OK
+            assert service.ask("GET", "/healthz").status == HTTPStatus.OK
+            assert service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE
+        assert service.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_who_asks_twice_does_not_wait(tmp_path: Path, second: signal.Signals):
+    """OP-01: the delay is for balancers, and not for who wants to be done."""
+    with running(tmp_path, password_cost=10, drain_delay_seconds=300) as service:
+        service.terminate()
+        assert _says_that_it_leaves(service)
+        service.process.send_signal(second)
+        assert service.process.wait(15) == 0
+
+
+def test_an_interrupt_ends_it_at_once(tmp_path: Path):
+    """OP-01: somebody sits there, who has pressed Ctrl-C."""
+    with running(tmp_path, password_cost=10, drain_delay_seconds=300) as service:
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(15) == 0
 
 
 def test_who_sends_nothing_more_does_not_keep_the_service_from_ending(tmp_path: Path):

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.edge.running import Account, Running
 
-__all__ = ["Books", "Client", "Load"]
+__all__ = ["Books", "Client", "Load", "Outcome"]
 
 _MOST_KEYS = 20
 
@@ -41,6 +41,29 @@ class Books:
         self.lost += other.lost
         self.doubled += other.doubled
         self.statuses += other.statuses
+
+
+@dataclass
+class Outcome:
+    """What one kind of fault came to: how often it was, what followed, and how long it took."""
+
+    rounds: int = 0
+    books: Books = field(default_factory=Books)
+    #: Seconds from the fault until everybody is answered again, where that was measured.
+    recoveries: list[float] = field(default_factory=list)
+
+    def cells(self) -> list[str]:
+        """The row of a table: rounds, acknowledged, lost, doubled, 5xx, recovery."""
+        counts = (
+            self.rounds,
+            self.books.acknowledged,
+            len(self.books.lost),
+            len(self.books.doubled),
+            self.books.failures,
+        )
+        taken = self.recoveries
+        recovery = f"{sum(taken) / len(taken):.1f}, at most {max(taken):.1f}" if taken else ""
+        return [*map(str, counts), recovery]
 
 
 class Client:

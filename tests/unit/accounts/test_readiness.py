@@ -1,4 +1,4 @@
-"""Whether the tables are those that this version works with."""
+"""Whether this process stays, and the tables are those that it works with."""
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -11,6 +11,13 @@ from oneself.transactions import does_not_answer
 def test_a_migrated_database_is_ready(house):
     """Nothing is said of it (OP-02)."""
     assert house.act(require_ready) is None
+
+
+def test_a_process_that_is_about_to_end_is_not_ready(house):
+    """OP-01: whatever its database is."""
+    with pytest.raises(Unavailable) as refused:
+        house.act(require_ready, leaving=True)
+    assert refused.value.retry_after == 5
 
 
 @pytest.mark.parametrize(

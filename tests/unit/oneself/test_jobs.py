@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from oneself.jobs import repeated
+from oneself.jobs import repeated, run_in_parts
 from oneself.workloads import Pool
 
 
@@ -106,3 +106,29 @@ def test_what_fails_beside_the_work_still_ends_it(pool):
     with pytest.raises(KeyError):
         asyncio.run(fail())
     assert work.done == 2
+
+
+def test_what_is_done_in_parts_is_done_to_its_end(database):
+    """DB-17: each part in a transaction of its own."""
+    left, moments = [3], []
+
+    def act(session):
+        moments.append(session)
+        left[0] -= 1
+        return left[0]
+
+    run_in_parts(database, act)
+    assert left == [0]
+    assert len(set(map(id, moments))) == 3
+
+
+def test_what_never_ends_is_left_for_the_next_time(database):
+    """OP-01: at the end somebody waits for it."""
+    done = []
+
+    def act(_session):
+        done.append(1)
+        return 1
+
+    run_in_parts(database, act)
+    assert 1 < len(done) < 1000
