@@ -1,6 +1,6 @@
 """Verifying that a person reads the mail of their address."""
 
-from sqlalchemy import update
+from sqlalchemy import exists, update
 from sqlmodel import col, select
 
 from accounts.addresses import parse_address
@@ -72,7 +72,9 @@ def confirm_email(session: AccountSession, secret: str) -> None:
             col(User.id) == pending.user_id,
             col(User.email_canonical) == pending.address_canonical,
             col(User.disabled_at).is_(None),
-            col(User.tenant_id).in_(select(Tenant.id).where(col(Tenant.disabled_at).is_(None))),
+            exists().where(
+                col(Tenant.id) == col(User.tenant_id), col(Tenant.disabled_at).is_(None)
+            ),
         )
         .values(
             email_verified_at=session.now,

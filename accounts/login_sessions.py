@@ -94,7 +94,8 @@ def _find_password(session: AccountSession, email: str) -> tuple[str | None, str
         .join(PasswordRecord, col(PasswordRecord.user_id) == col(User.id))
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
-            col(User.email_canonical) == addresses.canonical(email),
+            # Nobody has an empty one; of None it would be another statement, and over all users.
+            col(User.email_canonical) == (addresses.canonical(email) or ""),
             col(User.provider) == "local",
             ENABLED,
         )

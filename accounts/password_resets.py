@@ -73,7 +73,7 @@ def mail_requested_resets(session: AccountSession) -> int:
             entered = session.keys.open(Purpose.RESET_REQUEST, request.address_sealed, request.id)
         except SealBroken:
             entered = ""  # of a root that is gone; whoever asked will ask again
-        for user in _resettable(session, addresses.canonical(entered)):
+        for user in _resettable(session, addresses.canonical(entered) or ""):
             address = Address(user.verified_email or "", user.verified_email_canonical or "")
             hold_account(session, user.id)
             secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
@@ -130,7 +130,7 @@ def _end_credentials(session: AccountSession, person: Person) -> None:
     )
 
 
-def _resettable(session: AccountSession, canonical: str | None) -> Sequence[User]:
+def _resettable(session: AccountSession, canonical: str) -> Sequence[User]:
     """Whoever may be meant by an address: it is theirs, or it was until they changed it."""
     return session.exec(
         select(User)

@@ -1,6 +1,6 @@
 """Changing the password."""
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlmodel import col
 
 from accounts import addresses, password_form, password_hashing, throttling
@@ -16,7 +16,10 @@ from models import PasswordRecord, Tenant, User
 
 __all__ = ["change_password", "judge_for", "swap_password"]
 
-_ENABLED = select(col(User.id)).join(Tenant, col(Tenant.id) == col(User.tenant_id)).where(ENABLED)
+# Of the one record that is written to. As a list for IN, SQLite would make it of all users first.
+_IS_OF_ENABLED = exists().where(
+    col(User.id) == col(PasswordRecord.user_id), col(Tenant.id) == col(User.tenant_id), ENABLED
+)
 
 
 def change_password(
@@ -97,9 +100,9 @@ def swap_password(
     swapped = session.core.execute(
         update(PasswordRecord)
         .where(
-            col(PasswordRecord.user_id).in_(_ENABLED),
             col(PasswordRecord.user_id) == person.user_id,
             col(PasswordRecord.record) == before,
+            _IS_OF_ENABLED,
         )
         .values(record=after, changed_at=session.now)
     )

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, exists, update
 from sqlmodel import col, select
-from sqlmodel.sql.expression import SelectOfScalar
 
 from accounts import tokens
 from accounts.database import AccountSession
@@ -78,7 +77,7 @@ def rotate_refresh_token(
         .where(
             col(RefreshToken.id) == row.id,
             *_unused(session.now),
-            col(RefreshToken.session_id).in_(_live_sessions(session.now)),
+            _is_of_live_session(session.now),
         )
         .values(used_at=session.now)
     )
@@ -108,7 +107,7 @@ def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | No
         session,
         token,
         *_unused(session.now),
-        col(RefreshToken.session_id).in_(_live_sessions(session.now)),
+        _is_of_live_session(session.now),
     )
 
 
@@ -159,16 +158,15 @@ def _unused(now: datetime) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _live_sessions(now: datetime) -> SelectOfScalar[str]:
-    return (
-        select(LoginSession.id)
-        .join(User, col(User.id) == col(LoginSession.user_id))
-        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-        .where(
-            col(LoginSession.revoked_at).is_(None),
-            col(LoginSession.expires_at) > now,
-            ENABLED,
-        )
+def _is_of_live_session(now: datetime) -> ColumnElement[bool]:
+    # Of the one session. As a list for IN, SQLite would make it of all live sessions first.
+    return exists().where(
+        col(LoginSession.id) == col(RefreshToken.session_id),
+        col(User.id) == col(LoginSession.user_id),
+        col(Tenant.id) == col(User.tenant_id),
+        col(LoginSession.revoked_at).is_(None),
+        col(LoginSession.expires_at) > now,
+        ENABLED,
     )
 
 

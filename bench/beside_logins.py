@@ -127,9 +127,9 @@ def compare(workers: int) -> bool:
         tempfile.TemporaryDirectory() as folder,
         served(
             folder, "--workers", str(workers), password_cost=COST, password_queue=2 * LOGINS
-        ) as (port, people),
+        ) as (server, people),
     ):
-        session = people["base"]["session_token"]
+        port, session = server.port, people["base"]["session_token"]
         alone = measure(port, session, own)
         over = Event()
         done: SimpleQueue[list[int]] = SimpleQueue()

@@ -103,9 +103,11 @@ def main() -> None:
     """Measure both operations; the exit status is 1 where something tells what there is."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(folder, password_cost=10) as (port, people),
+        served(folder, password_cost=10) as (server, people),
     ):
-        run("tenant", "disable", people["other_tenant"]["tenant_id"])
+        port = server.port
+        disable = ("tenant", "disable", people["other_tenant"]["tenant_id"])
+        run(*disable, settings={"ONESELF_DATA_DIR": folder})
         # The disabled ones with their own passwords, which must be of no more use than wrong ones.
         disabled, tenant = people["disabled_user"], people["other_tenant"]
         classes = {

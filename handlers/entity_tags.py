@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import orjson
 
-from accounts.errors import PreconditionFailed
+from accounts.errors import InvalidRequest, PreconditionFailed
 
 __all__ = ["is_held", "require_match", "strong_tag", "tag_of"]
 
@@ -38,11 +38,15 @@ def require_match(if_match: str | None, body: object) -> None:
     in it, so that nobody changes what was compared. Compared strongly: a weak tag names nothing.
 
     Raises:
+        InvalidRequest: The header is neither tags nor a star: a tag without its quotes, mostly.
         PreconditionFailed: It is something else; a request without the header has no such demand.
     """
     if if_match is None or if_match.strip() == "*":
         return
+    named = list(_TAG.finditer(if_match))
+    if not named or _TAG.sub("", if_match).strip(" \t,"):
+        rule = "must be * or tags as they were given, in double quotes"
+        raise InvalidRequest.of("If-Match", rule, place="header")
     present = tag_of(body)
-    named = _TAG.finditer(if_match)
     if not any(each["tag"] == present and each["weak"] is None for each in named):
         raise PreconditionFailed

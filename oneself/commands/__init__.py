@@ -53,7 +53,8 @@ def _build(*, completes: bool) -> typer.Typer:
         pretty_exceptions_enable=False,  # they print local variables, and those can be secrets
         epilog=(
             "Exit status: 0 it was done; 1 it was refused or went wrong, and one sentence on"
-            " standard error says why; 2 an option, an argument or an ONESELF_… setting is wrong."
+            " standard error says why; 2 an option, an argument or an ONESELF_… setting is wrong;"
+            " 130 Ctrl-C ended it."
         ),
     )
     app.callback()(_root)

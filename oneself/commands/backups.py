@@ -46,6 +46,8 @@ def backup(
     require_file(location)
     if file.exists():
         raise Failure(f"{file} is there already. Give another name, or move it away.")
+    if not file.parent.is_dir():
+        raise Failure(f"There is no folder {file.parent}. Make it, or give a FILE elsewhere.")
     with waiting("Copying"), whole_copy(location, file) as part:
         _require_sound(part)
         revision, key_ids = _contents(part)
@@ -92,7 +94,7 @@ def restore(
     location = _file_of(settings.location, _LOAD.format(file=file))
     open_keyring(settings, make=False)
     if not file.exists():
-        raise Failure(f"There is no backup at {file}.")
+        raise Failure(f"There is no backup at {file}. Give a FILE that `db backup` has made.")
     if occupants(location) and not replace:
         raise Failure(
             f"There is a database at {location}. Give --replace to have it renamed, with every"

@@ -5,13 +5,14 @@ from typing import Annotated
 import typer
 
 from oneself.commands.failures import Failure
-from oneself.commands.output import AsJson, show
+from oneself.commands.output import AsJson, show, show_list
 from oneself.commands.tenants import TenantId, require_tenant
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True, help="Add and renew clients, which JWTs and personal access tokens need."
+    no_args_is_help=True,
+    help="Add, list and renew clients, which JWTs and personal access tokens need.",
 )
 
 
@@ -70,6 +71,37 @@ def add(
     show(record, as_json=as_json, note=note)
 
 
+@app.command("list")
+def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
+    """List the clients of a tenant, in the order in which they were added, and no secrets."""
+    from sqlmodel import col, select  # noqa: PLC0415 # slow
+
+    from models import Client  # noqa: PLC0415
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=False) as session,
+    ):
+        tenant = require_tenant(session, tenant_id)
+        records = [
+            {
+                "client_id": client.id,
+                "name": client.name,
+                "public": client.is_public,
+                "scopes": client.scopes,
+                "audiences": client.audiences,
+                "created_at": client.created_at.isoformat(),
+            }
+            for client in session.exec(
+                select(Client)
+                .where(col(Client.tenant_id) == tenant.id)
+                .order_by(col(Client.created_at), col(Client.id))
+            )
+        ]
+    show_list("clients", records, as_json=as_json)
+
+
 @app.command()
 def renew(
     client_id: Annotated[
@@ -93,7 +125,10 @@ def renew(
     ):
         client = session.get(Client, client_id)
         if client is None or client.is_public:
-            raise Failure(f"There is no client {client_id} that has a secret.")
+            raise Failure(
+                f"There is no client {client_id} that has a secret. See those of a tenant with:"
+                " python -m oneself client list --tenant TENANT_ID"
+            )
         record = {
             "client_id": client.id,
             "client_secret": renew_client_secret(session, client),

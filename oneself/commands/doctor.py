@@ -58,7 +58,8 @@ def doctor(
     show(record, as_json=as_json)
     if problems:
         raise Failure(
-            f"{problems} of {len(findings)} checks found something wrong.", status=REFUSED
+            f"{problems} of {len(findings)} checks found something wrong. Each says what to do.",
+            status=REFUSED,
         )
 
 

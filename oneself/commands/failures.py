@@ -46,7 +46,7 @@ def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error afte
     if isinstance(error, SealBroken):
         return f"{error} Restore the row from a backup, or make the account anew."
     if isinstance(error, DBAPIError):
-        answer = " ".join(str(error.orig).split()).rstrip(".")
+        answer = " ".join(str(error.orig).split()).rstrip(".?")
         return (
             f"The database answered: {answer}. Check that its file is whole and writable and that"
             " nothing else holds it, or that its server runs and takes the user and the password of"
@@ -59,8 +59,8 @@ def _trouble_with_a_file(error: OSError) -> str | None:
     if error.filename is None:
         return None
     return (
-        f"{error.filename}: {error.strerror}. Check ONESELF_DATA_DIR, ONESELF_DATABASE_URL and who"
-        " may write there."
+        f"{error.filename}: {error.strerror}. See who may read and write there, and whether"
+        " ONESELF_DATA_DIR and ONESELF_DATABASE_URL name the right place."
     )
 
 

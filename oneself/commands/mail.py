@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oneself.commands.failures import USAGE, Failure
-from oneself.commands.output import AsJson, show
+from oneself.commands.output import AsJson, show, show_list
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -83,13 +83,7 @@ def list_messages(
             _described(message, session.now) | {"recipient": _hinted(message.recipient)}
             for message in messages
         ]
-    if as_json:
-        show({"messages": records}, as_json=True)
-    elif records:
-        tables = {f"message {number}": record for number, record in enumerate(records, 1)}
-        show(tables, as_json=False)
-    else:
-        show({"messages": "none"}, as_json=False)
+    show_list("messages", records, as_json=as_json)
 
 
 @app.command("show")

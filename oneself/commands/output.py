@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 import typer
 
-__all__ = ["AsJson", "show", "waiting"]
+from oneself.commands.failures import Failure
+
+__all__ = ["AsJson", "show", "show_list", "waiting"]
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")
@@ -19,7 +21,25 @@ _WIDTH = 100
 
 
 def show(record: Mapping[str, Any], *, as_json: bool, note: str | None = None) -> None:
-    """Print a record; one whose values are records is a table for each of them."""
+    """Print a record; one whose values are records is a table for each of them.
+
+    Raises:
+        Failure: It cannot be written.
+    """
+    try:
+        _print(record, as_json=as_json, note=note)
+        # At the end of the process nobody could say it.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever was reading wants no more, and no sentence about it
+    except OSError as trouble:
+        raise Failure(
+            f"What came of it cannot be printed: {trouble.strerror}. It stands all the same; see"
+            " that standard output can be written before the next command."
+        ) from trouble
+
+
+def _print(record: Mapping[str, Any], *, as_json: bool, note: str | None) -> None:
     if as_json:
         sys.stdout.write(json.dumps(record) + "\n")
         return
@@ -33,6 +53,16 @@ def show(record: Mapping[str, Any], *, as_json: bool, note: str | None = None) -
         console.print(_table(title, fields))
     if note is not None:
         console.print(note)
+
+
+def show_list(name: str, records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print records of one kind: a table for each, or one JSON object that has them by a name."""
+    if as_json or not records:
+        show({name: list(records)}, as_json=as_json)
+        return
+    one = name.removesuffix("s")
+    tables = {f"{one} {number}": record for number, record in enumerate(records, 1)}
+    show(tables, as_json=False)
 
 
 def waiting(what: str) -> AbstractContextManager[object]:

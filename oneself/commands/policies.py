@@ -18,7 +18,10 @@ def _policies() -> None:
 
 @app.command()
 def check(*, as_json: AsJson = False) -> None:
-    """Read the policies as the service does; exit with 1 and a line for each problem."""
+    """Read the policies as the service does; exit with 1 and a line for each problem.
+
+    A running service takes a set that is valid within seconds, and keeps its last good one until.
+    """
     from accounts.policy import InvalidPolicies  # noqa: PLC0415 # slow
     from oneself.commands.opening import load_settings  # noqa: PLC0415
     from oneself.document import load_document  # noqa: PLC0415
@@ -28,7 +31,8 @@ def check(*, as_json: AsJson = False) -> None:
     try:
         policies = read_policies(folder, load_document())
     except InvalidPolicies as invalid:
-        raise Failure("\n".join(invalid.problems)) from invalid
+        next_step = f"Correct it in {folder}, or set ONESELF_POLICY_DIR, and run the command again."
+        raise Failure("\n".join([*invalid.problems, next_step])) from invalid
     record = {
         "folder": str(folder),
         "count": len(policies.ids),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oneself.commands.failures import REFUSED, USAGE, Failure
+from oneself.commands.failures import USAGE, Failure
 from oneself.commands.output import AsJson
 
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ def prove(
         deployment = credentials_file.open_deployment(url, credentials, behind_proxy=behind_proxy)
     except (credentials_file.WrongUrl, credentials_file.WrongCredentials) as wrong:
         raise Failure(f"{wrong}.", status=USAGE) from wrong
+    except OSError as trouble:
+        raise Failure(
+            f"{credentials} cannot be read: {trouble.strerror}. Make it on the deployment, with:"
+            " python -m oneself demo --json"
+        ) from trouble
+    for report in (junit, html):
+        # Before the minutes that a proof takes, and not after them.
+        if report is not None and not report.parent.is_dir():
+            raise Failure(f"There is no folder {report.parent}. Make it, or name another.")
     proof = Proof(
         deployment,
         credentials,
@@ -135,7 +144,15 @@ def _write(
         sys.stdout.write(json.dumps(record) + "\n")
     else:
         print_report(outcomes, Console())
+    broken = sum(each.verdict is Verdict.BROKEN for each in outcomes)
+    if broken:
+        raise Failure(
+            f"{broken} of {len(outcomes)} promises are broken. With each stands where it is"
+            " documented, and what repeats it."
+        )
     # A proof of nothing proves nothing.
-    asked = any(each.verdict is not Verdict.NOT_ASKED for each in outcomes)
-    if not asked or any(each.verdict is Verdict.BROKEN for each in outcomes):
-        raise typer.Exit(REFUSED)
+    if all(each.verdict is Verdict.NOT_ASKED for each in outcomes):
+        raise Failure(
+            "Nothing could be asked, for the reasons that are given. Make credentials on the"
+            " deployment, with: python -m oneself demo --json"
+        )

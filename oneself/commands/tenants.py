@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oneself.commands.failures import Failure
-from oneself.commands.output import AsJson, show
+from oneself.commands.output import AsJson, show, show_list
 
 if TYPE_CHECKING:
     from accounts.database import AccountSession
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TenantId", "app", "require_tenant"]
 
-app = typer.Typer(no_args_is_help=True, help="Add and disable tenants.")
+app = typer.Typer(no_args_is_help=True, help="Add, list and disable tenants.")
 
 TenantId = Annotated[str, typer.Option("--tenant", metavar="TENANT_ID", help="The tenant's id.")]
 
@@ -39,6 +39,41 @@ def add(
             "display_name": tenant.display_name,
         }
     show(record, as_json=as_json)
+
+
+@app.command("list")
+def list_tenants(
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="As many, the newest first.")
+    ] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List tenants, newest first: each that was added, and one for each signup."""
+    from sqlmodel import col, select  # noqa: PLC0415 # slow
+
+    from models import Tenant  # noqa: PLC0415
+    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=False) as session,
+    ):
+        records = [
+            {
+                "tenant_id": tenant.id,
+                "tenant_uuid": tenant.uuid,
+                "display_name": tenant.display_name,
+                "created_at": tenant.created_at.isoformat(),
+                "disabled": tenant.disabled_at is not None,
+            }
+            for tenant in session.exec(
+                select(Tenant)
+                .order_by(col(Tenant.created_at).desc(), col(Tenant.id).desc())
+                .limit(limit)
+            )
+        ]
+    show_list("tenants", records, as_json=as_json)
 
 
 @app.command()
@@ -73,5 +108,6 @@ def require_tenant(session: "AccountSession", tenant_id: str) -> "Tenant":
         return find_tenant(session, tenant_id)
     except NotFound:
         raise Failure(
-            f"There is no tenant {tenant_id}. Add one with: python -m oneself tenant add NAME"
+            f"There is no tenant {tenant_id}. See: python -m oneself tenant list, or add one with:"
+            " python -m oneself tenant add NAME"
         ) from None

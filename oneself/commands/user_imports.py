@@ -160,3 +160,5 @@ def _read(file: Path) -> Iterator[tuple[int, "ImportedUser"]]:
                 )
     except (UnicodeDecodeError, csv.Error) as error:
         raise Failure(f"{file} is not a CSV file in UTF-8 ({type(error).__name__}).") from None
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror}. Give another FILE.csv.") from None

@@ -70,6 +70,7 @@ def test_a_broken_promise_is_told_with_what_repeats_it(service: Service, credent
     assert "body/username: is missing" in done.stdout
     assert "source:  " in done.stdout
     assert "repeat:  curl --include" in done.stdout
+    assert re.search(r"^[1-9]\d* of \d+ promises are broken\.", done.stderr.splitlines()[-1])
 
 
 def test_a_reimplementation_of_one_dialect_is_asked_for_that_alone(
@@ -99,9 +100,10 @@ def test_a_proof_of_nothing_proves_nothing(service: Service, tmp_path: Path):
     """With credentials of nobody, nothing can be asked, and that is no success."""
     path = tmp_path / "nobody.json"
     path.write_text('{"base": {}}')
-    status, found = proven(service.url, path, "--suite", "fuzz", "--dialect", "jitsudo")
-    assert found["counts"]["fuzz"]["kept"] == 0
-    assert status == 1
+    done = prove(service.url, path, "--json", "--suite", "fuzz", "--dialect", "jitsudo")
+    assert json.loads(done.stdout)["counts"]["fuzz"]["kept"] == 0
+    assert done.returncode == 1
+    assert "Nothing could be asked" in done.stderr.splitlines()[-1]
 
 
 def test_the_workflow_of_the_readme_proves_a_deployment(service: Service, credentials: Path):

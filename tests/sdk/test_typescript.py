@@ -1,5 +1,7 @@
 """The TypeScript SDK, installed from its tarball as a user would, checked and run."""
 
+import copy
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -12,6 +14,7 @@ from tests.support.service import ROOT
 
 HERE = Path(__file__).parent / "typescript"
 DOCUMENT = yaml.safe_load((ROOT / "openapi" / "openapi.yaml").read_text())
+GOING = {"since": "2026-04-05", "sunset": "2027-04-05"}
 JOURNEYS = ["hantera", "hyperclast", "ipto", "jitsudo", "oauth", "scaikey"]
 
 
@@ -57,6 +60,39 @@ def test_each_refusal_of_the_document_is_told_by_its_code(project):
 
 def test_nothing_is_sent_twice_that_may_have_been_carried_out(project):
     run_test(project, "sending")
+
+
+def test_editors_strike_through_an_operation_that_the_document_deprecates(tmp_path, work):
+    """As a method and as a function, and no other; both are generated anew from such a document."""
+    document = copy.deepcopy(DOCUMENT)
+    document["paths"]["/v1/me"]["get"] |= {"deprecated": True, "x-deprecation": GOING}
+    (tmp_path / "openapi.json").write_text(json.dumps(document, default=str))
+    (tmp_path / "package.json").write_text('{"private": true, "type": "module"}')
+    run(
+        "node",
+        "node_modules/@hey-api/openapi-ts/bin/run.js",
+        cwd=work / "typescript",
+        ONESELF_DOCUMENT=str(tmp_path / "openapi.json"),
+        ONESELF_GENERATED=str(tmp_path / "generated"),
+    )
+    (tmp_path / "uses.ts").write_text(
+        "import type { Dialects } from './generated/dialects/sdk.gen.js';\n"
+        "import * as functions from './generated/functions/sdk.gen.js';\n"
+        "export async function use(me: Dialects): Promise<void> {\n"
+        "  await me.ipto.getCurrentUser();\n"
+        "  await me.ipto.logOut();\n"
+        "  await functions.iptoGetCurrentUser();\n"
+        "  await functions.iptoLogOut();\n"
+        "}\n"
+    )
+    struck = run(
+        "node",
+        str(HERE / "struck_through.mjs"),
+        str(work / "typescript/node_modules/typescript/lib/typescript.js"),
+        str(tmp_path / "uses.ts"),
+        cwd=tmp_path,
+    )
+    assert sorted(struck.split()) == ["getCurrentUser", "iptoGetCurrentUser"]
 
 
 def test_a_bundler_keeps_only_the_functions_that_are_used(project, work):

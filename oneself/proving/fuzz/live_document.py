@@ -31,6 +31,11 @@ _LIVE: Mapping[str, Mapping[str, str]] = {
         "expiresAt": "next_month",
     },
     "oauth.issueToken": {"client_id": "client_id", "subject_token": "session_token"},
+    # The tag of nothing that is there would be all that these ever say.
+    "scaikey.updateProfile": {"If-Match": "any_tag"},
+    "hantera.updateProfile": {"If-Match": "any_tag"},
+    "hantera.replaceSettings": {"If-Match": "any_tag"},
+    "hantera.updateSettings": {"If-Match": "any_tag"},
 }
 
 
@@ -66,6 +71,8 @@ def _filled_parameter(parameter: Mapping[str, Any], live: Mapping[str, Any]) -> 
 
 
 def _filled_schema(document: Any, schema: Mapping[str, Any], live: Mapping[str, Any]) -> Any:
+    if "properties" not in schema:
+        return schema
     properties = {
         name: {**resolve(document, below), "example": live[name]} if name in live else below
         for name, below in schema["properties"].items()

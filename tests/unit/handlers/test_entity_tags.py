@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts.errors import PreconditionFailed
+from accounts.errors import InvalidRequest, PreconditionFailed
 from handlers.entity_tags import is_held, require_match, strong_tag, tag_of
 from handlers.exchange import Reply
 
@@ -98,8 +98,16 @@ def test_what_was_read_may_be_changed(sent):
     require_match(sent and sent.format(tag_of(BODY)), BODY)
 
 
-@pytest.mark.parametrize("sent", ["W/{}", '"other"', '""', "", '"*"', '"other", W/{}', "**"])
+@pytest.mark.parametrize("sent", ["W/{}", '"other"', '""', '"*"', '"other", W/{}', ',"other",'])
 def test_what_is_not_what_was_read_is_not_changed(sent):
     """HT-16, HT-17: a weak tag is never the same (RFC 9110, section 13.1.1)."""
     with pytest.raises(PreconditionFailed):
         require_match(sent.format(tag_of(BODY)), BODY)
+
+
+@pytest.mark.parametrize("sent", ["", " ", ",", "9f86d081", "**", '"other', '*, "other"', "{} x"])
+def test_what_is_no_list_of_tags_is_refused_as_none(sent):
+    """HT-16: a tag without its quotes would else be an old one, again and again."""
+    with pytest.raises(InvalidRequest) as refused:
+        require_match(sent.format(tag_of(BODY)), BODY)
+    assert [each.field for each in refused.value.violations] == [("If-Match",)]

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import stat
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -121,9 +123,9 @@ def _log_in(password):
 COMMANDS = [
     [],
     *(["serve"], ["demo"], ["doctor"], ["prove"]),
-    *(["tenant"], ["tenant", "add"], ["tenant", "disable"]),
+    *(["tenant"], ["tenant", "add"], ["tenant", "list"], ["tenant", "disable"]),
     *(["user"], ["user", "add"], ["user", "import"], ["user", "disable"], ["user", "role"]),
-    *(["client"], ["client", "add"], ["client", "renew"]),
+    *(["client"], ["client", "add"], ["client", "list"], ["client", "renew"]),
     *(["keys"], ["keys", "list"], ["keys", "rewrite"], ["keys", "retire"]),
     *(["keys", "rotate"], ["keys", "rotate", "root"], ["keys", "rotate", "signing"]),
     *(["policy"], ["policy", "check"], ["db"], ["db", "upgrade"], ["db", "check"]),
@@ -250,6 +252,44 @@ def test_a_folder_that_cannot_be_made_is_refused(run, folder, monkeypatch):
     assert run("tenant", "add", "Example").refused(str(folder), "ONESELF_DATA_DIR")
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_an_outcome_that_cannot_be_printed_is_said_to_stand(folder, options):
+    """By a disk that is full, say; it was done, and is not to be done again."""
+    words = [sys.executable, "-m", "oneself", "tenant", "add", "Example", *options]
+    environment = {**os.environ, "ONESELF_DATA_DIR": str(folder)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    [sentence] = done.stderr.splitlines()
+    assert "cannot be printed: No space left on device" in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("user", "import", "nothing.csv", "--tenant", "{}"), "nothing.csv cannot be read"),
+        (("db", "backup", "nowhere/copy"), "There is no folder nowhere"),
+        (("prove", "--url", "http://localhost", "--credentials", "nothing"), "demo --json"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
+)
+def test_a_file_that_an_argument_names_is_not_looked_for_in_a_setting(run, tenant_id, words, says):
+    """The sentence is about what was typed."""
+    ran = run(*(word.format(tenant_id) for word in words))
+    assert ran.refused(says)
+    assert "ONESELF_DATA_DIR" not in ran.err
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_proof(run, folder):
+    """And not after the minutes that it takes."""
+    folder.mkdir()
+    (folder / "people.json").write_text('{"base": {}}')
+    words = ("prove", "--url", "http://localhost:1", "--credentials", str(folder / "people.json"))
+    assert run(*words, "--html", "nowhere/proof.html").refused("There is no folder nowhere")
+
+
 def test_a_defect_is_not_explained_away(run, monkeypatch):
     """It keeps its traceback."""
     monkeypatch.setattr("oneself.demo.make_demo", lambda _database: 1 / 0)
@@ -279,6 +319,20 @@ def test_a_tenant_is_added_and_disabled(run, sql):
     assert run("tenant", "disable", added["tenant_id"], "--json").json == disabled
     assert sql("SELECT disabled_at FROM tenant") == [since]
     assert run("tenant", "disable", "tnt_0").refused("There is no tenant tnt_0")
+
+
+def test_tenants_are_listed_newest_first(run, sql):
+    """Without an end, a list of one for each signup would be as long as that of users."""
+    first = run("tenant", "add", "First", "--json").json
+    second = run("tenant", "add", "Second", "--json").json
+    sql("UPDATE tenant SET created_at = '2026-01-01' WHERE display_name = 'First'")
+    run("tenant", "disable", first["tenant_id"])
+    listed = run("tenant", "list", "--json").json["tenants"]
+    assert [each["tenant_id"] for each in listed] == [second["tenant_id"], first["tenant_id"]]
+    assert [each["disabled"] for each in listed] == [False, True]
+    assert {**listed[1], **first} == listed[1]
+    assert run("tenant", "list", "--limit", "1", "--json").json["tenants"] == listed[:1]
+    assert second["tenant_id"] in run("tenant", "list").out
 
 
 def test_a_tenants_name_keeps_its_rules(run):
@@ -406,7 +460,24 @@ def test_a_client_gets_a_new_secret(run, tenant_id, sql):
     assert renewed["client_id"] == added["client_id"]
     assert renewed["client_secret"] != added["client_secret"]
     assert sql("SELECT secret_digest FROM client") != before
-    assert run("client", "renew", "cli_000000000000").refused("no client cli_000000000000")
+    assert run("client", "renew", "cli_000000000000").refused(
+        "no client cli_000000000000", "client list"
+    )
+
+
+def test_the_clients_of_a_tenant_are_listed_without_their_secrets(run, tenant_id):
+    """Whoever has lost the id of one finds it there."""
+    words = ("--tenant", tenant_id, "--scope", "keys:read", "--json")
+    added = [run("client", "add", name, *words).json for name in ("one", "two")]
+    other = run("tenant", "add", "Other", "--json").json["tenant_id"]
+    listed = run("client", "list", "--tenant", tenant_id, "--json")
+    assert [each["client_id"] for each in listed.json["clients"]] == [
+        each["client_id"] for each in added
+    ]
+    assert not any(each["client_secret"] in listed.out for each in added)
+    assert run("client", "list", "--tenant", other, "--json").json == {"clients": []}
+    assert "none" in run("client", "list", "--tenant", other).out
+    assert run("client", "list", "--tenant", "tnt_0").refused("There is no tenant", "tenant list")
 
 
 def test_a_public_client_has_no_secret(run, tenant_id):

@@ -1,6 +1,9 @@
-"""`bin/oneself`: the commands by a name of their own, which bash completes."""
+"""`bin/oneself`: the commands by a name of their own, which bash, zsh and fish complete."""
 
 import os
+import pty
+import re
+import select
 import shutil
 import subprocess
 import sys
@@ -9,25 +12,56 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+COMPLETED = [
+    (["oneself", "ser"], {"serve"}),
+    (["oneself", "user", ""], {"add", "import", "disable", "role"}),
+    (["oneself", "keys", "rotate", "r"], {"root"}),
+    (["oneself", "user", "import", "--skip"], {"--skip-existing"}),
+    (["oneself", "user", "add", "--provider", "s"], {"saml"}),
+]
+
+each_completion = pytest.mark.parametrize(
+    ("words", "offered"),
+    COMPLETED,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
 
 
 @pytest.fixture
-def bash(tmp_path):
-    """Runs a line of bash in an empty folder, with a link to the program on the PATH."""
-    program = shutil.which("bash")
-    if program is None:
-        pytest.fail("These tests need bash, which is what they test.")
+def home(tmp_path):
+    """A home with a link to the program on its PATH, as an environment for whatever runs there."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "oneself").symlink_to(ROOT / "bin" / "oneself")
     # The Python of these tests comes first, as that of an active virtual environment does.
     python = Path(sys.executable).parent
     path = os.pathsep.join(map(str, (tmp_path / "bin", python, os.environ["PATH"])))
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        # Where else a shell would look for its settings, which are not these tests'.
+        if name not in {"ZDOTDIR", "FPATH"} and not name.startswith("XDG_")
+    }
+    return {**kept, "HOME": str(tmp_path), "PATH": path, "TERM": "dumb"}
 
-    def bash(line):
+
+def is_there(shell):
+    """Skip the test, with the reason, where a shell is not installed."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} on this machine (Debian: apt-get install {shell})")
+
+
+@pytest.fixture
+def run(home):
+    """Runs a line of a shell in that home.
+
+    A shell becomes the last command of its line, and what asks for its shell would find another.
+    """
+
+    def run(line, *shell):
         done = subprocess.run(
-            [program, "--norc", "-c", line],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": path},
+            [*shell, "-c", f"{line}\ntrue"],
+            cwd=home["HOME"],
+            env=home,
             capture_output=True,
             text=True,
             check=False,
@@ -35,29 +69,27 @@ def bash(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    return bash
+    return run
+
+
+@pytest.fixture
+def bash(run):
+    """Runs a line of bash, without its settings."""
+    if shutil.which("bash") is None:
+        pytest.fail("These tests need bash, which is what they test.")
+    return lambda line: run(line, "bash", "--norc")
 
 
 def complete(bash, *words):
     """What bash offers when Tab is pressed behind the last of the words."""
     return bash(
-        "source <(oneself --show-completion bash); "
+        "source <(oneself --show-completion); "
         f"COMP_WORDS=({' '.join(map(repr, words))}); COMP_CWORD={len(words) - 1}; "
         '_oneself_completion oneself; printf "%s\\n" "${COMPREPLY[@]}"'
     ).split()
 
 
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        (["oneself", "ser"], {"serve"}),
-        (["oneself", "user", ""], {"add", "import", "disable", "role"}),
-        (["oneself", "keys", "rotate", "r"], {"root"}),
-        (["oneself", "user", "import", "--skip"], {"--skip-existing"}),
-        (["oneself", "user", "add", "--provider", "s"], {"saml"}),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
+@each_completion
 def test_bash_completes_commands_options_and_their_values(bash, words, offered):
     assert set(complete(bash, *words)) == offered
 
@@ -69,3 +101,71 @@ def test_the_program_calls_itself_by_its_name_wherever_it_is_called(bash):
 def test_python_m_oneself_offers_no_completion_since_it_would_be_pythons(bash):
     assert "--install-completion" in bash("oneself --help")
     assert "--install-completion" not in bash(f"cd {ROOT} && python3 -m oneself --help")
+
+
+def test_what_is_printed_and_installed_for_bash_is_valid(bash, home):
+    """And the start of the next shell reads it."""
+    bash("oneself --install-completion; oneself --show-completion > printed; bash -n printed")
+    assert bash("source ~/.bashrc; complete -p oneself").split()[-3:] == [
+        "-F",
+        "_oneself_completion",
+        "oneself",
+    ]
+    printed = (Path(home["HOME"]) / "printed").read_text()
+    assert printed.strip() == bash("cat ~/.bash_completions/oneself.sh").strip()
+
+
+@each_completion
+def test_fish_completes_them_once_it_is_installed(run, words, offered):
+    is_there("fish")
+    run("oneself --install-completion", "fish")
+    lines = run(f'complete -C "{" ".join(words)}"', "fish").splitlines()
+    assert {line.partition("\t")[0] for line in lines} == offered
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("oneself ser", "oneself serve "),
+        ("oneself keys rotate r", "oneself keys rotate root "),
+        ("oneself user import --skip", "oneself user import --skip-existing "),
+        ("oneself user add --provider s", "oneself user add --provider saml "),
+    ],
+)
+def test_zsh_completes_them_once_it_is_installed(run, home, typed, completed):
+    """In a terminal, since nothing else than its editor completes; the first Tab only loads it."""
+    is_there("zsh")
+    run("oneself --install-completion", "zsh", "-f")
+    with (Path(home["HOME"]) / ".zshrc").open("a") as settings:
+        # Another key prints what stands in the line.
+        settings.write(
+            "PS1='ready'\nshow() print -r \"<$BUFFER>\"\nzle -N show\nbindkey '^B' show\n"
+        )
+    terminal, inside = pty.openpty()
+    with subprocess.Popen(
+        ["zsh", "-d", "-i"],  # noqa: S607 # whichever there is; without the machine's settings
+        cwd=home["HOME"],
+        env=home,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    ) as zsh:
+        os.close(inside)
+        try:
+            _read_until(terminal, r"ready")
+            os.write(terminal, f"{typed}\t\t\x02".encode())
+            assert _read_until(terminal, r"<(.*)>") == completed
+        finally:
+            zsh.kill()
+            os.close(terminal)
+
+
+def _read_until(terminal, pattern):
+    """Read what a terminal shows until something is there; its group, or all of it."""
+    shown = ""
+    while (found := re.search(pattern, shown)) is None:
+        readable, _, _ = select.select([terminal], [], [], 60)
+        assert readable, f"zsh hangs after: {shown}"
+        shown += os.read(terminal, 65_536).decode()
+    return found[found.re.groups]

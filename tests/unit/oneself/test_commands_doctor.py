@@ -110,7 +110,7 @@ def _found(run, name, *words):
     """What one check found, where it is the only one to find something."""
     ran = run("--json", *words)
     assert (ran.wrong, ran.status) == ([name], 1)
-    assert ran.failure == f"1 of {len(CHECKS)} checks found something wrong."
+    assert ran.failure == f"1 of {len(CHECKS)} checks found something wrong. Each says what to do."
     return ran.checks[name]
 
 

@@ -53,12 +53,16 @@ def test_each_problem_is_a_line_and_the_status_is_1(check, tmp_path, options):
     ran = check(tmp_path, *options)
     assert isinstance(ran.exception, Failure)
     assert (ran.exception.status, ran.stdout) == (REFUSED, "")
-    first, second = str(ran.exception).splitlines()
+    first, second, next_step = str(ran.exception).splitlines()
     assert first == "a.cedar: policy 1 has no @id, or an empty one."
     assert second.startswith("b.cedar: policy 1: ")
+    assert str(tmp_path) in next_step
+    assert "ONESELF_POLICY_DIR" in next_step
 
 
 def test_a_folder_that_is_not_there_is_named(check, tmp_path):
     """AZ-03: a mistyped setting is no empty set."""
     ran = check(tmp_path / "polices")
-    assert str(ran.exception) == f"{tmp_path / 'polices'}: No such file or directory."
+    problem, next_step = str(ran.exception).splitlines()
+    assert problem == f"{tmp_path / 'polices'}: No such file or directory."
+    assert "set ONESELF_POLICY_DIR" in next_step

@@ -1,0 +1,193 @@
+"""Who is compared: the service, the floor on two servers, and the peers."""
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from floor import TOKEN, prepare
+from load import Request
+from processors import SERVER
+from servers import ROOT, free_port, running
+from service import People, served
+
+__all__ = ["CONTENDERS", "Contender", "Target"]
+
+_BENCH = ROOT / "bench"
+#: The environment that the peers are installed into, which the service knows nothing of.
+_PEERS = Path(os.environ.get("ONESELF_BENCH_PEERS", "peers"))
+
+
+class Target(NamedTuple):
+    """A server that runs, and what it is asked in each case that it knows."""
+
+    port: int
+    process: int
+    requests: Mapping[str, Request]
+
+
+class Contender(NamedTuple):
+    """`start` takes the address of a PostgreSQL database, or None for a SQLite file."""
+
+    name: str
+    start: Callable[[str | None], AbstractContextManager[Target]]
+    on_postgresql: bool = False
+
+
+@contextmanager
+def _oneself(postgresql: str | None) -> Iterator[Target]:
+    settings = {}
+    if postgresql is not None:
+        address = postgresql.replace("postgresql://", "postgresql+psycopg://")
+        settings = {"database_url": address, "secret_key": secrets.token_urlsafe(32)}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(folder, processors=(SERVER,), **settings) as (server, people),
+    ):
+        yield Target(server.port, server.process, _requests(people))
+
+
+def _requests(people: People) -> dict[str, Request]:
+    person = people["base"]
+    session = _bearer(person["session_token"])
+    return {
+        "session": Request("GET", "/v1/me", session),
+        "access-token": Request("GET", "/v1/me", _bearer(person["access_token"])),
+        "api-key": Request("GET", "/v1/me", {"X-API-Key": person["api_key"]}),
+        "pat": Request("GET", "/v1/me", _bearer(person["pat"])),
+        "jwt": Request("GET", "/v1/me", _bearer(person["jwt"])),
+        "profile": Request("PATCH", "/api/v1/me", session, '{"locale": "de-DE"}'),
+        "settings": Request("PATCH", "/resources/me/settings", session, '{"theme": "dark"}'),
+        "bad-body": Request("PATCH", "/api/v1/me", session, '{"locale": 5}', refused=True),
+    }
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _floor(command: Callable[[int], list[str]]) -> Callable[..., AbstractContextManager[Target]]:
+    @contextmanager
+    def start(postgresql: str | None) -> Iterator[Target]:
+        with tempfile.TemporaryDirectory() as folder:
+            location = postgresql or f"{folder}/floor.sqlite3"
+            prepare(location)
+            port = free_port()
+            with running(
+                command(port),
+                port=port,
+                settings={"FLOOR_DATABASE": location},
+                log=Path(folder) / "floor.log",
+                folder=_BENCH,
+            ) as server:
+                read = Request("GET", "/v1/me", _bearer(TOKEN))
+                write = Request("PATCH", "/api/v1/me", _bearer(TOKEN), '{"locale": "de-DE"}')
+                yield Target(
+                    server.port,
+                    server.process,
+                    # Whatever the kind of credential, it could not be read with less.
+                    {
+                        **dict.fromkeys(("session", "access-token", "api-key", "pat", "jwt"), read),
+                        **dict.fromkeys(("profile", "settings"), write),
+                        "bad-body": read,
+                    },
+                )
+
+    return start
+
+
+def _on_granian(port: int) -> list[str]:
+    return [sys.executable, "serve_floor.py", str(port)]
+
+
+def _on_uvicorn(port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "uvicorn", "--factory", "floor:application"),
+        *("--port", str(port), "--no-access-log", "--backlog", "4096"),
+    ]
+
+
+def _peer(
+    module: str, server: Callable[[int], list[str]], **paths: tuple[str, str]
+) -> Callable[..., AbstractContextManager[Target]]:
+    @contextmanager
+    def start(_postgresql: str | None) -> Iterator[Target]:
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {"PEER_DATABASE": f"{folder}/{module}.sqlite3"}
+            printed = subprocess.run(
+                [_PEERS / "bin" / "python", f"{module}.py", "prepare"],
+                cwd=_BENCH / "peers",
+                env={**os.environ, **settings},
+                check=True,
+                stdout=subprocess.PIPE,
+            )
+            name, _, value = printed.stdout.decode().strip().splitlines()[-1].partition(": ")
+            port = free_port()
+            with running(
+                server(port),
+                port=port,
+                settings=settings,
+                log=Path(folder) / f"{module}.log",
+                folder=_BENCH / "peers",
+            ) as running_server:
+                yield Target(
+                    running_server.port,
+                    running_server.process,
+                    {
+                        case: Request(method, path, {name: value}, _CHANGES.get(case, ""))
+                        for case, (method, path) in paths.items()
+                    },
+                )
+
+    return start
+
+
+_CHANGES = {"profile": '{"locale": "de-DE"}'}
+
+
+def _gunicorn(module: str) -> Callable[[int], list[str]]:
+    """The worker that gunicorn has by default: one with threads answered no more in a second."""
+    return lambda port: [
+        *(str(_PEERS / "bin" / "gunicorn"), "--workers", "1", "--backlog", "4096"),
+        *("--bind", f"127.0.0.1:{port}", f"{module}:application"),
+    ]
+
+
+def _uvicorn(module: str) -> Callable[[int], list[str]]:
+    return lambda port: [
+        *(str(_PEERS / "bin" / "uvicorn"), f"{module}:app", "--port", str(port)),
+        *("--no-access-log", "--backlog", "4096"),
+    ]
+
+
+CONTENDERS = (
+    Contender("oneself", _oneself, on_postgresql=True),
+    Contender("floor on Granian", _floor(_on_granian), on_postgresql=True),
+    Contender("floor on uvicorn", _floor(_on_uvicorn), on_postgresql=True),
+    Contender(
+        "djoser + DRF on gunicorn",
+        _peer("djoser_app", _gunicorn("djoser_app"), session=("GET", "/users/me/")),
+    ),
+    Contender(
+        "fastapi-users + aiosqlite on uvicorn",
+        _peer(
+            "fastapi_users_app",
+            _uvicorn("fastapi_users_app"),
+            session=("GET", "/users/me"),
+            profile=("PATCH", "/users/me"),
+        ),
+    ),
+    Contender(
+        "django-allauth headless on gunicorn",
+        _peer(
+            "allauth_app",
+            _gunicorn("allauth_app"),
+            session=("GET", "/_allauth/app/v1/auth/session"),
+        ),
+    ),
+)
