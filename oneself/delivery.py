@@ -32,7 +32,6 @@ __all__ = [
     "Mailbox",
     "MailboxAway",
     "Run",
-    "forget_dead_letters",
 ]
 
 _log = logging.getLogger("oneself.delivery")
@@ -46,7 +45,6 @@ _LONGEST_PAUSE = timedelta(hours=1)
 _LONGEST_TRYING = timedelta(hours=24)
 #: What was put down long ago, while no service ran, is not given up at the first 4xx.
 _FEWEST_TRIES = 5
-_DEAD_ARE_KEPT = timedelta(days=7)
 
 
 class Letter(NamedTuple):
@@ -279,25 +277,6 @@ class Delivery:
                 values = {"gave_up_at": session.now} if dead else {"due_at": due_at}
                 _end_lease(session, claim, attempts=attempts, last_problem=reason, **values)
         return [reason] * len(claims)
-
-
-def forget_dead_letters(session: AccountSession) -> int:
-    """Empty what was given up a week ago; returns how many messages that was.
-
-    Until then somebody can repair what was wrong, and `mail retry` sends them: a notice is worth
-    reading days later, and undoing a change of address can be done for a week. By then no secret
-    that is sealed here is good for anything.
-    """
-    return session.core.execute(
-        update(OutboxMessage)
-        .where(
-            # What is dead was not delivered, and there is an index of that and none of the dead.
-            col(OutboxMessage.delivered_at).is_(None),
-            col(OutboxMessage.gave_up_at) <= session.now - _DEAD_ARE_KEPT,
-            col(OutboxMessage.parameters_sealed) != b"",
-        )
-        .values(parameters_sealed=b"")
-    ).rowcount
 
 
 def _end_lease(session: AccountSession, claim: _Claim, **values: object) -> None:

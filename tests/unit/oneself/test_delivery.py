@@ -13,7 +13,8 @@ from aiosmtpd.controller import Controller
 from sqlalchemy.exc import IntegrityError
 
 from accounts.outbox import MessageKind, open_parameters, post_message
-from oneself.delivery import Delivery, Run, forget_dead_letters
+from accounts.retention import forget_dead_letters
+from oneself.delivery import Delivery, Run
 from oneself.logs import JsonFormatter
 from oneself.mailboxes import Folder, Security, SmtpServer
 from oneself.messages import Messages
