@@ -24,6 +24,7 @@ from accounts.tenants import open_tenant
 from accounts.users import open_user
 from oneself.commands.opening import load_settings, open_database
 from oneself.transactions import open_engine
+from tests.edge.running import open_account, running
 from tests.support.databases import in_words_of
 from tests.support.ports import free_port
 
@@ -332,3 +333,22 @@ def test_a_server_that_hangs_keeps_nobody_waiting(monkeypatch, tmp_path, sql, ha
     kept = sql("SELECT attempts, leased_until, delivered_at FROM outbox_message")
     assert kept == [(1, None, None)]
     assert "@example" not in (tmp_path / "log").read_text()
+
+
+def test_a_mail_server_that_is_away_keeps_nobody_from_starting(storage, tmp_path, outcomes):
+    """OP-03: the service is ready, people log in, and what is mailed to them waits."""
+    settings = {**storage.settings(), "smtp_url": "smtp+plain://127.0.0.1:9"}
+    with running(tmp_path, password_cost=10, **settings) as service:
+        alice = open_account(service, "alice@example.com")
+        entered = {"email": alice.email, "password": alice.password}
+        for method, target, body in (
+            ("GET", "/readyz", None),
+            ("POST", "/v1/auth/login", entered),
+            ("POST", "/v1/auth/password/forgot", {"email": alice.email}),
+            ("POST", "/api/v1/me/verify-email", None),
+            ("GET", "/v1/me", None),
+        ):
+            answer = service.ask(method, target, headers=alice.bearer, body=body)
+            assert answer.status < 300, answer
+            outcomes["the mail server is away"].count_answer(answer.status, faulty=True)
+        assert service.process.poll() is None
