@@ -15,6 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import Integer, bindparam, delete, text
 from sqlmodel import col
 
+from accounts.clocks import APART
 from accounts.database import AccountSession
 from accounts.errors import TooManyAttempts
 from accounts.keyring import Purpose
@@ -37,6 +38,8 @@ _SECOND = 1_000_000  # in microseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IPV6_NETWORK = 64  # what one customer has, so what one attacker has (LG-10)
 
+# A budget that would be whole later than by all that it has was used while the clock was ahead, and
+# is whole: whoever used it would be locked out until the time that it was then (OP-10).
 # The generic cell rate algorithm. Where the budget is used up the row stays as it is, so that an
 # attempt that was refused prolongs nothing (LG-09).
 _SPEND = (
@@ -45,11 +48,12 @@ _SPEND = (
     INSERT INTO attempt_budget (name_digest, whole_at, failures, changed_at)
     VALUES (:name, :now + :interval, 1, :moment)
     ON CONFLICT (name_digest) DO UPDATE SET
-        whole_at = CASE WHEN attempt_budget.whole_at > :now
+        whole_at = CASE WHEN attempt_budget.whole_at BETWEEN :now AND :latest
                    THEN attempt_budget.whole_at ELSE :now END + :interval,
         failures = attempt_budget.failures + 1,
         changed_at = :moment
     WHERE attempt_budget.whole_at <= :now + :window - :interval
+        OR attempt_budget.whole_at > :latest
     RETURNING failures, succeeded_at
     """
     )
@@ -154,6 +158,7 @@ def spend(session: AccountSession, name: str, budget: Budget, policy: str) -> _C
             "now": now,
             "interval": interval,
             "window": budget.attempts * interval,
+            "latest": now + budget.attempts * interval + APART // timedelta(microseconds=1),
             "moment": session.now,
         },
     ).first()

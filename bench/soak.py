@@ -6,9 +6,11 @@ Each remembers what it was told is done and looks it up again, so that a lost or
 counted. Every fifth minute somebody reads in the SQLite file for the whole minute, as a backup
 would: its log grows until the end of that minute, and must be short again afterwards (DB-07).
 
-Memory is that of all processes together, what they share counted once (PSS of /proc). It is flat if
-the last third of the minutes has no more of it than the third before, but for a twentieth: caches
-fill in the beginning. The same of open files and of threads.
+Memory is what the workers have resident (RSS of /proc), added up. Counting what they share once
+would let it grow for an hour without anything that is new: a page that was shared with the main
+process becomes a worker's own when somebody looks at an object in it. It is flat if the last third
+of the minutes has no more of it than the third before, but for a twentieth: caches fill in the
+beginning. The same of open files and of threads.
 
 `--database-url` has it on a PostgreSQL; the columns of the SQLite file are empty then.
 """
@@ -214,14 +216,14 @@ class Sizes:
 
 
 def measure(main: int, database: Path) -> Sizes:
-    """Add up the main process and its workers, and look at the files."""
+    """Add up the workers, and look at the files."""
     children = Path(f"/proc/{main}/task/{main}/children").read_text(encoding="ascii").split()
     memory = files = threads = 0
-    for pid in (str(main), *children):
+    for pid in children:
         process = Path("/proc") / pid
         with suppress(OSError):  # one that has just ended
-            rollup = (process / "smaps_rollup").read_text(encoding="ascii")
-            memory += int(rollup.partition("\nPss:")[2].split()[0])
+            status = (process / "status").read_text(encoding="ascii")
+            memory += int(status.partition("\nVmRSS:")[2].split()[0])
             files += len(list((process / "fd").iterdir()))
             threads += len(list((process / "task").iterdir()))
     return Sizes(memory / 1024, files, threads, _megabytes(f"{database}-wal"), _megabytes(database))

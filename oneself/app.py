@@ -14,9 +14,8 @@ from accounts.errors import NotFound
 from accounts.event_chain import chain_events
 from accounts.idempotency import forget_answers
 from accounts.oauth_tokens import forget_expired_jwts
-from accounts.outbox import forget_dead_letters
 from accounts.password_resets import mail_requested_resets
-from accounts.retention import forget_what_ended
+from accounts.retention import forget_dead_letters, forget_what_ended
 from accounts.signing_keys import ensure_signing_key, forget_retired_keys
 from accounts.throttling import forget_old_attempts
 from oneself.dialects import Dialects
@@ -35,6 +34,7 @@ from oneself.routing import Routing
 from oneself.sending import open_delivery
 from oneself.settings import Settings
 from oneself.signing import SigningKeys
+from oneself.telemetry import Spans, endpoint_of
 from oneself.templates import Templates
 from oneself.transactions import Database
 from oneself.usage import UsageRecorder
@@ -82,6 +82,8 @@ def create_app(
     signing = SigningKeys(database)
     usage = UsageRecorder()
     metrics = _metrics(settings)
+    spans = _spans(settings)
+    watches = [each for each in (metrics and metrics.count_request, spans and spans.note) if each]
     pools = _pools(settings, metrics)
     connexion = ConnexionMiddleware(
         _nowhere,
@@ -97,6 +99,7 @@ def create_app(
                 *_measuring(metrics, database),
             ),
             pools=pools,
+            spans=spans,
         ),
         resolver=Resolver(find_handler),
         pythonic_params=True,
@@ -139,7 +142,7 @@ def create_app(
         dialects=Dialects(document),
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),
-        watch=None if metrics is None else metrics.count_request,
+        watches=watches,
     )
 
 
@@ -149,6 +152,11 @@ def _metrics(settings: Settings) -> "Metrics | None":
     from oneself.metrics import Metrics  # noqa: PLC0415 # most do without its library
 
     return Metrics()
+
+
+def _spans(settings: Settings) -> Spans | None:
+    endpoint = endpoint_of(settings)
+    return None if endpoint is None else Spans(endpoint)
 
 
 def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
@@ -211,6 +219,7 @@ async def _lifespan(
     database: Database,
     jobs: Sequence[tuple[Callable[[], object], float]],
     pools: Mapping[str, Pool],
+    spans: Spans | None,
 ) -> AsyncIterator[None]:
     """Start what runs beside the requests; at the end let it finish, and close the database."""
     delivery = open_delivery(settings, database)
@@ -227,6 +236,8 @@ async def _lifespan(
         *jobs,
     )
     async with AsyncExitStack() as stack:
+        if spans is not None:
+            stack.callback(spans.close)
         stack.callback(database.close)
         for pool in pools.values():
             stack.callback(pool.close)

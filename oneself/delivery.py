@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from accounts.addresses import parse_address
+from accounts.clocks import has_come
 from accounts.database import AccountSession
 from accounts.keyring import SealBroken
 from accounts.outbox import open_parameters
@@ -195,17 +196,17 @@ class Delivery:
         return claims
 
     def _due(self, now: datetime) -> SelectOfScalar[str]:
-        leased_until = col(OutboxMessage.leased_until)
+        due_at, leased_until = col(OutboxMessage.due_at), col(OutboxMessage.leased_until)
         return (
             select(col(OutboxMessage.id))
             .where(
-                col(OutboxMessage.due_at) <= now,
+                has_come(due_at, now, _LONGEST_PAUSE),
                 col(OutboxMessage.delivered_at).is_(None),
                 col(OutboxMessage.gave_up_at).is_(None),
-                or_(leased_until.is_(None), leased_until <= now),
+                or_(leased_until.is_(None), has_come(leased_until, now, self._lease)),
                 col(OutboxMessage.id).not_in(self._unreadable),
             )
-            .order_by(col(OutboxMessage.due_at), col(OutboxMessage.id))
+            .order_by(due_at, col(OutboxMessage.id))
         )
 
     def _compose(self, claim: _Claim) -> Letter | None:

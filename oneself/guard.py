@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from oneself.dialects import Dialects, Stamp
 from oneself.document import METHODS
 from oneself.refusals import refusal_of
 from oneself.responses import Answer, answer_of_refusal, send_answer
-from oneself.tracing import trace_id_of
+from oneself.tracing import Parent, parent_of
 
 __all__ = ["Guard", "Passage"]
 
@@ -39,6 +39,8 @@ class Passage:
     credential_kind: str | None = None
     status: int = 0
     code: str | None = None
+    #: The span of whoever asked, if they have told it.
+    parent: Parent | None = None
     #: What the operation adds to every answer, also to one that is given on the way to it.
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,14 +66,14 @@ class Guard:
         dialects: Dialects,
         hosts: frozenset[str],
         clock: Callable[[], datetime],
-        watch: Callable[["Passage", float], None] | None = None,
+        watches: Sequence[Callable[[str, "Passage", float], None]] = (),
     ) -> None:
-        """`watch` is told of each request when it is over, with the seconds that it took."""
+        """`watches` are told of each request that is over: method, what it was, and seconds."""
         self._app = app
         self._dialects = dialects
         self._hosts = hosts
         self._clock = clock
-        self._watch = watch
+        self._watches = watches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass the server's lifespan on."""
@@ -79,6 +81,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         passage = Passage(new_id("req_"), time.perf_counter())
+        passage.parent = parent_of(scope["headers"])
         scope["oneself.passage"] = passage
         try:
             self._check_head(scope)
@@ -99,8 +102,8 @@ class Guard:
         finally:
             seconds = time.perf_counter() - passage.started
             self._log_line(scope, passage, seconds)
-            if self._watch is not None:
-                self._watch(passage, seconds)
+            for watch in self._watches:
+                watch(scope["method"], passage, seconds)
 
     def _check_head(self, scope: Scope) -> None:
         # Granian's limit is one of its buffer, which a single read can pass by some.
@@ -141,7 +144,7 @@ class Guard:
             "request",
             extra={
                 "request_id": passage.request_id,
-                "trace_id": trace_id_of(scope["headers"]),
+                "trace_id": passage.parent and passage.parent.trace_id,
                 "method": scope["method"] if scope["method"] in _METHODS else None,
                 "operation": passage.operation_id,
                 "status": passage.status,

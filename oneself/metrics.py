@@ -79,7 +79,7 @@ class Metrics:
             )
         )
 
-    def count_request(self, passage: "Passage", seconds: float) -> None:
+    def count_request(self, _method: str, passage: "Passage", seconds: float) -> None:
         """Count a request that was answered, or was left by whoever asked."""
         operation = passage.operation_id or _OTHER
         status = str(passage.status) if passage.status else "none"

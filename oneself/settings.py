@@ -192,6 +192,11 @@ class Settings(BaseSettings):
         default="",
         description="Where Prometheus asks for metrics, as `127.0.0.1:9464`; empty for nowhere.",
     )
+    otlp_endpoint: str = Field(
+        default="",
+        description="Where spans go by OTLP over HTTP, as `http://collector:4318`; empty for"
+        " nowhere.",
+    )
     allow_http: bool = Field(
         default=False,
         description="Serve plain http off loopback: only behind a proxy that speaks https.",

@@ -59,7 +59,7 @@ def test_no_module_at_the_root_can_shadow_another():
 def test_there_are_requirements_to_check():
     assert {path.stem for path in REQUIREMENTS} >= {
         *("runtime", "tests", "lint", "wire", "node", "prove", "judges", "keywords"),
-        *("sdk", "sdk-tests"),
+        *("sdk", "sdk-tests", "telemetry", "parts"),
     }
 
 

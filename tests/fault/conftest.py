@@ -8,7 +8,15 @@ from rich.table import Table
 
 from tests.support.ledger import Outcome
 
-_COLUMNS = ("rounds", "acknowledged", "lost", "doubled", "5xx", "recovery, seconds")
+_COLUMNS = (
+    "rounds",
+    "acknowledged",
+    "lost",
+    "doubled",
+    "unanswered",
+    "5xx",
+    "recovery, seconds",
+)
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def way(storage):
     return OfServers(storage, programs)
 
 
-def test_what_was_acknowledged_before_a_backup_began_is_in_it(way, tmp_path):
+def test_what_was_acknowledged_before_a_backup_began_is_in_it(way, tmp_path, outcomes):
     """DB-09: under load, several times; each is restored, doctored, and served."""
     source = tmp_path / "source"
     source.mkdir()
@@ -135,7 +135,10 @@ def test_what_was_acknowledged_before_a_backup_began_is_in_it(way, tmp_path):
         for _, before, after in taken
         for (told, _), latest in zip(before, after, strict=True)
     )
+    outcome = outcomes["a backup under load, restored"]
     for file, before, after in taken:
+        outcome.rounds += 1
+        outcome.books.acknowledged += sum(told + len(keys) for told, keys in before)
         folder = tmp_path / f"restored {file.name}"
         data = folder / "data"
         data.mkdir(parents=True, mode=0o700)

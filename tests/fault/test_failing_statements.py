@@ -5,7 +5,7 @@ and the request is answered as its row promises: so whatever failed before has l
 that would keep it from being done (DB-04, DB-06).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 
 import pytest
@@ -18,6 +18,7 @@ from oneself.proving.rows.attempts import Attempt
 from oneself.proving.rows.keeping import broken_by
 from oneself.proving.rows.table import Row, load_rows
 from tests.support.in_process import InProcess
+from tests.support.ledger import Outcome
 from tests.support.operator_acts import people_of
 
 #: That somebody has tried is counted for itself, before what they try.
@@ -89,6 +90,7 @@ def test_a_request_that_fails_half_way_has_done_nothing(  # noqa: PLR0917 # what
     place: str,
     there: InProcess,
     people: People,
+    outcomes: Mapping[str, Outcome],
 ):
     """DB-04, DB-05, OP-05: it is answered in its dialect, and can be made again as it is."""
     attempt = Attempt(row, there, people)
@@ -99,6 +101,7 @@ def test_a_request_that_fails_half_way_has_done_nothing(  # noqa: PLR0917 # what
     )
     before = there.stored(_TRUE_BY_ITSELF)
     failed = Row(row.file, {**row.raw, "expect": {"refusal": refusal}})
+    outcome = outcomes[f"the n-th {place} {'fails' if fault is _fail else 'meets a defect'}"]
     for number in count(1):
         assert number < _MOST
         with there.faults.at(place, number, fault):
@@ -106,6 +109,7 @@ def test_a_request_that_fails_half_way_has_done_nothing(  # noqa: PLR0917 # what
         expected = failed if there.faults.happened and not done_by_a_thread else row
         broken = broken_by(expected, request, answer, now=attempt.now, look_up=attempt.look_up)
         assert broken == [], f"{place} {number}"
+        outcome.count_answer(answer.status, faulty=there.faults.happened)
         if not there.faults.happened:
             break
         assert there.stored(_TRUE_BY_ITSELF) == before, f"{place} {number}"
@@ -115,9 +119,14 @@ def test_a_request_that_fails_half_way_has_done_nothing(  # noqa: PLR0917 # what
 @pytest.mark.parametrize("place", ["statement", "commit"])
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_a_connection_that_breaks_is_not_noticed(
-    row: Row, place: str, there: InProcess, people: People
+    row: Row,
+    place: str,
+    there: InProcess,
+    people: People,
+    outcomes: Mapping[str, Outcome],
 ):
     """DB-12: whichever statement it breaks at, the request is begun again, and done once."""
+    outcome = outcomes[f"the connection breaks at the n-th {place}"]
     for number in count(1):
         assert number < _MOST
         attempt = Attempt(row, there, people)
@@ -126,5 +135,6 @@ def test_a_connection_that_breaks_is_not_noticed(
             answer = there.ask(request)
         broken = broken_by(row, request, answer, now=attempt.now, look_up=attempt.look_up)
         assert broken == [], f"{place} {number}"
+        outcome.count_answer(answer.status, faulty=there.faults.happened)
         if not there.faults.happened:
             break

@@ -106,18 +106,29 @@ def _ask(there, person, method, path, body=None):
     return there.ask(json_request(method, path, body, (bearer,)))
 
 
-@pytest.mark.parametrize("trouble", [_full, _read_only, _locked])
-def test_storage_that_fails_is_a_503_until_it_does_not(there, connections, person, trouble):
+_NAMES = {
+    _full: "the disk is full",
+    _read_only: "the file cannot be written",
+    _locked: "somebody else has locked the database",
+}
+
+
+@pytest.mark.parametrize("trouble", _NAMES)
+def test_storage_that_fails_is_a_503_until_it_does_not(
+    there, connections, person, trouble, outcomes
+):
     """DB-05, DB-06: reading goes on, nothing is half done, and nobody has to start anything."""
     # More than any page that is there has room for.
     large = {"text": secrets.token_hex(7000)}
     assert _ask(there, person, "PUT", "/resources/me/settings", {"a": 1}).status == 200
     before = there.stored()
+    outcome = outcomes[_NAMES[trouble]]
     there.faults.armed = True  # nothing is to be done with mail meanwhile
     with trouble(there, connections):
         for _ in range(12):  # each thread, and more than once
             answer = _ask(there, person, "PUT", "/resources/me/settings", large)
             assert answer.status == 503, answer
+            outcome.count_answer(answer.status, faulty=True)
             assert answer.values("retry-after") == ["1"]
             assert json.loads(answer.body)["code"] == "unavailable"
             assert _ask(there, person, "GET", "/resources/me/settings").json() == {"a": 1}
@@ -125,6 +136,8 @@ def test_storage_that_fails_is_a_503_until_it_does_not(there, connections, perso
     there.faults.armed = False
     assert there.stored() == before
     for _ in range(12):
-        assert _ask(there, person, "PUT", "/resources/me/settings", large).status == 200
+        answer = _ask(there, person, "PUT", "/resources/me/settings", large)
+        outcome.count_answer(answer.status, faulty=False)
+        assert answer.status == 200
     assert _ask(there, person, "GET", "/resources/me/settings").json() == large
     assert connections.ask("integrity_check") == "ok"

@@ -24,6 +24,7 @@ from accounts.tenants import open_tenant
 from accounts.users import open_user
 from oneself.commands.opening import load_settings, open_database
 from oneself.transactions import open_engine
+from tests.edge.running import open_account, running
 from tests.support.databases import in_words_of
 from tests.support.ports import free_port
 
@@ -197,7 +198,7 @@ def test_who_is_killed_while_sending_loses_no_mail(start_smtp, posted, sql, comm
     assert all(len(texts) == 1 for texts in _texts(killer).values())
 
 
-def test_who_is_killed_again_and_again_loses_no_mail(start_smtp, posted, sql):
+def test_who_is_killed_again_and_again_loses_no_mail(start_smtp, posted, sql, outcomes):
     """EM-18: at moments that nobody chose; each kill repeats one message at most."""
     killer = Killer()
     start_smtp(killer)
@@ -219,6 +220,9 @@ def test_who_is_killed_again_and_again_loses_no_mail(start_smtp, posted, sql):
     _drain(sql)
     assert set(killer.ids) == posted
     kills = statuses.count(-signal.SIGKILL)
+    outcome = outcomes["whoever sends mail is killed"]
+    outcome.rounds += kills
+    outcome.books.acknowledged += len(posted)
     assert kills > 0
     assert len(killer.received) <= MESSAGES + kills
     assert all(len(texts) == 1 for texts in _texts(killer).values())
@@ -292,7 +296,7 @@ def _serve(port, log):
     raise AssertionError(Path(log.name).read_text())
 
 
-def test_a_server_that_hangs_keeps_nobody_waiting(monkeypatch, tmp_path, sql, hanging):
+def test_a_server_that_hangs_keeps_nobody_waiting(monkeypatch, tmp_path, sql, hanging, outcomes):
     """EM-18, OP-03, OP-01: requests are answered meanwhile, the end comes, and nothing is lost."""
     port = free_port()
     monkeypatch.setenv("ONESELF_PUBLIC_URL", f"http://127.0.0.1:{port}")
@@ -313,8 +317,10 @@ def test_a_server_that_hangs_keeps_nobody_waiting(monkeypatch, tmp_path, sql, ha
             assert asked == HTTPStatus.OK
             assert hanging.asked.wait(SECONDS)
             # From here on the job waits for the server, and more is asked than there are threads.
+            outcome = outcomes["the mail server hangs"]
             for _ in range(8):
                 assert _ask(port, "GET", "/v1/me", session) == HTTPStatus.OK
+                outcome.count_answer(HTTPStatus.OK, faulty=True)
                 assert _ask(port, "GET", "/readyz") == HTTPStatus.OK
             assert sql("SELECT attempts FROM outbox_message") == [(0,)]
             service.send_signal(signal.SIGTERM)
@@ -327,3 +333,22 @@ def test_a_server_that_hangs_keeps_nobody_waiting(monkeypatch, tmp_path, sql, ha
     kept = sql("SELECT attempts, leased_until, delivered_at FROM outbox_message")
     assert kept == [(1, None, None)]
     assert "@example" not in (tmp_path / "log").read_text()
+
+
+def test_a_mail_server_that_is_away_keeps_nobody_from_starting(storage, tmp_path, outcomes):
+    """OP-03: the service is ready, people log in, and what is mailed to them waits."""
+    settings = {**storage.settings(), "smtp_url": "smtp+plain://127.0.0.1:9"}
+    with running(tmp_path, password_cost=10, **settings) as service:
+        alice = open_account(service, "alice@example.com")
+        entered = {"email": alice.email, "password": alice.password}
+        for method, target, body in (
+            ("GET", "/readyz", None),
+            ("POST", "/v1/auth/login", entered),
+            ("POST", "/v1/auth/password/forgot", {"email": alice.email}),
+            ("POST", "/api/v1/me/verify-email", None),
+            ("GET", "/v1/me", None),
+        ):
+            answer = service.ask(method, target, headers=alice.bearer, body=body)
+            assert answer.status < 300, answer
+            outcomes["the mail server is away"].count_answer(answer.status, faulty=True)
+        assert service.process.poll() is None

@@ -54,6 +54,7 @@ from oneself.proving.pictures import encoded, gradient
 from oneself.transactions import Database
 from tests.support.databases import Files
 from tests.support.interleaving import Act, interleavings, meet, stops
+from tests.support.ledger import Outcome
 from tests.support.postgresql import connected
 from tests.unit.conftest import COST, Clock, House
 
@@ -80,6 +81,7 @@ class There:
     house: House
     is_waiting: Callable[[int], bool] | None
     numbers: "count[int]"
+    counted: Outcome
 
     @property
     def steps(self) -> int:
@@ -100,7 +102,7 @@ class Meeting:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def there(request, tmp_path_factory):
+def there(request, tmp_path_factory, outcomes):
     """A database of each kind, whatever the other tests run on."""
     folder = tmp_path_factory.mktemp("races")
     on_sqlite = request.param == "sqlite"
@@ -111,8 +113,9 @@ def there(request, tmp_path_factory):
     clock, keys = Clock(), Keyring(b"x" * 32)
     database = Database(location, keys=keys, rules=RULES, clock=clock)
     house = House(database, location, clock, keys, RULES)
+    counted = outcomes[f"two at once, in one order of their steps, on {request.param}"]
     if on_sqlite:
-        yield There(house, None, count())
+        yield There(house, None, count(), counted)
     else:
         with connected(location) as connection:
 
@@ -120,7 +123,7 @@ def there(request, tmp_path_factory):
                 asked = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
                 return connection.execute(asked, (pid,)).fetchone() == ("Lock",)
 
-            yield There(house, is_waiting, count())
+            yield There(house, is_waiting, count(), counted)
     database.close()
     storage.drop(location)
 
@@ -135,6 +138,8 @@ def _in_every_order(there, arrange, *, slow=(False, False)):
             outcomes, ended = meet(
                 there.house.database, meeting.acts, order, there.is_waiting, slow=slow
             )
+            there.counted.rounds += 1
+            there.counted.books.acknowledged += _kinds(outcomes).count(None)
             try:
                 meeting.check(outcomes, ended)
             except AssertionError as broken:

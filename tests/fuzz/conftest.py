@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.databases import Storage
 from tests.support.service import Service
 from tests.support.services import started_as
 
@@ -18,10 +19,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service that is fuzzed: with no budgets, since a fuzzer fails more often than anybody."""
     folder = tmp_path_factory.mktemp("fuzzed")
-    with started_as("fuzzed", folder) as running:
+    with started_as("fuzzed", folder, **storage.settings()) as running:
         yield running
 
 

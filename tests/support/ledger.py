@@ -52,13 +52,20 @@ class Outcome:
     #: Seconds from the fault until everybody is answered again, where that was measured.
     recoveries: list[float] = field(default_factory=list)
 
+    def count_answer(self, status: int, *, faulty: bool) -> None:
+        """Count one answer, and a round if something went wrong before it."""
+        self.rounds += faulty
+        self.books.statuses[status] += 1
+        self.books.acknowledged += status < 300
+
     def cells(self) -> list[str]:
-        """The row of a table: rounds, acknowledged, lost, doubled, 5xx, recovery."""
+        """The row of a table: what was counted, and the seconds of recovery."""
         counts = (
             self.rounds,
             self.books.acknowledged,
             len(self.books.lost),
             len(self.books.doubled),
+            self.books.unanswered,
             self.books.failures,
         )
         taken = self.recoveries

@@ -127,6 +127,24 @@ def test_an_address_for_metrics_that_is_in_use_is_refused(serve, port, monkeypat
         assert port != taken  # and it is free again
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ONESELF_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    ],
+)
+def test_spans_that_nothing_would_send_are_refused(serve, monkeypatch, name):
+    """Whoever asks for them looks for them later; by default nobody needs what sends them."""
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    assert serve()[0] == 0
+    monkeypatch.setitem(os.environ, name, "http://127.0.0.1:4318")
+    code, _, err, _ = serve()
+    assert code == 1
+    assert "requirements/telemetry.txt" in err
+
+
 def test_a_host_that_nobody_knows_is_refused(serve):
     """By its name."""
     _refused(serve("--host", "nowhere.invalid"), "nowhere.invalid")

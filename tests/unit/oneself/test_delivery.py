@@ -12,7 +12,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy.exc import IntegrityError
 
-from accounts.outbox import MessageKind, forget_dead_letters, open_parameters, post_message
+from accounts.outbox import MessageKind, open_parameters, post_message
+from accounts.retention import forget_dead_letters
 from oneself.delivery import Delivery, Run
 from oneself.logs import JsonFormatter
 from oneself.mailboxes import Folder, Security, SmtpServer
@@ -468,13 +469,13 @@ def test_whoever_has_lost_the_lease_sends_no_more(house, by_smtp, post_office, p
     post(3)
 
     def take_over():
-        house.execute("UPDATE outbox_message SET leased_until = '2026-04-05 18:00:00'")
+        house.execute("UPDATE outbox_message SET leased_until = '2026-04-05 10:10:00'")
 
     post_office.happen = take_over
     assert by_smtp.deliver_pending().delivered == 1
     assert len(post_office.received) == 1
     left = [message for message in house.messages() if message.delivered_at is None]
-    assert {message.leased_until for message in left} == {datetime(2026, 4, 5, 18, tzinfo=UTC)}
+    assert {message.leased_until for message in left} == {datetime(2026, 4, 5, 10, 10, tzinfo=UTC)}
 
 
 def test_a_lease_that_ends_before_the_mail_is_sent_is_too_short(house, by_smtp, post_office, post):

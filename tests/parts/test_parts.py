@@ -1,0 +1,41 @@
+"""The list of the service's parts has each of them, as it is pinned: `tox run -e parts`."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PINNED = re.compile(r"^([a-z0-9][a-z0-9.-]*)(?:\[[^]]*\])?==([^ ;]+)", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    if "ONESELF_PARTS" not in os.environ:
+        pytest.skip("the list is made by tox run -e parts")
+    return json.loads(Path(os.environ["ONESELF_PARTS"]).read_text())
+
+
+def test_the_list_has_what_is_pinned_and_nothing_else(parts):
+    """SC-01: by name and version, in the form that scanners of advisories read."""
+    listed = {(each["name"], each["version"]) for each in parts["components"]}
+    pinned = set(PINNED.findall((ROOT / "requirements" / "runtime.txt").read_text()))
+    assert len(pinned) > 30
+    assert listed == pinned
+    assert parts["bomFormat"] == "CycloneDX"
+    assert parts["metadata"]["component"]["name"] == "oneself"
+
+
+def test_each_part_has_a_hash_and_a_name_that_others_know_it_by(parts):
+    """SC-01: what was installed can be held against it."""
+    for each in parts["components"]:
+        assert each["purl"].startswith(f"pkg:pypi/{each['name']}@{each['version']}")
+        hashes = [
+            found["content"]
+            for reference in each["externalReferences"]
+            for found in reference.get("hashes", ())
+            if found["alg"] == "SHA-256"
+        ]
+        assert hashes

@@ -1,0 +1,194 @@
+"""What a collector of OpenTelemetry's is told of requests, and what it never is.
+
+In an environment of its own, `tox run -e telemetry`, since what sends spans is an extra.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.edge.running import PASSWORD, Account, Running, open_account, running
+
+proto = pytest.importorskip(
+    "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
+    reason="what sends spans is not installed; see tox run -e telemetry",
+)
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SECONDS = 20
+
+
+class Collector:
+    """Takes spans on loopback, and keeps them."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.paths: set[str] = set()
+        self.hangs = threading.Event()
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                collector.paths.add(self.path)
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                assert self.headers["Content-Type"] == "application/x-protobuf"
+                if collector.hangs.is_set():
+                    time.sleep(SECONDS)
+                collector.bodies.append(content)
+                self.send_response(HTTPStatus.OK)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_what: object) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def resources(self) -> Iterator[Any]:
+        for body in self.bodies:
+            yield from proto.ExportTraceServiceRequest.FromString(body).resource_spans
+
+    def spans(self) -> list[Any]:
+        """All that came, in the order in which it came."""
+        return [
+            span for each in self.resources() for scope in each.scope_spans for span in scope.spans
+        ]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _attributes(span: Any) -> dict[str, Any]:
+    return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def told(tmp_path: Path, collector: Collector) -> tuple[Collector, Account, list[str]]:
+    """A collector that was told of some requests, whose they were, and their ids in order."""
+    endpoint = f"http://127.0.0.1:{collector.port}"
+    ids: list[str] = []
+
+    def note(answer: Any) -> None:
+        ids.append(answer.header("x-request-id"))
+
+    with running(tmp_path, password_cost=10, otlp_endpoint=endpoint) as service:
+        alice = open_account(service, "alice.of.spans@example.com")
+        parent = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+        note(service.ask("GET", "/v1/me", headers={**alice.bearer, **parent}))
+        note(_wrong_login(service))
+        note(service.ask("GET", "/secret-in-a-path?and=secret-in-a-query"))
+    return collector, alice, ids
+
+
+def _wrong_login(service: Running) -> Any:
+    wrong = {"email": "alice.of.spans@example.com", "password": "Secret-of-a-guess 9"}
+    return service.ask("POST", "/v1/auth/login", body=wrong)
+
+
+def test_each_request_has_a_span_that_says_what_it_was(told):
+    """LO-06: by operation, dialect, status and code, and the end of the service sends the last."""
+    collector, _, ids = told
+    found = {_attributes(span)["oneself.request_id"]: span for span in collector.spans()}
+    me, login, nowhere = (found[each] for each in ids)
+    assert _attributes(me) == {
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "oneself.operation": "ipto.getCurrentUser",
+        "oneself.dialect": "ipto",
+        "oneself.credential": "session",
+        "oneself.request_id": ids[0],
+    }
+    assert (me.name, me.end_time_unix_nano > me.start_time_unix_nano) == (
+        "ipto.getCurrentUser",
+        True,
+    )
+    assert _attributes(login)["oneself.refusal"] == "invalid_credentials"
+    assert _attributes(login)["http.response.status_code"] == HTTPStatus.UNAUTHORIZED
+    assert (nowhere.name, _attributes(nowhere)["http.response.status_code"]) == ("other", 404)
+    assert collector.paths == {"/v1/traces"}
+
+
+def test_a_span_is_part_of_the_trace_of_whoever_asked(told):
+    """LO-06: if they said so well; any other begins a trace."""
+    collector, _, ids = told
+    found = {_attributes(span)["oneself.request_id"]: span for span in collector.spans()}
+    me, login, _ = (found[each] for each in ids)
+    assert (me.trace_id.hex(), me.parent_span_id.hex()) == (TRACE, PARENT)
+    assert login.trace_id.hex() not in {TRACE, "0" * 32}
+    assert login.parent_span_id == b""
+
+
+def test_no_value_and_no_secret_is_in_a_span(told):
+    """LO-01, LO-06: nor a path, an address of a person, or where they ask from."""
+    collector, alice, _ = told
+    sent = b"".join(collector.bodies)
+    for secret in (
+        *(alice.session, alice.access_token, alice.api_key, PASSWORD),
+        *("Secret-of-a-guess", "secret-in-a-path", "secret-in-a-query", "alice.of.spans"),
+        *("Alice Chen", "Acme Corp", "127.0.0.1", "sess_"),
+    ):
+        assert secret.encode() not in sent, secret
+    for resource in collector.resources():
+        names = {each.key for each in resource.resource.attributes}
+        assert "service.name" in names
+        assert names <= {
+            "service.name",
+            "service.instance.id",
+            "telemetry.sdk.language",
+            "telemetry.sdk.name",
+            "telemetry.sdk.version",
+        }
+
+
+def test_the_standard_variables_are_heard(tmp_path, collector, monkeypatch):
+    """A deployment that sets them for all of its services has no other to set."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "accounts of Acme")
+    with running(tmp_path, password_cost=10) as service:
+        service.assert_alive()
+    [name] = {
+        each.value.string_value
+        for resource in collector.resources()
+        for each in resource.resource.attributes
+        if each.key == "service.name"
+    }
+    assert name == "accounts of Acme"
+    assert "status.getHealth" in {span.name for span in collector.spans()}
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "is away"])
+def test_a_collector_that_takes_nothing_keeps_nobody_waiting(tmp_path, collector, hangs):
+    """OP-03, OP-01: requests are answered, and the service ends in time."""
+    port = collector.port
+    if hangs:
+        collector.hangs.set()
+    else:
+        port = 9  # nobody is there
+    endpoint = f"http://127.0.0.1:{port}"
+    with running(tmp_path, password_cost=10, otlp_endpoint=endpoint) as service:
+        alice = open_account(service, "alice@example.com")
+        for _ in range(50):
+            answer = service.ask("GET", "/v1/me", headers=alice.bearer)
+            assert answer.status == HTTPStatus.OK
+        service.terminate()
+        assert service.process.wait(SECONDS) == 0
+        assert "Killing" not in service.log
