@@ -42,7 +42,9 @@ class InProcess:
     port = _PORT
     url = f"http://127.0.0.1:{_PORT}"
 
-    def __init__(self, folder: Path, location: Location, *, patience: int = 5000) -> None:
+    def __init__(
+        self, folder: Path, location: Location, *, patience: int = 5000, threads: int = 4
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.data.mkdir(mode=0o700)
@@ -54,6 +56,7 @@ class InProcess:
             "ONESELF_PUBLIC_URL": self.url,
             "ONESELF_VALIDATE_RESPONSES": "1",
             "ONESELF_PASSWORD_COST": "10",
+            "ONESELF_DATABASE_THREADS": str(threads),
             **{
                 f"ONESELF_THROTTLE_{budget}": "100000/1"
                 for budget in ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
