@@ -290,8 +290,7 @@ def forget_dead_letters(session: AccountSession) -> int:
     return session.core.execute(
         update(OutboxMessage)
         .where(
-            # What is dead was not delivered, and there is an index of that and none of the dead.
-            col(OutboxMessage.delivered_at).is_(None),
+            col(OutboxMessage.delivered_at).is_(None),  # of which there is an index
             col(OutboxMessage.gave_up_at) <= session.now - _DEAD_ARE_KEPT,
             col(OutboxMessage.parameters_sealed) != b"",
         )
