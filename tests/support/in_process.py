@@ -1,6 +1,7 @@
 """The application in the tests' own process, where what it asks the database can be made fail."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +28,7 @@ __all__ = ["Fault", "Faults", "InProcess"]
 Fault = Callable[[Connection], None]
 
 _PORT = 8080
+_SECONDS_TO_BE_DONE = 20
 _PREFIX = "ONESELF_"
 
 
@@ -40,7 +42,9 @@ class InProcess:
     port = _PORT
     url = f"http://127.0.0.1:{_PORT}"
 
-    def __init__(self, folder: Path, location: Location, *, patience: int = 5000) -> None:
+    def __init__(
+        self, folder: Path, location: Location, *, patience: int = 5000, threads: int = 4
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.data.mkdir(mode=0o700)
@@ -52,6 +56,7 @@ class InProcess:
             "ONESELF_PUBLIC_URL": self.url,
             "ONESELF_VALIDATE_RESPONSES": "1",
             "ONESELF_PASSWORD_COST": "10",
+            "ONESELF_DATABASE_THREADS": str(threads),
             **{
                 f"ONESELF_THROTTLE_{budget}": "100000/1"
                 for budget in ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
@@ -111,6 +116,24 @@ class InProcess:
         start, *bodies = sent
         read = tuple((name.decode(), value.decode("latin-1")) for name, value in start["headers"])
         return Answer(start["status"], read, b"".join(each.get("body", b"") for each in bodies))
+
+    async def live(self, until: Callable[[], bool]) -> None:
+        """Start, let the jobs be done until that is enough, and stop; nothing can be asked then.
+
+        Each job is done at the start, now and then, and once more at the end.
+        """
+        said: asyncio.Queue[Any] = asyncio.Queue()
+        heard: asyncio.Queue[Any] = asyncio.Queue()
+        living = asyncio.create_task(self._app({"type": "lifespan"}, said.get, heard.put))
+        await said.put({"type": "lifespan.startup"})
+        assert (await heard.get())["type"] == "lifespan.startup.complete"
+        deadline = time.monotonic() + _SECONDS_TO_BE_DONE
+        while not until():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        await said.put({"type": "lifespan.shutdown"})
+        assert (await heard.get())["type"] == "lifespan.shutdown.complete"
+        await living
 
     def stored(self, *but: str) -> Mapping[str, list[str]]:
         """All rows of all tables but some, read over a connection of nobody's."""

@@ -1,0 +1,105 @@
+"""The stages of a request, and how many functions of Python each of them calls."""
+
+import gc
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+__all__ = ["STAGES", "CallCounter"]
+
+_ROOT = Path(__file__).parents[2]
+_OF_FILES = {
+    "guard": ("oneself/guard.py", "oneself/tracing.py"),
+    "routing": ("oneself/routing.py", "connexion"),
+    "credential": (
+        "oneself/callers.py",
+        "oneself/credentials.py",
+        "accounts/authentication.py",
+        "accounts/jwts.py",
+        "accounts/tokens.py",
+        "accounts/keyring.py",
+    ),
+    "validation": ("oneself/bodies.py", "oneself/parameters.py", "oneself/contents.py"),
+    "policy": ("accounts/rights.py", "accounts/policy.py", "oneself/policies.py"),
+    "database": ("oneself/transactions", "accounts/database.py", "sqlalchemy", "sqlmodel"),
+    "handler": ("handlers", "accounts"),
+    "render": ("oneself/responses.py", "oneself/dialects.py", "oneself/refusals.py"),
+    "operation": ("oneself/operations.py", "oneself/workloads.py", "oneself/usage.py"),
+}
+#: In the order in which a request comes through them.
+STAGES = tuple(_OF_FILES)
+
+
+class CallCounter:
+    """Counts calls by stage: what a library does is of the stage that asked it to.
+
+    By a profiler, which sees every call of a function that is written in Python and nothing else,
+    so that the same request makes the same number on any machine, however busy it is.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._counting = False
+        self._stages: dict[str, str | None] = {}
+        self._stacks = threading.local()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Look at all threads that begin meanwhile, and at this one."""
+        threading.setprofile(self._see)
+        sys.setprofile(self._see)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)  # type: ignore[arg-type] # which is how it is taken away
+
+    @contextmanager
+    def counting(self) -> Iterator[Counter[str]]:
+        """What is called meanwhile; what belongs to no stage, as the event loop, is left out."""
+        self._counts = Counter()
+        gc.collect()
+        gc.disable()  # it would run what somebody has left behind, at any moment
+        self._counting = True
+        try:
+            yield self._counts
+        finally:
+            self._counting = False
+            gc.enable()
+
+    def _see(self, frame: FrameType, what: str, _argument: Any) -> None:
+        stack: list[str | None] = self._stacks.__dict__.setdefault("stack", [])
+        if what == "call":
+            own = self._stage_of(frame.f_code.co_filename)
+            stage = own or (stack[-1] if stack else None)
+            stack.append(stage)
+            if stage is not None and self._counting:
+                self._counts[stage] += 1
+        elif what == "return" and stack:
+            stack.pop()
+
+    def _stage_of(self, file: str) -> str | None:
+        if file not in self._stages:
+            self._stages[file] = _find_stage(file)
+        return self._stages[file]
+
+
+def _find_stage(file: str) -> str | None:
+    path = Path(file)
+    parts = path.relative_to(_ROOT).parts if path.is_relative_to(_ROOT) else path.parts
+    if "site-packages" in parts:
+        parts = parts[len(parts) - parts[::-1].index("site-packages") :]
+    elif not path.is_relative_to(_ROOT):
+        return None
+    # A file is named before the folder that it is in.
+    for length in range(len(parts), 0, -1):
+        place = "/".join(parts[:length])
+        for stage, places in _OF_FILES.items():
+            if place in places:
+                return stage
+    return None
