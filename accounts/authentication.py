@@ -3,7 +3,7 @@
 import hmac
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, bindparam, exists, null, select
+from sqlalchemy import Select, bindparam, exists, null, select
 from sqlmodel import SQLModel, col
 
 from accounts import tokens
@@ -27,7 +27,9 @@ from models import (
 __all__ = ["StoredAnew", "authenticate"]
 
 
-def _statement(table: type[SQLModel], key: Any, *columns: Any, where: Any = True) -> Executable:
+def _statement(
+    table: type[SQLModel], key: Any, *columns: Any, where: Any = True
+) -> Select[*tuple[Any, ...]]:
     """One SELECT that reads a live credential with its enabled user in its enabled tenant.
 
     Built once: building it for each request costs ten times what running it does. What is
@@ -53,7 +55,7 @@ def _live(table: type[LoginSession | ApiKey | PersonalAccessToken]) -> Any:
 _WIDTH = len(PERSON_COLUMNS)
 
 # Each statement reads, after the person: the credential's id, its scopes, its digest.
-_STATEMENTS: dict[CredentialKind, tuple[Purpose, Executable]] = {
+_STATEMENTS: dict[CredentialKind, tuple[Purpose, Select[*tuple[Any, ...]]]] = {
     CredentialKind.SESSION: (
         Purpose.SESSION,
         _statement(
@@ -136,10 +138,10 @@ def authenticate(session: AccountSession, presented: Presented) -> Principal:
     # first ones again, since what was not found under them may have been stored anew in between.
     digests = session.keys.digests(purpose, token)
     for digest in (*digests, *digests[:-1]):
-        for row in session.core.execute(statement, {"key": prefix or digest, "now": session.now}):
+        for row in session.rows(statement, {"key": prefix or digest, "now": session.now}):
             if hmac.compare_digest(digest, row[_WIDTH + 2]):
                 name = row[_WIDTH]
-                present = session.keys.digest(purpose, token)
+                present = digests[0]
                 if digest != present:
                     session.observed.append(StoredAnew(kind, name, digest, present))
                 return Principal(
@@ -156,7 +158,7 @@ def authenticate(session: AccountSession, presented: Presented) -> Principal:
 
 def _authenticate_jwt(session: AccountSession, claims: Claims) -> Principal:
     """Find the person of a JWT whose signature is good, in one SELECT with all that can end it."""
-    row = session.core.execute(
+    rows = session.rows(
         _JWT,
         {
             "key": claims.session_id,
@@ -164,9 +166,10 @@ def _authenticate_jwt(session: AccountSession, claims: Claims) -> Principal:
             "epoch": claims.epoch,
             "jti": claims.jti,
         },
-    ).first()
-    if row is None:
+    )
+    if not rows:
         raise InvalidToken
+    row = rows[0]
     person = Person._make(row[:_WIDTH])
     if (person.user_id, person.tenant_id) != (claims.subject, claims.tenant_id):
         raise InvalidToken

@@ -3,13 +3,14 @@
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, BigInteger, Connection, Engine, bindparam, text
+from sqlalchemy import URL, BigInteger, Connection, Engine, Select, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from accounts.database import AccountSession
@@ -71,6 +72,7 @@ class Database:
         self._keys = keys
         self._rules = rules
         self._clock = clock
+        self._idle: deque[_Session] = deque()
 
     @property
     def never_waits(self) -> bool:
@@ -95,14 +97,11 @@ class Database:
             sqlalchemy.exc.OperationalError: It is locked by another writer, or fails.
             OutcomeUnknown: It failed in a moment in which all may be done or nothing.
         """
-        session = _Session(
-            self._connections,
-            keys=self._keys,
-            rules=self._rules,
-            now=self._clock(),
-            origin=origin,
-            waiting=waiting,
-        )
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = _Session(self._connections, keys=self._keys, rules=self._rules)
+        session.renew(now=self._clock(), origin=origin, waiting=waiting)
         try:
             session.begin_transaction(writing=writing, snapshot=snapshot)
             yield session
@@ -114,6 +113,8 @@ class Database:
             session.finish()
         finally:
             session.abandon()
+            # Nothing is left in it, and making another one takes longer than a reading.
+            self._idle.append(session)
 
     def attempt(self, work: Callable[[], Outcome]) -> Outcome:
         """Do work that is one transaction, and again from its beginning if others were in the way.
@@ -149,24 +150,18 @@ class Database:
 class _Session(AccountSession):
     """The session of one transaction at a time."""
 
-    def __init__(
-        self,
-        connections: Sqlite | Postgresql,
-        *,
-        keys: Keyring,
-        rules: Rules,
-        now: datetime,
-        origin: Origin,
-        waiting: bool,
-    ) -> None:
+    def __init__(self, connections: Sqlite | Postgresql, *, keys: Keyring, rules: Rules) -> None:
         super().__init__(join_transaction_mode="control_fully", expire_on_commit=False)
         self._connections = connections
-        self._waiting = waiting
         self._taken: Connection | None = None
         self._id: str | None = None
         self._names_held: set[str] = set()
         self.keys = keys
         self.rules = rules
+
+    def renew(self, *, now: datetime, origin: Origin, waiting: bool) -> None:
+        """Make it the session of an act, of which it knows nothing yet."""
+        self._waiting = waiting
         self.now = now
         self.origin = origin
         self.observed = []
@@ -181,6 +176,11 @@ class _Session(AccountSession):
         self.abandon()
         yield
         self.begin_transaction(writing=True)
+
+    def rows(
+        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        return self._connections.rows(self.core, statement, parameters)
 
     def hold(self, name: str) -> None:
         # On SQLite whoever writes holds every name.
@@ -212,7 +212,8 @@ class _Session(AccountSession):
 
     def abandon(self) -> None:
         """Roll back whatever is not committed, after `finish` nothing; give the connection back."""
-        self.close()
+        if self.in_transaction() or len(self.identity_map):
+            self.close()  # which takes as long as a reading, and most acts have no entities
         self._id = None
         self._names_held.clear()
         taken, self._taken = self._taken, None

@@ -3,21 +3,24 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 import orjson
+import psycopg
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, Select, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
+from oneself.transactions.prepared import Prepared
 
 __all__ = ["Postgresql", "open_server"]
 
-#: What the driver says of a transaction, and of one in which a statement has failed.
-_IN_TRANSACTION, _IN_ERROR = (2, 3), 3
+#: What the driver says of no transaction, of one, and of one in which a statement has failed.
+_IDLE, _IN_TRANSACTION, _IN_ERROR = 0, (2, 3), 3
 
 #: How often, and after how many seconds, it is asked again how a commit has ended.
 _QUESTIONS, _PAUSE = 20, 0.25
@@ -110,6 +113,7 @@ class Postgresql:
         self._places = threading.Semaphore(connections)
         # The one that was used last is taken first: those that a peak has needed stay untouched.
         self._idle: deque[Connection] = deque()
+        self._prepared: dict[Select[*tuple[Any, ...]], Prepared] = {}
 
     def take(self, *, waiting: bool) -> Connection:
         """A connection for one transaction.
@@ -155,6 +159,28 @@ class Postgresql:
         if snapshot:
             connection.exec_driver_sql(_BEGIN_SNAPSHOT)
         return None
+
+    def rows(
+        self,
+        connection: Connection,
+        statement: Select[*tuple[Any, ...]],
+        parameters: Mapping[str, Any],
+    ) -> Sequence[Any]:
+        """What a prepared statement selects.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: It fails.
+        """
+        driver: Any = connection.connection.dbapi_connection
+        if driver.info.transaction_status == _IDLE:
+            prepared = self._prepared.get(statement)
+            if prepared is None:
+                prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+            with suppress(psycopg.Error):
+                return prepared.rows(driver, parameters)
+            # Whatever it was, SQLAlchemy meets it as well, and knows what it is to be called. In a
+            # transaction it would not: after the first failure there all fails for another reason.
+        return connection.execute(statement, parameters).all()
 
     def left_open(self, connection: Connection) -> Any:
         """The driver's connection, if a transaction is open in it."""

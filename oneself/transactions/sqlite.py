@@ -1,15 +1,18 @@
 """A SQLite file, with a connection held by each thread that uses it."""
 
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import orjson
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, Select, event
 
+from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
+from oneself.transactions.prepared import Prepared
 
 __all__ = ["Sqlite", "open_file", "sqlite_driver"]
 
@@ -22,6 +25,11 @@ def sqlite_driver() -> ModuleType:
         import sqlite3 as dbapi2  # noqa: PLC0415 # the fallback for those
     driver: ModuleType = dbapi2
     return driver
+
+
+def driver_of(connection: Connection) -> Any:
+    """The driver's own connection."""
+    return connection.connection.dbapi_connection
 
 
 def open_file(path: Path, *, patience: int) -> Engine:
@@ -80,6 +88,10 @@ class Sqlite:
         self._impatient = open_file(path, patience=0)
         self._held = threading.local()
         self._all_held: list[Connection] = []
+        self._patience = patience / 1000
+        self._writer = threading.Lock()
+        self._driver_error: type[Exception] = sqlite_driver().Error
+        self._prepared: dict[Select[*tuple[Any, ...]], Prepared] = {}
 
     def take(self, *, waiting: bool) -> Connection:
         """The connection of this thread, that waits for other writers or does not."""
@@ -91,23 +103,62 @@ class Sqlite:
             self._all_held.append(held)
         return held
 
-    def give_back(self, connection: Connection) -> None:
-        """Nothing: the thread keeps it."""
+    def give_back(self, connection: Connection) -> None:  # noqa: ARG002 # the thread keeps it
+        """Let another thread write, if this one did."""
+        if getattr(self._held, "writes", False):
+            self._held.writes = False
+            self._writer.release()
 
     def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> str | None:  # noqa: ARG002 # all that is read in one is of one moment
         """Begin a transaction.
 
         IMMEDIATE takes the write lock first: a transaction that reads and only then wants to write
-        fails at once, whatever the timeout, if another has written in between (DB-01).
+        fails at once, whatever the timeout, if another has written in between (DB-01). SQLite has
+        no queue before that lock, only naps that grow longer: threads of one process wait for each
+        other here, and so nobody naps but for another process.
+
+        Raises:
+            Unavailable: Other threads were writing for too long.
+            sqlalchemy.exc.OperationalError: Another process was.
         """
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        if not writing:
+            try:
+                driver_of(connection).execute("BEGIN")
+            except self._driver_error:
+                connection.exec_driver_sql("BEGIN")  # which says in its own words what is wrong
+            return None
+        if connection is not getattr(self._held, "instant", None):
+            if not self._writer.acquire(timeout=self._patience):
+                raise Unavailable
+            self._held.writes = True
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         return None  # it has no name that could be asked for later
+
+    def rows(
+        self,
+        connection: Connection,
+        statement: Select[*tuple[Any, ...]],
+        parameters: Mapping[str, Any],
+    ) -> Sequence[Any]:
+        """What a prepared statement selects.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: It fails.
+        """
+        prepared = self._prepared.get(statement)
+        if prepared is None:
+            prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+        try:
+            return prepared.rows(driver_of(connection), parameters)
+        except self._driver_error:
+            # Whatever it was, SQLAlchemy meets it as well, and knows what it is to be called.
+            return connection.execute(statement, parameters).all()
 
     def left_open(self, connection: Connection) -> Any:
         """The driver's connection, if a transaction is open in it."""
         if connection.closed or connection.invalidated:
             return None
-        driver: Any = connection.connection.dbapi_connection
+        driver = driver_of(connection)
         return driver if driver.in_transaction else None
 
     def require_sound(self, connection: Connection) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 from traceback import format_exception
 
 import pytest
+from sqlalchemy import bindparam, column, table
+from sqlalchemy import select as sql_select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
-from sqlmodel import select
+from sqlmodel import col, select
 
-from accounts.errors import Forbidden, NotFound
+from accounts.errors import Forbidden, NotFound, Unavailable
 from accounts.keyring import Keyring
+from accounts.people import PERSON_COLUMNS
 from accounts.rules import Rules
 from models import Tenant, User
 from oneself.transactions import Database, open_engine, sqlite_driver
@@ -444,3 +447,87 @@ def test_a_refusal_after_slow_work_leaves_no_row(house):
     with pytest.raises(NotFound):
         house.act(refuse)
     assert house.count("tenant") == 0
+
+
+def _impatient(house):
+    """The same database, of somebody who waits for others no longer than half a second."""
+    keys, rules = Keyring(bytes(range(32))), Rules()
+    return Database(house.location, keys=keys, rules=rules, patience=500)
+
+
+@only_on_sqlite
+def test_threads_that_write_have_their_turn_however_the_one_before_ended(house, elsewhere):
+    """Whoever failed, or found the file locked by another process, keeps nobody waiting (DB-05)."""
+    database = _impatient(house)
+
+    def write():
+        with database.transaction(writing=True) as session:
+            return len(session.exec(select(Tenant)).all())
+
+    with (
+        house.database.transaction(writing=True),
+        pytest.raises(OperationalError, match="locked"),
+        database.transaction(writing=True),
+    ):
+        pass
+    with pytest.raises(NotFound), database.transaction(writing=True):
+        raise NotFound
+    assert elsewhere(write) == 0
+    database.close()
+
+
+@only_on_sqlite
+def test_a_thread_that_waits_for_another_one_to_write_gives_up_some_time(house, elsewhere):
+    """What another thread keeps locked is as much as what another process does (DB-05)."""
+    database = _impatient(house)
+
+    def write():
+        with database.transaction(writing=True):
+            pass
+
+    with database.transaction(writing=True), pytest.raises(Unavailable):
+        elsewhere(write)
+    assert elsewhere(write) is None
+    database.close()
+
+
+def test_what_one_act_left_undone_is_not_in_the_session_of_the_next(house):
+    """Sessions are used again, and none brings anything along (DB-04)."""
+
+    def fail(session):
+        session.add(Tenant(id="tnt_1", uuid="1", display_name="A", created_at=session.now))
+        session.observed.append("seen")
+        raise NotFound
+
+    with pytest.raises(NotFound):
+        house.act(fail)
+    assert house.act(lambda session: (list(session), session.observed)) == ([], [])
+    assert house.count("tenant") == 0
+
+
+def test_a_prepared_statement_reads_what_any_other_reads(house, alice):
+    """Moments, lists and truths come out of it as their columns have them."""
+    statement = (
+        sql_select(*PERSON_COLUMNS, col(User.created_at))
+        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+        .where(col(User.email) == bindparam("email"), col(User.created_at) <= bindparam("now"))
+    )
+
+    def read(session):
+        given = {"email": "alice@example.com", "now": session.now}
+        return [*session.rows(statement, given)], session.core.execute(statement, given).all()
+
+    [ours], [theirs] = house.act(read)
+    assert tuple(ours) == tuple(theirs)
+    assert ours[0] == alice.user_id
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_a_prepared_statement_that_fails_is_a_failure_of_the_database(house, writing):
+    """Whoever asks hears it as from any other statement: a 503, or a second attempt (DB-05)."""
+    statement = sql_select(column("id")).select_from(table("nowhere"))
+    with (
+        pytest.raises(DBAPIError, match="nowhere"),
+        house.database.transaction(writing=writing) as session,
+    ):
+        session.rows(statement, {})
