@@ -98,9 +98,9 @@ class Database:
             OutcomeUnknown: It failed in a moment in which all may be done or nothing.
         """
         try:
-            session = self._idle.pop()
+            session = self._idle.pop() if not writing else self._new_session()
         except IndexError:
-            session = _Session(self._connections, keys=self._keys, rules=self._rules)
+            session = self._new_session()
         session.renew(now=self._clock(), origin=origin, waiting=waiting)
         try:
             session.begin_transaction(writing=writing, snapshot=snapshot)
@@ -113,8 +113,13 @@ class Database:
             session.finish()
         finally:
             session.abandon()
-            # Nothing is left in it, and making another one takes longer than a reading.
-            self._idle.append(session)
+            if not writing:
+                # Nothing is left in it, and making another one takes longer than a reading. One
+                # that writes may have been told what to do after its commit.
+                self._idle.append(session)
+
+    def _new_session(self) -> "_Session":
+        return _Session(self._connections, keys=self._keys, rules=self._rules)
 
     def attempt(self, work: Callable[[], Outcome]) -> Outcome:
         """Do work that is one transaction, and again from its beginning if others were in the way.
@@ -180,6 +185,9 @@ class _Session(AccountSession):
     def rows(
         self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
+        if self.core.dispatch.before_cursor_execute:
+            # Whoever listens to statements hears of these as well.
+            return self.core.execute(statement, parameters).all()
         return self._connections.rows(self.core, statement, parameters)
 
     def hold(self, name: str) -> None:

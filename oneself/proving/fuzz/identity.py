@@ -58,7 +58,6 @@ def known_values(deployment: Deployment) -> dict[str, Any]:
         "cursor": _find_cursor(deployment) or _KNOWN["cursor"],
         # An API key makes narrower keys only.
         "own_scopes": ["me/profile:read"],
-        "any_tag": "*",
         "next_month": write(after(datetime.now(UTC), "+30d")),
     }
 

@@ -31,11 +31,6 @@ _LIVE: Mapping[str, Mapping[str, str]] = {
         "expiresAt": "next_month",
     },
     "oauth.issueToken": {"client_id": "client_id", "subject_token": "session_token"},
-    # The tag of nothing that is there would be all that these ever say.
-    "scaikey.updateProfile": {"If-Match": "any_tag"},
-    "hantera.updateProfile": {"If-Match": "any_tag"},
-    "hantera.replaceSettings": {"If-Match": "any_tag"},
-    "hantera.updateSettings": {"If-Match": "any_tag"},
 }
 
 

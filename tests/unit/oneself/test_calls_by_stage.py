@@ -41,7 +41,7 @@ COSTS: Mapping[tuple[str, str, str, str], Cost] = {
     ("session_token", "GET", "/v1/me/events", ""): Cost(2, (21, 5, 30, 8, 9, 676, 33, 8, 55)),
     ("session_token", "GET", "/resources/me/pat", ""): Cost(2, (21, 5, 30, 6, 9, 626, 19, 7, 51)),
     ("session_token", "PATCH", "/api/v1/me", '{"locale": "de-DE"}'): Cost(
-        5, (28, 9, 42, 32, 10, 1132, 48, 7, 95)
+        5, (28, 9, 42, 32, 10, 1132, 50, 7, 95)
     ),
     ("session_token", "PATCH", "/resources/me/profile", '{"nonsense": 1}'): Cost(
         2, (28, 9, 48, 38, 3, 383, 10, 14, 93)
@@ -67,7 +67,10 @@ def measured(
             request = _request(there, *case)
             for _ in range(3):
                 there.ask(request)
-            with asked_of(there.faults.dialect) as asked, counter.counting() as calls:
+            # One after the other: whoever is listened to takes another way to the database.
+            with asked_of(there.faults.dialect) as asked:
+                there.ask(request)
+            with counter.counting() as calls:
                 there.ask(request)
             found[case] = sum(each.reads_or_writes for each in asked), calls
     there.close()

@@ -46,6 +46,8 @@ STATUSES = {
     "EmailTaken": 409,
     "LimitReached": 409,
     "TokenUnreadable": 409,
+    "IdempotencyKeyReused": 409,
+    "PreconditionFailed": 412,
     "BodyTooLarge": 413,
     "UnsupportedMediaType": 415,
     "UnknownHost": 421,

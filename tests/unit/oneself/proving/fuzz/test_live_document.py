@@ -14,7 +14,6 @@ VALUES = {
     "client_secret": "cls_0",
     "session_token": "sess_0",
     "cursor": "c",
-    "any_tag": "*",
     "next_month": "2027-01-01T00:00:00Z",
     "own_scopes": ["me/profile:read"],
 }

@@ -1,0 +1,74 @@
+"""What the benchmarks of single stages ask, by its name in their tables."""
+
+import logging.config
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.in_process import Application, Request
+from oneself.demo import make_demo
+from oneself.logs import configuration
+from oneself.migrations import upgrade
+from oneself.transactions import open_engine
+
+__all__ = ["CASES", "Case", "application_with_people"]
+
+_JSON = ("content-type", "application/json")
+
+
+class Case(NamedTuple):
+    """One request of the demo's own person, and what it is answered with."""
+
+    kind: str | None
+    method: str
+    path: str
+    body: bytes = b""
+    status: HTTPStatus = HTTPStatus.OK
+
+    def request(self, people: Mapping[str, Any]) -> Request:
+        """The request, with the credential."""
+        headers = [_JSON] if self.body else []
+        if self.kind == "api_key":
+            headers.append(("x-api-key", people["base"]["api_key"]))
+        elif self.kind is not None:
+            headers.append(("authorization", f"Bearer {people['base'][self.kind]}"))
+        return Request(self.method, self.path, tuple(headers), self.body)
+
+
+CASES: Mapping[str, Case] = {
+    "GET /healthz": Case(None, "GET", "/healthz"),
+    "GET /v1/me, session": Case("session_token", "GET", "/v1/me"),
+    "GET /v1/me, access token": Case("access_token", "GET", "/v1/me"),
+    "GET /v1/me, API key": Case("api_key", "GET", "/v1/me"),
+    "GET /v1/me, PAT": Case("pat", "GET", "/v1/me"),
+    "GET /v1/me, JWT": Case("jwt", "GET", "/v1/me"),
+    "PATCH /api/v1/me": Case("session_token", "PATCH", "/api/v1/me", b'{"locale": "de-DE"}'),
+    "PATCH that is a 400": Case(
+        "session_token",
+        "PATCH",
+        "/resources/me/profile",
+        b'{"nonsense": 1}',
+        HTTPStatus.BAD_REQUEST,
+    ),
+}
+
+
+@contextmanager
+def application_with_people() -> Iterator[tuple[Application, Mapping[str, Request]]]:
+    """The application on a fresh SQLite file, and each request of those above."""
+    with tempfile.TemporaryDirectory(prefix="oneself-stages-") as folder:
+        # Each request has its line, as where it is deployed; only nobody reads it.
+        logs = configuration()
+        logs["handlers"]["stderr"] |= {"class": "logging.FileHandler", "filename": os.devnull}
+        del logs["handlers"]["stderr"]["stream"]
+        logging.config.dictConfig(logs)
+        engine = open_engine(Path(folder) / "oneself.sqlite3")
+        upgrade(engine)
+        engine.dispose()
+        with Application(Path(folder), database_threads=1) as application:
+            people = make_demo(application.database)
+            yield application, {name: each.request(people) for name, each in CASES.items()}
