@@ -109,6 +109,8 @@ class _Operation:
         self._wanted = frozenset(inspect.signature(handler).parameters)
         # Whether the process lives is told without the database (OP-02).
         self._needs_database = not described.public or "session" in self._wanted
+        # Whose the credential is, is one SELECT, and needs no transaction around it.
+        self._reads_once = not self._writing and "session" not in self._wanted
         unknown = self._wanted - _SUPPLIED - self._parameters.names
         missing = self._parameters.names - self._wanted
         if unknown or missing:
@@ -160,7 +162,7 @@ class _Operation:
         return None
 
     def _recognise(self, presented: Presented) -> Principal:
-        with self._edge.database.transaction(writing=False) as session:
+        with self._edge.database.transaction(writing=False, single=True) as session:
             return authenticate(session, presented)
 
     def _answer(self, request: _Request, *, waiting: bool = True) -> Answer:
@@ -204,13 +206,14 @@ class _Operation:
                 "credentials": caller.credentials,
                 "key_set": edge.signing.current,
                 "degraded": edge.policies.degraded,
-                "exchange": Exchange(
+            }
+            if "exchange" in self._wanted:
+                supplied["exchange"] = Exchange(
                     user_agent=_user_agent(request.headers),
                     same_origin=caller.same_origin,
                     by_cookie=caller.by_cookie,
                     issuer=edge.issuer,
-                ),
-            }
+                )
             if presented is not None and session is not None:
                 supplied["principal"] = self._authenticate(session, presented)
             supplied |= self._read(request)
@@ -233,6 +236,7 @@ class _Operation:
         return self._edge.database.transaction(
             writing=self._writing,
             waiting=waiting,
+            single=self._reads_once,
             origin=origin_of(request.scope, request.passage.request_id, self._edge.proxies),
         )
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
-from oneself.transactions.prepared import Prepared
+from oneself.transactions.prepared import Prepared, is_watched
 
 __all__ = ["Postgresql", "open_server"]
 
@@ -172,7 +172,7 @@ class Postgresql:
             sqlalchemy.exc.DBAPIError: It fails.
         """
         driver: Any = connection.connection.dbapi_connection
-        if driver.info.transaction_status == _IDLE:
+        if driver.info.transaction_status == _IDLE and not is_watched(connection):
             prepared = self._prepared.get(statement)
             if prepared is None:
                 prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
