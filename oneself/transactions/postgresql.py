@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any, cast
 
 import orjson
-import psycopg
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, Select, event
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -176,7 +175,7 @@ class Postgresql:
             prepared = self._prepared.get(statement)
             if prepared is None:
                 prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
-            with suppress(psycopg.Error):
+            with suppress(self._engine.dialect.loaded_dbapi.Error):
                 return prepared.rows(driver, parameters)
             # Whatever it was, SQLAlchemy meets it as well, and knows what it is to be called. In a
             # transaction it would not: after the first failure there all fails for another reason.
