@@ -1,9 +1,11 @@
 """What happened to an account, remembered for its owner and for whoever investigates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from sqlalchemy import insert
 
 from accounts.database import AccountSession
 from accounts.identifiers import new_uuid
@@ -51,7 +53,7 @@ def record_event(
     `details` name things by their ids and kinds: nothing that a user wrote, and no secret.
     """
     seen = Observation(kind, person.tenant_id, person.user_id, session.origin)
-    session.add(_row(seen, session.now, details))
+    _write(session, [_row(seen, session.now, details)])
 
 
 def observe_event(session: AccountSession, kind: EventKind, person: Person) -> None:
@@ -71,21 +73,32 @@ def write_observations(
 
     A row stands for several requests, and so names none.
     """
-    for seen, (times, moment) in observed.items():
-        session.add(_row(seen, moment, {"times": times}))
-
-
-def _row(seen: Observation, moment: datetime, details: Mapping[str, str | int]) -> SecurityEvent:
-    origin = seen.origin
-    return SecurityEvent(
-        id=new_uuid(),
-        kind=seen.kind,
-        tenant_id=seen.tenant_id,
-        user_id=seen.user_id,
-        occurred_at=moment,
-        request_id=origin.request_id,
-        source=origin.address,
-        credential_kind=origin.credential_kind,
-        credential_id=origin.credential_id,
-        details=dict(details),
+    _write(
+        session,
+        [_row(seen, moment, {"times": times}) for seen, (times, moment) in observed.items()],
     )
+
+
+#: Built once: an entity for each event took a quarter of the time of a change.
+_INSERT = insert(SecurityEvent)
+
+
+def _write(session: AccountSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        session.core.execute(_INSERT, rows)
+
+
+def _row(seen: Observation, moment: datetime, details: Mapping[str, str | int]) -> dict[str, Any]:
+    origin = seen.origin
+    return {
+        "id": new_uuid(),
+        "kind": seen.kind,
+        "tenant_id": seen.tenant_id,
+        "user_id": seen.user_id,
+        "occurred_at": moment,
+        "request_id": origin.request_id,
+        "source": origin.address,
+        "credential_kind": origin.credential_kind,
+        "credential_id": origin.credential_id,
+        "details": dict(details),
+    }

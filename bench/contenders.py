@@ -20,7 +20,7 @@ __all__ = ["CONTENDERS", "Contender", "Target"]
 
 _BENCH = ROOT / "bench"
 #: The environment that the peers are installed into, which the service knows nothing of.
-_PEERS = Path(os.environ.get("ONESELF_BENCH_PEERS", "peers"))
+_PEERS = Path(os.environ.get("BENCH_PEERS", "peers"))
 
 
 class Target(NamedTuple):

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,6 +16,7 @@ from accounts.identifiers import new_id
 from oneself.credentials import sent_bearer
 from oneself.dialects import Dialects, Stamp
 from oneself.document import METHODS
+from oneself.logs import Line
 from oneself.refusals import refusal_of
 from oneself.responses import Answer, answer_of_refusal, send_answer
 from oneself.tracing import Parent, parent_of
@@ -21,10 +24,19 @@ from oneself.tracing import Parent, parent_of
 __all__ = ["Guard", "Passage"]
 
 _log = logging.getLogger("oneself.requests")
+_REQUEST = _log.makeRecord(_log.name, logging.INFO, __file__, 0, "request", (), None)
 _MOST_HEAD_BYTES = 65_536
 _MOST_PATH_CHARACTERS = 2048
+_MOST_HOSTS_KEPT = 64
 #: A host with or without a port, as RFC 3986 section 3.2.2 has it; nothing may follow.
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+_SINGLE = (
+    (b"authorization", "Authorization"),
+    (b"content-type", "Content-Type"),
+    (b"content-length", "Content-Length"),
+    (b"transfer-encoding", "Transfer-Encoding"),
+    (b"x-tenant-id", "X-Tenant-ID"),
+)
 #: Any other is the caller's own word, and not for the log.
 _METHODS = frozenset(method.upper() for method in METHODS)
 
@@ -107,30 +119,24 @@ class Guard:
 
     def _check_head(self, scope: Scope) -> None:
         # Granian's limit is one of its buffer, which a single read can pass by some.
-        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        size = sum(map(len, chain.from_iterable(scope["headers"])))
         if size + len(scope["query_string"]) > _MOST_HEAD_BYTES:
             rule = "the head has more than 64 KiB"
             raise MalformedRequest(rule)
-        names = [name for name, _ in scope["headers"]]
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1:
+        headers = dict(scope["headers"])
+        repeated = len(headers) < len(scope["headers"])
+        names = [name for name, _ in scope["headers"]] if repeated else ()
+        if b"host" not in headers or names.count(b"host") > 1:
             rule = "exactly one Host is needed"
             raise MalformedRequest(rule)
-        if _host_name(hosts[0]) not in self._hosts:
+        if _host_name(headers[b"host"]) not in self._hosts:
             raise UnknownHost
-        for name, text in (
-            (b"authorization", "Authorization"),
-            (b"content-type", "Content-Type"),
-            (b"content-length", "Content-Length"),
-            (b"transfer-encoding", "Transfer-Encoding"),
-            (b"x-tenant-id", "X-Tenant-ID"),
-        ):
+        for name, text in _SINGLE if repeated else ():
             if names.count(name) > 1:
                 rule = f"more than one {text} header"
                 raise MalformedRequest(rule)
         # hyper reads chunks of chunks as chunks; another reader before us may not.
-        codings = [value for name, value in scope["headers"] if name == b"transfer-encoding"]
-        if codings and codings[0].lower() != b"chunked":
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             rule = "a Transfer-Encoding other than chunked"
             raise MalformedRequest(rule)
         # No path of ours needs an escape, and routers differ over what one means.
@@ -140,9 +146,11 @@ class Guard:
 
     @staticmethod
     def _log_line(scope: Scope, passage: Passage, seconds: float) -> None:
-        _log.info(
-            "request",
-            extra={
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        line = Line(
+            _REQUEST,
+            {
                 "request_id": passage.request_id,
                 "trace_id": passage.parent and passage.parent.trace_id,
                 "method": scope["method"] if scope["method"] in _METHODS else None,
@@ -153,8 +161,10 @@ class Guard:
                 "milliseconds": round(seconds * 1000, 3),
             },
         )
+        _log.handle(line)
 
 
+@lru_cache(maxsize=_MOST_HOSTS_KEPT)
 def _host_name(header: bytes) -> str | None:
     """The name in a `Host` header, without its port; None for what is no host."""
     matched = _HOST.fullmatch(header.decode("latin-1").lower())

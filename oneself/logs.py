@@ -3,15 +3,35 @@
 import json
 import logging
 import logging.config
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-__all__ = ["JsonFormatter", "configuration"]
+__all__ = ["JsonFormatter", "Line", "configuration"]
 
 #: What every record has; whatever a record has beyond it was given as `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class Line(logging.LogRecord):
+    """A record that stands for an event rather than for a place in the code.
+
+    One is written for each request. `Logger.info` looks for the caller, the thread and the process
+    first, of which no line says anything: with them it took a quarter of a request's time.
+    """
+
+    def __init__(self, like: logging.LogRecord, fields: Mapping[str, Any]) -> None:
+        """Take what every record has from one that was made before, but for the moment."""
+        created = time.time()
+        self.__dict__ = {
+            **like.__dict__,
+            "created": created,
+            "msecs": created % 1 * 1000,
+            **fields,
+        }
 
 
 class JsonFormatter(logging.Formatter):

@@ -88,6 +88,8 @@ class _Operation:
         # Whether the process lives is told without the database (OP-02).
         self._needs_database = not described.public or "session" in self._wanted
         self._may_be_repeated = PARAMETER in self._parameters.names
+        # Whose the credential is, is one SELECT, and needs no transaction around it.
+        self._reads_once = not self._writing and "session" not in self._wanted
         unknown = self._wanted - _SUPPLIED - self._parameters.names
         missing = self._parameters.names - self._wanted - {PARAMETER}
         if unknown or missing:
@@ -139,7 +141,7 @@ class _Operation:
         return None
 
     def _recognise(self, presented: Presented) -> Principal:
-        with self._edge.database.transaction(writing=False) as session:
+        with self._edge.database.transaction(writing=False, single=True) as session:
             return authenticate(session, presented)
 
     def _answer(self, request: _Request, *, waiting: bool = True) -> Answer:
@@ -154,10 +156,9 @@ class _Operation:
         return answer
 
     def _find_answer(self, request: _Request, stamp: Stamp, refusal: AccountError) -> Answer | None:
-        """What another attempt at the same time was answered, if it is what this one met with.
+        """What another attempt was answered that began, as this one did, before either had ended.
 
-        Where a hash is made outside the transaction, both have begun before either has ended: the
-        later finds, say, that the address is taken, by itself.
+        The later finds, say, that the address is taken: by itself.
         """
         if not (self._may_be_repeated and isinstance(refusal, Conflict)):
             return None
@@ -207,13 +208,14 @@ class _Operation:
                 "key_set": edge.signing.current,
                 "degraded": edge.policies.degraded,
                 "leaving": is_leaving,
-                "exchange": Exchange(
+            }
+            if "exchange" in self._wanted:
+                supplied["exchange"] = Exchange(
                     user_agent=user_agent_of(request.headers),
                     same_origin=caller.same_origin,
                     by_cookie=caller.by_cookie,
                     issuer=edge.issuer,
-                ),
-            }
+                )
             if presented is not None and session is not None:
                 supplied["principal"] = self._authenticate(session, presented)
             supplied |= self._read(request)
@@ -225,13 +227,11 @@ class _Operation:
                     raise refusal
                 return self._ask_handler(supplied)
 
-            if self._may_be_repeated and session is not None:
-                attempt = attempt_of(
-                    self._described.operation_id, supplied.get("principal"), request.body, supplied
-                )
-                reply = once(session, attempt, do)
-            else:
-                reply = do()
+            reply = (
+                once(session, attempt_of(self._described, request.body, supplied), do)
+                if self._may_be_repeated and session is not None
+                else do()
+            )
             answer = self._render(reply, stamp)
             self._hold_to_document(answer)
         return answer
@@ -252,6 +252,7 @@ class _Operation:
         return self._edge.database.transaction(
             writing=self._writing,
             waiting=waiting,
+            single=self._reads_once,
             origin=origin_of(request.scope, request.passage.request_id, self._edge.proxies),
         )
 

@@ -10,6 +10,7 @@ from accounts.database import AccountSession
 from accounts.idempotency import Attempt, find_answer, keep_answer
 from accounts.principal import Principal
 from handlers.exchange import Reply
+from oneself.document import Described
 
 __all__ = ["PARAMETER", "attempt_of", "once"]
 
@@ -17,10 +18,10 @@ __all__ = ["PARAMETER", "attempt_of", "once"]
 PARAMETER = "idempotency_key"
 
 
-def attempt_of(
-    operation_id: str, principal: Principal | None, body: bytes, read: Mapping[str, Any]
-) -> Attempt | None:
+def attempt_of(described: Described, body: bytes, read: Mapping[str, Any]) -> Attempt | None:
     """What a request is an attempt at; None where it bears no key.
+
+    `read` is what was read of it, by the names that handlers have for it.
 
     A key is the credential's, and not the person's: a token is not told what a session has made.
     Who has no credential has the key together with the body, so that of two strangers with the same
@@ -29,7 +30,8 @@ def attempt_of(
     key: str | None = read.get(PARAMETER)
     if key is None:
         return None
-    request = body.decode("latin-1")
+    request, operation_id = body.decode("latin-1"), described.operation_id
+    principal: Principal | None = read.get("principal")
     if principal is None:
         return Attempt(f"{operation_id}\n{request}", key, request)
     credential = principal.credential

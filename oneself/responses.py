@@ -57,13 +57,15 @@ def answer_of_refusal(
 
 async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
     """Send an answer, whole."""
-    own = {name.lower().encode(): value.encode() for name, value in answer.headers.items()}
-    # A page says for itself what it may load; nothing else has a reason to differ.
-    headers = [each for each in _EVERYWHERE if each[0] not in own]
+    headers = [*_EVERYWHERE]
+    if answer.headers:
+        own = {name.lower().encode(): value.encode() for name, value in answer.headers.items()}
+        # A page says for itself what it may load; nothing else has a reason to differ.
+        headers = [each for each in _EVERYWHERE if each[0] not in own]
+        headers += own.items()
     headers.append((b"x-request-id", request_id.encode()))
     if answer.content_type is not None:
         headers.append((b"content-type", answer.content_type.encode()))
         headers.append((b"content-length", str(len(answer.body)).encode()))
-    headers += own.items()
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

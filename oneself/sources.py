@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from starlette.types import Scope
 
@@ -11,6 +12,8 @@ from oneself.setting_values import Network
 __all__ = ["client_address", "origin_of", "user_agent_of"]
 
 _MOST_HOPS = 32
+#: Spellings of peers' addresses; one has many requests.
+_MOST_KEPT = 1024
 
 
 def origin_of(scope: Scope, request_id: str, proxies: Sequence[Network]) -> Origin:
@@ -33,9 +36,11 @@ def client_address(
     `X-Forwarded-For` is read from its right end, which the nearest proxy wrote, and only as long as
     whoever wrote it is one of `proxies`; what comes before that anybody could have written (LG-11).
     """
+    if not proxies:
+        return _shortest(peer or "")
     address = _parse(peer or "")
-    if address is None or not proxies:
-        return None if address is None else str(address)
+    if address is None:
+        return None
     hops = [
         hop
         for name, value in headers
@@ -50,6 +55,12 @@ def client_address(
             break
         address = before
     return str(address)
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _shortest(text: str) -> str | None:
+    address = _parse(text)
+    return None if address is None else str(address)
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -5,7 +5,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,24 +86,28 @@ class Database:
         writing: bool,
         waiting: bool = True,
         snapshot: bool = False,
+        single: bool = False,
         origin: Origin = NOWHERE,
     ) -> Iterator[AccountSession]:
         """A session in one transaction, committed at the end, or rolled back by an exception.
 
-        With `snapshot`, all that is read in it is of one moment, on any database.
+        With `snapshot`, all that is read in it is of one moment, on any database. With `single`,
+        each statement that reads is a transaction of its own: enough for whoever reads by one.
 
         Raises:
             Unavailable: Too many others are using the database.
             sqlalchemy.exc.OperationalError: It is locked by another writer, or fails.
             OutcomeUnknown: It failed in a moment in which all may be done or nothing.
         """
-        try:
-            session = self._idle.pop() if not writing else self._new_session()
-        except IndexError:
-            session = self._new_session()
+        session = None
+        if single:
+            with suppress(IndexError):
+                session = self._idle.pop()
+        if session is None:
+            session = _Session(self._connections, keys=self._keys, rules=self._rules)
         session.renew(now=self._clock(), origin=origin, waiting=waiting)
         try:
-            session.begin_transaction(writing=writing, snapshot=snapshot)
+            session.begin_transaction(writing=writing, snapshot=snapshot, single=single)
             yield session
         except AccountError as refusal:
             if refusal.keep_writes:
@@ -113,13 +117,10 @@ class Database:
             session.finish()
         finally:
             session.abandon()
-            if not writing:
-                # Nothing is left in it, and making another one takes longer than a reading. One
-                # that writes may have been told what to do after its commit.
+            if single:
+                # Making another one takes longer than the reading. No others are used again: an act
+                # can leave more in its session than entities, as what shall be done on a commit.
                 self._idle.append(session)
-
-    def _new_session(self) -> "_Session":
-        return _Session(self._connections, keys=self._keys, rules=self._rules)
 
     def attempt(self, work: Callable[[], Outcome]) -> Outcome:
         """Do work that is one transaction, and again from its beginning if others were in the way.
@@ -171,9 +172,12 @@ class _Session(AccountSession):
         self.origin = origin
         self.observed = []
 
-    def begin_transaction(self, *, writing: bool, snapshot: bool = False) -> None:
+    def begin_transaction(
+        self, *, writing: bool, snapshot: bool = False, single: bool = False
+    ) -> None:
         self._taken = self.bind = self.core = self._connections.take(waiting=self._waiting)
-        self._id = self._connections.begin(self.core, writing=writing, snapshot=snapshot)
+        if not single:
+            self._id = self._connections.begin(self.core, writing=writing, snapshot=snapshot)
 
     @contextmanager
     def outside_transaction(self) -> Iterator[None]:

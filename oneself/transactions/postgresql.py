@@ -8,14 +8,13 @@ from contextlib import suppress
 from typing import Any, cast
 
 import orjson
-import psycopg
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, Select, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
-from oneself.transactions.prepared import Prepared
+from oneself.transactions.prepared import Prepared, is_watched
 
 __all__ = ["Postgresql", "open_server"]
 
@@ -172,11 +171,11 @@ class Postgresql:
             sqlalchemy.exc.DBAPIError: It fails.
         """
         driver: Any = connection.connection.dbapi_connection
-        if driver.info.transaction_status == _IDLE:
+        if driver.info.transaction_status == _IDLE and not is_watched(connection):
             prepared = self._prepared.get(statement)
             if prepared is None:
                 prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
-            with suppress(psycopg.Error):
+            with suppress(self._engine.dialect.loaded_dbapi.Error):
                 return prepared.rows(driver, parameters)
             # Whatever it was, SQLAlchemy meets it as well, and knows what it is to be called. In a
             # transaction it would not: after the first failure there all fails for another reason.

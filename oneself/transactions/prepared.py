@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Dialect, Select
+from sqlalchemy import Connection, Dialect, Select
 
-__all__ = ["Prepared"]
+__all__ = ["Prepared", "is_watched"]
 
 _Processor = Callable[[Any], Any]
 
@@ -51,6 +51,11 @@ class Prepared:
             for place, process in self._read:
                 row[place] = process(row[place])
         return rows
+
+
+def is_watched(connection: Connection) -> bool:
+    """Whether somebody wants to hear of each statement, and would not hear of a prepared one."""
+    return bool(connection.dispatch.before_cursor_execute)
 
 
 def _same(value: Any) -> Any:

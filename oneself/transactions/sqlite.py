@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Select, event
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
-from oneself.transactions.prepared import Prepared
+from oneself.transactions.prepared import Prepared, is_watched
 
 __all__ = ["Sqlite", "open_file", "sqlite_driver"]
 
@@ -145,6 +145,8 @@ class Sqlite:
         Raises:
             sqlalchemy.exc.DBAPIError: It fails.
         """
+        if is_watched(connection):
+            return connection.execute(statement, parameters).all()
         prepared = self._prepared.get(statement)
         if prepared is None:
             prepared = self._prepared[statement] = Prepared(statement, connection.dialect)

@@ -24,9 +24,10 @@ from tests.support.operator_acts import people_of
 from tests.support.service import Service, started
 from tests.support.stored import reading
 
+#: Headers that name what is answered, or what is asked, by a word of the client's own: that the key
+#: of somebody else is another key is a row of contracts/ipto.yaml.
+OF_REQUESTS = {"Idempotency-Key", "If-Match", "If-None-Match"}
 #: What a field or a parameter of a query is called that names a row.
-#: Headers that name what is answered, and no row of anybody's.
-OF_REPRESENTATIONS = {"If-Match", "If-None-Match"}
 NAME_OF_ROW = re.compile(r"(^|_)ids?$|[a-z]Ids?$|^cursor$")
 #: What even a refused request may write: that it was tried, and when a credential was used.
 NOT_COMPARED = {"attempt_budget", "security_event", "event_link"}
@@ -52,7 +53,7 @@ def _named_in_document() -> Iterator[Named]:
     """Each such place: whatever is in a path or a header, and what elsewhere is called an id."""
     for operation_id, operation in OPERATIONS.items():
         for each in operation.parameters:
-            if each["name"] in OF_REPRESENTATIONS:
+            if each["name"] in OF_REQUESTS:
                 continue
             if each["in"] in {"path", "header"} or NAME_OF_ROW.search(each["name"]):
                 yield Named(operation_id, each["in"], each["name"])

@@ -98,6 +98,7 @@ RUN = {
 READ = {
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
     ("policies/README.md", "// maintenance.cedar"): "as above; the README's own freeze is run",
+    ("bench/README.md", "export PYTHONPATH="): "figures, by wrk and an environment that tox makes",
 }
 
 LAYERS = ["oneself", "handlers", "accounts", "models"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from traceback import format_exception
 
 import pytest
-from sqlalchemy import bindparam, column, table
+from sqlalchemy import bindparam, column, event, table
 from sqlalchemy import select as sql_select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from sqlmodel import col, select
@@ -491,18 +491,31 @@ def test_a_thread_that_waits_for_another_one_to_write_gives_up_some_time(house, 
     database.close()
 
 
-def test_what_one_act_left_undone_is_not_in_the_session_of_the_next(house):
-    """Sessions are used again, and none brings anything along (DB-04)."""
+def test_what_was_observed_in_one_reading_is_not_in_the_session_of_the_next(house):
+    """Sessions of single readings are used again, and bring nothing along but themselves."""
+    names = []
+    for _ in range(2):
+        with house.database.transaction(writing=False, single=True) as session:
+            names.append(id(session))
+            assert session.observed == []
+            session.observed.append("seen")
+    assert len({*names}) == 1
+
+
+def test_what_an_act_did_in_its_session_is_in_no_other(house):
+    """A session that an act had is not used again: who knows what is left in it (DB-04)."""
 
     def fail(session):
         session.add(Tenant(id="tnt_1", uuid="1", display_name="A", created_at=session.now))
-        session.observed.append("seen")
+        event.listen(session, "after_commit", done.append, once=True)
         raise NotFound
 
+    done = []
     with pytest.raises(NotFound):
         house.act(fail)
-    assert house.act(lambda session: (list(session), session.observed)) == ([], [])
+    assert house.act(list) == []
     assert house.count("tenant") == 0
+    assert done == []
 
 
 def test_a_prepared_statement_reads_what_any_other_reads(house, alice):
