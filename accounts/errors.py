@@ -43,6 +43,7 @@ The tree (a kind decides the status, and only `oneself/refusals.py` knows status
     ├── Conflict
     │   ├── EmailTaken               email_taken
     │   ├── LimitReached             limit_reached
+    │   ├── IdempotencyKeyReused     idempotency_key_reused
     │   └── TokenUnreadable          token_unreadable
     ├── PreconditionFailed           precondition_failed
     ├── TooManyAttempts              too_many_attempts
@@ -68,6 +69,7 @@ __all__ = [
     "CrossSiteRequest",
     "EmailTaken",
     "Forbidden",
+    "IdempotencyKeyReused",
     "InsufficientScope",
     "Internal",
     "Invalid",
@@ -449,6 +451,13 @@ class LimitReached(Conflict):
 
     code = "limit_reached"
     message = "The account holds as many of these as it may; revoke one first."
+
+
+class IdempotencyKeyReused(Conflict):
+    """The key stands for another request, whose answer is kept."""
+
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was used for another request."
 
 
 class TokenUnreadable(Conflict):

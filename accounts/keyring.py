@@ -40,6 +40,7 @@ class Purpose(StrEnum):
     ATTEMPTS = "attempts"
     EVENT_CHAIN = "event-chain"
     CURSOR = "cursor"
+    IDEMPOTENCY = "idempotency"
     ROOT_CHECK = "root-check"
     PEPPER = "pepper"
 

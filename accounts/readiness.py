@@ -4,7 +4,7 @@ from sqlalchemy import text
 
 from accounts.database import AccountSession
 from accounts.errors import Unavailable
-from accounts.rekeying import unknown_roots
+from accounts.root_keys import unknown_roots
 from models.schema import REVISION
 
 __all__ = ["require_ready"]

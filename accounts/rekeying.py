@@ -25,6 +25,7 @@ from models import (
     ApiKey,
     Client,
     EventLink,
+    KeptAnswer,
     LoginSession,
     OneTimeSecret,
     OutboxMessage,
@@ -44,9 +45,7 @@ __all__ = [
     "Unreadable",
     "count_live",
     "rekey_batch",
-    "remember_root",
     "retire_root",
-    "unknown_roots",
 ]
 
 _BATCH = 200
@@ -210,6 +209,8 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
             & col(OneTimeSecret.superseded_at).is_(None)
             & (col(OneTimeSecret.expires_at) > now),
         ),
+        # Its digest is all that a client can find it by, so it cannot be sealed anew either.
+        ("kept_answer", col(KeptAnswer.key_id), col(KeptAnswer.expires_at) > now),
         # What a public client has for a secret was told to nobody.
         ("client", col(Client.key_id), col(Client.is_public).is_(False)),
         # Either scheme is under a root, whose id stands at the same place.
@@ -218,33 +219,13 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def unknown_roots(session: AccountSession) -> list[str]:
-    """Name the roots that the database has rows under, and that are not known here (TK-07)."""
-    rows = session.core.execute(
-        select(col(RootKey.key_id), col(RootKey.check_value)).order_by(col(RootKey.created_at))
-    )
-    return [key_id for key_id, check_value in rows if not session.keys.knows(key_id, check_value)]
-
-
-def remember_root(session: AccountSession, key_id: str) -> None:
-    """Note that rows are stored under a root from now on; once is enough."""
-    if session.get(RootKey, key_id) is None:
-        session.add(
-            RootKey(
-                key_id=key_id,
-                check_value=session.keys.check_value(key_id),
-                created_at=session.now,
-            )
-        )
-
-
 def retire_root(session: AccountSession, key_id: str, *, revoke: bool) -> Retirement:
     """Forget a former root, once no live row is stored under it.
 
     With `revoke`, what is live under it ends: sessions, keys and tokens are revoked, one-time
-    secrets superseded, clients get a secret that nobody knows, and users a password that nobody
-    has, until they reset it. Of what is sealed and does not open, an access token is made anew,
-    and the rest is deleted.
+    secrets superseded, kept answers deleted, clients get a secret that nobody knows, and users a
+    password that nobody has, until they reset it. Of what is sealed and does not open, an access
+    token is made anew, and the rest is deleted.
 
     Raises:
         ValueError: It is the present root.
@@ -286,6 +267,7 @@ def _revoke(session: AccountSession, key_id: str) -> None:
         .where(func.substr(col(PasswordRecord.record), 2, 10) == f"${key_id}$")
         .values(record=_NO_PASSWORD)
     )
+    session.core.execute(delete(KeptAnswer).where(col(KeptAnswer.key_id) == key_id))
     _replace_client_secrets(session, key_id)
     _drop_unreadable(session, key_id)
 

@@ -6,6 +6,7 @@ from models.access_token import AccessToken
 from models.api_key import ApiKey
 from models.attempt_budget import AttemptBudget
 from models.client import Client
+from models.kept_answer import KeptAnswer
 from models.one_time_secret import OneTimeSecret
 from models.outbox import OutboxMessage
 from models.password import PasswordRecord
@@ -28,6 +29,7 @@ __all__ = [
     "AttemptBudget",
     "Client",
     "EventLink",
+    "KeptAnswer",
     "LoginSession",
     "OneTimeSecret",
     "OutboxMessage",

@@ -41,6 +41,7 @@ RefusalCode: TypeAlias = Literal[
     "request_timeout",
     "email_taken",
     "limit_reached",
+    "idempotency_key_reused",
     "token_unreadable",
     "precondition_failed",
     "too_many_attempts",

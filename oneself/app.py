@@ -12,19 +12,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import NotFound
 from accounts.event_chain import chain_events
+from accounts.idempotency import forget_answers
 from accounts.oauth_tokens import forget_expired_jwts
+from accounts.outbox import forget_dead_letters
 from accounts.password_resets import mail_requested_resets
-from accounts.retention import forget_dead_letters, forget_what_ended
+from accounts.retention import forget_what_ended
 from accounts.signing_keys import ensure_signing_key, forget_retired_keys
 from accounts.throttling import forget_old_attempts
 from oneself.dialects import Dialects
 from oneself.docs import Docs
 from oneself.document import load_document
+from oneself.edge import Edge
 from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard
 from oneself.jobs import repeated, run_alone, run_in_parts
 from oneself.keys import open_keyring
-from oneself.operations import Edge, Operations
+from oneself.operations import Operations
 from oneself.pages import Pages
 from oneself.policies import PolicyStore
 from oneself.published import Published
@@ -228,6 +231,7 @@ async def _lifespan(
         (partial(run_alone, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_alone, database, forget_retired_keys), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_alone, database, forget_dead_letters), _SECONDS_BETWEEN_CLEANINGS),
+        (partial(run_alone, database, forget_answers), _SECONDS_BETWEEN_CLEANINGS),
         (partial(run_in_parts, database, forget_what_ended), _SECONDS_BETWEEN_CLEANINGS),
         (database.shorten_log, _SECONDS_BETWEEN_LOOKS_AT_LOG),
         *jobs,

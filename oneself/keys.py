@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from accounts.keyring import Keyring
-from accounts.rekeying import remember_root, unknown_roots
+from accounts.root_keys import remember_root, unknown_roots
 from oneself.settings import Settings
 from oneself.transactions import Database
 

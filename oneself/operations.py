@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.authentication import authenticate
 from accounts.database import AccountSession, hold_account
-from accounts.errors import AccountError, Internal
+from accounts.errors import AccountError, Conflict, Internal
 from accounts.principal import Presented, Principal
 from accounts.rights import authorise
 from handlers.exchange import Exchange, Reply
@@ -29,22 +29,18 @@ from oneself.contents import Contents
 from oneself.credentials import sent_bearer
 from oneself.dialects import Dialects, Stamp
 from oneself.document import Described, described_operations
+from oneself.edge import Edge
 from oneself.framework import RoutedAPI, RoutedMiddleware
 from oneself.guard import Passage
 from oneself.leaving import is_leaving
 from oneself.parameters import Parameters
-from oneself.policies import PolicyStore
 from oneself.promises import Promises
+from oneself.repeats import PARAMETER, attempt_of, once
 from oneself.responses import Answer, answer_of_refusal
 from oneself.schemas import Schemas
-from oneself.setting_values import Network
-from oneself.signing import SigningKeys
-from oneself.sources import origin_of
-from oneself.transactions import Database
-from oneself.usage import UsageRecorder
-from oneself.workloads import Pool
+from oneself.sources import origin_of, user_agent_of
 
-__all__ = ["Edge", "Operations"]
+__all__ = ["Operations"]
 
 _log = logging.getLogger("oneself.operations")
 
@@ -52,25 +48,6 @@ _log = logging.getLogger("oneself.operations")
 _SUPPLIED = frozenset(
     {"session", "principal", "exchange", "body", "credentials", "key_set", "degraded", "leaving"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """What every operation runs with."""
-
-    database: Database
-    usage: UsageRecorder
-    signing: SigningKeys
-    policies: PolicyStore
-    pools: Mapping[str, Pool]
-    origins: frozenset[str]
-    issuer: str
-    proxies: Sequence[Network]
-    api_key_brand: str
-    body_bytes: int
-    picture_bytes: int
-    body_seconds: float
-    check_responses: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +87,9 @@ class _Operation:
         self._wanted = frozenset(inspect.signature(handler).parameters)
         # Whether the process lives is told without the database (OP-02).
         self._needs_database = not described.public or "session" in self._wanted
+        self._may_be_repeated = PARAMETER in self._parameters.names
         unknown = self._wanted - _SUPPLIED - self._parameters.names
-        missing = self._parameters.names - self._wanted
+        missing = self._parameters.names - self._wanted - {PARAMETER}
         if unknown or missing:
             message = (
                 f"{described.operation_id}: the handler's parameters differ: {unknown or missing}"
@@ -172,8 +150,23 @@ class _Operation:
                 partial(self._run, request, stamp, waiting=waiting)
             )
         except AccountError as refusal:
-            answer = self._refuse(refusal, request)
+            answer = self._find_answer(request, stamp, refusal) or self._refuse(refusal, request)
         return answer
+
+    def _find_answer(self, request: _Request, stamp: Stamp, refusal: AccountError) -> Answer | None:
+        """What another attempt at the same time was answered, if it is what this one met with.
+
+        Where a hash is made outside the transaction, both have begun before either has ended: the
+        later finds, say, that the address is taken, by itself.
+        """
+        if not (self._may_be_repeated and isinstance(refusal, Conflict)):
+            return None
+        try:
+            return self._edge.database.attempt(
+                partial(self._run, request, stamp, waiting=True, refusal=refusal)
+            )
+        except AccountError:
+            return None
 
     def _refuse(self, refusal: AccountError, request: _Request) -> Answer:
         answer = answer_of_refusal(
@@ -185,7 +178,15 @@ class _Operation:
         self._hold_to_document(answer)
         return answer
 
-    def _run(self, request: _Request, stamp: Stamp, *, waiting: bool) -> Answer:
+    def _run(
+        self,
+        request: _Request,
+        stamp: Stamp,
+        *,
+        waiting: bool,
+        refusal: AccountError | None = None,
+    ) -> Answer:
+        """Run the operation, or raise what it was refused for already unless its answer is kept."""
         edge = self._edge
         caller = self._callers.read(request.scope, request.headers)
         presented = caller.presented
@@ -207,7 +208,7 @@ class _Operation:
                 "degraded": edge.policies.degraded,
                 "leaving": is_leaving,
                 "exchange": Exchange(
-                    user_agent=_user_agent(request.headers),
+                    user_agent=user_agent_of(request.headers),
                     same_origin=caller.same_origin,
                     by_cookie=caller.by_cookie,
                     issuer=edge.issuer,
@@ -218,14 +219,30 @@ class _Operation:
             supplied |= self._read(request)
             if presented is not None:
                 self._authorise(supplied["principal"])
-            try:
-                reply = self._handler(**{name: supplied[name] for name in self._wanted})
-            finally:
-                if session is not None:
-                    edge.usage.note_observed(session.observed, session.now)
+
+            def do() -> Reply[Any]:
+                if refusal is not None:
+                    raise refusal
+                return self._ask_handler(supplied)
+
+            if self._may_be_repeated and session is not None:
+                attempt = attempt_of(
+                    self._described.operation_id, supplied.get("principal"), request.body, supplied
+                )
+                reply = once(session, attempt, do)
+            else:
+                reply = do()
             answer = self._render(reply, stamp)
             self._hold_to_document(answer)
         return answer
+
+    def _ask_handler(self, supplied: Mapping[str, Any]) -> Reply[Any]:
+        session: AccountSession | None = supplied["session"]
+        try:
+            return self._handler(**{name: supplied[name] for name in self._wanted})
+        finally:
+            if session is not None:
+                self._edge.usage.note_observed(session.observed, session.now)
 
     def _transaction(
         self, request: _Request, *, waiting: bool
@@ -277,12 +294,6 @@ class _Operation:
         if self._promises is not None and (broken := self._promises.broken_by(answer)):
             _log.error("%s breaks the document: %s", self._described.operation_id, broken)
             raise Internal
-
-
-def _user_agent(headers: Mapping[bytes, bytes]) -> str | None:
-    """What the client calls itself, as plain text of at most 200 characters."""
-    text = headers.get(b"user-agent", b"").decode("latin-1")
-    return "".join(character for character in text if character.isprintable())[:200] or None
 
 
 class _OperationsApi(RoutedAPI[_Operation]):  # type: ignore[misc] # connexion has no types

@@ -1,14 +1,14 @@
 """Who a request came from, as far as the connection tells."""
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.types import Scope
 
 from accounts.origin import Origin
 from oneself.setting_values import Network
 
-__all__ = ["client_address", "origin_of"]
+__all__ = ["client_address", "origin_of", "user_agent_of"]
 
 _MOST_HOPS = 32
 
@@ -17,6 +17,12 @@ def origin_of(scope: Scope, request_id: str, proxies: Sequence[Network]) -> Orig
     """Who asked, before any credential is looked at."""
     peer = scope["client"][0] if scope.get("client") else None
     return Origin(request_id, client_address(peer, scope["headers"], proxies))
+
+
+def user_agent_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """What the client calls itself, as plain text of at most 200 characters."""
+    text = headers.get(b"user-agent", b"").decode("latin-1")
+    return "".join(character for character in text if character.isprintable())[:200] or None
 
 
 def client_address(

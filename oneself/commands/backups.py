@@ -178,7 +178,7 @@ def _require_roots(settings: "Settings", copy: Path) -> None:
     Raises:
         UnknownRootKey: There are rows in it under another.
     """
-    from accounts.rekeying import unknown_roots  # noqa: PLC0415 # slow
+    from accounts.root_keys import unknown_roots  # noqa: PLC0415 # slow
     from oneself.keys import UnknownRootKey, open_keyring  # noqa: PLC0415
     from oneself.transactions import Database  # noqa: PLC0415
 

@@ -150,7 +150,7 @@ def _read(settings: "Settings", check: _Check) -> Finding:
 def _root_key(session: "AccountSession") -> Finding:
     from sqlmodel import select  # noqa: PLC0415 # slow
 
-    from accounts.rekeying import unknown_roots  # noqa: PLC0415
+    from accounts.root_keys import unknown_roots  # noqa: PLC0415
     from models import RootKey  # noqa: PLC0415
     from oneself.keys import UnknownRootKey  # noqa: PLC0415
 

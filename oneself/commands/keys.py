@@ -122,7 +122,7 @@ def root(
     A single service can be given both at once: the new one in ONESELF_SECRET_KEY, the old one in
     ONESELF_SECRET_KEY_FORMER.
     """
-    from accounts.rekeying import remember_root  # noqa: PLC0415 # slow
+    from accounts.root_keys import remember_root  # noqa: PLC0415 # slow
     from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
     from oneself.keys import add_root, added_root, use_root  # noqa: PLC0415
 

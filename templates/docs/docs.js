@@ -17,4 +17,15 @@ window.ui = SwaggerUIBundle({
   defaultModelsExpandDepth: -1,
   // Else the document would be shown to a validator on another host.
   validatorUrl: null,
+  // The numbers of the usual one are too faint on its ground.
+  syntaxHighlight: { theme: 'tomorrow-night' },
 });
+
+// The dialog for credentials puts the cursor into the last, and scrolls there; most people have the first.
+let dialog = null;
+new MutationObserver(() => {
+  const shown = document.querySelector('.modal-ux');
+  if (shown === dialog) return;
+  dialog = shown;
+  dialog?.querySelector('input')?.focus();
+}).observe(document.getElementById('document'), { childList: true, subtree: true });

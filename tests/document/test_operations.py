@@ -151,7 +151,7 @@ def test_an_operation_lists_each_status_that_it_can_answer(operation):
         "hyperclast.getAccessToken": {409},
         "hantera.createPat": {409, 429},
         "scaikey.requestEmailVerification": {429},
-        "hantera.requestEmailChange": {429},
+        "hantera.requestEmailChange": {409, 429},
         "hantera.getPicture": {404},
     }
     assert statuses == expected | own.get(operation.operation_id, set())

@@ -183,6 +183,16 @@ def test_the_first_hour_takes_ten_minutes_at_most(newcomer, capsys):
             program.write_text(here(newcomer.program("From TypeScript", "ts")))
             assert newcomer.run("node start.ts", **known) == said
 
+    with newcomer.step("run a command without tox"):
+        (install,) = re.findall(
+            r"^`(pip install [^`]*runtime\.txt)`, in a virtual", newcomer.readme, re.MULTILINE
+        )
+        newcomer.run(install)
+        (add,) = re.findall(
+            r"^(python -m oneself tenant add .*?) +#", newcomer.readme, re.MULTILINE
+        )
+        assert "Acme Corp" in newcomer.run(add)
+
     with capsys.disabled():
         print()
         for what, seconds in newcomer.took:

@@ -13,6 +13,13 @@ from tests.pages.test_journeys import CONTRASTS, OVERFLOW
 
 TAGS = [tag["name"] for tag in load_document()["tags"]]
 OPERATIONS = list(described_operations(load_document()))
+#: A change of the system's colours is told before the next frame.
+SETTLED = """
+async () => {
+  await new Promise(requestAnimationFrame);
+  await Promise.allSettled(document.getAnimations().map((each) => each.finished));
+}
+"""
 
 
 @pytest.fixture
@@ -88,6 +95,39 @@ def test_it_follows_day_and_night_and_is_never_wider_than_the_screen(page, servi
     reset = block.locator(".try-out").bounding_box()
     assert reset is not None
     assert reset["x"] + reset["width"] <= page.viewport_size["width"]
+
+
+def test_all_of_it_can_be_read_by_day_and_by_night(page, service):
+    """With an operation of each method unfolded, one of them answered, and the dialog for all."""
+    open_docs(page, service)
+    for method, path in [
+        ("get", "/v1/me"),
+        ("put", "/resources/me/settings"),
+        ("patch", "/api/v1/me"),
+        ("delete", "/v1/me/sessions"),
+        ("post", "/v1/auth/login"),
+    ]:
+        block = find_operation(page, method, path)
+        expect(block.locator(".responses-table").first).to_be_visible()
+    block.locator(".execute").click()
+    expect(block.locator(".live-responses-table")).to_be_visible()
+    page.locator(".btn.authorize").click()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        # Some of it goes from one colour to the other in a third of a second.
+        page.evaluate(SETTLED)
+        contrasts = page.evaluate(CONTRASTS)
+        assert len(contrasts) > 100
+        assert {text: ratio for text, ratio in contrasts.items() if ratio < 4.5} == {}
+
+
+def test_the_dialog_for_credentials_begins_with_the_first(page, service):
+    """And not at the end, where its own cursor is."""
+    open_docs(page, service)
+    page.locator(".btn.authorize").click()
+    first = page.locator(".modal-ux .auth-container").first
+    expect(first).to_be_in_viewport(ratio=1)
+    expect(first.locator("input")).to_be_focused()
 
 
 def test_whoever_logs_in_there_can_try_out_the_rest(page, service, shoot):

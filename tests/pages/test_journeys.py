@@ -19,20 +19,24 @@ CONTRASTS = """
     return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
   };
   const luminance = (color) => {
-    const [red, green, blue] = channels(color).map(linear);
+    const [red, green, blue] = color.map(linear);
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
   };
+  const over = ([red, green, blue, alpha = 1], ground) =>
+    [red, green, blue].map((part, index) => part * alpha + ground[index] * (1 - alpha));
   const behind = (element) => {
-    const color = getComputedStyle(element).backgroundColor;
-    return channels(color)[3] === 0 ? behind(element.parentElement) : color;
+    if (element === null) return [255, 255, 255];
+    return over(channels(getComputedStyle(element).backgroundColor), behind(element.parentElement));
   };
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const found = {};
   while (texts.nextNode()) {
     const text = texts.currentNode.data.trim();
-    if (!text) continue;
     const element = texts.currentNode.parentElement;
-    const [one, other] = [getComputedStyle(element).color, behind(element)].map(luminance);
+    if (!text || !element.checkVisibility()) continue;
+    const ground = behind(element);
+    const color = over(channels(getComputedStyle(element).color), ground);
+    const [one, other] = [color, ground].map(luminance);
     found[text] = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
   }
   return found;

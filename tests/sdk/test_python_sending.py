@@ -100,6 +100,17 @@ def test_a_broken_connection_repeats_what_reads_and_nothing_else(error):
     assert unreachable.value.may_have_been_carried_out
 
 
+@pytest.mark.parametrize(
+    "outcome", [httpx2.ReadTimeout("cut"), refusal(502, "unavailable", AT_ONCE)]
+)
+def test_what_has_a_key_is_done_once_and_so_sent_again(outcome):
+    """HT-18: with the same key, or it would be another thing."""
+    service = Scripted(outcome, DONE)
+    service.client().hyperclast.regenerate_access_token(idempotency_key="0b7ad1a2")
+    assert len(service.asked) == 2
+    assert {request.headers["Idempotency-Key"] for request in service.asked} == {"0b7ad1a2"}
+
+
 def test_who_could_not_connect_knows_that_nothing_was_done():
     service = Scripted(httpx2.ConnectError("refused"))
     with pytest.raises(errors.Unreachable) as unreachable:

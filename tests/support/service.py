@@ -43,7 +43,9 @@ class Service(Deployment):
 
 
 @contextmanager
-def started(folder: Path, *, module: str = "oneself", **settings: object) -> Iterator[Service]:
+def started(
+    folder: Path, *, module: str = "oneself", workers: int = 1, **settings: object
+) -> Iterator[Service]:
     """Start the service on a database of its own in `folder`; at the end SIGTERM must stop it.
 
     `module` is what serves it, with the arguments of `python -m oneself serve`.
@@ -77,8 +79,9 @@ def started(folder: Path, *, module: str = "oneself", **settings: object) -> Ite
         f"http://127.0.0.1:{port}", json.loads(demo.stdout), port, folder, environment
     )
     with (folder / "stderr.log").open("wb") as log:
+        serve = [sys.executable, "-m", module, "serve", "--host", "127.0.0.1", "--port", str(port)]
         process = subprocess.Popen(
-            [sys.executable, "-m", module, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            serve if workers == 1 else [*serve, "--workers", str(workers)],
             cwd=ROOT,
             env=environment,
             stderr=log,

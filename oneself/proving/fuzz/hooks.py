@@ -8,6 +8,7 @@ is in `oneself.proving.fuzz.checks`, which knows nothing of Schemathesis.
 import os
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import schemathesis
 from requests.structures import CaseInsensitiveDict
@@ -45,6 +46,13 @@ class OneCredential:
 def read_picture(_context: DeserializationContext, response: Response) -> str:
     """The bytes of a picture, of which a schema says no more than that they are."""
     return response.content.decode("latin-1")
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: "Case[Any]", _kwargs: Any) -> None:
+    """Give each request a key of its own: an example's would stand for the first one for ever."""
+    if case.headers and _is_valid(case) and "Idempotency-Key" in case.headers:
+        case.headers["Idempotency-Key"] = str(uuid4())
 
 
 @schemathesis.hook

@@ -38,6 +38,11 @@ class Call:
     data: Mapping[str, Any] | None = None
     content: bytes | None = None
 
+    @property
+    def may_be_sent_twice(self) -> bool:
+        """Whether it does no more then: it only reads, or has a key with which it is done once."""
+        return self.operation.is_safe or "Idempotency-Key" in self.headers
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -25,8 +25,9 @@ class Retries:
     """How often, and for how long, a call is tried before its failure is raised.
 
     An operation that changes something is sent again only if it was certainly not carried out: no
-    connection came about, or the service refused it for now with a 429. One that only reads is sent
-    again after a broken connection, a 502, a 503 or a 504 as well.
+    connection came about, or the service refused it for now with a 429. One that only reads, or
+    that has an `Idempotency-Key`, with which it is done once, is sent again after a broken
+    connection, a 502, a 503 or a 504 as well.
     """
 
     #: How often a call is sent at most; 1 for never again.

@@ -48,7 +48,7 @@ class _Sender:
         return arguments | {name: value for name, value in optional.items() if value is not None}
 
     def _wait_after(self, attempt: int, call: Call, outcome: Outcome) -> float | None:
-        return self.retries.wait_after(attempt, outcome, is_safe=call.operation.is_safe)
+        return self.retries.wait_after(attempt, outcome, is_safe=call.may_be_sent_twice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ const TOO_MANY_REQUESTS = 429;
  * How often, and for how long, a call is tried before its failure is thrown.
  *
  * An operation that changes something is sent again only after a 429, with which the service says
- * that it did nothing. One that only reads is sent again after a broken connection, a 502, a 503 or
- * a 504 as well.
+ * that it did nothing. One that only reads, or that has an `Idempotency-Key`, with which it is done
+ * once, is sent again after a broken connection, a 502, a 503 or a 504 as well.
  */
 export interface Retries {
   /** How often a call is sent at most; 1 for never again. By default 3. */
@@ -61,7 +61,7 @@ export function secondsToWait(headers: Headers): number | undefined {
 }
 
 function mayBeRepeated(request: Request, outcome: Response | { readonly error: unknown }): boolean {
-  const isSafe = SAFE.has(request.method);
+  const isSafe = SAFE.has(request.method) || request.headers.has('Idempotency-Key');
   // What failed without an answer may have been carried out: fetch does not tell how far it came.
   if (!(outcome instanceof Response)) return isSafe;
   return outcome.status === TOO_MANY_REQUESTS || (isSafe && PASSING.has(outcome.status));

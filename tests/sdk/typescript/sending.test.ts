@@ -36,6 +36,14 @@ for (const status of [502, 503, 504]) {
   });
 }
 
+for (const outcome of [refusal(502), new TypeError('fetch failed')]) {
+  test(`what has a key is done once, and so sent again after ${outcome.constructor.name}`, async () => {
+    const { asked, oneself } = scripted([outcome, done()]);
+    await oneself.hyperclast.regenerateAccessToken({ headers: { 'Idempotency-Key': '0b7ad1a2' } });
+    assert.deepEqual(asked.map((each) => each.headers.get('Idempotency-Key')), ['0b7ad1a2', '0b7ad1a2']);
+  });
+}
+
 test('what was refused for now is sent again, with its body', async () => {
   const { asked, oneself } = scripted([refusal(429), Response.json({ data: { success: true } }, { status: 202 })]);
   await oneself.ipto.requestPasswordReset({ body: { email: 'alice@example.com' } });

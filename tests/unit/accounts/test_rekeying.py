@@ -13,6 +13,7 @@ from accounts.addresses import parse_address
 from accounts.api_keys import create_api_key
 from accounts.clients import ClientCredentials, add_client, authenticate_client
 from accounts.errors import InvalidClient, InvalidCredentials, InvalidToken, SecretSuperseded
+from accounts.idempotency import Attempt, find_answer, keep_answer
 from accounts.keyring import Keyring, Purpose
 from accounts.login_sessions import log_in
 from accounts.one_time_secrets import SecretPurpose, burn_secret, issue_secret, read_secret
@@ -23,10 +24,9 @@ from accounts.rekeying import (
     START,
     count_live,
     rekey_batch,
-    remember_root,
     retire_root,
-    unknown_roots,
 )
+from accounts.root_keys import remember_root, unknown_roots
 from models import (
     EventLink,
     PasswordResetRequest,
@@ -39,6 +39,7 @@ from oneself.transactions import Database
 OLD, NEW, OTHER = b"x" * 32, b"n" * 32, b"o" * 32  # OLD is the root of the house
 NEW_ID = Keyring(NEW).key_id
 ADDRESS = parse_address("new@example.com")
+ATTEMPT = Attempt("ipto.createApiKey", "0b7ad1a2", "{}")
 
 
 @pytest.fixture
@@ -463,3 +464,22 @@ def test_an_adopted_hash_is_under_its_root_like_any_record(house, rotated, alice
     rotated.act(retire_root, house.keys.key_id, revoke=True)
     [row] = house.rows("password_record")
     assert (row["user_id"], row["record"]) == (alice.user_id, "!")
+
+
+def test_a_kept_answer_is_found_under_the_former_root_for_its_day(house, rotated):
+    """HT-18, TK-07: who asks again after a rotation is answered as before it."""
+    house.act(keep_answer, ATTEMPT, "made")
+    assert rotated.act(find_answer, ATTEMPT) == "made"
+    refused = rotated.act(retire_root, house.keys.key_id, revoke=False)
+    assert (refused.done, refused.rows) == (False, {"kept_answer": 1})
+    rotated.clock.move(hours=24)
+    assert rotated.act(retire_root, house.keys.key_id, revoke=False).done
+
+
+def test_a_root_that_is_retired_at_once_takes_the_kept_answers_with_it(house, rotated):
+    """TK-07, HT-19."""
+    house.act(keep_answer, ATTEMPT, "made")
+    rotated.act(keep_answer, ATTEMPT._replace(key="later"), "made later")
+    assert rotated.act(retire_root, house.keys.key_id, revoke=True).done
+    assert rotated.act(find_answer, ATTEMPT) is None
+    assert rotated.act(find_answer, ATTEMPT._replace(key="later")) == "made later"

@@ -252,6 +252,20 @@ def test_a_folder_that_cannot_be_made_is_refused(run, folder, monkeypatch):
     assert run("tenant", "add", "Example").refused(str(folder), "ONESELF_DATA_DIR")
 
 
+class Interrupted(io.StringIO):
+    """A standard input at which somebody presses Ctrl-C."""
+
+    def read(self, *_):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_a_command_with_130(add_user, sql):
+    """As shells have it, and without a traceback; nothing is there of what it was to do."""
+    ran = add_user("--json", stdin=Interrupted())
+    assert (ran.status, ran.out, ran.err) == (130, "", "")
+    assert sql("SELECT * FROM user") == []
+
+
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_an_outcome_that_cannot_be_printed_is_said_to_stand(folder, options):
     """By a disk that is full, say; it was done, and is not to be done again."""
