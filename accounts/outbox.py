@@ -1,12 +1,12 @@
 """Putting mail into the outbox; sending it is not an act, and happens after the commit."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlmodel import col
 
 from accounts.database import AccountSession
@@ -15,7 +15,16 @@ from accounts.keyring import Purpose
 from accounts.people import Person
 from models import OutboxMessage
 
-__all__ = ["MessageKind", "OutboxState", "measure_outbox", "open_parameters", "post_message"]
+__all__ = [
+    "MessageKind",
+    "OutboxState",
+    "forget_dead_letters",
+    "measure_outbox",
+    "open_parameters",
+    "post_message",
+]
+
+_DEAD_ARE_KEPT = timedelta(days=7)
 
 
 class MessageKind(StrEnum):
@@ -91,3 +100,22 @@ def open_parameters(session: AccountSession, message: OutboxMessage) -> Mapping[
     opened = session.keys.open(Purpose.OUTBOX, message.parameters_sealed, message.id)
     parameters: dict[str, str] = orjson.loads(opened)
     return parameters
+
+
+def forget_dead_letters(session: AccountSession) -> int:
+    """Empty what was given up a week ago; returns how many messages that was.
+
+    Until then somebody can repair what was wrong, and `mail retry` sends them: a notice is worth
+    reading days later, and undoing a change of address can be done for a week. By then no secret
+    that is sealed here is good for anything.
+    """
+    return session.core.execute(
+        update(OutboxMessage)
+        .where(
+            # What is dead was not delivered, and there is an index of that and none of the dead.
+            col(OutboxMessage.delivered_at).is_(None),
+            col(OutboxMessage.gave_up_at) <= session.now - _DEAD_ARE_KEPT,
+            col(OutboxMessage.parameters_sealed) != b"",
+        )
+        .values(parameters_sealed=b"")
+    ).rowcount

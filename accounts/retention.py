@@ -4,10 +4,10 @@ Security events are no part of it: they are only ever added (LO-04).
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, or_, update
+from sqlalchemy import ColumnElement, delete, or_
 from sqlmodel import col, select
 
 from accounts.database import AccountSession
@@ -20,10 +20,9 @@ from models import (
     RefreshToken,
 )
 
-__all__ = ["forget_dead_letters", "forget_what_ended"]
+__all__ = ["forget_what_ended"]
 
 _BATCH = 500
-_DEAD_ARE_KEPT = timedelta(days=7)
 
 
 def forget_what_ended(session: AccountSession, *, at_most: int = _BATCH) -> int:
@@ -63,25 +62,6 @@ def forget_what_ended(session: AccountSession, *, at_most: int = _BATCH) -> int:
     ):
         deleted += _delete(session, table, is_over, at_most)
     return deleted
-
-
-def forget_dead_letters(session: AccountSession) -> int:
-    """Empty what was given up a week ago; returns how many messages that was.
-
-    Until then somebody can repair what was wrong, and `mail retry` sends them: a notice is worth
-    reading days later, and undoing a change of address can be done for a week. By then no secret
-    that is sealed here is good for anything.
-    """
-    return session.core.execute(
-        update(OutboxMessage)
-        .where(
-            # What is dead was not delivered, and there is an index of that and none of the dead.
-            col(OutboxMessage.delivered_at).is_(None),
-            col(OutboxMessage.gave_up_at) <= session.now - _DEAD_ARE_KEPT,
-            col(OutboxMessage.parameters_sealed) != b"",
-        )
-        .values(parameters_sealed=b"")
-    ).rowcount
 
 
 def _ended(

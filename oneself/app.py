@@ -14,8 +14,9 @@ from accounts.errors import NotFound
 from accounts.event_chain import chain_events
 from accounts.idempotency import forget_answers
 from accounts.oauth_tokens import forget_expired_jwts
+from accounts.outbox import forget_dead_letters
 from accounts.password_resets import mail_requested_resets
-from accounts.retention import forget_dead_letters, forget_what_ended
+from accounts.retention import forget_what_ended
 from accounts.signing_keys import ensure_signing_key, forget_retired_keys
 from accounts.throttling import forget_old_attempts
 from oneself.dialects import Dialects

@@ -58,17 +58,32 @@ class Actor(threading.Thread):
             self.outcome = refusal
         except Exception as failure:  # noqa: BLE001 # the test looks at it
             self.outcome = failure
-        self._order.append(self.name)
+            self._note_end()
         self._still.set()
 
     def _attempt(self) -> None:
         # What is written before slow work is true by itself: it stops before what comes after.
         self._written = self._slow
+        if self.name in self._order:  # it did not end: the commit failed, and it begins again
+            self._order.remove(self.name)
         self.reach("read")
         with self._database.transaction(writing=True) as session:
-            self.outcome = self._act(session)
-            session.flush()
+            try:
+                self.outcome = self._act(session)
+                session.flush()
+            except AccountError:
+                self._note_end()
+                raise
             self.reach("commit")
+            self._note_end()
+
+    def _note_end(self) -> None:
+        """Note it before the transaction lets go of what the other may wait for.
+
+        Afterwards the other can be at its end before this thread goes on.
+        """
+        if self.name not in self._order:
+            self._order.append(self.name)
 
     def reach(self, step: str) -> None:
         """Stop before a step until it may be taken."""

@@ -12,8 +12,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy.exc import IntegrityError
 
-from accounts.outbox import MessageKind, open_parameters, post_message
-from accounts.retention import forget_dead_letters
+from accounts.outbox import MessageKind, forget_dead_letters, open_parameters, post_message
 from oneself.delivery import Delivery, Run
 from oneself.logs import JsonFormatter
 from oneself.mailboxes import Folder, Security, SmtpServer
