@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from accounts import text, tokens
 from accounts.database import AccountSession, hold_account
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
-from accounts.events import EventKind, record_event
+from accounts.events import EventKind, record_event, record_events
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
 from accounts.outbox import MessageKind, post_message
@@ -98,10 +98,12 @@ def revoke_all_api_keys(session: AccountSession, person: Person) -> None:
         .values(revoked_at=session.now)
         .returning(col(ApiKey.id))
     )
-    for key_id in revoked.scalars().all():
-        record_event(
-            session, EventKind.TOKEN_REVOKED, person, credential="apiKey", credential_id=key_id
-        )
+    record_events(
+        session,
+        EventKind.TOKEN_REVOKED,
+        person,
+        [{"credential": "apiKey", "credential_id": key_id} for key_id in revoked.scalars()],
+    )
 
 
 def revoke_api_key(session: AccountSession, person: Person, api_key_id: str) -> None:

@@ -1,6 +1,6 @@
 """What happened to an account, remembered for its owner and for whoever investigates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -13,7 +13,14 @@ from accounts.origin import Origin
 from accounts.people import Person
 from models import SecurityEvent
 
-__all__ = ["EventKind", "Observation", "observe_event", "record_event", "write_observations"]
+__all__ = [
+    "EventKind",
+    "Observation",
+    "observe_event",
+    "record_event",
+    "record_events",
+    "write_observations",
+]
 
 
 class EventKind(StrEnum):
@@ -52,8 +59,18 @@ def record_event(
 
     `details` name things by their ids and kinds: nothing that a user wrote, and no secret.
     """
+    record_events(session, kind, person, [details])
+
+
+def record_events(
+    session: AccountSession,
+    kind: EventKind,
+    person: Person,
+    each: Iterable[Mapping[str, str | int]],
+) -> None:
+    """Remember what happened to several things at once, an event with its details for each."""
     seen = Observation(kind, person.tenant_id, person.user_id, session.origin)
-    _write(session, [_row(seen, session.now, details)])
+    _write(session, [_row(seen, session.now, details) for details in each])
 
 
 def observe_event(session: AccountSession, kind: EventKind, person: Person) -> None:

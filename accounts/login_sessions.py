@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from accounts import addresses, password_form, password_hashing, throttling, tokens
 from accounts.database import AccountSession, hold_account
 from accounts.errors import InvalidCredentials, NotFound
-from accounts.events import EventKind, record_event
+from accounts.events import EventKind, record_event, record_events
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
 from accounts.people import ENABLED, Person, find_person
@@ -191,5 +191,9 @@ def revoke_all_sessions(session: AccountSession, person: Person, *, but: str | N
         .values(revoked_at=session.now)
         .returning(col(LoginSession.id))
     )
-    for session_id in ended.scalars().all():
-        record_event(session, EventKind.SESSION_LOGOUT, person, session_id=session_id)
+    record_events(
+        session,
+        EventKind.SESSION_LOGOUT,
+        person,
+        [{"session_id": session_id} for session_id in ended.scalars()],
+    )

@@ -11,7 +11,7 @@ from accounts import clients, text, tokens
 from accounts.clients import ClientCredentials
 from accounts.database import AccountSession, hold_account
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
-from accounts.events import EventKind, record_event
+from accounts.events import EventKind, record_event, record_events
 from accounts.identifiers import new_uuid
 from accounts.keyring import Purpose
 from accounts.outbox import MessageKind, post_message
@@ -116,10 +116,12 @@ def revoke_all_pats(session: AccountSession, person: Person) -> None:
         .values(revoked_at=session.now)
         .returning(col(PersonalAccessToken.id))
     )
-    for pat_id in revoked.scalars().all():
-        record_event(
-            session, EventKind.TOKEN_REVOKED, person, credential="pat", credential_id=pat_id
-        )
+    record_events(
+        session,
+        EventKind.TOKEN_REVOKED,
+        person,
+        [{"credential": "pat", "credential_id": pat_id} for pat_id in revoked.scalars()],
+    )
 
 
 def revoke_pat(session: AccountSession, person: Person, pat_id: str) -> None:

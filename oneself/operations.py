@@ -228,7 +228,7 @@ class _Operation:
                 return self._ask_handler(supplied)
 
             reply = (
-                once(session, attempt_of(self._described, request.body, supplied), do)
+                once(session, attempt_of(self._described, supplied), do)
                 if self._may_be_repeated and session is not None
                 else do()
             )

@@ -18,10 +18,11 @@ __all__ = ["PARAMETER", "attempt_of", "once"]
 PARAMETER = "idempotency_key"
 
 
-def attempt_of(described: Described, body: bytes, read: Mapping[str, Any]) -> Attempt | None:
+def attempt_of(described: Described, read: Mapping[str, Any]) -> Attempt | None:
     """What a request is an attempt at; None where it bears no key.
 
-    `read` is what was read of it, by the names that handlers have for it.
+    `read` is what was read of it, by the names that handlers have for it. A body is the same if it
+    says the same, in whatever order and with whatever white space.
 
     A key is the credential's, and not the person's: a token is not told what a session has made.
     Who has no credential has the key together with the body, so that of two strangers with the same
@@ -30,7 +31,8 @@ def attempt_of(described: Described, body: bytes, read: Mapping[str, Any]) -> At
     key: str | None = read.get(PARAMETER)
     if key is None:
         return None
-    request, operation_id = body.decode("latin-1"), described.operation_id
+    request = orjson.dumps(read.get("body"), option=orjson.OPT_SORT_KEYS).decode()
+    operation_id = described.operation_id
     principal: Principal | None = read.get("principal")
     if principal is None:
         return Attempt(f"{operation_id}\n{request}", key, request)

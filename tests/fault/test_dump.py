@@ -1,6 +1,7 @@
 """What somebody has who has a copy of the database and not the root secret: nothing."""
 
 import base64
+import json
 import string
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from accounts.api_keys import create_api_key
 from accounts.authentication import authenticate
 from accounts.clients import ClientCredentials, add_client, authenticate_client
 from accounts.errors import InvalidClient, InvalidToken, SecretInvalid
+from accounts.idempotency import Attempt, keep_answer
 from accounts.keyring import Keyring, SealBroken
 from accounts.oauth_grants import exchange_session
 from accounts.one_time_secrets import SecretPurpose, issue_secret, read_secret
@@ -126,6 +128,8 @@ def secrets(database):
         )
         request_password_reset(session, "alice@example.com")
         access_token = reveal_access_token(session, person)
+        made = {"api_key": api_key, "pat": pat, "session_token": opened.token}
+        keep_answer(session, Attempt("ipto.createApiKey", "once", PASSWORD), json.dumps(made))
     return SimpleNamespace(
         person=person,
         client_id=client.id,

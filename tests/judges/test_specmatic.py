@@ -135,7 +135,7 @@ def refusal_of(test: Test) -> tuple[str, frozenset[str]]:
     if isinstance(detail, list):
         return detail[0]["type"], frozenset("/".join(each["loc"][1:]) for each in detail)
     text = detail or error.get("error_description") or ""
-    fields = re.findall(r"(?:^|; )(?:body|query|header) (\w*):", text)
+    fields = re.findall(r"(?:^|; )(?:body|query|header) ([\w-]*):", text)
     return error.get("code") or error["error"], frozenset(fields)
 
 

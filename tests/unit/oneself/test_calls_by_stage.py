@@ -41,7 +41,7 @@ COSTS: Mapping[tuple[str, str, str, str], Cost] = {
     ("session_token", "GET", "/v1/me/events", ""): Cost(2, (21, 5, 30, 8, 9, 676, 33, 8, 55)),
     ("session_token", "GET", "/resources/me/pat", ""): Cost(2, (21, 5, 30, 6, 9, 626, 19, 7, 51)),
     ("session_token", "PATCH", "/api/v1/me", '{"locale": "de-DE"}'): Cost(
-        5, (28, 9, 42, 32, 10, 1132, 50, 7, 95)
+        5, (28, 9, 42, 32, 10, 1132, 52, 7, 95)
     ),
     ("session_token", "PATCH", "/resources/me/profile", '{"nonsense": 1}'): Cost(
         2, (28, 9, 48, 38, 3, 383, 10, 14, 93)
