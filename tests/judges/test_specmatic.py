@@ -295,7 +295,7 @@ def test_it_fails_where_an_answer_is_not_what_the_document_says(folder, tmp_path
         "hantera.getProfile": ("header", drop_header("x-request-id")),
         "hantera.getSettings": ("status", answer_with(201)),
         "status.getHealth": ("enum", set_field("status", "fine")),
-        "scaikey.updateProfile": ("accepts everything", answer_with(200, PROFILE)),
+        "scaikey.updateProfile": ("accepts everything", answer_with(200, PROFILE, etag='"0"')),
     }
     proxied = {
         (OPERATIONS[name].method.upper(), OPERATIONS[name].path): fault

@@ -50,11 +50,15 @@ def drop_header(name: str) -> Fault:
     )
 
 
-def answer_with(status: int, body: Any = None) -> Fault:
-    """Another status; with a body, that instead of what was answered."""
-    return lambda answer: replace(
-        answer if body is None else _with_body(answer, body), status=status
-    )
+def answer_with(status: int, body: Any = None, **headers: str) -> Fault:
+    """Another status; with a body, that instead of what was answered, and with more headers."""
+
+    def answer_so(answer: Answer) -> Answer:
+        answered = answer if body is None else _with_body(answer, body)
+        others = [each for each in answered.headers if each[0].lower() not in headers]
+        return replace(answered, status=status, headers=(*others, *headers.items()))
+
+    return answer_so
 
 
 def _with_body(answer: Answer, content: Any) -> Answer:
