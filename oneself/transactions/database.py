@@ -189,9 +189,6 @@ class _Session(AccountSession):
     def rows(
         self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
-        if self.core.dispatch.before_cursor_execute:
-            # Whoever listens to statements hears of these as well.
-            return self.core.execute(statement, parameters).all()
         return self._connections.rows(self.core, statement, parameters)
 
     def hold(self, name: str) -> None:
