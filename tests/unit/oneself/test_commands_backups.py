@@ -15,6 +15,7 @@ from oneself import commands
 from oneself.commands.opening import open_database
 from oneself.settings import Settings
 from oneself.transactions import sqlite_driver
+from tests.support.commands import Ran
 
 IN_USE = """
 import sys
@@ -27,24 +28,6 @@ held.execute("SELECT count(*) FROM tenant").fetchone()
 print("open", flush=True)
 sys.stdin.read()
 """
-
-
-class Ran:
-    """What a command printed, and its exit status."""
-
-    def __init__(self, status, captured):
-        self.status, self.out, self.err = status, captured.out, captured.err
-
-    @property
-    def json(self):
-        assert (self.status, self.err) == (0, "")
-        return json.loads(self.out)
-
-    def refused(self, *words, status=1):
-        assert (self.status, self.out) == (status, "")
-        assert len(self.err.splitlines()) == 1
-        assert all(word in self.err for word in words), self.err
-        return True
 
 
 @pytest.fixture

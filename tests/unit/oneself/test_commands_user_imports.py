@@ -1,6 +1,5 @@
 """`user import`: what it adds, and what it says of a file that is not right."""
 
-import json
 import sys
 
 import bcrypt
@@ -11,19 +10,10 @@ from oneself import commands
 from oneself.keys import open_keyring
 from oneself.settings import Settings
 from oneself.transactions import Database, sqlite_driver
+from tests.support.commands import Ran
 
 PASSWORD = "Violet tangent 47 harbour"
 HASHED = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-
-
-class Ran:
-    def __init__(self, status, captured):
-        self.status, self.out, self.err = status, captured.out, captured.err
-
-    @property
-    def json(self):
-        assert (self.status, self.err) == (0, "")
-        return json.loads(self.out)
 
 
 @pytest.fixture
