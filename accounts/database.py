@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Insert, Select, Update
 from sqlmodel import Session
 
 from accounts.keyring import Keyring
@@ -48,8 +48,12 @@ class AccountSession(Session):
         """What a statement selects, at the least cost: for those that each request begins with.
 
         It is one that is built once, whose parameters are all in `parameters`. It reads the
-        database as `core.execute` does, which takes twice as long.
+        database as `core.execute` does, which takes twice as long, and nothing is flushed before.
         """
+
+    @abstractmethod
+    def write(self, statement: Insert | Update, parameters: Mapping[str, Any]) -> int:
+        """How many rows a statement has written, at the least cost; it is like one of `rows`."""
 
     @abstractmethod
     def hold(self, name: str) -> None:

@@ -101,7 +101,9 @@ _INSERT = insert(SecurityEvent)
 
 
 def _write(session: AccountSession, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
+    if len(rows) == 1:
+        session.write(_INSERT, rows[0])
+    elif rows:
         session.core.execute(_INSERT, rows)
 
 

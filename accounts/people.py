@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Executable, and_, bindparam, select
+from sqlalchemy import and_, bindparam, select
 from sqlmodel import col
 
 from accounts.database import AccountSession
@@ -75,7 +75,7 @@ PERSON_COLUMNS = (
 #: What holds of whoever may do anything, in a statement that joins the user with their tenant.
 ENABLED = and_(col(User.disabled_at).is_(None), col(Tenant.disabled_at).is_(None))
 
-_PERSON: Executable = (
+_PERSON = (
     select(*PERSON_COLUMNS)
     .join(Tenant, col(Tenant.id) == col(User.tenant_id))
     .where(col(User.id) == bindparam("user_id"))
@@ -89,7 +89,7 @@ def find_person(session: AccountSession, user_id: str) -> Person:
         NotFound: There is no such user.
     """
     session.flush()
-    row = session.core.execute(_PERSON, {"user_id": user_id}).first()
-    if row is None:
+    rows = session.rows(_PERSON, {"user_id": user_id})
+    if not rows:
         raise NotFound
-    return Person._make(row)
+    return Person._make(rows[0])

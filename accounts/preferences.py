@@ -1,10 +1,10 @@
 """The settings of a user: an object whose names and values are the applications' own."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
-from sqlalchemy import insert, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlmodel import col
 
 from accounts.database import AccountSession, hold_account
@@ -15,11 +15,23 @@ __all__ = ["change_settings", "find_settings", "replace_settings"]
 
 _MAX_NAMES = 100
 
+# Not through the entity, which compares by ==: for Python 1, 1.0 and true are the same.
+_SELECT = select(col(UserSettings.document)).where(
+    col(UserSettings.user_id) == bindparam("user_id")
+)
+_UPDATE = (
+    update(UserSettings)
+    .where(col(UserSettings.user_id) == bindparam("user"))
+    .values(document=bindparam("new_document"), changed_at=bindparam("now"))
+)
+_INSERT = insert(UserSettings)
+
 
 def find_settings(session: AccountSession, user_id: str) -> dict[str, Any]:
     """The settings of a user; empty where none were ever set."""
-    row = session.get(UserSettings, user_id)
-    return row.document if row else {}
+    for (document,) in session.rows(_SELECT, {"user_id": user_id}):
+        return cast("dict[str, Any]", document)
+    return {}
 
 
 def replace_settings(
@@ -36,13 +48,9 @@ def replace_settings(
     if len(whole) > _MAX_NAMES or size > session.rules.max_settings_bytes:
         rule = f"must have at most {_MAX_NAMES} names and {session.rules.max_settings_bytes} bytes"
         raise InvalidRequest([Violation("body", (), rule)])
-    # Not through the entity, which compares by ==: for Python 1, 1.0 and true are the same.
-    values = {"document": whole, "changed_at": session.now}
-    replaced = session.core.execute(
-        update(UserSettings).where(col(UserSettings.user_id) == user_id).values(values)
-    )
-    if not replaced.rowcount:
-        session.core.execute(insert(UserSettings).values(user_id=user_id, **values))
+    values = {"user": user_id, "new_document": whole, "now": session.now}
+    if not session.write(_UPDATE, values):
+        session.write(_INSERT, {"user_id": user_id, "document": whole, "changed_at": session.now})
     return whole
 
 

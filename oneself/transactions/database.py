@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, BigInteger, Connection, Engine, Select, bindparam, text
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Connection,
+    Engine,
+    Insert,
+    Select,
+    Update,
+    bindparam,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 
 from accounts.database import AccountSession
@@ -190,6 +200,9 @@ class _Session(AccountSession):
         self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
         return self._connections.rows(self.core, statement, parameters)
+
+    def write(self, statement: Insert | Update, parameters: Mapping[str, Any]) -> int:
+        return self._connections.write(self.core, statement, parameters)
 
     def hold(self, name: str) -> None:
         # On SQLite whoever writes holds every name.

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import orjson
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, Select, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
-from oneself.transactions.prepared import Prepared, is_watched
+from oneself.transactions.prepared import PreparedStatements, Statement, is_watched
 
 __all__ = ["Postgresql", "open_server"]
 
@@ -112,7 +112,7 @@ class Postgresql:
         self._places = threading.Semaphore(connections)
         # The one that was used last is taken first: those that a peak has needed stay untouched.
         self._idle: deque[Connection] = deque()
-        self._prepared: dict[Select[*tuple[Any, ...]], Prepared] = {}
+        self._statements = PreparedStatements()
 
     def take(self, *, waiting: bool) -> Connection:
         """A connection for one transaction.
@@ -160,10 +160,7 @@ class Postgresql:
         return None
 
     def rows(
-        self,
-        connection: Connection,
-        statement: Select[*tuple[Any, ...]],
-        parameters: Mapping[str, Any],
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
         """What a prepared statement selects.
 
@@ -172,14 +169,23 @@ class Postgresql:
         """
         driver: Any = connection.connection.dbapi_connection
         if driver.info.transaction_status == _IDLE and not is_watched(connection):
-            prepared = self._prepared.get(statement)
-            if prepared is None:
-                prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+            prepared = self._statements.of(statement, connection)
+            # Whatever goes wrong, SQLAlchemy meets it as well. In a transaction it would not: after
+            # the first failure there all fails for another reason.
             with suppress(self._engine.dialect.loaded_dbapi.Error):
-                return prepared.rows(driver, parameters)
-            # Whatever it was, SQLAlchemy meets it as well, and knows what it is to be called. In a
-            # transaction it would not: after the first failure there all fails for another reason.
-        return connection.execute(statement, parameters).all()
+                found = driver.execute(prepared.text, prepared.given(parameters))
+                return prepared.read(found)
+        return self._statements.rows(connection, statement, parameters)
+
+    def write(
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
+    ) -> int:
+        """How many rows a prepared statement has written.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: It fails.
+        """
+        return self._statements.write(connection, statement, parameters)
 
     def left_open(self, connection: Connection) -> Any:
         """The driver's connection, if a transaction is open in it."""

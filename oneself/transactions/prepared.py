@@ -1,60 +1,101 @@
-"""A SELECT that every request begins with, ready for the driver."""
+"""Statements that most requests need, ready for the driver."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Select
+from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
 
-__all__ = ["Prepared", "is_watched"]
+__all__ = ["Prepared", "PreparedStatements", "Statement", "is_watched"]
+
+#: What can be prepared.
+Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete
 
 _Processor = Callable[[Any], Any]
 
 
 class Prepared:
-    """A SELECT compiled once, with what its types make of the values that go in and come out.
+    """A statement compiled once, with what its types make of the values that go in and come out.
 
     SQLAlchemy compiles a statement once as well, but of the 40 µs that it then takes to run one on
-    SQLite 6 are the database's: the others are a context and a result, for what a reading of one
-    row does not need.
+    SQLite 6 are the database's: the others are a key to find the text by, a context and a result,
+    for what one row does not need.
     """
 
-    __slots__ = ("_names", "_positional", "_read", "_text")
+    __slots__ = ("_names", "_positional", "_read", "text")
 
-    def __init__(self, statement: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
+    def __init__(self, statement: Statement, dialect: Dialect) -> None:
         """Take a statement whose parameters are all given when it is run."""
         compiled: Any = statement.compile(dialect=dialect)
         names = compiled.positiontup if dialect.positional else compiled.binds
         self._positional = dialect.positional
-        self._text: str = compiled.string
+        self.text: str = compiled.string
         self._names: list[tuple[str, _Processor]] = [
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) or _same)
             for name in names
         ]
+        columns = statement.selected_columns if isinstance(statement, Select) else ()
         processors = (
-            column.type.dialect_impl(dialect).result_processor(dialect, None)
-            for column in statement.selected_columns
+            column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
         )
         #: Most columns come out of the driver as they are.
         self._read: list[tuple[int, _Processor]] = [
             (place, each) for place, each in enumerate(processors) if each is not None
         ]
 
-    def rows(self, driver: Any, parameters: Mapping[str, Any]) -> list[list[Any]]:
-        """What it selects, on a connection of the driver."""
-        given: Any
+    def given(self, parameters: Mapping[str, Any]) -> Any:
+        """The parameters as the driver takes them."""
         if self._positional:
-            given = [process(parameters[name]) for name, process in self._names]
-        else:
-            given = {name: process(parameters[name]) for name, process in self._names}
-        rows = [list(row) for row in driver.execute(self._text, given)]
+            return tuple([process(parameters[name]) for name, process in self._names])
+        return {name: process(parameters[name]) for name, process in self._names}
+
+    def read(self, found: Iterable[Iterable[Any]]) -> list[list[Any]]:
+        """The rows that the driver has found, with the values that their types make of them."""
+        rows = [list(row) for row in found]
         for row in rows:
             for place, process in self._read:
                 row[place] = process(row[place])
         return rows
 
 
+class PreparedStatements:
+    """The statements of a database, each prepared when it is needed for the first time."""
+
+    def __init__(self) -> None:
+        self._prepared: dict[Statement, Prepared] = {}
+
+    def of(self, statement: Statement, connection: Connection) -> Prepared:
+        """A statement, which is the same object each time, or they would become ever more."""
+        prepared = self._prepared.get(statement)
+        if prepared is None:
+            prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+        return prepared
+
+    def rows(
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
+    ) -> list[list[Any]]:
+        """What a statement selects, by way of SQLAlchemy, who knows what a failure is to be called.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: It fails.
+        """
+        prepared = self.of(statement, connection)
+        given = prepared.given(parameters)
+        return prepared.read(connection.exec_driver_sql(prepared.text, given))
+
+    def write(
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
+    ) -> int:
+        """How many rows a statement has written.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: It fails.
+        """
+        prepared = self.of(statement, connection)
+        return connection.exec_driver_sql(prepared.text, prepared.given(parameters)).rowcount
+
+
 def is_watched(connection: Connection) -> bool:
-    """Whether somebody wants to hear of each statement, and would not hear of a prepared one."""
+    """Whether somebody wants to hear of each statement, and hears of none that is the driver's."""
     return bool(connection.dispatch.before_cursor_execute)
 
 

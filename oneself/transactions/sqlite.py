@@ -2,17 +2,18 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import orjson
 import sqlalchemy
-from sqlalchemy import Connection, Engine, Select, event
+from sqlalchemy import Connection, Engine, event
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
-from oneself.transactions.prepared import Prepared, is_watched
+from oneself.transactions.prepared import PreparedStatements, Statement, is_watched
 
 __all__ = ["Sqlite", "open_file", "sqlite_driver"]
 
@@ -91,7 +92,7 @@ class Sqlite:
         self._patience = patience / 1000
         self._writer = threading.Lock()
         self._driver_error: type[Exception] = sqlite_driver().Error
-        self._prepared: dict[Select[*tuple[Any, ...]], Prepared] = {}
+        self._statements = PreparedStatements()
 
     def take(self, *, waiting: bool) -> Connection:
         """The connection of this thread, that waits for other writers or does not."""
@@ -135,26 +136,30 @@ class Sqlite:
         return None  # it has no name that could be asked for later
 
     def rows(
-        self,
-        connection: Connection,
-        statement: Select[*tuple[Any, ...]],
-        parameters: Mapping[str, Any],
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
         """What a prepared statement selects.
 
         Raises:
             sqlalchemy.exc.DBAPIError: It fails.
         """
-        if is_watched(connection):
-            return connection.execute(statement, parameters).all()
-        prepared = self._prepared.get(statement)
-        if prepared is None:
-            prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
-        try:
-            return prepared.rows(driver_of(connection), parameters)
-        except self._driver_error:
-            # Whatever it was, SQLAlchemy meets it as well, and knows what it is to be called.
-            return connection.execute(statement, parameters).all()
+        if not is_watched(connection):
+            prepared = self._statements.of(statement, connection)
+            # Whatever goes wrong, SQLAlchemy meets it as well.
+            with suppress(self._driver_error):
+                found = driver_of(connection).execute(prepared.text, prepared.given(parameters))
+                return prepared.read(found)
+        return self._statements.rows(connection, statement, parameters)
+
+    def write(
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
+    ) -> int:
+        """How many rows a prepared statement has written.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: It fails.
+        """
+        return self._statements.write(connection, statement, parameters)
 
     def left_open(self, connection: Connection) -> Any:
         """The driver's connection, if a transaction is open in it."""
