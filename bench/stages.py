@@ -24,12 +24,14 @@ from sqlalchemy import CursorResult
 from sqlalchemy.orm import Session
 
 import oneself.app
+import oneself.execution
 import oneself.guard
 import oneself.operations
 from bench.in_process import Application, Request
 from bench.stages_cases import CASES, application_with_people
 from oneself.callers import Callers
 from oneself.contents import Contents
+from oneself.execution import Execution
 from oneself.parameters import Parameters
 from oneself.routing import Routing
 from oneself.transactions import Database
@@ -40,13 +42,13 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     "guard": ((oneself.guard.Guard, "__call__"),),
     "routing": ((Routing, "__call__"),),
     "operation": ((oneself.operations._Operation, "__call__"),),  # noqa: SLF001 # it begins there
-    "credential": ((Callers, "read"), (oneself.operations, "authenticate")),
+    "credential": ((Callers, "read"), (oneself.execution, "authenticate")),
     "validation": (
         (oneself.operations, "read_body"),
         (Parameters, "read"),
         (Contents, "read"),
     ),
-    "policy": ((oneself.operations, "authorise"),),
+    "policy": ((oneself.execution, "authorise"),),
     "database": (
         (Database, "transaction"),
         (sqlalchemy.Connection, "execute"),
@@ -59,8 +61,8 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     ),
     "handler": ((oneself.app, "find_handler"),),
     "render": (
-        (oneself.operations._Operation, "_render"),  # noqa: SLF001 # it has no other name
-        (oneself.operations, "answer_of_refusal"),
+        (Execution, "_render"),
+        (oneself.execution, "answer_of_refusal"),
         (oneself.guard.Passage, "send"),
     ),
     "log": ((oneself.guard.Guard, "_log_line"),),

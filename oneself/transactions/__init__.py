@@ -2,11 +2,13 @@
 
 from oneself.transactions.database import Database, Location, open_engine
 from oneself.transactions.failures import OutcomeUnknown, does_not_answer
+from oneself.transactions.group_commit import NotTogether
 from oneself.transactions.sqlite import sqlite_driver
 
 __all__ = [
     "Database",
     "Location",
+    "NotTogether",
     "OutcomeUnknown",
     "does_not_answer",
     "open_engine",

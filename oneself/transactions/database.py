@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -29,6 +29,7 @@ from accounts.keyring import Keyring
 from accounts.origin import NOWHERE, Origin
 from accounts.rules import Rules
 from oneself.transactions.failures import begin_again
+from oneself.transactions.group_commit import GroupCommit, NotTogether
 from oneself.transactions.postgresql import Postgresql, open_server
 from oneself.transactions.sqlite import Sqlite, open_file
 
@@ -83,6 +84,9 @@ class Database:
         self._rules = rules
         self._clock = clock
         self._idle: deque[_Session] = deque()
+        self._group = (
+            GroupCommit(self._connections) if isinstance(self._connections, Sqlite) else None
+        )
 
     @property
     def never_waits(self) -> bool:
@@ -97,22 +101,26 @@ class Database:
         waiting: bool = True,
         snapshot: bool = False,
         single: bool = False,
+        shared: Connection | None = None,
         origin: Origin = NOWHERE,
     ) -> Iterator[AccountSession]:
         """A session in one transaction, committed at the end, or rolled back by an exception.
 
         With `snapshot`, all that is read in it is of one moment, on any database. With `single`,
-        each statement that reads is a transaction of its own: enough for whoever reads by one.
+        each statement that reads is a transaction of its own: enough for whoever reads by one. With
+        `shared`, it is a part of the transaction that `together` gave, and is committed with that.
 
         Raises:
             Unavailable: Too many others are using the database.
             sqlalchemy.exc.OperationalError: It is locked by another writer, or fails.
             OutcomeUnknown: It failed in a moment in which all may be done or nothing.
         """
-        session = None
+        session: _Session | None = None
         if single:
             with suppress(IndexError):
                 session = self._idle.pop()
+        elif shared is not None:
+            session = _PartSession(self._connections, shared, keys=self._keys, rules=self._rules)
         if session is None:
             session = _Session(self._connections, keys=self._keys, rules=self._rules)
         session.renew(now=self._clock(), origin=origin, waiting=waiting)
@@ -150,6 +158,17 @@ class Database:
             time.sleep(random.uniform(0, _LONGEST_FIRST_PAUSE * 2**attempt))  # noqa: S311 # no secret
         raise AssertionError("the last attempt returns or raises")
 
+    async def together(self, act: Callable[[Connection], Outcome]) -> Outcome:
+        """Do an act whose transaction takes the connection as `shared`; it is committed then.
+
+        Raises:
+            NotTogether: Nothing was done, and it may go well alone, in a thread.
+            Unavailable, sqlalchemy.exc.DBAPIError: It could not be begun, or committed.
+        """
+        if self._group is None:
+            raise NotTogether
+        return await self._group.run(act)
+
     def shorten_log(self) -> None:
         """Keep what is written beside the data from growing; for a job.
 
@@ -160,14 +179,23 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; no other thread may be using one."""
+        if self._group is not None:
+            self._group.close()
         self._connections.close()
 
 
 class _Session(AccountSession):
     """The session of one transaction at a time."""
 
-    def __init__(self, connections: Sqlite | Postgresql, *, keys: Keyring, rules: Rules) -> None:
-        super().__init__(join_transaction_mode="control_fully", expire_on_commit=False)
+    def __init__(
+        self,
+        connections: Sqlite | Postgresql,
+        *,
+        keys: Keyring,
+        rules: Rules,
+        joining: Literal["control_fully", "create_savepoint"] = "control_fully",
+    ) -> None:
+        super().__init__(join_transaction_mode=joining, expire_on_commit=False)
         self._connections = connections
         self._taken: Connection | None = None
         self._id: str | None = None
@@ -242,13 +270,52 @@ class _Session(AccountSession):
         if taken is None:
             return
         try:
-            # After a commit that failed SQLAlchemy says that there is no transaction, and waits for
-            # this; and it leaves the database's own open: nobody else could write to SQLite.
-            taken.rollback()
-            if (driver := self._connections.left_open(taken)) is not None:
-                driver.rollback()
+            self._connections.roll_back(taken)
         finally:
             self._connections.give_back(taken)
+
+
+class _PartSession(_Session):
+    """The session of an act in a transaction that it shares with others (`group_commit`).
+
+    It is a savepoint: an act that is refused leaves nothing in the transaction of the others.
+    """
+
+    def __init__(
+        self, connections: Sqlite | Postgresql, shared: Connection, *, keys: Keyring, rules: Rules
+    ) -> None:
+        super().__init__(connections, keys=keys, rules=rules, joining="create_savepoint")
+        self._shared = shared
+        self._open = False
+
+    def begin_transaction(
+        self,
+        *,
+        writing: bool,  # noqa: ARG002 # all do that share one
+        snapshot: bool = False,  # noqa: ARG002 # and all see one moment
+        single: bool = False,  # noqa: ARG002 # and none is only a reading
+    ) -> None:
+        self.bind = self.core = self._shared
+        self._shared.exec_driver_sql("SAVEPOINT act")
+        self._open = True
+
+    def outside_transaction(self) -> NoReturn:
+        raise RuntimeError("an act that takes long has a transaction of its own")
+
+    def finish(self) -> None:
+        self.flush()
+        if self.in_transaction():
+            self.commit()
+        self._shared.exec_driver_sql("RELEASE act")
+        self._open = False
+
+    def abandon(self) -> None:
+        if self.in_transaction() or len(self.identity_map):
+            self.close()
+        if self._open:
+            self._shared.exec_driver_sql("ROLLBACK TO act")
+            self._shared.exec_driver_sql("RELEASE act")
+            self._open = False
 
 
 def _number(name: str) -> int:

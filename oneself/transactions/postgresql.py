@@ -187,12 +187,13 @@ class Postgresql:
         """
         return self._statements.write(connection, statement, parameters)
 
-    def left_open(self, connection: Connection) -> Any:
-        """The driver's connection, if a transaction is open in it."""
-        if connection.closed or connection.invalidated:
-            return None
-        driver: Any = connection.connection.dbapi_connection
-        return driver if driver.info.transaction_status in _IN_TRANSACTION else None
+    def roll_back(self, connection: Connection) -> None:
+        """End what is open on a connection; after a failed commit SQLAlchemy leaves that open."""
+        connection.rollback()
+        if not (connection.closed or connection.invalidated):
+            driver: Any = connection.connection.dbapi_connection
+            if driver.info.transaction_status in _IN_TRANSACTION:
+                driver.rollback()
 
     def require_sound(self, connection: Connection) -> None:
         """Let a transaction be committed in which no statement has failed.

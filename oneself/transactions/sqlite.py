@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
@@ -91,6 +92,8 @@ class Sqlite:
         self._all_held: list[Connection] = []
         self._patience = patience / 1000
         self._writer = threading.Lock()
+        self._queue: set[int] = set()
+        self._of_groups: dict[bool, Connection] = {}
         self._driver_error: type[Exception] = sqlite_driver().Error
         self._statements = PreparedStatements()
 
@@ -99,10 +102,14 @@ class Sqlite:
         name = "waiting" if waiting else "instant"
         held: Connection | None = getattr(self._held, name, None)
         if held is None or held.closed or held.invalidated:
-            held = (self._patient if waiting else self._impatient).connect()
+            held = self._connect(waiting=waiting)
             setattr(self._held, name, held)
-            self._all_held.append(held)
         return held
+
+    def _connect(self, *, waiting: bool) -> Connection:
+        made = (self._patient if waiting else self._impatient).connect()
+        self._all_held.append(made)
+        return made
 
     def give_back(self, connection: Connection) -> None:  # noqa: ARG002 # the thread keeps it
         """Let another thread write, if this one did."""
@@ -129,11 +136,67 @@ class Sqlite:
                 connection.exec_driver_sql("BEGIN")  # which says in its own words what is wrong
             return None
         if connection is not getattr(self._held, "instant", None):
-            if not self._writer.acquire(timeout=self._patience):
-                raise Unavailable
+            self._wait_for_writers()
             self._held.writes = True
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return None  # it has no name that could be asked for later
+
+    def _wait_for_writers(self) -> None:
+        """Have the one place of those who write in this process.
+
+        Raises:
+            Unavailable: Others had it for too long.
+        """
+        self._queue.add(threading.get_ident())
+        try:
+            if not self._writer.acquire(timeout=self._patience):
+                raise Unavailable
+        finally:
+            self._queue.discard(threading.get_ident())
+
+    def begin_group(self, *, waiting: bool) -> Connection | None:
+        """Begin a transaction of several acts (`group_commit`); None if it had to be waited for.
+
+        Raises:
+            Unavailable: Other threads were writing for too long.
+            sqlalchemy.exc.OperationalError: Another process was, or it fails.
+        """
+        if waiting:
+            self._wait_for_writers()
+        # A lock is not fair: one group after another would have it, and no thread that waits.
+        elif self._queue or not self._writer.acquire(blocking=False):
+            return None
+        connection = self._of_groups.get(waiting)
+        try:
+            if connection is None or connection.closed or connection.invalidated:
+                connection = self._of_groups[waiting] = self._connect(waiting=waiting)
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self.end_group(connection)
+            if waiting or not isinstance(error, OperationalError):
+                raise
+            return None
+        return connection
+
+    def end_group(self, connection: Connection | None) -> None:
+        """Roll back what is not committed, and let others write."""
+        try:
+            if connection is not None:
+                self.roll_back(connection)
+        finally:
+            self._writer.release()
+
+    def roll_back(self, connection: Connection) -> None:
+        """End what is open on a connection.
+
+        After a commit that failed SQLAlchemy says that there is no transaction, and waits for this;
+        and it leaves the database's own open: nobody else could write.
+        """
+        connection.rollback()
+        if not (connection.closed or connection.invalidated):
+            driver = driver_of(connection)
+            if driver.in_transaction:
+                driver.rollback()
 
     def rows(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
@@ -160,13 +223,6 @@ class Sqlite:
             sqlalchemy.exc.DBAPIError: It fails.
         """
         return self._statements.write(connection, statement, parameters)
-
-    def left_open(self, connection: Connection) -> Any:
-        """The driver's connection, if a transaction is open in it."""
-        if connection.closed or connection.invalidated:
-            return None
-        driver = driver_of(connection)
-        return driver if driver.in_transaction else None
 
     def require_sound(self, connection: Connection) -> None:
         """Nothing: what failed is undone, and the rest can be committed."""

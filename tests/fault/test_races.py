@@ -499,7 +499,7 @@ def test_of_two_patches_of_settings_at_once_none_is_lost(there, first):
 
 
 def _replace_and_replace(there):
-    """As an operation does: the account is held, and then looked at (oneself/operations.py)."""
+    """As an operation does: the account is held, and then looked at (oneself/execution.py)."""
     user_id = there.resident().user_id
     tag = tag_of(there.house.act(find_settings, user_id))
 

@@ -29,7 +29,12 @@ _OF_FILES = {
     "database": ("oneself/transactions", "accounts/database.py", "sqlalchemy", "sqlmodel"),
     "handler": ("handlers", "accounts"),
     "render": ("oneself/responses.py", "oneself/dialects.py", "oneself/refusals.py"),
-    "operation": ("oneself/operations.py", "oneself/workloads.py", "oneself/usage.py"),
+    "operation": (
+        "oneself/operations.py",
+        "oneself/execution.py",
+        "oneself/workloads.py",
+        "oneself/usage.py",
+    ),
 }
 #: In the order in which a request comes through them.
 STAGES = tuple(_OF_FILES)

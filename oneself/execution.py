@@ -1,0 +1,320 @@
+"""How an operation is executed: who asks and what they may, its handler, and its answer."""
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+from starlette.types import Scope
+
+from accounts.authentication import authenticate
+from accounts.database import AccountSession, hold_account
+from accounts.errors import AccountError, Conflict, Internal
+from accounts.principal import Presented, Principal
+from accounts.rights import authorise
+from handlers.exchange import Exchange, Reply
+from oneself.callers import Caller, Callers
+from oneself.contents import Contents
+from oneself.credentials import sent_bearer
+from oneself.dialects import Dialects, Stamp
+from oneself.document import Described
+from oneself.edge import Edge
+from oneself.guard import Passage
+from oneself.leaving import is_leaving
+from oneself.parameters import Parameters
+from oneself.promises import Promises
+from oneself.repeats import PARAMETER, attempt_of, once
+from oneself.responses import Answer, answer_of_refusal
+from oneself.schemas import Schemas
+from oneself.sources import origin_of, user_agent_of
+from oneself.transactions import NotTogether
+
+__all__ = ["Execution", "Request"]
+
+# It tells of operations, whichever module it is that does.
+_log = logging.getLogger("oneself.operations")
+
+#: What a handler may ask for beside the operation's parameters.
+_SUPPLIED = frozenset(
+    {"session", "principal", "exchange", "body", "credentials", "key_set", "degraded", "leaving"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as far as the event loop reads it."""
+
+    scope: Scope
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    passage: Passage
+
+
+class _Asker(NamedTuple):
+    """Who asks; `user_id` is theirs where that was looked up already, before a write."""
+
+    caller: Caller
+    user_id: str | None
+
+
+class Execution:
+    """One operation of the document with its handler.
+
+    Nothing here waits for anything but the database: where it runs is for `operations` to say.
+    """
+
+    def __init__(
+        self, described: Described, handler: Callable[..., Reply[Any]], schemas: Schemas, edge: Edge
+    ) -> None:
+        """Compile it.
+
+        Raises:
+            TypeError: The handler's parameters are not the operation's.
+        """
+        self._described = described
+        self._handler = handler
+        self._edge = edge
+        self._dialect = Dialects.named(described.dialect)
+        self._callers = Callers(
+            described,
+            api_key_brand=edge.api_key_brand,
+            origins=edge.origins,
+            issuer=edge.issuer,
+            signing=edge.signing,
+        )
+        self._parameters = Parameters(described, schemas)
+        self._contents = Contents(described, schemas)
+        self._promises = Promises(described, schemas) if edge.check_responses else None
+        self._writing = described.method != "get"
+        self._wanted = frozenset(inspect.signature(handler).parameters)
+        # Whether the process lives is told without the database (OP-02).
+        self._needs_database = not described.public or "session" in self._wanted
+        self._may_be_repeated = PARAMETER in self._parameters.names
+        # Whose the credential is, is one SELECT, and needs no transaction around it.
+        self._reads_once = not self._writing and "session" not in self._wanted
+        unknown = self._wanted - _SUPPLIED - self._parameters.names
+        missing = self._parameters.names - self._wanted - {PARAMETER}
+        if unknown or missing:
+            message = (
+                f"{described.operation_id}: the handler's parameters differ: {unknown or missing}"
+            )
+            raise TypeError(message)
+
+    def answer(self, request: Request, *, waiting: bool = True) -> Answer:
+        """Run the operation in its transaction, or refuse; a failure to render changes nothing.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: The database fails.
+        """
+        stamp = _stamp(request)
+        try:
+            answer = self._edge.database.attempt(
+                partial(self._run, request, stamp, waiting=waiting)
+            )
+        except AccountError as refusal:
+            answer = self._find_answer(request, stamp, refusal) or self._refuse(refusal, request)
+        return answer
+
+    async def answer_together(self, request: Request) -> Answer:
+        """Run the operation in a transaction that it shares with others, or refuse.
+
+        Raises:
+            NotTogether: Nothing was done, and it may go well alone.
+            sqlalchemy.exc.DBAPIError: The database fails.
+        """
+        try:
+            try:
+                asker = self._identify(request, waiting=False)
+            except OperationalError as error:
+                raise NotTogether from error
+            return await self._edge.database.together(
+                partial(self._run_as, asker, request, _stamp(request))
+            )
+        except AccountError as refusal:
+            return self._refuse(refusal, request)
+
+    def refuse_strangers(self, request: Request) -> Answer | None:
+        """What somebody is answered who is nobody, before more of their request is read."""
+        try:
+            presented = self._callers.read(request.scope, request.headers).presented
+            if presented is not None:
+                self._edge.database.attempt(partial(self._recognise, presented))
+        except AccountError as refusal:
+            return self._refuse(refusal, request)
+        return None
+
+    def _recognise(self, presented: Presented, *, waiting: bool = True) -> Principal:
+        with self._edge.database.transaction(
+            writing=False, single=True, waiting=waiting
+        ) as session:
+            return authenticate(session, presented)
+
+    def _find_answer(self, request: Request, stamp: Stamp, refusal: AccountError) -> Answer | None:
+        """What another attempt was answered that began, as this one did, before either had ended.
+
+        The later finds, say, that the address is taken: by itself.
+        """
+        if not (self._may_be_repeated and isinstance(refusal, Conflict)):
+            return None
+        try:
+            return self._edge.database.attempt(
+                partial(self._run, request, stamp, waiting=True, refusal=refusal)
+            )
+        except AccountError:
+            return None
+
+    def _refuse(self, refusal: AccountError, request: Request) -> Answer:
+        answer = answer_of_refusal(
+            refusal,
+            self._dialect,
+            _stamp(request),
+            bearer_was_sent=sent_bearer(request.scope["headers"]),
+        )
+        self._hold_to_document(answer)
+        return answer
+
+    def _run(
+        self,
+        request: Request,
+        stamp: Stamp,
+        *,
+        waiting: bool,
+        refusal: AccountError | None = None,
+    ) -> Answer:
+        asker = self._identify(request, waiting=waiting)
+        return self._run_as(asker, request, stamp, waiting=waiting, refusal=refusal)
+
+    def _identify(self, request: Request, *, waiting: bool) -> _Asker:
+        caller = self._callers.read(request.scope, request.headers)
+        if caller.presented is None:
+            return _Asker(caller, None)
+        request.passage.credential_kind = caller.presented.kind.value
+        if not self._writing:
+            return _Asker(caller, None)
+        # Before the write lock is taken: else whoever sends tokens that nobody has, which
+        # needs no more than their form, would keep all who write waiting.
+        recognised = self._recognise(caller.presented, waiting=waiting)
+        return _Asker(caller, recognised.person.user_id)
+
+    def _run_as(
+        self,
+        asker: _Asker,
+        request: Request,
+        stamp: Stamp,
+        shared: Connection | None = None,
+        *,
+        waiting: bool = True,
+        refusal: AccountError | None = None,
+    ) -> Answer:
+        """Run the operation, or raise what it was refused for already unless its answer is kept."""
+        edge, (caller, user_id) = self._edge, asker
+        presented = caller.presented
+        with self._transaction(request, waiting=waiting, shared=shared) as session:
+            if user_id is not None and session is not None:
+                # Before it is authenticated again: what is revoked meanwhile writes nothing.
+                hold_account(session, user_id)
+            supplied: dict[str, Any] = {
+                "session": session,
+                "credentials": caller.credentials,
+                "key_set": edge.signing.current,
+                "degraded": edge.policies.degraded,
+                "leaving": is_leaving,
+            }
+            if "exchange" in self._wanted:
+                supplied["exchange"] = Exchange(
+                    user_agent=user_agent_of(request.headers),
+                    same_origin=caller.same_origin,
+                    by_cookie=caller.by_cookie,
+                    issuer=edge.issuer,
+                )
+            if presented is not None and session is not None:
+                supplied["principal"] = self._authenticate(session, presented)
+            supplied |= self._read(request)
+            if presented is not None:
+                self._authorise(supplied["principal"])
+
+            def do() -> Reply[Any]:
+                if refusal is not None:
+                    raise refusal
+                return self._ask_handler(supplied)
+
+            reply = (
+                once(session, attempt_of(self._described, supplied), do)
+                if self._may_be_repeated and session is not None
+                else do()
+            )
+            answer = self._render(reply, stamp)
+            self._hold_to_document(answer)
+        return answer
+
+    def _ask_handler(self, supplied: Mapping[str, Any]) -> Reply[Any]:
+        session: AccountSession | None = supplied["session"]
+        try:
+            return self._handler(**{name: supplied[name] for name in self._wanted})
+        finally:
+            if session is not None:
+                self._edge.usage.note_observed(session.observed, session.now)
+
+    def _transaction(
+        self, request: Request, *, waiting: bool, shared: Connection | None
+    ) -> AbstractContextManager[AccountSession | None]:
+        if not self._needs_database:
+            return nullcontext()
+        return self._edge.database.transaction(
+            writing=self._writing,
+            waiting=waiting,
+            single=self._reads_once,
+            shared=shared,
+            origin=origin_of(request.scope, request.passage.request_id, self._edge.proxies),
+        )
+
+    def _authenticate(self, session: AccountSession, presented: Presented) -> Principal:
+        principal = authenticate(session, presented)
+        credential = principal.credential
+        self._edge.usage.note(credential, session.now)
+        session.origin = session.origin._replace(
+            credential_kind=credential.kind.value, credential_id=credential.id
+        )
+        return principal
+
+    def _read(self, request: Request) -> dict[str, Any]:
+        """The parameters and the body, each as the document has it."""
+        scope = request.scope
+        read: dict[str, Any] = self._parameters.read(
+            scope.get("path_params", {}), scope["query_string"], request.headers
+        )
+        return read | self._contents.read(request.body, request.headers.get(b"content-type"))
+
+    def _authorise(self, principal: Principal) -> None:
+        described = self._described
+        authorise(
+            principal,
+            self._edge.policies.decide,
+            action=described.operation_id,
+            accepted=described.accepted,
+            scope=described.scope,
+        )
+
+    def _render(self, reply: Reply[Any], stamp: Stamp) -> Answer:
+        if reply.body is None or isinstance(reply.body, bytes):
+            return Answer(reply.status, reply.body or b"", reply.media_type, reply.headers)
+        content = self._dialect.dress(reply.body, stamp)
+        return Answer(
+            reply.status, orjson.dumps(content), "application/json", reply.headers, content
+        )
+
+    def _hold_to_document(self, answer: Answer) -> None:
+        if self._promises is not None and (broken := self._promises.broken_by(answer)):
+            _log.error("%s breaks the document: %s", self._described.operation_id, broken)
+            raise Internal
+
+
+def _stamp(request: Request) -> Stamp:
+    return Stamp(request.passage.request_id, datetime.now(UTC))
