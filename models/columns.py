@@ -1,5 +1,6 @@
 """Column types and constraint names that the tables share."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,20 +19,24 @@ SQLModel.metadata.naming_convention = {
 }
 
 
+_WITHOUT_OFFSET = len("2026-04-05 10:00:00.000000")
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware moment in UTC, also on SQLite, which would forget the offset (DB-18)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        """On SQLite as text, at once: its own way there takes ten times as long."""
+        return _as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse a naive moment, and give the database UTC."""
-        if value is None:
+        utc = _in_utc(value)
+        if utc is None:
             return None
-        if value.tzinfo is None:
-            message = "a moment without an offset cannot be stored"
-            raise ValueError(message)
-        utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -40,6 +45,20 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         # PostgreSQL gives it in the time zone of the connection.
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        message = "a moment without an offset cannot be stored"
+        raise ValueError(message)
+    return value.astimezone(UTC)
+
+
+def _as_text(value: datetime | None) -> str | None:
+    utc = _in_utc(value)
+    return None if utc is None else utc.isoformat(" ", "microseconds")[:_WITHOUT_OFFSET]
 
 
 def at_most(column: str, length: int) -> CheckConstraint:

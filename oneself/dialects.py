@@ -15,6 +15,7 @@ from accounts.errors import (
     Malformed,
     Violation,
 )
+from handlers.moments import write_moment
 
 __all__ = ["Dialect", "Dialects", "Stamp", "path_pattern"]
 
@@ -29,7 +30,7 @@ class Stamp:
     @property
     def timestamp(self) -> str:
         """RFC 3339 in UTC, in whole seconds, as the references print it."""
-        return self.moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return write_moment(self.moment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ class Line(logging.LogRecord):
     first, of which no line says anything: with them it took a quarter of a request's time.
     """
 
+    fields: Mapping[str, Any]
+
     def __init__(self, like: logging.LogRecord, fields: Mapping[str, Any]) -> None:
         """Take what every record has from one that was made before, but for the moment."""
         created = time.time()
@@ -31,6 +33,7 @@ class Line(logging.LogRecord):
             "created": created,
             "msecs": created % 1 * 1000,
             **fields,
+            "fields": fields,
         }
 
 
@@ -46,7 +49,11 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
+        line |= (
+            record.fields
+            if isinstance(record, Line)
+            else {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
+        )
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         try:

@@ -94,6 +94,12 @@ def _absent_methods(operation: Described) -> Iterator[dict[str, Any]]:
             yield {"method": method, "allow": ", ".join(sorted(there))}
 
 
+def _media_types(operation: Described) -> Iterator[dict[str, Any]]:
+    """Each that the operation's body may have."""
+    for media in operation.bodies:
+        yield {"media": media}
+
+
 def _required_fields(operation: Described) -> Iterator[dict[str, Any]]:
     """What an empty object lacks, where it lacks anything."""
     schema = resolve(load_document(), next(iter(operation.bodies.values())))
@@ -112,4 +118,5 @@ _SPREADS: Mapping[str, Callable[[Described], Iterator[dict[str, Any]]]] = {
     "absent methods": _absent_methods,
     "required fields": _required_fields,
     "broken rules": broken_rules,
+    "media types": _media_types,
 }
