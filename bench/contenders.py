@@ -23,6 +23,10 @@ _BENCH = ROOT / "bench"
 _PEERS = Path(os.environ.get("BENCH_PEERS", "peers"))
 
 
+_LOCALES = ('{"locale": "de-DE"}', '{"locale": "fr-FR"}')
+_THEMES = ('{"theme": "dark"}', '{"theme": "plain"}')
+
+
 class Target(NamedTuple):
     """A server that runs, and what it is asked in each case that it knows."""
 
@@ -61,9 +65,9 @@ def _requests(people: People) -> dict[str, Request]:
         "api-key": Request("GET", "/v1/me", {"X-API-Key": person["api_key"]}),
         "pat": Request("GET", "/v1/me", _bearer(person["pat"])),
         "jwt": Request("GET", "/v1/me", _bearer(person["jwt"])),
-        "profile": Request("PATCH", "/api/v1/me", session, '{"locale": "de-DE"}'),
-        "settings": Request("PATCH", "/resources/me/settings", session, '{"theme": "dark"}'),
-        "bad-body": Request("PATCH", "/api/v1/me", session, '{"locale": 5}', refused=True),
+        "profile": Request("PATCH", "/api/v1/me", session, _LOCALES),
+        "settings": Request("PATCH", "/resources/me/settings", session, _THEMES),
+        "bad-body": Request("PATCH", "/api/v1/me", session, ('{"locale": 5}',), refused=True),
     }
 
 
@@ -86,7 +90,7 @@ def _floor(command: Callable[[int], list[str]]) -> Callable[..., AbstractContext
                 folder=_BENCH,
             ) as server:
                 read = Request("GET", "/v1/me", _bearer(TOKEN))
-                write = Request("PATCH", "/api/v1/me", _bearer(TOKEN), '{"locale": "de-DE"}')
+                write = Request("PATCH", "/api/v1/me", _bearer(TOKEN), _LOCALES)
                 yield Target(
                     server.port,
                     server.process,
@@ -139,7 +143,7 @@ def _peer(
                     running_server.port,
                     running_server.process,
                     {
-                        case: Request(method, path, {name: value}, _CHANGES.get(case, ""))
+                        case: Request(method, path, {name: value}, _CHANGES.get(case, ()))
                         for case, (method, path) in paths.items()
                     },
                 )
@@ -147,7 +151,7 @@ def _peer(
     return start
 
 
-_CHANGES = {"profile": '{"locale": "de-DE"}'}
+_CHANGES = {"profile": _LOCALES}
 
 
 def _gunicorn(module: str) -> Callable[[int], list[str]]:

@@ -1,15 +1,28 @@
--- Arguments after "--": the method, the body, and headers as "Name: value".
+-- Arguments after "--": the method, a number of bodies, these, and headers as "Name: value".
+-- The bodies are sent in turn: SQLite writes nothing for a change to what is there already.
 -- Prints one line of JSON at the end, with percentiles that wrk's own report does not have.
+
+local requests = {}
+local number = 0
 
 function init(args)
   wrk.method = args[1]
-  if args[2] ~= "" then
-    wrk.body = args[2]
-  end
-  for number = 3, #args do
-    local name, value = args[number]:match("^([^:]+): (.*)$")
+  local bodies = tonumber(args[2])
+  for place = 3 + bodies, #args do
+    local name, value = args[place]:match("^([^:]+): (.*)$")
     wrk.headers[name] = value
   end
+  for place = 3, 2 + bodies do
+    table.insert(requests, wrk.format(nil, nil, nil, args[place]))
+  end
+  if bodies == 0 then
+    table.insert(requests, wrk.format())
+  end
+end
+
+function request()
+  number = number % #requests + 1
+  return requests[number]
 end
 
 function done(summary, latency, requests)

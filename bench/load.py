@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,8 @@ class Request:
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: str = ""
+    #: These in turn.
+    bodies: Sequence[str] = ()
     #: Whether the right answer is a refusal.
     refused: bool = False
 
@@ -45,7 +46,7 @@ def ask(port: int, request: Request, *, connections: int, seconds: float) -> Mea
     if wrk is None:
         sys.exit("wrk is needed (Debian: apt-get install wrk)")
     headers = [f"{name}: {value}" for name, value in request.headers.items()]
-    if request.body:
+    if request.bodies:
         headers.append("Content-Type: application/json")
     run = subprocess.run(
         [
@@ -54,7 +55,7 @@ def ask(port: int, request: Request, *, connections: int, seconds: float) -> Mea
             # Whole seconds: it knows no others.
             *("--duration", f"{max(1, round(seconds))}s", "--timeout", f"{_PATIENCE}s"),
             *("--script", _SCRIPT, f"http://127.0.0.1:{port}{request.path}", "--"),
-            *(request.method, request.body, *headers),
+            *(request.method, str(len(request.bodies)), *request.bodies, *headers),
         ],
         check=True,
         capture_output=True,
