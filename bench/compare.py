@@ -17,6 +17,7 @@ from pathlib import Path
 from contenders import CONTENDERS, Target
 from load import ask
 from plot import draw
+from processors import wait_until_idle
 from report import Row, Table, as_markdown
 
 CASES = {
@@ -115,6 +116,7 @@ def _measure(
     rows = {name: Row(name, [], [], [], []) for name in asked}
     for number in range(-1, wanted.rounds):
         for name, target in asked.items():
+            wait_until_idle()
             found = ask(
                 target.port,
                 target.requests[case],
