@@ -1,26 +1,15 @@
-"""The database, and the session of a transaction in it."""
+"""The database, and the transactions in it."""
 
-import hashlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import (
-    URL,
-    BigInteger,
-    Connection,
-    Engine,
-    Insert,
-    Select,
-    Update,
-    bindparam,
-    text,
-)
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from accounts.database import AccountSession
@@ -31,6 +20,7 @@ from accounts.rules import Rules
 from oneself.transactions.failures import begin_again
 from oneself.transactions.group_commit import GroupCommit, NotTogether
 from oneself.transactions.postgresql import Postgresql, open_server
+from oneself.transactions.sessions import PartSession, TransactionSession
 from oneself.transactions.sqlite import Sqlite, open_file
 
 __all__ = ["Database", "Location", "open_engine"]
@@ -45,10 +35,6 @@ _PATIENCE = 5000
 #: How often something is tried that only others stand in the way of.
 _ATTEMPTS = 5
 _LONGEST_FIRST_PAUSE = 0.02
-
-_NAME = bindparam("name", type_=BigInteger)
-_HOLD = text("SELECT pg_advisory_xact_lock(:name)").bindparams(_NAME)
-_TRY_TO_HOLD = text("SELECT pg_try_advisory_xact_lock(:name)").bindparams(_NAME)
 
 
 def open_engine(location: Location, *, patience: int = _PATIENCE) -> Engine:
@@ -83,7 +69,7 @@ class Database:
         self._keys = keys
         self._rules = rules
         self._clock = clock
-        self._idle: deque[_Session] = deque()
+        self._idle: deque[TransactionSession] = deque()
         self._group = (
             GroupCommit(self._connections) if isinstance(self._connections, Sqlite) else None
         )
@@ -115,14 +101,14 @@ class Database:
             sqlalchemy.exc.OperationalError: It is locked by another writer, or fails.
             OutcomeUnknown: It failed in a moment in which all may be done or nothing.
         """
-        session: _Session | None = None
+        session: TransactionSession | None = None
         if single:
             with suppress(IndexError):
                 session = self._idle.pop()
         elif shared is not None:
-            session = _PartSession(self._connections, shared, keys=self._keys, rules=self._rules)
+            session = PartSession(self._connections, shared, keys=self._keys, rules=self._rules)
         if session is None:
-            session = _Session(self._connections, keys=self._keys, rules=self._rules)
+            session = TransactionSession(self._connections, keys=self._keys, rules=self._rules)
         session.renew(now=self._clock(), origin=origin, waiting=waiting)
         try:
             session.begin_transaction(writing=writing, snapshot=snapshot, single=single)
@@ -182,143 +168,3 @@ class Database:
         if self._group is not None:
             self._group.close()
         self._connections.close()
-
-
-class _Session(AccountSession):
-    """The session of one transaction at a time."""
-
-    def __init__(
-        self,
-        connections: Sqlite | Postgresql,
-        *,
-        keys: Keyring,
-        rules: Rules,
-        joining: Literal["control_fully", "create_savepoint"] = "control_fully",
-    ) -> None:
-        super().__init__(join_transaction_mode=joining, expire_on_commit=False)
-        self._connections = connections
-        self._taken: Connection | None = None
-        self._id: str | None = None
-        self._names_held: set[str] = set()
-        self.keys = keys
-        self.rules = rules
-
-    def renew(self, *, now: datetime, origin: Origin, waiting: bool) -> None:
-        """Make it the session of an act, of which it knows nothing yet."""
-        self._waiting = waiting
-        self.now = now
-        self.origin = origin
-        self.observed = []
-
-    def begin_transaction(
-        self, *, writing: bool, snapshot: bool = False, single: bool = False
-    ) -> None:
-        self._taken = self.bind = self.core = self._connections.take(waiting=self._waiting)
-        if not single:
-            self._id = self._connections.begin(self.core, writing=writing, snapshot=snapshot)
-
-    @contextmanager
-    def outside_transaction(self) -> Iterator[None]:
-        self.finish()
-        self.abandon()
-        yield
-        self.begin_transaction(writing=True)
-
-    def rows(
-        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
-    ) -> Sequence[Any]:
-        return self._connections.rows(self.core, statement, parameters)
-
-    def write(self, statement: Insert | Update, parameters: Mapping[str, Any]) -> int:
-        return self._connections.write(self.core, statement, parameters)
-
-    def hold(self, name: str) -> None:
-        # On SQLite whoever writes holds every name.
-        if self._id is not None and name not in self._names_held:
-            self.core.execute(_HOLD, {"name": _number(name)})
-            self._names_held.add(name)
-
-    def try_to_hold(self, name: str) -> bool:
-        if self._id is None or name in self._names_held:
-            return True
-        if not self.core.execute(_TRY_TO_HOLD, {"name": _number(name)}).scalar():
-            return False
-        self._names_held.add(name)
-        return True
-
-    def finish(self) -> None:
-        """Commit what the act has written."""
-        self.flush()
-        if not self.core.in_transaction():
-            return
-        self._connections.require_sound(self.core)
-        try:
-            self.commit() if self.in_transaction() else self.core.commit()
-        except DBAPIError as error:
-            if self._id is None or not error.connection_invalidated:
-                raise
-            # The connection is broken, and with it what SQLAlchemy knows of the transaction.
-            self._connections.require_committed(self._id)
-
-    def abandon(self) -> None:
-        """Roll back whatever is not committed, after `finish` nothing; give the connection back."""
-        if self.in_transaction() or len(self.identity_map):
-            self.close()  # which takes as long as a reading, and most acts have no entities
-        self._id = None
-        self._names_held.clear()
-        taken, self._taken = self._taken, None
-        if taken is None:
-            return
-        try:
-            self._connections.roll_back(taken)
-        finally:
-            self._connections.give_back(taken)
-
-
-class _PartSession(_Session):
-    """The session of an act in a transaction that it shares with others (`group_commit`).
-
-    It is a savepoint: an act that is refused leaves nothing in the transaction of the others.
-    """
-
-    def __init__(
-        self, connections: Sqlite | Postgresql, shared: Connection, *, keys: Keyring, rules: Rules
-    ) -> None:
-        super().__init__(connections, keys=keys, rules=rules, joining="create_savepoint")
-        self._shared = shared
-        self._open = False
-
-    def begin_transaction(
-        self,
-        *,
-        writing: bool,  # noqa: ARG002 # all do that share one
-        snapshot: bool = False,  # noqa: ARG002 # and all see one moment
-        single: bool = False,  # noqa: ARG002 # and none is only a reading
-    ) -> None:
-        self.bind = self.core = self._shared
-        self._shared.exec_driver_sql("SAVEPOINT act")
-        self._open = True
-
-    def outside_transaction(self) -> NoReturn:
-        raise RuntimeError("an act that takes long has a transaction of its own")
-
-    def finish(self) -> None:
-        self.flush()
-        if self.in_transaction():
-            self.commit()
-        self._shared.exec_driver_sql("RELEASE act")
-        self._open = False
-
-    def abandon(self) -> None:
-        if self.in_transaction() or len(self.identity_map):
-            self.close()
-        if self._open:
-            self._shared.exec_driver_sql("ROLLBACK TO act")
-            self._shared.exec_driver_sql("RELEASE act")
-            self._open = False
-
-
-def _number(name: str) -> int:
-    """What PostgreSQL calls a name that is held: 64 bits of it, whose collisions only cost time."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, signed=True)

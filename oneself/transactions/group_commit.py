@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from accounts.errors import AccountError, Unavailable
 
@@ -147,6 +147,6 @@ def _outcome_of(
         return act(connection), None
     except AccountError as refusal:
         return None, refusal
-    except DBAPIError as error:
+    except SQLAlchemyError as error:
         # SQLite ends the whole transaction by itself where the disk is full or broken.
         raise NotTogether from error

@@ -16,7 +16,7 @@ from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
 from oneself.transactions.prepared import PreparedStatements, Statement, is_watched
 
-__all__ = ["Sqlite", "open_file", "sqlite_driver"]
+__all__ = ["Sqlite", "driver_of", "open_file", "sqlite_driver"]
 
 
 def sqlite_driver() -> ModuleType:

@@ -157,6 +157,22 @@ def test_what_the_database_refuses_is_done_alone(database, house):
     assert _together(database, (_open, 1), (_open, 2)) == [1, 2]
 
 
+def test_an_act_that_goes_on_after_sqlite_has_given_up_takes_all_with_it(database, house):
+    """DB-04: what came before it was undone as well, and must not be told that it is there."""
+
+    def go_on(session):
+        session.core.exec_driver_sql("ROLLBACK")
+        return 2
+
+    told = _together(database, (_open, 1), (go_on,), (_open, 3))
+    assert not [each for each in told if isinstance(each, int)]
+    assert house.count("tenant") == 0
+    told = _together(database, (_open, 1), (go_on,))
+    assert not [each for each in told if isinstance(each, int)]
+    assert house.count("tenant") == 0
+    assert _together(database, (_open, 1)) == [1]
+
+
 def test_a_commit_that_fails_is_told_to_all_and_keeps_nobody_waiting(database, house):
     """DB-04: and not done again, for who knows what the disk has of it."""
 
