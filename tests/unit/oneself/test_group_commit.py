@@ -317,7 +317,7 @@ def test_another_process_is_waited_for(database, house):
 
 
 def test_the_queue_has_an_end(database):
-    """DB-11: past it the answer is a 503 at once."""
+    """OP-06: past it the answer is a 503 at once."""
     told = Counter(
         type(each) for each in _together(database, *((_open, number) for number in range(1030)))
     )
