@@ -7,7 +7,7 @@ from sqlalchemy import Select, bindparam, exists, null, select
 from sqlmodel import SQLModel, col
 
 from accounts import tokens
-from accounts.database import AccountSession
+from accounts.database import Reading
 from accounts.errors import InvalidToken
 from accounts.jwts import Claims
 from accounts.keyring import Purpose
@@ -120,30 +120,30 @@ class StoredAnew(NamedTuple):
     after: bytes
 
 
-def authenticate(session: AccountSession, presented: Presented) -> Principal:
+def authenticate(reading: Reading, presented: Presented) -> Principal:
     """Find whose credential this is, if it is anybody's and live.
 
     Raises:
         InvalidToken: Unknown, revoked or expired, or its user or tenant is disabled; all alike.
     """
     if presented.claims is not None:
-        return _authenticate_jwt(session, presented.claims)
+        return _authenticate_jwt(reading, presented.claims)
     kind, token = presented.kind, presented.token
     purpose, statement = _STATEMENTS[kind]
     prefix = None
     if kind is CredentialKind.API_KEY:
         # Two keys can share a prefix; it narrows the search, and the digest decides (TK-09).
-        prefix = tokens.api_key_prefix(token, session.rules.api_key_brand)
+        prefix = tokens.api_key_prefix(token, reading.rules.api_key_brand)
     # One after the other and not by IN: there is a second root only after a rotation. Then the
     # first ones again, since what was not found under them may have been stored anew in between.
-    digests = session.keys.digests(purpose, token)
+    digests = reading.keys.digests(purpose, token)
     for digest in (*digests, *digests[:-1]):
-        for row in session.rows(statement, {"key": prefix or digest, "now": session.now}):
+        for row in reading.rows(statement, {"key": prefix or digest, "now": reading.now}):
             if hmac.compare_digest(digest, row[_WIDTH + 2]):
                 name = row[_WIDTH]
                 present = digests[0]
                 if digest != present:
-                    session.observed.append(StoredAnew(kind, name, digest, present))
+                    reading.observed.append(StoredAnew(kind, name, digest, present))
                 return Principal(
                     Person._make(row[:_WIDTH]),
                     Credential(
@@ -156,13 +156,13 @@ def authenticate(session: AccountSession, presented: Presented) -> Principal:
     raise InvalidToken
 
 
-def _authenticate_jwt(session: AccountSession, claims: Claims) -> Principal:
+def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
     """Find the person of a JWT whose signature is good, in one SELECT with all that can end it."""
-    rows = session.rows(
+    rows = reading.rows(
         _JWT,
         {
             "key": claims.session_id,
-            "now": session.now,
+            "now": reading.now,
             "epoch": claims.epoch,
             "jti": claims.jti,
         },

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Insert, Select, Update
 from sqlmodel import Session
@@ -13,7 +13,21 @@ from accounts.keyring import Keyring
 from accounts.origin import Origin
 from accounts.rules import Rules
 
-__all__ = ["AccountSession", "hold_account"]
+__all__ = ["AccountSession", "Reading", "hold_account"]
+
+
+class Reading(Protocol):
+    """What is enough for an act that reads by one statement; an `AccountSession` is one as well."""
+
+    keys: Keyring
+    rules: Rules
+    now: datetime
+    observed: list[Any]
+
+    def rows(
+        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        """What a statement selects: see `AccountSession`."""
 
 
 class AccountSession(Session):

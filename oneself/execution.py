@@ -34,7 +34,7 @@ from oneself.repeats import PARAMETER, attempt_of, once
 from oneself.responses import Answer, answer_of_refusal
 from oneself.schemas import Schemas
 from oneself.sources import origin_of, user_agent_of
-from oneself.transactions import NotTogether
+from oneself.transactions import NotTogether, SingleReading
 
 __all__ = ["Execution", "Request"]
 
@@ -151,10 +151,8 @@ class Execution:
         return None
 
     def _recognise(self, presented: Presented, *, waiting: bool = True) -> Principal:
-        with self._edge.database.transaction(
-            writing=False, single=True, waiting=waiting
-        ) as session:
-            return authenticate(session, presented)
+        with self._edge.database.reading(waiting=waiting) as reading:
+            return authenticate(reading, presented)
 
     def _find_answer(self, request: Request, stamp: Stamp, refusal: AccountError) -> Answer | None:
         """What another attempt was answered that began, as this one did, before either had ended.
@@ -217,7 +215,7 @@ class Execution:
         edge, (caller, user_id) = self._edge, asker
         presented = caller.presented
         with self._transaction(request, waiting=waiting, shared=shared) as session:
-            if user_id is not None and session is not None:
+            if user_id is not None and isinstance(session, AccountSession):
                 # Before it is authenticated again: what is revoked meanwhile writes nothing.
                 hold_account(session, user_id)
             supplied: dict[str, Any] = {
@@ -247,7 +245,7 @@ class Execution:
 
             reply = (
                 once(session, attempt_of(self._described, supplied), do)
-                if self._may_be_repeated and session is not None
+                if self._may_be_repeated and isinstance(session, AccountSession)
                 else do()
             )
             answer = self._render(reply, stamp)
@@ -255,7 +253,7 @@ class Execution:
         return answer
 
     def _ask_handler(self, supplied: Mapping[str, Any]) -> Reply[Any]:
-        session: AccountSession | None = supplied["session"]
+        session: AccountSession | SingleReading | None = supplied["session"]
         try:
             return self._handler(**{name: supplied[name] for name in self._wanted})
         finally:
@@ -264,21 +262,26 @@ class Execution:
 
     def _transaction(
         self, request: Request, *, waiting: bool, shared: Connection | None
-    ) -> AbstractContextManager[AccountSession | None]:
+    ) -> AbstractContextManager[AccountSession | SingleReading | None]:
         if not self._needs_database:
             return nullcontext()
+        if self._reads_once:
+            return self._edge.database.reading(waiting=waiting)
         return self._edge.database.transaction(
             writing=self._writing,
             waiting=waiting,
-            single=self._reads_once,
             shared=shared,
             origin=origin_of(request.scope, request.passage.request_id, self._edge.proxies),
         )
 
-    def _authenticate(self, session: AccountSession, presented: Presented) -> Principal:
+    def _authenticate(
+        self, session: AccountSession | SingleReading, presented: Presented
+    ) -> Principal:
         principal = authenticate(session, presented)
         credential = principal.credential
         self._edge.usage.note(credential, session.now)
+        if isinstance(session, SingleReading):
+            return principal  # which leaves no events
         session.origin = session.origin._replace(
             credential_kind=credential.kind.value, credential_id=credential.id
         )

@@ -3,6 +3,7 @@
 from oneself.transactions.database import Database, Location, open_engine
 from oneself.transactions.failures import OutcomeUnknown, does_not_answer
 from oneself.transactions.group_commit import NotTogether
+from oneself.transactions.sessions import SingleReading
 from oneself.transactions.sqlite import sqlite_driver
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Location",
     "NotTogether",
     "OutcomeUnknown",
+    "SingleReading",
     "does_not_answer",
     "open_engine",
     "sqlite_driver",

@@ -2,12 +2,11 @@
 
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +19,7 @@ from accounts.rules import Rules
 from oneself.transactions.failures import begin_again
 from oneself.transactions.group_commit import GroupCommit, NotTogether
 from oneself.transactions.postgresql import Postgresql, open_server
-from oneself.transactions.sessions import PartSession, TransactionSession
+from oneself.transactions.sessions import PartSession, SingleReading, TransactionSession
 from oneself.transactions.sqlite import Sqlite, open_file
 
 __all__ = ["Database", "Location", "open_engine"]
@@ -69,7 +68,6 @@ class Database:
         self._keys = keys
         self._rules = rules
         self._clock = clock
-        self._idle: deque[TransactionSession] = deque()
         self._group = (
             GroupCommit(self._connections) if isinstance(self._connections, Sqlite) else None
         )
@@ -86,32 +84,33 @@ class Database:
         writing: bool,
         waiting: bool = True,
         snapshot: bool = False,
-        single: bool = False,
         shared: Connection | None = None,
         origin: Origin = NOWHERE,
     ) -> Iterator[AccountSession]:
         """A session in one transaction, committed at the end, or rolled back by an exception.
 
-        With `snapshot`, all that is read in it is of one moment, on any database. With `single`,
-        each statement that reads is a transaction of its own: enough for whoever reads by one. With
-        `shared`, it is a part of the transaction that `together` gave, and is committed with that.
+        With `snapshot`, all that is read in it is of one moment, on any database. With `shared`,
+        it is a part of the transaction that `together` gave, and is committed with that.
 
         Raises:
             Unavailable: Too many others are using the database.
             sqlalchemy.exc.OperationalError: It is locked by another writer, or fails.
             OutcomeUnknown: It failed in a moment in which all may be done or nothing.
         """
-        session: TransactionSession | None = None
-        if single:
-            with suppress(IndexError):
-                session = self._idle.pop()
-        elif shared is not None:
-            session = PartSession(self._connections, shared, keys=self._keys, rules=self._rules)
-        if session is None:
-            session = TransactionSession(self._connections, keys=self._keys, rules=self._rules)
-        session.renew(now=self._clock(), origin=origin, waiting=waiting)
+        of_the_act: dict[str, Any] = {
+            "keys": self._keys,
+            "rules": self._rules,
+            "now": self._clock(),
+            "origin": origin,
+            "waiting": waiting,
+        }
+        session = (
+            TransactionSession(self._connections, **of_the_act)
+            if shared is None
+            else PartSession(self._connections, shared=shared, **of_the_act)
+        )
         try:
-            session.begin_transaction(writing=writing, snapshot=snapshot, single=single)
+            session.begin_transaction(writing=writing, snapshot=snapshot)
             yield session
         except AccountError as refusal:
             if refusal.keep_writes:
@@ -121,10 +120,21 @@ class Database:
             session.finish()
         finally:
             session.abandon()
-            if single:
-                # Making another one takes longer than the reading. No others are used again: an act
-                # can leave more in its session than entities, as what shall be done on a commit.
-                self._idle.append(session)
+
+    def reading(self, *, waiting: bool = True) -> SingleReading:
+        """What reads by single statements, each of which is a transaction of its own.
+
+        Raises, when it is entered:
+            Unavailable: Too many others are using the database.
+            sqlalchemy.exc.OperationalError: It takes no connection.
+        """
+        return SingleReading(
+            self._connections,
+            keys=self._keys,
+            rules=self._rules,
+            now=self._clock(),
+            waiting=waiting,
+        )
 
     def attempt(self, work: Callable[[], Outcome]) -> Outcome:
         """Do work that is one transaction, and again from its beginning if others were in the way.

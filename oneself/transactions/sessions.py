@@ -1,10 +1,11 @@
-"""The session of a transaction, and that of an act which shares one."""
+"""What acts work in: the session of a transaction, that of a part of one, and a single reading."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal, NoReturn
+from types import TracebackType
+from typing import Any, Literal, NoReturn, Self
 
 from sqlalchemy import BigInteger, Connection, Insert, Select, Update, bindparam, text
 from sqlalchemy.exc import DBAPIError
@@ -17,7 +18,7 @@ from oneself.transactions.group_commit import NotTogether
 from oneself.transactions.postgresql import Postgresql
 from oneself.transactions.sqlite import Sqlite, driver_of
 
-__all__ = ["PartSession", "TransactionSession"]
+__all__ = ["PartSession", "SingleReading", "TransactionSession"]
 
 _NAME = bindparam("name", type_=BigInteger)
 _HOLD = text("SELECT pg_advisory_xact_lock(:name)").bindparams(_NAME)
@@ -33,30 +34,27 @@ class TransactionSession(AccountSession):
         *,
         keys: Keyring,
         rules: Rules,
+        now: datetime,
+        origin: Origin,
+        waiting: bool,
         joining: Literal["control_fully", "create_savepoint"] = "control_fully",
     ) -> None:
         super().__init__(join_transaction_mode=joining, expire_on_commit=False)
         self._connections = connections
+        self._waiting = waiting
         self._taken: Connection | None = None
         self._id: str | None = None
         self._names_held: set[str] = set()
         self.keys = keys
         self.rules = rules
-
-    def renew(self, *, now: datetime, origin: Origin, waiting: bool) -> None:
-        """Make it the session of an act, of which it knows nothing yet."""
-        self._waiting = waiting
         self.now = now
         self.origin = origin
         self.observed = []
 
-    def begin_transaction(
-        self, *, writing: bool, snapshot: bool = False, single: bool = False
-    ) -> None:
-        """Take a connection and begin on it; with `single`, only take it."""
+    def begin_transaction(self, *, writing: bool, snapshot: bool = False) -> None:
+        """Take a connection and begin on it."""
         self._taken = self.bind = self.core = self._connections.take(waiting=self._waiting)
-        if not single:
-            self._id = self._connections.begin(self.core, writing=writing, snapshot=snapshot)
+        self._id = self._connections.begin(self.core, writing=writing, snapshot=snapshot)
 
     @contextmanager
     def outside_transaction(self) -> Iterator[None]:
@@ -128,9 +126,9 @@ class PartSession(TransactionSession):
     """
 
     def __init__(
-        self, connections: Sqlite | Postgresql, shared: Connection, *, keys: Keyring, rules: Rules
+        self, connections: Sqlite | Postgresql, *, shared: Connection, **of_the_act: Any
     ) -> None:
-        super().__init__(connections, keys=keys, rules=rules, joining="create_savepoint")
+        super().__init__(connections, joining="create_savepoint", **of_the_act)
         self._shared = shared
         self._driver = driver_of(shared)
         self._open = False
@@ -140,7 +138,6 @@ class PartSession(TransactionSession):
         *,
         writing: bool,  # noqa: ARG002 # all do that share one
         snapshot: bool = False,  # noqa: ARG002 # and all see one moment
-        single: bool = False,  # noqa: ARG002 # and none is only a reading
     ) -> None:
         """Begin the part.
 
@@ -178,6 +175,56 @@ class PartSession(TransactionSession):
             self._driver.execute("ROLLBACK TO act")
             self._driver.execute("RELEASE act")
         self._open = False
+
+
+class SingleReading:
+    """A reading of which each statement is a transaction of its own: enough to see who asks.
+
+    A session takes longer to make than this takes to read.
+    """
+
+    __slots__ = ("_connection", "_connections", "_waiting", "keys", "now", "observed", "rules")
+
+    def __init__(
+        self,
+        connections: Sqlite | Postgresql,
+        *,
+        keys: Keyring,
+        rules: Rules,
+        now: datetime,
+        waiting: bool,
+    ) -> None:
+        self._connections = connections
+        self._waiting = waiting
+        self.keys = keys
+        self.rules = rules
+        self.now = now
+        self.observed: list[Any] = []
+
+    def __enter__(self) -> Self:
+        """Take a connection."""
+        self._connection = self._connections.take(waiting=self._waiting)
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Give it back, with nothing open on it."""
+        try:
+            # SQLAlchemy begins a transaction for each statement that comes by way of it.
+            if self._connection.in_transaction():
+                self._connections.roll_back(self._connection)
+        finally:
+            self._connections.give_back(self._connection)
+
+    def rows(
+        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        """See `AccountSession`."""
+        return self._connections.rows(self._connection, statement, parameters)
 
 
 def _number(name: str) -> int:

@@ -96,7 +96,6 @@ class Sqlite:
         self._all_held: list[Connection] = []
         self._patience = patience / 1000
         self._writer = threading.Lock()
-        self._queue: set[int] = set()
         self._of_groups: dict[bool, Connection] = {}
         self._driver_error: type[Exception] = sqlite_driver().Error
         self._statements = PreparedStatements()
@@ -151,12 +150,8 @@ class Sqlite:
         Raises:
             Unavailable: Others had it for too long.
         """
-        self._queue.add(threading.get_ident())
-        try:
-            if not self._writer.acquire(timeout=self._patience):
-                raise Unavailable
-        finally:
-            self._queue.discard(threading.get_ident())
+        if not self._writer.acquire(timeout=self._patience):
+            raise Unavailable
 
     def begin_group(self, *, waiting: bool) -> Connection | None:
         """Begin a transaction of several acts (`group_commit`); None if it had to be waited for.
@@ -167,8 +162,7 @@ class Sqlite:
         """
         if waiting:
             self._wait_for_writers()
-        # A lock is not fair: one group after another would have it, and no thread that waits.
-        elif self._queue or not self._writer.acquire(blocking=False):
+        elif not self._writer.acquire(blocking=False):
             return None
         connection = self._of_groups.get(waiting)
         try:

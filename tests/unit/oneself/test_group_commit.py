@@ -252,36 +252,25 @@ def test_a_thread_that_writes_is_waited_for(database, house):
     assert house.count("tenant") == 2
 
 
-def test_a_thread_that_waits_comes_before_the_next_group(database):
-    """Or they would have the lock one after the other, and the thread a 503 in the end (DB-11)."""
-    order = []
+def test_a_thread_that_waits_has_its_turn(database):
+    """Or one group after the other would have the lock, and the thread a 503 in the end (DB-11)."""
+    order, waiting, begun = [], [], threading.Event()
 
-    def write(number):
-        with database.transaction(writing=True) as session:
+    def write():
+        begun.set()
+        with database.transaction(writing=True):
             order.append("thread")
-            _open(session, number)
 
-    async def run(pool):
-        last = 0
-        waiting = None
-
-        def act(session, number):
-            nonlocal waiting
-            order.append("group")
-            if waiting is None:
-                waiting = pool.submit(write, 1000)
-                while not database._connections._queue:  # noqa: SLF001 # until it waits
-                    pass
-            return _open(session, number)
-
-        while last < 100 and (waiting is None or not waiting.done()):
-            last += 1
-            await database.together(_part(database, act, last))
-        waiting.result()
+    def act(_session, number):
+        order.append(number)
+        if number == 0:
+            waiting.append(pool.submit(write))
+            assert begun.wait(10)
 
     with ThreadPoolExecutor(1) as pool:
-        asyncio.run(run(pool))
-    assert order.index("thread") == 1
+        _together(database, *((act, number) for number in range(1000)))
+        waiting[0].result()
+    assert order[-1] != "thread"
 
 
 @impatient

@@ -10,7 +10,7 @@ from pathlib import Path
 from traceback import format_exception
 
 import pytest
-from sqlalchemy import bindparam, column, event, table
+from sqlalchemy import Engine, bindparam, column, event, table
 from sqlalchemy import select as sql_select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from sqlmodel import col, select
@@ -491,15 +491,29 @@ def test_a_thread_that_waits_for_another_one_to_write_gives_up_some_time(house, 
     database.close()
 
 
-def test_what_was_observed_in_one_reading_is_not_in_the_session_of_the_next(house):
-    """Sessions of single readings are used again, and bring nothing along but themselves."""
-    names = []
-    for _ in range(2):
-        with house.database.transaction(writing=False, single=True) as session:
-            names.append(id(session))
-            assert session.observed == []
-            session.observed.append("seen")
-    assert len({*names}) == 1
+def test_a_single_reading_leaves_nothing_open(house):
+    """Whichever way it goes to the database: one that is listened to, or fails, by SQLAlchemy."""
+    opened = sql_select(table("tenant", column("id")).c.id)
+    house.act(_tenant)
+
+    def begun(_connection, _cursor, statement, *_rest):
+        heard.append(statement)
+
+    heard = []
+    for listening in (False, True):
+        if listening:
+            event.listen(Engine, "before_cursor_execute", begun)
+        with house.database.reading() as reading:
+            assert [list(row) for row in reading.rows(opened, {})] == [["tnt_000000000001"]]
+            assert reading.observed == []
+            reading.observed.append("seen")
+        with pytest.raises(DBAPIError), house.database.reading() as reading:
+            reading.rows(sql_select(column("nothing")), {})
+    event.remove(Engine, "before_cursor_execute", begun)
+    assert len(heard) == 2
+    # Nobody has to wait for it.
+    house.act(_tenant, 2)
+    assert house.count("tenant") == 2
 
 
 def test_what_an_act_did_in_its_session_is_in_no_other(house):
