@@ -47,6 +47,10 @@ _SUPPLIED = frozenset(
 )
 
 
+#: What an operation works in; for who only wants to know who asks, it is less.
+_Room = AccountSession | SingleReading
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request as far as the event loop reads it."""
@@ -102,10 +106,8 @@ class Execution:
         unknown = self._wanted - _SUPPLIED - self._parameters.names
         missing = self._parameters.names - self._wanted - {PARAMETER}
         if unknown or missing:
-            message = (
-                f"{described.operation_id}: the handler's parameters differ: {unknown or missing}"
-            )
-            raise TypeError(message)
+            what = f"the handler's parameters differ: {unknown or missing}"
+            raise TypeError(f"{described.operation_id}: {what}")
 
     def answer(self, request: Request, *, waiting: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing.
@@ -114,13 +116,11 @@ class Execution:
             sqlalchemy.exc.DBAPIError: The database fails.
         """
         stamp = _stamp(request)
+        run = partial(self._run, request, stamp, waiting=waiting)
         try:
-            answer = self._edge.database.attempt(
-                partial(self._run, request, stamp, waiting=waiting)
-            )
+            return self._edge.database.attempt(run)
         except AccountError as refusal:
-            answer = self._find_answer(request, stamp, refusal) or self._refuse(refusal, request)
-        return answer
+            return self._find_answer(request, stamp, refusal) or self._refuse(refusal, request)
 
     async def answer_together(self, request: Request) -> Answer:
         """Run the operation in a transaction that it shares with others, or refuse.
@@ -196,8 +196,8 @@ class Execution:
         request.passage.credential_kind = caller.presented.kind.value
         if not self._writing:
             return _Asker(caller, None)
-        # Before the write lock is taken: else whoever sends tokens that nobody has, which
-        # needs no more than their form, would keep all who write waiting.
+        # Before the write lock is taken: else whoever sends tokens that nobody has, which needs no
+        # more than their form, would keep all who write waiting.
         recognised = self._recognise(caller.presented, waiting=waiting)
         return _Asker(caller, recognised.person.user_id)
 
@@ -253,7 +253,7 @@ class Execution:
         return answer
 
     def _ask_handler(self, supplied: Mapping[str, Any]) -> Reply[Any]:
-        session: AccountSession | SingleReading | None = supplied["session"]
+        session: _Room | None = supplied["session"]
         try:
             return self._handler(**{name: supplied[name] for name in self._wanted})
         finally:
@@ -262,7 +262,7 @@ class Execution:
 
     def _transaction(
         self, request: Request, *, waiting: bool, shared: Connection | None
-    ) -> AbstractContextManager[AccountSession | SingleReading | None]:
+    ) -> AbstractContextManager[_Room | None]:
         if not self._needs_database:
             return nullcontext()
         if self._reads_once:
@@ -274,9 +274,7 @@ class Execution:
             origin=origin_of(request.scope, request.passage.request_id, self._edge.proxies),
         )
 
-    def _authenticate(
-        self, session: AccountSession | SingleReading, presented: Presented
-    ) -> Principal:
+    def _authenticate(self, session: _Room, presented: Presented) -> Principal:
         principal = authenticate(session, presented)
         credential = principal.credential
         self._edge.usage.note(credential, session.now)
@@ -309,9 +307,8 @@ class Execution:
         if reply.body is None or isinstance(reply.body, bytes):
             return Answer(reply.status, reply.body or b"", reply.media_type, reply.headers)
         content = self._dialect.dress(reply.body, stamp)
-        return Answer(
-            reply.status, orjson.dumps(content), "application/json", reply.headers, content
-        )
+        json = orjson.dumps(content)
+        return Answer(reply.status, json, "application/json", reply.headers, content)
 
     def _hold_to_document(self, answer: Answer) -> None:
         if self._promises is not None and (broken := self._promises.broken_by(answer)):
