@@ -20,7 +20,8 @@ __all__ = ["CONTENDERS", "Contender", "Target"]
 
 _BENCH = ROOT / "bench"
 #: The environment that the peers are installed into, which the service knows nothing of.
-_PEERS = Path(os.environ.get("BENCH_PEERS", "peers"))
+#: Absolute, because the peers are started in another folder than this.
+_PEERS = Path(os.environ.get("BENCH_PEERS", "peers")).absolute()
 
 
 _LOCALES = ('{"locale": "de-DE"}', '{"locale": "fr-FR"}')
