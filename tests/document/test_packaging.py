@@ -83,7 +83,9 @@ def test_nothing_is_older_than_the_version_that_a_known_hole_was_closed_in(name,
     assert all(Version(version) >= Version(floor) for version in found)
 
 
-@pytest.mark.parametrize("folder", ["openapi", "contracts", "sdk/typescript"])
+@pytest.mark.parametrize(
+    "folder", ["openapi", "contracts", "sdk/typescript", "bench/peers/better_auth"]
+)
 def test_the_locks_of_node_have_integrity_hashes_and_no_addresses(folder):
     lock = json.loads((ROOT / folder / "package-lock.json").read_text())
     packages = [package for path, package in lock["packages"].items() if path]
