@@ -39,9 +39,10 @@ def reveal_access_token(session: AccountSession, person: Person) -> str:
         NotFound: There is no such user.
         TokenUnreadable: The sealed token was made with another key or for another row (TK-05).
     """
-    sealed = session.core.execute(_SEALED, {"user_id": person.user_id}).scalar()
-    if sealed is None:
+    found = session.rows(_SEALED, {"user_id": person.user_id})
+    if not found:
         raise NotFound
+    [[sealed]] = found
     try:
         token = session.keys.open(Purpose.ACCESS_TOKEN, sealed, person.user_id)
     except SealBroken as broken:

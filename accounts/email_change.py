@@ -13,7 +13,7 @@ from accounts.login_sessions import revoke_all_sessions
 from accounts.one_time_secrets import (
     SecretPurpose,
     burn_secret,
-    find_pending,
+    find_pending_address,
     issue_secret,
     supersede_secrets,
 )
@@ -83,8 +83,7 @@ def request_email_change(
 
 def find_pending_email(session: AccountSession, user_id: str) -> str | None:
     """The address of the user's pending change, if there is one."""
-    pending = find_pending(session, SecretPurpose.EMAIL_CHANGE, user_id)
-    return pending.address if pending else None
+    return find_pending_address(session, SecretPurpose.EMAIL_CHANGE, user_id)
 
 
 def validate_email_change(session: AccountSession, *, identity_id: str, secret: str) -> str:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, bindparam, update
 from sqlmodel import col, select
 
 from accounts import tokens
@@ -19,7 +19,7 @@ __all__ = [
     "SecretPurpose",
     "burn_secret",
     "find_locale",
-    "find_pending",
+    "find_pending_address",
     "find_secret",
     "issue_secret",
     "read_secret",
@@ -92,19 +92,24 @@ def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: 
     )
 
 
-def find_pending(
+#: Built once, since it is a part of each profile that is shown.
+_PENDING_ADDRESS = select(col(OneTimeSecret.address)).where(
+    col(OneTimeSecret.purpose) == bindparam("purpose"),
+    col(OneTimeSecret.user_id) == bindparam("user_id"),
+    col(OneTimeSecret.used_at).is_(None),
+    col(OneTimeSecret.superseded_at).is_(None),
+    col(OneTimeSecret.expires_at) > bindparam("now"),
+)
+
+
+def find_pending_address(
     session: AccountSession, purpose: SecretPurpose, user_id: str
-) -> OneTimeSecret | None:
-    """The user's pending secret of one purpose, as a row; the secret itself is not in it."""
-    return session.exec(
-        select(OneTimeSecret).where(
-            col(OneTimeSecret.purpose) == purpose,
-            col(OneTimeSecret.user_id) == user_id,
-            col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.superseded_at).is_(None),
-            col(OneTimeSecret.expires_at) > session.now,
-        )
-    ).first()
+) -> str | None:
+    """The address that the user's pending secret of one purpose is for; None where none is."""
+    session.flush()
+    key = {"purpose": purpose, "user_id": user_id, "now": session.now}
+    addresses = [address for (address,) in session.rows(_PENDING_ADDRESS, key)]
+    return addresses[0] if addresses else None
 
 
 def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:

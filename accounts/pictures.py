@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Executable, bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlmodel import col
 
 from accounts.database import AccountSession, hold_account
@@ -25,9 +25,9 @@ __all__ = [
 #: service's own address, which an operator may change.
 UPLOADED = "uploaded"
 
-_PICTURE: Executable = select(
-    col(Picture.content), col(Picture.media_type), col(Picture.tag)
-).where(col(Picture.user_id) == bindparam("user_id"))
+_PICTURE = select(col(Picture.content), col(Picture.media_type), col(Picture.tag)).where(
+    col(Picture.user_id) == bindparam("user_id")
+)
 
 
 class StoredPicture(NamedTuple):
@@ -67,10 +67,10 @@ def find_picture(session: AccountSession, person: Person) -> StoredPicture:
     Raises:
         NotFound: There is none.
     """
-    row = session.core.execute(_PICTURE, {"user_id": person.user_id}).first()
-    if row is None:
+    rows = session.rows(_PICTURE, {"user_id": person.user_id})
+    if not rows:
         raise NotFound
-    return StoredPicture._make(row)
+    return StoredPicture._make(rows[0])
 
 
 def forget_upload(session: AccountSession, person: Person) -> None:

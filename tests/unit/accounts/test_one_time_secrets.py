@@ -14,7 +14,7 @@ from accounts.one_time_secrets import (
     SecretPurpose,
     burn_secret,
     find_locale,
-    find_pending,
+    find_pending_address,
     find_secret,
     issue_secret,
     read_secret,
@@ -175,15 +175,15 @@ def test_a_secret_is_superseded_in_the_transaction_that_made_it(house, alice):
 
 def test_what_is_pending_is_found_until_it_is_used_over_or_superseded(house, alice, clock):
     """The row is found, and the secret is not in it."""
-    assert house.act(find_pending, CHANGE, alice.user_id) is None
+    assert house.act(find_pending_address, CHANGE, alice.user_id) is None
     secret = _issue(house, alice)
-    assert house.act(find_pending, CHANGE, alice.user_id).address == "new@example.com"
-    assert house.act(find_pending, VERIFICATION, alice.user_id) is None
+    assert house.act(find_pending_address, CHANGE, alice.user_id) == "new@example.com"
+    assert house.act(find_pending_address, VERIFICATION, alice.user_id) is None
     house.act(burn_secret, CHANGE, secret)
-    assert house.act(find_pending, CHANGE, alice.user_id) is None
+    assert house.act(find_pending_address, CHANGE, alice.user_id) is None
     _issue(house, alice)
     clock.move(seconds=DAY)
-    assert house.act(find_pending, CHANGE, alice.user_id) is None
+    assert house.act(find_pending_address, CHANGE, alice.user_id) is None
 
 
 def test_of_four_racers_with_one_secret_one_wins(house, alice, bob):
