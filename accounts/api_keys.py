@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import update
-from sqlmodel import col, select
+from sqlalchemy import bindparam, select, update
+from sqlmodel import col
 
 from accounts import text, tokens
-from accounts.database import AccountSession, hold_account
+from accounts.database import AccountSession, columns_of, hold_account
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.events import EventKind, record_event, record_events
 from accounts.identifiers import new_id
@@ -17,7 +18,37 @@ from accounts.people import Person
 from accounts.principal import CredentialKind, Principal
 from models import ApiKey
 
-__all__ = ["create_api_key", "list_api_keys", "revoke_all_api_keys", "revoke_api_key"]
+__all__ = [
+    "ListedApiKey",
+    "create_api_key",
+    "list_api_keys",
+    "revoke_all_api_keys",
+    "revoke_api_key",
+]
+
+
+class ListedApiKey(NamedTuple):
+    """A live API key, as its owner sees it."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: list[str]
+    dataset_access_mode: str
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
+_LIVE = (
+    select(*columns_of(ApiKey, ListedApiKey))
+    .where(
+        col(ApiKey.user_id) == bindparam("user_id"),
+        col(ApiKey.revoked_at).is_(None),
+        col(ApiKey.expires_at) > bindparam("now"),
+    )
+    .order_by(col(ApiKey.created_at).desc(), col(ApiKey.id))
+)
 
 
 def create_api_key(
@@ -77,17 +108,11 @@ def create_api_key(
     return made, key
 
 
-def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ApiKey]:
+def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ListedApiKey]:
     """The live API keys of a user, newest first."""
-    return session.exec(
-        select(ApiKey)
-        .where(
-            col(ApiKey.user_id) == user_id,
-            col(ApiKey.revoked_at).is_(None),
-            col(ApiKey.expires_at) > session.now,
-        )
-        .order_by(col(ApiKey.created_at).desc(), col(ApiKey.id))
-    ).all()
+    session.flush()
+    found = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
+    return [ListedApiKey._make(row) for row in found]
 
 
 def revoke_all_api_keys(session: AccountSession, person: Person) -> None:

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Insert, Select, Update
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 from accounts.keyring import Keyring
 from accounts.origin import Origin
 from accounts.rules import Rules
 
-__all__ = ["AccountSession", "Reading", "hold_account"]
+__all__ = ["AccountSession", "Reading", "columns_of", "hold_account"]
 
 
 class Reading(Protocol):
@@ -81,6 +81,12 @@ class AccountSession(Session):
     @abstractmethod
     def try_to_hold(self, name: str) -> bool:
         """Hold a name as `hold` does, unless another transaction does; tell whether it is held."""
+
+
+def columns_of(table: type[SQLModel], shape: type[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The columns of a table by the names that a named tuple has, for `AccountSession.rows`."""
+    names: tuple[str, ...] = shape._fields  # type: ignore[attr-defined] # there is no type for it
+    return tuple(getattr(table, name) for name in names)
 
 
 def hold_account(session: AccountSession, user_id: str) -> None:

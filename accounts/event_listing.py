@@ -4,23 +4,49 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import tuple_
-from sqlmodel import col, select
+from sqlalchemy import bindparam, select, tuple_
+from sqlmodel import col
 
-from accounts.database import AccountSession
+from accounts.database import AccountSession, columns_of
 from accounts.errors import InvalidRequest
 from accounts.keyring import Purpose, SealBroken
 from models import SecurityEvent
+from models.columns import UtcDateTime
 
-__all__ = ["EventPage", "list_events"]
+__all__ = ["EventPage", "ListedEvent", "list_events"]
+
+
+class ListedEvent(NamedTuple):
+    """An event, as its owner sees it."""
+
+    id: str
+    kind: str
+    occurred_at: datetime
+    source: str | None
+    credential_kind: str | None
+    credential_id: str | None
+    details: dict[str, Any]
+
+
+_PLACE = (col(SecurityEvent.occurred_at), col(SecurityEvent.id))
+_NEWEST = (
+    select(*columns_of(SecurityEvent, ListedEvent))
+    .where(col(SecurityEvent.user_id) == bindparam("user_id"))
+    .order_by(*(column.desc() for column in _PLACE))
+    .limit(bindparam("at_most"))
+)
+_OLDER = _NEWEST.where(
+    tuple_(*_PLACE) < tuple_(bindparam("moment", type_=UtcDateTime), bindparam("event_id"))
+)
 
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
     """Some events, newest first; `next_cursor` leads to older ones, and is None at the end."""
 
-    events: Sequence[SecurityEvent]
+    events: Sequence[ListedEvent]
     next_cursor: str | None
 
 
@@ -35,23 +61,21 @@ def list_events(
     Raises:
         InvalidRequest: The cursor is not one that this user was given.
     """
-    place = (col(SecurityEvent.occurred_at), col(SecurityEvent.id))
-    newest_first = (
-        select(SecurityEvent)
-        .where(col(SecurityEvent.user_id) == user_id)
-        .order_by(*(column.desc() for column in place))
-        .limit(limit + 1)
-    )
-    if cursor is not None:
-        newest_first = newest_first.where(tuple_(*place) < _open(session, user_id, cursor))
+    session.flush()
     # One more than was asked for, to know whether there is another page without counting them.
-    found = session.exec(newest_first).all()
+    key = {"user_id": user_id, "at_most": limit + 1}
+    if cursor is None:
+        rows = session.rows(_NEWEST, key)
+    else:
+        moment, event_id = _open(session, user_id, cursor)
+        rows = session.rows(_OLDER, {**key, "moment": moment, "event_id": event_id})
+    found = [ListedEvent._make(row) for row in rows]
     events = found[:limit]
     more = len(found) > limit
     return EventPage(events, _seal(session, user_id, events[-1]) if more else None)
 
 
-def _seal(session: AccountSession, user_id: str, last: SecurityEvent) -> str:
+def _seal(session: AccountSession, user_id: str, last: ListedEvent) -> str:
     """Make the cursor that follows an event: 136 characters that tell nothing (HT-20)."""
     place = f"{last.occurred_at.isoformat(timespec='microseconds')}|{last.id}"
     return _encode(session.keys.seal(Purpose.CURSOR, place, _bound_to(user_id)))

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import update
-from sqlmodel import col, select
+from sqlalchemy import bindparam, select, update
+from sqlmodel import col
 
 from accounts import addresses, password_form, password_hashing, throttling, tokens
-from accounts.database import AccountSession, hold_account
+from accounts.database import AccountSession, columns_of, hold_account
 from accounts.errors import InvalidCredentials, NotFound
 from accounts.events import EventKind, record_event, record_events
 from accounts.identifiers import new_id
@@ -18,6 +19,7 @@ from accounts.principal import Principal
 from models import LoginSession, PasswordRecord, Tenant, User
 
 __all__ = [
+    "ListedSession",
     "OpenedSession",
     "list_sessions",
     "log_in",
@@ -27,6 +29,27 @@ __all__ = [
     "revoke_other_sessions",
     "revoke_session",
 ]
+
+
+class ListedSession(NamedTuple):
+    """A live session, as its owner sees it."""
+
+    id: str
+    user_agent: str | None
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
+_LIVE = (
+    select(*columns_of(LoginSession, ListedSession))
+    .where(
+        col(LoginSession.user_id) == bindparam("user_id"),
+        col(LoginSession.revoked_at).is_(None),
+        col(LoginSession.expires_at) > bindparam("now"),
+    )
+    .order_by(col(LoginSession.created_at).desc(), col(LoginSession.id))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +135,13 @@ def open_session(
     thief who logs in often enough keep the owner out.
     """
     hold_account(session, user_id)
-    live = list_sessions(session, user_id)
-    for oldest in live[session.rules.max_sessions - 1 :]:
-        oldest.revoked_at = session.now
+    oldest = list_sessions(session, user_id)[session.rules.max_sessions - 1 :]
+    if oldest:
+        session.core.execute(
+            update(LoginSession)
+            .where(col(LoginSession.id).in_([each.id for each in oldest]))
+            .values(revoked_at=session.now)
+        )
     token = tokens.mint(tokens.SESSION)
     expires_at = session.now + session.rules.session_lifetime
     session_id = new_id("ses_")
@@ -134,17 +161,11 @@ def open_session(
     return OpenedSession(person, session_id, token, expires_at)
 
 
-def list_sessions(session: AccountSession, user_id: str) -> Sequence[LoginSession]:
+def list_sessions(session: AccountSession, user_id: str) -> Sequence[ListedSession]:
     """The live sessions of a user, newest first."""
-    return session.exec(
-        select(LoginSession)
-        .where(
-            col(LoginSession.user_id) == user_id,
-            col(LoginSession.revoked_at).is_(None),
-            col(LoginSession.expires_at) > session.now,
-        )
-        .order_by(col(LoginSession.created_at).desc(), col(LoginSession.id))
-    ).all()
+    session.flush()
+    found = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
+    return [ListedSession._make(row) for row in found]
 
 
 def log_out(session: AccountSession, principal: Principal) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import update
-from sqlmodel import col, select
-from sqlmodel.sql.expression import SelectOfScalar
+from sqlalchemy import bindparam, select, update
+from sqlmodel import col
 
 from accounts import clients, text, tokens
 from accounts.clients import ClientCredentials
-from accounts.database import AccountSession, hold_account
+from accounts.database import AccountSession, columns_of, hold_account
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.events import EventKind, record_event, record_events
 from accounts.identifiers import new_uuid
@@ -19,7 +19,31 @@ from accounts.people import Person
 from accounts.principal import Principal
 from models import PersonalAccessToken
 
-__all__ = ["create_pat", "find_pat", "list_pats", "revoke_all_pats", "revoke_pat"]
+__all__ = ["ListedPat", "create_pat", "find_pat", "list_pats", "revoke_all_pats", "revoke_pat"]
+
+
+class ListedPat(NamedTuple):
+    """An active token, as its owner sees it."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    client_id: str
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
+_ACTIVE = (
+    select(*columns_of(PersonalAccessToken, ListedPat))
+    .where(
+        col(PersonalAccessToken.user_id) == bindparam("user_id"),
+        col(PersonalAccessToken.revoked_at).is_(None),
+        col(PersonalAccessToken.expires_at) > bindparam("now"),
+    )
+    .order_by(col(PersonalAccessToken.created_at).desc(), col(PersonalAccessToken.id))
+)
+_ONE = _ACTIVE.where(col(PersonalAccessToken.id) == bindparam("id"))
 
 
 def create_pat(
@@ -82,27 +106,24 @@ def _a_year_after(moment: datetime) -> datetime:
         return moment.replace(year=moment.year + 1, day=28)
 
 
-def list_pats(session: AccountSession, user_id: str) -> Sequence[PersonalAccessToken]:
+def list_pats(session: AccountSession, user_id: str) -> Sequence[ListedPat]:
     """The active tokens of a user, newest first."""
-    return session.exec(
-        _active(session, user_id).order_by(
-            col(PersonalAccessToken.created_at).desc(), col(PersonalAccessToken.id)
-        )
-    ).all()
+    session.flush()
+    found = session.rows(_ACTIVE, {"user_id": user_id, "now": session.now})
+    return [ListedPat._make(row) for row in found]
 
 
-def find_pat(session: AccountSession, person: Person, pat_id: str) -> PersonalAccessToken:
+def find_pat(session: AccountSession, person: Person, pat_id: str) -> ListedPat:
     """Find one of the person's active tokens.
 
     Raises:
         NotFound: The person has no active token of this id.
     """
-    found = session.exec(
-        _active(session, person.user_id).where(col(PersonalAccessToken.id) == pat_id.lower())
-    ).first()
-    if found is None:
+    key = {"user_id": person.user_id, "now": session.now, "id": pat_id.lower()}
+    found = session.rows(_ONE, key)
+    if not found:
         raise NotFound
-    return found
+    return ListedPat._make(found[0])
 
 
 def revoke_all_pats(session: AccountSession, person: Person) -> None:
@@ -144,12 +165,4 @@ def revoke_pat(session: AccountSession, person: Person, pat_id: str) -> None:
         raise NotFound
     record_event(
         session, EventKind.TOKEN_REVOKED, person, credential="pat", credential_id=pat_id.lower()
-    )
-
-
-def _active(session: AccountSession, user_id: str) -> SelectOfScalar[PersonalAccessToken]:
-    return select(PersonalAccessToken).where(
-        col(PersonalAccessToken.user_id) == user_id,
-        col(PersonalAccessToken.revoked_at).is_(None),
-        col(PersonalAccessToken.expires_at) > session.now,
     )

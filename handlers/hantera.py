@@ -13,6 +13,7 @@ from accounts import (
 )
 from accounts.database import AccountSession
 from accounts.people import Person
+from accounts.personal_access_tokens import ListedPat
 from accounts.principal import Principal
 from handlers.entity_tags import is_held, require_match, strong_tag
 from handlers.exchange import NO_CONTENT, Exchange, Reply
@@ -183,7 +184,7 @@ def _require_settings(session: AccountSession, user_id: str, if_match: str | Non
         require_match(if_match, preferences.find_settings(session, user_id))
 
 
-def _pat(row: PersonalAccessToken) -> wire.HanteraPat:
+def _pat(row: PersonalAccessToken | ListedPat) -> wire.HanteraPat:
     # The column is text; only what the document let in is in it.
     return {
         "id": row.id,

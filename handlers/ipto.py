@@ -5,11 +5,14 @@ from http import HTTPStatus
 from typing import cast
 
 from accounts import api_keys, event_listing, login_sessions, password_resets, passwords, signup
+from accounts.api_keys import ListedApiKey
 from accounts.database import AccountSession
+from accounts.event_listing import ListedEvent
+from accounts.login_sessions import ListedSession
 from accounts.principal import Principal
 from handlers.exchange import NO_CONTENT, Exchange, Reply
 from handlers.moments import parse_moment, write_moment, write_optional_moment
-from models import ApiKey, LoginSession, SecurityEvent, wire
+from models import ApiKey, wire
 
 
 def sign_up(
@@ -157,7 +160,7 @@ def _requested_expiry(body: wire.IptoCreateApiKeyRequest) -> datetime | None:
     return parse_moment(body["expires_at"], "expires_at") if "expires_at" in body else None
 
 
-def _session(row: LoginSession, principal: Principal) -> wire.IptoSession:
+def _session(row: ListedSession, principal: Principal) -> wire.IptoSession:
     return {
         "session_id": row.id,
         "created_at": write_moment(row.created_at),
@@ -168,7 +171,7 @@ def _session(row: LoginSession, principal: Principal) -> wire.IptoSession:
     }
 
 
-def _event(row: SecurityEvent) -> wire.IptoEvent:
+def _event(row: ListedEvent) -> wire.IptoEvent:
     return {
         "event_id": row.id,
         "kind": row.kind,
@@ -180,7 +183,7 @@ def _event(row: SecurityEvent) -> wire.IptoEvent:
     }
 
 
-def _api_key(row: ApiKey) -> wire.IptoApiKey:
+def _api_key(row: ApiKey | ListedApiKey) -> wire.IptoApiKey:
     # The columns are text; only what the document let in is in them.
     return {
         "api_key_id": row.id,

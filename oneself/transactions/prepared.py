@@ -21,10 +21,10 @@ class Prepared:
     for what one row does not need.
     """
 
-    __slots__ = ("_names", "_positional", "_read", "text")
+    __slots__ = ("_constants", "_names", "_positional", "_read", "text")
 
     def __init__(self, statement: Statement, dialect: Dialect) -> None:
-        """Take a statement whose parameters are all given when it is run."""
+        """Take a statement whose parameters are given when it is run, but for its constants."""
         compiled: Any = statement.compile(dialect=dialect)
         names = compiled.positiontup if dialect.positional else compiled.binds
         self._positional = dialect.positional
@@ -33,6 +33,11 @@ class Prepared:
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) or _same)
             for name in names
         ]
+        binds = {name: compiled.binds[name] for name in names}
+        # Whatever has a value of its own, as the OFFSET that SQLite's LIMIT is compiled with.
+        self._constants = {
+            name: bind.value for name, bind in binds.items() if bind.value is not None
+        }
         columns = statement.selected_columns if isinstance(statement, Select) else ()
         processors = (
             column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
@@ -44,6 +49,8 @@ class Prepared:
 
     def given(self, parameters: Mapping[str, Any]) -> Any:
         """The parameters as the driver takes them."""
+        if self._constants:
+            parameters = {**self._constants, **parameters}
         if self._positional:
             return tuple([process(parameters[name]) for name, process in self._names])
         return {name: process(parameters[name]) for name, process in self._names}
