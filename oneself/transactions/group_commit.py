@@ -123,7 +123,9 @@ class GroupCommit:
             connection = await run_in_thread(self._thread, self._begin_with_patience)
         try:
             outcomes = [_outcome_of(each.act, connection) for each in members]
-            await run_in_thread(self._thread, connection.commit)
+            # What was refused has left nothing behind that the disk would have to be waited for.
+            if any(refusal is None or refusal.keep_writes for _, refusal in outcomes):
+                await run_in_thread(self._thread, connection.commit)
         finally:
             self._groups.end_group(connection)
         return outcomes

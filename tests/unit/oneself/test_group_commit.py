@@ -123,6 +123,21 @@ def test_a_refusal_takes_nothing_of_the_others_with_it(database, house):
     assert house.count("tenant") == 2
 
 
+def test_where_all_are_refused_nobody_waits_for_the_disk(database, house):
+    """Whoever sends what is wrong again and again takes no time of those who write."""
+
+    def refuse(session):
+        _open(session, 1)
+        raise NotFound
+
+    with _counted() as counts:
+        told = _together(database, (refuse,), (refuse,))
+    assert [type(each) for each in told] == [NotFound] * 2
+    assert counts == {"begun": 1}
+    assert house.count("tenant") == 0
+    assert _together(database, (_open, 1)) == [1]
+
+
 def test_a_refusal_that_says_so_keeps_what_was_written(database, house):
     """A counter counts although the act refused (LG-04)."""
 
