@@ -1,0 +1,71 @@
+"""Text that would be a statement if it were ever put into one."""
+
+import pytest
+
+from accounts.api_keys import create_api_key, list_api_keys
+from accounts.errors import InvalidCredentials, InvalidToken, NotFound
+from accounts.login_sessions import list_sessions, log_in, open_session, revoke_session
+from accounts.personal_access_tokens import find_pat, revoke_pat
+from accounts.preferences import change_settings, find_settings
+from accounts.principal import CredentialKind
+from accounts.profile import change_profile
+
+HOSTILE = [
+    "'; DROP TABLE user_settings; --",
+    "' OR '1'='1",
+    '" OR ""="',
+    '\\\'; DELETE FROM "user" WHERE 1=1; --',
+    "%' AND 1=1 --",
+    "100%s %(name)s %%",
+    "$1 :name ? ?1 @name {0} {name}",
+    "/* */ UNION SELECT token_digest FROM login_session",
+    "%_",
+]
+
+hostile = pytest.mark.parametrize("text", HOSTILE)
+
+
+@pytest.fixture
+def bob(house, alice):  # noqa: ARG001 # somebody else who is there
+    return house.resident("bob@example.com")
+
+
+@hostile
+def test_what_is_written_is_read_again_and_nothing_else_is_touched(house, alice, bob, text):
+    """DB-16: in columns of text, in JSON, and in the event of the change."""
+    before = house.person(bob.user_id)
+    house.act(change_profile, alice.person, {"display_name": text, "first_name": text})
+    house.act(change_settings, alice.user_id, {text: text})
+    house.act(open_session, alice.user_id, user_agent=text)
+    house.act(
+        create_api_key,
+        alice.principal,
+        name=text,
+        scopes=["keys:read"],
+        dataset_access_mode="all_available",
+        expires_at=None,
+    )
+    person = house.person(alice.user_id)
+    assert (person.display_name, person.first_name) == (text, text)
+    assert house.act(find_settings, alice.user_id) == {text: text}
+    assert text in [each.user_agent for each in house.act(list_sessions, alice.user_id)]
+    assert [each.name for each in house.act(list_api_keys, alice.user_id)] == [text]
+    assert house.person(bob.user_id) == before
+    assert house.act(find_settings, bob.user_id) == {}
+
+
+@hostile
+def test_nothing_is_found_by_what_is_no_name_of_it(house, alice, bob, text):
+    """DB-16: neither somebody else's, nor more than one."""
+    with pytest.raises(InvalidCredentials):
+        house.act(log_in, email=f"{text}@example.com", password=text, user_agent=None)
+    with pytest.raises(NotFound):
+        house.act(revoke_session, alice.person, text)
+    for act in (find_pat, revoke_pat):
+        with pytest.raises(NotFound):
+            house.act(act, alice.person, text)
+    for kind in (CredentialKind.SESSION, CredentialKind.PAT, CredentialKind.ACCESS_TOKEN):
+        with pytest.raises(InvalidToken):
+            house.recognise(kind, text)
+    assert len(house.act(list_sessions, bob.user_id)) == 1
+    assert house.count("user") == 2
