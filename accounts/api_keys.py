@@ -110,7 +110,6 @@ def create_api_key(
 
 def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ListedApiKey]:
     """The live API keys of a user, newest first."""
-    session.flush()
     found = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
     return [ListedApiKey._make(row) for row in found]
 

@@ -62,12 +62,16 @@ class AccountSession(Session):
         """What a statement selects, at the least cost: for those that each request begins with.
 
         It is one that is built once, whose parameters are all in `parameters`. It reads the
-        database as `core.execute` does, which takes twice as long, and nothing is flushed before.
+        database as `core.execute` does, which takes twice as long, once what the session has is
+        written.
         """
 
     @abstractmethod
     def write(self, statement: Insert | Update, parameters: Mapping[str, Any]) -> int:
-        """How many rows a statement has written, at the least cost; it is like one of `rows`."""
+        """How many rows a statement has written, at the least cost; it is like one of `rows`.
+
+        Nothing is written before it.
+        """
 
     @abstractmethod
     def hold(self, name: str) -> None:

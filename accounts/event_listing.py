@@ -61,7 +61,6 @@ def list_events(
     Raises:
         InvalidRequest: The cursor is not one that this user was given.
     """
-    session.flush()
     # One more than was asked for, to know whether there is another page without counting them.
     key = {"user_id": user_id, "at_most": limit + 1}
     if cursor is None:

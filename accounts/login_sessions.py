@@ -163,7 +163,6 @@ def open_session(
 
 def list_sessions(session: AccountSession, user_id: str) -> Sequence[ListedSession]:
     """The live sessions of a user, newest first."""
-    session.flush()
     found = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
     return [ListedSession._make(row) for row in found]
 

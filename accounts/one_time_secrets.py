@@ -106,7 +106,6 @@ def find_pending_address(
     session: AccountSession, purpose: SecretPurpose, user_id: str
 ) -> str | None:
     """The address that the user's pending secret of one purpose is for; None where none is."""
-    session.flush()
     key = {"purpose": purpose, "user_id": user_id, "now": session.now}
     addresses = [address for (address,) in session.rows(_PENDING_ADDRESS, key)]
     return addresses[0] if addresses else None

@@ -88,7 +88,6 @@ def find_person(session: AccountSession, user_id: str) -> Person:
     Raises:
         NotFound: There is no such user.
     """
-    session.flush()
     rows = session.rows(_PERSON, {"user_id": user_id})
     if not rows:
         raise NotFound

@@ -108,7 +108,6 @@ def _a_year_after(moment: datetime) -> datetime:
 
 def list_pats(session: AccountSession, user_id: str) -> Sequence[ListedPat]:
     """The active tokens of a user, newest first."""
-    session.flush()
     found = session.rows(_ACTIVE, {"user_id": user_id, "now": session.now})
     return [ListedPat._make(row) for row in found]
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
-from oneself.transactions.prepared import PreparedStatements, Statement, is_watched
+from oneself.transactions.prepared import PreparedStatements, Statement, driver_of
 
 __all__ = ["Postgresql", "open_server"]
 
@@ -112,7 +112,7 @@ class Postgresql:
         self._places = threading.Semaphore(connections)
         # The one that was used last is taken first: those that a peak has needed stay untouched.
         self._idle: deque[Connection] = deque()
-        self._statements = PreparedStatements()
+        self.statements = PreparedStatements(self._engine.dialect.loaded_dbapi.Error)
 
     def take(self, *, waiting: bool) -> Connection:
         """A connection for one transaction.
@@ -167,31 +167,15 @@ class Postgresql:
         Raises:
             sqlalchemy.exc.DBAPIError: It fails.
         """
-        driver: Any = connection.connection.dbapi_connection
-        if driver.info.transaction_status == _IDLE and not is_watched(connection):
-            prepared = self._statements.of(statement, connection)
-            # Whatever goes wrong, SQLAlchemy meets it as well. In a transaction it would not: after
-            # the first failure there all fails for another reason.
-            with suppress(self._engine.dialect.loaded_dbapi.Error):
-                found = driver.execute(prepared.text, prepared.given(parameters))
-                return prepared.read(found)
-        return self._statements.rows(connection, statement, parameters)
-
-    def write(
-        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
-    ) -> int:
-        """How many rows a prepared statement has written.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: It fails.
-        """
-        return self._statements.write(connection, statement, parameters)
+        # In a transaction all fails for another reason after the first failure.
+        idle = driver_of(connection).info.transaction_status == _IDLE
+        return self.statements.rows(connection, statement, parameters, twice=idle)
 
     def roll_back(self, connection: Connection) -> None:
         """End what is open on a connection; after a failed commit SQLAlchemy leaves that open."""
         connection.rollback()
         if not (connection.closed or connection.invalidated):
-            driver: Any = connection.connection.dbapi_connection
+            driver = driver_of(connection)
             if driver.info.transaction_status in _IN_TRANSACTION:
                 driver.rollback()
 
@@ -202,7 +186,7 @@ class Postgresql:
             RuntimeError: One has, and somebody went on. The server would take the COMMIT, roll all
                 back, and call that a success.
         """
-        if cast("Any", connection.connection.dbapi_connection).info.transaction_status == _IN_ERROR:
+        if driver_of(connection).info.transaction_status == _IN_ERROR:
             raise RuntimeError("a statement failed, and the transaction is committed nonetheless")
 
     def require_committed(self, transaction: str) -> None:

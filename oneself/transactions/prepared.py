@@ -1,11 +1,12 @@
 """Statements that most requests need, ready for the driver."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
 
-__all__ = ["Prepared", "PreparedStatements", "Statement", "is_watched"]
+__all__ = ["Prepared", "PreparedStatements", "Statement", "driver_of"]
 
 #: What can be prepared.
 Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete
@@ -67,10 +68,11 @@ class Prepared:
 class PreparedStatements:
     """The statements of a database, each prepared when it is needed for the first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, driver_error: type[Exception]) -> None:
+        self._driver_error = driver_error
         self._prepared: dict[Statement, Prepared] = {}
 
-    def of(self, statement: Statement, connection: Connection) -> Prepared:
+    def _of(self, statement: Statement, connection: Connection) -> Prepared:
         """A statement, which is the same object each time, or they would become ever more."""
         prepared = self._prepared.get(statement)
         if prepared is None:
@@ -78,15 +80,27 @@ class PreparedStatements:
         return prepared
 
     def rows(
-        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
+        self,
+        connection: Connection,
+        statement: Statement,
+        parameters: Mapping[str, Any],
+        *,
+        twice: bool,
     ) -> list[list[Any]]:
-        """What a statement selects, by way of SQLAlchemy, who knows what a failure is to be called.
+        """What a statement selects.
+
+        Whether it can be run `twice` is whether a failure leaves the connection as it was. Then the
+        driver is asked first, which is faster, and SQLAlchemy where that fails: whatever goes
+        wrong, it meets that as well, and knows what it is to be called.
 
         Raises:
             sqlalchemy.exc.DBAPIError: It fails.
         """
-        prepared = self.of(statement, connection)
+        prepared = self._of(statement, connection)
         given = prepared.given(parameters)
+        if twice and not _is_watched(connection):
+            with suppress(self._driver_error):
+                return prepared.read(driver_of(connection).execute(prepared.text, given))
         return prepared.read(connection.exec_driver_sql(prepared.text, given))
 
     def write(
@@ -97,11 +111,16 @@ class PreparedStatements:
         Raises:
             sqlalchemy.exc.DBAPIError: It fails.
         """
-        prepared = self.of(statement, connection)
+        prepared = self._of(statement, connection)
         return connection.exec_driver_sql(prepared.text, prepared.given(parameters)).rowcount
 
 
-def is_watched(connection: Connection) -> bool:
+def driver_of(connection: Connection) -> Any:
+    """The driver's own connection."""
+    return connection.connection.dbapi_connection
+
+
+def _is_watched(connection: Connection) -> bool:
     """Whether somebody wants to hear of each statement, and hears of none that is the driver's."""
     return bool(connection.dispatch.before_cursor_execute)
 

@@ -16,7 +16,8 @@ from accounts.origin import Origin
 from accounts.rules import Rules
 from oneself.transactions.group_commit import NotTogether
 from oneself.transactions.postgresql import Postgresql
-from oneself.transactions.sqlite import Sqlite, driver_of
+from oneself.transactions.prepared import driver_of
+from oneself.transactions.sqlite import Sqlite
 
 __all__ = ["PartSession", "SingleReading", "TransactionSession"]
 
@@ -68,11 +69,12 @@ class TransactionSession(AccountSession):
         self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
         """See `AccountSession`."""
+        self.flush()
         return self._connections.rows(self.core, statement, parameters)
 
     def write(self, statement: Insert | Update, parameters: Mapping[str, Any]) -> int:
         """See `AccountSession`."""
-        return self._connections.write(self.core, statement, parameters)
+        return self._connections.statements.write(self.core, statement, parameters)
 
     def hold(self, name: str) -> None:
         """See `AccountSession`; on SQLite whoever writes holds every name."""

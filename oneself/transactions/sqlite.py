@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,9 +13,9 @@ from sqlalchemy.exc import OperationalError
 
 from accounts.errors import Unavailable
 from oneself.transactions.failures import OutcomeUnknown
-from oneself.transactions.prepared import PreparedStatements, Statement, is_watched
+from oneself.transactions.prepared import PreparedStatements, Statement, driver_of
 
-__all__ = ["Sqlite", "driver_of", "open_file", "sqlite_driver"]
+__all__ = ["Sqlite", "open_file", "sqlite_driver"]
 
 
 def sqlite_driver() -> ModuleType:
@@ -27,11 +26,6 @@ def sqlite_driver() -> ModuleType:
         import sqlite3 as dbapi2  # noqa: PLC0415 # the fallback for those
     driver: ModuleType = dbapi2
     return driver
-
-
-def driver_of(connection: Connection) -> Any:
-    """The driver's own connection."""
-    return connection.connection.dbapi_connection
 
 
 def open_file(path: Path, *, patience: int, cached: int = 2000) -> Engine:
@@ -98,7 +92,7 @@ class Sqlite:
         self._writer = threading.Lock()
         self._of_groups: dict[bool, Connection] = {}
         self._driver_error: type[Exception] = sqlite_driver().Error
-        self._statements = PreparedStatements()
+        self.statements = PreparedStatements(self._driver_error)
 
     def take(self, *, waiting: bool) -> Connection:
         """The connection of this thread, that waits for other writers or does not."""
@@ -204,23 +198,7 @@ class Sqlite:
         Raises:
             sqlalchemy.exc.DBAPIError: It fails.
         """
-        if not is_watched(connection):
-            prepared = self._statements.of(statement, connection)
-            # Whatever goes wrong, SQLAlchemy meets it as well.
-            with suppress(self._driver_error):
-                found = driver_of(connection).execute(prepared.text, prepared.given(parameters))
-                return prepared.read(found)
-        return self._statements.rows(connection, statement, parameters)
-
-    def write(
-        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
-    ) -> int:
-        """How many rows a prepared statement has written.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: It fails.
-        """
-        return self._statements.write(connection, statement, parameters)
+        return self.statements.rows(connection, statement, parameters, twice=True)
 
     def require_sound(self, connection: Connection) -> None:
         """Nothing: what failed is undone, and the rest can be committed."""

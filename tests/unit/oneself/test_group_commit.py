@@ -10,19 +10,12 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from accounts.errors import Forbidden, NotFound, Unavailable
+from accounts.errors import NotFound, Unavailable
 from models import Tenant
 from oneself.transactions import Database, NotTogether, open_engine
+from tests.support.refusals import CountedAttempt
 
 pytestmark = pytest.mark.only_on("sqlite")
-
-
-class CountedAttempt(Forbidden):
-    """A refusal like that of a throttle, whose counter must not be forgotten with it."""
-
-    code = "counted_attempt"
-    message = "That was one too many."
-    keep_writes = True
 
 
 def _open(session, number):

@@ -15,23 +15,16 @@ from sqlalchemy import select as sql_select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from sqlmodel import col, select
 
-from accounts.errors import Forbidden, NotFound, Unavailable
+from accounts.errors import NotFound, Unavailable
 from accounts.keyring import Keyring
 from accounts.people import PERSON_COLUMNS
 from accounts.rules import Rules
 from models import Tenant, User
 from oneself.transactions import Database, open_engine, sqlite_driver
+from tests.support.refusals import CountedAttempt
 
 #: One writer at a time, and connections of threads; test_postgresql.py has what is there instead.
 only_on_sqlite = pytest.mark.only_on("sqlite")
-
-
-class CountedAttempt(Forbidden):
-    """A refusal like that of a throttle, whose counter must not be forgotten with it."""
-
-    code = "counted_attempt"
-    message = "That was one too many."
-    keep_writes = True
 
 
 def _tenant(session, number=1):
