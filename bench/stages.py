@@ -63,9 +63,9 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     "render": (
         (Execution, "_render"),
         (oneself.execution, "answer_of_refusal"),
-        (oneself.guard.Passage, "send"),
+        (oneself.guard, "send_answer"),
     ),
-    "log": ((oneself.guard.Guard, "_log_line"),),
+    "log": ((oneself.app, "note_request"),),
 }
 
 

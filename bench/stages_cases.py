@@ -4,7 +4,7 @@ import logging.config
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,12 +60,13 @@ CASES: Mapping[str, Case] = {
 @contextmanager
 def application_with_people() -> Iterator[tuple[Application, Mapping[str, Request]]]:
     """The application on a fresh SQLite file, and each request of those above."""
-    with tempfile.TemporaryDirectory(prefix="oneself-stages-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="oneself-stages-") as folder,
         # Each request has its line, as where it is deployed; only nobody reads it.
-        logs = configuration()
-        logs["handlers"]["stderr"] |= {"class": "logging.FileHandler", "filename": os.devnull}
-        del logs["handlers"]["stderr"]["stream"]
-        logging.config.dictConfig(logs)
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stderr(nowhere),
+    ):
+        logging.config.dictConfig(configuration())
         engine = open_engine(Path(folder) / "oneself.sqlite3")
         upgrade(engine)
         engine.dispose()

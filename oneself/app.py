@@ -24,13 +24,15 @@ from oneself.docs import Docs
 from oneself.document import load_document
 from oneself.edge import Edge
 from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
-from oneself.guard import Guard
+from oneself.guard import Guard, Watch
 from oneself.jobs import repeated, run_alone, run_in_parts
 from oneself.keys import open_keyring
+from oneself.logs import write_waiting_lines
 from oneself.operations import Operations
 from oneself.pages import Pages
 from oneself.policies import PolicyStore
 from oneself.published import Published
+from oneself.request_log import note_request
 from oneself.routing import Routing
 from oneself.sending import open_delivery
 from oneself.settings import Settings
@@ -84,7 +86,11 @@ def create_app(
     usage = UsageRecorder()
     metrics = _metrics(settings)
     spans = _spans(settings)
-    watches = [each for each in (metrics and metrics.count_request, spans and spans.note) if each]
+    watches: list[Watch] = [note_request]
+    if metrics is not None:
+        watches.append(metrics.count_request)
+    if spans is not None:
+        watches.append(spans.note)
     pools = _pools(settings, metrics)
     connexion = ConnexionMiddleware(
         _nowhere,
@@ -237,6 +243,7 @@ async def _lifespan(
         *jobs,
     )
     async with AsyncExitStack() as stack:
+        stack.callback(write_waiting_lines)
         if spans is not None:
             stack.callback(spans.close)
         stack.callback(database.close)

@@ -1,10 +1,10 @@
 """The first to see a request and the last to catch what it causes."""
 
-import logging
+import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
@@ -12,19 +12,15 @@ from itertools import chain
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import MalformedRequest, NotFound, UnknownHost
-from accounts.identifiers import new_id
+from oneself.bodies import headers_of
 from oneself.credentials import sent_bearer
 from oneself.dialects import Dialects, Stamp
-from oneself.document import METHODS
-from oneself.logs import Line
 from oneself.refusals import refusal_of
 from oneself.responses import Answer, answer_of_refusal, send_answer
 from oneself.tracing import Parent, parent_of
 
-__all__ = ["Guard", "Passage"]
+__all__ = ["Guard", "Passage", "Watch"]
 
-_log = logging.getLogger("oneself.requests")
-_REQUEST = _log.makeRecord(_log.name, logging.INFO, __file__, 0, "request", (), None)
 _MOST_HEAD_BYTES = 65_536
 _MOST_PATH_CHARACTERS = 2048
 _MOST_HOSTS_KEPT = 64
@@ -37,13 +33,11 @@ _SINGLE = (
     (b"transfer-encoding", "Transfer-Encoding"),
     (b"x-tenant-id", "X-Tenant-ID"),
 )
-#: Any other is the caller's own word, and not for the log.
-_METHODS = frozenset(method.upper() for method in METHODS)
 
 
 @dataclass(slots=True)
 class Passage:
-    """One request on its way through the house, with what its log line says."""
+    """One request on its way through the house, with what is told of it afterwards."""
 
     request_id: str
     started: float
@@ -56,19 +50,23 @@ class Passage:
     #: What the operation adds to every answer, also to one that is given on the way to it.
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    async def send(self, send: Send, answer: Answer) -> None:
-        """Send the answer, and remember it for the log."""
+    def send(self, send: Send, answer: Answer) -> Awaitable[None]:
+        """Send the answer, and remember it for who is told of it."""
         self.status, self.code = answer.status, answer.code
         if self.headers:
-            answer = replace(answer, headers={**answer.headers, **self.headers})
-        await send_answer(send, answer, self.request_id)
+            answer = answer._replace(headers={**answer.headers, **self.headers})
+        return send_answer(send, answer, self.request_id)
+
+
+#: Is told of a request that is over: its method, what it was, and how many seconds it took.
+Watch = Callable[[str, Passage, float], None]
 
 
 class Guard:
     """An ASGI application around another, which it only lets see what is plain.
 
     A head that two readers could read in two ways is refused whole, rather than read in one of
-    them (HT-09, HT-12). No path is logged: somebody may have pasted a secret into it.
+    them (HT-09, HT-12).
     """
 
     def __init__(
@@ -78,9 +76,9 @@ class Guard:
         dialects: Dialects,
         hosts: frozenset[str],
         clock: Callable[[], datetime],
-        watches: Sequence[Callable[[str, "Passage", float], None]] = (),
+        watches: Sequence[Watch] = (),
     ) -> None:
-        """`watches` are told of each request that is over: method, what it was, and seconds."""
+        """`watches` are told of each request that is over, in their order."""
         self._app = app
         self._dialects = dialects
         self._hosts = hosts
@@ -92,11 +90,13 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = Passage(new_id("req_"), time.perf_counter())
-        passage.parent = parent_of(scope["headers"])
+        passage = Passage(_new_request_id(), time.perf_counter())
         scope["oneself.passage"] = passage
+        headers = headers_of(scope)
+        if b"traceparent" in headers:
+            passage.parent = parent_of(scope["headers"])
         try:
-            self._check_head(scope)
+            self._check_head(scope, headers)
             await self._app(scope, receive, send)
         except Exception as error:  # noqa: BLE001 # the last catcher: nothing may pass it (OP-05)
             refusal = refusal_of(error)
@@ -113,17 +113,15 @@ class Guard:
                 await passage.send(send, answer)
         finally:
             seconds = time.perf_counter() - passage.started
-            self._log_line(scope, passage, seconds)
             for watch in self._watches:
                 watch(scope["method"], passage, seconds)
 
-    def _check_head(self, scope: Scope) -> None:
+    def _check_head(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         # Granian's limit is one of its buffer, which a single read can pass by some.
         size = sum(map(len, chain.from_iterable(scope["headers"])))
         if size + len(scope["query_string"]) > _MOST_HEAD_BYTES:
             rule = "the head has more than 64 KiB"
             raise MalformedRequest(rule)
-        headers = dict(scope["headers"])
         repeated = len(headers) < len(scope["headers"])
         names = [name for name, _ in scope["headers"]] if repeated else ()
         if b"host" not in headers or names.count(b"host") > 1:
@@ -144,24 +142,10 @@ class Guard:
         if b"%" in raw_path or len(raw_path) > _MOST_PATH_CHARACTERS:
             raise NotFound
 
-    @staticmethod
-    def _log_line(scope: Scope, passage: Passage, seconds: float) -> None:
-        if not _log.isEnabledFor(logging.INFO):
-            return
-        line = Line(
-            _REQUEST,
-            {
-                "request_id": passage.request_id,
-                "trace_id": passage.parent and passage.parent.trace_id,
-                "method": scope["method"] if scope["method"] in _METHODS else None,
-                "operation": passage.operation_id,
-                "status": passage.status,
-                "code": passage.code,
-                "credential": passage.credential_kind,
-                "milliseconds": round(seconds * 1000, 3),
-            },
-        )
-        _log.handle(line)
+
+def _new_request_id() -> str:
+    """Make `req_` and 12 hex digits; no secret, and so the system is not asked for each."""
+    return f"req_{random.getrandbits(48):012x}"
 
 
 @lru_cache(maxsize=_MOST_HOSTS_KEPT)

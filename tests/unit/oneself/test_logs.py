@@ -1,16 +1,21 @@
 """Log lines: one JSON object each."""
 
+import asyncio
+import io
 import json
 import logging
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneself.logs import JsonFormatter, configuration
+from oneself.logs import JsonFormatter, LineHandler, configuration, write_line, write_waiting_lines
 
 HOSTILE = [
     'a\nb\r\nc"}\n{"level": "info"}',
@@ -127,3 +132,134 @@ def test_the_level_is_of_our_own_lines():
     chosen = configuration("DEBUG")
     assert chosen["loggers"]["oneself"]["level"] == "DEBUG"
     assert chosen["root"]["level"] == "WARNING"
+
+
+class Writes(io.StringIO):
+    """Standard error that remembers what came in one write."""
+
+    def __init__(self):
+        super().__init__()
+        self.each = []
+
+    def write(self, text):
+        self.each.append([json.loads(line)["n"] for line in text.splitlines()])
+        return len(text)
+
+
+class Broken(io.StringIO):
+    """Standard error on a disk that is full."""
+
+    def write(self, _text):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    write_waiting_lines()
+    # Not the module itself: pytest puts its own standard error there before a test begins.
+    error = Writes()
+    monkeypatch.setattr("oneself.logs.sys", SimpleNamespace(stderr=error))
+    return error.each
+
+
+def _write(n, **more):
+    write_line(datetime(2026, 4, 5, 10, tzinfo=UTC), "oneself.tests", "message", {"n": n, **more})
+
+
+def _log(n, level=logging.INFO):
+    record = logging.makeLogRecord({"msg": "message", "levelno": level, "levelname": "x", "n": n})
+    handler = LineHandler()
+    handler.setFormatter(JsonFormatter())
+    handler.handle(record)
+
+
+def test_the_lines_of_one_round_of_the_event_loop_are_one_write(writes):
+    async def requests():
+        for n in range(3):
+            asyncio.get_running_loop().call_soon(_write, n)
+        await asyncio.sleep(0)
+        assert writes == []
+        await asyncio.sleep(0)
+        assert writes == [[0, 1, 2]]
+        _log(3)
+        await asyncio.sleep(0)
+
+    asyncio.run(requests())
+    assert writes == [[0, 1, 2], [3]]
+
+
+def test_who_is_in_no_event_loop_writes_at_once(writes):
+    _write(0)
+    _log(1)
+    assert writes == [[0], [1]]
+
+
+def test_what_is_worse_than_information_is_written_at_once_after_what_came_before(writes):
+    async def fail():
+        _write(0)
+        _log(1, logging.WARNING)
+        assert writes == [[0, 1]]
+
+    asyncio.run(fail())
+
+
+def test_what_a_thread_writes_comes_after_what_came_before(writes):
+    async def work():
+        _write(0)
+        await asyncio.to_thread(_write, 1)
+
+    asyncio.run(work())
+    assert [n for each in writes for n in each] == [0, 1]
+
+
+def test_no_write_is_longer_than_what_a_pipe_takes_whole(writes):
+    """The lines of two workers do not come between each other's (LO-05)."""
+
+    async def many():
+        for n in range(5):
+            _write(n, beside="x" * 1500)
+        _write(5, beside="x" * 5000)
+        _write(6)
+        await asyncio.sleep(0)
+
+    asyncio.run(many())
+    assert writes == [[0, 1], [2, 3], [4], [5], [6]]
+
+
+def _leave(n):
+    """Write in the last round of an event loop, which does not come to its end."""
+    loop = asyncio.new_event_loop()
+    loop.call_soon(loop.stop)
+    loop.call_soon(_write, n)
+    loop.run_forever()
+    loop.close()
+
+
+def test_what_an_event_loop_leaves_is_written(writes):
+    """By whoever comes next, and by whoever ends it."""
+    _leave(0)
+    _leave(1)
+    assert writes == []
+    write_waiting_lines()
+    _leave(2)
+    _write(3)
+    assert writes == [[0, 1], [2, 3]]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch):
+    """Not the request that it is about, which was answered (OP-05)."""
+    monkeypatch.setattr("oneself.logs.sys", SimpleNamespace(stderr=Broken()))
+    _write(0)
+    _log(1, logging.ERROR)
+
+
+def test_a_worker_does_not_write_what_its_parent_has_not_written_yet(writes):
+    """Nor wait for a lock that somebody held when it was forked."""
+    _leave(0)
+    child = os.fork()
+    if child == 0:
+        write_waiting_lines()
+        os._exit(len(writes))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    write_waiting_lines()
+    assert writes == [[0]]

@@ -1,6 +1,7 @@
 """The pages that a mailed link opens, asked in process."""
 
 import asyncio
+import json
 import logging
 import re
 from base64 import b64encode
@@ -29,6 +30,7 @@ from oneself.logs import JsonFormatter
 from oneself.page_forms import PAGES
 from oneself.pages import Pages
 from oneself.proving.asking import FORM
+from oneself.request_log import note_request
 from oneself.templates import LANGUAGES, Templates
 from oneself.workloads import Pool
 
@@ -210,7 +212,9 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
         )
         hosts = frozenset({HOST, "localhost"})
         dialects = Dialects({"paths": {}})
-        return Visitor(Guard(pages, dialects=dialects, hosts=hosts, clock=house.clock))
+        return Visitor(
+            Guard(pages, dialects=dialects, hosts=hosts, clock=house.clock, watches=[note_request])
+        )
 
     yield visit_of
     for pool in opened:
@@ -749,7 +753,9 @@ def test_past_the_limit_of_the_queue_a_page_says_come_back(house, visit_of, lang
     _assert_readable(seen, language)
 
 
-def test_the_log_names_the_page_and_nothing_of_the_link(house, visit, link_for, bring, caplog):
+def test_the_log_names_the_page_and_nothing_of_the_link(
+    house, visit, link_for, bring, *, caplog, capsys
+):
     """LO-06, EM-03: of what is good, of what is over, and of what fails."""
     caplog.set_level(logging.DEBUG)
     hidden = {NEW, "alice@example.com", "new@example.net", "canary"}
@@ -763,15 +769,16 @@ def test_the_log_names_the_page_and_nothing_of_the_link(house, visit, link_for, 
     visit.post(VERIFY, {"secret": "canary", "canary": "canary"})
     house.spoil("one_time_secret", "expires_at", "broken")
     visit.post(VERIFY, link_for(VERIFY) | {"action": "canary"})
-    requests = [record for record in caplog.records if record.name == "oneself.requests"]
-    assert {record.operation for record in requests} == {
+    lines = capsys.readouterr().err.splitlines()
+    requests = [json.loads(line) for line in lines]
+    assert {request["operation"] for request in requests} == {
         "page.verifyEmail",
         "page.changeEmail",
         "page.undoEmailChange",
         "page.resetPassword",
     }
-    assert {record.code for record in requests} >= {None, "invalid_request", *OVER}
-    for line in map(JsonFormatter().format, caplog.records):
+    assert {request["code"] for request in requests} >= {None, "invalid_request", *OVER}
+    for line in (*lines, *map(JsonFormatter().format, caplog.records)):
         assert not [each for each in hidden if each in line]
 
 
