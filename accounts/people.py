@@ -44,9 +44,11 @@ class Person(NamedTuple):
     @property
     def name(self) -> str:
         """The display name, or else first and last name, or else the user name."""
+        if self.display_name:
+            return self.display_name
         full = " ".join(part for part in (self.first_name, self.last_name) if part)
         # Two names of 200 characters each are longer than any dialect's name may be.
-        return self.display_name or full[:200].rstrip() or self.username
+        return full[:200].rstrip() or self.username
 
 
 #: The columns of `Person`, in its order, for statements that read one beside something else.

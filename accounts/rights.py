@@ -90,7 +90,7 @@ def authorise(
                 person.is_platform_admin,
             ),
             action,
-            credential.kind.value,
+            credential.kind,
             credential.rights,
             scope,
         )

@@ -3,6 +3,7 @@
 import re
 import secrets
 import string
+from itertools import product
 from typing import NamedTuple
 from zlib import crc32
 
@@ -28,6 +29,7 @@ CLIENT_SECRET = "cls_"  # noqa: S105 - as above
 ONE_TIME_SECRET = "ots_"  # noqa: S105 - as above
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_PAIRS = ["".join(pair) for pair in product(_ALPHABET, repeat=2)]
 _SECRET_BYTES = 32
 _SECRET_LENGTH = 43  # 62 ** 43 is the first power of 62 above 2 ** 256
 _CHECKSUM_LENGTH = 6  # and 62 ** 6 the first above 2 ** 32
@@ -86,7 +88,10 @@ def _sums_up(token: str) -> bool:
 
 
 def _checksum(body: str) -> str:
-    return _base62(crc32(body.encode()), _CHECKSUM_LENGTH)
+    # Two digits at a time: it is computed for each request.
+    rest, last = divmod(crc32(body.encode()), len(_PAIRS))
+    first, middle = divmod(rest, len(_PAIRS))
+    return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]
 
 
 def _base62(number: int, length: int) -> str:

@@ -1,11 +1,11 @@
 """What a handler may know of the exchange beyond its parameters, and what it answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Generic, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from accounts.errors import CrossSiteRequest
 from handlers.entity_tags import tag_of
@@ -18,15 +18,14 @@ COOKIE_NAME = "__Host-oneself_session"
 Body = TypeVar("Body")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[Body]):
+class Reply(NamedTuple, Generic[Body]):
     """A handler's answer; `headers` are those that the document lists for the operation."""
 
     body: Body
     status: HTTPStatus = HTTPStatus.OK
     #: Of a body that is bytes; any other is JSON.
     media_type: str | None = None
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    headers: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def tagged(cls, body: Body) -> Self:

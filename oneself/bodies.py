@@ -194,6 +194,8 @@ def _encodable(text: str) -> bool:
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
-    """The headers by lower-case name; of one that stands twice, the last."""
-    headers: Mapping[bytes, bytes] = dict(scope["headers"])
+    """The headers by lower-case name, sorted out once; of one that stands twice, the last."""
+    headers: Mapping[bytes, bytes] | None = scope.get("oneself.headers")
+    if headers is None:
+        headers = scope["oneself.headers"] = dict(scope["headers"])
     return headers

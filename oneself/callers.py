@@ -26,7 +26,6 @@ class Caller(NamedTuple):
     presented: Presented | None
     credentials: ClientCredentials | None
     by_cookie: bool
-    same_origin: bool
 
 
 class Callers:
@@ -55,18 +54,19 @@ class Callers:
             CrossSiteRequest: A cookie came along with what another site may have sent.
             InvalidClient: The client's header is missing, or is none.
         """
-        same_origin = is_same_origin(headers, self._origins)
         presented, by_cookie, credentials = None, False, None
         if self._described.accepted:
             presented, by_cookie = read_credential(
                 scope["headers"], brand=self._brand, read_jwt=self._read_jwt
             )
-            refuse_cross_site(scope["method"], by_cookie=by_cookie, same_origin=same_origin)
+            if by_cookie:
+                same_origin = is_same_origin(headers, self._origins)
+                refuse_cross_site(scope["method"], same_origin=same_origin)
         if self._described.client is not None:
             credentials = read_client(headers)
             if credentials is None and self._described.client == "required":
                 raise InvalidClient
-        return Caller(presented, credentials, by_cookie, same_origin)
+        return Caller(presented, credentials, by_cookie)
 
     def _read_jwt(self, token: str) -> Claims:
         return self._signing.current.verify(

@@ -33,6 +33,7 @@ _BEARER_PREFIXES = {
     tokens.ACCESS_TOKEN: CredentialKind.ACCESS_TOKEN,
     tokens.PAT: CredentialKind.PAT,
 }
+_CARRIERS = frozenset({b"authorization", b"x-api-key"})
 _LONGEST_CLIENT_ID = 64
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
@@ -50,27 +51,26 @@ def read_credential(
         MultipleCredentials: There is more than one (SE-10).
         InvalidToken: It cannot be a token of ours.
     """
-    bearers = [value for name, value in headers if name == b"authorization"]
-    keys = [value for name, value in headers if name == b"x-api-key"]
-    cookies = [
-        crumb.strip(b" \t")[len(_COOKIE) :]
-        for name, value in headers
-        if name == b"cookie"
-        for crumb in value.split(b";")
-        if crumb.strip(b" \t").startswith(_COOKIE)
-    ]
-    if len(bearers) + len(keys) + len(cookies) > 1:
+    carried: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        if name == b"cookie":
+            crumbs = (crumb.strip(b" \t") for crumb in value.split(b";"))
+            carried += [(name, crumb) for crumb in crumbs if crumb.startswith(_COOKIE)]
+        elif name in _CARRIERS:
+            carried.append((name, value))
+    if not carried:
+        raise NotAuthenticated
+    if len(carried) > 1:
         raise MultipleCredentials
-    if bearers:
-        return _read_bearer(bearers[0], read_jwt), False
-    if keys:
-        key = keys[0].decode("latin-1")
-        if tokens.api_key_prefix(key, brand) is None:
-            raise InvalidToken
-        return Presented(CredentialKind.API_KEY, key), False
-    if cookies:
-        return _read_token(cookies[0].decode("latin-1"), only=tokens.SESSION), True
-    raise NotAuthenticated
+    [(name, value)] = carried
+    if name == b"authorization":
+        return _read_bearer(value, read_jwt), False
+    text = value.decode("latin-1")
+    if name == b"cookie":
+        return _read_token(text[len(_COOKIE) :], only=tokens.SESSION), True
+    if tokens.api_key_prefix(text, brand) is None:
+        raise InvalidToken
+    return Presented(CredentialKind.API_KEY, text), False
 
 
 def _read_bearer(header: bytes, read_jwt: Callable[[str], Claims]) -> Presented:
@@ -79,7 +79,7 @@ def _read_bearer(header: bytes, read_jwt: Callable[[str], Claims]) -> Presented:
         raise NotAuthenticated
     token = rest.strip(" ")
     # Of our opaque tokens none has a dot in it.
-    if looks_like_jwt(token):
+    if "." in token and looks_like_jwt(token):
         return Presented(CredentialKind.JWT, token, read_jwt(token))
     return _read_token(token)
 
@@ -123,16 +123,17 @@ def is_same_origin(headers: Mapping[bytes, bytes], origins: frozenset[str]) -> b
     site = headers.get(b"sec-fetch-site")
     if site is not None:
         return site in {b"same-origin", b"none"}
-    return headers.get(b"origin", b"").decode("latin-1") in origins
+    origin = headers.get(b"origin")
+    return origin is not None and origin.decode("latin-1") in origins
 
 
-def refuse_cross_site(method: str, *, by_cookie: bool, same_origin: bool) -> None:
+def refuse_cross_site(method: str, *, same_origin: bool) -> None:
     """Let a cookie authenticate an unsafe method only for our own pages.
 
     Raises:
         CrossSiteRequest: Another site may have made the request.
     """
-    if by_cookie and not same_origin and method not in _SAFE_METHODS:
+    if not same_origin and method not in _SAFE_METHODS:
         raise CrossSiteRequest
 
 

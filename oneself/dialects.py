@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from accounts.errors import (
     AccountError,
@@ -20,8 +20,7 @@ from handlers.moments import write_moment
 __all__ = ["Dialect", "Dialects", "Stamp", "path_pattern"]
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What an answer says of itself: its request id, and when it was made."""
 
     request_id: str

@@ -7,7 +7,7 @@ is loaded from any other host.
 import hashlib
 import importlib.metadata
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,17 +75,19 @@ class Docs:
             "dialects": _describe_dialects(document),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request, or pass it on.
 
-        Raises:
+        Raises, when it is awaited:
             MethodNotAllowed: All this can only be read.
             InvalidRequest: It takes no parameters.
         """
         path = scope["path"] if scope["type"] == "http" else ""
-        if path not in {"/", "/docs"} and not (path.startswith("/docs/") and path in self._assets):
-            await self._app(scope, receive, send)
-            return
+        if path in {"/", "/docs"} or (path.startswith("/docs/") and path in self._assets):
+            return self._show(path, scope, send)
+        return self._app(scope, receive, send)
+
+    async def _show(self, path: str, scope: Scope, send: Send) -> None:
         if scope["query_string"]:
             rule = "takes no parameters"
             raise InvalidRequest([Violation("query", (), rule)])

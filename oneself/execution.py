@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from accounts.rights import authorise
 from handlers.exchange import Exchange, Reply
 from oneself.callers import Caller, Callers
 from oneself.contents import Contents
-from oneself.credentials import sent_bearer
+from oneself.credentials import is_same_origin, sent_bearer
 from oneself.dialects import Dialects, Stamp
 from oneself.document import Described
 from oneself.edge import Edge
@@ -51,21 +50,13 @@ _SUPPLIED = frozenset(
 _Room = AccountSession | SingleReading
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request as far as the event loop reads it."""
 
     scope: Scope
     headers: Mapping[bytes, bytes]
     body: bytes
     passage: Passage
-
-
-class _Asker(NamedTuple):
-    """Who asks; `user_id` is theirs where that was looked up already, before a write."""
-
-    caller: Caller
-    user_id: str | None
 
 
 class Execution:
@@ -95,6 +86,7 @@ class Execution:
         )
         self._parameters = Parameters(described, schemas)
         self._contents = Contents(described, schemas)
+        self._takes_nothing = not (described.parameters or described.bodies)
         self._promises = Promises(described, schemas) if edge.check_responses else None
         self._writing = described.method != "get"
         self._wanted = frozenset(inspect.signature(handler).parameters)
@@ -112,13 +104,16 @@ class Execution:
     def answer(self, request: Request, *, waiting: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing.
 
+        With `waiting`, whoever is in the way is waited for, and it is begun again after a deadlock.
+
         Raises:
             sqlalchemy.exc.DBAPIError: The database fails.
         """
         stamp = _stamp(request)
-        run = partial(self._run, request, stamp, waiting=waiting)
         try:
-            return self._edge.database.attempt(run)
+            if not waiting:
+                return self._run(request, stamp, waiting=False)
+            return self._edge.database.attempt(partial(self._run, request, stamp, waiting=True))
         except AccountError as refusal:
             return self._find_answer(request, stamp, refusal) or self._refuse(refusal, request)
 
@@ -131,11 +126,11 @@ class Execution:
         """
         try:
             try:
-                asker = self._identify(request, waiting=False)
+                caller, user_id = self._identify(request, waiting=False)
             except OperationalError as error:
                 raise NotTogether from error
             return await self._edge.database.together(
-                partial(self._run_as, asker, request, _stamp(request))
+                partial(self._run_as, caller, user_id, request, _stamp(request))
             )
         except AccountError as refusal:
             return self._refuse(refusal, request)
@@ -186,24 +181,26 @@ class Execution:
         waiting: bool,
         refusal: AccountError | None = None,
     ) -> Answer:
-        asker = self._identify(request, waiting=waiting)
-        return self._run_as(asker, request, stamp, waiting=waiting, refusal=refusal)
+        caller, user_id = self._identify(request, waiting=waiting)
+        return self._run_as(caller, user_id, request, stamp, waiting=waiting, refusal=refusal)
 
-    def _identify(self, request: Request, *, waiting: bool) -> _Asker:
+    def _identify(self, request: Request, *, waiting: bool) -> tuple[Caller, str | None]:
+        """Who asks; with whose credential it is, where that is to be known before a write."""
         caller = self._callers.read(request.scope, request.headers)
         if caller.presented is None:
-            return _Asker(caller, None)
-        request.passage.credential_kind = caller.presented.kind.value
+            return caller, None
+        request.passage.credential_kind = caller.presented.kind
         if not self._writing:
-            return _Asker(caller, None)
+            return caller, None
         # Before the write lock is taken: else whoever sends tokens that nobody has, which needs no
         # more than their form, would keep all who write waiting.
         recognised = self._recognise(caller.presented, waiting=waiting)
-        return _Asker(caller, recognised.person.user_id)
+        return caller, recognised.person.user_id
 
     def _run_as(
         self,
-        asker: _Asker,
+        caller: Caller,
+        user_id: str | None,
         request: Request,
         stamp: Stamp,
         shared: Connection | None = None,
@@ -212,8 +209,7 @@ class Execution:
         refusal: AccountError | None = None,
     ) -> Answer:
         """Run the operation, or raise what it was refused for already unless its answer is kept."""
-        edge, (caller, user_id) = self._edge, asker
-        presented = caller.presented
+        edge, presented = self._edge, caller.presented
         with self._transaction(request, waiting=waiting, shared=shared) as session:
             if user_id is not None and isinstance(session, AccountSession):
                 # Before it is authenticated again: what is revoked meanwhile writes nothing.
@@ -221,14 +217,15 @@ class Execution:
             supplied: dict[str, Any] = {
                 "session": session,
                 "credentials": caller.credentials,
-                "key_set": edge.signing.current,
                 "degraded": edge.policies.degraded,
                 "leaving": is_leaving,
             }
+            if "key_set" in self._wanted:
+                supplied["key_set"] = edge.signing.current
             if "exchange" in self._wanted:
                 supplied["exchange"] = Exchange(
                     user_agent=user_agent_of(request.headers),
-                    same_origin=caller.same_origin,
+                    same_origin=is_same_origin(request.headers, edge.origins),
                     by_cookie=caller.by_cookie,
                     issuer=edge.issuer,
                 )
@@ -238,26 +235,23 @@ class Execution:
             if presented is not None:
                 self._authorise(supplied["principal"])
 
-            def do() -> Reply[Any]:
-                if refusal is not None:
-                    raise refusal
-                return self._ask_handler(supplied)
-
-            reply = (
-                once(session, attempt_of(self._described, supplied), do)
-                if self._may_be_repeated and isinstance(session, AccountSession)
-                else do()
-            )
+            if self._may_be_repeated and isinstance(session, AccountSession):
+                do = partial(self._ask_handler, supplied, refusal)
+                reply = once(session, attempt_of(self._described, supplied), do)
+            else:
+                reply = self._ask_handler(supplied, refusal)
             answer = self._render(reply, stamp)
             self._hold_to_document(answer)
         return answer
 
-    def _ask_handler(self, supplied: Mapping[str, Any]) -> Reply[Any]:
+    def _ask_handler(self, supplied: Mapping[str, Any], refusal: AccountError | None) -> Reply[Any]:
+        if refusal is not None:
+            raise refusal
         session: _Room | None = supplied["session"]
         try:
             return self._handler(**{name: supplied[name] for name in self._wanted})
         finally:
-            if session is not None:
+            if session is not None and session.observed:
                 self._edge.usage.note_observed(session.observed, session.now)
 
     def _transaction(
@@ -288,6 +282,8 @@ class Execution:
     def _read(self, request: Request) -> dict[str, Any]:
         """The parameters and the body, each as the document has it."""
         scope = request.scope
+        if self._takes_nothing and not (scope["query_string"] or request.body):
+            return {}
         read: dict[str, Any] = self._parameters.read(
             scope.get("path_params", {}), scope["query_string"], request.headers
         )

@@ -1,11 +1,9 @@
 """The operations, each compiled once, at start, from the document, and where they run."""
 
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from starlette.types import Receive, Scope, Send
 
 from oneself.bodies import expects_body, headers_of, read_body
@@ -46,17 +44,23 @@ class _Operation:
             return
         if expects_body(headers):
             body = await read_body(receive, most_bytes=self._most_bytes, seconds=self._body_seconds)
-            request = replace(request, body=body)
-        await passage.send(send, await self._answer(request))
+            request = request._replace(body=body)
+        answer = self._read_at_once(request) if self._reads_inline else None
+        await passage.send(send, answer or await self._answer(request))
+
+    def _read_at_once(self, request: Request) -> Answer | None:
+        try:
+            return self._execution.answer(request, waiting=False)
+        except DBAPIError:
+            # Who is in the way must not be waited for by the event loop: a thread may.
+            return None
 
     async def _answer(self, request: Request) -> Answer:
-        # Who is in the way must not be waited for by the event loop: a thread may.
-        if self._reads_inline:
-            with suppress(OperationalError):
-                return self._execution.answer(request, waiting=False)
         if self._writes_together:
-            with suppress(NotTogether):
+            try:
                 return await self._execution.answer_together(request)
+            except NotTogether:
+                pass
         return await self._pool.run(partial(self._execution.answer, request))
 
     async def _may_send_much(self, request: Request, send: Send) -> bool:
@@ -64,7 +68,7 @@ class _Operation:
         refused = await self._database_pool.run(partial(self._execution.refuse_strangers, request))
         if refused is not None:
             # What of the body is on its way is not read, so nothing may follow it.
-            closed = replace(refused, headers={**refused.headers, "Connection": "close"})
+            closed = refused._replace(headers={**refused.headers, "Connection": "close"})
             await request.passage.send(send, closed)
         return refused is None
 

@@ -6,7 +6,7 @@ page does it (EM-11).
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
@@ -91,12 +91,14 @@ class Pages:
             "X-Robots-Tag": "noindex",
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request, or pass it on."""
         page = PAGES.get(scope["path"]) if scope["type"] == "http" else None
         if page is None:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._show(page, scope, receive, send)
+
+    async def _show(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
         passage: Passage = scope["oneself.passage"]
         passage.operation_id = page.operation_id
         accepted = headers_of(scope).get(b"accept-language", b"")

@@ -1,6 +1,6 @@
 """The document itself, for whoever generates a client from it or tests against it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import orjson
@@ -28,17 +28,20 @@ class Published:
             "/openapi.json": (orjson.dumps(document), "application/json"),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request, or pass it on.
 
-        Raises:
+        Raises, when it is awaited:
             MethodNotAllowed: The document can only be read.
             InvalidRequest: It takes no parameters.
         """
         file = self._files.get(scope["path"]) if scope["type"] == "http" else None
         if file is None:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._show(file, scope, send)
+
+    @staticmethod
+    async def _show(file: tuple[bytes, str], scope: Scope, send: Send) -> None:
         if scope["query_string"]:
             rule = "takes no parameters"
             raise InvalidRequest([Violation("query", (), rule)])

@@ -1,8 +1,7 @@
 """Putting an answer on the wire, with the headers that every answer has."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.types import Send
@@ -27,8 +26,7 @@ _EVERYWHERE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A whole answer. `content` is what `body` was made from, kept for checking it."""
 
     status: int

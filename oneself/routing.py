@@ -1,6 +1,6 @@
 """From a method and a path to an operation."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from starlette.routing import Mount, Router
@@ -22,6 +22,8 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
     redirect's address would be built from `Host` (HT-10). And a 405 lists every method of the
     path, where Starlette knows of one (RFC 9110 section 15.5.6).
     """
+
+    app: ASGIApp
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app)
@@ -47,7 +49,7 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
             else:
                 self._literal[path] = operations
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Note the operation in the scope, and go on to it.
 
         Raises:
@@ -55,8 +57,7 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
             MethodNotAllowed: It has the path, with other methods.
         """
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         method, path = scope["method"], scope["path"]
         operations = self._literal.get(path)
         if operations is not None:
@@ -66,11 +67,11 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
                 "api_base_path": "",
                 "operation_id": operations[method],
             }
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         allowed = next((m for pattern, m in self._templates if pattern.fullmatch(path)), None)
         if allowed is None:
             raise NotFound
         if method not in allowed:
             raise MethodNotAllowed(allowed)
-        await super().__call__(scope, receive, send)
+        passed_on: Awaitable[None] = super().__call__(scope, receive, send)
+        return passed_on

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ __all__ = ["Database", "Location", "open_engine"]
 #: A SQLite file, or the address of a PostgreSQL database.
 Location = Path | URL
 Outcome = TypeVar("Outcome")
+
+_NOW = partial(datetime.now, UTC)
 
 #: How long anybody waits for the database before the answer is a 503, in milliseconds.
 _PATIENCE = 5000
@@ -52,7 +55,7 @@ class Database:
         *,
         keys: Keyring,
         rules: Rules,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = _NOW,
         connections: int = 4,
         patience: int = _PATIENCE,
     ) -> None:

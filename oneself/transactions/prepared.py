@@ -1,7 +1,6 @@
 """Statements that most requests need, ready for the driver."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
@@ -72,11 +71,9 @@ class PreparedStatements:
         self._driver_error = driver_error
         self._prepared: dict[Statement, Prepared] = {}
 
-    def _of(self, statement: Statement, connection: Connection) -> Prepared:
-        """A statement, which is the same object each time, or they would become ever more."""
-        prepared = self._prepared.get(statement)
-        if prepared is None:
-            prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+    def _prepare(self, statement: Statement, connection: Connection) -> Prepared:
+        """Keep a statement, which is the same object each time, or they would become ever more."""
+        prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
         return prepared
 
     def rows(
@@ -96,11 +93,13 @@ class PreparedStatements:
         Raises:
             sqlalchemy.exc.DBAPIError: It fails.
         """
-        prepared = self._of(statement, connection)
+        prepared = self._prepared.get(statement) or self._prepare(statement, connection)
         given = prepared.given(parameters)
         if twice and not _is_watched(connection):
-            with suppress(self._driver_error):
+            try:
                 return prepared.read(driver_of(connection).execute(prepared.text, given))
+            except self._driver_error:
+                pass
         return prepared.read(connection.exec_driver_sql(prepared.text, given))
 
     def write(
@@ -111,7 +110,7 @@ class PreparedStatements:
         Raises:
             sqlalchemy.exc.DBAPIError: It fails.
         """
-        prepared = self._of(statement, connection)
+        prepared = self._prepared.get(statement) or self._prepare(statement, connection)
         return connection.exec_driver_sql(prepared.text, prepared.given(parameters)).rowcount
 
 
@@ -122,6 +121,9 @@ def driver_of(connection: Connection) -> Any:
 
 def _is_watched(connection: Connection) -> bool:
     """Whether somebody wants to hear of each statement, and hears of none that is the driver's."""
+    # As SQLAlchemy asks itself for each statement: what it says otherwise takes five calls.
+    if not (connection._has_events or connection.engine._has_events):  # noqa: SLF001
+        return False
     return bool(connection.dispatch.before_cursor_execute)
 
 
