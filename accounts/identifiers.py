@@ -1,6 +1,5 @@
 """Names for rows: made at random, shown to anybody, never a secret."""
 
-import os
 import re
 import secrets
 import string
@@ -16,7 +15,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def new_id(prefix: str) -> str:
     """Make `prefix` (`usr_`, `tnt_`, `key_`, `ses_`, `cli_`, `msg_`) and 12 hex digits."""
-    return prefix + os.urandom(6).hex()
+    return prefix + secrets.token_hex(6)
 
 
 def new_external_id() -> str:

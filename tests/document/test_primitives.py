@@ -22,6 +22,7 @@ NAMES = {
     "hmac.compare_digest": "comparison in constant time",
     "hmac.digest": "HMAC",
     "jwt": "RS256",
+    "random.getrandbits": "chance",
     "random.uniform": "chance",
     "secrets": "random numbers",
     "ssl": "TLS",
