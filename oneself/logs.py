@@ -37,7 +37,8 @@ class _Lines:
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        # A handler of signals logs too, in the midst of what this does.
+        self._lock = threading.RLock()
         self._lines: list[str] = []
         self._length = 0
         self._due_in: asyncio.AbstractEventLoop | None = None
@@ -71,11 +72,10 @@ class _Lines:
             self._write()
 
     def _write(self) -> None:
-        if not self._lines:
+        lines, self._lines, self._length = self._lines, [], 0
+        if not lines:
             return
-        text = "\n".join((*self._lines, ""))
-        self._lines.clear()
-        self._length = 0
+        text = "\n".join((*lines, ""))
         # Where the disk is full or nobody reads any more, there is nobody to tell that either, and
         # the request that the line is about has been answered.
         with suppress(OSError, ValueError):

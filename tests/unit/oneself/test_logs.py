@@ -263,3 +263,19 @@ def test_a_worker_does_not_write_what_its_parent_has_not_written_yet(writes):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     write_waiting_lines()
     assert writes == [[0]]
+
+
+def test_a_handler_of_signals_may_write_while_a_line_is_written(monkeypatch):
+    """Granian's does, in whatever the main thread is doing."""
+    each = []
+
+    def write(text):
+        if not each:
+            each.append("interrupted")
+            _write(1)
+        each.append([json.loads(line)["n"] for line in text.splitlines()])
+
+    error = SimpleNamespace(write=write, flush=lambda: None)
+    monkeypatch.setattr("oneself.logs.sys", SimpleNamespace(stderr=error))
+    _write(0)
+    assert each == ["interrupted", [1], [0]]
