@@ -758,6 +758,7 @@ def test_the_log_names_the_page_and_nothing_of_the_link(
 ):
     """LO-06, EM-03: of what is good, of what is over, and of what fails."""
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO, logger="oneself.requests")
     hidden = {NEW, "alice@example.com", "new@example.net", "canary"}
     for path in PAGES:
         for reason in OVER:

@@ -15,7 +15,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 @pytest.fixture
 def note(caplog, capsys):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="oneself.requests")
 
     def note(method, passage, seconds):
         note_request(method, passage, seconds)
@@ -58,6 +58,6 @@ def test_a_method_that_nobody_knows_is_the_callers_word_and_not_written(note):
 
 
 def test_nothing_is_written_where_information_is_not_wanted(caplog, capsys):
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.WARNING, logger="oneself.requests")
     note_request("GET", Passage("req_0a1b2c3d4e5f", 0.0), 0.0)
     assert capsys.readouterr().err == ""
