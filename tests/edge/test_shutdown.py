@@ -137,8 +137,9 @@ def test_a_worker_that_is_just_starting_does_not_keep_the_service_from_ending(tm
                 time.sleep(0.005)
             time.sleep(moment)
             service.terminate()
+            # Sooner than it would be killed. The log does not tell: Granian also says that it
+            # kills one that has ended, if the system takes more than a millisecond to tell it so.
             assert service.process.wait(14) == 0
-            assert "Killing" not in service.log
 
 
 def test_the_sign_of_life_needs_no_database_and_readiness_does(tmp_path: Path):
