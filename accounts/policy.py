@@ -22,6 +22,8 @@ _MOST_KEPT = 4096
 #: that turns the id of an entity into a text: two people with the same attributes are the same to
 #: such a set, and are decided once. A decision costs as much as all else of a reading.
 _OF_SOMEBODY = re.compile(r"\b(User|Tenant|Account)\b")
+#: The ids that such a set is asked about, in the places of a subject's own.
+_ANYBODY = ("anybody", "anywhere")
 _MOST_NOTICES = 20
 
 _FAILED = re.compile(r"policy `(policy\d+)`")
@@ -85,10 +87,9 @@ class Policies:
         "_actions",
         "_annotations",
         "_answer",
-        "_answer_anybody",
-        "_names_somebody",
         "_schema",
         "_set",
+        "_stand_ins",
         "digest",
         "ids",
     )
@@ -108,10 +109,9 @@ class Policies:
         self._annotations = {position: read[position].annotations for position in in_order(read)}
         self.digest = digest
         self.ids = tuple(each["id"] for each in self._annotations.values())
+        self._stand_ins = () if names_somebody else _ANYBODY
         # Of this set alone: whoever replaces the set replaces what it has decided.
-        self._names_somebody = names_somebody
-        self._answer = lru_cache(maxsize=_MOST_KEPT)(self._ask)
-        self._answer_anybody = lru_cache(maxsize=_MOST_KEPT)(self._ask_for_anybody)
+        self._answer = lru_cache(maxsize=_MOST_KEPT)(self._ask_about)
 
     @classmethod
     def parse(cls, texts: Mapping[str, str], schema: Mapping[str, Any]) -> "Policies":
@@ -143,16 +143,15 @@ class Policies:
     def decide(self, question: Question) -> Decision:
         """Answer a question; whatever goes wrong is a refusal (AZ-02)."""
         try:
-            if self._names_somebody:
-                return self._answer(question)
-            return self._answer_anybody(question.subject[2:], question[1:])
+            return self._answer(question.subject[len(self._stand_ins) :], question[1:])
         except Exception as error:  # noqa: BLE001 # no failure may open a door
             # Not kept, unlike an answer: memory that ran out is no property of the question.
             _log.warning("no decision on %s: %s", question.action, type(error).__name__)
             return _REFUSED
 
-    def _ask_for_anybody(self, attributes: tuple[Any, ...], asked: tuple[Any, ...]) -> Decision:
-        return self._ask(Question(Subject("anybody", "anywhere", *attributes), *asked))
+    def _ask_about(self, known: tuple[Any, ...], asked: tuple[Any, ...]) -> Decision:
+        """Ask about all whose subject ends with what is known of it."""
+        return self._ask(Question(Subject(*self._stand_ins, *known), *asked))
 
     def _ask(self, question: Question) -> Decision:
         """Ask Cedar, and believe its Allow only if no policy failed (AZ-01).
