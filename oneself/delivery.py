@@ -231,7 +231,7 @@ class Delivery:
         It is said once, without what the error says, which may be a parameter. Another replica may
         be able to read it, so the lease ends.
         """
-        _end_lease(session, claim)
+        _end_lease(session, [claim])
         self._unreadable.add(claim.message.id)
         _log.error(
             "unreadable message",
@@ -245,10 +245,9 @@ class Delivery:
             held = message is not None and message.leased_until == claim.until
             return held and session.now + self._time_to_send <= claim.until
 
-    def _release(self, claims: Sequence[_Claim]) -> None:
+    def _release(self, batch: Sequence[_Claim]) -> None:
         with self._database.transaction(writing=True) as session:
-            for claim in claims:
-                _end_lease(session, claim)
+            _end_lease(session, batch)
 
     def _mark_delivered(self, claim: _Claim) -> None:
         with self._database.transaction(writing=True) as session:
@@ -275,17 +274,20 @@ class Delivery:
                 if dead:
                     _log.error("mail was given up", extra={"message_id": claim.message.id})
                 values = {"gave_up_at": session.now} if dead else {"due_at": due_at}
-                _end_lease(session, claim, attempts=attempts, last_problem=reason, **values)
+                _end_lease(session, [claim], attempts=attempts, last_problem=reason, **values)
         return [reason] * len(claims)
 
 
-def _end_lease(session: AccountSession, claim: _Claim, **values: object) -> None:
-    """Write to a message while the lease is still this one; each later one ends later."""
+def _end_lease(session: AccountSession, batch: Sequence[_Claim], **values: object) -> None:
+    """Write to messages that were claimed together, each while its lease is still this one.
+
+    A later lease ends later, and nothing is written to what another has by now.
+    """
     session.core.execute(
         update(OutboxMessage)
         .where(
-            col(OutboxMessage.id) == claim.message.id,
-            col(OutboxMessage.leased_until) == claim.until,
+            col(OutboxMessage.id).in_([claim.message.id for claim in batch]),
+            col(OutboxMessage.leased_until) == batch[0].until,
         )
         .values(leased_until=None, **values)
     )

@@ -19,6 +19,7 @@ from oneself.mailboxes import Folder, Security, SmtpServer
 from oneself.messages import Messages
 from oneself.templates import Templates
 from oneself.transactions import Database
+from tests.support.statements import asked_of
 
 SECRET = "ots_canary"
 URL = "https://accounts.example"
@@ -500,6 +501,16 @@ def test_the_end_waits_for_one_mail_only(house, by_smtp, delivery, post_office, 
     left = [message for message in house.messages() if message.delivered_at is None]
     assert [(message.leased_until, message.attempts) for message in left] == [(None, 0)] * 2
     assert delivery.deliver_pending().delivered == 2
+
+
+def test_the_rest_is_put_back_in_one_statement(house, by_smtp, post_office, post):
+    """OP-01, HT-21: the end is not the later, nor writers kept waiting, for a whole batch."""
+    post(10)
+    post_office.happen = by_smtp.stop
+    with asked_of("sqlite" if house.on_sqlite else "postgresql") as asked:
+        by_smtp.deliver_pending()
+    released = "UPDATE outbox_message SET leased_until=? WHERE outbox_message.id IN (…)"
+    assert [each.form.startswith(released) for each in asked].count(True) == 1
 
 
 def test_two_replicas_send_each_message_once(house, deliverer, server, post_office, post):
