@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from accounts.keyring import Keyring
 from accounts.root_keys import remember_root, unknown_roots
+from oneself.durable_files import make_folder, put, sync, write
 from oneself.settings import Settings
 from oneself.transactions import Database
 
@@ -247,13 +248,12 @@ def _write(path: Path, entries: Sequence[_Entry]) -> None:
     # The service may run as somebody else than whoever gives the command, and has to read it.
     owner = path.stat()
     os.chown(part, owner.st_uid, owner.st_gid)
-    part.replace(path)
-    _sync_folder(path.parent)
+    put(part, path)
 
 
 def _make(path: Path) -> None:
     """Make the key file, unless another process has made it in this moment."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = _write_part(path, secrets.token_urlsafe(_BYTES) + "\n")
     try:
         path.hardlink_to(part)
@@ -261,23 +261,10 @@ def _make(path: Path) -> None:
         pass
     finally:
         part.unlink()
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _write_part(path: Path, content: str) -> Path:
     part = path.with_suffix(f".{os.getpid()}")
-    part.unlink(missing_ok=True)  # from a crash; in a container every start has the same id
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write(part, content.encode())
     return part
-
-
-def _sync_folder(folder: Path) -> None:
-    # The name of a new file is the folder's to keep: without this a power cut can lose it.
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(held)
-    finally:
-        os.close(held)

@@ -6,7 +6,6 @@ of its own already, so that an event loop's client would bring a dependency and 
 
 import email.policy
 import errno
-import os
 import re
 import smtplib
 import socket
@@ -20,11 +19,10 @@ from threading import Timer
 from urllib.parse import unquote
 
 from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway
+from oneself.durable_files import make_folder, put, write
 from oneself.setting_values import is_loopback
 
 __all__ = ["Folder", "Security", "SmtpServer", "parse_smtp_url"]
-
-_AFRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 # Not every server takes 8-bit text, and this way it is never asked (RFC 6152).
 _AS_SENT = email.policy.SMTP.clone(cte_type="7bit")
@@ -75,12 +73,9 @@ class Folder:
         path = self.file_of(letter.id)
         part = path.with_suffix(".part")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(part, _AFRESH, 0o600), "wb") as file:
-                file.write(bytes(letter.mail))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            make_folder(path.parent)
+            write(part, bytes(letter.mail))
+            put(part, path)
         except OSError as error:
             raise MailboxAway(f"The folder cannot be written ({_errno(error)}).") from None
 

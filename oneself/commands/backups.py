@@ -88,6 +88,7 @@ def restore(
         whole_copy,
     )
     from oneself.commands.opening import load_settings  # noqa: PLC0415
+    from oneself.durable_files import make_folder  # noqa: PLC0415
     from oneself.keys import open_keyring  # noqa: PLC0415
 
     settings = load_settings()
@@ -100,7 +101,7 @@ def restore(
             f"There is a database at {location}. Give --replace to have it renamed, with every"
             " service stopped, or set ONESELF_DATA_DIR to an empty folder."
         )
-    location.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(location.parent)
     with waiting("Restoring"), whole_copy(file, location) as part:
         _require_sound(part)
         revision, _ = _contents(part)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from oneself.commands.failures import Failure
+from oneself.durable_files import sync
 from oneself.transactions import sqlite_driver
 
 __all__ = ["in_its_place", "occupants", "put_aside", "whole_copy"]
@@ -73,12 +74,12 @@ def in_its_place(part: Path, place: Path) -> None:
     # One file, with nothing beside it; whoever opens it as a service makes it WAL again.
     writing.execute("PRAGMA journal_mode = DELETE")
     writing.close()
-    _sync(part)
+    sync(part)
     try:
         place.hardlink_to(part)
     except FileExistsError as error:
         raise Failure(f"{place} is there already. Give another name, or move it away.") from error
-    _sync(place.parent)
+    sync(place.parent)
 
 
 def occupants(place: Path) -> Sequence[Path]:
@@ -114,11 +115,3 @@ def put_aside(place: Path) -> Iterator[Path | None]:
 def _remove(path: Path) -> None:
     for each in occupants(path):
         each.unlink()
-
-
-def _sync(path: Path) -> None:
-    held = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(held)
-    finally:
-        os.close(held)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from models.schema import REVISION
 from oneself.commands.failures import USAGE, Failure
 from oneself.commands.output import waiting
+from oneself.durable_files import make_folder
 from oneself.keys import check_root_key, open_keyring
 from oneself.migrations import present_revision, upgrade
 from oneself.settings import Settings
@@ -78,7 +79,7 @@ def require_file(location: Location) -> None:
 
 def make_file(folder: Path, location: Location) -> None:
     """Make the data folder and an empty SQLite file, which nobody else can read."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     if isinstance(location, Path):
         # Before SQLite does, which would let the umask decide; its WAL takes the mode of this file.
         with suppress(FileExistsError):

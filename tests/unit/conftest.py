@@ -34,6 +34,7 @@ from accounts.users import open_user
 from models import Client, OutboxMessage, Tenant, metadata
 from oneself.transactions import Database, Location
 from tests.support.databases import Files, Storage, in_words_of
+from tests.support.disk import Disk
 
 # Examples that failed once are written into the tests by hand, not into a folder of the checkout.
 settings.register_profile("unit", database=None, deadline=None)
@@ -286,6 +287,12 @@ def open_house(location: Location, clock: Clock, keys: Keyring) -> Iterator[Call
 @pytest.fixture
 def house(open_house: Callable[..., House]) -> House:
     return open_house()
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """What a power cut would leave of what is written from now on."""
+    return Disk(tmp_path, monkeypatch)
 
 
 @pytest.fixture

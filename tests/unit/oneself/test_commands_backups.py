@@ -103,6 +103,13 @@ def test_a_backup_is_one_file_that_nobody_else_can_read(backup, tmp_path):
     assert _tenants(backup) == ["before"]
 
 
+def test_a_backup_outlasts_a_power_cut(run, data, disk, tmp_path):
+    """DB-09: whoever was told that there is one may have deleted the one before."""
+    assert data.exists()
+    run("db", "backup", tmp_path / "backup.sqlite3")
+    assert disk.keeps(tmp_path / "backup.sqlite3")
+
+
 def test_the_root_secret_is_not_in_a_backup(data, backup, tmp_path):
     """DB-09: a backup alone opens nothing."""
     secret = (data / "secret.key").read_bytes().strip()
@@ -157,6 +164,14 @@ def test_a_backup_is_restored_into_an_empty_place(run, backup, elsewhere):
     assert sorted(path.name for path in elsewhere.iterdir()) == ["oneself.sqlite3", "secret.key"]
     checks = json.loads(run("doctor").out)["checks"]
     assert [name for name in checks if not checks[name]["ok"]] == ["signing_key"]
+
+
+def test_what_is_restored_outlasts_a_power_cut(run, backup, elsewhere, disk, monkeypatch):
+    """DB-09: with the folder that it is in, where there was none."""
+    monkeypatch.setenv("ONESELF_SECRET_KEY", (elsewhere / "secret.key").read_text().strip())
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(elsewhere / "in" / "there"))
+    run("db", "restore", backup)
+    assert disk.keeps(elsewhere / "in" / "there" / "oneself.sqlite3")
 
 
 def test_a_database_is_replaced_only_when_told_and_kept_with_its_log(run, data, backup):

@@ -191,6 +191,12 @@ def test_a_broken_key_file_is_refused(keyring_of, folder, content):
     assert "canary" not in str(refused.value)
 
 
+def test_a_key_file_outlasts_a_power_cut(keyring_of, folder, disk):
+    """DB-04: what is stored under a root that is lost is lost with it."""
+    keyring_of()
+    assert disk.keeps(folder / "secret.key")
+
+
 def test_of_two_starts_at_once_one_makes_the_key(keyring_of, folder, monkeypatch):
     """The other takes it, and leaves nothing behind."""
     make, others = secrets.token_urlsafe, []
@@ -302,6 +308,12 @@ def test_a_changed_key_file_is_as_private_as_a_new_one(settings, folder):
         os.umask(before)
     assert stat.S_IMODE((folder / "secret.key").stat().st_mode) == 0o600
     assert [path.name for path in folder.iterdir()] == ["secret.key"]
+
+
+def test_a_changed_key_file_outlasts_a_power_cut(settings, folder, disk):
+    """DB-04: a new root is used as soon as it is known."""
+    add_root(settings)
+    assert disk.keeps(folder / "secret.key")
 
 
 def test_a_changed_key_file_stays_its_owners(settings, folder):

@@ -379,6 +379,14 @@ def test_only_the_service_reads_its_mail(tmp_path):
     assert _mode(folder.path) == 0o700
 
 
+def test_a_mail_that_was_taken_outlasts_a_power_cut(disk, tmp_path):
+    """EM-18: the outbox keeps nothing of it that could be sent again."""
+    folder = Folder(tmp_path / "mail" / "out")
+    assert _deliver(folder, _letter(1), _letter(2)) == [None, None]
+    assert disk.keeps(folder.file_of("msg_1"))
+    assert disk.keeps(folder.file_of("msg_2"))
+
+
 def test_half_a_file_is_written_over(tmp_path):
     """EM-18: a crash within the writing leaves a part, and never a mail that is cut short."""
     (tmp_path / "msg_1.part").write_bytes(b"half" * 10_000)
