@@ -271,7 +271,7 @@ class InvalidScope(Rejected):
     """No scope that was asked for can be given (RFC 6749 section 5.2)."""
 
     code = "invalid_scope"
-    message = "None of the requested scopes can be granted."
+    message = "A requested scope does not exist, or none of them can be granted."
 
 
 class InvalidTarget(Rejected):
@@ -502,7 +502,7 @@ class UnsupportedMediaType(AccountError):
     """The body has no content type, or one that the operation does not read."""
 
     code = "unsupported_media_type"
-    message = "The body's content type is missing or not supported."
+    message = "The body must be of a content type that is supported here, and not compressed."
 
 
 class UnknownHost(AccountError):

@@ -60,20 +60,32 @@ def issue_token(
     refresh_token: str | None,
     scope: str | None,
     audience: str | None,
+    resource: str | None,
+    actor_token: str | None,
 ) -> IssuedToken:
     """Answer a token request (RFC 6749 section 3.2), by whichever grant it names.
+
+    `audience` and `resource` are two names of one thing here: whom the JWT is for.
 
     Raises:
         InvalidClient, TooManyAttempts: As `identify_client`.
         UnsupportedGrantType: There is no such grant.
-        InvalidRequest: The grant lacks a field that it needs, or the subject token is not good.
+        InvalidRequest: The grant lacks a field that it needs, the subject token is not good, or
+            somebody is to act for another.
         InvalidGrant: The refresh token is not.
         InvalidScope, InvalidTarget: Nothing of what was asked for can be granted.
     """
     client = identify_client(session, credentials, client_id)
+    if actor_token is not None:
+        raise InvalidRequest.of("actor_token", "is not supported")
+    if None not in {audience, resource} and audience != resource:
+        raise InvalidTarget  # a JWT is for one
+    audience = audience or resource
     if grant_type == _REFRESH:
         token = _needed(refresh_token, "refresh_token")
-        return exchange_refresh_token(session, key_set, client, token=token, scope=scope)
+        return exchange_refresh_token(
+            session, key_set, client, token=token, scope=scope, audience=audience
+        )
     if grant_type == _EXCHANGE:
         subject = _needed(subject_token, "subject_token")
         _needed(subject_token_type, "subject_token_type")
@@ -153,19 +165,28 @@ def exchange_session(
 
 
 def exchange_refresh_token(
-    session: AccountSession, key_set: KeySet, client: Client, *, token: str, scope: str | None
+    session: AccountSession,
+    key_set: KeySet,
+    client: Client,
+    *,
+    token: str,
+    scope: str | None,
+    audience: str | None,
 ) -> IssuedToken:
     """Trade a refresh token for the next of its family and a JWT; fewer scopes may be asked for.
 
     Raises:
         InvalidGrant: The token is not good for it; after a second use its family has ended.
         InvalidScope: A scope does not exist, or nothing is left of those that were asked for.
+        InvalidTarget: The family is for another audience.
     """
     if scope is not None:
         _grantable(scope, SESSION_RIGHTS)  # before the token is used up
     row, following = rotate_refresh_token(session, client, token)
     # The rights of the client may have become fewer since the family began.
     granted = _grantable(scope, frozenset(row.scopes) & frozenset(client.scopes))
+    if audience not in {None, row.audience}:
+        raise InvalidTarget
     login = session.get_one(LoginSession, row.session_id)
     claims = _claims(session, client, login, scopes=granted, audience=row.audience)
     return _issued(session, key_set, claims, following)

@@ -28,6 +28,9 @@ def issue_token(
         refresh_token=body.get("refresh_token"),
         scope=body.get("scope"),
         audience=body.get("audience"),
+        resource=body.get("resource"),
+        # Of the parameters that the document leaves open, the one that must not be ignored.
+        actor_token=cast("str | None", body.get("actor_token")),
     )
     return Reply(
         {

@@ -725,7 +725,9 @@ Open, because the names and values are the applications' own. At most 100 names 
 
 PatScopes: TypeAlias = list[Scope]
 """
-The token's scopes.
+The token's scopes. Whatever they are, it changes no password, ends no session, and makes, shows and revokes no other
+credential: `me/auth:write`, `me/sessions:write`, `me/token:…`, `me/pat:…` and `keys:write` open nothing with it.
+
 """
 
 
@@ -1201,7 +1203,13 @@ class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
     audience: NotRequired[str]
     """
-    For an exchange, whom the JWT is for; this service, or another that the client was registered for.
+    Whom the JWT is for: this service, or another that the client was registered for. With a refresh token, whom the
+    last one was for.
+
+    """
+    resource: NotRequired[str]
+    """
+    The same, by its other name (RFC 8693 section 2.1). Where both are sent, they have to agree.
     """
     scope: NotRequired[OauthScope]
     refresh_token: NotRequired[str]

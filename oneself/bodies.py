@@ -28,6 +28,7 @@ __all__ = [
 
 _MAX_DEPTH = 32
 _INT64 = range(-(2**63), 2**63)
+_LISTS = frozenset({b"if-match", b"if-none-match", b"content-encoding"})
 _CHARSET = re.compile(r'\s*charset\s*=\s*"?utf-8"?\s*', re.IGNORECASE)
 
 
@@ -74,13 +75,16 @@ def refuse_body(body: bytes) -> None:
         raise UnexpectedBody
 
 
-def media_type(header: bytes | None, offered: Mapping[str, object]) -> str:
-    """Which of the offered media types a `Content-Type` names.
+def media_type(headers: Mapping[bytes, bytes], offered: Mapping[str, object]) -> str:
+    """Which of the offered media types the body is of, by its `Content-Type`.
 
     Raises:
-        UnsupportedMediaType: None of them, no header, or a charset that is not UTF-8.
+        UnsupportedMediaType: None of them, no header, a charset that is not UTF-8, or a content
+            coding: how large a body is should be known from how many bytes arrive (HT-07).
     """
-    essence, *parameters = (header or b"").decode("latin-1").split(";")
+    if headers.get(b"content-encoding", b"identity").lower() not in {b"identity", b""}:
+        raise UnsupportedMediaType
+    essence, *parameters = headers.get(b"content-type", b"").decode("latin-1").split(";")
     named = essence.strip().lower()
     for parameter in parameters:
         if parameter.strip().lower().startswith("charset") and not _CHARSET.fullmatch(parameter):
@@ -194,8 +198,17 @@ def _encodable(text: str) -> bool:
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
-    """The headers by lower-case name, sorted out once; of one that stands twice, the last."""
-    headers: Mapping[bytes, bytes] | None = scope.get("oneself.headers")
+    """The headers by lower-case name, sorted out once; of one that stands twice, the last.
+
+    Lists go on from one line to the next (RFC 9110 section 5.3). What must not stand twice is
+    refused before anything reads it.
+    """
+    headers: dict[bytes, bytes] | None = scope.get("oneself.headers")
     if headers is None:
         headers = scope["oneself.headers"] = dict(scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            for name in _LISTS & headers.keys():
+                headers[name] = b", ".join(
+                    value for each, value in scope["headers"] if each == name
+                )
     return headers

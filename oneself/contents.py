@@ -1,5 +1,6 @@
 """What is in a body, by what one operation of the document says of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from accounts.errors import InvalidRequest
@@ -22,19 +23,19 @@ class Contents:
             media: schemas.validator(schema) for media, schema in described.bodies.items()
         }
 
-    def read(self, body: bytes, content_type: bytes | None) -> dict[str, Any]:
+    def read(self, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
         """Give the body by the name that handlers have for it; nothing where none is documented.
 
         Raises:
             UnexpectedBody: There is one, and none is documented.
-            UnsupportedMediaType: It is of none of the documented types.
+            UnsupportedMediaType: It is of none of the documented types, or compressed.
             MalformedBody: It is no JSON.
             InvalidRequest: It does not have the documented shape.
         """
         if not self._validators:
             refuse_body(body)
             return {}
-        media = media_type(content_type, self._validators)
+        media = media_type(headers, self._validators)
         if media in _PICTURES:
             return {"body": body}
         content = parse_form(body) if media == FORM else parse_json(body)

@@ -287,7 +287,7 @@ class Execution:
         read: dict[str, Any] = self._parameters.read(
             scope.get("path_params", {}), scope["query_string"], request.headers
         )
-        return read | self._contents.read(request.body, request.headers.get(b"content-type"))
+        return read | self._contents.read(request.body, request.headers)
 
     def _authorise(self, principal: Principal) -> None:
         described = self._described

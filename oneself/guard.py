@@ -32,6 +32,7 @@ _SINGLE = (
     (b"content-length", "Content-Length"),
     (b"transfer-encoding", "Transfer-Encoding"),
     (b"x-tenant-id", "X-Tenant-ID"),
+    (b"idempotency-key", "Idempotency-Key"),
 )
 
 

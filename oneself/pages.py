@@ -135,7 +135,7 @@ class Pages:
         headers = headers_of(scope)
         body = await read_body(receive, most_bytes=_MOST_BYTES, seconds=self._body_seconds)
         self._refuse_other_sites(headers)
-        media_type(headers.get(b"content-type"), {FORM: None})
+        media_type(headers, {FORM: None})
         fields = parse_form(body)
         for unknown in fields.keys() - page.fields:
             raise InvalidRequest.of(unknown, "is not a field of this page")

@@ -232,6 +232,14 @@ def test_a_tenant_has_one_spelling_of_its_uuid(
     assert (violation["in"], violation["field"]) == ("header", "X-Tenant-ID")
 
 
+def test_two_idempotency_keys_are_a_400(service: Running, alice: Account):
+    """HT-18: remembered by one of them, it would be done again by the other."""
+    headers = {**alice.bearer, "Idempotency-Key": "one", "idempotency-key": "two"}
+    body = {"key_name": "A key", "scopes": ["me/profile:read"]}
+    answer = service.ask("POST", "/v1/api-keys", headers=headers, body=body)
+    assert (answer.status, answer.code) == (400, "malformed_request")
+
+
 def test_two_tenants_are_a_400(service: Running, alice: Account):
     """HT-09, AZ-13."""
     uuid = "01933e8f-7c45-7123-9abc-123456789abc"

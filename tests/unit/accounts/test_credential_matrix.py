@@ -262,7 +262,7 @@ def _refresh_token(token):
         # Whether the client can prove itself is another column.
         client = session.get_one(Client, owner.client_id)
         keys = load_key_set(session)
-        exchange_refresh_token(session, keys, client, token=token, scope=None)
+        exchange_refresh_token(session, keys, client, token=token, scope=None, audience=None)
 
     return use
 

@@ -83,7 +83,9 @@ def refresh(house, key_set, client):
     """Trades a refresh token."""
 
     def refresh(token, by=client, scope=None):
-        return house.act(exchange_refresh_token, key_set, by, token=token, scope=scope)
+        return house.act(
+            exchange_refresh_token, key_set, by, token=token, scope=scope, audience=None
+        )
 
     return refresh
 
@@ -453,6 +455,8 @@ def issue(house, key_set, alice, add):
         "refresh_token": None,
         "scope": None,
         "audience": None,
+        "resource": None,
+        "actor_token": None,
     }
 
     def issue(credentials=None, **changed):

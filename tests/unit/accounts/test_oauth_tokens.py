@@ -65,7 +65,7 @@ class Desk:
         """Use the refresh token; returns the next of its family."""
         token = self.made["refresh token"]
         issued: IssuedToken = self.house.act(
-            exchange_refresh_token, self.keys, self.client, token=token, scope=None
+            exchange_refresh_token, self.keys, self.client, token=token, scope=None, audience=None
         )
         return issued.refresh_token
 

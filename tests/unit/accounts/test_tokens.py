@@ -200,7 +200,7 @@ def doors(house, alice, key_set):
     client, _ = house.client(alice.person.tenant_id)
 
     def refresh(session, token):
-        exchange_refresh_token(session, key_set, client, token=token, scope=None)
+        exchange_refresh_token(session, key_set, client, token=token, scope=None, audience=None)
 
     def trade(session, token):
         exchange_session(session, key_set, client, subject_token=token, scope=None, audience=None)

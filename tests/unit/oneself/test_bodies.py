@@ -219,13 +219,12 @@ OFFERED = {"application/json": {}, "application/merge-patch+json": {}}
 )
 def test_a_content_type_names_one_of_those_offered(header, named):
     """In any case, and with parameters that change nothing."""
-    assert media_type(header, OFFERED) == named
+    assert media_type({b"content-type": header}, OFFERED) == named
 
 
 @pytest.mark.parametrize(
     "header",
     [
-        None,
         b"",
         b"text/plain",
         b"application/jsonp",
@@ -240,7 +239,29 @@ def test_a_content_type_names_one_of_those_offered(header, named):
 def test_any_other_content_type_is_refused(header):
     """None is guessed from the body (HT-04, SE-09)."""
     with pytest.raises(UnsupportedMediaType):
-        media_type(header, OFFERED)
+        media_type({b"content-type": header}, OFFERED)
+
+
+def test_a_body_without_a_content_type_is_refused():
+    """HT-04: nor is it guessed."""
+    with pytest.raises(UnsupportedMediaType):
+        media_type({}, OFFERED)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"br", b"identity, gzip", b"x"])
+def test_a_compressed_body_is_refused_and_not_taken_for_what_it_is_not(coding):
+    """HT-07, and RFC 9110 section 15.5.16: also where it is not compressed, but says so."""
+    headers = {b"content-type": b"application/json", b"content-encoding": coding}
+    with pytest.raises(UnsupportedMediaType):
+        media_type(headers, OFFERED)
+    headers[b"content-encoding"] = b"Identity"
+    assert media_type(headers, OFFERED) == "application/json"
+
+
+def test_a_list_goes_on_in_the_next_line():
+    """RFC 9110 section 5.3: with the last line alone, a tag that matches would be lost."""
+    lines = [(b"if-match", b'"a"'), (b"x", b"1"), (b"if-match", b'"b", "c"'), (b"x", b"2")]
+    assert headers_of({"headers": lines}) == {b"if-match": b'"a", "b", "c"', b"x": b"2"}
 
 
 def test_of_a_header_that_stands_twice_the_last_is_read():

@@ -20,7 +20,9 @@ PICTURES = (b"image/png", b"image/jpeg", b"image/webp")
 
 
 def _read(operation_id, body, content_type):
-    return CONTENTS[operation_id].read(body, content_type)
+    return CONTENTS[operation_id].read(
+        body, {} if content_type is None else {b"content-type": content_type}
+    )
 
 
 @pytest.mark.parametrize("content_type", PICTURES)
