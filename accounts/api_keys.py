@@ -13,7 +13,8 @@ from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.events import EventKind, record_event, record_events
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose
-from accounts.outbox import MessageKind, post_message
+from accounts.notices import post_notice
+from accounts.outbox import MessageKind
 from accounts.people import Person
 from accounts.principal import CredentialKind, Principal
 from models import ApiKey
@@ -104,7 +105,7 @@ def create_api_key(
         credential="apiKey",
         credential_id=made.id,
     )
-    post_message(session, MessageKind.API_KEY_CREATED, principal.person, name=made.name)
+    post_notice(session, MessageKind.API_KEY_CREATED, principal.person, name=made.name)
     return made, key
 
 

@@ -1,12 +1,12 @@
 """Changing the e-mail address: requested by one secret, done by another hand that has it."""
 
-from datetime import datetime
-
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from accounts import addresses, tokens, users
+from accounts import addresses, throttling, tokens, users
+from accounts.addresses import Address
 from accounts.database import AccountSession, hold_account
+from accounts.email_proofs import accept_proof, put_back, recovery_address
 from accounts.errors import SecretInvalid
 from accounts.events import EventKind, record_event
 from accounts.login_sessions import revoke_all_sessions
@@ -20,7 +20,6 @@ from accounts.one_time_secrets import (
 from accounts.outbox import MessageKind, post_message
 from accounts.people import ENABLED, Person, find_person
 from accounts.refresh_tokens import end_families
-from accounts.throttling import spend_mail
 from models import OneTimeSecret, Tenant, User
 
 __all__ = [
@@ -37,28 +36,30 @@ def request_email_change(
     """Start a change; returns the address as it will be, and the secret that completes it.
 
     The caller mails the secret, as the Hantera page has it, unless the rules let the service mail
-    it; then there is none for the caller. In either case the present address is told, and given
-    what undoes the change for seven days. For an address that another account has, all looks the
-    same, but the secret will never validate, and it is that account that is told (EM-13).
+    it; then there is none for the caller. In either case the recovery address is told, and
+    given what undoes the change for seven days: not an unverified one, which may be a thief's. For
+    an address that another account has, all looks the same, but the secret will never validate, and
+    it is that account that is told (EM-13).
 
     Raises:
         InvalidRequest: It is not an e-mail address.
-        TooManyAttempts: The address was mailed too often, or the source asked too often.
+        TooManyAttempts: One of the two was mailed too often, or the source asked too often.
     """
     address = addresses.parse_address(email)
     hold_account(session, person.user_id)
-    spend_mail(session, address.canonical, SecretPurpose.EMAIL_CHANGE)
+    throttling.spend_mail(session, address.canonical, SecretPurpose.EMAIL_CHANGE)
+    told = recovery_address(session, person.user_id)
+    throttling.spend_notice(session, person.user_id, MessageKind.EMAIL_CHANGE_NOTICE)
     record_event(session, EventKind.USER_UPDATED, person, fields="pending_email")
     mailed = session.rules.service_mails_email_changes
     secret = issue_secret(
         session, SecretPurpose.EMAIL_CHANGE, person.user_id, address, is_mailed=mailed
     )
-    undo = issue_secret(
-        session, SecretPurpose.EMAIL_UNDO, person.user_id, addresses.parse_address(person.email)
-    )
+    undo = issue_secret(session, SecretPurpose.EMAIL_UNDO, person.user_id, told)
     if users.is_taken(session, address.canonical, by_other_than=person.user_id):
-        owner = users.find_user_by_email(session, address.canonical)
-        post_message(session, MessageKind.EMAIL_ALREADY_IN_USE, find_person(session, owner.id))
+        owner = users.find_owner(session, address.canonical)
+        if owner is not None:
+            post_message(session, MessageKind.EMAIL_ALREADY_IN_USE, find_person(session, owner.id))
         # The row keeps the digest of a secret that nobody was given.
         secret = tokens.mint(tokens.ONE_TIME_SECRET)
     elif mailed:
@@ -75,6 +76,7 @@ def request_email_change(
         session,
         MessageKind.EMAIL_CHANGE_NOTICE,
         person,
+        to=told.entered,
         new_address=address.entered,
         secret=undo,
     )
@@ -108,11 +110,11 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
         or users.is_taken(session, pending.address_canonical, by_other_than=pending.user_id)
     ):
         raise SecretInvalid
-    same = user.email_canonical == pending.address_canonical
-    verified_at = user.email_verified_at if same else None
+    address = Address(pending.address, pending.address_canonical)
     if pending.is_mailed:
-        verified_at = session.now
-    _set_address(session, user, pending, verified_at=verified_at)
+        accept_proof(session, user, address)
+    else:
+        _set_address(session, user, address)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.id)
     record_event(
         session, EventKind.USER_UPDATED, find_person(session, pending.user_id), fields="email"
@@ -121,16 +123,17 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
 
 
 def undo_email_change(session: AccountSession, secret: str) -> str:
-    """Undo a change by what the former address was mailed; returns that address, which is back.
+    """Undo a change by what an address was mailed; returns that address, which is back.
 
-    Whoever asks for it did not ask for the change, so somebody else is logged in: every session
-    ends, and with it its JWTs and refresh tokens. A change that is pending ends as well.
+    It is as verified as it was when the change was asked for. Whoever asks for it did not ask for
+    the change, so somebody else is logged in: every session ends, and with it its JWTs and refresh
+    tokens. A change that is pending ends as well.
 
     Raises:
         SecretInvalid: No such secret, its owner is disabled, or another account has the address.
         SecretUsed: It was used before.
         SecretExpired: It is older than seven days.
-        SecretSuperseded: An earlier change was undone since.
+        SecretSuperseded: What was told of an earlier change was used since, or read.
     """
     pending = burn_secret(session, SecretPurpose.EMAIL_UNDO, secret)
     user = _find_user(session, pending)
@@ -139,10 +142,8 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
     ):
         raise SecretInvalid
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.id)
+    put_back(session, user, Address(pending.address, pending.address_canonical))
     _end_later_undos(session, pending)
-    if user.email_canonical != pending.address_canonical:
-        # The mail came there, and was read.
-        _set_address(session, user, pending, verified_at=session.now)
     person = find_person(session, user.id)
     record_event(session, EventKind.USER_UPDATED, person, fields="email")
     revoke_all_sessions(session, person)
@@ -151,7 +152,7 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
 
 
 def _end_later_undos(session: AccountSession, used: OneTimeSecret) -> None:
-    """End what would undo the undoing: what later changes have mailed to addresses of their own.
+    """End what is about changes that came later, and are undone with the earlier one.
 
     Earlier ones stay: they were mailed to whoever had the account before.
     """
@@ -180,15 +181,11 @@ def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
     ).first()
 
 
-def _set_address(
-    session: AccountSession, user: User, pending: OneTimeSecret, *, verified_at: datetime | None
-) -> None:
-    values: dict[str, object] = {
-        "email": pending.address,
-        "email_canonical": pending.address_canonical,
-        "email_verified_at": verified_at,
-    }
-    if verified_at is not None:
-        values["verified_email"] = pending.address
-        values["verified_email_canonical"] = pending.address_canonical
+def _set_address(session: AccountSession, user: User, address: Address) -> None:
+    """Put an address there that nobody has shown to read; another spelling is still the same."""
+    values: dict[str, object] = {"email": address.entered, "email_canonical": address.canonical}
+    if user.email_canonical != address.canonical:
+        values["email_verified_at"] = None
+    elif user.email_verified_at is not None:
+        values["verified_email"] = address.entered
     session.core.execute(update(User).where(col(User.id) == user.id).values(**values))

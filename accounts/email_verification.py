@@ -1,10 +1,11 @@
 """Verifying that a person reads the mail of their address."""
 
-from sqlalchemy import exists, update
+from sqlalchemy import case, exists, null, update
 from sqlmodel import col, select
 
 from accounts.addresses import parse_address
 from accounts.database import AccountSession, hold_account
+from accounts.email_proofs import end_rival_undos
 from accounts.errors import SecretInvalid
 from accounts.events import EventKind, record_event
 from accounts.one_time_secrets import SecretPurpose, burn_secret, find_secret, issue_secret
@@ -14,6 +15,8 @@ from accounts.throttling import spend_mail
 from models import Tenant, User
 
 __all__ = ["confirm_email", "request_again", "request_email_verification"]
+
+_IS_FIRST = col(User.first_email_canonical) == col(User.email_canonical)
 
 
 def request_email_verification(session: AccountSession, person: Person) -> None:
@@ -80,9 +83,13 @@ def confirm_email(session: AccountSession, secret: str) -> None:
             email_verified_at=session.now,
             verified_email=col(User.email),
             verified_email_canonical=col(User.email_canonical),
+            # What the account was opened with is forgotten once it is verified.
+            first_email=case((_IS_FIRST, null()), else_=col(User.first_email)),
+            first_email_canonical=case((_IS_FIRST, null()), else_=col(User.first_email_canonical)),
         )
     )
     if not verified.rowcount:
         raise SecretInvalid
+    end_rival_undos(session, pending.user_id, pending.address_canonical)
     person = find_person(session, pending.user_id)
     record_event(session, EventKind.USER_UPDATED, person, fields="email_verified")

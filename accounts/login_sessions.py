@@ -75,10 +75,11 @@ def log_in(
         TooManyAttempts: The account or the source has failed too often.
         InvalidCredentials: No enabled local user has this address and this password.
     """
-    reservation = throttling.reserve_attempt(
-        session, throttling.Door.PASSWORD, addresses.canonical(email) or email
-    )
     user_id, record = _find_password(session, email)
+    # By the person and not by the address, which whoever has a session could change in between.
+    reservation = throttling.reserve_attempt(
+        session, throttling.Door.PASSWORD, user_id or addresses.canonical(email) or email
+    )
     entered = password_form.normalise(password)
     renewed = None
     with session.outside_transaction():

@@ -10,6 +10,12 @@ from accounts.access_tokens import regenerate_access_token
 from accounts.addresses import Address
 from accounts.api_keys import revoke_all_api_keys
 from accounts.database import AccountSession, hold_account
+from accounts.email_proofs import (
+    accept_proof,
+    has_recovery_address,
+    recovers_by,
+    recovery_address,
+)
 from accounts.errors import SecretInvalid
 from accounts.identifiers import new_id
 from accounts.keyring import Purpose, SealBroken
@@ -26,6 +32,7 @@ from accounts.passwords import judge_for, swap_password
 from accounts.people import ENABLED, Person, find_person
 from accounts.personal_access_tokens import revoke_all_pats
 from accounts.refresh_tokens import end_families
+from accounts.users import is_taken
 from models import OneTimeSecret, PasswordRecord, PasswordResetRequest, Tenant, User
 
 __all__ = ["mail_requested_resets", "request_password_reset", "reset_password"]
@@ -60,8 +67,9 @@ def request_password_reset(session: AccountSession, email: str) -> None:
 def mail_requested_resets(session: AccountSession) -> int:
     """Mail a secret to each address that was asked for and is known; returns how many were asked.
 
-    The mail goes to the address that the person verified last. A changed address gets none until
-    it is verified, else whoever changed it in a stolen session could keep the account.
+    The mail goes to the recovery address: the one that the person verified last or, where none
+    was, the one that the account was opened with. A changed address gets none until it is verified,
+    else whoever changed it in a stolen session could keep the account.
     """
     requests = session.exec(
         select(PasswordResetRequest)
@@ -74,8 +82,8 @@ def mail_requested_resets(session: AccountSession) -> int:
         except SealBroken:
             entered = ""  # of a root that is gone; whoever asked will ask again
         for user in _resettable(session, addresses.canonical(entered) or ""):
-            address = Address(user.verified_email or "", user.verified_email_canonical or "")
             hold_account(session, user.id)
+            address = recovery_address(session, user.id)
             secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
             post_message(
                 session,
@@ -92,7 +100,9 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
     """Set a new password by the mailed secret, and end all that the old one may have led to.
 
     Sessions, refresh tokens, JWTs, API keys and personal access tokens end, and the access token is
-    another: who resets a password may do so because somebody else has had it.
+    another: who resets a password may do so because somebody else has had it. The address that the
+    secret was mailed to is the present one again, and verified: the mail was read there, and
+    whoever has the account logs in with it.
 
     Raises:
         SecretInvalid: No such secret, its owner cannot log in here, or verified another address.
@@ -115,6 +125,9 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, person.user_id)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, person.user_id)
     _end_credentials(session, person)
+    if not is_taken(session, pending.address_canonical, by_other_than=person.user_id):
+        user = session.get_one(User, person.user_id, populate_existing=True)
+        accept_proof(session, user, Address(pending.address, pending.address_canonical))
 
 
 def _end_credentials(session: AccountSession, person: Person) -> None:
@@ -138,9 +151,9 @@ def _resettable(session: AccountSession, canonical: str) -> Sequence[User]:
         .where(
             or_(
                 col(User.email_canonical) == canonical,
-                col(User.verified_email_canonical) == canonical,
+                recovers_by(canonical),
             ),
-            col(User.verified_email).is_not(None),
+            has_recovery_address(),
             col(User.provider) == "local",
             ENABLED,
         )
@@ -160,7 +173,7 @@ def _find_person(session: AccountSession, pending: OneTimeSecret) -> tuple[Perso
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
             col(User.id) == pending.user_id,
-            col(User.verified_email_canonical) == pending.address_canonical,
+            recovers_by(pending.address_canonical),
             col(User.provider) == "local",
             ENABLED,
         )

@@ -3,13 +3,14 @@
 from sqlalchemy import exists, select, update
 from sqlmodel import col
 
-from accounts import addresses, password_form, password_hashing, throttling
+from accounts import password_form, password_hashing, throttling
 from accounts.database import AccountSession, hold_account
 from accounts.errors import NotLocalUser, WeakPassword, WrongPassword
 from accounts.events import EventKind, record_event
 from accounts.login_sessions import revoke_other_sessions
+from accounts.notices import post_notice
 from accounts.one_time_secrets import SecretPurpose, supersede_secrets
-from accounts.outbox import MessageKind, post_message
+from accounts.outbox import MessageKind
 from accounts.people import ENABLED, Person
 from accounts.principal import Principal
 from models import PasswordRecord, Tenant, User
@@ -53,9 +54,7 @@ def change_password(
     if entered == judged:
         raise WeakPassword.of(called, ["must differ from the current password"])
     # The login's own budgets: two doors to one password are no reason for twice the attempts.
-    reservation = throttling.reserve_attempt(
-        session, throttling.Door.PASSWORD, addresses.canonical(person.email) or person.email
-    )
+    reservation = throttling.reserve_attempt(session, throttling.Door.PASSWORD, person.user_id)
     record = session.core.execute(
         select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == person.user_id)
     ).scalar()
@@ -110,9 +109,5 @@ def swap_password(
         return False
     supersede_secrets(session, SecretPurpose.PASSWORD_RESET, person.user_id)
     record_event(session, EventKind.PASSWORD_CHANGE, person)
-    post_message(session, MessageKind.PASSWORD_CHANGED, person)
-    verified = session.get_one(User, person.user_id).verified_email
-    if verified not in {None, person.email}:
-        # Whoever changed the address may be whom the owner has to be told of.
-        post_message(session, MessageKind.PASSWORD_CHANGED, person, to=verified)
+    post_notice(session, MessageKind.PASSWORD_CHANGED, person)
     return True

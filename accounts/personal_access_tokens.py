@@ -14,7 +14,8 @@ from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.events import EventKind, record_event, record_events
 from accounts.identifiers import new_uuid
 from accounts.keyring import Purpose
-from accounts.outbox import MessageKind, post_message
+from accounts.notices import post_notice
+from accounts.outbox import MessageKind
 from accounts.people import Person
 from accounts.principal import Principal
 from models import PersonalAccessToken
@@ -94,7 +95,7 @@ def create_pat(
     record_event(
         session, EventKind.TOKEN_CREATED, principal.person, credential="pat", credential_id=made.id
     )
-    post_message(session, MessageKind.PAT_CREATED, principal.person, name=made.name)
+    post_notice(session, MessageKind.PAT_CREATED, principal.person, name=made.name)
     return made, token
 
 

@@ -42,6 +42,8 @@ def change_profile(
         field: None if value is None else _PARSERS[field](value, names.get(field, field))
         for field, value in changes.items()
     }
+    # What is there already is no change, and no event: one token could write them without end.
+    values = {field: value for field, value in values.items() if value != getattr(person, field)}
     if not values:
         return person
     hold_account(session, person.user_id)

@@ -31,6 +31,7 @@ __all__ = [
     "reserve_attempt",
     "spend",
     "spend_mail",
+    "spend_notice",
     "spend_of_source",
 ]
 
@@ -194,6 +195,15 @@ def spend_mail(session: AccountSession, address: str, about: str) -> None:
     """
     spend_of_source(session, Door.MAIL, session.rules.source_budget)
     spend(session, f"{Door.MAIL}|{about}|{address}", session.rules.mail_budget, "mail")
+
+
+def spend_notice(session: AccountSession, user_id: str, about: str) -> None:
+    """Count one mail to a person about what was done in their account (EM-14).
+
+    Raises:
+        TooManyAttempts: They were mailed about it too often.
+    """
+    spend(session, f"{Door.MAIL}|{about}|{user_id}", session.rules.mail_budget, "mail")
 
 
 def forget_old_attempts(session: AccountSession) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from accounts import addresses, password_hashing, text
 from accounts.database import AccountSession
+from accounts.email_proofs import mark_verified
 from accounts.errors import InvalidRequest
 from accounts.keyring import Keyring
 from accounts.rules import Rules
@@ -54,9 +55,7 @@ def import_user(session: AccountSession, tenant: Tenant, imported: ImportedUser)
         roles=imported.roles,
     )
     if imported.is_verified:
-        user.email_verified_at = session.now
-        user.verified_email = user.email
-        user.verified_email_canonical = user.email_canonical
+        mark_verified(user, session.now)
         session.add(user)
     return user
 

@@ -4,19 +4,24 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 
+from sqlalchemy import union
 from sqlmodel import col, select
 
 from accounts import access_tokens, addresses, text
 from accounts.database import AccountSession, hold_account
+from accounts.email_proofs import recovers_by
 from accounts.errors import EmailTaken, InvalidRequest, NotFound
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_external_id, new_id, new_uuid
+from accounts.one_time_secrets import SecretPurpose
 from accounts.people import find_person
-from models import PasswordRecord, Tenant, User
+from models import OneTimeSecret, PasswordRecord, Tenant, User
 
 __all__ = [
     "change_roles",
     "disable_user",
+    "find_claimant",
+    "find_owner",
     "find_user_by_email",
     "is_taken",
     "open_user",
@@ -54,6 +59,8 @@ def open_user(
         tenant_id=tenant.id,
         email=address.entered,
         email_canonical=address.canonical,
+        first_email=address.entered,
+        first_email_canonical=address.canonical,
         username=_free_username(session, address.canonical),
         display_name=text.clean_name(display_name, "display_name"),
         provider=provider,
@@ -70,13 +77,44 @@ def open_user(
 
 
 def is_taken(session: AccountSession, canonical: str, *, by_other_than: str | None = None) -> bool:
-    """Whether a user has this canonical address; one of them may be left out.
+    """Whether a user has this canonical address, or may have it back; one of them may be left out.
+
+    An address that was changed stays its owner's while they can undo the change, or are mailed
+    there: a thief could take it else, and nothing would bring it back.
 
     In a transaction that writes, it stays so until its end (UN-01).
     """
     session.hold(f"address {canonical}")
-    owner = session.exec(select(User.id).where(col(User.email_canonical) == canonical)).first()
-    return owner is not None and owner != by_other_than
+    return any(claimant != by_other_than for claimant in _claimants(session, canonical))
+
+
+def find_claimant(session: AccountSession, canonical: str) -> User | None:
+    """The user who has this address or, where nobody has, one who may have it back."""
+    owner = find_owner(session, canonical)
+    claimants = _claimants(session, canonical)
+    return session.get(User, claimants[0]) if owner is None and claimants else owner
+
+
+def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
+    found = session.core.execute(
+        union(
+            select(User.id).where(col(User.email_canonical) == canonical),
+            select(User.id).where(recovers_by(canonical)),
+            select(OneTimeSecret.user_id).where(
+                col(OneTimeSecret.address_canonical) == canonical,
+                col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
+                col(OneTimeSecret.used_at).is_(None),
+                col(OneTimeSecret.superseded_at).is_(None),
+                col(OneTimeSecret.expires_at) > session.now,
+            ),
+        )
+    )
+    return found.scalars().all()
+
+
+def find_owner(session: AccountSession, canonical: str) -> User | None:
+    """The user whose present address this is, if there is one."""
+    return session.exec(select(User).where(col(User.email_canonical) == canonical)).first()
 
 
 def find_user_by_email(session: AccountSession, email: str) -> User:
@@ -85,9 +123,7 @@ def find_user_by_email(session: AccountSession, email: str) -> User:
     Raises:
         NotFound: There is none.
     """
-    user = session.exec(
-        select(User).where(col(User.email_canonical) == addresses.canonical(email))
-    ).first()
+    user = find_owner(session, addresses.canonical(email) or "")
     if user is None:
         raise NotFound
     return user

@@ -30,7 +30,7 @@ class OneTimeSecret(SQLModel, table=True):
     purpose: str = Field(max_length=24)
     user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
     address: str = Field(max_length=254)
-    address_canonical: str = Field(max_length=320)
+    address_canonical: str = Field(index=True, max_length=320)
     secret_digest: bytes = digest()
     key_id: str = Field(max_length=8)
     created_at: datetime = instant()

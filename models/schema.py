@@ -3,4 +3,4 @@
 __all__ = ["REVISION"]
 
 #: The newest revision in `migrations/versions`; a test holds the two together.
-REVISION = "0004"
+REVISION = "0005"

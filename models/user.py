@@ -17,6 +17,7 @@ class User(SQLModel, table=True):
     Python, since neither database folds Unicode, and is unique over all tenants (UN-01).
     `provider` says who keeps the password: `local`, or an identity provider. `verified_email` is
     the address that was verified last, which a changed one does not replace until it is verified.
+    `first_email` is the one that the account was opened with, until that one is verified.
     Every JWT bears `credential_epoch`; raising it ends them all.
     """
 
@@ -26,6 +27,8 @@ class User(SQLModel, table=True):
         at_most("email_canonical", 320),
         at_most("verified_email", 254),
         at_most("verified_email_canonical", 320),
+        at_most("first_email", 254),
+        at_most("first_email_canonical", 320),
         at_most("username", 64),
         at_most("first_name", 200),
         at_most("last_name", 200),
@@ -45,8 +48,10 @@ class User(SQLModel, table=True):
     email_canonical: str = Field(unique=True, max_length=320)
     email_verified_at: datetime | None = optional_instant()
     verified_email: str | None = Field(default=None, max_length=254)
-    # Not unique: whose address it was may have changed it, and somebody else have it now.
+    # Not unique: it mostly is the present one as well.
     verified_email_canonical: str | None = Field(default=None, index=True, max_length=320)
+    first_email: str | None = Field(default=None, max_length=254)
+    first_email_canonical: str | None = Field(default=None, index=True, max_length=320)
 
     username: str = Field(unique=True, max_length=64)
     first_name: str | None = Field(default=None, max_length=200)

@@ -20,7 +20,8 @@ from accounts import (
 )
 from accounts.authentication import authenticate
 from accounts.database import AccountSession
-from accounts.errors import NotFound, TokenUnreadable, WeakPassword
+from accounts.email_proofs import mark_verified
+from accounts.errors import TokenUnreadable, WeakPassword
 from accounts.password_form import judge
 from accounts.password_hashing import hash_password
 from accounts.people import Person, find_person
@@ -100,8 +101,8 @@ def _find_or_open_tenant(session: AccountSession, parts: Iterable[_Part]) -> Ten
     Not one of this name: an organisation of real people can be called so too.
     """
     for part in parts:
-        with suppress(NotFound):
-            user = users.find_user_by_email(session, part.email)
+        user = users.find_claimant(session, part.email)
+        if user is not None:
             tenant = tenants.find_tenant(session, user.tenant_id)
             tenant.disabled_at = None
             return tenant
@@ -112,9 +113,8 @@ def _find_or_open_user(
     session: AccountSession, tenant: Tenant, part: _Part, record: str | None
 ) -> User:
     provider = "local" if record else "oidc"
-    try:
-        user = users.find_user_by_email(session, part.email)
-    except NotFound:
+    user = users.find_claimant(session, part.email)
+    if user is None:
         user = users.open_user(
             session,
             tenant,
@@ -125,12 +125,12 @@ def _find_or_open_user(
             roles=(part.role,),
         )
     else:
-        # Whoever tried the service may have moved or disabled them.
+        # Whoever tried the service may have moved or disabled them, or changed their address.
         user.tenant_id, user.provider, user.disabled_at = tenant.id, provider, None
+        user.email = user.email_canonical = part.email
         if record is not None:
             session.merge(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
-    user.email_verified_at = user.email_verified_at or session.now
-    user.verified_email, user.verified_email_canonical = user.email, user.email_canonical
+    mark_verified(user, session.now)
     session.flush()  # what follows reads with statements of its own
     return user
 

@@ -13,6 +13,7 @@ from accounts.email_change import (
 )
 from accounts.email_verification import confirm_email, request_email_verification
 from accounts.errors import (
+    EmailTaken,
     InvalidRequest,
     InvalidToken,
     SecretExpired,
@@ -22,6 +23,11 @@ from accounts.errors import (
     TooManyAttempts,
 )
 from accounts.outbox import open_parameters
+from accounts.password_resets import (
+    mail_requested_resets,
+    request_password_reset,
+    reset_password,
+)
 from accounts.principal import CredentialKind
 from accounts.tenants import disable_tenant
 
@@ -38,7 +44,7 @@ def _validate(house, resident, secret):
 
 def _verification_secret(house, resident):
     """What was mailed to a person to verify their address."""
-    house.act(request_email_verification, resident.person)
+    house.act(request_email_verification, house.person(resident.user_id))
     message = house.messages()[-1]
     assert message.kind == "email_verification"
     return house.act(open_parameters, message)["secret"]
@@ -279,7 +285,15 @@ def test_an_address_is_not_mailed_without_end(house, alice):
         _request(house, alice)
     with pytest.raises(TooManyAttempts):
         _request(house, alice)
-    _request(house, alice, "another@example.net")
+
+
+def test_nobody_is_told_of_changes_without_end(house, alice):
+    """EM-14: each to another address, whoever has the one that is told of all of them."""
+    for number in range(5):
+        _request(house, alice, f"a{number}@example.net")
+    with pytest.raises(TooManyAttempts):
+        _request(house, alice)
+    assert len(house.messages()) == 5
 
 
 # Undoing
@@ -304,7 +318,8 @@ def test_a_pending_change_is_undone(house, alice):
 
 
 def test_a_change_that_was_completed_is_undone(house, alice, clock):
-    """For seven days; the address is back, and counts as verified, for it was read there."""
+    """For seven days; the address is back, and as verified as it was."""
+    house.act(confirm_email, _verification_secret(house, alice))
     _, secret = _request(house, alice)
     undo = _undo_secret(house)
     _validate(house, alice, secret)
@@ -324,14 +339,99 @@ def test_an_undo_is_over_after_seven_days(house, alice, clock):
         house.act(undo_email_change, _undo_secret(house))
 
 
-def test_an_address_that_somebody_has_now_does_not_come_back(house, alice):
-    """EM-10: no two accounts have one address."""
+def test_an_address_that_somebody_has_now_does_not_come_back(house, alice, bob):
+    """EM-10: no two accounts have one address; nobody gets it so since it is kept for its owner."""
     _, secret = _request(house, alice)
     undo = _undo_secret(house)
     _validate(house, alice, secret)
-    house.resident(alice.person.email)
+    former = alice.person.email
+    house.execute(
+        "UPDATE user SET email = ?, email_canonical = ? WHERE id = ?", former, former, bob.user_id
+    )
     with pytest.raises(SecretInvalid):
         house.act(undo_email_change, undo)
+
+
+def test_an_address_is_kept_for_whoever_can_undo_its_change(house, alice, bob, clock):
+    """EM-02, EM-10: a thief could open an account with it, and there would be nothing to undo."""
+    house.act(confirm_email, _verification_secret(house, alice))
+    _, secret = _request(house, alice)
+    undo = _undo_secret(house)
+    _validate(house, alice, secret)
+    house.act(confirm_email, _verification_secret(house, alice))
+    with pytest.raises(EmailTaken):
+        house.resident(alice.person.email)
+    _, secret = _request(house, bob, alice.person.email)
+    with pytest.raises(SecretInvalid):
+        _validate(house, bob, secret)
+    clock.move(days=6)
+    assert house.act(undo_email_change, undo) == alice.person.email
+
+
+def test_an_address_is_free_when_another_is_verified_and_nothing_can_be_undone(house, alice, clock):
+    """EM-10: it is not kept for ever."""
+    _, secret = _request(house, alice)
+    _validate(house, alice, secret)
+    clock.move(days=8)
+    with pytest.raises(EmailTaken):  # resets are mailed there still
+        house.resident(alice.person.email)
+    house.act(confirm_email, _verification_secret(house, alice))
+    house.resident(alice.person.email)
+
+
+def test_what_undoes_a_change_is_mailed_to_no_address_that_nobody_has_verified(house, alice):
+    """EM-02: a thief who changes it there and back would keep a way in for a week."""
+    house.act(confirm_email, _verification_secret(house, alice))
+    _, secret = _request(house, alice, "thief@example.org")
+    _validate(house, alice, secret)
+    _, secret = house.act(request_email_change, house.person(alice.user_id), alice.person.email)
+    _validate(house, alice, secret)
+    notices = [each for each in house.messages() if each.kind == "email_change_notice"]
+    assert {each.recipient for each in notices} == {alice.person.email}
+
+
+@pytest.mark.parametrize("proof", ["verification", "undo", "reset"])
+def test_whoever_was_told_first_outlasts_whoever_was_told_later(house, alice, clock, proof):
+    """EM-02, EM-09: a thief who has verified an address of their own was told of the way back."""
+    house.act(confirm_email, _verification_secret(house, alice))
+    _, secret = _request(house, alice, "thief@example.org")
+    undo = _undo_secret(house)
+    _validate(house, alice, secret)
+    house.act(confirm_email, _verification_secret(house, alice))
+    clock.move(minutes=1)
+    _, secret = house.act(request_email_change, house.person(alice.user_id), alice.person.email)
+    of_the_thief = _undo_secret(house)
+    _validate(house, alice, secret)
+    if proof == "undo":
+        house.act(undo_email_change, undo)
+    else:
+        house.act(confirm_email, _verification_secret(house, alice))
+    if proof == "reset":
+        house.act(request_password_reset, alice.person.email)
+        house.act(mail_requested_resets)
+        mailed = house.act(open_parameters, house.messages()[-1])["secret"]
+        house.act(reset_password, secret=mailed, new="Silent meadow 83 lantern")
+    with pytest.raises(SecretSuperseded):
+        house.act(undo_email_change, of_the_thief)
+    person = house.person(alice.user_id)
+    assert (person.email, person.email_verified) == (alice.person.email, True)
+
+
+def test_whoever_undoes_a_change_has_not_verified_an_account_that_is_not_theirs(house, alice):
+    """EM-04: somebody else knows its password, who has opened it with a stranger's address."""
+    _, secret = _request(house, alice)
+    undo = _undo_secret(house)
+    _validate(house, alice, secret)
+    house.act(confirm_email, _verification_secret(house, alice))
+    house.act(undo_email_change, undo)
+    person = house.person(alice.user_id)
+    assert (person.email, person.email_verified) == (alice.person.email, False)
+    house.act(request_password_reset, NEW)
+    house.act(mail_requested_resets)
+    assert "password_reset" not in {message.kind for message in house.messages()}
+    house.act(request_password_reset, alice.person.email)
+    house.act(mail_requested_resets)
+    assert house.messages()[-1].recipient == alice.person.email
 
 
 def test_a_disabled_tenant_undoes_nothing(house, alice):
@@ -344,7 +444,7 @@ def test_a_disabled_tenant_undoes_nothing(house, alice):
 
 
 def test_whoever_changed_the_address_twice_cannot_undo_the_undoing(house, alice, clock):
-    """The second notice went to the thief's first address, and comes too late."""
+    """The second notice went to where the first did, and is about the same."""
     _, secret = _request(house, alice, "first@thief.example")
     undo = _undo_secret(house)
     _validate(house, alice, secret)

@@ -33,6 +33,15 @@ def test_an_empty_change_changes_nothing(house, alice):
     assert house.act(change_profile, alice.person, {}) == alice.person
 
 
+def test_what_is_there_already_is_no_change_and_no_event(house, alice):
+    """LO-04: events are kept, and one token could write them without end."""
+    person = house.act(change_profile, alice.person, ALL)
+    before = house.count("security_event")
+    for _ in range(5):
+        assert house.act(change_profile, person, ALL) == person
+    assert house.count("security_event") == before
+
+
 def test_values_are_kept_in_their_one_form(house, alice):
     """A number is E.164, a locale has its cases, a name is NFC (HT-06)."""
     person = house.act(

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from accounts import tokens
 from accounts.clients import ClientCredentials, authenticate_client
+from accounts.email_change import request_email_change, validate_email_change
 from accounts.errors import InvalidClient, InvalidCredentials, TooManyAttempts, WrongPassword
 from accounts.keyring import Purpose
 from accounts.login_sessions import log_in
@@ -260,7 +261,7 @@ def test_a_success_gives_the_account_and_the_source_one_attempt_back(open_house)
     _fail(house, 4, email="ghost@example.com")
     _log_in(house, password=alice.password)
     sources = _sources()
-    assert _passing(lambda: _reserve(house, source=next(sources)))[0] == 10 - 3
+    assert _passing(lambda: _reserve(house, alice.user_id, next(sources)))[0] == 10 - 3
     ghosts = iter(range(100))
     assert _passing(lambda: _reserve(house, f"ghost{next(ghosts)}"))[0] == 20 - 4
 
@@ -332,7 +333,7 @@ def test_an_account_that_there_is_not_is_throttled_like_one_that_there_is(house,
 
 
 def test_a_throttled_address_can_be_registered(house, clock):
-    """LG-08: attempts at a ghost keep nobody from becoming it; they count for what they were."""
+    """LG-08: attempts at a ghost keep nobody from becoming it; it had no password to be guessed."""
     _fail(house, 5, email="carol@example.net")
     _act(
         house,
@@ -343,11 +344,24 @@ def test_a_throttled_address_can_be_registered(house, clock):
         tenant_name="Carol's",
         user_agent=None,
     )
+    _fail(house, 5, email="carol@example.net")
     with pytest.raises(TooManyAttempts):
         _log_in(house, email="carol@example.net", password=NEW_PASSWORD)
     _log_in(house, email="carol@example.net", password=NEW_PASSWORD, source=CAFE)
     clock.move(minutes=1)
     _log_in(house, email="carol@example.net", password=NEW_PASSWORD)
+
+
+def test_another_address_is_no_new_budget(house, alice):
+    """LG-05, PW-11: whoever has a session could change it after each five guesses."""
+    _fail(house, 5)
+    _, secret = _act(house, request_email_change, alice.person, "other@example.net")
+    _act(house, validate_email_change, identity_id=alice.person.identity_id, secret=secret)
+    with pytest.raises(TooManyAttempts):
+        _log_in(house, email="other@example.net", password=alice.password)
+    alice = alice.principal._replace(person=house.person(alice.user_id))
+    with pytest.raises(TooManyAttempts):
+        _act(house, change_password, alice, current=WRONG, new=NEW_PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -521,7 +535,7 @@ def test_a_flood_from_everywhere_does_not_lock_out_who_was_here_before(house, al
     """LG-06: the account's own budget is used up for days, but not for a source it is used from."""
     _log_in(house, password=alice.password)
     for _ in range(5):
-        assert _flood(house)[1].policy == "account"
+        assert _flood(house, alice.user_id)[1].policy == "account"
         with pytest.raises(TooManyAttempts) as refused:
             _log_in(house, password=alice.password, source=CAFE)
         assert refused.value.policy == "account"
@@ -533,12 +547,12 @@ def test_a_flood_from_everywhere_does_not_lock_out_who_was_here_before(house, al
 def test_a_known_source_has_no_more_attempts_than_others(house, alice):
     """LG-06: what it is spared is what others do, not its own budget."""
     _log_in(house, password=alice.password)
-    assert _passing(lambda: _reserve(house))[0] == 5
+    assert _passing(lambda: _reserve(house, alice.user_id))[0] == 5
 
 
 def test_to_be_known_at_one_account_is_nothing_at_another(house, alice, bob):
     """LG-06: a source is known to one account; an attacker has one too, and is known to that."""
-    _flood(house)
+    _flood(house, alice.user_id)
     _log_in(house, email=bob.person.email, password=bob.password, source=CAFE)
     with pytest.raises(TooManyAttempts) as refused:
         _log_in(house, password=alice.password, source=CAFE)
@@ -551,16 +565,15 @@ def test_a_source_is_known_for_thirty_days_from_its_last_success(house, alice, c
     clock.move(days=29)
     _log_in(house, password=alice.password)
     clock.move(days=30)
-    assert _reserve(house).account is None
+    assert _reserve(house, alice.user_id).account is None
     clock.move(milliseconds=1)
-    assert _reserve(house).account is not None
+    assert _reserve(house, alice.user_id).account is not None
 
 
-@pytest.mark.usefixtures("alice")
-def test_failures_make_no_source_known(house):
+def test_failures_make_no_source_known(house, alice):
     """LG-06: who only knocks stays a stranger."""
     _fail(house, 2)
-    assert _reserve(house).account is not None
+    assert _reserve(house, alice.user_id).account is not None
 
 
 @pytest.mark.parametrize("attempts_a_source", [1, 5])
