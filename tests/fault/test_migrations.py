@@ -52,7 +52,14 @@ _FILLED: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("user", "verified_email_canonical"): lambda row: (
         row["email_verified_at"] and row["email_canonical"]
     ),
+    ("user", "first_email"): lambda row: _first(row, row["email"]),
+    ("user", "first_email_canonical"): lambda row: _first(row, row["email_canonical"]),
 }
+
+
+def _first(row: dict[str, Any], present: str) -> str | None:
+    """The present address, for whoever has verified none."""
+    return None if row.get("verified_email", row["email_verified_at"]) else present
 
 
 @pytest.fixture

@@ -150,6 +150,8 @@ class _Crowd:
                 "email_verified_at": then,
                 "verified_email": address,
                 "verified_email_canonical": address,
+                "first_email": None,
+                "first_email_canonical": None,
                 "username": f"person.{number}",
                 "first_name": "A",
                 "last_name": "Person",

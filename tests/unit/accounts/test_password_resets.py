@@ -229,7 +229,7 @@ def test_an_unknown_address_gets_no_mail(house, alice):
 
 
 def test_the_address_that_an_account_was_opened_with_gets_mail(house):
-    """PW-20, and ADR 27: whom an operator has added is mailed there, and whom a stranger has posed
+    """ADR 27: whom an operator has added is mailed there, and whom a stranger has posed
     as; whoever reads the mail has verified the address by it."""
     resident = house.resident("opened@example.com")
     assert _ask(house, "opened@example.com") == ["opened@example.com"]
