@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from accounts import text, throttling, tokens
 from accounts.database import AccountSession
 from accounts.errors import InvalidClient, InvalidRequest
-from accounts.identifiers import new_id
+from accounts.identifiers import is_id, new_id
 from accounts.keyring import Purpose
 from accounts.rights import SESSION_RIGHTS
 from models import Client, Tenant
@@ -23,6 +23,7 @@ __all__ = [
     "renew_client_secret",
 ]
 
+_ID_PREFIX = "cli_"
 _MOST_AUDIENCES = 20
 # With it a token stays below what is read of one, 4 KiB.
 _AUDIENCE = re.compile(r"[!-~]{1,1024}")
@@ -55,7 +56,7 @@ def add_client(
     if not set(wanted) <= SESSION_RIGHTS:
         raise InvalidRequest.of("scopes", f"must be among {', '.join(sorted(SESSION_RIGHTS))}")
     client = Client(
-        id=new_id("cli_"),
+        id=new_id(_ID_PREFIX),
         tenant_id=tenant.id,
         name=text.clean_name(name, "name"),
         secret_digest=b"",
@@ -83,7 +84,8 @@ def authenticate_client(
     """Find the client with this id and this secret; of one tenant, where it is given.
 
     A secret that cannot be one is refused without the database, and without a count: it has 256
-    bits, so what is counted are programs gone wrong, and not guesses.
+    bits, so what is counted are programs gone wrong, and not guesses. An id that cannot be one is
+    counted as an unknown one is.
 
     Raises:
         InvalidClient: Unknown, public, another tenant's or a disabled one's, or the wrong secret;
@@ -136,6 +138,9 @@ def _store_secret(session: AccountSession, client: Client, secret: str) -> None:
 
 def _find(session: AccountSession, client_id: str) -> Client | None:
     """The client of this id, if its tenant is enabled."""
+    # That of a Basic header is whatever somebody has encoded, and PostgreSQL takes no NUL.
+    if not is_id(client_id, _ID_PREFIX):
+        return None
     return session.exec(
         select(Client)
         .join(Tenant, col(Tenant.id) == col(Client.tenant_id))

@@ -6,16 +6,22 @@ import string
 import threading
 import time
 
-__all__ = ["canonical_uuid", "new_external_id", "new_id", "new_uuid"]
+__all__ = ["canonical_uuid", "is_id", "new_external_id", "new_id", "new_uuid"]
 
 _ALPHANUMERICS = string.digits + string.ascii_letters
 _EXTERNAL_LENGTH = 10
+_ID_TAIL = re.compile(r"[0-9a-f]{12}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def new_id(prefix: str) -> str:
     """Make `prefix` (`usr_`, `tnt_`, `key_`, `ses_`, `cli_`, `msg_`) and 12 hex digits."""
     return prefix + secrets.token_hex(6)
+
+
+def is_id(value: str, prefix: str) -> bool:
+    """Tell whether `new_id(prefix)` could have made it."""
+    return value.startswith(prefix) and _ID_TAIL.fullmatch(value, len(prefix)) is not None
 
 
 def new_external_id() -> str:

@@ -135,6 +135,11 @@ class InProcess:
         assert (await heard.get())["type"] == "lifespan.shutdown.complete"
         await living
 
+    def somebody(self) -> Mapping[str, str]:
+        """Somebody new, with every kind of credential, in a tenant with a client."""
+        person: Mapping[str, str] = make_demo(self._database)["base"]
+        return person
+
     def stored(self, *but: str) -> Mapping[str, list[str]]:
         """All rows of all tables but some, read over a connection of nobody's."""
         with self._engine.connect() as connection:

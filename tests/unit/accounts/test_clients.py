@@ -173,6 +173,46 @@ def test_a_secret_of_the_wrong_form_costs_nothing(house, tenant):
     assert house.count("attempt_budget") == 0
 
 
+#: What can stand in a Basic header after it is decoded, and is no id of a client's.
+MALFORMED = [
+    "",
+    "a\0b",
+    "cli_00000000000\0",
+    "cli_000000000000\0",
+    "cli_000000000000\n",
+    "cli_00000000000",
+    "cli_0000000000000",
+    "CLI_000000000000",
+    "cli_00000000000A",
+    "cli_00000000000g",
+    "cli_00000000000\u0661",
+    "usr_000000000000",
+    "x" * 64,
+]
+
+
+@pytest.mark.parametrize("client_id", MALFORMED, ids=range(len(MALFORMED)))
+def test_an_id_that_cannot_be_one_is_an_unknown_one(house, tenant, client_id):
+    """TK-02, HT-04: no database is asked for it, which might not even take it."""
+    secret = _add(house, tenant)[1]
+    asked = []
+
+    def say(_connection, _cursor, statement, *_rest):
+        asked.append(statement)
+
+    with house.database.transaction(writing=True) as session:
+        event.listen(session.core, "before_cursor_execute", say)
+        try:
+            with pytest.raises(InvalidClient) as refused:
+                authenticate_client(session, ClientCredentials(client_id, secret))
+            with pytest.raises(InvalidClient):
+                find_public_client(session, client_id)
+        finally:
+            event.remove(session.core, "before_cursor_execute", say)
+    assert refused.value.args == InvalidClient().args
+    assert [statement for statement in asked if "client" in statement] == []
+
+
 # A public one
 
 
@@ -289,3 +329,18 @@ def test_a_right_secret_is_not_counted(open_house):
     client, secret = _add(house, house.tenant())
     for _ in range(10):
         _from(house, "192.0.2.1", client, secret)
+
+
+@pytest.mark.parametrize("client_id", ["a\0b", "cli_000000000000"])
+def test_ids_that_nobody_has_are_counted_by_their_source(open_house, client_id):
+    """LG-04, LG-08: whether they could be somebody's or not; what cannot is no way past it."""
+    house = open_house(source_budget=Budget(3, 300))
+    client, secret = _add(house, house.tenant())
+    nobody = Client(id=client_id)
+    for _ in range(3):
+        with pytest.raises(InvalidClient):
+            _from(house, "192.0.2.1", nobody, tokens.mint("cls_"))
+    for each in (nobody, client):
+        with pytest.raises(TooManyAttempts):
+            _from(house, "192.0.2.1", each, secret)
+    _from(house, "192.0.2.2", client, secret)

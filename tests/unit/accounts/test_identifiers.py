@@ -6,13 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.identifiers import canonical_uuid, new_external_id, new_id, new_uuid
+from accounts.identifiers import canonical_uuid, is_id, new_external_id, new_id, new_uuid
 
 
 @pytest.mark.parametrize("prefix", ["usr_", "tnt_", "key_", "ses_", "req_", "cli_", "msg_"])
 def test_an_id_is_its_prefix_and_12_hex_digits(prefix):
     """UN-01: ids are ASCII in lower case, so no database can take two for one."""
-    assert re.fullmatch(prefix + "[0-9a-f]{12}", new_id(prefix))
+    made = new_id(prefix)
+    assert re.fullmatch(prefix + "[0-9a-f]{12}", made)
+    assert is_id(made, prefix)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "cli_",
+        "usr_0a1b2c3d4e5f",
+        "0a1b2c3d4e5f",
+        "cli_0a1b2c3d4e5",
+        "cli_0a1b2c3d4e5f6",
+        "cli_0A1B2C3D4E5F",
+        "cli_0a1b2c3d4e5\0",
+        "cli_0a1b2c3d4e5f\n",
+        " cli_0a1b2c3d4e5f",
+    ],
+)
+def test_what_is_no_id_of_its_kind_is_told_by_its_form(value):
+    """UN-01: every character counts."""
+    assert not is_id(value, "cli_")
 
 
 def test_an_external_id_is_10_letters_and_digits():
