@@ -27,6 +27,7 @@ from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.guard import Guard, Watch
 from oneself.jobs import repeated, run_alone, run_in_parts
 from oneself.keys import open_keyring
+from oneself.large_bodies import LargeBodies
 from oneself.logs import write_waiting_lines
 from oneself.operations import Operations
 from oneself.pages import Pages
@@ -122,6 +123,7 @@ def create_app(
         proxies=settings.proxies,
         api_key_brand=settings.api_key_brand,
         body_bytes=settings.body_bytes,
+        large_bodies=LargeBodies(),
         picture_bytes=settings.picture_bytes,
         body_seconds=settings.body_seconds,
         check_responses=settings.validate_responses,

@@ -18,6 +18,7 @@ from accounts.errors import (
 )
 
 __all__ = [
+    "announces_at_most",
     "expects_body",
     "headers_of",
     "media_type",
@@ -29,6 +30,8 @@ __all__ = [
 _MAX_DEPTH = 32
 _INT64 = range(-(2**63), 2**63)
 _LISTS = frozenset({b"if-match", b"if-none-match", b"content-encoding"})
+#: As many digits as the server reads.
+_LENGTH = re.compile(rb"[0-9]{1,20}")
 _CHARSET = re.compile(r'\s*charset\s*=\s*"?utf-8"?\s*', re.IGNORECASE)
 
 
@@ -63,6 +66,16 @@ async def read_body(receive: Receive, *, most_bytes: int, seconds: float) -> byt
 def expects_body(headers: Mapping[bytes, bytes]) -> bool:
     """Whether the head of a request says that a body follows (RFC 9112 section 6.3)."""
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def announces_at_most(headers: Mapping[bytes, bytes], most_bytes: int) -> bool:
+    """Whether the head of a request says that its body, if there is one, has no more than that."""
+    if not expects_body(headers):
+        return True
+    # Of chunks nobody knows how many there will be.
+    length = headers.get(b"content-length", b"")
+    announced = b"transfer-encoding" not in headers and _LENGTH.fullmatch(length)
+    return bool(announced) and int(length) <= most_bytes
 
 
 def refuse_body(body: bytes) -> None:

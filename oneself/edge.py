@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from oneself.large_bodies import LargeBodies
 from oneself.policies import PolicyStore
 from oneself.setting_values import Network
 from oneself.signing import SigningKeys
@@ -27,6 +28,7 @@ class Edge:
     proxies: Sequence[Network]
     api_key_brand: str
     body_bytes: int
+    large_bodies: LargeBodies
     picture_bytes: int
     body_seconds: float
     check_responses: bool

@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
-from starlette.types import Scope
 
 from accounts.authentication import authenticate
 from accounts.database import AccountSession, hold_account
-from accounts.errors import AccountError, Conflict, Internal
+from accounts.errors import AccountError, Conflict, Internal, NotAuthenticated
 from accounts.principal import Presented, Principal
 from accounts.rights import authorise
 from handlers.exchange import Exchange, Reply
@@ -25,7 +24,7 @@ from oneself.credentials import is_same_origin, sent_bearer
 from oneself.dialects import Dialects, Stamp
 from oneself.document import Described
 from oneself.edge import Edge
-from oneself.guard import Passage
+from oneself.guard import Request
 from oneself.leaving import is_leaving
 from oneself.parameters import Parameters
 from oneself.promises import Promises
@@ -35,7 +34,7 @@ from oneself.schemas import Schemas
 from oneself.sources import origin_of, user_agent_of
 from oneself.transactions import NotTogether, SingleReading
 
-__all__ = ["Execution", "Request"]
+__all__ = ["Execution"]
 
 # It tells of operations, whichever module it is that does.
 _log = logging.getLogger("oneself.operations")
@@ -48,15 +47,6 @@ _SUPPLIED = frozenset(
 
 #: What an operation works in; for who only wants to know who asks, it is less.
 _Room = AccountSession | SingleReading
-
-
-class Request(NamedTuple):
-    """One request as far as the event loop reads it."""
-
-    scope: Scope
-    headers: Mapping[bytes, bytes]
-    body: bytes
-    passage: Passage
 
 
 class Execution:
@@ -115,7 +105,7 @@ class Execution:
                 return self._run(request, stamp, waiting=False)
             return self._edge.database.attempt(partial(self._run, request, stamp, waiting=True))
         except AccountError as refusal:
-            return self._find_answer(request, stamp, refusal) or self._refuse(refusal, request)
+            return self._find_answer(request, stamp, refusal) or self.refuse(refusal, request)
 
     async def answer_together(self, request: Request) -> Answer:
         """Run the operation in a transaction that it shares with others, or refuse.
@@ -126,24 +116,28 @@ class Execution:
         """
         try:
             try:
-                caller, user_id = self._identify(request, waiting=False)
+                caller, known = self._identify(request, waiting=False)
             except OperationalError as error:
                 raise NotTogether from error
             return await self._edge.database.together(
-                partial(self._run_as, caller, user_id, request, _stamp(request))
+                partial(self._run_as, caller, known, request, _stamp(request))
             )
         except AccountError as refusal:
-            return self._refuse(refusal, request)
+            return self.refuse(refusal, request)
 
-    def refuse_strangers(self, request: Request) -> Answer | None:
-        """What somebody is answered who is nobody, before more of their request is read."""
-        try:
-            presented = self._callers.read(request.scope, request.headers).presented
-            if presented is not None:
-                self._edge.database.attempt(partial(self._recognise, presented))
-        except AccountError as refusal:
-            return self._refuse(refusal, request)
-        return None
+    def admit(self, request: Request, *, large: bool) -> str:
+        """Whose request it is, before its body is read; a large one is refused as it would be then.
+
+        Raises:
+            AccountError: It is nobody's or, where it is large, none that they may send.
+        """
+        _, known = self._edge.database.attempt(partial(self._identify, request, waiting=True))
+        if known is None:
+            raise NotAuthenticated  # also where nobody is asked who they are
+        if large:
+            self._read(request)
+            self._authorise(known)
+        return known.person.user_id
 
     def _recognise(self, presented: Presented, *, waiting: bool = True) -> Principal:
         with self._edge.database.reading(waiting=waiting) as reading:
@@ -163,7 +157,8 @@ class Execution:
         except AccountError:
             return None
 
-    def _refuse(self, refusal: AccountError, request: Request) -> Answer:
+    def refuse(self, refusal: AccountError, request: Request) -> Answer:
+        """What a refusal is answered with, in the words of the operation's dialect."""
         answer = answer_of_refusal(
             refusal,
             self._dialect,
@@ -181,10 +176,10 @@ class Execution:
         waiting: bool,
         refusal: AccountError | None = None,
     ) -> Answer:
-        caller, user_id = self._identify(request, waiting=waiting)
-        return self._run_as(caller, user_id, request, stamp, waiting=waiting, refusal=refusal)
+        caller, known = self._identify(request, waiting=waiting)
+        return self._run_as(caller, known, request, stamp, waiting=waiting, refusal=refusal)
 
-    def _identify(self, request: Request, *, waiting: bool) -> tuple[Caller, str | None]:
+    def _identify(self, request: Request, *, waiting: bool) -> tuple[Caller, Principal | None]:
         """Who asks; with whose credential it is, where that is to be known before a write."""
         caller = self._callers.read(request.scope, request.headers)
         if caller.presented is None:
@@ -194,13 +189,12 @@ class Execution:
             return caller, None
         # Before the write lock is taken: else whoever sends tokens that nobody has, which needs no
         # more than their form, would keep all who write waiting.
-        recognised = self._recognise(caller.presented, waiting=waiting)
-        return caller, recognised.person.user_id
+        return caller, self._recognise(caller.presented, waiting=waiting)
 
     def _run_as(
         self,
         caller: Caller,
-        user_id: str | None,
+        known: Principal | None,
         request: Request,
         stamp: Stamp,
         shared: Connection | None = None,
@@ -211,9 +205,9 @@ class Execution:
         """Run the operation, or raise what it was refused for already unless its answer is kept."""
         edge, presented = self._edge, caller.presented
         with self._transaction(request, waiting=waiting, shared=shared) as session:
-            if user_id is not None and isinstance(session, AccountSession):
+            if known is not None and isinstance(session, AccountSession):
                 # Before it is authenticated again: what is revoked meanwhile writes nothing.
-                hold_account(session, user_id)
+                hold_account(session, known.person.user_id)
             supplied: dict[str, Any] = {
                 "session": session,
                 "credentials": caller.credentials,

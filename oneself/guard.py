@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,7 +20,7 @@ from oneself.refusals import refusal_of
 from oneself.responses import Answer, answer_of_refusal, send_answer
 from oneself.tracing import Parent, parent_of
 
-__all__ = ["Guard", "Passage", "Watch"]
+__all__ = ["Guard", "Passage", "Request", "Watch"]
 
 _MOST_HEAD_BYTES = 65_536
 _MOST_PATH_CHARACTERS = 2048
@@ -57,6 +58,15 @@ class Passage:
         if self.headers:
             answer = answer._replace(headers={**answer.headers, **self.headers})
         return send_answer(send, answer, self.request_id)
+
+
+class Request(NamedTuple):
+    """One request as far as the event loop reads it."""
+
+    scope: Scope
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    passage: Passage
 
 
 #: Is told of a request that is over: its method, what it was, and how many seconds it took.

@@ -1,22 +1,28 @@
 """The operations, each compiled once, at start, from the document, and where they run."""
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from starlette.types import Receive, Scope, Send
 
-from oneself.bodies import expects_body, headers_of, read_body
+from accounts.errors import AccountError
+from oneself.bodies import announces_at_most, expects_body, headers_of, read_body
 from oneself.document import Described, described_operations
 from oneself.edge import Edge
-from oneself.execution import Execution, Request
+from oneself.execution import Execution
 from oneself.framework import RoutedAPI, RoutedMiddleware
-from oneself.guard import Passage
+from oneself.guard import Passage, Request
+from oneself.large_bodies import LargeBodies
 from oneself.responses import Answer
 from oneself.schemas import Schemas
 from oneself.transactions import NotTogether
 
 __all__ = ["Operations"]
+
+#: What is read of an upload by whoever has a credential, as of any other request.
+_SMALL_BYTES = 65_536
 
 
 class _Operation:
@@ -25,6 +31,7 @@ class _Operation:
     def __init__(self, described: Described, execution: Execution, edge: Edge) -> None:
         self._described = described
         self._execution = execution
+        self._large_bodies = edge.large_bodies if described.workload == "image" else None
         self._most_bytes = edge.picture_bytes if described.workload == "image" else edge.body_bytes
         self._body_seconds = edge.body_seconds
         self._database_pool = edge.pools["database"]
@@ -40,13 +47,15 @@ class _Operation:
         passage.headers = self._described.farewell
         headers = headers_of(scope)
         request = Request(scope, headers, b"", passage)
-        if self._described.workload == "image" and not await self._may_send_much(request, send):
+        if self._large_bodies is not None:
+            answer = await self._answer_upload(request, receive, self._large_bodies)
+            await passage.send(send, answer)
             return
         if expects_body(headers):
             body = await read_body(receive, most_bytes=self._most_bytes, seconds=self._body_seconds)
             request = request._replace(body=body)
-        answer = self._read_at_once(request) if self._reads_inline else None
-        await passage.send(send, answer or await self._answer(request))
+        inline = self._read_at_once(request) if self._reads_inline else None
+        await passage.send(send, inline or await self._answer(request))
 
     def _read_at_once(self, request: Request) -> Answer | None:
         try:
@@ -63,14 +72,30 @@ class _Operation:
                 pass
         return await self._pool.run(partial(self._execution.answer, request))
 
-    async def _may_send_much(self, request: Request, send: Send) -> bool:
-        """Refuse whoever is nobody before a large body of theirs is read into memory."""
-        refused = await self._database_pool.run(partial(self._execution.refuse_strangers, request))
-        if refused is not None:
-            # What of the body is on its way is not read, so nothing may follow it.
-            closed = refused._replace(headers={**refused.headers, "Connection": "close"})
-            await request.passage.send(send, closed)
-        return refused is None
+    async def _answer_upload(
+        self, request: Request, receive: Receive, large_bodies: LargeBodies
+    ) -> Answer:
+        """Know whose body it is before it is read into memory and, of a large one, that it may be.
+
+        Who stalls holds a place among the large ones until the time of a body is over.
+        """
+        large = not announces_at_most(request.headers, _SMALL_BYTES)
+        with ExitStack() as place:
+            try:
+                admit = partial(self._execution.admit, request, large=large)
+                user_id = await self._database_pool.run(admit)
+                if large:
+                    place.enter_context(large_bodies.held_by(user_id))
+            except AccountError as refusal:
+                refused = self._execution.refuse(refusal, request)
+                # What of the body is on its way is not read, so nothing may follow it.
+                return refused._replace(headers={**refused.headers, "Connection": "close"})
+            if expects_body(request.headers):
+                body = await read_body(
+                    receive, most_bytes=self._most_bytes, seconds=self._body_seconds
+                )
+                request = request._replace(body=body)
+            return await self._answer(request)
 
 
 class _OperationsApi(RoutedAPI[_Operation]):  # type: ignore[misc] # connexion has no types

@@ -3,13 +3,17 @@
 import json
 import struct
 import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from PIL import Image
 
 from oneself.proving.pictures import encoded, gradient, read_webp
-from tests.edge.running import Account, Running, open_account
+from tests.edge.running import Account, Running, open_account, running
 from tests.edge.wire import Answer, Wire
 
 PATH = "/resources/me/profile/picture"
@@ -123,6 +127,80 @@ def test_many_strangers_leave_the_memory_as_it_was(service: Running):
         assert set(threads.map(send, range(40))) == {401}
     assert service.resident_bytes() - before < 16 * 1024 * 1024
     service.assert_alive()
+
+
+def test_of_what_somebody_may_not_send_nothing_is_awaited(service: Running, alice: Account):
+    """HT-07, AZ-07: by a key without the scope; of 64 KiB the refusal is the same."""
+    head = [f"X-API-Key: {alice.api_key}"]
+    for rest in (f"Content-Length: {MOST}", "Transfer-Encoding: chunked"):
+        lines = _head(None, 0, *head).replace(b"Content-Length: 0", rest.encode())
+        with Wire(service.port) as wire:
+            wire.send(lines + b"%x\r\n" % MOST + b"x" * 100 * 1024)
+            answer = wire.answer()
+            assert answer is not None
+            assert (answer.status, answer.code) == (403, "insufficient_scope")
+            assert answer.header("connection") == "close"
+            assert wire.seconds_until_closed() < 1
+        assert service.line_of(answer)["credential"] == "apiKey"
+        sent = {"Content-Type": "image/png", "X-API-Key": alice.api_key}
+        small = service.ask("PUT", PATH, headers=sent, body=b"x" * 64 * 1024)
+        assert small.status == 403
+        told = [{**each.json, "instance": ""} for each in (small, answer)]
+        assert told[0] == told[1]
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service of its own: it may be busy, and waits long enough to tell who is waited for."""
+    folder = tmp_path_factory.mktemp("patient")
+    with running(folder, body_seconds=5, password_cost=10) as started:
+        yield started
+    assert '"level":"error"' not in started.log
+
+
+def _stalled(service: Running, account: Account) -> Wire:
+    """An upload that lacks its last bytes."""
+    wire = Wire(service.port)
+    wire.send(_head(account, MOST) + b"x" * (MOST - 16 * 1024))
+    return wire
+
+
+def test_many_who_stall_are_held_by_twos_and_keep_nobody_waiting(patient: Running):
+    """HT-07, HT-08: forty of one person, who each send all of 5 MiB but a little."""
+    alice, bob = (open_account(patient, f"{name}@example.com") for name in ("alice", "bob"))
+    large = PNG.ljust(MOST, b"\0")
+    assert _upload(patient, alice, large).status == 200  # and Pillow has its memory
+    before = patient.resident_bytes()
+    with ExitStack() as stack:
+        wires = [stack.enter_context(_stalled(patient, alice)) for _ in range(40)]
+        began = time.monotonic()
+        assert _upload(patient, alice, large).status == 503
+        for account, picture in ((alice, PNG), (bob, PNG), (bob, large)):
+            assert _upload(patient, account, picture).status == 200
+            assert patient.ask("GET", "/v1/me", headers=account.bearer).status == 200
+        assert time.monotonic() - began < 3
+        assert patient.resident_bytes() - before < 48 * 1024 * 1024
+        answers = [answer for wire in wires if (answer := wire.answer()) is not None]
+    found = Counter((answer.status, answer.code) for answer in answers)
+    assert found == {(408, "request_timeout"): 2, (503, "unavailable"): 38}
+    for answer in answers:
+        assert answer.header("connection") == "close"
+        assert answer.header("content-type") == "application/problem+json"
+        assert (answer.header("retry-after") is not None) == (answer.status == 503)
+    assert _upload(patient, alice, large).status == 200
+
+
+def test_who_leaves_an_upload_is_not_waited_for(patient: Running):
+    """HT-07: what was held of theirs is held no longer, before its time is over."""
+    carol = open_account(patient, "carol@example.com")
+    for _ in range(3):
+        for wire in [_stalled(patient, carol) for _ in range(2)]:
+            with wire:
+                pass
+    began, large = time.monotonic(), PNG.ljust(MOST, b"\0")
+    while _upload(patient, carol, large).status != 200:
+        assert time.monotonic() - began < 3
+        time.sleep(0.05)
 
 
 def test_5_mib_are_read_and_one_byte_more_is_a_413(service: Running, somebody: Account):

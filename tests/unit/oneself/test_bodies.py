@@ -16,6 +16,7 @@ from accounts.errors import (
     UnsupportedMediaType,
 )
 from oneself.bodies import (
+    announces_at_most,
     expects_body,
     headers_of,
     media_type,
@@ -195,6 +196,31 @@ def test_a_body_that_breaks_off_is_no_body():
 def test_the_head_says_whether_a_body_follows(headers, expected):
     """By a length that is not zero, or by chunks (HT-07)."""
     assert expects_body(headers) is expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, True),
+        ({b"content-length": b"0"}, True),
+        ({b"content-length": b"10"}, True),
+        ({b"content-length": b"0000000010"}, True),
+        ({b"content-length": b"11"}, False),
+        ({b"content-length": b"18446744073709551615"}, False),
+        ({b"content-length": b"9" * 5000}, False),
+        ({b"content-length": b"0" * 5000}, False),
+        ({b"content-length": b""}, False),
+        ({b"content-length": b"-1"}, False),
+        ({b"content-length": b"1\n"}, False),
+        ({b"content-length": "\u0661".encode()}, False),
+        ({b"transfer-encoding": b"chunked"}, False),
+        ({b"transfer-encoding": b"chunked", b"content-length": b"1"}, False),
+    ],
+    ids=range(14),
+)
+def test_the_head_says_whether_a_body_is_small(headers, expected):
+    """Where it does not, the body may be of any size (HT-07)."""
+    assert announces_at_most(headers, 10) is expected
 
 
 def test_an_operation_without_a_body_refuses_the_first_byte():
