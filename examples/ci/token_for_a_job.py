@@ -23,18 +23,20 @@ def main() -> None:
             email=os.environ["ROBOT_EMAIL"], password=os.environ["ROBOT_PASSWORD"]
         )
         robot = anybody.using(token=str(login.data.session_token))
-        if sys.argv[1] == "make":
-            token = robot.hantera.create_pat(
-                name=f"job {os.environ.get('GITHUB_RUN_ID', 'by hand')}",
-                expires_at=datetime.now(UTC) + timedelta(hours=1),
-                scopes=SCOPES,
-                client_id=os.environ["CLIENT_ID"],
-                client_secret=os.environ["CLIENT_SECRET"],
-            )
-            print(token.id, token.token)
-        else:
-            robot.hantera.revoke_pat(UUID(sys.argv[2]))
-        robot.ipto.log_out()
+        try:
+            if sys.argv[1] == "make":
+                token = robot.hantera.create_pat(
+                    name=f"job {os.environ.get('GITHUB_RUN_ID', 'by hand')}",
+                    expires_at=datetime.now(UTC) + timedelta(hours=1),
+                    scopes=SCOPES,
+                    client_id=os.environ["CLIENT_ID"],
+                    client_secret=os.environ["CLIENT_SECRET"],
+                )
+                print(token.id, token.token)
+            else:
+                robot.hantera.revoke_pat(UUID(sys.argv[2]))
+        finally:
+            robot.ipto.log_out()
 
 
 if __name__ == "__main__":

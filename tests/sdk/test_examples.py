@@ -1,7 +1,9 @@
 """The examples, run as they stand against the started service."""
 
 import asyncio
+import base64
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -11,10 +13,13 @@ from pathlib import Path
 from types import ModuleType
 
 import httpx2
+import jwt
 import pytest
 import yaml
 from oneself_client import Oneself, errors
 
+from tests.sdk.newcomer import Newcomer
+from tests.support.ports import free_port
 from tests.support.service import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -25,10 +30,10 @@ EXCHANGE = {
 }
 
 
-def run(*command: str, **settings: str) -> str:
-    """A command in the checkout; its standard output."""
+def attempt(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A command in the checkout, which may fail."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+    return subprocess.run(
         command,
         cwd=ROOT,
         env={**os.environ, "PATH": path, **settings},
@@ -36,6 +41,11 @@ def run(*command: str, **settings: str) -> str:
         text=True,
         check=False,
     )
+
+
+def run(*command: str, **settings: str) -> str:
+    """A command in the checkout; its standard output."""
+    done = attempt(*command, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -139,22 +149,83 @@ def test_it_takes_a_personal_access_token_until_that_is_revoked(newcomer, report
     assert (revoked.status_code, session.status_code) == (401, 401)
 
 
+def jwt_with(header: object) -> str:
+    """A JWT that somebody made up."""
+    parts = json.dumps(header).encode(), b"{}", b"no signature"
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+STRANGE = {
+    "an unknown key": jwt_with({"alg": "RS256", "typ": "at+jwt", "kid": "nope"}),
+    "no key": jwt_with({"alg": "RS256", "typ": "at+jwt"}),
+    "a key that is a number": jwt_with({"alg": "RS256", "typ": "at+jwt", "kid": 1}),
+    "no algorithm": jwt_with({"typ": "at+jwt", "kid": "nope"}),
+    "a type that is a number": jwt_with({"typ": 1}),
+    "a type that is a list": jwt_with({"typ": ["at+jwt"]}),
+    "no type": jwt_with({}),
+    "a header that is a list": jwt_with(["at+jwt"]),
+    "no JWT": "nope",
+    "a personal access token that is too long": "pat_" + "A" * 5000,
+}
+
+
+def test_it_refuses_whatever_is_no_token(reports):
+    load, _ = reports
+    answers = ask(load, *STRANGE.values())
+    told = dict(zip(STRANGE, (answer.status_code for answer in answers), strict=True))
+    assert told == dict.fromkeys(STRANGE, 401)
+    assert {answer.headers["WWW-Authenticate"] for answer in answers} == {
+        'Bearer error="invalid_token"'
+    }
+
+
+def test_made_up_keys_do_not_have_it_fetch_the_key_set_each_time(reports, monkeypatch):
+    load, _ = reports
+    fetched = []
+    fetch = jwt.PyJWKClient.fetch_data
+    monkeypatch.setattr(
+        jwt.PyJWKClient, "fetch_data", lambda self: fetched.append(self.uri) or fetch(self)
+    )
+    made_up = [jwt_with({"alg": "RS256", "typ": "at+jwt", "kid": str(n)}) for n in range(5)]
+    assert {answer.status_code for answer in ask(load, *made_up)} == {401}
+    assert len(fetched) == 1
+
+
+@pytest.mark.parametrize(
+    "token", [STRANGE["an unknown key"], "pat_nope"], ids=["JWT", "personal access token"]
+)
+def test_it_says_so_when_tokens_cannot_be_checked(reports, monkeypatch, token):
+    load, _ = reports
+    monkeypatch.setenv("ONESELF_URL", f"http://127.0.0.1:{free_port()}")
+    (answer,) = ask(load, token)
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"detail": "Tokens cannot be checked just now."},
+    )
+
+
 # ── A token for a job of a CI ────────────────────────────────────────────────────────────────────
 
 
-def test_the_job_of_the_workflow_has_a_token_and_ends_it(newcomer, tmp_path):
-    """The steps are run one after the other, with what the workflow gives each of them."""
-    workflow = yaml.safe_load((EXAMPLES / "ci/workflow.yaml").read_text())
-    steps = [step for step in workflow["jobs"]["report"]["steps"] if "run" in step]
-    secrets = {
+WORKFLOW = yaml.safe_load((EXAMPLES / "ci/workflow.yaml").read_text())
+STEPS = [step for step in WORKFLOW["jobs"]["report"]["steps"] if "run" in step]
+
+
+def secrets_of(newcomer: Newcomer) -> dict[str, str]:
+    return {
         "ROBOT_EMAIL": newcomer.email,
         "ROBOT_PASSWORD": newcomer.password,
         "CLIENT_ID": newcomer.client_id,
         "CLIENT_SECRET": newcomer.client_secret,
     }
+
+
+def test_the_job_of_the_workflow_has_a_token_and_ends_it(newcomer, tmp_path):
+    """The steps are run one after the other, with what the workflow gives each of them."""
+    secrets = secrets_of(newcomer)
     given = tmp_path / "environment"
     given.touch()
-    for step in steps:
+    for step in STEPS:
         assert {f"${{{{ secrets.{name} }}}}" for name in step.get("env", {})} == set(
             step.get("env", {}).values()
         )
@@ -165,16 +236,49 @@ def test_the_job_of_the_workflow_has_a_token_and_ends_it(newcomer, tmp_path):
             **before,
             ONESELF_URL=newcomer.url,
             GITHUB_ENV=str(given),
+            PIP_NO_INDEX="1",  # what the client needs is installed here
         )
         after = dict(line.split("=", 1) for line in given.read_text().splitlines())
-        # The token is in the job's log only as what is to be hidden.
-        assert said.replace(f"::add-mask::{after['TOKEN']}", "").count(after["TOKEN"]) == 0
+        if "TOKEN" in after:
+            # The token is in the job's log only as what is to be hidden.
+            assert said.replace(f"::add-mask::{after['TOKEN']}", "").count(after["TOKEN"]) == 0
     assert newcomer.email in (tmp_path / "profile").read_text()
     with (
         Oneself(newcomer.url, token=after["TOKEN"]) as job,
         pytest.raises(errors.InvalidToken),
     ):
         job.hantera.get_profile()
+
+
+def test_the_job_installs_the_client_as_the_examples_say_before_it_uses_it():
+    """A runner has nothing of ours, and its own Python lets nobody install into it (PEP 668)."""
+    install = "pip install dist/oneself_client-*.whl"
+    assert f"`{install}`" in (EXAMPLES / "README.md").read_text()
+    steps = [step.get("uses") or step["run"] for step in WORKFLOW["jobs"]["report"]["steps"]]
+    assert install in steps
+    before = steps[: steps.index(install)]
+    assert any(step.startswith("actions/setup-python@") for step in before)
+    assert not any("token_for_a_job.py" in step for step in before)
+
+
+@pytest.mark.parametrize("wrong", ["ROBOT_PASSWORD", "CLIENT_SECRET"])
+def test_a_job_that_gets_no_token_fails_there_and_leaves_nothing_open(newcomer, tmp_path, wrong):
+    (step,) = (step for step in STEPS if "token_for_a_job.py make" in step["run"])
+    secrets = {**secrets_of(newcomer), wrong: "a guess"}
+    given = tmp_path / "environment"
+    given.touch()
+    with Oneself(newcomer.url, token=newcomer.session) as me:
+        before = me.ipto.list_sessions().data.items
+        done = attempt(
+            *("bash", "-e", "-c", step["run"]),
+            **secrets,
+            ONESELF_URL=newcomer.url,
+            GITHUB_ENV=str(given),
+        )
+        assert len(me.ipto.list_sessions().data.items) == len(before)
+    assert (done.returncode, given.read_text(), done.stdout) == (1, "", "")
+    assert newcomer.password not in done.stderr
+    assert newcomer.client_secret not in done.stderr
 
 
 # ── Users from another system ────────────────────────────────────────────────────────────────────
