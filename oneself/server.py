@@ -7,7 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 from granian import Granian
@@ -15,7 +19,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from starlette.types import ASGIApp
 
-from oneself.leaving import told_beforehand
+from oneself.leaving import hear_of_the_end
 from oneself.logs import configuration
 from oneself.settings import Settings
 
@@ -61,11 +65,13 @@ class _Server(Granian):  # type: ignore[misc,valid-type] # one of two classes, b
             super().signal_handler_interrupt(*args, **kwargs)
             return
         self._leaving = True
-        self._tell()
         # Meanwhile the main thread goes on to replace workers that fail.
         later = threading.Timer(self._seconds, super().signal_handler_interrupt)
         later.daemon = True  # who asks twice does not wait for it
         later.start()
+        # After that, and in vain if it must be: what fails in here would end no worker.
+        with suppress(OSError):
+            self._tell()
 
 
 def serve(
@@ -92,7 +98,6 @@ def serve(
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,
-        factory=True,
         loop=Loops.asyncio,
         websockets=False,
         # Connections that only send slowly are held until their time is up; past this number they
@@ -109,15 +114,17 @@ def serve(
         workers_kill_timeout=settings.drain_seconds,
         **more,
     )
-    seconds = settings.drain_delay_seconds
-    with ExitStack() as stack:
-        tell = stack.enter_context(told_beforehand()) if seconds else _tell_nobody
-        server.leave_after(seconds, tell)
-        server.serve()
+    heard, told = Pipe(duplex=False)
+    server.leave_after(settings.drain_delay_seconds, partial(told.send_bytes, b"leaving"))
+    server.serve(target_loader=partial(_begin, heard))
 
 
-def _tell_nobody() -> None:
-    """Where the end comes with the signal, nobody would hear of it before."""
+def _begin(heard: Connection, target: str) -> ASGIApp:
+    """The application of a worker, which is told what the main process knows."""
+    hear_of_the_end(heard)
+    module, _, name = target.partition(":")
+    app: ASGIApp = getattr(import_module(module), name)()
+    return app
 
 
 def _hold_signals() -> None:

@@ -1,6 +1,7 @@
 """How the service ends: what it has begun it finishes, and it begins nothing more."""
 
 import os
+import shutil
 import signal
 import socket
 import time
@@ -88,6 +89,19 @@ def test_readiness_is_refused_for_a_while_before_anything_else_is(tmp_path: Path
             assert service.ask("GET", "/healthz").status == HTTPStatus.OK
             assert service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE
         assert service.process.wait(30) == 0
+
+
+def test_the_end_comes_although_somebody_has_cleaned_up(tmp_path: Path, monkeypatch):
+    """OP-01: a service lives for longer than what nobody touches in a folder for a while."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with running(tmp_path, password_cost=10, drain_delay_seconds=3) as service:
+        for each in temporary.iterdir():
+            shutil.rmtree(each)
+        service.terminate()
+        assert _says_that_it_leaves(service)
+        assert service.process.wait(15) == 0
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
