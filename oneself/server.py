@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from oneself.leaving import hear_of_the_end
 from oneself.logs import configuration
+from oneself.orphans import end_without
 from oneself.settings import Settings
 
 __all__ = ["application", "serve"]
@@ -116,11 +117,12 @@ def serve(
     )
     heard, told = Pipe(duplex=False)
     server.leave_after(settings.drain_delay_seconds, partial(told.send_bytes, b"leaving"))
-    server.serve(target_loader=partial(_begin, heard))
+    server.serve(target_loader=partial(_begin, os.getpid(), settings.drain_seconds, heard))
 
 
-def _begin(heard: Connection, target: str) -> ASGIApp:
+def _begin(main: int, drain_seconds: int, heard: Connection, target: str) -> ASGIApp:
     """The application of a worker, which is told what the main process knows."""
+    end_without(main, drain_seconds=drain_seconds)
     hear_of_the_end(heard)
     module, _, name = target.partition(":")
     app: ASGIApp = getattr(import_module(module), name)()

@@ -156,6 +156,52 @@ def test_a_worker_that_is_just_starting_does_not_keep_the_service_from_ending(tm
             assert service.process.wait(14) == 0
 
 
+def _end_by_themselves(service: Running, workers: list[int], *, within: float) -> bool:
+    """Whether workers do; those that do not are killed, so that they are not left behind."""
+    deadline = time.monotonic() + within
+    while not all(map(service.has_ended, workers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left = [pid for pid in workers if not service.has_ended(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    return not left
+
+
+def test_workers_end_when_the_main_process_is_gone(tmp_path: Path):
+    """OP-08, OP-01: in an orderly way, and the next service gets the port."""
+    with running(tmp_path, workers=2, password_cost=14) as service:
+        open_account(service, "alice@example.com")
+        workers = service.workers
+        with Wire(service.port) as hashing:
+            hashing.send(LOGIN + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+            time.sleep(0.3)
+            service.status = -signal.SIGKILL
+            service.process.kill()
+            service.process.wait()
+            ended = _end_by_themselves(service, workers, within=10)
+            assert ended
+            answer = hashing.answer()
+            assert answer is not None
+            assert answer.status == HTTPStatus.OK
+    with socket.create_server(("127.0.0.1", service.port)):
+        assert service.log.count("the main process is gone") == 2
+
+
+def test_a_worker_ends_without_the_main_process_whatever_it_waits_for(tmp_path: Path):
+    """OP-08, OP-01: it has the time that it would have had from the main process, and no more."""
+    with (
+        running(tmp_path, password_cost=10, drain_seconds=1, body_seconds=15) as service,
+        Wire(service.port) as in_a_body,
+    ):
+        in_a_body.send(LOGIN + b"Content-Length: 9\r\n\r\n{")
+        time.sleep(0.2)
+        workers = service.workers
+        service.status = -signal.SIGKILL
+        service.process.kill()
+        service.process.wait()
+        assert _end_by_themselves(service, workers, within=10)
+
+
 def test_the_sign_of_life_needs_no_database_and_readiness_does(tmp_path: Path):
     """OP-02: an orchestrator must not restart what only waits for its database."""
     with running(tmp_path, password_cost=10) as service:
