@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oneself.commands.failures import USAGE, Failure
+from oneself.commands.failures import REFUSED, USAGE, Failure
 
 if TYPE_CHECKING:
     from oneself.settings import Settings
@@ -62,6 +62,7 @@ def serve(
             " 127.0.0.1 or, behind a proxy that speaks https, give --allow-http.",
             status=USAGE,
         )
+    _keep_apart(settings, address, port)
     logging.config.dictConfig(configuration())
     # Closed before it is served: a connection to SQLite must not be carried into a forked worker.
     # What the workers would fail at one after the other is found out here, and said once.
@@ -105,11 +106,33 @@ def _measured(settings: "Settings") -> Iterator[None]:
         try:
             stack.enter_context(listening(*settings.metrics_listener))
         except OSError as error:
-            raise Failure(
-                f"Cannot listen on ONESELF_METRICS_ADDRESS, {settings.metrics_address}:"
-                f" {error.strerror}. Give another one."
-            ) from error
+            raise _no_metrics(settings, error) from error
         yield
+
+
+def _keep_apart(settings: "Settings", address: str, port: int) -> None:
+    """See that the service can listen beside who gives its metrics, before anything is done.
+
+    Its workers would fail at it, one after the other.
+    """
+    if settings.metrics_listener is None:
+        return
+    status = REFUSED
+    try:
+        with _held(*settings.metrics_listener):
+            status = USAGE
+            with _held(address, port):
+                pass
+    except OSError as error:
+        raise _no_metrics(settings, error, status=status) from error
+
+
+def _no_metrics(settings: "Settings", error: OSError, *, status: int = REFUSED) -> Failure:
+    return Failure(
+        f"Cannot listen on ONESELF_METRICS_ADDRESS, {settings.metrics_address}: {error.strerror}."
+        " Give another one.",
+        status=status,
+    )
 
 
 def _free_address(host: str, port: int) -> str:
@@ -118,15 +141,26 @@ def _free_address(host: str, port: int) -> str:
     Granian wants an address, and lets its sockets be shared (SO_REUSEPORT): beside another service
     it would start without a word, and each would get some of the requests.
     """
+    try:
+        with _held(host, port) as address:
+            return address
+    except OSError as error:
+        raise Failure(
+            f"Cannot listen on {host}, port {port}: {error.strerror}. Give another --host or"
+            " --port."
+        ) from error
+
+
+@contextmanager
+def _held(host: str, port: int) -> Iterator[str]:
+    """Listen on a port for a moment; gives the address of the host.
+
+    Raises:
+        OSError: Somebody listens there, or there is no such address.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise Failure(
-                f"Cannot listen on {host}, port {port}: {error.strerror}. Give another --host or"
-                " --port."
-            ) from error
-        address: str = probe.getsockname()[0]
-        return address
+        probe.bind((host, port))
+        probe.listen()
+        yield probe.getsockname()[0]

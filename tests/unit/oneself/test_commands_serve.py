@@ -127,6 +127,20 @@ def test_an_address_for_metrics_that_is_in_use_is_refused(serve, port, monkeypat
         assert port != taken  # and it is free again
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", EVERYWHERE])
+def test_an_address_for_metrics_that_is_the_services_own_is_refused(
+    serve, port, host, tmp_path, monkeypatch
+):
+    """OP-11: before anything is done, and before each worker would fail at it."""
+    monkeypatch.setenv("ONESELF_METRICS_ADDRESS", f"127.0.0.1:{port}")
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "fresh"))
+    ran = serve("--host", host, "--allow-http")
+    assert not (tmp_path / "fresh").exists()
+    _refused(ran, f"ONESELF_METRICS_ADDRESS, 127.0.0.1:{port}", "in use", status=2)
+    with socket.create_server(("127.0.0.1", port)):
+        pass  # it is free again
+
+
 @pytest.mark.parametrize(
     "name",
     [
