@@ -245,17 +245,21 @@ async def _lifespan(
         *jobs,
     )
     async with AsyncExitStack() as stack:
+        # What is entered last is left first.
         stack.callback(write_waiting_lines)
-        if spans is not None:
-            stack.callback(spans.close)
         stack.callback(database.close)
         for pool in pools.values():
             stack.callback(pool.close)
-        for work, seconds in every_job:
-            await stack.enter_async_context(repeated(work, seconds, pools["database"]))
+        # A server that hangs may take longer over its last mail than this process has left: all
+        # that others have to write comes before it.
         await stack.enter_async_context(
             repeated(delivery.deliver_pending, _SECONDS_BETWEEN_DELIVERIES, pools["mail"])
         )
-        # Before the jobs are asked to end: nobody waits for a server that hangs.
+        stack.callback(write_waiting_lines)
+        if spans is not None:
+            stack.callback(spans.close)
+        for work, seconds in every_job:
+            await stack.enter_async_context(repeated(work, seconds, pools["database"]))
+        # And meanwhile no other mail is begun.
         stack.callback(delivery.stop)
         yield

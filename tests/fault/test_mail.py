@@ -335,6 +335,23 @@ def test_a_server_that_hangs_keeps_nobody_waiting(monkeypatch, tmp_path, sql, ha
     assert "@example" not in (tmp_path / "log").read_text()
 
 
+def test_a_server_that_hangs_costs_nothing_that_was_noted(tmp_path, sql, hanging):
+    """OP-01, LO-02: not even one that outlasts the time that the service has to end."""
+    settings = {
+        name.removeprefix("ONESELF_").lower(): value
+        for name, value in os.environ.items()
+        if name.startswith("ONESELF_")
+    }
+    settings |= {"smtp_seconds": "60", "drain_seconds": "5"}
+    with running(tmp_path, **settings) as service:
+        open_account(service, "alice@example.com")
+        assert hanging.asked.wait(SECONDS)
+        assert sql("SELECT count(*) FROM login_session WHERE last_used_at IS NOT NULL") == [(0,)]
+    assert "Killing worker-1" in service.log
+    assert sql("SELECT count(*) FROM login_session WHERE last_used_at IS NOT NULL") == [(1,)]
+    assert sql("SELECT count(*) FROM security_event WHERE kind = 'sensitive_read'") == [(1,)]
+
+
 def test_a_mail_server_that_is_away_keeps_nobody_from_starting(storage, tmp_path, outcomes):
     """OP-03: the service is ready, people log in, and what is mailed to them waits."""
     settings = {**storage.settings(), "smtp_url": "smtp+plain://127.0.0.1:9"}
