@@ -149,7 +149,8 @@ def _collect(folder: Path) -> Iterable["Metric"]:
         pid = int(path.stem.rpartition("_")[2])
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
+            # No worker of ours: there is none of this number, or it is another user's by now.
             mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call] # in a typed library
     collector = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call] # as above
     found: Iterable[Metric] = collector.collect()  # type: ignore[no-untyped-call] # as above
