@@ -4,11 +4,13 @@ import base64
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,11 @@ from sqlmodel import select
 from accounts import tokens
 from accounts.access_tokens import issue_access_token, regenerate_access_token, reveal_access_token
 from accounts.authentication import authenticate
+from accounts.errors import InvalidCredentials, InvalidToken
 from accounts.identifiers import new_external_id, new_id, new_uuid
 from accounts.keyring import Keyring
+from accounts.login_sessions import log_in
+from accounts.password_hashing import hash_password
 from accounts.people import find_person
 from accounts.principal import CredentialKind, Presented
 from accounts.rules import Rules
@@ -33,9 +38,11 @@ from tests.support.databases import url_of
 REPOSITORY = Path(__file__).parents[2]
 OLD, NEW = b"o" * 32, b"n" * 32
 OLD_ID, NEW_ID = (Keyring(root).key_id for root in (OLD, NEW))
+ROOTS = {"the old one": OLD, "the new one": NEW}
 TOKENS = 2000
 KILLS = 4
 SECONDS = 60
+EMAIL, PASSWORD, COST = "person@example.com", "Violet tangent 47 harbour", 4
 
 
 @pytest.fixture
@@ -266,3 +273,62 @@ def test_services_with_the_old_and_the_new_root_first_work_through_it(
     both = serve(NEW, OLD)
     _require_good(both, present)
     assert dict(_revealed(both)) == present
+
+
+def _documented_steps():
+    """What each replica has at each step of docs/operations.md, the present root first."""
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    [table] = re.findall(
+        r"\| step \| `ONESELF_SECRET_KEY` \| `ONESELF_SECRET_KEY_FORMER` \|\n.*\n((?: +\|.*\n)+)",
+        page,
+    )
+    for line in table.splitlines():
+        _, *cells = (cell.strip() for cell in line.strip().strip("|").split("|"))
+        yield tuple(ROOTS[cell] for cell in cells if cell)
+
+
+@pytest.fixture
+def person(serve):
+    """Somebody with a password that is stored under the old root."""
+    with serve(OLD).transaction(writing=True) as session:
+        tenant = open_tenant(session, "Example")
+        record = hash_password(PASSWORD, session.keys, COST)
+        user = open_user(
+            session, tenant, email=EMAIL, display_name="A Person", record=record, provider="local"
+        )
+        session.flush()
+        return user.id
+
+
+def _log_in(database):
+    with database.transaction(writing=True) as session:
+        return log_in(session, email=EMAIL, password=PASSWORD, user_agent=None).token
+
+
+def _whose(database, token):
+    with database.transaction(writing=False) as session:
+        return authenticate(session, Presented(CredentialKind.SESSION, token)).person.user_id
+
+
+def test_replicas_that_are_restarted_as_documented_know_what_the_others_store(serve, person):
+    """TK-07: at each step, beside one that is restarted already and one that is not yet."""
+    steps = [*_documented_steps()]
+    assert steps[0] == (OLD,)
+    assert steps[-1] == (NEW, OLD)
+    for before, after in pairwise(steps):
+        replicas = [serve(*before), serve(*after)]
+        # Whichever it is that a password is stored anew by, the next login is at the other.
+        made = [_log_in(replica) for replica in (*replicas, *reversed(replicas))]
+        for replica in replicas:
+            assert {_whose(replica, token) for token in made} == {person}
+
+
+@pytest.mark.usefixtures("person")
+def test_replicas_that_get_both_at_once_refuse_each_other(serve):
+    """TK-07: why there are two steps; the old one refuses a session, and then the password."""
+    not_yet, already = serve(OLD), serve(NEW, OLD)
+    token = _log_in(already)
+    with pytest.raises(InvalidToken):
+        _whose(not_yet, token)
+    with pytest.raises(InvalidCredentials):
+        _log_in(not_yet)
