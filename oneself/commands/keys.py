@@ -30,11 +30,12 @@ def list_keys(*, as_json: AsJson = False) -> None:
     """List root secrets by their ids, with the live rows still under each, and signing keys.
 
     A root is present, and what is new is stored under it; or former, and rows may be under it; or
-    unused, which is known and has none; or it is kept for the chain of events only.
+    unused, which is known and has none; or it is kept for the chain of events only. Links of that
+    chain are counted apart: they stay for good, and keep no root from being retired.
     """
     from sqlmodel import col, select  # noqa: PLC0415 # slow
 
-    from accounts.rekeying import count_live  # noqa: PLC0415
+    from accounts.rekeying import count_links, count_live  # noqa: PLC0415
     from models import RootKey, SigningKey  # noqa: PLC0415
     from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
 
@@ -42,7 +43,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
         open_database(load_settings()) as database,
         database.transaction(writing=False) as session,
     ):
-        live = count_live(session)
+        live, links = count_live(session), count_links(session)
         since = {row.key_id: row.created_at for row in session.exec(select(RootKey))}
         roots = [
             {
@@ -50,6 +51,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
                 "state": _state(session.keys, key_id, since),
                 "since": _moment(since.get(key_id)),
                 "live_rows": live.get(key_id, {}),
+                "event_links": links.get(key_id, 0),
             }
             for key_id in session.keys.event_key_ids
         ]
@@ -285,7 +287,8 @@ def _state(keys: "Keyring", key_id: str, since: Mapping[str, object]) -> str:
 def _flat(root: Mapping[str, Any]) -> dict[str, Any]:
     """A root with its counts beside the rest, for a table."""
     counts = {f"live {name}": rows for name, rows in root["live_rows"].items()}
-    return {"state": root["state"], "since": root["since"], **counts}
+    links = root["event_links"]
+    return {"state": root["state"], "since": root["since"], **counts, "event links": links}
 
 
 def _counted(rows: Mapping[str, int]) -> str:

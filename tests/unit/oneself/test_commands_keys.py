@@ -292,7 +292,7 @@ def test_a_root_with_live_rows_is_retired_by_revoking_them_only(run, people, fol
     live = {
         name: rows
         for name, rows in _live(run, former).items()
-        if name not in {"access_token", "outbox_message", "signing_key", "event_link"}
+        if name not in {"access_token", "outbox_message", "signing_key"}
     }
     assert live["password_record"] > 1
     assert run("keys", "retire", former).refused(
@@ -330,6 +330,24 @@ def linked(people, sql):
         "INSERT INTO event_link SELECT 1, 'an event', x'00', key_id, created_at FROM root_key"
         " LIMIT 1"
     )
+
+
+@pytest.mark.usefixtures("linked")
+def test_links_are_listed_apart_from_what_is_live(run, sql):
+    """TK-07: else nobody would ever see that a former root can be retired."""
+    former, _ = _rotated(run)
+    sql("UPDATE password_record SET record = '!'")
+    sql("UPDATE client SET is_public = true")
+    for table in ("login_session", "api_key", "personal_access_token", "refresh_token"):
+        sql(f"UPDATE {table} SET revoked_at = created_at")  # noqa: S608 # from the list above
+    sql("UPDATE one_time_secret SET used_at = created_at")
+    run("keys", "rewrite")
+    [root] = [
+        each for each in run("keys", "list", "--json").json["roots"] if each["key_id"] == former
+    ]
+    assert (root["live_rows"], root["event_links"]) == ({}, 1)
+    assert "event links" in run("keys", "list").out
+    assert run("keys", "retire", former, "--json").json["kept_for_links"] == 1
 
 
 @pytest.mark.usefixtures("linked")
