@@ -513,14 +513,18 @@ class UnknownHost(AccountError):
 
 
 class Unavailable(AccountError):
-    """The service cannot answer just now; `retry_after` is in whole seconds."""
+    """The service cannot answer just now; `retry_after` is in whole seconds.
+
+    `reason` is for the log: whoever asks is not told of it.
+    """
 
     code = "unavailable"
     message = "The service is busy; try again shortly."
 
-    def __init__(self, retry_after: int = 1) -> None:
+    def __init__(self, retry_after: int = 1, *, reason: str | None = None) -> None:
         super().__init__()
         self.retry_after = retry_after
+        self.reason = reason
 
 
 class Internal(AccountError):

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from accounts.authentication import authenticate
 from accounts.database import AccountSession, hold_account
-from accounts.errors import AccountError, Conflict, Internal, NotAuthenticated
+from accounts.errors import AccountError, Conflict, Internal, NotAuthenticated, Unavailable
 from accounts.principal import Presented, Principal
 from accounts.rights import authorise
 from handlers.exchange import Exchange, Reply
@@ -159,6 +159,8 @@ class Execution:
 
     def refuse(self, refusal: AccountError, request: Request) -> Answer:
         """What a refusal is answered with, in the words of the operation's dialect."""
+        if isinstance(refusal, Unavailable):
+            request.passage.reason = refusal.reason
         answer = answer_of_refusal(
             refusal,
             self._dialect,

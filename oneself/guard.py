@@ -51,6 +51,8 @@ class Passage:
     parent: Parent | None = None
     #: What the operation adds to every answer, also to one that is given on the way to it.
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: Why the service cannot answer, for the log alone.
+    reason: str | None = None
 
     def send(self, send: Send, answer: Answer) -> Awaitable[None]:
         """Send the answer, and remember it for who is told of it."""

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import AccountError
 from oneself.bodies import announces_at_most, expects_body, headers_of, read_body
@@ -15,6 +15,7 @@ from oneself.execution import Execution
 from oneself.framework import RoutedAPI, RoutedMiddleware
 from oneself.guard import Passage, Request
 from oneself.large_bodies import LargeBodies
+from oneself.readiness import ReadinessLog
 from oneself.responses import Answer
 from oneself.schemas import Schemas
 from oneself.transactions import NotTogether
@@ -23,6 +24,7 @@ __all__ = ["Operations"]
 
 #: What is read of an upload by whoever has a credential, as of any other request.
 _SMALL_BYTES = 65_536
+_READINESS = "status.getReadiness"
 
 
 class _Operation:
@@ -98,7 +100,7 @@ class _Operation:
             return await self._answer(request)
 
 
-class _OperationsApi(RoutedAPI[_Operation]):  # type: ignore[misc] # connexion has no types
+class _OperationsApi(RoutedAPI[ASGIApp]):  # type: ignore[misc] # connexion has no types
     """The operations of one document, by operationId."""
 
     def __init__(self, specification: Any, *, edge: Edge, **options: Any) -> None:
@@ -109,11 +111,12 @@ class _OperationsApi(RoutedAPI[_Operation]):  # type: ignore[misc] # connexion h
         self._described = {each.operation_id: each for each in described_operations(document)}
         self.add_paths()
 
-    def make_operation(self, operation: Any) -> _Operation:
+    def make_operation(self, operation: Any) -> ASGIApp:
         """Compile one operation; Connexion has resolved its handler."""
         described = self._described[operation.operation_id]
         execution = Execution(described, operation.function, self._schemas, self._edge)
-        return _Operation(described, execution, self._edge)
+        compiled = _Operation(described, execution, self._edge)
+        return ReadinessLog(compiled) if described.operation_id == _READINESS else compiled
 
 
 class Operations(RoutedMiddleware[_OperationsApi]):  # type: ignore[misc] # connexion has no types

@@ -5,6 +5,7 @@ from sqlalchemy.exc import DBAPIError
 
 from accounts.errors import Unavailable
 from accounts.readiness import require_ready
+from models.schema import REVISION
 from oneself.transactions import does_not_answer
 
 
@@ -18,18 +19,25 @@ def test_a_process_that_is_about_to_end_is_not_ready(house):
     with pytest.raises(Unavailable) as refused:
         house.act(require_ready, leaving=True)
     assert refused.value.retry_after == 5
+    assert refused.value.reason == "this process is about to end"
 
 
 @pytest.mark.parametrize(
-    "statement",
-    ["UPDATE alembic_version SET version_num = 'older'", "DELETE FROM alembic_version"],
+    ("statement", "found"),
+    [
+        ("UPDATE alembic_version SET version_num = 'older'", "older"),
+        ("DELETE FROM alembic_version", "None"),
+    ],
 )
-def test_tables_of_another_version_are_not_ready(house, statement):
+def test_tables_of_another_version_are_not_ready(house, statement, found):
     """A database that was never migrated, or by a newer version, waits (DB-15)."""
     house.execute(statement)
     with pytest.raises(Unavailable) as refused:
         house.act(require_ready)
     assert refused.value.retry_after == 5
+    assert refused.value.reason == (
+        f"the tables are of revision {found}, and this version works with {REVISION}"
+    )
 
 
 def test_a_database_with_rows_under_an_unknown_root_is_not_ready(house):
@@ -40,8 +48,9 @@ def test_a_database_with_rows_under_an_unknown_root_is_not_ready(house):
         b"0" * 32,
         "2026-04-05 10:00:00.000000",
     )
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as refused:
         house.act(require_ready)
+    assert "under 00000000, a root secret that is not known here" in refused.value.reason
 
 
 def test_a_database_without_tables_does_not_answer(house):
