@@ -67,6 +67,7 @@ def prove(
     try:
         from oneself.proving import credentials_file  # noqa: PLC0415 # slow, and not everywhere
         from oneself.proving.proof import SUITES, Proof  # noqa: PLC0415
+        from oneself.proving.reaching import find_trouble  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         raise Failure(
             f"{missing.name} is not installed, which proving needs."
@@ -85,6 +86,11 @@ def prove(
         # Before the minutes that a proof takes, and not after them.
         if report is not None and not report.parent.is_dir():
             raise Failure(f"There is no folder {report.parent}. Make it, or name another.")
+    if (unreached := find_trouble(deployment)) is not None:
+        raise Failure(
+            f"{deployment.url} cannot be reached: {unreached}. See that the deployment runs, and"
+            " that --url is where it does."
+        )
     proof = Proof(
         deployment,
         credentials,

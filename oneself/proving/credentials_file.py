@@ -51,8 +51,19 @@ def open_deployment(url: str, credentials: Path, *, behind_proxy: bool = False) 
         WrongUrl: The address is no origin, such as `https://account.example.com`.
         OSError, WrongCredentials: As `read_credentials`.
     """
-    origin = urlsplit(url.rstrip("/"))
-    if origin.scheme not in {"http", "https"} or not origin.hostname or origin.path or origin.query:
+    origin = _origin_of(url)
+    if origin is None:
         message = f"{url} is no address such as https://account.example.com, with no path"
         raise WrongUrl(message)
-    return Deployment(origin.geturl(), read_credentials(credentials), behind_proxy=behind_proxy)
+    return Deployment(origin, read_credentials(credentials), behind_proxy=behind_proxy)
+
+
+def _origin_of(url: str) -> str | None:
+    """An address as it is asked; None for what is none, or has more than a host and a port."""
+    try:
+        origin = urlsplit(url.rstrip("/"))
+        _ = origin.port
+    except ValueError:  # brackets around what is no address, or a port that cannot be one
+        return None
+    whole = origin.scheme in {"http", "https"} and origin.hostname
+    return None if not whole or origin.path or origin.query else origin.geturl()

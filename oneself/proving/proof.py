@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 
 from oneself.proving.credentials_file import read_credentials
@@ -101,14 +102,15 @@ class Proof:
 
     def _probes(self) -> Iterator[Step]:
         probes = load_probes()
+        come: Iterable[ProbeOutcome]
         try:
-            target = target_of(self.deployment, self.dialect)
+            come = run_probes(probes, target_of(self.deployment, self.dialect))
         except OutOfReach as error:
-            for number, probe in enumerate(probes, 1):
-                outcome = _of_probe(ProbeOutcome(probe, skipped=str(error)), self.dialect)
-                yield Step("probes", probe.id, number, len(probes), (outcome,))
-            return
-        for number, found in enumerate(run_probes(probes, target), 1):
+            come = [ProbeOutcome(probe, skipped=str(error)) for probe in probes]
+        except (OSError, HTTPException) as error:
+            broken = (f"there is no answer ({type(error).__name__})",)
+            come = [ProbeOutcome(probe, broken) for probe in probes]
+        for number, found in enumerate(come, 1):
             outcome = _of_probe(found, self.dialect)
             yield Step("probes", found.probe.id, number, len(probes), (outcome,))
 

@@ -15,6 +15,7 @@ import yaml
 
 from oneself.proving.asking import Answer, Request
 from tests.support.faults import drop_field, faulty
+from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
 from tests.support.spoiling import spoiled
@@ -143,6 +144,17 @@ def test_a_wrong_address_is_named(credentials: Path):
     done = prove("localhost:8080", credentials)
     assert done.returncode == 2
     assert "is no address such as https://" in done.stderr
+
+
+@pytest.mark.parametrize("suite", ["rows", "probes", "fuzz"])
+def test_a_deployment_that_is_not_there_is_named_and_nothing_is_asked(
+    credentials: Path, suite: str
+):
+    url = f"http://127.0.0.1:{free_port()}"
+    done = prove(url, credentials, "--json", "--suite", suite)
+    assert (done.returncode, done.stdout) == (1, "")
+    said = " ".join(done.stderr.split())
+    assert said.startswith(f"{url} cannot be reached: nobody listens there.")
 
 
 def test_a_missing_file_is_named(service: Service, tmp_path: Path):

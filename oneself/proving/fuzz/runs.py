@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -99,15 +100,20 @@ class Fuzzing:
 
     def outcomes(self, run: FuzzRun) -> Iterator[Outcome]:
         """Fuzz, and give what came of each operation."""
-        try:
-            FuzzIdentity(self.deployment, self.credentials, run.scheme).prepare()
-        except OutOfReach as error:
-            for each in run.operations:
-                yield self._outcome(run, each, Verdict.NOT_ASKED, (str(error),))
-            return
         with tempfile.TemporaryDirectory() as folder:
-            finished = self._start(run, Path(folder))
-            yield from self._read(run, Path(folder), finished)
+            try:
+                FuzzIdentity(self.deployment, self.credentials, run.scheme).prepare()
+                finished = self._start(run, Path(folder))
+            except OutOfReach as error:
+                yield from self._alike(run, Verdict.NOT_ASKED, str(error))
+            except (OSError, HTTPException) as error:
+                if isinstance(error, OSError) and error.filename is not None:
+                    raise  # a file of ours, and no deployment
+                # Whatever the other suites have found is still to be written down.
+                reason = f"there is no answer ({type(error).__name__})"
+                yield from self._alike(run, Verdict.BROKEN, reason)
+            else:
+                yield from self._read(run, Path(folder), finished)
 
     def _start(self, run: FuzzRun, folder: Path) -> subprocess.CompletedProcess[str]:
         # Whoever asks may have another session by now, or another address.
@@ -162,8 +168,7 @@ class Fuzzing:
             # What has not run has kept nothing.
             said = (finished.stderr or finished.stdout).strip().splitlines()[-20:]
             reason = "Schemathesis did not finish: " + "\n".join(said)
-            for each in run.operations:
-                yield self._outcome(run, each, Verdict.BROKEN, (reason,))
+            yield from self._alike(run, Verdict.BROKEN, reason)
             return
         found = _failures(folder / "junit.xml")
         for label, kinds in _warnings(report).items():
@@ -180,6 +185,10 @@ class Fuzzing:
                 Verdict.BROKEN,
                 tuple(reasons_of_run),
             )
+
+    def _alike(self, run: FuzzRun, verdict: Verdict, reason: str) -> Iterator[Outcome]:
+        """What comes of each operation where none was fuzzed."""
+        return (self._outcome(run, each, verdict, (reason,)) for each in run.operations)
 
     def _outcome(
         self, run: FuzzRun, operation: Described, verdict: Verdict, reasons: tuple[str, ...] = ()

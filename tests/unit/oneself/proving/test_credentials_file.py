@@ -50,7 +50,16 @@ def test_an_origin_can_be_asked(tmp_path: Path, url: str):
 
 
 @pytest.mark.parametrize(
-    "url", ["account.example.com", "ftp://a.example", "https://", "https://a.example/b", ""]
+    "url",
+    [
+        "account.example.com",
+        "ftp://a.example",
+        "https://",
+        "https://a.example/b",
+        "https://a.example:99999",
+        "https://[a.example",
+        "",
+    ],
 )
 def test_what_is_no_origin_cannot(tmp_path: Path, url: str):
     with pytest.raises(WrongUrl, match="is no address such as"):
