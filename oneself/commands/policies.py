@@ -31,9 +31,12 @@ def check(*, as_json: AsJson = False) -> None:
     try:
         policies = read_policies(folder, load_document())
     except InvalidPolicies as invalid:
+        if as_json:
+            show({"valid": False, "problems": list(invalid.problems)}, as_json=True)
         next_step = f"Correct it in {folder}, or set ONESELF_POLICY_DIR, and run the command again."
         raise Failure("\n".join([*invalid.problems, next_step])) from invalid
     record = {
+        "valid": True,
         "folder": str(folder),
         "count": len(policies.ids),
         "ids": list(policies.ids),

@@ -31,6 +31,7 @@ def test_the_default_set_is_valid(check):
     expected = read_policies(DEFAULT, load_document())
     assert (ran.exit_code, ran.stderr) == (0, "")
     assert json.loads(ran.stdout) == {
+        "valid": True,
         "folder": str(DEFAULT),
         "count": len(expected.ids),
         "ids": list(expected.ids),
@@ -47,13 +48,15 @@ def test_people_get_a_table(check):
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_each_problem_is_a_line_and_the_status_is_1(check, tmp_path, options):
-    """AZ-03: nothing is printed that a program could take for a set."""
+    """AZ-03: a program gets them as one object, which it cannot take for a set."""
     (tmp_path / "a.cedar").write_text("permit (principal, action, resource);")
     (tmp_path / "b.cedar").write_text("nonsense")
     ran = check(tmp_path, *options)
     assert isinstance(ran.exception, Failure)
-    assert (ran.exception.status, ran.stdout) == (REFUSED, "")
+    assert ran.exception.status == REFUSED
     first, second, next_step = str(ran.exception).splitlines()
+    printed = {"valid": False, "problems": [first, second]}
+    assert ran.stdout == (json.dumps(printed) + "\n" if options else "")
     assert first == "a.cedar: policy 1 has no @id, or an empty one."
     assert second.startswith("b.cedar: policy 1: ")
     assert str(tmp_path) in next_step
