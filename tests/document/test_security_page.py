@@ -10,7 +10,7 @@ import pytest
 
 from accounts import tokens
 from accounts.policy import Policies, Question, Subject
-from oneself.document import load_document
+from oneself.document import described_operations, load_document
 from oneself.policies import schema_of
 from oneself.settings import Settings
 
@@ -164,6 +164,20 @@ def test_an_exception_is_a_rule_with_a_good_practice_and_a_reason():
         assert practice
         assert reason
         assert set(named) <= HELD.keys() | NOT_HELD.keys(), rules
+
+
+def test_what_is_said_not_to_be_built_is_not_in_the_document():
+    """Whoever reads that a header is unknown here would not send it."""
+    said = _section("Not built yet").lower().replace("-", " ")
+    known = {
+        each["name"]
+        for described in described_operations(load_document())
+        for each in described.parameters
+        if each["in"] == "header"
+    }
+    assert "Idempotency-Key" in known
+    assert said.strip()
+    assert [name for name in known if name.lower().replace("-", " ") in said] == []
 
 
 def test_no_advisory_is_lost():
