@@ -39,7 +39,7 @@ def backup(
 
     The root secret is not in it. Keep that elsewhere: without it nothing in the copy opens.
     """
-    from oneself.commands.copies import in_its_place, whole_copy  # noqa: PLC0415 # slow
+    from oneself.commands.copies import in_its_place, make_single, whole_copy  # noqa: PLC0415 # slow
     from oneself.commands.opening import load_settings, require_file  # noqa: PLC0415
 
     location = _file_of(load_settings().location, _DUMP.format(file=file))
@@ -51,6 +51,7 @@ def backup(
     with waiting("Copying"), whole_copy(location, file) as part:
         _require_sound(part)
         revision, key_ids = _contents(part)
+        make_single(part)
         in_its_place(part, file)
     show(
         {
@@ -83,6 +84,7 @@ def restore(
     """
     from oneself.commands.copies import (  # noqa: PLC0415 # slow
         in_its_place,
+        make_single,
         occupants,
         put_aside,
         whole_copy,
@@ -111,6 +113,8 @@ def restore(
             # Who restores is often somebody else than the service, which has to read the file.
             owner = location.parent.stat()
             os.chown(part, owner.st_uid, owner.st_gid)
+        # Whatever can fail is done by now: until the copy has its name, there is no database.
+        make_single(part)
         with put_aside(location) as former:
             in_its_place(part, location)
     show(

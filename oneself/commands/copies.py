@@ -1,17 +1,18 @@
 """Copies of a SQLite database: of a file that is in use, and into the place of one that is not."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from oneself.commands.failures import Failure
+from oneself.commands.failures import Failure, explain
 from oneself.durable_files import sync
 from oneself.transactions import sqlite_driver
 
-__all__ = ["in_its_place", "occupants", "put_aside", "whole_copy"]
+__all__ = ["in_its_place", "make_single", "occupants", "put_aside", "whole_copy"]
 
 #: What SQLite keeps beside a file: taken for another file's, they would be played into it.
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
@@ -64,22 +65,40 @@ def _copy(source: Path, target: Path) -> None:
         ) from error
 
 
+def make_single(part: Path) -> None:
+    """Have a copy on disk as one file, with nothing beside it; a service makes it WAL again.
+
+    Raises:
+        Failure: SQLite cannot, as on a disk that is full.
+    """
+    driver = sqlite_driver()
+    try:
+        writing = driver.connect(part)
+        try:
+            writing.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            writing.close()
+    except driver.Error as error:
+        raise Failure(f"{part} cannot be written: {error}. See that there is room.") from error
+    sync(part)
+
+
 def in_its_place(part: Path, place: Path) -> None:
-    """Give a copy its name, unless there is a file of that name, and keep both on disk.
+    """Give a copy that is on disk its name, unless there is a file of that name, and keep the name.
 
     Raises:
         Failure: There is one.
+        OSError: It cannot have the name, and nothing has.
     """
-    writing = sqlite_driver().connect(part)
-    # One file, with nothing beside it; whoever opens it as a service makes it WAL again.
-    writing.execute("PRAGMA journal_mode = DELETE")
-    writing.close()
-    sync(part)
     try:
         place.hardlink_to(part)
     except FileExistsError as error:
         raise Failure(f"{place} is there already. Give another name, or move it away.") from error
-    sync(place.parent)
+    try:
+        sync(place.parent)
+    except OSError:
+        place.unlink()
+        raise
 
 
 def occupants(place: Path) -> Sequence[Path]:
@@ -91,10 +110,11 @@ def occupants(place: Path) -> Sequence[Path]:
 def put_aside(place: Path) -> Iterator[Path | None]:
     """Rename a database that nobody uses, and keep whoever has its name from opening it meanwhile.
 
-    SQLite is not asked, since what is replaced may be damaged; but its locks are honoured.
+    SQLite is not asked, since what is replaced may be damaged; but its locks are honoured. What
+    goes wrong meanwhile gives it its name back: the next start would make an empty one.
 
     Raises:
-        Failure: A service or another program uses it.
+        Failure: A service or another program uses it; or it could not have its name back.
     """
     found = occupants(place)
     if not found:
@@ -107,9 +127,40 @@ def put_aside(place: Path) -> Iterator[Path | None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCKED_BYTES, _LOCKED_FROM)
         except OSError as error:
             raise Failure(f"{place} is in use. Stop every service that uses it first.") from error
-        for path in found:
-            path.rename(f"{former}{path.name.removeprefix(place.name)}")
-        yield former
+        renamed: list[tuple[Path, Path]] = []
+        try:
+            for path in found:
+                aside = Path(f"{former}{path.name.removeprefix(place.name)}")
+                path.rename(aside)
+                renamed.append((path, aside))
+            yield former
+        except BaseException as error:
+            _put_back(renamed, error)
+            raise
+
+
+def _put_back(renamed: Sequence[tuple[Path, Path]], reason: BaseException) -> None:
+    """Give files their names back, the database last: nobody is to open it without its log.
+
+    Raises:
+        Failure: One cannot have it; the sentence has the reason as well, and where the file is.
+    """
+    for path, aside in reversed(renamed):
+        try:
+            # A start in this moment has made another, and uses it.
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            aside.rename(path)
+        except OSError as error:
+            why = explain(reason) if isinstance(reason, Exception) else None
+            raise Failure(
+                f"{why or 'The command broke off.'} What was at {path} could not be put back"
+                f" ({error.strerror}) and is at {aside}: see that nothing is at {path}, and rename"
+                " it, with what lies beside it."
+            ) from reason
+    with suppress(OSError):  # they have their names, whatever a power cut would leave
+        for path, _ in renamed[:1]:
+            sync(path.parent)
 
 
 def _remove(path: Path) -> None:

@@ -1,17 +1,21 @@
 """Backups: what is in one, and what has to be true before it takes the place of a database."""
 
+import errno
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from models.schema import REVISION
 from oneself import commands
+from oneself.commands import copies
 from oneself.commands.opening import open_database
 from oneself.settings import Settings
 from oneself.transactions import sqlite_driver
@@ -28,6 +32,12 @@ held.execute("SELECT count(*) FROM tenant").fetchone()
 print("open", flush=True)
 sys.stdin.read()
 """
+
+_FORMER = re.compile(r"is at (\S+\.sqlite3\.\w+):")
+
+
+class Stopped(BaseException):
+    """As by Ctrl-C."""
 
 
 @pytest.fixture
@@ -204,6 +214,93 @@ def test_a_database_that_is_in_use_is_not_replaced(run, data, backup):
         assert run("db", "restore", "--replace", backup).refused("in use", "Stop every service")
         user.stdin.close()
     assert run("db", "restore", "--replace", backup).status == 0
+
+
+def _fail(*_arguments):
+    raise OSError(errno.EIO, os.strerror(errno.EIO), "somewhere")
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Has a step of a restore fail: by a disk, by a file system that has no links."""
+    fsync, rename = os.fsync, Path.rename
+
+    def fsync_but(fails):
+        return lambda file: _fail() if fails(os.fstat(file).st_mode) else fsync(file)
+
+    def rename_but_the_log(path, target):
+        return _fail() if path.name.endswith("-wal") else rename(path, target)
+
+    steps = {
+        "the copy": (os, "fsync", fsync_but(stat.S_ISREG)),
+        "the folder": (os, "fsync", fsync_but(stat.S_ISDIR)),
+        "the link": (Path, "hardlink_to", _fail),
+        "the log": (Path, "rename", rename_but_the_log),
+    }
+
+    return lambda step: monkeypatch.setattr(*steps[step])
+
+
+@pytest.mark.parametrize("step", ["the copy", "the folder", "the link", "the log"])
+def test_a_restore_that_fails_leaves_what_there_was(run, data, backup, failing, step):
+    """DB-09: or the next start would make an empty database, and go on with that."""
+    _add(data, "later")
+    (data / "oneself.sqlite3-wal").write_bytes(b"a log")
+    failing(step)
+    assert run("db", "restore", "--replace", backup).refused("somewhere: Input/output error")
+    assert sorted(path.name for path in data.iterdir()) == [
+        *("oneself.sqlite3", "oneself.sqlite3-wal", "secret.key"),
+    ]
+    assert (data / "oneself.sqlite3-wal").read_bytes() == b"a log"
+    (data / "oneself.sqlite3-wal").unlink()
+    assert _tenants(data / "oneself.sqlite3") == ["before", "later"]
+
+
+@pytest.mark.parametrize("reason", [FileExistsError(errno.EEXIST, "File exists"), Stopped()])
+def test_where_the_former_database_is_nobody_has_to_guess(run, data, backup, monkeypatch, reason):
+    """DB-09: if a start has made another meanwhile, which is in use, the former stays aside."""
+
+    def start(place, _target):
+        place.write_bytes(b"another")
+        raise reason
+
+    monkeypatch.setattr(Path, "hardlink_to", start)
+    [former] = _FORMER.findall(_refusal_of(run("db", "restore", "--replace", backup)))
+    assert _tenants(former) == ["before"]
+    assert (data / "oneself.sqlite3").read_bytes() == b"another"
+
+
+def _refusal_of(ran):
+    assert ran.refused("could not be put back (File exists)", "rename it")
+    return ran.err
+
+
+def test_a_copy_that_sqlite_cannot_finish_is_no_backup(run, data, monkeypatch, tmp_path):
+    """DB-09: it says why, as where the disk is full by then."""
+
+    class Full:
+        execute = staticmethod(lambda _statement: _say_full())
+        close = staticmethod(lambda: None)
+
+    driver = sqlite_driver()
+
+    def _say_full():
+        raise driver.OperationalError("database or disk is full")
+
+    connect = driver.connect
+    whole = copies.make_single
+
+    def make_single(part):
+        monkeypatch.setattr(driver, "connect", lambda *_arguments: Full)
+        try:
+            whole(part)
+        finally:
+            monkeypatch.setattr(driver, "connect", connect)
+
+    monkeypatch.setattr(copies, "make_single", make_single)
+    assert run("db", "backup", tmp_path / "made").refused("disk is full", "room")
+    assert data.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_nothing_is_restored_where_the_key_is_not(run, data, backup, elsewhere):
