@@ -5,6 +5,8 @@ The standard library has nothing for it, and atomicwrites, which had, is no long
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["make_folder", "put", "sync", "write"]
@@ -25,16 +27,22 @@ def make_folder(folder: Path) -> None:
 def write(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read; its name is kept with the next `sync` or `put`.
 
-    What a crash has left under that name is taken away, and a link there is not followed.
+    What a crash has left under that name is taken away, and a link there is not followed. What
+    cannot be written whole is not left there.
 
     Raises:
         OSError: It cannot be written.
     """
     path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    held = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with _named(path), os.fdopen(held, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def put(part: Path, path: Path) -> None:
@@ -55,10 +63,21 @@ def sync(path: Path) -> None:
     """
     held = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(held)
+        with _named(path):
+            os.fsync(held)
     except OSError as error:
         # Some file systems keep names by themselves, and have no way to be asked for it (fsync(2)).
         if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):
             raise
     finally:
         os.close(held)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put a file's name into an error: what fails on an open file has none, and would say none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise

@@ -1,5 +1,7 @@
 """What a command says when it cannot be done: one sentence, and never a traceback or a value."""
 
+import errno
+
 from accounts.errors import AccountError, EmailTaken, Invalid
 
 __all__ = ["REFUSED", "USAGE", "Failure", "explain"]
@@ -58,6 +60,8 @@ def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error afte
 def _trouble_with_a_file(error: OSError) -> str | None:
     if error.filename is None:
         return None
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"{error.filename}: {error.strerror}. Make room there, and run the command again."
     return (
         f"{error.filename}: {error.strerror}. See who may read and write there, and whether"
         " ONESELF_DATA_DIR and ONESELF_DATABASE_URL name the right place."

@@ -1,7 +1,9 @@
 """The commands of the keys: what each does, says, and exits with."""
 
 import base64
+import errno
 import json
+import os
 import sys
 
 import pytest
@@ -202,6 +204,27 @@ def test_there_is_no_second_step_without_a_first(run, people, folder):
     before = (folder / "secret.key").read_text()
     assert run("keys", "rotate", "root", "--restarted").refused("rotate root", status=2)
     assert (folder / "secret.key").read_text() == before
+
+
+@pytest.mark.parametrize("steps", [[()], [(), ("--restarted",)]], ids=["add", "use"])
+def test_a_full_disk_leaves_the_key_file_as_it_is(run, people, folder, monkeypatch, steps):
+    """OP-04, DB-06: and nothing of another beside it, whichever step it is."""
+    assert people
+
+    def be_full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    *done, last = [("keys", "rotate", "root", *words) for words in steps]
+    for words in done:
+        run(*words)
+    before = _files(folder)
+    monkeypatch.setattr(os, "fsync", be_full)
+    assert run(*last).refused("secret.", "No space left on device. Make room")
+    assert _files(folder) == before
+
+
+def _files(folder):
+    return sorted(path.name for path in folder.iterdir()), (folder / "secret.key").read_text()
 
 
 @pytest.mark.parametrize("options", [[], ["--restarted"]])

@@ -1,6 +1,7 @@
 """Serving: what is refused before it begins, and one real start with every curl line."""
 
 import contextlib
+import errno
 import http.client
 import io
 import logging
@@ -103,6 +104,19 @@ def test_plain_http_off_loopback_needs_a_word(serve, monkeypatch):
     assert serve("--host", EVERYWHERE, "--allow-http")[0] == 0
     monkeypatch.setenv("ONESELF_ALLOW_HTTP", "true")
     assert serve("--host", EVERYWHERE)[0] == 0
+
+
+def test_a_first_start_on_a_full_disk_says_so(serve, folder, monkeypatch):
+    """OP-04, DB-06: and leaves nothing that the next one would have to make sense of."""
+
+    def be_full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", be_full)
+        _refused(serve(), str(folder / "secret."), "No space left on device. Make room")
+    assert [path.name for path in folder.iterdir()] == ["oneself.sqlite3"]
+    assert serve()[0] == 0
 
 
 def test_an_address_that_is_in_use_is_refused(serve, port):

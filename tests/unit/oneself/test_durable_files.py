@@ -85,9 +85,12 @@ def test_a_file_system_that_keeps_names_by_itself_need_not_be_asked(failing, tmp
 
 @pytest.mark.parametrize("reason", [errno.EIO, errno.ENOSPC])
 def test_a_disk_that_fails_is_no_success(failing, tmp_path, reason):
-    """DB-06."""
+    """DB-06: it says which file it was, and half of one is not left."""
     failing(reason)
-    with pytest.raises(OSError, match=os.strerror(reason)):
+    with pytest.raises(OSError, match=os.strerror(reason)) as failed:
         sync(tmp_path)
-    with pytest.raises(OSError, match=os.strerror(reason)):
+    assert failed.value.filename == str(tmp_path)
+    with pytest.raises(OSError, match=os.strerror(reason)) as failed:
         write(tmp_path / "file", b"content")
+    assert failed.value.filename == str(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
