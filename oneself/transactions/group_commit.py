@@ -10,8 +10,9 @@ Written here since SQLite has no such thing, and drivers that have a thread for 
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -27,6 +28,9 @@ Outcome = TypeVar("Outcome")
 #: The event loop does nothing else meanwhile, so that it is a few milliseconds at most.
 _MOST_AT_ONCE = 32
 _LONGEST_QUEUE = 1024
+#: How long an act may wait for its group, in seconds; as long as what waits for a thread
+#: (oneself/workloads.py). Whoever asked may have gone by then.
+_PATIENCE = 10.0
 
 
 class Groups(Protocol):
@@ -54,13 +58,16 @@ class NotTogether(Exception):
 class _Member(NamedTuple):
     act: Callable[[Connection], Any]
     told: asyncio.Future[Any]
+    since: float
 
 
 class GroupCommit:
     """To be called from one event loop only."""
 
-    def __init__(self, groups: Groups) -> None:
+    def __init__(self, groups: Groups, *, patience: float = _PATIENCE) -> None:
+        """Begin with nobody; `patience` is how long an act may wait for its group, in seconds."""
         self._groups = groups
+        self._patience = patience
         self._waiting: deque[_Member] = deque()
         self._work: asyncio.Task[None] | None = None
         self._thread = _thread()
@@ -72,7 +79,8 @@ class GroupCommit:
         to be kept.
 
         Raises:
-            Unavailable: Too many others wait, or somebody else was writing for too long.
+            Unavailable: Too many others wait, its turn came too late, or somebody else was writing
+                for too long.
             NotTogether: Nothing was done.
             sqlalchemy.exc.DBAPIError: It could not be begun, or committed.
         """
@@ -80,7 +88,7 @@ class GroupCommit:
             raise Unavailable
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append(_Member(act, told))
+        self._waiting.append(_Member(act, told, time.monotonic()))
         if self._work is None:
             # Of its own, since whoever began it may be cancelled and the others not.
             self._work = loop.create_task(self._do_all())
@@ -94,20 +102,33 @@ class GroupCommit:
     async def _do_all(self) -> None:
         try:
             while self._waiting:
+                self._refuse_late()
                 some = min(len(self._waiting), _MOST_AT_ONCE)
-                await self._do_together([self._waiting.popleft() for _ in range(some)])
+                if some:
+                    await self._do_together([self._waiting.popleft() for _ in range(some)])
         finally:
             self._work = None
 
+    def _refuse_late(self) -> None:
+        """Refuse those, of whom the first has waited for longest, whose turn comes too late."""
+        begun = time.monotonic() - self._patience
+        while self._waiting and self._waiting[0].since < begun:
+            _fail([self._waiting.popleft()], Unavailable())
+
     async def _do_together(self, members: list[_Member]) -> None:
         try:
-            outcomes = await self._committed(members)
+            connection = await self._begin()
         except Exception as error:  # noqa: BLE001 # each of them is to hear of it
-            for _, told in members:
-                if not told.done():
-                    told.set_exception(error)
+            # Group after group would wait as long for the same, and the last for minutes.
+            _fail([*members, *self._waiting], error)
+            self._waiting.clear()
             return
-        for (_, told), (outcome, refusal) in zip(members, outcomes, strict=True):
+        try:
+            outcomes = await self._committed(members, connection)
+        except Exception as error:  # noqa: BLE001 # as above
+            _fail(members, error)
+            return
+        for (_, told, _), (outcome, refusal) in zip(members, outcomes, strict=True):
             if told.done():  # its client has left
                 continue
             if refusal is None:
@@ -115,17 +136,21 @@ class GroupCommit:
             else:
                 told.set_exception(refusal)
 
-    async def _committed(self, members: list[_Member]) -> list[tuple[Any, AccountError | None]]:
-        """What each act returned, or was refused for, once all are committed."""
-        run_in_thread = asyncio.get_running_loop().run_in_executor
+    async def _begin(self) -> Connection:
         connection = self._groups.begin_group(waiting=False)
-        if connection is None:
-            connection = await run_in_thread(self._thread, self._begin_with_patience)
+        if connection is not None:
+            return connection
+        return await _in(self._thread, self._begin_with_patience)
+
+    async def _committed(
+        self, members: list[_Member], connection: Connection
+    ) -> list[tuple[Any, AccountError | None]]:
+        """What each act returned, or was refused for, once all are committed."""
         try:
             outcomes = [_outcome_of(each.act, connection) for each in members]
             # What was refused has left nothing behind that the disk would have to be waited for.
             if any(refusal is None or refusal.keep_writes for _, refusal in outcomes):
-                await run_in_thread(self._thread, connection.commit)
+                await _in(self._thread, connection.commit)
         finally:
             self._groups.end_group(connection)
         return outcomes
@@ -140,6 +165,16 @@ class GroupCommit:
 def _thread() -> ThreadPoolExecutor:
     """For one thread, which it starts only when it is needed."""
     return ThreadPoolExecutor(1, thread_name_prefix="commit")
+
+
+async def _in(thread: ThreadPoolExecutor, work: Callable[[], Outcome]) -> Outcome:
+    return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+def _fail(members: Iterable[_Member], error: Exception) -> None:
+    for member in members:
+        if not member.told.done():
+            member.told.set_exception(error)
 
 
 def _outcome_of(

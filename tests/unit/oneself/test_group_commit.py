@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine, event
@@ -13,6 +15,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from accounts.errors import NotFound, Unavailable
 from models import Tenant
 from oneself.transactions import Database, NotTogether, open_engine
+from oneself.transactions.group_commit import GroupCommit
+from oneself.transactions.sqlite import Sqlite
 from tests.support.refusals import CountedAttempt
 
 pytestmark = pytest.mark.only_on("sqlite")
@@ -319,6 +323,45 @@ def test_the_queue_has_an_end(database):
         type(each) for each in _together(database, *((_open, number) for number in range(1030)))
     )
     assert told == {int: 1024, Unavailable: 6}
+
+
+@impatient
+@pytest.mark.parametrize("by", ["a thread", "another process"])
+def test_a_queue_that_waits_in_vain_waits_once(database, house, by):
+    """OP-06, DB-11: a lock that the first group cannot have keeps the last for no longer."""
+    holding = database.transaction(writing=True) if by == "a thread" else _held(house.location)
+    began = time.monotonic()
+    with holding:
+        told = _together(database, *((_open, number) for number in range(1000)))
+    assert time.monotonic() - began < 3  # of thirty groups, each with its own 300 ms
+    refusal = Unavailable if by == "a thread" else OperationalError
+    assert {type(each) for each in told} == {refusal}
+    assert house.count("tenant") == 0
+    assert _together(database, (_open, 1)) == [1]
+
+
+def test_whose_turn_comes_too_late_is_refused_and_not_begun(house):
+    """OP-06: as with a disk that takes its longest for each commit; the asker may have gone."""
+    connections = Sqlite(house.location, patience=5000)
+    group = GroupCommit(connections, patience=0.1)
+    begun = []
+
+    def act(_connection, number):
+        begun.append(number)
+        if number == 0:
+            time.sleep(0.2)
+        return number
+
+    async def run(numbers):
+        acts = (group.run(partial(act, number=number)) for number in numbers)
+        return await asyncio.gather(*acts, return_exceptions=True)
+
+    told = asyncio.run(run(range(100)))
+    assert told[:32] == begun == [*range(32)]
+    assert {type(each) for each in told[32:]} == {Unavailable}
+    assert asyncio.run(run([100])) == [100]
+    group.close()
+    connections.close()
 
 
 def test_an_act_that_takes_long_cannot_share_a_transaction(database):
