@@ -3,12 +3,10 @@
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.headerregistry import Address
-from email.message import EmailMessage
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sqlalchemy import or_, update
 from sqlmodel import col, select
@@ -20,19 +18,11 @@ from accounts.database import AccountSession
 from accounts.keyring import SealBroken
 from accounts.outbox import open_parameters
 from models import OutboxMessage
+from oneself.letters import Letter, LetterRefused, Mailbox, MailboxAway, MailProblem
 from oneself.messages import Messages
 from oneself.transactions import Database
 
-__all__ = [
-    "Delivery",
-    "Letter",
-    "LetterDeferred",
-    "LetterRefused",
-    "MailProblem",
-    "Mailbox",
-    "MailboxAway",
-    "Run",
-]
+__all__ = ["Delivery", "Run"]
 
 _log = logging.getLogger("oneself.delivery")
 
@@ -45,45 +35,6 @@ _LONGEST_PAUSE = timedelta(hours=1)
 _LONGEST_TRYING = timedelta(hours=24)
 #: What was put down long ago, while no service ran, is not given up at the first 4xx.
 _FEWEST_TRIES = 5
-
-
-class Letter(NamedTuple):
-    """A mail in its envelope; both addresses are stored ones, and not read out of the mail."""
-
-    id: str
-    sender: str
-    recipient: str
-    mail: EmailMessage
-
-
-class MailProblem(Exception):
-    """Why a letter was not taken, in a sentence of ours.
-
-    What a server said is not in it: that is a stranger's text, and often has the address in it.
-    """
-
-
-class LetterRefused(MailProblem):
-    """This letter will never be taken."""
-
-
-class LetterDeferred(MailProblem):
-    """This letter was not taken now; the next one may be."""
-
-
-class MailboxAway(MailProblem):
-    """No letter is taken now: the next one would fare the same."""
-
-
-class Mailbox(Protocol):
-    """What takes letters; those there are stand in oneself/mailboxes.py."""
-
-    @property
-    def seconds(self) -> float:
-        """The longest that it takes for one letter."""
-
-    def open(self) -> AbstractContextManager[Callable[[Letter], None]]:
-        """Give what is called for each letter, and raises a `MailProblem` if it was not taken."""
 
 
 class Run(NamedTuple):

@@ -18,8 +18,8 @@ from pathlib import Path
 from threading import Timer
 from urllib.parse import unquote
 
-from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway
 from oneself.durable_files import make_folder, put, write
+from oneself.letters import Letter, LetterDeferred, LetterRefused, MailboxAway
 from oneself.setting_values import is_loopback
 
 __all__ = ["Folder", "Security", "SmtpServer", "parse_smtp_url"]

@@ -1,6 +1,7 @@
 """The delivery of mail that the settings ask for: where it goes, from whom, and in what words."""
 
-from oneself.delivery import Delivery, Mailbox
+from oneself.delivery import Delivery
+from oneself.letters import Mailbox
 from oneself.mailboxes import Folder, parse_smtp_url
 from oneself.messages import Messages
 from oneself.settings import Settings

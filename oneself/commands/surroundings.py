@@ -70,7 +70,7 @@ def clock(session: "AccountSession") -> Finding:
 
 def mail_server(settings: "Settings") -> Finding:
     """Whether mail can be handed over: the server takes a connection, with TLS and the login."""
-    from oneself.delivery import MailboxAway  # noqa: PLC0415 # slow
+    from oneself.letters import MailboxAway  # noqa: PLC0415 # slow
     from oneself.mailboxes import parse_smtp_url  # noqa: PLC0415
     from oneself.sending import open_messages  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from oneself.delivery import Letter, LetterDeferred, LetterRefused, MailboxAway
+from oneself.letters import Letter, LetterDeferred, LetterRefused, MailboxAway
 from oneself.mailboxes import Folder, Security, SmtpServer, parse_smtp_url
 from oneself.sending import open_delivery
 from oneself.settings import Settings
