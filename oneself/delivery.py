@@ -3,7 +3,7 @@
 import logging
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from accounts.database import AccountSession
 from accounts.keyring import SealBroken
 from accounts.outbox import open_parameters
 from models import OutboxMessage
+from oneself.jobs import run_act
 from oneself.letters import Letter, LetterRefused, Mailbox, MailboxAway, MailProblem
 from oneself.messages import Messages
 from oneself.transactions import Database
@@ -60,6 +61,8 @@ class Delivery:
     It claims a few messages by a lease, lets go of the database, sends them, and marks each in a
     transaction of its own. After a crash between the sending and the mark a message is sent again
     when its lease is over, with the same Message-ID, so that a reader's program may notice (EM-18).
+    A server that hangs outlasts connections to a database, so that each transaction is attempted,
+    and bears being done again.
     """
 
     def __init__(
@@ -117,34 +120,46 @@ class Delivery:
 
     def _claim(self) -> list[_Claim] | None:
         """Lease the next messages, and open them; None if none is due."""
-        with self._database.transaction(writing=False) as session:
-            if session.core.execute(self._due(session.now).limit(1)).first() is None:
-                return None  # a look takes no lock, and there is one each second
-        claims = []
-        with self._database.transaction(writing=True) as session:
-            until = session.now + self._lease
-            # In a CTE: PostgreSQL may do a subselect with a LIMIT several times over. SQLite has no
-            # FOR UPDATE, SQLAlchemy leaves it out there, and the transaction has the lock already.
-            due = self._due(session.now).limit(_BATCH).with_for_update(skip_locked=True).cte("due")
-            claimed = session.core.execute(
-                update(OutboxMessage)
-                .where(col(OutboxMessage.id).in_(select(due.c.id)))
-                .values(leased_until=until)
-                .returning(col(OutboxMessage.id))
-            ).scalars()
-            messages = session.exec(
-                select(OutboxMessage)
-                .where(col(OutboxMessage.id).in_(list(claimed)))
-                .order_by(col(OutboxMessage.due_at), col(OutboxMessage.id))
-            ).all()
-            for message in messages:
-                try:
-                    parameters = open_parameters(session, message)
-                except (SealBroken, ValueError) as error:
-                    self._leave(session, _Claim(message, {}, until), error)
-                else:
-                    claims.append(_Claim(message, parameters, until))
+        if not self._look(self._is_any_due):
+            return None
+        claims, left = run_act(self._database, self._lease_next)
+        for claim, error in left:
+            self._leave(claim, error)
         return claims
+
+    def _is_any_due(self, session: AccountSession) -> bool:
+        # A look takes no lock, and there is one each second.
+        return session.core.execute(self._due(session.now).limit(1)).first() is not None
+
+    def _lease_next(
+        self, session: AccountSession
+    ) -> tuple[list[_Claim], list[tuple[_Claim, Exception]]]:
+        """The messages that may be sent, and those that cannot be read, whose leases are over."""
+        claims: list[_Claim] = []
+        left: list[tuple[_Claim, Exception]] = []
+        until = session.now + self._lease
+        # In a CTE: PostgreSQL may do a subselect with a LIMIT several times over. SQLite has no
+        # FOR UPDATE, SQLAlchemy leaves it out there, and the transaction has the lock already.
+        due = self._due(session.now).limit(_BATCH).with_for_update(skip_locked=True).cte("due")
+        claimed = session.core.execute(
+            update(OutboxMessage)
+            .where(col(OutboxMessage.id).in_(select(due.c.id)))
+            .values(leased_until=until)
+            .returning(col(OutboxMessage.id))
+        ).scalars()
+        messages = session.exec(
+            select(OutboxMessage)
+            .where(col(OutboxMessage.id).in_(list(claimed)))
+            .order_by(col(OutboxMessage.due_at), col(OutboxMessage.id))
+        ).all()
+        for message in messages:
+            try:
+                claims.append(_Claim(message, open_parameters(session, message), until))
+            except (SealBroken, ValueError) as error:
+                left.append((_Claim(message, {}, until), error))
+        if left:
+            _end_lease(session, [claim for claim, _ in left])
+        return claims, left
 
     def _due(self, now: datetime) -> SelectOfScalar[str]:
         due_at, leased_until = col(OutboxMessage.due_at), col(OutboxMessage.leased_until)
@@ -171,18 +186,17 @@ class Delivery:
             # The stored address and no other (EM-17), and not what can be read out of the head.
             recipient = parse_address(message.recipient).mailbox
         except Exception as error:  # noqa: BLE001 # whatever it was, the mail behind it goes out
-            with self._database.transaction(writing=True) as session:
-                self._leave(session, claim, error)
+            self._release([claim])
+            self._leave(claim, error)
             return None
         return Letter(message.id, self.sender, recipient, mail)
 
-    def _leave(self, session: AccountSession, claim: _Claim, error: Exception) -> None:
+    def _leave(self, claim: _Claim, error: Exception) -> None:
         """Let a message be that is sealed with another key, or that a newer version has put there.
 
         It is said once, without what the error says, which may be a parameter. Another replica may
-        be able to read it, so the lease ends.
+        be able to read it, so that its lease is over by now.
         """
-        _end_lease(session, [claim])
         self._unreadable.add(claim.message.id)
         _log.error(
             "unreadable message",
@@ -191,17 +205,26 @@ class Delivery:
 
     def _holds(self, claim: _Claim) -> bool:
         """Whether the lease lasts until the message is sent; a slow batch could outlast it."""
-        with self._database.transaction(writing=False) as session:
+
+        def holds(session: AccountSession) -> bool:
             message = session.get(OutboxMessage, claim.message.id)
             held = message is not None and message.leased_until == claim.until
             return held and session.now + self._time_to_send <= claim.until
 
+        return self._look(holds)
+
+    def _look(self, question: Callable[[AccountSession], bool]) -> bool:
+        def look() -> bool:
+            with self._database.transaction(writing=False) as session:
+                return question(session)
+
+        return self._database.attempt(look)
+
     def _release(self, batch: Sequence[_Claim]) -> None:
-        with self._database.transaction(writing=True) as session:
-            _end_lease(session, batch)
+        run_act(self._database, lambda session: _end_lease(session, batch))
 
     def _mark_delivered(self, claim: _Claim) -> None:
-        with self._database.transaction(writing=True) as session:
+        def mark(session: AccountSession) -> None:
             # Whoever holds the lease now. The text is no longer needed, and a secret is in it.
             session.core.execute(
                 update(OutboxMessage)
@@ -209,12 +232,16 @@ class Delivery:
                 .values(delivered_at=session.now, parameters_sealed=b"", leased_until=None)
             )
 
+        run_act(self._database, mark)
+
     def _count_failure(self, claims: Sequence[_Claim], problem: Exception) -> list[str]:
         """Put messages off, or give them up; returns the reason, once for each."""
         known = isinstance(problem, MailProblem)
         reason = str(problem) if known else f"It could not be sent ({type(problem).__name__})."
         _log.warning("mail was not taken", extra={"problem": reason, "messages": len(claims)})
-        with self._database.transaction(writing=True) as session:
+
+        def count(session: AccountSession) -> list[str]:
+            given_up = []
             for claim in claims:
                 attempts = claim.message.attempts + 1
                 due_at = session.now + _pause(attempts)
@@ -223,9 +250,13 @@ class Delivery:
                     too_late and attempts >= _FEWEST_TRIES
                 )
                 if dead:
-                    _log.error("mail was given up", extra={"message_id": claim.message.id})
+                    given_up.append(claim.message.id)
                 values = {"gave_up_at": session.now} if dead else {"due_at": due_at}
                 _end_lease(session, [claim], attempts=attempts, last_problem=reason, **values)
+            return given_up
+
+        for message_id in run_act(self._database, count):
+            _log.error("mail was given up", extra={"message_id": message_id})
         return [reason] * len(claims)
 
 

@@ -19,6 +19,7 @@ from oneself.mailboxes import Folder, Security, SmtpServer
 from oneself.messages import Messages
 from oneself.templates import Templates
 from oneself.transactions import Database
+from tests.support.postgresql import connected
 from tests.support.statements import asked_of
 
 SECRET = "ots_canary"
@@ -27,6 +28,7 @@ SENDER = "no-reply@mail.example"
 #: A letter has this long, and so a lease ten times as long and a minute.
 SECONDS = 10.0
 LEASE = timedelta(seconds=10 * SECONDS + 60)
+REFUSED = ("554 spam", Run(0, 3, 0, "The server refused the message (554)."))
 
 
 class Post:
@@ -490,6 +492,47 @@ def test_a_lease_that_ends_before_the_mail_is_sent_is_too_short(house, by_smtp, 
     assert by_smtp.deliver_pending() == Run(3, 0, 0, None)
     assert sorted(post_office.ids) == [f"<{each}@accounts.example>" for each in posted]
     assert len(post_office.sessions) == 2
+
+
+@pytest.fixture
+def cut(house):
+    """Ends each connection to the database, as a failover does while a mail server thinks."""
+
+    def cut():
+        with connected(house.location) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    return cut
+
+
+@pytest.mark.only_on("postgresql")
+@pytest.mark.parametrize(("reply", "run"), [("250 OK", Run(3, 0, 0, None)), REFUSED])
+def test_a_database_that_breaks_off_meanwhile_sends_nothing_twice(  # noqa: PLR0917 # fixtures and parameters
+    house, by_smtp, post_office, post, cut, reply, run
+):
+    """EM-18, DB-12: what became of each is marked over another connection."""
+    post(3)
+    post_office.happen, post_office.replies = cut, [reply] * 3
+    assert by_smtp.deliver_pending() == run
+    house.clock.now += LEASE
+    assert by_smtp.deliver_pending() == Run(0, 0, 0, None)
+    assert len(set(post_office.ids)) == len(post_office.ids) == 3
+
+
+@pytest.mark.only_on("postgresql")
+def test_a_database_that_breaks_off_between_two_runs_is_asked_again(
+    house, delivery, post, cut, caplog
+):
+    """DB-12: and what cannot be read is said once all the same."""
+    broken, *_ = post(2)
+    house.execute("UPDATE outbox_message SET parameters_sealed = x'00' WHERE id = ?", broken)
+    cut()
+    with caplog.at_level(logging.ERROR):
+        assert _counts(delivery.deliver_pending()) == (1, 0, 1)
+    assert [record.message_id for record in caplog.records] == [broken]
 
 
 def test_the_end_waits_for_one_mail_only(house, by_smtp, delivery, post_office, post):
