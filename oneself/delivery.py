@@ -119,13 +119,15 @@ class Delivery:
                         yield None
 
     def _claim(self) -> list[_Claim] | None:
-        """Lease the next messages, and open them; None if none is due."""
+        """Lease the next messages, and open them; None if there is none to be had."""
         if not self._look(self._is_any_due):
             return None
         claims, left = run_act(self._database, self._lease_next)
         for claim, error in left:
             self._leave(claim, error)
-        return claims
+        # What is due, and locked by another transaction, is for the next run: until its end this
+        # one would look for it hundreds of times a second.
+        return claims if claims or left else None
 
     def _is_any_due(self, session: AccountSession) -> bool:
         # A look takes no lock, and there is one each second.

@@ -4,15 +4,18 @@ import email
 import email.policy
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from socket import create_server
 
 import pytest
 from aiosmtpd.controller import Controller
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from accounts.outbox import MessageKind, forget_dead_letters, open_parameters, post_message
+from models import OutboxMessage
 from oneself.delivery import Delivery, Run
 from oneself.logs import JsonFormatter
 from oneself.mailboxes import Folder, Security, SmtpServer
@@ -544,6 +547,21 @@ def test_the_end_waits_for_one_mail_only(house, by_smtp, delivery, post_office, 
     left = [message for message in house.messages() if message.delivered_at is None]
     assert [(message.leased_until, message.attempts) for message in left] == [(None, 0)] * 2
     assert delivery.deliver_pending().delivered == 2
+
+
+@pytest.mark.only_on("postgresql")
+def test_what_another_transaction_has_locked_is_for_the_next_run(house, delivery, post):
+    """EM-18: and not looked for again and again until that ends; what is free is sent."""
+    locked, *_ = post(12)
+    with house.database.transaction(writing=True) as session, ThreadPoolExecutor(1) as pool:
+        lock = select(OutboxMessage.id).where(OutboxMessage.id == locked).with_for_update()
+        session.core.execute(lock).all()
+        running = pool.submit(delivery.deliver_pending)
+        try:
+            assert running.result(timeout=5).delivered == 11
+        finally:
+            delivery.stop()
+    assert [each.id for each in house.messages() if each.delivered_at is None] == [locked]
 
 
 def test_the_rest_is_put_back_in_one_statement(house, by_smtp, post_office, post):
