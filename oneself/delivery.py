@@ -30,6 +30,10 @@ _log = logging.getLogger("oneself.delivery")
 _BATCH = 10
 #: What a lease has beyond the time of the whole batch, for all that is not sending, in seconds.
 _SPARE = 60.0
+#: The longest that ONESELF_SMTP_SECONDS may be (oneself/settings.py): the lease of another replica
+#: is as long as its own settings make it, which are changed on one after the other.
+_LONGEST_SECONDS = 120.0
+_LONGEST_LEASE = timedelta(seconds=_BATCH * _LONGEST_SECONDS + _SPARE)
 
 _FIRST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -171,7 +175,7 @@ class Delivery:
                 has_come(due_at, now, _LONGEST_PAUSE),
                 col(OutboxMessage.delivered_at).is_(None),
                 col(OutboxMessage.gave_up_at).is_(None),
-                or_(leased_until.is_(None), has_come(leased_until, now, self._lease)),
+                or_(leased_until.is_(None), has_come(leased_until, now, _LONGEST_LEASE)),
                 col(OutboxMessage.id).not_in(self._unreadable),
             )
             .order_by(due_at, col(OutboxMessage.id))

@@ -20,6 +20,7 @@ from oneself.delivery import Delivery, Run
 from oneself.logs import JsonFormatter
 from oneself.mailboxes import Folder, Security, SmtpServer
 from oneself.messages import Messages
+from oneself.settings import Settings
 from oneself.templates import Templates
 from oneself.transactions import Database
 from tests.support.postgresql import connected
@@ -353,6 +354,7 @@ class Broken:
     def __init__(self, *wrong):
         self.wrong = set(wrong)
         self.taken = []
+        self.happen = lambda: None
 
     @contextmanager
     def open(self):
@@ -361,6 +363,7 @@ class Broken:
     def _take(self, letter):
         if letter.id in self.wrong:
             raise KeyError(SECRET, letter.recipient)
+        self.happen()
         self.taken.append(letter.id)
 
 
@@ -481,6 +484,26 @@ def test_whoever_has_lost_the_lease_sends_no_more(house, by_smtp, post_office, p
     assert len(post_office.received) == 1
     left = [message for message in house.messages() if message.delivered_at is None]
     assert {message.leased_until for message in left} == {datetime(2026, 4, 5, 10, 10, tzinfo=UTC)}
+
+
+def _longest_allowed():
+    [limit] = [
+        each.le for each in Settings.model_fields["smtp_seconds"].metadata if hasattr(each, "le")
+    ]
+    return float(limit)
+
+
+def test_the_lease_of_a_replica_with_more_patience_is_honoured(house, deliverer, post):
+    """EM-18: as while ONESELF_SMTP_SECONDS is changed on one replica after the other."""
+    post()
+    patient, hasty = Broken(), Broken()
+    patient.seconds, hasty.seconds = _longest_allowed(), 1.0
+    meanwhile = []
+    patient.happen = lambda: meanwhile.append(deliverer(hasty).deliver_pending())
+    assert deliverer(patient).deliver_pending().delivered == 1
+    assert meanwhile == [Run(0, 0, 0, None)]
+    assert hasty.taken == []
+    assert house.messages()[0].delivered_at
 
 
 def test_a_lease_that_ends_before_the_mail_is_sent_is_too_short(house, by_smtp, post_office, post):
