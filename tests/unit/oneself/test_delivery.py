@@ -401,6 +401,21 @@ def test_batches_that_cannot_be_read_are_not_in_the_way(house, delivery, post):
     assert _counts(delivery.deliver_pending()) == (1, 0, 25)
 
 
+def test_as_much_as_there_is_can_be_left(house, delivery, folder, post, caplog):
+    """TK-05, OP-03: more than a statement has parameters for, of which PostgreSQL takes 65,535."""
+    broken, _ = post(2)
+    house.execute("UPDATE outbox_message SET parameters_sealed = x'00' WHERE id = ?", broken)
+    met = {f"msg_{number}" for number in range(70_000)}
+    delivery._unreadable |= met  # noqa: SLF001 # to meet as many takes minutes
+    with caplog.at_level(logging.ERROR):
+        assert [_counts(delivery.deliver_pending()) for _ in range(2)] == [
+            (1, 0, 70_001),
+            (0, 0, 70_001),
+        ]
+    assert [record.message_id for record in caplog.records] == [broken]
+    assert len(_names(folder)) == 1
+
+
 @pytest.mark.parametrize("broken", ["kind = 'newer'", "recipient = 'nobody'"])
 def test_a_message_that_cannot_be_written_is_left(house, delivery, post, caplog, broken):
     """EM-18, DB-15: a kind that a newer version has put there waits for it."""
