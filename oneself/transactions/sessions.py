@@ -92,7 +92,9 @@ class TransactionSession(AccountSession):
         return True
 
     def finish(self) -> None:
-        """Commit what the act has written."""
+        """Commit what the act has written; nothing, if it ended while it held no connection."""
+        if self._taken is None:
+            return  # what came before slow work is committed, and `core` is somebody else's by now
         self.flush()
         if not self.core.in_transaction():
             return

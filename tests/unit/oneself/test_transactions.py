@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from traceback import format_exception
@@ -404,6 +405,26 @@ def test_slow_work_that_fails_leaves_nothing_behind(house, elsewhere):
         house.act(fail)
     elsewhere(house.act, _tenant)
     assert house.count("tenant") == 1
+
+
+def test_a_refusal_during_slow_work_commits_nothing_of_whoever_has_the_connection_by_then(house):
+    """DB-04: although it says that what was written is kept, which is committed already."""
+
+    def be_refused(others):
+        database = house.database
+        with database.transaction(writing=True) as session, session.outside_transaction():
+            _tenant(others.enter_context(database.transaction(writing=True)))
+            raise CountedAttempt
+
+    def go_wrong():
+        with ExitStack() as others:
+            with pytest.raises(CountedAttempt):
+                be_refused(others)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        go_wrong()
+    assert house.count("tenant") == 0
 
 
 @only_on_sqlite
