@@ -114,7 +114,7 @@ def restore(
             owner = location.parent.stat()
             os.chown(part, owner.st_uid, owner.st_gid)
         # Whatever can fail is done by now: until the copy has its name, there is no database.
-        make_single(part)
+        make_single(part, in_use=True)
         with put_aside(location) as former:
             in_its_place(part, location)
     show(

@@ -65,8 +65,11 @@ def _copy(source: Path, target: Path) -> None:
         ) from error
 
 
-def make_single(part: Path) -> None:
-    """Have a copy on disk as one file, with nothing beside it; a service makes it WAL again.
+def make_single(part: Path, *, in_use: bool = False) -> None:
+    """Have a copy on disk as one file, with nothing beside it.
+
+    One that is to be used is in WAL mode from the beginning, where that is possible. One that is to
+    be kept is not, or nobody could read it where nothing can be written.
 
     Raises:
         Failure: SQLite cannot, as on a disk that is full.
@@ -76,6 +79,8 @@ def make_single(part: Path) -> None:
         writing = driver.connect(part)
         try:
             writing.execute("PRAGMA journal_mode = DELETE")
+            if in_use:
+                writing.execute("PRAGMA journal_mode = WAL")
         finally:
             writing.close()
     except driver.Error as error:

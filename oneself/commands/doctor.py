@@ -79,7 +79,7 @@ def _examine(settings: "Settings", head: bytes | None) -> dict[str, Finding]:
     from oneself.transactions import open_engine  # noqa: PLC0415
 
     findings = {}
-    engine = open_engine(settings.location)
+    engine = open_engine(settings.location, as_found=True)
     for name, look in checks_of(engine).items():
         findings[name] = _try(partial(look, engine))
     engine.dispose()
@@ -139,7 +139,9 @@ def _read(settings: "Settings", check: _Check) -> Finding:
     from oneself.keys import open_keyring  # noqa: PLC0415 # slow
     from oneself.transactions import Database  # noqa: PLC0415
 
-    database = Database(settings.location, keys=open_keyring(settings), rules=settings.rules)
+    database = Database(
+        settings.location, keys=open_keyring(settings), rules=settings.rules, as_found=True
+    )
     try:
         with database.transaction(writing=False, snapshot=True) as session:
             return check(session)

@@ -70,7 +70,11 @@ def _journal_mode(engine: Engine) -> Finding:
     ((mode,),) = _ask(engine, "PRAGMA journal_mode")
     if mode == "wal":
         return good("WAL")
-    return wrong(f"{mode}, not WAL", "Put the database on a local disk, where WAL is possible.")
+    return wrong(
+        f"{mode}, not WAL",
+        "Run: python -m oneself db upgrade, which switches it. If it stays so, put the"
+        " database on a local disk, where WAL is possible.",
+    )
 
 
 def _integrity(engine: Engine) -> Finding:

@@ -39,10 +39,13 @@ _ATTEMPTS = 5
 _LONGEST_FIRST_PAUSE = 0.02
 
 
-def open_engine(location: Location, *, patience: int = _PATIENCE) -> Engine:
-    """An engine for a database; `patience` is how long a statement waits, in milliseconds."""
+def open_engine(location: Location, *, patience: int = _PATIENCE, as_found: bool = False) -> Engine:
+    """An engine for a database; `patience` is how long a statement waits, in milliseconds.
+
+    With `as_found` a file is only looked at, and not brought into the mode of a service.
+    """
     if isinstance(location, Path):
-        return open_file(location, patience=patience)
+        return open_file(location, patience=patience, as_found=as_found)
     return open_server(location, patience=patience)
 
 
@@ -58,13 +61,15 @@ class Database:
         clock: Callable[[], datetime] = _NOW,
         connections: int = 4,
         patience: int = _PATIENCE,
+        as_found: bool = False,
     ) -> None:
         """Open none yet. To a PostgreSQL there are at most so many connections.
 
-        `patience` is how long anybody waits for one or for a lock, in milliseconds.
+        `patience` is how long anybody waits for one or for a lock, in milliseconds. With `as_found`
+        a file is only looked at.
         """
         self._connections: Sqlite | Postgresql = (
-            Sqlite(location, patience=patience)
+            Sqlite(location, patience=patience, as_found=as_found)
             if isinstance(location, Path)
             else Postgresql(location, patience=patience, connections=connections)
         )

@@ -28,11 +28,12 @@ def sqlite_driver() -> ModuleType:
     return driver
 
 
-def open_file(path: Path, *, patience: int, cached: int = 2000) -> Engine:
+def open_file(path: Path, *, patience: int, cached: int = 2000, as_found: bool = False) -> Engine:
     """An engine for a SQLite file with the pragmas that keep what was acknowledged (DB-01).
 
     `patience` is how long a statement waits for another writer, in milliseconds; `cached` is how
-    much of the file a connection keeps in memory, in KiB.
+    much of the file a connection keeps in memory, in KiB. `as_found` is for looking at the file:
+    no statement changes it then, and it stays in the mode that it is in.
     """
     engine = sqlalchemy.create_engine(
         f"sqlite:///{path}",
@@ -53,7 +54,7 @@ def open_file(path: Path, *, patience: int, cached: int = 2000) -> Engine:
         dbapi.isolation_level = None
         for pragma in (
             f"busy_timeout = {patience}",
-            "journal_mode = WAL",
+            "query_only = ON" if as_found else "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
             "trusted_schema = OFF",
@@ -80,12 +81,12 @@ class Sqlite:
 
     never_waits = True
 
-    def __init__(self, path: Path, *, patience: int) -> None:
+    def __init__(self, path: Path, *, patience: int, as_found: bool = False) -> None:
         self._path = path
-        self._patient = open_file(path, patience=patience)
+        self._patient = open_file(path, patience=patience, as_found=as_found)
         # Those of the event loop, of which there are few and which nearly everybody asks over: with
         # more of the indexes at hand, a million users cost less.
-        self._impatient = open_file(path, patience=0, cached=8000)
+        self._impatient = open_file(path, patience=0, cached=8000, as_found=as_found)
         self._held = threading.local()
         self._all_held: list[Connection] = []
         self._patience = patience / 1000

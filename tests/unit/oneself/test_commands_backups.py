@@ -107,10 +107,11 @@ def _tenants(path):
 
 
 def test_a_backup_is_one_file_that_nobody_else_can_read(backup, tmp_path):
-    """DB-09: with nothing beside it that could be forgotten."""
+    """DB-09: with nothing beside it that could be forgotten, nor needed to read it."""
     assert [path.name for path in tmp_path.glob("backup*")] == ["backup.sqlite3"]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert _tenants(backup) == ["before"]
+    assert _sql(backup, "PRAGMA journal_mode") == [("delete",)]
 
 
 def test_a_backup_outlasts_a_power_cut(run, data, disk, tmp_path):

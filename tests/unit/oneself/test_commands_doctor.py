@@ -147,6 +147,18 @@ def test_nothing_is_written(run, settings, sql):
     assert sql("SELECT count(*) FROM root_key") == [(1,)]
 
 
+def test_the_mode_of_the_file_is_told_and_not_changed(run, settings, house, sql):
+    """DB-01, LO-04: as the disk has it, where a service could not switch it; not as we would."""
+    house.close()
+    sql("PRAGMA journal_mode = DELETE")
+    before = settings.location.read_bytes()
+    finding = _found(run, "journal_mode")
+    assert finding["found"] == "delete, not WAL"
+    assert "local disk" in finding["to_do"]
+    assert settings.location.read_bytes() == before
+    assert [path.name for path in settings.data_dir.glob("*.sqlite3*")] == ["oneself.sqlite3"]
+
+
 def test_without_a_database_there_is_nothing_to_check(run, monkeypatch, tmp_path):
     """OP-04: and none is made."""
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "none"))
