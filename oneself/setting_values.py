@@ -5,22 +5,25 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from accounts.rules import Budget
 
 __all__ = [
     "Network",
-    "database_name",
     "is_loopback",
     "parse_budget",
     "parse_listener",
     "parse_networks",
     "read_passwords",
+    "require_listener",
+    "require_networks",
 ]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: A network of proxies that is wider is a mistake, or everybody.
+_WIDEST = 8
+
+_PORTS = range(1, 65_536)
 
 
 @cache
@@ -46,14 +49,6 @@ def parse_listener(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port) if port.isdecimal() else 0
 
 
-def database_name(url: str) -> str | None:
-    """The name of the database in a URL, if that can be read and has one."""
-    try:
-        return make_url(url).database
-    except (ArgumentError, ValueError):  # as for a port that is no number
-        return None
-
-
 def parse_budget(text: str) -> Budget:
     """So many attempts in so many seconds."""
     attempts, _, seconds = text.partition("/")
@@ -67,6 +62,37 @@ def parse_networks(text: str) -> tuple[Network, ...]:
         ValueError: One is neither.
     """
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def require_networks(text: str) -> None:
+    """Let the networks of proxies pass.
+
+    Raises:
+        ValueError: They cannot be read, or are too many addresses.
+    """
+    try:
+        found = parse_networks(text)
+    except ValueError:
+        found = None
+    if found is None or any(network.prefixlen < _WIDEST for network in found):
+        # Who trusts everybody lets everybody choose whom they are throttled as (LG-11).
+        message = f"must be addresses or networks of /{_WIDEST} and narrower, never all of them"
+        raise ValueError(message)
+
+
+def require_listener(text: str, *, remote: bool) -> None:
+    """Let an address and a port pass: those of this machine, or `remote` ones too.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    host, port = parse_listener(text)
+    if port not in _PORTS:
+        message = "must be an address and a port, as in 127.0.0.1:9464"
+        raise ValueError(message)
+    if not (is_loopback(host) or remote):
+        message = "must be of this machine alone, or ONESELF_METRICS_REMOTE be set"
+        raise ValueError(message)
 
 
 def is_loopback(host: str) -> bool:

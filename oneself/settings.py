@@ -11,28 +11,22 @@ from sqlalchemy import URL, make_url
 
 from accounts.addresses import canonical, parse_address
 from accounts.rules import Rules
+from oneself.database_urls import require_database, sqlite_path
 from oneself.setting_values import (
     Network,
-    database_name,
-    is_loopback,
     parse_budget,
     parse_listener,
     parse_networks,
     read_passwords,
+    require_listener,
+    require_networks,
 )
 
 __all__ = ["LOOPBACK_NAMES", "Settings"]
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
-_SQLITE, _POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
-
 _CHECKOUT = Path(__file__).parent.parent
-
-#: A network of proxies that is wider is a mistake, or everybody.
-_WIDEST = 8
-
-_PORTS = range(1, 65_536)
 
 #: Attempts at once, a slash, and the seconds in which as many come back.
 _BudgetText = Annotated[str, Field(pattern="^[1-9][0-9]{0,6}/[1-9][0-9]{0,6}$")]
@@ -205,16 +199,8 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, secret: SecretStr | None) -> SecretStr | None:
-        url = secret.get_secret_value() if secret else ""
-        if url and not url.startswith((_SQLITE, _POSTGRESQL)):
-            message = f"must begin with {_SQLITE} or {_POSTGRESQL}"
-            raise ValueError(message)
-        if url.endswith(":memory:"):
-            message = "must name a file: in memory every thread would have a database of its own"
-            raise ValueError(message)
-        if url.startswith(_POSTGRESQL) and not database_name(url):
-            message = f"must name a database, as in {_POSTGRESQL}user:password@host/name"
-            raise ValueError(message)
+        if secret:
+            require_database(secret.get_secret_value())
         return secret
 
     @field_validator("password_blocklist")
@@ -240,28 +226,14 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, text: str) -> str:
-        try:
-            found = parse_networks(text)
-        except ValueError:
-            found = None
-        if found is None or any(network.prefixlen < _WIDEST for network in found):
-            # Who trusts everybody lets everybody choose whom they are throttled as (LG-11).
-            message = f"must be addresses or networks of /{_WIDEST} and narrower, never all of them"
-            raise ValueError(message)
+        require_networks(text)
         return text
 
     @field_validator("metrics_address")
     @classmethod
     def _own_listener(cls, text: str, info: ValidationInfo) -> str:
-        if not text:
-            return text
-        host, port = parse_listener(text)
-        if port not in _PORTS:
-            message = "must be an address and a port, as in 127.0.0.1:9464"
-            raise ValueError(message)
-        if not (is_loopback(host) or info.data.get("metrics_remote")):
-            message = "must be of this machine alone, or ONESELF_METRICS_REMOTE be set"
-            raise ValueError(message)
+        if text:
+            require_listener(text, remote=bool(info.data.get("metrics_remote")))
         return text
 
     @property
@@ -280,9 +252,7 @@ class Settings(BaseSettings):
         url = self.database_url.get_secret_value() if self.database_url else ""
         if not url:
             return self.data_dir / "oneself.sqlite3"
-        if url.startswith(_SQLITE):
-            return Path(url.removeprefix(_SQLITE))
-        return make_url(url)
+        return sqlite_path(url) or make_url(url)
 
     @property
     def public_origin(self) -> str:

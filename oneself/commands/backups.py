@@ -51,6 +51,8 @@ def backup(
     with waiting("Copying"), whole_copy(location, file) as part:
         _require_sound(part)
         revision, key_ids = _contents(part)
+        if revision is None:
+            raise Failure(f"{location} has no tables of oneself: there is nothing to back up.")
         make_single(part)
         in_its_place(part, file)
     show(

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from accounts.errors import Unavailable
@@ -36,7 +36,9 @@ def open_file(path: Path, *, patience: int, cached: int = 2000, as_found: bool =
     no statement changes it then, and it stays in the mode that it is in.
     """
     engine = sqlalchemy.create_engine(
-        f"sqlite:///{path}",
+        # Not as a text that is read: what stands behind a ? would be options, and %20 a blank, and
+        # the data in another file than the one that was made for its owner alone and is backed up.
+        URL.create("sqlite", database=str(path)),
         module=sqlite_driver(),
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,

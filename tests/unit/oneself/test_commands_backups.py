@@ -157,6 +157,34 @@ def test_a_damaged_database_gives_no_backup(run, data, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize("name", ["a?timeout=5", "a%20b", "a?mode=memory&uri=true", "a#b"])
+def test_a_folder_may_have_any_name(run, tmp_path, monkeypatch, name):
+    """DB-09: the data are in the one file that is private and is backed up."""
+    folder = tmp_path / name
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(folder))
+    monkeypatch.delenv("ONESELF_DATABASE_URL", raising=False)
+    monkeypatch.delenv("ONESELF_SECRET_KEY", raising=False)
+    before = os.umask(0)
+    try:
+        run("db", "upgrade")
+        run("tenant", "add", "Example")
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert modes == {"oneself.sqlite3": 0o600, "secret.key": 0o600}
+    made = folder / "b?timeout=5"
+    assert run("db", "backup", made).json["revision"] == REVISION
+    assert _tenants(made) == ["Example"]
+
+
+def test_a_database_without_tables_gives_no_backup(run, data, tmp_path):
+    """DB-09: who makes one of the wrong file would have nothing on the day when it is needed."""
+    (data / "oneself.sqlite3").write_bytes(b"")
+    assert run("db", "backup", tmp_path / "made").refused("no tables of oneself")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
 def _spoil(path):
     """Overwrite a page of an index, which nothing reads that only looks at the tables."""
     [(page,)] = _sql(path, "SELECT rootpage FROM sqlite_master WHERE name = 'ix_user_tenant_id'")

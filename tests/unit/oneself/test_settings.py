@@ -203,11 +203,29 @@ def test_another_server_is_refused(settings_of, url):
     assert "canary" not in str(refused.value)
 
 
-def test_a_database_in_memory_is_refused(monkeypatch):
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:///:memory:", "sqlite:///%3Amemory%3A", "sqlite:///canary/:memory:", "sqlite:///"],
+)
+def test_a_database_in_memory_is_refused(settings_of, url):
     """Every thread would have one of its own, and each would be empty."""
-    monkeypatch.setenv("ONESELF_DATABASE_URL", "sqlite:///:memory:")
-    with pytest.raises(ValueError, match="must name a file"):
-        Settings()
+    with pytest.raises(ValidationError, match="must name a file"):
+        settings_of(database_url=url)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////srv/x.db?timeout=5", "sqlite:////srv/canary.db?"])
+def test_a_file_has_no_options(settings_of, url):
+    """They would be a part of its name to whoever makes it, and to nobody else."""
+    with pytest.raises(ValidationError, match=r"must have a path and no options") as refused:
+        settings_of(database_url=url)
+    assert "database_url" in str(refused.value)
+    assert "canary" not in str(refused.value)
+
+
+def test_the_path_of_a_file_is_written_as_in_any_url(settings_of):
+    """So that it can have each sign in it."""
+    written = "sqlite:////srv/my%20data%3F/%25.db"
+    assert settings_of(database_url=written).location == Path("/srv/my data?/%.db")
 
 
 def test_leaked_passwords_are_read_from_a_file(tmp_path):
