@@ -22,7 +22,11 @@ def upgrade(*, as_json: AsJson = False) -> None:
     from alembic.util import CommandError  # noqa: PLC0415 # slow
 
     from oneself import migrations  # noqa: PLC0415
-    from oneself.commands.opening import load_settings, make_file  # noqa: PLC0415
+    from oneself.commands.opening import (  # noqa: PLC0415
+        load_settings,
+        make_file,
+        require_encoding,
+    )
     from oneself.transactions import open_engine  # noqa: PLC0415
 
     settings = load_settings()
@@ -30,6 +34,8 @@ def upgrade(*, as_json: AsJson = False) -> None:
     engine = open_engine(settings.location)
     try:
         before = migrations.present_revision(engine)
+        if before is None:
+            require_encoding(engine)
         with waiting("Migrating"):
             migrations.upgrade(engine)
         after = migrations.present_revision(engine)

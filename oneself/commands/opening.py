@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
+from sqlalchemy import Engine
 
 from models.schema import REVISION
 from oneself.commands.failures import USAGE, Failure
@@ -17,7 +18,7 @@ from oneself.migrations import present_revision, upgrade
 from oneself.settings import Settings
 from oneself.transactions import Database, Location, open_engine
 
-__all__ = ["load_settings", "make_file", "open_database", "require_file"]
+__all__ = ["load_settings", "make_file", "open_database", "require_encoding", "require_file"]
 
 #: How Pydantic begins its rules, where ours begin with "must".
 _SUBJECT = re.compile(r"^(?:Value error, |(?:Input|String|URL) should )")
@@ -77,6 +78,20 @@ def require_file(location: Location) -> None:
         )
 
 
+def require_encoding(engine: Engine) -> None:
+    """Let a database pass that can hold every name, before there are tables in it.
+
+    Raises:
+        Failure: It is on a server, and in another encoding than UTF-8.
+    """
+    from oneself.commands.storage import checks_of  # noqa: PLC0415 # slow
+
+    look = checks_of(engine).get("encoding")
+    finding = None if look is None else look(engine)
+    if finding is not None and not finding.ok:
+        raise Failure(f"The encoding of the database is {finding.found}. {finding.to_do}")
+
+
 def make_file(folder: Path, location: Location) -> None:
     """Make the data folder and an empty SQLite file, which nobody else can read."""
     make_folder(folder)
@@ -95,6 +110,7 @@ def _require_tables(location: Location, *, make: bool) -> None:
                 "The database has no tables yet. Make them with: python -m oneself db upgrade"
             )
         if present is None:
+            require_encoding(engine)
             with waiting("Making the tables"):
                 upgrade(engine)
         elif present != REVISION:

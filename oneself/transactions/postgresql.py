@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
+from oneself.database_urls import PREPARE, parse_threshold
 from oneself.transactions.failures import OutcomeUnknown
 from oneself.transactions.prepared import PreparedStatements, Statement, driver_of
 
@@ -61,8 +62,10 @@ def open_server(url: URL, *, patience: int) -> Engine:
         "tcp_user_timeout": 2 * patience,
         "application_name": "oneself",
     }
+    # What is the driver's own it takes as it is, and in a URL all is text.
+    own = {PREPARE: parse_threshold(str(url.query[PREPARE]))} if PREPARE in url.query else {}
     engine = sqlalchemy.create_engine(
-        url.difference_update_query(["options"]),
+        url.difference_update_query(["options", PREPARE]),
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
         # As with SQLite, connections are held elsewhere: see `Postgresql`.
@@ -73,6 +76,10 @@ def open_server(url: URL, *, patience: int) -> Engine:
             "options": f"{options} {url.query.get('options', '')}",
             # A reading is one statement in one round trip; `begin` writes out what is more.
             "autocommit": True,
+            # Text is text in any encoding: of a database in SQL_ASCII the driver would give bytes,
+            # and not even what is wrong with it could be asked.
+            "client_encoding": "utf8",
+            **own,
         },
         # A failed statement's parameters would otherwise stand in the log.
         hide_parameters=True,

@@ -84,6 +84,40 @@ def test_the_doctor_finds_what_the_server_would_lose(run):
     assert found["checks"]["server_clock"]["found"] == "agrees with this machine's"
 
 
+@pytest.fixture
+def in_ascii(location, monkeypatch):
+    """The settings name a database that is empty too, in no encoding at all."""
+    other = location.set(database=f"{location.database}_ascii")
+    with connected(location) as connection:
+        connection.execute(
+            f"CREATE DATABASE {other.database} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+        )
+    monkeypatch.setenv("ONESELF_DATABASE_URL", other.render_as_string(hide_password=False))
+    yield other
+    with connected(location) as connection:
+        connection.execute(f"DROP DATABASE {other.database} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("words", [["db", "upgrade"], ["demo"]], ids=" ".join)
+def test_no_tables_are_made_in_another_encoding(run, in_ascii, words):
+    """The sentence says what is wrong, and there is nothing to take away again."""
+    found, failure = run(*words)
+    assert found is None
+    assert len(failure.splitlines()) == 1
+    assert "SQL_ASCII, which cannot hold every name" in failure
+    with connected(in_ascii) as connection:
+        [count] = connection.execute("SELECT count(*) FROM pg_stat_user_tables").fetchone()
+    assert count == 0
+
+
+def test_the_doctor_finds_another_encoding(run, in_ascii):
+    """Which the driver would hide, as it gives bytes for text then."""
+    assert in_ascii.database
+    encoding = run("doctor")[0]["checks"]["encoding"]
+    assert not encoding["ok"]
+    assert encoding["found"].startswith("SQL_ASCII")
+
+
 @pytest.mark.parametrize(
     ("statement", "check", "found"),
     [

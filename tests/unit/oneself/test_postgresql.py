@@ -113,6 +113,17 @@ def test_an_operator_may_say_otherwise(opened, location):
     assert _ask(database, "SHOW application_name") == "mine"
 
 
+@pytest.mark.parametrize(("written", "meant"), [("none", None), ("0", 0), ("7", 7)])
+def test_it_is_said_when_a_statement_is_prepared(opened, location, written, meant):
+    """In the driver's own terms, for a pooler whose connections are everybody's."""
+    database = opened(location.update_query_dict({"prepare_threshold": written}))
+    with database.transaction(writing=False) as session:
+        assert session.connection().connection.dbapi_connection.prepare_threshold == meant
+    for _ in range(10):
+        kept = _ask(database, "SELECT count(*) FROM pg_prepared_statements")
+    assert bool(kept) == (meant is not None)
+
+
 def test_nothing_waits_in_the_event_loop(database):
     """DB-11: a server may take its time, so a thread asks it."""
     assert database.never_waits is False

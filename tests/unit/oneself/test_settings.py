@@ -193,7 +193,6 @@ def test_a_database_can_be_a_server(settings_of):
         "postgresql+asyncpg://me:canary@db/accounts",
         "mysql://me:canary@db/accounts",
         "postgresql+psycopg://me:canary@db",
-        "postgresql+psycopg://me:canary@db:port/accounts",
     ],
 )
 def test_another_server_is_refused(settings_of, url):
@@ -201,6 +200,47 @@ def test_another_server_is_refused(settings_of, url):
     with pytest.raises(ValidationError, match=r"must (begin with|name a database)") as refused:
         settings_of(database_url=url)
     assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("port", ["port", "", "0", "65536", "5432x", "-1"])
+def test_a_port_is_a_number(settings_of, port):
+    """The refusal names the rule that is broken, and no other."""
+    with pytest.raises(ValidationError, match=r"must have a port from 1 to 65535") as refused:
+        settings_of(database_url=f"postgresql+psycopg://me:canary@db:{port}/accounts")
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ("sslmod=canary", "must have no options but those of libpq and prepare_threshold"),
+        ("sslmode=canary", "must have disable, allow, .* as its sslmode"),
+        ("sslmode=require&sslmode=verify-full", "must have each option once"),
+        ("connect_timeout=canary", "must have a whole number of seconds as its connect_timeout"),
+        ("prepare_threshold=canary", "must have none or a whole number as its prepare_threshold"),
+        ("prepare_threshold=-1", "must have none or a whole number as its prepare_threshold"),
+        ("autocommit=canary", "must have no options but those of libpq"),
+    ],
+)
+def test_an_option_that_the_driver_would_refuse_is_refused_before(settings_of, options, rule):
+    """LO-01: not with the first connection, and not with its value."""
+    with pytest.raises(ValidationError, match=rule) as refused:
+        settings_of(database_url=f"postgresql+psycopg://me:canary@db/accounts?{options}")
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "sslmode=verify-full&sslrootcert=system&connect_timeout=3&prepare_threshold=none",
+        "options=-c%20statement_timeout%3D60s&prepare_threshold=5",
+        "host=one:5432&host=other:5433&target_session_attrs=read-write",
+        "host=/run/postgresql",
+    ],
+)
+def test_the_options_of_libpq_are_taken(settings_of, options):
+    """As the README has them."""
+    assert settings_of(database_url=f"postgresql+psycopg:///accounts?{options}").location.query
 
 
 @pytest.mark.parametrize(
