@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     )
     public_url: AnyHttpUrl = Field(
         default=AnyHttpUrl("http://localhost:8080"),
-        description="Where people reach the service; its host is a known Host.",
+        description="Where people reach the service, without a path; its host is a known Host.",
     )
     signup: Literal["open", "closed"] = Field(
         default="open", description="Whether anybody may open an account."
@@ -202,6 +202,17 @@ class Settings(BaseSettings):
         if secret:
             require_database(secret.get_secret_value())
         return secret
+
+    @field_validator("public_url")
+    @classmethod
+    def _only_an_origin(cls, url: AnyHttpUrl) -> AnyHttpUrl:
+        # It is published, in the metadata, in JWTs and in mail: a password in it would be too, and
+        # a path would be left out of all of them.
+        beyond = (url.username, url.password, url.query, url.fragment)
+        if url.path not in {None, "/"} or any(part is not None for part in beyond):
+            message = "must have a scheme, a host and a port at most, as in https://me.example.com"
+            raise ValueError(message)
+        return url
 
     @field_validator("password_blocklist")
     @classmethod

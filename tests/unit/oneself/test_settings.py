@@ -118,7 +118,7 @@ def test_the_database_is_in_the_data_folder_unless_it_is_elsewhere(settings_of):
     [
         ("https://Accounts.Example", "accounts.example", "https://accounts.example"),
         ("https://accounts.example:443/", "accounts.example", "https://accounts.example"),
-        ("http://accounts.example:8080/x", "accounts.example", "http://accounts.example:8080"),
+        ("http://accounts.example:8080/", "accounts.example", "http://accounts.example:8080"),
         ("https://bücher.example", "xn--bcher-kva.example", "https://xn--bcher-kva.example"),
         ("http://[::1]:8080", "[::1]", "http://[::1]:8080"),
     ],
@@ -128,6 +128,28 @@ def test_the_public_address_says_host_and_origin(settings_of, url, host, origin)
     settings = settings_of(public_url=url)
     assert host in settings.known_hosts
     assert settings.public_origin == origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:canary@accounts.example",
+        "https://canary@accounts.example/",
+        "https://:canary@accounts.example/",
+        "https://accounts.example/canary",
+        "https://accounts.example//",
+        "https://accounts.example/?canary=1",
+        "https://accounts.example?",
+        "https://accounts.example/#canary",
+    ],
+)
+def test_the_public_address_is_an_origin_and_nothing_more(settings_of, url):
+    """LO-01: it is published, with a password that is in it, and without a path."""
+    rule = "must have a scheme, a host and a port at most"
+    with pytest.raises(ValidationError, match=rule) as refused:
+        settings_of(public_url=url)
+    assert "public_url" in str(refused.value)
+    assert "canary" not in str(refused.value)
 
 
 def test_loopback_is_always_a_known_host(settings_of):
