@@ -23,6 +23,7 @@ from oneself.transactions import Database
 
 __all__ = [
     "BadSecretKey",
+    "BadSecretSetting",
     "UnknownRootKey",
     "add_root",
     "added_root",
@@ -39,6 +40,10 @@ _FORMER, _NEXT, _EVENTS = "", "next", "events"
 
 class BadSecretKey(Exception):
     """The root secret cannot be used; the message says why, and what to do."""
+
+
+class BadSecretSetting(BadSecretKey):
+    """The root secret that cannot be used is in a setting, and in no file."""
 
 
 class UnknownRootKey(Exception):
@@ -76,12 +81,14 @@ def open_keyring(settings: Settings, *, make: bool = True) -> Keyring:
     in (OP-04).
 
     Raises:
+        BadSecretSetting: One in the environment is too short or not base64url, or is left out.
         BadSecretKey: One is too short, not base64url, or others can read their file; or there is
             none, and none may be made: the database is a server, which replicas with other files
             may use, or there are rows already that a new one would not open.
     """
     maker = _maker(settings) if make else _miss
-    present, *others = _read_environment(settings) or _read_file(_path(settings), maker)
+    given = _read_environment(settings)
+    present, *others = given or _read_file(_path(settings), maker)
     if present.word:
         raise BadSecretKey(
             f"The first line of {_path(settings)} must be the present root secret: a line that"
@@ -94,7 +101,7 @@ def open_keyring(settings: Settings, *, make: bool = True) -> Keyring:
             events=[entry.root for entry in others if entry.word == _EVENTS],
         )
     except ValueError as refused:
-        raise BadSecretKey(str(refused)) from refused
+        raise (BadSecretSetting if given else BadSecretKey)(str(refused)) from refused
 
 
 def check_root_key(database: Database) -> None:
@@ -166,19 +173,22 @@ def _read_environment(settings: Settings) -> list[_Entry]:
     if not present:
         if former:
             # A key file would be made or used beside it: a forgotten variable, and another key.
-            raise BadSecretKey(
+            raise BadSecretSetting(
                 "ONESELF_SECRET_KEY_FORMER is set, and ONESELF_SECRET_KEY is not. Set both, or"
                 " neither: a key file has former root secrets in itself."
             )
         return []
-    return [
-        _Entry(_FORMER, _decode(present, "ONESELF_SECRET_KEY")),
-        *(
-            _parse(text.strip(), "ONESELF_SECRET_KEY_FORMER")
-            for text in former.split(",")
-            if text.strip()
-        ),
-    ]
+    try:
+        return [
+            _Entry(_FORMER, _decode(present, "ONESELF_SECRET_KEY")),
+            *(
+                _parse(text.strip(), "ONESELF_SECRET_KEY_FORMER")
+                for text in former.split(",")
+                if text.strip()
+            ),
+        ]
+    except BadSecretKey as bad:
+        raise BadSecretSetting(str(bad)) from None
 
 
 def _maker(settings: Settings) -> Callable[[Path], None]:

@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 from accounts.policy import Decision, InvalidPolicies, Policies, Question
 from oneself.document import described_operations
 
-__all__ = ["PolicyStore", "read_policies", "schema_of"]
+__all__ = ["NoPolicyFolder", "PolicyStore", "read_policies", "schema_of"]
 
 _log = logging.getLogger("oneself.policies")
 
 _TEXT: Mapping[str, Any] = {"type": "String"}
 _TEXTS: Mapping[str, Any] = {"type": "Set", "element": _TEXT}
+
+
+class NoPolicyFolder(InvalidPolicies):
+    """The setting names no folder that can be read, so that no policy is at fault."""
 
 
 def _record(**attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -64,7 +68,8 @@ def read_policies(folder: Path, document: Mapping[str, Any]) -> Policies:
     """Read the policies of a folder, for the operations of a document.
 
     Raises:
-        InvalidPolicies: The folder or a file cannot be read, or a policy breaks a rule.
+        NoPolicyFolder: The folder cannot be read.
+        InvalidPolicies: A file cannot be read, or a policy breaks a rule.
     """
     return _parse(_look(folder), schema_of(document))
 
@@ -79,7 +84,7 @@ class PolicyStore:
         """Read the folder: a service without policies does not start.
 
         Raises:
-            InvalidPolicies: As `read_policies`.
+            NoPolicyFolder, InvalidPolicies: As `read_policies`.
         """
         self._folder = folder
         self._schema = schema_of(document)
@@ -124,13 +129,19 @@ class _Seen(NamedTuple):
 
     files: Mapping[str, bytes]
     problem: str | None
+    folder: bool = True
 
 
 def _look(folder: Path) -> _Seen:
     """Read the files, not their times: a change within one tick of the clock is a change."""
     files = {}
     try:
-        for path in sorted(folder.iterdir()):
+        paths = sorted(folder.iterdir())
+    except OSError as trouble:
+        rule = "ONESELF_POLICY_DIR must name a folder that can be read"
+        return _Seen({}, f"{rule}. {folder}: {trouble.strerror}.", folder=False)
+    try:
+        for path in paths:
             # With a dot begin what editors and archives leave, such as the lock .#default.cedar.
             if path.suffix != ".cedar" or path.name.startswith("."):
                 continue
@@ -144,6 +155,8 @@ def _look(folder: Path) -> _Seen:
 
 
 def _parse(seen: _Seen, schema: Mapping[str, Any]) -> Policies:
+    if seen.problem is not None and not seen.folder:
+        raise NoPolicyFolder([seen.problem])
     if seen.problem is not None:
         raise InvalidPolicies([seen.problem])
     texts, problems = {}, []

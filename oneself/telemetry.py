@@ -33,8 +33,9 @@ class TelemetryMissing(ImportError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Spans are to be sent, and what sends them is not installed:"
-            " pip install --require-hashes -r requirements/telemetry.txt"
+            "Spans are to be sent, by ONESELF_OTLP_ENDPOINT or a variable of OpenTelemetry's own,"
+            " and what sends them is not installed: pip install --require-hashes"
+            " -r requirements/telemetry.txt"
         )
 
 

@@ -14,7 +14,7 @@ from jinja2 import (
     select_autoescape,
 )
 
-__all__ = ["LANGUAGES", "Source", "TemplateBroken", "Templates"]
+__all__ = ["LANGUAGES", "NoTemplateFolder", "Source", "TemplateBroken", "Templates"]
 
 _log = logging.getLogger("oneself.templates")
 
@@ -34,6 +34,13 @@ class TemplateBroken(Exception):
         super().__init__(f"{place}: {problem}")
         self.file = file
         self.line = line
+
+
+class NoTemplateFolder(TemplateBroken):
+    """The setting names no folder, so that no template is at fault."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, None, "is not a folder, as ONESELF_TEMPLATE_DIR must be.")
 
 
 class Source(NamedTuple):
@@ -57,7 +64,8 @@ class Templates:
         """Read the files.
 
         Raises:
-            TemplateBroken: The operator's folder or a file of it cannot be read.
+            NoTemplateFolder: The operator's folder is none.
+            TemplateBroken: A file of it cannot be read.
         """
         shipped = _read(_SHIPPED)
         self._own = _read(own) if own is not None else []
@@ -176,10 +184,11 @@ def _read(folder: Path) -> list[Source]:
     """Read the templates of a folder.
 
     Raises:
-        TemplateBroken: The folder or a file cannot be read.
+        NoTemplateFolder: It is none.
+        TemplateBroken: A file cannot be read.
     """
     if not folder.is_dir():
-        raise TemplateBroken(folder, None, "is not a folder.")
+        raise NoTemplateFolder(folder)
     sources = []
     for path in sorted(path for pattern in _PATTERNS for path in folder.glob(pattern)):
         area, *between, name = path.relative_to(folder).parts

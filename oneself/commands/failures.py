@@ -23,7 +23,19 @@ def explain(error: Exception) -> Failure | None:
     if isinstance(error, Failure):
         return error
     sentence = _sentence(error)
-    return Failure(sentence) if sentence else None
+    return Failure(sentence, status=_status(error)) if sentence else None
+
+
+def _status(error: Exception) -> int:
+    """That of a setting that is wrong, where only the use of it has shown that."""
+    if isinstance(error, AccountError | OSError):
+        return REFUSED
+    from oneself.keys import BadSecretSetting  # noqa: PLC0415 # loaded by whoever raised it
+    from oneself.policies import NoPolicyFolder  # noqa: PLC0415
+    from oneself.templates import NoTemplateFolder  # noqa: PLC0415
+
+    wrong = (BadSecretSetting, NoPolicyFolder, NoTemplateFolder)
+    return USAGE if isinstance(error, wrong) else REFUSED
 
 
 def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error after the other
@@ -37,10 +49,13 @@ def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error afte
     from accounts.keyring import SealBroken  # noqa: PLC0415
     from accounts.policy import InvalidPolicies  # noqa: PLC0415
     from oneself.keys import BadSecretKey, UnknownRootKey  # noqa: PLC0415
-    from oneself.templates import TemplateBroken  # noqa: PLC0415
+    from oneself.policies import NoPolicyFolder  # noqa: PLC0415
+    from oneself.templates import NoTemplateFolder, TemplateBroken  # noqa: PLC0415
 
     if isinstance(error, BadSecretKey | UnknownRootKey):
         return str(error)
+    if isinstance(error, NoPolicyFolder | NoTemplateFolder):
+        return f"{error} Correct the setting, and run the command again."
     if isinstance(error, TemplateBroken):
         return f"{error} Correct it, or take it away: the text of this version is used then."
     if isinstance(error, InvalidPolicies):

@@ -25,11 +25,13 @@ def check(*, as_json: AsJson = False) -> None:
     from accounts.policy import InvalidPolicies  # noqa: PLC0415 # slow
     from oneself.commands.opening import load_settings  # noqa: PLC0415
     from oneself.document import load_document  # noqa: PLC0415
-    from oneself.policies import read_policies  # noqa: PLC0415
+    from oneself.policies import NoPolicyFolder, read_policies  # noqa: PLC0415
 
     folder = load_settings().policy_dir
     try:
         policies = read_policies(folder, load_document())
+    except NoPolicyFolder:
+        raise
     except InvalidPolicies as invalid:
         if as_json:
             show({"valid": False, "problems": list(invalid.problems)}, as_json=True)

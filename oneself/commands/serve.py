@@ -53,6 +53,7 @@ def serve(
     from oneself.server import serve as serve_until_stopped  # noqa: PLC0415
     from oneself.setting_values import is_loopback  # noqa: PLC0415
     from oneself.telemetry import TelemetryMissing, endpoint_of, require_library  # noqa: PLC0415
+    from oneself.templates import Templates  # noqa: PLC0415
 
     settings = load_settings()
     address = _free_address(host, port)
@@ -67,11 +68,12 @@ def serve(
     # Closed before it is served: a connection to SQLite must not be carried into a forked worker.
     # What the workers would fail at one after the other is found out here, and said once.
     read_policies(settings.policy_dir, load_document())
+    Templates(settings.template_dir)
     try:
         if endpoint_of(settings) is not None:
             require_library()
     except TelemetryMissing as missing:
-        raise Failure(str(missing)) from missing
+        raise Failure(str(missing), status=USAGE) from missing
     with open_database(settings, make=True) as database:
         run_act(database, ensure_signing_key)
         try:

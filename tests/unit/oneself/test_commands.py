@@ -193,7 +193,7 @@ def test_a_bad_secret_key_is_refused_without_being_shown(run, monkeypatch):
     """And nothing is made."""
     monkeypatch.setenv("ONESELF_SECRET_KEY", "canary")
     ran = run("demo", "--json")
-    assert ran.refused("ONESELF_SECRET_KEY")
+    assert ran.refused("ONESELF_SECRET_KEY", status=2)
     assert "canary" not in ran.err
     assert not Settings().data_dir.exists()
 

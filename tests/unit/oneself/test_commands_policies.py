@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from oneself.commands import policies
-from oneself.commands.failures import REFUSED, Failure
+from oneself.commands.failures import REFUSED, USAGE, Failure, explain
 from oneself.document import load_document
 from oneself.policies import read_policies
 
@@ -66,6 +66,9 @@ def test_each_problem_is_a_line_and_the_status_is_1(check, tmp_path, options):
 def test_a_folder_that_is_not_there_is_named(check, tmp_path):
     """AZ-03: a mistyped setting is no empty set."""
     ran = check(tmp_path / "polices")
-    problem, next_step = str(ran.exception).splitlines()
-    assert problem == f"{tmp_path / 'polices'}: No such file or directory."
-    assert "set ONESELF_POLICY_DIR" in next_step
+    failure = explain(ran.exception)
+    assert (failure.status, ran.stdout) == (USAGE, "")
+    assert str(failure).startswith(
+        "ONESELF_POLICY_DIR must name a folder that can be read."
+        f" {tmp_path / 'polices'}: No such file or directory."
+    )

@@ -169,8 +169,41 @@ def test_spans_that_nothing_would_send_are_refused(serve, monkeypatch, name):
     assert serve()[0] == 0
     monkeypatch.setitem(os.environ, name, "http://127.0.0.1:4318")
     code, _, err, _ = serve()
-    assert code == 1
+    assert code == 2
     assert "requirements/telemetry.txt" in err
+    assert "ONESELF_OTLP_ENDPOINT" in err
+
+
+@pytest.mark.parametrize("name", ["ONESELF_POLICY_DIR", "ONESELF_TEMPLATE_DIR"])
+def test_a_folder_that_is_none_is_a_wrong_setting(serve, folder, monkeypatch, name):
+    """By its name, and before anything is made."""
+    (folder / "oneself.sqlite3").unlink()
+    elsewhere = folder.with_name("elsewhere")
+    monkeypatch.setitem(os.environ, name, str(elsewhere))
+    _refused(serve(), name, "folder", str(elsewhere), status=2)
+    elsewhere.touch()
+    _refused(serve(), name, "folder", str(elsewhere), status=2)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("ONESELF_SECRET_KEY", "canary"),
+        ("ONESELF_SECRET_KEY_FORMER", "canary"),
+        ("ONESELF_SECRET_KEY_FORMER", "k" * 43),
+    ],
+)
+def test_a_bad_root_secret_is_a_wrong_setting(serve, folder, monkeypatch, name, secret):
+    """A former one is, alone or in itself; nothing was made, and none is shown."""
+    (folder / "oneself.sqlite3").unlink()
+    if secret != "k" * 43:
+        monkeypatch.setitem(os.environ, "ONESELF_SECRET_KEY", "p" * 43)
+    monkeypatch.setitem(os.environ, name, secret)
+    ran = serve()
+    _refused(ran, name, status=2)
+    assert secret not in ran[2]
+    assert list(folder.iterdir()) == []
 
 
 def test_a_host_that_nobody_knows_is_refused(serve):
