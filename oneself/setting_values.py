@@ -44,7 +44,7 @@ def read_passwords(path: Path | None) -> frozenset[str]:
 
 
 def parse_listener(text: str) -> tuple[str, int]:
-    """Address and port; 0 for what is no port."""
+    """Address and port; nothing for what is no address, 0 for what is no port."""
     host, _, port = text.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port) if port.isdecimal() else 0
 
@@ -55,29 +55,37 @@ def parse_budget(text: str) -> Budget:
     return Budget(int(attempts), int(seconds))
 
 
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Addresses and networks between commas.
+def parse_networks(text: str, *, strict: bool = True) -> tuple[Network, ...]:
+    """Addresses and networks between commas; strictly, networks are named by their first address.
 
     Raises:
         ValueError: One is neither.
     """
-    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    parts = (part.strip() for part in text.split(","))
+    return tuple(ipaddress.ip_network(part, strict=strict) for part in parts if part)
 
 
 def require_networks(text: str) -> None:
     """Let the networks of proxies pass.
 
     Raises:
-        ValueError: They cannot be read, or are too many addresses.
+        ValueError: They cannot be read, are too many addresses, or are not what they look like.
     """
     try:
-        found = parse_networks(text)
+        found = parse_networks(text, strict=False)
     except ValueError:
-        found = None
-    if found is None or any(network.prefixlen < _WIDEST for network in found):
+        message = "must be addresses or networks, separated by commas, and never all of them"
+        raise ValueError(message) from None
+    if any(network.prefixlen < _WIDEST for network in found):
         # Who trusts everybody lets everybody choose whom they are throttled as (LG-11).
         message = f"must be addresses or networks of /{_WIDEST} and narrower, never all of them"
         raise ValueError(message)
+    try:
+        parse_networks(text)
+    except ValueError:
+        # An address of a network, or a prefix that is too short: one would be believed for many.
+        message = "must be networks by their first address, as in 10.0.0.0/8 and not 10.0.0.1/8"
+        raise ValueError(message) from None
 
 
 def require_listener(text: str, *, remote: bool) -> None:
@@ -87,7 +95,7 @@ def require_listener(text: str, *, remote: bool) -> None:
         ValueError: It is neither.
     """
     host, port = parse_listener(text)
-    if port not in _PORTS:
+    if not host or port not in _PORTS:
         message = "must be an address and a port, as in 127.0.0.1:9464"
         raise ValueError(message)
     if not (is_loopback(host) or remote):

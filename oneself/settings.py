@@ -35,9 +35,15 @@ _BudgetText = Annotated[str, Field(pattern="^[1-9][0-9]{0,6}/[1-9][0-9]{0,6}$")]
 class Settings(BaseSettings):
     """Every `ONESELF_…` environment variable; the README's table is checked against this class."""
 
-    # A rejected value can be a secret; without this it would stand in the error.
     model_config = SettingsConfigDict(
-        env_prefix="ONESELF_", frozen=True, hide_input_in_errors=True, extra="ignore"
+        env_prefix="ONESELF_",
+        frozen=True,
+        extra="ignore",
+        # A rejected value can be a secret; without this it would stand in the error.
+        hide_input_in_errors=True,
+        # What a compose file passes on, as ${X:-}, is empty where nobody has set it. An empty path
+        # would be the working folder.
+        env_ignore_empty=True,
     )
 
     data_dir: Path = Field(

@@ -72,9 +72,11 @@ def require_file(location: Location) -> None:
         Failure: There is none.
     """
     if isinstance(location, Path) and not location.exists():
+        # Where the one is set the other has no effect.
+        setting = "ONESELF_DATABASE_URL" if load_settings().database_url else "ONESELF_DATA_DIR"
         raise Failure(
-            f"There is no database at {location}. Set ONESELF_DATA_DIR to where it is, or make one"
-            " with: python -m oneself db upgrade"
+            f"There is no database at {location}. Set {setting} to where it is, or make one with:"
+            " python -m oneself db upgrade"
         )
 
 

@@ -219,6 +219,14 @@ def test_a_database_that_is_not_there_is_not_made_by_these(run, folder, words):
     assert not folder.exists()
 
 
+def test_the_setting_is_named_that_has_an_effect(run, folder, monkeypatch):
+    """Beside a URL the data folder is not where the database is looked for."""
+    monkeypatch.setenv("ONESELF_DATABASE_URL", f"sqlite:///{folder}/elsewhere.db")
+    ran = run("db", "check")
+    assert ran.refused(f"There is no database at {folder}/elsewhere.db", "ONESELF_DATABASE_URL")
+    assert "ONESELF_DATA_DIR" not in ran.err
+
+
 def test_a_file_that_is_no_database_is_refused(run, folder):
     """In the words of SQLite."""
     folder.mkdir()

@@ -152,6 +152,35 @@ def test_the_public_address_is_an_origin_and_nothing_more(settings_of, url):
     assert "canary" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("canary", "must be addresses or networks, separated by commas"),
+        ("10.0.0.1 10.0.0.2", "must be addresses or networks, separated by commas"),
+        ("10.0.0.0/33", "must be addresses or networks, separated by commas"),
+        ("0.0.0.0/0", "/8 and narrower"),
+        ("::1,10.0.0.0/7", "/8 and narrower"),
+        ("10.0.0.1/7", "/8 and narrower"),
+        ("10.0.0.1/8", "by their first address"),
+        ("::1,fd00::1/64", "by their first address"),
+    ],
+)
+def test_proxies_that_cannot_be_trusted_are_refused_for_what_they_are(settings_of, text, rule):
+    """The refusal names the rule that is broken, and no other."""
+    with pytest.raises(ValidationError, match=rule) as refused:
+        settings_of(trusted_proxies=text)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_an_empty_setting_is_as_one_that_is_not_set(settings_of, name):
+    """As compose passes it on; an empty path would be the working folder."""
+    plain = settings_of()
+    empty = settings_of(**{name: ""})
+    assert empty == plain
+    assert empty.model_fields_set == set()
+
+
 def test_loopback_is_always_a_known_host(settings_of):
     """Whoever is on the machine need not know the public name."""
     known = settings_of(public_url="https://accounts.example").known_hosts
@@ -317,7 +346,7 @@ def test_metrics_are_for_this_machine_unless_it_is_said(settings_of):
         with pytest.raises(ValidationError, match="ONESELF_METRICS_REMOTE"):
             settings_of(metrics_address=text)
     for text in ("9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", ":9464"):
-        with pytest.raises(ValidationError, match="metrics_address"):
+        with pytest.raises(ValidationError, match="must be an address and a port"):
             settings_of(metrics_address=text)
     remote = settings_of(metrics_address="metrics.example.com:9464", metrics_remote="true")
     assert remote.metrics_listener == ("metrics.example.com", 9464)
