@@ -24,23 +24,22 @@ __all__ = [
     "put_back",
     "recovers_by",
     "recovery_address",
+    "recovery_address_of",
 ]
 
 
 def recovery_address(session: AccountSession, user_id: str) -> Address:
     """Where a secret is mailed that gives a person the account, whatever the present address is."""
+    return recovery_address_of(session.get_one(User, user_id, populate_existing=True))
+
+
+def recovery_address_of(user: User) -> Address:
+    """The same, of a user who was read in this transaction."""
     # The present one is for a row that a replica of an earlier version has made.
-    entered, canonical = session.core.execute(
-        select(
-            func.coalesce(col(User.verified_email), col(User.first_email), col(User.email)),
-            func.coalesce(
-                col(User.verified_email_canonical),
-                col(User.first_email_canonical),
-                col(User.email_canonical),
-            ),
-        ).where(col(User.id) == user_id)
-    ).one()
-    return Address(entered, canonical)
+    return Address(
+        user.verified_email or user.first_email or user.email,
+        user.verified_email_canonical or user.first_email_canonical or user.email_canonical,
+    )
 
 
 def recovers_by(canonical: str) -> ColumnElement[bool]:

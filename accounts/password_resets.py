@@ -14,7 +14,7 @@ from accounts.email_proofs import (
     accept_proof,
     has_recovery_address,
     recovers_by,
-    recovery_address,
+    recovery_address_of,
 )
 from accounts.errors import SecretInvalid
 from accounts.identifiers import new_id
@@ -83,7 +83,7 @@ def mail_requested_resets(session: AccountSession) -> int:
             entered = ""  # of a root that is gone; whoever asked will ask again
         for user in _resettable(session, addresses.canonical(entered) or ""):
             hold_account(session, user.id)
-            address = recovery_address(session, user.id)
+            address = recovery_address_of(user)
             secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
             post_message(
                 session,

@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import union
+from sqlalchemy import union_all
 from sqlmodel import col, select
 
 from accounts import access_tokens, addresses, text
@@ -97,7 +97,7 @@ def find_claimant(session: AccountSession, canonical: str) -> User | None:
 
 def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
     found = session.core.execute(
-        union(
+        union_all(
             select(User.id).where(col(User.email_canonical) == canonical),
             select(User.id).where(recovers_by(canonical)),
             select(OneTimeSecret.user_id).where(
