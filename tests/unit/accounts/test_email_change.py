@@ -346,7 +346,7 @@ def test_an_address_that_somebody_has_now_does_not_come_back(house, alice, bob):
     _validate(house, alice, secret)
     former = alice.person.email
     house.execute(
-        "UPDATE user SET email = ?, email_canonical = ? WHERE id = ?", former, former, bob.user_id
+        'UPDATE "user" SET email = ?, email_canonical = ? WHERE id = ?', former, former, bob.user_id
     )
     with pytest.raises(SecretInvalid):
         house.act(undo_email_change, undo)

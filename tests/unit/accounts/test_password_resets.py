@@ -312,7 +312,7 @@ def heir(house, alice):
     _change_address(house, alice, "changed@example.com")
     resident = house.resident("heir@example.net")
     house.execute(
-        "UPDATE user SET email = ?, email_canonical = ?, first_email = NULL,"
+        'UPDATE "user" SET email = ?, email_canonical = ?, first_email = NULL,'
         " first_email_canonical = NULL WHERE id = ?",
         ADDRESS,
         ADDRESS.lower(),
