@@ -15,7 +15,8 @@ NEW_PASSWORD = "n3wS3cur3P@ss!"
 #: What is each person's or each moment's own; everything else is to be the same.
 _OWN = {
     "id", "uuid", "external_id", "tenant_id", "user_id", "email", "email_canonical", "username",
-    "created_at", "changed_at", "expires_at", "used_at", "token_digest", "token_sealed",
+    "first_email", "first_email_canonical", "created_at", "changed_at", "expires_at", "used_at",
+    "token_digest", "token_sealed",
     "secret_digest", "address", "address_canonical", "recipient", "parameters_sealed",
     "delivered_at", "due_at", "leased_until", "occurred_at", "request_id", "credential_id",
     "details",
