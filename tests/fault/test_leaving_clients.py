@@ -19,7 +19,7 @@ SECONDS = 20
 
 @pytest.fixture
 def place(storage):
-    return {**storage.settings(), "throttle_account": "100000/1"}
+    return {**storage.settings(), "throttle_account": "100000/1", "throttle_mail": "100000/1"}
 
 
 def _engine(place, folder: Path):
