@@ -1,7 +1,7 @@
 """The database session that every act works in."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -35,7 +35,9 @@ class AccountSession(Session):
 
     `core` is the connection below it, for statements that are built once and read rows rather
     than entities. `now` is read once, so that all that an act writes bears the same moment.
-    `observed` collects what `accounts.events.observe_event` is told.
+    `observed` collects what `accounts.events.observe_event` is told. `authenticate_again` looks up
+    the credential of the request once more, and raises `InvalidToken` where it is dead: for an act
+    that lets go of the account for slow work. Outside a request it does nothing.
     Whoever opened the session commits it: an act never does.
     """
 
@@ -45,6 +47,7 @@ class AccountSession(Session):
     now: datetime
     origin: Origin
     observed: list[Any]
+    authenticate_again: Callable[[], object]
 
     @abstractmethod
     def outside_transaction(self) -> AbstractContextManager[None]:

@@ -45,6 +45,7 @@ def change_password(
         WeakPassword: The new password breaks a rule, or is the current one.
         TooManyAttempts: The account or the source has failed too often, here or at a login.
         WrongPassword: `current` is not the current password, or was changed by somebody meanwhile.
+        InvalidToken: The session has ended meanwhile.
     """
     person = principal.person
     if person.provider != "local":
@@ -64,6 +65,7 @@ def change_password(
         if password_hashing.verify(entered, record, session.keys, cost):
             changed = password_hashing.hash_password(judged, session.keys, cost)
     hold_account(session, person.user_id)
+    session.authenticate_again()
     if changed is None or not swap_password(session, person, before=record, after=changed):
         record_event(session, EventKind.PASSWORD_CHANGE_FAIL, person)
         raise WrongPassword

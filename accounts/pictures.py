@@ -45,10 +45,12 @@ def upload_picture(session: AccountSession, person: Person, uploaded: bytes) -> 
 
     Raises:
         UnreadablePicture: It is no picture that is taken.
+        InvalidToken: Whoever asks has lost the right to while it was written anew.
     """
     with session.outside_transaction():
         encoded = encode_picture(uploaded)
     hold_account(session, person.user_id)
+    session.authenticate_again()
     session.merge(
         Picture(
             user_id=person.user_id,

@@ -207,9 +207,10 @@ class Execution:
         """Run the operation, or raise what it was refused for already unless its answer is kept."""
         edge, presented = self._edge, caller.presented
         with self._transaction(request, waiting=waiting, shared=shared) as session:
-            if known is not None and isinstance(session, AccountSession):
+            if presented and known is not None and isinstance(session, AccountSession):
                 # Before it is authenticated again: what is revoked meanwhile writes nothing.
                 hold_account(session, known.person.user_id)
+                session.authenticate_again = partial(authenticate, session, presented)
             supplied: dict[str, Any] = {
                 "session": session,
                 "credentials": caller.credentials,

@@ -26,6 +26,10 @@ _HOLD = text("SELECT pg_advisory_xact_lock(:name)").bindparams(_NAME)
 _TRY_TO_HOLD = text("SELECT pg_try_advisory_xact_lock(:name)").bindparams(_NAME)
 
 
+def _nobody_asks() -> None:
+    """Outside a request there is no credential to be looked up."""
+
+
 class TransactionSession(AccountSession):
     """The session of one transaction at a time."""
 
@@ -51,6 +55,7 @@ class TransactionSession(AccountSession):
         self.now = now
         self.origin = origin
         self.observed = []
+        self.authenticate_again = _nobody_asks
 
     def begin_transaction(self, *, writing: bool, snapshot: bool = False) -> None:
         """Take a connection and begin on it."""
