@@ -5,6 +5,7 @@
 set -eu
 users=$(mktemp)
 trap 'rm -f "$users"' EXIT
+trap 'exit 1' HUP INT TERM  # dash does not come to EXIT by itself when it is told to end
 python examples/move_in/convert.py < "$1" > "$users"
 python -m oneself user import "$users" --tenant "$2" --skip-existing --dry-run
 python -m oneself user import "$users" --tenant "$2" --skip-existing
