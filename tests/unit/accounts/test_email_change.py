@@ -226,6 +226,17 @@ def test_another_spelling_of_the_same_address_stays_verified(house, alice):
     assert (person.email, person.email_verified) == ("Alice@Example.com", True)
 
 
+def test_another_spelling_of_an_unverified_address_verifies_nothing(house, alice):
+    """EM-04: and resets go to the account by the address that it was opened with."""
+    spelled = alice.person.email.upper()
+    _, secret = _request(house, alice, spelled)
+    _validate(house, alice, secret)
+    person = house.person(alice.user_id)
+    assert (person.email, person.email_verified) == (spelled, False)
+    row = next(row for row in house.rows("user") if row["id"] == alice.user_id)
+    assert (row["verified_email"], row["first_email"]) == (None, alice.person.email)
+
+
 def test_a_change_ends_the_verification_of_the_old_address(house, alice):
     """What was mailed to the old address verifies nothing any more (EM-08)."""
     mailed = _verification_secret(house, alice)
