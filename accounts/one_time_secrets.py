@@ -1,6 +1,6 @@
 """Secrets that work once, for one purpose, one user and one address."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, bindparam, update
@@ -23,6 +23,7 @@ __all__ = [
     "find_secret",
     "issue_secret",
     "read_secret",
+    "still_good",
     "supersede_secrets",
 ]
 
@@ -131,14 +132,7 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
     # Before the row is written to: whoever holds the account may be about to supersede it.
     hold_account(session, owner)
     burned = session.core.execute(
-        update(OneTimeSecret)
-        .where(
-            *found,
-            col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.superseded_at).is_(None),
-            col(OneTimeSecret.expires_at) > session.now,
-        )
-        .values(used_at=session.now)
+        update(OneTimeSecret).where(*found, *still_good(session.now)).values(used_at=session.now)
     )
     row = session.exec(
         select(OneTimeSecret).where(*found).execution_options(populate_existing=True)
@@ -146,6 +140,15 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
     if burned.rowcount:
         return row
     raise _reason(row)
+
+
+def still_good(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """What holds of a secret that could be used now."""
+    return (
+        col(OneTimeSecret.used_at).is_(None),
+        col(OneTimeSecret.superseded_at).is_(None),
+        col(OneTimeSecret.expires_at) > now,
+    )
 
 
 def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:

@@ -194,16 +194,16 @@ def spend_mail(session: AccountSession, address: str, about: str) -> None:
         TooManyAttempts: The address was mailed too often, or the source asked too often.
     """
     spend_of_source(session, Door.MAIL, session.rules.source_budget)
-    spend(session, f"{Door.MAIL}|{about}|{address}", session.rules.mail_budget, "mail")
+    spend_notice(session, address, about)
 
 
-def spend_notice(session: AccountSession, user_id: str, about: str) -> None:
-    """Count one mail to a person about what was done in their account (EM-14).
+def spend_notice(session: AccountSession, reader: str, about: str) -> None:
+    """Count one mail to an address, or to a person about what was done in their account (EM-14).
 
     Raises:
         TooManyAttempts: They were mailed about it too often.
     """
-    spend(session, f"{Door.MAIL}|{about}|{user_id}", session.rules.mail_budget, "mail")
+    spend(session, f"{Door.MAIL}|{about}|{reader}", session.rules.mail_budget, "mail")
 
 
 def forget_old_attempts(session: AccountSession) -> int:

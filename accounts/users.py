@@ -13,7 +13,7 @@ from accounts.email_proofs import recovers_by
 from accounts.errors import EmailTaken, InvalidRequest, NotFound
 from accounts.events import EventKind, record_event
 from accounts.identifiers import new_external_id, new_id, new_uuid
-from accounts.one_time_secrets import SecretPurpose
+from accounts.one_time_secrets import SecretPurpose, still_good
 from accounts.people import find_person
 from models import OneTimeSecret, PasswordRecord, Tenant, User
 
@@ -91,8 +91,10 @@ def is_taken(session: AccountSession, canonical: str, *, by_other_than: str | No
 def find_claimant(session: AccountSession, canonical: str) -> User | None:
     """The user who has this address or, where nobody has, one who may have it back."""
     owner = find_owner(session, canonical)
+    if owner is not None:
+        return owner
     claimants = _claimants(session, canonical)
-    return session.get(User, claimants[0]) if owner is None and claimants else owner
+    return session.get(User, claimants[0]) if claimants else None
 
 
 def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
@@ -103,9 +105,7 @@ def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
             select(OneTimeSecret.user_id).where(
                 col(OneTimeSecret.address_canonical) == canonical,
                 col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
-                col(OneTimeSecret.used_at).is_(None),
-                col(OneTimeSecret.superseded_at).is_(None),
-                col(OneTimeSecret.expires_at) > session.now,
+                *still_good(session.now),
             ),
         )
     )

@@ -35,6 +35,7 @@ from models import Client, OutboxMessage, Tenant, metadata
 from oneself.transactions import Database, Location
 from tests.support.databases import Files, Storage, in_words_of
 from tests.support.disk import Disk
+from tests.support.in_process import InProcess
 
 # Examples that failed once are written into the tests by hand, not into a folder of the checkout.
 settings.register_profile("unit", database=None, deadline=None)
@@ -256,6 +257,14 @@ def location(storage: Storage, tmp_path: Path) -> Iterator[Location]:
     made = storage.make(tmp_path)
     yield made
     storage.drop(made)
+
+
+@pytest.fixture
+def there(location: Location, tmp_path: Path) -> Iterator[InProcess]:
+    """A whole application over the database, which a test may spoil."""
+    made = InProcess(tmp_path, location)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -8,18 +8,8 @@ import pytest
 from accounts import pictures
 from oneself.proving.asking import Request, json_request
 from oneself.proving.pictures import encoded, gradient
-from tests.support.in_process import InProcess
 
 OLD, NEW = "Violet tangent 47 harbour", "Ochre lantern 58 meadow"
-
-
-@pytest.fixture
-def there(storage, tmp_path):
-    location = storage.make(tmp_path)
-    made = InProcess(tmp_path, location)
-    yield made
-    made.close()
-    storage.drop(location)
 
 
 def _asked(there, method, path, session, body):

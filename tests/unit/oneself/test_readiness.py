@@ -13,20 +13,9 @@ from oneself.guard import Passage
 from oneself.proving.asking import Request
 from oneself.readiness import ReadinessLog
 from oneself.transactions import open_engine
-from tests.support.in_process import InProcess
 
 READY = Request("GET", "/readyz")
 LOGGER = "oneself.readiness"
-
-
-@pytest.fixture
-def there(storage, tmp_path):
-    """An application that a test may spoil the database of."""
-    location = storage.make(tmp_path)
-    made = InProcess(tmp_path, location)
-    yield made
-    made.close()
-    storage.drop(location)
 
 
 @pytest.fixture
