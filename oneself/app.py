@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from accounts.database import AccountSession
 from accounts.errors import NotFound
 from accounts.event_chain import chain_events
 from accounts.idempotency import forget_answers
@@ -57,6 +58,49 @@ _SECONDS_BETWEEN_CHAININGS = 10.0
 _SECONDS_BETWEEN_CLEANINGS = 3600.0
 _SECONDS_BETWEEN_LOOKS_AT_OUTBOX = 5.0
 _SECONDS_BETWEEN_LOOKS_AT_LOG = 5.0
+
+#: Background jobs on the database: how each runs, the name of its lock, the act, seconds between.
+#: The names are those that release 0.1 takes; changing one lets two replicas run a job at once.
+JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object], float], ...] = (
+    (
+        run_alone,
+        "accounts.password_resets.mail_requested_resets",
+        mail_requested_resets,
+        _SECONDS_BETWEEN_DELIVERIES,
+    ),
+    (run_alone, "accounts.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
+    (
+        run_alone,
+        "accounts.oauth_tokens.forget_expired_jwts",
+        forget_expired_jwts,
+        _SECONDS_BETWEEN_CLEANINGS,
+    ),
+    (
+        run_alone,
+        "accounts.throttling.forget_old_attempts",
+        forget_old_attempts,
+        _SECONDS_BETWEEN_CLEANINGS,
+    ),
+    (
+        run_alone,
+        "accounts.signing_keys.forget_retired_keys",
+        forget_retired_keys,
+        _SECONDS_BETWEEN_CLEANINGS,
+    ),
+    (
+        run_alone,
+        "accounts.outbox.forget_dead_letters",
+        forget_dead_letters,
+        _SECONDS_BETWEEN_CLEANINGS,
+    ),
+    (run_alone, "accounts.idempotency.forget_answers", forget_answers, _SECONDS_BETWEEN_CLEANINGS),
+    (
+        run_in_parts,
+        "accounts.retention.forget_what_ended",
+        forget_what_ended,
+        _SECONDS_BETWEEN_CLEANINGS,
+    ),
+)
 
 
 def create_app(
@@ -233,14 +277,7 @@ async def _lifespan(
     """Start what runs beside the requests; at the end let it finish, and close the database."""
     delivery = open_delivery(settings, database)
     every_job: tuple[tuple[Callable[[], object], float], ...] = (
-        (partial(run_alone, database, mail_requested_resets), _SECONDS_BETWEEN_DELIVERIES),
-        (partial(run_alone, database, chain_events), _SECONDS_BETWEEN_CHAININGS),
-        (partial(run_alone, database, forget_expired_jwts), _SECONDS_BETWEEN_CLEANINGS),
-        (partial(run_alone, database, forget_old_attempts), _SECONDS_BETWEEN_CLEANINGS),
-        (partial(run_alone, database, forget_retired_keys), _SECONDS_BETWEEN_CLEANINGS),
-        (partial(run_alone, database, forget_dead_letters), _SECONDS_BETWEEN_CLEANINGS),
-        (partial(run_alone, database, forget_answers), _SECONDS_BETWEEN_CLEANINGS),
-        (partial(run_in_parts, database, forget_what_ended), _SECONDS_BETWEEN_CLEANINGS),
+        *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
         (database.shorten_log, _SECONDS_BETWEEN_LOOKS_AT_LOG),
         *jobs,
     )

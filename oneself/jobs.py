@@ -37,25 +37,30 @@ def run_act(database: Database, act: Callable[[AccountSession], Outcome]) -> Out
     return database.attempt(run)
 
 
-def run_alone(database: Database, act: Callable[[AccountSession], Outcome]) -> Outcome | None:
-    """Run an act of nobody's, unless another replica is just doing so.
+def run_alone(
+    database: Database, lock: str, act: Callable[[AccountSession], Outcome]
+) -> Outcome | None:
+    """Run a background job, unless another replica holds its lock.
 
-    Returns what it does, or None.
+    `lock` names the job for all replicas. It is written down and not derived from the function:
+    while a deployment is upgraded, replicas of two releases run side by side and must agree.
+
+    Returns the job's result, or None when another replica is running it.
 
     Raises:
         sqlalchemy.exc.OperationalError: The database does not answer.
     """
 
     def run(session: AccountSession) -> Outcome | None:
-        if session.try_to_hold(f"job {act.__module__}.{act.__qualname__}"):
+        if session.try_to_hold(f"job {lock}"):
             return act(session)
         return None
 
     return run_act(database, run)
 
 
-def run_in_parts(database: Database, act: Callable[[AccountSession], int]) -> None:
-    """Run an act of nobody's that does a part at a time, until there is nothing left to do.
+def run_in_parts(database: Database, lock: str, act: Callable[[AccountSession], int]) -> None:
+    """Run a background job in parts, until a part has nothing left to do.
 
     Each part is a transaction of its own, and between two of them others write: on SQLite they
     would wait for all of it otherwise. What is too much for one run is left for the next.
@@ -64,7 +69,7 @@ def run_in_parts(database: Database, act: Callable[[AccountSession], int]) -> No
         sqlalchemy.exc.OperationalError: The database does not answer.
     """
     for _ in range(_MOST_PARTS):
-        if not run_alone(database, act):
+        if not run_alone(database, lock, act):
             return
         time.sleep(_PAUSE)
 

@@ -274,7 +274,9 @@ def test_what_ended_is_deleted_by_whichever_comes_first(house, alice):
     with ThreadPoolExecutor(REPLICAS) as threads:
         while house.sql("SELECT count(*) FROM outbox_message") != [(0,)]:
             assert time.monotonic() < deadline
-            list(threads.map(lambda database: run_in_parts(database, forget_some), databases))
+            list(
+                threads.map(lambda database: run_in_parts(database, "some", forget_some), databases)
+            )
     for database in databases:
         database.close()
     assert sum(deleted) == old >= 20

@@ -81,7 +81,7 @@ class InProcess:
         """Answer one request; then, unless it is to fail, do what jobs would do with mail."""
         answer = asyncio.run(self._ask(request))
         if not self.faults.armed:
-            run_alone(self._database, mail_requested_resets)
+            run_alone(self._database, "mail", mail_requested_resets)
             self._delivery.deliver_pending()
         return answer
 

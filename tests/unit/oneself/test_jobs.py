@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from oneself import app
 from oneself.jobs import repeated, run_in_parts
 from oneself.workloads import Pool
 
@@ -117,7 +118,7 @@ def test_what_is_done_in_parts_is_done_to_its_end(database):
         left[0] -= 1
         return left[0]
 
-    run_in_parts(database, act)
+    run_in_parts(database, "a job", act)
     assert left == [0]
     assert len(set(map(id, moments))) == 3
 
@@ -130,5 +131,19 @@ def test_what_never_ends_is_left_for_the_next_time(database):
         done.append(1)
         return 1
 
-    run_in_parts(database, act)
+    run_in_parts(database, "a job", act)
     assert 1 < len(done) < 1000
+
+
+def test_lock_names_of_jobs_are_those_of_the_released_replicas():
+    """A renamed lock lets an old and a new replica run one job at once during an upgrade."""
+    assert [lock for _, lock, _, _ in app.JOBS] == [
+        "accounts.password_resets.mail_requested_resets",
+        "accounts.event_chain.chain_events",
+        "accounts.oauth_tokens.forget_expired_jwts",
+        "accounts.throttling.forget_old_attempts",
+        "accounts.signing_keys.forget_retired_keys",
+        "accounts.outbox.forget_dead_letters",
+        "accounts.idempotency.forget_answers",
+        "accounts.retention.forget_what_ended",
+    ]

@@ -278,11 +278,11 @@ def test_a_job_is_done_by_one_replica_at_a_time(database, opened):
     def job(session):
         done.append(session)
         if len(done) == 1:
-            run_alone(opened(), job)
+            run_alone(opened(), "a job", job)
 
-    run_alone(database, job)
+    run_alone(database, "a job", job)
     assert len(done) == 1
-    run_alone(database, job)
+    run_alone(database, "a job", job)
     assert len(done) == 2
 
 
