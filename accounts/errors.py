@@ -1,6 +1,6 @@
 """Every refusal the service can give, one class and one stable code each.
 
-The tree (a kind decides the status, and only `oneself/refusals.py` knows statuses)::
+The tree (a kind decides the status, and only `oneself.http.response` knows statuses)::
 
     AccountError
     ├── Malformed                    the request cannot be read at all

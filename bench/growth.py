@@ -25,10 +25,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from accounts.identifiers import new_uuid
-from accounts.jwt_claims import LONGEST_LIFETIME, Claims
-from accounts.rights import SESSION_RIGHTS
-from accounts.signing_keys import load_key_set
+from accounts.crypto.jwt_claims import LONGEST_LIFETIME, Claims
+from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.signing_keys import load_key_set
+from accounts.values.identifiers import new_uuid
 from bench.in_process import Application, Request
 from oneself.document import described_operations, load_document
 from tests.support.crowd import Known, settle

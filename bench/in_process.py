@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from oneself.app import create_app
-from oneself.keys import open_keyring
+from oneself.database import Database
+from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from oneself.transactions import Database
 
 __all__ = ["Answer", "Application", "Request"]
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from tests.edge.running import PASSWORD, Running, open_account, running
+from tests.http.running import PASSWORD, Running, open_account, running
 
 TIMES = 10
 READS_A_SECOND = 50

@@ -34,8 +34,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from oneself.transactions import sqlite_driver
-from tests.edge.running import Running, running
+from oneself.database import sqlite_driver
+from tests.http.running import Running, running
 
 PEOPLE = 8
 PASSWORD = "Violet tangent 47 harbour"  # noqa: S105 # of nobody

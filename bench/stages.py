@@ -24,31 +24,31 @@ from sqlalchemy import CursorResult
 from sqlalchemy.orm import Session
 
 import oneself.app
-import oneself.execution
-import oneself.guard
-import oneself.operations
+import oneself.http.execution
+import oneself.http.guard
+import oneself.http.operations
 from bench.in_process import Application, Request
 from bench.stages_cases import CASES, application_with_people
-from oneself.callers import Callers
-from oneself.contents import Contents
-from oneself.execution import Execution
-from oneself.parameters import Parameters
-from oneself.routing import Routing
-from oneself.transactions import Database
+from oneself.database import Database
+from oneself.http.execution import Execution
+from oneself.http.request.credential_reader import Callers
+from oneself.http.request.parameters import Parameters
+from oneself.http.request.request_body import Contents
+from oneself.http.routing import Routing
 
 ROUNDS, TENTH = 300, 10
 #: In the order in which a request comes through them, each with where it begins.
 BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
-    "guard": ((oneself.guard.Guard, "__call__"),),
+    "guard": ((oneself.http.guard.Guard, "__call__"),),
     "routing": ((Routing, "__call__"),),
-    "operation": ((oneself.operations._Operation, "__call__"),),  # noqa: SLF001 # it begins there
-    "credential": ((Callers, "read"), (oneself.execution, "authenticate")),
+    "operation": ((oneself.http.operations._Operation, "__call__"),),  # noqa: SLF001 # it begins there
+    "credential": ((Callers, "read"), (oneself.http.execution, "authenticate")),
     "validation": (
-        (oneself.operations, "read_body"),
+        (oneself.http.operations, "read_body"),
         (Parameters, "read"),
         (Contents, "read"),
     ),
-    "policy": ((oneself.execution, "authorise"),),
+    "policy": ((oneself.http.execution, "authorise"),),
     "database": (
         (Database, "transaction"),
         (sqlalchemy.Connection, "execute"),
@@ -62,8 +62,8 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     "handler": ((oneself.app, "find_handler"),),
     "render": (
         (Execution, "_render"),
-        (oneself.execution, "answer_of_refusal"),
-        (oneself.guard, "send_answer"),
+        (oneself.http.execution, "answer_of_refusal"),
+        (oneself.http.guard, "send_answer"),
     ),
     "log": ((oneself.app, "note_request"),),
 }

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.in_process import Application, Request
-from oneself.demo import make_demo
-from oneself.logs import configuration
-from oneself.migrations import upgrade
-from oneself.transactions import open_engine
+from oneself.commands.demo_data import make_demo
+from oneself.database import open_engine
+from oneself.database.migrations import upgrade
+from oneself.logging import configuration
 
 __all__ = ["CASES", "Case", "application_with_people"]
 

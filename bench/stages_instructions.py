@@ -3,7 +3,7 @@
 Callgrind counts them, so that nothing else on the machine changes the number: two runs differ by
 less than half a percent. The application is started once and then forked for each request, one fork
 that asks nothing and one that asks some times; the difference is theirs. Which stage has grown is
-told by tests/unit/oneself/test_calls_by_stage.py and by the other rows: `/healthz` is guard,
+told by tests/unit/oneself/http/test_call_counts.py and by the other rows: `/healthz` is guard,
 routing and rendering, and what a credential or a body brings along are the differences to it.
 
 The numbers are those of one Python and one set of libraries: on any other the reference is of no

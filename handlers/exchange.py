@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Generic, NamedTuple, Self, TypeVar
 
 from accounts.errors import CrossSiteRequest
-from handlers.entity_tags import tag_of
+from handlers.etags import tag_of
 
 __all__ = ["COOKIE_NAME", "NO_CONTENT", "Exchange", "Reply"]
 

@@ -3,21 +3,16 @@
 from http import HTTPStatus
 from typing import Any, cast
 
-from accounts import (
-    email_change,
-    passwords,
-    personal_access_tokens,
-    pictures,
-    preferences,
-    profile,
-)
-from accounts.database import AccountSession
-from accounts.people import Person
-from accounts.personal_access_tokens import ListedPat
-from accounts.principal import Principal
-from handlers.entity_tags import is_held, require_match, strong_tag
+from accounts.flows import email_change, personal_access_tokens, pictures, profile
+from accounts.flows import password_change as passwords
+from accounts.flows import settings as preferences
+from accounts.flows.personal_access_tokens import ListedPat
+from accounts.services.database import AccountSession
+from accounts.services.principal import Principal
+from accounts.services.user_views import Person
+from handlers.etags import is_held, require_match, strong_tag
 from handlers.exchange import NO_CONTENT, Exchange, Reply
-from handlers.moments import parse_moment, write_moment, write_optional_moment
+from handlers.timestamps import parse_moment, write_moment, write_optional_moment
 from models import PersonalAccessToken, wire
 
 # Hantera's word for a field where it is not the account's own.

@@ -1,8 +1,8 @@
 """Hyperclast: the current user with an access token that can be shown again."""
 
-from accounts import access_tokens
-from accounts.database import AccountSession
-from accounts.principal import Principal
+from accounts.flows import access_tokens
+from accounts.services.database import AccountSession
+from accounts.services.principal import Principal
 from handlers.exchange import Reply
 from models import wire
 

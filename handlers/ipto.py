@@ -4,14 +4,18 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import cast
 
-from accounts import api_keys, event_listing, login_sessions, password_resets, passwords, signup
-from accounts.api_keys import ListedApiKey
-from accounts.database import AccountSession
-from accounts.event_listing import ListedEvent
-from accounts.login_sessions import ListedSession
-from accounts.principal import Principal
+from accounts.flows import api_keys, signup
+from accounts.flows import event_log as event_listing
+from accounts.flows import password_change as passwords
+from accounts.flows import password_reset as password_resets
+from accounts.flows import sessions as login_sessions
+from accounts.flows.api_keys import ListedApiKey
+from accounts.flows.event_log import ListedEvent
+from accounts.flows.sessions import ListedSession
+from accounts.services.database import AccountSession
+from accounts.services.principal import Principal
 from handlers.exchange import NO_CONTENT, Exchange, Reply
-from handlers.moments import parse_moment, write_moment, write_optional_moment
+from handlers.timestamps import parse_moment, write_moment, write_optional_moment
 from models import ApiKey, wire
 
 

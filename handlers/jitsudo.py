@@ -1,8 +1,9 @@
 """jitsudo: the change of the password for a named tenant."""
 
-from accounts import passwords, tenants
-from accounts.database import AccountSession
-from accounts.principal import Principal
+from accounts.flows import password_change as passwords
+from accounts.flows import tenants
+from accounts.services.database import AccountSession
+from accounts.services.principal import Principal
 from handlers.exchange import NO_CONTENT, Reply
 from models import wire
 

@@ -2,11 +2,12 @@
 
 from typing import cast
 
-from accounts import oauth_grants, oauth_tokens
-from accounts.clients import ClientCredentials, authenticate_client
-from accounts.database import AccountSession
-from accounts.jwts import KeySet
-from accounts.rights import SESSION_RIGHTS
+from accounts.crypto.jwts import KeySet
+from accounts.flows import token_exchange as oauth_grants
+from accounts.flows import token_introspection as oauth_tokens
+from accounts.flows.clients import ClientCredentials, authenticate_client
+from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.database import AccountSession
 from handlers.exchange import Exchange, Reply
 from models import wire
 

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from accounts import email_verification, passwords, profile
-from accounts.database import AccountSession
-from accounts.people import Person
-from accounts.principal import Principal
-from handlers.entity_tags import require_match
+from accounts.flows import email_verification, profile
+from accounts.flows import password_change as passwords
+from accounts.services.database import AccountSession
+from accounts.services.principal import Principal
+from accounts.services.user_views import Person
+from handlers.etags import require_match
 from handlers.exchange import Reply
 from models import wire
 

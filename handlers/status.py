@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from accounts import readiness
-from accounts.database import AccountSession
+from accounts.jobs import readiness
+from accounts.services.database import AccountSession
 from handlers.exchange import Reply
 from models import wire
 

@@ -10,43 +10,43 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.database import AccountSession
 from accounts.errors import NotFound
-from accounts.event_chain import chain_events
-from accounts.idempotency import forget_answers
-from accounts.oauth_tokens import forget_expired_jwts
-from accounts.outbox import forget_dead_letters
-from accounts.password_resets import mail_requested_resets
-from accounts.retention import forget_what_ended
-from accounts.signing_keys import ensure_signing_key, forget_retired_keys
-from accounts.throttling import forget_old_attempts
-from oneself.dialects import Dialects
-from oneself.docs import Docs
+from accounts.flows.idempotency import forget_answers
+from accounts.flows.password_reset import mail_requested_resets
+from accounts.flows.token_introspection import forget_expired_jwts
+from accounts.jobs.event_chain import chain_events
+from accounts.jobs.retention import forget_what_ended
+from accounts.services.database import AccountSession
+from accounts.services.outbox import forget_dead_letters
+from accounts.services.signing_keys import ensure_signing_key, forget_retired_keys
+from accounts.services.throttling import forget_old_attempts
+from oneself.database import Database
 from oneself.document import load_document
-from oneself.edge import Edge
-from oneself.framework import ConnexionMiddleware, LifespanMiddleware, Resolver
-from oneself.guard import Guard, Watch
-from oneself.jobs import repeated, run_alone, run_in_parts
-from oneself.keys import open_keyring
-from oneself.large_bodies import LargeBodies
-from oneself.logs import write_waiting_lines
-from oneself.operations import Operations
-from oneself.pages import Pages
-from oneself.policies import PolicyStore
-from oneself.published import Published
-from oneself.request_log import note_request
-from oneself.routing import Routing
-from oneself.sending import open_delivery
+from oneself.http.connexion_compat import ConnexionMiddleware, LifespanMiddleware, Resolver
+from oneself.http.guard import Guard, Watch
+from oneself.http.operations import Operations
+from oneself.http.request.upload_limits import LargeBodies
+from oneself.http.response.dialects import Dialects
+from oneself.http.routing import Routing
+from oneself.http.services import Edge
+from oneself.logging import write_waiting_lines
+from oneself.mail.factory import open_delivery
+from oneself.observability.access_log import note_request
+from oneself.observability.tracing import Spans, endpoint_of
+from oneself.runtime.credential_usage import UsageRecorder
+from oneself.runtime.jobs import repeated, run_alone, run_in_parts
+from oneself.runtime.key_file import open_keyring
+from oneself.runtime.policy_store import PolicyStore
+from oneself.runtime.signing_keys import SigningKeys
+from oneself.runtime.thread_pools import Pool
 from oneself.settings import Settings
-from oneself.signing import SigningKeys
-from oneself.telemetry import Spans, endpoint_of
-from oneself.templates import Templates
-from oneself.transactions import Database
-from oneself.usage import UsageRecorder
-from oneself.workloads import Pool
+from oneself.templating import Templates
+from oneself.web.docs import Docs
+from oneself.web.openapi_files import Published
+from oneself.web.pages import Pages
 
 if TYPE_CHECKING:
-    from oneself.metrics import Metrics
+    from oneself.observability.metrics import Metrics
 
 __all__ = ["create_app", "find_handler"]
 
@@ -64,39 +64,44 @@ _SECONDS_BETWEEN_LOOKS_AT_LOG = 5.0
 JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object], float], ...] = (
     (
         run_alone,
-        "accounts.password_resets.mail_requested_resets",
+        "accounts.flows.password_reset.mail_requested_resets",
         mail_requested_resets,
         _SECONDS_BETWEEN_DELIVERIES,
     ),
-    (run_alone, "accounts.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
+    (run_alone, "accounts.jobs.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
     (
         run_alone,
-        "accounts.oauth_tokens.forget_expired_jwts",
+        "accounts.flows.token_introspection.forget_expired_jwts",
         forget_expired_jwts,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.throttling.forget_old_attempts",
+        "accounts.services.throttling.forget_old_attempts",
         forget_old_attempts,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.signing_keys.forget_retired_keys",
+        "accounts.services.signing_keys.forget_retired_keys",
         forget_retired_keys,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.outbox.forget_dead_letters",
+        "accounts.services.outbox.forget_dead_letters",
         forget_dead_letters,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
-    (run_alone, "accounts.idempotency.forget_answers", forget_answers, _SECONDS_BETWEEN_CLEANINGS),
+    (
+        run_alone,
+        "accounts.flows.idempotency.forget_answers",
+        forget_answers,
+        _SECONDS_BETWEEN_CLEANINGS,
+    ),
     (
         run_in_parts,
-        "accounts.retention.forget_what_ended",
+        "accounts.jobs.retention.forget_what_ended",
         forget_what_ended,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
@@ -202,7 +207,7 @@ def create_app(
 def _metrics(settings: Settings) -> "Metrics | None":
     if settings.metrics_listener is None:
         return None
-    from oneself.metrics import Metrics  # noqa: PLC0415 # most do without its library
+    from oneself.observability.metrics import Metrics  # noqa: PLC0415 # most do without its library
 
     return Metrics()
 

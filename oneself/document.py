@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from accounts.principal import CredentialKind
+from accounts.services.principal import CredentialKind
 from oneself.deprecation import headers_of_deprecation
 
 __all__ = [

@@ -19,9 +19,9 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from starlette.types import ASGIApp
 
-from oneself.leaving import hear_of_the_end
-from oneself.logs import configuration
-from oneself.orphans import end_without
+from oneself.logging import configuration
+from oneself.runtime.draining import hear_of_the_end
+from oneself.runtime.parent_watchdog import end_without
 from oneself.settings import Settings
 
 __all__ = ["application", "serve"]

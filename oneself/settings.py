@@ -9,10 +9,10 @@ from pydantic import AnyHttpUrl, Field, SecretStr, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
-from accounts.addresses import canonical, parse_address
-from accounts.rules import Rules
-from oneself.database_urls import require_database, sqlite_path
-from oneself.setting_values import (
+from accounts.limits import Rules
+from accounts.values.email_address import canonical, parse_address
+from oneself.database.urls import require_database, sqlite_path
+from oneself.settings_parsers import (
     Network,
     parse_budget,
     parse_listener,

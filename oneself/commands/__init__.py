@@ -11,20 +11,12 @@ from typing import Annotated
 
 import typer
 
-from oneself.commands import (
-    clients,
-    db,
-    demo,
-    doctor,
-    keys,
-    mail,
-    policies,
-    prove,
-    serve,
-    tenants,
-    users,
-)
-from oneself.commands.failures import explain
+from oneself.commands import conformance as prove
+from oneself.commands import demo, keys, mail, policies, serve
+from oneself.commands.administration import clients, tenants, users
+from oneself.commands.console.failures import explain
+from oneself.commands.doctor.command import doctor
+from oneself.commands.storage import db
 
 __all__ = ["main"]
 
@@ -60,7 +52,7 @@ def _build(*, completes: bool) -> typer.Typer:
     app.callback()(_root)
     app.command("serve")(serve.serve)
     app.command("demo")(demo.demo)
-    app.command("doctor")(doctor.doctor)
+    app.command("doctor")(doctor)
     app.command("prove")(prove.prove)
     app.add_typer(tenants.app, name="tenant")
     app.add_typer(users.app, name="user")

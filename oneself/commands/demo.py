@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from oneself.commands.output import AsJson, show, waiting
+from oneself.commands.console.output import AsJson, show, waiting
 
 if TYPE_CHECKING:
-    from oneself.demo import Account
+    from oneself.commands.demo_data import Account
+    from oneself.database import Database
     from oneself.settings import Settings
-    from oneself.transactions import Database
 
 __all__ = ["curl_lines", "demo", "export_line", "introduce"]
 
@@ -25,8 +25,8 @@ def demo(*, as_json: AsJson = False) -> None:
     Run again, it gives the same people new passwords and new credentials, and revokes those that
     it gave before. It is not for a database of real people.
     """
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
-    from oneself.demo import make_demo  # noqa: PLC0415
+    from oneself.commands.console.session_setup import load_settings, open_database
+    from oneself.commands.demo_data import make_demo
 
     with open_database(load_settings(), make=True) as database, waiting("Making the demo data"):
         made = make_demo(database)
@@ -35,9 +35,9 @@ def demo(*, as_json: AsJson = False) -> None:
 
 def introduce(database: "Database", settings: "Settings", *, address: str, port: int) -> None:
     """Make the demo data, and print how to ask a service at this address with each credential."""
-    from rich.console import Console  # noqa: PLC0415 # slow
+    from rich.console import Console
 
-    from oneself.demo import make_demo  # noqa: PLC0415
+    from oneself.commands.demo_data import make_demo
 
     address = _EVERY_ADDRESS.get(address, address)
     origin = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
@@ -60,7 +60,7 @@ def introduce(database: "Database", settings: "Settings", *, address: str, port:
 
 def curl_lines(owner: "Account", origin: str) -> Iterator[tuple[str, str]]:
     """A heading and a line for the shell, for the login and for each kind of credential."""
-    from handlers.exchange import COOKIE_NAME  # noqa: PLC0415 # slow
+    from handlers.exchange import COOKIE_NAME
 
     login = json.dumps({"email": owner["email"], "password": owner["password"]})
     log_in = _curl(f"{origin}/v1/auth/login", "Content-Type: application/json")

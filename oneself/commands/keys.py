@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oneself.commands.failures import USAGE, Failure
-from oneself.commands.output import AsJson, show, waiting
+from oneself.commands.console.failures import USAGE, Failure
+from oneself.commands.console.output import AsJson, show, waiting
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from accounts.keyring import Keyring
-    from accounts.rekeying import Unreadable
+    from accounts.crypto.keyring import Keyring
+    from accounts.jobs.key_rotation import Unreadable
+    from oneself.database import Database
     from oneself.settings import Settings
-    from oneself.transactions import Database
 
 __all__ = ["app"]
 
@@ -33,11 +33,11 @@ def list_keys(*, as_json: AsJson = False) -> None:
     unused, which is known and has none; or it is kept for the chain of events only. Links of that
     chain are counted apart: they stay for good, and keep no root from being retired.
     """
-    from sqlmodel import col, select  # noqa: PLC0415 # slow
+    from sqlmodel import col, select
 
-    from accounts.rekeying import count_links, count_live  # noqa: PLC0415
-    from models import RootKey, SigningKey  # noqa: PLC0415
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+    from accounts.jobs.key_rotation import count_links, count_live
+    from models import RootKey, SigningKey
+    from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
@@ -79,8 +79,8 @@ def signing(*, as_json: AsJson = False) -> None:
     The new key is published at once and signs a minute later. JWTs that are out stay good until
     they expire, within minutes. Nothing needs to be restarted.
     """
-    from accounts.signing_keys import forget_retired_keys, rotate_signing_key  # noqa: PLC0415 # slow
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+    from accounts.services.signing_keys import forget_retired_keys, rotate_signing_key
+    from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
@@ -124,9 +124,9 @@ def root(
     A single service can be given both at once: the new one in ONESELF_SECRET_KEY, the old one in
     ONESELF_SECRET_KEY_FORMER.
     """
-    from accounts.root_keys import remember_root  # noqa: PLC0415 # slow
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
-    from oneself.keys import add_root, added_root, use_root  # noqa: PLC0415
+    from accounts.services.root_keys import remember_root
+    from oneself.commands.console.session_setup import load_settings, open_database
+    from oneself.runtime.key_file import add_root, added_root, use_root
 
     settings = load_settings()
     if _from_environment(settings):
@@ -172,7 +172,7 @@ def rewrite(*, as_json: AsJson = False) -> None:
     was not restarted yet. What is stored as a digest (passwords, sessions and all the other tokens)
     is stored anew when it is next used; `keys list` counts what is left.
     """
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+    from oneself.commands.console.session_setup import load_settings, open_database
 
     with open_database(load_settings()) as database, waiting("Sealing anew"):
         rewritten, unreadable = _rewrite(database)
@@ -210,9 +210,9 @@ def retire(
 
     After a leak of the root secret, replace the signing key too: `keys rotate signing`.
     """
-    from accounts.rekeying import retire_root  # noqa: PLC0415 # slow
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
-    from oneself.keys import drop_root  # noqa: PLC0415
+    from accounts.jobs.key_rotation import retire_root
+    from oneself.commands.console.session_setup import load_settings, open_database
+    from oneself.runtime.key_file import drop_root
 
     settings = load_settings()
     with open_database(settings) as database:
@@ -246,7 +246,7 @@ def retire(
 
 def _rewrite(database: "Database") -> "tuple[int, list[Unreadable]]":
     """Rewrite in batches, each its own transaction; how many rows that were, and which not."""
-    from accounts.rekeying import START, Position, rekey_batch  # noqa: PLC0415 # slow
+    from accounts.jobs.key_rotation import START, Position, rekey_batch
 
     rewritten = 0
     unreadable: list[Unreadable] = []

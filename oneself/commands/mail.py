@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oneself.commands.failures import USAGE, Failure
-from oneself.commands.output import AsJson, show, show_list
+from oneself.commands.console.failures import USAGE, Failure
+from oneself.commands.console.output import AsJson, show, show_list
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import ColumnElement
 
-    from accounts.database import AccountSession
+    from accounts.services.database import AccountSession
     from models import OutboxMessage
-    from oneself.delivery import Delivery
+    from oneself.database import Database
+    from oneself.mail.delivery import Delivery
     from oneself.settings import Settings
-    from oneself.transactions import Database
 
 __all__ = ["app"]
 
@@ -62,11 +62,11 @@ def list_messages(
     refused for good or tried for a day in vain, as `last_problem` says. A dead one can be retried
     for a week.
     """
-    from sqlalchemy import or_  # noqa: PLC0415 # slow
-    from sqlmodel import col, select  # noqa: PLC0415
+    from sqlalchemy import or_
+    from sqlmodel import col, select
 
-    from models import OutboxMessage  # noqa: PLC0415
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
+    from models import OutboxMessage
+    from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
@@ -93,8 +93,8 @@ def show_message(message_id: MessageId, *, as_json: AsJson = False) -> None:
     What a mail that is not sent by then says is not shown, by no option: the secret in it opens the
     account of whoever it is for, and a terminal is recorded, shared and scrolled back in.
     """
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
-    from oneself.mailboxes import Folder  # noqa: PLC0415
+    from oneself.commands.console.session_setup import load_settings, open_database
+    from oneself.mail.smtp import Folder
 
     settings = load_settings()
     with open_database(settings) as database:
@@ -120,7 +120,7 @@ def deliver(*, as_json: AsJson = False) -> None:
 
     A running service does so each second; two that deliver at once do not send a message twice.
     """
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+    from oneself.commands.console.session_setup import load_settings, open_database
 
     settings = load_settings()
     # What goes wrong is said once, in words for people, and not in the lines of a service's log.
@@ -157,7 +157,7 @@ def retry(
     A service that runs sends it within a second; else run `deliver`. A secret in an old message may
     have expired: whoever gets it asks for another.
     """
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415 # slow
+    from oneself.commands.console.session_setup import load_settings, open_database
 
     if (message_id is None) is not everything:
         raise Failure("Give the ID of one message, or --all.", status=USAGE)
@@ -172,7 +172,7 @@ def retry(
 
 
 def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
-    from oneself.sending import open_delivery  # noqa: PLC0415 # slow
+    from oneself.mail.factory import open_delivery
 
     try:
         return open_delivery(settings, database)
@@ -182,10 +182,10 @@ def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
 
 def _retry(session: "AccountSession", message_id: str | None) -> int:
     """Make one message due, or all; how many could be: some are sent, being sent, or empty."""
-    from sqlalchemy import or_, true, update  # noqa: PLC0415 # slow
-    from sqlmodel import col  # noqa: PLC0415
+    from sqlalchemy import or_, true, update
+    from sqlmodel import col
 
-    from models import OutboxMessage  # noqa: PLC0415
+    from models import OutboxMessage
 
     waits_or_is_dead = or_(
         *(_in_state(state, session.now) for state in (State.WAITING, State.DEAD))
@@ -211,7 +211,7 @@ def _why_not(message: "OutboxMessage", now: "datetime") -> str:
 
 
 def _find(session: "AccountSession", message_id: str) -> "OutboxMessage":
-    from models import OutboxMessage  # noqa: PLC0415 # slow
+    from models import OutboxMessage
 
     message = session.get(OutboxMessage, message_id)
     if message is None:
@@ -230,10 +230,10 @@ def _state(message: "OutboxMessage", now: "datetime") -> State:
 
 def _in_state(state: State, now: "datetime") -> "ColumnElement[bool]":
     """The same as `_state`, for the database."""
-    from sqlalchemy import and_, or_  # noqa: PLC0415 # slow
-    from sqlmodel import col  # noqa: PLC0415
+    from sqlalchemy import and_, or_
+    from sqlmodel import col
 
-    from models import OutboxMessage  # noqa: PLC0415
+    from models import OutboxMessage
 
     delivered = col(OutboxMessage.delivered_at).is_not(None)
     dead = and_(~delivered, col(OutboxMessage.gave_up_at).is_not(None))
@@ -270,8 +270,8 @@ def _head(
     session: "AccountSession", message: "OutboxMessage", settings: "Settings"
 ) -> dict[str, str] | None:
     """The head of a mail that is still to be sent, if it can be read."""
-    from accounts.outbox import open_parameters  # noqa: PLC0415 # slow
-    from oneself.sending import open_messages  # noqa: PLC0415
+    from accounts.services.outbox import open_parameters
+    from oneself.mail.factory import open_messages
 
     try:
         parameters = open_parameters(session, message)

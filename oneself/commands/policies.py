@@ -2,8 +2,8 @@
 
 import typer
 
-from oneself.commands.failures import Failure
-from oneself.commands.output import AsJson, show
+from oneself.commands.console.failures import Failure
+from oneself.commands.console.output import AsJson, show
 
 __all__ = ["app"]
 
@@ -22,10 +22,10 @@ def check(*, as_json: AsJson = False) -> None:
 
     A running service takes a set that is valid within seconds, and keeps its last good one until.
     """
-    from accounts.policy import InvalidPolicies  # noqa: PLC0415 # slow
-    from oneself.commands.opening import load_settings  # noqa: PLC0415
-    from oneself.document import load_document  # noqa: PLC0415
-    from oneself.policies import NoPolicyFolder, read_policies  # noqa: PLC0415
+    from accounts.services.policies import InvalidPolicies
+    from oneself.commands.console.session_setup import load_settings
+    from oneself.document import load_document
+    from oneself.runtime.policy_store import NoPolicyFolder, read_policies
 
     folder = load_settings().policy_dir
     try:

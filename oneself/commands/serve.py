@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oneself.commands.failures import REFUSED, USAGE, Failure
+from oneself.commands.console.failures import REFUSED, USAGE, Failure
 
 if TYPE_CHECKING:
     from oneself.settings import Settings
@@ -41,19 +41,19 @@ def serve(
     A fresh database is migrated and a missing key file is made. An older database is refused until
     `db upgrade`.
     """
-    import logging.config  # noqa: PLC0415 # help does without all of these
+    import logging.config  # help does without all of these
 
-    from accounts.signing_keys import ensure_signing_key  # noqa: PLC0415
-    from oneself.commands.opening import load_settings, open_database  # noqa: PLC0415
-    from oneself.document import load_document  # noqa: PLC0415
-    from oneself.jobs import run_act  # noqa: PLC0415
-    from oneself.logs import configuration  # noqa: PLC0415
-    from oneself.policies import read_policies  # noqa: PLC0415
-    from oneself.sending import open_delivery  # noqa: PLC0415
-    from oneself.server import serve as serve_until_stopped  # noqa: PLC0415
-    from oneself.setting_values import is_loopback  # noqa: PLC0415
-    from oneself.telemetry import TelemetryMissing, endpoint_of, require_library  # noqa: PLC0415
-    from oneself.templates import Templates  # noqa: PLC0415
+    from accounts.services.signing_keys import ensure_signing_key
+    from oneself.commands.console.session_setup import load_settings, open_database
+    from oneself.document import load_document
+    from oneself.logging import configuration
+    from oneself.mail.factory import open_delivery
+    from oneself.observability.tracing import TelemetryMissing, endpoint_of, require_library
+    from oneself.runtime.jobs import run_act
+    from oneself.runtime.policy_store import read_policies
+    from oneself.server import serve as serve_until_stopped
+    from oneself.settings_parsers import is_loopback
+    from oneself.templating import Templates
 
     settings = load_settings()
     address = _free_address(host, port)
@@ -81,7 +81,7 @@ def serve(
         except ValueError as wrong:
             raise Failure(f"ONESELF_SMTP_URL {wrong}.", status=USAGE) from wrong
         if demo:
-            from oneself.commands.demo import introduce  # noqa: PLC0415
+            from oneself.commands.demo import introduce
 
             introduce(database, settings, address=address, port=port)
     if "password_threads" not in settings.model_fields_set:
@@ -102,7 +102,7 @@ def _measured(settings: "Settings") -> Iterator[None]:
     if settings.metrics_listener is None:
         yield
         return
-    from oneself.metrics import listening  # noqa: PLC0415 # most do without its library
+    from oneself.observability.metrics import listening  # most do without its library
 
     with ExitStack() as stack:
         try:

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oneself.proving.asking import Answer
-from oneself.proving.people import People
-from oneself.proving.rows.attempts import Attempt
-from oneself.proving.rows.table import Row, load_rows
+from oneself.conformance.actors import People
+from oneself.conformance.http_client import Answer
+from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.table import Row, load_rows
 from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
 from tests.support.service import Service

@@ -12,15 +12,20 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from accounts.principal import CredentialKind
+from accounts.services.principal import CredentialKind
 from models import wire
+from oneself.conformance.actors import Person
+from oneself.conformance.http_client import Answer, Request
+from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.rows.request_building import (
+    PICTURE,
+    credential_header,
+    takes_pictures,
+    written_target,
+)
+from oneself.conformance.rows.table import FOLDER
 from oneself.document import load_document, resolve
-from oneself.forms import FORM
-from oneself.proving.asking import Answer, Request
-from oneself.proving.operations import OPERATIONS
-from oneself.proving.people import Person
-from oneself.proving.rows.table import FOLDER
-from oneself.proving.rows.writing import PICTURE, credential_header, takes_pictures, written_target
+from oneself.http.request.forms import FORM
 from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
 from tests.support.service import Service, started

@@ -16,10 +16,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from accounts import tokens
-from oneself.proving.asking import Answer, Request, form_request, json_request
-from oneself.proving.people import People, Person
-from oneself.proving.rows.writing import credential_header
+from accounts.crypto import tokens
+from oneself.conformance.actors import People, Person
+from oneself.conformance.http_client import Answer, Request, form_request, json_request
+from oneself.conformance.rows.request_building import credential_header
 from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service, started

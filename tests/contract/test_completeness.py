@@ -6,9 +6,9 @@ from functools import cache
 import pytest
 
 from accounts import errors
+from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.rows.table import Row, check_row, load_rows, refusal_shapes
 from oneself.document import load_document
-from oneself.proving.operations import OPERATIONS
-from oneself.proving.rows.table import Row, check_row, load_rows, refusal_shapes
 
 DOCUMENT = load_document()
 #: What only a service that is broken or busy answers; the unit tests bring it about.

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from oneself.proving.asking import json_request
-from oneself.proving.people import People, Person
+from oneself.conformance.actors import People, Person
+from oneself.conformance.http_client import json_request
 from tests.support.service import Service
 from tests.support.stored import reading
 

@@ -12,13 +12,13 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import Connection, inspect, text
 
-from accounts.principal import CredentialKind
+from accounts.services.principal import CredentialKind
+from oneself.conformance.actors import People, Person
+from oneself.conformance.http_client import Answer, Request
+from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.rows.request_building import credential_header, written_target
 from oneself.document import load_document, resolve
-from oneself.forms import FORM
-from oneself.proving.asking import Answer, Request
-from oneself.proving.operations import OPERATIONS
-from oneself.proving.people import People, Person
-from oneself.proving.rows.writing import credential_header, written_target
+from oneself.http.request.forms import FORM
 from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
 from tests.support.service import Service, started

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 import pytest
 
+from oneself.conformance.http_client import Request
+from oneself.conformance.probes.runner import ProbeOutcome, run_probes
+from oneself.conformance.probes.table import Probe, load_probes
+from oneself.conformance.probes.target import ProbeTarget
+from oneself.conformance.probes.wire import Address
 from oneself.document import load_document
-from oneself.proving.asking import Request
-from oneself.proving.probes.running import ProbeOutcome, run_probes
-from oneself.proving.probes.table import Probe, load_probes
-from oneself.proving.probes.target import ProbeTarget
-from oneself.proving.probes.wire import Address
 from tests.support.service import Service
 
 READ, POST = "/v1/me", "/v1/api-keys"

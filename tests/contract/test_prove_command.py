@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from oneself.proving.asking import Answer, Request
+from oneself.conformance.http_client import Answer, Request
 from tests.support.faults import drop_field, faulty
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service

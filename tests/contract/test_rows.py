@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from oneself.proving.asking import Answer
-from oneself.proving.outcomes import Verdict
-from oneself.proving.people import People
-from oneself.proving.rows.attempts import Attempt
-from oneself.proving.rows.judging import judge_row
-from oneself.proving.rows.table import Row, load_rows
+from oneself.conformance.actors import People
+from oneself.conformance.http_client import Answer
+from oneself.conformance.outcomes import Verdict
+from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.table import Row, load_rows
+from oneself.conformance.rows.verdicts import judge_row
 from tests.support.service import Service
 
 ROWS = load_rows()

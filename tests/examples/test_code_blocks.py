@@ -25,15 +25,15 @@ import pytest
 import typer
 import yaml
 
-from accounts.policy import InvalidPolicies
+from accounts.services.policies import InvalidPolicies
 from oneself import commands
 from oneself.commands.demo import export_line
+from oneself.conformance.outcomes import Verdict
+from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.table import Row, check_row
+from oneself.conformance.rows.verdicts import judge_row
 from oneself.document import load_document
-from oneself.policies import read_policies
-from oneself.proving.outcomes import Verdict
-from oneself.proving.rows.attempts import Attempt
-from oneself.proving.rows.judging import judge_row
-from oneself.proving.rows.table import Row, check_row
+from oneself.runtime.policy_store import read_policies
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
 from tests.support.databases import Servers, url_of
 from tests.support.operator_acts import people_of
@@ -43,7 +43,7 @@ from tests.support.service import ROOT, Service, started
 HERE = "tests/examples/test_code_blocks.py"
 QUICK_STARTS = "tests/sdk/test_quick_starts.py"
 PROVE = "tests/contract/test_prove_command.py"
-FIRST_HOUR = "tests/newcomer/test_first_hour.py"
+FIRST_HOUR = "tests/quickstart/test_first_hour.py"
 
 #: Which test runs a block, or compares it with what is run.
 RUN = {
@@ -91,7 +91,7 @@ RUN = {
         f"{HERE}::test_a_backup_is_made_and_restored_as_the_page_says"
     ),
     ("docs/operations.md", "pg_dump --format=custom"): (
-        "tests/fault/test_backups.py::test_what_was_acknowledged_before_a_backup_began_is_in_it"
+        "tests/resilience/test_backups.py::test_what_was_acknowledged_before_a_backup_began_is_in_it"
     ),
 }
 #: Why a block is checked as what it is, and not run.

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.edge.running import Account, Running, open_account, running
+from tests.http.running import Account, Running, open_account, running
 
 EXAMPLES = Path(__file__).parent
 ROOT = EXAMPLES.parents[1]

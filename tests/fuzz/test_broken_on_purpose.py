@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from oneself.proving.asking import Answer, Request
-from oneself.proving.fuzz.checks import RULES
-from oneself.proving.fuzz.runs import Fuzzing, FuzzRun
-from oneself.proving.operations import OPERATIONS
-from oneself.proving.outcomes import Outcome, Verdict
+from oneself.conformance.fuzz.checks import RULES
+from oneself.conformance.fuzz.runs import Fuzzing, FuzzRun
+from oneself.conformance.http_client import Answer, Request
+from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.outcomes import Outcome, Verdict
 from tests.support.service import Service
 from tests.support.spoiling import Spoil, spoiled
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
+from oneself.conformance.fuzz.refusal_codes import documented_codes
+from oneself.conformance.http_client import Answer
+from oneself.conformance.rows.table import refusal_shapes
 from oneself.document import Described, load_document, resolve
-from oneself.proving.asking import Answer
-from oneself.proving.fuzz.refusal_codes import documented_codes
-from oneself.proving.rows.table import refusal_shapes
 from tests.mutants.mutation import Mutant, codes_asked, statuses_asked
 
 __all__ = ["ANSWER_RULES", "SECURITY_HEADERS"]

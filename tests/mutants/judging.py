@@ -10,17 +10,17 @@ from http import HTTPStatus
 from itertools import count
 from typing import Any
 
-from oneself.proving.asking import FORM, Answer, Request
-from oneself.proving.credentials_file import read_credentials
-from oneself.proving.fuzz.identity import known_values
-from oneself.proving.fuzz.live_document import live_document
-from oneself.proving.operations import OPERATIONS, links_of
-from oneself.proving.outcomes import Outcome, Verdict
-from oneself.proving.people import People
-from oneself.proving.proof import Proof
-from oneself.proving.rows.attempts import Attempt
-from oneself.proving.rows.judging import judge_row
-from oneself.proving.rows.table import Row, load_rows
+from oneself.conformance.actors import People
+from oneself.conformance.credentials_file import read_credentials
+from oneself.conformance.fuzz.identity import known_values
+from oneself.conformance.fuzz.live_document import live_document
+from oneself.conformance.http_client import FORM, Answer, Request
+from oneself.conformance.operations import OPERATIONS, links_of
+from oneself.conformance.outcomes import Outcome, Verdict
+from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.table import Row, load_rows
+from oneself.conformance.rows.verdicts import judge_row
+from oneself.conformance.suite import Proof
 from tests.mutants.answer_rules import ANSWER_RULES
 from tests.mutants.mutation import Mutant, Telling
 from tests.mutants.request_rules import Place

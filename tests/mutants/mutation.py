@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Self
 
+from oneself.conformance.http_client import Answer
+from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.rows.table import load_rows
 from oneself.document import Described
-from oneself.proving.asking import Answer
-from oneself.proving.operations import OPERATIONS
-from oneself.proving.rows.table import load_rows
 
 __all__ = ["Mutant", "Telling", "codes_asked", "statuses_asked"]
 

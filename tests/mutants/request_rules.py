@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from accounts.principal import CredentialKind
+from accounts.services.principal import CredentialKind
 from oneself.document import METHODS, Described, load_document, resolve
 from tests.mutants.mutation import Mutant, Telling
 

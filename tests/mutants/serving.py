@@ -20,11 +20,11 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oneself.app import create_app
-from oneself.dialects import path_pattern
+from oneself.conformance.http_client import Answer
 from oneself.document import METHODS, load_document
-from oneself.logs import configuration
-from oneself.policies import PolicyStore
-from oneself.proving.asking import Answer
+from oneself.http.response.dialects import path_pattern
+from oneself.logging import configuration
+from oneself.runtime.policy_store import PolicyStore
 from oneself.server import serve
 from oneself.settings import Settings
 from tests.mutants.drawing import every_mutant

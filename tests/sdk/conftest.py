@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oneself.proving.people import PASSWORD, People
-from oneself.proving.pictures import encoded, gradient
+from oneself.conformance.actors import PASSWORD, People
+from oneself.conformance.pictures import encoded, gradient
 from tests.sdk.newcomer import Newcomer
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service, started

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from models import metadata
-from oneself.transactions import Location, open_engine
+from oneself.database import Location, open_engine
 
 __all__ = ["writing"]
 

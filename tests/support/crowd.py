@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, get_args
 
 import orjson
 
-from accounts import tokens
-from accounts.keyring import Keyring, Purpose
-from accounts.rules import Rules
+from accounts.crypto import tokens
+from accounts.crypto.keyring import Keyring, Purpose
+from accounts.limits import Rules
 from models import wire
-from oneself.transactions import Location
+from oneself.database import Location
 from tests.support.bulk_writing import writing
 
 __all__ = ["Known", "settle"]

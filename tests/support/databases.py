@@ -12,8 +12,8 @@ import psycopg
 from sqlalchemy import URL
 
 from models import metadata
-from oneself.migrations import upgrade
-from oneself.transactions import Location, open_engine
+from oneself.database import Location, open_engine
+from oneself.database.migrations import upgrade
 from tests.support.postgresql import Databases, connected
 
 __all__ = ["Files", "Servers", "Storage", "in_words_of", "url_of"]

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Engine, event, inspect
 
-from accounts.password_resets import mail_requested_resets
+from accounts.flows.password_reset import mail_requested_resets
 from oneself.app import create_app
-from oneself.demo import make_demo
-from oneself.jobs import run_alone
-from oneself.keys import open_keyring
-from oneself.proving.asking import Answer, Request
-from oneself.sending import open_delivery
+from oneself.commands.demo_data import make_demo
+from oneself.conformance.http_client import Answer, Request
+from oneself.database import Database, Location, open_engine
+from oneself.mail.factory import open_delivery
+from oneself.runtime.jobs import run_alone
+from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from oneself.transactions import Database, Location, open_engine
 from tests.support.databases import url_of
 
 __all__ = ["Fault", "Faults", "InProcess"]

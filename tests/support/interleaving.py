@@ -14,9 +14,9 @@ from typing import Any
 import bcrypt
 from sqlalchemy import Engine, event
 
-from accounts.database import AccountSession
 from accounts.errors import AccountError
-from oneself.transactions import Database
+from accounts.services.database import AccountSession
+from oneself.database import Database
 
 __all__ = ["Act", "Actor", "interleavings", "meet", "stops"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.edge.running import Account, Running
+from tests.http.running import Account, Running
 
 __all__ = ["Books", "Client", "Load", "Outcome"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, LargeBinary, Table, UniqueConstraint, insert, select
 
-from accounts.identifiers import new_uuid
+from accounts.values.identifiers import new_uuid
 from models import metadata
 
 __all__ = ["multiply"]

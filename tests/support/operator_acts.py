@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from accounts.clients import add_client
-from accounts.database import AccountSession
-from accounts.identifiers import new_uuid
-from accounts.rights import SESSION_RIGHTS
-from accounts.tenants import disable_tenant, find_tenant
-from accounts.users import disable_user
+from accounts.flows.clients import add_client
+from accounts.flows.tenants import disable_tenant, find_tenant
+from accounts.flows.users import disable_user
+from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.database import AccountSession
+from accounts.values.identifiers import new_uuid
 from models import (
     AccessToken,
     ApiKey,
@@ -26,9 +26,9 @@ from models import (
     Tenant,
     User,
 )
-from oneself.keys import open_keyring
-from oneself.proving.people import Operator, People
-from oneself.transactions import Database
+from oneself.conformance.actors import Operator, People
+from oneself.database import Database
+from oneself.runtime.key_file import open_keyring
 from tests.support.service import Service
 from tests.support.stored import settings_of
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from oneself.proving.asking import Request
-from oneself.proving.deployment import Deployment
+from oneself.conformance.deployment import Deployment
+from oneself.conformance.http_client import Request
 from tests.support.ports import free_port
 
 __all__ = ["Service", "started"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounts.errors import MalformedBody
-from oneself.bodies import parse_json
-from oneself.proving.probes.target import ProbeTarget
-from oneself.proving.probes.wire import Address
+from oneself.conformance.probes.target import ProbeTarget
+from oneself.conformance.probes.wire import Address
+from oneself.http.request.bodies import parse_json
 
 __all__ = ["EXAMPLE", "SECRET", "deployed"]
 

@@ -14,26 +14,38 @@ __all__ = ["STAGES", "CallCounter"]
 
 _ROOT = Path(__file__).parents[2]
 _OF_FILES = {
-    "guard": ("oneself/guard.py", "oneself/tracing.py"),
-    "routing": ("oneself/routing.py", "connexion"),
+    "guard": ("oneself/http/guard.py", "oneself/http/request/trace_context.py"),
+    "routing": ("oneself/http/routing.py", "connexion"),
     "credential": (
-        "oneself/callers.py",
-        "oneself/credentials.py",
-        "accounts/authentication.py",
-        "accounts/jwts.py",
-        "accounts/tokens.py",
-        "accounts/keyring.py",
+        "oneself/http/request/credential_reader.py",
+        "oneself/http/request/credentials.py",
+        "accounts/services/authentication.py",
+        "accounts/crypto/jwts.py",
+        "accounts/crypto/tokens.py",
+        "accounts/crypto/keyring.py",
     ),
-    "validation": ("oneself/bodies.py", "oneself/parameters.py", "oneself/contents.py"),
-    "policy": ("accounts/rights.py", "accounts/policy.py", "oneself/policies.py"),
-    "database": ("oneself/transactions", "accounts/database.py", "sqlalchemy", "sqlmodel"),
+    "validation": (
+        "oneself/http/request/bodies.py",
+        "oneself/http/request/parameters.py",
+        "oneself/http/request/request_body.py",
+    ),
+    "policy": (
+        "accounts/services/authorization.py",
+        "accounts/services/policies.py",
+        "oneself/runtime/policy_store.py",
+    ),
+    "database": ("oneself/database", "accounts/services/database.py", "sqlalchemy", "sqlmodel"),
     "handler": ("handlers", "accounts"),
-    "render": ("oneself/responses.py", "oneself/dialects.py", "oneself/refusals.py"),
+    "render": (
+        "oneself/http/response/responses.py",
+        "oneself/http/response/dialects.py",
+        "oneself/http/response/error_handler.py",
+    ),
     "operation": (
-        "oneself/operations.py",
-        "oneself/execution.py",
-        "oneself/workloads.py",
-        "oneself/usage.py",
+        "oneself/http/operations.py",
+        "oneself/http/execution.py",
+        "oneself/runtime/thread_pools.py",
+        "oneself/runtime/credential_usage.py",
     ),
 }
 #: In the order in which a request comes through them.

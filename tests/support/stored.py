@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
+from oneself.database import open_engine
 from oneself.settings import Settings
-from oneself.transactions import open_engine
 from tests.support.service import Service
 
 __all__ = ["reading", "settings_of"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.edge.running import PASSWORD, Account, Running, open_account, running
+from tests.http.running import PASSWORD, Account, Running, open_account, running
 
 proto = pytest.importorskip(
     "opentelemetry.proto.collector.trace.v1.trace_service_pb2",

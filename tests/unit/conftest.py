@@ -19,20 +19,20 @@ from hypothesis import settings
 from sqlalchemy import JSON, Text, cast, select, text, type_coerce
 from sqlalchemy.types import NullType
 
-from accounts.authentication import authenticate
-from accounts.clients import add_client
-from accounts.database import AccountSession
-from accounts.keyring import Keyring
-from accounts.login_sessions import open_session
-from accounts.password_hashing import hash_password
-from accounts.people import Person, find_person
-from accounts.principal import CredentialKind, Presented, Principal
-from accounts.rights import SESSION_RIGHTS
-from accounts.rules import Rules
-from accounts.tenants import open_tenant
-from accounts.users import open_user
+from accounts.crypto.keyring import Keyring
+from accounts.crypto.password_hashing import hash_password
+from accounts.flows.clients import add_client
+from accounts.flows.sessions import open_session
+from accounts.flows.tenants import open_tenant
+from accounts.flows.users import open_user
+from accounts.limits import Rules
+from accounts.services.authentication import authenticate
+from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.database import AccountSession
+from accounts.services.principal import CredentialKind, Presented, Principal
+from accounts.services.user_views import Person, find_person
 from models import Client, OutboxMessage, Tenant, metadata
-from oneself.transactions import Database, Location
+from oneself.database import Database, Location
 from tests.support.databases import Files, Storage, in_words_of
 from tests.support.disk import Disk
 from tests.support.in_process import InProcess

@@ -12,17 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from accounts import tokens
-from accounts.access_tokens import regenerate_access_token, reveal_access_token
-from accounts.api_keys import create_api_key, revoke_api_key
-from accounts.authentication import authenticate
-from accounts.clients import ClientCredentials, authenticate_client, renew_client_secret
-from accounts.email_change import (
-    request_email_change,
-    undo_email_change,
-    validate_email_change,
-)
-from accounts.email_verification import confirm_email, request_email_verification
+from accounts.crypto import tokens
+from accounts.crypto.keyring import Keyring
 from accounts.errors import (
     InvalidClient,
     InvalidGrant,
@@ -34,44 +25,53 @@ from accounts.errors import (
     SecretUsed,
     WrongPassword,
 )
-from accounts.events import EventKind
-from accounts.keyring import Keyring
-from accounts.login_sessions import (
+from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
+from accounts.flows.api_keys import create_api_key, revoke_api_key
+from accounts.flows.clients import ClientCredentials, authenticate_client, renew_client_secret
+from accounts.flows.email_change import (
+    request_email_change,
+    undo_email_change,
+    validate_email_change,
+)
+from accounts.flows.email_verification import confirm_email, request_email_verification
+from accounts.flows.password_change import change_password
+from accounts.flows.password_reset import (
+    mail_requested_resets,
+    request_password_reset,
+    reset_password,
+)
+from accounts.flows.personal_access_tokens import create_pat, revoke_pat
+from accounts.flows.sessions import (
     log_in,
     log_out,
     open_session,
     revoke_other_sessions,
     revoke_session,
 )
-from accounts.oauth_grants import exchange_refresh_token, exchange_session
-from accounts.oauth_tokens import revoke_token
-from accounts.one_time_secrets import SecretPurpose
-from accounts.outbox import open_parameters
-from accounts.password_resets import (
-    mail_requested_resets,
-    request_password_reset,
-    reset_password,
-)
-from accounts.passwords import change_password
-from accounts.personal_access_tokens import create_pat, revoke_pat
-from accounts.policy import Policies
-from accounts.principal import CredentialKind
-from accounts.rekeying import START, rekey_batch
-from accounts.rights import authorise
-from accounts.rules import Rules
-from accounts.signing_keys import (
+from accounts.flows.tenants import disable_tenant
+from accounts.flows.token_exchange import exchange_refresh_token, exchange_session
+from accounts.flows.token_introspection import revoke_token
+from accounts.flows.users import change_roles, disable_user
+from accounts.jobs.key_rotation import START, rekey_batch
+from accounts.limits import Rules
+from accounts.services.authentication import authenticate
+from accounts.services.authorization import authorise
+from accounts.services.events import EventKind
+from accounts.services.one_time_secrets import SecretPurpose
+from accounts.services.outbox import open_parameters
+from accounts.services.policies import Policies
+from accounts.services.principal import CredentialKind
+from accounts.services.signing_keys import (
     ensure_signing_key,
     forget_retired_keys,
     load_key_set,
     rotate_signing_key,
 )
-from accounts.tenants import disable_tenant
-from accounts.users import change_roles, disable_user
 from handlers.exchange import COOKIE_NAME
 from models import Client, User
-from oneself.credentials import read_credential
-from oneself.policies import schema_of
-from oneself.transactions import Database
+from oneself.database import Database
+from oneself.http.request.credentials import read_credential
+from oneself.runtime.policy_store import schema_of
 from tests.unit.conftest import COST, Clock, House
 
 TABLE = yaml.safe_load(Path(__file__).with_name("credential_matrix.yaml").read_text())

@@ -2,13 +2,13 @@
 
 import pytest
 
-from accounts.api_keys import create_api_key, list_api_keys
 from accounts.errors import InvalidCredentials, InvalidToken, NotFound
-from accounts.login_sessions import list_sessions, log_in, open_session, revoke_session
-from accounts.personal_access_tokens import find_pat, revoke_pat
-from accounts.preferences import change_settings, find_settings
-from accounts.principal import CredentialKind
-from accounts.profile import change_profile
+from accounts.flows.api_keys import create_api_key, list_api_keys
+from accounts.flows.personal_access_tokens import find_pat, revoke_pat
+from accounts.flows.profile import change_profile
+from accounts.flows.sessions import list_sessions, log_in, open_session, revoke_session
+from accounts.flows.settings import change_settings, find_settings
+from accounts.services.principal import CredentialKind
 
 HOSTILE = [
     "'; DROP TABLE user_settings; --",

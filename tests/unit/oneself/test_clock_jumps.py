@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from accounts.addresses import parse_address
 from accounts.errors import (
     InvalidCredentials,
     InvalidToken,
@@ -17,20 +16,21 @@ from accounts.errors import (
     SecretUsed,
     TooManyAttempts,
 )
-from accounts.event_chain import chain_events, verify_chain
-from accounts.login_sessions import log_in, log_out
-from accounts.oauth_grants import exchange_session
-from accounts.oauth_tokens import forget_expired_jwts, introspect_token, revoke_token
-from accounts.one_time_secrets import SecretPurpose, burn_secret, issue_secret
-from accounts.outbox import MessageKind, post_message
-from accounts.principal import CredentialKind
-from accounts.retention import forget_what_ended
-from accounts.rules import Budget
-from accounts.signing_keys import ensure_signing_key, load_key_set, rotate_signing_key
-from accounts.throttling import forget_old_attempts, spend
-from oneself.delivery import Delivery
-from oneself.messages import Messages
-from oneself.templates import Templates
+from accounts.flows.sessions import log_in, log_out
+from accounts.flows.token_exchange import exchange_session
+from accounts.flows.token_introspection import forget_expired_jwts, introspect_token, revoke_token
+from accounts.jobs.event_chain import chain_events, verify_chain
+from accounts.jobs.retention import forget_what_ended
+from accounts.limits import Budget
+from accounts.services.one_time_secrets import SecretPurpose, burn_secret, issue_secret
+from accounts.services.outbox import MessageKind, post_message
+from accounts.services.principal import CredentialKind
+from accounts.services.signing_keys import ensure_signing_key, load_key_set, rotate_signing_key
+from accounts.services.throttling import forget_old_attempts, spend
+from accounts.values.email_address import parse_address
+from oneself.mail.delivery import Delivery
+from oneself.mail.messages import Messages
+from oneself.templating import Templates
 from tests.unit.conftest import PASSWORD
 
 JUMPS = (timedelta(hours=1), timedelta(hours=5), timedelta(hours=23))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from accounts.rules import Rules
-from oneself.setting_values import is_loopback
+from accounts.limits import Rules
 from oneself.settings import Settings
+from oneself.settings_parsers import is_loopback
 
 
 @pytest.fixture(autouse=True)

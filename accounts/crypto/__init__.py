@@ -1,0 +1,1 @@
+"""Keys, tokens, password hashes and signed claims."""

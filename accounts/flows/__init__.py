@@ -1,0 +1,1 @@
+"""The acts of users, clients and operators, one module per subject."""

@@ -1,0 +1,72 @@
+"""The access token of a user, which can be shown again."""
+
+from sqlalchemy import bindparam, select, update
+from sqlmodel import col
+
+from accounts.crypto import tokens
+from accounts.crypto.keyring import Purpose, SealBroken
+from accounts.errors import NotFound, TokenUnreadable
+from accounts.services.database import AccountSession
+from accounts.services.events import EventKind, observe_event, record_event
+from accounts.services.user_views import Person
+from models import AccessToken
+
+__all__ = ["issue_access_token", "regenerate_access_token", "reveal_access_token"]
+
+_SEALED = select(col(AccessToken.token_sealed)).where(
+    col(AccessToken.user_id) == bindparam("user_id")
+)
+
+
+def issue_access_token(session: AccountSession, user_id: str) -> None:
+    """Give a new user their access token; there is exactly one at any time."""
+    token = tokens.mint(tokens.ACCESS_TOKEN)
+    session.add(
+        AccessToken(
+            user_id=user_id,
+            token_digest=session.keys.digest(Purpose.ACCESS_TOKEN, token),
+            token_sealed=session.keys.seal(Purpose.ACCESS_TOKEN, token, user_id),
+            key_id=session.keys.key_id,
+            created_at=session.now,
+        )
+    )
+
+
+def reveal_access_token(session: AccountSession, person: Person) -> str:
+    """Show a person's access token, which is an event (TK-04).
+
+    Raises:
+        NotFound: There is no such user.
+        TokenUnreadable: The sealed token was made with another key or for another row (TK-05).
+    """
+    found = session.rows(_SEALED, {"user_id": person.user_id})
+    if not found:
+        raise NotFound
+    [[sealed]] = found
+    try:
+        token = session.keys.open(Purpose.ACCESS_TOKEN, sealed, person.user_id)
+    except SealBroken as broken:
+        observe_event(session, EventKind.DECRYPT_FAIL, person)
+        raise TokenUnreadable from broken
+    observe_event(session, EventKind.SENSITIVE_READ, person)
+    return token
+
+
+def regenerate_access_token(session: AccountSession, person: Person) -> str:
+    """Put a new access token in the place of the old one, which is dead with the commit.
+
+    One UPDATE of the one row: of two at the same time the later stays, and no third token lives.
+    """
+    token = tokens.mint(tokens.ACCESS_TOKEN)
+    session.core.execute(
+        update(AccessToken)
+        .where(col(AccessToken.user_id) == person.user_id)
+        .values(
+            token_digest=session.keys.digest(Purpose.ACCESS_TOKEN, token),
+            token_sealed=session.keys.seal(Purpose.ACCESS_TOKEN, token, person.user_id),
+            key_id=session.keys.key_id,
+            created_at=session.now,
+        )
+    )
+    record_event(session, EventKind.TOKEN_CREATED, person, credential="accessToken")
+    return token

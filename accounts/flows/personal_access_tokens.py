@@ -1,0 +1,170 @@
+"""Personal access tokens: made, found, listed, revoked."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select, update
+from sqlmodel import col
+
+from accounts.crypto import tokens
+from accounts.crypto.keyring import Purpose
+from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
+from accounts.flows import clients
+from accounts.flows.clients import ClientCredentials
+from accounts.services.database import AccountSession, columns_of, hold_account
+from accounts.services.events import EventKind, record_event, record_events
+from accounts.services.notifications import post_notice
+from accounts.services.outbox import MessageKind
+from accounts.services.principal import Principal
+from accounts.services.user_views import Person
+from accounts.values import names as text
+from accounts.values.identifiers import new_uuid
+from models import PersonalAccessToken
+
+__all__ = ["ListedPat", "create_pat", "find_pat", "list_pats", "revoke_all_pats", "revoke_pat"]
+
+
+class ListedPat(NamedTuple):
+    """An active token, as its owner sees it."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    client_id: str
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
+_ACTIVE = (
+    select(*columns_of(PersonalAccessToken, ListedPat))
+    .where(
+        col(PersonalAccessToken.user_id) == bindparam("user_id"),
+        col(PersonalAccessToken.revoked_at).is_(None),
+        col(PersonalAccessToken.expires_at) > bindparam("now"),
+    )
+    .order_by(col(PersonalAccessToken.created_at).desc(), col(PersonalAccessToken.id))
+)
+_ONE = _ACTIVE.where(col(PersonalAccessToken.id) == bindparam("id"))
+
+
+def create_pat(
+    session: AccountSession,
+    principal: Principal,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime,
+    client_id: str,
+    client_secret: str,
+) -> tuple[PersonalAccessToken, str]:
+    """Make a token; the second of the pair is the token itself, known here and never again.
+
+    Raises:
+        InvalidRequest: The name or the expiry breaks a rule.
+        TooManyAttempts: The client or the source has failed too often.
+        InvalidClient: The user's tenant has no client of this id and secret.
+        ScopeNotHeld: The user or the client lacks a scope.
+        LimitReached: The user has as many tokens as one may have.
+    """
+    if not session.now < expires_at <= _a_year_after(session.now):
+        raise InvalidRequest.of("expiresAt", "must be in the future and at most one year away")
+    hold_account(session, principal.person.user_id)
+    client = clients.authenticate_client(
+        session,
+        ClientCredentials(client_id, client_secret),
+        tenant_id=principal.person.tenant_id,
+    )
+    wanted = set(scopes)
+    if not wanted <= principal.credential.rights or not wanted <= set(client.scopes):
+        raise ScopeNotHeld
+    if len(list_pats(session, principal.person.user_id)) >= session.rules.max_pats:
+        raise LimitReached
+    token = tokens.mint(tokens.PAT)
+    made = PersonalAccessToken(
+        id=new_uuid(),
+        user_id=principal.person.user_id,
+        client_id=client.id,
+        name=text.clean_name(name, "name"),
+        token_digest=session.keys.digest(Purpose.PAT, token),
+        key_id=session.keys.key_id,
+        scopes=list(scopes),
+        created_at=session.now,
+        expires_at=expires_at,
+    )
+    session.add(made)
+    record_event(
+        session, EventKind.TOKEN_CREATED, principal.person, credential="pat", credential_id=made.id
+    )
+    post_notice(session, MessageKind.PAT_CREATED, principal.person, name=made.name)
+    return made, token
+
+
+def _a_year_after(moment: datetime) -> datetime:
+    """The same time on the same day of the next year, or on 28 February for the 29th (TK-13)."""
+    try:
+        return moment.replace(year=moment.year + 1)
+    except ValueError:
+        return moment.replace(year=moment.year + 1, day=28)
+
+
+def list_pats(session: AccountSession, user_id: str) -> Sequence[ListedPat]:
+    """The active tokens of a user, newest first."""
+    found = session.rows(_ACTIVE, {"user_id": user_id, "now": session.now})
+    return [ListedPat._make(row) for row in found]
+
+
+def find_pat(session: AccountSession, person: Person, pat_id: str) -> ListedPat:
+    """Find one of the person's active tokens.
+
+    Raises:
+        NotFound: The person has no active token of this id.
+    """
+    key = {"user_id": person.user_id, "now": session.now, "id": pat_id.lower()}
+    found = session.rows(_ONE, key)
+    if not found:
+        raise NotFound
+    return ListedPat._make(found[0])
+
+
+def revoke_all_pats(session: AccountSession, person: Person) -> None:
+    """Revoke every token of a person."""
+    revoked = session.core.execute(
+        update(PersonalAccessToken)
+        .where(
+            col(PersonalAccessToken.user_id) == person.user_id,
+            col(PersonalAccessToken.revoked_at).is_(None),
+        )
+        .values(revoked_at=session.now)
+        .returning(col(PersonalAccessToken.id))
+    )
+    record_events(
+        session,
+        EventKind.TOKEN_REVOKED,
+        person,
+        [{"credential": "pat", "credential_id": pat_id} for pat_id in revoked.scalars()],
+    )
+
+
+def revoke_pat(session: AccountSession, person: Person, pat_id: str) -> None:
+    """Revoke one of the person's tokens.
+
+    Raises:
+        NotFound: The person has no active token of this id.
+    """
+    revoked = session.core.execute(
+        update(PersonalAccessToken)
+        .where(
+            col(PersonalAccessToken.id) == pat_id.lower(),
+            col(PersonalAccessToken.user_id) == person.user_id,
+            col(PersonalAccessToken.revoked_at).is_(None),
+            col(PersonalAccessToken.expires_at) > session.now,
+        )
+        .values(revoked_at=session.now)
+    )
+    if not revoked.rowcount:
+        raise NotFound
+    record_event(
+        session, EventKind.TOKEN_REVOKED, person, credential="pat", credential_id=pat_id.lower()
+    )

@@ -1,0 +1,95 @@
+"""The picture of a person: uploaded, read, removed."""
+
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, delete, select, update
+from sqlmodel import col
+
+from accounts.errors import NotFound
+from accounts.services.database import AccountSession, hold_account
+from accounts.services.events import EventKind, record_event
+from accounts.services.user_views import Person, find_person
+from accounts.values.picture_encoding import MEDIA_TYPE, encode_picture
+from models import Picture, User
+
+__all__ = [
+    "UPLOADED",
+    "StoredPicture",
+    "find_picture",
+    "forget_upload",
+    "remove_picture",
+    "upload_picture",
+]
+
+#: What stands in the place of an address for a picture that is kept here. Where it is read is the
+#: service's own address, which an operator may change.
+UPLOADED = "uploaded"
+
+_PICTURE = select(col(Picture.content), col(Picture.media_type), col(Picture.tag)).where(
+    col(Picture.user_id) == bindparam("user_id")
+)
+
+
+class StoredPicture(NamedTuple):
+    """A picture as it is kept; `tag` changes with its bytes."""
+
+    content: bytes
+    media_type: str
+    tag: str
+
+
+def upload_picture(session: AccountSession, person: Person, uploaded: bytes) -> Person:
+    """Put an uploaded picture in the place of whatever was there, written anew.
+
+    One statement replaces it: who reads meanwhile has the old one or the new one (IM-09).
+
+    Raises:
+        UnreadablePicture: It is no picture that is taken.
+        InvalidToken: Whoever asks has lost the right to while it was written anew.
+    """
+    with session.outside_transaction():
+        encoded = encode_picture(uploaded)
+    hold_account(session, person.user_id)
+    session.authenticate_again()
+    session.merge(
+        Picture(
+            user_id=person.user_id,
+            media_type=MEDIA_TYPE,
+            content=encoded.content,
+            tag=encoded.tag,
+            changed_at=session.now,
+        )
+    )
+    return _note(session, person, UPLOADED)
+
+
+def find_picture(session: AccountSession, person: Person) -> StoredPicture:
+    """Read the uploaded picture of a person.
+
+    Raises:
+        NotFound: There is none.
+    """
+    rows = session.rows(_PICTURE, {"user_id": person.user_id})
+    if not rows:
+        raise NotFound
+    return StoredPicture._make(rows[0])
+
+
+def forget_upload(session: AccountSession, person: Person) -> None:
+    """Delete the bytes of an uploaded picture, which something else takes the place of."""
+    session.core.execute(delete(Picture).where(col(Picture.user_id) == person.user_id))
+
+
+def remove_picture(session: AccountSession, person: Person) -> None:
+    """Remove the picture of a person, uploaded or an address, if there is one."""
+    hold_account(session, person.user_id)
+    if person.picture is not None:
+        forget_upload(session, person)
+        _note(session, person, None)
+
+
+def _note(session: AccountSession, person: Person, picture: str | None) -> Person:
+    session.flush()
+    session.core.execute(update(User).where(col(User.id) == person.user_id).values(picture=picture))
+    record_event(session, EventKind.USER_UPDATED, person, fields="picture")
+    return find_person(session, person.user_id)

@@ -1,0 +1,35 @@
+"""Whether this process stays, and the database is one that it can work with."""
+
+from sqlalchemy import text
+
+from accounts.errors import Unavailable
+from accounts.services.database import AccountSession
+from accounts.services.root_keys import unknown_roots
+from models.schema import REVISION
+
+__all__ = ["require_ready"]
+
+_PRESENT = text("SELECT version_num FROM alembic_version")
+
+
+def require_ready(session: AccountSession, *, leaving: bool = False) -> None:
+    """Let a ready database pass, for a process that is not `leaving`.
+
+    Raises:
+        Unavailable: It is; or the tables are of another version, or rows are stored under a root
+            secret that this process does not know, as after a rotation that others were told of
+            (TK-07). It says for the log which.
+        sqlalchemy.exc.OperationalError: It does not answer, or has no tables at all.
+    """
+    reason = "this process is about to end" if leaving else _problem(session)
+    if reason is not None:
+        raise Unavailable(retry_after=5, reason=reason)
+
+
+def _problem(session: AccountSession) -> str | None:
+    present = session.core.execute(_PRESENT).scalar()
+    if present != REVISION:
+        return f"the tables are of revision {present}, and this version works with {REVISION}"
+    if unknown := unknown_roots(session):
+        return f"rows are stored under {', '.join(unknown)}, a root secret that is not known here"
+    return None

@@ -1,0 +1,1 @@
+"""What several flows share: who is authenticated, what is allowed, events, mail, limits."""

@@ -1,0 +1,110 @@
+"""What each kind of credential may be used for."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from accounts.errors import (
+    CredentialNotAccepted,
+    Forbidden,
+    InsufficientScope,
+    PolicyDenied,
+    SessionRequired,
+)
+from accounts.services.policies import Decision, Question, Subject
+from accounts.services.principal import CredentialKind, Principal
+
+__all__ = ["ACCESS_TOKEN_RIGHTS", "SESSION_RIGHTS", "authorise", "rights"]
+
+#: Every access control entry there is. Today each enabled user has all of them over themselves.
+SESSION_RIGHTS = frozenset(
+    {
+        "me/profile:read",
+        "me/profile:write",
+        "me/auth:write",
+        "me/settings:read",
+        "me/settings:write",
+        "me/pat:read",
+        "me/pat:write",
+        "me/token:read",
+        "me/token:write",
+        "me/sessions:read",
+        "me/sessions:write",
+        "me/events:read",
+        "keys:read",
+        "keys:write",
+    }
+)
+
+ACCESS_TOKEN_RIGHTS = frozenset(
+    {
+        "me/profile:read",
+        "me/profile:write",
+        "me/settings:read",
+        "me/settings:write",
+        "me/token:read",
+        "me/token:write",
+    }
+)
+
+_FIXED = {
+    CredentialKind.SESSION: SESSION_RIGHTS,
+    CredentialKind.ACCESS_TOKEN: ACCESS_TOKEN_RIGHTS,
+}
+
+
+def rights(kind: CredentialKind, scopes: Iterable[str]) -> frozenset[str]:
+    """The rights of a credential: its kind's, or else its scopes within the user's (TK-12)."""
+    return _FIXED.get(kind) or SESSION_RIGHTS.intersection(scopes)
+
+
+def authorise(
+    principal: Principal,
+    decide: Callable[[Question], Decision],
+    *,
+    action: str,
+    accepted: frozenset[CredentialKind],
+    scope: str | None,
+) -> None:
+    """Let the principal pass, to an action that accepts these kinds of credential.
+
+    The kind is judged first: a token can hold a scope for an operation that takes only sessions,
+    and must not pass for it (TK-11). All else is for the policies to say.
+
+    Raises:
+        SessionRequired: Only a session, or what was made of one for a while, will do.
+        CredentialNotAccepted: Not this kind.
+        InsufficientScope: The kind will do, its scopes do not.
+        Forbidden: A policy forbids it; the class by the policy's `@code`.
+    """
+    person, credential = principal
+    if credential.kind not in accepted:
+        if accepted <= {CredentialKind.SESSION, CredentialKind.JWT}:
+            raise SessionRequired
+        raise CredentialNotAccepted
+    decision = decide(
+        Question(
+            Subject(
+                person.user_id,
+                person.tenant_id,
+                tuple(person.roles),
+                person.provider,
+                person.is_platform_admin,
+            ),
+            action,
+            credential.kind,
+            credential.rights,
+            scope,
+        )
+    )
+    # Said here too, so that no policy of an operator's can switch scopes off by a wide permit.
+    missing = None if scope in credential.rights else scope
+    if decision.allowed and missing is None:
+        return
+    if missing is not None and decision.code is None:
+        raise InsufficientScope(missing)
+    raise _FORBIDDEN.get(decision.code or "", PolicyDenied)(decision.notices)
+
+
+#: What a policy may call its refusal by: whatever needs nothing else to be said.
+_FORBIDDEN: Mapping[str, type[Forbidden]] = {
+    each.code: each for each in Forbidden.__subclasses__() if each is not InsufficientScope
+}

@@ -1,0 +1,28 @@
+"""Telling a person by mail what was done in their account."""
+
+from accounts.errors import TooManyAttempts
+from accounts.services.database import AccountSession
+from accounts.services.outbox import MessageKind, post_message
+from accounts.services.recovery_address import recovery_address
+from accounts.services.throttling import spend_notice
+from accounts.services.user_views import Person
+
+__all__ = ["post_notice"]
+
+
+def post_notice(
+    session: AccountSession, kind: MessageKind, person: Person, **parameters: str
+) -> None:
+    """Tell a person at the present address, and at the recovery address where that is another.
+
+    Whoever changed the address may be whom the owner has to be told of. Past the budget of mails to
+    one person nothing more is mailed: it was told often enough, the act itself is not refused, and
+    nobody has this service mail a stranger without end, who may never have verified the address.
+    """
+    try:
+        spend_notice(session, person.user_id, kind)
+    except TooManyAttempts:
+        return
+    recovery = recovery_address(session, person.user_id).entered
+    for address in dict.fromkeys((person.email, recovery)):
+        post_message(session, kind, person, to=address, **parameters)

@@ -1,0 +1,202 @@
+"""Secrets that work once, for one purpose, one user and one address."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, bindparam, update
+from sqlmodel import col, select
+
+from accounts.crypto import tokens
+from accounts.crypto.keyring import Purpose
+from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
+from accounts.limits import Rules
+from accounts.services.database import AccountSession, hold_account
+from accounts.values.email_address import Address
+from accounts.values.identifiers import new_id
+from models import OneTimeSecret, User
+
+__all__ = [
+    "SecretPurpose",
+    "burn_secret",
+    "find_locale",
+    "find_pending_address",
+    "find_secret",
+    "issue_secret",
+    "read_secret",
+    "still_good",
+    "supersede_secrets",
+]
+
+
+class SecretPurpose(StrEnum):
+    """What a secret proves; one is never good for another (EM-08)."""
+
+    EMAIL_CHANGE = "email_change"
+    EMAIL_UNDO = "email_undo"
+    EMAIL_VERIFICATION = "email_verification"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 # the name of a purpose
+
+
+def issue_secret(
+    session: AccountSession,
+    purpose: SecretPurpose,
+    user_id: str,
+    address: Address,
+    *,
+    is_mailed: bool = True,
+) -> str:
+    """Make a secret; an earlier one of the same user for the same purpose is superseded.
+
+    Not so one that undoes a change: else whoever changes the address twice would take from its
+    owner what the first notice gave them.
+    """
+    if purpose is not SecretPurpose.EMAIL_UNDO:
+        supersede_secrets(session, purpose, user_id)
+    secret = tokens.mint(tokens.ONE_TIME_SECRET)
+    session.add(
+        OneTimeSecret(
+            id=new_id("ots_"),
+            purpose=purpose,
+            user_id=user_id,
+            address=address.entered,
+            address_canonical=address.canonical,
+            secret_digest=session.keys.digest(Purpose.ONE_TIME_SECRET, secret),
+            key_id=session.keys.key_id,
+            created_at=session.now,
+            expires_at=session.now + _lifetime(session.rules, purpose),
+            is_mailed=is_mailed,
+        )
+    )
+    return secret
+
+
+def _lifetime(rules: Rules, purpose: SecretPurpose) -> timedelta:
+    if purpose is SecretPurpose.PASSWORD_RESET:
+        return rules.reset_lifetime
+    if purpose is SecretPurpose.EMAIL_UNDO:
+        return rules.undo_lifetime
+    return rules.one_time_secret_lifetime
+
+
+def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: str) -> None:
+    """End the user's pending secrets of one purpose."""
+    session.flush()
+    session.core.execute(
+        update(OneTimeSecret)
+        .where(
+            col(OneTimeSecret.purpose) == purpose,
+            col(OneTimeSecret.user_id) == user_id,
+            col(OneTimeSecret.used_at).is_(None),
+            col(OneTimeSecret.superseded_at).is_(None),
+        )
+        .values(superseded_at=session.now)
+    )
+
+
+#: Built once, since it is a part of each profile that is shown.
+_PENDING_ADDRESS = select(col(OneTimeSecret.address)).where(
+    col(OneTimeSecret.purpose) == bindparam("purpose"),
+    col(OneTimeSecret.user_id) == bindparam("user_id"),
+    col(OneTimeSecret.used_at).is_(None),
+    col(OneTimeSecret.superseded_at).is_(None),
+    col(OneTimeSecret.expires_at) > bindparam("now"),
+)
+
+
+def find_pending_address(
+    session: AccountSession, purpose: SecretPurpose, user_id: str
+) -> str | None:
+    """The address that the user's pending secret of one purpose is for; None where none is."""
+    key = {"purpose": purpose, "user_id": user_id, "now": session.now}
+    addresses = [address for (address,) in session.rows(_PENDING_ADDRESS, key)]
+    return addresses[0] if addresses else None
+
+
+def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
+    """Use a secret up, and return the row that says what it was for.
+
+    One conditional UPDATE: of any number of racers with the same secret one wins (EM-07). A wrong
+    secret matches no row, and so burns nothing; one that `mint` cannot have made asks no database.
+
+    Raises:
+        SecretInvalid: No such secret, or one of another purpose.
+        SecretUsed: It was used before.
+        SecretExpired: Its time is over; judged here, not by a clean-up job (EM-05).
+        SecretSuperseded: A later request replaced it.
+    """
+    found = _found_by(session, purpose, secret)
+    session.flush()
+    owner = session.exec(select(OneTimeSecret.user_id).where(*found)).first()
+    if owner is None:
+        raise SecretInvalid
+    # Before the row is written to: whoever holds the account may be about to supersede it.
+    hold_account(session, owner)
+    burned = session.core.execute(
+        update(OneTimeSecret).where(*found, *still_good(session.now)).values(used_at=session.now)
+    )
+    row = session.exec(
+        select(OneTimeSecret).where(*found).execution_options(populate_existing=True)
+    ).one()
+    if burned.rowcount:
+        return row
+    raise _reason(row)
+
+
+def still_good(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """What holds of a secret that could be used now."""
+    return (
+        col(OneTimeSecret.used_at).is_(None),
+        col(OneTimeSecret.superseded_at).is_(None),
+        col(OneTimeSecret.expires_at) > now,
+    )
+
+
+def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
+    """The row of a secret that could be burned now, unburned.
+
+    Raises:
+        SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded: As `burn_secret`.
+    """
+    row = find_secret(session, purpose, secret)
+    if row.used_at or row.superseded_at or row.expires_at <= session.now:
+        raise _reason(row)
+    return row
+
+
+def find_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
+    """The row of a true secret, whether it is still good or not.
+
+    Raises:
+        SecretInvalid: No such secret, or one of another purpose.
+    """
+    row = session.exec(select(OneTimeSecret).where(*_found_by(session, purpose, secret))).first()
+    if row is None:
+        raise SecretInvalid
+    return row
+
+
+def find_locale(session: AccountSession, purpose: SecretPurpose, secret: str) -> str | None:
+    """The locale of whoever a secret was made for; None for a wrong one, or one without."""
+    try:
+        row = find_secret(session, purpose, secret)
+    except SecretInvalid:
+        return None
+    return session.exec(select(User.locale).where(col(User.id) == row.user_id)).first()
+
+
+def _found_by(
+    session: AccountSession, purpose: SecretPurpose, secret: str
+) -> tuple[ColumnElement[bool], ...]:
+    if not tokens.well_formed(secret, tokens.ONE_TIME_SECRET):
+        raise SecretInvalid
+    digests = session.keys.digests(Purpose.ONE_TIME_SECRET, secret)
+    return col(OneTimeSecret.secret_digest).in_(digests), col(OneTimeSecret.purpose) == purpose
+
+
+def _reason(row: OneTimeSecret) -> SecretUsed | SecretSuperseded | SecretExpired:
+    """Why a secret is no longer good; only a holder of the true secret gets to know."""
+    if row.used_at is not None:
+        return SecretUsed()
+    if row.superseded_at is not None:
+        return SecretSuperseded()
+    return SecretExpired()

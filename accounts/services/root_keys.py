@@ -1,0 +1,29 @@
+"""Which root secrets the database has rows under."""
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from accounts.services.database import AccountSession
+from models import RootKey
+
+__all__ = ["remember_root", "unknown_roots"]
+
+
+def unknown_roots(session: AccountSession) -> list[str]:
+    """Name the roots that the database has rows under, and that are not known here (TK-07)."""
+    rows = session.core.execute(
+        select(col(RootKey.key_id), col(RootKey.check_value)).order_by(col(RootKey.created_at))
+    )
+    return [key_id for key_id, check_value in rows if not session.keys.knows(key_id, check_value)]
+
+
+def remember_root(session: AccountSession, key_id: str) -> None:
+    """Note that rows are stored under a root from now on; once is enough."""
+    if session.get(RootKey, key_id) is None:
+        session.add(
+            RootKey(
+                key_id=key_id,
+                check_value=session.keys.check_value(key_id),
+                created_at=session.now,
+            )
+        )

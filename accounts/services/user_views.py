@@ -1,0 +1,96 @@
+"""What the dialects show of a person."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import and_, bindparam, select
+from sqlmodel import col
+
+from accounts.errors import NotFound
+from accounts.services.database import AccountSession
+from models import Tenant, User
+
+__all__ = ["ENABLED", "PERSON_COLUMNS", "Person", "find_person"]
+
+
+class Person(NamedTuple):
+    """One user with their tenant, as read; changing the tables does not change it."""
+
+    user_id: str
+    identity_id: str
+    external_id: str
+    tenant_id: str
+    tenant_uuid: str
+    tenant_display_name: str
+    email: str
+    email_verified_at: datetime | None
+    username: str
+    first_name: str | None
+    last_name: str | None
+    display_name: str | None
+    phone: str | None
+    picture: str | None
+    locale: str | None
+    timezone: str | None
+    provider: str
+    roles: list[str]
+    is_platform_admin: bool
+
+    @property
+    def email_verified(self) -> bool:
+        """Whether the present address is verified."""
+        return self.email_verified_at is not None
+
+    @property
+    def name(self) -> str:
+        """The display name, or else first and last name, or else the user name."""
+        if self.display_name:
+            return self.display_name
+        full = " ".join(part for part in (self.first_name, self.last_name) if part)
+        # Two names of 200 characters each are longer than any dialect's name may be.
+        return full[:200].rstrip() or self.username
+
+
+#: The columns of `Person`, in its order, for statements that read one beside something else.
+PERSON_COLUMNS = (
+    col(User.id),
+    col(User.uuid),
+    col(User.external_id),
+    col(User.tenant_id),
+    col(Tenant.uuid),
+    col(Tenant.display_name),
+    col(User.email),
+    col(User.email_verified_at),
+    col(User.username),
+    col(User.first_name),
+    col(User.last_name),
+    col(User.display_name),
+    col(User.phone),
+    col(User.picture),
+    col(User.locale),
+    col(User.timezone),
+    col(User.provider),
+    col(User.roles),
+    col(User.is_platform_admin),
+)
+
+#: What holds of whoever may do anything, in a statement that joins the user with their tenant.
+ENABLED = and_(col(User.disabled_at).is_(None), col(Tenant.disabled_at).is_(None))
+
+_PERSON = (
+    select(*PERSON_COLUMNS)
+    .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+    .where(col(User.id) == bindparam("user_id"))
+)
+
+
+def find_person(session: AccountSession, user_id: str) -> Person:
+    """Read a person as they are now, with what this session has changed.
+
+    Raises:
+        NotFound: There is no such user.
+    """
+    rows = session.rows(_PERSON, {"user_id": user_id})
+    if not rows:
+        raise NotFound
+    return Person._make(rows[0])

@@ -1,0 +1,1 @@
+"""Parsed and normalised values: addresses, names, locales, phone numbers, pictures."""

@@ -1,0 +1,138 @@
+"""Clients: programs that a tenant knows."""
+
+from typing import Annotated
+
+import typer
+
+from oneself.commands.administration.tenants import TenantId, require_tenant
+from oneself.commands.console.failures import Failure
+from oneself.commands.console.output import AsJson, show, show_list
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Add, list and renew clients, which JWTs and personal access tokens need.",
+)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
+    tenant_id: TenantId,
+    scopes: Annotated[
+        list[str],
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help="What its tokens may be used for, such as me/profile:read; once for each.",
+        ),
+    ],
+    audiences: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--audience",
+            metavar="URL",
+            help="Whom its JWTs may be for besides this service; once for each.",
+        ),
+    ] = None,
+    *,
+    public: Annotated[
+        bool, typer.Option("--public", help="It cannot keep a secret, and gets none.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a client, and print its secret, which cannot be shown again."""
+    from accounts.flows.clients import add_client
+    from oneself.commands.console.session_setup import load_settings, open_database
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=True) as session,
+    ):
+        tenant = require_tenant(session, tenant_id)
+        client, secret = add_client(
+            session,
+            tenant,
+            name=name,
+            scopes=scopes,
+            audiences=audiences or (),
+            public=public,
+        )
+        record = {
+            "client_id": client.id,
+            "client_secret": secret,
+            "tenant_id": client.tenant_id,
+            "name": client.name,
+            "scopes": client.scopes,
+            "audiences": client.audiences,
+        }
+    note = None if public else "Keep the secret now: it cannot be shown again."
+    show(record, as_json=as_json, note=note)
+
+
+@app.command("list")
+def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
+    """List the clients of a tenant, in the order in which they were added, and no secrets."""
+    from sqlmodel import col, select
+
+    from models import Client
+    from oneself.commands.console.session_setup import load_settings, open_database
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=False) as session,
+    ):
+        tenant = require_tenant(session, tenant_id)
+        records = [
+            {
+                "client_id": client.id,
+                "name": client.name,
+                "public": client.is_public,
+                "scopes": client.scopes,
+                "audiences": client.audiences,
+                "created_at": client.created_at.isoformat(),
+            }
+            for client in session.exec(
+                select(Client)
+                .where(col(Client.tenant_id) == tenant.id)
+                .order_by(col(Client.created_at), col(Client.id))
+            )
+        ]
+    show_list("clients", records, as_json=as_json)
+
+
+@app.command()
+def renew(
+    client_id: Annotated[
+        str, typer.Argument(metavar="CLIENT_ID", help="Such as cli_0a1b2c3d4e5f.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give a client a new secret, and print it; the old one is refused from the next request on.
+
+    What was made with the client stays: its personal access tokens, and its refresh tokens for
+    whoever shows the new secret.
+    """
+    from accounts.flows.clients import renew_client_secret
+    from models import Client
+    from oneself.commands.console.session_setup import load_settings, open_database
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=True) as session,
+    ):
+        client = session.get(Client, client_id)
+        if client is None or client.is_public:
+            raise Failure(
+                f"There is no client {client_id} that has a secret. See those of a tenant with:"
+                " python -m oneself client list --tenant TENANT_ID"
+            )
+        record = {
+            "client_id": client.id,
+            "client_secret": renew_client_secret(session, client),
+            "tenant_id": client.tenant_id,
+            "name": client.name,
+        }
+    show(record, as_json=as_json, note="Keep the secret now: it cannot be shown again.")

@@ -1,0 +1,175 @@
+"""Users: people with an account."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from oneself.commands.administration.tenants import TenantId, require_tenant
+from oneself.commands.administration.user_imports import import_users
+from oneself.commands.console.failures import USAGE, Failure
+from oneself.commands.console.output import AsJson, show, waiting
+
+if TYPE_CHECKING:
+    from accounts.services.database import AccountSession
+    from models import User
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True, help="Add, import and disable users, and change their roles."
+)
+app.command("import")(import_users)
+
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The user's e-mail address.")]
+
+
+@app.command()
+def add(
+    email: Email,
+    tenant_id: TenantId,
+    name: Annotated[str, typer.Option("--name", help="The name to show.")],
+    *,
+    roles: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="ROLE", help="A role; once for each. Without any: member."),
+    ] = None,
+    provider: Annotated[
+        Literal["local", "oidc", "saml"],
+        typer.Option(help="Who keeps the password: this service, or an identity provider."),
+    ] = "local",
+    admin: Annotated[
+        bool, typer.Option("--admin", help="Make the user an admin of the platform.")
+    ] = False,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a user; the password of a local one is asked for, and is never an argument."""
+    from accounts.crypto import password_hashing
+    from accounts.errors import EmailTaken
+    from accounts.flows import users
+    from accounts.values import email_address as addresses
+    from accounts.values import password_strength as password_form
+    from oneself.commands.console.session_setup import load_settings, open_database
+
+    if password_stdin and provider != "local":
+        raise Failure(
+            f"A user of an {provider} provider has no password here: leave out --password-stdin.",
+            status=USAGE,
+        )
+    with open_database(load_settings()) as database:
+        # Before the password is asked for, and let go of while somebody types and bcrypt works.
+        with database.transaction(writing=False) as session:
+            tenant = require_tenant(session, tenant_id)
+            address = addresses.parse_address(email, "EMAIL")
+            if users.is_taken(session, address.canonical):
+                raise EmailTaken
+            keys, rules = session.keys, session.rules
+        record = None
+        if provider == "local":
+            judged = password_form.judge(
+                _ask_for_password(from_stdin=password_stdin),
+                rules=rules,
+                own_words=(address.canonical, name, tenant.display_name),
+                field="the password",
+            )
+            with waiting("Hashing the password"):
+                record = password_hashing.hash_password(judged, keys, rules.password_cost)
+        with database.transaction(writing=True) as session:
+            user = users.open_user(
+                session,
+                tenant,
+                email=email,
+                display_name=name,
+                record=record,
+                provider=provider,
+                roles=roles or ("member",),
+            )
+            user.is_platform_admin = admin
+            described = _described(user)
+    show(described, as_json=as_json)
+
+
+@app.command()
+def disable(email: Email, *, as_json: AsJson = False) -> None:
+    """Disable a user: every credential of theirs is refused from the next request on."""
+    from accounts.flows.users import disable_user
+
+    with _found(email) as (session, user):
+        disable_user(session, user)
+        described = _described(user)
+    show(described, as_json=as_json)
+
+
+@app.command()
+def role(
+    email: Email,
+    *,
+    added: Annotated[
+        list[str] | None, typer.Option("--add", metavar="ROLE", help="A role to give.")
+    ] = None,
+    removed: Annotated[
+        list[str] | None, typer.Option("--remove", metavar="ROLE", help="A role to take.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give and take roles, in force from the next request on."""
+    from accounts.flows.users import change_roles
+
+    if not added and not removed:
+        raise Failure("Nothing would change: give --add ROLE or --remove ROLE.", status=USAGE)
+    with _found(email) as (session, user):
+        change_roles(session, user, add=added or (), remove=removed or ())
+        described = _described(user)
+    show(described, as_json=as_json)
+
+
+@contextmanager
+def _found(email: str) -> Iterator[tuple["AccountSession", "User"]]:
+    """The user with this address, in a transaction that writes."""
+    from accounts.errors import NotFound
+    from accounts.flows.users import find_user_by_email
+    from oneself.commands.console.session_setup import load_settings, open_database
+
+    with (
+        open_database(load_settings()) as database,
+        database.transaction(writing=True) as session,
+    ):
+        try:
+            user = find_user_by_email(session, email)
+        except NotFound:
+            raise Failure(
+                f"There is no user {email}. Check the address, or add one with: python -m oneself"
+                " user add"
+            ) from None
+        yield session, user
+
+
+def _ask_for_password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    if not sys.stdin.isatty():
+        raise Failure(
+            "There is no terminal to ask for the password at: pipe it in with --password-stdin.",
+            status=USAGE,
+        )
+    # On standard error, since standard output may be read by a program.
+    entered: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return entered
+
+
+def _described(user: "User") -> dict[str, Any]:
+    return {
+        "user_id": user.id,
+        "tenant_id": user.tenant_id,
+        "email": user.email,
+        "username": user.username,
+        "provider": user.provider,
+        "roles": user.roles,
+        "is_platform_admin": user.is_platform_admin,
+        "disabled": user.disabled_at is not None,
+    }

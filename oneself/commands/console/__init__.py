@@ -1,0 +1,1 @@
+"""Output, failures and set-up that commands share."""

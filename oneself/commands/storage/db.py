@@ -1,0 +1,83 @@
+"""The database: bringing its tables to this version, checking them, and backups."""
+
+import typer
+
+from oneself.commands.console.failures import REFUSED, Failure
+from oneself.commands.console.output import AsJson, show, waiting
+from oneself.commands.storage import backups
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Upgrade the database, check it, back it up.")
+app.command()(backups.backup)
+app.command()(backups.restore)
+
+
+@app.command()
+def upgrade(*, as_json: AsJson = False) -> None:
+    """Bring the tables to this version, making the database where there is none.
+
+    All of it is one transaction. Back the database up before.
+    """
+    from alembic.util import CommandError
+
+    from oneself.commands.console.session_setup import load_settings, make_file, require_encoding
+    from oneself.database import (
+        migrations,
+        open_engine,
+    )
+
+    settings = load_settings()
+    make_file(settings.data_dir, settings.location)
+    engine = open_engine(settings.location)
+    try:
+        before = migrations.present_revision(engine)
+        if before is None:
+            require_encoding(engine)
+        with waiting("Migrating"):
+            migrations.upgrade(engine)
+        after = migrations.present_revision(engine)
+    except CommandError as error:
+        raise Failure(
+            f"The database is at revision {before}, which this version of oneself does not know."
+            " Use the version that it was made with, or a newer one."
+        ) from error
+    finally:
+        engine.dispose()
+    show({"revision_before": before, "revision": after}, as_json=as_json)
+
+
+@app.command()
+def check(*, as_json: AsJson = False) -> None:
+    """Compare the tables with what this version works with; exit with 1 if they differ."""
+    from models.schema import REVISION
+    from oneself.commands.console.session_setup import load_settings, require_file
+    from oneself.database import (
+        migrations,
+        open_engine,
+    )
+
+    location = load_settings().location
+    require_file(location)
+    engine = open_engine(location)
+    try:
+        present = migrations.present_revision(engine)
+        differences = migrations.differences(engine)
+    finally:
+        engine.dispose()
+    good = present == REVISION and not differences
+    show(
+        {
+            "revision": present,
+            "expected_revision": REVISION,
+            "differences": differences,
+            "up_to_date": good,
+        },
+        as_json=as_json,
+    )
+    if not good:
+        raise Failure(
+            "The tables are not those of this version. Copy the database, then run: python -m"
+            " oneself db upgrade",
+            status=REFUSED,
+        )

@@ -1,0 +1,71 @@
+"""Choosing what of a deployment the probes are sent to."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from oneself.conformance.actors import People
+from oneself.conformance.deployment import Deployment, OutOfReach
+from oneself.conformance.operations import OPERATIONS, schemes_of
+from oneself.conformance.probes.target import ProbeTarget
+from oneself.conformance.probes.wire import Address
+from oneself.conformance.rows.request_building import credential_header
+from oneself.document import Described, load_document, resolve
+
+__all__ = ["target_of"]
+
+_HEALTH = "/healthz"
+_JSON = "application/json"
+
+
+def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
+    """The first read and the first POST of a dialect, or of all, that a session may ask for.
+
+    Raises:
+        OutOfReach: The dialect has none of one of them, or the credentials have no session.
+    """
+    operations = [
+        each
+        for each in OPERATIONS.values()
+        if dialect in {None, each.dialect} and "session" in schemes_of(each)
+    ]
+    read = _first(operations, "get", dialect)
+    # Not a password: a probe that got through would change it, and nobody could put it back.
+    post = _first(
+        [each for each in operations if not each.operation_id.endswith(".changePassword")],
+        "post",
+        dialect,
+    )
+    address = Address.of_url(deployment.url)
+    name, value = credential_header("bearer", People(deployment).find("base")["session_token"])
+    return ProbeTarget(
+        address,
+        host=address.host_header,
+        read=read.path,
+        post=post.path,
+        example=_example(post),
+        credential=f"{name}: {value}",
+        health=_HEALTH if dialect is None else None,
+        read_methods=frozenset(
+            each.method.upper() for each in OPERATIONS.values() if each.path == read.path
+        ),
+    )
+
+
+def _first(operations: Iterable[Described], method: str, dialect: str | None) -> Described:
+    for each in operations:
+        suits = method == "get" or (_JSON in each.bodies and _has_required_text(each))
+        if each.method == method and "{" not in each.path and suits:
+            return each
+    message = f"{dialect} has no {method.upper()} that a probe could be sent to"
+    raise OutOfReach(message)
+
+
+def _has_required_text(operation: Described) -> bool:
+    schema = resolve(load_document(), operation.bodies[_JSON])
+    return bool(schema.get("required"))
+
+
+def _example(operation: Described) -> Mapping[str, Any]:
+    raw = load_document()["paths"][operation.path][operation.method]["requestBody"]
+    example: Mapping[str, Any] = resolve(load_document(), raw)["content"][_JSON]["example"]
+    return example

@@ -1,0 +1,58 @@
+"""What came of a proof, for a CI that reads JUnit's XML.
+
+Written with the standard library: the format is three elements deep, and a library for it would be
+one more thing that a proof depends upon.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from oneself.conformance.outcomes import Outcome, Verdict
+
+__all__ = ["write_junit"]
+
+#: XML 1.0, section 2.2: these are in no document, however they are written.
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_junit(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Write a suite for each of ours, and in it a test case for each promise.
+
+    Raises:
+        OSError: It cannot be written there.
+    """
+    root = ET.Element("testsuites", name="oneself")
+    for suite in dict.fromkeys(each.suite for each in outcomes):
+        of_suite = [each for each in outcomes if each.suite == suite]
+        element = ET.SubElement(
+            root,
+            "testsuite",
+            name=suite,
+            tests=str(len(of_suite)),
+            failures=str(_number(of_suite, Verdict.BROKEN)),
+            skipped=str(_number(of_suite, Verdict.NOT_ASKED)),
+        )
+        for each in of_suite:
+            _add(element, each)
+    ET.indent(root)
+    ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _number(outcomes: Sequence[Outcome], verdict: Verdict) -> int:
+    return sum(each.verdict is verdict for each in outcomes)
+
+
+def _add(suite: ET.Element, outcome: Outcome) -> None:
+    case = ET.SubElement(suite, "testcase", classname=outcome.dialect, name=_clean(outcome.promise))
+    message = _clean("; ".join(outcome.reasons))
+    if outcome.verdict is Verdict.BROKEN:
+        failure = ET.SubElement(case, "failure", message=message[:500])
+        failure.text = _clean(outcome.as_text())
+    elif outcome.verdict is Verdict.NOT_ASKED:
+        ET.SubElement(case, "skipped", message=message)
+
+
+def _clean(text: str) -> str:
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)

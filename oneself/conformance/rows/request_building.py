@@ -1,0 +1,102 @@
+"""Writing the target, the body and the credential of a request that a row describes."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from oneself.conformance.http_client import FORM
+from oneself.conformance.pictures import empty, encoded, gradient
+from oneself.document import Described, load_document, resolve
+
+__all__ = [
+    "FROM_PERSON",
+    "PICTURE",
+    "credential_header",
+    "takes_pictures",
+    "written_body",
+    "written_target",
+]
+
+#: A small picture that is good, where nothing is said about it: a file has no example in YAML.
+PICTURE = encoded(gradient((3, 2)))
+
+#: What a person's credential of each kind is called among what is known of them.
+FROM_PERSON = {
+    "session": "session_token",
+    "cookie": "session_token",
+    "api_key": "api_key",
+    "access_token": "access_token",
+    "pat": "pat",
+    "jwt": "jwt",
+    "client": "client",
+}
+
+
+def credential_header(kind: str, value: str) -> tuple[str, str]:
+    """The header that carries a credential."""
+    if kind == "cookie":
+        return "Cookie", f"{_cookie_name()}={value}"
+    if kind == "api_key":
+        return "X-API-Key", value
+    if kind in {"basic", "client"}:
+        return "Authorization", f"Basic {base64.b64encode(value.encode()).decode()}"
+    return "Authorization", f"Bearer {value}"
+
+
+def _cookie_name() -> str:
+    return str(load_document()["components"]["securitySchemes"]["sessionCookie"]["name"])
+
+
+def takes_pictures(operation: Described) -> bool:
+    """Whether a body is a picture, and no JSON and no form."""
+    return any(media.startswith("image/") for media in operation.bodies)
+
+
+def written_target(path: str, operation: Described | None, wanted: Mapping[str, Any]) -> str:
+    """The path with its parameters, and the query behind it."""
+    parameters = dict(wanted.get("path", {}))
+    if operation and wanted.get("example"):
+        parameters = {
+            each["name"]: each["example"] for each in operation.parameters if each["in"] == "path"
+        } | parameters
+    target = re.sub(r"\{([^}]+)\}", lambda found: str(parameters[found[1]]), path)
+    query = wanted.get("query")
+    if query is None:
+        return target
+    return f"{target}?{query if isinstance(query, str) else urlencode(query)}"
+
+
+def written_body(
+    wanted: Mapping[str, Any], operation: Described | None
+) -> tuple[bytes, str | None]:
+    """The body, and its content type if it has one.
+
+    With `example`, and nothing else said, the body is the document's own example.
+    """
+    body, media = b"", None
+    if "raw" in wanted:
+        raw = wanted["raw"]
+        if not isinstance(raw, str):
+            raw = raw.get("prefix", "") + raw["repeat"] * raw["times"] + raw.get("suffix", "")
+        body = raw.encode()
+        media = FORM if operation and FORM in operation.bodies else "application/json"
+    elif "form" in wanted:
+        body, media = urlencode(wanted["form"], doseq=True).encode(), FORM
+    elif "json" in wanted:
+        body, media = json.dumps(wanted["json"]).encode(), "application/json"
+    elif "picture" in wanted:
+        described = wanted["picture"]
+        make = empty if described.get("empty") else gradient
+        body = encoded(make(tuple(described["size"])), described["format"])
+        media = f"image/{described['format']}"
+    elif operation and takes_pictures(operation) and wanted.get("example"):
+        body, media = PICTURE, "image/png"
+    elif operation and operation.bodies and wanted.get("example"):
+        described = load_document()["paths"][operation.path][operation.method]["requestBody"]
+        media, content = next(iter(resolve(load_document(), described)["content"].items()))
+        example = content["example"]
+        body = (urlencode(example) if media == FORM else json.dumps(example)).encode()
+    return body, wanted.get("content_type", media)

@@ -1,0 +1,18 @@
+"""Opening the database, and the one place where a transaction is committed or rolled back."""
+
+from oneself.database.database import Database, Location, open_engine
+from oneself.database.failures import OutcomeUnknown, does_not_answer
+from oneself.database.group_commit import NotTogether
+from oneself.database.sessions import SingleReading
+from oneself.database.sqlite import sqlite_driver
+
+__all__ = [
+    "Database",
+    "Location",
+    "NotTogether",
+    "OutcomeUnknown",
+    "SingleReading",
+    "does_not_answer",
+    "open_engine",
+    "sqlite_driver",
+]

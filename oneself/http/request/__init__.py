@@ -1,0 +1,1 @@
+"""Reading a request: address, credentials, parameters and body."""

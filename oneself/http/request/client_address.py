@@ -1,0 +1,72 @@
+"""Who a request came from, as far as the connection tells."""
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from starlette.types import Scope
+
+from accounts.origin import Origin
+from oneself.settings_parsers import Network
+
+__all__ = ["client_address", "origin_of", "user_agent_of"]
+
+_MOST_HOPS = 32
+#: Spellings of peers' addresses; one has many requests.
+_MOST_KEPT = 1024
+
+
+def origin_of(scope: Scope, request_id: str, proxies: Sequence[Network]) -> Origin:
+    """Who asked, before any credential is looked at."""
+    peer = scope["client"][0] if scope.get("client") else None
+    return Origin(request_id, client_address(peer, scope["headers"], proxies))
+
+
+def user_agent_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """What the client calls itself, as plain text of at most 200 characters."""
+    text = headers.get(b"user-agent", b"").decode("latin-1")
+    return "".join(character for character in text if character.isprintable())[:200] or None
+
+
+def client_address(
+    peer: str | None, headers: Iterable[tuple[bytes, bytes]], proxies: Sequence[Network]
+) -> str | None:
+    """The client's IP address in its shortest spelling, or None where the peer has none.
+
+    `X-Forwarded-For` is read from its right end, which the nearest proxy wrote, and only as long as
+    whoever wrote it is one of `proxies`; what comes before that anybody could have written (LG-11).
+    """
+    if not proxies:
+        return _shortest(peer or "")
+    address = _parse(peer or "")
+    if address is None:
+        return None
+    hops = [
+        hop
+        for name, value in headers
+        if name == b"x-forwarded-for"
+        for hop in value.decode("latin-1").split(",")
+    ]
+    for hop in reversed(hops[-_MOST_HOPS:]):
+        if not any(address in network for network in proxies):
+            break
+        before = _parse(hop.strip())
+        if before is None:
+            break
+        address = before
+    return str(address)
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _shortest(text: str) -> str | None:
+    address = _parse(text)
+    return None if address is None else str(address)
+
+
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    # An IPv4 client on an IPv6 socket is an IPv4 client (LG-10).
+    return getattr(address, "ipv4_mapped", None) or address

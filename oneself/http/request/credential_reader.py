@@ -1,0 +1,74 @@
+"""Who sends a request, as far as its head says, by what one operation accepts."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from accounts.crypto.jwts import Claims
+from accounts.errors import InvalidClient
+from accounts.flows.clients import ClientCredentials
+from accounts.services.principal import Presented
+from oneself.document import Described
+from oneself.http.request.credentials import (
+    is_same_origin,
+    read_client,
+    read_credential,
+    refuse_cross_site,
+)
+from oneself.runtime.signing_keys import SigningKeys
+
+__all__ = ["Caller", "Callers"]
+
+
+class Caller(NamedTuple):
+    """What the head of one request says: of a person, of a client, or of neither."""
+
+    presented: Presented | None
+    credentials: ClientCredentials | None
+    by_cookie: bool
+
+
+class Callers:
+    """Reads the callers of one operation; whose the credentials are is looked up later."""
+
+    def __init__(
+        self,
+        described: Described,
+        *,
+        api_key_brand: str,
+        origins: frozenset[str],
+        issuer: str,
+        signing: SigningKeys,
+    ) -> None:
+        self._described = described
+        self._brand = api_key_brand
+        self._origins = origins
+        self._issuer = issuer
+        self._signing = signing
+
+    def read(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Caller:
+        """Read the credential that the operation asks for, and no other.
+
+        Raises:
+            NotAuthenticated, MultipleCredentials, InvalidToken: As `read_credential`.
+            CrossSiteRequest: A cookie came along with what another site may have sent.
+            InvalidClient: The client's header is missing, or is none.
+        """
+        presented, by_cookie, credentials = None, False, None
+        if self._described.accepted:
+            presented, by_cookie = read_credential(
+                scope["headers"], brand=self._brand, read_jwt=self._read_jwt
+            )
+            if by_cookie:
+                same_origin = is_same_origin(headers, self._origins)
+                refuse_cross_site(scope["method"], same_origin=same_origin)
+        if self._described.client is not None:
+            credentials = read_client(headers)
+            if credentials is None and self._described.client == "required":
+                raise InvalidClient
+        return Caller(presented, credentials, by_cookie)
+
+    def _read_jwt(self, token: str) -> Claims:
+        return self._signing.current.verify(
+            token, issuer=self._issuer, audience=self._issuer, now=datetime.now(UTC)
+        )

@@ -1,0 +1,154 @@
+"""Reading the one credential of a request; looking it up is `accounts.services.authentication`."""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import unquote_plus
+
+from accounts.crypto import tokens
+from accounts.crypto.jwts import Claims, looks_like_jwt
+from accounts.errors import (
+    CrossSiteRequest,
+    InvalidClient,
+    InvalidToken,
+    MultipleCredentials,
+    NotAuthenticated,
+)
+from accounts.flows.clients import ClientCredentials
+from accounts.services.principal import CredentialKind, Presented
+from handlers.exchange import COOKIE_NAME
+
+__all__ = [
+    "challenge",
+    "client_challenge",
+    "is_same_origin",
+    "read_client",
+    "read_credential",
+    "refuse_cross_site",
+    "sent_bearer",
+]
+
+_COOKIE = f"{COOKIE_NAME}=".encode()
+_BEARER_PREFIXES = {
+    tokens.SESSION: CredentialKind.SESSION,
+    tokens.ACCESS_TOKEN: CredentialKind.ACCESS_TOKEN,
+    tokens.PAT: CredentialKind.PAT,
+}
+_CARRIERS = frozenset({b"authorization", b"x-api-key"})
+_LONGEST_CLIENT_ID = 64
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+def read_credential(
+    headers: Sequence[tuple[bytes, bytes]], *, brand: str, read_jwt: Callable[[str], Claims]
+) -> tuple[Presented, bool]:
+    """The one credential of a request, and whether a cookie carries it.
+
+    A token whose form, checksum or signature is wrong is refused here, without the database
+    (TK-01, JW-01).
+
+    Raises:
+        NotAuthenticated: There is none.
+        MultipleCredentials: There is more than one (SE-10).
+        InvalidToken: It cannot be a token of ours.
+    """
+    carried: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        if name == b"cookie":
+            crumbs = (crumb.strip(b" \t") for crumb in value.split(b";"))
+            carried += [(name, crumb) for crumb in crumbs if crumb.startswith(_COOKIE)]
+        elif name in _CARRIERS:
+            carried.append((name, value))
+    if not carried:
+        raise NotAuthenticated
+    if len(carried) > 1:
+        raise MultipleCredentials
+    [(name, value)] = carried
+    if name == b"authorization":
+        return _read_bearer(value, read_jwt), False
+    text = value.decode("latin-1")
+    if name == b"cookie":
+        return _read_token(text[len(_COOKIE) :], only=tokens.SESSION), True
+    if tokens.api_key_prefix(text, brand) is None:
+        raise InvalidToken
+    return Presented(CredentialKind.API_KEY, text), False
+
+
+def _read_bearer(header: bytes, read_jwt: Callable[[str], Claims]) -> Presented:
+    scheme, _, rest = header.decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer":
+        raise NotAuthenticated
+    token = rest.strip(" ")
+    # Of our opaque tokens none has a dot in it.
+    if "." in token and looks_like_jwt(token):
+        return Presented(CredentialKind.JWT, token, read_jwt(token))
+    return _read_token(token)
+
+
+def _read_token(token: str, *, only: str | None = None) -> Presented:
+    for prefix, kind in _BEARER_PREFIXES.items():
+        if token.startswith(prefix) and only in {None, prefix}:
+            if tokens.well_formed(token, prefix):
+                return Presented(kind, token)
+            break
+    raise InvalidToken
+
+
+def read_client(headers: Mapping[bytes, bytes]) -> ClientCredentials | None:
+    """The client's id and secret of a Basic header; None where there is no header.
+
+    Raises:
+        InvalidClient: There is one, and it is no Basic header of an id and a secret.
+    """
+    header = headers.get(b"authorization")
+    if header is None:
+        return None
+    scheme, _, encoded = header.partition(b" ")
+    try:
+        text = base64.b64decode(encoded.strip(b" "), validate=True).decode()
+    except ValueError:
+        text = ""
+    name, colon, secret = text.partition(":")
+    if scheme.lower() != b"basic" or not colon or not 0 < len(name) <= _LONGEST_CLIENT_ID:
+        raise InvalidClient
+    # Both are form-encoded before they are joined (RFC 6749 section 2.3.1).
+    return ClientCredentials(unquote_plus(name), unquote_plus(secret))
+
+
+def is_same_origin(headers: Mapping[bytes, bytes], origins: frozenset[str]) -> bool:
+    """Whether our own pages, or no page at all, made the request (SE-09).
+
+    Browsers say so in `Sec-Fetch-Site`, which a page cannot set. An older one sends an `Origin`;
+    what sends neither is no browser with our cookie in it, and is not believed.
+    """
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        return site in {b"same-origin", b"none"}
+    origin = headers.get(b"origin")
+    return origin is not None and origin.decode("latin-1") in origins
+
+
+def refuse_cross_site(method: str, *, same_origin: bool) -> None:
+    """Let a cookie authenticate an unsafe method only for our own pages.
+
+    Raises:
+        CrossSiteRequest: Another site may have made the request.
+    """
+    if not same_origin and method not in _SAFE_METHODS:
+        raise CrossSiteRequest
+
+
+def sent_bearer(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a Bearer token was sent, good or bad."""
+    return any(
+        name == b"authorization" and value[:7].lower() == b"bearer " for name, value in headers
+    )
+
+
+def challenge(*, bearer_was_sent: bool) -> str:
+    """The `WWW-Authenticate` of a 401; it names an error only where a token was sent (RFC 6750)."""
+    return 'Bearer realm="oneself"' + (', error="invalid_token"' if bearer_was_sent else "")
+
+
+def client_challenge() -> str:
+    """The `WWW-Authenticate` for a client that did not prove itself (RFC 6749 section 5.2)."""
+    return 'Basic realm="oneself"'

@@ -1,0 +1,59 @@
+"""Holding an answer against the document, in every test run and, by a setting, in production."""
+
+from typing import Any
+
+from oneself.document import Described
+from oneself.http.request.schemas import Schemas, violations
+from oneself.http.response.responses import Answer
+
+__all__ = ["Promises"]
+
+#: Headers that concern the connection or the refusal as such, and that no operation lists.
+_UNLISTED = frozenset({"Connection"})
+#: What every answer gets when it is sent.
+_ADDED_LATER = frozenset({"X-Request-Id"})
+
+
+class Promises:
+    """What the document says that one operation answers."""
+
+    def __init__(self, described: Described, schemas: Schemas) -> None:
+        self._headers = {
+            status: {
+                name: header.get("required", False)
+                for name, header in response.get("headers", {}).items()
+            }
+            for status, response in described.responses.items()
+        }
+        self._validators = {
+            status: {
+                media: schemas.validator(content["schema"])
+                for media, content in response.get("content", {}).items()
+            }
+            for status, response in described.responses.items()
+        }
+
+    def broken_by(self, answer: Answer) -> str:  # noqa: PLR0911 # one promise after the other
+        """Which promise an answer breaks, without its values; empty for none."""
+        if answer.status not in self._validators:
+            return f"status {answer.status} ({answer.code}) is not documented"
+        listed = self._headers[answer.status]
+        if unlisted := set(answer.headers) - set(listed) - _UNLISTED:
+            return f"headers {sorted(unlisted)} are not documented for {answer.status}"
+        required = {name for name, needed in listed.items() if needed} - _ADDED_LATER
+        if missing := required - set(answer.headers):
+            return f"headers {sorted(missing)} are missing from {answer.status}"
+        if answer.content_type is None:
+            return "a body is missing" if self._validators[answer.status] else ""
+        validator = self._validators[answer.status].get(answer.content_type)
+        if validator is None:
+            return f"{answer.content_type} is not documented for {answer.status}"
+        if answer.content is None:
+            return ""  # bytes, of which a schema says no more than that they are
+        return _differences(validator, answer.content)
+
+
+def _differences(validator: Any, content: Any) -> str:
+    if validator.is_valid(content):
+        return ""
+    return "; ".join(map(str, violations(validator.iter_errors(content), "body")))

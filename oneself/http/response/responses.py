@@ -1,0 +1,69 @@
+"""Putting an answer on the wire, with the headers that every answer has."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.types import Send
+
+from accounts.errors import AccountError
+from oneself.http.response.dialects import Dialect, Stamp
+from oneself.http.response.error_handler import headers_of_refusal, status_of
+
+__all__ = ["Answer", "answer_of_refusal", "send_answer"]
+
+# Stated on every answer, errors too (HT-15). Nothing here is a page: the policy forbids all, and
+# no answer is for a cache, since each belongs to whoever asked.
+_EVERYWHERE = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"server", b""),
+    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+class Answer(NamedTuple):
+    """A whole answer. `content` is what `body` was made from, kept for checking it."""
+
+    status: int
+    body: bytes
+    content_type: str | None
+    headers: Mapping[str, str]
+    content: Any = None
+    code: str | None = None
+
+
+def answer_of_refusal(
+    refusal: AccountError, dialect: Dialect, stamp: Stamp, *, bearer_was_sent: bool
+) -> Answer:
+    """A refusal in its dialect's own words."""
+    status = status_of(refusal, dialect)
+    content = dialect.refuse(refusal, status, stamp)
+    return Answer(
+        status,
+        orjson.dumps(content),
+        dialect.refusal_type,
+        headers_of_refusal(refusal, dialect, bearer_was_sent=bearer_was_sent),
+        content,
+        refusal.code,
+    )
+
+
+async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
+    """Send an answer, whole."""
+    headers = [*_EVERYWHERE]
+    if answer.headers:
+        own = {name.lower().encode(): value.encode() for name, value in answer.headers.items()}
+        # A page says for itself what it may load; nothing else has a reason to differ.
+        headers = [each for each in _EVERYWHERE if each[0] not in own]
+        headers += own.items()
+    headers.append((b"x-request-id", request_id.encode()))
+    if answer.content_type is not None:
+        headers.append((b"content-type", answer.content_type.encode()))
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,167 @@
+"""The page at `/`, and the document as a page at `/docs`, with which it can be tried out.
+
+What draws the document is Swagger UI, out of a wheel that carries nothing but such files; nothing
+is loaded from any other host.
+"""
+
+import hashlib
+import importlib.metadata
+from base64 import b64encode
+from collections.abc import Awaitable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
+from oneself.document import described_operations
+from oneself.http.guard import Passage
+from oneself.http.request.bodies import headers_of
+from oneself.http.response.responses import Answer
+from oneself.templating import Templates
+from oneself.web.languages import preferred_language
+
+__all__ = ["Docs"]
+
+_OWN = Path(__file__).parents[2] / "templates" / "docs"
+_READ = ("GET", "HEAD")
+#: What is no dialect: how clients of the dialects prove themselves, and how the service is.
+_NO_DIALECTS = frozenset({"oauth", "status"})
+
+_KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+
+#: Nothing is framed, sent or loaded but what these pages are made of.
+_CLOSED = ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'")
+_DOCS_POLICY = "; ".join(
+    (
+        *_CLOSED,
+        "script-src 'self'",
+        "style-src 'self'",
+        # Its arrows are in its style, as data.
+        "img-src data:",
+        # The document, and whatever is tried out.
+        "connect-src 'self'",
+    )
+)
+
+
+class _Asset(NamedTuple):
+    """A file that `/docs` loads, under a name that changes with its content."""
+
+    path: str
+    body: bytes
+    content_type: str
+
+
+class Docs:
+    """Answers `/`, `/docs` and what that loads, and passes everything else on."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        document: Mapping[str, Any],
+        *,
+        templates: Templates,
+        public_origin: str,
+    ) -> None:
+        self._app = app
+        self._templates = templates
+        self._values = {
+            # The name that people know is the settings', never the request's (EM-12).
+            "host": urlsplit(public_origin).netloc,
+            "version": document["info"]["version"],
+            "dialects": _describe_dialects(document),
+        }
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer one request, or pass it on.
+
+        Raises, when it is awaited:
+            MethodNotAllowed: All this can only be read.
+            InvalidRequest: It takes no parameters.
+        """
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path in {"/", "/docs"} or (path.startswith("/docs/") and path in self._assets):
+            return self._show(path, scope, send)
+        return self._app(scope, receive, send)
+
+    async def _show(self, path: str, scope: Scope, send: Send) -> None:
+        if scope["query_string"]:
+            rule = "takes no parameters"
+            raise InvalidRequest([Violation("query", (), rule)])
+        if scope["method"] not in _READ:
+            raise MethodNotAllowed(_READ)
+        language = preferred_language(
+            self._templates, headers_of(scope).get(b"accept-language", b"")
+        )
+        passage: Passage = scope["oneself.passage"]
+        await passage.send(send, self._answer(path, language))
+
+    def _answer(self, path: str, language: str) -> Answer:
+        if path == "/":
+            return self._show_home(language)
+        if path == "/docs":
+            return self._show_document()
+        asset = self._assets[path]
+        kept = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return Answer(200, asset.body, asset.content_type, kept)
+
+    def _show_home(self, language: str) -> Answer:
+        style = self._templates.render("pages/style.css.j2", language)
+        digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        policy = "; ".join((*_CLOSED, f"style-src 'sha256-{digest}'"))
+        html = self._templates.render("pages/home.html.j2", language, **self._values)
+        return _page(html, policy, language)
+
+    def _show_document(self) -> Answer:
+        # By the names that the template knows them by: `ui_script` for swagger_bundle.js, say.
+        loaded = {name: asset.path for name, asset in self._named_assets.items()}
+        html = self._templates.render("pages/docs.html.j2", "en", **self._values, **loaded)
+        return _page(html, _DOCS_POLICY, "en")
+
+    @cached_property
+    def _assets(self) -> Mapping[str, _Asset]:
+        return {asset.path: asset for asset in self._named_assets.values()}
+
+    @cached_property
+    def _named_assets(self) -> Mapping[str, _Asset]:
+        # Read when they are first asked for: few workers ever are, and these are two megabytes.
+        return dict(_read_assets())
+
+
+def _page(html: str, policy: str, language: str) -> Answer:
+    headers = {
+        "Content-Security-Policy": policy,
+        "Content-Language": language,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "X-Robots-Tag": "noindex",
+    }
+    return Answer(200, html.encode(), "text/html; charset=utf-8", headers)
+
+
+def _read_assets() -> Iterator[tuple[str, _Asset]]:
+    # The package is found and not imported, since it reads all of its files when it is.
+    folder = Path(str(importlib.metadata.distribution("offapi").locate_file("offapi")))
+    for name, path in (
+        ("ui_script", folder / "swagger_bundle.js"),
+        ("ui_style", folder / "swagger_style.css"),
+        ("script", _OWN / "docs.js"),
+        ("style", _OWN / "docs.css"),
+    ):
+        body = path.read_bytes()
+        digest = hashlib.sha256(body).hexdigest()[:16]
+        yield name, _Asset(f"/docs/{digest}/{path.name}", body, _KINDS[path.suffix])
+
+
+def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Each dialect with the path that it is known by: the first that is read, else the first."""
+    operations = list(described_operations(document))
+    described: list[Mapping[str, str]] = []
+    for tag in (tag["name"] for tag in document["tags"]):
+        if tag not in _NO_DIALECTS:
+            own = [each for each in operations if each.dialect == tag]
+            known = next((each for each in own if each.method == "get"), own[0])
+            described.append({"name": tag, "method": known.method.upper(), "path": known.path})
+    return described

@@ -1,0 +1,51 @@
+"""The document itself, for whoever generates a client from it or tests against it."""
+
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
+from oneself.document import DOCUMENT_PATH
+from oneself.http.guard import Passage
+from oneself.http.response.responses import Answer
+
+__all__ = ["Published"]
+
+
+class Published:
+    """Answers `/openapi.yaml` and `/openapi.json`, and passes everything else on.
+
+    Connexion would serve the document with its references resolved, so that the components lose
+    their names for whoever generates code from it.
+    """
+
+    def __init__(self, app: ASGIApp, document: Mapping[str, Any]) -> None:
+        self._app = app
+        self._files = {
+            "/openapi.yaml": (DOCUMENT_PATH.read_bytes(), "application/yaml"),
+            "/openapi.json": (orjson.dumps(document), "application/json"),
+        }
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer one request, or pass it on.
+
+        Raises, when it is awaited:
+            MethodNotAllowed: The document can only be read.
+            InvalidRequest: It takes no parameters.
+        """
+        file = self._files.get(scope["path"]) if scope["type"] == "http" else None
+        if file is None:
+            return self._app(scope, receive, send)
+        return self._show(file, scope, send)
+
+    @staticmethod
+    async def _show(file: tuple[bytes, str], scope: Scope, send: Send) -> None:
+        if scope["query_string"]:
+            rule = "takes no parameters"
+            raise InvalidRequest([Violation("query", (), rule)])
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise MethodNotAllowed(("GET", "HEAD"))
+        passage: Passage = scope["oneself.passage"]
+        await passage.send(send, Answer(200, *file, {}))

@@ -1,0 +1,212 @@
+"""What the pages of mailed links show, and what their buttons do."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from accounts.errors import (
+    AccountError,
+    Invalid,
+    InvalidRequest,
+    SecretExpired,
+    SecretInvalid,
+    SecretSuperseded,
+    SecretUsed,
+    TooManyAttempts,
+)
+from accounts.flows.email_change import undo_email_change, validate_email_change
+from accounts.flows.email_verification import confirm_email, request_again
+from accounts.flows.password_reset import request_password_reset, reset_password
+from accounts.services.database import AccountSession
+from accounts.services.one_time_secrets import SecretPurpose, find_secret, read_secret
+from accounts.services.user_views import find_person
+from oneself.http.response.dialects import Dialects
+from oneself.http.response.error_handler import headers_of_refusal, status_of
+
+__all__ = ["PAGES", "Page", "View", "refuse"]
+
+Fields = Mapping[str, str]
+
+#: Unknown paths and the operations without a dialect have the statuses that pages have.
+_DIALECT = Dialects.named("status")
+_OVER = (SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded)
+_AGAIN = "again"
+_NUMBER = re.compile("[0-9]+")
+
+
+class View(NamedTuple):
+    """A template of `templates/pages` with what to fill in, and how it is sent."""
+
+    template: str
+    values: Mapping[str, object] = {}
+    status: int = 200
+    code: str | None = None
+    headers: Mapping[str, str] = {}
+
+
+class BrokenRule(NamedTuple):
+    """One rule that what was entered breaks, with `#` where the rule has its `number`."""
+
+    rule: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page. `show` only ever reads; `submit` is what its button does.
+
+    `asked` are the parameters that a link has, and `fields` those that its forms may send.
+    """
+
+    name: str
+    operation_id: str
+    purpose: SecretPurpose
+    asked: frozenset[str]
+    fields: frozenset[str]
+    show: Callable[[AccountSession, Fields], View]
+    submit: Callable[[AccountSession, Fields], View]
+
+
+def refuse(
+    refusal: AccountError, page: Page, fields: Fields, *, shown: View | None, request_id: str
+) -> View:
+    """The page that says why it was not done.
+
+    `shown` is what the page showed before its button was pressed: where a field broke a rule, it
+    is shown again, and says which.
+    """
+    status = status_of(refusal, _DIALECT)
+    headers = headers_of_refusal(refusal, _DIALECT, bearer_was_sent=False)
+    template, values = "refused", {"reason": refusal.code, "request_id": request_id, "minutes": 0}
+    if isinstance(refusal, _OVER):
+        template = "link_over"
+        # Nothing but a true secret is written into a page.
+        known = not isinstance(refusal, SecretInvalid)
+        values = {
+            "page": page.name,
+            "reason": refusal.code,
+            "secret": fields["secret"] if known else "",
+            "email": "",
+            "broken": (),
+        }
+    elif isinstance(refusal, TooManyAttempts):
+        values["minutes"] = math.ceil(refusal.retry_after / 60)
+    elif isinstance(refusal, Invalid) and shown is not None and "broken" in shown.values:
+        template, values = shown.template, {**shown.values, "broken": _broken_by(refusal)}
+    return View(template, values, status, refusal.code, headers)
+
+
+def _broken_by(refusal: Invalid) -> tuple[BrokenRule, ...]:
+    return tuple(
+        BrokenRule(_NUMBER.sub("#", each.rule), "".join(_NUMBER.findall(each.rule)))
+        for each in refusal.violations
+    )
+
+
+def _show_verification(session: AccountSession, fields: Fields) -> View:
+    secret = fields.get("secret", "")
+    if fields.get("action") == _AGAIN:
+        # An old secret is enough for another mail to where it was sent itself.
+        find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
+        return View("verify_email_again")
+    pending = read_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
+    return View("verify_email", {"secret": secret, "address": pending.address})
+
+
+def _verify(session: AccountSession, fields: Fields) -> View:
+    action, secret = fields.get("action"), fields.get("secret", "")
+    if action == _AGAIN:
+        request_again(session, secret)
+        return View("verify_email_again")
+    if action is not None:
+        raise InvalidRequest.of("action", "must be a known one")
+    confirm_email(session, secret)
+    return View("verify_email_done")
+
+
+def _show_change(session: AccountSession, fields: Fields) -> View:
+    identity, secret = fields.get("identity", ""), fields.get("secret", "")
+    pending = read_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
+    if find_person(session, pending.user_id).identity_id != identity.lower():
+        raise SecretInvalid
+    values = {"identity": identity, "secret": secret, "address": pending.address}
+    return View("change_email", values)
+
+
+def _change(session: AccountSession, fields: Fields) -> View:
+    address = validate_email_change(
+        session, identity_id=fields.get("identity", ""), secret=fields.get("secret", "")
+    )
+    return View("change_email_done", {"address": address})
+
+
+def _show_undo(session: AccountSession, fields: Fields) -> View:
+    secret = fields.get("secret", "")
+    pending = read_secret(session, SecretPurpose.EMAIL_UNDO, secret)
+    return View("undo_email_change", {"secret": secret, "address": pending.address})
+
+
+def _undo(session: AccountSession, fields: Fields) -> View:
+    address = undo_email_change(session, fields.get("secret", ""))
+    return View("undo_email_change_done", {"address": address})
+
+
+def _show_reset(session: AccountSession, fields: Fields) -> View:
+    secret = fields.get("secret")
+    if secret is None:
+        return View("reset_request", {"email": fields.get("email", ""), "broken": ()})
+    pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
+    values = {"secret": secret, "address": pending.address, "broken": ()}
+    return View("reset_password", values)
+
+
+def _reset(session: AccountSession, fields: Fields) -> View:
+    secret = fields.get("secret")
+    if secret is None:
+        request_password_reset(session, fields.get("email", ""))
+        return View("reset_requested")
+    reset_password(session, secret=secret, new=fields.get("new_password", ""))
+    return View("reset_password_done")
+
+
+#: The pages by their paths, which mail has in it: they stay as they are.
+PAGES: Mapping[str, Page] = {
+    "/verify-email": Page(
+        "verify_email",
+        "page.verifyEmail",
+        SecretPurpose.EMAIL_VERIFICATION,
+        frozenset({"secret"}),
+        frozenset({"secret", "action"}),
+        _show_verification,
+        _verify,
+    ),
+    "/change-email": Page(
+        "change_email",
+        "page.changeEmail",
+        SecretPurpose.EMAIL_CHANGE,
+        frozenset({"identity", "secret"}),
+        frozenset({"identity", "secret"}),
+        _show_change,
+        _change,
+    ),
+    "/undo-email-change": Page(
+        "undo_email_change",
+        "page.undoEmailChange",
+        SecretPurpose.EMAIL_UNDO,
+        frozenset({"secret"}),
+        frozenset({"secret"}),
+        _show_undo,
+        _undo,
+    ),
+    "/reset-password": Page(
+        "reset_password",
+        "page.resetPassword",
+        SecretPurpose.PASSWORD_RESET,
+        frozenset({"secret"}),
+        frozenset({"secret", "email", "new_password"}),
+        _show_reset,
+        _reset,
+    ),
+}

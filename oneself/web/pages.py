@@ -1,0 +1,222 @@
+"""The pages that a mailed link opens, outside of the document: HTML, without any script.
+
+To open a link only shows what it is for, since mail scanners open every link; the button on the
+page does it (EM-11).
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from accounts.errors import CrossSiteRequest, InvalidRequest, MethodNotAllowed
+from accounts.origin import Origin
+from accounts.services.database import AccountSession
+from accounts.services.one_time_secrets import find_locale
+from oneself.database import Database
+from oneself.http.guard import Passage
+from oneself.http.request.bodies import headers_of, media_type, read_body
+from oneself.http.request.client_address import origin_of
+from oneself.http.request.forms import FORM, parse_form
+from oneself.http.response.error_handler import refusal_of
+from oneself.http.response.responses import Answer
+from oneself.runtime.thread_pools import Pool
+from oneself.settings_parsers import Network
+from oneself.templating import Templates
+from oneself.web.languages import preferred_language, spoken_language
+from oneself.web.page_forms import PAGES, Page, View, refuse
+
+__all__ = ["Pages"]
+
+_METHODS = ("GET", "HEAD", "POST")
+#: A password of 1,024 bytes, each of them escaped, and a secret.
+_MOST_BYTES = 8192
+_MOST_PARAMETERS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One request for a page, as far as the event loop reads it."""
+
+    page: Page
+    fields: Mapping[str, str]
+    is_submitted: bool
+    language: str
+    origin: Origin
+
+
+class Pages:
+    """Answers the paths of the pages, and passes everything else on."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        database: Database,
+        pools: Mapping[str, Pool],
+        templates: Templates,
+        public_origin: str,
+        min_length: int,
+        proxies: Sequence[Network],
+        body_seconds: float,
+    ) -> None:
+        self._app = app
+        self._database = database
+        self._pools = pools
+        self._templates = templates
+        self._origin = public_origin
+        self._proxies = proxies
+        self._body_seconds = body_seconds
+        # The name that people know is the settings', never the request's (EM-12).
+        self._everywhere = {"host": urlsplit(public_origin).netloc, "min_length": min_length}
+        style = templates.render("pages/style.css.j2", templates.language(None))
+        digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self._headers = {
+            "Content-Security-Policy": "; ".join(
+                (
+                    "default-src 'none'",
+                    f"style-src 'sha256-{digest}'",
+                    "form-action 'self'",
+                    "frame-ancestors 'none'",
+                    "base-uri 'none'",
+                )
+            ),
+            "Cache-Control": "no-store",
+            # Webmail that opened the page keeps no hold of its window.
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "X-Robots-Tag": "noindex",
+        }
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer one request, or pass it on."""
+        page = PAGES.get(scope["path"]) if scope["type"] == "http" else None
+        if page is None:
+            return self._app(scope, receive, send)
+        return self._show(page, scope, receive, send)
+
+    async def _show(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
+        passage: Passage = scope["oneself.passage"]
+        passage.operation_id = page.operation_id
+        accepted = headers_of(scope).get(b"accept-language", b"")
+        language = preferred_language(self._templates, accepted)
+        try:
+            fields = await self._read(page, scope, receive)
+            visit = _Visit(
+                page,
+                fields,
+                scope["method"] == "POST",
+                language,
+                origin_of(scope, passage.request_id, self._proxies),
+            )
+            pool = self._pools["password" if "new_password" in fields else "database"]
+            answer = await pool.run(partial(self._answer, visit))
+        except Exception as error:  # noqa: BLE001 # a person is looking, whatever it is
+            view = _refused(error, page, {}, None, passage.request_id)
+            answer = self._render(view, language)
+        await passage.send(send, answer)
+
+    async def _read(self, page: Page, scope: Scope, receive: Receive) -> Mapping[str, str]:
+        """What the link has, or what the form sends.
+
+        Raises:
+            MethodNotAllowed: Pages are read, and their forms are sent.
+            BodyTooLarge, RequestTimeout, MalformedRequest: The form is none that is read.
+            CrossSiteRequest: Another site sent the form.
+            UnsupportedMediaType, InvalidRequest: It is not what a link or a form of ours has.
+        """
+        if scope["method"] not in _METHODS:
+            raise MethodNotAllowed(_METHODS)
+        if scope["method"] != "POST":
+            return _read_query(scope["query_string"], page.asked)
+        headers = headers_of(scope)
+        body = await read_body(receive, most_bytes=_MOST_BYTES, seconds=self._body_seconds)
+        self._refuse_other_sites(headers)
+        media_type(headers, {FORM: None})
+        fields = parse_form(body)
+        for unknown in fields.keys() - page.fields:
+            raise InvalidRequest.of(unknown, "is not a field of this page")
+        return fields
+
+    def _refuse_other_sites(self, headers: Mapping[bytes, bytes]) -> None:
+        """Let nobody's browser be made to press a button by another site (SE-09).
+
+        Raises:
+            CrossSiteRequest: Another site made the request.
+        """
+        site = headers.get(b"sec-fetch-site")
+        if site is not None:
+            ours = site in {b"same-origin", b"none"}
+        else:
+            # Looks wrong because any sandboxed frame has the origin `null`. Is right because our
+            # own forms have it too in browsers that send no Sec-Fetch-Site, by our Referrer-Policy
+            # (Fetch standard, "append a request Origin header"). Costs little: no cookie is read
+            # here, and a form may only do what the secret in it may.
+            ours = headers.get(b"origin", b"null") in {b"null", self._origin.encode()}
+        if not ours:
+            raise CrossSiteRequest
+
+    def _answer(self, visit: _Visit) -> Answer:
+        """Show the page, and then do what its button says; in a thread."""
+        page, fields, language = visit.page, visit.fields, visit.language
+        shown = None
+        try:
+            # Before the write lock is taken: else whoever sends secrets that nobody has, which
+            # needs no more than their form, would keep all who write waiting.
+            with self._database.transaction(writing=False, origin=visit.origin) as session:
+                language = self._language_of(session, visit)
+                shown = view = page.show(session, fields)
+            if visit.is_submitted:
+                view = self._database.attempt(partial(self._submit, visit))
+        except Exception as error:  # noqa: BLE001 # as above; in the language of the person
+            view = _refused(error, page, fields, shown, visit.origin.request_id or "")
+        return self._render(view, language)
+
+    def _submit(self, visit: _Visit) -> View:
+        with self._database.transaction(writing=True, origin=visit.origin) as session:
+            return visit.page.submit(session, visit.fields)
+
+    def _language_of(self, session: AccountSession, visit: _Visit) -> str:
+        """The language of whoever the secret is for; where we do not have it, the browser's."""
+        secret = visit.fields.get("secret", "")
+        locale = find_locale(session, visit.page.purpose, secret)
+        return spoken_language(self._templates, locale) or visit.language
+
+    def _render(self, view: View, language: str) -> Answer:
+        values = {**self._everywhere, **view.values}
+        html = self._templates.render(f"pages/{view.template}.html.j2", language, **values)
+        headers = {**self._headers, "Content-Language": language, **view.headers}
+        kind = "text/html; charset=utf-8"
+        return Answer(view.status, html.encode(), kind, headers, code=view.code)
+
+
+def _refused(
+    error: Exception,
+    page: Page,
+    fields: Mapping[str, str],
+    shown: View | None,
+    request_id: str,
+) -> View:
+    # In a frame of its own, so that no traceback holds a frame that holds the exception.
+    return refuse(refusal_of(error), page, fields, shown=shown, request_id=request_id)
+
+
+def _read_query(query: bytes, asked: frozenset[str]) -> Mapping[str, str]:
+    """The parameters of a link; others are left out, since mail programs append their own.
+
+    Raises:
+        InvalidRequest: One of ours stands twice, or there are more than 50.
+    """
+    try:
+        pairs = parse_qsl(query.decode("latin-1"), max_num_fields=_MOST_PARAMETERS)
+    except ValueError as error:
+        raise InvalidRequest.of(
+            "query", "must have at most 50 parameters", place="query"
+        ) from error
+    known = [(name, value) for name, value in pairs if name in asked]
+    if len(dict(known)) != len(known):
+        raise InvalidRequest.of("secret", "must stand once", place="query")
+    return dict(known)

@@ -1,0 +1,180 @@
+"""The service as a process of its own, with what a test needs of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from tests.http.wire import Answer, ask
+from tests.support.ports import free_port
+
+__all__ = ["PASSWORD", "Account", "Running", "open_account", "running"]
+
+_ROOT = Path(__file__).parents[2]
+PASSWORD = "s3cur3P@ssw0rd!"
+
+
+@dataclass(slots=True)
+class Running:
+    """A started service."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    folder: Path
+    #: What it ends with; a test that kills it says so.
+    status: int = 0
+
+    def ask(self, method: str, target: str, **more: Any) -> Answer:
+        """One request on a connection of its own."""
+        return ask(self.port, method, target, **more)
+
+    @property
+    def log(self) -> str:
+        """What it wrote to standard error."""
+        return (self.folder / "stderr.log").read_text()
+
+    def line_of(self, answer: Answer) -> dict[str, Any]:
+        """The one line of the log about an answer, which may be a moment late."""
+        name = answer.header("x-request-id")
+        deadline = time.monotonic() + 5
+        while True:
+            found = [line for line in self.log.splitlines() if f'"{name}"' in line]
+            if found or time.monotonic() > deadline:
+                [line] = found
+                return dict(json.loads(line))
+            time.sleep(0.01)
+
+    @property
+    def worker(self) -> int:
+        """The process that answers, where there is one."""
+        [worker] = self.workers
+        return worker
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that answer."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        lines = {pid: _command_line(pid) for pid in map(int, children.split())}
+        return [pid for pid, line in lines.items() if line and b"tracker" not in line]
+
+    @staticmethod
+    def has_ended(pid: int) -> bool:
+        """Whether a process of its has ended, also if nobody has collected it."""
+        return not _command_line(pid)
+
+    def resident_bytes(self) -> int:
+        """How much memory its worker has."""
+        pages = Path(f"/proc/{self.worker}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def assert_alive(self) -> None:
+        """See that somebody else is answered."""
+        assert self.ask("GET", "/healthz").status == HTTPStatus.OK
+
+    def terminate(self) -> None:
+        """Ask it to end, as an orchestrator does."""
+        self.process.send_signal(signal.SIGTERM)
+
+
+def _command_line(pid: int) -> bytes:
+    """Empty for a process that has ended, collected or not."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+@contextmanager
+def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[Running]:
+    """Start the service in `folder`; at the end stop it, and see that it ended well."""
+    port = free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
+        "ONESELF_DATA_DIR": str(folder / "data"),
+        "ONESELF_PUBLIC_URL": f"http://localhost:{port}",
+        # Here nobody guesses: what is wrong is wrong on purpose.
+        **{
+            f"ONESELF_THROTTLE_{budget}": "100000/1"
+            for budget in ("ACCOUNT_SOURCE", "SOURCE", "SIGNUP")
+        },
+        **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    command = [sys.executable, "-m", "oneself", "serve", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", str(workers)]
+    with (folder / "stderr.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=_ROOT, env=environment, stderr=log, stdout=log)
+    service = Running(port, process, folder)
+    try:
+        _wait(service)
+        yield service
+    finally:
+        if process.poll() is None:
+            service.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+    assert process.returncode == service.status, service.log
+
+
+def _wait(service: Running) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert service.process.poll() is None, service.log
+        try:
+            ready = service.ask("GET", "/readyz")
+        except OSError:
+            time.sleep(0.05)
+        else:
+            assert ready.status == HTTPStatus.OK, ready
+            return
+    raise AssertionError(service.log)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody with an account, and their credentials."""
+
+    email: str
+    password: str
+    session: str
+    access_token: str
+    api_key: str
+
+    @property
+    def bearer(self) -> dict[str, str | None]:
+        """Their session, as a header."""
+        return {"Authorization": f"Bearer {self.session}"}
+
+    @property
+    def cookie(self) -> dict[str, str | None]:
+        """Their session, as a browser sends it."""
+        return {"Cookie": f"__Host-oneself_session={self.session}"}
+
+
+def open_account(service: Running, email: str) -> Account:
+    """Open an account, and take every kind of credential that it gives."""
+    body = {
+        "email": email,
+        "password": PASSWORD,
+        "display_name": "Alice Chen",
+        "tenant_name": "Acme Corp",
+    }
+    signed_up = service.ask("POST", "/v1/auth/signup", body=body)
+    assert signed_up.status == HTTPStatus.CREATED, signed_up
+    session = signed_up.json["data"]["session_token"]
+    bearer = {"Authorization": f"Bearer {session}"}
+    token = service.ask("GET", "/api/users/me/token/", headers=bearer).json["access_token"]
+    wanted = {"name": "edge", "scopes": ["me/profile:read", "me/settings:write"]}
+    made = service.ask("POST", "/v1/api-keys", headers=bearer, body=wanted)
+    return Account(email, PASSWORD, session, token, made.json["data"]["key"])

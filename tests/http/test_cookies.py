@@ -1,0 +1,171 @@
+"""The session as a cookie: how it is given, and when it is believed."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.http.running import Account, Running
+from tests.http.wire import Answer
+
+OURS = {"Sec-Fetch-Site": "same-origin"}
+CLEARED = "__Host-oneself_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"
+
+
+def _log_in(service: Running, alice: Account, headers: Mapping[str, str | None] | None) -> Answer:
+    body = {"email": alice.email, "password": alice.password, "cookie": True}
+    return service.ask("POST", "/v1/auth/login", headers=headers, body=body)
+
+
+def test_a_login_can_answer_with_a_cookie_that_scripts_cannot_read(
+    service: Running, alice: Account
+):
+    """SE-08."""
+    answer = _log_in(service, alice, OURS)
+    assert answer.status == 200
+    cookie, *attributes = (answer.header("set-cookie") or "").split("; ")
+    name, _, token = cookie.partition("=")
+    assert name == "__Host-oneself_session"
+    [max_age] = [each for each in attributes if each.startswith("Max-Age=")]
+    assert set(attributes) - {max_age} == {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"}
+    assert 29 * 86_400 < int(max_age.removeprefix("Max-Age=")) <= 30 * 86_400
+    assert token.encode() not in answer.body
+    assert "session_token" not in answer.json["data"]
+    sent = {"Cookie": f"theme=dark; {cookie}; lang=en"}
+    assert service.ask("GET", "/v1/me", headers=sent).status == 200
+
+
+def test_a_login_without_the_wish_sets_no_cookie(service: Running, alice: Account):
+    """SE-08."""
+    body = {"email": alice.email, "password": alice.password}
+    answer = service.ask("POST", "/v1/auth/login", headers=OURS, body=body)
+    assert answer.header("set-cookie") is None
+    assert answer.json["data"]["session_token"].startswith("sess_")
+
+
+#: What a browser, or what is none, says of where a request comes from; and whether it is ours.
+PLACES: list[tuple[dict[str, str | None], bool]] = [
+    ({"Sec-Fetch-Site": "same-origin"}, True),
+    ({"Sec-Fetch-Site": "none"}, True),
+    ({"Sec-Fetch-Site": "same-site"}, False),
+    ({"Sec-Fetch-Site": "cross-site"}, False),
+    ({"Sec-Fetch-Site": ""}, False),
+    ({"Sec-Fetch-Site": "Same-Origin"}, False),
+    ({}, False),
+    ({"Origin": "OURS"}, True),
+    ({"Origin": "null"}, False),
+    ({"Origin": "https://evil.example"}, False),
+    ({"Origin": "http://localhost"}, False),
+    ({"Origin": "http://localhost:1"}, False),
+    ({"Origin": "OURS.evil.example"}, False),
+    ({"Origin": "OURS/"}, False),
+    ({"Origin": "OURS", "Sec-Fetch-Site": "cross-site"}, False),
+    ({"Referer": "OURS/page"}, False),
+]
+
+
+def _from(service: Running, place: Mapping[str, str | None]) -> dict[str, str | None]:
+    ours = f"http://localhost:{service.port}"
+    return {name: value and value.replace("OURS", ours) for name, value in place.items()}
+
+
+@pytest.mark.parametrize(("place", "ours"), PLACES, ids=str)
+def test_only_our_own_pages_get_a_cookie(
+    service: Running, alice: Account, place: dict[str, str | None], *, ours: bool
+):
+    """SE-09: another site could else log somebody in as somebody else."""
+    answer = _log_in(service, alice, _from(service, place))
+    if ours:
+        assert answer.status == 200
+        assert answer.header("set-cookie")
+    else:
+        assert (answer.status, answer.code) == (403, "cross_site_request")
+        assert answer.header("set-cookie") is None
+
+
+@pytest.mark.parametrize(("place", "ours"), PLACES, ids=str)
+def test_a_cookie_changes_something_only_from_our_own_pages(
+    service: Running, alice: Account, place: dict[str, str | None], *, ours: bool
+):
+    """SE-09: on each unsafe method, and in each dialect; and a GET is always fine."""
+    headers = {**alice.cookie, **_from(service, place)}
+    for method, path, body in (
+        ("PUT", "/resources/me/settings", {}),
+        ("PATCH", "/api/v1/me", {}),
+        ("DELETE", "/v1/me/sessions/ses_000000000000", None),
+        ("POST", "/api/users/me/token/regenerate/", None),
+        ("POST", "/v1/me/password", {"current_password": "x", "new_password": "x"}),
+    ):
+        if ours and path.endswith("/regenerate/"):
+            continue
+        answer = service.ask(method, path, headers=headers, body=body)
+        if ours:
+            assert answer.status in {200, 400, 404}
+        else:
+            assert (answer.status, answer.code) == (403, "cross_site_request")
+    assert service.ask("GET", "/v1/me", headers=headers).status == 200
+    assert service.ask("HEAD", "/v1/me", headers=headers).status == 200
+
+
+def test_a_bearer_is_believed_wherever_it_comes_from(service: Running, alice: Account):
+    """SE-09: no browser adds it by itself."""
+    headers = {**alice.bearer, "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    assert service.ask("PATCH", "/api/v1/me", headers=headers, body={}).status == 200
+
+
+def test_a_form_of_another_site_changes_nothing(service: Running, alice: Account):
+    """SE-09: the content types that a form can have are none of ours, cookie or not."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        headers = {**alice.cookie, **OURS, "Content-Type": kind}
+        answer = service.ask("PUT", "/resources/me/settings", headers=headers, body=b'{"a":1}')
+        assert (answer.status, answer.code) == (415, "unsupported_media_type")
+
+
+def test_logging_out_ends_the_session_and_clears_its_cookie(service: Running, alice: Account):
+    """SE-03, SE-08."""
+    given = (_log_in(service, alice, OURS).header("set-cookie") or "").partition(";")[0]
+    headers = {"Cookie": given, **OURS}
+    other_site = {"Cookie": given, "Sec-Fetch-Site": "cross-site"}
+    assert service.ask("POST", "/v1/auth/logout", headers=other_site).status == 403
+    answer = service.ask("POST", "/v1/auth/logout", headers=headers)
+    assert (answer.status, answer.header("set-cookie")) == (200, CLEARED)
+    assert service.ask("GET", "/v1/me", headers=headers).status == 401
+    token = given.partition("=")[2]
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert service.ask("GET", "/v1/me", headers=bearer).status == 401
+
+
+def test_logging_out_with_a_bearer_sets_no_cookie(service: Running, alice: Account):
+    """SE-08."""
+    body = {"email": alice.email, "password": alice.password}
+    logged_in = service.ask("POST", "/v1/auth/login", body=body)
+    bearer = {"Authorization": f"Bearer {logged_in.json['data']['session_token']}"}
+    answer = service.ask("POST", "/v1/auth/logout", headers=bearer)
+    assert (answer.status, answer.header("set-cookie")) == (200, None)
+
+
+def test_a_public_operation_ignores_cookies(service: Running, alice: Account):
+    """SE-09, SE-10: good or bad, one or many."""
+    mess = {"Cookie": f"__Host-oneself_session=x; {alice.cookie['Cookie']}"}
+    assert service.ask("GET", "/healthz", headers=mess).status == 200
+    body = {"email": alice.email, "password": alice.password}
+    assert service.ask("POST", "/v1/auth/login", headers=mess, body=body).status == 200
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "oneself_session=TOKEN",
+        "__host-oneself_session=TOKEN",
+        "__Secure-oneself_session=TOKEN",
+        "x__Host-oneself_session=TOKEN",
+        "__Host-oneself_session",
+        "x=__Host-oneself_session=TOKEN",
+        "",
+        ";;;=;",
+    ],
+)
+def test_another_cookie_is_no_credential(service: Running, alice: Account, cookie: str):
+    """SE-08: `__Host-` is what keeps a sibling domain from setting it."""
+    headers = {"Cookie": cookie.replace("TOKEN", alice.session)}
+    answer = service.ask("GET", "/v1/me", headers=headers)
+    assert (answer.status, answer.code) == (401, "not_authenticated")

@@ -1,0 +1,116 @@
+"""One credential, whole, at its own door."""
+
+import pytest
+
+from tests.http.running import Account, Running
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _other(character: str) -> str:
+    if character in ALPHABET:
+        return ALPHABET[(ALPHABET.index(character) + 1) % len(ALPHABET)]
+    return "-"
+
+
+def test_no_other_character_at_any_place_of_a_token_is_let_in(service: Running, alice: Account):
+    """TK-01."""
+    token = alice.session
+    for place, character in enumerate(token):
+        mutant = token[:place] + _other(character) + token[place + 1 :]
+        answer = service.ask("GET", "/v1/me", headers={"Authorization": f"Bearer {mutant}"})
+        assert (answer.status, answer.code) == (401, "invalid_token"), place
+
+
+def test_no_part_of_a_token_is_let_in(service: Running, alice: Account):
+    """TK-01, CVE-2026-27840."""
+    token = alice.session
+    parts = {token[:length] for length in range(len(token))} | {token[1:], token[5:]}
+    longer = {f"{token}x", f"{token}\t", f"x{token}", token * 2, f"{token},{token}", f'"{token}"'}
+    for other in parts | longer - {f"{token}\t"}:
+        answer = service.ask("GET", "/v1/me", headers={"Authorization": f"Bearer {other}"})
+        assert answer.status == 401, len(other)
+
+
+def test_the_case_of_a_token_matters_and_that_of_its_scheme_does_not(
+    service: Running, alice: Account
+):
+    """TK-01: RFC 9110 section 11.1."""
+    token = alice.session
+    for header, status in (
+        (f"bearer {token}", 200),
+        (f"BEARER {token}", 200),
+        (f"Bearer {token.swapcase()}", 401),
+        (f"Bearer {token.upper()}", 401),
+        (f"Bearer{token}", 401),
+        (f"Basic {token}", 401),
+        (token, 401),
+        ("Bearer", 401),
+        ("", 401),
+    ):
+        answer = service.ask("GET", "/v1/me", headers={"Authorization": header})
+        assert answer.status == status, header[:8]
+
+
+def test_no_credential_is_let_in_at_another_door(service: Running, alice: Account):
+    """SE-10, TK-02."""
+    for headers in (
+        {"X-API-Key": alice.session},
+        {"X-API-Key": alice.access_token},
+        {"Authorization": f"Bearer {alice.api_key}"},
+        {"Cookie": f"__Host-oneself_session={alice.access_token}"},
+        {"Cookie": f"__Host-oneself_session={alice.api_key}"},
+        {"X-API-Key": f"Bearer {alice.api_key}"},
+        {"X-API-Key": alice.api_key[:-1]},
+        {"X-API-Key": alice.api_key + "x"},
+    ):
+        answer = service.ask("GET", "/v1/me", headers=headers)
+        assert (answer.status, answer.code) == (401, "invalid_token"), headers.keys()
+
+
+def test_two_credentials_are_a_400_whether_good_or_bad(service: Running, alice: Account):
+    """SE-10."""
+    bearer, key, cookie = alice.bearer, {"X-API-Key": alice.api_key}, alice.cookie
+    bad_bearer = {"Authorization": "Bearer x"}
+    twice = {"Cookie": f"{cookie['Cookie']}; {cookie['Cookie']}"}
+    for headers in (
+        {**bearer, **key},
+        {**bad_bearer, **key},
+        {**bearer, **cookie},
+        {**bad_bearer, **cookie},
+        {**cookie, **key},
+        {**bearer, **key, **cookie},
+        twice,
+        {"Cookie": cookie["Cookie"], "cookie": cookie["Cookie"]},
+        {"X-API-Key": alice.api_key, "x-api-key": alice.api_key},
+        {"Cookie": f"{cookie['Cookie']};__Host-oneself_session="},
+    ):
+        answer = service.ask("GET", "/v1/me", headers=headers)
+        assert (answer.status, answer.code) == (400, "multiple_credentials"), headers.keys()
+
+
+def test_a_challenge_comes_with_every_401(service: Running):
+    """HT-01: RFC 6750 section 3 names no error where no token was sent."""
+    for path in ("/v1/me", "/api/users/me/", "/api/v1/me", "/resources/me/profile"):
+        without = service.ask("GET", path)
+        assert without.header("www-authenticate") == 'Bearer realm="oneself"'
+        bad = service.ask("GET", path, headers={"Authorization": "Bearer x"})
+        challenge = 'Bearer realm="oneself", error="invalid_token"'
+        assert bad.header("www-authenticate") == challenge
+
+
+def test_a_missing_scope_is_named_in_the_challenge(service: Running, alice: Account):
+    """HT-01."""
+    answer = service.ask(
+        "PATCH", "/api/v1/me", headers={"X-API-Key": alice.api_key}, body={"first_name": "x"}
+    )
+    assert (answer.status, answer.code) == (403, "insufficient_scope")
+    challenge = 'Bearer realm="oneself", error="insufficient_scope", scope="me/profile:write"'
+    assert answer.header("www-authenticate") == challenge
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"{}", b'{"first_name":"\\ud800"}'])
+def test_nobody_learns_from_a_refusal_without_a_credential(service: Running, body: bytes):
+    """HT-01: who is not known is told so, before what is wrong with what they sent."""
+    answer = service.ask("PATCH", "/api/v1/me", body=body)
+    assert (answer.status, answer.code) == (401, "not_authenticated")

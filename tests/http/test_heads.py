@@ -1,0 +1,402 @@
+"""A head that two readers could read in two ways, and one that is too much of a head."""
+
+import pytest
+
+from tests.http.running import Account, Running
+from tests.http.wire import Answer, Wire, head_of
+
+SECURITY = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=31536000; includeSubDomains",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+def _ask_raw(service: Running, data: bytes) -> list[Answer]:
+    """Send bytes, and read every answer until the connection is closed, or idle for too long."""
+    with Wire(service.port) as wire:
+        wire.send(data)
+        return wire.answers()
+
+
+# ── Host ─────────────────────────────────────────────────────────────────────────────────────────
+
+#: A path of each dialect, and where its refusals have their code.
+OWNED = {
+    "/v1/me": ("error", "code"),
+    "/api/users/me/": ("error",),
+    "/api/v1/me": ("code",),
+    "/resources/me/profile": ("code",),
+    "/v1/users/me/password": ("code",),
+    "/healthz": ("code",),
+    "/nowhere": ("code",),
+}
+
+
+@pytest.mark.parametrize(("path", "steps"), OWNED.items())
+def test_an_unknown_host_is_a_421_in_the_shape_of_the_path(
+    service: Running, alice: Account, path: str, steps: tuple[str, ...]
+):
+    """HT-10."""
+    answer = service.ask("GET", path, headers=alice.bearer, host="evil.example")
+    assert answer.status == 421
+    found = answer.json
+    for step in steps:
+        found = found[step]
+    assert found == "unknown_host"
+    assert b"evil" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "localhost.evil.example",
+        "evil.example:80",
+        "localhost@evil.example",
+        "evil@localhost",
+        "localhost/evil",
+        "localhost, evil.example",
+        "localhost.",
+        "[::1",
+        "::1",
+        "127.0.0.2",
+        "2130706433",
+        "0x7f.1",
+    ],
+)
+def test_a_host_that_is_not_ours_is_refused(service: Running, alice: Account, host: str):
+    """HT-10."""
+    answer = service.ask("GET", "/v1/me", headers=alice.bearer, host=host)
+    assert answer.status in {400, 421}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost:evil",
+        "localhost:80:90",
+        "localhost:80 x",
+        "localhost:80#@evil.example",
+        "localhost:123456",
+        "[::1]evil",
+        "[::1]:",
+    ],
+)
+def test_what_follows_the_name_in_a_host_is_a_port(service: Running, alice: Account, host: str):
+    """HT-09: RFC 9110 section 7.2."""
+    answer = service.ask("GET", "/v1/me", headers=alice.bearer, host=host)
+    assert answer.status in {400, 421}
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost", "localhost:8080", "127.0.0.1", "[::1]", "[::1]:8080"]
+)
+def test_our_names_are_ours_with_any_port(service: Running, alice: Account, host: str):
+    """HT-10: behind a proxy, the port is the proxy's."""
+    assert service.ask("GET", "/v1/me", headers=alice.bearer, host=host).status == 200
+
+
+def test_no_host_or_two_hosts_are_refused(service: Running, alice: Account):
+    """HT-09: RFC 9112 section 3.2."""
+    without = head_of("GET", "/v1/me", {**alice.bearer, "Connection": "close"}, host="localhost")
+    without = without.replace(b"Host: localhost\r\n", b"")
+    twice = without.replace(b"\r\n", b"\r\nHost: localhost\r\nHost: localhost\r\n", 1)
+    mixed = without.replace(b"\r\n", b"\r\nHost: localhost\r\nhOST: evil.example\r\n", 1)
+    for head in (without, twice, mixed):
+        [answer] = _ask_raw(service, head)
+        assert answer.status in {400, 421}
+
+
+def test_a_host_in_the_target_or_from_a_proxy_changes_nothing(service: Running, alice: Account):
+    """HT-09, HT-10: Granian hides the host of an absolute target; nothing is built from any."""
+    target = "http://evil.example/v1/me"
+    assert service.ask("GET", target).status == 401
+    assert service.ask("GET", target, headers=alice.bearer, host="evil.example").status == 421
+    forwarded = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=https"}
+    for path in ("/v1/me", "/v1/me/", "/openapi.json"):
+        plain = service.ask("GET", path, headers=alice.bearer)
+        other = service.ask("GET", path, headers={**alice.bearer, **forwarded})
+        assert other.status == plain.status
+        assert b"evil" not in other.body
+        assert not [value for _, value in other.headers if "evil" in value]
+
+
+# ── Doubles ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_two_authorizations_are_a_400(service: Running, alice: Account):
+    """HT-09, SE-10."""
+    good = alice.bearer["Authorization"]
+    for first, second in ((good, good), (good, "Bearer x"), ("Bearer x", good), (good, "Basic x")):
+        answer = service.ask(
+            "GET", "/v1/me", headers={"Authorization": first, "authorization": second}
+        )
+        assert (answer.status, answer.code) == (400, "malformed_request")
+
+
+def _login(*headers: str, body: bytes = b"", version: str = "HTTP/1.1") -> bytes:
+    lines = [f"POST /v1/auth/login {version}", "Host: localhost", "Content-Type: application/json"]
+    return "\r\n".join([*lines, *headers]).encode() + b"\r\n\r\n" + body
+
+
+SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Content-Length: 5", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: chunked", "Content-Length: 5"),
+        ("Transfer-Encoding: chunked", "Content-Length: 49"),
+    ],
+)
+def test_with_two_lengths_nothing_that_follows_is_read(service: Running, headers: tuple[str, ...]):
+    """HT-09: hyper reads the chunks and closes, as RFC 9112 section 6.1 allows."""
+    answers = _ask_raw(service, _login(*headers, body=b"0\r\n\r\n" + SMUGGLED))
+    assert [answer.status for answer in answers] == [400]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: chunked, chunked",),
+        ("Transfer-Encoding: gzip, chunked",),
+        ("Transfer-Encoding: ,chunked",),
+    ],
+    ids=repr,
+)
+def test_chunks_of_anything_else_are_refused_and_nothing_that_follows_is_read(
+    service: Running, headers: tuple[str, ...]
+):
+    """HT-09: RFC 9112 section 7: hyper takes whatever ends in chunks, and we know of no other."""
+    [answer] = _ask_raw(service, _login(*headers, body=b"0\r\n\r\n" + SMUGGLED))
+    assert (answer.status, answer.code) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", "  CHUNKED  "])
+def test_chunks_are_chunks_in_any_case(service: Running, coding: str):
+    """HT-09: RFC 9110 section 7: what is strict is not narrow."""
+    chunks = b"2\r\n{}\r\n0\r\n\r\n"
+    head = _login(f"Transfer-Encoding: {coding}", "Connection: close", body=chunks)
+    [answer] = _ask_raw(service, head)
+    assert (answer.status, answer.code) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Content-Length: 2", "Content-Length: 3"),
+        ("Content-Length: 2, 3",),
+        ("Content-Length: 2, 2",),
+        ("Content-Length: +2",),
+        ("Content-Length: -2",),
+        ("Content-Length: 0x2",),
+        ("Content-Length: 2 2",),
+        ("Content-Length: two",),
+        ("Content-Length:",),
+        ("Content-Length: 99999999999999999999999",),
+        ("Content-Length: 2", "Transfer-Encoding: identity"),
+        ("Transfer-Encoding: identity",),
+        ("Transfer-Encoding: xchunked",),
+        ("Transfer-Encoding: chunked, identity",),
+        ("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
+        ("Transfer-Encoding : chunked",),
+        ("Transfer-Encoding: chunked\r\n , identity",),
+        ("Transfer-Encoding: \x0bchunked",),
+    ],
+    ids=repr,
+)
+def test_a_length_that_is_none_is_refused_and_nothing_that_follows_is_read(
+    service: Running, headers: tuple[str, ...]
+):
+    """HT-09."""
+    answers = _ask_raw(service, _login(*headers, body=b"{}" + SMUGGLED))
+    assert [answer.status for answer in answers] in ([400], [])
+    service.assert_alive()
+
+
+CHUNKS = {
+    "larger than what comes": b"5\r\n{}\r\n0\r\n\r\n",
+    "smaller than what comes": b"1\r\n{}\r\n0\r\n\r\n",
+    "no hexadecimal number": b"zz\r\n{}\r\n0\r\n\r\n",
+    "negative": b"-2\r\n{}\r\n0\r\n\r\n",
+    "prefixed": b"0x2\r\n{}\r\n0\r\n\r\n",
+    "beyond 64 bits": b"fffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+    "without a carriage return": b"2\n{}\n0\n\n",
+    "with an endless extension": b"2;" + b"a" * 100_000 + b"\r\n{}\r\n0\r\n\r\n",
+    "with endless trailers": b"2\r\n{}\r\n0\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS.keys())
+def test_chunks_that_are_none_are_a_400(service: Running, chunks: bytes):
+    """HT-04, HT-09: never a 5xx."""
+    answers = _ask_raw(service, _login("Transfer-Encoding: chunked", body=chunks + SMUGGLED))
+    assert [answer.status for answer in answers] in ([400], [])
+    service.assert_alive()
+
+
+def test_a_trailer_is_no_header(service: Running, alice: Account):
+    """HT-09."""
+    chunks = b"2\r\n{}\r\n0\r\nAuthorization: Bearer " + alice.session.encode() + b"\r\n\r\n"
+    head = b"PUT /resources/me/settings HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    [answer] = _ask_raw(service, head + chunks)
+    assert (answer.status, answer.code) == (401, "not_authenticated")
+
+
+@pytest.mark.parametrize("sent", [b"", b"{", b'{"email":'])
+def test_a_body_that_breaks_off_is_a_400_or_nothing(service: Running, sent: bytes):
+    """HT-04, OP-09: never a 5xx, for whoever listens with half of the connection."""
+    with Wire(service.port) as wire:
+        wire.send(_login("Content-Length: 100", body=sent))
+        wire.socket.shutdown(1)
+        assert [answer.status for answer in wire.answers()] in ([400], [])
+    service.assert_alive()
+
+
+# ── Syntax ───────────────────────────────────────────────────────────────────────────────────────
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+
+GARBAGE = {
+    "a folded header": GET + b"X-A: a\r\n b\r\n\r\n",
+    "a space before the colon": GET + b"X-A : a\r\n\r\n",
+    "a space in a name": GET + b"X A: a\r\n\r\n",
+    "a header without a colon": GET + b"X-A\r\n\r\n",
+    "a header without a name": GET + b": a\r\n\r\n",
+    "a NUL in a header": GET + b"X-A: a\0b\r\n\r\n",
+    "a carriage return in a header": GET + b"X-A: a\rb\r\n\r\n",
+    "white space before the first header": b"GET /healthz HTTP/1.1\r\n Host: localhost\r\n\r\n",
+    "no version": b"GET /healthz\r\n\r\n",
+    "version 2.0": b"GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n",
+    "version 1.9": b"GET /healthz HTTP/1.9\r\nHost: localhost\r\n\r\n",
+    "a method that is no token": b"G@T /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "two spaces": b"GET  /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    "an endless first line": b"A" * 200_000,
+    "every byte": bytes(range(256)) * 10,
+    # hyper's limit of 64 KiB is that of a buffer, which one read may pass.
+    "a header of little more than 64 KiB": GET + b"X-A: " + b"a" * 65_536 + b"\r\n\r\n",
+    "a query of little more than 64 KiB": (
+        b"GET /v1/me?" + b"a" * 65_537 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    ),
+    "a header of twice 64 KiB": GET + b"X-A: " + b"a" * 140_000 + b"\r\n\r\n",
+    "a header of 10 MB": GET + b"X-A: " + b"a" * 10_000_000 + b"\r\n\r\n",
+    "a target of twice 64 KiB": b"GET /" + b"a" * 140_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "1,000 headers": GET + b"".join(b"X-%d: a\r\n" % each for each in range(1000)) + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE.keys())
+def test_what_is_no_head_is_a_4xx_or_closed(service: Running, data: bytes):
+    """HT-09: and at once, not only when patience ends."""
+    with Wire(service.port, patience=1.5) as wire:
+        wire.send(data)
+        answers = wire.answers()
+    assert len(answers) <= 1
+    assert all(400 <= answer.status < 500 for answer in answers)
+    service.assert_alive()
+
+
+def test_lines_without_a_carriage_return_mean_the_same(service: Running):
+    """HT-09: httparse takes them, as RFC 9112 section 2.2 allows; nothing is read otherwise."""
+    head = b"GET /v1/me HTTP/1.1\nHost: localhost\nConnection: close\n\n"
+    answers = _ask_raw(service, head)
+    assert [answer.status for answer in answers] in ([400], [401])
+
+
+def test_a_request_of_http_1_0_is_answered_and_closed(service: Running):
+    """HT-09."""
+    [answer] = _ask_raw(service, b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert answer.status == 200
+    [answer] = _ask_raw(service, b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert answer.status in {400, 421}
+    chunked = _login("Transfer-Encoding: chunked", body=b"0\r\n\r\n", version="HTTP/1.0")
+    assert [answer.status for answer in _ask_raw(service, chunked)] == [400]
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket", "TLS/1.0"])
+def test_no_connection_becomes_another_protocol(service: Running, upgrade: str):
+    """HT-09."""
+    headers = {
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": upgrade,
+        "HTTP2-Settings": "AAMAAABkAAQAAP__",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    with Wire(service.port) as wire:
+        wire.send(head_of("GET", "/v1/me", headers, host="localhost"))
+        answer = wire.answer()
+    assert answer is not None
+    assert answer.status in {400, 401}
+
+
+def test_pipelined_requests_are_answered_in_their_order(service: Running, alice: Account):
+    """HT-09: each on its own, whatever came before it on the connection."""
+    authorised = head_of("GET", "/v1/me", alice.bearer, host="localhost")
+    anonymous = head_of("GET", "/v1/me", host="localhost")
+    posted = _login("Content-Length: 2", body=b"{}")
+    unread = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"
+    last = head_of("GET", "/healthz", {"Connection": "close"}, host="localhost")
+    answers = _ask_raw(service, authorised + anonymous + posted + unread + authorised + last)
+    assert [answer.status for answer in answers] == [200, 401, 400, 404, 200, 200]
+
+
+# ── Headers of every answer ──────────────────────────────────────────────────────────────────────
+
+
+def _every_kind_of_answer(service: Running, alice: Account) -> dict[int, Answer]:
+    bearer = alice.bearer
+    settings = "/resources/me/settings"
+    long = b'{"a":"' + b"x" * 70_000 + b'"}'
+    found = [
+        service.ask("GET", "/v1/me", headers=bearer),
+        service.ask("GET", "/healthz"),
+        service.ask("GET", "/openapi.yaml"),
+        service.ask("DELETE", "/v1/me/sessions", headers=bearer),
+        service.ask("PUT", settings, headers=bearer, body=b"x"),
+        service.ask("GET", "/v1/me"),
+        service.ask("POST", "/v1/me/password", headers={"X-API-Key": alice.api_key}, body={}),
+        service.ask(
+            "POST",
+            "/v1/me/password",
+            headers={"X-API-Key": alice.api_key},
+            body={"current_password": "x", "new_password": "x"},
+        ),
+        service.ask("GET", "/nowhere"),
+        service.ask("POST", "/v1/me"),
+        service.ask("PUT", settings, headers=bearer, body=long),
+        service.ask("PUT", settings, headers={**bearer, "Content-Type": None}, body={}),
+        service.ask("GET", "/v1/me", host="evil.example"),
+        service.ask("PATCH", "/api/v1/me", headers=bearer, body={"x": 1}),
+    ]
+    return {answer.status: answer for answer in found}
+
+
+def test_every_answer_has_the_headers_that_keep_browsers_safe(service: Running, alice: Account):
+    """HT-15, HT-02, SE-13."""
+    answers = _every_kind_of_answer(service, alice)
+    assert set(answers) == {200, 204, 400, 401, 403, 404, 405, 413, 415, 421, 422}
+    for status, answer in answers.items():
+        assert {name: answer.header(name) for name in SECURITY} == SECURITY, status
+        # Granian writes its own name where we write none, so we write an empty one.
+        assert answer.header("server") == "", status
+        assert answer.header("x-request-id"), status
+        assert answer.header("x-powered-by") is None, status
+
+
+def test_what_granian_refuses_itself_names_nothing_either(service: Running):
+    """HT-02: what it cannot parse never reaches us, and has no body."""
+    [answer] = _ask_raw(service, b"garbage\r\n\r\n")
+    assert answer.status == 400
+    assert answer.header("server") is None
+    assert answer.body == b""

@@ -1,0 +1,60 @@
+"""What a worker still has when its requests are over."""
+
+import time
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from tests.http.running import PASSWORD, Account, Running, open_account, running
+
+#: Rounds of some requests; by then each thread that is ever needed has been started, and has
+#: opened its connections.
+_WARM_UP, _MORE = 10, 40
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One that hashes at the least cost, since each round has two logins."""
+    folder = tmp_path_factory.mktemp("leaks")
+    with running(folder, password_cost=10, body_seconds=2) as started:
+        yield started
+
+
+def _ask_everything(service: Running, alice: Account) -> None:
+    """What is answered well, and what is refused at each stage."""
+    bearer = {"Authorization": f"Bearer {alice.session}"}
+    right, wrong = ({"email": alice.email, "password": each} for each in (PASSWORD, "wrong"))
+    for method, path, headers, body, status in (
+        ("GET", "/v1/me", bearer, None, HTTPStatus.OK),
+        ("GET", "/v1/me", {}, None, HTTPStatus.UNAUTHORIZED),
+        ("GET", "/nothing", {}, None, HTTPStatus.NOT_FOUND),
+        ("PATCH", "/resources/me/settings", bearer, {"a": 1}, HTTPStatus.OK),
+        ("PATCH", "/resources/me/settings", bearer, b"{", HTTPStatus.BAD_REQUEST),
+        ("POST", "/v1/auth/login", {}, wrong, HTTPStatus.UNAUTHORIZED),
+        ("POST", "/v1/auth/login", {}, right, HTTPStatus.OK),
+    ):
+        answer = service.ask(method, path, headers=headers, body=body)
+        assert answer.status == status, (method, path)
+
+
+def _held(service: Running) -> Mapping[str, int]:
+    worker = Path("/proc") / str(service.worker)
+    return {each: len(list((worker / each).iterdir())) for each in ("fd", "task")}
+
+
+def test_requests_leave_no_file_and_no_thread_behind(service: Running):
+    """OP-07: each over a connection of its own. On a busy machine a pool may start one more of its
+    threads late; what is left by each round would be as many as there are rounds.
+    """
+    alice = open_account(service, "alice@example.com")
+    for _ in range(_WARM_UP):
+        _ask_everything(service, alice)
+    before = _held(service)
+    for _ in range(_MORE):
+        _ask_everything(service, alice)
+    deadline = time.monotonic() + 5
+    while any(_held(service)[each] >= before[each] + _MORE for each in before):
+        assert time.monotonic() < deadline, (before, _held(service))
+        time.sleep(0.05)

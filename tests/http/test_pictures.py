@@ -1,0 +1,405 @@
+"""Pictures over the wire: how much of one is read, and with what headers one is given."""
+
+import json
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from PIL import Image
+
+from oneself.conformance.pictures import encoded, gradient, read_webp
+from tests.http.running import Account, Running, open_account, running
+from tests.http.wire import Answer, Wire
+
+PATH = "/resources/me/profile/picture"
+MOST = 5 * 1024 * 1024
+PNG = encoded(gradient())
+#: Exactly these of those that say what may be done with an answer (IM-07, HT-15).
+SAFE = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+}
+
+
+@pytest.fixture
+def somebody(service: Running) -> Account:
+    """Somebody new, whose picture is nobody else's matter."""
+    somebody.number = getattr(somebody, "number", 0) + 1
+    return open_account(service, f"pictured.{somebody.number}@example.com")
+
+
+def _upload(service: Running, account: Account, body: bytes, **headers: str) -> Answer:
+    sent = {"Content-Type": "image/png", **account.bearer, **headers}
+    return service.ask("PUT", PATH, headers=sent, body=body)
+
+
+def _get(service: Running, account: Account, method: str = "GET", **headers: str) -> Answer:
+    sent = {**account.bearer, **{name.replace("_", "-"): each for name, each in headers.items()}}
+    return service.ask(method, PATH, headers=sent)
+
+
+def _head(account: Account | None, length: int, *more: str) -> bytes:
+    lines = [f"PUT {PATH} HTTP/1.1", "Host: localhost", "Content-Type: image/png"]
+    lines += [f"Authorization: Bearer {account.session}"] if account else []
+    lines += [f"Content-Length: {length}", *more]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+# How much is read
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        (),
+        ("Authorization: Bearer sess_8xV2pQ0mZr4Lw9Tn6Ys1Kc5Hb7Jd3Gf0Qa2We4Rt6Yu3IlpB7",),
+        ("Authorization: Bearer nonsense",),
+        ("X-API-Key: ipto_nonsense",),
+        ("Cookie: __Host-oneself_session=nonsense", "Sec-Fetch-Site: same-origin"),
+    ],
+    ids=["nothing", "unknown session", "nonsense", "unknown key", "unknown cookie"],
+)
+def test_of_what_a_stranger_sends_nothing_is_awaited(service: Running, credential: tuple[str, ...]):
+    """HT-07, IM-02: the answer comes after 100 KiB of 5 MiB, and the connection is closed."""
+    with Wire(service.port) as wire:
+        wire.send(_head(None, MOST, *credential) + b"x" * 100 * 1024)
+        answer = wire.answer()
+        assert answer is not None
+        assert answer.status == 401
+        assert answer.header("connection") == "close"
+        assert wire.answer() is None
+    service.assert_alive()
+
+
+def test_of_what_a_stranger_sends_in_chunks_nothing_is_awaited(service: Running):
+    """HT-07: where no length was given neither."""
+    head = _head(None, 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    with Wire(service.port) as wire:
+        wire.send(head + b"%x\r\n" % MOST + b"x" * 100 * 1024)
+        answer = wire.answer()
+        assert answer is not None
+        assert (answer.status, answer.header("connection")) == (401, "close")
+        assert wire.answer() is None
+
+
+def test_what_a_stranger_sent_is_not_another_request(service: Running, alice: Account):
+    """HT-09: what would have been the body asks for something, and is not heard."""
+    hidden = (
+        f"GET /v1/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {alice.session}\r\n\r\n"
+    )
+    with Wire(service.port) as wire:
+        wire.send(_head(None, len(hidden)) + hidden.encode())
+        assert [answer.status for answer in wire.answers()] == [401]
+
+
+def test_somebody_whose_session_has_ended_is_a_stranger(service: Running, somebody: Account):
+    """HT-07, SE-03."""
+    assert service.ask("POST", "/v1/auth/logout", headers=somebody.bearer).status == 200
+    with Wire(service.port) as wire:
+        wire.send(_head(somebody, MOST) + b"x" * 100 * 1024)
+        answer = wire.answer()
+        assert answer is not None
+        assert (answer.status, answer.code) == (401, "invalid_token")
+        assert wire.answer() is None
+
+
+def test_many_strangers_leave_the_memory_as_it_was(service: Running):
+    """HT-07: forty at once, each of whom has announced 5 MiB and sent as much as is taken."""
+
+    def send(_number: int) -> int:
+        with Wire(service.port) as wire:
+            wire.send(_head(None, MOST) + b"x" * 1024 * 1024)
+            answer = wire.answer()
+            return answer.status if answer else 401
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(send, range(16))) == {401}
+        before = service.resident_bytes()
+        assert set(threads.map(send, range(40))) == {401}
+    assert service.resident_bytes() - before < 16 * 1024 * 1024
+    service.assert_alive()
+
+
+def test_of_what_somebody_may_not_send_nothing_is_awaited(service: Running, alice: Account):
+    """HT-07, AZ-07: by a key without the scope; of 64 KiB the refusal is the same."""
+    head = [f"X-API-Key: {alice.api_key}"]
+    for rest in (f"Content-Length: {MOST}", "Transfer-Encoding: chunked"):
+        lines = _head(None, 0, *head).replace(b"Content-Length: 0", rest.encode())
+        with Wire(service.port) as wire:
+            wire.send(lines + b"%x\r\n" % MOST + b"x" * 100 * 1024)
+            answer = wire.answer()
+            assert answer is not None
+            assert (answer.status, answer.code) == (403, "insufficient_scope")
+            assert answer.header("connection") == "close"
+            assert wire.seconds_until_closed() < 1
+        assert service.line_of(answer)["credential"] == "apiKey"
+        sent = {"Content-Type": "image/png", "X-API-Key": alice.api_key}
+        small = service.ask("PUT", PATH, headers=sent, body=b"x" * 64 * 1024)
+        assert small.status == 403
+        told = [{**each.json, "instance": ""} for each in (small, answer)]
+        assert told[0] == told[1]
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service of its own: it may be busy, and waits long enough to tell who is waited for."""
+    folder = tmp_path_factory.mktemp("patient")
+    with running(folder, body_seconds=5, password_cost=10) as started:
+        yield started
+    assert '"level":"error"' not in started.log
+
+
+def _stalled(service: Running, account: Account) -> Wire:
+    """An upload that lacks its last bytes."""
+    wire = Wire(service.port)
+    wire.send(_head(account, MOST) + b"x" * (MOST - 16 * 1024))
+    return wire
+
+
+def test_many_who_stall_are_held_by_twos_and_keep_nobody_waiting(patient: Running):
+    """HT-07, HT-08: forty of one person, who each send all of 5 MiB but a little."""
+    alice, bob = (open_account(patient, f"{name}@example.com") for name in ("alice", "bob"))
+    large = PNG.ljust(MOST, b"\0")
+    assert _upload(patient, alice, large).status == 200  # and Pillow has its memory
+    before = patient.resident_bytes()
+    with ExitStack() as stack:
+        wires = [stack.enter_context(_stalled(patient, alice)) for _ in range(40)]
+        began = time.monotonic()
+        assert _upload(patient, alice, large).status == 503
+        for account, picture in ((alice, PNG), (bob, PNG), (bob, large)):
+            assert _upload(patient, account, picture).status == 200
+            assert patient.ask("GET", "/v1/me", headers=account.bearer).status == 200
+        assert time.monotonic() - began < 3
+        assert patient.resident_bytes() - before < 48 * 1024 * 1024
+        answers = [answer for wire in wires if (answer := wire.answer()) is not None]
+    found = Counter((answer.status, answer.code) for answer in answers)
+    assert found == {(408, "request_timeout"): 2, (503, "unavailable"): 38}
+    for answer in answers:
+        assert answer.header("connection") == "close"
+        assert answer.header("content-type") == "application/problem+json"
+        assert (answer.header("retry-after") is not None) == (answer.status == 503)
+    assert _upload(patient, alice, large).status == 200
+
+
+def test_who_leaves_an_upload_is_not_waited_for(patient: Running):
+    """HT-07: what was held of theirs is held no longer, before its time is over."""
+    carol = open_account(patient, "carol@example.com")
+    for _ in range(3):
+        for wire in [_stalled(patient, carol) for _ in range(2)]:
+            with wire:
+                pass
+    began, large = time.monotonic(), PNG.ljust(MOST, b"\0")
+    while _upload(patient, carol, large).status != 200:
+        assert time.monotonic() - began < 3
+        time.sleep(0.05)
+
+
+def test_5_mib_are_read_and_one_byte_more_is_a_413(service: Running, somebody: Account):
+    """IM-02: a picture with a tail of just so many bytes, and with one more."""
+    for size, status, code in ((MOST, 200, None), (MOST + 1, 413, "body_too_large")):
+        answer = _upload(service, somebody, PNG.ljust(size, b"\0"))
+        assert (answer.status, answer.json.get("code")) == (status, code)
+
+
+def test_only_pictures_have_so_much_room(service: Running, somebody: Account):
+    """HT-07: an upload does not widen what the other operations of its path read."""
+    for method in ("GET", "DELETE"):
+        answer = service.ask(method, PATH, headers=somebody.bearer, body=b"x" * 100_000)
+        assert (answer.status, answer.code) == (413, "body_too_large")
+
+
+# What it is
+
+
+@pytest.mark.parametrize(
+    ("declared", "status"),
+    [
+        ("image/png", 200),
+        ("image/jpeg", 200),
+        ("image/webp", 200),
+        ("IMAGE/PNG", 200),
+        ("text/plain", 415),
+        ("image/gif", 415),
+        ("image/svg+xml", 415),
+        ("application/octet-stream", 415),
+        ("multipart/form-data; boundary=x", 415),
+    ],
+)
+def test_a_picture_is_told_by_its_bytes(
+    service: Running, somebody: Account, declared: str, status: int
+):
+    """IM-01: under the name of another kind that is taken it is taken, under no other."""
+    answer = _upload(service, somebody, PNG, **{"Content-Type": declared})
+    assert answer.status == status
+    if status == 200:
+        assert _get(service, somebody).header("content-type") == "image/webp"
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    ['attachment; filename="../../x"', "attachment; filename=a.php%00.png", 'inline; name="p.svg"'],
+)
+def test_what_a_client_calls_its_file_is_not_read(
+    service: Running, somebody: Account, disposition: str
+):
+    """IM-07: it is given under a name of ours."""
+    assert _upload(service, somebody, PNG, **{"Content-Disposition": disposition}).status == 200
+    answer = _get(service, somebody)
+    assert answer.header("content-disposition") == 'attachment; filename="picture.webp"'
+
+
+@pytest.mark.parametrize(
+    "uploaded",
+    [
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"",
+        PNG[:60],
+        encoded(Image.new("1", (12_000, 12_000))),
+        encoded(gradient(), "GIF"),
+    ],
+    ids=["SVG", "nothing", "cut short", "bomb", "GIF"],
+)
+def test_what_is_no_picture_is_a_400(service: Running, somebody: Account, uploaded: bytes):
+    """IM-01, IM-02, IM-04."""
+    assert _upload(service, somebody, PNG).status == 200
+    tag = _get(service, somebody).header("etag")
+    answer = _upload(service, somebody, uploaded)
+    assert (answer.status, answer.code) == (400, "unreadable_picture")
+    assert _get(service, somebody).header("etag") == tag
+
+
+def _odd_notes(orientation: int, tag: int, kind: int, value: bytes) -> bytes:
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    entries = struct.pack("<HHI4s", tag, kind, 1, value) + entries
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        _odd_notes(6, 0x0100, 11, struct.pack("<f", 1.5)),
+        _odd_notes(1, 0x8769, 4, struct.pack("<I", 90_000)),
+        b"Exif\0\0II*\0" + struct.pack("<IH", 8, 9) + b"canary",
+    ],
+    ids=["a number of another type", "a place beyond the end", "a list cut short"],
+)
+def test_odd_notes_in_a_picture_are_nobodys_business(
+    service: Running, somebody: Account, noted: bytes
+):
+    """IM-03, LO-05: it is taken, and what Pillow thinks of them does not stand in the log."""
+    before = len(service.log)
+    assert _upload(service, somebody, encoded(gradient(), exif=noted)).status == 200
+    service.line_of(_get(service, somebody))
+    for line in service.log[before:].splitlines():
+        json.loads(line)
+    assert "canary" not in service.log
+
+
+# How it is given
+
+
+def test_a_picture_is_given_so_that_no_browser_makes_more_of_it(
+    service: Running, somebody: Account
+):
+    """IM-07: as what it is, to be saved, and for this origin only; HEAD says the same."""
+    assert _upload(service, somebody, PNG).status == 200
+    given, head = _get(service, somebody), _get(service, somebody, "HEAD")
+    for answer in (given, head):
+        assert answer.status == 200
+        assert answer.header("content-type") == "image/webp"
+        assert answer.header("content-length") == str(len(given.body))
+        assert answer.header("content-disposition") == 'attachment; filename="picture.webp"'
+        assert {name: answer.header(name) for name in SAFE} == SAFE
+    assert head.body == b""
+    assert head.header("etag") == given.header("etag")
+    assert read_webp(given.body).size == (48, 32)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("written", ["{}", "W/{}", '"other", {}', '"a",W/{} , "b"', "*"])
+def test_whoever_has_it_gets_a_304_without_a_body(
+    service: Running, somebody: Account, method: str, written: str
+):
+    """HT-17: with the headers of safety and its tag, and without what describes a body."""
+    assert _upload(service, somebody, PNG).status == 200
+    tag = _get(service, somebody).header("etag") or ""
+    with Wire(service.port) as wire:
+        lines = [f"{method} {PATH} HTTP/1.1", "Host: localhost"]
+        lines += [f"Authorization: Bearer {somebody.session}"]
+        lines += [f"If-None-Match: {written.format(tag)}"]
+        wire.send("\r\n".join(lines).encode() + b"\r\n\r\n")
+        answer = wire.answer(method)
+        assert answer is not None
+        assert (answer.status, answer.header("etag")) == (304, tag)
+        assert {name: answer.header(name) for name in SAFE} == SAFE
+        assert answer.header("content-type") is None
+        assert answer.header("content-disposition") is None
+        assert answer.header("content-length") in {None, "0"}
+        # Nothing follows it but the answer to the next request.
+        wire.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        following = wire.answer()
+        assert following is not None
+        assert following.status == 200
+
+
+def test_whoever_has_another_is_sent_it(service: Running, somebody: Account):
+    """HT-17: after a change, and by the tag of somebody else's picture."""
+    assert _upload(service, somebody, PNG).status == 200
+    former = _get(service, somebody).header("etag") or ""
+    other = encoded(gradient((8, 8)))
+    assert _upload(service, somebody, other).status == 200
+    for tag in (former, f"W/{former}", f'"x", {former}', '"*"', "", former.strip('"')):
+        answer = _get(service, somebody, If_None_Match=tag)
+        assert answer.status == 200
+        assert read_webp(answer.body).size == (8, 8)
+
+
+def test_nobody_is_told_anything_by_a_tag(service: Running, somebody: Account, alice: Account):
+    """HT-17, IM-08: without a credential it is a 401, with another's it is about another's."""
+    assert _upload(service, somebody, PNG).status == 200
+    tag = _get(service, somebody).header("etag") or ""
+    for sent in (tag, "*"):
+        stranger = service.ask("GET", PATH, headers={"If-None-Match": sent})
+        assert stranger.status == 401
+        assert _get(service, alice, If_None_Match=sent).status == 404
+
+
+# Many at once
+
+
+def test_a_reader_sees_one_picture_or_the_other(service: Running, somebody: Account):
+    """IM-09: over the wire as well; each whole, with its own tag, and never a 404."""
+    uploads = [encoded(gradient(size)) for size in ((48, 32), (32, 48))]
+    known = {}
+    for uploaded in uploads:
+        assert _upload(service, somebody, uploaded).status == 200
+        answer = _get(service, somebody)
+        known[answer.header("etag")] = answer.body
+    done = threading.Event()
+
+    def read() -> int:
+        count = 0
+        while not done.is_set():
+            answer = _get(service, somebody)
+            assert answer.status == 200
+            assert known[answer.header("etag")] == answer.body
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(2) as threads:
+        reading = [threads.submit(read) for _ in range(2)]
+        try:
+            for number in range(20):
+                assert _upload(service, somebody, uploads[number % 2]).status == 200
+        finally:
+            done.set()
+        assert min(each.result(30) for each in reading) > 0

@@ -1,0 +1,87 @@
+"""Clients who ask for something and leave: it is done whole or not at all, and never twice."""
+
+import random
+import time
+from collections import Counter
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+
+from oneself.database import open_engine
+from tests.http.running import open_account, running
+from tests.http.wire import Wire, head_of
+
+LEAVING = 120
+SECONDS = 20
+
+
+@pytest.fixture
+def place(storage):
+    return {**storage.settings(), "throttle_account": "100000/1", "throttle_mail": "100000/1"}
+
+
+def _engine(place, folder: Path):
+    url = place.get("database_url")
+    return open_engine(make_url(url) if url else folder / "data" / "oneself.sqlite3")
+
+
+def _ask_and_leave(port, bearer, number, pause):
+    """Send a whole request, wait for a moment, and close without reading."""
+    target, method = "/v1/api-keys", "POST"
+    body = b'{"name": "Key %d", "scopes": ["me/profile:read"]}' % number
+    if number % 3 == 0:
+        target, method = "/resources/me/settings", "PUT"
+        body = b'{"n": %d, "m": %d}' % (number, number)
+    entity = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    with Wire(port) as wire:
+        wire.send(head_of(method, target, {**bearer, **entity}, host="localhost") + body)
+        time.sleep(pause)
+
+
+def test_who_leaves_finds_it_done_whole_or_not_at_all(place, tmp_path, outcomes):
+    """OP-09: a key with its event and its mail or none of them, settings as before or as asked."""
+    chance = random.Random(3)  # noqa: S311 # when somebody leaves
+    outcome = outcomes["a client leaves before the answer"]
+    with running(tmp_path, workers=2, password_cost=10, **place) as service:
+        alice = open_account(service, "alice@example.com")
+        engine = _engine(place, tmp_path)
+        for number in range(LEAVING):
+            pause = chance.choice((0, 0, chance.uniform(0, 0.02)))
+            _ask_and_leave(service.port, alice.bearer, number, pause)
+            outcome.rounds += 1
+            # Fifty keys are as many as one may have.
+            listed = service.ask("GET", "/v1/api-keys", headers=alice.bearer).json["data"]
+            for each in listed["items"][20:]:
+                service.ask("DELETE", f"/v1/api-keys/{each['api_key_id']}", headers=alice.bearer)
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:  # until what was begun is done
+            before = _stored(engine)
+            time.sleep(0.3)
+            if _stored(engine) == before:
+                break
+        keys, events, mails = _stored(engine)
+        engine.dispose()
+        settings = service.ask("GET", "/resources/me/settings", headers=alice.bearer).json
+        assert service.ask("GET", "/readyz").status == HTTPStatus.OK
+        assert '"status":5' not in service.log
+    assert len(keys) > LEAVING // 4  # else nothing was ever done
+    assert events == mails == len(keys)
+    doubled = [name for name, times in Counter(keys).items() if times > 1]
+    outcome.books.doubled += doubled
+    assert doubled == []
+    assert settings == {} or settings["n"] == settings["m"]
+
+
+def _stored(engine):
+    with engine.connect() as connection:
+        keys = connection.execute(text("SELECT name FROM api_key")).scalars().all()
+        events = connection.execute(
+            text("SELECT details FROM security_event WHERE kind = 'authn_token_created'")
+        ).scalars()
+        mails = connection.execute(
+            text("SELECT count(*) FROM outbox_message WHERE kind = 'api_key_created'")
+        ).scalar()
+        of_keys = sum("key_" in str(details) for details in events)
+        return sorted(keys), of_keys, mails

@@ -1,0 +1,90 @@
+"""The list of cryptographic primitives in docs/security.md is what the code uses, and all of it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "security.md").read_text()
+
+#: What each name of a library is called in the list; a module alone stands for whatever it offers.
+NAMES = {
+    "bcrypt": "bcrypt",
+    "cryptography.hazmat.primitives.asymmetric.rsa": "RSA",
+    "cryptography.hazmat.primitives.asymmetric.rsa.RSAPrivateKey": "RSA",
+    "cryptography.hazmat.primitives.asymmetric.rsa.RSAPublicKey": "RSA",
+    "cryptography.hazmat.primitives.ciphers.aead.AESGCM": "AES-256-GCM",
+    "cryptography.hazmat.primitives.hashes.SHA256": "SHA-256",
+    "cryptography.hazmat.primitives.kdf.hkdf.HKDF": "HKDF",
+    "hashlib.blake2b": "BLAKE2b",
+    "hashlib.sha256": "SHA-256",
+    "hmac.compare_digest": "comparison in constant time",
+    "hmac.digest": "HMAC",
+    "jwt": "RS256",
+    "random.getrandbits": "chance",
+    "random.uniform": "chance",
+    "secrets": "random numbers",
+    "ssl": "TLS",
+}
+#: What is about a primitive and is none.
+NONE = re.compile(r"cryptography\.exceptions\.|cryptography\.hazmat\.primitives\.serialization\.")
+LIBRARIES = {"bcrypt", "cryptography", "hashlib", "hmac", "jwt", "random", "secrets", "ssl"}
+#: Whose modules are asked for what of them is used.
+IN_PARTS = {"hashlib", "hmac", "random"}
+
+
+def _used(path: Path) -> Iterator[str]:
+    """The full names that a module has from the libraries."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES:
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+        elif isinstance(node, ast.Import):
+            names = {each.name for each in node.names}
+            yield from names & (LIBRARIES - IN_PARTS)
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in IN_PARTS
+        ):
+            yield f"{node.value.id}.{node.attr}"
+
+
+def _in_the_code() -> set[tuple[str, str]]:
+    found = set()
+    for package in ("accounts", "handlers", "models", "oneself"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = str(path.relative_to(ROOT))
+            if name.startswith(
+                "oneself/conformance/"
+            ):  # it asks others, and keeps nobody's secrets
+                continue
+            for used in _used(path):
+                if not NONE.match(used):
+                    assert used in NAMES, f"{name} uses {used}, and nobody has said for what"
+                    found.add((NAMES[used], name))
+    return found
+
+
+def _in_the_list() -> set[tuple[str, str]]:
+    section = PAGE.partition("\n## Primitives\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
+    return {(name, path) for name, _, where in rows for path in re.findall(r"`([^`]+\.py)`", where)}
+
+
+def test_each_use_of_a_primitive_is_listed_and_no_other():
+    """SC-05: so that who has to replace one knows where, and a new one is looked at."""
+    assert len(_in_the_code()) > 15
+    assert _in_the_list() == _in_the_code()
+
+
+def test_nothing_that_is_broken_or_made_by_hand_is_used():
+    """SC-05: MD5 and SHA-1 are not even imported for what is no secret."""
+    names = {name for name, _ in _in_the_code()}
+    assert names <= set(NAMES.values())
+    for package in ("accounts", "handlers", "models", "oneself"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert not re.search(
+                r"\b(md5|sha1|sha224|arc4|3des)\b", path.read_text(), re.IGNORECASE
+            ), path

@@ -1,0 +1,209 @@
+"""Opening, disabling and finding users."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from accounts.errors import EmailTaken, InvalidRequest, InvalidToken, NotFound
+from accounts.flows.access_tokens import reveal_access_token
+from accounts.flows.users import change_roles, disable_user, find_user_by_email, is_taken, open_user
+from accounts.services.principal import CredentialKind
+from models import Tenant
+
+
+@pytest.fixture
+def tenant(house):
+    return house.tenant()
+
+
+def _open(house, tenant, email, **changed):
+    with house.database.transaction(writing=True) as session:
+        return open_user(
+            session,
+            session.get_one(Tenant, tenant.id),
+            **({"email": email, "display_name": "Person", "record": None} | changed),
+        )
+
+
+def _change_roles(house, email, **changes):
+    with house.database.transaction(writing=True) as session:
+        change_roles(session, find_user_by_email(session, email), **changes)
+    return house.act(find_user_by_email, email).roles
+
+
+def test_a_user_is_opened_with_an_access_token(house, tenant):
+    """Every user has exactly one, from the beginning."""
+    user = _open(house, tenant, "carol@example.com")
+    assert house.recognise(
+        CredentialKind.ACCESS_TOKEN, house.act(reveal_access_token, house.person(user.id))
+    ).person == house.person(user.id)
+
+
+def test_a_user_without_a_record_has_no_password(house, tenant):
+    """The identity provider keeps it."""
+    _open(house, tenant, "carol@example.com", provider="oidc")
+    assert house.count("password_record") == 0
+
+
+def test_a_provider_that_there_is_not_is_refused_by_the_table(house, tenant):
+    """Who keeps the password decides too much to be any text (DB-14)."""
+    with pytest.raises(IntegrityError):
+        _open(house, tenant, "carol@example.com", provider="ldap")
+
+
+@pytest.mark.parametrize(
+    "email",
+    ["carol@example.com", "CAROL@example.com", "carol@EXAMPLE.com"],
+)
+def test_an_address_belongs_to_one_user_of_all_tenants(house, tenant, email):
+    """Login needs no tenant, so an address is unique over all of them (UN-01)."""
+    _open(house, tenant, "Carol@Example.com")
+    with pytest.raises(EmailTaken):
+        _open(house, house.tenant("Other"), email)
+
+
+def test_an_internationalised_domain_is_one_in_both_spellings(house, tenant):
+    """The canonical form is made in Python, not by the database (UN-01, EM-21)."""
+    _open(house, tenant, "carol@bücher.example")
+    for email in (
+        "carol@xn--bcher-kva.example",
+        "Carol@BÜCHER.example",
+        "carol@bu\u0308cher.example",
+    ):
+        with pytest.raises(EmailTaken):
+            _open(house, tenant, email)
+
+
+def test_of_many_who_open_one_address_at_once_one_does(house, tenant):
+    """No spelling slips past another in a race (UN-01)."""
+    spellings = ["carol@example.com", "Carol@example.com", "CAROL@example.com", "caroL@EXAMPLE.com"]
+    ready = threading.Barrier(len(spellings))
+
+    def race(email):
+        ready.wait(30)
+        try:
+            _open(house, tenant, email)
+        except EmailTaken:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(len(spellings)) as threads:
+        assert sum(threads.map(race, spellings)) == 1
+    assert house.count("user") == 1
+
+
+def test_the_table_itself_takes_an_address_once(house, tenant):
+    """Whatever an act overlooks, the constraint does not (UN-01)."""
+    _open(house, tenant, "carol@example.com")
+    _open(house, tenant, "dave@example.com")
+    with pytest.raises(IntegrityError):
+        house.execute("UPDATE \"user\" SET email_canonical = 'carol@example.com'")
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"email": "carol"}, "email"),
+        ({"display_name": "Carol\n"}, "display_name"),
+        ({"roles": ("Owner",)}, "roles"),
+        ({"roles": ("member\n",)}, "roles"),
+        ({"roles": ("x" * 41,)}, "roles"),
+        ({"roles": tuple(f"role{number}" for number in range(21))}, "roles"),
+    ],
+)
+def test_a_value_that_breaks_its_rule_opens_nobody(house, tenant, changed, field):
+    """The field is named, and no row is left (DB-04)."""
+    with pytest.raises(InvalidRequest) as refused:
+        _open(house, tenant, **({"email": "carol@example.com"} | changed))
+    assert [violation.field for violation in refused.value.violations] == [(field,)]
+    assert house.count("user") == house.count("access_token") == 0
+
+
+def test_the_user_name_is_made_from_the_address(house, tenant):
+    """What cannot be in one is left out."""
+    for email, username in (
+        ("Carol.Chen-1@example.com", "carol.chen-1"),
+        ("o'neill@example.com", "oneill"),
+        ("+@example.com", "user"),
+        (f"{'long' * 16}@example.com", "long" * 10),
+    ):
+        assert _open(house, tenant, email).username == username
+
+
+def test_a_taken_user_name_gets_digits(house, tenant):
+    """Two people with one local part have two user names."""
+    first = _open(house, tenant, "carol@example.com").username
+    second = _open(house, tenant, "carol@example.org").username
+    assert first == "carol"
+    assert second[:5] == "carol"
+    assert len(second) == 13
+    assert second[5:].isdigit()
+
+
+def test_no_user_name_is_an_address(house, tenant):
+    """A name to log in with can never be another user's address (UN-02)."""
+    for email in ("carol@example.com", "a@example.com", "=@example.com"):
+        assert "@" not in _open(house, tenant, email).username
+
+
+def test_whether_an_address_is_taken_may_leave_one_out(house, tenant):
+    """One's own address is not taken by somebody else."""
+    user = _open(house, tenant, "carol@example.com")
+    assert house.act(is_taken, "carol@example.com")
+    assert not house.act(is_taken, "carol@example.com", by_other_than=user.id)
+    assert house.act(is_taken, "carol@example.com", by_other_than="usr_000000000000")
+    assert not house.act(is_taken, "dave@example.com")
+
+
+def test_a_user_is_found_by_any_spelling_of_the_address(house, tenant):
+    """Commands name users by their address."""
+    user = _open(house, tenant, "carol@example.com")
+    assert house.act(find_user_by_email, "CAROL@example.com").id == user.id
+
+
+@pytest.mark.parametrize("email", ["dave@example.com", "no address", ""])
+def test_an_unknown_address_is_not_found(house, email):
+    """Neither is what is no address at all."""
+    with pytest.raises(NotFound):
+        house.act(find_user_by_email, email)
+
+
+def test_a_user_is_disabled_once(house, alice, clock):
+    """The first moment is kept, and their session is refused (SE-06)."""
+    for _ in range(2):
+        with house.database.transaction(writing=True) as session:
+            disable_user(session, find_user_by_email(session, alice.person.email))
+        clock.move(days=1)
+    disabled_at = house.act(find_user_by_email, alice.person.email).disabled_at
+    assert (clock.now - disabled_at).days == 2
+    with pytest.raises(InvalidToken):
+        house.recognise(CredentialKind.SESSION, alice.token)
+
+
+def test_roles_are_given_and_taken(house, alice):
+    """One that is held already, or is not held, makes no difference."""
+    email = alice.person.email
+    assert _change_roles(house, email, add=["owner", "member"]) == ["member", "owner"]
+    assert _change_roles(house, email, add=["auditor"], remove=["owner", "nobody"]) == [
+        "member",
+        "auditor",
+    ]
+    assert house.recognise(CredentialKind.SESSION, alice.token).person.roles == [
+        "member",
+        "auditor",
+    ]
+
+
+def test_a_role_is_held_once(house, alice):
+    """Naming it twice in one command is naming it."""
+    assert _change_roles(house, alice.person.email, add=["owner", "owner"]) == ["member", "owner"]
+
+
+def test_a_role_that_breaks_the_rule_changes_nothing(house, alice):
+    """None of the roles that were named with it is given."""
+    for add in (["owner", "No Role"], [f"role{number}" for number in range(20)]):
+        with pytest.raises(InvalidRequest):
+            _change_roles(house, alice.person.email, add=add)
+    assert house.act(find_user_by_email, alice.person.email).roles == ["member"]

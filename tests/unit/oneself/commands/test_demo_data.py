@@ -1,0 +1,186 @@
+"""The demo data: whom it makes, and that what it gives out works, also the second time."""
+
+from datetime import timedelta
+from typing import get_args
+
+import pytest
+
+from accounts.errors import InvalidCredentials, InvalidToken
+from accounts.flows.access_tokens import regenerate_access_token
+from accounts.flows.api_keys import create_api_key, list_api_keys
+from accounts.flows.clients import ClientCredentials, authenticate_client
+from accounts.flows.personal_access_tokens import create_pat, list_pats
+from accounts.flows.sessions import list_sessions, log_in, open_session
+from accounts.flows.tenants import disable_tenant
+from accounts.flows.users import disable_user, find_user_by_email
+from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.principal import CredentialKind
+from models import wire
+from oneself.commands.demo_data import make_demo
+
+KINDS = {
+    "session_token": CredentialKind.SESSION,
+    "api_key": CredentialKind.API_KEY,
+    "access_token": CredentialKind.ACCESS_TOKEN,
+    "pat": CredentialKind.PAT,
+}
+OWNERS = ("base", "other_tenant")
+OWNER_KEYS = {
+    *("tenant_id", "tenant_uuid", "user_id", "email", "password", "session_token"),
+    *("api_key", "access_token", "pat", "client_id", "client_secret", "jwt", "refresh_token"),
+}
+
+
+@pytest.fixture
+def made(database):
+    return make_demo(database)
+
+
+def _log_in(house, account):
+    return house.act(
+        log_in, email=account["email"], password=account["password"], user_agent=None
+    ).person
+
+
+def _check_all(house, made):
+    """Every credential of the data is its owner's, and works."""
+    for name in OWNERS:
+        account = made[name]
+        for field, kind in KINDS.items():
+            person = house.recognise(kind, account[field]).person
+            assert (person.user_id, person.tenant_id) == (account["user_id"], account["tenant_id"])
+            assert (person.email, person.tenant_uuid) == (account["email"], account["tenant_uuid"])
+        assert _log_in(house, account).user_id == account["user_id"]
+        client = house.act(
+            authenticate_client,
+            ClientCredentials(account["client_id"], account["client_secret"]),
+            tenant_id=account["tenant_id"],
+        )
+        assert set(client.scopes) == SESSION_RIGHTS
+    token = made["sso_user"]["session_token"]
+    person = house.recognise(CredentialKind.SESSION, token).person
+    assert (person.user_id, person.provider) == (made["sso_user"]["user_id"], "oidc")
+    with pytest.raises(InvalidCredentials):
+        _log_in(house, made["disabled_user"])
+
+
+def test_the_data_has_these_names(made):
+    """The contract suite and others read them."""
+    assert {name: set(account) for name, account in made.items()} == {
+        "base": OWNER_KEYS,
+        "other_tenant": OWNER_KEYS,
+        "sso_user": {"tenant_id", "tenant_uuid", "user_id", "email", "session_token"},
+        "disabled_user": {"email", "password"},
+    }
+
+
+def test_every_credential_works(house, made):
+    """All but the disabled user's, whose password is right and does not help."""
+    _check_all(house, made)
+
+
+def test_the_people_are_in_the_tenants_that_they_should_be(house, made):
+    """Two tenants, and the users of the first in the first."""
+    alice, bruno = (house.person(made[name]["user_id"]) for name in OWNERS)
+    assert (alice.name, alice.tenant_display_name) == ("Alice Chen", "Acme Corp")
+    assert (bruno.name, bruno.tenant_display_name) == ("Bruno Keller", "Globex")
+    assert alice.roles == bruno.roles == ["owner"]
+    assert alice.email_verified
+    emil = house.act(find_user_by_email, made["disabled_user"]["email"])
+    assert {made["sso_user"]["tenant_id"], emil.tenant_id} == {alice.tenant_id}
+    assert emil.disabled_at is not None
+
+
+def test_programs_get_all_the_scopes_that_there_are(house, made):
+    """An API key those of the account that API keys may have, a token all."""
+    key = house.recognise(CredentialKind.API_KEY, made["base"]["api_key"])
+    assert key.credential.rights == SESSION_RIGHTS & set(get_args(wire.ApiKeyScope))
+    pat = house.recognise(CredentialKind.PAT, made["base"]["pat"])
+    assert pat.credential.rights == SESSION_RIGHTS
+
+
+def test_a_second_run_gives_the_same_people_new_credentials(house, database, made):
+    """The old ones are dead, so that none lies about where the first output went."""
+    again = make_demo(database)
+    _check_all(house, again)
+    for name in OWNERS:
+        before, after = made[name], again[name]
+        kept = {"tenant_id", "tenant_uuid", "user_id", "email", "client_id", "access_token"}
+        assert {field for field in before if before[field] == after[field]} == kept
+        for field in ("session_token", "api_key", "pat"):
+            with pytest.raises(InvalidToken):
+                house.recognise(KINDS[field], before[field])
+        with pytest.raises(InvalidCredentials):
+            _log_in(house, before)
+
+
+def test_runs_do_not_pile_up(house, database, made):
+    """One of each, and as many people as before."""
+    for _ in range(3):
+        make_demo(database)
+    user_id = made["base"]["user_id"]
+    assert len(house.act(list_sessions, user_id)) == 1
+    assert len(house.act(list_api_keys, user_id)) == 1
+    assert len(house.act(list_pats, user_id)) == 1
+    assert [house.count(table) for table in ("tenant", "user", "client")] == [2, 4, 2]
+
+
+def test_what_the_people_made_themselves_is_left_alone(house, database, made):
+    """Only what is called demo is the demo's."""
+    alice = made["base"]
+    principal = house.recognise(CredentialKind.SESSION, alice["session_token"])
+    own = {"name": "mine", "scopes": ["me/profile:read"]}
+    _, key = house.act(
+        create_api_key, principal, dataset_access_mode="all_available", expires_at=None, **own
+    )
+    _, pat = house.act(
+        create_pat,
+        principal,
+        expires_at=house.clock.now + timedelta(days=1),
+        client_id=alice["client_id"],
+        client_secret=alice["client_secret"],
+        **own,
+    )
+    token = house.act(open_session, alice["user_id"]).token
+    make_demo(database)
+    house.recognise(CredentialKind.API_KEY, key)
+    house.recognise(CredentialKind.PAT, pat)
+    house.recognise(CredentialKind.SESSION, token)
+
+
+def test_what_was_tried_out_is_mended(house, database, made):
+    """A disabled owner or tenant, and an access token that was regenerated."""
+    alice = made["base"]
+    house.act(regenerate_access_token, house.person(alice["user_id"]))
+    house.act(lambda session: disable_user(session, find_user_by_email(session, alice["email"])))
+    house.act(disable_tenant, made["other_tenant"]["tenant_id"])
+    _check_all(house, make_demo(database))
+
+
+def test_an_owner_who_left_is_brought_back(house, database, made):
+    """Whoever tried a change of the address finds the demo whole all the same."""
+    house.execute(
+        'UPDATE "user" SET email = ?, email_canonical = ? WHERE id = ?',
+        "elsewhere@example.org",
+        "elsewhere@example.org",
+        made["base"]["user_id"],
+    )
+    again = make_demo(database)
+    assert again["base"]["user_id"] == made["base"]["user_id"]
+    assert again["base"]["tenant_id"] == made["base"]["tenant_id"]
+    _check_all(house, again)
+
+
+def test_a_tenant_of_real_people_is_left_alone(house, database):
+    """Although it has the name of the demo's."""
+    real = house.tenant("Acme Corp")
+    made = make_demo(database)
+    assert made["base"]["tenant_id"] != real.id
+
+
+def test_passwords_meet_the_rules_of_the_house(open_house):
+    """However long they have to be; and no two runs give the same."""
+    database = open_house(password_min_length=64).database
+    passwords = {make_demo(database)["base"]["password"] for _ in range(2)}
+    assert len(passwords) == 2
+    assert all(len(password) >= 64 for password in passwords)

@@ -1,0 +1,378 @@
+"""The commands of the mail: what each shows, and above all what it does not."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from socket import create_server
+
+import pytest
+from sqlmodel import select
+from typer.testing import CliRunner
+
+from accounts.flows.tenants import open_tenant
+from accounts.flows.users import open_user
+from accounts.services.outbox import MessageKind, post_message
+from accounts.services.user_views import find_person
+from models import OutboxMessage
+from oneself.commands import mail
+from oneself.commands.console.failures import explain
+from oneself.commands.console.session_setup import load_settings, open_database
+from oneself.database import sqlite_driver
+
+SECRET = "ots_canary"
+
+
+class Ran:
+    """What a command printed, its exit status, and the sentence that it ended with, if it did."""
+
+    def __init__(self, result):
+        failure = explain(result.exception) if result.exception else None
+        if result.exception and failure is None:
+            raise result.exception
+        self.status = failure.status if failure else result.exit_code
+        self.out, self.err = result.stdout, result.stderr
+        self.sentence = str(failure or "")
+
+    @property
+    def json(self):
+        """What a program would read: all of standard output."""
+        assert (self.status, self.err) == (0, ""), self.sentence
+        return json.loads(self.out)
+
+    def refused(self, *words, status=1):
+        """It ended with this status and one sentence, and wrote nothing else to standard error."""
+        assert (self.status, self.err) == (status, "")
+        assert all(word in self.sentence for word in words), self.sentence
+        return True
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """The data folder of the settings."""
+    for name in ("SECRET_KEY", "SECRET_KEY_FORMER", "DATABASE_URL", "SMTP_URL"):
+        monkeypatch.delenv(f"ONESELF_{name}", raising=False)
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("ONESELF_PUBLIC_URL", "https://accounts.example")
+    monkeypatch.setenv("ONESELF_PASSWORD_COST", "10")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def database(folder):  # noqa: ARG001 # it is what the settings name
+    """The database of the settings, with the tables and nothing in it."""
+    with open_database(load_settings(), make=True) as database:
+        yield database
+
+
+@pytest.fixture
+def run(database):  # noqa: ARG001 # it is what is asked
+    """Runs one of the commands."""
+    return lambda *arguments: Ran(CliRunner().invoke(mail.app, arguments))
+
+
+@pytest.fixture
+def post(database):
+    """Puts a message to Alice into the outbox; returns its id."""
+    with database.transaction(writing=True) as session:
+        alice = open_user(
+            session,
+            open_tenant(session, "Example"),
+            email="alice@example.com",
+            display_name="Alice",
+            record=None,
+            provider="oidc",
+        )
+
+    def ids():
+        with database.transaction(writing=False) as session:
+            return set(session.exec(select(OutboxMessage.id)))
+
+    def post():
+        before = ids()
+        with database.transaction(writing=True) as session:
+            person = find_person(session, alice.id)
+            post_message(session, MessageKind.PASSWORD_RESET, person, secret=SECRET)
+        (posted,) = ids() - before
+        return posted
+
+    return post
+
+
+@pytest.fixture
+def sql(folder):
+    """Runs a statement behind the back of the commands."""
+
+    def sql(statement, *parameters):
+        connection = sqlite_driver().connect(folder / "oneself.sqlite3")
+        with connection:
+            rows = connection.execute(statement, parameters).fetchall()
+        connection.close()
+        return rows
+
+    return sql
+
+
+@pytest.fixture
+def kill(sql):
+    """Lets a message be one that was given up."""
+    return lambda message_id: sql(
+        "UPDATE outbox_message SET gave_up_at = created_at, attempts = 7, due_at = created_at,"
+        " last_problem = 'The server refused the recipient (550).' WHERE id = ?",
+        message_id,
+    )
+
+
+def _after(**time):
+    return (datetime.now(UTC) + timedelta(**time)).replace(tzinfo=None).isoformat(" ")
+
+
+def _states(run, *options):
+    listed = run("list", "--json", *options).json["messages"]
+    return {message["id"]: message["state"] for message in listed}
+
+
+@pytest.fixture
+def one_of_each(post, kill, sql):
+    """A message in each state, by the states."""
+    ids = {state: post() for state in ("delivered", "dead", "leased", "waiting")}
+    kill(ids["dead"])
+    sql(
+        "UPDATE outbox_message SET leased_until = ? WHERE id = ?",
+        _after(minutes=5),
+        ids["leased"],
+    )
+    sql(
+        "UPDATE outbox_message SET delivered_at = ?, parameters_sealed = x'' WHERE id = ?",
+        _after(),
+        ids["delivered"],
+    )
+    return ids
+
+
+# list
+
+
+def test_an_empty_outbox_is_listed(run):
+    """OP-03: for programs an empty list, and a word for people."""
+    assert run("list", "--json").json == {"messages": []}
+    assert "none" in run("list").out
+
+
+def test_a_list_says_what_became_of_each(run, one_of_each):
+    """EM-18: all that are not delivered, and those too if they are asked for."""
+    expected = {message_id: state for state, message_id in one_of_each.items()}
+    delivered = expected.pop(one_of_each["delivered"])
+    assert _states(run) == expected
+    for state, message_id in one_of_each.items():
+        assert _states(run, "--state", state) == {message_id: state}
+    everything = [f"--state={state}" for state in one_of_each]
+    assert _states(run, *everything) == expected | {one_of_each["delivered"]: delivered}
+
+
+def test_the_newest_are_listed_first(run, post, sql):
+    """OP-03: and so many of them as are asked for."""
+    old, new = post(), post()
+    sql("UPDATE outbox_message SET created_at = ? WHERE id = ?", _after(hours=-1), old)
+    assert list(_states(run)) == [new, old]
+    assert list(_states(run, "--limit", "1")) == [new]
+
+
+def test_a_listed_message_says_why_it_is_dead(run, post, kill):
+    """EM-18: in words of ours, and with whom it is for hinted at."""
+    message_id = post()
+    kill(message_id)
+    (listed,) = run("list", "--json").json["messages"]
+    assert listed.pop("created_at") == listed.pop("due_at")
+    assert listed == {
+        "id": message_id,
+        "kind": "password_reset",
+        "recipient": "a…@example.com",
+        "state": "dead",
+        "attempts": 7,
+        "last_problem": "The server refused the recipient (550).",
+    }
+
+
+def test_people_get_a_table_of_each_message(run, post):
+    """LO-01: without the address, and without what the message says."""
+    first, second = post(), post()
+    ran = run("list")
+    assert ran.status == 0
+    assert all(part in ran.out for part in (first, second, "a…@example.com", "waiting"))
+    assert "alice" not in ran.out
+
+
+# show
+
+
+def test_a_waiting_message_shows_its_head_only(run, post):
+    """LO-01: the secret in it opens the account of whoever it is for."""
+    message_id = post()
+    shown = run("show", message_id, "--json").json
+    assert (shown["state"], shown["recipient"], shown["mail"]) == (
+        "waiting",
+        "alice@example.com",
+        None,
+    )
+    assert shown["head"].keys() == {"To", "Subject", "Date", "Message-ID"}
+    assert shown["head"]["Message-ID"] == f"<{message_id}@accounts.example>"
+
+
+@pytest.mark.parametrize("state", ["waiting", "leased", "delivered", "dead"])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_no_state_shows_a_secret(run, one_of_each, state, options):
+    """LO-01: nor is there an option for it."""
+    shown = run("show", one_of_each[state], *options)
+    assert (shown.status, shown.err) == (0, "")
+    assert one_of_each[state] in shown.out
+    assert SECRET not in shown.out
+
+
+def test_a_message_that_was_put_into_the_folder_is_shown(run, post):
+    """EM-18: who has no server reads it there, and so here."""
+    message_id = post()
+    run("deliver")
+    shown = run("show", message_id, "--json").json
+    assert (shown["state"], shown["head"]) == ("delivered", None)
+    assert SECRET in shown["mail"]
+    assert run("show", message_id).out.endswith(shown["mail"])
+
+
+def test_a_file_of_a_message_that_is_not_delivered_is_not_shown(run, folder, post):
+    """EM-18: it is not known whether it is whole."""
+    message_id = post()
+    (folder / "mail").mkdir()
+    (folder / "mail" / f"{message_id}.eml").write_text(SECRET)
+    assert run("show", message_id, "--json").json["mail"] is None
+
+
+def test_a_message_that_cannot_be_read_is_shown_without_its_head(run, post, sql):
+    """TK-05: which tells that it cannot."""
+    message_id = post()
+    sql("UPDATE outbox_message SET parameters_sealed = x'00'")
+    assert run("show", message_id, "--json").json["head"] is None
+    assert message_id in run("show", message_id).out
+
+
+@pytest.mark.parametrize("command", ["show", "retry"])
+@pytest.mark.parametrize("message_id", ["msg_000000000000", "../../etc/passwd"])
+def test_a_message_that_is_not_there_is_named(run, command, message_id):
+    """OP-03: nothing that was typed is taken for a file."""
+    assert run(command, message_id).refused(f"There is no message {message_id}.")
+
+
+# deliver
+
+
+def test_what_is_due_is_delivered_now(run, folder, post):
+    """EM-18: and it is said how much that was."""
+    ids = sorted(post() for _ in range(12))
+    expected = {"delivered": 12, "failed": 0, "unreadable": 0}
+    assert run("deliver", "--json").json == expected
+    assert sorted(path.stem for path in (folder / "mail").iterdir()) == ids
+    assert run("deliver", "--json").json == expected | {"delivered": 0}
+
+
+def test_a_server_that_is_away_is_said_once(run, monkeypatch, post):
+    """OP-03: with the exit status of what went wrong, and without the lines of a log."""
+    with create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("ONESELF_SMTP_URL", f"smtp+plain://127.0.0.1:{port}")
+    message_id = post()
+    ran = run("deliver", "--json")
+    assert ran.refused("1 messages were not taken", "cannot be reached (ECONNREFUSED).")
+    assert json.loads(ran.out) == {"delivered": 0, "failed": 1, "unreadable": 0}
+    (listed,) = run("list", "--json").json["messages"]
+    assert (listed["id"], listed["attempts"]) == (message_id, 1)
+
+
+def test_what_cannot_be_read_is_said(run, post, sql):
+    """TK-05: though the rest was delivered."""
+    broken, _ = post(), post()
+    sql("UPDATE outbox_message SET parameters_sealed = x'00' WHERE id = ?", broken)
+    ran = run("deliver", "--json")
+    assert ran.refused("1 messages cannot be read")
+    assert json.loads(ran.out) == {"delivered": 1, "failed": 0, "unreadable": 1}
+
+
+def test_a_broken_url_of_a_server_is_not_shown(run, monkeypatch, post):
+    """LO-01: there is a password in it."""
+    post()
+    monkeypatch.setenv("ONESELF_SMTP_URL", "smtp://u:can/ary@mail.example")
+    ran = run("deliver")
+    assert ran.refused("ONESELF_SMTP_URL must be smtp://", status=2)
+    assert "ary" not in ran.sentence
+
+
+# retry
+
+
+def test_a_dead_message_is_retried(run, post, kill):
+    """EM-18: as if it were new, and so it is delivered."""
+    message_id = post()
+    kill(message_id)
+    assert run("deliver", "--json").json["delivered"] == 0
+    assert run("retry", message_id, "--json").json == {"retried": 1}
+    (listed,) = run("list", "--json").json["messages"]
+    assert (listed["state"], listed["attempts"]) == ("waiting", 0)
+    assert run("deliver", "--json").json["delivered"] == 1
+
+
+def test_a_message_that_waits_is_tried_at_once(run, post, sql):
+    """EM-18: for when the server is repaired, and the next try is an hour away."""
+    message_id = post()
+    sql("UPDATE outbox_message SET due_at = ?", _after(hours=1))
+    assert run("deliver", "--json").json["delivered"] == 0
+    assert run("retry", message_id).status == 0
+    assert run("deliver", "--json").json["delivered"] == 1
+
+
+def test_a_message_whose_lease_is_over_is_retried(run, post, sql):
+    """EM-18: whoever had it is dead."""
+    message_id = post()
+    sql("UPDATE outbox_message SET leased_until = ?", _after(seconds=-1))
+    assert run("retry", message_id, "--json").json == {"retried": 1}
+
+
+def test_one_message_is_retried_and_no_other(run, post, kill):
+    """EM-18: the ID is the one that is meant."""
+    one, other = post(), post()
+    kill(one)
+    kill(other)
+    run("retry", one)
+    assert _states(run) == {one: "waiting", other: "dead"}
+
+
+def test_all_that_can_be_retried_are(run, one_of_each):
+    """EM-18: neither what is delivered nor what is being sent."""
+    assert run("retry", "--all", "--json").json == {"retried": 2}
+    assert _states(run) == {
+        one_of_each["dead"]: "waiting",
+        one_of_each["waiting"]: "waiting",
+        one_of_each["leased"]: "leased",
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [("delivered", "was delivered already"), ("leased", "is being sent")]
+)
+def test_a_message_that_cannot_be_retried_says_why(run, one_of_each, state, reason):
+    """EM-18: it would be sent twice."""
+    ran = run("retry", one_of_each[state])
+    assert ran.refused(reason)
+    assert ran.out == ""
+
+
+def test_a_message_that_was_emptied_is_not_retried(run, post, kill, sql):
+    """TK-08: there is nothing left to send, and it is not tried to."""
+    message_id = post()
+    kill(message_id)
+    sql("UPDATE outbox_message SET parameters_sealed = x''")
+    assert run("retry", message_id).refused("has been dead for too long")
+    assert run("retry", "--all", "--json").json == {"retried": 0}
+    assert _states(run) == {message_id: "dead"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("msg_000000000000", "--all")])
+def test_a_retry_is_of_one_or_of_all(run, arguments):
+    """OP-03: and it is not guessed which."""
+    assert run("retry", *arguments).refused("Give the ID of one message", status=2)

@@ -1,0 +1,74 @@
+"""`policy check`: what it prints of a folder, and what it says of one that cannot be used."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from oneself.commands import policies
+from oneself.commands.console.failures import REFUSED, USAGE, Failure, explain
+from oneself.document import load_document
+from oneself.runtime.policy_store import read_policies
+
+DEFAULT = Path(__file__).parents[3] / "policies"
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """Runs the command on a folder."""
+
+    def check(folder, *options):
+        monkeypatch.setenv("ONESELF_POLICY_DIR", str(folder))
+        return CliRunner().invoke(policies.app, ["check", *options])
+
+    return check
+
+
+def test_the_default_set_is_valid(check):
+    """AZ-03: a checkout starts with it, and the digest is the one that the service logs."""
+    ran = check(DEFAULT, "--json")
+    expected = read_policies(DEFAULT, load_document())
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout) == {
+        "valid": True,
+        "folder": str(DEFAULT),
+        "count": len(expected.ids),
+        "ids": list(expected.ids),
+        "digest": expected.digest,
+    }
+
+
+def test_people_get_a_table(check):
+    """AZ-08: with the id of each policy."""
+    ran = check(DEFAULT)
+    assert ran.exit_code == 0
+    assert "password-kept-elsewhere" in ran.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_each_problem_is_a_line_and_the_status_is_1(check, tmp_path, options):
+    """AZ-03: a program gets them as one object, which it cannot take for a set."""
+    (tmp_path / "a.cedar").write_text("permit (principal, action, resource);")
+    (tmp_path / "b.cedar").write_text("nonsense")
+    ran = check(tmp_path, *options)
+    assert isinstance(ran.exception, Failure)
+    assert ran.exception.status == REFUSED
+    first, second, next_step = str(ran.exception).splitlines()
+    printed = {"valid": False, "problems": [first, second]}
+    assert ran.stdout == (json.dumps(printed) + "\n" if options else "")
+    assert first == "a.cedar: policy 1 has no @id, or an empty one."
+    assert second.startswith("b.cedar: policy 1: ")
+    assert str(tmp_path) in next_step
+    assert "ONESELF_POLICY_DIR" in next_step
+
+
+def test_a_folder_that_is_not_there_is_named(check, tmp_path):
+    """AZ-03: a mistyped setting is no empty set."""
+    ran = check(tmp_path / "polices")
+    failure = explain(ran.exception)
+    assert (failure.status, ran.stdout) == (USAGE, "")
+    assert str(failure).startswith(
+        "ONESELF_POLICY_DIR must name a folder that can be read."
+        f" {tmp_path / 'polices'}: No such file or directory."
+    )

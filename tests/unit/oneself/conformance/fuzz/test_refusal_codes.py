@@ -1,0 +1,27 @@
+"""A refusal's code is read where its dialect has it."""
+
+import pytest
+
+from oneself.conformance.fuzz.refusal_codes import codes_in, documented_codes
+from oneself.conformance.operations import OPERATIONS
+from oneself.document import load_document, resolve
+
+
+@pytest.mark.parametrize("operation_id", OPERATIONS)
+def test_the_code_of_each_example_is_its_key(operation_id: str):
+    operation = OPERATIONS[operation_id]
+    for status, response in operation.responses.items():
+        for content in resolve(load_document(), response).get("content", {}).values():
+            for code, example in content.get("examples", {}).items():
+                assert codes_in(operation.dialect, example["value"]) == [code]
+                assert code in documented_codes(operation_id, status)
+
+
+@pytest.mark.parametrize("body", [None, "go away", [], {}, {"error": "x"}, {"detail": "x"}])
+def test_a_body_without_a_code_has_none(body: object):
+    assert codes_in("ipto", body) == []
+
+
+def test_each_violation_of_scaikey_has_a_code_of_its_own():
+    body = {"detail": [{"type": "invalid_request"}, {"type": "weak_password"}, {"msg": "?"}]}
+    assert codes_in("scaikey", body) == ["invalid_request", "weak_password"]

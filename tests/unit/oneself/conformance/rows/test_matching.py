@@ -1,0 +1,232 @@
+"""What judges the rows can fail: each way of breaking a promise breaks it."""
+
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from accounts.crypto.jwts import thumbprint
+from oneself.conformance.common_assertions import (
+    broken_everywhere,
+    broken_in_document,
+    repeated_values,
+)
+from oneself.conformance.http_client import Answer, Request, form_request
+from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.rows.assertions import broken_by
+from oneself.conformance.rows.matching import (
+    Either,
+    Moment,
+    Pattern,
+    PublicKey,
+    SameRequestId,
+    Second,
+    differences,
+)
+from oneself.conformance.rows.request_building import credential_header
+from oneself.conformance.rows.table import Row
+
+_PUBLIC = rsa.generate_private_key(65537, 2048).public_key()
+KEY = {
+    "kty": "RSA",
+    "use": "sig",
+    "alg": "RS256",
+    "kid": thumbprint(_PUBLIC),
+    "n": urlsafe_b64encode(_PUBLIC.public_numbers().n.to_bytes(256)).decode().rstrip("="),
+    "e": "AQAB",
+}
+NOW = datetime(2026, 4, 5, 10, 0, tzinfo=UTC)
+HEADERS = (
+    ("cache-control", "no-store"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("server", ""),
+    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("x-request-id", "req_0a1b2c3d4e5f"),
+    ("content-type", "application/json"),
+)
+GOOD = Answer(200, HEADERS, b'{"status":"ok"}')
+HEALTH = OPERATIONS["status.getHealth"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1, "b": 2}, {"a": 1}),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"a": True}),
+        ({"a": 1}, {"a": 1.0}),
+        ({"a": None}, {"a": ""}),
+        ([1, 2], [1]),
+        ([1, 2], [2, 1]),
+        ({"a": {"b": [{"c": 1}]}}, {"a": {"b": [{"c": 1, "d": 2}]}}),
+        (Pattern("a+"), "aab"),
+        (Pattern("a+"), "aa\n"),
+        (Moment("+30d"), "2026-05-05T10:03:00Z"),
+        (Moment("now"), "2026-04-05T10:00:00.000Z"),
+        (Second("+10m"), 1775383800 + 300),
+        (Second("+10m"), "1775383800"),
+        (Second("now"), 1775383200.0),
+        (Second("now"), True),
+        (Either((1, [Pattern("a+")])), 2),
+        (Either((1, [Pattern("a+")])), ["b"]),
+        (Either((1, 2)), True),
+        (SameRequestId(""), "req_000000000000"),
+        (PublicKey("RS256"), KEY | {"kid": "N" + KEY["kid"]}),
+        (PublicKey("RS256"), KEY | {"n": KEY["n"][:-1] + "A"}),
+        (PublicKey("RS256"), KEY | {"d": "AQAB"}),
+        (PublicKey("RS512"), KEY),
+    ],
+)
+def test_what_is_not_what_was_promised_is_told(expected: Any, found: Any):
+    """An extra field, a missing one, another literal, another type, another order."""
+    assert list(differences(expected, found, GOOD, NOW))
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        ({"a": [1, None, {"b": "c"}]}, {"a": [1, None, {"b": "c"}]}),
+        (Pattern("a+"), "aa"),
+        (Moment("+30d"), "2026-05-05T10:00:30Z"),
+        (Second("+10m"), 1775383800 - 30),
+        (Either((1, [Pattern("a+")])), ["aa"]),
+        (SameRequestId("urn:"), "urn:req_0a1b2c3d4e5f"),
+        (PublicKey("RS256"), KEY),
+    ],
+)
+def test_what_was_promised_is_let_through(expected: Any, found: Any):
+    """Or every row would fail."""
+    assert not list(differences(expected, found, GOOD, NOW))
+
+
+def test_a_good_answer_breaks_nothing():
+    """The control of the tests below."""
+    assert not list(broken_everywhere(GOOD))
+    assert not list(broken_in_document(HEALTH, "GET", GOOD))
+
+
+@pytest.mark.parametrize("lost", range(len(HEADERS) - 1), ids=[name for name, _ in HEADERS[:-1]])
+def test_a_lost_header_is_told(lost: int):
+    """Each header that every answer has."""
+    headers = HEADERS[:lost] + HEADERS[lost + 1 :]
+    assert list(broken_everywhere(Answer(200, headers, GOOD.body)))
+
+
+def test_a_banner_is_told():
+    """What runs here is nobody's business."""
+    headers = tuple((name, "granian" if name == "server" else value) for name, value in HEADERS)
+    assert list(broken_everywhere(Answer(200, headers, GOOD.body)))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(201, HEADERS, GOOD.body),
+        Answer(200, HEADERS, b'{"status":"ok","more":1}'),
+        Answer(200, HEADERS, b'{"status":"fine"}'),
+        Answer(200, HEADERS, b"{}"),
+        Answer(200, (*HEADERS[:-1], ("content-type", "text/plain")), GOOD.body),
+    ],
+    ids=["status", "extra field", "other value", "missing field", "content type"],
+)
+def test_an_answer_that_the_document_has_not_is_told(answer: Answer):
+    """The document is held against the answer, whatever the row says."""
+    assert list(broken_in_document(HEALTH, "GET", answer))
+
+
+def test_a_value_that_comes_back_is_told():
+    """A refusal that repeats what was refused."""
+    request = Request("POST", "/v1/auth/login", (), b"")
+    answer = Answer(400, HEADERS, b'{"message":"hunter2-very-secret is too long"}')
+    assert list(repeated_values(request, {"json": {"password": "hunter2-very-secret"}}, answer))
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (form_request("/oauth/token", {"refresh_token": "ref_0123456789"}), "ref_0123456789"),
+        (
+            Request("POST", "/oauth/token", (credential_header("client", "cli_01:cls_0123456"),)),
+            "cls_0123456",
+        ),
+    ],
+    ids=["form", "basic"],
+)
+def test_a_value_that_comes_back_from_a_form_or_a_client_is_told(request_: Request, text: str):
+    """What is encoded on the way in could come back decoded."""
+    row = Row("oauth", {"promise": "It fails", "expect": {"status": 400, "body": {"error": text}}})
+    answer = Answer(400, HEADERS, f'{{"error":"{text}"}}'.encode())
+    said = broken_by(row, request_, answer, now=NOW, look_up={}.__getitem__)
+    assert said == [f"body: repeats {text!r}, which was sent"]
+
+
+def test_two_waits_that_differ_are_told():
+    """`RateLimit` and `Retry-After` say the same thing to different clients."""
+    for wait, told in (("60", []), ("61", ["headers ratelimit and retry-after"])):
+        headers = (*HEADERS, ("RateLimit", '"source";r=0;t=60'), ("Retry-After", wait))
+        found = broken_everywhere(Answer(429, headers, b""))
+        assert [each.partition(":")[0] for each in found] == told
+
+
+REFUSED = Answer(
+    401,
+    (*HEADERS, ("www-authenticate", 'Bearer realm="oneself"')),
+    b'{"error":{"code":"not_authenticated","message":"Authentication is required."},'
+    b'"request_id":"req_0a1b2c3d4e5f","timestamp":"2026-04-05T10:00:00Z"}',
+)
+
+
+def _broken(answer: Answer, **expect: Any) -> list[str]:
+    """How the answer breaks a row that expects to be told to authenticate."""
+    row = Row(
+        "ipto",
+        {
+            "promise": "Nobody is nobody",
+            "operation": "ipto.getCurrentUser",
+            "expect": expect or {"refusal": "not_authenticated"},
+        },
+    )
+    return broken_by(row, Request("GET", "/v1/me"), answer, now=NOW, look_up={}.__getitem__)
+
+
+def test_a_row_that_is_kept_is_kept():
+    """The control of the tests below."""
+    assert _broken(REFUSED) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(403, REFUSED.headers, REFUSED.body),
+        Answer(418, REFUSED.headers, REFUSED.body),
+        Answer(401, HEADERS, REFUSED.body),
+        Answer(401, (*HEADERS, ("www-authenticate", "Basic")), REFUSED.body),
+        Answer(401, (*REFUSED.headers, ("set-cookie", "a=b")), REFUSED.body),
+        Answer(401, (*REFUSED.headers, REFUSED.headers[-1]), REFUSED.body),
+        Answer(401, REFUSED.headers, REFUSED.body.replace(b"not_auth", b"auth")),
+        Answer(401, REFUSED.headers, REFUSED.body.replace(b"0a1b", b"1a1b")),
+        Answer(401, REFUSED.headers, REFUSED.body[:-1] + b',"debug":"trace"}'),
+        Answer(401, REFUSED.headers, REFUSED.body.replace(b',"message":"Auth', b',"text":"Auth')),
+        Answer(401, REFUSED.headers, b""),
+        Answer(401, REFUSED.headers, b"<html>"),
+    ],
+    ids=[
+        "status", "undocumented status", "lost header", "wrong header", "header too many",
+        "header twice", "code", "request id", "extra field", "renamed field", "no body", "no JSON",
+    ],
+)  # fmt: skip
+def test_a_row_that_is_broken_is_told(answer: Answer):
+    """Each part of what a row promises."""
+    assert _broken(answer)
+
+
+def test_a_body_where_none_was_promised_is_told():
+    """A row without a body promises that there is none."""
+    assert _broken(GOOD, status=200)

@@ -1,0 +1,21 @@
+"""What was exchanged is written down byte by byte, and read again."""
+
+from pathlib import Path
+
+from oneself.conformance.http_client import Answer, Request
+from oneself.conformance.traffic import Traffic, read_traffic
+
+REQUEST = Request("PUT", "/a?b=c", (("X-A", "1"), ("X-A", "2")), b"\x00\xff")
+ANSWER = Answer(200, (("Content-Type", "image/webp"),), b"\xfe\x00")
+
+
+def test_what_was_written_is_read(tmp_path: Path):
+    traffic = Traffic(tmp_path / "exchanges.jsonl")
+    traffic.write(REQUEST, ANSWER)
+    traffic.write(REQUEST, ANSWER)
+    assert [*read_traffic(tmp_path / "exchanges.jsonl")] == [(REQUEST, ANSWER)] * 2
+
+
+def test_without_a_file_nothing_is_written(tmp_path: Path):
+    Traffic(None).write(REQUEST, ANSWER)
+    assert [*tmp_path.iterdir()] == []

@@ -1,0 +1,227 @@
+"""Reading the one credential of a request."""
+
+import pytest
+
+from accounts.crypto import tokens
+from accounts.errors import CrossSiteRequest, InvalidToken, MultipleCredentials, NotAuthenticated
+from accounts.services.principal import CredentialKind
+from handlers.exchange import COOKIE_NAME
+from oneself.http.request.credentials import (
+    challenge,
+    is_same_origin,
+    read_credential,
+    refuse_cross_site,
+    sent_bearer,
+)
+
+SESSION = tokens.mint("sess_")
+KEY = tokens.mint_api_key("ipto").key
+
+
+def _bearer(token, scheme="Bearer"):
+    return (b"authorization", f"{scheme} {token}".encode("latin-1"))
+
+
+def _key(key):
+    return (b"x-api-key", key.encode("latin-1"))
+
+
+def _cookie(*crumbs):
+    return (b"cookie", "; ".join(crumbs).encode("latin-1"))
+
+
+def _session_cookie(token=SESSION):
+    return _cookie(f"{COOKIE_NAME}={token}")
+
+
+def _read(*headers, brand="ipto", read_jwt=None):
+    return read_credential(headers, brand=brand, read_jwt=read_jwt)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kind"),
+    [
+        ("sess_", CredentialKind.SESSION),
+        ("tok_", CredentialKind.ACCESS_TOKEN),
+        ("pat_", CredentialKind.PAT),
+    ],
+)
+def test_a_bearer_token_says_its_kind(prefix, kind):
+    """By how it begins."""
+    token = tokens.mint(prefix)
+    assert _read(_bearer(token)) == ((kind, token, None), False)
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer ", "Bearer   "])
+def test_the_scheme_is_in_any_case(scheme):
+    """And any number of spaces follow it (RFC 9110 section 11.4)."""
+    assert _read(_bearer(SESSION, scheme))[0].token == SESSION
+
+
+def test_an_api_key_has_a_header_of_its_own():
+    """It is no Bearer token."""
+    assert _read(_key(KEY)) == ((CredentialKind.API_KEY, KEY, None), False)
+    with pytest.raises(InvalidToken):
+        _read(_bearer(KEY))
+
+
+def test_an_api_key_has_the_brand_of_the_house():
+    """The key of another house is none of ours."""
+    other = tokens.mint_api_key("acme").key
+    assert _read(_key(other), brand="acme")[0].token == other
+    with pytest.raises(InvalidToken):
+        _read(_key(other))
+
+
+def test_a_session_may_come_as_a_cookie():
+    """Among others, which are none of ours."""
+    crumbs = ["a=b", f"{COOKIE_NAME}={SESSION}", "oneself_session=x", f"x{COOKIE_NAME}=y", ""]
+    assert _read(_cookie(*crumbs)) == ((CredentialKind.SESSION, SESSION, None), True)
+    assert _read((b"cookie", f"a=b;{COOKIE_NAME}={SESSION};c=d".encode()))[1] is True
+
+
+@pytest.mark.parametrize("prefix", ["tok_", "pat_"])
+def test_a_cookie_holds_nothing_but_a_session(prefix):
+    """A token for programs is not sent by browsers (SE-09)."""
+    with pytest.raises(InvalidToken):
+        _read(_session_cookie(tokens.mint(prefix)))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (_cookie("a=b"),),
+        (_cookie(f"{COOKIE_NAME}x={SESSION}"),),
+        (_bearer("YWxpY2U6cGFzc3dvcmQ=", "Basic"),),
+        ((b"authorization", SESSION.encode()),),
+        ((b"authorization", b""),),
+        ((b"x-access-token", SESSION.encode()),),
+    ],
+)
+def test_whoever_sends_no_credential_is_not_authenticated(headers):
+    """Another scheme is none of ours, and so is no credential (HT-01)."""
+    with pytest.raises(NotAuthenticated):
+        _read(*headers)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        SESSION[:-1],
+        SESSION + "0",
+        SESSION[1:],
+        SESSION.replace("sess_", "pat_"),
+        SESSION.replace("sess_", "SESS_"),
+        f"{SESSION} {SESSION}",
+        f"{SESSION},{SESSION}",
+        tokens.mint("ots_"),
+        tokens.mint("cls_"),
+        "sess_\xff",
+        "x" * 100_000,
+    ],
+    ids=range(13),
+)
+def test_what_cannot_be_a_token_is_refused(token):
+    """Without the database, and as what is well formed but unknown would be (TK-01, TK-02)."""
+    for header in (_bearer(token), _key(token), _session_cookie(token)):
+        with pytest.raises(InvalidToken):
+            _read(header)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (_bearer(SESSION), _bearer(SESSION)),
+        (_bearer(SESSION), _key(KEY)),
+        (_bearer(SESSION), _session_cookie()),
+        (_key(KEY), _session_cookie()),
+        (_key(KEY), _key(KEY)),
+        (_session_cookie(), _session_cookie()),
+        (_cookie(f"{COOKIE_NAME}=1", f"{COOKIE_NAME}=2"),),
+        (_bearer("wrong"), _key(KEY)),
+        (_bearer("x", "Basic"), _key(KEY)),
+        (_bearer(SESSION), _key(KEY), _session_cookie()),
+    ],
+    ids=range(10),
+)
+def test_only_one_credential_is_sent(headers):
+    """A bad one beside a good one is no good request (SE-10)."""
+    with pytest.raises(MultipleCredentials):
+        _read(*headers)
+    with pytest.raises(MultipleCredentials):
+        _read(*reversed(headers))
+
+
+@pytest.mark.parametrize("space", ["\n", "\r", "\t", "\x0b", "\x85", "\xa0"])
+def test_white_space_after_a_token_is_no_part_of_it(space):
+    """Only spaces end a header; a token with anything else behind it is another (TK-01)."""
+    for header in (_bearer(SESSION + space), _key(KEY + space), _key(f"{KEY} ")):
+        with pytest.raises(InvalidToken):
+            _read(header)
+    assert _read(_bearer(f"{SESSION} "))[0].token == SESSION
+
+
+ORIGINS = frozenset({"https://example.com"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "same"),
+    [
+        ({b"sec-fetch-site": b"same-origin"}, True),
+        ({b"sec-fetch-site": b"none"}, True),
+        ({b"sec-fetch-site": b"same-site"}, False),
+        ({b"sec-fetch-site": b"cross-site"}, False),
+        ({b"sec-fetch-site": b""}, False),
+        ({b"sec-fetch-site": b"cross-site", b"origin": b"https://example.com"}, False),
+        ({b"sec-fetch-site": b"same-origin", b"origin": b"https://evil.example"}, True),
+        ({b"origin": b"https://example.com"}, True),
+        ({b"origin": b"https://example.com:444"}, False),
+        ({b"origin": b"http://example.com"}, False),
+        ({b"origin": b"https://example.com.evil.example"}, False),
+        ({b"origin": b"null"}, False),
+        ({b"origin": b"\xff"}, False),
+        ({}, False),
+    ],
+)
+def test_only_our_own_pages_are_of_our_origin(headers, same):
+    """What the browser says of the request is believed, and then the Origin (SE-09)."""
+    assert is_same_origin(headers, ORIGINS) is same
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "post"])
+def test_a_cookie_changes_nothing_for_another_site(method):
+    """A Bearer token is never sent by a page that does not have it (SE-09)."""
+    with pytest.raises(CrossSiteRequest):
+        refuse_cross_site(method, same_origin=False)
+    refuse_cross_site(method, same_origin=True)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_cookie_reads_for_whoever_may_not_see_the_answer(method):
+    """Reading changes nothing, and browsers keep the answer from other sites (SE-09)."""
+    refuse_cross_site(method, same_origin=False)
+
+
+def test_a_challenge_names_an_error_only_if_a_token_was_sent():
+    """RFC 6750 section 3.1 (HT-01)."""
+    assert challenge(bearer_was_sent=False) == 'Bearer realm="oneself"'
+    assert challenge(bearer_was_sent=True) == 'Bearer realm="oneself", error="invalid_token"'
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ([_bearer(SESSION)], True),
+        ([(b"host", b"x"), (b"authorization", b"bEARER x")], True),
+        ([_bearer("x", "Basic")], False),
+        ([(b"authorization", b"Bearer")], False),
+        ([_key(KEY), _session_cookie()], False),
+        ([], False),
+    ],
+)
+def test_whether_a_bearer_token_was_sent(headers, sent):
+    """Good or bad, in any case."""
+    assert sent_bearer(headers) is sent

@@ -1,0 +1,355 @@
+"""How many large bodies are held at once, by whom, and until when."""
+
+import asyncio
+import json
+import shutil
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import oneself.app
+from accounts.crypto.keyring import Keyring
+from accounts.errors import Unavailable
+from accounts.flows.personal_access_tokens import create_pat
+from accounts.limits import Rules
+from accounts.services.authentication import authenticate
+from accounts.services.policies import Decision, Question
+from accounts.services.principal import CredentialKind, Presented
+from oneself.commands.demo_data import make_demo
+from oneself.conformance.pictures import encoded, gradient
+from oneself.database import Database
+from oneself.http.request.upload_limits import LargeBodies
+from oneself.runtime.policy_store import PolicyStore
+from oneself.settings import Settings
+from tests.support.databases import Storage
+
+PATH = "/resources/me/profile/picture"
+SMALL = 64 * 1024
+PNG = encoded(gradient())
+
+
+# The count itself
+
+
+def test_there_is_room_for_so_many_of_all_and_of_one():
+    """HT-07: past either the answer is a 503, and what was refused holds nothing."""
+    room = LargeBodies(most=3, most_of_one=2)
+    with ExitStack() as held:
+        held.enter_context(room.held_by("alice"))
+        held.enter_context(room.held_by("alice"))
+        for _ in range(2):
+            with pytest.raises(Unavailable), room.held_by("alice"):
+                pass
+        held.enter_context(room.held_by("bob"))
+        for name in ("alice", "bob", "carol"):
+            with pytest.raises(Unavailable), room.held_by(name):
+                pass
+    with ExitStack() as held:
+        for name in ("alice", "alice", "carol"):
+            held.enter_context(room.held_by(name))
+
+
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, Unavailable])
+def test_whatever_happens_meanwhile_the_place_is_free_again(error):
+    """HT-07."""
+    room = LargeBodies(most=1, most_of_one=1)
+    for _ in range(3):
+        with pytest.raises(error), room.held_by("alice"):
+            raise error
+    with room.held_by("alice"):
+        pass
+
+
+# In the application
+
+
+class Upload:
+    """One request whose body arrives when the test says so."""
+
+    def __init__(self, app: Any, headers: Mapping[str, str]) -> None:
+        self.taken = asyncio.Event()
+        self._arriving: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._sent: list[dict[str, Any]] = []
+        sent = {"host": "localhost", "content-type": "image/png", **headers}
+        self._scope = {
+            "type": "http",
+            "method": "PUT",
+            "path": PATH,
+            "raw_path": PATH.encode(),
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        }
+        self._running = asyncio.create_task(app(self._scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, Any]:
+        self.taken.set()
+        return await self._arriving.get()
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self._sent.append(message)
+
+    def arrive(self, body: bytes, *, more: bool = False) -> None:
+        self._arriving.put_nowait({"type": "http.request", "body": body, "more_body": more})
+
+    def leave(self) -> None:
+        self._arriving.put_nowait({"type": "http.disconnect"})
+
+    async def cancel(self) -> None:
+        self._running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self._running
+
+    async def is_taken(self) -> "Upload":
+        """Wait until the body is being read."""
+        async with asyncio.timeout(20):
+            await self.taken.wait()
+        return self
+
+    async def answer(self) -> tuple[int, Mapping[str, str], Any]:
+        async with asyncio.timeout(20):
+            await self._running
+        start, end = self._sent
+        headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        return start["status"], headers, json.loads(end["body"])
+
+
+class Scene:
+    """The application over a database of its own, with people."""
+
+    def __init__(self, folder: Path, storage: Storage) -> None:
+        rules = Rules(password_cost=4)
+        self.database = Database(storage.make(folder), keys=Keyring(b"x" * 32), rules=rules)
+        self.people: Mapping[str, Any] = make_demo(self.database)
+        self._settings = Settings(data_dir=folder, public_url=rules.issuer, body_seconds=5)
+        self._folder = folder
+
+    def app(self, *, policy: str = "", **settings: Any) -> Any:
+        folder = self._folder / f"policies-{len([*self._folder.iterdir()])}"
+        shutil.copytree(Path(__file__).parents[3] / "policies", folder)
+        (folder / "more.cedar").write_text(policy)
+        changed = self._settings.model_copy(update={"policy_dir": folder, **settings})
+        return oneself.app.create_app(changed, database=self.database)
+
+    def bearer(self, who: str = "base", kind: str = "session_token") -> dict[str, str]:
+        return {"authorization": f"Bearer {self.people[who][kind]}"}
+
+
+@pytest.fixture(scope="module")
+def scene(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    scene = Scene(tmp_path_factory.mktemp("scene"), storage)
+    yield scene
+    scene.database.close()
+
+
+@pytest.fixture(scope="module")
+def app(scene: Scene) -> Any:
+    return scene.app()
+
+
+def _narrow(scene: Scene) -> str:
+    """A personal access token of somebody's that may read their settings, and nothing else."""
+    base = scene.people["base"]
+    with scene.database.transaction(writing=True) as session:
+        presented = Presented(CredentialKind.SESSION, base["session_token"])
+        _, token = create_pat(
+            session,
+            authenticate(session, presented),
+            name="narrow",
+            scopes=["me/settings:read"],
+            expires_at=session.now + timedelta(days=1),
+            client_id=base["client_id"],
+            client_secret=base["client_secret"],
+        )
+    return token
+
+
+#: Heads of which nobody knows that no more than 64 KiB follow.
+LARGE = (
+    {"content-length": str(SMALL + 1)},
+    {"content-length": str(5 * 1024 * 1024)},
+    {"content-length": "9" * 20},
+    {"transfer-encoding": "chunked"},
+    {"transfer-encoding": "chunked", "content-length": "1"},
+)
+large = pytest.mark.parametrize("head", LARGE, ids=range(len(LARGE)))
+
+
+def _is_closed(refused: tuple[int, Mapping[str, str], Any], status: int, code: str) -> bool:
+    """Whether it is this refusal in the dialect's shape, and nothing can follow it."""
+    found, headers, body = refused
+    assert (found, body["code"]) == (status, code)
+    assert headers["content-type"] == "application/problem+json"
+    return headers["connection"] == "close"
+
+
+@large
+def test_a_large_body_that_nobody_may_send_is_not_read(scene: Scene, app: Any, head):
+    """HT-07, AZ-07: not by whose credential has no such scope, and not of another type."""
+    narrow, whole = {"authorization": f"Bearer {_narrow(scene)}"}, scene.bearer()
+
+    async def ask() -> None:
+        for status, code, headers in (
+            (401, "not_authenticated", {}),
+            (401, "invalid_token", {"authorization": "Bearer nonsense"}),
+            (403, "insufficient_scope", narrow),
+            (415, "unsupported_media_type", {**whole, "content-type": "image/gif"}),
+            # In the order of any other request (ADR 5).
+            (415, "unsupported_media_type", {**narrow, "content-type": "image/gif"}),
+        ):
+            upload = Upload(app, {**head, **headers})
+            assert _is_closed(await upload.answer(), status, code)
+            assert not upload.taken.is_set()
+
+    asyncio.run(ask())
+
+
+def test_a_large_body_that_a_policy_forbids_is_not_read(scene: Scene):
+    """HT-07, AZ-07: the policies are asked before it."""
+    app = scene.app(policy='@id("closed") forbid (principal, action, resource);')
+
+    async def ask() -> None:
+        upload = Upload(app, {**LARGE[0], **scene.bearer()})
+        assert _is_closed(await upload.answer(), 403, "policy_denied")
+        assert not upload.taken.is_set()
+
+    asyncio.run(ask())
+
+
+def test_what_a_policy_forbids_meanwhile_is_not_done(scene: Scene, monkeypatch):
+    """AZ-07: of a large body they are asked again, since it may take its time to arrive."""
+    app, decide = scene.app(), PolicyStore.decide
+    answers = [None, Decision(allowed=False, code=None, notices=())]
+
+    def decide_in_turn(store: PolicyStore, question: Question) -> Decision:
+        return answers.pop(0) or decide(store, question)
+
+    monkeypatch.setattr(PolicyStore, "decide", decide_in_turn)
+
+    async def ask() -> None:
+        upload = await Upload(app, {**LARGE[0], **scene.bearer()}).is_taken()
+        upload.arrive(PNG)
+        status, _, body = await upload.answer()
+        assert (status, body["code"]) == (403, "policy_denied")
+
+    asyncio.run(ask())
+    assert answers == []
+
+
+def test_of_one_person_two_are_held_and_nobody_else_is_kept_waiting(scene: Scene, app: Any):
+    """HT-07: a third is a 503 in the words of its dialect; small ones and others' go on."""
+
+    async def ask() -> None:
+        headers = {**LARGE[0], **scene.bearer()}
+        held = [await Upload(app, headers).is_taken() for _ in range(2)]
+        for each in held:
+            each.arrive(b"x" * SMALL, more=True)
+        for kind in ("session_token", "pat", "jwt"):
+            third = Upload(app, {**LARGE[0], **scene.bearer(kind=kind)})
+            refused = await third.answer()
+            assert _is_closed(refused, 503, "unavailable")
+            assert int(refused[1]["retry-after"]) >= 1
+            assert not third.taken.is_set()
+        small = Upload(app, {"content-length": str(SMALL), **scene.bearer()})
+        small.arrive(PNG.ljust(SMALL, b"\0"))
+        assert (await small.answer())[0] == 200
+        another = Upload(app, {**LARGE[0], **scene.bearer("other_tenant")})
+        another.arrive(PNG.ljust(SMALL + 1, b"\0"))
+        assert (await another.answer())[0] == 200
+        for each in held:
+            each.leave()
+            assert (await each.answer())[0] == 400
+
+    asyncio.run(ask())
+
+
+def test_of_all_so_many_are_held(scene: Scene, monkeypatch):
+    """HT-07: whoever comes then, with whatever they have held so far."""
+    monkeypatch.setattr(oneself.app, "LargeBodies", lambda: LargeBodies(most=2, most_of_one=1))
+    app = scene.app()
+
+    async def ask() -> None:
+        names = ("base", "other_tenant")
+        held = [await Upload(app, {**LARGE[0], **scene.bearer(name)}).is_taken() for name in names]
+        last = Upload(app, {**LARGE[0], **scene.bearer("sso_user")})
+        assert _is_closed(await last.answer(), 503, "unavailable")
+        held[0].arrive(PNG)
+        assert (await held[0].answer())[0] == 200
+        last = await Upload(app, {**LARGE[0], **scene.bearer("sso_user")}).is_taken()
+        for each in (held[1], last):
+            await each.cancel()
+
+    asyncio.run(ask())
+
+
+async def _arrives(upload: Upload) -> None:
+    upload.arrive(PNG.ljust(SMALL + 1, b"\0"))
+    assert (await upload.answer())[0] == 200
+
+
+async def _is_no_picture(upload: Upload) -> None:
+    upload.arrive(b"x" * (SMALL + 1))
+    assert (await upload.answer())[0] == 400
+
+
+async def _leaves(upload: Upload) -> None:
+    upload.arrive(b"x" * SMALL, more=True)
+    upload.leave()
+    assert (await upload.answer())[0] == 400
+
+
+async def _stalls(upload: Upload) -> None:
+    upload.arrive(b"x" * SMALL, more=True)
+    assert (await upload.answer())[0] == 408
+
+
+async def _is_too_large(upload: Upload) -> None:
+    upload.arrive(b"x" * (5 * 1024 * 1024 + 1), more=True)
+    assert (await upload.answer())[0] == 413
+
+
+@pytest.mark.parametrize("end", [_arrives, _is_no_picture, _leaves, _stalls, _is_too_large])
+def test_whoever_is_done_or_gives_up_gives_the_place_back(
+    end: Callable[[Upload], Awaitable[None]], scene: Scene, monkeypatch
+):
+    """HT-07, HT-08: in whatever way, twice as often as there are places."""
+    monkeypatch.setattr(oneself.app, "LargeBodies", lambda: LargeBodies(most=1, most_of_one=1))
+    app = scene.app(body_seconds=0.2)
+
+    async def ask() -> None:
+        for _ in range(2):
+            await end(await Upload(app, {**LARGE[0], **scene.bearer()}).is_taken())
+
+    asyncio.run(ask())
+
+
+def test_who_is_cut_off_gives_the_place_back(scene: Scene, monkeypatch):
+    """HT-07: as at the end of a worker, while the body comes and while it is decoded."""
+    monkeypatch.setattr(oneself.app, "LargeBodies", lambda: LargeBodies(most=1, most_of_one=1))
+    app = scene.app()
+    opens, begun, go_on = Image.open, threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return opens(*arguments, **named)
+
+    async def ask() -> None:
+        headers = {**LARGE[0], **scene.bearer()}
+        await (await Upload(app, headers).is_taken()).cancel()
+        monkeypatch.setattr(Image, "open", slowly)
+        decoded = await Upload(app, headers).is_taken()
+        decoded.arrive(PNG)
+        assert await asyncio.to_thread(begun.wait, 20)
+        # Its bytes are still held, and so is its place.
+        assert _is_closed(await Upload(app, headers).answer(), 503, "unavailable")
+        await decoded.cancel()
+        go_on.set()
+        await _arrives(await Upload(app, headers).is_taken())
+
+    asyncio.run(ask())

@@ -1,0 +1,266 @@
+"""How each dialect dresses an answer and a refusal, held against the document."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from accounts import errors
+from accounts.errors import AccountError, InvalidRequest, Violation, WeakPassword
+from accounts.services.authorization import rights
+from oneself.document import described_operations, load_document
+from oneself.http.request.schemas import Schemas
+from oneself.http.response.dialects import Dialects, Stamp, path_pattern
+from oneself.http.response.response_validation import Promises
+from oneself.http.response.responses import answer_of_refusal
+
+DOCUMENT = load_document()
+SCHEMAS = Schemas(DOCUMENT)
+OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
+PROMISES = {name: Promises(each, SCHEMAS) for name, each in OPERATIONS.items()}
+TAGS = sorted({each.dialect for each in OPERATIONS.values()})
+STAMP = Stamp("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
+VIOLATIONS = [
+    Violation("body", ("settings", "a/b~c", 0), "must be a string"),
+    Violation("query", ("limit",), "must be an integer"),
+    Violation("body", (), "is required"),
+]
+
+
+def _made(kind):
+    """A refusal of a kind, with whatever its kind needs."""
+    if kind is errors.TooManyAttempts:
+        return kind("account", quota=5, window=300, retry_after=60)
+    given = {
+        errors.MalformedRequest: ("two of something",),
+        errors.MalformedBody: ("a syntax error",),
+        errors.InvalidRequest: (VIOLATIONS,),
+        errors.WeakPassword: (VIOLATIONS[:1],),
+        errors.InsufficientScope: ("me/pat:write",),
+        errors.MethodNotAllowed: (["GET", "HEAD"],),
+    }
+    return kind(*given.get(kind, ()))
+
+
+def _kinds(kind=AccountError):
+    for below in kind.__subclasses__():
+        if below.__module__ == errors.__name__:
+            if below.code:
+                yield below
+            yield from _kinds(below)
+
+
+_WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"}
+KINDS = sorted(_kinds(), key=lambda kind: kind.__name__)
+
+
+def _answer(refusal, dialect):
+    return answer_of_refusal(refusal, dialect, STAMP, bearer_was_sent=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tag", TAGS)
+def test_every_refusal_is_as_documented_wherever_its_status_is(tag, kind):
+    """Body, content type and headers, by the document of each operation that has the status."""
+    answer = _answer(_made(kind), Dialects.named(tag))
+    for name, described in OPERATIONS.items():
+        if kind is errors.InsufficientScope and not _can_lack_its_scope(described):
+            continue
+        if described.dialect == tag and answer.status in described.responses:
+            assert PROMISES[name].broken_by(answer) == "", name
+
+
+def _can_lack_its_scope(described):
+    """Whether a credential of an accepted kind may be without the scope."""
+    return any(
+        described.scope is not None and described.scope not in rights(kind, ())
+        for kind in described.accepted
+    )
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_failure_of_ours_is_documented_in_every_operation(tag):
+    """Anything can fail, and all but the sign of life can be busy (OP-02, OP-05, DB-05)."""
+    for name, described in OPERATIONS.items():
+        if described.dialect == tag:
+            for kind in (errors.Internal, errors.Unavailable):
+                answer = _answer(_made(kind), Dialects.named(tag))
+                documented = PROMISES[name].broken_by(answer) == ""
+                # What asks no database is never busy.
+                alive = kind is errors.Unavailable and name in _WITHOUT_DATABASE
+                assert documented is not alive, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tag", TAGS)
+def test_every_refusal_says_its_code_and_its_request(tag, kind):
+    """A client can tell refusals apart, and an operator can find each in the log (HT-02)."""
+    refusal = _made(kind)
+    answer = _answer(refusal, Dialects.named(tag))
+    assert answer.code == kind.code
+    # RFC 6749 section 5.2 has one word for whatever is malformed.
+    malformed = tag == "oauth" and issubclass(kind, errors.Malformed)
+    assert ("invalid_request" if malformed else kind.code) in str(answer.content)
+
+
+def test_ipto_has_an_envelope():
+    """Around what it answers, and around what it refuses."""
+    ipto = Dialects.named("ipto")
+    around = {"request_id": "req_0a1b2c3d4e5f", "timestamp": "2026-04-05T10:00:00Z"}
+    assert ipto.dress({"a": 1}, STAMP) == {"data": {"a": 1}, **around}
+    assert ipto.refuse(errors.NotFound(), 404, STAMP) == {
+        "error": {"code": "not_found", "message": "Not found."},
+        **around,
+    }
+
+
+@pytest.mark.parametrize("tag", [tag for tag in TAGS if tag != "ipto"])
+def test_the_other_dialects_answer_as_they_are(tag):
+    """There is nothing around a body."""
+    body = {"a": 1}
+    assert Dialects.named(tag).dress(body, STAMP) is body
+
+
+def test_ipto_and_jitsudo_point_into_the_body():
+    """By a JSON pointer (RFC 6901), and by the name of a parameter elsewhere (HT-03)."""
+    details = {
+        "violations": [
+            {"in": "body", "field": "/settings/a~1b~0c/0", "rule": "must be a string"},
+            {"in": "query", "field": "limit", "rule": "must be an integer"},
+            {"in": "body", "field": "", "rule": "is required"},
+        ]
+    }
+    refusal = InvalidRequest(VIOLATIONS)
+    ipto = Dialects.named("ipto").refuse(refusal, 400, STAMP)
+    assert ipto["error"]["details"] == details
+    assert Dialects.named("jitsudo").refuse(refusal, 400, STAMP) == {
+        "code": "invalid_request",
+        "message": "The request does not have the documented shape.",
+        "details": details,
+    }
+
+
+def test_hyperclast_and_scaikey_say_where_as_their_pages_do():
+    """ScaiKey's `HTTPValidationError` is a list of places."""
+    detail = [
+        {"loc": ["body", "new_password"], "msg": "must have a digit", "type": "weak_password"}
+    ]
+    refusal = WeakPassword.of("new_password", ["must have a digit"])
+    assert Dialects.named("scaikey").refuse(refusal, 422, STAMP) == {"detail": detail}
+    assert Dialects.named("hyperclast").refuse(refusal, 422, STAMP) == {
+        "error": "weak_password",
+        "message": "The password is too weak.",
+        "detail": detail,
+    }
+
+
+def test_what_is_not_invalid_has_a_message_only():
+    """In the form of each dialect."""
+    refusal = errors.WrongPassword()
+    assert Dialects.named("scaikey").refuse(refusal, 400, STAMP) == {
+        "detail": "The current password is wrong.",
+        "code": "wrong_password",
+    }
+    assert Dialects.named("hyperclast").refuse(refusal, 400, STAMP) == {
+        "error": "wrong_password",
+        "message": "The current password is wrong.",
+        "detail": "The current password is wrong.",
+    }
+    assert Dialects.named("jitsudo").refuse(refusal, 400, STAMP) == {
+        "code": "wrong_password",
+        "message": "The current password is wrong.",
+    }
+
+
+def test_oauth_refuses_as_rfc_6749_does():
+    """One word and one description, without the characters that section 5.2 leaves out."""
+    oauth = Dialects.named("oauth")
+    assert oauth.refuse(errors.InvalidGrant(), 400, STAMP) == {
+        "error": "invalid_grant",
+        "error_description": "The refresh token is not valid.",
+    }
+    odd = InvalidRequest([Violation("body", ("scope",), 'must match ^[!#-\\[]"$')])
+    assert oauth.refuse(odd, 400, STAMP) == {
+        "error": "invalid_request",
+        "error_description": "body scope: must match ^[!#-/[]'$",
+    }
+
+
+def test_the_notices_of_the_policies_have_their_place_in_each_dialect():
+    """AZ-08: what a policy says to whoever it stops reaches them."""
+    refusal = errors.PolicyDenied(["Closed today.", "Come back tomorrow."])
+    message = "A policy of this deployment forbids it."
+    both = ["Closed today.", "Come back tomorrow."]
+    said = {
+        tag: Dialects.named(tag).refuse(refusal, 403, STAMP)
+        for tag in ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth")
+    }
+    assert said["ipto"]["error"] == {
+        "code": "policy_denied",
+        "message": message,
+        "details": {"notices": both},
+    }
+    assert said["hyperclast"] == {
+        "error": "policy_denied",
+        "message": message,
+        "detail": "Closed today. Come back tomorrow.",
+    }
+    assert said["scaikey"] == {
+        "detail": f"{message} Closed today. Come back tomorrow.",
+        "code": "policy_denied",
+    }
+    assert said["hantera"]["notices"] == said["jitsudo"]["notices"] == both
+    assert said["oauth"]["error_description"] == message
+
+
+@pytest.mark.parametrize("tag", ["hantera", "status"])
+def test_a_problem_is_of_rfc_9457(tag):
+    """With a type that stays, and a detail that says where (HT-02)."""
+    dialect = Dialects.named(tag)
+    assert dialect.refusal_type == "application/problem+json"
+    assert dialect.refuse(InvalidRequest(VIOLATIONS[1:]), 400, STAMP) == {
+        "type": "urn:oneself:problem:invalid_request",
+        "title": "The request does not have the documented shape.",
+        "status": 400,
+        "detail": "query limit: must be an integer; body: is required",
+        "code": "invalid_request",
+        "instance": "urn:oneself:request:req_0a1b2c3d4e5f",
+    }
+
+
+def test_the_detail_of_a_problem_is_bounded():
+    """An answer does not grow with what was sent (HT-03)."""
+    refusal = InvalidRequest(VIOLATIONS * 1000)
+    assert len(Dialects.named("hantera").refuse(refusal, 400, STAMP)["detail"]) == 2000
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_the_owner_of_a_path_is_the_dialect_of_its_tag(name):
+    """A refusal before routing speaks it too."""
+    described = OPERATIONS[name]
+    path = described.path.replace("{", "").replace("}", "")
+    assert Dialects(DOCUMENT).owner(path) is Dialects.named(described.dialect)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "",
+        "/v1/me/",
+        "/v1/me/sessions/",
+        "/v1/me/sessions/a/b",
+        "/V1/me",
+        "/v1/me/sessions/a\n/",
+    ],
+)
+def test_an_unknown_path_is_refused_as_a_problem(path):
+    """A path with one slash more, or less, is another (HT-10)."""
+    assert Dialects(DOCUMENT).owner(path).refusal_type == "application/problem+json"
+
+
+def test_a_parameter_is_one_segment_of_a_path():
+    """And whatever else is in the path stands for itself (HT-12)."""
+    pattern = path_pattern("/a.b/{one}/c/{two_2}")
+    assert pattern.fullmatch("/a.b/x/c/y.z-1")
+    for other in ("/a.b//c/y", "/axb/x/c/y", "/a.b/x/y/c/z", "/a.b/x/c/", "/a.b/x/c/y/"):
+        assert pattern.fullmatch(other) is None

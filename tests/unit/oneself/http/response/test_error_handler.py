@@ -1,0 +1,203 @@
+"""From any exception to one refusal, and from a refusal to its status and headers."""
+
+import json
+import logging
+
+import pytest
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from accounts import errors
+from accounts.crypto.keyring import SealBroken
+from accounts.errors import AccountError
+from oneself.http.response.dialects import Dialects
+from oneself.http.response.error_handler import headers_of_refusal, refusal_of, status_of
+from oneself.logging import JsonFormatter
+
+TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
+STATUSES = {
+    "MalformedRequest": 400,
+    "MalformedBody": 400,
+    "UnexpectedBody": 400,
+    "MultipleCredentials": 400,
+    "WrongPassword": 400,
+    "InvalidGrant": 400,
+    "UnsupportedGrantType": 400,
+    "InvalidScope": 400,
+    "InvalidTarget": 400,
+    "SecretInvalid": 400,
+    "SecretUsed": 400,
+    "SecretExpired": 400,
+    "SecretSuperseded": 400,
+    "NotAuthenticated": 401,
+    "InvalidToken": 401,
+    "InvalidCredentials": 401,
+    "SessionRequired": 403,
+    "CredentialNotAccepted": 403,
+    "InsufficientScope": 403,
+    "ScopeNotHeld": 403,
+    "NotLocalUser": 403,
+    "TenantMismatch": 403,
+    "PolicyDenied": 403,
+    "CrossSiteRequest": 403,
+    "SignupClosed": 403,
+    "NotFound": 404,
+    "MethodNotAllowed": 405,
+    "RequestTimeout": 408,
+    "EmailTaken": 409,
+    "LimitReached": 409,
+    "TokenUnreadable": 409,
+    "IdempotencyKeyReused": 409,
+    "PreconditionFailed": 412,
+    "BodyTooLarge": 413,
+    "UnsupportedMediaType": 415,
+    "UnknownHost": 421,
+    "TooManyAttempts": 429,
+    "Internal": 500,
+    "Unavailable": 503,
+}
+OF_THE_DIALECT = ("InvalidRequest", "WeakPassword", "UnreadablePicture")
+INVALID = {
+    "ipto": 400,
+    "hyperclast": 422,
+    "scaikey": 422,
+    "hantera": 400,
+    "jitsudo": 400,
+    "oauth": 400,
+    "status": 400,
+}
+
+
+def _made(name):
+    kind = getattr(errors, name)
+    if kind is errors.TooManyAttempts:
+        return kind("account", quota=5, window=300, retry_after=60)
+    given = {
+        "MalformedRequest": ("rule",),
+        "MalformedBody": ("rule",),
+        "InsufficientScope": ("keys:write",),
+        "MethodNotAllowed": (["GET", "HEAD"],),
+        "InvalidRequest": ([],),
+        "WeakPassword": ([],),
+    }
+    return kind(*given.get(name, ()))
+
+
+def _headers(refusal, *, tag="ipto", bearer_was_sent=False):
+    return headers_of_refusal(refusal, Dialects.named(tag), bearer_was_sent=bearer_was_sent)
+
+
+def test_every_refusal_has_a_status():
+    """The tables of this test are complete, so that a new refusal is put into them."""
+    named = {kind.__name__ for kind in vars(errors).values() if getattr(kind, "code", "")}
+    assert named == {*STATUSES, *OF_THE_DIALECT, "InvalidClient"}
+
+
+@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize(("name", "status"), STATUSES.items())
+def test_the_status_is_the_same_in_every_dialect(tag, name, status):
+    """A kind of refusal has one status."""
+    assert status_of(_made(name), Dialects.named(tag)) == status
+
+
+@pytest.mark.parametrize("name", OF_THE_DIALECT)
+@pytest.mark.parametrize(("tag", "status"), INVALID.items())
+def test_what_is_invalid_has_the_status_of_the_dialect(tag, name, status):
+    """Two of them document a 422."""
+    assert status_of(_made(name), Dialects.named(tag)) == status
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_client_that_is_not_known_is_not_authenticated_where_it_is_the_caller(tag):
+    """To OAuth it is who asks (RFC 6749 section 5.2); elsewhere its secret is a field."""
+    at_oauth = tag == "oauth"
+    assert status_of(errors.InvalidClient(), Dialects.named(tag)) == (401 if at_oauth else 400)
+    challenge = {"WWW-Authenticate": 'Basic realm="oneself"'} if at_oauth else {}
+    assert _headers(errors.InvalidClient(), tag=tag) == challenge
+
+
+def test_a_refusal_of_no_kind_has_no_status():
+    """Whoever adds one without a kind is told at once."""
+
+    class Odd(AccountError):
+        code = "odd"
+
+    with pytest.raises(TypeError, match="Odd"):
+        status_of(Odd(), Dialects.named("ipto"))
+
+
+def test_a_refusal_comes_out_as_itself():
+    """With whatever it holds."""
+    refusal = errors.Unavailable(retry_after=7)
+    assert refusal_of(refusal) is refusal
+
+
+def test_a_database_that_does_not_answer_is_unavailable(caplog):
+    """It may be better in a second; the cause is logged, and not at the loudest (DB-05)."""
+    error = OperationalError("UPDATE …", {}, Exception("database is locked"))
+    refusal = refusal_of(error)
+    assert isinstance(refusal, errors.Unavailable)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("canary"),
+        KeyError("canary"),
+        SealBroken("canary"),
+        IntegrityError("canary", {}, Exception("canary")),
+        RecursionError("canary"),
+        ExceptionGroup("canary", [OSError("canary")]),
+    ],
+)
+def test_anything_else_is_an_internal_error(caplog, error):
+    """It is logged with its traceback, and nothing of it goes out (OP-05, HT-02)."""
+    refusal = refusal_of(error)
+    assert isinstance(refusal, errors.Internal)
+    assert "canary" not in str(refusal)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "canary" in json.loads(JsonFormatter().format(record))["traceback"]
+
+
+def test_a_refusal_is_not_logged(caplog):
+    """That somebody was refused is said in the line of their request."""
+    refusal_of(errors.NotFound())
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", ["NotAuthenticated", "InvalidToken", "InvalidCredentials"])
+def test_whoever_is_not_authenticated_is_challenged(name):
+    """Always, and with an error only if a token was sent (HT-01)."""
+    assert _headers(_made(name)) == {"WWW-Authenticate": 'Bearer realm="oneself"'}
+    assert _headers(_made(name), bearer_was_sent=True) == {
+        "WWW-Authenticate": 'Bearer realm="oneself", error="invalid_token"'
+    }
+
+
+def test_whoever_lacks_a_scope_is_told_which():
+    """RFC 6750 section 3.1 (HT-01)."""
+    assert _headers(_made("InsufficientScope"), bearer_was_sent=True) == {
+        "WWW-Authenticate": (
+            'Bearer realm="oneself", error="insufficient_scope", scope="keys:write"'
+        )
+    }
+
+
+def test_some_refusals_bring_a_header():
+    """The methods that there are, when to come back (LG-12), and that nothing more is read."""
+    assert _headers(_made("MethodNotAllowed")) == {"Allow": "GET, HEAD"}
+    assert _headers(errors.Unavailable(retry_after=5)) == {"Retry-After": "5"}
+    assert _headers(_made("TooManyAttempts")) == {
+        "Retry-After": "60",
+        "RateLimit-Policy": '"account";q=5;w=300',
+        "RateLimit": '"account";r=0;t=60',
+    }
+    for name in ("MalformedRequest", "RequestTimeout", "BodyTooLarge"):
+        assert _headers(_made(name)) == {"Connection": "close"}
+
+
+@pytest.mark.parametrize("name", ["SessionRequired", "NotFound", "WrongPassword", "Internal"])
+def test_most_refusals_bring_none(name):
+    """Nothing needs to be said beyond the body."""
+    assert _headers(_made(name), bearer_was_sent=True) == {}

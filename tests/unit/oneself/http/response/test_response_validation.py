@@ -1,0 +1,99 @@
+"""Holding an answer against a small document."""
+
+import pytest
+
+from oneself.document import described_operations
+from oneself.http.request.schemas import Schemas
+from oneself.http.response.response_validation import Promises
+from oneself.http.response.responses import Answer
+
+DOCUMENT = {
+    "paths": {
+        "/thing": {
+            "get": {
+                "operationId": "status.getThing",
+                "tags": ["status"],
+                "x-scope": "public",
+                "security": [],
+                "responses": {
+                    "200": {"$ref": "#/components/responses/Thing"},
+                    "204": {"description": "Nothing."},
+                    "503": {
+                        "description": "Busy.",
+                        "headers": {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
+                    },
+                },
+            }
+        }
+    },
+    "components": {
+        "headers": {"RetryAfter": {"required": True, "schema": {"type": "integer"}}},
+        "responses": {
+            "Thing": {
+                "description": "A thing.",
+                "headers": {
+                    "Location": {"schema": {"type": "string"}},
+                    "X-Request-Id": {"required": True, "schema": {"type": "string"}},
+                },
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}},
+            }
+        },
+        "schemas": {
+            "Thing": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name"],
+                "properties": {"name": {"type": "string", "maxLength": 3}},
+            }
+        },
+    },
+}
+(DESCRIBED,) = described_operations(DOCUMENT)
+PROMISES = Promises(DESCRIBED, Schemas(DOCUMENT))
+JSON = "application/json"
+
+
+def _broken(status, content=None, content_type=None, headers=None):
+    return PROMISES.broken_by(Answer(status, b"", content_type, headers or {}, content, "a_code"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"name": "abc"}, JSON),
+        (200, {"name": "abc"}, JSON, {"Location": "/thing"}),
+        (200, {"name": "abc"}, JSON, {"Connection": "close"}),
+        (204,),
+        (503, None, None, {"Retry-After": "1"}),
+    ],
+)
+def test_what_is_documented_breaks_nothing(answer):
+    """A body of the schema, no body where there is none, and headers that are listed."""
+    assert _broken(*answer) == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "broken"),
+    [
+        ((404, {}, JSON), "status 404 (a_code) is not documented"),
+        ((204, None, None, {"Location": "/"}), "headers ['Location'] are not documented for 204"),
+        ((200,), "a body is missing"),
+        ((200, {"name": "a"}, "text/html"), "text/html is not documented for 200"),
+        ((204, {"name": "a"}, JSON), "application/json is not documented for 204"),
+        ((200, {}, JSON), "body name: is required"),
+        ((200, {"name": "a", "more": 1}, JSON), "body more: is not a documented field"),
+    ],
+)
+def test_what_is_not_documented_is_said(answer, broken):
+    """Before anybody sees it (HT-24)."""
+    assert _broken(*answer) == broken
+
+
+def test_a_broken_promise_is_said_without_its_value():
+    """It goes into the log (LO-01, HT-03)."""
+    assert _broken(200, {"name": "canary"}, JSON) == "body name: must have at most 3 characters"
+
+
+def test_a_required_header_that_is_missing_is_said():
+    """The document promises it like a field of the body (HT-01)."""
+    assert _broken(503) == "headers ['Retry-After'] are missing from 503"

@@ -1,0 +1,181 @@
+"""A NUL in any place where a request has text, which PostgreSQL takes in none of its own.
+
+SQLite takes it, so that here it is only shown that nothing else goes wrong with it.
+"""
+
+import base64
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from oneself.conformance.http_client import Request
+from oneself.conformance.rows.request_building import PICTURE, takes_pictures
+from oneself.document import Described, described_operations, load_document, resolve
+from oneself.http.request.forms import FORM
+from oneself.web.page_forms import PAGES
+from tests.support.databases import Storage
+from tests.support.in_process import InProcess
+
+DOCUMENT = load_document()
+OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
+JSON = "application/json"
+CREDENTIALS = {
+    "session": ("Authorization", "Bearer {session_token}"),
+    "cookie": ("Cookie", "__Host-oneself_session={session_token}"),
+    "accessToken": ("Authorization", "Bearer {access_token}"),
+    "pat": ("Authorization", "Bearer {pat}"),
+    "jwt": ("Authorization", "Bearer {jwt}"),
+    "apiKey": ("X-API-Key", "{api_key}"),
+}
+
+
+class Sent(NamedTuple):
+    """A request in the making: where the NUL stands, and all that stands elsewhere."""
+
+    place: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Any
+
+
+@pytest.fixture(scope="module")
+def there(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    folder = tmp_path_factory.mktemp("hostile")
+    there = InProcess(folder, storage.make(folder))
+    yield there
+    there.close()
+    storage.drop(there.location)
+
+
+def _places(value: Any) -> Iterator[tuple[str, Any]]:
+    """Each text in a JSON value, and each name of an object, with a NUL behind it."""
+    if isinstance(value, str):
+        yield "", f"{value}\0"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            rest = {each: value[each] for each in value if each != name}
+            yield f"{name} itself", {**rest, f"{name}\0": inner}
+            for place, changed in _places(inner):
+                yield f"{name} {place}", {**value, name: changed}
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            for place, changed in _places(inner):
+                yield f"{number} {place}", [*value[:number], changed, *value[number + 1 :]]
+
+
+def _basic(name: str, secret: str) -> str:
+    return f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"
+
+
+def _example(operation: Described, person: Mapping[str, str]) -> Sent:
+    """The document's own example, by somebody who may send it."""
+    path, headers, body = operation.path, {"User-Agent": "pytest"}, None
+    for each in operation.parameters:
+        if each["in"] == "path":
+            path = path.replace(f"{{{each['name']}}}", each["example"])
+        elif each["in"] == "header":
+            headers[each["name"]] = each["example"]
+    if operation.accepted:
+        headers["Authorization"] = f"Bearer {person['session_token']}"
+    if operation.client:
+        headers["Authorization"] = _basic(person["client_id"], person["client_secret"])
+    if operation.bodies:
+        described = DOCUMENT["paths"][operation.path][operation.method]["requestBody"]
+        media, content = next(iter(resolve(DOCUMENT, described)["content"].items()))
+        headers["Content-Type"] = media
+        body = PICTURE if takes_pictures(operation) else content["example"]
+    return Sent("nowhere", path, {}, headers, body)
+
+
+def _spoilt(operation: Described, person: Mapping[str, str]) -> Iterator[Sent]:
+    """The example, and then with a NUL in one place after the other."""
+    sent = _example(operation, person)
+    yield sent
+    for each in operation.parameters:
+        if each["in"] == "path":
+            path = operation.path.replace(f"{{{each['name']}}}", f"{each['example']}\0")
+            yield sent._replace(place="path", path=path)
+        elif each["in"] == "query":
+            yield sent._replace(place=f"query {each['name']}", query={each["name"]: "a\0"})
+    for name, value in sent.headers.items():
+        headers = {**sent.headers, name: f"{value}\0"}
+        yield sent._replace(place=f"header {name}", headers=headers)
+    rest = {name: sent.headers[name] for name in sent.headers if name != "Authorization"}
+    for place, (name, value) in _credentials(operation, person).items():
+        yield sent._replace(place=place, headers={**rest, name: value})
+    if sent.body is not None and not takes_pictures(operation):
+        for place, body in _places(sent.body):
+            yield sent._replace(place=f"body {place}", body=body)
+
+
+def _credentials(operation: Described, person: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
+    """A header for each kind of credential that could be sent, with a NUL in it."""
+    if operation.accepted:
+        return {
+            kind: (name, value.format_map(person) + "\0")
+            for kind, (name, value) in CREDENTIALS.items()
+        }
+    if operation.client is None:
+        return {}
+    name, secret = person["client_id"], person["client_secret"]
+    pairs = {
+        "id, encoded": ("a%00b", secret),
+        "id": ("a\0b", secret),
+        "id, at its end": (f"{name}%00", secret),
+        "secret, encoded": (name, f"{secret}%00"),
+        "secret": (name, f"{secret}\0"),
+    }
+    return {place: ("Authorization", _basic(*pair)) for place, pair in pairs.items()}
+
+
+def _status(there: InProcess, method: str, sent: Sent) -> int:
+    body = sent.body or b""
+    if not isinstance(body, bytes):
+        form = sent.headers["Content-Type"] == FORM
+        body = (urlencode if form else json.dumps)(body).encode()
+    target = sent.path + (f"?{urlencode(sent.query, quote_via=quote)}" if sent.query else "")
+    return there.ask(Request(method.upper(), target, tuple(sent.headers.items()), body)).status
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_a_nul_is_never_ours_to_answer_for(
+    operation: Described, there: InProcess, caplog: pytest.LogCaptureFixture
+):
+    """HT-04: whoever asks, known or not, and wherever it stands."""
+    person, found = there.somebody(), {}
+    with caplog.at_level(logging.ERROR):
+        for number in range(len([*_spoilt(operation, person)])):
+            sent = [*_spoilt(operation, person)][number]
+            found[sent.place] = _status(there, operation.method, sent)
+            if found[sent.place] < 400 and operation.method != "get":
+                person = there.somebody()  # it may have ended the credential
+    # Else nobody would have got far enough for the others to say anything.
+    assert not operation.accepted or found.pop("nowhere") != 401
+    assert {place: status for place, status in found.items() if status >= 500} == {}
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_nul_in_a_link_or_a_form_is_never_ours_to_answer_for(
+    path: str, there: InProcess, caplog: pytest.LogCaptureFixture
+):
+    """HT-04: of pages as well, which no document describes."""
+    page, headers = PAGES[path], {"Content-Type": FORM}
+    values = {"email": "alice\0@example.com", "action": "again\0"}
+    links = [{name: values.get(name, "ots_\0")} for name in page.asked]
+    forms = [{name: values.get(name, "ots_\0")} for name in page.fields]
+    with caplog.at_level(logging.ERROR):
+        found = [
+            _status(there, method, Sent("page", path, query, headers, body))
+            for method, query, body in (
+                *(("GET", each, None) for each in links),
+                *(("POST", {}, each) for each in forms),
+            )
+        ]
+    assert [status for status in found if status >= 500] == []
+    assert caplog.records == []

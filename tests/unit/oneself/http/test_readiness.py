@@ -1,0 +1,117 @@
+"""What the log is told of readiness: each change once, with its reason."""
+
+import asyncio
+import logging
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from accounts.errors import Unavailable
+from models.schema import REVISION
+from oneself.conformance.http_client import Request
+from oneself.database import open_engine
+from oneself.http.guard import Passage
+from oneself.http.readiness import ReadinessLog
+
+READY = Request("GET", "/readyz")
+LOGGER = "oneself.http.readiness"
+
+
+@pytest.fixture
+def execute(there):
+    """Runs a statement behind the service's back."""
+    engine = open_engine(there.location)
+
+    def execute(statement, **values):
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(statement), values)
+
+    yield execute
+    engine.dispose()
+
+
+@pytest.fixture
+def ask(there, caplog):
+    """Asks often, and gives the status and what the log was told meanwhile."""
+    caplog.set_level(logging.INFO, logger=LOGGER)
+
+    def ask():
+        caplog.clear()
+        [status] = {there.ask(READY).status for _ in range(3)}
+        told = [each for each in caplog.records if each.name == LOGGER]
+        return status, [(each.levelname, each.getMessage()) for each in told]
+
+    return ask
+
+
+def test_nothing_is_said_of_what_is_ready(ask):
+    assert ask() == (200, [])
+
+
+def test_each_change_is_told_once_and_with_its_reason(ask, execute):
+    """And another reason is a change as well."""
+    execute("UPDATE alembic_version SET version_num = 'another'")
+    status, told = ask()
+    reason = f"the tables are of revision another, and this version works with {REVISION}"
+    assert (status, told) == (503, [("WARNING", f"not ready: {reason}")])
+
+    execute("ALTER TABLE alembic_version RENAME TO gone")
+    status, [(level, said)] = ask()
+    assert (status, level) == (503, "WARNING")
+    assert said.startswith("not ready: the database answers: ")
+    assert "alembic_version" in said
+
+    execute("ALTER TABLE gone RENAME TO alembic_version")
+    execute("UPDATE alembic_version SET version_num = :right", right=REVISION)
+    assert ask() == (200, [("INFO", "ready again")])
+    assert ask() == (200, [])
+
+
+def test_a_root_that_is_not_known_is_named_by_its_id(ask, execute, there):
+    """To the log, and to nobody who asks."""
+    execute(
+        "INSERT INTO root_key (key_id, check_value, created_at) VALUES (:id, :check, :now)",
+        id="0badc0de",
+        check=b"0" * 32,
+        now="2026-04-05 10:00:00.000000",
+    )
+    status, [(level, said)] = ask()
+    assert (status, level) == (503, "WARNING")
+    assert "stored under 0badc0de, a root secret that is not known here" in said
+    assert b"0badc0de" not in there.ask(READY).body
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (Unavailable(), "too many others are using the database"),
+        (Unavailable(reason="of all things, this"), "of all things, this"),
+        (
+            OperationalError("SELECT 1", {"a": "secret"}, Exception("no\nserver there")),
+            "the database answers: no server there",
+        ),
+        (
+            PermissionError(13, "secret"),
+            "PermissionError, of which there is a traceback in the log",
+        ),
+    ],
+    ids=["busy", "told", "database", "unforeseen"],
+)
+def test_a_failure_on_the_way_is_a_reason_too(caplog, failure, reason):
+    """Where no transaction begins, the looking itself is never reached."""
+
+    async def fail(*_asgi):
+        raise failure
+
+    caplog.set_level(logging.INFO, logger=LOGGER)
+    scope = {"oneself.passage": Passage("req_0a1b2c3d4e5f", 0.0)}
+    with pytest.raises(type(failure)):
+        asyncio.run(ReadinessLog(fail)(scope, None, None))
+    assert [each.getMessage() for each in caplog.records] == [f"not ready: {reason}"]
+
+
+def test_a_wrong_question_says_nothing_of_readiness(ask, there, caplog):
+    assert there.ask(Request("GET", "/readyz?now=1")).status == 400
+    assert [each for each in caplog.records if each.name == LOGGER] == []
+    assert ask() == (200, [])

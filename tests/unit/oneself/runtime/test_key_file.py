@@ -1,0 +1,411 @@
+"""Where the root secret comes from, and whether it is the right one."""
+
+import base64
+import os
+import secrets
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from accounts.crypto.keyring import Keyring, Purpose
+from oneself.database import Database
+from oneself.runtime.key_file import (
+    BadSecretKey,
+    UnknownRootKey,
+    add_root,
+    added_root,
+    check_root_key,
+    drop_root,
+    open_keyring,
+    use_root,
+)
+from oneself.settings import Settings
+
+ROOT = bytes(range(32))
+FORMER = [bytes([number] * 32) for number in (1, 2, 3)]
+
+
+def _written(root):
+    return base64.urlsafe_b64encode(root).decode()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def keyring_of(folder, monkeypatch):
+    """Opens the keyring of a service with this secret in its environment, or with none."""
+    monkeypatch.delenv("ONESELF_SECRET_KEY", raising=False)
+    monkeypatch.delenv("ONESELF_SECRET_KEY_FORMER", raising=False)
+
+    def keyring_of(secret=None, former=None):
+        if secret is not None:
+            monkeypatch.setenv("ONESELF_SECRET_KEY", secret)
+        if former is not None:
+            monkeypatch.setenv("ONESELF_SECRET_KEY_FORMER", former)
+        return open_keyring(Settings(data_dir=folder))
+
+    return keyring_of
+
+
+def test_beside_a_server_no_secret_is_made(keyring_of, folder, monkeypatch):
+    """OP-04: another replica would make another one; a file that is there is used."""
+    monkeypatch.setenv("ONESELF_DATABASE_URL", "postgresql+psycopg://db.example.com/accounts")
+    with pytest.raises(BadSecretKey, match="ONESELF_SECRET_KEY is not set"):
+        keyring_of()
+    assert not folder.exists()
+    folder.mkdir()
+    path = folder / "secret.key"
+    path.write_text(_written(ROOT))
+    path.chmod(0o600)
+    assert _same(keyring_of(), Keyring(ROOT))
+
+
+def _same(one, other):
+    return one.digest(Purpose.SESSION, "a") == other.digest(Purpose.SESSION, "a")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        base64.urlsafe_b64encode(ROOT).decode(),
+        base64.urlsafe_b64encode(ROOT).decode().rstrip("="),
+    ],
+)
+def test_the_environment_holds_the_secret(keyring_of, folder, secret):
+    """With or without padding, and no file is made then."""
+    assert _same(keyring_of(secret), Keyring(ROOT))
+    assert not folder.exists()
+
+
+def test_former_secrets_stand_behind_commas(keyring_of, folder):
+    """Blanks, an empty place and a retired one among them (TK-07)."""
+    one, two, three = map(_written, FORMER)
+    keys = keyring_of(_written(ROOT), f"{one}, {two},,events:{three}\n")
+    expected = Keyring(ROOT, *FORMER[:2], events=FORMER[2:])
+    assert keys.key_ids == expected.key_ids
+    for purpose in Purpose:
+        assert keys.digests(purpose, "a") == expected.digests(purpose, "a")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "former", ["canary", f"{_written(FORMER[0])},canary", "events:canary", "other:" + "k" * 43]
+)
+def test_a_bad_former_secret_is_refused_and_not_repeated(keyring_of, former):
+    """Rows would be lost under it, and it is known before one is looked for (OP-04)."""
+    with pytest.raises(BadSecretKey, match="ONESELF_SECRET_KEY_FORMER") as refused:
+        keyring_of(_written(ROOT), former)
+    assert former not in str(refused.value)
+
+
+def test_former_secrets_without_a_present_one_are_refused(keyring_of, folder):
+    """A forgotten variable would otherwise be the beginning of a rotation (OP-04)."""
+    with pytest.raises(BadSecretKey, match="ONESELF_SECRET_KEY is not"):
+        keyring_of(None, _written(FORMER[0]))
+    assert not folder.exists()
+
+
+def test_two_secrets_with_one_key_id_are_refused(keyring_of):
+    """As the keyring says it (TK-06)."""
+    one, other = (number.to_bytes(32, "big") for number in (3523, 52_232))
+    with pytest.raises(BadSecretKey, match="same key id"):
+        keyring_of(_written(one), _written(other))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "canary",
+        base64.urlsafe_b64encode(ROOT[:31]).decode(),
+        "cänary" * 10,
+        "=" * 50,
+        "canary" * 10 + "c",
+    ],
+    ids=["short", "31 bytes", "umlauts", "padding", "length"],
+)
+def test_a_bad_secret_is_refused_and_not_repeated(keyring_of, secret):
+    """What is said tells where it came from and how to make one (OP-04, LO-01)."""
+    with pytest.raises(BadSecretKey) as refused:
+        keyring_of(secret)
+    assert "ONESELF_SECRET_KEY" in str(refused.value)
+    assert secret not in str(refused.value)
+
+
+def test_a_secret_with_signs_that_base64url_has_not_is_refused(keyring_of):
+    """A key that was pasted with something else in it is another key (OP-04)."""
+    with pytest.raises(BadSecretKey):
+        keyring_of(base64.urlsafe_b64encode(ROOT).decode().rstrip("=") + "!!!!")
+
+
+def test_an_empty_secret_is_no_secret(keyring_of, folder):
+    """As the setting says: empty for a key file."""
+    keyring_of("")
+    assert (folder / "secret.key").exists()
+
+
+def test_a_key_file_is_made_once(keyring_of, folder):
+    """The next start reads the same keys."""
+    first = keyring_of()
+    assert _same(first, keyring_of())
+    assert [path.name for path in folder.iterdir()] == ["secret.key"]
+
+
+def test_a_key_file_is_readable_by_its_owner_only(keyring_of, folder):
+    """Whatever the umask says (OP-04)."""
+    before = os.umask(0)
+    try:
+        keyring_of()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((folder / "secret.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_two_services_have_two_keys(keyring_of, folder):
+    """There is no secret built in (OP-04)."""
+    first = keyring_of()
+    (folder / "secret.key").unlink()
+    assert not _same(first, keyring_of())
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o610, 0o601])
+def test_a_key_file_that_others_can_use_is_refused(keyring_of, folder, mode):
+    """What is said tells the command that helps (OP-04)."""
+    keyring_of()
+    (folder / "secret.key").chmod(mode)
+    with pytest.raises(BadSecretKey, match="chmod 600"):
+        keyring_of()
+
+
+@pytest.mark.parametrize("content", ["", "canary\n", "not base64 at all, but long enough for one"])
+def test_a_broken_key_file_is_refused(keyring_of, folder, content):
+    """It is named, and not repeated (OP-04)."""
+    keyring_of()
+    (folder / "secret.key").write_text(content)
+    with pytest.raises(BadSecretKey, match=r"secret\.key") as refused:
+        keyring_of()
+    assert "canary" not in str(refused.value)
+
+
+def test_a_key_file_outlasts_a_power_cut(keyring_of, folder, disk):
+    """DB-04: what is stored under a root that is lost is lost with it."""
+    keyring_of()
+    assert disk.keeps(folder / "secret.key")
+
+
+def test_of_two_starts_at_once_one_makes_the_key(keyring_of, folder, monkeypatch):
+    """The other takes it, and leaves nothing behind."""
+    make, others = secrets.token_urlsafe, []
+
+    def token_urlsafe(length):
+        monkeypatch.setattr(secrets, "token_urlsafe", make)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        others.append(keyring_of())
+        return make(length)
+
+    monkeypatch.setattr(secrets, "token_urlsafe", token_urlsafe)
+    assert _same(keyring_of(), others[0])
+    assert [path.name for path in folder.iterdir()] == ["secret.key"]
+
+
+def test_what_a_crash_left_behind_is_not_in_the_way(keyring_of, folder):
+    """In a container every start has the same process id."""
+    folder.mkdir()
+    (folder / f"secret.{os.getpid()}").write_text("half")
+    keyring_of()
+    assert [path.name for path in folder.iterdir()] == ["secret.key"]
+
+
+def test_a_new_database_remembers_its_secret(house):
+    """By a value that is made of it and tells nothing of it (PW-17)."""
+    check_root_key(house.database)
+    check_root_key(house.database)
+    (row,) = house.rows("root_key")
+    assert (row["key_id"], row["check_value"]) == (house.keys.key_id, house.keys.check_value())
+    assert row["check_value"] != b"x" * 32
+
+
+def test_another_secret_is_refused(house, location):
+    """Nothing is written with it, and what is said tells what to look for (PW-17)."""
+    check_root_key(house.database)
+    other = Database(location, keys=Keyring(b"y" * 32), rules=house.rules)
+    with pytest.raises(UnknownRootKey, match="ONESELF_SECRET_KEY"):
+        check_root_key(other)
+    other.close()
+    assert house.count("root_key") == 1
+
+
+def test_a_check_value_of_another_is_refused(house):
+    """The id of a key is no proof of it (PW-17)."""
+    check_root_key(house.database)
+    house.execute("UPDATE root_key SET check_value = x'00'")
+    with pytest.raises(UnknownRootKey):
+        check_root_key(house.database)
+
+
+@pytest.fixture
+def settings(keyring_of, folder):
+    """The settings of a service with a key file."""
+    keyring_of()
+    return Settings(data_dir=folder)
+
+
+def _lines(folder):
+    return (folder / "secret.key").read_text().splitlines()
+
+
+def test_a_root_is_added_used_and_dropped(settings, folder):
+    """Known first, present then, and the former one gone at the end; each read as it is (TK-07)."""
+    old = open_keyring(settings).key_id
+    assert added_root(settings) is None
+    new = add_root(settings)
+    assert added_root(settings) == new
+    assert open_keyring(settings).key_ids == (old, new)
+    use_root(settings, new)
+    assert added_root(settings) is None
+    assert open_keyring(settings).key_ids == (new, old)
+    drop_root(settings, old, keep_for_events=False)
+    assert open_keyring(settings).key_ids == (new,)
+    assert len(_lines(folder)) == 1
+
+
+def test_a_root_that_is_kept_for_events_opens_nothing(settings, folder):
+    """And it is still known (TK-07)."""
+    old = open_keyring(settings)
+    use_root(settings, add_root(settings))
+    drop_root(settings, old.key_id, keep_for_events=True)
+    keys = open_keyring(settings)
+    assert old.key_id not in keys.key_ids
+    assert keys.knows(old.key_id, old.check_value())
+    assert [line.startswith("events:") for line in _lines(folder)] == [False, True]
+
+
+def test_the_present_root_is_never_dropped(settings):
+    """Every row would be lost with it (TK-07)."""
+    old = open_keyring(settings).key_id
+    new = add_root(settings)
+    drop_root(settings, old, keep_for_events=False)
+    assert open_keyring(settings).key_ids == (old, new)
+
+
+def test_a_root_that_is_not_there_is_not_put_first(settings):
+    """The file stays as it was."""
+    old = open_keyring(settings).key_id
+    use_root(settings, "00000000")
+    assert open_keyring(settings).key_ids == (old,)
+
+
+def test_a_changed_key_file_is_as_private_as_a_new_one(settings, folder):
+    """And nothing else is left in the folder (OP-04)."""
+    before = os.umask(0)
+    try:
+        add_root(settings)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((folder / "secret.key").stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir()] == ["secret.key"]
+
+
+def test_a_changed_key_file_outlasts_a_power_cut(settings, folder, disk):
+    """DB-04: a new root is used as soon as it is known."""
+    add_root(settings)
+    assert disk.keeps(folder / "secret.key")
+
+
+def test_a_changed_key_file_stays_its_owners(settings, folder):
+    """An operator who is root changes the file of a service that is not."""
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(folder / "secret.key", 1234, 5678)
+    add_root(settings)
+    owner = (folder / "secret.key").stat()
+    assert (owner.st_uid, owner.st_gid) == (1234, 5678)
+
+
+def test_of_two_changes_at_once_none_is_lost(settings):
+    """A root that a command has shown as added is in the file (TK-07)."""
+    with ThreadPoolExecutor(4) as threads:
+        added = list(threads.map(lambda _: add_root(settings), range(20)))
+    assert set(added) < set(open_keyring(settings).key_ids)
+
+
+def test_a_file_that_begins_with_another_line_than_the_present_root_is_refused(settings, folder):
+    """An unused or a retired root must not be taken for it (TK-07)."""
+    new = add_root(settings)
+    path = folder / "secret.key"
+    path.write_text("\n".join(reversed(_lines(folder))))
+    with pytest.raises(BadSecretKey, match="first line") as refused:
+        open_keyring(settings)
+    assert new not in str(refused.value)
+
+
+def test_a_broken_line_below_the_first_is_refused(settings, folder):
+    """It is named by its file, and not repeated (OP-04)."""
+    with (folder / "secret.key").open("a") as file:
+        file.write("canary\n")
+    with pytest.raises(BadSecretKey, match=r"secret\.key") as refused:
+        open_keyring(settings)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.fixture
+def start(house, location):
+    """Starts with these roots, as far as the check goes."""
+    check_root_key(house.database)  # with the root of the house
+
+    def start(*roots, **named):
+        database = Database(location, keys=Keyring(*roots, **named), rules=house.rules)
+        try:
+            check_root_key(database)
+        finally:
+            database.close()
+
+    return start
+
+
+def test_a_new_root_beside_the_former_one_is_remembered(house, start):
+    """So a rotation begins; the next start needs both (TK-07)."""
+    start(b"y" * 32, b"x" * 32)
+    assert [row["key_id"] for row in house.rows("root_key")] == [
+        house.keys.key_id,
+        Keyring(b"y" * 32).key_id,
+    ]
+    start(b"y" * 32, b"x" * 32)
+    start(b"x" * 32, b"y" * 32)
+    assert house.count("root_key") == 2
+
+
+def test_a_root_that_is_only_known_is_not_remembered(house, start):
+    """Replicas that do not know it yet start too (TK-07)."""
+    start(b"x" * 32, b"y" * 32)
+    start(b"x" * 32)
+    assert house.count("root_key") == 1
+
+
+@pytest.mark.parametrize(
+    "roots", [[b"y" * 32], [b"x" * 32], [b"z" * 32, b"x" * 32], [b"z" * 32, b"y" * 32]]
+)
+def test_a_missing_root_is_refused_and_named(house, start, roots):
+    """The present one or the former one: rows are under both (PW-17, TK-07)."""
+    start(b"y" * 32, b"x" * 32)
+    missing = {house.keys.key_id, Keyring(b"y" * 32).key_id} - set(Keyring(*roots).key_ids)
+    with pytest.raises(UnknownRootKey, match="ONESELF_SECRET_KEY_FORMER") as refused:
+        start(*roots)
+    assert all(key_id in str(refused.value) for key_id in missing)
+    assert house.count("root_key") == 2
+
+
+def test_two_wrong_roots_are_refused(house, start):
+    """However many are given (PW-17)."""
+    with pytest.raises(UnknownRootKey):
+        start(b"y" * 32, b"z" * 32)
+    assert house.count("root_key") == 1
+
+
+def test_a_root_that_is_kept_for_events_is_known(start):
+    """It was retired, and its links can still be verified (TK-07)."""
+    start(b"y" * 32, events=[b"x" * 32])

@@ -1,0 +1,160 @@
+"""The page at `/`, the one at `/docs` and what it loads, asked in process."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from accounts.errors import InvalidRequest, MethodNotAllowed
+from oneself.document import load_document
+from oneself.http.guard import Passage
+from oneself.templating import LANGUAGES, Templates
+from oneself.web.docs import Docs
+
+HOST = "accounts.example.com"
+DIALECTS = ["ipto", "hyperclast", "scaikey", "hantera", "jitsudo"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def html(self) -> str:
+        return self.body.decode()
+
+    @property
+    def policy(self) -> set[str]:
+        return set(self.headers["content-security-policy"].split("; "))
+
+
+async def _nobody(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture(scope="module")
+def docs() -> Docs:
+    return Docs(_nobody, load_document(), templates=Templates(), public_origin=f"https://{HOST}")
+
+
+@pytest.fixture
+def look(docs):
+    def look(path: str, *, method: str = "GET", query: bytes = b"", language: str = "") -> Seen:
+        sent: list[Mapping[str, object]] = []
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query,
+            "headers": [(b"accept-language", language.encode())],
+            "oneself.passage": Passage("req_0a1b2c3d4e5f", 0.0),
+        }
+        asyncio.run(docs(scope, None, send))
+        headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Seen(sent[0]["status"], headers, sent[1]["body"])
+
+    return look
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_first_page_says_what_this_is_and_where_to_go(look, language):
+    seen = look("/", language=language)
+    assert (seen.status, seen.headers["content-language"]) == (200, language)
+    assert f'<html lang="{language}">' in seen.html
+    assert load_document()["info"]["version"] in seen.html
+    links = re.findall(r'href="([^"]+)"', seen.html)
+    assert links == [
+        *(f"/docs#/{dialect}" for dialect in DIALECTS),
+        *("/docs", "/openapi.yaml", "/openapi.json", "/healthz", "/readyz"),
+    ]
+
+
+def test_the_first_page_loads_nothing_and_runs_nothing(look):
+    """HT-15: its one style is known by its hash."""
+    seen = look("/")
+    assert "<script" not in seen.html
+    assert "<link" not in seen.html
+    assert {name.split()[0]: name for name in seen.policy}.keys() == {
+        *("default-src", "frame-ancestors", "base-uri", "form-action", "style-src")
+    }
+    assert "unsafe" not in seen.headers["content-security-policy"]
+
+
+def test_each_dialect_is_shown_by_the_path_that_it_is_known_by(look):
+    shown = re.findall(r"<code>([^<]+)</code>", look("/").html)
+    assert shown == [
+        "GET /v1/me",
+        "GET /api/users/me/",
+        "GET /api/v1/me",
+        "GET /resources/me/profile",
+        "POST /v1/users/me/password",
+    ]
+
+
+def test_the_docs_may_load_from_here_and_run_nothing_that_stands_in_a_page(look):
+    """HT-15, HT-23."""
+    seen = look("/docs")
+    assert seen.policy == {
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src data:",
+        "connect-src 'self'",
+    }
+    assert re.findall(r"<script(?! src=)", seen.html) == []
+    assert "<style" not in seen.html
+    assert "style=" not in seen.html
+
+
+def test_what_the_docs_load_is_kept_under_the_name_of_its_content(look):
+    loaded = re.findall(r'(?:src|href)="(/docs/[^"]+)"', look("/docs").html)
+    assert [path.rpartition("/")[2] for path in loaded] == [
+        *("swagger_style.css", "docs.css", "swagger_bundle.js", "docs.js")
+    ]
+    for path in loaded:
+        seen = look(path)
+        assert seen.status == 200
+        assert path.split("/")[2] == sha256(seen.body).hexdigest()[:16]
+        assert seen.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert seen.headers["content-type"] in {
+            "text/css; charset=utf-8",
+            "text/javascript; charset=utf-8",
+        }
+        # A script that is opened by itself can do nothing.
+        assert seen.policy == {"default-src 'none'", "frame-ancestors 'none'"}
+
+
+def test_the_pages_themselves_are_not_kept(look):
+    for path in ("/", "/docs"):
+        assert look(path).headers["cache-control"] == "no-store"
+        assert look(path).headers["cross-origin-opener-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/docs/docs.js", "/Docs", "/doc", "/index.html", "//"])
+def test_everything_else_is_passed_on(look, path):
+    """HT-12."""
+    assert look(path).status == 204
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_the_pages_can_only_be_read(look, path):
+    """HT-13, HT-23."""
+    with pytest.raises(MethodNotAllowed):
+        look(path, method="POST")
+    # Swagger UI reads what to draw from a parameter if it is let, which another site could write.
+    with pytest.raises(InvalidRequest):
+        look(path, query=b"url=https://evil.example/openapi.json")

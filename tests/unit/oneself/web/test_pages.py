@@ -1,0 +1,796 @@
+"""The pages that a mailed link opens, asked in process."""
+
+import asyncio
+import json
+import logging
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from html.parser import HTMLParser
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from accounts.crypto import tokens
+from accounts.errors import InvalidCredentials, WeakPassword
+from accounts.flows.sessions import log_in
+from accounts.limits import Budget, Rules
+from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supersede_secrets
+from accounts.services.outbox import open_parameters
+from accounts.values.email_address import parse_address
+from accounts.values.password_strength import judge
+from oneself.conformance.http_client import FORM
+from oneself.http.guard import Guard
+from oneself.http.response.dialects import Dialects
+from oneself.logging import JsonFormatter
+from oneself.observability.access_log import note_request
+from oneself.runtime.thread_pools import Pool
+from oneself.templating import LANGUAGES, Templates
+from oneself.web.page_forms import PAGES
+from oneself.web.pages import Pages
+
+HOST = "accounts.example.com"
+NEW = "Copper lantern 92 estuary"
+VERIFY, CHANGE, UNDO, RESET = PAGES
+OVER = ("secret_invalid", "secret_used", "secret_expired", "secret_superseded")
+NOTHING: Mapping[str, str] = MappingProxyType({})
+_VOID = {"input", "meta", "wbr"}
+
+HEADINGS = {
+    (VERIFY, "en"): ("Verify your address", "Your address is verified"),
+    (VERIFY, "de"): ("Ihre Adresse bestätigen", "Ihre Adresse ist bestätigt"),
+    (CHANGE, "en"): ("Change your address", "Your address is changed"),
+    (CHANGE, "de"): ("Ihre Adresse ändern", "Ihre Adresse ist geändert"),
+    (UNDO, "en"): ("Undo the change of your address", "The change is undone"),
+    (UNDO, "de"): (
+        "Änderung Ihrer Adresse rückgängig machen",
+        "Die Änderung ist rückgängig gemacht",
+    ),
+    (RESET, "en"): ("Set a new password", "Your new password is set"),
+    (RESET, "de"): ("Neues Passwort festlegen", "Ihr neues Passwort ist festgelegt"),
+}
+OVER_HEADINGS = {
+    "en": (
+        "This link does not work",
+        "This link was used already",
+        "This link has expired",
+        "This link was replaced",
+    ),
+    "de": (
+        "Dieser Link funktioniert nicht",
+        "Dieser Link wurde schon benutzt",
+        "Dieser Link ist abgelaufen",
+        "Dieser Link wurde ersetzt",
+    ),
+}
+WEAK = {
+    "kürz": "must have at least 8 characters",
+    "Q" + "y7" * 600: "must have at most 1024 bytes",
+    "Cöpper\x07 lantern 92": "must not have control characters or lone surrogates",
+    "copper lantern 92": "must have an upper-case letter",
+    "COPPER LANTERN 92": "must have a lower-case letter",
+    "Copper lantern estuary": "must have a digit",
+    "ALICE@example1": "must not be made of the account's own words",
+    "Password1": "must not be a common or easily guessed password",
+}
+
+every_page = pytest.mark.parametrize("path", PAGES)
+every_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+class Reader(HTMLParser):
+    """Reads a page as strictly as XML would be, and notes what a reader program needs of it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self._open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, str] = {}
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), "an attribute stands twice"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in self._open:
+            self.texts[tag] = self.texts.get(tag, "") + data
+
+    def every(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+    @property
+    def hidden(self) -> dict[str | None, str | None]:
+        """What its form sends without anybody entering it."""
+        found = self.every("input")
+        return {each["name"]: each["value"] for each in found if each["type"] == "hidden"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An answer, read."""
+
+    status: int
+    headers: dict[str, str]
+    html: str
+
+    @property
+    def page(self) -> Reader:
+        return Reader(self.html)
+
+    @property
+    def words(self) -> str:
+        """What there is to read, in one line."""
+        return " ".join(self.page.texts["main"].split())
+
+    @property
+    def heading(self) -> str:
+        return self.page.texts["h1"]
+
+
+class Visitor:
+    """A browser that is told every header."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        body: bytes = b"",
+        headers: Mapping[str, str] = NOTHING,
+        receive: Any = None,
+    ) -> Seen:
+        sent: list[dict[str, Any]] = []
+
+        async def whole() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        named = {"host": "localhost", **headers}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+            "client": ("192.0.2.7", 50_000),
+        }
+        asyncio.run(self._app(scope, receive or whole, send))
+        start, end = sent
+        answered = {name.decode(): value.decode() for name, value in start["headers"]}
+        return Seen(start["status"], answered, end["body"].decode())
+
+    def get(self, path: str, link: Mapping[str, str] = NOTHING, **headers: str) -> Seen:
+        return self.ask("GET", path, query=urlencode(link), headers=_named(headers))
+
+    def post(self, path: str, form: Mapping[str, str] = NOTHING, **headers: str) -> Seen:
+        sent = {"content-type": FORM, **_named(headers)}
+        return self.ask("POST", path, body=urlencode(form).encode(), headers=sent)
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+@pytest.fixture
+def visit_of() -> Iterator[Callable[..., Visitor]]:
+    """Builds the pages over the database of a house, inside of the guard."""
+    opened: list[Pool] = []
+
+    def visit_of(house: Any, *, places: int = 1) -> Visitor:
+        names = ("database", "password")
+        pools = {name: Pool(name, threads=1, queue=places - 1) for name in names}
+        opened.extend(pools.values())
+        pages = Pages(
+            _beyond,
+            database=house.database,
+            pools=pools,
+            templates=Templates(),
+            public_origin=f"https://{HOST}",
+            min_length=house.rules.password_min_length,
+            proxies=(),
+            body_seconds=0.05,
+        )
+        hosts = frozenset({HOST, "localhost"})
+        dialects = Dialects({"paths": {}})
+        return Visitor(
+            Guard(pages, dialects=dialects, hosts=hosts, clock=house.clock, watches=[note_request])
+        )
+
+    yield visit_of
+    for pool in opened:
+        pool.close()
+
+
+async def _beyond(scope: Scope, _receive: Receive, send: Send) -> None:
+    """What comes after the pages."""
+    assert scope["path"] not in PAGES
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+def visit(house: Any, visit_of: Callable[..., Visitor]) -> Visitor:
+    return visit_of(house)
+
+
+@pytest.fixture
+def link_for(house: Any, alice: Any) -> Callable[[str], dict[str, str]]:
+    """Makes what a link to a page has after its question mark, for Alice, who can be mailed."""
+    house.execute('UPDATE "user" SET verified_email = email, verified_email_canonical = email')
+
+    def link_for(path: str) -> dict[str, str]:
+        address = parse_address("new@example.net" if path == CHANGE else "alice@example.com")
+        secret = house.act(issue_secret, PAGES[path].purpose, alice.user_id, address)
+        named = {"identity": alice.person.identity_id} if path == CHANGE else {}
+        return {"secret": secret, **named}
+
+    return link_for
+
+
+def _form(path: str, link: dict[str, str]) -> dict[str, str]:
+    return link | ({"new_password": NEW} if path == RESET else {})
+
+
+@pytest.fixture
+def bring(house: Any, alice: Any, visit: Visitor, link_for: Any) -> Callable[..., dict[str, str]]:
+    """Makes a link that is over, for one reason or another."""
+
+    def bring(path: str, reason: str) -> dict[str, str]:
+        link: dict[str, str] = link_for(path)
+        if reason == "secret_invalid":
+            link["secret"] = tokens.mint(tokens.ONE_TIME_SECRET)
+        elif reason == "secret_used":
+            assert visit.post(path, _form(path, link)).status == 200
+        elif reason == "secret_expired":
+            house.clock.move(days=8)
+        else:
+            house.act(supersede_secrets, PAGES[path].purpose, alice.user_id)
+        return link
+
+    return bring
+
+
+def _assert_readable(seen: Seen, language: str) -> None:
+    """It is what a program needs that reads aloud, and loads and runs nothing."""
+    page = seen.page
+    assert seen.html.startswith("<!doctype html>")
+    assert [each["lang"] for each in page.every("html")] == [language]
+    assert seen.headers["content-language"] == language
+    assert page.texts["title"].endswith(f"{seen.heading} \N{EN DASH} {HOST}")
+    assert len(page.every("h1")) == len(page.every("main")) == len(page.every("title")) == 1
+    identifiers = [each["id"] for _, each in page.elements if "id" in each]
+    assert len(set(identifiers)) == len(identifiers)
+    inputs = [each for each in page.every("input") if each["type"] != "hidden"]
+    entered = [each for each in inputs if "hidden" not in each]
+    assert [each["for"] for each in page.every("label")] == [each["id"] for each in entered]
+    for each in entered:
+        assert set((each.get("aria-describedby") or "").split()) <= set(identifiers)
+    assert {each["method"] for each in page.every("form")} <= {"post"}
+    # Relative, so that they hold behind a proxy that puts the service below a path of its own.
+    assert {f"/{each['action']}" for each in page.every("form")} <= set(PAGES)
+    assert {each["href"] for each in page.every("a")} <= {"reset-password"}
+    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img", "link", "iframe", "base"})
+    names = {name for _, attributes in page.elements for name in attributes}
+    assert not any(name in {"style", "src", "srcset"} or name[:2] == "on" for name in names)
+
+
+@every_language
+@every_page
+def test_a_link_says_what_it_does_and_its_button_does_it(visit, link_for, path, language):
+    """EM-11: in two steps, of which the first asks."""
+    link, (before, after) = link_for(path), HEADINGS[path, language]
+    asked = visit.get(path, link, accept_language=language)
+    assert (asked.status, asked.heading) == (200, before)
+    _assert_readable(asked, language)
+    assert asked.page.hidden == link
+    assert ("new@example.net" if path == CHANGE else "alice@example.com") in asked.words
+    done = visit.post(path, _form(path, link), accept_language=language)
+    assert (done.status, done.heading) == (200, after)
+    _assert_readable(done, language)
+    assert link["secret"] not in done.html
+
+
+def test_a_verified_address_is_verified(house, alice, visit, link_for):
+    """EM-11: what the page says has happened."""
+    visit.post(VERIFY, link_for(VERIFY))
+    assert house.person(alice.user_id).email_verified
+
+
+def test_a_changed_address_is_changed_and_one_undone_is_back(house, alice, visit, link_for):
+    """EM-02: and whoever was logged in is not any more."""
+    undo = link_for(UNDO)
+    visit.post(CHANGE, link_for(CHANGE))
+    assert house.person(alice.user_id).email == "new@example.net"
+    done = visit.post(UNDO, undo)
+    assert house.person(alice.user_id).email == "alice@example.com"
+    assert {row["revoked_at"] is None for row in house.rows("login_session")} == {False}
+    assert [each["href"] for each in done.page.every("a")] == ["reset-password"]
+
+
+def test_a_new_password_is_the_one_that_logs_in(house, alice, visit, link_for):
+    """PW-12: the one before is none any more."""
+    visit.post(RESET, _form(RESET, link_for(RESET)))
+    known = {"email": "alice@example.com", "user_agent": None}
+    house.act(log_in, password=NEW, **known)
+    with pytest.raises(InvalidCredentials):
+        house.act(log_in, password=alice.password, **known)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@every_page
+def test_to_open_a_link_changes_nothing(house, visit, link_for, path, method):
+    """EM-11, SE-09: a scanner of mail opens it as often as it likes."""
+    link = link_for(path)
+    # Whatever else stands in it is nothing that a form would send.
+    query = urlencode({**_form(path, link), "action": "again", "email": "a@example.com"})
+    tables = ("one_time_secret", "user", "login_session", "security_event", "outbox_message")
+    before = [house.rows(table) for table in tables]
+    for _ in range(5):
+        seen = visit.ask(method, path, query=query)
+        assert (seen.status, seen.heading) == (200, HEADINGS[path, "en"][0])
+    assert [house.rows(table) for table in tables] == before
+    assert visit.post(path, _form(path, link)).status == 200
+    assert visit.post(path, _form(path, link)).heading == "This link was used already"
+
+
+@every_language
+@pytest.mark.parametrize("reason", OVER)
+@every_page
+def test_a_link_that_is_over_says_why(visit, bring, path, reason, language):
+    """EM-05, EM-09: before its button is pressed as well as after."""
+    link = bring(path, reason)
+    for seen in (
+        visit.get(path, link, accept_language=language),
+        visit.post(path, _form(path, link), accept_language=language),
+    ):
+        assert (seen.status, seen.heading) == (400, OVER_HEADINGS[language][OVER.index(reason)])
+        _assert_readable(seen, language)
+        assert NEW not in seen.html
+        # How a new one is had: by a button, by a form, by a link, or in words.
+        again = path == VERIFY and reason in {"secret_expired", "secret_superseded"}
+        assert seen.page.hidden == ({**link, "action": "again"} if again else {})
+        assert len(seen.page.every("form")) == (again or path == RESET)
+        assert len(seen.page.every("a")) == (path == UNDO)
+
+
+@every_page
+def test_without_its_secret_a_link_does_not_work(visit, path):
+    """But for the page that has one sent."""
+    for seen in (visit.get(path), visit.get(path, {"secret": ""})):
+        heading = "Set a new password" if path == RESET else "This link does not work"
+        assert seen.heading == heading
+        _assert_readable(seen, "en")
+
+
+def test_a_link_fills_in_no_field(visit):
+    """HT-05: what it has beside its secret is not ours, and may stand there twice."""
+    seen = visit.ask("GET", RESET, query="email=a%40example.com&email=b%40example.com&action=again")
+    [entered] = seen.page.every("input")
+    assert (seen.status, entered["value"]) == (200, "")
+
+
+def test_the_identity_of_a_change_is_that_of_its_secret(visit, link_for, bob):
+    """EM-08: and one of somebody else uses nothing up."""
+    link = link_for(CHANGE)
+    for identity in ("", bob.person.identity_id, "\x00"):
+        wrong = {**link, "identity": identity}
+        assert visit.get(CHANGE, wrong).heading == "This link does not work"
+        assert visit.post(CHANGE, wrong).heading == "This link does not work"
+    assert visit.post(CHANGE, {**link, "identity": link["identity"].upper()}).status == 200
+
+
+@every_page
+def test_a_secret_of_another_purpose_opens_no_page(visit, link_for, path):
+    """EM-08."""
+    for other in set(PAGES) - {path}:
+        link = link_for(other)
+        assert visit.get(path, link).heading == "This link does not work"
+        assert visit.post(path, _form(path, {"secret": link["secret"]})).status == 400
+        assert visit.get(other, link).status == 200
+
+
+@every_page
+def test_a_disabled_person_is_told_only_that_it_does_not_work(house, alice, visit, link_for, path):
+    """SE-06: whatever they have got."""
+    link = link_for(path)
+    house.execute('UPDATE "user" SET disabled_at = created_at WHERE id = ?', alice.user_id)
+    assert visit.post(path, _form(path, link)).heading == "This link does not work"
+
+
+@pytest.mark.parametrize("reason", ["secret_expired", "secret_superseded"])
+@every_language
+def test_a_new_link_comes_by_mail_to_the_same_address(house, visit, bring, reason, language):
+    """EM-17: for the old one, and to nobody else."""
+    link = bring(VERIFY, reason)
+    offered = visit.get(VERIFY, link).page.hidden
+    seen = visit.post(VERIFY, offered, accept_language=language)
+    assert seen.status == 200
+    _assert_readable(seen, language)
+    [message] = house.messages()
+    assert (message.kind, message.recipient) == ("email_verification", "alice@example.com")
+    with house.database.transaction(writing=False) as session:
+        fresh = open_parameters(session, message)["secret"]
+    assert fresh not in seen.html
+    assert visit.post(VERIFY, {"secret": fresh}).status == 200
+    # Verified by now: the same words, and no mail.
+    assert visit.post(VERIFY, offered, accept_language=language).html == seen.html
+    assert house.count("outbox_message") == 1
+
+
+def test_a_new_link_is_for_a_true_secret_only(house, visit, link_for):
+    """EM-14: nobody has mail sent by one that they made up, or for something else."""
+    for secret in ("", "x", tokens.mint(tokens.ONE_TIME_SECRET), link_for(RESET)["secret"]):
+        seen = visit.post(VERIFY, {"secret": secret, "action": "again"})
+        assert seen.heading == "This link does not work"
+    assert visit.post(VERIFY, {**link_for(VERIFY), "action": "delete"}).status == 400
+    assert house.count("outbox_message") == 0
+
+
+@every_language
+@pytest.mark.parametrize(("seconds", "minutes"), [(3600, 30), (60, 1)])
+def test_too_many_mails_are_refused_with_a_time_to_come_back(
+    open_house, visit_of, seconds, minutes, language
+):
+    """EM-14, LG-12: on the page and in its head."""
+    visit = visit_of(open_house(mail_budget=Budget(2, seconds)))
+    form = {"email": "nobody@example.com"}
+    for _ in range(2):
+        assert visit.post(RESET, form).status == 200
+    seen = visit.post(RESET, form, accept_language=language)
+    assert (seen.status, seen.headers["retry-after"]) == (429, str(seconds // 2))
+    one, many = {"en": ("a minute", "30 minutes"), "de": ("einer Minute", "30 Minuten")}[language]
+    assert (one if minutes == 1 else many) in seen.words
+    _assert_readable(seen, language)
+
+
+@every_language
+def test_a_known_address_and_an_unknown_one_are_told_the_same(house, alice, visit, language):
+    """LG-01."""
+    known, unknown = (
+        visit.post(RESET, {"email": email}, accept_language=language)
+        for email in (alice.person.email, "nobody@example.com")
+    )
+    assert (known.status, known.html) == (200, unknown.html)
+    _assert_readable(known, language)
+    assert house.count("password_reset_request") == 2
+
+
+@every_language
+@pytest.mark.parametrize(
+    "email", ["", "alice", "a@b@c", '"><script>alert(1)</script>', "\x00"], ids=range(5)
+)
+def test_what_is_no_address_is_asked_for_again(house, visit, email, language):
+    """EM-16: with a word on what is wrong, and with what was entered as plain text."""
+    seen = visit.post(RESET, {"email": email}, accept_language=language)
+    assert (seen.status, seen.heading) == (400, HEADINGS[RESET, language][0])
+    _assert_readable(seen, language)
+    [entered] = seen.page.every("input")
+    assert entered["value"] == email
+    assert (entered["aria-describedby"], entered["aria-invalid"]) == ("email-problem", "true")
+    [problem] = [each for _, each in seen.page.elements if each.get("id") == "email-problem"]
+    assert problem["role"] == "alert"
+    assert re.match("Error: |Fehler: ", seen.page.texts["title"])
+    assert house.count("password_reset_request") == 0
+
+
+@every_language
+@pytest.mark.parametrize("password", WEAK, ids=range(len(WEAK)))
+def test_a_weak_password_is_told_what_is_wrong_with_it(visit, link_for, password, language):
+    """PW-08: the secret stays good, and the password is not in the answer."""
+    link = link_for(RESET)
+    seen = visit.post(RESET, {**link, "new_password": password}, accept_language=language)
+    assert (seen.status, seen.heading) == (400, HEADINGS[RESET, language][0])
+    _assert_readable(seen, language)
+    assert seen.page.hidden == link
+    assert password not in seen.html
+    told = seen.html.partition('id="new_password-problem"')[2].partition("</div>")[0]
+    assert "<li>" in told
+    assert {"#", "meets the rules above", "die Regeln oben einhält"}.isdisjoint(
+        re.findall("#|meets the rules above|die Regeln oben einhält", told)
+    )
+    assert visit.post(RESET, _form(RESET, link)).status == 200
+
+
+@pytest.mark.parametrize(("password", "rule"), WEAK.items(), ids=range(len(WEAK)))
+def test_the_weak_passwords_of_the_test_above_break_every_rule(password, rule):
+    """PW-08: so each rule has its words in each language."""
+    with pytest.raises(WeakPassword) as refused:
+        judge(password, rules=Rules(), own_words=["alice@example.com"])
+    assert rule in {each.rule for each in refused.value.violations}
+
+
+def test_a_password_that_is_missing_is_weak(visit, link_for):
+    """EM-11: a form that was emptied uses nothing up."""
+    link = link_for(RESET)
+    assert visit.post(RESET, link).heading == "Set a new password"
+    assert visit.get(RESET, link).status == 200
+
+
+def test_the_form_of_a_password_helps_the_programs_that_keep_them(open_house, visit_of):
+    """EM-16: they know whose it is and that it is a new one; an odd address is plain text."""
+    house = open_house(password_min_length=15)
+    address = parse_address("o'brien&co@example.com")
+    owner = house.resident(address.entered)
+    secret = house.act(issue_secret, SecretPurpose.PASSWORD_RESET, owner.user_id, address)
+    seen = visit_of(house).get(RESET, {"secret": secret})
+    named, entered = (each for each in seen.page.every("input") if each["type"] != "hidden")
+    assert (named["autocomplete"], named["value"]) == ("username", address.entered)
+    assert "name" not in named
+    assert (entered["type"], entered["autocomplete"]) == ("password", "new-password")
+    assert (entered["minlength"], entered["aria-describedby"]) == ("15", "new_password-rules")
+    assert "At least 15 characters" in seen.words
+    assert address.entered in seen.words
+
+
+@pytest.mark.parametrize(
+    ("spoken", "language"),
+    [
+        (("de-AT", "en"), "de"),
+        (("en-GB", "de"), "en"),
+        (("fr-FR", "de"), "de"),
+        (("fr-FR", ""), "en"),
+        ((None, "de-DE,de;q=0.9,en;q=0.8"), "de"),
+        ((None, "fr, en;q=0.5, de;q=0.7"), "de"),
+        ((None, "de;q=0, fr"), "en"),
+        ((None, "*, de;q=0.5"), "de"),
+        ((None, "DE-de"), "de"),
+        ((None, "deu, fr"), "en"),
+        ((None, "de;q=2, \xff, ;;;, ,"), "en"),
+        ((None, "x," * 5000 + "de"), "en"),
+    ],
+    ids=range(12),
+)
+def test_the_language_is_the_persons_and_then_the_browsers(
+    house, visit, link_for, spoken, language
+):
+    """Also where the secret is no longer good, but not for one that is none."""
+    locale, accepted = spoken
+    house.execute('UPDATE "user" SET locale = ?', locale)
+    link = link_for(VERIFY)
+    _assert_readable(visit.get(VERIFY, link, accept_language=accepted), language)
+    _assert_readable(visit.post(VERIFY, link, accept_language=accepted), language)
+    _assert_readable(visit.post(VERIFY, link, accept_language=accepted), language)
+    _assert_readable(visit.get(VERIFY, accept_language="de"), "de")
+
+
+@every_page
+def test_no_header_of_a_request_changes_the_page(visit, link_for, path):
+    """EM-12: its links and its name are the settings'; what mail programs append is left out."""
+    link = link_for(path)
+    expected = visit.get(path, link).html
+    for name, value in {
+        "host": f"{HOST}:8443",
+        "x_forwarded_host": "evil.example",
+        "x_forwarded_proto": "gopher",
+        "x_forwarded_prefix": "/evil",
+        "x_original_url": "/evil",
+        "forwarded": "host=evil.example",
+        "referer": "https://evil.example/",
+    }.items():
+        assert visit.get(path, link, **{name: value}).html == expected
+    assert visit.get(path, {**link, "utm_source": "evil", "fbclid": "x"}).html == expected
+
+
+@every_page
+def test_each_answer_has_the_headers_of_a_page(visit, link_for, path):
+    """HT-15, EM-20: the policy knows the one style by its hash, and lets nothing else in."""
+    for seen in (
+        visit.get(path, link_for(path)),
+        visit.post(path, link_for(path)),
+        visit.get(path, {"secret": "wrong"}),
+        visit.post(path, sec_fetch_site="cross-site"),
+        visit.ask("DELETE", path),
+    ):
+        [style] = re.findall("<style>(.*?)</style>", seen.html, re.DOTALL)
+        digest = b64encode(sha256(style.encode()).digest()).decode()
+        policy = (
+            f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; "
+            "frame-ancestors 'none'; base-uri 'none'"
+        )
+        expected = {
+            "content-type": "text/html; charset=utf-8",
+            "content-length": str(len(seen.html.encode())),
+            "content-security-policy": policy,
+            "cache-control": "no-store",
+            "cross-origin-opener-policy": "same-origin",
+            "cross-origin-resource-policy": "same-origin",
+            "referrer-policy": "no-referrer",
+            "x-content-type-options": "nosniff",
+            "x-frame-options": "DENY",
+            "x-robots-tag": "noindex",
+        }
+        assert {name: seen.headers.get(name) for name in expected} == expected
+        assert "set-cookie" not in seen.headers
+        assert "url(" not in style
+
+
+@every_language
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"sec_fetch_site": "same-origin"}, 200),
+        ({"sec_fetch_site": "same-origin", "origin": "null"}, 200),
+        ({"sec_fetch_site": "none"}, 200),
+        ({"origin": f"https://{HOST}"}, 200),
+        ({"origin": "null"}, 200),
+        ({"sec_fetch_site": "same-site"}, 403),
+        ({"sec_fetch_site": "cross-site", "origin": f"https://{HOST}"}, 403),
+        ({"sec_fetch_site": ""}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": f"http://{HOST}"}, 403),
+    ],
+    ids=range(11),
+)
+def test_another_site_cannot_press_the_button(visit, link_for, headers, status, language):
+    """SE-09: our own form has the origin `null` in old browsers, since it sends no referrer."""
+    link = link_for(VERIFY)
+    seen = visit.post(VERIFY, link, accept_language=language, **headers)
+    assert seen.status == status
+    _assert_readable(seen, language)
+    if status == 403:
+        assert link["secret"] not in seen.html
+        assert visit.get(VERIFY, link, **headers).status == 200
+        assert visit.post(VERIFY, link).status == 200
+
+
+@every_language
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "X"])
+def test_other_methods_are_none_of_a_page(visit, method, language):
+    """HT-13."""
+    seen = visit.ask(method, RESET, headers={"accept-language": language})
+    assert (seen.status, seen.headers["allow"]) == (405, "GET, HEAD, POST")
+    _assert_readable(seen, language)
+
+
+@every_language
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        (FORM, b"secret=" + b"x" * 9000, 413),
+        ("application/json", b"{}", 415),
+        ("multipart/form-data; boundary=x", b"--x--", 415),
+        ("text/plain", b"secret=x", 415),
+        (f"{FORM}; charset=latin1", b"secret=x", 415),
+        ("", b"secret=x", 415),
+        (FORM, b"secret=x&secret=y", 400),
+        (FORM, b"secret=x&canary=canary", 400),
+        (FORM, b"secret=%ff", 400),
+        (FORM, b"secret", 400),
+    ],
+    ids=range(10),
+)
+def test_only_a_form_of_ours_is_read(visit, content_type, body, status, language):
+    """HT-04, HT-07: and none of it is in the answer."""
+    headers = {"accept-language": language, "content-type": content_type}
+    seen = visit.ask("POST", VERIFY, body=body, headers=headers)
+    assert seen.status == status
+    assert seen.heading == {"en": "That did not work", "de": "Das hat nicht geklappt"}[language]
+    _assert_readable(seen, language)
+    assert "canary" not in seen.html
+
+
+def test_a_password_of_the_greatest_length_fits_into_a_form(visit, link_for):
+    """HT-07: each of its bytes escaped."""
+    password = NEW + "." + "ö" * 499
+    assert len(password.encode()) == 1024
+    assert visit.post(RESET, {**link_for(RESET), "new_password": password}).status == 200
+
+
+def test_a_form_that_does_not_arrive_is_not_waited_for(visit):
+    """HT-08."""
+
+    async def silence() -> Any:
+        await asyncio.sleep(30)
+
+    seen = visit.ask("POST", VERIFY, receive=silence, headers={"content-type": FORM})
+    assert (seen.status, seen.headers["connection"]) == (408, "close")
+    _assert_readable(seen, "en")
+
+
+@pytest.mark.parametrize("query", ["secret=a&secret=b", "&".join(f"x{i}=1" for i in range(60))])
+def test_a_link_that_can_be_read_in_two_ways_is_not_read(visit, query):
+    """HT-05."""
+    seen = visit.ask("GET", VERIFY, query=query)
+    assert (seen.status, seen.heading) == (400, "That did not work")
+
+
+@every_page
+def test_what_fails_inside_is_a_page_with_the_request_id_and_nothing_else(
+    house, visit, link_for, path, caplog
+):
+    """OP-05: and the cause stands in the log."""
+    link = link_for(path)
+    house.spoil("one_time_secret", "expires_at", "canary")
+    for seen, language in (
+        (visit.get(path, link, accept_language="de"), "de"),
+        (visit.post(path, _form(path, link)), "en"),
+    ):
+        assert seen.status == 500
+        _assert_readable(seen, language)
+        assert seen.headers["x-request-id"] in seen.words
+        assert "canary" not in seen.html
+        assert link["secret"] not in seen.html
+    assert "unforeseen" in caplog.text
+
+
+def test_a_database_that_fails_is_a_page_that_says_come_back(house, visit, link_for):
+    """DB-05."""
+    link = link_for(VERIFY)
+    house.execute("ALTER TABLE one_time_secret RENAME TO gone")
+    seen = visit.get(VERIFY, link)
+    assert (seen.status, seen.headers["retry-after"]) == (503, "1")
+    _assert_readable(seen, "en")
+    house.execute("ALTER TABLE gone RENAME TO one_time_secret")
+    assert visit.post(VERIFY, link).status == 200
+
+
+@every_language
+def test_past_the_limit_of_the_queue_a_page_says_come_back(house, visit_of, language):
+    """LG-13."""
+    seen = visit_of(house, places=0).get(RESET, accept_language=language)
+    assert (seen.status, seen.headers["retry-after"]) == (503, "1")
+    _assert_readable(seen, language)
+
+
+def test_the_log_names_the_page_and_nothing_of_the_link(
+    house, visit, link_for, bring, *, caplog, capsys
+):
+    """LO-06, EM-03: of what is good, of what is over, and of what fails."""
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO, logger="oneself.requests")
+    hidden = {NEW, "alice@example.com", "new@example.net", "canary"}
+    for path in PAGES:
+        for reason in OVER:
+            link = bring(path, reason)
+            visit.get(path, {**link, "utm_source": "canary"})
+            visit.post(path, _form(path, link))
+            hidden.update(link.values())
+    visit.post(RESET, {"email": "alice@example.com"})
+    visit.post(VERIFY, {"secret": "canary", "canary": "canary"})
+    house.spoil("one_time_secret", "expires_at", "broken")
+    visit.post(VERIFY, link_for(VERIFY) | {"action": "canary"})
+    lines = capsys.readouterr().err.splitlines()
+    requests = [json.loads(line) for line in lines]
+    assert {request["operation"] for request in requests} == {
+        "page.verifyEmail",
+        "page.changeEmail",
+        "page.undoEmailChange",
+        "page.resetPassword",
+    }
+    assert {request["code"] for request in requests} >= {None, "invalid_request", *OVER}
+    for line in (*lines, *map(JsonFormatter().format, caplog.records)):
+        assert not [each for each in hidden if each in line]
+
+
+def test_whoever_presses_a_button_is_remembered_by_their_address(house, visit, link_for):
+    """LO-02: with the id of the request that the log has."""
+    done = visit.post(VERIFY, link_for(VERIFY))
+    [event] = [row for row in house.rows("security_event") if row["kind"] == "user_updated"]
+    assert (event["source"], event["request_id"]) == ("192.0.2.7", done.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("path", ["/", "/verify-email/", "/Verify-Email", "/verify", "/v1/me"])
+def test_everything_else_is_passed_on(visit, path):
+    """HT-12."""
+    assert visit.get(path).status == 204
