@@ -216,9 +216,9 @@ class WeakPassword(Invalid):
     message = "The password is too weak."
 
     @classmethod
-    def of(cls, field: str, rules: Iterable[str]) -> "WeakPassword":
+    def of(cls, field: str, limits: Iterable[str]) -> "WeakPassword":
         """The refusal of the password in `field` by each rule that it breaks."""
-        return cls([Violation("body", (field,), rule) for rule in rules])
+        return cls([Violation("body", (field,), rule) for rule in limits])
 
 
 class UnreadablePicture(Invalid):

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
-__all__ = ["Budget", "Rules"]
+__all__ = ["Limits", "RateLimit"]
 
 
-class Budget(NamedTuple):
+class RateLimit(NamedTuple):
     """So many attempts at once, and as many again in so many seconds, evenly."""
 
     attempts: int
@@ -15,7 +15,7 @@ class Budget(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Limits:
     """What an operator may set, with the defaults of the design.
 
     `leaked_passwords` are in lower case. Lengths are in code points after NFC normalisation, sizes
@@ -42,11 +42,11 @@ class Rules:
     max_refresh_families: int = 50
     max_settings_bytes: int = 16_384
 
-    account_and_source_budget: Budget = field(default=Budget(5, 300))
-    account_budget: Budget = field(default=Budget(50, 3600))
-    source_budget: Budget = field(default=Budget(100, 600))
-    signup_budget: Budget = field(default=Budget(20, 3600))
-    mail_budget: Budget = field(default=Budget(5, 3600))
+    account_and_source_budget: RateLimit = field(default=RateLimit(5, 300))
+    account_budget: RateLimit = field(default=RateLimit(50, 3600))
+    source_budget: RateLimit = field(default=RateLimit(100, 600))
+    signup_budget: RateLimit = field(default=RateLimit(20, 3600))
+    mail_budget: RateLimit = field(default=RateLimit(5, 3600))
 
     service_mails_email_changes: bool = False
     password_change_ends_other_sessions: bool = False

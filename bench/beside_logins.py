@@ -38,7 +38,7 @@ LONGEST_PAUSE = 0.004
 #: A p99 this many times the unloaded one passes.
 HIGHEST = 5.0
 #: Seconds; longer than this is no answer but a failure.
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 class Times(NamedTuple):
@@ -54,13 +54,13 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(line)
 
 
-def log_in_until(over: EventType, port: int, person: Mapping[str, str], done: Any) -> None:
+def log_in_until(over: EventType, port: int, user: Mapping[str, str], done: Any) -> None:
     """Log in over and over from as many threads; `done` gets the status of each answer."""
-    body = json.dumps({"email": person["email"], "password": person["password"]})
+    body = json.dumps({"email": user["email"], "password": user["password"]})
     statuses: list[int] = []
 
     def log_in() -> None:
-        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         while not over.is_set():
             connection.request("POST", "/v1/auth/login", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -134,8 +134,8 @@ def compare(workers: int) -> bool:
         over = Event()
         done: SimpleQueue[list[int]] = SimpleQueue()
         # As somebody else: past 50 sessions of one user the oldest, which asks here, would end.
-        person = people["other_tenant"]
-        crowd = Process(target=log_in_until, args=(over, port, person, done), daemon=True)
+        user = people["other_tenant"]
+        crowd = Process(target=log_in_until, args=(over, port, user, done), daemon=True)
         crowd.start()
         time.sleep(2)  # until all of them wait
         beside = measure(port, session, own)

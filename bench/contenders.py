@@ -15,7 +15,7 @@ from floor import TOKEN, prepare
 from load import Request
 from processors import SERVER
 from servers import ROOT, free_port, running
-from service import People, served
+from service import Actors, served
 
 __all__ = ["CONTENDERS", "Contender", "Target"]
 
@@ -58,15 +58,15 @@ def _oneself(postgresql: str | None) -> Iterator[Target]:
         yield Target(server.port, server.process, _requests(people))
 
 
-def _requests(people: People) -> dict[str, Request]:
-    person = people["base"]
-    session = _bearer(person["session_token"])
+def _requests(people: Actors) -> dict[str, Request]:
+    user = people["base"]
+    session = _bearer(user["session_token"])
     return {
         "session": Request("GET", "/v1/me", session),
-        "access-token": Request("GET", "/v1/me", _bearer(person["access_token"])),
-        "api-key": Request("GET", "/v1/me", {"X-API-Key": person["api_key"]}),
-        "pat": Request("GET", "/v1/me", _bearer(person["pat"])),
-        "jwt": Request("GET", "/v1/me", _bearer(person["jwt"])),
+        "access-token": Request("GET", "/v1/me", _bearer(user["access_token"])),
+        "api-key": Request("GET", "/v1/me", {"X-API-Key": user["api_key"]}),
+        "pat": Request("GET", "/v1/me", _bearer(user["pat"])),
+        "jwt": Request("GET", "/v1/me", _bearer(user["jwt"])),
         "profile": Request("PATCH", "/api/v1/me", session, _LOCALES),
         "settings": Request("PATCH", "/resources/me/settings", session, _THEMES),
         "bad-body": Request("PATCH", "/api/v1/me", session, ('{"locale": 5}',), refused=True),

@@ -30,7 +30,7 @@ from accounts.services.authorization import SESSION_RIGHTS
 from accounts.services.signing_keys import load_key_set
 from accounts.values.identifiers import new_uuid
 from bench.in_process import Application, Request
-from oneself.document import described_operations, load_document
+from oneself.document import load_document, operation_specs
 from tests.support.crowd import Known, settle
 from tests.support.databases import Files, Servers, Storage, url_of
 from tests.support.postgresql import databases
@@ -91,7 +91,7 @@ def readings() -> Mapping[str, Asking]:
 
     found = {
         each.operation_id: by_session(each.path)
-        for each in described_operations(load_document())
+        for each in operation_specs(load_document())
         if each.method == "get"
     }
     path = "/v1/me"

@@ -66,7 +66,9 @@ class Application:
             **settings,
         )
         self.keys = open_keyring(self.settings)
-        self.database = Database(self.settings.location, keys=self.keys, rules=self.settings.rules)
+        self.database = Database(
+            self.settings.location, keys=self.keys, limits=self.settings.limits
+        )
         self.call = create_app(self.settings, database=self.database)
         self._runner = asyncio.Runner()
 

@@ -79,8 +79,8 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         served(folder, password_cost=COST, password_queue=2 * CLIENTS) as (server, people),
     ):
-        person = people["other_tenant"]
-        body = json.dumps({"email": person["email"], "password": person["password"]})
+        user = people["other_tenant"]
+        body = json.dumps({"email": user["email"], "password": user["password"]})
         rounds(lambda: log_in_for(server.port, body, SECONDS))
 
 

@@ -28,7 +28,7 @@ SAMPLES = 200
 #: Between these an AUC passes.
 LOWEST, HIGHEST = 0.35, 0.65
 #: Seconds; longer than this is no answer but a failure.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 LOG_IN, FORGOT = "/v1/auth/login", "/v1/auth/password/forgot"
 
 Bodies = Mapping[str, Mapping[str, str]]
@@ -62,7 +62,7 @@ def ask(connection: HTTPConnection, path: str, body: Mapping[str, str]) -> tuple
 
 def measure(port: int, path: str, bodies: Bodies) -> tuple[dict[str, list[float]], bool]:
     """The milliseconds of each class, asked in turn, and whether all answers were the same."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     milliseconds: dict[str, list[float]] = {name: [] for name in bodies}
     # The first of each finds nothing prepared, and is not counted.
     answers = [ask(connection, path, body)[1] for body in bodies.values()]

@@ -30,7 +30,7 @@ READS_A_SECOND = 50
 #: two processors, hashes on both of them leave none free.
 HIGHEST, HIGHEST_MS = 10.0, 100.0
 RECOVERY = 5.0
-PATIENCE = 30.0
+TIMEOUT = 30.0
 QUEUE = 32
 
 
@@ -60,7 +60,7 @@ async def ask(port: int, request: bytes) -> int:
     """The status of one request on a connection of its own; 0 for no answer."""
     writer = None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(request)
             line = await reader.readline()
@@ -143,7 +143,7 @@ async def measure(service: Running, threads: int, seconds: float) -> list[str]:
     await reader
     recovered = time.perf_counter()
     status = 0
-    while status != HTTPStatus.OK and time.perf_counter() < recovered + PATIENCE:
+    while status != HTTPStatus.OK and time.perf_counter() < recovered + TIMEOUT:
         status = await ask(port, login)
     recovery = time.perf_counter() - recovered
     done = overload.counts().get(HTTPStatus.OK, 0)

@@ -39,7 +39,7 @@ def _bar(name: str, values: Sequence[float], top: int, scale: float) -> list[str
     colour = next((c for word, c in _COLOURS.items() if name.startswith(word)), _OTHER)
     median, middle = statistics.median(values), top + _BAR / 2
     width = median * scale
-    least, most = (_LEFT + edge(values) * scale for edge in (min, max))
+    least, most = (_LEFT + services(values) * scale for services in (min, max))
     return [
         f'<text x="{_LEFT - 8}" y="{top + 12}" text-anchor="end">{escape(name)}</text>',
         f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="{_BAR}" fill="{colour}"/>',

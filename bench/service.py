@@ -10,9 +10,9 @@ from pathlib import Path
 
 from servers import ROOT, Running, free_port, running
 
-__all__ = ["People", "run", "served"]
+__all__ = ["Actors", "run", "served"]
 
-People = Mapping[str, Mapping[str, str]]
+Actors = Mapping[str, Mapping[str, str]]
 
 _BUDGETS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
 
@@ -23,7 +23,7 @@ def served(
     *options: str,
     processors: tuple[int, ...] | None = None,
     **settings: object,
-) -> Iterator[tuple[Running, People]]:
+) -> Iterator[tuple[Running, Actors]]:
     """The running service and its people; its budgets are more than anybody uses up.
 
     Settings of the environment count as well, so that two of them can be compared.
@@ -38,7 +38,7 @@ def served(
     environment = {f"ONESELF_{name.upper()}": str(value) for name, value in given.items()}
     if "database_url" in settings:
         run("db", "upgrade", settings=environment)
-    people: People = json.loads(run("demo", "--json", settings=environment))
+    people: Actors = json.loads(run("demo", "--json", settings=environment))
     with running(
         [sys.executable, "-m", "oneself", "serve", "--port", str(port), *options],
         port=port,

@@ -40,7 +40,7 @@ from tests.http.running import Running, running
 PEOPLE = 8
 PASSWORD = "Violet tangent 47 harbour"  # noqa: S105 # of nobody
 #: Seconds; longer than this is no answer but a failure.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 #: What may be between two thirds of the minutes, as a share.
 GROWTH = 0.05
 #: The log may be as long as that when nobody reads, in megabytes: it is emptied at 16.
@@ -86,7 +86,7 @@ class Person:
     def __init__(self, port: int, number: int) -> None:
         self.counts = Counts()
         self._random = random.Random(number)  # noqa: S311 # what is asked for next, and no secret
-        self._connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         self._email = f"soak{number}@example.com"
         signup = {
             "email": self._email,
@@ -248,20 +248,20 @@ def reading(database: Path, *, wanted: bool) -> Iterator[None]:
         connection.close()
 
 
-def use_until(over: threading.Event, person: Person, seconds: float) -> None:
+def use_until(over: threading.Event, user: Person, seconds: float) -> None:
     """Use the service at a rate, and not more often to make up for what was slow."""
     following = time.monotonic() + random.uniform(0, seconds)  # noqa: S311 # when to begin
     while not over.is_set():
         over.wait(max(0.0, following - time.monotonic()))
         following = max(following, time.monotonic() - seconds) + seconds
-        person.use()
+        user.use()
 
 
 def take_counts(people: list[Person]) -> Counts:
     """What all of them counted since the last time."""
     total = Counts()
-    for person in people:
-        counts, person.counts = person.counts, Counts()
+    for user in people:
+        counts, user.counts = user.counts, Counts()
         total.statuses += counts.statuses
         total.unexpected += counts.unexpected
         total.milliseconds += counts.milliseconds
@@ -336,8 +336,8 @@ def soak(service: Running, asked: argparse.Namespace) -> list[str]:
     over = threading.Event()
     threads = [
         # An act is two requests, one with another.
-        threading.Thread(target=use_until, args=(over, person, 2 * PEOPLE / asked.rate))
-        for person in people
+        threading.Thread(target=use_until, args=(over, user, 2 * PEOPLE / asked.rate))
+        for user in people
     ]
     for thread in threads:
         thread.start()
@@ -363,7 +363,7 @@ def soak(service: Running, asked: argparse.Namespace) -> list[str]:
         total.unexpected += counts.unexpected
     over.set()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     print(f"\nstatuses: {dict(sorted(total.statuses.items()))}; acknowledged: {total.acknowledged}")
     for what, times in total.unexpected.most_common(10):
         print(f"not what was wanted: {what}, {times} times")

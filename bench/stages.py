@@ -31,9 +31,9 @@ from bench.in_process import Application, Request
 from bench.stages_cases import CASES, application_with_people
 from oneself.database import Database
 from oneself.http.execution import Execution
-from oneself.http.request.credential_reader import Callers
+from oneself.http.request.credential_reader import CredentialReader
 from oneself.http.request.parameters import Parameters
-from oneself.http.request.request_body import Contents
+from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.routing import Routing
 
 ROUNDS, TENTH = 300, 10
@@ -42,11 +42,11 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     "guard": ((oneself.http.guard.Guard, "__call__"),),
     "routing": ((Routing, "__call__"),),
     "operation": ((oneself.http.operations._Operation, "__call__"),),  # noqa: SLF001 # it begins there
-    "credential": ((Callers, "read"), (oneself.http.execution, "authenticate")),
+    "credential": ((CredentialReader, "read"), (oneself.http.execution, "authenticate")),
     "validation": (
         (oneself.http.operations, "read_body"),
         (Parameters, "read"),
-        (Contents, "read"),
+        (RequestBodyReader, "read"),
     ),
     "policy": ((oneself.http.execution, "authorise"),),
     "database": (
@@ -65,7 +65,7 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
         (oneself.http.execution, "answer_of_refusal"),
         (oneself.http.guard, "send_answer"),
     ),
-    "log": ((oneself.app, "note_request"),),
+    "log": ((oneself.app, "log_request"),),
 }
 
 

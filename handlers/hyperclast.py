@@ -8,17 +8,17 @@ from models import wire
 
 
 def get_current_user(session: AccountSession, principal: Principal) -> Reply[wire.HyperclastUser]:
-    person = principal.person
+    user = principal.user
     return Reply(
         {
-            "external_id": person.external_id,
-            "email": person.email,
-            "email_verified": person.email_verified,
-            "username": person.username,
-            "first_name": person.first_name or "",
-            "last_name": person.last_name or "",
+            "external_id": user.external_id,
+            "email": user.email,
+            "email_verified": user.email_verified,
+            "username": user.username,
+            "first_name": user.first_name or "",
+            "last_name": user.last_name or "",
             "is_authenticated": True,
-            "access_token": access_tokens.reveal_access_token(session, person),
+            "access_token": access_tokens.reveal_access_token(session, user),
         }
     )
 
@@ -26,12 +26,12 @@ def get_current_user(session: AccountSession, principal: Principal) -> Reply[wir
 def get_access_token(
     session: AccountSession, principal: Principal
 ) -> Reply[wire.HyperclastAccessToken]:
-    token = access_tokens.reveal_access_token(session, principal.person)
+    token = access_tokens.reveal_access_token(session, principal.user)
     return Reply({"access_token": token})
 
 
 def regenerate_access_token(
     session: AccountSession, principal: Principal
 ) -> Reply[wire.HyperclastAccessToken]:
-    token = access_tokens.regenerate_access_token(session, principal.person)
+    token = access_tokens.regenerate_access_token(session, principal.user)
     return Reply({"access_token": token})

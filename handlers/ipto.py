@@ -4,18 +4,14 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import cast
 
-from accounts.flows import api_keys, signup
-from accounts.flows import event_log as event_listing
-from accounts.flows import password_change as passwords
-from accounts.flows import password_reset as password_resets
-from accounts.flows import sessions as login_sessions
+from accounts.flows import api_keys, event_log, password_change, password_reset, sessions, signup
 from accounts.flows.api_keys import ListedApiKey
 from accounts.flows.event_log import ListedEvent
 from accounts.flows.sessions import ListedSession
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from handlers.exchange import NO_CONTENT, Exchange, Reply
-from handlers.timestamps import parse_moment, write_moment, write_optional_moment
+from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
 from models import ApiKey, wire
 
 
@@ -25,11 +21,11 @@ def sign_up(
     opened = signup.sign_up(session, **body, user_agent=exchange.user_agent)
     return Reply(
         {
-            "user_id": opened.person.user_id,
-            "tenant_id": opened.person.tenant_id,
+            "user_id": opened.user.user_id,
+            "tenant_id": opened.user.tenant_id,
             "session_token": opened.token,
-            "display_name": opened.person.name,
-            "email": opened.person.email,
+            "display_name": opened.user.name,
+            "email": opened.user.email,
         },
         HTTPStatus.CREATED,
     )
@@ -38,15 +34,15 @@ def sign_up(
 def log_in(
     session: AccountSession, exchange: Exchange, body: wire.IptoLogInRequest
 ) -> Reply[wire.IptoLogIn]:
-    opened = login_sessions.log_in(
+    opened = sessions.log_in(
         session, email=body["email"], password=body["password"], user_agent=exchange.user_agent
     )
     answer: wire.IptoLogIn = {
-        "user_id": opened.person.user_id,
-        "tenant_id": opened.person.tenant_id,
-        "expires_at": write_moment(opened.expires_at),
-        "display_name": opened.person.name,
-        "email": opened.person.email,
+        "user_id": opened.user.user_id,
+        "tenant_id": opened.user.tenant_id,
+        "expires_at": format_timestamp(opened.expires_at),
+        "display_name": opened.user.name,
+        "email": opened.user.email,
     }
     if body.get("cookie"):
         # A token that the page can read would undo what HttpOnly is for (SE-08).
@@ -60,21 +56,21 @@ def log_in(
 def log_out(
     session: AccountSession, principal: Principal, exchange: Exchange
 ) -> Reply[wire.IptoSuccess]:
-    login_sessions.log_out(session, principal)
+    sessions.log_out(session, principal)
     return Reply({"success": True}, headers=exchange.cleared_cookie())
 
 
 def get_current_user(principal: Principal) -> Reply[wire.IptoCurrentUser]:
-    person = principal.person
+    user = principal.user
     return Reply(
         {
-            "user_id": person.user_id,
-            "email": person.email,
-            "display_name": person.name,
-            "tenant_id": person.tenant_id,
-            "tenant_display_name": person.tenant_display_name,
-            "is_platform_admin": person.is_platform_admin,
-            "roles": person.roles,
+            "user_id": user.user_id,
+            "email": user.email,
+            "display_name": user.name,
+            "tenant_id": user.tenant_id,
+            "tenant_display_name": user.tenant_display_name,
+            "is_platform_admin": user.is_platform_admin,
+            "roles": user.roles,
         }
     )
 
@@ -82,24 +78,24 @@ def get_current_user(principal: Principal) -> Reply[wire.IptoCurrentUser]:
 def change_password(
     session: AccountSession, principal: Principal, body: wire.IptoChangePasswordRequest
 ) -> Reply[wire.IptoSuccess]:
-    passwords.change_password(
+    password_change.change_password(
         session, principal, current=body["current_password"], new=body["new_password"]
     )
     return Reply({"success": True})
 
 
 def list_sessions(session: AccountSession, principal: Principal) -> Reply[wire.IptoSessionList]:
-    live = login_sessions.list_sessions(session, principal.person.user_id)
+    live = sessions.list_sessions(session, principal.user.user_id)
     return Reply({"items": [_session(row, principal) for row in live]})
 
 
 def revoke_session(session: AccountSession, principal: Principal, session_id: str) -> Reply[None]:
-    login_sessions.revoke_session(session, principal.person, session_id)
+    sessions.revoke_session(session, principal.user, session_id)
     return NO_CONTENT
 
 
 def revoke_other_sessions(session: AccountSession, principal: Principal) -> Reply[None]:
-    login_sessions.revoke_other_sessions(session, principal)
+    sessions.revoke_other_sessions(session, principal)
     return NO_CONTENT
 
 
@@ -122,8 +118,8 @@ def create_api_key(
             "key_prefix": made.prefix,
             "scopes": body["scopes"],
             "dataset_access_mode": body.get("dataset_access_mode", "all_available"),
-            "created_at": write_moment(made.created_at),
-            "expires_at": write_moment(made.expires_at),
+            "created_at": format_timestamp(made.created_at),
+            "expires_at": format_timestamp(made.expires_at),
         },
         HTTPStatus.CREATED,
     )
@@ -132,44 +128,44 @@ def create_api_key(
 def request_password_reset(
     session: AccountSession, body: wire.IptoForgotPasswordRequest
 ) -> Reply[wire.IptoSuccess]:
-    password_resets.request_password_reset(session, body["email"])
+    password_reset.request_password_reset(session, body["email"])
     return Reply({"success": True}, HTTPStatus.ACCEPTED)
 
 
 def reset_password(
     session: AccountSession, body: wire.IptoResetPasswordRequest
 ) -> Reply[wire.IptoSuccess]:
-    password_resets.reset_password(session, secret=body["secret"], new=body["new_password"])
+    password_reset.reset_password(session, secret=body["secret"], new=body["new_password"])
     return Reply({"success": True})
 
 
 def list_events(
     session: AccountSession, principal: Principal, limit: int, cursor: str | None
 ) -> Reply[wire.IptoEventPage]:
-    page = event_listing.list_events(session, principal.person.user_id, limit=limit, cursor=cursor)
+    page = event_log.list_events(session, principal.user.user_id, limit=limit, cursor=cursor)
     return Reply({"items": [_event(row) for row in page.events], "next_cursor": page.next_cursor})
 
 
 def list_api_keys(session: AccountSession, principal: Principal) -> Reply[wire.IptoApiKeyList]:
-    live = api_keys.list_api_keys(session, principal.person.user_id)
+    live = api_keys.list_api_keys(session, principal.user.user_id)
     return Reply({"items": [_api_key(row) for row in live]})
 
 
 def revoke_api_key(session: AccountSession, principal: Principal, api_key_id: str) -> Reply[None]:
-    api_keys.revoke_api_key(session, principal.person, api_key_id)
+    api_keys.revoke_api_key(session, principal.user, api_key_id)
     return NO_CONTENT
 
 
 def _requested_expiry(body: wire.IptoCreateApiKeyRequest) -> datetime | None:
-    return parse_moment(body["expires_at"], "expires_at") if "expires_at" in body else None
+    return parse_timestamp(body["expires_at"], "expires_at") if "expires_at" in body else None
 
 
 def _session(row: ListedSession, principal: Principal) -> wire.IptoSession:
     return {
         "session_id": row.id,
-        "created_at": write_moment(row.created_at),
-        "expires_at": write_moment(row.expires_at),
-        "last_used_at": write_optional_moment(row.last_used_at),
+        "created_at": format_timestamp(row.created_at),
+        "expires_at": format_timestamp(row.expires_at),
+        "last_used_at": format_optional_timestamp(row.last_used_at),
         "user_agent": row.user_agent,
         "current": row.id == principal.credential.session_id,
     }
@@ -179,7 +175,7 @@ def _event(row: ListedEvent) -> wire.IptoEvent:
     return {
         "event_id": row.id,
         "kind": row.kind,
-        "occurred_at": write_moment(row.occurred_at),
+        "occurred_at": format_timestamp(row.occurred_at),
         "source": row.source,
         "credential_kind": row.credential_kind,
         "credential_id": row.credential_id,
@@ -195,7 +191,7 @@ def _api_key(row: ApiKey | ListedApiKey) -> wire.IptoApiKey:
         "key_prefix": row.prefix,
         "scopes": cast("wire.ApiKeyScopes", row.scopes),
         "dataset_access_mode": cast("wire.DatasetAccessMode", row.dataset_access_mode),
-        "created_at": write_moment(row.created_at),
-        "expires_at": write_moment(row.expires_at),
-        "last_used_at": write_optional_moment(row.last_used_at),
+        "created_at": format_timestamp(row.created_at),
+        "expires_at": format_timestamp(row.expires_at),
+        "last_used_at": format_optional_timestamp(row.last_used_at),
     }

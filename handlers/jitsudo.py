@@ -1,7 +1,6 @@
 """jitsudo: the change of the password for a named tenant."""
 
-from accounts.flows import password_change as passwords
-from accounts.flows import tenants
+from accounts.flows import password_change, tenants
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from handlers.exchange import NO_CONTENT, Reply
@@ -14,8 +13,8 @@ def change_password(
     x_tenant_id: str,
     body: wire.JitsudoChangePasswordRequest,
 ) -> Reply[None]:
-    tenants.require_tenant(principal.person, x_tenant_id)
-    passwords.change_password(
+    tenants.require_tenant(principal.user, x_tenant_id)
+    password_change.change_password(
         session, principal, current=body["current_password"], new=body["new_password"]
     )
     return NO_CONTENT

@@ -3,8 +3,7 @@
 from typing import cast
 
 from accounts.crypto.jwts import KeySet
-from accounts.flows import token_exchange as oauth_grants
-from accounts.flows import token_introspection as oauth_tokens
+from accounts.flows import token_exchange, token_introspection
 from accounts.flows.clients import ClientCredentials, authenticate_client
 from accounts.services.authorization import SESSION_RIGHTS
 from accounts.services.database import AccountSession
@@ -18,7 +17,7 @@ def issue_token(
     credentials: ClientCredentials | None,
     body: wire.OauthTokenRequest,
 ) -> Reply[wire.OauthToken]:
-    issued = oauth_grants.issue_token(
+    issued = token_exchange.issue_token(
         session,
         key_set,
         credentials,
@@ -53,7 +52,7 @@ def introspect_token(
     body: wire.OauthIntrospectionRequest,
 ) -> Reply[wire.OauthIntrospection]:
     client = authenticate_client(session, credentials)
-    token = oauth_tokens.introspect_token(session, key_set, client, body["token"])
+    token = token_introspection.introspect_token(session, key_set, client, body["token"])
     if token is None:
         return Reply({"active": False})
     answer: wire.OauthIntrospection = {
@@ -81,7 +80,7 @@ def revoke_token(
     body: wire.OauthRevocationRequest,
 ) -> Reply[None]:
     client = authenticate_client(session, credentials)
-    oauth_tokens.revoke_token(session, key_set, client, body["token"])
+    token_introspection.revoke_token(session, key_set, client, body["token"])
     return Reply(None)
 
 
@@ -100,7 +99,7 @@ def get_server_metadata(exchange: Exchange) -> Reply[wire.OauthServerMetadata]:
             "jwks_uri": f"{issuer}/.well-known/jwks.json",
             "scopes_supported": [cast("wire.Scope", scope) for scope in sorted(SESSION_RIGHTS)],
             "response_types_supported": [],
-            "grant_types_supported": list(oauth_grants.GRANT_TYPES),
+            "grant_types_supported": list(token_exchange.GRANT_TYPES),
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
             "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
             "revocation_endpoint_auth_methods_supported": ["client_secret_basic"],

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from accounts.flows import email_verification, profile
-from accounts.flows import password_change as passwords
+from accounts.flows import email_verification, password_change, profile
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
-from accounts.services.user_views import Person
+from accounts.services.user_views import UserView
 from handlers.etags import require_match
 from handlers.exchange import Reply
 from models import wire
 
 
 def get_profile(principal: Principal) -> Reply[wire.ScaikeyProfile]:
-    return Reply.tagged(_profile(principal.person))
+    return Reply.tagged(_profile(principal.user))
 
 
 def update_profile(
@@ -22,15 +21,15 @@ def update_profile(
     if_match: str | None,
     body: wire.ScaikeyUpdateProfileRequest,
 ) -> Reply[wire.ScaikeyProfile]:
-    require_match(if_match, _profile(principal.person))
+    require_match(if_match, _profile(principal.user))
     changes: dict[str, Any] = {**body}
-    return Reply.tagged(_profile(profile.change_profile(session, principal.person, changes)))
+    return Reply.tagged(_profile(profile.change_profile(session, principal.user, changes)))
 
 
 def change_password(
     session: AccountSession, principal: Principal, body: wire.ScaikeyChangePasswordRequest
 ) -> Reply[wire.ScaikeySuccess]:
-    passwords.change_password(
+    password_change.change_password(
         session, principal, current=body["current_password"], new=body["new_password"]
     )
     return Reply({"success": True})
@@ -39,7 +38,7 @@ def change_password(
 def request_email_verification(
     session: AccountSession, principal: Principal
 ) -> Reply[wire.ScaikeySuccess]:
-    email_verification.request_email_verification(session, principal.person)
+    email_verification.request_email_verification(session, principal.user)
     return Reply({"success": True})
 
 
@@ -50,16 +49,16 @@ def confirm_email_verification(
     return Reply({"success": True})
 
 
-def _profile(person: Person) -> wire.ScaikeyProfile:
+def _profile(user: UserView) -> wire.ScaikeyProfile:
     return {
-        "id": person.user_id,
-        "email": person.email,
-        "email_verified": person.email_verified,
-        "first_name": person.first_name,
-        "last_name": person.last_name,
-        "display_name": person.name,
-        "phone": person.phone,
-        "locale": person.locale,
-        "timezone": person.timezone,
-        "tenant_id": person.tenant_id,
+        "id": user.user_id,
+        "email": user.email,
+        "email_verified": user.email_verified,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "display_name": user.name,
+        "phone": user.phone,
+        "locale": user.locale,
+        "timezone": user.timezone,
+        "tenant_id": user.tenant_id,
     }

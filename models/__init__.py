@@ -4,15 +4,15 @@ from sqlmodel import SQLModel
 
 from models.access_token import AccessToken
 from models.api_key import ApiKey
-from models.attempt_budget import AttemptBudget
 from models.client import Client
-from models.kept_answer import KeptAnswer
+from models.idempotency_record import IdempotencyRecord
 from models.one_time_secret import OneTimeSecret
 from models.outbox import OutboxMessage
 from models.password import PasswordRecord
 from models.password_reset_request import PasswordResetRequest
 from models.personal_access_token import PersonalAccessToken
 from models.picture import Picture
+from models.rate_limit_counter import RateLimitCounter
 from models.refresh_token import RefreshToken
 from models.revoked_jwt import RevokedJwt
 from models.root_key import RootKey
@@ -26,10 +26,9 @@ from models.user import User
 __all__ = [
     "AccessToken",
     "ApiKey",
-    "AttemptBudget",
     "Client",
     "EventLink",
-    "KeptAnswer",
+    "IdempotencyRecord",
     "LoginSession",
     "OneTimeSecret",
     "OutboxMessage",
@@ -37,6 +36,7 @@ __all__ = [
     "PasswordResetRequest",
     "PersonalAccessToken",
     "Picture",
+    "RateLimitCounter",
     "RefreshToken",
     "RevokedJwt",
     "RootKey",

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import NotFound
-from accounts.flows.idempotency import forget_answers
+from accounts.flows.idempotency import delete_expired_responses
 from accounts.flows.password_reset import mail_requested_resets
-from accounts.flows.token_introspection import forget_expired_jwts
+from accounts.flows.token_introspection import delete_expired_jwts
 from accounts.jobs.event_chain import chain_events
-from accounts.jobs.retention import forget_what_ended
+from accounts.jobs.retention import delete_expired_records
 from accounts.services.database import AccountSession
-from accounts.services.outbox import forget_dead_letters
-from accounts.services.signing_keys import ensure_signing_key, forget_retired_keys
-from accounts.services.throttling import forget_old_attempts
+from accounts.services.outbox import delete_dead_messages
+from accounts.services.signing_keys import delete_retired_keys, ensure_signing_key
+from accounts.services.throttling import delete_old_attempts
 from oneself.database import Database
 from oneself.document import load_document
 from oneself.http.connexion_compat import ConnexionMiddleware, LifespanMiddleware, Resolver
-from oneself.http.guard import Guard, Watch
+from oneself.http.guard import Guard, Observer
 from oneself.http.operations import Operations
-from oneself.http.request.upload_limits import LargeBodies
+from oneself.http.request.upload_limits import UploadLimits
 from oneself.http.response.dialects import Dialects
 from oneself.http.routing import Routing
-from oneself.http.services import Edge
+from oneself.http.services import Services
 from oneself.logging import write_waiting_lines
 from oneself.mail.factory import open_delivery
-from oneself.observability.access_log import note_request
+from oneself.observability.access_log import log_request
 from oneself.observability.tracing import Spans, endpoint_of
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.jobs import repeated, run_alone, run_in_parts
@@ -71,38 +71,38 @@ JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object]
     (run_alone, "accounts.jobs.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
     (
         run_alone,
-        "accounts.flows.token_introspection.forget_expired_jwts",
-        forget_expired_jwts,
+        "accounts.flows.token_introspection.delete_expired_jwts",
+        delete_expired_jwts,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.throttling.forget_old_attempts",
-        forget_old_attempts,
+        "accounts.services.throttling.delete_old_attempts",
+        delete_old_attempts,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.signing_keys.forget_retired_keys",
-        forget_retired_keys,
+        "accounts.services.signing_keys.delete_retired_keys",
+        delete_retired_keys,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.outbox.forget_dead_letters",
-        forget_dead_letters,
+        "accounts.services.outbox.delete_dead_messages",
+        delete_dead_messages,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.flows.idempotency.forget_answers",
-        forget_answers,
+        "accounts.flows.idempotency.delete_expired_responses",
+        delete_expired_responses,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_in_parts,
-        "accounts.jobs.retention.forget_what_ended",
-        forget_what_ended,
+        "accounts.jobs.retention.delete_expired_records",
+        delete_expired_records,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
 )
@@ -127,7 +127,7 @@ def create_app(
     database = database or Database(
         settings.location,
         keys=open_keyring(settings),
-        rules=settings.rules,
+        limits=settings.limits,
         connections=settings.database_threads,
     )
     with database.transaction(writing=True) as session:
@@ -136,11 +136,11 @@ def create_app(
     usage = UsageRecorder()
     metrics = _metrics(settings)
     spans = _spans(settings)
-    watches: list[Watch] = [note_request]
+    observers: list[Observer] = [log_request]
     if metrics is not None:
-        watches.append(metrics.count_request)
+        observers.append(metrics.count_request)
     if spans is not None:
-        watches.append(spans.note)
+        observers.append(spans.note)
     pools = _pools(settings, metrics)
     connexion = ConnexionMiddleware(
         _nowhere,
@@ -161,7 +161,7 @@ def create_app(
         resolver=Resolver(find_handler),
         pythonic_params=True,
     )
-    edge = Edge(
+    services = Services(
         database=database,
         usage=usage,
         signing=signing,
@@ -172,12 +172,12 @@ def create_app(
         proxies=settings.proxies,
         api_key_brand=settings.api_key_brand,
         body_bytes=settings.body_bytes,
-        large_bodies=LargeBodies(),
+        upload_limits=UploadLimits(),
         picture_bytes=settings.picture_bytes,
         body_seconds=settings.body_seconds,
         check_responses=settings.validate_responses,
     )
-    connexion.add_api(dict(document), base_path="", edge=edge)
+    connexion.add_api(dict(document), base_path="", services=services)
     templates = Templates(settings.template_dir)
     published = Docs(
         Published(connexion, document),
@@ -200,7 +200,7 @@ def create_app(
         dialects=Dialects(document),
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),
-        watches=watches,
+        observers=observers,
     )
 
 
@@ -219,7 +219,7 @@ def _spans(settings: Settings) -> Spans | None:
 
 def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
     def pool(name: str, *, threads: int, queue: int, yields: bool = False) -> Pool:
-        watch = None if metrics is None else metrics.watch_pool(name, threads)
+        watch = None if metrics is None else metrics.observe_pool(name, threads)
         return Pool(name, threads=threads, queue=queue, yields=yields, watch=watch)
 
     return {

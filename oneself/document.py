@@ -14,9 +14,9 @@ from oneself.deprecation import headers_of_deprecation
 __all__ = [
     "DOCUMENT_PATH",
     "METHODS",
-    "Described",
-    "described_operations",
+    "OperationSpec",
     "load_document",
+    "operation_specs",
     "resolve",
 ]
 
@@ -40,7 +40,7 @@ def load_document() -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class OperationSpec:
     """One operation as the document describes it, references resolved at their first step.
 
     `accepted` are the kinds of credential of a person, empty where none is read; `client` is
@@ -69,7 +69,7 @@ class Described:
         return not self.accepted and self.client is None
 
 
-def described_operations(document: Mapping[str, Any]) -> Iterator[Described]:
+def operation_specs(document: Mapping[str, Any]) -> Iterator[OperationSpec]:
     """Each operation of a document, in its order."""
     for path, item in document["paths"].items():
         for method in METHODS:
@@ -89,13 +89,13 @@ def resolve(document: Mapping[str, Any], thing: Mapping[str, Any]) -> Mapping[st
 
 def _describe(
     document: Mapping[str, Any], path: str, method: str, item: Mapping[str, Any]
-) -> Described:
+) -> OperationSpec:
     operation = item[method]
     parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
     body = resolve(document, operation.get("requestBody", {}))
     scope = operation["x-scope"]
     alternatives = [set(alternative) for alternative in operation["security"]]
-    return Described(
+    return OperationSpec(
         operation_id=operation["operationId"],
         dialect=operation["tags"][0],
         path=path,
@@ -107,7 +107,7 @@ def _describe(
         scope=None if scope in {"public", "any", "client"} else scope,
         workload=operation.get("x-workload", "database"),
         parameters=tuple(resolve(document, parameter) for parameter in parameters),
-        bodies={media: described["schema"] for media, described in body.get("content", {}).items()},
+        bodies={media: spec["schema"] for media, spec in body.get("content", {}).items()},
         responses={
             int(status): _response(document, response)
             for status, response in operation["responses"].items()

@@ -20,8 +20,8 @@ from granian.http import HTTP1Settings
 from starlette.types import ASGIApp
 
 from oneself.logging import configuration
-from oneself.runtime.draining import hear_of_the_end
-from oneself.runtime.parent_watchdog import end_without
+from oneself.runtime.draining import listen_for_shutdown
+from oneself.runtime.parent_watchdog import exit_with_parent
 from oneself.settings import Settings
 
 __all__ = ["application", "serve"]
@@ -55,7 +55,7 @@ class _Server(Granian):  # type: ignore[misc,valid-type] # one of two classes, b
     not ready, or the requests that it sends until its next look are refused (OP-01).
     """
 
-    def leave_after(self, seconds: int, tell: Callable[[], None]) -> None:
+    def drain_then_stop(self, seconds: int, tell: Callable[[], None]) -> None:
         """At SIGTERM tell, and end so many seconds later; at another signal end at once."""
         self._seconds, self._tell = seconds, tell
         self._leaving = False
@@ -116,14 +116,14 @@ def serve(
         **more,
     )
     heard, told = Pipe(duplex=False)
-    server.leave_after(settings.drain_delay_seconds, partial(told.send_bytes, b"leaving"))
+    server.drain_then_stop(settings.drain_delay_seconds, partial(told.send_bytes, b"leaving"))
     server.serve(target_loader=partial(_begin, os.getpid(), settings.drain_seconds, heard))
 
 
 def _begin(main: int, drain_seconds: int, heard: Connection, target: str) -> ASGIApp:
     """The application of a worker, which is told what the main process knows."""
-    end_without(main, drain_seconds=drain_seconds)
-    hear_of_the_end(heard)
+    exit_with_parent(main, drain_seconds=drain_seconds)
+    listen_for_shutdown(heard)
     module, _, name = target.partition(":")
     app: ASGIApp = getattr(import_module(module), name)()
     return app

@@ -9,14 +9,14 @@ from pydantic import AnyHttpUrl, Field, SecretStr, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.values.email_address import canonical, parse_address
 from oneself.database.urls import require_database, sqlite_path
 from oneself.settings_parsers import (
     Network,
-    parse_budget,
     parse_listener,
     parse_networks,
+    parse_rate_limit,
     read_passwords,
     require_listener,
     require_networks,
@@ -283,10 +283,10 @@ class Settings(BaseSettings):
         return frozenset({self.public_url.host or "", *LOOPBACK_NAMES})
 
     @property
-    def rules(self) -> Rules:
+    def limits(self) -> Limits:
         """The settings that the acts keep to."""
         ends = self.password_change_ends
-        return Rules(
+        return Limits(
             password_min_length=self.password_min_length,
             password_cost=self.password_cost,
             leaked_passwords=read_passwords(self.password_blocklist),
@@ -296,11 +296,11 @@ class Settings(BaseSettings):
             api_key_lifetime=timedelta(days=self.api_key_days),
             retention=timedelta(days=self.retention_days),
             api_key_brand=self.api_key_brand,
-            account_and_source_budget=parse_budget(self.throttle_account_source),
-            account_budget=parse_budget(self.throttle_account),
-            source_budget=parse_budget(self.throttle_source),
-            signup_budget=parse_budget(self.throttle_signup),
-            mail_budget=parse_budget(self.throttle_mail),
+            account_and_source_budget=parse_rate_limit(self.throttle_account_source),
+            account_budget=parse_rate_limit(self.throttle_account),
+            source_budget=parse_rate_limit(self.throttle_source),
+            signup_budget=parse_rate_limit(self.throttle_signup),
+            mail_budget=parse_rate_limit(self.throttle_mail),
             issuer=self.public_origin,
             signup_open=self.signup == "open",
         )

@@ -5,14 +5,14 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-from accounts.limits import Budget
+from accounts.limits import RateLimit
 
 __all__ = [
     "Network",
     "is_loopback",
-    "parse_budget",
     "parse_listener",
     "parse_networks",
+    "parse_rate_limit",
     "read_passwords",
     "require_listener",
     "require_networks",
@@ -49,10 +49,10 @@ def parse_listener(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port) if port.isdecimal() else 0
 
 
-def parse_budget(text: str) -> Budget:
+def parse_rate_limit(text: str) -> RateLimit:
     """So many attempts in so many seconds."""
     attempts, _, seconds = text.partition("/")
-    return Budget(int(attempts), int(seconds))
+    return RateLimit(int(attempts), int(seconds))
 
 
 def parse_networks(text: str, *, strict: bool = True) -> tuple[Network, ...]:

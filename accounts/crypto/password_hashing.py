@@ -7,7 +7,7 @@ import bcrypt
 
 from accounts.crypto.keyring import Keyring
 
-__all__ = ["adopt_hash", "hash_password", "outdated", "verify"]
+__all__ = ["adopt_hash", "hash_password", "needs_rehash", "verify"]
 
 # Scheme 1 is bcrypt(base64(HMAC-SHA-384(pepper, NFC of the OpaqueString in UTF-8))). A cost above
 # 19 is half a minute and more, so no record of ours has one, and a forged one cannot ask for it.
@@ -46,7 +46,7 @@ def adopt_hash(hashed: str, keys: Keyring) -> tuple[str, int] | None:
 
 
 def hash_password(password: str, keys: Keyring, cost: int) -> str:
-    """Make the record of a password that `judge` has accepted: scheme, pepper id, and bcrypt.
+    """Make the record of a password that `validate` has accepted: scheme, pepper id, and bcrypt.
 
     `cost` is bcrypt's: the base-2 logarithm of its rounds, 4 to 19.
     """
@@ -80,7 +80,7 @@ def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -
     return False
 
 
-def outdated(record: str, keys: Keyring, cost: int) -> bool:
+def needs_rehash(record: str, keys: Keyring, cost: int) -> bool:
     """Tell whether the record should be made anew: another scheme or pepper, or a lower cost."""
     parts = _parse(record, keys)
     return (

@@ -8,7 +8,7 @@ from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.errors import NotFound, TokenUnreadable
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, observe_event, record_event
-from accounts.services.user_views import Person
+from accounts.services.user_views import UserView
 from models import AccessToken
 
 __all__ = ["issue_access_token", "regenerate_access_token", "reveal_access_token"]
@@ -32,27 +32,27 @@ def issue_access_token(session: AccountSession, user_id: str) -> None:
     )
 
 
-def reveal_access_token(session: AccountSession, person: Person) -> str:
+def reveal_access_token(session: AccountSession, user: UserView) -> str:
     """Show a person's access token, which is an event (TK-04).
 
     Raises:
         NotFound: There is no such user.
         TokenUnreadable: The sealed token was made with another key or for another row (TK-05).
     """
-    found = session.rows(_SEALED, {"user_id": person.user_id})
+    found = session.rows(_SEALED, {"user_id": user.user_id})
     if not found:
         raise NotFound
     [[sealed]] = found
     try:
-        token = session.keys.open(Purpose.ACCESS_TOKEN, sealed, person.user_id)
+        token = session.keys.open(Purpose.ACCESS_TOKEN, sealed, user.user_id)
     except SealBroken as broken:
-        observe_event(session, EventKind.DECRYPT_FAIL, person)
+        observe_event(session, EventKind.DECRYPT_FAIL, user)
         raise TokenUnreadable from broken
-    observe_event(session, EventKind.SENSITIVE_READ, person)
+    observe_event(session, EventKind.SENSITIVE_READ, user)
     return token
 
 
-def regenerate_access_token(session: AccountSession, person: Person) -> str:
+def regenerate_access_token(session: AccountSession, user: UserView) -> str:
     """Put a new access token in the place of the old one, which is dead with the commit.
 
     One UPDATE of the one row: of two at the same time the later stays, and no third token lives.
@@ -60,13 +60,13 @@ def regenerate_access_token(session: AccountSession, person: Person) -> str:
     token = tokens.mint(tokens.ACCESS_TOKEN)
     session.core.execute(
         update(AccessToken)
-        .where(col(AccessToken.user_id) == person.user_id)
+        .where(col(AccessToken.user_id) == user.user_id)
         .values(
             token_digest=session.keys.digest(Purpose.ACCESS_TOKEN, token),
-            token_sealed=session.keys.seal(Purpose.ACCESS_TOKEN, token, person.user_id),
+            token_sealed=session.keys.seal(Purpose.ACCESS_TOKEN, token, user.user_id),
             key_id=session.keys.key_id,
             created_at=session.now,
         )
     )
-    record_event(session, EventKind.TOKEN_CREATED, person, credential="accessToken")
+    record_event(session, EventKind.TOKEN_CREATED, user, credential="accessToken")
     return token

@@ -10,13 +10,13 @@ from sqlmodel import col
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
-from accounts.services.database import AccountSession, columns_of, hold_account
+from accounts.services.database import AccountSession, columns_of, lock_account
 from accounts.services.events import EventKind, record_event, record_events
-from accounts.services.notifications import post_notice
+from accounts.services.notifications import post_notification
 from accounts.services.outbox import MessageKind
 from accounts.services.principal import CredentialKind, Principal
-from accounts.services.user_views import Person
-from accounts.values import names as text
+from accounts.services.user_views import UserView
+from accounts.values import names
 from accounts.values.identifiers import new_id
 from models import ApiKey
 
@@ -73,23 +73,23 @@ def create_api_key(
         ScopeNotHeld: The key that makes it lacks a scope, or expires sooner.
         LimitReached: The user has as many keys as one may have.
     """
-    latest = session.now + session.rules.api_key_lifetime
+    latest = session.now + session.limits.api_key_lifetime
     if expires_at is not None and not session.now < expires_at <= latest:
-        days = session.rules.api_key_lifetime.days
+        days = session.limits.api_key_lifetime.days
         raise InvalidRequest.of("expires_at", f"must be in the future and at most {days} days away")
-    hold_account(session, principal.person.user_id)
+    lock_account(session, principal.user.user_id)
     if principal.credential.kind is CredentialKind.API_KEY:
         maker = session.get_one(ApiKey, principal.credential.id)
         latest = min(latest, maker.expires_at)
         if not set(scopes) <= set(maker.scopes) or (expires_at or latest) > latest:
             raise ScopeNotHeld
-    if len(list_api_keys(session, principal.person.user_id)) >= session.rules.max_api_keys:
+    if len(list_api_keys(session, principal.user.user_id)) >= session.limits.max_api_keys:
         raise LimitReached
-    key, prefix = tokens.mint_api_key(session.rules.api_key_brand)
+    key, prefix = tokens.mint_api_key(session.limits.api_key_brand)
     made = ApiKey(
         id=new_id("key_"),
-        user_id=principal.person.user_id,
-        name=text.clean_name(name, "name"),
+        user_id=principal.user.user_id,
+        name=names.clean_name(name, "name"),
         prefix=prefix,
         key_digest=session.keys.digest(Purpose.API_KEY, key),
         key_id=session.keys.key_id,
@@ -102,11 +102,11 @@ def create_api_key(
     record_event(
         session,
         EventKind.TOKEN_CREATED,
-        principal.person,
+        principal.user,
         credential="apiKey",
         credential_id=made.id,
     )
-    post_notice(session, MessageKind.API_KEY_CREATED, principal.person, name=made.name)
+    post_notification(session, MessageKind.API_KEY_CREATED, principal.user, name=made.name)
     return made, key
 
 
@@ -116,23 +116,23 @@ def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ListedApiKe
     return [ListedApiKey._make(row) for row in found]
 
 
-def revoke_all_api_keys(session: AccountSession, person: Person) -> None:
+def revoke_all_api_keys(session: AccountSession, user: UserView) -> None:
     """Revoke every API key of a person."""
     revoked = session.core.execute(
         update(ApiKey)
-        .where(col(ApiKey.user_id) == person.user_id, col(ApiKey.revoked_at).is_(None))
+        .where(col(ApiKey.user_id) == user.user_id, col(ApiKey.revoked_at).is_(None))
         .values(revoked_at=session.now)
         .returning(col(ApiKey.id))
     )
     record_events(
         session,
         EventKind.TOKEN_REVOKED,
-        person,
+        user,
         [{"credential": "apiKey", "credential_id": key_id} for key_id in revoked.scalars()],
     )
 
 
-def revoke_api_key(session: AccountSession, person: Person, api_key_id: str) -> None:
+def revoke_api_key(session: AccountSession, user: UserView, api_key_id: str) -> None:
     """Revoke one of the person's API keys.
 
     Raises:
@@ -142,7 +142,7 @@ def revoke_api_key(session: AccountSession, person: Person, api_key_id: str) -> 
         update(ApiKey)
         .where(
             col(ApiKey.id) == api_key_id,
-            col(ApiKey.user_id) == person.user_id,
+            col(ApiKey.user_id) == user.user_id,
             col(ApiKey.revoked_at).is_(None),
             col(ApiKey.expires_at) > session.now,
         )
@@ -151,5 +151,5 @@ def revoke_api_key(session: AccountSession, person: Person, api_key_id: str) -> 
     if not revoked.rowcount:
         raise NotFound
     record_event(
-        session, EventKind.TOKEN_REVOKED, person, credential="apiKey", credential_id=api_key_id
+        session, EventKind.TOKEN_REVOKED, user, credential="apiKey", credential_id=api_key_id
     )

@@ -13,7 +13,7 @@ from accounts.errors import InvalidClient, InvalidRequest
 from accounts.services import throttling
 from accounts.services.authorization import SESSION_RIGHTS
 from accounts.services.database import AccountSession
-from accounts.values import names as text
+from accounts.values import names
 from accounts.values.identifiers import is_id, new_id
 from models import Client, Tenant
 
@@ -60,7 +60,7 @@ def add_client(
     client = Client(
         id=new_id(_ID_PREFIX),
         tenant_id=tenant.id,
-        name=text.clean_name(name, "name"),
+        name=names.clean_name(name, "name"),
         secret_digest=b"",
         key_id=session.keys.key_id,
         scopes=wanted,
@@ -97,7 +97,7 @@ def authenticate_client(
     client_id, secret = credentials
     if secret is None or not tokens.well_formed(secret, tokens.CLIENT_SECRET):
         raise InvalidClient
-    reservation = throttling.reserve_attempt(session, throttling.Door.CLIENT, client_id)
+    reservation = throttling.reserve_attempt(session, throttling.RateLimitScope.CLIENT, client_id)
     client = _find(session, client_id)
     if (
         client is None

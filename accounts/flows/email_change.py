@@ -9,19 +9,23 @@ from accounts.flows import users
 from accounts.flows.refresh_tokens import end_families
 from accounts.flows.sessions import revoke_all_sessions
 from accounts.services import throttling
-from accounts.services.database import AccountSession, hold_account
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import (
     SecretPurpose,
-    burn_secret,
     find_pending_address,
     issue_secret,
+    redeem_secret,
     supersede_secrets,
 )
 from accounts.services.outbox import MessageKind, post_message
-from accounts.services.recovery_address import accept_proof, put_back, recovery_address
-from accounts.services.user_views import ENABLED, Person, find_person
-from accounts.values import email_address as addresses
+from accounts.services.recovery_address import (
+    accept_verification,
+    recovery_address,
+    restore_address,
+)
+from accounts.services.user_views import ENABLED, UserView, find_user_view
+from accounts.values import email_address
 from accounts.values.email_address import Address
 from models import OneTimeSecret, Tenant, User
 
@@ -34,7 +38,7 @@ __all__ = [
 
 
 def request_email_change(
-    session: AccountSession, person: Person, email: str
+    session: AccountSession, user: UserView, email: str
 ) -> tuple[str, str | None]:
     """Start a change; returns the address as it will be, and the secret that completes it.
 
@@ -48,37 +52,39 @@ def request_email_change(
         InvalidRequest: It is not an e-mail address.
         TooManyAttempts: One of the two was mailed too often, or the source asked too often.
     """
-    address = addresses.parse_address(email)
-    hold_account(session, person.user_id)
-    throttling.spend_mail(session, address.canonical, SecretPurpose.EMAIL_CHANGE)
-    told = recovery_address(session, person.user_id)
-    throttling.spend_notice(session, person.user_id, MessageKind.EMAIL_CHANGE_NOTICE)
-    record_event(session, EventKind.USER_UPDATED, person, fields="pending_email")
-    mailed = session.rules.service_mails_email_changes
+    address = email_address.parse_address(email)
+    lock_account(session, user.user_id)
+    throttling.consume_mail(session, address.canonical, SecretPurpose.EMAIL_CHANGE)
+    told = recovery_address(session, user.user_id)
+    throttling.consume_notification(session, user.user_id, MessageKind.EMAIL_CHANGE_NOTICE)
+    record_event(session, EventKind.USER_UPDATED, user, fields="pending_email")
+    mailed = session.limits.service_mails_email_changes
     secret = issue_secret(
-        session, SecretPurpose.EMAIL_CHANGE, person.user_id, address, is_mailed=mailed
+        session, SecretPurpose.EMAIL_CHANGE, user.user_id, address, is_mailed=mailed
     )
-    undo = issue_secret(session, SecretPurpose.EMAIL_UNDO, person.user_id, told)
-    if users.is_taken(session, address.canonical, by_other_than=person.user_id):
+    undo = issue_secret(session, SecretPurpose.EMAIL_UNDO, user.user_id, told)
+    if users.is_taken(session, address.canonical, by_other_than=user.user_id):
         owner = users.find_owner(session, address.canonical)
         if owner is not None:
-            post_message(session, MessageKind.EMAIL_ALREADY_IN_USE, find_person(session, owner.id))
+            post_message(
+                session, MessageKind.EMAIL_ALREADY_IN_USE, find_user_view(session, owner.id)
+            )
         # The row keeps the digest of a secret that nobody was given.
         secret = tokens.mint(tokens.ONE_TIME_SECRET)
     elif mailed:
         post_message(
             session,
             MessageKind.EMAIL_CHANGE_CONFIRMATION,
-            person,
+            user,
             to=address.entered,
             secret=secret,
-            identity_id=person.identity_id,
+            identity_id=user.identity_id,
         )
     # Told in any case: an address that is taken must not be told from one that is free.
     post_message(
         session,
         MessageKind.EMAIL_CHANGE_NOTICE,
-        person,
+        user,
         to=told.entered,
         new_address=address.entered,
         secret=undo,
@@ -104,7 +110,7 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
         SecretExpired: It is older than 24 hours.
         SecretSuperseded: A later request or a change of the password ended it.
     """
-    pending = burn_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
+    pending = redeem_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
     user = _find_user(session, pending)
     named = user is not None and user.uuid == identity_id.lower()
     if (
@@ -115,12 +121,12 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
         raise SecretInvalid
     address = Address(pending.address, pending.address_canonical)
     if pending.is_mailed:
-        accept_proof(session, user, address)
+        accept_verification(session, user, address)
     else:
         _set_address(session, user, address)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.id)
     record_event(
-        session, EventKind.USER_UPDATED, find_person(session, pending.user_id), fields="email"
+        session, EventKind.USER_UPDATED, find_user_view(session, pending.user_id), fields="email"
     )
     return pending.address
 
@@ -138,19 +144,19 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
         SecretExpired: It is older than seven days.
         SecretSuperseded: What was told of an earlier change was used since, or read.
     """
-    pending = burn_secret(session, SecretPurpose.EMAIL_UNDO, secret)
+    pending = redeem_secret(session, SecretPurpose.EMAIL_UNDO, secret)
     user = _find_user(session, pending)
     if user is None or users.is_taken(
         session, pending.address_canonical, by_other_than=pending.user_id
     ):
         raise SecretInvalid
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.id)
-    put_back(session, user, Address(pending.address, pending.address_canonical))
+    restore_address(session, user, Address(pending.address, pending.address_canonical))
     _end_later_undos(session, pending)
-    person = find_person(session, user.id)
-    record_event(session, EventKind.USER_UPDATED, person, fields="email")
-    revoke_all_sessions(session, person)
-    end_families(session, user.id)
+    view = find_user_view(session, user.id)
+    record_event(session, EventKind.USER_UPDATED, view, fields="email")
+    revoke_all_sessions(session, view)
+    end_families(session, view.user_id)
     return pending.address
 
 

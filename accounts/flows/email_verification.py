@@ -4,13 +4,18 @@ from sqlalchemy import case, exists, null, update
 from sqlmodel import col, select
 
 from accounts.errors import SecretInvalid
-from accounts.services.database import AccountSession, hold_account
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.one_time_secrets import SecretPurpose, burn_secret, find_secret, issue_secret
+from accounts.services.one_time_secrets import (
+    SecretPurpose,
+    find_secret,
+    issue_secret,
+    redeem_secret,
+)
 from accounts.services.outbox import MessageKind, post_message
-from accounts.services.recovery_address import end_rival_undos
-from accounts.services.throttling import spend_mail
-from accounts.services.user_views import ENABLED, Person, find_person
+from accounts.services.recovery_address import supersede_competing_undo_links
+from accounts.services.throttling import consume_mail
+from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values.email_address import parse_address
 from models import Tenant, User
 
@@ -19,19 +24,19 @@ __all__ = ["confirm_email", "request_again", "request_email_verification"]
 _IS_FIRST = col(User.first_email_canonical) == col(User.email_canonical)
 
 
-def request_email_verification(session: AccountSession, person: Person) -> None:
+def request_email_verification(session: AccountSession, user: UserView) -> None:
     """Mail a secret to the person's address; nothing, where it is verified already.
 
     Raises:
         TooManyAttempts: The address was mailed too often, or the source asked too often.
     """
-    if person.email_verified:
+    if user.email_verified:
         return
-    address = parse_address(person.email)
-    hold_account(session, person.user_id)
-    spend_mail(session, address.canonical, SecretPurpose.EMAIL_VERIFICATION)
-    secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, person.user_id, address)
-    post_message(session, MessageKind.EMAIL_VERIFICATION, person, secret=secret)
+    address = parse_address(user.email)
+    lock_account(session, user.user_id)
+    consume_mail(session, address.canonical, SecretPurpose.EMAIL_VERIFICATION)
+    secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id, address)
+    post_message(session, MessageKind.EMAIL_VERIFICATION, user, secret=secret)
 
 
 def request_again(session: AccountSession, secret: str) -> None:
@@ -44,7 +49,7 @@ def request_again(session: AccountSession, secret: str) -> None:
         TooManyAttempts: The address was mailed too often.
     """
     row = find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
-    hold_account(session, row.user_id)
+    lock_account(session, row.user_id)
     owner = session.exec(
         select(User.id)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
@@ -56,7 +61,7 @@ def request_again(session: AccountSession, secret: str) -> None:
     ).first()
     if owner is None:
         raise SecretInvalid
-    request_email_verification(session, find_person(session, owner))
+    request_email_verification(session, find_user_view(session, owner))
 
 
 def confirm_email(session: AccountSession, secret: str) -> None:
@@ -68,7 +73,7 @@ def confirm_email(session: AccountSession, secret: str) -> None:
         SecretExpired: It is older than 24 hours.
         SecretSuperseded: A later request or a change of the address ended it.
     """
-    pending = burn_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
+    pending = redeem_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
     verified = session.core.execute(
         update(User)
         .where(
@@ -90,6 +95,6 @@ def confirm_email(session: AccountSession, secret: str) -> None:
     )
     if not verified.rowcount:
         raise SecretInvalid
-    end_rival_undos(session, pending.user_id, pending.address_canonical)
-    person = find_person(session, pending.user_id)
-    record_event(session, EventKind.USER_UPDATED, person, fields="email_verified")
+    supersede_competing_undo_links(session, pending.user_id, pending.address_canonical)
+    user = find_user_view(session, pending.user_id)
+    record_event(session, EventKind.USER_UPDATED, user, fields="email_verified")

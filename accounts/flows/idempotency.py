@@ -15,9 +15,9 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import IdempotencyKeyReused
 from accounts.services.database import AccountSession
 from accounts.values.clock_skew import KEPT_BEYOND
-from models import KeptAnswer
+from models import IdempotencyRecord
 
-__all__ = ["Attempt", "find_answer", "forget_answers", "keep_answer"]
+__all__ = ["Attempt", "delete_expired_responses", "find_response", "store_response"]
 
 _KEPT = timedelta(hours=24)
 
@@ -34,7 +34,7 @@ class Attempt(NamedTuple):
     request: str
 
 
-def find_answer(session: AccountSession, attempt: Attempt) -> str | None:
+def find_response(session: AccountSession, attempt: Attempt) -> str | None:
     """What the request was answered within the last 24 hours; None for a key that is new.
 
     The caller holds whatever two attempts at once would both write to, so that the later finds what
@@ -45,8 +45,8 @@ def find_answer(session: AccountSession, attempt: Attempt) -> str | None:
     """
     ids = [each.hex() for each in session.keys.digests(Purpose.IDEMPOTENCY, _key(attempt))]
     row = session.exec(
-        select(KeptAnswer).where(
-            col(KeptAnswer.id).in_(ids), col(KeptAnswer.expires_at) > session.now
+        select(IdempotencyRecord).where(
+            col(IdempotencyRecord.id).in_(ids), col(IdempotencyRecord.expires_at) > session.now
         )
     ).first()
     if row is None:
@@ -56,13 +56,13 @@ def find_answer(session: AccountSession, attempt: Attempt) -> str | None:
     return session.keys.open(Purpose.IDEMPOTENCY, row.answer_sealed, row.id)
 
 
-def keep_answer(session: AccountSession, attempt: Attempt, answer: str) -> None:
+def store_response(session: AccountSession, attempt: Attempt, answer: str) -> None:
     """Keep what the request is answered, in the transaction that does what it asks for."""
     row_id = session.keys.digest(Purpose.IDEMPOTENCY, _key(attempt)).hex()
     # One that is over may not have been deleted yet.
-    session.core.execute(delete(KeptAnswer).where(col(KeptAnswer.id) == row_id))
+    session.core.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.id) == row_id))
     session.add(
-        KeptAnswer(
+        IdempotencyRecord(
             id=row_id,
             request_digest=session.keys.digest(Purpose.IDEMPOTENCY, _request(attempt)),
             answer_sealed=session.keys.seal(Purpose.IDEMPOTENCY, answer, row_id),
@@ -72,13 +72,15 @@ def keep_answer(session: AccountSession, attempt: Attempt, answer: str) -> None:
     )
 
 
-def forget_answers(session: AccountSession) -> int:
+def delete_expired_responses(session: AccountSession) -> int:
     """Delete the answers that are over; returns how many.
 
     Not at once: by a clock that was ahead none is, and what was done would be done again (OP-10).
     """
     return session.core.execute(
-        delete(KeptAnswer).where(col(KeptAnswer.expires_at) <= session.now - KEPT_BEYOND)
+        delete(IdempotencyRecord).where(
+            col(IdempotencyRecord.expires_at) <= session.now - KEPT_BEYOND
+        )
     ).rowcount
 
 

@@ -7,17 +7,17 @@ from accounts.crypto import password_hashing
 from accounts.errors import NotLocalUser, WeakPassword, WrongPassword
 from accounts.flows.sessions import revoke_other_sessions
 from accounts.services import throttling
-from accounts.services.database import AccountSession, hold_account
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.notifications import post_notice
+from accounts.services.notifications import post_notification
 from accounts.services.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.services.outbox import MessageKind
 from accounts.services.principal import Principal
-from accounts.services.user_views import ENABLED, Person
-from accounts.values import password_strength as password_form
+from accounts.services.user_views import ENABLED, UserView
+from accounts.values import password_strength
 from models import PasswordRecord, Tenant, User
 
-__all__ = ["change_password", "judge_for", "swap_password"]
+__all__ = ["change_password", "swap_password", "validate_for"]
 
 # Of the one record that is written to. As a list for IN, SQLite would make it of all users first.
 _IS_OF_ENABLED = exists().where(
@@ -39,7 +39,7 @@ def change_password(
     change of the address or a pending reset does not, since whoever began it may be why the
     password changes (EM-09).
 
-    The form of the new password is judged before any attempt is counted or hash computed.
+    The form of the new password is new_password before any attempt is counted or hash computed.
     `called` is the new password's name in the caller's dialect.
 
     Raises:
@@ -49,50 +49,52 @@ def change_password(
         WrongPassword: `current` is not the current password, or was changed by somebody meanwhile.
         InvalidToken: The session has ended meanwhile.
     """
-    person = principal.person
-    if person.provider != "local":
+    user = principal.user
+    if user.provider != "local":
         raise NotLocalUser
-    judged = judge_for(session, person, new, called=called)
-    entered = password_form.normalise(current)
-    if entered == judged:
+    new_password = validate_for(session, user, new, called=called)
+    entered = password_strength.normalise(current)
+    if entered == new_password:
         raise WeakPassword.of(called, ["must differ from the current password"])
     # The login's own budgets: two doors to one password are no reason for twice the attempts.
-    reservation = throttling.reserve_attempt(session, throttling.Door.PASSWORD, person.user_id)
+    reservation = throttling.reserve_attempt(
+        session, throttling.RateLimitScope.PASSWORD, user.user_id
+    )
     record = session.core.execute(
-        select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == person.user_id)
+        select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == user.user_id)
     ).scalar()
     changed = None
     with session.outside_transaction():
-        cost = session.rules.password_cost
+        cost = session.limits.password_cost
         if password_hashing.verify(entered, record, session.keys, cost):
-            changed = password_hashing.hash_password(judged, session.keys, cost)
-    hold_account(session, person.user_id)
+            changed = password_hashing.hash_password(new_password, session.keys, cost)
+    lock_account(session, user.user_id)
     session.authenticate_again()
-    if changed is None or not swap_password(session, person, before=record, after=changed):
-        record_event(session, EventKind.PASSWORD_CHANGE_FAIL, person)
+    if changed is None or not swap_password(session, user, before=record, after=changed):
+        record_event(session, EventKind.PASSWORD_CHANGE_FAIL, user)
         raise WrongPassword
     throttling.refund_attempt(session, reservation)
-    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, person.user_id)
-    if session.rules.password_change_ends_other_sessions:
+    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.user_id)
+    if session.limits.password_change_ends_other_sessions:
         revoke_other_sessions(session, principal)
 
 
-def judge_for(session: AccountSession, person: Person, new: str, *, called: str) -> str:
+def validate_for(session: AccountSession, user: UserView, new: str, *, called: str) -> str:
     """Judge a new password for a person, and give it normalised.
 
     Raises:
         WeakPassword: It breaks a rule, or is made of the person's own words.
     """
-    return password_form.judge(
+    return password_strength.validate(
         new,
-        rules=session.rules,
-        own_words=(person.email, person.name, person.username, person.tenant_display_name),
+        limits=session.limits,
+        own_words=(user.email, user.name, user.username, user.tenant_display_name),
         field=called,
     )
 
 
 def swap_password(
-    session: AccountSession, person: Person, *, before: str | None, after: str
+    session: AccountSession, user: UserView, *, before: str | None, after: str
 ) -> bool:
     """Put a new record in the place of the one that was read before the hash; tell if it was there.
 
@@ -103,7 +105,7 @@ def swap_password(
     swapped = session.core.execute(
         update(PasswordRecord)
         .where(
-            col(PasswordRecord.user_id) == person.user_id,
+            col(PasswordRecord.user_id) == user.user_id,
             col(PasswordRecord.record) == before,
             _IS_OF_ENABLED,
         )
@@ -111,7 +113,7 @@ def swap_password(
     )
     if not swapped.rowcount:
         return False
-    supersede_secrets(session, SecretPurpose.PASSWORD_RESET, person.user_id)
-    record_event(session, EventKind.PASSWORD_CHANGE, person)
-    post_notice(session, MessageKind.PASSWORD_CHANGED, person)
+    supersede_secrets(session, SecretPurpose.PASSWORD_RESET, user.user_id)
+    record_event(session, EventKind.PASSWORD_CHANGE, user)
+    post_notification(session, MessageKind.PASSWORD_CHANGED, user)
     return True

@@ -10,29 +10,29 @@ from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.errors import SecretInvalid
 from accounts.flows.access_tokens import regenerate_access_token
 from accounts.flows.api_keys import revoke_all_api_keys
-from accounts.flows.password_change import judge_for, swap_password
+from accounts.flows.password_change import swap_password, validate_for
 from accounts.flows.personal_access_tokens import revoke_all_pats
 from accounts.flows.refresh_tokens import end_families
 from accounts.flows.sessions import revoke_all_sessions
 from accounts.flows.users import is_taken
 from accounts.services import throttling
-from accounts.services.database import AccountSession, hold_account
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.one_time_secrets import (
     SecretPurpose,
-    burn_secret,
     issue_secret,
     read_secret,
+    redeem_secret,
     supersede_secrets,
 )
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.recovery_address import (
-    accept_proof,
+    accept_verification,
     has_recovery_address,
     recovers_by,
     recovery_address_of,
 )
-from accounts.services.user_views import ENABLED, Person, find_person
-from accounts.values import email_address as addresses
+from accounts.services.user_views import ENABLED, UserView, find_user_view
+from accounts.values import email_address
 from accounts.values.email_address import Address
 from accounts.values.identifiers import new_id
 from models import OneTimeSecret, PasswordRecord, PasswordResetRequest, Tenant, User
@@ -52,8 +52,8 @@ def request_password_reset(session: AccountSession, email: str) -> None:
         InvalidRequest: It is not an e-mail address.
         TooManyAttempts: It was asked for this address, or from this source, too often.
     """
-    address = addresses.parse_address(email)
-    throttling.spend_mail(session, address.canonical, SecretPurpose.PASSWORD_RESET)
+    address = email_address.parse_address(email)
+    throttling.consume_mail(session, address.canonical, SecretPurpose.PASSWORD_RESET)
     request_id = new_id("prr_")
     sealed = session.keys.seal(Purpose.RESET_REQUEST, address.entered, request_id)
     session.add(
@@ -83,14 +83,14 @@ def mail_requested_resets(session: AccountSession) -> int:
             entered = session.keys.open(Purpose.RESET_REQUEST, request.address_sealed, request.id)
         except SealBroken:
             entered = ""  # of a root that is gone; whoever asked will ask again
-        for user in _resettable(session, addresses.canonical(entered) or ""):
-            hold_account(session, user.id)
+        for user in _resettable(session, email_address.canonical(entered) or ""):
+            lock_account(session, user.id)
             address = recovery_address_of(user)
             secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
             post_message(
                 session,
                 MessageKind.PASSWORD_RESET,
-                find_person(session, user.id),
+                find_user_view(session, user.id),
                 to=address.entered,
                 secret=secret,
             )
@@ -114,33 +114,35 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
         WeakPassword: The new password breaks a rule; the secret stays good.
     """
     pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
-    person, before = _find_person(session, pending)
-    judged = judge_for(session, person, new, called="new_password")
+    user, before = _find_user_view(session, pending)
+    new_password = validate_for(session, user, new, called="new_password")
     with session.outside_transaction():
-        record = password_hashing.hash_password(judged, session.keys, session.rules.password_cost)
+        record = password_hashing.hash_password(
+            new_password, session.keys, session.limits.password_cost
+        )
     # All of it again: the hash took its time, and the person may have been disabled meanwhile.
-    burn_secret(session, SecretPurpose.PASSWORD_RESET, secret)
-    _find_person(session, pending)
-    if not swap_password(session, person, before=before, after=record):
+    redeem_secret(session, SecretPurpose.PASSWORD_RESET, secret)
+    _find_user_view(session, pending)
+    if not swap_password(session, user, before=before, after=record):
         raise SecretInvalid
     # Whoever had the account may wait for the mail of an address of their own.
-    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, person.user_id)
-    supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, person.user_id)
-    _end_credentials(session, person)
-    if not is_taken(session, pending.address_canonical, by_other_than=person.user_id):
-        user = session.get_one(User, person.user_id, populate_existing=True)
-        accept_proof(session, user, Address(pending.address, pending.address_canonical))
+    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.user_id)
+    supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id)
+    _end_credentials(session, user)
+    if not is_taken(session, pending.address_canonical, by_other_than=user.user_id):
+        owner = session.get_one(User, user.user_id, populate_existing=True)
+        accept_verification(session, owner, Address(pending.address, pending.address_canonical))
 
 
-def _end_credentials(session: AccountSession, person: Person) -> None:
-    revoke_all_sessions(session, person)
-    end_families(session, person.user_id)
-    revoke_all_api_keys(session, person)
-    revoke_all_pats(session, person)
-    regenerate_access_token(session, person)
+def _end_credentials(session: AccountSession, user: UserView) -> None:
+    revoke_all_sessions(session, user)
+    end_families(session, user.user_id)
+    revoke_all_api_keys(session, user)
+    revoke_all_pats(session, user)
+    regenerate_access_token(session, user)
     session.core.execute(
         update(User)
-        .where(col(User.id) == person.user_id)
+        .where(col(User.id) == user.user_id)
         .values(credential_epoch=col(User.credential_epoch) + 1)
     )
 
@@ -163,7 +165,7 @@ def _resettable(session: AccountSession, canonical: str) -> Sequence[User]:
     ).all()
 
 
-def _find_person(session: AccountSession, pending: OneTimeSecret) -> tuple[Person, str]:
+def _find_user_view(session: AccountSession, pending: OneTimeSecret) -> tuple[UserView, str]:
     """The person whom a secret is for and their password record, if it may still be reset by it.
 
     Raises:
@@ -182,4 +184,4 @@ def _find_person(session: AccountSession, pending: OneTimeSecret) -> tuple[Perso
     ).scalar()
     if record is None:
         raise SecretInvalid
-    return find_person(session, pending.user_id), record
+    return find_user_view(session, pending.user_id), record

@@ -12,13 +12,13 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.flows import clients
 from accounts.flows.clients import ClientCredentials
-from accounts.services.database import AccountSession, columns_of, hold_account
+from accounts.services.database import AccountSession, columns_of, lock_account
 from accounts.services.events import EventKind, record_event, record_events
-from accounts.services.notifications import post_notice
+from accounts.services.notifications import post_notification
 from accounts.services.outbox import MessageKind
 from accounts.services.principal import Principal
-from accounts.services.user_views import Person
-from accounts.values import names as text
+from accounts.services.user_views import UserView
+from accounts.values import names
 from accounts.values.identifiers import new_uuid
 from models import PersonalAccessToken
 
@@ -70,23 +70,23 @@ def create_pat(
     """
     if not session.now < expires_at <= _a_year_after(session.now):
         raise InvalidRequest.of("expiresAt", "must be in the future and at most one year away")
-    hold_account(session, principal.person.user_id)
+    lock_account(session, principal.user.user_id)
     client = clients.authenticate_client(
         session,
         ClientCredentials(client_id, client_secret),
-        tenant_id=principal.person.tenant_id,
+        tenant_id=principal.user.tenant_id,
     )
     wanted = set(scopes)
     if not wanted <= principal.credential.rights or not wanted <= set(client.scopes):
         raise ScopeNotHeld
-    if len(list_pats(session, principal.person.user_id)) >= session.rules.max_pats:
+    if len(list_pats(session, principal.user.user_id)) >= session.limits.max_pats:
         raise LimitReached
     token = tokens.mint(tokens.PAT)
     made = PersonalAccessToken(
         id=new_uuid(),
-        user_id=principal.person.user_id,
+        user_id=principal.user.user_id,
         client_id=client.id,
-        name=text.clean_name(name, "name"),
+        name=names.clean_name(name, "name"),
         token_digest=session.keys.digest(Purpose.PAT, token),
         key_id=session.keys.key_id,
         scopes=list(scopes),
@@ -95,9 +95,9 @@ def create_pat(
     )
     session.add(made)
     record_event(
-        session, EventKind.TOKEN_CREATED, principal.person, credential="pat", credential_id=made.id
+        session, EventKind.TOKEN_CREATED, principal.user, credential="pat", credential_id=made.id
     )
-    post_notice(session, MessageKind.PAT_CREATED, principal.person, name=made.name)
+    post_notification(session, MessageKind.PAT_CREATED, principal.user, name=made.name)
     return made, token
 
 
@@ -115,25 +115,25 @@ def list_pats(session: AccountSession, user_id: str) -> Sequence[ListedPat]:
     return [ListedPat._make(row) for row in found]
 
 
-def find_pat(session: AccountSession, person: Person, pat_id: str) -> ListedPat:
+def find_pat(session: AccountSession, user: UserView, pat_id: str) -> ListedPat:
     """Find one of the person's active tokens.
 
     Raises:
         NotFound: The person has no active token of this id.
     """
-    key = {"user_id": person.user_id, "now": session.now, "id": pat_id.lower()}
+    key = {"user_id": user.user_id, "now": session.now, "id": pat_id.lower()}
     found = session.rows(_ONE, key)
     if not found:
         raise NotFound
     return ListedPat._make(found[0])
 
 
-def revoke_all_pats(session: AccountSession, person: Person) -> None:
+def revoke_all_pats(session: AccountSession, user: UserView) -> None:
     """Revoke every token of a person."""
     revoked = session.core.execute(
         update(PersonalAccessToken)
         .where(
-            col(PersonalAccessToken.user_id) == person.user_id,
+            col(PersonalAccessToken.user_id) == user.user_id,
             col(PersonalAccessToken.revoked_at).is_(None),
         )
         .values(revoked_at=session.now)
@@ -142,12 +142,12 @@ def revoke_all_pats(session: AccountSession, person: Person) -> None:
     record_events(
         session,
         EventKind.TOKEN_REVOKED,
-        person,
+        user,
         [{"credential": "pat", "credential_id": pat_id} for pat_id in revoked.scalars()],
     )
 
 
-def revoke_pat(session: AccountSession, person: Person, pat_id: str) -> None:
+def revoke_pat(session: AccountSession, user: UserView, pat_id: str) -> None:
     """Revoke one of the person's tokens.
 
     Raises:
@@ -157,7 +157,7 @@ def revoke_pat(session: AccountSession, person: Person, pat_id: str) -> None:
         update(PersonalAccessToken)
         .where(
             col(PersonalAccessToken.id) == pat_id.lower(),
-            col(PersonalAccessToken.user_id) == person.user_id,
+            col(PersonalAccessToken.user_id) == user.user_id,
             col(PersonalAccessToken.revoked_at).is_(None),
             col(PersonalAccessToken.expires_at) > session.now,
         )
@@ -166,5 +166,5 @@ def revoke_pat(session: AccountSession, person: Person, pat_id: str) -> None:
     if not revoked.rowcount:
         raise NotFound
     record_event(
-        session, EventKind.TOKEN_REVOKED, person, credential="pat", credential_id=pat_id.lower()
+        session, EventKind.TOKEN_REVOKED, user, credential="pat", credential_id=pat_id.lower()
     )

@@ -6,17 +6,17 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlmodel import col
 
 from accounts.errors import NotFound
-from accounts.services.database import AccountSession, hold_account
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.user_views import Person, find_person
+from accounts.services.user_views import UserView, find_user_view
 from accounts.values.picture_encoding import MEDIA_TYPE, encode_picture
 from models import Picture, User
 
 __all__ = [
     "UPLOADED",
     "StoredPicture",
+    "delete_upload",
     "find_picture",
-    "forget_upload",
     "remove_picture",
     "upload_picture",
 ]
@@ -38,7 +38,7 @@ class StoredPicture(NamedTuple):
     tag: str
 
 
-def upload_picture(session: AccountSession, person: Person, uploaded: bytes) -> Person:
+def upload_picture(session: AccountSession, user: UserView, uploaded: bytes) -> UserView:
     """Put an uploaded picture in the place of whatever was there, written anew.
 
     One statement replaces it: who reads meanwhile has the old one or the new one (IM-09).
@@ -49,47 +49,47 @@ def upload_picture(session: AccountSession, person: Person, uploaded: bytes) -> 
     """
     with session.outside_transaction():
         encoded = encode_picture(uploaded)
-    hold_account(session, person.user_id)
+    lock_account(session, user.user_id)
     session.authenticate_again()
     session.merge(
         Picture(
-            user_id=person.user_id,
+            user_id=user.user_id,
             media_type=MEDIA_TYPE,
             content=encoded.content,
             tag=encoded.tag,
             changed_at=session.now,
         )
     )
-    return _note(session, person, UPLOADED)
+    return _note(session, user, UPLOADED)
 
 
-def find_picture(session: AccountSession, person: Person) -> StoredPicture:
+def find_picture(session: AccountSession, user: UserView) -> StoredPicture:
     """Read the uploaded picture of a person.
 
     Raises:
         NotFound: There is none.
     """
-    rows = session.rows(_PICTURE, {"user_id": person.user_id})
+    rows = session.rows(_PICTURE, {"user_id": user.user_id})
     if not rows:
         raise NotFound
     return StoredPicture._make(rows[0])
 
 
-def forget_upload(session: AccountSession, person: Person) -> None:
+def delete_upload(session: AccountSession, user: UserView) -> None:
     """Delete the bytes of an uploaded picture, which something else takes the place of."""
-    session.core.execute(delete(Picture).where(col(Picture.user_id) == person.user_id))
+    session.core.execute(delete(Picture).where(col(Picture.user_id) == user.user_id))
 
 
-def remove_picture(session: AccountSession, person: Person) -> None:
+def remove_picture(session: AccountSession, user: UserView) -> None:
     """Remove the picture of a person, uploaded or an address, if there is one."""
-    hold_account(session, person.user_id)
-    if person.picture is not None:
-        forget_upload(session, person)
-        _note(session, person, None)
+    lock_account(session, user.user_id)
+    if user.picture is not None:
+        delete_upload(session, user)
+        _note(session, user, None)
 
 
-def _note(session: AccountSession, person: Person, picture: str | None) -> Person:
+def _note(session: AccountSession, user: UserView, picture: str | None) -> UserView:
     session.flush()
-    session.core.execute(update(User).where(col(User.id) == person.user_id).values(picture=picture))
-    record_event(session, EventKind.USER_UPDATED, person, fields="picture")
-    return find_person(session, person.user_id)
+    session.core.execute(update(User).where(col(User.id) == user.user_id).values(picture=picture))
+    record_event(session, EventKind.USER_UPDATED, user, fields="picture")
+    return find_user_view(session, user.user_id)

@@ -9,10 +9,10 @@ from sqlalchemy import Update, bindparam, update
 from sqlmodel import col
 
 from accounts.errors import InvalidRequest
-from accounts.flows.pictures import UPLOADED, forget_upload
-from accounts.services.database import AccountSession, hold_account
+from accounts.flows.pictures import UPLOADED, delete_upload
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.user_views import Person
+from accounts.services.user_views import UserView
 from accounts.values.locales import parse_locale
 from accounts.values.names import clean_name
 from accounts.values.phone_number import parse_phone
@@ -24,14 +24,14 @@ __all__ = ["change_profile"]
 
 def change_profile(
     session: AccountSession,
-    person: Person,
+    user: UserView,
     changes: Mapping[str, str | None],
     *,
     called: Mapping[str, str] | None = None,
-) -> Person:
+) -> UserView:
     """Change the fields that are in `changes`, all or none; None clears a field.
 
-    `person` is as they were read in this transaction, while their account was held.
+    `user` is as they were read in this transaction, while their account was held.
     `called` maps a field to its name in the caller's dialect, for refusals.
 
     Raises:
@@ -43,18 +43,18 @@ def change_profile(
         for field, value in changes.items()
     }
     # What is there already is no change, and no event: one token could write them without end.
-    values = {field: value for field, value in values.items() if value != getattr(person, field)}
+    values = {field: value for field, value in values.items() if value != getattr(user, field)}
     if not values:
-        return person
-    hold_account(session, person.user_id)
-    if "picture" in values and person.picture == UPLOADED:
-        forget_upload(session, person)
+        return user
+    lock_account(session, user.user_id)
+    if "picture" in values and user.picture == UPLOADED:
+        delete_upload(session, user)
     fields = tuple(sorted(values))
     given = {f"new_{field}": value for field, value in values.items()}
-    session.write(_update_of(fields), {"user_id": person.user_id, **given})
-    record_event(session, EventKind.USER_UPDATED, person, fields=", ".join(fields))
+    session.write(_update_of(fields), {"user_id": user.user_id, **given})
+    record_event(session, EventKind.USER_UPDATED, user, fields=", ".join(fields))
     # What a reading would find: nobody else writes to the account since before it was read.
-    return person._replace(**values)
+    return user._replace(**values)
 
 
 @cache

@@ -11,7 +11,7 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidGrant
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
-from accounts.services.user_views import ENABLED, find_person
+from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values.identifiers import new_id
 from models import Client, LoginSession, RefreshToken, Tenant, User
 
@@ -36,13 +36,13 @@ def begin_family(
 
     Past the largest number of families that a user may have, the oldest ends.
     """
-    session.hold(f"families {login.user_id}")
+    session.lock(f"families {login.user_id}")
     live = session.exec(
         select(RefreshToken.family_id)
         .where(col(RefreshToken.user_id) == login.user_id, *_unused(session.now))
         .order_by(col(RefreshToken.created_at).desc(), col(RefreshToken.id))
     ).all()
-    for family_id in live[session.rules.max_refresh_families - 1 :]:
+    for family_id in live[session.limits.max_refresh_families - 1 :]:
         revoke_family(session, family_id)
     return _add(
         session,
@@ -85,8 +85,8 @@ def rotate_refresh_token(
         # Read again: another may have used it between finding and holding it.
         session.refresh(row)
         if row.used_at is not None and revoke_family(session, row.family_id):
-            person = find_person(session, row.user_id)
-            record_event(session, EventKind.TOKEN_REUSE, person, family_id=row.family_id)
+            user = find_user_view(session, row.user_id)
+            record_event(session, EventKind.TOKEN_REUSE, user, family_id=row.family_id)
         raise InvalidGrant
     following = _add(
         session,
@@ -136,7 +136,7 @@ def _hold(session: AccountSession, family_id: str) -> None:
 
     Else the token that an exchange is just adding would outlive the end of its family.
     """
-    session.hold(f"family {family_id}")
+    session.lock(f"family {family_id}")
 
 
 def _find(

@@ -12,12 +12,11 @@ from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidCredentials, NotFound
 from accounts.services import throttling
-from accounts.services.database import AccountSession, columns_of, hold_account
+from accounts.services.database import AccountSession, columns_of, lock_account
 from accounts.services.events import EventKind, record_event, record_events
 from accounts.services.principal import Principal
-from accounts.services.user_views import ENABLED, Person, find_person
-from accounts.values import email_address as addresses
-from accounts.values import password_strength as password_form
+from accounts.services.user_views import ENABLED, UserView, find_user_view
+from accounts.values import email_address, password_strength
 from accounts.values.identifiers import new_id
 from models import LoginSession, PasswordRecord, Tenant, User
 
@@ -59,7 +58,7 @@ _LIVE = (
 class OpenedSession:
     """A new session; the token is known here and never again."""
 
-    person: Person
+    user: UserView
     session_id: str
     token: str
     expires_at: datetime
@@ -81,17 +80,24 @@ def log_in(
     user_id, record = _find_password(session, email)
     # By the person and not by the address, which whoever has a session could change in between.
     reservation = throttling.reserve_attempt(
-        session, throttling.Door.PASSWORD, user_id or addresses.canonical(email) or email
+        session,
+        throttling.RateLimitScope.PASSWORD,
+        user_id or email_address.canonical(email) or email,
     )
-    entered = password_form.normalise(password)
+    entered = password_strength.normalise(password)
     renewed = None
     with session.outside_transaction():
-        cost = session.rules.password_cost
+        cost = session.limits.password_cost
         known = password_hashing.verify(entered, record, session.keys, cost)
-        if known and entered and record and password_hashing.outdated(record, session.keys, cost):
+        if (
+            known
+            and entered
+            and record
+            and password_hashing.needs_rehash(record, session.keys, cost)
+        ):
             renewed = password_hashing.hash_password(entered, session.keys, cost)
     if user_id is not None:
-        hold_account(session, user_id)
+        lock_account(session, user_id)
     # Read again: the password may have been changed, or the user disabled, during the hash.
     if not known or user_id is None or _find_password(session, email) != (user_id, record):
         raise InvalidCredentials
@@ -107,7 +113,7 @@ def log_in(
     record_event(
         session,
         EventKind.LOGIN_SUCCESS_AFTER_FAIL if failures else EventKind.LOGIN_SUCCESS,
-        opened.person,
+        opened.user,
         session_id=opened.session_id,
         failures=failures,
     )
@@ -122,7 +128,7 @@ def _find_password(session: AccountSession, email: str) -> tuple[str | None, str
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
             # Nobody has an empty one; of None it would be another statement, and over all users.
-            col(User.email_canonical) == (addresses.canonical(email) or ""),
+            col(User.email_canonical) == (email_address.canonical(email) or ""),
             col(User.provider) == "local",
             ENABLED,
         )
@@ -138,8 +144,8 @@ def open_session(
     Past the largest number of sessions the oldest ends: refusing the login instead would let a
     thief who logs in often enough keep the owner out.
     """
-    hold_account(session, user_id)
-    oldest = list_sessions(session, user_id)[session.rules.max_sessions - 1 :]
+    lock_account(session, user_id)
+    oldest = list_sessions(session, user_id)[session.limits.max_sessions - 1 :]
     if oldest:
         session.core.execute(
             update(LoginSession)
@@ -147,7 +153,7 @@ def open_session(
             .values(revoked_at=session.now)
         )
     token = tokens.mint(tokens.SESSION)
-    expires_at = session.now + session.rules.session_lifetime
+    expires_at = session.now + session.limits.session_lifetime
     session_id = new_id("ses_")
     session.add(
         LoginSession(
@@ -160,9 +166,9 @@ def open_session(
             expires_at=expires_at,
         )
     )
-    person = find_person(session, user_id)
-    record_event(session, EventKind.SESSION_CREATED, person, session_id=session_id)
-    return OpenedSession(person, session_id, token, expires_at)
+    user = find_user_view(session, user_id)
+    record_event(session, EventKind.SESSION_CREATED, user, session_id=session_id)
+    return OpenedSession(user, session_id, token, expires_at)
 
 
 def list_sessions(session: AccountSession, user_id: str) -> Sequence[ListedSession]:
@@ -173,10 +179,10 @@ def list_sessions(session: AccountSession, user_id: str) -> Sequence[ListedSessi
 
 def log_out(session: AccountSession, principal: Principal) -> None:
     """End the session that the principal was recognised by."""
-    revoke_session(session, principal.person, principal.credential.id)
+    revoke_session(session, principal.user, principal.credential.id)
 
 
-def revoke_session(session: AccountSession, person: Person, session_id: str) -> None:
+def revoke_session(session: AccountSession, user: UserView, session_id: str) -> None:
     """End one of the person's sessions, and with it the JWTs and refresh tokens made of it.
 
     Raises:
@@ -186,7 +192,7 @@ def revoke_session(session: AccountSession, person: Person, session_id: str) -> 
         update(LoginSession)
         .where(
             col(LoginSession.id) == session_id,
-            col(LoginSession.user_id) == person.user_id,
+            col(LoginSession.user_id) == user.user_id,
             col(LoginSession.revoked_at).is_(None),
             col(LoginSession.expires_at) > session.now,
         )
@@ -194,20 +200,20 @@ def revoke_session(session: AccountSession, person: Person, session_id: str) -> 
     )
     if not ended.rowcount:
         raise NotFound
-    record_event(session, EventKind.SESSION_LOGOUT, person, session_id=session_id)
+    record_event(session, EventKind.SESSION_LOGOUT, user, session_id=session_id)
 
 
 def revoke_other_sessions(session: AccountSession, principal: Principal) -> None:
     """End every session of the person but the one that the principal was recognised by."""
-    revoke_all_sessions(session, principal.person, but=principal.credential.session_id)
+    revoke_all_sessions(session, principal.user, but=principal.credential.session_id)
 
 
-def revoke_all_sessions(session: AccountSession, person: Person, *, but: str | None = None) -> None:
+def revoke_all_sessions(session: AccountSession, user: UserView, *, but: str | None = None) -> None:
     """End every session of the person; one of them may be left."""
     ended = session.core.execute(
         update(LoginSession)
         .where(
-            col(LoginSession.user_id) == person.user_id,
+            col(LoginSession.user_id) == user.user_id,
             col(LoginSession.id) != (but or ""),
             col(LoginSession.revoked_at).is_(None),
             col(LoginSession.expires_at) > session.now,
@@ -218,6 +224,6 @@ def revoke_all_sessions(session: AccountSession, person: Person, *, but: str | N
     record_events(
         session,
         EventKind.SESSION_LOGOUT,
-        person,
+        user,
         [{"session_id": session_id} for session_id in ended.scalars()],
     )

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlmodel import col
 
 from accounts.errors import InvalidRequest, Violation
-from accounts.services.database import AccountSession, hold_account
+from accounts.services.database import AccountSession, lock_account
 from models import UserSettings
 
 __all__ = ["change_settings", "find_settings", "replace_settings"]
@@ -42,11 +42,11 @@ def replace_settings(
     Raises:
         InvalidRequest: It has too many names, or is too large.
     """
-    hold_account(session, user_id)
+    lock_account(session, user_id)
     whole = dict(document)
     size = len(orjson.dumps(whole))
-    if len(whole) > _MAX_NAMES or size > session.rules.max_settings_bytes:
-        rule = f"must have at most {_MAX_NAMES} names and {session.rules.max_settings_bytes} bytes"
+    if len(whole) > _MAX_NAMES or size > session.limits.max_settings_bytes:
+        rule = f"must have at most {_MAX_NAMES} names and {session.limits.max_settings_bytes} bytes"
         raise InvalidRequest([Violation("body", (), rule)])
     values = {"user": user_id, "new_document": whole, "now": session.now}
     if not session.write(_UPDATE, values):
@@ -65,7 +65,7 @@ def change_settings(
     Raises:
         InvalidRequest: The outcome has too many names, or is too large.
     """
-    hold_account(session, user_id)
+    lock_account(session, user_id)
     return replace_settings(session, user_id, _merged(find_settings(session, user_id), patch))
 
 

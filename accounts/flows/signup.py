@@ -6,9 +6,7 @@ from accounts.flows import tenants, users
 from accounts.flows.sessions import OpenedSession, open_session
 from accounts.services import throttling
 from accounts.services.database import AccountSession
-from accounts.values import email_address as addresses
-from accounts.values import names as text
-from accounts.values import password_strength as password_form
+from accounts.values import email_address, names, password_strength
 
 __all__ = ["sign_up"]
 
@@ -33,23 +31,25 @@ def sign_up(
         EmailTaken: Another account has this address.
         TooManyAttempts: The source has opened as many accounts as it may for now.
     """
-    if not session.rules.signup_open:
+    if not session.limits.signup_open:
         raise SignupClosed
-    address = addresses.parse_address(email)
-    name = text.clean_name(display_name, "display_name")
-    tenant_display_name = text.clean_name(tenant_name, "tenant_name")
-    judged = password_form.judge(
+    address = email_address.parse_address(email)
+    name = names.clean_name(display_name, "display_name")
+    tenant_display_name = names.clean_name(tenant_name, "tenant_name")
+    judged = password_strength.validate(
         password,
-        rules=session.rules,
+        limits=session.limits,
         own_words=(address.canonical, name, tenant_display_name),
         field="password",
     )
     # Before it is told whether the address is taken: else anybody could ask for any number.
-    throttling.spend_of_source(session, throttling.Door.SIGNUP, session.rules.signup_budget)
+    throttling.consume_for_source(
+        session, throttling.RateLimitScope.SIGNUP, session.limits.signup_budget
+    )
     if users.is_taken(session, address.canonical):
         raise EmailTaken
     with session.outside_transaction():
-        record = password_hashing.hash_password(judged, session.keys, session.rules.password_cost)
+        record = password_hashing.hash_password(judged, session.keys, session.limits.password_cost)
     # Again, before anything is written: this refusal keeps what was.
     if users.is_taken(session, address.canonical):
         raise EmailTaken

@@ -2,8 +2,8 @@
 
 from accounts.errors import NotFound, TenantMismatch
 from accounts.services.database import AccountSession
-from accounts.services.user_views import Person
-from accounts.values import names as text
+from accounts.services.user_views import UserView
+from accounts.values import names
 from accounts.values.identifiers import canonical_uuid, new_id, new_uuid
 from models import Tenant
 
@@ -21,7 +21,7 @@ def open_tenant(
     tenant = Tenant(
         id=new_id("tnt_"),
         uuid=new_uuid(),
-        display_name=text.clean_name(display_name, called),
+        display_name=names.clean_name(display_name, called),
         created_at=session.now,
     )
     session.add(tenant)
@@ -53,7 +53,7 @@ def disable_tenant(session: AccountSession, tenant_id: str) -> Tenant:
     return tenant
 
 
-def require_tenant(person: Person, named: str) -> None:
+def require_tenant(user: UserView, named: str) -> None:
     """Let a request pass that names the person's own tenant, by its UUID in any case.
 
     The name gives access to nothing: the tenant is always the credential's (AZ-13).
@@ -61,5 +61,5 @@ def require_tenant(person: Person, named: str) -> None:
     Raises:
         TenantMismatch: It names another one.
     """
-    if canonical_uuid(named) != person.tenant_uuid:
+    if canonical_uuid(named) != user.tenant_uuid:
         raise TenantMismatch

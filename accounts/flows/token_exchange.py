@@ -147,7 +147,7 @@ def exchange_session(
             principal = authenticate(session, Presented(CredentialKind.SESSION, subject_token))
         except InvalidToken:
             principal = None
-    if principal is None or principal.person.tenant_id != client.tenant_id:
+    if principal is None or principal.user.tenant_id != client.tenant_id:
         raise InvalidRequest.of("subject_token", "must be a live session of the client's tenant")
     granted = _grantable(scope, frozenset(client.scopes) & principal.credential.rights)
     target = _target(session, client, audience)
@@ -159,7 +159,7 @@ def exchange_session(
     )
     following = begin_family(session, login, client, scopes=granted, audience=target)
     record_event(
-        session, EventKind.TOKEN_CREATED, principal.person, credential="jwt", client_id=client.id
+        session, EventKind.TOKEN_CREATED, principal.user, credential="jwt", client_id=client.id
     )
     return _issued(session, key_set, claims, following)
 
@@ -205,7 +205,7 @@ def _target(session: AccountSession, client: Client, audience: str | None) -> st
 
     Of a public client, which anybody can pretend to be, only for whom it was registered.
     """
-    allowed = [session.rules.issuer, *client.audiences]
+    allowed = [session.limits.issuer, *client.audiences]
     if client.is_public and client.audiences:
         allowed = client.audiences
     if audience is None:
@@ -238,7 +238,7 @@ def _claims(
         epoch=user.credential_epoch,
         jti=new_uuid(),
         issued_at=issued_at,
-        expires_at=min(issued_at + session.rules.jwt_lifetime, ends),
+        expires_at=min(issued_at + session.limits.jwt_lifetime, ends),
         authenticated_at=login.created_at.replace(microsecond=0),
     )
 
@@ -247,5 +247,5 @@ def _issued(
     session: AccountSession, key_set: KeySet, claims: Claims, following: str
 ) -> IssuedToken:
     seconds = int((claims.expires_at - claims.issued_at).total_seconds())
-    signed = key_set.sign(claims, issuer=session.rules.issuer)
+    signed = key_set.sign(claims, issuer=session.limits.issuer)
     return IssuedToken(signed, seconds, claims.scopes, following)

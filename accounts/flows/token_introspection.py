@@ -15,11 +15,11 @@ from accounts.services.authentication import authenticate
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import CredentialKind, Presented, Principal
-from accounts.services.user_views import find_person
+from accounts.services.user_views import find_user_view
 from accounts.values.clock_skew import KEPT_BEYOND
 from models import Client, PersonalAccessToken, RevokedJwt, User
 
-__all__ = ["ActiveToken", "forget_expired_jwts", "introspect_token", "revoke_token"]
+__all__ = ["ActiveToken", "delete_expired_jwts", "introspect_token", "revoke_token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
         claims = _claims(session, key_set, token)
         if claims is None or claims.client_id != client.id:
             return
-        session.hold(f"jwt {claims.jti}")
+        session.lock(f"jwt {claims.jti}")
         if session.get(RevokedJwt, claims.jti) is not None:
             return  # once is one event
         session.add(RevokedJwt(jti=claims.jti, expires_at=claims.expires_at))
@@ -83,7 +83,7 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
             return
         pat = session.get_one(PersonalAccessToken, principal.credential.id)
         if pat.client_id == client.id:
-            revoke_pat(session, principal.person, pat.id)
+            revoke_pat(session, principal.user, pat.id)
         return
     else:
         row = find_refresh_token(session, token)
@@ -91,11 +91,11 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
             return
         revoke_family(session, row.family_id)
         user_id, credential = row.user_id, "refreshToken"
-    person = find_person(session, user_id)
-    record_event(session, EventKind.TOKEN_REVOKED, person, credential=credential)
+    user = find_user_view(session, user_id)
+    record_event(session, EventKind.TOKEN_REVOKED, user, credential=credential)
 
 
-def forget_expired_jwts(session: AccountSession) -> int:
+def delete_expired_jwts(session: AccountSession) -> int:
     """Delete the revoked tokens that expired a day ago; returns how many.
 
     Not at once: if the clock was ahead for some hours, and is put right, they would be good again.
@@ -125,7 +125,7 @@ def _active_jwt(
 
 def _active_pat(session: AccountSession, client: Client, token: str) -> ActiveToken | None:
     principal = _principal(session, Presented(CredentialKind.PAT, token))
-    if principal is None or principal.person.tenant_id != client.tenant_id:
+    if principal is None or principal.user.tenant_id != client.tenant_id:
         return None
     pat = session.get_one(PersonalAccessToken, principal.credential.id)
     return ActiveToken(
@@ -139,7 +139,7 @@ def _active_pat(session: AccountSession, client: Client, token: str) -> ActiveTo
 
 def _claims(session: AccountSession, key_set: KeySet, token: str) -> Claims | None:
     try:
-        return key_set.verify(token, issuer=session.rules.issuer, audience=None, now=session.now)
+        return key_set.verify(token, issuer=session.limits.issuer, audience=None, now=session.now)
     except InvalidToken:
         return None
 

@@ -7,11 +7,10 @@ from accounts.crypto import password_hashing
 from accounts.crypto.keyring import Keyring
 from accounts.errors import InvalidRequest
 from accounts.flows.users import open_user, parse_roles
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.database import AccountSession
 from accounts.services.recovery_address import mark_verified
-from accounts.values import email_address as addresses
-from accounts.values import names as text
+from accounts.values import email_address, names
 from models import Tenant, User
 
 __all__ = ["ImportedUser", "check_import", "import_user"]
@@ -28,16 +27,16 @@ class ImportedUser:
     roles: Sequence[str] = ("member",)
 
 
-def check_import(imported: ImportedUser, *, keys: Keyring, rules: Rules) -> str:
+def check_import(imported: ImportedUser, *, keys: Keyring, limits: Limits) -> str:
     """Hold a user against every rule that needs no database, and give the address as a key.
 
     Raises:
         InvalidRequest: A value breaks a rule.
     """
-    address = addresses.parse_address(imported.email)
-    text.clean_name(imported.name, "name")
+    address = email_address.parse_address(imported.email)
+    names.clean_name(imported.name, "name")
     parse_roles(imported.roles)
-    _adopt(imported, keys, rules)
+    _adopt(imported, keys, limits)
     return address.canonical
 
 
@@ -53,7 +52,7 @@ def import_user(session: AccountSession, tenant: Tenant, imported: ImportedUser)
         tenant,
         email=imported.email,
         display_name=imported.name,
-        record=_adopt(imported, session.keys, session.rules),
+        record=_adopt(imported, session.keys, session.limits),
         roles=imported.roles,
     )
     if imported.is_verified:
@@ -62,15 +61,15 @@ def import_user(session: AccountSession, tenant: Tenant, imported: ImportedUser)
     return user
 
 
-def _adopt(imported: ImportedUser, keys: Keyring, rules: Rules) -> str | None:
+def _adopt(imported: ImportedUser, keys: Keyring, limits: Limits) -> str | None:
     if imported.password_hash is None:
         return None
     adopted = password_hashing.adopt_hash(imported.password_hash, keys)
     if adopted is None:
         raise InvalidRequest.of("password_hash", "must be bcrypt's: $2a$, $2b$ or $2y$")
     record, cost = adopted
-    if cost > rules.password_cost:
+    if cost > limits.password_cost:
         # Such a login would take longer than one of nobody, and so tell who has an account (LG-03).
-        rule = f"must have a cost of at most {rules.password_cost}, that of this deployment"
+        rule = f"must have a cost of at most {limits.password_cost}, that of this deployment"
         raise InvalidRequest.of("password_hash", rule)
     return record

@@ -9,13 +9,12 @@ from sqlmodel import col, select
 
 from accounts.errors import EmailTaken, InvalidRequest, NotFound
 from accounts.flows import access_tokens
-from accounts.services.database import AccountSession, hold_account
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.one_time_secrets import SecretPurpose, still_good
+from accounts.services.one_time_secrets import SecretPurpose, is_redeemable
 from accounts.services.recovery_address import recovers_by
-from accounts.services.user_views import find_person
-from accounts.values import email_address as addresses
-from accounts.values import names as text
+from accounts.services.user_views import find_user_view
+from accounts.values import email_address, names
 from accounts.values.identifiers import new_external_id, new_id, new_uuid
 from models import OneTimeSecret, PasswordRecord, Tenant, User
 
@@ -51,7 +50,7 @@ def open_user(
         EmailTaken: Another user, in whatever tenant, has this address.
         InvalidRequest: A value breaks a rule.
     """
-    address = addresses.parse_address(email)
+    address = email_address.parse_address(email)
     if is_taken(session, address.canonical):
         raise EmailTaken
     user = User(
@@ -64,7 +63,7 @@ def open_user(
         first_email=address.entered,
         first_email_canonical=address.canonical,
         username=_free_username(session, address.canonical),
-        display_name=text.clean_name(display_name, "display_name"),
+        display_name=names.clean_name(display_name, "display_name"),
         provider=provider,
         roles=parse_roles(roles),
         created_at=session.now,
@@ -74,7 +73,7 @@ def open_user(
     if record is not None:
         session.add(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
     access_tokens.issue_access_token(session, user.id)
-    record_event(session, EventKind.USER_CREATED, find_person(session, user.id))
+    record_event(session, EventKind.USER_CREATED, find_user_view(session, user.id))
     return user
 
 
@@ -86,7 +85,7 @@ def is_taken(session: AccountSession, canonical: str, *, by_other_than: str | No
 
     In a transaction that writes, it stays so until its end (UN-01).
     """
-    session.hold(f"address {canonical}")
+    session.lock(f"address {canonical}")
     return any(claimant != by_other_than for claimant in _claimants(session, canonical))
 
 
@@ -107,7 +106,7 @@ def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
             select(OneTimeSecret.user_id).where(
                 col(OneTimeSecret.address_canonical) == canonical,
                 col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
-                *still_good(session.now),
+                *is_redeemable(session.now),
             ),
         )
     )
@@ -125,7 +124,7 @@ def find_user_by_email(session: AccountSession, email: str) -> User:
     Raises:
         NotFound: There is none.
     """
-    user = find_owner(session, addresses.canonical(email) or "")
+    user = find_owner(session, email_address.canonical(email) or "")
     if user is None:
         raise NotFound
     return user
@@ -135,7 +134,7 @@ def disable_user(session: AccountSession, user: User) -> None:
     """Refuse every credential of the user from the next request on."""
     if user.disabled_at is None:
         user.disabled_at = session.now
-        record_event(session, EventKind.USER_ARCHIVED, find_person(session, user.id))
+        record_event(session, EventKind.USER_ARCHIVED, find_user_view(session, user.id))
 
 
 def change_roles(
@@ -146,7 +145,7 @@ def change_roles(
     Raises:
         InvalidRequest: A role is not a short lower-case word, or there would be too many.
     """
-    hold_account(session, user.id)
+    lock_account(session, user.id)
     session.refresh(user, ["roles"])  # somebody else may have given one since it was found
     kept = [role for role in user.roles if role not in set(remove)]
     user.roles = parse_roles([*kept, *(role for role in add if role not in kept)])
@@ -154,7 +153,7 @@ def change_roles(
     record_event(
         session,
         EventKind.PERMISSIONS_CHANGED,
-        find_person(session, user.id),
+        find_user_view(session, user.id),
         roles=", ".join(user.roles),
     )
 
@@ -185,5 +184,5 @@ def _free_username(session: AccountSession, canonical: str) -> str:
 
 
 def _has_username(session: AccountSession, name: str) -> bool:
-    session.hold(f"user name {name}")
+    session.lock(f"user name {name}")
     return session.exec(select(User.id).where(col(User.username) == name)).first() is not None

@@ -25,7 +25,7 @@ from models import (
     ApiKey,
     Client,
     EventLink,
-    KeptAnswer,
+    IdempotencyRecord,
     LoginSession,
     OneTimeSecret,
     OutboxMessage,
@@ -220,7 +220,7 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
             & (col(OneTimeSecret.expires_at) > now),
         ),
         # Its digest is all that a client can find it by, so it cannot be sealed anew either.
-        ("kept_answer", col(KeptAnswer.key_id), col(KeptAnswer.expires_at) > now),
+        ("kept_answer", col(IdempotencyRecord.key_id), col(IdempotencyRecord.expires_at) > now),
         # What a public client has for a secret was told to nobody.
         ("client", col(Client.key_id), col(Client.is_public).is_(False)),
         # Either scheme is under a root, whose id stands at the same place.
@@ -276,7 +276,7 @@ def _revoke(session: AccountSession, key_id: str) -> None:
         .where(func.substr(col(PasswordRecord.record), 2, 10) == f"${key_id}$")
         .values(record=_NO_PASSWORD)
     )
-    session.core.execute(delete(KeptAnswer).where(col(KeptAnswer.key_id) == key_id))
+    session.core.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.key_id) == key_id))
     _replace_client_secrets(session, key_id)
     _drop_unreadable(session, key_id)
 

@@ -20,19 +20,19 @@ from models import (
     RefreshToken,
 )
 
-__all__ = ["forget_what_ended"]
+__all__ = ["delete_expired_records"]
 
 _BATCH = 500
 
 
-def forget_what_ended(session: AccountSession, *, at_most: int = _BATCH) -> int:
+def delete_expired_records(session: AccountSession, *, at_most: int = _BATCH) -> int:
     """Delete what ended longer ago than is set, a bounded part of it; returns how many rows.
 
     For a job that goes on while there is something: nobody waits for longer than one part takes.
     A used refresh token stays as long as its family could be used, since a second use of it has to
     be noticed (RFC 9700 section 4.14.2).
     """
-    before = session.now - session.rules.retention
+    before = session.now - session.limits.retention
     ended_sessions = select(LoginSession.id).where(_ended(LoginSession, before))
     deleted = 0
     for table, is_over in (

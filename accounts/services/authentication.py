@@ -13,7 +13,7 @@ from accounts.errors import InvalidToken
 from accounts.services.authorization import rights
 from accounts.services.database import Reading
 from accounts.services.principal import Credential, CredentialKind, Presented, Principal
-from accounts.services.user_views import ENABLED, PERSON_COLUMNS, Person
+from accounts.services.user_views import ENABLED, USER_VIEW_COLUMNS, UserView
 from models import (
     AccessToken,
     ApiKey,
@@ -36,7 +36,7 @@ def _statement(
     revoked, expired or disabled is judged in it, at every request, since nothing is cached.
     """
     return (
-        select(*PERSON_COLUMNS, *columns)
+        select(*USER_VIEW_COLUMNS, *columns)
         .select_from(table)
         .join(User, col(User.id) == table.user_id)  # type: ignore[attr-defined] # each has one
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
@@ -52,7 +52,7 @@ def _live(table: type[LoginSession | ApiKey | PersonalAccessToken]) -> Any:
     return col(table.revoked_at).is_(None) & (col(table.expires_at) > bindparam("now"))
 
 
-_WIDTH = len(PERSON_COLUMNS)
+_WIDTH = len(USER_VIEW_COLUMNS)
 
 # Each statement reads, after the person: the credential's id, its scopes, its digest.
 _STATEMENTS: dict[CredentialKind, tuple[Purpose, Select[*tuple[Any, ...]]]] = {
@@ -133,7 +133,7 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
     prefix = None
     if kind is CredentialKind.API_KEY:
         # Two keys can share a prefix; it narrows the search, and the digest decides (TK-09).
-        prefix = tokens.api_key_prefix(token, reading.rules.api_key_brand)
+        prefix = tokens.api_key_prefix(token, reading.limits.api_key_brand)
     # One after the other and not by IN: there is a second root only after a rotation. Then the
     # first ones again, since what was not found under them may have been stored anew in between.
     digests = reading.keys.digests(purpose, token)
@@ -145,7 +145,7 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
                 if digest != present:
                     reading.observed.append(StoredAnew(kind, name, digest, present))
                 return Principal(
-                    Person._make(row[:_WIDTH]),
+                    UserView._make(row[:_WIDTH]),
                     Credential(
                         kind,
                         name,
@@ -170,8 +170,8 @@ def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
     if not rows:
         raise InvalidToken
     row = rows[0]
-    person = Person._make(row[:_WIDTH])
-    if (person.user_id, person.tenant_id) != (claims.subject, claims.tenant_id):
+    user = UserView._make(row[:_WIDTH])
+    if (user.user_id, user.tenant_id) != (claims.subject, claims.tenant_id):
         raise InvalidToken
     held = rights(CredentialKind.JWT, claims.scopes)
-    return Principal(person, Credential(CredentialKind.JWT, claims.jti, held, claims.session_id))
+    return Principal(user, Credential(CredentialKind.JWT, claims.jti, held, claims.session_id))

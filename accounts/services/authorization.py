@@ -75,7 +75,7 @@ def authorise(
         InsufficientScope: The kind will do, its scopes do not.
         Forbidden: A policy forbids it; the class by the policy's `@code`.
     """
-    person, credential = principal
+    user, credential = principal
     if credential.kind not in accepted:
         if accepted <= {CredentialKind.SESSION, CredentialKind.JWT}:
             raise SessionRequired
@@ -83,11 +83,11 @@ def authorise(
     decision = decide(
         Question(
             Subject(
-                person.user_id,
-                person.tenant_id,
-                tuple(person.roles),
-                person.provider,
-                person.is_platform_admin,
+                user.user_id,
+                user.tenant_id,
+                tuple(user.roles),
+                user.provider,
+                user.is_platform_admin,
             ),
             action,
             credential.kind,

@@ -10,17 +10,17 @@ from sqlalchemy import Connection, Insert, Select, Update
 from sqlmodel import Session, SQLModel
 
 from accounts.crypto.keyring import Keyring
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.origin import Origin
 
-__all__ = ["AccountSession", "Reading", "columns_of", "hold_account"]
+__all__ = ["AccountSession", "Reading", "columns_of", "lock_account"]
 
 
 class Reading(Protocol):
     """What is enough for an act that reads by one statement; an `AccountSession` is one as well."""
 
     keys: Keyring
-    rules: Rules
+    limits: Limits
     now: datetime
     observed: list[Any]
 
@@ -43,7 +43,7 @@ class AccountSession(Session):
 
     core: Connection
     keys: Keyring
-    rules: Rules
+    limits: Limits
     now: datetime
     origin: Origin
     observed: list[Any]
@@ -77,7 +77,7 @@ class AccountSession(Session):
         """
 
     @abstractmethod
-    def hold(self, name: str) -> None:
+    def lock(self, name: str) -> None:
         """Let no other transaction that holds this name go on until the end of this one.
 
         For an act that reads in order to write, of all that it reads. Names are held in one order
@@ -86,8 +86,8 @@ class AccountSession(Session):
         """
 
     @abstractmethod
-    def try_to_hold(self, name: str) -> bool:
-        """Hold a name as `hold` does, unless another transaction does; tell whether it is held."""
+    def try_lock(self, name: str) -> bool:
+        """Hold a name as `lock` does, unless another transaction does; tell whether it is held."""
 
 
 def columns_of(table: type[SQLModel], shape: type[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -96,9 +96,9 @@ def columns_of(table: type[SQLModel], shape: type[tuple[Any, ...]]) -> tuple[Any
     return tuple(getattr(table, name) for name in names)
 
 
-def hold_account(session: AccountSession, user_id: str) -> None:
+def lock_account(session: AccountSession, user_id: str) -> None:
     """Let nobody else write to an account until the end of the transaction.
 
     So what was read of it is true until then, on a database that lets many write at once (DB-02).
     """
-    session.hold(f"account {user_id}")
+    session.lock(f"account {user_id}")

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 
 from accounts.origin import Origin
 from accounts.services.database import AccountSession
-from accounts.services.user_views import Person
+from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_uuid
 from models import SecurityEvent
 
@@ -53,34 +53,34 @@ class Observation(NamedTuple):
 
 
 def record_event(
-    session: AccountSession, kind: EventKind, person: Person, **details: str | int
+    session: AccountSession, kind: EventKind, user: UserView, **details: str | int
 ) -> None:
     """Remember what happened to a person, in the transaction of the change itself (LO-03).
 
     `details` name things by their ids and kinds: nothing that a user wrote, and no secret.
     """
-    record_events(session, kind, person, [details])
+    record_events(session, kind, user, [details])
 
 
 def record_events(
     session: AccountSession,
     kind: EventKind,
-    person: Person,
+    user: UserView,
     each: Iterable[Mapping[str, str | int]],
 ) -> None:
     """Remember what happened to several things at once, an event with its details for each."""
-    seen = Observation(kind, person.tenant_id, person.user_id, session.origin)
+    seen = Observation(kind, user.tenant_id, user.user_id, session.origin)
     _write(session, [_row(seen, session.now, details) for details in each])
 
 
-def observe_event(session: AccountSession, kind: EventKind, person: Person) -> None:
+def observe_event(session: AccountSession, kind: EventKind, user: UserView) -> None:
     """Remember what happened in reading, to be written with others of its kind in a while.
 
     A reading changes nothing that the event would have to stand or fall with, and a transaction
     that writes for each would make every reader wait for the disk.
     """
     origin = session.origin._replace(request_id=None)
-    session.observed.append(Observation(kind, person.tenant_id, person.user_id, origin))
+    session.observed.append(Observation(kind, user.tenant_id, user.user_id, origin))
 
 
 def write_observations(

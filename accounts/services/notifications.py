@@ -4,14 +4,14 @@ from accounts.errors import TooManyAttempts
 from accounts.services.database import AccountSession
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.recovery_address import recovery_address
-from accounts.services.throttling import spend_notice
-from accounts.services.user_views import Person
+from accounts.services.throttling import consume_notification
+from accounts.services.user_views import UserView
 
-__all__ = ["post_notice"]
+__all__ = ["post_notification"]
 
 
-def post_notice(
-    session: AccountSession, kind: MessageKind, person: Person, **parameters: str
+def post_notification(
+    session: AccountSession, kind: MessageKind, user: UserView, **parameters: str
 ) -> None:
     """Tell a person at the present address, and at the recovery address where that is another.
 
@@ -20,9 +20,9 @@ def post_notice(
     nobody has this service mail a stranger without end, who may never have verified the address.
     """
     try:
-        spend_notice(session, person.user_id, kind)
+        consume_notification(session, user.user_id, kind)
     except TooManyAttempts:
         return
-    recovery = recovery_address(session, person.user_id).entered
-    for address in dict.fromkeys((person.email, recovery)):
-        post_message(session, kind, person, to=address, **parameters)
+    recovery = recovery_address(session, user.user_id).entered
+    for address in dict.fromkeys((user.email, recovery)):
+        post_message(session, kind, user, to=address, **parameters)

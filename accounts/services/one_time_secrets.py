@@ -9,21 +9,21 @@ from sqlmodel import col, select
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
-from accounts.limits import Rules
-from accounts.services.database import AccountSession, hold_account
+from accounts.limits import Limits
+from accounts.services.database import AccountSession, lock_account
 from accounts.values.email_address import Address
 from accounts.values.identifiers import new_id
 from models import OneTimeSecret, User
 
 __all__ = [
     "SecretPurpose",
-    "burn_secret",
     "find_locale",
     "find_pending_address",
     "find_secret",
+    "is_redeemable",
     "issue_secret",
     "read_secret",
-    "still_good",
+    "redeem_secret",
     "supersede_secrets",
 ]
 
@@ -63,19 +63,19 @@ def issue_secret(
             secret_digest=session.keys.digest(Purpose.ONE_TIME_SECRET, secret),
             key_id=session.keys.key_id,
             created_at=session.now,
-            expires_at=session.now + _lifetime(session.rules, purpose),
+            expires_at=session.now + _lifetime(session.limits, purpose),
             is_mailed=is_mailed,
         )
     )
     return secret
 
 
-def _lifetime(rules: Rules, purpose: SecretPurpose) -> timedelta:
+def _lifetime(limits: Limits, purpose: SecretPurpose) -> timedelta:
     if purpose is SecretPurpose.PASSWORD_RESET:
-        return rules.reset_lifetime
+        return limits.reset_lifetime
     if purpose is SecretPurpose.EMAIL_UNDO:
-        return rules.undo_lifetime
-    return rules.one_time_secret_lifetime
+        return limits.undo_lifetime
+    return limits.one_time_secret_lifetime
 
 
 def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: str) -> None:
@@ -112,7 +112,7 @@ def find_pending_address(
     return addresses[0] if addresses else None
 
 
-def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
+def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
     """Use a secret up, and return the row that says what it was for.
 
     One conditional UPDATE: of any number of racers with the same secret one wins (EM-07). A wrong
@@ -130,9 +130,9 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
     if owner is None:
         raise SecretInvalid
     # Before the row is written to: whoever holds the account may be about to supersede it.
-    hold_account(session, owner)
+    lock_account(session, owner)
     burned = session.core.execute(
-        update(OneTimeSecret).where(*found, *still_good(session.now)).values(used_at=session.now)
+        update(OneTimeSecret).where(*found, *is_redeemable(session.now)).values(used_at=session.now)
     )
     row = session.exec(
         select(OneTimeSecret).where(*found).execution_options(populate_existing=True)
@@ -142,7 +142,7 @@ def burn_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
     raise _reason(row)
 
 
-def still_good(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def is_redeemable(now: datetime) -> tuple[ColumnElement[bool], ...]:
     """What holds of a secret that could be used now."""
     return (
         col(OneTimeSecret.used_at).is_(None),
@@ -155,7 +155,7 @@ def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
     """The row of a secret that could be burned now, unburned.
 
     Raises:
-        SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded: As `burn_secret`.
+        SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded: As `redeem_secret`.
     """
     row = find_secret(session, purpose, secret)
     if row.used_at or row.superseded_at or row.expires_at <= session.now:

@@ -11,14 +11,14 @@ from sqlmodel import col
 
 from accounts.crypto.keyring import Purpose
 from accounts.services.database import AccountSession
-from accounts.services.user_views import Person
+from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_id
 from models import OutboxMessage
 
 __all__ = [
     "MessageKind",
     "OutboxState",
-    "forget_dead_letters",
+    "delete_dead_messages",
     "measure_outbox",
     "open_parameters",
     "post_message",
@@ -43,7 +43,7 @@ class MessageKind(StrEnum):
 def post_message(
     session: AccountSession,
     kind: MessageKind,
-    person: Person,
+    user: UserView,
     *,
     to: str | None = None,
     **parameters: str,
@@ -60,8 +60,8 @@ def post_message(
         OutboxMessage(
             id=message_id,
             kind=kind,
-            recipient=to or person.email,
-            locale=person.locale,
+            recipient=to or user.email,
+            locale=user.locale,
             parameters_sealed=sealed,
             key_id=session.keys.key_id,
             created_at=session.now,
@@ -73,7 +73,7 @@ def post_message(
 class OutboxState(NamedTuple):
     """How many messages wait, since when the oldest does, and how many were given up."""
 
-    waiting: int
+    blocking: int
     oldest: datetime | None
     given_up: int
 
@@ -81,14 +81,14 @@ class OutboxState(NamedTuple):
 def measure_outbox(session: AccountSession) -> OutboxState:
     """Count what is not delivered."""
     waits = col(OutboxMessage.gave_up_at).is_(None)
-    waiting, oldest, undelivered = session.core.execute(
+    blocking, oldest, undelivered = session.core.execute(
         select(
             func.count().filter(waits),
             func.min(col(OutboxMessage.created_at)).filter(waits),
             func.count(),
         ).where(col(OutboxMessage.delivered_at).is_(None))
     ).one()
-    return OutboxState(waiting, oldest, undelivered - waiting)
+    return OutboxState(blocking, oldest, undelivered - blocking)
 
 
 def open_parameters(session: AccountSession, message: OutboxMessage) -> Mapping[str, str]:
@@ -102,7 +102,7 @@ def open_parameters(session: AccountSession, message: OutboxMessage) -> Mapping[
     return parameters
 
 
-def forget_dead_letters(session: AccountSession) -> int:
+def delete_dead_messages(session: AccountSession) -> int:
     """Empty what was given up a week ago; returns how many messages that was.
 
     Until then somebody can repair what was wrong, and `mail retry` sends them: a notice is worth

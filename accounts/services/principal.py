@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from accounts.crypto.jwts import Claims
-from accounts.services.user_views import Person
+from accounts.services.user_views import UserView
 
 __all__ = ["Credential", "CredentialKind", "Presented", "Principal"]
 
@@ -48,5 +48,5 @@ class Credential(NamedTuple):
 class Principal(NamedTuple):
     """A person, and the credential that they were recognised by."""
 
-    person: Person
+    user: UserView
     credential: Credential

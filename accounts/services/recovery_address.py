@@ -17,14 +17,14 @@ from accounts.values.email_address import Address
 from models import OneTimeSecret, User
 
 __all__ = [
-    "accept_proof",
-    "end_rival_undos",
+    "accept_verification",
     "has_recovery_address",
     "mark_verified",
-    "put_back",
     "recovers_by",
     "recovery_address",
     "recovery_address_of",
+    "restore_address",
+    "supersede_competing_undo_links",
 ]
 
 
@@ -66,7 +66,7 @@ def mark_verified(user: User, now: datetime) -> None:
     user.first_email = user.first_email_canonical = None
 
 
-def accept_proof(session: AccountSession, user: User, address: Address) -> None:
+def accept_verification(session: AccountSession, user: User, address: Address) -> None:
     """Give a person the address whose mail they have shown to read, as a verified one.
 
     To be called while the account and the address are held.
@@ -81,17 +81,17 @@ def accept_proof(session: AccountSession, user: User, address: Address) -> None:
     if user.first_email_canonical == address.canonical:
         values |= {"first_email": None, "first_email_canonical": None}
     session.core.execute(update(User).where(col(User.id) == user.id).values(values))
-    end_rival_undos(session, user.id, address.canonical)
+    supersede_competing_undo_links(session, user.id, address.canonical)
 
 
-def put_back(session: AccountSession, user: User, address: Address) -> None:
+def restore_address(session: AccountSession, user: User, address: Address) -> None:
     """Give a person the address back that a change was told to, as verified as it was.
 
     Who was told of a change of an account that they never opened must not verify it by undoing the
     change: somebody else knows its password.
     """
     if user.first_email_canonical != address.canonical:
-        accept_proof(session, user, address)
+        accept_verification(session, user, address)
         return
     session.core.execute(
         update(User)
@@ -104,10 +104,10 @@ def put_back(session: AccountSession, user: User, address: Address) -> None:
             verified_email_canonical=None,
         )
     )
-    end_rival_undos(session, user.id, address.canonical)
+    supersede_competing_undo_links(session, user.id, address.canonical)
 
 
-def end_rival_undos(session: AccountSession, user_id: str, canonical: str) -> None:
+def supersede_competing_undo_links(session: AccountSession, user_id: str, canonical: str) -> None:
     """End what would take the account from an address again whose mail somebody has just read.
 
     Of several addresses that were told of changes, the one that was told first had the account

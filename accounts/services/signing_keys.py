@@ -22,8 +22,8 @@ from models import SigningKey
 __all__ = [
     "OVERLAP",
     "NoSigningKey",
+    "delete_retired_keys",
     "ensure_signing_key",
-    "forget_retired_keys",
     "load_key_set",
     "rotate_signing_key",
 ]
@@ -68,7 +68,7 @@ def ensure_signing_key(session: AccountSession) -> None:
     with session.outside_transaction():
         private_key = _generate()
     # Another process may have made one in the meantime, or be about to.
-    session.hold(_NAME)
+    session.lock(_NAME)
     if not _has_lasting_key(session):
         _add(session, private_key, active_from=session.now)
 
@@ -81,7 +81,7 @@ def rotate_signing_key(session: AccountSession) -> SigningKey:
     """
     with session.outside_transaction():
         private_key = _generate()
-    session.hold(_NAME)
+    session.lock(_NAME)
     active_from = session.now + OVERLAP
     retires_at = active_from + LONGEST_LIFETIME + SKEW
     # One that retires already is not given more time. It is given less if a host whose clock was
@@ -94,7 +94,7 @@ def rotate_signing_key(session: AccountSession) -> SigningKey:
     return _add(session, private_key, active_from=active_from)
 
 
-def forget_retired_keys(session: AccountSession) -> int:
+def delete_retired_keys(session: AccountSession) -> int:
     """Delete the keys that verify no longer, and tell how many they were."""
     return session.core.execute(
         delete(SigningKey).where(col(SigningKey.retires_at) <= session.now)

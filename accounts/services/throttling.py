@@ -17,22 +17,22 @@ from sqlmodel import col
 
 from accounts.crypto.keyring import Purpose
 from accounts.errors import TooManyAttempts
-from accounts.limits import Budget
+from accounts.limits import RateLimit
 from accounts.services.database import AccountSession
 from accounts.values.clock_skew import APART
-from models import AttemptBudget
+from models import RateLimitCounter
 from models.columns import UtcDateTime
 
 __all__ = [
-    "Door",
+    "RateLimitScope",
     "Reservation",
-    "forget_old_attempts",
+    "consume",
+    "consume_for_source",
+    "consume_mail",
+    "consume_notification",
+    "delete_old_attempts",
     "refund_attempt",
     "reserve_attempt",
-    "spend",
-    "spend_mail",
-    "spend_notice",
-    "spend_of_source",
 ]
 
 _SECOND = 1_000_000  # in microseconds
@@ -75,7 +75,7 @@ _RESET = text(
 ).bindparams(bindparam("moment", type_=UtcDateTime))
 
 
-class Door(StrEnum):
+class RateLimitScope(StrEnum):
     """Where attempts are counted; what happens at one does not count at another."""
 
     PASSWORD = "password"  # noqa: S105 # the name of a door
@@ -99,7 +99,7 @@ class Reservation(NamedTuple):
     failures: int
 
 
-def reserve_attempt(session: AccountSession, door: Door, account: str) -> Reservation:
+def reserve_attempt(session: AccountSession, door: RateLimitScope, account: str) -> Reservation:
     """Count an attempt at an account, which need not exist (LG-08).
 
     To be called in a writing transaction that is committed before the secret is checked. A source
@@ -109,19 +109,19 @@ def reserve_attempt(session: AccountSession, door: Door, account: str) -> Reserv
     Raises:
         TooManyAttempts: A budget is used up; nothing is counted.
     """
-    rules, source = session.rules, _network(session.origin.address)
-    of_source = spend(session, f"{door}|source|{source}", rules.source_budget, "source")
-    pair = spend(
+    limits, source = session.limits, _network(session.origin.address)
+    of_source = consume(session, f"{door}|source|{source}", limits.source_budget, "source")
+    pair = consume(
         session,
         f"{door}|pair|{source}|{account}",
-        rules.account_and_source_budget,
+        limits.account_and_source_budget,
         "account-source",
     )
     of_account = None
-    known_since = session.now - rules.known_source_lifetime
+    known_since = session.now - limits.known_source_lifetime
     if pair.succeeded_at is None or pair.succeeded_at < known_since:
         name = f"{door}|account|{account}"
-        of_account = spend(session, name, rules.account_budget, "account").name
+        of_account = consume(session, name, limits.account_budget, "account").name
     return Reservation(of_source.name, pair.name, of_account, pair.failures - 1)
 
 
@@ -133,17 +133,17 @@ def refund_attempt(session: AccountSession, reservation: Reservation) -> None:
     """
     now = {"now": _microseconds(session.now), "moment": session.now}
     # In the order in which they are reserved, or two attempts would wait for each other.
-    _refund(session, reservation.source, session.rules.source_budget)
+    _refund(session, reservation.source, session.limits.source_budget)
     session.core.execute(_RESET, {"name": reservation.pair, **now})
     if reservation.account is not None:
-        _refund(session, reservation.account, session.rules.account_budget)
+        _refund(session, reservation.account, session.limits.account_budget)
 
 
-def _refund(session: AccountSession, name: bytes, budget: Budget) -> None:
+def _refund(session: AccountSession, name: bytes, budget: RateLimit) -> None:
     session.core.execute(_REFUND, {"name": name, "interval": _interval(budget)})
 
 
-def spend(session: AccountSession, name: str, budget: Budget, policy: str) -> _Count:
+def consume(session: AccountSession, name: str, budget: RateLimit, policy: str) -> _Count:
     """Count one attempt against the budget of this name; `policy` is what callers see of it.
 
     Raises:
@@ -175,16 +175,16 @@ def spend(session: AccountSession, name: str, budget: Budget, policy: str) -> _C
     )
 
 
-def spend_of_source(session: AccountSession, door: Door, budget: Budget) -> None:
+def consume_for_source(session: AccountSession, door: RateLimitScope, budget: RateLimit) -> None:
     """Count one attempt of the present source at a door that belongs to no account.
 
     Raises:
         TooManyAttempts: The source has used its budget up.
     """
-    spend(session, f"{door}|source|{_network(session.origin.address)}", budget, str(door))
+    consume(session, f"{door}|source|{_network(session.origin.address)}", budget, str(door))
 
 
-def spend_mail(session: AccountSession, address: str, about: str) -> None:
+def consume_mail(session: AccountSession, address: str, about: str) -> None:
     """Count one mail to an address that somebody asked for who may not be its owner (EM-14).
 
     What it is `about` has a budget of its own: whoever has others mailed about one thing must not
@@ -193,37 +193,37 @@ def spend_mail(session: AccountSession, address: str, about: str) -> None:
     Raises:
         TooManyAttempts: The address was mailed too often, or the source asked too often.
     """
-    spend_of_source(session, Door.MAIL, session.rules.source_budget)
-    spend_notice(session, address, about)
+    consume_for_source(session, RateLimitScope.MAIL, session.limits.source_budget)
+    consume_notification(session, address, about)
 
 
-def spend_notice(session: AccountSession, reader: str, about: str) -> None:
+def consume_notification(session: AccountSession, reader: str, about: str) -> None:
     """Count one mail to an address, or to a person about what was done in their account (EM-14).
 
     Raises:
         TooManyAttempts: They were mailed about it too often.
     """
-    spend(session, f"{Door.MAIL}|{about}|{reader}", session.rules.mail_budget, "mail")
+    consume(session, f"{RateLimitScope.MAIL}|{about}|{reader}", session.limits.mail_budget, "mail")
 
 
-def forget_old_attempts(session: AccountSession) -> int:
+def delete_old_attempts(session: AccountSession) -> int:
     """Delete budgets that are whole and sources that are no longer known; returns how many."""
-    rules = session.rules
+    limits = session.limits
     longest = max(
-        rules.known_source_lifetime,
+        limits.known_source_lifetime,
         *(
             timedelta(seconds=budget.seconds)
             for budget in (
-                rules.account_and_source_budget,
-                rules.account_budget,
-                rules.source_budget,
-                rules.signup_budget,
-                rules.mail_budget,
+                limits.account_and_source_budget,
+                limits.account_budget,
+                limits.source_budget,
+                limits.signup_budget,
+                limits.mail_budget,
             )
         ),
     )
     return session.core.execute(
-        delete(AttemptBudget).where(col(AttemptBudget.changed_at) < session.now - longest)
+        delete(RateLimitCounter).where(col(RateLimitCounter.changed_at) < session.now - longest)
     ).rowcount
 
 
@@ -237,7 +237,7 @@ def _network(address: str | None) -> str:
     return str(ipaddress.ip_network((parsed, _IPV6_NETWORK), strict=False))
 
 
-def _interval(budget: Budget) -> int:
+def _interval(budget: RateLimit) -> int:
     # Rounded up, so that no more attempts fit than the budget says.
     return -(-budget.seconds * _SECOND // budget.attempts)
 

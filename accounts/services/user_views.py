@@ -10,10 +10,10 @@ from accounts.errors import NotFound
 from accounts.services.database import AccountSession
 from models import Tenant, User
 
-__all__ = ["ENABLED", "PERSON_COLUMNS", "Person", "find_person"]
+__all__ = ["ENABLED", "USER_VIEW_COLUMNS", "UserView", "find_user_view"]
 
 
-class Person(NamedTuple):
+class UserView(NamedTuple):
     """One user with their tenant, as read; changing the tables does not change it."""
 
     user_id: str
@@ -51,8 +51,8 @@ class Person(NamedTuple):
         return full[:200].rstrip() or self.username
 
 
-#: The columns of `Person`, in its order, for statements that read one beside something else.
-PERSON_COLUMNS = (
+#: The columns of `UserView`, in its order, for statements that read one beside something else.
+USER_VIEW_COLUMNS = (
     col(User.id),
     col(User.uuid),
     col(User.external_id),
@@ -78,13 +78,13 @@ PERSON_COLUMNS = (
 ENABLED = and_(col(User.disabled_at).is_(None), col(Tenant.disabled_at).is_(None))
 
 _PERSON = (
-    select(*PERSON_COLUMNS)
+    select(*USER_VIEW_COLUMNS)
     .join(Tenant, col(Tenant.id) == col(User.tenant_id))
     .where(col(User.id) == bindparam("user_id"))
 )
 
 
-def find_person(session: AccountSession, user_id: str) -> Person:
+def find_user_view(session: AccountSession, user_id: str) -> UserView:
     """Read a person as they are now, with what this session has changed.
 
     Raises:
@@ -93,4 +93,4 @@ def find_person(session: AccountSession, user_id: str) -> Person:
     rows = session.rows(_PERSON, {"user_id": user_id})
     if not rows:
         raise NotFound
-    return Person._make(rows[0])
+    return UserView._make(rows[0])

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from zxcvbn_rs_py import zxcvbn
 
 from accounts.errors import WeakPassword
-from accounts.limits import Rules
+from accounts.limits import Limits
 
-__all__ = ["judge", "normalise"]
+__all__ = ["normalise", "validate"]
 
 _CASES = (
     ("Lu", "must have an upper-case letter"),
@@ -30,8 +30,8 @@ _WEIGHED_WITH_MANY_LOOKALIKES = 12
 _GUESSABLE = 1  # zxcvbn's score for fewer than 10 ** 6 guesses
 
 
-def judge(
-    password: str, *, rules: Rules, own_words: Iterable[str], field: str = "new_password"
+def validate(
+    password: str, *, limits: Limits, own_words: Iterable[str], field: str = "new_password"
 ) -> str:
     """Give the form in which a new password is hashed; `own_words` are any texts of the account's.
 
@@ -39,14 +39,14 @@ def judge(
         WeakPassword: It breaks at least one rule; every one that it breaks is named.
 
     """
-    if not _fits(password, rules.password_max_bytes):
-        raise WeakPassword.of(field, [f"must have at most {rules.password_max_bytes} bytes"])
+    if not _fits(password, limits.password_max_bytes):
+        raise WeakPassword.of(field, [f"must have at most {limits.password_max_bytes} bytes"])
     if not _printable(password):
         raise WeakPassword.of(field, ["must not have control characters or lone surrogates"])
     form = _opaque(password)
     broken = []
-    if len(form) < rules.password_min_length:
-        broken.append(f"must have at least {rules.password_min_length} characters")
+    if len(form) < limits.password_min_length:
+        broken.append(f"must have at least {limits.password_min_length} characters")
     categories = {unicodedata.category(character) for character in form}
     broken += [rule for category, rule in _CASES if category not in categories]
     words = _words(own_words)
@@ -54,7 +54,7 @@ def judge(
         broken.append("must not be made of the account's own words")
     if _guessable(form, words):
         broken.append("must not be a common or easily guessed password")
-    if form.casefold() in rules.leaked_passwords:
+    if form.casefold() in limits.leaked_passwords:
         broken.append("must not be a password that is known to have leaked")
     if broken:
         raise WeakPassword.of(field, broken)

@@ -14,7 +14,7 @@ from oneself.commands.console.output import AsJson
 
 if TYPE_CHECKING:
     from oneself.conformance.outcomes import Outcome
-    from oneself.conformance.suite import Proof
+    from oneself.conformance.suite import Suite
 
 __all__ = ["prove"]
 
@@ -66,8 +66,8 @@ def prove(
     """
     try:
         from oneself.conformance import credentials_file  # slow, and not everywhere
-        from oneself.conformance.reachability import find_trouble
-        from oneself.conformance.suite import SUITES, Proof
+        from oneself.conformance.reachability import find_connection_problem
+        from oneself.conformance.suite import SUITES, Suite
     except ModuleNotFoundError as missing:
         raise Failure(
             f"{missing.name} is not installed, which proving needs."
@@ -75,8 +75,8 @@ def prove(
         ) from missing
     try:
         deployment = credentials_file.open_deployment(url, credentials, behind_proxy=behind_proxy)
-    except (credentials_file.WrongUrl, credentials_file.WrongCredentials) as wrong:
-        raise Failure(f"{wrong}.", status=USAGE) from wrong
+    except (credentials_file.WrongUrl, credentials_file.WrongCredentials) as problem:
+        raise Failure(f"{problem}.", status=USAGE) from problem
     except OSError as trouble:
         raise Failure(
             f"{credentials} cannot be read: {trouble.strerror}. Make it on the deployment, with:"
@@ -86,12 +86,12 @@ def prove(
         # Before the minutes that a proof takes, and not after them.
         if report is not None and not report.parent.is_dir():
             raise Failure(f"There is no folder {report.parent}. Make it, or name another.")
-    if (unreached := find_trouble(deployment)) is not None:
+    if (unreached := find_connection_problem(deployment)) is not None:
         raise Failure(
             f"{deployment.url} cannot be reached: {unreached}. See that the deployment runs, and"
             " that --url is where it does."
         )
-    proof = Proof(
+    proof = Suite(
         deployment,
         credentials,
         dialect=dialect,
@@ -103,7 +103,7 @@ def prove(
     _write(outcomes, deployment.url, junit, html, as_json=as_json)
 
 
-def _follow(proof: "Proof") -> "list[Outcome]":
+def _follow(proof: "Suite") -> "list[Outcome]":
     """Take every step of a proof, with a sign of how far it is on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

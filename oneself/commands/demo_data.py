@@ -10,18 +10,25 @@ from sqlmodel import col, select
 
 from accounts.crypto.password_hashing import hash_password
 from accounts.errors import TokenUnreadable, WeakPassword
-from accounts.flows import access_tokens, api_keys, clients, personal_access_tokens, tenants, users
-from accounts.flows import sessions as login_sessions
-from accounts.flows import token_exchange as oauth_grants
-from accounts.limits import Rules
+from accounts.flows import (
+    access_tokens,
+    api_keys,
+    clients,
+    personal_access_tokens,
+    sessions,
+    tenants,
+    token_exchange,
+    users,
+)
+from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.recovery_address import mark_verified
 from accounts.services.signing_keys import ensure_signing_key, load_key_set
-from accounts.services.user_views import Person, find_person
-from accounts.values.password_strength import judge
+from accounts.services.user_views import UserView, find_user_view
+from accounts.values.password_strength import validate
 from models import Client, PasswordRecord, Tenant, User, wire
 from oneself.database import Database
 
@@ -57,10 +64,10 @@ def make_demo(database: Database) -> dict[str, Account]:
         LimitReached: One of them has made as many keys or tokens as one may have.
     """
     with database.transaction(writing=False) as session:
-        keys, rules = session.keys, session.rules
-    passwords = {part: _new_password(part, rules) for part in (_ALICE, _BRUNO, _EMIL)}
+        keys, limits = session.keys, session.limits
+    passwords = {part: _new_password(part, limits) for part in (_ALICE, _BRUNO, _EMIL)}
     records = {
-        part: hash_password(password, keys, rules.password_cost)
+        part: hash_password(password, keys, limits.password_cost)
         for part, password in passwords.items()
     }
     with database.transaction(writing=True) as session:
@@ -81,11 +88,11 @@ def make_demo(database: Database) -> dict[str, Account]:
         }
 
 
-def _new_password(part: _Part, rules: Rules) -> str:
+def _new_password(part: _Part, limits: Limits) -> str:
     while True:
-        entered = secrets.token_urlsafe(rules.password_min_length + 10)
+        entered = secrets.token_urlsafe(limits.password_min_length + 10)
         with suppress(WeakPassword):  # a random text can lack a digit
-            return judge(entered, rules=rules, own_words=part)
+            return validate(entered, limits=limits, own_words=part)
 
 
 def _find_or_open_tenant(session: AccountSession, parts: Iterable[_Part]) -> Tenant:
@@ -129,11 +136,11 @@ def _find_or_open_user(
 
 
 def _logged_in(session: AccountSession, tenant: Tenant, user: User) -> Account:
-    person = find_person(session, user.id)
-    for row in login_sessions.list_sessions(session, user.id):
+    person = find_user_view(session, user.id)
+    for row in sessions.list_sessions(session, user.id):
         if row.user_agent == _LABEL:
-            login_sessions.revoke_session(session, person, row.id)
-    opened = login_sessions.open_session(session, user.id, user_agent=_LABEL)
+            sessions.revoke_session(session, person, row.id)
+    opened = sessions.open_session(session, user.id, user_agent=_LABEL)
     return {
         "tenant_id": tenant.id,
         "tenant_uuid": tenant.uuid,
@@ -149,10 +156,10 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
     client, client_secret = _client(session, tenant)
     for key in api_keys.list_api_keys(session, user.id):
         if key.name == _LABEL:
-            api_keys.revoke_api_key(session, principal.person, key.id)
+            api_keys.revoke_api_key(session, principal.user, key.id)
     for token in personal_access_tokens.list_pats(session, user.id):
         if token.name == _LABEL:
-            personal_access_tokens.revoke_pat(session, principal.person, token.id)
+            personal_access_tokens.revoke_pat(session, principal.user, token.id)
     _, api_key = api_keys.create_api_key(
         session,
         principal,
@@ -170,7 +177,7 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
         client_id=client.id,
         client_secret=client_secret,
     )
-    issued = oauth_grants.exchange_session(
+    issued = token_exchange.exchange_session(
         session,
         load_key_set(session),
         client,
@@ -182,7 +189,7 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
         **logged_in,
         "password": password,
         "api_key": api_key,
-        "access_token": _access_token(session, principal.person),
+        "access_token": _access_token(session, principal.user),
         "pat": pat,
         "client_id": client.id,
         "client_secret": client_secret,
@@ -191,7 +198,7 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
     }
 
 
-def _access_token(session: AccountSession, person: Person) -> str:
+def _access_token(session: AccountSession, person: UserView) -> str:
     try:
         return access_tokens.reveal_access_token(session, person)
     except TokenUnreadable:

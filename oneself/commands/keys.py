@@ -79,7 +79,7 @@ def signing(*, as_json: AsJson = False) -> None:
     The new key is published at once and signs a minute later. JWTs that are out stay good until
     they expire, within minutes. Nothing needs to be restarted.
     """
-    from accounts.services.signing_keys import forget_retired_keys, rotate_signing_key
+    from accounts.services.signing_keys import delete_retired_keys, rotate_signing_key
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -91,7 +91,7 @@ def signing(*, as_json: AsJson = False) -> None:
         record = {
             "kid": made.kid,
             "signs_from": _moment(made.active_from),
-            "forgotten": forget_retired_keys(session),
+            "forgotten": delete_retired_keys(session),
         }
     show(record, as_json=as_json)
 

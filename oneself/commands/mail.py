@@ -176,8 +176,8 @@ def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
 
     try:
         return open_delivery(settings, database)
-    except ValueError as wrong:
-        raise Failure(f"ONESELF_SMTP_URL {wrong}.", status=USAGE) from None
+    except ValueError as problem:
+        raise Failure(f"ONESELF_SMTP_URL {problem}.", status=USAGE) from None
 
 
 def _retry(session: "AccountSession", message_id: str | None) -> int:

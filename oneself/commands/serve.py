@@ -78,8 +78,8 @@ def serve(
         run_act(database, ensure_signing_key)
         try:
             open_delivery(settings, database)
-        except ValueError as wrong:
-            raise Failure(f"ONESELF_SMTP_URL {wrong}.", status=USAGE) from wrong
+        except ValueError as problem:
+            raise Failure(f"ONESELF_SMTP_URL {problem}.", status=USAGE) from problem
         if demo:
             from oneself.commands.demo import introduce
 

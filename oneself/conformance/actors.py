@@ -10,12 +10,12 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from oneself.conformance.deployment import Deployment, OutOfReach
+from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, form_request, json_request
 from oneself.conformance.rows.matching import after, write
 from oneself.document import load_document
 
-__all__ = ["PASSWORD", "NoOperator", "Operator", "People", "Person"]
+__all__ = ["PASSWORD", "Actor", "Actors", "NoOperator", "Operator"]
 
 #: The password of everybody who signs up here: the current one of ipto's example.
 PASSWORD = "s3cur3P@ssw0rd!"  # noqa: S105 # anybody may know it: whoever has it is made up
@@ -43,20 +43,20 @@ class NoOperator:
     def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 # whatever is asked for
         """Refuse, since there is nobody to do it."""
         message = f"an operator has to act: {name}"
-        raise OutOfReach(message)
+        raise Unreachable(message)
 
     def find_tenant_uuid(self, tenant_id: str) -> str:  # noqa: ARG002 # as above
         """Refuse, since there is nobody to tell."""
         message = "an operator has to tell the UUID of a new tenant"
-        raise OutOfReach(message)
+        raise Unreachable(message)
 
     def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:  # noqa: ARG002 # as above
         """Refuse, since there is nobody to read it."""
         message = "mail has to be read"
-        raise OutOfReach(message)
+        raise Unreachable(message)
 
 
-class Person(Mapping[str, Any]):
+class Actor(Mapping[str, Any]):
     """What is known of one person by name; credentials are made when somebody asks for them."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Person(Mapping[str, Any]):
         if name not in self._known:
             if name not in _MAKERS:
                 message = f"the credentials name no {name}"
-                raise OutOfReach(message)
+                raise Unreachable(message)
             self._known |= _read(f"what makes {name}", partial(_MAKERS[name], self))
         return self._known[name]
 
@@ -132,7 +132,7 @@ class Person(Mapping[str, Any]):
         return self._operator.find_tenant_uuid(self["tenant_id"])
 
     def _renew_jwt(self) -> None:
-        with suppress(OutOfReach):  # then the one in the file, if there is one, has to do
+        with suppress(Unreachable):  # then the one in the file, if there is one, has to do
             self._known |= _read("what makes jwt", partial(_make_jwt, self))
         self._exchanged_at = time.monotonic()
 
@@ -140,7 +140,7 @@ class Person(Mapping[str, Any]):
 def _see_that_it_is_good(answer: Answer, what: str) -> None:
     if answer.status >= HTTPStatus.BAD_REQUEST:
         message = f"{what}, which makes what is needed, answers {answer.status}"
-        raise OutOfReach(message)
+        raise Unreachable(message)
 
 
 def _read(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -149,7 +149,7 @@ def _read(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]
         return read()
     except (LookupError, TypeError, ValueError):
         message = f"{what} answers without what is needed"
-        raise OutOfReach(message) from None
+        raise Unreachable(message) from None
 
 
 def _scopes(schema: str) -> list[str]:
@@ -157,11 +157,11 @@ def _scopes(schema: str) -> list[str]:
     return list(load_document()["components"]["schemas"][schema]["enum"])
 
 
-def _make_api_key(person: Person) -> Mapping[str, Any]:
+def _make_api_key(person: Actor) -> Mapping[str, Any]:
     wanted = {"name": "everything", "scopes": _scopes("ApiKeyScope")}
     try:
         made = person.ask("POST", "/v1/api-keys", wanted)
-    except OutOfReach:
+    except Unreachable:
         # It may have as many as it may have, of those that a fuzzer has made.
         for each in person.ask("GET", "/v1/api-keys")["data"]["items"]:
             person.ask("DELETE", f"/v1/api-keys/{each['api_key_id']}")
@@ -169,7 +169,7 @@ def _make_api_key(person: Person) -> Mapping[str, Any]:
     return {"api_key": made["data"]["key"]}
 
 
-def _make_pat(person: Person) -> Mapping[str, Any]:
+def _make_pat(person: Actor) -> Mapping[str, Any]:
     wanted = {
         "name": "everything",
         "scopes": sorted(_scopes("Scope")),
@@ -179,34 +179,34 @@ def _make_pat(person: Person) -> Mapping[str, Any]:
     }
     try:
         made = person.ask("POST", "/resources/me/pat", wanted)
-    except OutOfReach:
+    except Unreachable:
         for each in person.ask("GET", "/resources/me/pat"):
             person.ask("DELETE", f"/resources/me/pat/{each['id']}")
         made = person.ask("POST", "/resources/me/pat", wanted)
     return {"pat": made["token"]}
 
 
-def _make_jwt(person: Person) -> Mapping[str, Any]:
+def _make_jwt(person: Actor) -> Mapping[str, Any]:
     answer = person.exchange()
     return {"jwt": answer["access_token"], "refresh_token": answer["refresh_token"]}
 
 
-def _join_client(person: Person) -> Mapping[str, Any]:
+def _join_client(person: Actor) -> Mapping[str, Any]:
     return {"client": f"{person['client_id']}:{person['client_secret']}"}
 
 
-def _make_session(person: Person) -> Mapping[str, Any]:
+def _make_session(person: Actor) -> Mapping[str, Any]:
     body = {"email": person["email"], "password": person["password"]}
     answer = person._deployment.ask(json_request("POST", "/v1/auth/login", body))  # noqa: SLF001 # they are one
     _see_that_it_is_good(answer, "POST /v1/auth/login")
     return {"session_token": answer.json()["data"]["session_token"]}
 
 
-def _find_access_token(person: Person) -> Mapping[str, Any]:
+def _find_access_token(person: Actor) -> Mapping[str, Any]:
     return {"access_token": person.ask("GET", "/api/users/me/token/")["access_token"]}
 
 
-_MAKERS: Mapping[str, Callable[[Person], Mapping[str, Any]]] = {
+_MAKERS: Mapping[str, Callable[[Actor], Mapping[str, Any]]] = {
     "access_token": _find_access_token,
     "api_key": _make_api_key,
     "client": _join_client,
@@ -221,14 +221,14 @@ _MAKERS: Mapping[str, Callable[[Person], Mapping[str, Any]]] = {
 }
 
 
-class People:
+class Actors:
     """Everybody whom one deployment knows."""
 
     def __init__(self, deployment: Deployment, operator: Operator | None = None) -> None:
         self._deployment = deployment
         self._operator: Operator = operator or NoOperator()
         self._known = {
-            name: Person(deployment, self._operator, known)
+            name: Actor(deployment, self._operator, known)
             for name, known in deployment.people.items()
         }
 
@@ -237,7 +237,7 @@ class People:
         """Whoever acts beside the deployment."""
         return self._operator
 
-    def find(self, name: str) -> Person:
+    def find(self, name: str) -> Actor:
         """One of those whom the credentials name.
 
         Raises:
@@ -245,10 +245,10 @@ class People:
         """
         if name not in self._known:
             message = f"the credentials name no {name}"
-            raise OutOfReach(message)
+            raise Unreachable(message)
         return self._known[name]
 
-    def sign_up(self, **chosen: str) -> Person:
+    def sign_up(self, **chosen: str) -> Actor:
         """Somebody new, in a tenant of their own.
 
         Raises:
@@ -258,4 +258,4 @@ class People:
         answer = self._deployment.ask(json_request("POST", "/v1/auth/signup", body))
         _see_that_it_is_good(answer, "POST /v1/auth/signup")
         made = _read("POST /v1/auth/signup", lambda: {**body, **answer.json()["data"]})
-        return Person(self._deployment, self._operator, made)
+        return Actor(self._deployment, self._operator, made)

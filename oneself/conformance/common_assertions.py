@@ -11,9 +11,9 @@ from openapi_schema_validator import OAS30ReadValidator, oas30_format_checker
 
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
-from oneself.document import Described, load_document, resolve
+from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["broken_everywhere", "broken_in_document", "is_bytes", "repeated_values"]
+__all__ = ["find_common_violations", "find_schema_violations", "is_bytes", "repeated_values"]
 
 #: Exactly these, once each; an empty `Server` tells nobody what to attack.
 _HEADERS: Mapping[str, str] = {
@@ -35,7 +35,7 @@ _SHORTEST_VALUE = 5
 _OF_A_PROXY = frozenset({"server", "via"})
 
 
-def broken_everywhere(answer: Answer, *, behind_proxy: bool = False) -> Iterator[str]:
+def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Iterator[str]:
     """Each rule for all answers that this one breaks."""
     for name, value in _HEADERS.items():
         if behind_proxy and name in _OF_A_PROXY:
@@ -55,16 +55,16 @@ def broken_everywhere(answer: Answer, *, behind_proxy: bool = False) -> Iterator
             yield f"header {name}: has no business here"
 
 
-def broken_in_document(  # noqa: C901 # one rule after the other, none within another
-    operation: Described, method: str, answer: Answer
+def find_schema_violations(  # noqa: C901 # one rule after the other, none within another
+    operation: OperationSpec, method: str, answer: Answer
 ) -> Iterator[str]:
     """Each way in which the answer is not one that the document describes."""
     response = operation.responses.get(answer.status)
     if response is None:
         yield f"status {answer.status} is not documented for {operation.operation_id}"
         return
-    for name, described in response.get("headers", {}).items():
-        header = resolve(load_document(), described)
+    for name, spec in response.get("headers", {}).items():
+        header = resolve(load_document(), spec)
         values = answer.values(name)
         if header.get("required") and not values:
             yield f"header {name}: is missing, and documented as required"

@@ -7,10 +7,10 @@ from typing import Any
 from oneself.conformance.http_client import Answer, Request, ask
 from oneself.conformance.traffic import Traffic
 
-__all__ = ["Deployment", "OutOfReach"]
+__all__ = ["Deployment", "Unreachable"]
 
 
-class OutOfReach(Exception):
+class Unreachable(Exception):
     """What a promise needs cannot be had from here; the message says what it is.
 
     It is no broken promise: an operator's command or a mailbox, for instance, is not reached

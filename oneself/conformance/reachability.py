@@ -7,12 +7,12 @@ from socket import gaierror
 from oneself.conformance.deployment import Deployment
 from oneself.conformance.http_client import Request
 
-__all__ = ["find_trouble"]
+__all__ = ["find_connection_problem"]
 
 _ANYTHING = Request("GET", "/healthz")
 
 
-def find_trouble(deployment: Deployment) -> str | None:
+def find_connection_problem(deployment: Deployment) -> str | None:
     """Ask it once, and say why there is no answer; None for any answer, since all speak HTTP."""
     try:
         deployment.ask(_ANYTHING)

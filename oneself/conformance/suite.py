@@ -7,9 +7,9 @@ from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
-from oneself.conformance.actors import Operator, People
+from oneself.conformance.actors import Actors, Operator
 from oneself.conformance.credentials_file import read_credentials
-from oneself.conformance.deployment import Deployment, OutOfReach
+from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.fuzz.runs import Fuzzing, FuzzRun, plan
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Outcome, Verdict
@@ -17,12 +17,12 @@ from oneself.conformance.probes.discovery import target_of
 from oneself.conformance.probes.exchange import Exchange
 from oneself.conformance.probes.runner import ProbeOutcome, run_probes
 from oneself.conformance.probes.table import load_probes
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.rows.verdicts import judge_row
+from oneself.conformance.rows.verdicts import run_case
 from oneself.conformance.traffic import Traffic
 
-__all__ = ["SUITES", "Proof", "Step"]
+__all__ = ["SUITES", "Step", "Suite"]
 
 SUITES = ("rows", "probes", "fuzz")
 
@@ -39,7 +39,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Proof:
+class Suite:
     """What is asked of a deployment: which suites, of which dialect, and how hard it is fuzzed.
 
     `operator` acts beside the deployment where there is one; `service` says that it is one of the
@@ -71,7 +71,7 @@ class Proof:
     def _rows(self) -> Iterator[Step]:
         rows = [row for row in load_rows() if self._concerns(row)]
         deployment = replace(self.deployment, traffic=Traffic(self.traffic))
-        people = People(deployment, self.operator)
+        people = Actors(deployment, self.operator)
         dribbling = [row for row in rows if row.dribbles]
         others = [row for row in rows if not row.dribbles]
         # Each of these waits until the deployment loses its patience, so they wait together.
@@ -83,13 +83,13 @@ class Proof:
             )
             yield from _numbered("rows", ((str(row), judge) for row, judge in judged), len(rows))
 
-    def _judge(self, row: Row, deployment: Deployment, people: People) -> list[Outcome]:
+    def _judge(self, row: Row, deployment: Deployment, people: Actors) -> list[Outcome]:
         named = row.raw.get("service")
         if named != self.service:
             reason = f"it is about a deployment that is {named}"
             source = str(row.raw["source"])
             return [Outcome("rows", row.dialect, str(row), source, Verdict.NOT_ASKED, (reason,))]
-        outcome = judge_row(Attempt(row, deployment, people))
+        outcome = run_case(CaseRunner(row, deployment, people))
         return [self._of_this_dialect(outcome, row)]
 
     def _of_this_dialect(self, outcome: Outcome, row: Row) -> Outcome:
@@ -105,7 +105,7 @@ class Proof:
         come: Iterable[ProbeOutcome]
         try:
             come = run_probes(probes, target_of(self.deployment, self.dialect))
-        except OutOfReach as error:
+        except Unreachable as error:
             come = [ProbeOutcome(probe, skipped=str(error)) for probe in probes]
         except (OSError, HTTPException) as error:
             broken = (f"there is no answer ({type(error).__name__})",)

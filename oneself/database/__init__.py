@@ -2,15 +2,15 @@
 
 from oneself.database.database import Database, Location, open_engine
 from oneself.database.failures import OutcomeUnknown, does_not_answer
-from oneself.database.group_commit import NotTogether
+from oneself.database.group_commit import RetryAlone
 from oneself.database.sessions import SingleReading
 from oneself.database.sqlite import sqlite_driver
 
 __all__ = [
     "Database",
     "Location",
-    "NotTogether",
     "OutcomeUnknown",
+    "RetryAlone",
     "SingleReading",
     "does_not_answer",
     "open_engine",

@@ -14,11 +14,11 @@ from sqlalchemy.exc import DBAPIError
 
 from accounts.crypto.keyring import Keyring
 from accounts.errors import AccountError
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.origin import NOWHERE, Origin
 from accounts.services.database import AccountSession
 from oneself.database.failures import begin_again
-from oneself.database.group_commit import GroupCommit, NotTogether
+from oneself.database.group_commit import GroupCommit, RetryAlone
 from oneself.database.postgresql import Postgresql, open_server
 from oneself.database.sessions import PartSession, SingleReading, TransactionSession
 from oneself.database.sqlite import Sqlite, open_file
@@ -39,14 +39,14 @@ _ATTEMPTS = 5
 _LONGEST_FIRST_PAUSE = 0.02
 
 
-def open_engine(location: Location, *, patience: int = _PATIENCE, as_found: bool = False) -> Engine:
-    """An engine for a database; `patience` is how long a statement waits, in milliseconds.
+def open_engine(location: Location, *, timeout: int = _PATIENCE, as_found: bool = False) -> Engine:
+    """An engine for a database; `timeout` is how long a statement waits, in milliseconds.
 
     With `as_found` a file is only looked at, and not brought into the mode of a service.
     """
     if isinstance(location, Path):
-        return open_file(location, patience=patience, as_found=as_found)
-    return open_server(location, patience=patience)
+        return open_file(location, timeout=timeout, as_found=as_found)
+    return open_server(location, timeout=timeout)
 
 
 class Database:
@@ -57,40 +57,40 @@ class Database:
         location: Location,
         *,
         keys: Keyring,
-        rules: Rules,
+        limits: Limits,
         clock: Callable[[], datetime] = _NOW,
         connections: int = 4,
-        patience: int = _PATIENCE,
+        timeout: int = _PATIENCE,
         as_found: bool = False,
     ) -> None:
         """Open none yet. To a PostgreSQL there are at most so many connections.
 
-        `patience` is how long anybody waits for one or for a lock, in milliseconds. With `as_found`
+        `timeout` is how long anybody waits for one or for a lock, in milliseconds. With `as_found`
         a file is only looked at.
         """
         self._connections: Sqlite | Postgresql = (
-            Sqlite(location, patience=patience, as_found=as_found)
+            Sqlite(location, timeout=timeout, as_found=as_found)
             if isinstance(location, Path)
-            else Postgresql(location, patience=patience, connections=connections)
+            else Postgresql(location, timeout=timeout, connections=connections)
         )
         self._keys = keys
-        self._rules = rules
+        self._limits = limits
         self._clock = clock
         self._group = (
             GroupCommit(self._connections) if isinstance(self._connections, Sqlite) else None
         )
 
     @property
-    def never_waits(self) -> bool:
+    def is_nonblocking(self) -> bool:
         """Whether a transaction can be had that never waits, so that the event loop can do it."""
-        return self._connections.never_waits
+        return self._connections.is_nonblocking
 
     @contextmanager
     def transaction(
         self,
         *,
         writing: bool,
-        waiting: bool = True,
+        blocking: bool = True,
         snapshot: bool = False,
         shared: Connection | None = None,
         origin: Origin = NOWHERE,
@@ -98,7 +98,7 @@ class Database:
         """A session in one transaction, committed at the end, or rolled back by an exception.
 
         With `snapshot`, all that is read in it is of one moment, on any database. With `shared`,
-        it is a part of the transaction that `together` gave, and is committed with that.
+        it is a part of the transaction that `run_in_group` gave, and is committed with that.
 
         Raises:
             Unavailable: Too many others are using the database.
@@ -107,10 +107,10 @@ class Database:
         """
         of_the_act: dict[str, Any] = {
             "keys": self._keys,
-            "rules": self._rules,
+            "limits": self._limits,
             "now": self._clock(),
             "origin": origin,
-            "waiting": waiting,
+            "blocking": blocking,
         }
         session = (
             TransactionSession(self._connections, **of_the_act)
@@ -129,7 +129,7 @@ class Database:
         finally:
             session.abandon()
 
-    def reading(self, *, waiting: bool = True) -> SingleReading:
+    def reading(self, *, blocking: bool = True) -> SingleReading:
         """What reads by single statements, each of which is a transaction of its own.
 
         Raises, when it is entered:
@@ -139,9 +139,9 @@ class Database:
         return SingleReading(
             self._connections,
             keys=self._keys,
-            rules=self._rules,
+            limits=self._limits,
             now=self._clock(),
-            waiting=waiting,
+            blocking=blocking,
         )
 
     def attempt(self, work: Callable[[], Outcome]) -> Outcome:
@@ -162,7 +162,7 @@ class Database:
             time.sleep(random.uniform(0, _LONGEST_FIRST_PAUSE * 2**attempt))  # noqa: S311 # no secret
         raise AssertionError("the last attempt returns or raises")
 
-    async def together(self, act: Callable[[Connection], Outcome]) -> Outcome:
+    async def run_in_group(self, act: Callable[[Connection], Outcome]) -> Outcome:
         """Do an act whose transaction takes the connection as `shared`; it is committed then.
 
         Raises:
@@ -170,7 +170,7 @@ class Database:
             Unavailable, sqlalchemy.exc.DBAPIError: It could not be begun, or committed.
         """
         if self._group is None:
-            raise NotTogether
+            raise RetryAlone
         return await self._group.run(act)
 
     def shorten_log(self) -> None:

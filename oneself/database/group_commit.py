@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from accounts.errors import AccountError, Unavailable
 
-__all__ = ["GroupCommit", "Groups", "NotTogether"]
+__all__ = ["GroupCommit", "Groups", "RetryAlone"]
 
 Outcome = TypeVar("Outcome")
 
@@ -36,7 +36,7 @@ _PATIENCE = 10.0
 class Groups(Protocol):
     """Whose transactions are shared."""
 
-    def begin_group(self, *, waiting: bool) -> Connection | None:
+    def begin_group(self, *, blocking: bool) -> Connection | None:
         """Begin one that writes, on a connection for it alone; None if that had to be waited for.
 
         Raises:
@@ -48,7 +48,7 @@ class Groups(Protocol):
         """Roll back what is not committed, and let others write."""
 
 
-class NotTogether(Exception):
+class RetryAlone(Exception):
     """The database refused a part of what was done together, and all of it was undone.
 
     Which part it would have refused alone, is found out by doing each alone.
@@ -64,10 +64,10 @@ class _Member(NamedTuple):
 class GroupCommit:
     """To be called from one event loop only."""
 
-    def __init__(self, groups: Groups, *, patience: float = _PATIENCE) -> None:
-        """Begin with nobody; `patience` is how long an act may wait for its group, in seconds."""
+    def __init__(self, groups: Groups, *, timeout: float = _PATIENCE) -> None:
+        """Begin with nobody; `timeout` is how long an act may wait for its group, in seconds."""
         self._groups = groups
-        self._patience = patience
+        self._timeout = timeout
         self._waiting: deque[_Member] = deque()
         self._work: asyncio.Task[None] | None = None
         self._thread = _thread()
@@ -105,17 +105,17 @@ class GroupCommit:
                 self._refuse_late()
                 some = min(len(self._waiting), _MOST_AT_ONCE)
                 if some:
-                    await self._do_together([self._waiting.popleft() for _ in range(some)])
+                    await self._run_group([self._waiting.popleft() for _ in range(some)])
         finally:
             self._work = None
 
     def _refuse_late(self) -> None:
         """Refuse those, of whom the first has waited for longest, whose turn comes too late."""
-        begun = time.monotonic() - self._patience
+        begun = time.monotonic() - self._timeout
         while self._waiting and self._waiting[0].since < begun:
             _fail([self._waiting.popleft()], Unavailable())
 
-    async def _do_together(self, members: list[_Member]) -> None:
+    async def _run_group(self, members: list[_Member]) -> None:
         try:
             connection = await self._begin()
         except Exception as error:  # noqa: BLE001 # each of them is to hear of it
@@ -137,7 +137,7 @@ class GroupCommit:
                 told.set_exception(refusal)
 
     async def _begin(self) -> Connection:
-        connection = self._groups.begin_group(waiting=False)
+        connection = self._groups.begin_group(blocking=False)
         if connection is not None:
             return connection
         return await _in(self._thread, self._begin_with_patience)
@@ -156,7 +156,7 @@ class GroupCommit:
         return outcomes
 
     def _begin_with_patience(self) -> Connection:
-        connection = self._groups.begin_group(waiting=True)
+        connection = self._groups.begin_group(blocking=True)
         if connection is None:
             raise AssertionError("whoever waits has it, or an error")
         return connection
@@ -186,4 +186,4 @@ def _outcome_of(
         return None, refusal
     except SQLAlchemyError as error:
         # SQLite ends the whole transaction by itself where the disk is full or broken.
-        raise NotTogether from error
+        raise RetryAlone from error

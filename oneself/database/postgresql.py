@@ -39,16 +39,16 @@ _ENDED = """
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-def open_server(url: URL, *, patience: int) -> Engine:
+def open_server(url: URL, *, timeout: int) -> Engine:
     """An engine for a server, whose statements and waits all end some time (DB-12).
 
-    `patience` is how long a statement waits for a connection or a lock, in milliseconds; a
+    `timeout` is how long a statement waits for a connection or a lock, in milliseconds; a
     statement itself, and a transaction in which nobody says anything, may take twice as long.
     """
     ours = {
-        "lock_timeout": patience,
-        "statement_timeout": 2 * patience,
-        "idle_in_transaction_session_timeout": 2 * patience,
+        "lock_timeout": timeout,
+        "statement_timeout": 2 * timeout,
+        "idle_in_transaction_session_timeout": 2 * timeout,
         "timezone": "UTC",
         # Each statement sees what was committed before it. An act that reads in order to write
         # takes a lock first (accounts/services/database.py), as SQLite's one writer always does.
@@ -57,9 +57,9 @@ def open_server(url: URL, *, patience: int) -> Engine:
     options = " ".join(f"-c {name}={value}" for name, value in ours.items())
     connecting = {
         # In whole seconds, of which libpq takes at least two.
-        "connect_timeout": max(2, patience // 1000),
+        "connect_timeout": max(2, timeout // 1000),
         # Where nobody answers, as on a network that is gone, the kernel gives up then.
-        "tcp_user_timeout": 2 * patience,
+        "tcp_user_timeout": 2 * timeout,
         "application_name": "oneself",
     }
     # What is the driver's own it takes as it is, and in a URL all is text.
@@ -111,24 +111,24 @@ class Postgresql:
     160 to 200, and it is the reading that every request begins with.
     """
 
-    never_waits = False
+    is_nonblocking = False
 
-    def __init__(self, url: URL, *, patience: int, connections: int) -> None:
-        self._engine = open_server(url, patience=patience)
-        self._patience = patience / 1000
+    def __init__(self, url: URL, *, timeout: int, connections: int) -> None:
+        self._engine = open_server(url, timeout=timeout)
+        self._timeout = timeout / 1000
         self._places = threading.Semaphore(connections)
         # The one that was used last is taken first: those that a peak has needed stay untouched.
         self._idle: deque[Connection] = deque()
         self.statements = PreparedStatements(self._engine.dialect.loaded_dbapi.Error)
 
-    def take(self, *, waiting: bool) -> Connection:
+    def take(self, *, blocking: bool) -> Connection:
         """A connection for one transaction.
 
         Raises:
             Unavailable: All are taken, and none was given back in time.
             sqlalchemy.exc.OperationalError: The server takes no connection.
         """
-        if not self._places.acquire(timeout=self._patience if waiting else 0):
+        if not self._places.acquire(timeout=self._timeout if blocking else 0):
             raise Unavailable
         try:
             while self._idle:

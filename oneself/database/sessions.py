@@ -11,10 +11,10 @@ from sqlalchemy import BigInteger, Connection, Insert, Select, Update, bindparam
 from sqlalchemy.exc import DBAPIError
 
 from accounts.crypto.keyring import Keyring
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.origin import Origin
 from accounts.services.database import AccountSession
-from oneself.database.group_commit import NotTogether
+from oneself.database.group_commit import RetryAlone
 from oneself.database.postgresql import Postgresql
 from oneself.database.prepared import driver_of
 from oneself.database.sqlite import Sqlite
@@ -38,20 +38,20 @@ class TransactionSession(AccountSession):
         connections: Sqlite | Postgresql,
         *,
         keys: Keyring,
-        rules: Rules,
+        limits: Limits,
         now: datetime,
         origin: Origin,
-        waiting: bool,
+        blocking: bool,
         joining: Literal["control_fully", "create_savepoint"] = "control_fully",
     ) -> None:
         super().__init__(join_transaction_mode=joining, expire_on_commit=False)
         self._connections = connections
-        self._waiting = waiting
+        self._blocking = blocking
         self._taken: Connection | None = None
         self._id: str | None = None
         self._names_held: set[str] = set()
         self.keys = keys
-        self.rules = rules
+        self.limits = limits
         self.now = now
         self.origin = origin
         self.observed = []
@@ -59,7 +59,7 @@ class TransactionSession(AccountSession):
 
     def begin_transaction(self, *, writing: bool, snapshot: bool = False) -> None:
         """Take a connection and begin on it."""
-        self._taken = self.bind = self.core = self._connections.take(waiting=self._waiting)
+        self._taken = self.bind = self.core = self._connections.take(blocking=self._blocking)
         self._id = self._connections.begin(self.core, writing=writing, snapshot=snapshot)
 
     @contextmanager
@@ -81,13 +81,13 @@ class TransactionSession(AccountSession):
         """See `AccountSession`."""
         return self._connections.statements.write(self.core, statement, parameters)
 
-    def hold(self, name: str) -> None:
+    def lock(self, name: str) -> None:
         """See `AccountSession`; on SQLite whoever writes holds every name."""
         if self._id is not None and name not in self._names_held:
             self.core.execute(_HOLD, {"name": _number(name)})
             self._names_held.add(name)
 
-    def try_to_hold(self, name: str) -> bool:
+    def try_lock(self, name: str) -> bool:
         """See `AccountSession`."""
         if self._id is None or name in self._names_held:
             return True
@@ -155,7 +155,7 @@ class PartSession(TransactionSession):
         """
         if not self._driver.in_transaction:
             # SQLite has ended it after a failure, and the act that met that went on.
-            raise NotTogether
+            raise RetryAlone
         self.bind = self.core = self._shared
         self._driver.execute("SAVEPOINT act")
         self._open = True
@@ -192,27 +192,27 @@ class SingleReading:
     A session takes longer to make than this takes to read.
     """
 
-    __slots__ = ("_connection", "_connections", "_waiting", "keys", "now", "observed", "rules")
+    __slots__ = ("_blocking", "_connection", "_connections", "keys", "limits", "now", "observed")
 
     def __init__(
         self,
         connections: Sqlite | Postgresql,
         *,
         keys: Keyring,
-        rules: Rules,
+        limits: Limits,
         now: datetime,
-        waiting: bool,
+        blocking: bool,
     ) -> None:
         self._connections = connections
-        self._waiting = waiting
+        self._blocking = blocking
         self.keys = keys
-        self.rules = rules
+        self.limits = limits
         self.now = now
         self.observed: list[Any] = []
 
     def __enter__(self) -> Self:
         """Take a connection."""
-        self._connection = self._connections.take(waiting=self._waiting)
+        self._connection = self._connections.take(blocking=self._blocking)
         return self
 
     def __exit__(

@@ -28,10 +28,10 @@ def sqlite_driver() -> ModuleType:
     return driver
 
 
-def open_file(path: Path, *, patience: int, cached: int = 2000, as_found: bool = False) -> Engine:
+def open_file(path: Path, *, timeout: int, cached: int = 2000, as_found: bool = False) -> Engine:
     """An engine for a SQLite file with the pragmas that keep what was acknowledged (DB-01).
 
-    `patience` is how long a statement waits for another writer, in milliseconds; `cached` is how
+    `timeout` is how long a statement waits for another writer, in milliseconds; `cached` is how
     much of the file a connection keeps in memory, in KiB. `as_found` is for looking at the file:
     no statement changes it then, and it stays in the mode that it is in.
     """
@@ -55,7 +55,7 @@ def open_file(path: Path, *, patience: int, cached: int = 2000, as_found: bool =
         # written out in `Sqlite.begin`.
         dbapi.isolation_level = None
         for pragma in (
-            f"busy_timeout = {patience}",
+            f"busy_timeout = {timeout}",
             "query_only = ON" if as_found else "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
@@ -81,33 +81,33 @@ class Sqlite:
     holds one that never waits: a busy database then sends the request to a thread that does.
     """
 
-    never_waits = True
+    is_nonblocking = True
 
-    def __init__(self, path: Path, *, patience: int, as_found: bool = False) -> None:
+    def __init__(self, path: Path, *, timeout: int, as_found: bool = False) -> None:
         self._path = path
-        self._patient = open_file(path, patience=patience, as_found=as_found)
+        self._patient = open_file(path, timeout=timeout, as_found=as_found)
         # Those of the event loop, of which there are few and which nearly everybody asks over: with
         # more of the indexes at hand, a million users cost less.
-        self._impatient = open_file(path, patience=0, cached=8000, as_found=as_found)
+        self._impatient = open_file(path, timeout=0, cached=8000, as_found=as_found)
         self._held = threading.local()
         self._all_held: list[Connection] = []
-        self._patience = patience / 1000
+        self._timeout = timeout / 1000
         self._writer = threading.Lock()
         self._of_groups: dict[bool, Connection] = {}
         self._driver_error: type[Exception] = sqlite_driver().Error
         self.statements = PreparedStatements(self._driver_error)
 
-    def take(self, *, waiting: bool) -> Connection:
+    def take(self, *, blocking: bool) -> Connection:
         """The connection of this thread, that waits for other writers or does not."""
-        name = "waiting" if waiting else "instant"
+        name = "waiting" if blocking else "instant"
         held: Connection | None = getattr(self._held, name, None)
         if held is None or held.closed or held.invalidated:
-            held = self._connect(waiting=waiting)
+            held = self._connect(blocking=blocking)
             setattr(self._held, name, held)
         return held
 
-    def _connect(self, *, waiting: bool) -> Connection:
-        made = (self._patient if waiting else self._impatient).connect()
+    def _connect(self, *, blocking: bool) -> Connection:
+        made = (self._patient if blocking else self._impatient).connect()
         self._all_held.append(made)
         return made
 
@@ -147,28 +147,28 @@ class Sqlite:
         Raises:
             Unavailable: Others had it for too long.
         """
-        if not self._writer.acquire(timeout=self._patience):
+        if not self._writer.acquire(timeout=self._timeout):
             raise Unavailable
 
-    def begin_group(self, *, waiting: bool) -> Connection | None:
+    def begin_group(self, *, blocking: bool) -> Connection | None:
         """Begin a transaction of several acts (`group_commit`); None if it had to be waited for.
 
         Raises:
             Unavailable: Other threads were writing for too long.
             sqlalchemy.exc.OperationalError: Another process was, or it fails.
         """
-        if waiting:
+        if blocking:
             self._wait_for_writers()
         elif not self._writer.acquire(blocking=False):
             return None
-        connection = self._of_groups.get(waiting)
+        connection = self._of_groups.get(blocking)
         try:
             if connection is None or connection.closed or connection.invalidated:
-                connection = self._of_groups[waiting] = self._connect(waiting=waiting)
+                connection = self._of_groups[blocking] = self._connect(blocking=blocking)
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except BaseException as error:
             self.end_group(connection)
-            if waiting or not isinstance(error, OperationalError):
+            if blocking or not isinstance(error, OperationalError):
                 raise
             return None
         return connection
@@ -225,7 +225,7 @@ class Sqlite:
         log = Path(f"{self._path}-wal")
         if not log.exists() or log.stat().st_size <= _LONG_LOG:
             return
-        engine = open_file(self._path, patience=_SHORT_PATIENCE)
+        engine = open_file(self._path, timeout=_SHORT_PATIENCE)
         try:
             with engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -15,24 +15,24 @@ from sqlalchemy.exc import OperationalError
 from accounts.errors import AccountError, Conflict, Internal, NotAuthenticated, Unavailable
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import authorise
-from accounts.services.database import AccountSession, hold_account
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.principal import Presented, Principal
 from handlers.exchange import Exchange, Reply
-from oneself.database import NotTogether, SingleReading
-from oneself.document import Described
+from oneself.database import RetryAlone, SingleReading
+from oneself.document import OperationSpec
 from oneself.http.guard import Request
-from oneself.http.idempotency import PARAMETER, attempt_of, once
+from oneself.http.idempotency import PARAMETER, idempotent_attempt, run_once
 from oneself.http.request.client_address import origin_of, user_agent_of
-from oneself.http.request.credential_reader import Caller, Callers
+from oneself.http.request.credential_reader import CredentialReader, RequestCredentials
 from oneself.http.request.credentials import is_same_origin, sent_bearer
 from oneself.http.request.parameters import Parameters
-from oneself.http.request.request_body import Contents
+from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, Stamp
-from oneself.http.response.response_validation import Promises
+from oneself.http.response.dialects import Dialects, ResponseMeta
+from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import Answer, answer_of_refusal
-from oneself.http.services import Edge
-from oneself.runtime.draining import is_leaving
+from oneself.http.services import Services
+from oneself.runtime.draining import is_draining
 
 __all__ = ["Execution"]
 
@@ -56,32 +56,38 @@ class Execution:
     """
 
     def __init__(
-        self, described: Described, handler: Callable[..., Reply[Any]], schemas: Schemas, edge: Edge
+        self,
+        spec: OperationSpec,
+        handler: Callable[..., Reply[Any]],
+        schemas: Schemas,
+        services: Services,
     ) -> None:
         """Compile it.
 
         Raises:
             TypeError: The handler's parameters are not the operation's.
         """
-        self._described = described
+        self._spec = spec
         self._handler = handler
-        self._edge = edge
-        self._dialect = Dialects.named(described.dialect)
-        self._callers = Callers(
-            described,
-            api_key_brand=edge.api_key_brand,
-            origins=edge.origins,
-            issuer=edge.issuer,
-            signing=edge.signing,
+        self._services = services
+        self._dialect = Dialects.named(spec.dialect)
+        self._credential_reader = CredentialReader(
+            spec,
+            api_key_brand=services.api_key_brand,
+            origins=services.origins,
+            issuer=services.issuer,
+            signing=services.signing,
         )
-        self._parameters = Parameters(described, schemas)
-        self._contents = Contents(described, schemas)
-        self._takes_nothing = not (described.parameters or described.bodies)
-        self._promises = Promises(described, schemas) if edge.check_responses else None
-        self._writing = described.method != "get"
+        self._parameters = Parameters(spec, schemas)
+        self._request_body = RequestBodyReader(spec, schemas)
+        self._takes_nothing = not (spec.parameters or spec.bodies)
+        self._response_validator = (
+            ResponseValidator(spec, schemas) if services.check_responses else None
+        )
+        self._writing = spec.method != "get"
         self._wanted = frozenset(inspect.signature(handler).parameters)
         # Whether the process lives is told without the database (OP-02).
-        self._needs_database = not described.public or "session" in self._wanted
+        self._needs_database = not spec.public or "session" in self._wanted
         self._may_be_repeated = PARAMETER in self._parameters.names
         # Whose the credential is, is one SELECT, and needs no transaction around it.
         self._reads_once = not self._writing and "session" not in self._wanted
@@ -89,25 +95,25 @@ class Execution:
         missing = self._parameters.names - self._wanted - {PARAMETER}
         if unknown or missing:
             what = f"the handler's parameters differ: {unknown or missing}"
-            raise TypeError(f"{described.operation_id}: {what}")
+            raise TypeError(f"{spec.operation_id}: {what}")
 
-    def answer(self, request: Request, *, waiting: bool = True) -> Answer:
+    def answer(self, request: Request, *, blocking: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing.
 
-        With `waiting`, whoever is in the way is waited for, and it is begun again after a deadlock.
+        With `blocking`, the operation waits for locks and starts again after a deadlock.
 
         Raises:
             sqlalchemy.exc.DBAPIError: The database fails.
         """
-        stamp = _stamp(request)
+        meta = _meta(request)
         try:
-            if not waiting:
-                return self._run(request, stamp, waiting=False)
-            return self._edge.database.attempt(partial(self._run, request, stamp, waiting=True))
+            if not blocking:
+                return self._run(request, meta, blocking=False)
+            return self._services.database.attempt(partial(self._run, request, meta, blocking=True))
         except AccountError as refusal:
-            return self._find_answer(request, stamp, refusal) or self.refuse(refusal, request)
+            return self._find_answer(request, meta, refusal) or self.refuse(refusal, request)
 
-    async def answer_together(self, request: Request) -> Answer:
+    async def answer_in_group(self, request: Request) -> Answer:
         """Run the operation in a transaction that it shares with others, or refuse.
 
         Raises:
@@ -116,11 +122,11 @@ class Execution:
         """
         try:
             try:
-                caller, known = self._identify(request, waiting=False)
+                caller, known = self._identify(request, blocking=False)
             except OperationalError as error:
-                raise NotTogether from error
-            return await self._edge.database.together(
-                partial(self._run_as, caller, known, request, _stamp(request))
+                raise RetryAlone from error
+            return await self._services.database.run_in_group(
+                partial(self._run_as, caller, known, request, _meta(request))
             )
         except AccountError as refusal:
             return self.refuse(refusal, request)
@@ -131,19 +137,21 @@ class Execution:
         Raises:
             AccountError: It is nobody's or, where it is large, none that they may send.
         """
-        _, known = self._edge.database.attempt(partial(self._identify, request, waiting=True))
+        _, known = self._services.database.attempt(partial(self._identify, request, blocking=True))
         if known is None:
             raise NotAuthenticated  # also where nobody is asked who they are
         if large:
             self._read(request)
             self._authorise(known)
-        return known.person.user_id
+        return known.user.user_id
 
-    def _recognise(self, presented: Presented, *, waiting: bool = True) -> Principal:
-        with self._edge.database.reading(waiting=waiting) as reading:
+    def _recognise(self, presented: Presented, *, blocking: bool = True) -> Principal:
+        with self._services.database.reading(blocking=blocking) as reading:
             return authenticate(reading, presented)
 
-    def _find_answer(self, request: Request, stamp: Stamp, refusal: AccountError) -> Answer | None:
+    def _find_answer(
+        self, request: Request, meta: ResponseMeta, refusal: AccountError
+    ) -> Answer | None:
         """What another attempt was answered that began, as this one did, before either had ended.
 
         The later finds, say, that the address is taken: by itself.
@@ -151,8 +159,8 @@ class Execution:
         if not (self._may_be_repeated and isinstance(refusal, Conflict)):
             return None
         try:
-            return self._edge.database.attempt(
-                partial(self._run, request, stamp, waiting=True, refusal=refusal)
+            return self._services.database.attempt(
+                partial(self._run, request, meta, blocking=True, refusal=refusal)
             )
         except AccountError:
             return None
@@ -160,71 +168,73 @@ class Execution:
     def refuse(self, refusal: AccountError, request: Request) -> Answer:
         """What a refusal is answered with, in the words of the operation's dialect."""
         if isinstance(refusal, Unavailable):
-            request.passage.reason = refusal.reason
+            request.request_context.reason = refusal.reason
         answer = answer_of_refusal(
             refusal,
             self._dialect,
-            _stamp(request),
+            _meta(request),
             bearer_was_sent=sent_bearer(request.scope["headers"]),
         )
-        self._hold_to_document(answer)
+        self._validate_response(answer)
         return answer
 
     def _run(
         self,
         request: Request,
-        stamp: Stamp,
+        meta: ResponseMeta,
         *,
-        waiting: bool,
+        blocking: bool,
         refusal: AccountError | None = None,
     ) -> Answer:
-        caller, known = self._identify(request, waiting=waiting)
-        return self._run_as(caller, known, request, stamp, waiting=waiting, refusal=refusal)
+        caller, known = self._identify(request, blocking=blocking)
+        return self._run_as(caller, known, request, meta, blocking=blocking, refusal=refusal)
 
-    def _identify(self, request: Request, *, waiting: bool) -> tuple[Caller, Principal | None]:
+    def _identify(
+        self, request: Request, *, blocking: bool
+    ) -> tuple[RequestCredentials, Principal | None]:
         """Who asks; with whose credential it is, where that is to be known before a write."""
-        caller = self._callers.read(request.scope, request.headers)
+        caller = self._credential_reader.read(request.scope, request.headers)
         if caller.presented is None:
             return caller, None
-        request.passage.credential_kind = caller.presented.kind
+        request.request_context.credential_kind = caller.presented.kind
         if not self._writing:
             return caller, None
         # Before the write lock is taken: else whoever sends tokens that nobody has, which needs no
         # more than their form, would keep all who write waiting.
-        return caller, self._recognise(caller.presented, waiting=waiting)
+        return caller, self._recognise(caller.presented, blocking=blocking)
 
     def _run_as(
         self,
-        caller: Caller,
+        caller: RequestCredentials,
         known: Principal | None,
         request: Request,
-        stamp: Stamp,
+        meta: ResponseMeta,
         shared: Connection | None = None,
         *,
-        waiting: bool = True,
+        blocking: bool = True,
         refusal: AccountError | None = None,
     ) -> Answer:
         """Run the operation, or raise what it was refused for already unless its answer is kept."""
-        edge, presented = self._edge, caller.presented
-        with self._transaction(request, waiting=waiting, shared=shared) as session:
+        services, presented = self._services, caller.presented
+        with self._transaction(request, blocking=blocking, shared=shared) as session:
             if presented and known is not None and isinstance(session, AccountSession):
                 # Before it is authenticated again: what is revoked meanwhile writes nothing.
-                hold_account(session, known.person.user_id)
+                lock_account(session, known.user.user_id)
                 session.authenticate_again = partial(authenticate, session, presented)
             supplied: dict[str, Any] = {
                 "session": session,
                 "credentials": caller.credentials,
-                "degraded": edge.policies.degraded,
-                "leaving": is_leaving,
+                "degraded": services.policies.degraded,
+                "leaving": is_draining,
             }
             if "key_set" in self._wanted:
-                supplied["key_set"] = edge.signing.current
+                supplied["key_set"] = services.signing.current
             if "exchange" in self._wanted:
                 supplied["exchange"] = Exchange(
                     user_agent=user_agent_of(request.headers),
-                    same_origin=is_same_origin(request.headers, edge.origins),
+                    same_origin=is_same_origin(request.headers, services.origins),
                     by_cookie=caller.by_cookie,
-                    issuer=edge.issuer,
+                    issuer=services.issuer,
                 )
             if presented is not None and session is not None:
                 supplied["principal"] = self._authenticate(session, presented)
@@ -234,11 +244,11 @@ class Execution:
 
             if self._may_be_repeated and isinstance(session, AccountSession):
                 do = partial(self._ask_handler, supplied, refusal)
-                reply = once(session, attempt_of(self._described, supplied), do)
+                reply = run_once(session, idempotent_attempt(self._spec, supplied), do)
             else:
                 reply = self._ask_handler(supplied, refusal)
-            answer = self._render(reply, stamp)
-            self._hold_to_document(answer)
+            answer = self._render(reply, meta)
+            self._validate_response(answer)
         return answer
 
     def _ask_handler(self, supplied: Mapping[str, Any], refusal: AccountError | None) -> Reply[Any]:
@@ -249,26 +259,28 @@ class Execution:
             return self._handler(**{name: supplied[name] for name in self._wanted})
         finally:
             if session is not None and session.observed:
-                self._edge.usage.note_observed(session.observed, session.now)
+                self._services.usage.record_observed(session.observed, session.now)
 
     def _transaction(
-        self, request: Request, *, waiting: bool, shared: Connection | None
+        self, request: Request, *, blocking: bool, shared: Connection | None
     ) -> AbstractContextManager[_Room | None]:
         if not self._needs_database:
             return nullcontext()
         if self._reads_once:
-            return self._edge.database.reading(waiting=waiting)
-        return self._edge.database.transaction(
+            return self._services.database.reading(blocking=blocking)
+        return self._services.database.transaction(
             writing=self._writing,
-            waiting=waiting,
+            blocking=blocking,
             shared=shared,
-            origin=origin_of(request.scope, request.passage.request_id, self._edge.proxies),
+            origin=origin_of(
+                request.scope, request.request_context.request_id, self._services.proxies
+            ),
         )
 
     def _authenticate(self, session: _Room, presented: Presented) -> Principal:
         principal = authenticate(session, presented)
         credential = principal.credential
-        self._edge.usage.note(credential, session.now)
+        self._services.usage.note(credential, session.now)
         if isinstance(session, SingleReading):
             return principal  # which leaves no events
         session.origin = session.origin._replace(
@@ -284,30 +296,32 @@ class Execution:
         read: dict[str, Any] = self._parameters.read(
             scope.get("path_params", {}), scope["query_string"], request.headers
         )
-        return read | self._contents.read(request.body, request.headers)
+        return read | self._request_body.read(request.body, request.headers)
 
     def _authorise(self, principal: Principal) -> None:
-        described = self._described
+        spec = self._spec
         authorise(
             principal,
-            self._edge.policies.decide,
-            action=described.operation_id,
-            accepted=described.accepted,
-            scope=described.scope,
+            self._services.policies.decide,
+            action=spec.operation_id,
+            accepted=spec.accepted,
+            scope=spec.scope,
         )
 
-    def _render(self, reply: Reply[Any], stamp: Stamp) -> Answer:
+    def _render(self, reply: Reply[Any], meta: ResponseMeta) -> Answer:
         if reply.body is None or isinstance(reply.body, bytes):
             return Answer(reply.status, reply.body or b"", reply.media_type, reply.headers)
-        content = self._dialect.dress(reply.body, stamp)
+        content = self._dialect.wrap(reply.body, meta)
         json = orjson.dumps(content)
         return Answer(reply.status, json, "application/json", reply.headers, content)
 
-    def _hold_to_document(self, answer: Answer) -> None:
-        if self._promises is not None and (broken := self._promises.broken_by(answer)):
-            _log.error("%s breaks the document: %s", self._described.operation_id, broken)
+    def _validate_response(self, answer: Answer) -> None:
+        if self._response_validator is not None and (
+            broken := self._response_validator.find_violations(answer)
+        ):
+            _log.error("%s breaks the document: %s", self._spec.operation_id, broken)
             raise Internal
 
 
-def _stamp(request: Request) -> Stamp:
-    return Stamp(request.passage.request_id, datetime.now(UTC))
+def _meta(request: Request) -> ResponseMeta:
+    return ResponseMeta(request.request_context.request_id, datetime.now(UTC))

@@ -16,11 +16,11 @@ from accounts.errors import MalformedRequest, NotFound, UnknownHost
 from oneself.http.request.bodies import headers_of
 from oneself.http.request.credentials import sent_bearer
 from oneself.http.request.trace_context import Parent, parent_of
-from oneself.http.response.dialects import Dialects, Stamp
+from oneself.http.response.dialects import Dialects, ResponseMeta
 from oneself.http.response.error_handler import refusal_of
 from oneself.http.response.responses import Answer, answer_of_refusal, send_answer
 
-__all__ = ["Guard", "Passage", "Request", "Watch"]
+__all__ = ["Guard", "Observer", "Request", "RequestContext"]
 
 _MOST_HEAD_BYTES = 65_536
 _MOST_PATH_CHARACTERS = 2048
@@ -38,7 +38,7 @@ _SINGLE = (
 
 
 @dataclass(slots=True)
-class Passage:
+class RequestContext:
     """One request on its way through the house, with what is told of it afterwards."""
 
     request_id: str
@@ -68,11 +68,11 @@ class Request(NamedTuple):
     scope: Scope
     headers: Mapping[bytes, bytes]
     body: bytes
-    passage: Passage
+    request_context: RequestContext
 
 
 #: Is told of a request that is over: its method, what it was, and how many seconds it took.
-Watch = Callable[[str, Passage, float], None]
+Observer = Callable[[str, RequestContext, float], None]
 
 
 class Guard:
@@ -89,25 +89,25 @@ class Guard:
         dialects: Dialects,
         hosts: frozenset[str],
         clock: Callable[[], datetime],
-        watches: Sequence[Watch] = (),
+        observers: Sequence[Observer] = (),
     ) -> None:
-        """`watches` are told of each request that is over, in their order."""
+        """`observers` are told of each request that is over, in their order."""
         self._app = app
         self._dialects = dialects
         self._hosts = hosts
         self._clock = clock
-        self._watches = watches
+        self._watches = observers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass the server's lifespan on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = Passage(_new_request_id(), time.perf_counter())
-        scope["oneself.passage"] = passage
+        request_context = RequestContext(_new_request_id(), time.perf_counter())
+        scope["oneself.request_context"] = request_context
         headers = headers_of(scope)
         if b"traceparent" in headers:
-            passage.parent = parent_of(scope["headers"])
+            request_context.parent = parent_of(scope["headers"])
         try:
             self._check_head(scope, headers)
             await self._app(scope, receive, send)
@@ -116,18 +116,18 @@ class Guard:
             answer = answer_of_refusal(
                 refusal,
                 self._dialects.owner(scope["path"]),
-                Stamp(passage.request_id, self._clock()),
+                ResponseMeta(request_context.request_id, self._clock()),
                 bearer_was_sent=sent_bearer(scope["headers"]),
             )
             # Its traceback holds this frame, and with it Granian's end of the connection, which
             # would stay open until the garbage collector comes by.
             del refusal
-            if not passage.status:
-                await passage.send(send, answer)
+            if not request_context.status:
+                await request_context.send(send, answer)
         finally:
-            seconds = time.perf_counter() - passage.started
+            seconds = time.perf_counter() - request_context.started
             for watch in self._watches:
-                watch(scope["method"], passage, seconds)
+                watch(scope["method"], request_context, seconds)
 
     def _check_head(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         # Granian's limit is one of its buffer, which a single read can pass by some.

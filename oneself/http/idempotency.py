@@ -6,19 +6,19 @@ from typing import Any
 
 import orjson
 
-from accounts.flows.idempotency import Attempt, find_answer, keep_answer
+from accounts.flows.idempotency import Attempt, find_response, store_response
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from handlers.exchange import Reply
-from oneself.document import Described
+from oneself.document import OperationSpec
 
-__all__ = ["PARAMETER", "attempt_of", "once"]
+__all__ = ["PARAMETER", "idempotent_attempt", "run_once"]
 
 #: What the document's parameter is by its Python name; no handler is given it.
 PARAMETER = "idempotency_key"
 
 
-def attempt_of(described: Described, read: Mapping[str, Any]) -> Attempt | None:
+def idempotent_attempt(spec: OperationSpec, read: Mapping[str, Any]) -> Attempt | None:
     """What a request is an attempt at; None where it bears no key.
 
     `read` is what was read of it, by the names that handlers have for it. A body is the same if it
@@ -32,7 +32,7 @@ def attempt_of(described: Described, read: Mapping[str, Any]) -> Attempt | None:
     if key is None:
         return None
     request = orjson.dumps(read.get("body"), option=orjson.OPT_SORT_KEYS).decode()
-    operation_id = described.operation_id
+    operation_id = spec.operation_id
     principal: Principal | None = read.get("principal")
     if principal is None:
         return Attempt(f"{operation_id}\n{request}", key, request)
@@ -42,7 +42,7 @@ def attempt_of(described: Described, read: Mapping[str, Any]) -> Attempt | None:
     return Attempt(f"{operation_id}\n{name}", key, request)
 
 
-def once(
+def run_once(
     session: AccountSession, attempt: Attempt | None, do: Callable[[], Reply[Any]]
 ) -> Reply[Any]:
     """Do it, unless another attempt has; then give the reply to that.
@@ -54,11 +54,11 @@ def once(
     """
     if attempt is None:
         return do()
-    kept = find_answer(session, attempt)
+    kept = find_response(session, attempt)
     if kept is not None:
         status, headers, body = orjson.loads(kept)
         return Reply(body, HTTPStatus(status), headers=headers)
     reply = do()
     said = (reply.status, {**reply.headers}, reply.body)
-    keep_answer(session, attempt, orjson.dumps(said).decode())
+    store_response(session, attempt, orjson.dumps(said).decode())
     return reply

@@ -8,17 +8,17 @@ from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import AccountError
-from oneself.database import NotTogether
-from oneself.document import Described, described_operations
+from oneself.database import RetryAlone
+from oneself.document import OperationSpec, operation_specs
 from oneself.http.connexion_compat import RoutedAPI, RoutedMiddleware
 from oneself.http.execution import Execution
-from oneself.http.guard import Passage, Request
+from oneself.http.guard import Request, RequestContext
 from oneself.http.readiness import ReadinessLog
 from oneself.http.request.bodies import announces_at_most, expects_body, headers_of, read_body
 from oneself.http.request.schemas import Schemas
-from oneself.http.request.upload_limits import LargeBodies
+from oneself.http.request.upload_limits import UploadLimits
 from oneself.http.response.responses import Answer
-from oneself.http.services import Edge
+from oneself.http.services import Services
 
 __all__ = ["Operations"]
 
@@ -30,38 +30,40 @@ _READINESS = "status.getReadiness"
 class _Operation:
     """One operation as an ASGI application, which reads its request and finds it a place to run."""
 
-    def __init__(self, described: Described, execution: Execution, edge: Edge) -> None:
-        self._described = described
+    def __init__(self, spec: OperationSpec, execution: Execution, services: Services) -> None:
+        self._spec = spec
         self._execution = execution
-        self._large_bodies = edge.large_bodies if described.workload == "image" else None
-        self._most_bytes = edge.picture_bytes if described.workload == "image" else edge.body_bytes
-        self._body_seconds = edge.body_seconds
-        self._database_pool = edge.pools["database"]
-        self._pool = edge.pools.get(described.workload, self._database_pool)
-        inline = described.workload == "inline" and edge.database.never_waits
-        self._reads_inline = inline and described.method == "get"
+        self._large_bodies = services.upload_limits if spec.workload == "image" else None
+        self._most_bytes = (
+            services.picture_bytes if spec.workload == "image" else services.body_bytes
+        )
+        self._body_seconds = services.body_seconds
+        self._database_pool = services.pools["database"]
+        self._pool = services.pools.get(spec.workload, self._database_pool)
+        inline = spec.workload == "inline" and services.database.is_nonblocking
+        self._reads_inline = inline and spec.method == "get"
         self._writes_together = inline and not self._reads_inline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        passage: Passage = scope["oneself.passage"]
-        passage.operation_id = self._described.operation_id
-        passage.headers = self._described.farewell
+        request_context: RequestContext = scope["oneself.request_context"]
+        request_context.operation_id = self._spec.operation_id
+        request_context.headers = self._spec.farewell
         headers = headers_of(scope)
-        request = Request(scope, headers, b"", passage)
+        request = Request(scope, headers, b"", request_context)
         if self._large_bodies is not None:
             answer = await self._answer_upload(request, receive, self._large_bodies)
-            await passage.send(send, answer)
+            await request_context.send(send, answer)
             return
         if expects_body(headers):
             body = await read_body(receive, most_bytes=self._most_bytes, seconds=self._body_seconds)
             request = request._replace(body=body)
         inline = self._read_at_once(request) if self._reads_inline else None
-        await passage.send(send, inline or await self._answer(request))
+        await request_context.send(send, inline or await self._answer(request))
 
     def _read_at_once(self, request: Request) -> Answer | None:
         try:
-            return self._execution.answer(request, waiting=False)
+            return self._execution.answer(request, blocking=False)
         except DBAPIError:
             # Who is in the way must not be waited for by the event loop: a thread may.
             return None
@@ -69,13 +71,13 @@ class _Operation:
     async def _answer(self, request: Request) -> Answer:
         if self._writes_together:
             try:
-                return await self._execution.answer_together(request)
-            except NotTogether:
+                return await self._execution.answer_in_group(request)
+            except RetryAlone:
                 pass
         return await self._pool.run(partial(self._execution.answer, request))
 
     async def _answer_upload(
-        self, request: Request, receive: Receive, large_bodies: LargeBodies
+        self, request: Request, receive: Receive, upload_limits: UploadLimits
     ) -> Answer:
         """Know whose body it is before it is read into memory and, of a large one, that it may be.
 
@@ -87,7 +89,7 @@ class _Operation:
                 admit = partial(self._execution.admit, request, large=large)
                 user_id = await self._database_pool.run(admit)
                 if large:
-                    place.enter_context(large_bodies.held_by(user_id))
+                    place.enter_context(upload_limits.held_by(user_id))
             except AccountError as refusal:
                 refused = self._execution.refuse(refusal, request)
                 # What of the body is on its way is not read, so nothing may follow it.
@@ -103,20 +105,20 @@ class _Operation:
 class _OperationsApi(RoutedAPI[ASGIApp]):  # type: ignore[misc] # connexion has no types
     """The operations of one document, by operationId."""
 
-    def __init__(self, specification: Any, *, edge: Edge, **options: Any) -> None:
+    def __init__(self, specification: Any, *, services: Services, **options: Any) -> None:
         super().__init__(specification, **options)
-        self._edge = edge
+        self._services = services
         document = specification.raw
         self._schemas = Schemas(document)
-        self._described = {each.operation_id: each for each in described_operations(document)}
+        self._spec = {each.operation_id: each for each in operation_specs(document)}
         self.add_paths()
 
     def make_operation(self, operation: Any) -> ASGIApp:
         """Compile one operation; Connexion has resolved its handler."""
-        described = self._described[operation.operation_id]
-        execution = Execution(described, operation.function, self._schemas, self._edge)
-        compiled = _Operation(described, execution, self._edge)
-        return ReadinessLog(compiled) if described.operation_id == _READINESS else compiled
+        spec = self._spec[operation.operation_id]
+        execution = Execution(spec, operation.function, self._schemas, self._services)
+        compiled = _Operation(spec, execution, self._services)
+        return ReadinessLog(compiled) if spec.operation_id == _READINESS else compiled
 
 
 class Operations(RoutedMiddleware[_OperationsApi]):  # type: ignore[misc] # connexion has no types

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import AccountError, Unavailable
-from oneself.http.guard import Passage
+from oneself.http.guard import RequestContext
 
 __all__ = ["ReadinessLog"]
 
@@ -33,7 +33,7 @@ class ReadinessLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and tell the log if it is another answer than before."""
-        passage: Passage = scope["oneself.passage"]
+        request_context: RequestContext = scope["oneself.request_context"]
         try:
             await self._operation(scope, receive, send)
         except Exception as error:
@@ -41,10 +41,10 @@ class ReadinessLog:
             if reason is not None:
                 self._note(reason)
             raise
-        if passage.status == HTTPStatus.OK:
+        if request_context.status == HTTPStatus.OK:
             self._note(None)
-        elif passage.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            self._note(passage.reason or _BUSY)
+        elif request_context.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._note(request_context.reason or _BUSY)
 
     def _note(self, reason: str | None) -> None:
         if reason == self._reason:

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from oneself.database import Database
-from oneself.http.request.upload_limits import LargeBodies
+from oneself.http.request.upload_limits import UploadLimits
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.policy_store import PolicyStore
 from oneself.runtime.signing_keys import SigningKeys
 from oneself.runtime.thread_pools import Pool
 from oneself.settings_parsers import Network
 
-__all__ = ["Edge"]
+__all__ = ["Services"]
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class Services:
     """The service around its operations, made once at its start."""
 
     database: Database
@@ -28,7 +28,7 @@ class Edge:
     proxies: Sequence[Network]
     api_key_brand: str
     body_bytes: int
-    large_bodies: LargeBodies
+    upload_limits: UploadLimits
     picture_bytes: int
     body_seconds: float
     check_responses: bool

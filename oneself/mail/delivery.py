@@ -20,7 +20,13 @@ from accounts.values.email_address import parse_address
 from models import OutboxMessage
 from oneself.database import Database
 from oneself.mail.messages import Messages
-from oneself.mail.transport import Letter, LetterRefused, Mailbox, MailboxAway, MailProblem
+from oneself.mail.transport import (
+    Email,
+    EmailRejected,
+    MailProblem,
+    Transport,
+    TransportUnavailable,
+)
 from oneself.runtime.jobs import run_act
 
 __all__ = ["Delivery", "Run"]
@@ -70,7 +76,7 @@ class Delivery:
     """
 
     def __init__(
-        self, database: Database, mailbox: Mailbox, messages: Messages, *, sender: str
+        self, database: Database, mailbox: Transport, messages: Messages, *, sender: str
     ) -> None:
         self._database = database
         self.mailbox = mailbox
@@ -113,7 +119,7 @@ class Delivery:
                         continue
                     try:
                         take(letter)
-                    except MailboxAway as away:
+                    except TransportUnavailable as away:
                         yield from self._count_failure(batch[position:], away)
                         return
                     except Exception as problem:  # noqa: BLE001 # a defect too stops one letter only
@@ -188,7 +194,7 @@ class Delivery:
         unreadable = unnest(literal(list(self._unreadable), JSON())).table_valued("value")
         return due.where(col(OutboxMessage.id).not_in(select(unreadable.c.value)))
 
-    def _compose(self, claim: _Claim) -> Letter | None:
+    def _compose(self, claim: _Claim) -> Email | None:
         """The message in its envelope; None if nobody can write it, and then it is left."""
         message = claim.message
         try:
@@ -202,7 +208,7 @@ class Delivery:
             self._release([claim])
             self._leave(claim, error)
             return None
-        return Letter(message.id, self.sender, recipient, mail)
+        return Email(message.id, self.sender, recipient, mail)
 
     def _leave(self, claim: _Claim, error: Exception) -> None:
         """Let a message be that is sealed with another key, or that a newer version has put there.
@@ -259,7 +265,7 @@ class Delivery:
                 attempts = claim.message.attempts + 1
                 due_at = session.now + _pause(attempts)
                 too_late = due_at > claim.message.created_at + _LONGEST_TRYING
-                dead = isinstance(problem, LetterRefused) or (
+                dead = isinstance(problem, EmailRejected) or (
                     too_late and attempts >= _FEWEST_TRIES
                 )
                 if dead:

@@ -4,7 +4,7 @@ from oneself.database import Database
 from oneself.mail.delivery import Delivery
 from oneself.mail.messages import Messages
 from oneself.mail.smtp import Folder, parse_smtp_url
-from oneself.mail.transport import Mailbox
+from oneself.mail.transport import Transport
 from oneself.settings import Settings
 from oneself.templating import Templates
 
@@ -29,7 +29,7 @@ def open_delivery(settings: Settings, database: Database) -> Delivery:
         ValueError: The URL of the server is none; the sentence has no part of it in it.
         TemplateBroken: A text of the operator's cannot be used.
     """
-    mailbox: Mailbox = Folder(settings.data_dir / "mail")
+    mailbox: Transport = Folder(settings.data_dir / "mail")
     if settings.smtp_url is not None and settings.smtp_url.get_secret_value():
         mailbox = parse_smtp_url(
             settings.smtp_url.get_secret_value(),

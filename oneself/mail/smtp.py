@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Timer
 from urllib.parse import unquote
 
-from oneself.mail.transport import Letter, LetterDeferred, LetterRefused, MailboxAway
+from oneself.mail.transport import Email, EmailDeferred, EmailRejected, TransportUnavailable
 from oneself.runtime.durable_files import make_folder, put, write
 from oneself.settings_parsers import is_loopback
 
@@ -60,7 +60,7 @@ class Folder:
     seconds: float = 5.0
 
     @contextmanager
-    def open(self) -> Iterator[Callable[[Letter], None]]:
+    def open(self) -> Iterator[Callable[[Email], None]]:
         """Write files; nothing has to be opened for it."""
         yield self._take
 
@@ -68,7 +68,7 @@ class Folder:
         """Where a letter is, or will be."""
         return self.path / f"{letter_id}.eml"
 
-    def _take(self, letter: Letter) -> None:
+    def _take(self, letter: Email) -> None:
         """Write a file whole or not at all, readable by its owner only: a secret is in it."""
         path = self.file_of(letter.id)
         part = path.with_suffix(".part")
@@ -77,7 +77,7 @@ class Folder:
             write(part, bytes(letter.mail))
             put(part, path)
         except OSError as error:
-            raise MailboxAway(f"The folder cannot be written ({_errno(error)}).") from None
+            raise TransportUnavailable(f"The folder cannot be written ({_errno(error)}).") from None
 
 
 class Security(StrEnum):
@@ -104,7 +104,7 @@ class SmtpServer:
     seconds: float = 20.0
 
     @contextmanager
-    def open(self) -> Iterator[Callable[[Letter], None]]:
+    def open(self) -> Iterator[Callable[[Email], None]]:
         """One connection for all letters, made for the first and again after one that broke."""
         with closing(_Connection(self)) as connection:
             yield connection.take
@@ -157,7 +157,7 @@ class _Connection:
         self._line: socket.socket | None = None
         self._late = False
 
-    def take(self, letter: Letter) -> None:
+    def take(self, letter: Email) -> None:
         """Send a letter; returns once the server has said that it is responsible for it."""
         content = letter.mail.as_bytes(policy=_AS_SENT)
         try:
@@ -175,7 +175,7 @@ class _Connection:
             with self._limited(self._server.seconds):
                 self._ready()
         except TimeoutError as error:
-            raise MailboxAway(self._trouble(error)) from None
+            raise TransportUnavailable(self._trouble(error)) from None
 
     def close(self) -> None:
         """End the conversation, politely if there is one."""
@@ -194,8 +194,8 @@ class _Connection:
             self._drop()
         try:
             return self._begin()
-        except (OSError, MailboxAway) as error:
-            raise MailboxAway(self._trouble(error)) from None
+        except (OSError, TransportUnavailable) as error:
+            raise TransportUnavailable(self._trouble(error)) from None
 
     def _begin(self) -> smtplib.SMTP:
         server = self._server
@@ -220,7 +220,7 @@ class _Connection:
         if trust is not None and server.security is Security.STARTTLS:
             # Whoever sits in between can take the offer away. There is no going on without.
             if not smtp.has_extn("starttls"):
-                raise MailboxAway("The server does not offer STARTTLS.")
+                raise TransportUnavailable("The server does not offer STARTTLS.")
             _require(smtp.docmd("STARTTLS"), _READY, "refused STARTTLS")
             self._protect(smtp, line, trust)
             # What it offered in plain text counts no longer (RFC 3207 section 4.2).
@@ -248,19 +248,19 @@ class _Connection:
             case smtplib.SMTPServerDisconnected() if not self._late:
                 # It may be for this letter that the server breaks off, so the next one is tried.
                 self._drop()
-                return LetterDeferred("The connection broke off.")
+                return EmailDeferred("The connection broke off.")
             case _:
                 self._drop()
-                return MailboxAway(self._trouble(error))
+                return TransportUnavailable(self._trouble(error))
         sentence = f"The server refused the {what} ({code})."
         if what == "sender" or code == _CLOSING:
-            return MailboxAway(sentence)
-        return LetterRefused(sentence) if code // 100 == _PERMANENT else LetterDeferred(sentence)
+            return TransportUnavailable(sentence)
+        return EmailRejected(sentence) if code // 100 == _PERMANENT else EmailDeferred(sentence)
 
-    def _trouble(self, error: OSError | MailboxAway) -> str:
+    def _trouble(self, error: OSError | TransportUnavailable) -> str:
         if self._late or isinstance(error, TimeoutError):
             return "The server did not answer in time."
-        if isinstance(error, MailboxAway):
+        if isinstance(error, TransportUnavailable):
             return str(error)
         code = getattr(error, "smtp_code", None) or getattr(error, "verify_code", _errno(error))
         return next(text for kind, text in _TROUBLES if isinstance(error, kind)).format(code)
@@ -300,12 +300,12 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         wrong = "no certificate" if isinstance(error, ssl.SSLError) else _errno(error)
-        raise MailboxAway(f"ONESELF_SMTP_CA_FILE cannot be read ({wrong}).") from None
+        raise TransportUnavailable(f"ONESELF_SMTP_CA_FILE cannot be read ({wrong}).") from None
 
 
 def _require(reply: tuple[int, bytes], code: int, otherwise: str) -> None:
     if reply[0] != code:
-        raise MailboxAway(f"The server {otherwise} ({reply[0]}).")
+        raise TransportUnavailable(f"The server {otherwise} ({reply[0]}).")
 
 
 def _errno(error: OSError) -> str:

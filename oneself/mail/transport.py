@@ -6,16 +6,16 @@ from email.message import EmailMessage
 from typing import NamedTuple, Protocol
 
 __all__ = [
-    "Letter",
-    "LetterDeferred",
-    "LetterRefused",
+    "Email",
+    "EmailDeferred",
+    "EmailRejected",
     "MailProblem",
-    "Mailbox",
-    "MailboxAway",
+    "Transport",
+    "TransportUnavailable",
 ]
 
 
-class Letter(NamedTuple):
+class Email(NamedTuple):
     """A mail in its envelope; both addresses are stored ones, and not read out of the mail."""
 
     id: str
@@ -31,24 +31,24 @@ class MailProblem(Exception):
     """
 
 
-class LetterRefused(MailProblem):
+class EmailRejected(MailProblem):
     """This letter will never be taken."""
 
 
-class LetterDeferred(MailProblem):
+class EmailDeferred(MailProblem):
     """This letter was not taken now; the next one may be."""
 
 
-class MailboxAway(MailProblem):
+class TransportUnavailable(MailProblem):
     """No letter is taken now: the next one would fare the same."""
 
 
-class Mailbox(Protocol):
+class Transport(Protocol):
     """What takes letters; those there are stand in oneself/mail/smtp.py."""
 
     @property
     def seconds(self) -> float:
         """The longest that it takes for one letter."""
 
-    def open(self) -> AbstractContextManager[Callable[[Letter], None]]:
+    def open(self) -> AbstractContextManager[Callable[[Email], None]]:
         """Give what is called for each letter, and raises a `MailProblem` if it was not taken."""

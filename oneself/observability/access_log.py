@@ -8,32 +8,32 @@ from oneself.document import METHODS
 from oneself.logging import write_line
 
 if TYPE_CHECKING:
-    from oneself.http.guard import Passage
+    from oneself.http.guard import RequestContext
 
-__all__ = ["note_request"]
+__all__ = ["log_request"]
 
 _log = logging.getLogger("oneself.requests")
 #: Any other is the caller's own word, and not for the log.
 _METHODS = frozenset(method.upper() for method in METHODS)
 
 
-def note_request(method: str, passage: "Passage", seconds: float) -> None:
+def log_request(method: str, request_context: "RequestContext", seconds: float) -> None:
     """Write down a request that is over. No path: somebody may have pasted a secret into it."""
     if not _log.isEnabledFor(logging.INFO):
         return
-    parent = passage.parent
+    parent = request_context.parent
     write_line(
         datetime.now(UTC),
         _log.name,
         "request",
         {
-            "request_id": passage.request_id,
+            "request_id": request_context.request_id,
             "trace_id": None if parent is None else parent.trace_id,
             "method": method if method in _METHODS else None,
-            "operation": passage.operation_id,
-            "status": passage.status,
-            "code": passage.code,
-            "credential": passage.credential_kind,
+            "operation": request_context.operation_id,
+            "status": request_context.status,
+            "code": request_context.code,
+            "credential": request_context.credential_kind,
             "milliseconds": round(seconds * 1000, 3),
         },
     )

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from accounts.services.database import AccountSession
 from accounts.services.outbox import measure_outbox
-from oneself.runtime.thread_pools import PoolWatch
+from oneself.runtime.thread_pools import PoolObserver
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-    from oneself.http.guard import Passage
+    from oneself.http.guard import RequestContext
 
 __all__ = ["Metrics", "listening"]
 
@@ -79,14 +79,16 @@ class Metrics:
             )
         )
 
-    def count_request(self, _method: str, passage: "Passage", seconds: float) -> None:
+    def count_request(
+        self, _method: str, request_context: "RequestContext", seconds: float
+    ) -> None:
         """Count a request that was answered, or was left by whoever asked."""
-        operation = passage.operation_id or _OTHER
-        status = str(passage.status) if passage.status else "none"
-        self._requests.labels(operation, status, passage.code or "").inc()
+        operation = request_context.operation_id or _OTHER
+        status = str(request_context.status) if request_context.status else "none"
+        self._requests.labels(operation, status, request_context.code or "").inc()
         self._seconds.labels(operation).observe(seconds)
 
-    def watch_pool(self, name: str, threads: int) -> PoolWatch:
+    def observe_pool(self, name: str, threads: int) -> PoolObserver:
         """What a pool tells how much it has to do."""
         self._threads.labels(name).set(threads)
         busy, waiting = self._busy.labels(name), self._waiting.labels(name)
@@ -96,7 +98,7 @@ class Metrics:
             busy.set(min(taken, threads))
             waiting.set(max(0, taken - threads))
 
-        return PoolWatch(watch, refused.inc)
+        return PoolObserver(watch, refused.inc)
 
     def look_at_outbox(self, session: AccountSession) -> None:
         """Measure the mail that waits."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from oneself.document import METHODS
 
 if TYPE_CHECKING:
-    from oneself.http.guard import Passage
+    from oneself.http.guard import RequestContext
     from oneself.settings import Settings
 
 __all__ = ["Spans", "TelemetryMissing", "endpoint_of", "require_library"]
@@ -83,38 +83,38 @@ class Spans:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("oneself")
 
-    def note(self, method: str, passage: "Passage", seconds: float) -> None:
+    def note(self, method: str, request_context: "RequestContext", seconds: float) -> None:
         """Add the span of a request that is over."""
         from opentelemetry import trace  # noqa: PLC0415 # as above
 
         ended = time.time_ns()
-        operation = passage.operation_id or _OTHER
+        operation = request_context.operation_id or _OTHER
         told: dict[str, str | int | None] = {
             "http.request.method": method if method.lower() in METHODS else "_OTHER",
-            "http.response.status_code": passage.status or None,
+            "http.response.status_code": request_context.status or None,
             "oneself.operation": operation,
             "oneself.dialect": operation.partition(".")[0],
-            "oneself.refusal": passage.code,
-            "oneself.credential": passage.credential_kind,
-            "oneself.request_id": passage.request_id,
+            "oneself.refusal": request_context.code,
+            "oneself.credential": request_context.credential_kind,
+            "oneself.request_id": request_context.request_id,
         }
         span = self._tracer.start_span(
             operation,
-            context=self._context(passage),
+            context=self._context(request_context),
             kind=trace.SpanKind.SERVER,
             attributes={name: value for name, value in told.items() if value is not None},
             start_time=ended - int(seconds * 1e9),
         )
-        if passage.status >= _FIRST_FAILURE:
+        if request_context.status >= _FIRST_FAILURE:
             span.set_status(trace.StatusCode.ERROR)
         span.end(ended)
 
     @staticmethod
-    def _context(passage: "Passage") -> object:
+    def _context(request_context: "RequestContext") -> object:
         """The span of whoever asked, if they have told it; else none, and the trace begins here."""
         from opentelemetry import context, trace  # noqa: PLC0415 # as above
 
-        parent = passage.parent
+        parent = request_context.parent
         if parent is None:
             return context.Context()
         named = trace.SpanContext(

@@ -48,7 +48,9 @@ class UsageRecorder:
             with self._lock:
                 self._batch.used[credential.kind, credential.id] = moment
 
-    def note_observed(self, observed: Iterable[Observation | StoredAnew], moment: datetime) -> None:
+    def record_observed(
+        self, observed: Iterable[Observation | StoredAnew], moment: datetime
+    ) -> None:
         """Remember what an act observed."""
         for each in observed:
             with self._lock:

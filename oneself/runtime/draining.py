@@ -7,16 +7,16 @@ not be forked, and may be started afresh. A file would tell them too, until some
 
 from multiprocessing.connection import Connection
 
-__all__ = ["hear_of_the_end", "is_leaving"]
+__all__ = ["is_draining", "listen_for_shutdown"]
 
 _ears: list[Connection] = []
 
 
-def hear_of_the_end(pipe: Connection) -> None:
+def listen_for_shutdown(pipe: Connection) -> None:
     """Take the service of this worker for one that is about to end when something is in a pipe."""
     _ears[:] = [pipe]
 
 
-def is_leaving() -> bool:
+def is_draining() -> bool:
     """Whether this service is about to end."""
     return any(pipe.poll() for pipe in _ears)

@@ -52,7 +52,7 @@ def run_alone(
     """
 
     def run(session: AccountSession) -> Outcome | None:
-        if session.try_to_hold(f"job {lock}"):
+        if session.try_lock(f"job {lock}"):
             return act(session)
         return None
 

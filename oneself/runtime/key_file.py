@@ -115,7 +115,7 @@ def check_root_key(database: Database) -> None:
     """
     with database.transaction(writing=True) as session:
         # Of two first starts at once with two secrets, one must hear that it has the wrong one.
-        session.hold("root keys")
+        session.lock("root keys")
         missing = unknown_roots(session)
         if missing:
             raise UnknownRootKey(missing)

@@ -10,14 +10,14 @@ import signal
 import threading
 import time
 
-__all__ = ["end_without"]
+__all__ = ["exit_with_parent"]
 
 _log = logging.getLogger("oneself.runtime.parent_watchdog")
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 
 
-def end_without(main: int, *, drain_seconds: float) -> None:
+def exit_with_parent(main: int, *, drain_seconds: float) -> None:
     """Have this process end once the process that has started it, `main`, is gone.
 
     It drains as at SIGTERM, and for as long as it would have had from the main process.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from accounts.services.policies import Decision, InvalidPolicies, Policies, Question
-from oneself.document import described_operations
+from oneself.document import operation_specs
 
 __all__ = ["NoPolicyFolder", "PolicyStore", "read_policies", "schema_of"]
 
@@ -55,7 +55,7 @@ def schema_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     groups = {
         described.operation_id: described.scope or _NO_SCOPE
-        for described in described_operations(document)
+        for described in operation_specs(document)
         if described.accepted
     }
     actions: dict[str, Any] = {group: {} for group in (_NO_SCOPE, *groups.values())}

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from accounts.errors import Unavailable
 
-__all__ = ["Pool", "PoolWatch"]
+__all__ = ["Pool", "PoolObserver"]
 
 _LOWEST_PRIORITY = 19
 
@@ -34,14 +34,14 @@ def _yield_to_others() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
 
 
-class PoolWatch(NamedTuple):
+class PoolObserver(NamedTuple):
     """Who is told how much is taken, of work in a thread and in the queue, and what is refused."""
 
     taken: Callable[[int], None]
     refused: Callable[[], None]
 
 
-_NOBODY = PoolWatch(lambda _taken: None, lambda: None)
+_NOBODY = PoolObserver(lambda _taken: None, lambda: None)
 
 
 class Pool:
@@ -59,18 +59,18 @@ class Pool:
         threads: int,
         queue: int,
         yields: bool = False,
-        patience: float = _PATIENCE,
-        watch: PoolWatch | None = None,
+        timeout: float = _PATIENCE,
+        watch: PoolObserver | None = None,
     ) -> None:
         """Begin with threads that, if it `yields`, run only while nobody else wants to.
 
-        `patience` is how long work may wait in the queue, in seconds.
+        `timeout` is how long work may wait in the queue, in seconds.
         """
         self._executor = ThreadPoolExecutor(
             threads, thread_name_prefix=name, initializer=_yield_to_others if yields else None
         )
         self._limit = threads + queue
-        self._patience = patience
+        self._timeout = timeout
         self._taken = 0
         self._watch = watch or _NOBODY
 
@@ -98,7 +98,7 @@ class Pool:
     def _unless_late(
         self, since: float, work: Callable[..., Outcome], *arguments: object
     ) -> Outcome:
-        if time.monotonic() > since + self._patience:
+        if time.monotonic() > since + self._timeout:
             self._watch.refused()
             raise Unavailable
         return work(*arguments)

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
-from oneself.document import described_operations
-from oneself.http.guard import Passage
+from oneself.document import operation_specs
+from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of
 from oneself.http.response.responses import Answer
 from oneself.templating import Templates
@@ -96,8 +96,8 @@ class Docs:
         language = preferred_language(
             self._templates, headers_of(scope).get(b"accept-language", b"")
         )
-        passage: Passage = scope["oneself.passage"]
-        await passage.send(send, self._answer(path, language))
+        request_context: RequestContext = scope["oneself.request_context"]
+        await request_context.send(send, self._answer(path, language))
 
     def _answer(self, path: str, language: str) -> Answer:
         if path == "/":
@@ -157,11 +157,11 @@ def _read_assets() -> Iterator[tuple[str, _Asset]]:
 
 def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
     """Each dialect with the path that it is known by: the first that is read, else the first."""
-    operations = list(described_operations(document))
-    described: list[Mapping[str, str]] = []
+    operations = list(operation_specs(document))
+    spec: list[Mapping[str, str]] = []
     for tag in (tag["name"] for tag in document["tags"]):
         if tag not in _NO_DIALECTS:
             own = [each for each in operations if each.dialect == tag]
             known = next((each for each in own if each.method == "get"), own[0])
-            described.append({"name": tag, "method": known.method.upper(), "path": known.path})
-    return described
+            spec.append({"name": tag, "method": known.method.upper(), "path": known.path})
+    return spec

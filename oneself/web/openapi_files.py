@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
 from oneself.document import DOCUMENT_PATH
-from oneself.http.guard import Passage
+from oneself.http.guard import RequestContext
 from oneself.http.response.responses import Answer
 
 __all__ = ["Published"]
@@ -47,5 +47,5 @@ class Published:
             raise InvalidRequest([Violation("query", (), rule)])
         if scope["method"] not in {"GET", "HEAD"}:
             raise MethodNotAllowed(("GET", "HEAD"))
-        passage: Passage = scope["oneself.passage"]
-        await passage.send(send, Answer(200, *file, {}))
+        request_context: RequestContext = scope["oneself.request_context"]
+        await request_context.send(send, Answer(200, *file, {}))

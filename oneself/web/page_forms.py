@@ -21,7 +21,7 @@ from accounts.flows.email_verification import confirm_email, request_again
 from accounts.flows.password_reset import request_password_reset, reset_password
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, find_secret, read_secret
-from accounts.services.user_views import find_person
+from accounts.services.user_views import find_user_view
 from oneself.http.response.dialects import Dialects
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
@@ -129,7 +129,7 @@ def _verify(session: AccountSession, fields: Fields) -> View:
 def _show_change(session: AccountSession, fields: Fields) -> View:
     identity, secret = fields.get("identity", ""), fields.get("secret", "")
     pending = read_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
-    if find_person(session, pending.user_id).identity_id != identity.lower():
+    if find_user_view(session, pending.user_id).identity_id != identity.lower():
         raise SecretInvalid
     values = {"identity": identity, "secret": secret, "address": pending.address}
     return View("change_email", values)

@@ -18,7 +18,7 @@ from accounts.origin import Origin
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import find_locale
 from oneself.database import Database
-from oneself.http.guard import Passage
+from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of, media_type, read_body
 from oneself.http.request.client_address import origin_of
 from oneself.http.request.forms import FORM, parse_form
@@ -99,8 +99,8 @@ class Pages:
         return self._show(page, scope, receive, send)
 
     async def _show(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
-        passage: Passage = scope["oneself.passage"]
-        passage.operation_id = page.operation_id
+        request_context: RequestContext = scope["oneself.request_context"]
+        request_context.operation_id = page.operation_id
         accepted = headers_of(scope).get(b"accept-language", b"")
         language = preferred_language(self._templates, accepted)
         try:
@@ -110,14 +110,14 @@ class Pages:
                 fields,
                 scope["method"] == "POST",
                 language,
-                origin_of(scope, passage.request_id, self._proxies),
+                origin_of(scope, request_context.request_id, self._proxies),
             )
             pool = self._pools["password" if "new_password" in fields else "database"]
             answer = await pool.run(partial(self._answer, visit))
         except Exception as error:  # noqa: BLE001 # a person is looking, whatever it is
-            view = _refused(error, page, {}, None, passage.request_id)
+            view = _refused(error, page, {}, None, request_context.request_id)
             answer = self._render(view, language)
-        await passage.send(send, answer)
+        await request_context.send(send, answer)
 
     async def _read(self, page: Page, scope: Scope, receive: Receive) -> Mapping[str, str]:
         """What the link has, or what the form sends.

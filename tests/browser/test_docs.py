@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from oneself.document import described_operations, load_document
+from oneself.document import load_document, operation_specs
 from tests.browser.conftest import DEVICES
 from tests.browser.test_journeys import CONTRASTS, OVERFLOW
 
 TAGS = [tag["name"] for tag in load_document()["tags"]]
-OPERATIONS = list(described_operations(load_document()))
+OPERATIONS = list(operation_specs(load_document()))
 #: A change of the system's colours is told before the next frame.
 SETTLED = """
 async () => {

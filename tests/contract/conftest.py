@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import Answer
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
 from tests.support.databases import Storage
 from tests.support.operator_acts import people_of
@@ -45,35 +45,37 @@ def scarce_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def people(service: Service) -> Iterator[People]:
+def people(service: Service) -> Iterator[Actors]:
     with people_of(service) as known:
         yield known
 
 
 @pytest.fixture(scope="session")
-def closed_people(closed_service: Service) -> Iterator[People]:
+def closed_people(closed_service: Service) -> Iterator[Actors]:
     with people_of(closed_service) as known:
         yield known
 
 
 @pytest.fixture(scope="session")
-def frozen_people(frozen_service: Service) -> Iterator[People]:
+def frozen_people(frozen_service: Service) -> Iterator[Actors]:
     with people_of(frozen_service) as known:
         yield known
 
 
 @pytest.fixture(scope="session")
-def scarce_people(scarce_service: Service) -> Iterator[People]:
+def scarce_people(scarce_service: Service) -> Iterator[Actors]:
     with people_of(scarce_service) as known:
         yield known
 
 
 @pytest.fixture(scope="session")
-def answers_to_dribbles(service: Service, people: People) -> Mapping[str, tuple[Attempt, Answer]]:
+def answers_to_dribbles(
+    service: Service, people: Actors
+) -> Mapping[str, tuple[CaseRunner, Answer]]:
     """What the rows that dribble are answered: asked all at once, since each waits for a second."""
 
-    def answer(row: Row) -> tuple[Attempt, Answer]:
-        attempt = Attempt(row, service, people)
+    def answer(row: Row) -> tuple[CaseRunner, Answer]:
+        attempt = CaseRunner(row, service, people)
         return attempt, service.ask(attempt.prepare())
 
     rows = [row for row in load_rows() if row.dribbles]

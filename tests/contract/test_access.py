@@ -14,7 +14,7 @@ import yaml
 
 from accounts.services.principal import CredentialKind
 from models import wire
-from oneself.conformance.actors import Person
+from oneself.conformance.actors import Actor
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.request_building import (
@@ -98,7 +98,7 @@ class Caller:
     """
 
     service: Service
-    person: Person
+    person: Actor
     public_client: str
     password: str
     _credentials: dict[tuple[str, frozenset[str]], str] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from accounts.crypto import tokens
-from oneself.conformance.actors import People, Person
+from oneself.conformance.actors import Actor, Actors
 from oneself.conformance.http_client import Answer, Request, form_request, json_request
 from oneself.conformance.rows.request_building import credential_header
 from tests.support.databases import Storage
@@ -165,7 +165,7 @@ def _plant_by_mistake(planter: Planter) -> None:
     )
 
 
-def _plant_by_right(planter: Planter, person: Person) -> None:
+def _plant_by_right(planter: Planter, person: Actor) -> None:
     """Each secret that the service hands out or is told, where it belongs, used well and badly."""
     for name in ("password", "session_token", "access_token", "api_key", "client_secret", "pat"):
         planter.keep(f"by right: {name}", person[name])
@@ -210,7 +210,7 @@ def _plant_by_right(planter: Planter, person: Person) -> None:
         planter.get(form_request("/oauth/revoke", {"token": token}, (client,)))
 
 
-def _plant_by_mail(planter: Planter, service: Service, person: Person) -> None:
+def _plant_by_mail(planter: Planter, service: Service, person: Actor) -> None:
     """The two secrets that are mailed, up to the reset that ends everything."""
     session = credential_header("bearer", person["session_token"])
     planter.get(Request("POST", "/api/v1/me/verify-email", (session,)))
@@ -230,7 +230,7 @@ def _plant_by_mail(planter: Planter, service: Service, person: Person) -> None:
     planter.keep("by mail: session afterwards", opened["data"]["session_token"])
 
 
-def _mailed(service: Service, person: Person, subject: str) -> str:
+def _mailed(service: Service, person: Actor, subject: str) -> str:
     """The secret of a mail, which stays where it is."""
     deadline = time.monotonic() + _SECONDS_TO_DELIVER
     while time.monotonic() < deadline:
@@ -280,7 +280,7 @@ def planted(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Plant
     )
 
 
-def _plant_in_demo(planter: Planter, people: People) -> None:
+def _plant_in_demo(planter: Planter, people: Actors) -> None:
     base = people.find("base")
     for name in ("password", "session_token", "access_token", "api_key", "client_secret", "pat"):
         planter.keep(f"demo: {name}", base[name])

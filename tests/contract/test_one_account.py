@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from oneself.conformance.actors import People, Person
+from oneself.conformance.actors import Actor, Actors
 from oneself.conformance.http_client import json_request
 from tests.support.service import Service
 from tests.support.stored import reading
@@ -37,19 +37,19 @@ _TABLES = (
 _LATER = "sensitive_read"
 
 
-def _change_address(person: Person) -> None:
+def _change_address(person: Actor) -> None:
     wanted = {"email": f"new.{person['email']}"}
     pending = person.ask("POST", "/resources/me/email/change", wanted)
     proof = {"identityId": pending["identityId"], "secret": pending["secret"]}
     person.ask("POST", "/resources/me/email/validate", proof)
 
 
-def _rename(method: str, path: str, field: str) -> Callable[[Person], None]:
+def _rename(method: str, path: str, field: str) -> Callable[[Actor], None]:
     return lambda person: person.ask(method, path, {field: "Zoë Quinn"})
 
 
-def _change_password(path: str, current: str, new: str) -> Callable[[Person, Service], None]:
-    def act(person: Person, service: Service) -> None:
+def _change_password(path: str, current: str, new: str) -> Callable[[Actor, Service], None]:
+    def act(person: Actor, service: Service) -> None:
         headers = (
             ("Authorization", f"Bearer {person['session_token']}"),
             *([("X-Tenant-ID", person["tenant_uuid"])] if "/users/" in path else []),
@@ -61,7 +61,7 @@ def _change_password(path: str, current: str, new: str) -> Callable[[Person, Ser
     return act
 
 
-def _people_seen(person: Person) -> dict[str, dict[str, Any]]:
+def _people_seen(person: Actor) -> dict[str, dict[str, Any]]:
     """What each dialect shows of the person."""
     return {
         "ipto": person.ask("GET", "/v1/me")["data"],
@@ -90,14 +90,14 @@ PASSWORDS = {
 ADDRESSES = {"hantera": lambda person, _service: _change_address(person)}
 
 
-def _sees_name(person: Person, _service: Service, name: str) -> None:
+def _sees_name(person: Actor, _service: Service, name: str) -> None:
     seen = _people_seen(person)
     assert seen["ipto"]["display_name"] == name
     assert seen["scaikey"]["display_name"] == name
     assert seen["hantera"]["name"] == name
 
 
-def _sees_person(person: Person, service: Service) -> None:
+def _sees_person(person: Actor, service: Service) -> None:
     seen = _people_seen(person)
     _sees_name(person, service, "Alice Chen")
     assert {each["email"] for each in seen.values()} == {person["email"]}
@@ -105,11 +105,11 @@ def _sees_person(person: Person, service: Service) -> None:
     assert seen["ipto"]["tenant_id"] == seen["scaikey"]["tenant_id"] == person["tenant_id"]
 
 
-def _sees_rename(person: Person, service: Service) -> None:
+def _sees_rename(person: Actor, service: Service) -> None:
     _sees_name(person, service, "Zoë Quinn")
 
 
-def _sees_password(person: Person, service: Service) -> None:
+def _sees_password(person: Actor, service: Service) -> None:
     for password, status in ((person["password"], 401), (NEW_PASSWORD, 200)):
         body = {"email": person["email"], "password": password}
         assert service.ask(json_request("POST", "/v1/auth/login", body)).status == status
@@ -130,7 +130,7 @@ def _sees_password(person: Person, service: Service) -> None:
         assert b"wrong_password" in answer.body
 
 
-def _sees_address(person: Person, _service: Service) -> None:
+def _sees_address(person: Actor, _service: Service) -> None:
     seen = _people_seen(person)
     assert {each["email"] for each in seen.values()} == {f"new.{person['email']}"}
     assert (seen["hyperclast"]["email_verified"], seen["scaikey"]["email_verified"]) == (False,) * 2
@@ -145,7 +145,7 @@ ACTS = {
 }
 
 
-def _rows(service: Service, person: Person) -> dict[str, list[dict[str, Any]]]:
+def _rows(service: Service, person: Actor) -> dict[str, list[dict[str, Any]]]:
     """What the database has of a person, without what is each person's own."""
     with reading(service) as connection:
         found = {}
@@ -173,7 +173,7 @@ def _plain(name: str, value: Any) -> Any:
 
 @pytest.mark.parametrize("act", ACTS)
 def test_an_act_leaves_the_same_rows_through_each_dialect_and_is_seen_through_all(
-    act: str, service: Service, people: People
+    act: str, service: Service, people: Actors
 ):
     """The dialects are doors to one house, and not houses."""
     doors, seen = ACTS[act]

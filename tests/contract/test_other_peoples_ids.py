@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 
 from accounts.services.principal import CredentialKind
-from oneself.conformance.actors import People, Person
+from oneself.conformance.actors import Actor, Actors
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.request_building import credential_header, written_target
+from oneself.conformance.rows.request_building import build_target, credential_header
 from oneself.document import load_document, resolve
 from oneself.http.request.forms import FORM
 from tests.support.databases import Storage
@@ -68,10 +68,10 @@ class Neighbourhood:
     """Alice, who asks; Dora of her tenant; Bruno of another; and what each of them has."""
 
     service: Service
-    people: People
+    people: Actors
     _made: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def find(self, who: str) -> Person:
+    def find(self, who: str) -> Actor:
         return self.people.find({"alice": "base", "dora": "sso_user", "bruno": "other_tenant"}[who])
 
     def row(self, noun: str, whose: str) -> str:
@@ -104,7 +104,7 @@ class Neighbourhood:
             media, content = next(iter(operation.bodies)), {**body, **wanted.get("body", {})}
             sent = (urlencode(content) if media == FORM else json.dumps(content)).encode()
             headers.append(("Content-Type", media))
-        target = written_target(operation.path, None, wanted)
+        target = build_target(operation.path, None, wanted)
         return Request(operation.method.upper(), target, tuple(headers), sent)
 
     def post_form(self, path: str, form: Mapping[str, str], who: str) -> Answer:

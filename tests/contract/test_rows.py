@@ -4,40 +4,40 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import Answer
 from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.rows.verdicts import judge_row
+from oneself.conformance.rows.verdicts import run_case
 from tests.support.service import Service
 
 ROWS = load_rows()
 
 
 @pytest.fixture
-def attempt_of(request: pytest.FixtureRequest) -> Callable[[Row], Attempt]:
+def idempotent_attempt(request: pytest.FixtureRequest) -> Callable[[Row], CaseRunner]:
     """Begins a row, at the service that it is for."""
 
-    def attempt_of(row: Row) -> Attempt:
+    def idempotent_attempt(row: Row) -> CaseRunner:
         named = row.raw.get("service")
         prefix = f"{named}_" if named else ""
         service: Service = request.getfixturevalue(f"{prefix}service")
-        people: People = request.getfixturevalue(f"{prefix}people")
-        return Attempt(row, service, people)
+        people: Actors = request.getfixturevalue(f"{prefix}people")
+        return CaseRunner(row, service, people)
 
-    return attempt_of
+    return idempotent_attempt
 
 
 @pytest.mark.parametrize("row", ROWS, ids=map(str, ROWS))
 def test_the_promise_is_kept(
     row: Row,
-    attempt_of: Callable[[Row], Attempt],
-    answers_to_dribbles: Mapping[str, tuple[Attempt, Answer]],
+    idempotent_attempt: Callable[[Row], CaseRunner],
+    answers_to_dribbles: Mapping[str, tuple[CaseRunner, Answer]],
 ):
     """LG-01, LG-12, HT-24, among many: the row's request gets the row's answer."""
     attempt, answer = answers_to_dribbles.get(str(row), (None, None))
-    outcome = judge_row(attempt or attempt_of(row), answer and (lambda _: answer))
+    outcome = run_case(attempt or idempotent_attempt(row), answer and (lambda _: answer))
     # Here an operator is beside the service, so there is nothing that cannot be asked.
     if outcome.verdict is not Verdict.KEPT:
         pytest.fail(outcome.as_text(), pytrace=False)

@@ -29,9 +29,9 @@ from accounts.services.policies import InvalidPolicies
 from oneself import commands
 from oneself.commands.demo import export_line
 from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, check_row
-from oneself.conformance.rows.verdicts import judge_row
+from oneself.conformance.rows.verdicts import run_case
 from oneself.document import load_document
 from oneself.runtime.policy_store import read_policies
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
@@ -547,7 +547,7 @@ def test_the_row_that_is_explained_is_kept(service: Service):
     row = Row("contracts/README.md", raw)
     check_row(row)
     with people_of(service) as people:
-        outcome = judge_row(Attempt(row, service, people))
+        outcome = run_case(CaseRunner(row, service, people))
     assert outcome.verdict is Verdict.KEPT, outcome.as_text()
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from oneself.conformance.fuzz.runs import FuzzRun, plan
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Outcome, Verdict
-from oneself.conformance.suite import Proof
+from oneself.conformance.suite import Suite
 from oneself.conformance.traffic import read_traffic
 from tests.support.operator_acts import OperatorActs
 from tests.support.service import Service
@@ -38,10 +38,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def fuzzed(
     service: Service, credentials: Path, traffic: Path, pytestconfig: pytest.Config
-) -> Proof:
+) -> Suite:
     """The proof that the runs of the fuzzer are part of."""
     examples = pytestconfig.getoption("--examples")
-    return Proof(service, credentials, examples=examples, traffic=traffic)
+    return Suite(service, credentials, examples=examples, traffic=traffic)
 
 
 def broken_in(outcomes: list[Outcome]) -> str:
@@ -54,7 +54,7 @@ def test_every_row_is_kept(name: str | None, tmp_path: Path, traffic: Path):
     with started_as(name, tmp_path) as service:
         operator = OperatorActs(service)
         try:
-            proof = Proof(
+            proof = Suite(
                 service,
                 _credentials(service),
                 suites=("rows",),
@@ -72,7 +72,7 @@ def test_every_row_is_kept(name: str | None, tmp_path: Path, traffic: Path):
         pytest.fail(broken, pytrace=False)
 
 
-def test_what_is_made_up_is_answered_as_documented(run: FuzzRun, seed: int, fuzzed: Proof):
+def test_what_is_made_up_is_answered_as_documented(run: FuzzRun, seed: int, fuzzed: Suite):
     """HT-04, HT-23, HT-24, SC-04: no request that a fuzzer finds is answered in another way."""
     outcomes = fuzzed.fuzz_once(run, seed)
     assert len(outcomes) >= len(run.operations)

@@ -298,7 +298,7 @@ GARBAGE = {
 @pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE.keys())
 def test_what_is_no_head_is_a_4xx_or_closed(service: Running, data: bytes):
     """HT-09: and at once, not only when patience ends."""
-    with Wire(service.port, patience=1.5) as wire:
+    with Wire(service.port, timeout=1.5) as wire:
         wire.send(data)
         answers = wire.answers()
     assert len(answers) <= 1

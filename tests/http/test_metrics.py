@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from accounts import errors
-from oneself.document import described_operations, load_document
+from oneself.document import load_document, operation_specs
 from tests.http.running import open_account, running
 from tests.support.service import free_port
 
@@ -138,8 +138,7 @@ def test_nothing_that_anybody_chose_or_has_is_in_the_metrics(service, read, port
         if isinstance(each, type) and issubclass(each, errors.AccountError)
     }
     allowed = {
-        "operation": {each.operation_id for each in described_operations(load_document())}
-        | {"other"},
+        "operation": {each.operation_id for each in operation_specs(load_document())} | {"other"},
         "status": {str(status.value) for status in HTTPStatus} | {"none"},
         "code": codes | {""},
         "pool": set(THREADS),

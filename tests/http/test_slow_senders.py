@@ -15,7 +15,7 @@ from tests.http.running import Account, Running, running
 from tests.http.wire import Wire, head_of
 
 #: What the tested service waits for a head and for a body, and what a test adds to be sure.
-PATIENCE = 2
+TIMEOUT = 2
 SLACK = 2.5
 
 LOGIN = b"POST /v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -52,7 +52,7 @@ def test_no_setting_makes_the_service_wait_longer_than_fifteen_seconds(name: str
 def test_a_head_that_dribbles_is_cut_off(service: Running):
     """HT-08: a byte now and then does not begin the time anew."""
     with Wire(service.port) as wire, _dribbling(wire, b"GET /healthz HTTP/1.1\r\nX: " + b"a" * 99):
-        assert wire.seconds_until_closed() < PATIENCE + SLACK
+        assert wire.seconds_until_closed() < TIMEOUT + SLACK
 
 
 def test_who_sends_no_whole_head_is_cut_off(service: Running):
@@ -66,7 +66,7 @@ def test_who_sends_no_whole_head_is_cut_off(service: Running):
         began = time.monotonic()
         for wire in wires:
             wire.seconds_until_closed()
-        assert time.monotonic() - began < PATIENCE + SLACK
+        assert time.monotonic() - began < TIMEOUT + SLACK
 
 
 def test_a_connection_that_is_kept_and_not_used_is_closed(service: Running):
@@ -76,7 +76,7 @@ def test_a_connection_that_is_kept_and_not_used_is_closed(service: Running):
         answer = wire.answer()
         assert answer is not None
         assert answer.status == 200
-        assert 0.5 < wire.seconds_until_closed() < PATIENCE + SLACK
+        assert 0.5 < wire.seconds_until_closed() < TIMEOUT + SLACK
 
 
 def test_a_body_that_dribbles_is_cut_off_with_a_408(service: Running):
@@ -86,7 +86,7 @@ def test_a_body_that_dribbles_is_cut_off_with_a_408(service: Running):
         wire.send(LOGIN + b"Content-Length: 1000\r\n\r\n")
         with _dribbling(wire, b"{" * 100):
             answer = wire.answer()
-            assert time.monotonic() - began < PATIENCE + SLACK
+            assert time.monotonic() - began < TIMEOUT + SLACK
             assert answer is not None
             assert (answer.status, answer.code) == (408, "request_timeout")
             assert answer.header("connection") == "close"
@@ -118,7 +118,7 @@ def test_who_falls_silent_in_a_body_gets_a_408_and_is_closed(service: Running):
             assert (answer.status, answer.code) == (408, "request_timeout")
         for wire in wires:
             wire.seconds_until_closed()
-        assert time.monotonic() - began < PATIENCE + SLACK
+        assert time.monotonic() - began < TIMEOUT + SLACK
 
 
 def test_a_connection_is_closed_with_its_408_and_not_when_memory_is_next_tidied(tmp_path: Path):

@@ -54,8 +54,8 @@ class Answer:
 class Wire:
     """One connection."""
 
-    def __init__(self, port: int, *, patience: float = _PATIENCE) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=patience)
+    def __init__(self, port: int, *, timeout: float = _PATIENCE) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self._reader = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from oneself.conformance.fuzz.refusal_codes import documented_codes
 from oneself.conformance.http_client import Answer
 from oneself.conformance.rows.table import refusal_shapes
-from oneself.document import Described, load_document, resolve
+from oneself.document import OperationSpec, load_document, resolve
 from tests.mutants.mutation import Mutant, codes_asked, statuses_asked
 
 __all__ = ["ANSWER_RULES", "SECURITY_HEADERS"]
@@ -55,7 +55,7 @@ class ChangedStatus(_OfStatus):
     instead: int
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each status that is asked for, and each other that there could be."""
         for status in sorted(statuses_asked(operation.operation_id)):
             for instead in sorted({*operation.responses, *_UNDOCUMENTED} - {status}):
@@ -77,7 +77,7 @@ class LostHeader(_OfStatus):
     name: str
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each header of each status."""
         for status in sorted(statuses_asked(operation.operation_id)):
             response = operation.responses[status]
@@ -120,7 +120,7 @@ class DroppedField(_OfBody):
     """A field that is required is missing, in lists from every item."""
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each required field of each answer."""
         for status, steps, schema in _objects_of(operation):
             for name in schema.get("required", ()):
@@ -137,7 +137,7 @@ class AddedField(_OfBody):
     """A field is there that the document does not know."""
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each object of each answer that is closed."""
         for status, steps, schema in _objects_of(operation):
             if schema.get("additionalProperties") is False:
@@ -154,7 +154,7 @@ class ChangedValue(_OfBody):
     """A success says something else, in a form that no schema can tell from what is right."""
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each switch, number and free text of each success."""
         for status, steps, schema in _objects_of(operation):
             if status >= HTTPStatus.BAD_REQUEST:
@@ -191,7 +191,7 @@ class ReplacedCode(_OfStatus):
     instead: str
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each code, as each other of the same status or, where there is none, of the next."""
         known = operation.operation_id
         for status in sorted(statuses_asked(known)):
@@ -229,7 +229,7 @@ ANSWER_RULES: tuple[type[Mutant], ...] = (
 )
 
 
-def _next(operation: Described, status: int) -> int:
+def _next(operation: OperationSpec, status: int) -> int:
     refused = [each for each in sorted(operation.responses) if each >= HTTPStatus.BAD_REQUEST]
     return refused[(refused.index(status) + 1) % len(refused)]
 
@@ -239,7 +239,7 @@ def _without(answer: Answer, name: str) -> Answer:
     return replace(answer, headers=kept)
 
 
-def _objects_of(operation: Described) -> Iterator[tuple[int, _Steps, Mapping[str, Any]]]:
+def _objects_of(operation: OperationSpec) -> Iterator[tuple[int, _Steps, Mapping[str, Any]]]:
     """Each object with fields of its own, in each body that is asked for."""
     for status in sorted(statuses_asked(operation.operation_id)):
         for media, content in operation.responses[status].get("content", {}).items():

@@ -52,12 +52,12 @@ class Deck:
                 refusing = getattr(mutant, "status", 0) >= HTTPStatus.BAD_REQUEST
                 pile = piles.setdefault(mutant.rule, {True: [], False: []})
                 pile[refusing].append(mutant)
-        rules = [*piles]
-        chance.shuffle(rules)
+        limits = [*piles]
+        chance.shuffle(limits)
         for pile in piles.values():
             for part in pile.values():
                 chance.shuffle(part)
-        self._cards = _by_turns([[*_by_turns([*piles[rule].values()])] for rule in rules])
+        self._cards = _by_turns([[*_by_turns([*piles[rule].values()])] for rule in limits])
 
     def draw(self) -> Mutant:
         """The next one.

@@ -10,17 +10,17 @@ from http import HTTPStatus
 from itertools import count
 from typing import Any
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.credentials_file import read_credentials
 from oneself.conformance.fuzz.identity import known_values
 from oneself.conformance.fuzz.live_document import live_document
 from oneself.conformance.http_client import FORM, Answer, Request
 from oneself.conformance.operations import OPERATIONS, links_of
 from oneself.conformance.outcomes import Outcome, Verdict
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.rows.verdicts import judge_row
-from oneself.conformance.suite import Proof
+from oneself.conformance.rows.verdicts import run_case
+from oneself.conformance.suite import Suite
 from tests.mutants.answer_rules import ANSWER_RULES
 from tests.mutants.mutation import Mutant, Telling
 from tests.mutants.request_rules import Place
@@ -98,7 +98,7 @@ class Laboratory:
     @contextmanager
     def _switched_to(
         self, mutant: Mutant | None, suite: str = "rows"
-    ) -> Iterator[tuple[Service, People]]:
+    ) -> Iterator[tuple[Service, Actors]]:
         """The service as this mutant, or as itself, on a fresh copy of its data."""
         folder = self._service.folder / str(next(self._numbers))
         folder.mkdir()
@@ -120,10 +120,10 @@ class Laboratory:
         return int(answer.json()["changed"])
 
     def _broken(
-        self, suite: str, mutant: Mutant, service: Service, people: People, deadline: float
+        self, suite: str, mutant: Mutant, service: Service, people: Actors, deadline: float
     ) -> Iterator[Outcome]:
         """Each promise that is broken, as soon as it is."""
-        proof = Proof(
+        proof = Suite(
             service,
             service.folder / "people.json",
             suites=(suite,),
@@ -142,7 +142,7 @@ class Laboratory:
         with self._switched_to(None, broken.suite) as (service, people):
             if broken.suite == "rows":
                 row = next(each for each in load_rows() if str(each) == broken.promise)
-                found = [judge_row(Attempt(row, service, people))]
+                found = [run_case(CaseRunner(row, service, people))]
             else:
                 found = [*self._broken("fuzz", mutant, service, people, time.monotonic() + 600)]
         same = [each for each in found if each.promise == broken.promise]
@@ -169,7 +169,7 @@ def _around(mutant: Mutant) -> frozenset[str]:
     return frozenset({name, *before, *links_of(mutant.operation)})
 
 
-def _ask(mutant: Mutant, telling: Telling, service: Service, people: People) -> Answer:
+def _ask(mutant: Mutant, telling: Telling, service: Service, people: Actors) -> Answer:
     """Ask as somebody who has all that the operation needs, but for what the request is to tell."""
     raw = {
         "promise": "It tells a mutant apart",
@@ -179,7 +179,7 @@ def _ask(mutant: Mutant, telling: Telling, service: Service, people: People) -> 
         **telling,
         "request": _request(mutant, telling["request"], service),
     }
-    return service.ask(Attempt(Row("mutants", raw), service, people).prepare())
+    return service.ask(CaseRunner(Row("mutants", raw), service, people).prepare())
 
 
 def _request(mutant: Mutant, wanted: Mapping[str, Any], service: Service) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from oneself.conformance.http_client import Answer
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.table import load_rows
-from oneself.document import Described
+from oneself.document import OperationSpec
 
 __all__ = ["Mutant", "Telling", "codes_asked", "statuses_asked"]
 
@@ -30,7 +30,7 @@ class Mutant:
     alike: ClassVar[str] = "what it should refuse is answered alike"
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each mutant of one operation that the rule can make from the document."""
         raise NotImplementedError
 
@@ -40,7 +40,7 @@ class Mutant:
         return type(self).__name__
 
     @property
-    def operation(self) -> Described:
+    def operation(self) -> OperationSpec:
         """The operation that it breaks."""
         return OPERATIONS[self.operation_id]
 

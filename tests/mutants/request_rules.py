@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from accounts.services.principal import CredentialKind
-from oneself.document import METHODS, Described, load_document, resolve
+from oneself.document import METHODS, OperationSpec, load_document, resolve
 from tests.mutants.mutation import Mutant, Telling
 
 __all__ = ["REQUEST_RULES", "Place"]
@@ -52,7 +52,7 @@ class AcceptedKind(_OfCredential):
     """One kind of credential more is accepted; the policies are as they were."""
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each kind that a person's operation does not take."""
         for name, (kind, _) in _KINDS.items():
             if operation.accepted and kind not in operation.accepted:
@@ -69,7 +69,7 @@ class RefusedKind(_OfCredential):
     """One kind of credential that is documented is not accepted."""
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each kind of those that an operation takes, but for the last."""
         for name, (kind, _) in _KINDS.items():
             if kind in operation.accepted and len(operation.accepted) > 1:
@@ -89,7 +89,7 @@ class IgnoredScope(Mutant):
     alike: ClassVar[str] = "whatever it accepts has every scope"
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """The one of an operation that has a scope."""
         if operation.scope is not None:
             yield cls(operation.operation_id)
@@ -155,7 +155,7 @@ class DoubledLimit(_OfPlace):
     keyword: str
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each limit of each value; how long a picture may be is a setting, and no schema's."""
         for place, schema in _places_of(operation).items():
             for keyword in (*_UPPER, *_LOWER):
@@ -192,7 +192,7 @@ class LostRule(_OfPlace):
     keyword: str
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each such rule about each value."""
         for place, schema in _places_of(operation).items():
             for keyword in _RULES:
@@ -220,7 +220,7 @@ class UnrequiredField(_OfPlace):
     name: str
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each required field, and each required parameter that a path can do without."""
         for place, schema in _places_of(operation).items():
             if place == ("body",):
@@ -257,7 +257,7 @@ class TakenUnknown(_OfPlace):
     """A field that the document does not know is taken for good."""
 
     @classmethod
-    def every(cls, operation: Described) -> Iterator[Self]:
+    def every(cls, operation: OperationSpec) -> Iterator[Self]:
         """Each object that is closed."""
         for place, schema in _places_of(operation).items():
             if schema.get("additionalProperties") is False:
@@ -282,7 +282,7 @@ REQUEST_RULES: tuple[type[Mutant], ...] = (
 )
 
 
-def _operation(document: Any, described: Described) -> Any:
+def _operation(document: Any, described: OperationSpec) -> Any:
     """An operation of a document, with all of its schemas and parameters its own."""
     item = document["paths"][described.path]
     for method in METHODS:
@@ -306,7 +306,7 @@ def _inlined(thing: Any) -> Any:
     return {name: _inlined(each) for name, each in resolve(load_document(), thing).items()}
 
 
-def _places_of(operation: Described) -> Mapping[Place, Any]:
+def _places_of(operation: OperationSpec) -> Mapping[Place, Any]:
     """Each value of a request; what is in several media types is the same in each."""
     return dict(_places_in(_operation(deepcopy(load_document()), operation)))
 

@@ -19,21 +19,21 @@ from accounts.errors import InvalidClient, InvalidToken, SecretInvalid
 from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.flows.api_keys import create_api_key
 from accounts.flows.clients import ClientCredentials, add_client, authenticate_client
-from accounts.flows.idempotency import Attempt, keep_answer
+from accounts.flows.idempotency import Attempt, store_response
 from accounts.flows.password_reset import request_password_reset
 from accounts.flows.personal_access_tokens import create_pat
 from accounts.flows.refresh_tokens import find_refresh_token
 from accounts.flows.signup import sign_up
 from accounts.flows.token_exchange import exchange_session
-from accounts.limits import Budget, Rules
+from accounts.limits import Limits, RateLimit
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import SESSION_RIGHTS
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, read_secret
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.signing_keys import ensure_signing_key, load_key_set
-from accounts.services.user_views import find_person
-from accounts.values import password_strength as password_form
+from accounts.services.user_views import find_user_view
+from accounts.values import password_strength
 from accounts.values.email_address import parse_address
 from models import Tenant
 from oneself.database import Database
@@ -51,8 +51,8 @@ PREFIXES = {
 }
 
 # A thief tries as often as they like.
-ENDLESS = Budget(10**9, 1)
-RULES = Rules(
+ENDLESS = RateLimit(10**9, 1)
+RULES = Limits(
     password_cost=4,
     account_and_source_budget=ENDLESS,
     account_budget=ENDLESS,
@@ -63,7 +63,7 @@ RULES = Rules(
 @pytest.fixture
 def database(storage, tmp_path) -> Iterator[Database]:
     location = storage.make(tmp_path)
-    database = Database(location, keys=Keyring(ROOT), rules=RULES)
+    database = Database(location, keys=Keyring(ROOT), limits=RULES)
     check_root_key(database)
     yield database
     database.close()
@@ -84,7 +84,7 @@ def secrets(database):
             tenant_name="Example",
             user_agent=None,
         )
-    person = opened.person
+    person = opened.user
     with database.transaction(writing=True) as session:
         tenant = session.get_one(Tenant, person.tenant_id)
         client, client_secret = add_client(
@@ -130,7 +130,7 @@ def secrets(database):
         request_password_reset(session, "alice@example.com")
         access_token = reveal_access_token(session, person)
         made = {"api_key": api_key, "pat": pat, "session_token": opened.token}
-        keep_answer(session, Attempt("ipto.createApiKey", "once", PASSWORD), json.dumps(made))
+        store_response(session, Attempt("ipto.createApiKey", "once", PASSWORD), json.dumps(made))
     return SimpleNamespace(
         person=person,
         client_id=client.id,
@@ -278,9 +278,9 @@ def test_no_value_of_a_dump_is_the_password(database, secrets):
     keys = Keyring(ROOT)
     with database.transaction(writing=False) as session:
         record = session.core.exec_driver_sql("SELECT record FROM password_record").scalar_one()
-    assert password_hashing.verify(password_form.normalise(PASSWORD), record, keys, 4)
+    assert password_hashing.verify(password_strength.normalise(PASSWORD), record, keys, 4)
     for value in values:
-        assert not password_hashing.verify(password_form.normalise(value), record, keys, 4)
+        assert not password_hashing.verify(password_strength.normalise(value), record, keys, 4)
 
 
 @pytest.mark.only_on("sqlite")  # the files of a server are elsewhere
@@ -299,7 +299,7 @@ def test_no_secret_is_in_the_file(database, secrets, tmp_path):
     with database.transaction(writing=True) as session:
         # One that was replaced is none of anybody's business either.
         planted.append(
-            regenerate_access_token(session, find_person(session, secrets.person.user_id))
+            regenerate_access_token(session, find_user_view(session, secrets.person.user_id))
         )
     files = sorted(tmp_path.glob("oneself.sqlite3*"))
     assert {"oneself.sqlite3", "oneself.sqlite3-wal"} <= {path.name for path in files}
@@ -321,7 +321,7 @@ def test_two_tokens_that_change_places_open_no_more(database, secrets):
             display_name="Somebody Else",
             tenant_name="Example",
             user_agent=None,
-        ).person
+        ).user
     sealed = text("SELECT token_sealed FROM access_token WHERE user_id = :user_id")
     people = [secrets.person, other]
     with database.transaction(writing=True) as session:

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.assertions import broken_by
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.assertions import find_violations
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
 from tests.support.in_process import InProcess
 from tests.support.ledger import Outcome
@@ -89,11 +89,11 @@ def test_a_request_that_fails_half_way_has_done_nothing(  # noqa: PLR0917 # what
     refusal: str,
     place: str,
     there: InProcess,
-    people: People,
+    people: Actors,
     outcomes: Mapping[str, Outcome],
 ):
     """DB-04, DB-05, OP-05: it is answered in its dialect, and can be made again as it is."""
-    attempt = Attempt(row, there, people)
+    attempt = CaseRunner(row, there, people)
     request = attempt.prepare()
     # What fails on the event loop may do so for being busy, and a thread does it then; but not
     # where it fails in its commit.
@@ -111,7 +111,9 @@ def test_a_request_that_fails_half_way_has_done_nothing(  # noqa: PLR0917 # what
         with there.faults.at(place, number, fault):
             answer = there.ask(request)
         expected = failed if there.faults.happened and not done_by_a_thread else row
-        broken = broken_by(expected, request, answer, now=attempt.now, look_up=attempt.look_up)
+        broken = find_violations(
+            expected, request, answer, now=attempt.now, look_up=attempt.look_up
+        )
         assert broken == [], f"{place} {number}"
         outcome.count_answer(answer.status, faulty=there.faults.happened)
         if not there.faults.happened:
@@ -131,18 +133,18 @@ def test_a_connection_that_breaks_is_not_noticed(
     row: Row,
     place: str,
     there: InProcess,
-    people: People,
+    people: Actors,
     outcomes: Mapping[str, Outcome],
 ):
     """DB-12: whichever statement it breaks at, the request is begun again, and done once."""
     outcome = outcomes[f"the connection breaks at the n-th {place}"]
     for number in count(1):
         assert number < _MOST
-        attempt = Attempt(row, there, people)
+        attempt = CaseRunner(row, there, people)
         request = attempt.prepare()
         with there.faults.at(place, number, _cut):
             answer = there.ask(request)
-        broken = broken_by(row, request, answer, now=attempt.now, look_up=attempt.look_up)
+        broken = find_violations(row, request, answer, now=attempt.now, look_up=attempt.look_up)
         assert broken == [], f"{place} {number}"
         outcome.count_answer(answer.status, faulty=there.faults.happened)
         if not there.faults.happened:

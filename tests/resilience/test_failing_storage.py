@@ -63,7 +63,7 @@ def there(tmp_path, connections):  # noqa: ARG001 # so that it knows all of them
     """The application, with little patience."""
     place = tmp_path / "made"
     place.mkdir()
-    made = InProcess(tmp_path, Files(tmp_path).make(place), patience=300)
+    made = InProcess(tmp_path, Files(tmp_path).make(place), timeout=300)
     yield made
     made.close()
 

@@ -29,10 +29,10 @@ from accounts.flows.access_tokens import (
 from accounts.flows.sessions import log_in
 from accounts.flows.tenants import open_tenant
 from accounts.flows.users import open_user
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented
-from accounts.services.user_views import find_person
+from accounts.services.user_views import find_user_view
 from accounts.values.identifiers import new_external_id, new_id, new_uuid
 from models import User
 from oneself.database import Database, open_engine
@@ -62,7 +62,7 @@ def serve(location):
     opened = []
 
     def serve(*roots):
-        database = Database(location, keys=Keyring(*roots), rules=Rules())
+        database = Database(location, keys=Keyring(*roots), limits=Limits())
         opened.append(database)
         check_root_key(database)
         return database
@@ -111,7 +111,7 @@ def _revealed(database):
     """Each user with their access token, unsealed."""
     with database.transaction(writing=True) as session:
         for user_id in session.exec(select(User.id)).all():
-            yield user_id, reveal_access_token(session, find_person(session, user_id))
+            yield user_id, reveal_access_token(session, find_user_view(session, user_id))
 
 
 def _rewriting(location):
@@ -198,7 +198,7 @@ def test_a_rotation_that_is_killed_goes_on_where_it_was(location, serve, issued,
     assert stored.is_whole()
 
     # Under the new root alone, as after the old one is retired.
-    alone = Database(location, keys=Keyring(NEW), rules=Rules())
+    alone = Database(location, keys=Keyring(NEW), limits=Limits())
     try:
         assert dict(_revealed(alone)) == issued
         _require_good(alone, issued)
@@ -210,7 +210,7 @@ def _require_good(database, issued):
     with database.transaction(writing=False) as session:
         for user_id, token in issued.items():
             principal = authenticate(session, Presented(CredentialKind.ACCESS_TOKEN, token))
-            assert principal.person.user_id == user_id
+            assert principal.user.user_id == user_id
 
 
 class _Requests(threading.Thread):
@@ -236,10 +236,10 @@ class _Requests(threading.Thread):
         with self._database.transaction(writing=False) as session:
             token = self.issued[user_id]
             assert authenticate(session, Presented(CredentialKind.ACCESS_TOKEN, token))
-            assert reveal_access_token(session, find_person(session, user_id)) == token
+            assert reveal_access_token(session, find_user_view(session, user_id)) == token
         if self._random.random() < 0.1:
             with self._database.transaction(writing=True) as session:
-                made = regenerate_access_token(session, find_person(session, user_id))
+                made = regenerate_access_token(session, find_user_view(session, user_id))
             self.issued[user_id] = made
             self.regenerated += 1
 
@@ -311,7 +311,7 @@ def _log_in(database):
 
 def _whose(database, token):
     with database.transaction(writing=False) as session:
-        return authenticate(session, Presented(CredentialKind.SESSION, token)).person.user_id
+        return authenticate(session, Presented(CredentialKind.SESSION, token)).user.user_id
 
 
 def test_replicas_that_are_restarted_as_documented_know_what_the_others_store(serve, person):

@@ -21,7 +21,7 @@ from aiosmtpd.controller import Controller
 from accounts.flows.tenants import open_tenant
 from accounts.flows.users import open_user
 from accounts.services.outbox import MessageKind, post_message
-from accounts.services.user_views import find_person
+from accounts.services.user_views import find_user_view
 from oneself.commands.console.session_setup import load_settings, open_database
 from oneself.database import open_engine
 from tests.http.running import open_account, running
@@ -90,7 +90,7 @@ def sql(folder):  # noqa: ARG001 # it is what the settings name
     """Runs a statement behind the back of the service."""
 
     def sql(statement):
-        engine = open_engine(load_settings().location, patience=SECONDS * 1000)
+        engine = open_engine(load_settings().location, timeout=SECONDS * 1000)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             found = connection.exec_driver_sql(in_words_of(engine.dialect.name, statement))
             rows = [tuple(row) for row in found] if found.returns_rows else []
@@ -130,7 +130,7 @@ def posted(folder):  # noqa: ARG001 # it is what the settings name
                 record=None,
                 provider="oidc",
             )
-            person = find_person(session, user.id)
+            person = find_user_view(session, user.id)
             for number in range(MESSAGES):
                 kind = MessageKind.EMAIL_VERIFICATION
                 post_message(session, kind, person, secret=f"ots_{number}")
@@ -190,8 +190,8 @@ def test_who_is_killed_while_sending_loses_no_mail(start_smtp, posted, sql, comm
     killer.victim = process = _deliverer()
     process.communicate(timeout=SECONDS)
     assert process.returncode == -signal.SIGKILL
-    waiting = sql("SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL")
-    assert waiting == [(MESSAGES - len(killer.received) + again,)]
+    blocking = sql("SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL")
+    assert blocking == [(MESSAGES - len(killer.received) + again,)]
     _drain(sql)
     assert set(killer.ids) == posted
     assert len(killer.received) == MESSAGES + again

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from accounts.crypto.keyring import Keyring
 from accounts.flows.sessions import log_in
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented
 from models.schema import REVISION
@@ -106,7 +106,7 @@ def test_whoever_had_an_account_has_it_afterwards(revision, engine, blank, stora
     """DB-15: with their password, their session, and every key and token."""
     migrate_to(engine, revision)
     newest = storage.make(tmp_path)
-    opened = {"keys": Keyring(b"x" * 32), "rules": Rules(password_cost=4)}
+    opened = {"keys": Keyring(b"x" * 32), "limits": Limits(password_cost=4)}
     made = Database(newest, **opened)
     alice = make_demo(made)["base"]
     made.close()
@@ -124,10 +124,10 @@ def test_whoever_had_an_account_has_it_afterwards(revision, engine, blank, stora
     ):
         with database.transaction(writing=False) as session:
             principal = authenticate(session, Presented(kind, alice[name]))
-        assert principal.person.user_id == alice["user_id"], kind
+        assert principal.user.user_id == alice["user_id"], kind
     with database.transaction(writing=True) as session:
         entered = {"email": alice["email"], "password": alice["password"]}
-        assert log_in(session, **entered, user_agent=None).person.user_id == alice["user_id"]
+        assert log_in(session, **entered, user_agent=None).user.user_id == alice["user_id"]
     database.close()
 
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import json_request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.request_building import FROM_PERSON
 from oneself.conformance.rows.table import Row, load_rows
 from oneself.database import open_engine
@@ -233,10 +233,10 @@ def _fill(storage: Storage, folder: Path, crowd: int) -> InProcess:
     return there
 
 
-def _count_operations(found: Seen, there: InProcess, people: People, number: int) -> None:
+def _count_operations(found: Seen, there: InProcess, people: Actors, number: int) -> None:
     engine, grown = open_engine(there.location), set()
     for operation_id, row in GOOD.items():
-        attempt = Attempt(row, there, people)
+        attempt = CaseRunner(row, there, people)
         request = attempt.prepare()
         user_id, tenant_id = (attempt.look_up(f"me.{name}") for name in ("user_id", "tenant_id"))
         if user_id not in grown and number > 1:
@@ -250,8 +250,8 @@ def _count_operations(found: Seen, there: InProcess, people: People, number: int
     engine.dispose()
 
 
-def _ask(found: Seen, there: InProcess, people: People, row: Row, asker: str) -> int:
-    attempt = Attempt(row, there, people)
+def _ask(found: Seen, there: InProcess, people: Actors, row: Row, asker: str) -> int:
+    attempt = CaseRunner(row, there, people)
     request = attempt.prepare()
     with found.by(asker):
         return there.ask(request).status
@@ -270,8 +270,8 @@ def _count_jobs(found: Seen, storage: Storage, folder: Path, number: int) -> Cou
     stored = there.stored()
     # One mail of each of the crowd is sent already. All others are waited for: what the end of the
     # service leaves unsent it puts back, and that would be counted with the rest, or would not.
-    waiting = len(stored["outbox_message"]) - A_FEW
-    mails = waiting + len(stored["password_reset_request"])
+    blocking = len(stored["outbox_message"]) - A_FEW
+    mails = blocking + len(stored["password_reset_request"])
     assert mails >= number
     with found.by("the jobs") as counts:
         asyncio.run(there.live(until=lambda: len([*there.data.glob("mail/*.eml")]) == mails))

@@ -42,12 +42,12 @@ from accounts.flows.refresh_tokens import (
 from accounts.flows.sessions import list_sessions, log_in, open_session, revoke_session
 from accounts.flows.settings import change_settings, find_settings, replace_settings
 from accounts.flows.users import open_user
-from accounts.limits import Budget, Rules
+from accounts.limits import Limits, RateLimit
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import SESSION_RIGHTS
-from accounts.services.database import hold_account
+from accounts.services.database import lock_account
 from accounts.services.principal import CredentialKind, Presented
-from accounts.services.user_views import find_person
+from accounts.services.user_views import find_user_view
 from handlers.etags import require_match, tag_of
 from models import Client, LoginSession, OneTimeSecret, RefreshToken, Tenant, User
 from oneself.conformance.pictures import encoded, gradient
@@ -56,12 +56,12 @@ from tests.support.databases import Files
 from tests.support.interleaving import Act, interleavings, meet, stops
 from tests.support.ledger import Outcome
 from tests.support.postgresql import connected
-from tests.unit.conftest import COST, Clock, House
+from tests.unit.conftest import COST, Clock, Env
 
 NEXT = ("Silent meadow 83 lantern", "Amber canyon 29 whistle")
 SCOPE = "me/profile:read"
-ENDLESS = Budget(10**6, 1)
-RULES = Rules(
+ENDLESS = RateLimit(10**6, 1)
+RULES = Limits(
     password_cost=COST,
     max_pats=2,
     max_api_keys=2,
@@ -78,7 +78,7 @@ PICTURE = encoded(gradient())
 class There:
     """A database on which acts can meet, and what tells whether one waits for the other."""
 
-    house: House
+    env: Env
     is_waiting: Callable[[int], bool] | None
     numbers: "count[int]"
     counted: Outcome
@@ -86,11 +86,11 @@ class There:
     @property
     def steps(self) -> int:
         """How many steps an act has that does not hash."""
-        return 2 if self.house.on_sqlite else 3
+        return 2 if self.env.on_sqlite else 3
 
-    def resident(self, **more: Any) -> Any:
+    def user(self, **more: Any) -> Any:
         """Somebody new."""
-        return self.house.resident(f"person{next(self.numbers)}@example.com", **more)
+        return self.env.user(f"person{next(self.numbers)}@example.com", **more)
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ def there(request, tmp_path_factory, outcomes):
     folder.mkdir()
     location = storage.make(folder)
     clock, keys = Clock(), Keyring(b"x" * 32)
-    database = Database(location, keys=keys, rules=RULES, clock=clock)
-    house = House(database, location, clock, keys, RULES)
+    database = Database(location, keys=keys, limits=RULES, clock=clock)
+    env = Env(database, location, clock, keys, RULES)
     counted = outcomes[f"two at once, in one order of their steps, on {request.param}"]
     if on_sqlite:
-        yield There(house, None, count(), counted)
+        yield There(env, None, count(), counted)
     else:
         with connected(location) as connection:
 
@@ -123,7 +123,7 @@ def there(request, tmp_path_factory, outcomes):
                 asked = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
                 return connection.execute(asked, (pid,)).fetchone() == ("Lock",)
 
-            yield There(house, is_waiting, count(), counted)
+            yield There(env, is_waiting, count(), counted)
     database.close()
     storage.drop(location)
 
@@ -132,11 +132,11 @@ def _in_every_order(there, arrange, *, slow=(False, False)):
     """Let them meet anew in each order; gives how many orders there were."""
     first, second = (there.steps + hashes for hashes in slow)
     orders = list(interleavings(first, second))
-    with stops(writing=not there.house.on_sqlite):
+    with stops(writing=not there.env.on_sqlite):
         for order in orders:
             meeting = arrange(there)
             outcomes, ended = meet(
-                there.house.database, meeting.acts, order, there.is_waiting, slow=slow
+                there.env.database, meeting.acts, order, there.is_waiting, slow=slow
             )
             there.counted.rounds += 1
             there.counted.books.acknowledged += _kinds(outcomes).count(None)
@@ -164,23 +164,23 @@ def _one_of(outcomes, *refusals):
 
 
 def _regenerate_and_regenerate(there):
-    person = there.resident().person
+    view = there.user().view
     tokens = {}
 
     def regenerating(name):
         def act(session):
-            hold_account(session, person.user_id)
-            tokens[name] = regenerate_access_token(session, person)
+            lock_account(session, view.user_id)
+            tokens[name] = regenerate_access_token(session, view)
 
         return act
 
     def check(outcomes, ended):
         assert _kinds(outcomes) == [None, None]
         earlier, later = (tokens[name] for name in ended)
-        assert there.house.act(reveal_access_token, person) == later
-        assert there.house.recognise(CredentialKind.ACCESS_TOKEN, later).person == person
+        assert there.env.act(reveal_access_token, view) == later
+        assert there.env.recognise(CredentialKind.ACCESS_TOKEN, later).user == view
         with pytest.raises(InvalidToken):
-            there.house.recognise(CredentialKind.ACCESS_TOKEN, earlier)
+            there.env.recognise(CredentialKind.ACCESS_TOKEN, earlier)
 
     return Meeting((regenerating("a"), regenerating("b")), check)
 
@@ -194,24 +194,24 @@ def test_of_two_tokens_that_are_regenerated_at_once_one_lives(there):
 
 
 def _change_and_change(there):
-    resident = there.resident()
+    user = there.user()
 
     def changing(new):
         return lambda session: change_password(
-            session, resident.principal, current=resident.password, new=new
+            session, user.principal, current=user.password, new=new
         )
 
     def check(outcomes, _ended):
         _one_of(outcomes, WrongPassword)
         won = _kinds(outcomes).index(None)
-        email = resident.person.email
+        email = user.view.email
         for number, new in enumerate(NEXT):
             entered = {"email": email, "password": new, "user_agent": None}
             if number == won:
-                there.house.act(log_in, **entered)
+                there.env.act(log_in, **entered)
             else:
                 with pytest.raises(AccountError):
-                    there.house.act(log_in, **entered)
+                    there.env.act(log_in, **entered)
 
     return Meeting((changing(NEXT[0]), changing(NEXT[1])), check)
 
@@ -222,14 +222,17 @@ def test_of_two_changes_of_a_password_at_once_one_wins(there):
 
 
 def _change_and_log_in(there):
-    resident = there.resident()
+    user = there.user()
 
     def change(session):
-        change_password(session, resident.principal, current=resident.password, new=NEXT[0])
+        change_password(session, user.principal, current=user.password, new=NEXT[0])
 
     def enter(session):
         return log_in(
-            session, email=resident.person.email, password=resident.password, user_agent=None
+            session,
+            email=user.view.email,
+            password=user.password,
+            user_agent=None,
         )
 
     def check(outcomes, ended):
@@ -249,9 +252,9 @@ def test_nobody_comes_in_by_a_password_that_was_changed(there):
 # Addresses
 
 
-def _pending(there, resident, address):
-    _, secret = there.house.act(request_email_change, resident.person, address)
-    return {"identity_id": resident.person.identity_id, "secret": secret}
+def _pending(there, user, address):
+    _, secret = there.env.act(request_email_change, user.view, address)
+    return {"identity_id": user.view.identity_id, "secret": secret}
 
 
 def _validating(secret):
@@ -259,17 +262,17 @@ def _validating(secret):
 
 
 def _owners(there, address):
-    return [row["id"] for row in there.house.rows("user") if row["email_canonical"] == address]
+    return [row["id"] for row in there.env.rows("user") if row["email_canonical"] == address]
 
 
 def _validate_and_validate(there):
-    resident = there.resident()
+    user = there.user()
     address = f"new{next(there.numbers)}@example.com"
-    secret = _pending(there, resident, address)
+    secret = _pending(there, user, address)
 
     def check(outcomes, _ended):
         _one_of(outcomes, SecretUsed)
-        assert _owners(there, address) == [resident.user_id]
+        assert _owners(there, address) == [user.user_id]
 
     return Meeting((_validating(secret), _validating(secret)), check)
 
@@ -281,7 +284,7 @@ def test_a_secret_is_used_once(there):
 
 def _two_want_one_address(there):
     address = f"new{next(there.numbers)}@example.com"
-    secrets = [_pending(there, there.resident(), address) for _ in range(2)]
+    secrets = [_pending(there, there.user(), address) for _ in range(2)]
 
     def check(outcomes, _ended):
         _one_of(outcomes, SecretInvalid)
@@ -297,8 +300,8 @@ def test_an_address_that_two_have_asked_for_is_given_to_one(there):
 
 def _validate_and_open(there):
     address = f"new{next(there.numbers)}@example.com"
-    secret = _pending(there, there.resident(), address)
-    tenant = there.house.tenant()
+    secret = _pending(there, there.user(), address)
+    tenant = there.env.tenant()
 
     def opening(session):
         return open_user(
@@ -323,26 +326,26 @@ def test_an_address_that_is_taken_meanwhile_is_not_given_twice(there):
 
 
 def _request_and_request(there):
-    resident = there.resident()
+    user = there.user()
 
     def requesting(session):
         address = f"new{next(there.numbers)}@example.com"
-        return request_email_change(session, resident.person, address)[1]
+        return request_email_change(session, user.view, address)[1]
 
     def check(outcomes, ended):
         assert _kinds(outcomes) == [None, None]
-        with there.house.database.transaction(writing=False) as session:
+        with there.env.database.transaction(writing=False) as session:
             pending = session.exec(
                 select(OneTimeSecret).where(
-                    col(OneTimeSecret.user_id) == resident.user_id,
+                    col(OneTimeSecret.user_id) == user.user_id,
                     col(OneTimeSecret.purpose) == "email_change",
                     col(OneTimeSecret.superseded_at).is_(None),
                 )
             ).all()
         assert len(pending) == 1
         later = outcomes["ab".index(ended[-1])]
-        identity_id = resident.person.identity_id
-        there.house.act(validate_email_change, identity_id=identity_id, secret=later)
+        identity_id = user.view.identity_id
+        there.env.act(validate_email_change, identity_id=identity_id, secret=later)
 
     return Meeting((requesting, requesting), check)
 
@@ -356,23 +359,23 @@ def test_of_two_requests_at_once_one_is_pending(there):
 
 
 def _revoke_and_use(there):
-    resident = there.resident()
+    user = there.user()
 
     def revoking(session):
-        hold_account(session, resident.user_id)
-        revoke_session(session, resident.person, resident.principal.credential.id)
+        lock_account(session, user.user_id)
+        revoke_session(session, user.view, user.principal.credential.id)
 
     def using(session):
         # As an operation that writes does, after it has found out whose the credential is.
-        hold_account(session, resident.user_id)
-        principal = authenticate(session, Presented(CredentialKind.SESSION, resident.token))
-        change_profile(session, principal.person, {"first_name": "Mallory"})
+        lock_account(session, user.user_id)
+        principal = authenticate(session, Presented(CredentialKind.SESSION, user.token))
+        change_profile(session, principal.user, {"first_name": "Mallory"})
 
     def check(outcomes, ended):
         revoked, used = _kinds(outcomes)
         assert revoked is None
         assert used is (None if ended == ["b", "a"] else InvalidToken)
-        [row] = [row for row in there.house.rows("user") if row["id"] == resident.user_id]
+        [row] = [row for row in there.env.rows("user") if row["id"] == user.user_id]
         assert (row["first_name"] == "Mallory") is (used is None)
 
     return Meeting((revoking, using), check)
@@ -387,16 +390,16 @@ def test_nothing_is_written_by_what_was_revoked(there):
 
 
 def _making_pats(there):
-    resident = there.resident()
-    person = resident.person
-    client, secret = there.house.client(person.tenant_id)
+    user = there.user()
+    view = user.view
+    client, secret = there.env.client(view.tenant_id)
 
     def making(session):
         # Anew in each session: the client's row must be this transaction's own.
         assert session.get_one(Client, client.id)
         return create_pat(
             session,
-            resident.principal,
+            user.principal,
             name="A token",
             scopes=[SCOPE],
             expires_at=session.now.replace(year=session.now.year + 1),
@@ -404,16 +407,16 @@ def _making_pats(there):
             client_secret=secret,
         )
 
-    there.house.act(making)
-    return resident, making
+    there.env.act(making)
+    return user, making
 
 
 def _pat_and_pat(there):
-    resident, making = _making_pats(there)
+    user, making = _making_pats(there)
 
     def check(outcomes, _ended):
         _one_of(outcomes, LimitReached)
-        assert len(there.house.act(list_pats, resident.user_id)) == RULES.max_pats
+        assert len(there.env.act(list_pats, user.user_id)) == RULES.max_pats
 
     return Meeting((making, making), check)
 
@@ -424,23 +427,23 @@ def test_the_limit_of_tokens_is_kept_by_two_at_once(there):
 
 
 def _key_and_key(there):
-    resident = there.resident()
+    user = there.user()
 
     def making(session):
         return create_api_key(
             session,
-            resident.principal,
+            user.principal,
             name="A key",
             scopes=[SCOPE],
             dataset_access_mode="allow_list",
             expires_at=None,
         )
 
-    there.house.act(making)
+    there.env.act(making)
 
     def check(outcomes, _ended):
         _one_of(outcomes, LimitReached)
-        assert len(there.house.act(list_api_keys, resident.user_id)) == RULES.max_api_keys
+        assert len(there.env.act(list_api_keys, user.user_id)) == RULES.max_api_keys
 
     return Meeting((making, making), check)
 
@@ -451,16 +454,16 @@ def test_the_limit_of_keys_is_kept_by_two_at_once(there):
 
 
 def _session_and_session(there):
-    resident = there.resident()
+    user = there.user()
 
     def opening(session):
-        return open_session(session, resident.user_id)
+        return open_session(session, user.user_id)
 
-    there.house.act(opening)
+    there.env.act(opening)
 
     def check(outcomes, _ended):
         assert _kinds(outcomes) == [None, None]
-        assert len(there.house.act(list_sessions, resident.user_id)) == RULES.max_sessions
+        assert len(there.env.act(list_sessions, user.user_id)) == RULES.max_sessions
 
     return Meeting((opening, opening), check)
 
@@ -478,14 +481,14 @@ def test_of_two_patches_of_settings_at_once_none_is_lost(there, first):
     """DB-02: whether there were settings before or not."""
 
     def arrange(there):
-        user_id = there.resident().user_id
+        user_id = there.user().user_id
         if not first:
-            there.house.act(change_settings, user_id, {"a": 0, "c": 0})
+            there.env.act(change_settings, user_id, {"a": 0, "c": 0})
 
         def check(outcomes, _ended):
             assert _kinds(outcomes) == [None, None]
             expected = {"a": 1, "b": 2} if first else {"a": 1, "b": 2, "c": 0}
-            assert there.house.act(find_settings, user_id) == expected
+            assert there.env.act(find_settings, user_id) == expected
 
         return Meeting(
             (
@@ -500,12 +503,12 @@ def test_of_two_patches_of_settings_at_once_none_is_lost(there, first):
 
 def _replace_and_replace(there):
     """As an operation does: the account is held, and then looked at (oneself/http/execution.py)."""
-    user_id = there.resident().user_id
-    tag = tag_of(there.house.act(find_settings, user_id))
+    user_id = there.user().user_id
+    tag = tag_of(there.env.act(find_settings, user_id))
 
     def replacing(document):
         def act(session):
-            hold_account(session, user_id)
+            lock_account(session, user_id)
             require_match(tag, find_settings(session, user_id))
             return replace_settings(session, user_id, document)
 
@@ -514,7 +517,7 @@ def _replace_and_replace(there):
     def check(outcomes, _ended):
         _one_of(outcomes, PreconditionFailed)
         [won] = [each for each in outcomes if not isinstance(each, Exception)]
-        assert there.house.act(find_settings, user_id) == won
+        assert there.env.act(find_settings, user_id) == won
 
     return Meeting((replacing({"a": 1}), replacing({"b": 2})), check)
 
@@ -525,19 +528,19 @@ def test_of_two_who_replace_what_both_have_read_one_is_told(there):
 
 
 def _upload_and_remove(there):
-    user_id = there.resident().user_id
-    there.house.act(upload_picture, there.house.person(user_id), PICTURE)
+    user_id = there.user().user_id
+    there.env.act(upload_picture, there.env.view(user_id), PICTURE)
 
     def uploading(session):
-        upload_picture(session, find_person(session, user_id), PICTURE)
+        upload_picture(session, find_user_view(session, user_id), PICTURE)
 
     def removing(session):
-        remove_picture(session, find_person(session, user_id))
+        remove_picture(session, find_user_view(session, user_id))
 
     def check(outcomes, ended):
         assert _kinds(outcomes) == [None, None]
-        said = there.house.person(user_id).picture == UPLOADED
-        kept = user_id in {row["user_id"] for row in there.house.rows("picture")}
+        said = there.env.view(user_id).picture == UPLOADED
+        kept = user_id in {row["user_id"] for row in there.env.rows("picture")}
         assert said == kept == (ended[-1] == "a")
 
     return Meeting((uploading, removing), check)
@@ -552,24 +555,24 @@ def test_a_picture_is_there_and_said_to_be_or_neither(there):
 
 
 def _family(there):
-    resident = there.resident()
-    client, _ = there.house.client(resident.person.tenant_id)
-    with there.house.database.transaction(writing=True) as session:
-        login = session.get_one(LoginSession, resident.principal.credential.session_id)
+    user = there.user()
+    client, _ = there.env.client(user.view.tenant_id)
+    with there.env.database.transaction(writing=True) as session:
+        login = session.get_one(LoginSession, user.principal.credential.session_id)
         token = begin_family(session, login, client, scopes=SESSION_RIGHTS, audience="a")
-    [row] = [row for row in there.house.rows("refresh_token") if row["user_id"] == resident.user_id]
+    [row] = [row for row in there.env.rows("refresh_token") if row["user_id"] == user.user_id]
 
     def rotating(session):
         return rotate_refresh_token(session, session.get_one(Client, client.id), token)[1]
 
-    return resident, row["family_id"], rotating
+    return user, row["family_id"], rotating
 
 
-def _live(there, resident):
-    with there.house.database.transaction(writing=False) as session:
+def _live(there, user):
+    with there.env.database.transaction(writing=False) as session:
         return session.exec(
             select(RefreshToken).where(
-                col(RefreshToken.user_id) == resident.user_id,
+                col(RefreshToken.user_id) == user.user_id,
                 col(RefreshToken.used_at).is_(None),
                 col(RefreshToken.revoked_at).is_(None),
             )
@@ -577,11 +580,11 @@ def _live(there, resident):
 
 
 def _rotate_and_rotate(there):
-    resident, _, rotating = _family(there)
+    user, _, rotating = _family(there)
 
     def check(outcomes, _ended):
         _one_of(outcomes, InvalidGrant)
-        assert _live(there, resident) == []
+        assert _live(there, user) == []
 
     return Meeting((rotating, rotating), check)
 
@@ -592,7 +595,7 @@ def test_a_refresh_token_that_two_use_ends_its_family(there):
 
 
 def _rotate_and_revoke(there):
-    resident, family_id, rotating = _family(there)
+    user, family_id, rotating = _family(there)
 
     def revoking(session):
         return revoke_family(session, family_id)
@@ -601,9 +604,9 @@ def _rotate_and_revoke(there):
         rotated, revoked = _kinds(outcomes)
         assert revoked is None
         assert rotated is (None if ended == ["a", "b"] else InvalidGrant)
-        assert _live(there, resident) == []
+        assert _live(there, user) == []
         if rotated is None:
-            assert there.house.act(find_refresh_token, outcomes[0]) is None
+            assert there.env.act(find_refresh_token, outcomes[0]) is None
 
     return Meeting((rotating, revoking), check)
 
@@ -618,8 +621,8 @@ def test_no_token_outlives_the_end_of_its_family(there):
 
 def _count_and_count(there):
     """As an act would be that forgets to hold what it reads."""
-    user_id = there.resident().user_id
-    there.house.act(lambda session: _set_epoch(session, user_id, 0))
+    user_id = there.user().user_id
+    there.env.act(lambda session: _set_epoch(session, user_id, 0))
 
     def counting(session):
         found = session.exec(select(User.credential_epoch).where(col(User.id) == user_id)).one()
@@ -627,7 +630,7 @@ def _count_and_count(there):
 
     def check(outcomes, _ended):
         assert _kinds(outcomes) == [None, None]
-        [row] = [row for row in there.house.rows("user") if row["id"] == user_id]
+        [row] = [row for row in there.env.rows("user") if row["id"] == user_id]
         assert row["credential_epoch"] == 2
 
     return Meeting((counting, counting), check)
@@ -642,7 +645,7 @@ def _set_epoch(session, user_id, epoch):
 
 def test_what_is_read_and_not_held_is_lost_in_some_order(there):
     """DB-02: on PostgreSQL these tests would find it; on SQLite there is nothing to find."""
-    if there.house.on_sqlite:
+    if there.env.on_sqlite:
         assert _in_every_order(there, _count_and_count)
         return
     with pytest.raises(AssertionError):

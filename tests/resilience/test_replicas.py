@@ -16,7 +16,7 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import Engine, make_url
 
 from accounts.jobs.event_chain import verify_chain
-from accounts.jobs.retention import forget_what_ended
+from accounts.jobs.retention import delete_expired_records
 from accounts.services.database import AccountSession
 from oneself.database import Database, open_engine
 from oneself.runtime.jobs import run_in_parts
@@ -70,7 +70,7 @@ class _House:
 
 
 @pytest.fixture(scope="module")
-def house(storage, tmp_path_factory) -> Iterator[_House]:
+def env(storage, tmp_path_factory) -> Iterator[_House]:
     """The replicas, which were started at once on a database without tables."""
     folder: Path = tmp_path_factory.mktemp("replicas")
     postbox, port = _Postbox(), free_port()
@@ -113,9 +113,9 @@ _people = iter(range(1_000_000))
 
 
 @pytest.fixture
-def alice(house) -> Account:
+def alice(env) -> Account:
     """Somebody new, who signed up at the first replica."""
-    return open_account(house.pair[0], f"person{next(_people)}@example.com")
+    return open_account(env.pair[0], f"person{next(_people)}@example.com")
 
 
 def _everywhere(replica: Running, target: str, headers: dict[str, str | None]) -> set[int]:
@@ -147,13 +147,13 @@ def _access_tokens(one: Running, alice: Account) -> tuple[str, dict[str, str | N
 @pytest.mark.parametrize("credential", [_sessions, _keys, _access_tokens])
 def test_what_is_revoked_at_one_is_refused_by_all_at_the_next_request(
     credential: Callable[[Running, Account], tuple[str, dict[str, str | None], Answer]],
-    house,
+    env,
     alice,
     outcome,
 ):
     """SE-03, DB-13: nothing caches authentication, in no worker of no replica."""
     for number in range(6):
-        one, other = house.pair if number % 2 else reversed(house.pair)
+        one, other = env.pair if number % 2 else reversed(env.pair)
         target, headers, revoked = credential(one, alice)
         assert revoked.status < 300, revoked
         assert _everywhere(other, target, headers) == {HTTPStatus.UNAUTHORIZED}
@@ -162,9 +162,9 @@ def test_what_is_revoked_at_one_is_refused_by_all_at_the_next_request(
         outcome.books.acknowledged += 1
 
 
-def test_a_credential_that_is_made_at_one_is_good_at_all(house, alice, outcome):
+def test_a_credential_that_is_made_at_one_is_good_at_all(env, alice, outcome):
     """DB-13: at once, since its answer came after the commit."""
-    one, other = house.pair
+    one, other = env.pair
     for _ in range(10):
         wanted = {"name": "a", "scopes": ["me/profile:read"]}
         made = one.ask("POST", "/v1/api-keys", headers=alice.bearer, body=wanted).json["data"]
@@ -173,51 +173,51 @@ def test_a_credential_that_is_made_at_one_is_good_at_all(house, alice, outcome):
         outcome.books.acknowledged += 1
 
 
-def test_attempts_at_one_count_at_all(house, alice):
+def test_attempts_at_one_count_at_all(env, alice):
     """LG-04: a guesser who goes from one replica to the other gets no more attempts."""
     wrong = {"email": alice.email, "password": "Not this one 9"}
     answers = [
-        house.replicas[number % REPLICAS].ask("POST", LOGIN, body=wrong) for number in range(9)
+        env.replicas[number % REPLICAS].ask("POST", LOGIN, body=wrong) for number in range(9)
     ]
     assert [answer.status for answer in answers] == [401] * 5 + [429] * 4
 
 
-def test_who_is_disabled_behind_their_back_is_refused_everywhere(house, alice):
+def test_who_is_disabled_behind_their_back_is_refused_everywhere(env, alice):
     """SE-06: by an operator's command, of which no replica is told."""
-    house.sql(f"UPDATE \"user\" SET disabled_at = created_at WHERE email = '{alice.email}'")  # noqa: S608 # a test's
-    for replica in house.replicas:
+    env.sql(f"UPDATE \"user\" SET disabled_at = created_at WHERE email = '{alice.email}'")  # noqa: S608 # a test's
+    for replica in env.replicas:
         assert _everywhere(replica, "/v1/me", alice.bearer) == {HTTPStatus.UNAUTHORIZED}
 
 
-def _wait_for_mail(house: _House) -> None:
+def _wait_for_mail(env: _House) -> None:
     """Until all of it is delivered, and nobody writes to it any more."""
     deadline = time.monotonic() + SECONDS
-    while house.sql("SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL") != [(0,)]:
+    while env.sql("SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL") != [(0,)]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def test_each_mail_is_sent_once(house, alice, outcome):
+def test_each_mail_is_sent_once(env, alice, outcome):
     """EM-18, OP-03: whichever of the replicas sends it."""
     wanted = {"name": "a", "scopes": ["me/profile:read"]}
     for number in range(30):
-        made = house.replicas[number % REPLICAS].ask(
+        made = env.replicas[number % REPLICAS].ask(
             "POST", "/v1/api-keys", headers=alice.bearer, body=wanted
         )
         assert made.status == HTTPStatus.CREATED
         outcome.books.acknowledged += 1
-    _wait_for_mail(house)
-    [(posted,)] = house.sql("SELECT count(*) FROM outbox_message")
-    assert len(house.postbox.received) == posted > 30
-    assert set(house.postbox.received.values()) == {1}
+    _wait_for_mail(env)
+    [(posted,)] = env.sql("SELECT count(*) FROM outbox_message")
+    assert len(env.postbox.received) == posted > 30
+    assert set(env.postbox.received.values()) == {1}
 
 
-def test_both_write_and_nothing_is_lost(house, outcome):
+def test_both_write_and_nothing_is_lost(env, outcome):
     """DB-02, DB-08: people at either replica, and one person at both."""
-    one, other = house.pair
+    one, other = env.pair
     people = [open_account(one, f"person{next(_people)}@example.com") for _ in range(4)]
     clients = [
-        Client(house.replicas[number % REPLICAS], person, number)
+        Client(env.replicas[number % REPLICAS], person, number)
         for number, person in enumerate(people)
     ]
     load = Load(clients)
@@ -229,7 +229,7 @@ def test_both_write_and_nothing_is_lost(house, outcome):
         written.wait(SECONDS)
         good = 0
         for each in range(40):
-            answer = house.replicas[number].ask(
+            answer = env.replicas[number].ask(
                 "PATCH",
                 "/resources/me/settings",
                 headers=shared.bearer,
@@ -253,26 +253,26 @@ def test_both_write_and_nothing_is_lost(house, outcome):
     assert len(settings) == good == 2 * 40
 
 
-def test_what_ended_is_deleted_by_whichever_comes_first(house, alice):
+def test_what_ended_is_deleted_by_whichever_comes_first(env, alice):
     """DB-17: in parts, while the other does the same, and neither fails for it."""
     wanted = {"name": "a", "scopes": ["me/profile:read"]}
     for _ in range(20):
-        house.pair[0].ask("POST", "/v1/api-keys", headers=alice.bearer, body=wanted)
-    _wait_for_mail(house)
-    house.sql("UPDATE outbox_message SET delivered_at = '2020-01-01 00:00:00.000000'")
-    [(old,)] = house.sql("SELECT count(*) FROM outbox_message")
-    opened = {"keys": open_keyring(house.settings), "rules": house.settings.rules}
-    databases = [Database(house.settings.location, **opened) for _ in range(REPLICAS)]
+        env.pair[0].ask("POST", "/v1/api-keys", headers=alice.bearer, body=wanted)
+    _wait_for_mail(env)
+    env.sql("UPDATE outbox_message SET delivered_at = '2020-01-01 00:00:00.000000'")
+    [(old,)] = env.sql("SELECT count(*) FROM outbox_message")
+    opened = {"keys": open_keyring(env.settings), "limits": env.settings.limits}
+    databases = [Database(env.settings.location, **opened) for _ in range(REPLICAS)]
     deleted: list[int] = []
 
     def forget_some(session: AccountSession) -> int:
-        some = forget_what_ended(session, at_most=3)
+        some = delete_expired_records(session, at_most=3)
         deleted.append(some)
         return some
 
     deadline = time.monotonic() + SECONDS
     with ThreadPoolExecutor(REPLICAS) as threads:
-        while house.sql("SELECT count(*) FROM outbox_message") != [(0,)]:
+        while env.sql("SELECT count(*) FROM outbox_message") != [(0,)]:
             assert time.monotonic() < deadline
             list(
                 threads.map(lambda database: run_in_parts(database, "some", forget_some), databases)
@@ -282,9 +282,9 @@ def test_what_ended_is_deleted_by_whichever_comes_first(house, alice):
     assert sum(deleted) == old >= 20
 
 
-def test_jobs_are_done_once(house, alice):
+def test_jobs_are_done_once(env, alice):
     """LO-04: the chain has one link for each event, whichever of them has made it."""
-    for replica in house.replicas:
+    for replica in env.replicas:
         for _ in range(5):
             replica.ask("PATCH", "/api/v1/me", headers=alice.bearer, body={"first_name": "A"})
     deadline = time.monotonic() + SECONDS
@@ -292,15 +292,15 @@ def test_jobs_are_done_once(house, alice):
         "SELECT count(*) FROM security_event e LEFT JOIN event_link l ON l.event_id = e.id"
         " WHERE l.event_id IS NULL"
     )
-    while house.sql(unchained) != [(0,)]:
+    while env.sql(unchained) != [(0,)]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     database = Database(
-        house.settings.location, keys=open_keyring(house.settings), rules=house.settings.rules
+        env.settings.location, keys=open_keyring(env.settings), limits=env.settings.limits
     )
     with database.transaction(writing=False, snapshot=True) as session:
         report = verify_chain(session)
     database.close()
     assert report.problems == ()
-    assert house.sql("SELECT count(*) FROM security_event") == [(report.checked,)]
-    assert house.sql("SELECT count(*) FROM signing_key") == [(1,)]
+    assert env.sql("SELECT count(*) FROM security_event") == [(report.checked,)]
+    assert env.sql("SELECT count(*) FROM signing_key") == [(1,)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oneself.conformance.actors import PASSWORD, People
+from oneself.conformance.actors import PASSWORD, Actors
 from oneself.conformance.pictures import encoded, gradient
 from tests.sdk.newcomer import Newcomer
 from tests.support.operator_acts import people_of
@@ -27,13 +27,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def people(service: Service) -> Iterator[People]:
+def people(service: Service) -> Iterator[Actors]:
     with people_of(service) as known:
         yield known
 
 
 @pytest.fixture
-def newcomer(service: Service, people: People) -> Newcomer:
+def newcomer(service: Service, people: Actors) -> Newcomer:
     person = people.sign_up()
     return Newcomer(
         url=service.url,

@@ -19,7 +19,7 @@ from oneself.commands import conformance as prove
 from oneself.conformance.fuzz.checks import reasons
 from oneself.conformance.rows.table import refusal_shapes
 from oneself.conformance.suite import SUITES
-from oneself.document import described_operations, load_document, resolve
+from oneself.document import load_document, operation_specs, resolve
 from oneself.runtime.policy_store import read_policies
 from tests.third_party.journeys import FILES as JOURNEYS
 from tests.third_party.journeys import read_steps
@@ -27,7 +27,7 @@ from tests.third_party.journeys import read_steps
 ROOT = Path(__file__).parents[2]
 CONTRACTS = ROOT / "contracts"
 DOCUMENT = load_document()
-OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
+OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 TAGS = {tag["name"] for tag in DOCUMENT["tags"]}
 FUZZING: Mapping[str, Any] = tomllib.loads((CONTRACTS / "schemathesis.toml").read_text())
 ACCESS: Mapping[str, Any] = yaml.safe_load((CONTRACTS / "access.yaml").read_text())

@@ -11,17 +11,17 @@ import pytest
 
 import handlers
 from accounts import errors
-from accounts.services import authorization as rights
+from accounts.services import authorization
 from accounts.services.principal import CredentialKind
 from handlers.exchange import Reply
 from models import wire
 from oneself.app import find_handler
-from oneself.document import DOCUMENT_PATH, described_operations, load_document, resolve
+from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
 from oneself.http.response.dialects import Dialects, path_pattern
 
 DOCUMENT = load_document()
-OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
+OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
 #: What DESIGN calls "everywhere": each operation can answer these, whatever it does.
 EVERYWHERE = {400, 405, 408, 413, 421, 500}
@@ -115,7 +115,7 @@ def test_an_operation_says_what_it_is(operation):
     assert "security" in described
     assert described.get("x-extension", False) == ("x-extension-reason" in described)
     scope = described["x-scope"]
-    assert scope in {"public", "any", "client"} | rights.SESSION_RIGHTS
+    assert scope in {"public", "any", "client"} | authorization.SESSION_RIGHTS
     assert (scope == "public") == operation.public
     assert (scope == "client") == (operation.client is not None)
 
@@ -222,7 +222,7 @@ def test_the_keys_of_a_refusals_examples_are_its_codes():
 
 def test_the_scopes_are_the_rights():
     """The document's list of entries is the one that is judged by."""
-    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == rights.SESSION_RIGHTS
+    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == authorization.SESSION_RIGHTS
 
 
 def test_the_security_schemes_are_the_kinds_of_credential():

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from accounts.crypto import tokens
 from oneself.commands import _build
-from oneself.document import described_operations, load_document
+from oneself.document import load_document, operation_specs
 from oneself.http.response.dialects import path_pattern
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ PAGES = sorted(
 )
 README = (ROOT / "README.md").read_text()
 DOCUMENT = load_document()
-OPERATIONS = list(described_operations(DOCUMENT))
+OPERATIONS = list(operation_specs(DOCUMENT))
 #: What is no dialect: how clients of the dialects prove themselves, and how the service is.
 NO_DIALECTS = {"oauth", "status"}
 #: A mailed secret is used once and by whoever has it, and goes with no request.

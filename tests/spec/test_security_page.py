@@ -10,7 +10,7 @@ import pytest
 
 from accounts.crypto import tokens
 from accounts.services.policies import Policies, Question, Subject
-from oneself.document import described_operations, load_document
+from oneself.document import load_document, operation_specs
 from oneself.runtime.policy_store import schema_of
 from oneself.settings import Settings
 
@@ -158,12 +158,12 @@ def test_every_test_that_cites_a_rule_stands_in_its_row():
 def test_an_exception_is_a_rule_with_a_good_practice_and_a_reason():
     """And the rule stands in the tables too, with what is kept of it."""
     assert EXCEPTIONS
-    for rules, practice, reason in EXCEPTIONS:
-        named = RULE.findall(rules)
+    for limits, practice, reason in EXCEPTIONS:
+        named = RULE.findall(limits)
         assert named
         assert practice
         assert reason
-        assert set(named) <= HELD.keys() | NOT_HELD.keys(), rules
+        assert set(named) <= HELD.keys() | NOT_HELD.keys(), limits
 
 
 def test_what_is_said_not_to_be_built_is_not_in_the_document():
@@ -171,7 +171,7 @@ def test_what_is_said_not_to_be_built_is_not_in_the_document():
     said = _section("Not built yet").lower().replace("-", " ")
     known = {
         each["name"]
-        for described in described_operations(load_document())
+        for described in operation_specs(load_document())
         for each in described.parameters
         if each["in"] == "header"
     }
@@ -195,15 +195,15 @@ def test_what_went_wrong_elsewhere_would_be_noticed_here(row):
     assert said.endswith(".")
     if noticed_by.startswith("Not here: "):
         return
-    rules = set(RULE.findall(noticed_by))
+    limits = set(RULE.findall(noticed_by))
     files = re.findall("`([^`]+)`", noticed_by)
-    assert rules
-    assert rules <= HELD.keys()
+    assert limits
+    assert limits <= HELD.keys()
     assert files
     for written in files:
         path = ROOT / "tests" / written
         assert path.is_file(), written
-        assert rules & _cited_in_docstrings(path), written
+        assert limits & _cited_in_docstrings(path), written
 
 
 def test_every_kind_of_token_can_be_stolen():

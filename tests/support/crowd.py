@@ -12,7 +12,7 @@ import orjson
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring, Purpose
-from accounts.limits import Rules
+from accounts.limits import Limits
 from models import wire
 from oneself.database import Location
 from tests.support.bulk_writing import writing
@@ -329,7 +329,7 @@ class _Crowd:
             session_id=self._id("ses_"),
             session=tokens.mint(tokens.SESSION),
             access_token=tokens.mint(tokens.ACCESS_TOKEN),
-            api_key=tokens.mint_api_key(Rules().api_key_brand).key,
+            api_key=tokens.mint_api_key(Limits().api_key_brand).key,
             pat=tokens.mint(tokens.PAT),
             pat_id=self._uuid(),
         )
@@ -345,7 +345,7 @@ class _Crowd:
             digest(Purpose.ACCESS_TOKEN, met.access_token),
             digest(Purpose.API_KEY, met.api_key),
             digest(Purpose.PAT, met.pat),
-            tokens.api_key_prefix(met.api_key, Rules().api_key_brand) or "",
+            tokens.api_key_prefix(met.api_key, Limits().api_key_brand) or "",
             secrets.token_bytes(88),
         )
 

@@ -43,7 +43,7 @@ class InProcess:
     url = f"http://127.0.0.1:{_PORT}"
 
     def __init__(
-        self, folder: Path, location: Location, *, patience: int = 5000, threads: int = 4
+        self, folder: Path, location: Location, *, timeout: int = 5000, threads: int = 4
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -67,9 +67,9 @@ class InProcess:
         }
         settings = Settings(**named)
         # A hash costs as little as it can: here nobody has to wait for one.
-        rules = replace(settings.rules, password_cost=4)
+        limits = replace(settings.limits, password_cost=4)
         self._database = Database(
-            location, keys=open_keyring(settings), rules=rules, patience=patience
+            location, keys=open_keyring(settings), limits=limits, timeout=timeout
         )
         self.people: Mapping[str, Any] = make_demo(self._database)
         self._app = create_app(settings, database=self._database)

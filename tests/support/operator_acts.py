@@ -26,7 +26,7 @@ from models import (
     Tenant,
     User,
 )
-from oneself.conformance.actors import Operator, People
+from oneself.conformance.actors import Actors, Operator
 from oneself.database import Database
 from oneself.runtime.key_file import open_keyring
 from tests.support.service import Service
@@ -47,7 +47,7 @@ class OperatorActs(Operator):
     def __init__(self, service: Service) -> None:
         settings = settings_of(service)
         self._database = Database(
-            settings.location, keys=open_keyring(settings), rules=settings.rules
+            settings.location, keys=open_keyring(settings), limits=settings.limits
         )
         self._mail = service.data / "mail"
 
@@ -170,10 +170,10 @@ _ACTS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
 
 
 @contextmanager
-def people_of(service: Service) -> Iterator[People]:
+def people_of(service: Service) -> Iterator[Actors]:
     """The people of a service, and an operator beside it, for as long as it runs."""
     operator = OperatorActs(service)
     try:
-        yield People(service, operator)
+        yield Actors(service, operator)
     finally:
         operator.close()

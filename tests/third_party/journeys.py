@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import json_request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.matching import after, write
@@ -103,7 +103,7 @@ def _path_and_method(pointer: str) -> tuple[str, str]:
     return path.replace("~1", "/").replace("~0", "~"), method
 
 
-def make_inputs(service: Service, people: People) -> Mapping[str, Any]:
+def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
     """What the journeys begin with: the demo's people with new credentials, and what was mailed.
 
     No journey can read mail, so whoever has some is made here.

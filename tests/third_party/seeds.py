@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from oneself.conformance.http_client import FORM, Request
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.request_building import takes_pictures
 from oneself.conformance.rows.table import Row
-from oneself.document import Described, load_document, resolve
+from oneself.document import OperationSpec, load_document, resolve
 from oneself.http.request.schemas import Schemas
 
 __all__ = ["Inexpressible", "Seed", "seed_of"]
@@ -59,7 +59,7 @@ class Seed:
         return json.dumps(self.example, indent=1)
 
 
-def seed_of(name: str, row: Row, attempt: Attempt) -> Seed:
+def seed_of(name: str, row: Row, attempt: CaseRunner) -> Seed:
     """The row as an example, its steps taken.
 
     Raises:
@@ -83,10 +83,10 @@ def seed_of(name: str, row: Row, attempt: Attempt) -> Seed:
 
 @dataclass(frozen=True)
 class _Asked:
-    operation: Described
+    operation: OperationSpec
     status: int
     request: Request
-    attempt: Attempt
+    attempt: CaseRunner
 
     @property
     def is_good(self) -> bool:
@@ -226,7 +226,7 @@ def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return dict(listed)
 
 
-def _schemes(operation: Described) -> frozenset[str]:
+def _schemes(operation: OperationSpec) -> frozenset[str]:
     described = load_document()["paths"][operation.path][operation.method]["security"]
     return frozenset(name for alternative in described for name in alternative)
 
@@ -241,13 +241,13 @@ def _headers_of(schemes: frozenset[str]) -> Iterator[str]:
             yield "Authorization"
 
 
-def _request_body(operation: Described) -> Mapping[str, Any]:
+def _request_body(operation: OperationSpec) -> Mapping[str, Any]:
     described = load_document()["paths"][operation.path][operation.method]["requestBody"]
     content: Mapping[str, Any] = resolve(load_document(), described)["content"]
     return content
 
 
-def _response(operation: Described, status: int) -> Mapping[str, Any]:
+def _response(operation: OperationSpec, status: int) -> Mapping[str, Any]:
     """The document's own example of this answer: Specmatic wants one, and compares its schema."""
     described = operation.responses[status]
     headers = {

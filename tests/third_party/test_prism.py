@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import SERVICES, Row, load_rows
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT
@@ -54,7 +54,7 @@ class Asked:
     """A service behind Prism, and its people, who are made through Prism too."""
 
     service: Judged
-    people: People
+    people: Actors
 
 
 @dataclass
@@ -123,7 +123,7 @@ def told(judgements: list[Judgement]) -> list[str]:
 def test_no_answer_breaks_the_document(row: Row, asked: Mapping[str | None, Asked], tally: Tally):
     each = asked[row.raw.get("service")]
     before = len(each.service.judgements)
-    attempt = Attempt(row, each.service, each.people)
+    attempt = CaseRunner(row, each.service, each.people)
     judgement = each.service.judge(attempt.prepare())
     found = each.service.judgements[before:]
     tally.rows[row.dialect] += 1
@@ -270,10 +270,10 @@ def has_names(operation_id: str) -> bool:
 
 
 def judge_spoiled(
-    spoil: str, operation_id: str, service: Judged, people: People
+    spoil: str, operation_id: str, service: Judged, people: Actors
 ) -> tuple[str, ...]:
     """Have the answer to one request spoiled, and give what Prism finds."""
-    request = Attempt(successes()[operation_id], service, people).prepare()
+    request = CaseRunner(successes()[operation_id], service, people).prepare()
     if operation_id == "hantera.uploadPicture":
         # The one of the journeys, which is text as well, or else Prism would not pass it on.
         headers = (request.headers[0], ("Content-Type", "image/webp"))

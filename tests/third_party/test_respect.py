@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from tests.support.operator_acts import people_of
@@ -69,7 +69,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def people(service: Service) -> Iterator[People]:
+def people(service: Service) -> Iterator[Actors]:
     with people_of(service) as known:
         yield known
 
@@ -86,7 +86,7 @@ def shown(show: Callable[[Table], None]) -> Shown:
 
 @every_file
 def test_the_journeys_of_a_dialect_arrive(
-    path: Path, service: Service, people: People, shown: Shown, tmp_path: Path
+    path: Path, service: Service, people: Actors, shown: Shown, tmp_path: Path
 ):
     outcome = run_respect(path, service.url, make_inputs(service, people), tmp_path)
     shown.add(path, outcome)

@@ -19,9 +19,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from oneself.conformance.common_assertions import broken_in_document
+from oneself.conformance.common_assertions import find_schema_violations
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
 from oneself.document import load_document, resolve
 from tests.support.faults import add_field, answer_with, drop_field, drop_header, faulty, set_field
@@ -108,7 +108,7 @@ def prepare(
             if once and (row.status >= HTTPStatus.MULTIPLE_CHOICES or row.operation_id in done):
                 continue
             try:
-                seed = seed_of(f"{number:04} {row}", row, Attempt(row, service, people))
+                seed = seed_of(f"{number:04} {row}", row, CaseRunner(row, service, people))
             except Inexpressible as reason:
                 unsent[str(reason)] += 1
             else:
@@ -144,7 +144,7 @@ def is_refused_as_it_should(test: Test, used: set[tuple[str, str, str]]) -> bool
     if test.sign != "+ve" or test.answer.status < HTTPStatus.BAD_REQUEST:
         return False
     operation = OPERATIONS[test.operation_id]
-    if list(broken_in_document(operation, operation.method.upper(), test.answer)):
+    if list(find_schema_violations(operation, operation.method.upper(), test.answer)):
         return False
     with suppress(ValueError, KeyError, IndexError):
         code, fields = refusal_of(test)

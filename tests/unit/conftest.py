@@ -25,12 +25,12 @@ from accounts.flows.clients import add_client
 from accounts.flows.sessions import open_session
 from accounts.flows.tenants import open_tenant
 from accounts.flows.users import open_user
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind, Presented, Principal
-from accounts.services.user_views import Person, find_person
+from accounts.services.user_views import UserView, find_user_view
 from models import Client, OutboxMessage, Tenant, metadata
 from oneself.database import Database, Location
 from tests.support.databases import Files, Storage, in_words_of
@@ -61,28 +61,28 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Resident:
+class LoggedInUser:
     """A person of the house, with what only they know."""
 
-    person: Person
+    view: UserView
     password: str
     token: str
     principal: Principal
 
     @property
     def user_id(self) -> str:
-        return self.person.user_id
+        return self.view.user_id
 
 
 @dataclass(frozen=True)
-class House:
+class Env:
     """A database with the clock it goes by, and short ways to fill it."""
 
     database: Database
     location: Location
     clock: Clock
     keys: Keyring
-    rules: Rules
+    limits: Limits
 
     def act(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Run one act in a writing transaction of its own."""
@@ -103,7 +103,7 @@ class House:
                 scopes=scopes or SESSION_RIGHTS,
             )
 
-    def resident(
+    def user(
         self,
         email: str,
         *,
@@ -111,7 +111,7 @@ class House:
         provider: str = "local",
         password: str = PASSWORD,
         cost: int = COST,
-    ) -> Resident:
+    ) -> LoggedInUser:
         """Open a user who is logged in; one of another provider has no password here."""
         record = hash_password(password, self.keys, cost) if provider == "local" else None
         with self.database.transaction(writing=True) as session:
@@ -124,17 +124,17 @@ class House:
                 provider=provider,
             )
             opened = open_session(session, user.id)
-        return Resident(
-            self.person(user.id),
+        return LoggedInUser(
+            self.view(user.id),
             password,
             opened.token,
             self.recognise(CredentialKind.SESSION, opened.token),
         )
 
-    def person(self, user_id: str) -> Person:
+    def view(self, user_id: str) -> UserView:
         """The person as they are now."""
-        person: Person = self.act(find_person, user_id)
-        return person
+        view: UserView = self.act(find_user_view, user_id)
+        return view
 
     def recognise(self, kind: CredentialKind, token: str) -> Principal:
         """Authenticate, as a request with this credential would."""
@@ -278,15 +278,15 @@ def keys() -> Keyring:
 
 
 @pytest.fixture
-def open_house(location: Location, clock: Clock, keys: Keyring) -> Iterator[Callable[..., House]]:
+def open_house(location: Location, clock: Clock, keys: Keyring) -> Iterator[Callable[..., Env]]:
     """Opens the database under rules of the test's choice; bcrypt's cost is the least there is."""
     opened = []
 
-    def open_house(**rules: Any) -> House:
-        chosen = Rules(**{"password_cost": COST, **rules})
-        database = Database(location, keys=keys, rules=chosen, clock=clock)
+    def open_house(**limits: Any) -> Env:
+        chosen = Limits(**{"password_cost": COST, **limits})
+        database = Database(location, keys=keys, limits=chosen, clock=clock)
         opened.append(database)
-        return House(database, location, clock, keys, chosen)
+        return Env(database, location, clock, keys, chosen)
 
     yield open_house
     for database in opened:
@@ -294,7 +294,7 @@ def open_house(location: Location, clock: Clock, keys: Keyring) -> Iterator[Call
 
 
 @pytest.fixture
-def house(open_house: Callable[..., House]) -> House:
+def env(open_house: Callable[..., Env]) -> Env:
     return open_house()
 
 
@@ -305,19 +305,19 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @pytest.fixture
-def database(house: House) -> Database:
-    return house.database
+def database(env: Env) -> Database:
+    return env.database
 
 
 @pytest.fixture
-def alice(house: House) -> Resident:
-    return house.resident("alice@example.com")
+def alice(env: Env) -> LoggedInUser:
+    return env.user("alice@example.com")
 
 
 @pytest.fixture
-def bob(house: House) -> Resident:
+def bob(env: Env) -> LoggedInUser:
     """Somebody else, in another tenant."""
-    return house.resident("bob@example.org")
+    return env.user("bob@example.org")
 
 
 @pytest.fixture

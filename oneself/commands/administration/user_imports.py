@@ -99,7 +99,7 @@ def _select(
     with database.transaction(writing=False) as session:
         for line, imported in lines:
             try:
-                key = check_import(imported, keys=session.keys, rules=session.rules)
+                key = check_import(imported, keys=session.keys, limits=session.limits)
             except InvalidRequest as refusal:
                 broken = refusal.violations[0]
                 name = "/".join(map(str, broken.field))

@@ -52,8 +52,7 @@ def add(
     from accounts.crypto import password_hashing
     from accounts.errors import EmailTaken
     from accounts.flows import users
-    from accounts.values import email_address as addresses
-    from accounts.values import password_strength as password_form
+    from accounts.values import email_address, password_strength
     from oneself.commands.console.session_setup import load_settings, open_database
 
     if password_stdin and provider != "local":
@@ -65,20 +64,20 @@ def add(
         # Before the password is asked for, and let go of while somebody types and bcrypt works.
         with database.transaction(writing=False) as session:
             tenant = require_tenant(session, tenant_id)
-            address = addresses.parse_address(email, "EMAIL")
+            address = email_address.parse_address(email, "EMAIL")
             if users.is_taken(session, address.canonical):
                 raise EmailTaken
-            keys, rules = session.keys, session.rules
+            keys, limits = session.keys, session.limits
         record = None
         if provider == "local":
-            judged = password_form.judge(
+            judged = password_strength.validate(
                 _ask_for_password(from_stdin=password_stdin),
-                rules=rules,
+                limits=limits,
                 own_words=(address.canonical, name, tenant.display_name),
                 field="the password",
             )
             with waiting("Hashing the password"):
-                record = password_hashing.hash_password(judged, keys, rules.password_cost)
+                record = password_hashing.hash_password(judged, keys, limits.password_cost)
         with database.transaction(writing=True) as session:
             user = users.open_user(
                 session,

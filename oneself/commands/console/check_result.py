@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Finding", "good", "wrong"]
+__all__ = ["CheckResult", "ok", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one check found; `to_do` says how to put it right, unless `found` does already."""
 
     ok: bool
@@ -18,11 +18,11 @@ class Finding:
         return said if self.to_do is None else f"{said}\n{self.to_do}"
 
 
-def good(found: str) -> Finding:
+def ok(found: str) -> CheckResult:
     """All is well."""
-    return Finding(ok=True, found=found)
+    return CheckResult(ok=True, found=found)
 
 
-def wrong(found: str, to_do: str | None = None) -> Finding:
+def problem(found: str, to_do: str | None = None) -> CheckResult:
     """Something is not, and what to do about it."""
-    return Finding(ok=False, found=found, to_do=to_do)
+    return CheckResult(ok=False, found=found, to_do=to_do)

@@ -34,8 +34,8 @@ def _status(error: Exception) -> int:
     from oneself.runtime.policy_store import NoPolicyFolder
     from oneself.templating import NoTemplateFolder
 
-    wrong = (BadSecretSetting, NoPolicyFolder, NoTemplateFolder)
-    return USAGE if isinstance(error, wrong) else REFUSED
+    problem = (BadSecretSetting, NoPolicyFolder, NoTemplateFolder)
+    return USAGE if isinstance(error, problem) else REFUSED
 
 
 def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error after the other
@@ -85,10 +85,10 @@ def _trouble_with_a_file(error: OSError) -> str | None:
 
 def _refusal(error: AccountError) -> str:
     if isinstance(error, Invalid):
-        rules = "; ".join(
+        limits = "; ".join(
             f"{'/'.join(map(str, broken.field))} {broken.rule}" for broken in error.violations
         )
-        return f"{rules}. Correct it, and run the command again."
+        return f"{limits}. Correct it, and run the command again."
     if isinstance(error, EmailTaken):
         return f"{error} Give another address."
     return str(error)

@@ -57,7 +57,7 @@ def open_database(settings: Settings, *, make: bool = False) -> Iterator[Databas
     keys = open_keyring(settings)
     make_file(settings.data_dir, location)
     _require_tables(location, make=make or isinstance(location, Path))
-    database = Database(location, keys=keys, rules=settings.rules)
+    database = Database(location, keys=keys, limits=settings.limits)
     try:
         check_root_key(database)
         yield database

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, Row
 
 from models.schema import REVISION
-from oneself.commands.console.check_result import Finding, good, wrong
+from oneself.commands.console.check_result import CheckResult, ok, problem
 from oneself.database import migrations, sqlite_driver
 
 __all__ = ["checks_of"]
@@ -40,7 +40,7 @@ _TRIGGERS: Mapping[str, tuple[str, set[str]]] = {
     ),
 }
 
-_Look = Callable[[Engine], Finding]
+_Look = Callable[[Engine], CheckResult]
 
 
 def checks_of(engine: Engine) -> Mapping[str, _Look]:
@@ -53,116 +53,116 @@ def _ask(engine: Engine, question: str) -> Sequence[Row[Any]]:
         return connection.exec_driver_sql(question).all()
 
 
-def _library(_engine: Engine) -> Finding:
+def _library(_engine: Engine) -> CheckResult:
     driver = sqlite_driver()
     version = tuple(map(int, driver.sqlite_version.split(".")))
     found = f"SQLite {driver.sqlite_version} of {driver.__name__.partition('.')[0]}"
     if any(first <= version < end for first, end in _FIXED):
-        return good(found)
-    return wrong(
+        return ok(found)
+    return problem(
         f"{found}, in which a reset of the WAL can corrupt the database",
         "Install pysqlite3 0.6.1 or newer, or a Python with SQLite 3.51.3 or newer.",
     )
 
 
-def _journal_mode(engine: Engine) -> Finding:
+def _journal_mode(engine: Engine) -> CheckResult:
     ((mode,),) = _ask(engine, "PRAGMA journal_mode")
     if mode == "wal":
-        return good("WAL")
-    return wrong(
+        return ok("WAL")
+    return problem(
         f"{mode}, not WAL",
         "Run: python -m oneself db upgrade, which switches it. If it stays so, put the"
         " database on a local disk, where WAL is possible.",
     )
 
 
-def _integrity(engine: Engine) -> Finding:
+def _integrity(engine: Engine) -> CheckResult:
     found = [str(row[0]) for row in _ask(engine, "PRAGMA integrity_check")]
     if found == ["ok"]:
-        return good("the file is whole")
-    return wrong(
+        return ok("the file is whole")
+    return problem(
         "; ".join(found[:_MOST_TOLD]),
         "Stop the service, keep a copy of the file, and restore the last backup.",
     )
 
 
-def _foreign_keys(engine: Engine) -> Finding:
+def _foreign_keys(engine: Engine) -> CheckResult:
     broken = _ask(engine, "PRAGMA foreign_key_check")
     if not broken:
-        return good("every row refers to rows that are there")
+        return ok("every row refers to rows that are there")
     tables = ", ".join(sorted({row[0] for row in broken}))
-    return wrong(
+    return problem(
         f"{len(broken)} rows refer to rows that are not there, in: {tables}",
         "Something else has written to the database. Compare it with the last backup.",
     )
 
 
-def _tables(engine: Engine) -> Finding:
+def _tables(engine: Engine) -> CheckResult:
     present = migrations.present_revision(engine)
     if present != REVISION:
         found = f"revision {present}, and this version works with {REVISION}"
-        return wrong(found, "Copy the database, then run: python -m oneself db upgrade")
+        return problem(found, "Copy the database, then run: python -m oneself db upgrade")
     question, expected = _TRIGGERS[engine.dialect.name]
     missing = expected - {row[0] for row in _ask(engine, question)}
     others = migrations.differences(engine) + [f"no trigger {name}" for name in sorted(missing)]
     if others:
-        return wrong(
+        return problem(
             f"revision {present}, with differences: {', '.join(others)}",
             "Something else has changed the tables. Compare them with those of the last backup.",
         )
-    return good(f"revision {present}")
+    return ok(f"revision {present}")
 
 
-def _server(engine: Engine) -> Finding:
+def _server(engine: Engine) -> CheckResult:
     ((version,),) = _ask(engine, "SHOW server_version")
     ((number,),) = _ask(engine, "SHOW server_version_num")
     if int(number) >= _OLDEST_SERVER:
-        return good(f"PostgreSQL {version}")
-    return wrong(f"PostgreSQL {version}, which this version is not tried with", "Upgrade it.")
+        return ok(f"PostgreSQL {version}")
+    return problem(f"PostgreSQL {version}, which this version is not tried with", "Upgrade it.")
 
 
-def _encoding(engine: Engine) -> Finding:
+def _encoding(engine: Engine) -> CheckResult:
     ((encoding,),) = _ask(engine, "SHOW server_encoding")
     if encoding == "UTF8":
-        return good("UTF8")
-    return wrong(
+        return ok("UTF8")
+    return problem(
         f"{encoding}, which cannot hold every name",
         "Make a database with ENCODING 'UTF8', and move the tables there.",
     )
 
 
-def _durability(engine: Engine) -> Finding:
+def _durability(engine: Engine) -> CheckResult:
     """What the server may lose of what it has acknowledged."""
     asked = ("fsync", "full_page_writes", "synchronous_commit")
     off = [name for name in asked if _ask(engine, f"SHOW {name}")[0][0] == "off"]
     if not off:
-        return good("what is committed is on disk")
-    return wrong(
+        return ok("what is committed is on disk")
+    return problem(
         f"{', '.join(off)} off: a crash can lose what was acknowledged",
         "Switch them on, in postgresql.conf or by ALTER SYSTEM.",
     )
 
 
-def _server_clock(engine: Engine) -> Finding:
+def _server_clock(engine: Engine) -> CheckResult:
     """It decides nothing here; but where two clocks differ, one is wrong."""
     ((moment,),) = _ask(engine, "SELECT clock_timestamp()")
     apart = abs((moment - datetime.now(UTC)).total_seconds())
     if apart < _APART:
-        return good("agrees with this machine's")
-    return wrong(
+        return ok("agrees with this machine's")
+    return problem(
         f"{apart:,.0f} seconds apart from this machine's", "See that NTP sets the clocks of both."
     )
 
 
-def _constraints(engine: Engine) -> Finding:
+def _constraints(engine: Engine) -> CheckResult:
     found = _ask(
         engine,
         "SELECT conname FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace"
         " WHERE NOT convalidated AND nspname = current_schema() ORDER BY conname",
     )
     if not found:
-        return good("all are in force")
-    return wrong(
+        return ok("all are in force")
+    return problem(
         f"not in force for every row: {', '.join(str(row[0]) for row in found[:_MOST_TOLD])}",
         "Something else has changed the tables. Compare them with those of the last backup.",
     )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oneself.commands.console.check_result import Finding, good, wrong
+from oneself.commands.console.check_result import CheckResult, ok, problem
 from oneself.commands.console.failures import REFUSED, USAGE, Failure, explain
 from oneself.commands.console.output import AsJson, show, waiting
 from oneself.commands.doctor.environment import clock, disk, mail_server
-from oneself.commands.doctor.unsafe_settings import settings_together
+from oneself.commands.doctor.unsafe_settings import find_unsafe_settings
 
 if TYPE_CHECKING:
     from accounts.services.database import AccountSession
@@ -24,8 +24,8 @@ _DIGEST_BYTES = 32
 _KEY_FILE = "secret.key"
 _PATIENCE = timedelta(minutes=10)
 
-_NOT_YET = wrong("not checked", "Put right what is wrong above first.")
-_Check = Callable[["AccountSession"], Finding]
+_NOT_YET = problem("not checked", "Put right what is wrong above first.")
+_Check = Callable[["AccountSession"], CheckResult]
 
 
 def doctor(
@@ -73,7 +73,7 @@ def _parse(head: str) -> bytes:
     return digest
 
 
-def _examine(settings: "Settings", head: bytes | None) -> dict[str, Finding]:
+def _examine(settings: "Settings", head: bytes | None) -> dict[str, CheckResult]:
     """Do each check; those that need the tables and the keys only where these are there."""
     from oneself.commands.console.storage_checks import checks_of
     from oneself.database import open_engine
@@ -100,14 +100,14 @@ def _examine(settings: "Settings", head: bytes | None) -> dict[str, Finding]:
         "policies": _policies,
         "mail_server": mail_server,
         "disk": disk,
-        "settings": settings_together,
+        "settings": find_unsafe_settings,
     }
     for name, regard in around.items():
         findings[name] = _try(partial(regard, settings))
     return findings
 
 
-def _try(check: Callable[[], Finding]) -> Finding:
+def _try(check: Callable[[], CheckResult]) -> CheckResult:
     """Do a check; what an operator can do something about is a finding, and a defect is not."""
     try:
         return check()
@@ -115,32 +115,32 @@ def _try(check: Callable[[], Finding]) -> Finding:
         failure = explain(error)
         if failure is None:
             raise
-        return wrong(str(failure))
+        return problem(str(failure))
 
 
-def _key_file(settings: "Settings") -> Finding:
+def _key_file(settings: "Settings") -> CheckResult:
     if settings.secret_key is not None and settings.secret_key.get_secret_value():
-        return good("none: the root secret is in ONESELF_SECRET_KEY")
+        return ok("none: the root secret is in ONESELF_SECRET_KEY")
     path = settings.data_dir / _KEY_FILE
     # Looked for before anything opens the keys, which would make a new one.
     if not path.exists():
-        return wrong(
+        return problem(
             f"{path} is not there",
             "Put it back from where it is kept: without it no credential is good any more."
             " If the database was never used, start the service, which makes one.",
         )
     if path.stat().st_mode & 0o077:
-        return wrong(f"others can read {path}", f"Run: chmod 600 {path}")
-    return good(f"{path}, which nobody else can read")
+        return problem(f"others can read {path}", f"Run: chmod 600 {path}")
+    return ok(f"{path}, which nobody else can read")
 
 
-def _read(settings: "Settings", check: _Check) -> Finding:
+def _read(settings: "Settings", check: _Check) -> CheckResult:
     """Do a check. What opens the database for other commands would note the root secret in it."""
     from oneself.database import Database
     from oneself.runtime.key_file import open_keyring
 
     database = Database(
-        settings.location, keys=open_keyring(settings), rules=settings.rules, as_found=True
+        settings.location, keys=open_keyring(settings), limits=settings.limits, as_found=True
     )
     try:
         with database.transaction(writing=False, snapshot=True) as session:
@@ -149,7 +149,7 @@ def _read(settings: "Settings", check: _Check) -> Finding:
         database.close()
 
 
-def _root_key(session: "AccountSession") -> Finding:
+def _root_key(session: "AccountSession") -> CheckResult:
     from sqlmodel import select
 
     from accounts.services.root_keys import unknown_roots
@@ -160,11 +160,11 @@ def _root_key(session: "AccountSession") -> Finding:
     if missing:
         raise UnknownRootKey(missing)
     if session.exec(select(RootKey)).first() is None:
-        return wrong("there is none in the database yet", "Start the service once.")
-    return good(f"known, key id {session.keys.key_id}")
+        return problem("there is none in the database yet", "Start the service once.")
+    return ok(f"known, key id {session.keys.key_id}")
 
 
-def _event_chain(session: "AccountSession", head: bytes | None) -> Finding:
+def _event_chain(session: "AccountSession", head: bytes | None) -> CheckResult:
     from accounts.jobs.event_chain import holds_head, verify_chain
 
     report = verify_chain(session)
@@ -172,11 +172,11 @@ def _event_chain(session: "AccountSession", head: bytes | None) -> Finding:
     if head is not None and not holds_head(session, head):
         problems.insert(0, "the head that was given is not in the chain: its end was cut off")
     if not problems:
-        return good(
+        return ok(
             f"{report.checked} links, {report.unchained} events still without one, head"
             f" {report.head or 'none'}",
         )
-    return wrong(
+    return problem(
         "; ".join(problems),
         "Where events have no link, see that the service runs and what its log says of the"
         " job. Otherwise somebody has changed the tables of events: keep a copy of the database"
@@ -184,7 +184,7 @@ def _event_chain(session: "AccountSession", head: bytes | None) -> Finding:
     )
 
 
-def _outbox(session: "AccountSession") -> Finding:
+def _outbox(session: "AccountSession") -> CheckResult:
     from sqlalchemy import func
     from sqlmodel import col, select
 
@@ -194,14 +194,14 @@ def _outbox(session: "AccountSession") -> Finding:
     too_long = col(OutboxMessage.created_at) < session.now - _PATIENCE
     late = session.exec(select(func.count(col(OutboxMessage.id))).where(waits, too_long)).one()
     if not late:
-        return good("no message waits for longer than ten minutes")
-    return wrong(
+        return ok("no message waits for longer than ten minutes")
+    return problem(
         f"{late} messages have waited for longer than ten minutes",
         "See that the service runs, and what its log says of the delivery.",
     )
 
 
-def _signing_key(session: "AccountSession") -> Finding:
+def _signing_key(session: "AccountSession") -> CheckResult:
     from sqlmodel import col, select
 
     from models import SigningKey
@@ -214,11 +214,11 @@ def _signing_key(session: "AccountSession") -> Finding:
         )
     ).first()
     if kid is not None:
-        return good("one is active")
-    return wrong("none is active", "Start the service, which makes one.")
+        return ok("one is active")
+    return problem("none is active", "Start the service, which makes one.")
 
 
-def _policies(settings: "Settings") -> Finding:
+def _policies(settings: "Settings") -> CheckResult:
     from accounts.services.policies import InvalidPolicies
     from oneself.document import load_document
     from oneself.runtime.policy_store import read_policies
@@ -226,8 +226,8 @@ def _policies(settings: "Settings") -> Finding:
     try:
         read_policies(settings.policy_dir, load_document())
     except InvalidPolicies as invalid:
-        return wrong(
+        return problem(
             "; ".join(invalid.problems),
             f"Correct it in {settings.policy_dir}, then run: python -m oneself policy check",
         )
-    return good(f"valid, from {settings.policy_dir}")
+    return ok(f"valid, from {settings.policy_dir}")

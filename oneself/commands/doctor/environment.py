@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oneself.commands.console.check_result import Finding, good, wrong
+from oneself.commands.console.check_result import CheckResult, ok, problem
 
 if TYPE_CHECKING:
     from accounts.services.database import AccountSession
@@ -22,32 +22,32 @@ _OTHERS = 0o077
 _TOLERANCE = timedelta(minutes=1)
 
 
-def disk(settings: "Settings") -> Finding:
+def disk(settings: "Settings") -> CheckResult:
     """Whether the data folder has room, can be written, and is nobody else's."""
     folder = settings.data_dir.absolute()
     # On PostgreSQL the folder is made with the first mail.
     there = next(each for each in (folder, *folder.parents) if each.is_dir())
     if os.statvfs(there).f_flag & os.ST_RDONLY or not os.access(there, os.W_OK):
-        return wrong(f"{there} cannot be written", "Mount it for writing, as the user of serve.")
+        return problem(f"{there} cannot be written", "Mount it for writing, as the user of serve.")
     database = settings.location
     held = [folder, database] if isinstance(database, Path) else [folder]
     open_to_others = [each for each in held if each.exists() and each.stat().st_mode & _OTHERS]
     if open_to_others:
         names = " ".join(map(str, open_to_others))
-        return wrong(f"others can get at {names}", f"Run: chmod go= {names}")
+        return problem(f"others can get at {names}", f"Run: chmod go= {names}")
     size = database.stat().st_size if isinstance(database, Path) else 0
     free = shutil.disk_usage(there).free
     # As much again as the database has, for its copy before the next migration.
     needed = max(_LEAST_FREE, size)
     if free < needed:
-        return wrong(
+        return problem(
             f"{free // _MIB:,} MiB are free at {there}, of {needed // _MIB:,} that should be",
             "Make room: on a full disk every write is answered with a 503.",
         )
-    return good(f"{free // _MIB:,} MiB are free at {there}")
+    return ok(f"{free // _MIB:,} MiB are free at {there}")
 
 
-def clock(session: "AccountSession") -> Finding:
+def clock(session: "AccountSession") -> CheckResult:
     """Whether anything has happened later than now, by the clock of this machine.
 
     Then the clock went back, or that of another replica is ahead, and what should have expired goes
@@ -61,32 +61,32 @@ def clock(session: "AccountSession") -> Finding:
     latest = session.exec(select(func.max(col(SecurityEvent.occurred_at)))).one()
     if latest is not None and latest > session.now + _TOLERANCE:
         ahead = (latest - session.now).total_seconds()
-        return wrong(
+        return problem(
             f"the last event is {ahead:,.0f} seconds ahead of this machine's clock",
             "See that each machine's clock is set by NTP, this one's and those of all replicas.",
         )
-    return good(f"{session.now:%Y-%m-%d %H:%M:%S} UTC, and nothing has happened later")
+    return ok(f"{session.now:%Y-%m-%d %H:%M:%S} UTC, and nothing has happened later")
 
 
-def mail_server(settings: "Settings") -> Finding:
+def mail_server(settings: "Settings") -> CheckResult:
     """Whether mail can be handed over: the server takes a connection, with TLS and the login."""
     from oneself.mail.factory import open_messages
     from oneself.mail.smtp import parse_smtp_url
-    from oneself.mail.transport import MailboxAway
+    from oneself.mail.transport import TransportUnavailable
 
     open_messages(settings)
     url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
     if not url:
-        return good(f"none: mail is written into {settings.data_dir / 'mail'}")
+        return ok(f"none: mail is written into {settings.data_dir / 'mail'}")
     try:
         server = parse_smtp_url(url, ca_file=settings.smtp_ca_file, seconds=settings.smtp_seconds)
         server.greet()
     except ValueError as broken:
-        return wrong(f"ONESELF_SMTP_URL {broken}", "Correct it.")
-    except MailboxAway as away:
-        return wrong(
+        return problem(f"ONESELF_SMTP_URL {broken}", "Correct it.")
+    except TransportUnavailable as away:
+        return problem(
             f"{server.host}, port {server.port}: {away}",
             "See that ONESELF_SMTP_URL is right and that the server can be reached from here."
             " What is to be sent waits meanwhile.",
         )
-    return good(f"{server.host}, port {server.port}, takes mail from here")
+    return ok(f"{server.host}, port {server.port}, takes mail from here")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneself.commands.console.check_result import Finding, good, wrong
+from oneself.commands.console.check_result import CheckResult, ok, problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from oneself.settings import Settings
 
-__all__ = ["settings_together"]
+__all__ = ["find_unsafe_settings"]
 
 _DAY = 86_400
 #: A budget that lets so many times the default through in a day is none.
@@ -26,7 +26,7 @@ class _Danger(NamedTuple):
     to_do: str
 
 
-def settings_together(settings: "Settings") -> Finding:
+def find_unsafe_settings(settings: "Settings") -> CheckResult:
     """What the settings open between them, where people reach the service from elsewhere.
 
     Where the public URL is this machine's, it is being tried out: nobody else can be harmed then,
@@ -36,13 +36,13 @@ def settings_together(settings: "Settings") -> Finding:
     if _is_public(settings):
         found += [*_of_the_source(settings), *_of_mail(settings), *_of_budgets(settings)]
     if found:
-        return wrong(
+        return problem(
             "; ".join(danger.found for danger in found), " ".join(danger.to_do for danger in found)
         )
     if settings.validate_responses:
         # It costs and harms nobody, so it is said and is no problem.
-        return good("ONESELF_VALIDATE_RESPONSES is on, which costs time with each answer")
-    return good("nothing is dangerous together")
+        return ok("ONESELF_VALIDATE_RESPONSES is on, which costs time with each answer")
+    return ok("nothing is dangerous together")
 
 
 def _is_public(settings: "Settings") -> bool:

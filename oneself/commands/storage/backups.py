@@ -41,9 +41,9 @@ def backup(
     """
     from oneself.commands.console.session_setup import load_settings, require_file
     from oneself.commands.storage.sqlite_files import (
-        in_its_place,
-        make_single,
-        whole_copy,
+        checkpoint,
+        copy_database,
+        replace_database,
     )
 
     location = _file_of(load_settings().location, _DUMP.format(file=file))
@@ -52,13 +52,13 @@ def backup(
         raise Failure(f"{file} is there already. Give another name, or move it away.")
     if not file.parent.is_dir():
         raise Failure(f"There is no folder {file.parent}. Make it, or give a FILE elsewhere.")
-    with waiting("Copying"), whole_copy(location, file) as part:
+    with waiting("Copying"), copy_database(location, file) as part:
         _require_sound(part)
         revision, key_ids = _contents(part)
         if revision is None:
             raise Failure(f"{location} has no tables of oneself: there is nothing to back up.")
-        make_single(part)
-        in_its_place(part, file)
+        checkpoint(part)
+        replace_database(part, file)
     show(
         {
             "backup": str(file),
@@ -90,11 +90,11 @@ def restore(
     """
     from oneself.commands.console.session_setup import load_settings
     from oneself.commands.storage.sqlite_files import (
-        in_its_place,
-        make_single,
+        checkpoint,
+        copy_database,
+        move_aside,
         occupants,
-        put_aside,
-        whole_copy,
+        replace_database,
     )
     from oneself.runtime.durable_files import make_folder
     from oneself.runtime.key_file import open_keyring
@@ -110,7 +110,7 @@ def restore(
             " service stopped, or set ONESELF_DATA_DIR to an empty folder."
         )
     make_folder(location.parent)
-    with waiting("Restoring"), whole_copy(file, location) as part:
+    with waiting("Restoring"), copy_database(file, location) as part:
         _require_sound(part)
         revision, _ = _contents(part)
         _require_known(revision, file)
@@ -120,9 +120,9 @@ def restore(
             owner = location.parent.stat()
             os.chown(part, owner.st_uid, owner.st_gid)
         # Whatever can fail is done by now: until the copy has its name, there is no database.
-        make_single(part, in_use=True)
-        with put_aside(location) as former:
-            in_its_place(part, location)
+        checkpoint(part, in_use=True)
+        with move_aside(location) as former:
+            replace_database(part, location)
     show(
         {
             "restored": str(location),
@@ -193,7 +193,7 @@ def _require_roots(settings: "Settings", copy: Path) -> None:
     from oneself.database import Database
     from oneself.runtime.key_file import UnknownRootKey, open_keyring
 
-    database = Database(copy, keys=open_keyring(settings, make=False), rules=settings.rules)
+    database = Database(copy, keys=open_keyring(settings, make=False), limits=settings.limits)
     try:
         with database.transaction(writing=False) as session:
             missing = unknown_roots(session)

@@ -65,17 +65,17 @@ def check(*, as_json: AsJson = False) -> None:
         differences = migrations.differences(engine)
     finally:
         engine.dispose()
-    good = present == REVISION and not differences
+    ok = present == REVISION and not differences
     show(
         {
             "revision": present,
             "expected_revision": REVISION,
             "differences": differences,
-            "up_to_date": good,
+            "up_to_date": ok,
         },
         as_json=as_json,
     )
-    if not good:
+    if not ok:
         raise Failure(
             "The tables are not those of this version. Copy the database, then run: python -m"
             " oneself db upgrade",

@@ -12,7 +12,7 @@ from oneself.commands.console.failures import Failure, explain
 from oneself.database import sqlite_driver
 from oneself.runtime.durable_files import sync
 
-__all__ = ["in_its_place", "make_single", "occupants", "put_aside", "whole_copy"]
+__all__ = ["checkpoint", "copy_database", "move_aside", "occupants", "replace_database"]
 
 #: What SQLite keeps beside a file: taken for another file's, they would be played into it.
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
@@ -23,7 +23,7 @@ _LOCKED_FROM, _LOCKED_BYTES = 0x4000_0000, 512
 
 
 @contextmanager
-def whole_copy(source: Path, place: Path) -> Iterator[Path]:
+def copy_database(source: Path, place: Path) -> Iterator[Path]:
     """A copy beside `place`, which nobody else can read; whoever takes it away keeps it.
 
     Raises:
@@ -65,7 +65,7 @@ def _copy(source: Path, target: Path) -> None:
         ) from error
 
 
-def make_single(part: Path, *, in_use: bool = False) -> None:
+def checkpoint(part: Path, *, in_use: bool = False) -> None:
     """Have a copy on disk as one file, with nothing beside it.
 
     One that is to be used is in WAL mode from the beginning, where that is possible. One that is to
@@ -88,7 +88,7 @@ def make_single(part: Path, *, in_use: bool = False) -> None:
     sync(part)
 
 
-def in_its_place(part: Path, place: Path) -> None:
+def replace_database(part: Path, place: Path) -> None:
     """Give a copy that is on disk its name, unless there is a file of that name, and keep the name.
 
     Raises:
@@ -112,7 +112,7 @@ def occupants(place: Path) -> Sequence[Path]:
 
 
 @contextmanager
-def put_aside(place: Path) -> Iterator[Path | None]:
+def move_aside(place: Path) -> Iterator[Path | None]:
     """Rename a database that nobody uses, and keep whoever has its name from opening it meanwhile.
 
     SQLite is not asked, since what is replaced may be damaged; but its locks are honoured. What
@@ -140,11 +140,11 @@ def put_aside(place: Path) -> Iterator[Path | None]:
                 renamed.append((path, aside))
             yield former
         except BaseException as error:
-            _put_back(renamed, error)
+            _restore(renamed, error)
             raise
 
 
-def _put_back(renamed: Sequence[tuple[Path, Path]], reason: BaseException) -> None:
+def _restore(renamed: Sequence[tuple[Path, Path]], reason: BaseException) -> None:
     """Give files their names back, the database last: nobody is to open it without its log.
 
     Raises:

@@ -14,14 +14,14 @@ from urllib.parse import parse_qsl
 import yaml
 
 from oneself.conformance.common_assertions import (
-    broken_everywhere,
-    broken_in_document,
+    find_common_violations,
+    find_schema_violations,
     repeated_values,
 )
 from oneself.conformance.deployment import Deployment
 from oneself.conformance.fuzz.refusal_codes import codes_in, documented_codes
 from oneself.conformance.http_client import FORM, Answer, Request
-from oneself.document import Described, load_document
+from oneself.document import OperationSpec, load_document
 
 __all__ = ["RULES", "Asker", "Exchange", "Rule", "reasons"]
 
@@ -44,7 +44,7 @@ class Asker(Protocol):
 class Exchange:
     """A request and its answer; a valid request is one that has the documented shape."""
 
-    operation: Described
+    operation: OperationSpec
     request: Request
     answer: Answer
     valid: bool
@@ -57,7 +57,9 @@ Rule = Callable[[Exchange, Asker], Iterator[str]]
 def answer_is_documented(exchange: Exchange, _asker: Asker) -> Iterator[str]:
     """The status, the headers and the body are the document's, and no field stands beside them."""
     if exchange.request.method == exchange.operation.method.upper():
-        yield from broken_in_document(exchange.operation, exchange.request.method, exchange.answer)
+        yield from find_schema_violations(
+            exchange.operation, exchange.request.method, exchange.answer
+        )
 
 
 def refusal_has_documented_code(exchange: Exchange, _asker: Asker) -> Iterator[str]:
@@ -99,7 +101,7 @@ def allow_is_true(exchange: Exchange, _asker: Asker) -> Iterator[str]:
 
 def headers_are_safe(exchange: Exchange, asker: Asker) -> Iterator[str]:
     """Nothing is stored, framed, sniffed or told to strangers, whatever is answered."""
-    yield from broken_everywhere(exchange.answer, behind_proxy=asker.deployment.behind_proxy)
+    yield from find_common_violations(exchange.answer, behind_proxy=asker.deployment.behind_proxy)
 
 
 def no_value_comes_back(exchange: Exchange, _asker: Asker) -> Iterator[str]:

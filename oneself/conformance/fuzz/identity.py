@@ -9,9 +9,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.credentials_file import open_deployment
-from oneself.conformance.deployment import Deployment, OutOfReach
+from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS, schemes_of
 from oneself.conformance.rows.matching import after, write
@@ -75,9 +75,9 @@ def variables(deployment: Deployment, credentials: Path, scheme: str) -> dict[st
 def _find_cursor(deployment: Deployment) -> str | None:
     """A cursor, which only the deployment can make; None if it makes none."""
     try:
-        page = People(deployment).find("base").ask("GET", "/v1/me/events?limit=1")
+        page = Actors(deployment).find("base").ask("GET", "/v1/me/events?limit=1")
         return str(page["data"]["next_cursor"])
-    except (OutOfReach, LookupError, TypeError, ValueError):
+    except (Unreachable, LookupError, TypeError, ValueError):
         return None
 
 
@@ -87,7 +87,7 @@ class FuzzIdentity:
     def __init__(self, deployment: Deployment, credentials: Path, scheme: str) -> None:
         self.deployment = deployment
         self._credentials = credentials
-        self._person = People(deployment).find("base")
+        self._person = Actors(deployment).find("base")
         self._scheme = scheme
 
     @classmethod
@@ -118,11 +118,11 @@ class FuzzIdentity:
 
     def _clear_away(self) -> None:
         """End the keys and tokens that earlier runs have made, since nobody may have many."""
-        with suppress(OutOfReach):
+        with suppress(Unreachable):
             for each in self._person.ask("GET", "/v1/api-keys")["data"]["items"]:
                 self._end(f"/v1/api-keys/{each['api_key_id']}")
             self._person.forget("api_key")
-        with suppress(OutOfReach):
+        with suppress(Unreachable):
             self._person["client"]  # without one, no token could be made in their place
             for each in self._person.ask("GET", "/resources/me/pat"):
                 self._end(f"/resources/me/pat/{each['id']}")
@@ -138,7 +138,7 @@ class FuzzIdentity:
             if scheme in schemes_of(OPERATIONS[operation_id]):
                 try:
                     return self._headers(scheme)
-                except OutOfReach:
+                except Unreachable:
                     return None
         return None
 

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from oneself.conformance.actors import People
+from oneself.conformance.actors import Actors
 from oneself.conformance.credentials_file import read_credentials
-from oneself.conformance.deployment import Deployment, OutOfReach
+from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.fuzz.identity import SCHEMES, FuzzIdentity, known_values, variables
 from oneself.conformance.fuzz.live_document import live_document
 from oneself.conformance.operations import OPERATIONS, links_of, schemes_of
 from oneself.conformance.outcomes import Outcome, Verdict
 from oneself.conformance.rows.request_building import credential_header
-from oneself.document import Described
+from oneself.document import OperationSpec
 
 __all__ = ["FuzzRun", "Fuzzing", "plan"]
 
@@ -44,7 +44,7 @@ class FuzzRun:
     """
 
     scheme: str
-    operations: tuple[Described, ...]
+    operations: tuple[OperationSpec, ...]
     peers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class FuzzRun:
         return f"{asking}, {len(self.operations)} operations"
 
 
-def plan(wanted: Sequence[Described]) -> list[FuzzRun]:
+def plan(wanted: Sequence[OperationSpec]) -> list[FuzzRun]:
     """The runs that ask for each of the operations with each credential that it accepts.
 
     What needs none, or a client alone, goes with the sessions: journeys lead through it.
@@ -73,7 +73,7 @@ def plan(wanted: Sequence[Described]) -> list[FuzzRun]:
     return runs
 
 
-def _of_owned_objects(wanted: Sequence[Described]) -> Iterator[Described]:
+def _of_owned_objects(wanted: Sequence[OperationSpec]) -> Iterator[OperationSpec]:
     """What makes, lists, shows or ends the objects that have an id, but for ending all of them."""
     collections = {each.path.partition("/{")[0] for each in wanted if "/{" in each.path}
     for each in wanted:
@@ -104,7 +104,7 @@ class Fuzzing:
             try:
                 FuzzIdentity(self.deployment, self.credentials, run.scheme).prepare()
                 finished = self._start(run, Path(folder))
-            except OutOfReach as error:
+            except Unreachable as error:
                 yield from self._alike(run, Verdict.NOT_ASKED, str(error))
             except (OSError, HTTPException) as error:
                 if isinstance(error, OSError) and error.filename is not None:
@@ -156,7 +156,7 @@ class Fuzzing:
         if not run.peers:
             return ""
         path = folder / "identities.json"
-        people = People(replace(self.deployment, people=read_credentials(self.credentials)))
+        people = Actors(replace(self.deployment, people=read_credentials(self.credentials)))
         path.write_text(json.dumps({"auth": [_identity(people, name) for name in run.peers]}))
         return f"\n[auth.wfc]\npath = {json.dumps(str(path))}\npeers = {json.dumps(run.peers)}\n"
 
@@ -191,7 +191,11 @@ class Fuzzing:
         return (self._outcome(run, each, verdict, (reason,)) for each in run.operations)
 
     def _outcome(
-        self, run: FuzzRun, operation: Described, verdict: Verdict, reasons: tuple[str, ...] = ()
+        self,
+        run: FuzzRun,
+        operation: OperationSpec,
+        verdict: Verdict,
+        reasons: tuple[str, ...] = (),
     ) -> Outcome:
         asking = " and ".join(run.peers) or run.scheme
         return Outcome(
@@ -205,7 +209,7 @@ class Fuzzing:
         )
 
 
-def _identity(people: People, name: str) -> dict[str, Any]:
+def _identity(people: Actors, name: str) -> dict[str, Any]:
     """One of them, as Web Fuzzing Commons writes it down."""
     header, value = credential_header("bearer", people.find(name)["session_token"])
     return {"name": name, "fixedHeaders": [{"name": header, "value": value}]}

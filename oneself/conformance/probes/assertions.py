@@ -9,7 +9,7 @@ from oneself.conformance.probes.table import Probe, Segment
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Answer, Read
 
-__all__ = ["Came", "broken_by"]
+__all__ = ["Came", "find_violations"]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: A document seldom lists them, and a server may have them for every path.
@@ -34,7 +34,7 @@ class Came:
         return method, rest.partition(" ")[0]
 
 
-def broken_by(probe: Probe, came: Came, target: ProbeTarget) -> Iterator[str]:
+def find_violations(probe: Probe, came: Came, target: ProbeTarget) -> Iterator[str]:
     """Each thing that came of a probe on one connection and should not have, in a sentence."""
     yield from _echoes(came, target)
     if _is_other_protocol(probe, came):

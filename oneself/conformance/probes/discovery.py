@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneself.conformance.actors import People
-from oneself.conformance.deployment import Deployment, OutOfReach
+from oneself.conformance.actors import Actors
+from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.operations import OPERATIONS, schemes_of
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Address
 from oneself.conformance.rows.request_building import credential_header
-from oneself.document import Described, load_document, resolve
+from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = ["target_of"]
 
@@ -36,7 +36,7 @@ def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
         dialect,
     )
     address = Address.of_url(deployment.url)
-    name, value = credential_header("bearer", People(deployment).find("base")["session_token"])
+    name, value = credential_header("bearer", Actors(deployment).find("base")["session_token"])
     return ProbeTarget(
         address,
         host=address.host_header,
@@ -51,21 +51,21 @@ def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
     )
 
 
-def _first(operations: Iterable[Described], method: str, dialect: str | None) -> Described:
+def _first(operations: Iterable[OperationSpec], method: str, dialect: str | None) -> OperationSpec:
     for each in operations:
         suits = method == "get" or (_JSON in each.bodies and _has_required_text(each))
         if each.method == method and "{" not in each.path and suits:
             return each
     message = f"{dialect} has no {method.upper()} that a probe could be sent to"
-    raise OutOfReach(message)
+    raise Unreachable(message)
 
 
-def _has_required_text(operation: Described) -> bool:
+def _has_required_text(operation: OperationSpec) -> bool:
     schema = resolve(load_document(), operation.bodies[_JSON])
     return bool(schema.get("required"))
 
 
-def _example(operation: Described) -> Mapping[str, Any]:
+def _example(operation: OperationSpec) -> Mapping[str, Any]:
     raw = load_document()["paths"][operation.path][operation.method]["requestBody"]
     example: Mapping[str, Any] = resolve(load_document(), raw)["content"][_JSON]["example"]
     return example

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from oneself.conformance.probes.assertions import Came, broken_by
+from oneself.conformance.probes.assertions import Came, find_violations
 from oneself.conformance.probes.exchange import (
     DRIBBLE_SECONDS,
     GO_ON_SECONDS,
@@ -85,7 +85,7 @@ def run_probe(probe: Probe, target: ProbeTarget) -> ProbeOutcome:
             run.open(openings)
             broken += run.act()
             for came in run.listen():
-                if found := tuple(broken_by(probe, came, target)):
+                if found := tuple(find_violations(probe, came, target)):
                     # Of many that are alike, one is enough to read.
                     shown, broken = came, [*broken, *found]
                     break

@@ -153,8 +153,8 @@ class Connection:
             whole = len(read.final) >= most and not read.is_cut
             left = deadline - time.monotonic()
             # After what is no HTTP nothing can be told from its end, and only the end is of use.
-            patience = min(left, quiet_seconds) if whole or read.fault else left
-            if self.is_closed or patience <= 0 or not self.receive(seconds=patience):
+            timeout = min(left, quiet_seconds) if whole or read.fault else left
+            if self.is_closed or timeout <= 0 or not self.receive(seconds=timeout):
                 return read
 
     def half_close(self) -> None:

@@ -51,7 +51,7 @@ def _table_of_reasons(left_out: Counter[str]) -> Table:
 
 
 def _table_of_counts(outcomes: Iterable[Outcome]) -> Table:
-    table = Table(title="Promises", title_justify="left")
+    table = Table(title="ResponseValidator", title_justify="left")
     table.add_column("suite")
     for verdict in Verdict:
         table.add_column(verdict.value, justify="right")

@@ -8,15 +8,15 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from oneself.conformance.common_assertions import (
-    broken_everywhere,
-    broken_in_document,
+    find_common_violations,
+    find_schema_violations,
     repeated_values,
 )
 from oneself.conformance.http_client import FORM, Answer, Request
 from oneself.conformance.rows.matching import Matcher, Picture, differences, fill
 from oneself.conformance.rows.table import Row, refusal_shapes
 
-__all__ = ["broken_by"]
+__all__ = ["find_violations"]
 
 #: Headers that a client acts upon: an answer has those that its row promises, and no other.
 _MEANINGFUL = (
@@ -27,7 +27,7 @@ _MEANINGFUL = (
 _NAMES = frozenset({"grant_type", "requested_token_type", "subject_token_type"})
 
 
-def broken_by(
+def find_violations(
     row: Row,
     request: Request,
     answer: Answer,
@@ -40,19 +40,19 @@ def broken_by(
     found = [
         *_broken_status_and_headers(row, answer, now, look_up, behind_proxy=behind_proxy),
         *_broken_body(row, request, answer, now, look_up),
-        *broken_everywhere(answer, behind_proxy=behind_proxy),
+        *find_common_violations(answer, behind_proxy=behind_proxy),
         *repeated_values(request, [_described(row, look_up), _sent(request)], answer),
     ]
     # A row with a path of its own asks for no operation of the document.
     if row.operation is not None and "path" not in row.raw:
-        found += broken_in_document(row.operation, request.method, answer)
+        found += find_schema_violations(row.operation, request.method, answer)
     return found
 
 
 def _described(row: Row, look_up: Callable[[str], Any]) -> Any:
     """The values in the request as the row has it; of a form, what is sent says more."""
-    described = row.raw.get("request", {})
-    return fill({name: each for name, each in described.items() if name != "form"}, look_up)
+    spec = row.raw.get("request", {})
+    return fill({name: each for name, each in spec.items() if name != "form"}, look_up)
 
 
 def _sent(request: Request) -> Any:

@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from oneself.conformance.actors import People, Person
+from oneself.conformance.actors import Actor, Actors
 from oneself.conformance.deployment import Deployment
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.matching import after, fill, write
 from oneself.conformance.rows.request_building import (
     FROM_PERSON,
+    build_body,
+    build_target,
     credential_header,
-    written_body,
-    written_target,
 )
 from oneself.conformance.rows.table import Row
-from oneself.document import Described
+from oneself.document import OperationSpec
 
-__all__ = ["Attempt", "StepFailed"]
+__all__ = ["CaseRunner", "StepFailed"]
 
 
 class StepFailed(Exception):
@@ -37,16 +37,16 @@ class StepFailed(Exception):
 
 
 @dataclass
-class Attempt:
+class CaseRunner:
     """Who asks for a row, what its steps have kept, and when it began."""
 
     row: Row
     deployment: Deployment
-    people: People
+    people: Actors
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     #: What steps have kept, and a word that no other row has.
     _kept: dict[str, Any] = field(default_factory=lambda: {"nonce": secrets.token_hex(6)})
-    _fresh: Person | None = None
+    _fresh: Actor | None = None
 
     def prepare(self) -> Request:
         """Take the steps, and give the request that the row is about."""
@@ -72,17 +72,17 @@ class Attempt:
             return self._person(None if subject == "me" else subject)[rest]
         return self._kept[name]
 
-    def request_of(self, described: Mapping[str, Any]) -> Request:
+    def request_of(self, spec: Mapping[str, Any]) -> Request:
         """The request that the row or one of its steps describes."""
-        operation = OPERATIONS.get(described.get("operation", ""))
-        wanted = fill(described.get("request", {}), self.look_up)
-        headers = [*self._credentials(described, operation), *_headers(wanted, operation)]
-        body, media = written_body(wanted, operation)
+        operation = OPERATIONS.get(spec.get("operation", ""))
+        wanted = fill(spec.get("request", {}), self.look_up)
+        headers = [*self._credentials(spec, operation), *_headers(wanted, operation)]
+        body, media = build_body(wanted, operation)
         if media is not None:
             headers.append(("Content-Type", media))
-        path = described.get("path") or (operation.path if operation else "/")
-        method = described.get("method") or (operation.method.upper() if operation else "GET")
-        target = written_target(fill(path, self.look_up), operation, wanted)
+        path = spec.get("path") or (operation.path if operation else "/")
+        method = spec.get("method") or (operation.method.upper() if operation else "GET")
+        target = build_target(fill(path, self.look_up), operation, wanted)
         dribbles = bool(wanted.get("dribble"))
         return Request(method, target, tuple(headers), body, dribbles)
 
@@ -109,7 +109,7 @@ class Attempt:
                 raise StepFailed(step, request, answer, f" without {pointer}") from None
         return outcome
 
-    def _person(self, name: str | None) -> Person:
+    def _person(self, name: str | None) -> Actor:
         """Whoever a step names; of nobody, the row's own person."""
         named = name or self.row.raw.get("as", "base")
         if named != "fresh":
@@ -119,26 +119,28 @@ class Attempt:
         return self._fresh
 
     def _credentials(
-        self, described: Mapping[str, Any], operation: Described | None
+        self, spec: Mapping[str, Any], operation: OperationSpec | None
     ) -> Iterator[tuple[str, str]]:
-        sent = fill(described.get("with", _usual_credential(operation)), self.look_up)
+        sent = fill(spec.get("with", _usual_credential(operation)), self.look_up)
         for each in sent if isinstance(sent, list) else [sent]:
             if isinstance(each, Mapping):
                 [(kind, value)] = each.items()
                 yield credential_header(kind, value)
             elif each != "none":
-                person = self._person(described.get("as"))
+                person = self._person(spec.get("as"))
                 yield credential_header(each, person[FROM_PERSON[each]])
 
 
-def _usual_credential(operation: Described | None) -> str:
+def _usual_credential(operation: OperationSpec | None) -> str:
     """What is sent where nothing is said about it."""
     if operation is None or operation.public:
         return "none"
     return "session" if operation.client is None else "client"
 
 
-def _headers(wanted: Mapping[str, Any], operation: Described | None) -> Iterator[tuple[str, str]]:
+def _headers(
+    wanted: Mapping[str, Any], operation: OperationSpec | None
+) -> Iterator[tuple[str, str]]:
     if operation and wanted.get("example"):
         for each in operation.parameters:
             if each["in"] == "header" and each.get("required"):

@@ -7,8 +7,8 @@ from typing import Any
 from oneself.conformance.http_client import FORM
 from oneself.conformance.rows.matching import fill
 from oneself.conformance.rows.request_building import takes_pictures
-from oneself.conformance.rows.schema_mutations import broken_rules
-from oneself.document import Described, load_document, resolve
+from oneself.conformance.rows.schema_mutations import schema_mutations
+from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = ["members"]
 
@@ -23,7 +23,7 @@ _KINDS = {
 _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 #: What `for_each` can ask of an operation.
-_TRAITS: Mapping[str, Callable[[Described], Any]] = {
+_TRAITS: Mapping[str, Callable[[OperationSpec], Any]] = {
     # By a credential of a person; a client's is another matter.
     "secured": lambda operation: bool(operation.accepted),
     "takes_clients": lambda operation: operation.client is not None,
@@ -39,7 +39,9 @@ _TRAITS: Mapping[str, Callable[[Described], Any]] = {
 }
 
 
-def members(family: Mapping[str, Any], operations: Iterable[Described]) -> Iterator[dict[str, Any]]:
+def members(
+    family: Mapping[str, Any], operations: Iterable[OperationSpec]
+) -> Iterator[dict[str, Any]]:
     """The rows of a family, with `${each.…}` filled in and the rest left for later."""
     wanted = dict(family["for_each"])
     spread = _SPREADS[wanted.pop("spread", "once")]
@@ -70,11 +72,11 @@ def _each(values: Mapping[str, Any], name: str) -> Any:
     return values[rest] if prefix == "each" else f"${{{name}}}"
 
 
-def _once(_operation: Described) -> Iterator[dict[str, Any]]:
+def _once(_operation: OperationSpec) -> Iterator[dict[str, Any]]:
     yield {}
 
 
-def _refused_kinds(operation: Described) -> Iterator[dict[str, Any]]:
+def _refused_kinds(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Each kind of credential that the operation does not take, and how it says so."""
     # A JWT is made of a session, and is no program's own.
     only_sessions = operation.accepted <= {_KINDS["session"], _KINDS["jwt"]}
@@ -84,7 +86,7 @@ def _refused_kinds(operation: Described) -> Iterator[dict[str, Any]]:
             yield {"kind": name, "code": code}
 
 
-def _absent_methods(operation: Described) -> Iterator[dict[str, Any]]:
+def _absent_methods(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Each method that the operation's path has not, with those that it has."""
     there = {name.upper() for name in load_document()["paths"][operation.path]} & {*_ALL_METHODS}
     if "GET" in there:
@@ -94,13 +96,13 @@ def _absent_methods(operation: Described) -> Iterator[dict[str, Any]]:
             yield {"method": method, "allow": ", ".join(sorted(there))}
 
 
-def _media_types(operation: Described) -> Iterator[dict[str, Any]]:
+def _media_types(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Each that the operation's body may have."""
     for media in operation.bodies:
         yield {"media": media}
 
 
-def _required_fields(operation: Described) -> Iterator[dict[str, Any]]:
+def _required_fields(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """What an empty object lacks, where it lacks anything."""
     schema = resolve(load_document(), next(iter(operation.bodies.values())))
     if schema.get("required"):
@@ -112,11 +114,11 @@ def _required_fields(operation: Described) -> Iterator[dict[str, Any]]:
         }
 
 
-_SPREADS: Mapping[str, Callable[[Described], Iterator[dict[str, Any]]]] = {
+_SPREADS: Mapping[str, Callable[[OperationSpec], Iterator[dict[str, Any]]]] = {
     "once": _once,
     "refused kinds": _refused_kinds,
     "absent methods": _absent_methods,
     "required fields": _required_fields,
-    "broken rules": broken_rules,
+    "broken rules": schema_mutations,
     "media types": _media_types,
 }

@@ -23,9 +23,9 @@ class Refused:
 class RefusalShapes:
     """The codes with their status and sentence, and the dialects with their shape."""
 
-    def __init__(self, described: Mapping[str, Any]) -> None:
-        self._codes: Mapping[str, Any] = described["codes"]
-        self._dialects: Mapping[str, Any] = described["dialects"]
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self._codes: Mapping[str, Any] = spec["codes"]
+        self._dialects: Mapping[str, Any] = spec["dialects"]
 
     @property
     def codes(self) -> frozenset[str]:

@@ -9,15 +9,15 @@ from urllib.parse import urlencode
 
 from oneself.conformance.http_client import FORM
 from oneself.conformance.pictures import empty, encoded, gradient
-from oneself.document import Described, load_document, resolve
+from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = [
     "FROM_PERSON",
     "PICTURE",
+    "build_body",
+    "build_target",
     "credential_header",
     "takes_pictures",
-    "written_body",
-    "written_target",
 ]
 
 #: A small picture that is good, where nothing is said about it: a file has no example in YAML.
@@ -50,12 +50,12 @@ def _cookie_name() -> str:
     return str(load_document()["components"]["securitySchemes"]["sessionCookie"]["name"])
 
 
-def takes_pictures(operation: Described) -> bool:
+def takes_pictures(operation: OperationSpec) -> bool:
     """Whether a body is a picture, and no JSON and no form."""
     return any(media.startswith("image/") for media in operation.bodies)
 
 
-def written_target(path: str, operation: Described | None, wanted: Mapping[str, Any]) -> str:
+def build_target(path: str, operation: OperationSpec | None, wanted: Mapping[str, Any]) -> str:
     """The path with its parameters, and the query behind it."""
     parameters = dict(wanted.get("path", {}))
     if operation and wanted.get("example"):
@@ -69,8 +69,8 @@ def written_target(path: str, operation: Described | None, wanted: Mapping[str, 
     return f"{target}?{query if isinstance(query, str) else urlencode(query)}"
 
 
-def written_body(
-    wanted: Mapping[str, Any], operation: Described | None
+def build_body(
+    wanted: Mapping[str, Any], operation: OperationSpec | None
 ) -> tuple[bytes, str | None]:
     """The body, and its content type if it has one.
 
@@ -88,15 +88,15 @@ def written_body(
     elif "json" in wanted:
         body, media = json.dumps(wanted["json"]).encode(), "application/json"
     elif "picture" in wanted:
-        described = wanted["picture"]
-        make = empty if described.get("empty") else gradient
-        body = encoded(make(tuple(described["size"])), described["format"])
-        media = f"image/{described['format']}"
+        spec = wanted["picture"]
+        make = empty if spec.get("empty") else gradient
+        body = encoded(make(tuple(spec["size"])), spec["format"])
+        media = f"image/{spec['format']}"
     elif operation and takes_pictures(operation) and wanted.get("example"):
         body, media = PICTURE, "image/png"
     elif operation and operation.bodies and wanted.get("example"):
-        described = load_document()["paths"][operation.path][operation.method]["requestBody"]
-        media, content = next(iter(resolve(load_document(), described)["content"].items()))
+        spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
+        media, content = next(iter(resolve(load_document(), spec)["content"].items()))
         example = content["example"]
         body = (urlencode(example) if media == FORM else json.dumps(example)).encode()
     return body, wanted.get("content_type", media)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from oneself.conformance.http_client import FORM
-from oneself.document import Described, load_document, resolve
+from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["broken_rules"]
+__all__ = ["schema_mutations"]
 
 #: What fits no pattern, no format and no list of words, and is not too long for any.
 _UNFIT = 'no "such"'
@@ -58,7 +58,7 @@ class _Value(NamedTuple):
         return "/".join((self.part, *map(str, self.steps)))
 
 
-def broken_rules(operation: Described) -> Iterator[dict[str, Any]]:
+def schema_mutations(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Each rule of each value: where, which, the request that breaks it, and what is said of it."""
     for value in _values(operation):
         for keyword, make in _BREAKERS.items():
@@ -86,7 +86,7 @@ def broken_rules(operation: Described) -> Iterator[dict[str, Any]]:
             }
 
 
-def _rule(value: _Value, keyword: str, operation: Described) -> Any:
+def _rule(value: _Value, keyword: str, operation: OperationSpec) -> Any:
     """What the document has for a keyword; None where it has none, or where it cannot be broken."""
     rule = value.schema.get(keyword)
     if value.schema.get("format") == "binary":
@@ -163,7 +163,7 @@ _BREAKERS: Mapping[str, Callable[[_Value, Any], Any]] = {
 }
 
 
-def _values(operation: Described) -> Iterator[_Value]:
+def _values(operation: OperationSpec) -> Iterator[_Value]:
     for parameter in operation.parameters:
         schema = {"example": parameter.get("example", ""), **parameter["schema"]}
         yield _Value(parameter["in"], (parameter["name"],), schema)
@@ -181,7 +181,7 @@ def _below(value: _Value) -> Iterator[_Value]:
         yield from _below(_Value(value.part, (*value.steps, 0), whole.schema["items"]))
 
 
-def _request(operation: Described, value: _Value, wrong: Any) -> dict[str, Any]:
+def _request(operation: OperationSpec, value: _Value, wrong: Any) -> dict[str, Any]:
     """The example of the operation with a wrong value in its place."""
     if value.part in {"path", "query"}:
         return {"example": True, value.part: {str(value.steps[0]): wrong}}
@@ -197,8 +197,8 @@ def _request(operation: Described, value: _Value, wrong: Any) -> dict[str, Any]:
     return {"example": True, body: wrong}
 
 
-def _example(operation: Described) -> dict[str, Any]:
-    described = load_document()["paths"][operation.path][operation.method]["requestBody"]
-    content = next(iter(resolve(load_document(), described)["content"].values()))
+def _example(operation: OperationSpec) -> dict[str, Any]:
+    spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
+    content = next(iter(resolve(load_document(), spec)["content"].values()))
     example: dict[str, Any] = content["example"]
     return example

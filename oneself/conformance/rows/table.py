@@ -21,7 +21,7 @@ from oneself.conformance.rows.matching import (
     Second,
 )
 from oneself.conformance.rows.refusal_shapes import RefusalShapes
-from oneself.document import Described
+from oneself.document import OperationSpec
 
 __all__ = ["Row", "check_row", "load_rows", "refusal_shapes"]
 
@@ -87,7 +87,7 @@ class Row:
         return self.raw.get("operation")
 
     @property
-    def operation(self) -> Described | None:
+    def operation(self) -> OperationSpec | None:
         """That operation, as the document describes it."""
         return None if self.operation_id is None else OPERATIONS[self.operation_id]
 

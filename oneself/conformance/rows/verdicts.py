@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from http.client import HTTPException
 
-from oneself.conformance.deployment import OutOfReach
+from oneself.conformance.deployment import Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.outcomes import Outcome, Verdict
-from oneself.conformance.rows.assertions import broken_by
-from oneself.conformance.rows.case_runner import Attempt, StepFailed
+from oneself.conformance.rows.assertions import find_violations
+from oneself.conformance.rows.case_runner import CaseRunner, StepFailed
 from oneself.conformance.rows.table import Row
 
-__all__ = ["Ask", "judge_row"]
+__all__ = ["Ask", "run_case"]
 
 #: Sends a row's own request.
 Ask = Callable[[Request], Answer]
@@ -19,12 +19,12 @@ Ask = Callable[[Request], Answer]
 _LONGEST_ANSWER = 2_000
 
 
-def judge_row(attempt: Attempt, ask: Ask | None = None) -> Outcome:
+def run_case(attempt: CaseRunner, ask: Ask | None = None) -> Outcome:
     """What comes of a row: its steps, its request, and whether the answer keeps the promise."""
     row = attempt.row
     try:
         request = attempt.prepare()
-    except OutOfReach as error:
+    except Unreachable as error:
         return _outcome(row, Verdict.NOT_ASKED, str(error))
     except StepFailed as failed:
         outcome = _told(attempt, failed.request, failed.answer, [str(failed)])
@@ -35,7 +35,7 @@ def judge_row(attempt: Attempt, ask: Ask | None = None) -> Outcome:
         answer = (ask or attempt.deployment.ask)(request)
     except (OSError, HTTPException) as error:
         return _outcome(row, Verdict.BROKEN, f"there is no answer ({type(error).__name__})")
-    broken = broken_by(
+    broken = find_violations(
         row,
         request,
         answer,
@@ -52,7 +52,7 @@ def _outcome(row: Row, verdict: Verdict, *reasons: str) -> Outcome:
     return Outcome("rows", row.dialect, str(row), str(row.raw["source"]), verdict, reasons)
 
 
-def _told(attempt: Attempt, request: Request, answer: Answer, broken: list[str]) -> Outcome:
+def _told(attempt: CaseRunner, request: Request, answer: Answer, broken: list[str]) -> Outcome:
     """A broken promise with all that repeats it."""
     return Outcome(
         "rows",

@@ -8,7 +8,7 @@ from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidClient
 from accounts.flows.clients import ClientCredentials
 from accounts.services.principal import Presented
-from oneself.document import Described
+from oneself.document import OperationSpec
 from oneself.http.request.credentials import (
     is_same_origin,
     read_client,
@@ -17,10 +17,10 @@ from oneself.http.request.credentials import (
 )
 from oneself.runtime.signing_keys import SigningKeys
 
-__all__ = ["Caller", "Callers"]
+__all__ = ["CredentialReader", "RequestCredentials"]
 
 
-class Caller(NamedTuple):
+class RequestCredentials(NamedTuple):
     """What the head of one request says: of a person, of a client, or of neither."""
 
     presented: Presented | None
@@ -28,25 +28,25 @@ class Caller(NamedTuple):
     by_cookie: bool
 
 
-class Callers:
+class CredentialReader:
     """Reads the callers of one operation; whose the credentials are is looked up later."""
 
     def __init__(
         self,
-        described: Described,
+        spec: OperationSpec,
         *,
         api_key_brand: str,
         origins: frozenset[str],
         issuer: str,
         signing: SigningKeys,
     ) -> None:
-        self._described = described
+        self._spec = spec
         self._brand = api_key_brand
         self._origins = origins
         self._issuer = issuer
         self._signing = signing
 
-    def read(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Caller:
+    def read(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> RequestCredentials:
         """Read the credential that the operation asks for, and no other.
 
         Raises:
@@ -55,18 +55,18 @@ class Callers:
             InvalidClient: The client's header is missing, or is none.
         """
         presented, by_cookie, credentials = None, False, None
-        if self._described.accepted:
+        if self._spec.accepted:
             presented, by_cookie = read_credential(
                 scope["headers"], brand=self._brand, read_jwt=self._read_jwt
             )
             if by_cookie:
                 same_origin = is_same_origin(headers, self._origins)
                 refuse_cross_site(scope["method"], same_origin=same_origin)
-        if self._described.client is not None:
+        if self._spec.client is not None:
             credentials = read_client(headers)
-            if credentials is None and self._described.client == "required":
+            if credentials is None and self._spec.client == "required":
                 raise InvalidClient
-        return Caller(presented, credentials, by_cookie)
+        return RequestCredentials(presented, credentials, by_cookie)
 
     def _read_jwt(self, token: str) -> Claims:
         return self._signing.current.verify(

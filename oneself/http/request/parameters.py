@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from jsonschema_rs import Draft4Validator
 
 from accounts.errors import InvalidRequest, Violation
-from oneself.document import Described
+from oneself.document import OperationSpec
 from oneself.http.request.schemas import Schemas, violations
 
 __all__ = ["Parameters", "python_name"]
@@ -24,10 +24,10 @@ _BUILTINS_IN_USE = frozenset({"id", "type", "format"})
 class Parameters:
     """The parameters of one operation, compiled once."""
 
-    def __init__(self, described: Described, schemas: Schemas) -> None:
+    def __init__(self, spec: OperationSpec, schemas: Schemas) -> None:
         self._parameters = [
             _Parameter(parameter, schemas.validator(parameter["schema"]))
-            for parameter in described.parameters
+            for parameter in spec.parameters
         ]
         self._query_names = {each.name for each in self._parameters if each.place == "query"}
 
@@ -89,14 +89,14 @@ class Parameters:
 
 
 class _Parameter:
-    def __init__(self, described: Mapping[str, Any], validator: Draft4Validator) -> None:
-        self.name: str = described["name"]
-        self.place: Any = described["in"]
+    def __init__(self, spec: Mapping[str, Any], validator: Draft4Validator) -> None:
+        self.name: str = spec["name"]
+        self.place: Any = spec["in"]
         self.header = self.name.lower().encode()
         self.python_name = python_name(self.name)
-        self._required = described.get("required", False)
-        self._default = described["schema"].get("default")
-        self._read = _READERS[described["schema"]["type"]]
+        self._required = spec.get("required", False)
+        self._default = spec["schema"].get("default")
+        self._read = _READERS[spec["schema"]["type"]]
         self._validator = validator
 
     def check(self, text: str | None, found: dict[str, Any]) -> list[Violation]:

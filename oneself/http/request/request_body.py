@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from accounts.errors import InvalidRequest
-from oneself.document import Described
+from oneself.document import OperationSpec
 from oneself.http.request.bodies import media_type, parse_json, refuse_body
 from oneself.http.request.forms import FORM, parse_form
 from oneself.http.request.schemas import Schemas, violations
 
-__all__ = ["Contents"]
+__all__ = ["RequestBodyReader"]
 
 #: Given to the handler as bytes; what they are is told from them, whatever their head says.
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 
-class Contents:
+class RequestBodyReader:
     """Reads the bodies of one operation, with validators that are compiled once."""
 
-    def __init__(self, described: Described, schemas: Schemas) -> None:
+    def __init__(self, spec: OperationSpec, schemas: Schemas) -> None:
         self._validators = {
-            media: schemas.validator(schema) for media, schema in described.bodies.items()
+            media: schemas.validator(schema) for media, schema in spec.bodies.items()
         }
 
     def read(self, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 
 from accounts.errors import Unavailable
 
-__all__ = ["LargeBodies"]
+__all__ = ["UploadLimits"]
 
 _MOST = 16
 #: Nobody has more than one picture; the other is for who begins anew while the first is awaited.
 _MOST_OF_ONE = 2
 
 
-class LargeBodies:
+class UploadLimits:
     """Room for so many, and of them for a few of each person.
 
     A pool counts work, and whoever sends slowly is no work yet: as many bodies as there are

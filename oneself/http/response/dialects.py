@@ -15,12 +15,12 @@ from accounts.errors import (
     Malformed,
     Violation,
 )
-from handlers.timestamps import write_moment
+from handlers.timestamps import format_timestamp
 
-__all__ = ["Dialect", "Dialects", "Stamp", "path_pattern"]
+__all__ = ["Dialect", "Dialects", "ResponseMeta", "path_pattern"]
 
 
-class Stamp(NamedTuple):
+class ResponseMeta(NamedTuple):
     """What an answer says of itself: its request id, and when it was made."""
 
     request_id: str
@@ -29,7 +29,7 @@ class Stamp(NamedTuple):
     @property
     def timestamp(self) -> str:
         """RFC 3339 in UTC, in whole seconds, as the references print it."""
-        return write_moment(self.moment)
+        return format_timestamp(self.moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +38,38 @@ class Dialect:
 
     statuses: Mapping[type[AccountError], int]
     refusal_type: str
-    refuse: Callable[[AccountError, int, Stamp], Mapping[str, Any]]
-    dress: Callable[[Any, Stamp], Any] = lambda body, _stamp: body
+    refuse: Callable[[AccountError, int, ResponseMeta], Mapping[str, Any]]
+    wrap: Callable[[Any, ResponseMeta], Any] = lambda body, _meta: body
 
 
-def _ipto_envelope(data: Any, stamp: Stamp) -> Mapping[str, Any]:
-    return {"data": data, "request_id": stamp.request_id, "timestamp": stamp.timestamp}
+def _ipto_envelope(data: Any, meta: ResponseMeta) -> Mapping[str, Any]:
+    return {"data": data, "request_id": meta.request_id, "timestamp": meta.timestamp}
 
 
-def _ipto_refusal(refusal: AccountError, _status: int, stamp: Stamp) -> Mapping[str, Any]:
+def _ipto_refusal(refusal: AccountError, _status: int, meta: ResponseMeta) -> Mapping[str, Any]:
     return {
         "error": {"code": refusal.code, "message": str(refusal), **_details(refusal)},
-        "request_id": stamp.request_id,
-        "timestamp": stamp.timestamp,
+        "request_id": meta.request_id,
+        "timestamp": meta.timestamp,
     }
 
 
-def _hyperclast_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapping[str, Any]:
+def _hyperclast_refusal(
+    refusal: AccountError, _status: int, _meta: ResponseMeta
+) -> Mapping[str, Any]:
     detail: Any = " ".join(_notices(refusal)) or str(refusal)
     if isinstance(refusal, Invalid):
         detail = _locations(refusal)
     return {"error": refusal.code, "message": str(refusal), "detail": detail}
 
 
-def _scaikey_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapping[str, Any]:
+def _scaikey_refusal(refusal: AccountError, _status: int, _meta: ResponseMeta) -> Mapping[str, Any]:
     if isinstance(refusal, Invalid):
         return {"detail": _locations(refusal)}
     return {"detail": " ".join((str(refusal), *_notices(refusal))), "code": refusal.code}
 
 
-def _problem(refusal: AccountError, status: int, stamp: Stamp) -> Mapping[str, Any]:
+def _problem(refusal: AccountError, status: int, meta: ResponseMeta) -> Mapping[str, Any]:
     detail = str(refusal)
     if isinstance(refusal, Invalid):
         detail = "; ".join(map(str, refusal.violations))[:2000]
@@ -77,12 +79,12 @@ def _problem(refusal: AccountError, status: int, stamp: Stamp) -> Mapping[str, A
         "status": status,
         "detail": detail,
         "code": refusal.code,
-        "instance": f"urn:oneself:request:{stamp.request_id}",
+        "instance": f"urn:oneself:request:{meta.request_id}",
         **_listed_notices(refusal),
     }
 
 
-def _jitsudo_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapping[str, Any]:
+def _jitsudo_refusal(refusal: AccountError, _status: int, _meta: ResponseMeta) -> Mapping[str, Any]:
     details = _details(refusal) if isinstance(refusal, Invalid) else {}
     return {
         "code": refusal.code,
@@ -92,7 +94,7 @@ def _jitsudo_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapp
     }
 
 
-def _oauth_refusal(refusal: AccountError, _status: int, _stamp: Stamp) -> Mapping[str, Any]:
+def _oauth_refusal(refusal: AccountError, _status: int, _meta: ResponseMeta) -> Mapping[str, Any]:
     # RFC 6749 section 5.2 has one word for whatever is wrong with the shape of a request, and no
     # quotation mark or backslash in a description.
     code = InvalidRequest.code if isinstance(refusal, Malformed) else refusal.code

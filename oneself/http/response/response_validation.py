@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from oneself.document import Described
+from oneself.document import OperationSpec
 from oneself.http.request.schemas import Schemas, violations
 from oneself.http.response.responses import Answer
 
-__all__ = ["Promises"]
+__all__ = ["ResponseValidator"]
 
 #: Headers that concern the connection or the refusal as such, and that no operation lists.
 _UNLISTED = frozenset({"Connection"})
@@ -14,26 +14,26 @@ _UNLISTED = frozenset({"Connection"})
 _ADDED_LATER = frozenset({"X-Request-Id"})
 
 
-class Promises:
+class ResponseValidator:
     """What the document says that one operation answers."""
 
-    def __init__(self, described: Described, schemas: Schemas) -> None:
+    def __init__(self, spec: OperationSpec, schemas: Schemas) -> None:
         self._headers = {
             status: {
                 name: header.get("required", False)
                 for name, header in response.get("headers", {}).items()
             }
-            for status, response in described.responses.items()
+            for status, response in spec.responses.items()
         }
         self._validators = {
             status: {
                 media: schemas.validator(content["schema"])
                 for media, content in response.get("content", {}).items()
             }
-            for status, response in described.responses.items()
+            for status, response in spec.responses.items()
         }
 
-    def broken_by(self, answer: Answer) -> str:  # noqa: PLR0911 # one promise after the other
+    def find_violations(self, answer: Answer) -> str:  # noqa: PLR0911 # one promise after the other
         """Which promise an answer breaks, without its values; empty for none."""
         if answer.status not in self._validators:
             return f"status {answer.status} ({answer.code}) is not documented"

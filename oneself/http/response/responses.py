@@ -7,7 +7,7 @@ import orjson
 from starlette.types import Send
 
 from accounts.errors import AccountError
-from oneself.http.response.dialects import Dialect, Stamp
+from oneself.http.response.dialects import Dialect, ResponseMeta
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
 __all__ = ["Answer", "answer_of_refusal", "send_answer"]
@@ -38,11 +38,11 @@ class Answer(NamedTuple):
 
 
 def answer_of_refusal(
-    refusal: AccountError, dialect: Dialect, stamp: Stamp, *, bearer_was_sent: bool
+    refusal: AccountError, dialect: Dialect, meta: ResponseMeta, *, bearer_was_sent: bool
 ) -> Answer:
     """A refusal in its dialect's own words."""
     status = status_of(refusal, dialect)
-    content = dialect.refuse(refusal, status, stamp)
+    content = dialect.refuse(refusal, status, meta)
     return Answer(
         status,
         orjson.dumps(content),

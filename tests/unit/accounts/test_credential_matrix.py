@@ -53,7 +53,7 @@ from accounts.flows.token_exchange import exchange_refresh_token, exchange_sessi
 from accounts.flows.token_introspection import revoke_token
 from accounts.flows.users import change_roles, disable_user
 from accounts.jobs.key_rotation import START, rekey_batch
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import authorise
 from accounts.services.events import EventKind
@@ -62,8 +62,8 @@ from accounts.services.outbox import open_parameters
 from accounts.services.policies import Policies
 from accounts.services.principal import CredentialKind
 from accounts.services.signing_keys import (
+    delete_retired_keys,
     ensure_signing_key,
-    forget_retired_keys,
     load_key_set,
     rotate_signing_key,
 )
@@ -72,7 +72,7 @@ from models import Client, User
 from oneself.database import Database
 from oneself.http.request.credentials import read_credential
 from oneself.runtime.policy_store import schema_of
-from tests.unit.conftest import COST, Clock, House
+from tests.unit.conftest import COST, Clock, Env
 
 TABLE = yaml.safe_load(Path(__file__).with_name("credential_matrix.yaml").read_text())
 COLUMNS = TABLE["columns"]
@@ -113,38 +113,38 @@ class Owner:
 # A person with everything
 
 
-def _mailed(house):
+def _mailed(env):
     """The secret of the last mail."""
-    return house.act(open_parameters, house.messages()[-1])["secret"]
+    return env.act(open_parameters, env.messages()[-1])["secret"]
 
 
-def _furnish(house, email):
+def _furnish(env, email):
     """Open a person of a tenant of their own, and make each credential as its owner would."""
-    resident = house.resident(email)
-    held = {"session": resident.token, "cookie": resident.token}
-    held["another session"] = house.act(open_session, resident.user_id).token
-    held["access token"] = house.act(reveal_access_token, resident.person)
-    client, held["client secret"] = house.client(resident.person.tenant_id)
-    _, held["API key"] = house.act(
+    user = env.user(email)
+    held = {"session": user.token, "cookie": user.token}
+    held["another session"] = env.act(open_session, user.user_id).token
+    held["access token"] = env.act(reveal_access_token, user.view)
+    client, held["client secret"] = env.client(user.view.tenant_id)
+    _, held["API key"] = env.act(
         create_api_key,
-        resident.principal,
+        user.principal,
         name="Key",
         scopes=["me/profile:read"],
         dataset_access_mode="all_available",
         expires_at=None,
     )
-    _, held["PAT"] = house.act(
+    _, held["PAT"] = env.act(
         create_pat,
-        resident.principal,
+        user.principal,
         name="Token",
         scopes=["me/profile:read"],
-        expires_at=house.clock.now + timedelta(days=1),
+        expires_at=env.clock.now + timedelta(days=1),
         client_id=client.id,
         client_secret=held["client secret"],
     )
-    key_set = house.act(load_key_set)
+    key_set = env.act(load_key_set)
     for session, suffix in (("session", ""), ("another session", " of another session")):
-        issued = house.act(
+        issued = env.act(
             exchange_session,
             key_set,
             client,
@@ -155,28 +155,26 @@ def _furnish(house, email):
         held[f"JWT{suffix}"] = issued.access_token
         held[f"refresh token{suffix}"] = issued.refresh_token
 
-    identity_id = resident.person.identity_id
-    house.act(request_email_verification, resident.person)
-    house.act(confirm_email, _mailed(house))
-    _, secret = house.act(request_email_change, resident.person, f"new.{email}")
-    held["secret of an undo"] = _mailed(house)
-    house.act(validate_email_change, identity_id=identity_id, secret=secret)
+    identity_id = user.view.identity_id
+    env.act(request_email_verification, user.view)
+    env.act(confirm_email, _mailed(env))
+    _, secret = env.act(request_email_change, user.view, f"new.{email}")
+    held["secret of an undo"] = _mailed(env)
+    env.act(validate_email_change, identity_id=identity_id, secret=secret)
 
-    person = house.person(resident.user_id)
-    house.act(request_email_verification, person)
-    held["secret of a verification"] = _mailed(house)
-    house.act(request_password_reset, email)
-    house.act(mail_requested_resets)
-    held["secret of a reset"] = _mailed(house)
-    _, held["secret of an e-mail change"] = house.act(
-        request_email_change, person, f"newer.{email}"
-    )
+    view = env.view(user.user_id)
+    env.act(request_email_verification, view)
+    held["secret of a verification"] = _mailed(env)
+    env.act(request_password_reset, email)
+    env.act(mail_requested_resets)
+    held["secret of a reset"] = _mailed(env)
+    _, held["secret of an e-mail change"] = env.act(request_email_change, view, f"newer.{email}")
     return Owner(
-        user_id=person.user_id,
+        user_id=view.user_id,
         identity_id=identity_id,
-        tenant_id=person.tenant_id,
-        email=person.email,
-        password=resident.password,
+        tenant_id=view.tenant_id,
+        email=view.email,
+        password=user.password,
         client_id=client.id,
         held=held,
     )
@@ -186,11 +184,11 @@ def _furnish(house, email):
 def furnished(storage, tmp_path_factory):
     """A database with two furnished people, made once, and copied for each test."""
     location = storage.make(tmp_path_factory.mktemp("furnished"))
-    keys, rules, clock = Keyring(ROOT), Rules(password_cost=COST), Clock()
-    database = Database(location, keys=keys, rules=rules, clock=clock)
-    house = House(database, location, clock, keys, rules)
-    house.act(ensure_signing_key)
-    people = _furnish(house, "alice@example.com"), _furnish(house, "bob@example.org")
+    keys, limits, clock = Keyring(ROOT), Limits(password_cost=COST), Clock()
+    database = Database(location, keys=keys, limits=limits, clock=clock)
+    env = Env(database, location, clock, keys, limits)
+    env.act(ensure_signing_key)
+    people = _furnish(env, "alice@example.com"), _furnish(env, "bob@example.org")
     database.close()
     return location, *people
 
@@ -217,10 +215,10 @@ def rotate_root():
     """Opens a house anew, with a root secret that replaces the former one."""
     opened = []
 
-    def rotate_root(house):
+    def rotate_root(env):
         keys = Keyring(NEXT_ROOT, ROOT)
-        opened.append(Database(house.location, keys=keys, rules=house.rules, clock=house.clock))
-        return replace(house, database=opened[0], keys=keys)
+        opened.append(Database(env.location, keys=keys, limits=env.limits, clock=env.clock))
+        return replace(env, database=opened[0], keys=keys)
 
     yield rotate_root
     for database in opened:
@@ -235,12 +233,12 @@ def _request(*headers):
 
     def use(session, owner):
         def read_jwt(token):
-            keys, issuer = load_key_set(session), session.rules.issuer
+            keys, issuer = load_key_set(session), session.limits.issuer
             return keys.verify(token, issuer=issuer, audience=issuer, now=session.now)
 
-        brand = session.rules.api_key_brand
+        brand = session.limits.api_key_brand
         presented, _ = read_credential(headers, brand=brand, read_jwt=read_jwt)
-        assert authenticate(session, presented).person.user_id == owner.user_id
+        assert authenticate(session, presented).user.user_id == owner.user_id
 
     return use
 
@@ -312,10 +310,10 @@ USES: dict[str, Callable] = {
 }
 
 
-def _state(house, owner, column):
+def _state(env, owner, column):
     """Use a credential for real, and then undo it, so that it can be used again."""
     try:
-        with house.database.transaction(writing=True) as session:
+        with env.database.transaction(writing=True) as session:
             USES[column](owner.held[column])(session, owner)
             session.abandon()
     except REFUSED:
@@ -326,134 +324,132 @@ def _state(house, owner, column):
 # How each row is brought about. What it returns is the house to go on with, if that is another.
 
 
-def _principal(house, owner):
-    return house.recognise(CredentialKind.SESSION, owner.held["session"])
+def _principal(env, owner):
+    return env.recognise(CredentialKind.SESSION, owner.held["session"])
 
 
-def _change_password(house, owner):
-    house.act(change_password, _principal(house, owner), current=owner.password, new=NEW_PASSWORD)
+def _change_password(env, owner):
+    env.act(change_password, _principal(env, owner), current=owner.password, new=NEW_PASSWORD)
 
 
-def _fail_to_change_password(house, owner):
+def _fail_to_change_password(env, owner):
     with pytest.raises(WrongPassword):
-        house.act(change_password, _principal(house, owner), current="Wrong", new=NEW_PASSWORD)
+        env.act(change_password, _principal(env, owner), current="Wrong", new=NEW_PASSWORD)
 
 
-def _reset_password(house, owner):
-    house.act(reset_password, secret=owner.held["secret of a reset"], new=NEW_PASSWORD)
+def _reset_password(env, owner):
+    env.act(reset_password, secret=owner.held["secret of a reset"], new=NEW_PASSWORD)
 
 
-def _change_address(house, owner):
+def _change_address(env, owner):
     secret = owner.held["secret of an e-mail change"]
-    house.act(validate_email_change, identity_id=owner.identity_id, secret=secret)
+    env.act(validate_email_change, identity_id=owner.identity_id, secret=secret)
 
 
-def _verify_address(house, owner):
-    house.act(confirm_email, owner.held["secret of a verification"])
+def _verify_address(env, owner):
+    env.act(confirm_email, owner.held["secret of a verification"])
 
 
-def _undo_change(house, owner):
-    house.act(undo_email_change, owner.held["secret of an undo"])
+def _undo_change(env, owner):
+    env.act(undo_email_change, owner.held["secret of an undo"])
 
 
-def _log_in_elsewhere(house, owner):
-    house.act(log_in, email=owner.email, password=owner.password, user_agent=None)
+def _log_in_elsewhere(env, owner):
+    env.act(log_in, email=owner.email, password=owner.password, user_agent=None)
 
 
-def _log_out(house, owner):
-    house.act(log_out, _principal(house, owner))
+def _log_out(env, owner):
+    env.act(log_out, _principal(env, owner))
 
 
-def _revoke_other_sessions(house, owner):
-    house.act(revoke_other_sessions, _principal(house, owner))
+def _revoke_other_sessions(env, owner):
+    env.act(revoke_other_sessions, _principal(env, owner))
 
 
-def _revoke_another_session(house, owner):
-    another = house.recognise(CredentialKind.SESSION, owner.held["another session"])
-    house.act(revoke_session, _principal(house, owner).person, another.credential.id)
+def _revoke_another_session(env, owner):
+    another = env.recognise(CredentialKind.SESSION, owner.held["another session"])
+    env.act(revoke_session, _principal(env, owner).user, another.credential.id)
 
 
-def _disable_user(house, owner):
-    house.act(lambda session: disable_user(session, session.get_one(User, owner.user_id)))
+def _disable_user(env, owner):
+    env.act(lambda session: disable_user(session, session.get_one(User, owner.user_id)))
 
 
-def _disable_tenant(house, owner):
-    house.act(disable_tenant, owner.tenant_id)
+def _disable_tenant(env, owner):
+    env.act(disable_tenant, owner.tenant_id)
 
 
-def _remove_role(house, owner):
-    assert house.person(owner.user_id).roles == ["member"]
-    house.act(
+def _remove_role(env, owner):
+    assert env.view(owner.user_id).roles == ["member"]
+    env.act(
         lambda session: change_roles(
             session, session.get_one(User, owner.user_id), remove=["member"]
         )
     )
-    assert house.person(owner.user_id).roles == []
+    assert env.view(owner.user_id).roles == []
 
 
-def _regenerate_access_token(house, owner):
-    house.act(regenerate_access_token, house.person(owner.user_id))
+def _regenerate_access_token(env, owner):
+    env.act(regenerate_access_token, env.view(owner.user_id))
 
 
-def _revoke_api_key(house, owner):
-    principal = house.recognise(CredentialKind.API_KEY, owner.held["API key"])
-    house.act(revoke_api_key, principal.person, principal.credential.id)
+def _revoke_api_key(env, owner):
+    principal = env.recognise(CredentialKind.API_KEY, owner.held["API key"])
+    env.act(revoke_api_key, principal.user, principal.credential.id)
 
 
-def _revoke_pat(house, owner):
-    principal = house.recognise(CredentialKind.PAT, owner.held["PAT"])
-    house.act(revoke_pat, principal.person, principal.credential.id)
+def _revoke_pat(env, owner):
+    principal = env.recognise(CredentialKind.PAT, owner.held["PAT"])
+    env.act(revoke_pat, principal.user, principal.credential.id)
 
 
 def _revoked_by_its_client(column):
-    def revoke(house, owner):
-        with house.database.transaction(writing=True) as session:
+    def revoke(env, owner):
+        with env.database.transaction(writing=True) as session:
             client = session.get_one(Client, owner.client_id)
             revoke_token(session, load_key_set(session), client, owner.held[column])
 
     return revoke
 
 
-def _use_refresh_token_twice(house, owner):
+def _use_refresh_token_twice(env, owner):
     use = USES["refresh token"](owner.held["refresh token"])
-    house.act(use, owner)
+    env.act(use, owner)
     with pytest.raises(InvalidGrant):
-        house.act(use, owner)
+        env.act(use, owner)
 
 
-def _renew_client_secret(house, owner):
-    house.act(
-        lambda session: renew_client_secret(session, session.get_one(Client, owner.client_id))
-    )
+def _renew_client_secret(env, owner):
+    env.act(lambda session: renew_client_secret(session, session.get_one(Client, owner.client_id)))
 
 
-def _rotate_signing_key(house, _owner):
+def _rotate_signing_key(env, _owner):
     """To the last second of the JWTs, with the job that forgets keys."""
-    former = house.act(load_key_set).signing_kid
-    house.act(rotate_signing_key)
-    house.clock.move(minutes=9, seconds=59)
-    house.act(forget_retired_keys)
-    assert house.act(load_key_set).signing_kid != former
+    former = env.act(load_key_set).signing_kid
+    env.act(rotate_signing_key)
+    env.clock.move(minutes=9, seconds=59)
+    env.act(delete_retired_keys)
+    assert env.act(load_key_set).signing_kid != former
 
 
 @pytest.fixture
 def happen(open_house, rotate_root):
     """Brings a row about in a fresh copy of the house, after what is to be done before it."""
 
-    def rotate(house, _owner):
-        rotated, after = rotate_root(house), START
+    def rotate(env, _owner):
+        rotated, after = rotate_root(env), START
         while after is not None:
             after = rotated.act(rekey_batch, after).after
-        assert rotated.keys.key_id != house.keys.key_id
+        assert rotated.keys.key_id != env.keys.key_id
         return rotated
 
     acts = {**ACTS, "the root secret rotated": rotate}
 
     def happen(row, owner, before=None):
-        house = open_house(**RULES.get(row, {}))
+        env = open_house(**RULES.get(row, {}))
         if before is not None:
-            before(house)
-        return acts[row](house, owner) or house
+            before(env)
+        return acts[row](env, owner) or env
 
     return happen
 
@@ -492,8 +488,8 @@ RULES = {"a password change ends other sessions": {"password_change_ends_other_s
 def test_each_cell_is_as_the_table_has_it(happen, alice, row, column, expected):
     """SE-06, SE-07, PW-12, EM-09: a credential is good before, and after it as the table says."""
 
-    def before(house):
-        assert _state(house, alice, column) == "alive"
+    def before(env):
+        assert _state(env, alice, column) == "alive"
 
     assert _state(happen(row, alice, before), alice, column) == expected
 
@@ -501,8 +497,8 @@ def test_each_cell_is_as_the_table_has_it(happen, alice, row, column, expected):
 @pytest.mark.parametrize("row", TABLE["rows"])
 def test_what_happens_to_one_person_ends_nothing_of_another(happen, alice, bob, row):
     """SE-07: every statement that ends something names its owner."""
-    house = happen(row, alice)
-    assert {column: _state(house, bob, column) for column in COLUMNS} == dict.fromkeys(
+    env = happen(row, alice)
+    assert {column: _state(env, bob, column) for column in COLUMNS} == dict.fromkeys(
         COLUMNS, "alive"
     )
 
@@ -554,12 +550,12 @@ def test_each_kind_of_event_has_a_row():
 def test_a_row_is_the_event_that_it_stands_for(happen, alice, kind, row):
     """SE-07: what the row does is recorded as that."""
 
-    def count(house):
-        return [event["kind"] for event in house.rows("security_event")].count(kind)
+    def count(env):
+        return [event["kind"] for event in env.rows("security_event")].count(kind)
 
     counted = []
-    house = happen(row, alice, lambda house: counted.append(count(house)))
-    assert count(house) == counted[0] + 1
+    env = happen(row, alice, lambda env: counted.append(count(env)))
+    assert count(env) == counted[0] + 1
 
 
 # Rights that a role gave
@@ -588,7 +584,7 @@ unless { principal.roles.contains("member") };
 """
 
 
-def test_a_role_that_a_policy_asks_for_is_lost_at_once(house, alice):
+def test_a_role_that_a_policy_asks_for_is_lost_at_once(env, alice):
     """TK-12: the rights of a token are its scopes within what its user may do at each request."""
     default = (POLICIES / "default.cedar").read_text()
     policies = Policies.parse(
@@ -597,7 +593,7 @@ def test_a_role_that_a_policy_asks_for_is_lost_at_once(house, alice):
 
     def read_profile():
         authorise(
-            house.recognise(CredentialKind.PAT, alice.held["PAT"]),
+            env.recognise(CredentialKind.PAT, alice.held["PAT"]),
             policies.decide,
             action="scaikey.getProfile",
             accepted=frozenset({CredentialKind.PAT}),
@@ -605,6 +601,6 @@ def test_a_role_that_a_policy_asks_for_is_lost_at_once(house, alice):
         )
 
     read_profile()
-    _remove_role(house, alice)
+    _remove_role(env, alice)
     with pytest.raises(PolicyDenied):
         read_profile()

@@ -26,18 +26,18 @@ hostile = pytest.mark.parametrize("text", HOSTILE)
 
 
 @pytest.fixture
-def bob(house, alice):  # noqa: ARG001 # somebody else who is there
-    return house.resident("bob@example.com")
+def bob(env, alice):  # noqa: ARG001 # somebody else who is there
+    return env.user("bob@example.com")
 
 
 @hostile
-def test_what_is_written_is_read_again_and_nothing_else_is_touched(house, alice, bob, text):
+def test_what_is_written_is_read_again_and_nothing_else_is_touched(env, alice, bob, text):
     """DB-16: in columns of text, in JSON, and in the event of the change."""
-    before = house.person(bob.user_id)
-    house.act(change_profile, alice.person, {"display_name": text, "first_name": text})
-    house.act(change_settings, alice.user_id, {text: text})
-    house.act(open_session, alice.user_id, user_agent=text)
-    house.act(
+    before = env.view(bob.user_id)
+    env.act(change_profile, alice.view, {"display_name": text, "first_name": text})
+    env.act(change_settings, alice.user_id, {text: text})
+    env.act(open_session, alice.user_id, user_agent=text)
+    env.act(
         create_api_key,
         alice.principal,
         name=text,
@@ -45,27 +45,27 @@ def test_what_is_written_is_read_again_and_nothing_else_is_touched(house, alice,
         dataset_access_mode="all_available",
         expires_at=None,
     )
-    person = house.person(alice.user_id)
-    assert (person.display_name, person.first_name) == (text, text)
-    assert house.act(find_settings, alice.user_id) == {text: text}
-    assert text in [each.user_agent for each in house.act(list_sessions, alice.user_id)]
-    assert [each.name for each in house.act(list_api_keys, alice.user_id)] == [text]
-    assert house.person(bob.user_id) == before
-    assert house.act(find_settings, bob.user_id) == {}
+    view = env.view(alice.user_id)
+    assert (view.display_name, view.first_name) == (text, text)
+    assert env.act(find_settings, alice.user_id) == {text: text}
+    assert text in [each.user_agent for each in env.act(list_sessions, alice.user_id)]
+    assert [each.name for each in env.act(list_api_keys, alice.user_id)] == [text]
+    assert env.view(bob.user_id) == before
+    assert env.act(find_settings, bob.user_id) == {}
 
 
 @hostile
-def test_nothing_is_found_by_what_is_no_name_of_it(house, alice, bob, text):
+def test_nothing_is_found_by_what_is_no_name_of_it(env, alice, bob, text):
     """DB-16: neither somebody else's, nor more than one."""
     with pytest.raises(InvalidCredentials):
-        house.act(log_in, email=f"{text}@example.com", password=text, user_agent=None)
+        env.act(log_in, email=f"{text}@example.com", password=text, user_agent=None)
     with pytest.raises(NotFound):
-        house.act(revoke_session, alice.person, text)
+        env.act(revoke_session, alice.view, text)
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            house.act(act, alice.person, text)
+            env.act(act, alice.view, text)
     for kind in (CredentialKind.SESSION, CredentialKind.PAT, CredentialKind.ACCESS_TOKEN):
         with pytest.raises(InvalidToken):
-            house.recognise(kind, text)
-    assert len(house.act(list_sessions, bob.user_id)) == 1
-    assert house.count("user") == 2
+            env.recognise(kind, text)
+    assert len(env.act(list_sessions, bob.user_id)) == 1
+    assert env.count("user") == 2

@@ -50,7 +50,7 @@ def test_what_does_not_go_together_is_a_mistake(operation):
 
 
 @pytest.fixture
-def ask(house, monkeypatch):
+def ask(env, monkeypatch):
     """Asks an application whose ipto.getCurrentUser and ipto.changePassword are to go."""
     document = copy.deepcopy(dict(load_document()))
     for path, method in (("/v1/me", "get"), ("/v1/me/password", "post")):
@@ -59,7 +59,7 @@ def ask(house, monkeypatch):
     settings = Settings(
         data_dir=Path("unused"), public_url="http://localhost", validate_responses=True
     )
-    app = oneself.app.create_app(settings, database=house.database)
+    app = oneself.app.create_app(settings, database=env.database)
 
     def ask(method, path, *headers, body=b""):
         sent = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from accounts.limits import Rules
+from accounts.limits import Limits
 from oneself.settings import Settings
 from oneself.settings_parsers import is_loopback
 
@@ -33,7 +33,7 @@ def settings_of(monkeypatch):
 def test_everything_has_a_default(settings_of):
     """And those of the rules are the rules' own."""
     settings = settings_of()
-    assert settings.rules == Rules()
+    assert settings.limits == Limits()
     assert settings.secret_key is None
     assert settings.known_hosts == {"localhost", "127.0.0.1", "[::1]"}
 
@@ -198,7 +198,7 @@ def test_the_rules_are_what_was_set(settings_of):
         api_key_brand="acme",
         signup="closed",
     )
-    assert settings.rules == Rules(
+    assert settings.limits == Limits(
         password_min_length=15,
         password_cost=13,
         password_change_ends_other_sessions=True,
@@ -323,8 +323,8 @@ def test_leaked_passwords_are_read_from_a_file(tmp_path):
     """PW-10: one a line, compared without case; without a file there are none."""
     path = tmp_path / "leaked.txt"
     path.write_text("Password1\n\nÉTÉ2024été\n", encoding="utf-8")
-    assert Settings(password_blocklist=path).rules.leaked_passwords == {"password1", "été2024été"}
-    assert Settings().rules.leaked_passwords == frozenset()
+    assert Settings(password_blocklist=path).limits.leaked_passwords == {"password1", "été2024été"}
+    assert Settings().limits.leaked_passwords == frozenset()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n\n", b"\xff\xfe"])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.crypto.keyring import Keyring
-from accounts.crypto.password_hashing import adopt_hash, hash_password, outdated, verify
+from accounts.crypto.password_hashing import adopt_hash, hash_password, needs_rehash, verify
 
 KEYS = Keyring(b"r" * 32)
 OTHERS = Keyring(b"R" * 32)
@@ -123,12 +123,12 @@ def test_a_record_is_checked_with_its_own_cost():
 
 def test_a_record_of_less_than_today_is_outdated():
     """PW-15: a lower cost, another pepper and an unknown scheme are made anew, others are not."""
-    assert not outdated(RECORD, KEYS, COST)
-    assert not outdated(RECORD, KEYS, COST - 1)
-    assert outdated(RECORD, KEYS, COST + 1)
-    assert outdated(RECORD, OTHERS, COST)
-    assert outdated("2" + RECORD[1:], KEYS, COST)
-    assert outdated("", KEYS, COST)
+    assert not needs_rehash(RECORD, KEYS, COST)
+    assert not needs_rehash(RECORD, KEYS, COST - 1)
+    assert needs_rehash(RECORD, KEYS, COST + 1)
+    assert needs_rehash(RECORD, OTHERS, COST)
+    assert needs_rehash("2" + RECORD[1:], KEYS, COST)
+    assert needs_rehash("", KEYS, COST)
 
 
 # ── Hashes from elsewhere ────────────────────────────────────────────────────────────────────────
@@ -160,7 +160,7 @@ def test_each_name_that_bcrypt_has_is_the_same_to_us(prefix):
 def test_an_adopted_hash_says_its_cost_and_is_outdated_from_the_first():
     """PW-15: the next login makes it a record of ours."""
     assert adopt_hash(ELSEWHERE, KEYS) == (adopted(ELSEWHERE), COST)
-    assert outdated(adopted(ELSEWHERE), KEYS, COST)
+    assert needs_rehash(adopted(ELSEWHERE), KEYS, COST)
 
 
 def test_an_adopted_hash_opens_nothing_without_the_pepper():

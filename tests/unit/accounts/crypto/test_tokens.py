@@ -183,7 +183,7 @@ def _present(session, *headers):
     def read_jwt(_token):
         raise InvalidToken  # none of them is signed, which is seen without the database as well
 
-    brand = session.rules.api_key_brand
+    brand = session.limits.api_key_brand
     presented, _ = read_credential(headers, brand=brand, read_jwt=read_jwt)
     authenticate(session, presented)
 
@@ -195,9 +195,9 @@ def key_set():
 
 
 @pytest.fixture
-def doors(house, alice, key_set):
+def doors(env, alice, key_set):
     """What each kind of token is shown to, and how a wrong one is refused there."""
-    client, _ = house.client(alice.person.tenant_id)
+    client, _ = env.client(alice.view.tenant_id)
 
     def refresh(session, token):
         exchange_refresh_token(session, key_set, client, token=token, scope=None, audience=None)
@@ -213,7 +213,7 @@ def doors(house, alice, key_set):
             raise InvalidToken
 
     def change_address(session, token):
-        identity_id = alice.person.identity_id
+        identity_id = alice.view.identity_id
         validate_email_change(session, identity_id=identity_id, secret=token)
 
     def reset(session, token):
@@ -269,11 +269,11 @@ def _listening(connection):
         "secret of a reset",
     ],
 )
-def test_a_mistyped_token_is_refused_without_a_query(house, doors, door):
+def test_a_mistyped_token_is_refused_without_a_query(env, doors, door):
     """TK-01: at every position, cut short, or with a line break after it (CVE-2026-27840)."""
     prefix, use, refusal = doors[door]
     token = mint(prefix)
-    with house.database.transaction(writing=True) as session, _listening(session.core) as asked:
+    with env.database.transaction(writing=True) as session, _listening(session.core) as asked:
         for wrong in set(_mutations(token)) - {token}:
             # Around what a header or a cookie carries, spaces are no part of it.
             if wrong.strip(" ") == token:

@@ -18,42 +18,42 @@ from tests.unit.conftest import explained
 BASE64URL = frozenset(string.ascii_letters + string.digits + "-_")
 
 
-def _happen(house, resident, moment, *, event_id=None):
+def _happen(env, user, moment, *, event_id=None):
     """One more event of a person, at a moment; its id."""
     row = SecurityEvent(
         id=event_id or new_uuid(),
         kind="user_updated",
-        tenant_id=resident.person.tenant_id,
-        user_id=resident.user_id,
+        tenant_id=user.view.tenant_id,
+        user_id=user.user_id,
         occurred_at=moment,
         details={},
     )
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         session.add(row)
         return row.id
 
 
-def _page(house, resident, cursor=None, limit=2):
-    page = house.act(list_events, resident.user_id, limit=limit, cursor=cursor)
+def _page(env, user, cursor=None, limit=2):
+    page = env.act(list_events, user.user_id, limit=limit, cursor=cursor)
     return [each.id for each in page.events], page.next_cursor
 
 
-def _all(house, resident, limit=2):
+def _all(env, user, limit=2):
     """The ids of all pages in turn."""
-    ids, cursor = _page(house, resident, None, limit)
+    ids, cursor = _page(env, user, None, limit)
     while cursor is not None:
-        found, cursor = _page(house, resident, cursor, limit)
+        found, cursor = _page(env, user, cursor, limit)
         assert found
         ids += found
     return ids
 
 
 @pytest.fixture
-def quiet(house, alice, bob):  # noqa: ARG001 # they are there before it becomes quiet
+def quiet(env, alice, bob):  # noqa: ARG001 # they are there before it becomes quiet
     """The house, with alice and bob, and no events of theirs yet."""
-    house.drop_trigger("security_event", "delete")
-    house.execute("DELETE FROM security_event")
-    return house
+    env.drop_trigger("security_event", "delete")
+    env.execute("DELETE FROM security_event")
+    return env
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_cursor_outlives_a_change_of_the_root_secret(quiet, alice, five, clock
     """HT-20: who is reading is not sent back to the first page."""
     _, cursor = _page(quiet, alice)
     after = Database(
-        quiet.location, keys=Keyring(b"y" * 32, b"x" * 32), rules=quiet.rules, clock=clock
+        quiet.location, keys=Keyring(b"y" * 32, b"x" * 32), limits=quiet.limits, clock=clock
     )
     with after.transaction(writing=False) as session:
         page = list_events(session, alice.user_id, limit=2, cursor=cursor)

@@ -22,31 +22,31 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def create(house, alice):
+def create(env, alice):
     """Makes a token for Alice by a client of all scopes, with whatever is given otherwise."""
-    client, secret = house.client(alice.person.tenant_id)
+    client, secret = env.client(alice.view.tenant_id)
 
     def create(principal=alice.principal, **changed):
         given = {
             "name": "Laptop",
             "scopes": ["me/profile:read"],
-            "expires_at": house.clock.now + timedelta(days=30),
+            "expires_at": env.clock.now + timedelta(days=30),
             "client_id": client.id,
             "client_secret": secret,
         }
-        return house.act(create_pat, principal, **(given | changed))
+        return env.act(create_pat, principal, **(given | changed))
 
     return create
 
 
-def test_a_token_is_shown_once(house, alice, create):
+def test_a_token_is_shown_once(env, alice, create):
     """What is stored of it is a digest (TK-03)."""
     _, token = create()
     assert token.startswith("pat_")
-    row = house.rows("personal_access_token")[0]
+    row = env.rows("personal_access_token")[0]
     assert token not in [str(value) for value in row.values()]
-    principal = house.recognise(KIND, token)
-    assert principal.person == alice.person
+    principal = env.recognise(KIND, token)
+    assert principal.user == alice.view
     assert principal.credential.rights == {"me/profile:read"}
 
 
@@ -79,23 +79,23 @@ def test_a_token_does_not_end_before_it_begins(clock, create, away):
         create(expires_at=clock.now + away)
 
 
-def test_a_token_is_good_from_its_first_to_its_last_second(house, clock, create):
+def test_a_token_is_good_from_its_first_to_its_last_second(env, clock, create):
     """Its end is compared in UTC, whatever the offset it was given with (DB-18)."""
     end = (clock.now + SECOND).astimezone(UTC)
     _, token = create(
         expires_at=end.astimezone(datetime.fromisoformat("2026-01-01T00:00+05:30").tzinfo)
     )
-    house.recognise(KIND, token)
+    env.recognise(KIND, token)
     clock.move(seconds=1)
     with pytest.raises(InvalidToken):
-        house.recognise(KIND, token)
+        env.recognise(KIND, token)
 
 
-def test_a_name_that_breaks_its_rule_is_refused(house, create):
+def test_a_name_that_breaks_its_rule_is_refused(env, create):
     """Nothing is made then (HT-06)."""
     with pytest.raises(InvalidRequest):
         create(name="\u202eLaptop")
-    assert house.count("personal_access_token") == 0
+    assert env.count("personal_access_token") == 0
 
 
 def test_a_token_has_no_scope_that_its_maker_lacks(alice, create):
@@ -107,9 +107,9 @@ def test_a_token_has_no_scope_that_its_maker_lacks(alice, create):
         create(narrow)
 
 
-def test_a_token_has_no_scope_that_its_client_lacks(house, alice, create):
+def test_a_token_has_no_scope_that_its_client_lacks(env, alice, create):
     """Both the user and the client have to hold it (TK-10)."""
-    client, secret = house.client(alice.person.tenant_id, "me/profile:read")
+    client, secret = env.client(alice.view.tenant_id, "me/profile:read")
     create(client_id=client.id, client_secret=secret)
     with pytest.raises(ScopeNotHeld):
         create(
@@ -125,9 +125,9 @@ def test_a_scope_that_does_not_exist_is_held_by_nobody(create):
         create(scopes=["admin:everything"])
 
 
-def test_a_token_needs_a_client_of_the_tenant(house, bob, create):
+def test_a_token_needs_a_client_of_the_tenant(env, bob, create):
     """An unknown client, a wrong secret and another tenant's client are refused alike."""
-    foreign, foreign_secret = house.client(bob.person.tenant_id)
+    foreign, foreign_secret = env.client(bob.view.tenant_id)
     for wrong in (
         {"client_id": "cli_000000000000"},
         {"client_secret": foreign_secret},
@@ -136,13 +136,13 @@ def test_a_token_needs_a_client_of_the_tenant(house, bob, create):
     ):
         with pytest.raises(InvalidClient):
             create(**wrong)
-    assert house.count("personal_access_token") == 0
+    assert env.count("personal_access_token") == 0
 
 
-def test_a_user_has_so_many_tokens_and_no_more(house, open_house, alice):
+def test_a_user_has_so_many_tokens_and_no_more(env, open_house, alice):
     """Room is made by revoking one (TK-20)."""
     small = open_house(max_pats=1)
-    client, secret = house.client(alice.person.tenant_id)
+    client, secret = env.client(alice.view.tenant_id)
 
     def create():
         return small.act(
@@ -158,13 +158,13 @@ def test_a_user_has_so_many_tokens_and_no_more(house, open_house, alice):
     made, _ = create()
     with pytest.raises(LimitReached):
         create()
-    small.act(revoke_pat, alice.person, made.id)
+    small.act(revoke_pat, alice.view, made.id)
     create()
 
 
-def test_the_limit_holds_when_many_are_made_at_once(house, create):
+def test_the_limit_holds_when_many_are_made_at_once(env, create):
     """Each counts and makes in one writing transaction (TK-20)."""
-    racers, limit = 4, house.rules.max_pats
+    racers, limit = 4, env.limits.max_pats
     for _ in range(limit - 1):
         create()
     ready = threading.Barrier(racers)
@@ -179,51 +179,51 @@ def test_the_limit_holds_when_many_are_made_at_once(house, create):
 
     with ThreadPoolExecutor(racers) as threads:
         assert sum(threads.map(race, range(racers))) == 1
-    assert house.count("personal_access_token") == limit
+    assert env.count("personal_access_token") == limit
 
 
-def test_active_tokens_are_listed_newest_first(house, alice, clock, create):
+def test_active_tokens_are_listed_newest_first(env, alice, clock, create):
     """Neither revoked nor expired ones are active."""
     first, _ = create()
     clock.move(minutes=1)
     second, _ = create(expires_at=clock.now + timedelta(hours=1))
     third, _ = create()
-    house.act(revoke_pat, alice.person, third.id)
-    assert [pat.id for pat in house.act(list_pats, alice.user_id)] == [second.id, first.id]
+    env.act(revoke_pat, alice.view, third.id)
+    assert [pat.id for pat in env.act(list_pats, alice.user_id)] == [second.id, first.id]
     clock.move(hours=1)
-    assert [pat.id for pat in house.act(list_pats, alice.user_id)] == [first.id]
+    assert [pat.id for pat in env.act(list_pats, alice.user_id)] == [first.id]
 
 
-def test_a_token_is_found_by_its_uuid_in_any_case(house, alice, create):
+def test_a_token_is_found_by_its_uuid_in_any_case(env, alice, create):
     """A UUID in capitals is the same UUID."""
     made, _ = create()
-    assert house.act(find_pat, alice.person, made.id.upper()).name == "Laptop"
+    assert env.act(find_pat, alice.view, made.id.upper()).name == "Laptop"
 
 
-def test_a_token_of_somebody_else_is_not_found(house, alice, bob, create):
+def test_a_token_of_somebody_else_is_not_found(env, alice, bob, create):
     """Neither to read nor to revoke (AZ-10)."""
     made, token = create()
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            house.act(act, bob.person, made.id)
+            env.act(act, bob.view, made.id)
         with pytest.raises(NotFound):
-            house.act(act, alice.person, "00000000-0000-7000-8000-000000000000")
-    house.recognise(KIND, token)
+            env.act(act, alice.view, "00000000-0000-7000-8000-000000000000")
+    env.recognise(KIND, token)
 
 
-def test_a_revoked_token_is_not_found(house, alice, create):
+def test_a_revoked_token_is_not_found(env, alice, create):
     """It is revoked once, by its UUID in any case."""
     made, _ = create()
-    house.act(revoke_pat, alice.person, made.id.upper())
+    env.act(revoke_pat, alice.view, made.id.upper())
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            house.act(act, alice.person, made.id)
+            env.act(act, alice.view, made.id)
 
 
-def test_an_expired_token_is_not_found(house, alice, clock, create):
+def test_an_expired_token_is_not_found(env, alice, clock, create):
     """There is nothing left to revoke."""
     made, _ = create()
     clock.move(days=30)
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            house.act(act, alice.person, made.id)
+            env.act(act, alice.view, made.id)

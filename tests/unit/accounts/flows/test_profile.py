@@ -18,44 +18,44 @@ ALL = {
 }
 
 
-def test_every_field_can_be_set_and_cleared(house, alice):
+def test_every_field_can_be_set_and_cleared(env, alice):
     """None clears a field, and what is not named stays."""
-    person = house.act(change_profile, alice.person, ALL)
-    assert {field: getattr(person, field) for field in ALL} == ALL
+    view = env.act(change_profile, alice.view, ALL)
+    assert {field: getattr(view, field) for field in ALL} == ALL
     for field in ALL:
-        person = house.act(change_profile, alice.person, {field: None})
-        assert getattr(person, field) is None
-    assert person.email == alice.person.email
+        view = env.act(change_profile, alice.view, {field: None})
+        assert getattr(view, field) is None
+    assert view.email == alice.view.email
 
 
-def test_an_empty_change_changes_nothing(house, alice):
+def test_an_empty_change_changes_nothing(env, alice):
     """The person is read all the same."""
-    assert house.act(change_profile, alice.person, {}) == alice.person
+    assert env.act(change_profile, alice.view, {}) == alice.view
 
 
-def test_what_is_there_already_is_no_change_and_no_event(house, alice):
+def test_what_is_there_already_is_no_change_and_no_event(env, alice):
     """LO-04: events are kept, and one token could write them without end."""
-    person = house.act(change_profile, alice.person, ALL)
-    before = house.count("security_event")
+    view = env.act(change_profile, alice.view, ALL)
+    before = env.count("security_event")
     for _ in range(5):
-        assert house.act(change_profile, person, ALL) == person
-    assert house.count("security_event") == before
+        assert env.act(change_profile, view, ALL) == view
+    assert env.count("security_event") == before
 
 
-def test_values_are_kept_in_their_one_form(house, alice):
+def test_values_are_kept_in_their_one_form(env, alice):
     """A number is E.164, a locale has its cases, a name is NFC (HT-06)."""
-    person = house.act(
+    view = env.act(
         change_profile,
-        alice.person,
+        alice.view,
         {"phone": "+1 (555) 010-0123", "locale": "DE-de", "first_name": "Zoe\u0308"},
     )
-    assert (person.phone, person.locale, person.first_name) == ("+15550100123", "de-DE", "Zoë")
+    assert (view.phone, view.locale, view.first_name) == ("+15550100123", "de-DE", "Zoë")
 
 
-def test_nobody_else_is_changed(house, alice, bob):
+def test_nobody_else_is_changed(env, alice, bob):
     """A change is of one user (AZ-10)."""
-    house.act(change_profile, alice.person, ALL)
-    assert house.person(bob.user_id) == bob.person
+    env.act(change_profile, alice.view, ALL)
+    assert env.view(bob.user_id) == bob.view
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_nobody_else_is_changed(house, alice, bob):
         ("timezone", "../../etc/passwd"),
     ],
 )
-def test_a_value_that_breaks_its_rule_changes_nothing(house, alice, field, value):
+def test_a_value_that_breaks_its_rule_changes_nothing(env, alice, field, value):
     """Nor is any other field changed that came with it; the field is named as the caller does."""
     with pytest.raises(InvalidRequest) as refused:
-        house.act(
+        env.act(
             change_profile,
-            alice.person,
+            alice.view,
             {"picture": "https://example.com/", field: value},
             called={field: "theirName"},
         )
     assert [violation.field for violation in refused.value.violations] == [("theirName",)]
-    assert house.person(alice.user_id) == alice.person
+    assert env.view(alice.user_id) == alice.view
 
 
 @pytest.mark.parametrize(
@@ -106,23 +106,23 @@ def test_a_value_that_breaks_its_rule_changes_nothing(house, alice, field, value
         "file:///etc/passwd",
     ],
 )
-def test_a_picture_that_is_no_plain_https_address_is_refused(house, alice, picture):
+def test_a_picture_that_is_no_plain_https_address_is_refused(env, alice, picture):
     """It is never fetched, and readers must not be led astray by it either (HT-22)."""
     with pytest.raises(InvalidRequest) as refused:
-        house.act(change_profile, alice.person, {"picture": picture})
+        env.act(change_profile, alice.view, {"picture": picture})
     (violation,) = refused.value.violations
     assert violation.field == ("picture",)
 
 
 @pytest.mark.parametrize("picture", ["https://example.com/a.png", None])
-def test_another_picture_takes_the_place_of_an_uploaded_one(house, alice, picture):
+def test_another_picture_takes_the_place_of_an_uploaded_one(env, alice, picture):
     """IM-08: of whose bytes nothing stays; and it is one change, of which one is told."""
-    person = house.act(upload_picture, alice.person, encoded(gradient()))
-    before = house.count("security_event")
-    person = house.act(change_profile, person, {"picture": picture, "first_name": "Alice"})
-    assert (person.picture, person.first_name) == (picture, "Alice")
-    assert house.count("picture") == 0
-    assert house.count("security_event") - before == 1
+    view = env.act(upload_picture, alice.view, encoded(gradient()))
+    before = env.count("security_event")
+    view = env.act(change_profile, view, {"picture": picture, "first_name": "Alice"})
+    assert (view.picture, view.first_name) == (picture, "Alice")
+    assert env.count("picture") == 0
+    assert env.count("security_event") - before == 1
 
 
 @pytest.mark.parametrize(
@@ -130,22 +130,22 @@ def test_another_picture_takes_the_place_of_an_uploaded_one(house, alice, pictur
     [{}, {"first_name": "Alice"}, {"picture": "http://example.com/a.png"}, {"picture": UPLOADED}],
     ids=str,
 )
-def test_an_uploaded_picture_stays_unless_another_takes_its_place(house, alice, changes):
+def test_an_uploaded_picture_stays_unless_another_takes_its_place(env, alice, changes):
     """IM-08: also where the other is refused; and nobody can say that they have uploaded one."""
-    person = house.act(upload_picture, alice.person, encoded(gradient()))
-    before = house.rows("picture")
+    view = env.act(upload_picture, alice.view, encoded(gradient()))
+    before = env.rows("picture")
     if "picture" in changes:
         with pytest.raises(InvalidRequest):
-            house.act(change_profile, person, changes)
+            env.act(change_profile, view, changes)
     else:
-        house.act(change_profile, person, changes)
-    assert house.rows("picture") == before
-    assert house.person(alice.user_id).picture == UPLOADED
+        env.act(change_profile, view, changes)
+    assert env.rows("picture") == before
+    assert env.view(alice.user_id).picture == UPLOADED
 
 
-def test_the_picture_of_somebody_else_stays(house, alice, bob):
+def test_the_picture_of_somebody_else_stays(env, alice, bob):
     """AZ-10, IM-08."""
-    for resident in (alice, bob):
-        house.act(upload_picture, resident.person, encoded(gradient()))
-    house.act(change_profile, house.person(alice.user_id), {"picture": None})
-    assert [row["user_id"] for row in house.rows("picture")] == [bob.user_id]
+    for user in (alice, bob):
+        env.act(upload_picture, user.view, encoded(gradient()))
+    env.act(change_profile, env.view(alice.user_id), {"picture": None})
+    assert [row["user_id"] for row in env.rows("picture")] == [bob.user_id]

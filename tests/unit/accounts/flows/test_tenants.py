@@ -8,52 +8,52 @@ from accounts.flows.tenants import disable_tenant, find_tenant, open_tenant, req
 UNKNOWN = "tnt_000000000000"
 
 
-def test_a_tenant_is_found_by_its_id(house):
+def test_a_tenant_is_found_by_its_id(env):
     """It has an id for two dialects and a UUID for a third."""
-    tenant = house.tenant("Café")
-    found = house.act(find_tenant, tenant.id)
+    tenant = env.tenant("Café")
+    found = env.act(find_tenant, tenant.id)
     assert (found.display_name, found.uuid, found.disabled_at) == ("Café", tenant.uuid, None)
 
 
-def test_a_name_that_breaks_its_rule_is_refused_by_the_callers_name_for_it(house):
+def test_a_name_that_breaks_its_rule_is_refused_by_the_callers_name_for_it(env):
     """The command line and the signup call it differently."""
     for more, field in (({}, "tenant_name"), ({"called": "name"}, "name")):
         with pytest.raises(InvalidRequest) as refused:
-            house.act(open_tenant, "\n", **more)
+            env.act(open_tenant, "\n", **more)
         assert [violation.field for violation in refused.value.violations] == [(field,)]
 
 
-def test_an_unknown_tenant_is_not_found(house):
+def test_an_unknown_tenant_is_not_found(env):
     """Neither to read nor to disable."""
     for act in (find_tenant, disable_tenant):
         with pytest.raises(NotFound):
-            house.act(act, UNKNOWN)
+            env.act(act, UNKNOWN)
 
 
-def test_a_tenant_is_disabled_once(house, clock):
+def test_a_tenant_is_disabled_once(env, clock):
     """The first moment is the one that is kept."""
-    tenant = house.tenant()
-    disabled_at = house.act(disable_tenant, tenant.id).disabled_at
+    tenant = env.tenant()
+    disabled_at = env.act(disable_tenant, tenant.id).disabled_at
     assert disabled_at == clock.now
     clock.move(days=1)
-    assert house.act(disable_tenant, tenant.id).disabled_at == disabled_at
-    assert house.act(find_tenant, tenant.id).disabled_at == disabled_at
+    assert env.act(disable_tenant, tenant.id).disabled_at == disabled_at
+    assert env.act(find_tenant, tenant.id).disabled_at == disabled_at
 
 
 def test_a_request_may_name_its_own_tenant_in_any_case(alice):
     """A UUID in capitals is the same UUID."""
-    require_tenant(alice.person, alice.person.tenant_uuid)
-    require_tenant(alice.person, alice.person.tenant_uuid.upper())
+    require_tenant(alice.view, alice.view.tenant_uuid)
+    require_tenant(alice.view, alice.view.tenant_uuid.upper())
 
 
 def test_a_request_may_name_no_other_tenant(alice, bob):
     """A header is never authority over the credential (AZ-13)."""
     for named in (
-        bob.person.tenant_uuid,
-        alice.person.tenant_id,
-        f"{{{alice.person.tenant_uuid}}}",
-        f"{alice.person.tenant_uuid}\n",
+        bob.view.tenant_uuid,
+        alice.view.tenant_id,
+        f"{{{alice.view.tenant_uuid}}}",
+        f"{alice.view.tenant_uuid}\n",
         "",
     ):
         with pytest.raises(TenantMismatch):
-            require_tenant(alice.person, named)
+            require_tenant(alice.view, named)

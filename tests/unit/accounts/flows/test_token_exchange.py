@@ -48,12 +48,12 @@ def key_set():
 
 
 @pytest.fixture
-def add(house):
+def add(env):
     """Adds a client to a tenant: the client, and its secret."""
 
-    def add(resident, *scopes, **more):
-        with house.database.transaction(writing=True) as session:
-            tenant = session.get_one(Tenant, resident.person.tenant_id)
+    def add(user, *scopes, **more):
+        with env.database.transaction(writing=True) as session:
+            tenant = session.get_one(Tenant, user.view.tenant_id)
             return add_client(
                 session, tenant, name="A program", scopes=scopes or SESSION_RIGHTS, **more
             )
@@ -67,11 +67,11 @@ def client(add, alice):
 
 
 @pytest.fixture
-def exchange(house, key_set, alice, client):
+def exchange(env, key_set, alice, client):
     """Trades Alice's session; what is named replaces what an ordinary request has."""
 
     def exchange(by=client, token=alice.token, scope=None, audience=None):
-        return house.act(
+        return env.act(
             exchange_session, key_set, by, subject_token=token, scope=scope, audience=audience
         )
 
@@ -79,22 +79,20 @@ def exchange(house, key_set, alice, client):
 
 
 @pytest.fixture
-def refresh(house, key_set, client):
+def refresh(env, key_set, client):
     """Trades a refresh token."""
 
     def refresh(token, by=client, scope=None):
-        return house.act(
-            exchange_refresh_token, key_set, by, token=token, scope=scope, audience=None
-        )
+        return env.act(exchange_refresh_token, key_set, by, token=token, scope=scope, audience=None)
 
     return refresh
 
 
 @pytest.fixture
-def claims_of(house, key_set):
+def claims_of(env, key_set):
     def claims_of(issued, audience=ISSUER):
         return key_set.verify(
-            issued.access_token, issuer=ISSUER, audience=audience, now=house.clock.now
+            issued.access_token, issuer=ISSUER, audience=audience, now=env.clock.now
         )
 
     return claims_of
@@ -107,19 +105,19 @@ def test_a_session_becomes_a_token_of_its_person(alice, clock, client, exchange,
     """JW-10: user, tenant, session and client are said by it, and none of them by a request."""
     clock.move(minutes=5)
     claims = claims_of(exchange())
-    assert (claims.subject, claims.tenant_id) == (alice.user_id, alice.person.tenant_id)
+    assert (claims.subject, claims.tenant_id) == (alice.user_id, alice.view.tenant_id)
     assert (claims.session_id, claims.client_id) == (alice.principal.credential.id, client.id)
     assert (claims.audience, claims.epoch) == (ISSUER, 0)
     assert claims.issued_at == clock.now
     assert claims.authenticated_at == START
 
 
-def test_the_token_is_good_at_the_next_request(house, alice, exchange, claims_of):
+def test_the_token_is_good_at_the_next_request(env, alice, exchange, claims_of):
     """JW-09: with its scopes, and not with those of its session."""
     issued = exchange(scope=READ)
     presented = Presented(CredentialKind.JWT, issued.access_token, claims_of(issued))
-    principal = house.act(authenticate, presented)
-    assert principal.person == alice.person
+    principal = env.act(authenticate, presented)
+    assert principal.user == alice.view
     assert principal.credential.kind is CredentialKind.JWT
     assert principal.credential.rights == {READ}
     assert principal.credential.session_id == alice.principal.credential.id
@@ -150,10 +148,10 @@ def test_a_token_ends_with_its_session(exchange, claims_of, clock):
 
 
 @pytest.fixture
-def in_the_last_second(house, clock, alice, exchange):
+def in_the_last_second(env, clock, alice, exchange):
     """A session, and a refresh token made of it, three tenths of a second before they end."""
     clock.move(microseconds=700_000)
-    opened = house.act(open_session, alice.user_id)
+    opened = env.act(open_session, alice.user_id)
     issued = exchange(token=opened.token)
     clock.now = opened.expires_at - timedelta(microseconds=300_000)
     return opened.token, issued.refresh_token
@@ -171,26 +169,24 @@ def test_a_refresh_token_in_its_last_second_is_not_traded(refresh, in_the_last_s
         refresh(in_the_last_second[1])
 
 
-def test_an_exchange_is_an_event_of_the_person(house, alice, client, exchange):
+def test_an_exchange_is_an_event_of_the_person(env, alice, client, exchange):
     """LO-02: whom a token was made for, and no token."""
     issued = exchange()
-    event = next(
-        row for row in house.rows("security_event") if row["kind"] == "authn_token_created"
-    )
+    event = next(row for row in env.rows("security_event") if row["kind"] == "authn_token_created")
     assert event["user_id"] == alice.user_id
     assert client.id in event["details"]
     for token in (issued.access_token, issued.refresh_token, alice.token):
-        assert token not in str(house.rows("security_event"))
+        assert token not in str(env.rows("security_event"))
 
 
 # Whose session
 
 
 @pytest.fixture
-def others(house, alice, add):
+def others(env, alice, add):
     """A credential of each other kind, all of them Alice's and good."""
     client, secret = add(alice)
-    _, key = house.act(
+    _, key = env.act(
         create_api_key,
         alice.principal,
         name="Key",
@@ -198,16 +194,16 @@ def others(house, alice, add):
         dataset_access_mode="all_available",
         expires_at=None,
     )
-    _, pat = house.act(
+    _, pat = env.act(
         create_pat,
         alice.principal,
         name="Token",
         scopes=[READ],
-        expires_at=house.clock.now + timedelta(days=1),
+        expires_at=env.clock.now + timedelta(days=1),
         client_id=client.id,
         client_secret=secret,
     )
-    access_token = house.act(reveal_access_token, alice.person)
+    access_token = env.act(reveal_access_token, alice.view)
     return {"API key": key, "PAT": pat, "access token": access_token, "client secret": secret}
 
 
@@ -248,12 +244,12 @@ def test_a_session_of_another_tenant_is_refused_like_an_unknown_one(add, bob, ex
     exchange(by=add(bob)[0], token=bob.token)
 
 
-def test_a_session_that_has_ended_is_not_traded(house, alice, exchange):
+def test_a_session_that_has_ended_is_not_traded(env, alice, exchange):
     """SE-03: at the next exchange."""
-    house.act(log_out, alice.principal)
+    env.act(log_out, alice.principal)
     with pytest.raises(InvalidRequest):
         exchange()
-    assert house.count("refresh_token") == 0
+    assert env.count("refresh_token") == 0
 
 
 # How much of it
@@ -303,11 +299,11 @@ def test_a_family_never_becomes_wider(exchange, refresh):
         refresh(exchange(scope=READ).refresh_token, scope=WRITE)
 
 
-def test_what_the_client_has_lost_is_not_granted_again(house, client, exchange, refresh):
+def test_what_the_client_has_lost_is_not_granted_again(env, client, exchange, refresh):
     """TK-12: its rights are looked at in each exchange."""
 
     def leave(*scopes):
-        with house.database.transaction(writing=True) as session:
+        with env.database.transaction(writing=True) as session:
             changed = session.get_one(Client, client.id)
             changed.scopes = list(scopes)
         return changed
@@ -373,21 +369,21 @@ def test_a_refresh_token_becomes_a_token_and_the_next_of_its_family(
     assert len({first.refresh_token, second.refresh_token, third.refresh_token}) == 3
 
 
-def test_a_token_bears_the_epoch_of_its_person(house, alice, exchange, refresh, claims_of):
+def test_a_token_bears_the_epoch_of_its_person(env, alice, exchange, refresh, claims_of):
     """JW-09: raising it ends what was made before, and not what is made after."""
     issued = exchange()
     old = Presented(CredentialKind.JWT, issued.access_token, claims_of(issued))
-    house.act(authenticate, old)
-    house.execute('UPDATE "user" SET credential_epoch = 1 WHERE id = ?', alice.user_id)
+    env.act(authenticate, old)
+    env.execute('UPDATE "user" SET credential_epoch = 1 WHERE id = ?', alice.user_id)
     with pytest.raises(InvalidToken):
-        house.act(authenticate, old)
+        env.act(authenticate, old)
     for later in (refresh(issued.refresh_token), exchange()):
         claims = claims_of(later)
         assert claims.epoch == 1
-        house.act(authenticate, Presented(CredentialKind.JWT, later.access_token, claims))
+        env.act(authenticate, Presented(CredentialKind.JWT, later.access_token, claims))
 
 
-def test_a_refresh_token_that_is_not_good_is_refused(house, add, alice, exchange, refresh):
+def test_a_refresh_token_that_is_not_good_is_refused(env, add, alice, exchange, refresh):
     """JW-12: used, another client's, unknown, or of another kind."""
     issued = exchange()
     for token in (tokens.mint("ref_"), alice.token, issued.access_token):
@@ -399,7 +395,7 @@ def test_a_refresh_token_that_is_not_good_is_refused(house, add, alice, exchange
     with pytest.raises(InvalidGrant):
         refresh(issued.refresh_token)
     # Its family has ended by that, which was kept although the exchange was refused.
-    assert house.act(find_refresh_token, following) is None
+    assert env.act(find_refresh_token, following) is None
 
 
 # Which client
@@ -411,40 +407,40 @@ def known(add, alice):
     return ClientCredentials(client.id, secret)
 
 
-def test_a_client_is_known_by_its_secret(house, known):
+def test_a_client_is_known_by_its_secret(env, known):
     """TK-17: it may state its id as well."""
-    assert house.act(identify_client, known, None).id == known.client_id
-    assert house.act(identify_client, known, known.client_id).id == known.client_id
+    assert env.act(identify_client, known, None).id == known.client_id
+    assert env.act(identify_client, known, known.client_id).id == known.client_id
 
 
-def test_a_client_that_states_another_id_is_refused(house, known, add, alice):
+def test_a_client_that_states_another_id_is_refused(env, known, add, alice):
     """RFC 6749 section 3.2.1: whichever of the two it is, one of them is not."""
     other, _ = add(alice)
     with pytest.raises(InvalidRequest) as refused:
-        house.act(identify_client, known, other.id)
+        env.act(identify_client, known, other.id)
     assert refused.value.violations[0].field == ("client_id",)
 
 
-def test_a_public_client_is_known_by_its_id(house, add, alice):
+def test_a_public_client_is_known_by_its_id(env, add, alice):
     """RFC 6749 section 3.2.1: it has nothing else."""
     public, _ = add(alice, public=True)
-    assert house.act(identify_client, None, public.id).id == public.id
+    assert env.act(identify_client, None, public.id).id == public.id
 
 
-def test_a_client_that_has_a_secret_must_show_it(house, known):
+def test_a_client_that_has_a_secret_must_show_it(env, known):
     """RFC 6749 section 3.2.1: its id alone is known to many."""
     for client_id in (known.client_id, "cli_000000000000", None):
         with pytest.raises(InvalidClient):
-            house.act(identify_client, None, client_id)
+            env.act(identify_client, None, client_id)
     with pytest.raises(InvalidClient):
-        house.act(identify_client, known._replace(secret=None), known.client_id)
+        env.act(identify_client, known._replace(secret=None), known.client_id)
 
 
 # The endpoint
 
 
 @pytest.fixture
-def issue(house, key_set, alice, add):
+def issue(env, key_set, alice, add):
     """Answers a token request; what is named replaces what an ordinary one has."""
     public, _ = add(alice, READ, public=True)
     fields = {
@@ -460,7 +456,7 @@ def issue(house, key_set, alice, add):
     }
 
     def issue(credentials=None, **changed):
-        return house.act(issue_token, key_set, credentials, **(fields | changed))
+        return env.act(issue_token, key_set, credentials, **(fields | changed))
 
     return issue
 

@@ -18,7 +18,7 @@ from accounts.flows.tenants import disable_tenant
 from accounts.flows.token_exchange import IssuedToken, exchange_refresh_token, exchange_session
 from accounts.flows.token_introspection import (
     ActiveToken,
-    forget_expired_jwts,
+    delete_expired_jwts,
     introspect_token,
     revoke_token,
 )
@@ -47,24 +47,24 @@ def key_set():
 class Desk:
     """A client, what was made with it, and what it can ask for."""
 
-    house: Any
+    env: Any
     keys: KeySet
     client: Client
     made: dict[str, str]
 
     def introspect(self, token: str, *, by: Client | None = None) -> ActiveToken | None:
-        found: ActiveToken | None = self.house.act(
+        found: ActiveToken | None = self.env.act(
             introspect_token, self.keys, by or self.client, token
         )
         return found
 
     def revoke(self, token: str, *, by: Client | None = None) -> None:
-        self.house.act(revoke_token, self.keys, by or self.client, token)
+        self.env.act(revoke_token, self.keys, by or self.client, token)
 
     def renewed(self) -> str:
         """Use the refresh token; returns the next of its family."""
         token = self.made["refresh token"]
-        issued: IssuedToken = self.house.act(
+        issued: IssuedToken = self.env.act(
             exchange_refresh_token, self.keys, self.client, token=token, scope=None, audience=None
         )
         return issued.refresh_token
@@ -74,25 +74,25 @@ class Desk:
 
 
 @pytest.fixture
-def open_desk(house, key_set):
+def open_desk(env, key_set):
     """Makes a client in the tenant of a resident, and one token of each kind with it."""
 
-    def open_desk(resident):
-        client, secret = house.client(resident.person.tenant_id, READ)
-        issued = house.act(
+    def open_desk(user):
+        client, secret = env.client(user.view.tenant_id, READ)
+        issued = env.act(
             exchange_session,
             key_set,
             client,
-            subject_token=resident.token,
+            subject_token=user.token,
             scope=None,
             audience=None,
         )
-        _, pat = house.act(
+        _, pat = env.act(
             create_pat,
-            resident.principal,
+            user.principal,
             name="Token",
             scopes=[READ],
-            expires_at=house.clock.now + timedelta(days=1),
+            expires_at=env.clock.now + timedelta(days=1),
             client_id=client.id,
             client_secret=secret,
         )
@@ -102,7 +102,7 @@ def open_desk(house, key_set):
             "PAT": pat,
             "client secret": secret,
         }
-        return Desk(house, key_set, client, made)
+        return Desk(env, key_set, client, made)
 
     return open_desk
 
@@ -112,8 +112,8 @@ def desk(alice, open_desk):
     return open_desk(alice)
 
 
-def _revocations(house):
-    return [row for row in house.rows("security_event") if row["kind"] == "authn_token_revoked"]
+def _revocations(env):
+    return [row for row in env.rows("security_event") if row["kind"] == "authn_token_revoked"]
 
 
 # What is said of a token
@@ -157,9 +157,9 @@ def test_a_pat_is_told_by_its_row(alice, desk):
 
 
 @pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_another_client_of_the_tenant_is_told_the_same(house, alice, desk, kind):
+def test_another_client_of_the_tenant_is_told_the_same(env, alice, desk, kind):
     """TK-18: a resource server is a client of its own, and asks about what others bring."""
-    other, _ = house.client(alice.person.tenant_id)
+    other, _ = env.client(alice.view.tenant_id)
     assert desk.introspect(desk.made[kind], by=other) == desk.introspect(desk.made[kind])
 
 
@@ -174,13 +174,13 @@ def test_a_client_of_another_tenant_is_told_nothing(bob, open_desk, desk, kind):
 
 @pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
 @pytest.mark.parametrize("disabled", ["user", "tenant"])
-def test_a_token_of_the_disabled_is_inactive(house, alice, desk, kind, disabled):
+def test_a_token_of_the_disabled_is_inactive(env, alice, desk, kind, disabled):
     """SE-06, TK-18: from the next question on."""
     assert desk.introspect(desk.made[kind]) is not None
     if disabled == "user":
-        house.act(lambda session: disable_user(session, session.get_one(User, alice.user_id)))
+        env.act(lambda session: disable_user(session, session.get_one(User, alice.user_id)))
     else:
-        house.act(disable_tenant, alice.person.tenant_id)
+        env.act(disable_tenant, alice.view.tenant_id)
     assert desk.introspect(desk.made[kind]) is None
 
 
@@ -200,9 +200,9 @@ def test_a_token_is_active_until_its_last_second(clock, desk, kind, lasts):
     assert desk.introspect(desk.made[kind]) is None
 
 
-def test_what_was_made_of_a_session_is_inactive_after_it(house, alice, desk):
+def test_what_was_made_of_a_session_is_inactive_after_it(env, alice, desk):
     """SE-07, TK-18: and a PAT is not made of a session."""
-    house.act(log_out, alice.principal)
+    env.act(log_out, alice.principal)
     active = {kind for kind in MADE_WITH_A_CLIENT if desk.introspect(desk.made[kind])}
     assert active == {"PAT"}
 
@@ -215,8 +215,8 @@ def test_a_used_refresh_token_is_inactive(desk):
 
 
 @pytest.fixture
-def not_made_with_a_client(house, alice, desk):
-    _, key = house.act(
+def not_made_with_a_client(env, alice, desk):
+    _, key = env.act(
         create_api_key,
         alice.principal,
         name="Key",
@@ -226,22 +226,20 @@ def not_made_with_a_client(house, alice, desk):
     )
     return {
         "session": alice.token,
-        "access token": house.act(reveal_access_token, alice.person),
+        "access token": env.act(reveal_access_token, alice.view),
         "API key": key,
         "client secret": desk.made["client secret"],
     }
 
 
 @pytest.mark.parametrize("kind", ["session", "access token", "API key", "client secret"])
-def test_what_is_not_made_with_a_client_is_inactive(
-    house, alice, desk, not_made_with_a_client, kind
-):
+def test_what_is_not_made_with_a_client_is_inactive(env, alice, desk, not_made_with_a_client, kind):
     """TK-17, TK-18: a client finds out nothing about it, and ends nothing by asking to."""
     token = not_made_with_a_client[kind]
     assert desk.introspect(token) is None
     desk.revoke(token)
-    assert _revocations(house) == []
-    house.recognise(CredentialKind.SESSION, alice.token)
+    assert _revocations(env) == []
+    env.recognise(CredentialKind.SESSION, alice.token)
 
 
 @pytest.mark.parametrize(
@@ -249,17 +247,17 @@ def test_what_is_not_made_with_a_client_is_inactive(
     ["", "x", "a.b.c", "pat_", tokens.mint("pat_"), tokens.mint("ref_"), "\ud800", "x" * 10_000],
     ids=range(8),
 )
-def test_what_is_no_token_is_inactive_and_revoking_it_is_no_error(house, desk, wrong):
+def test_what_is_no_token_is_inactive_and_revoking_it_is_no_error(env, desk, wrong):
     """TK-17, TK-18: RFC 7009 section 2.2, so that nobody has to handle what is so already."""
     assert desk.introspect(wrong) is None
     desk.revoke(wrong)
-    assert _revocations(house) == []
-    assert house.count("revoked_jwt") == 0
+    assert _revocations(env) == []
+    assert env.count("revoked_jwt") == 0
 
 
-def test_a_jwt_that_another_service_signed_is_unknown(house, desk, alice):
+def test_a_jwt_that_another_service_signed_is_unknown(env, desk, alice):
     """JW-01: though all that it says is so."""
-    issued = house.act(
+    issued = env.act(
         exchange_session,
         _key_set(),
         desk.client,
@@ -269,75 +267,75 @@ def test_a_jwt_that_another_service_signed_is_unknown(house, desk, alice):
     )
     assert desk.introspect(issued.access_token) is None
     desk.revoke(issued.access_token)
-    assert house.count("revoked_jwt") == 0
+    assert env.count("revoked_jwt") == 0
 
 
 # How one is given back
 
 
 @pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_a_client_gives_back_what_was_made_with_it(house, alice, desk, kind):
+def test_a_client_gives_back_what_was_made_with_it(env, alice, desk, kind):
     """TK-17: it is dead at the next request, and the others live."""
     desk.revoke(desk.made[kind])
     assert {other for other in MADE_WITH_A_CLIENT if desk.introspect(desk.made[other])} == (
         {*MADE_WITH_A_CLIENT} - {kind}
     )
-    (event,) = _revocations(house)
+    (event,) = _revocations(env)
     assert event["user_id"] == alice.user_id
     assert desk.made[kind] not in str(event)
 
 
 @pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_giving_back_twice_is_no_error(house, desk, kind):
+def test_giving_back_twice_is_no_error(env, desk, kind):
     """TK-17, LO-02: RFC 7009 section 2.2; and it has happened once."""
     desk.revoke(desk.made[kind])
     desk.revoke(desk.made[kind])
     assert desk.introspect(desk.made[kind]) is None
-    assert len(_revocations(house)) == 1
-    assert house.count("revoked_jwt") == (kind == "JWT")
+    assert len(_revocations(env)) == 1
+    assert env.count("revoked_jwt") == (kind == "JWT")
 
 
 @pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_another_client_ends_nothing(house, alice, bob, desk, kind):
+def test_another_client_ends_nothing(env, alice, bob, desk, kind):
     """TK-17: a client burns what it holds, not what others do (RFC 7009 section 2.1)."""
-    for resident in (alice, bob):
-        other, _ = house.client(resident.person.tenant_id)
+    for user in (alice, bob):
+        other, _ = env.client(user.view.tenant_id)
         desk.revoke(desk.made[kind], by=other)
     assert desk.introspect(desk.made[kind]) is not None
-    assert _revocations(house) == []
+    assert _revocations(env) == []
 
 
-def test_a_revoked_jwt_is_refused_at_the_next_request(house, desk):
+def test_a_revoked_jwt_is_refused_at_the_next_request(env, desk):
     """JW-09: nothing remembers that it was good."""
     presented = Presented(CredentialKind.JWT, desk.made["JWT"], desk.claims())
-    house.act(authenticate, presented)
+    env.act(authenticate, presented)
     desk.revoke(desk.made["JWT"])
     with pytest.raises(InvalidToken):
-        house.act(authenticate, presented)
+        env.act(authenticate, presented)
 
 
-def test_a_refresh_token_is_given_back_with_its_family(house, desk):
+def test_a_refresh_token_is_given_back_with_its_family(env, desk):
     """TK-17: the next of it, shown once it is known, ends it too (RFC 7009 section 2.1)."""
     following = desk.renewed()
     desk.revoke(following)
     assert desk.introspect(following) is None
-    assert all(row["revoked_at"] for row in house.rows("refresh_token"))
+    assert all(row["revoked_at"] for row in env.rows("refresh_token"))
 
 
-def test_an_expired_jwt_needs_no_revocation(house, clock, desk):
+def test_an_expired_jwt_needs_no_revocation(env, clock, desk):
     """JW-09: the list of the revoked cannot be filled with what is dead."""
     clock.move(minutes=10)
     desk.revoke(desk.made["JWT"])
-    assert house.count("revoked_jwt") == 0
+    assert env.count("revoked_jwt") == 0
 
 
-def test_a_revoked_jwt_is_remembered_until_it_has_expired(house, clock, desk):
+def test_a_revoked_jwt_is_remembered_until_it_has_expired(env, clock, desk):
     """JW-09, OP-10: and a day longer, so that no clock that is put right makes it good again."""
     desk.revoke(desk.made["JWT"])
     clock.move(days=1, minutes=9, seconds=59)
-    assert house.act(forget_expired_jwts) == 0
+    assert env.act(delete_expired_jwts) == 0
     assert desk.introspect(desk.made["JWT"]) is None
     clock.move(seconds=1)
-    assert house.act(forget_expired_jwts) == 1
+    assert env.act(delete_expired_jwts) == 1
     assert desk.introspect(desk.made["JWT"]) is None
-    assert house.act(forget_expired_jwts) == 0
+    assert env.act(delete_expired_jwts) == 0

@@ -14,58 +14,58 @@ EMAIL = "Carol@Example.com"
 
 
 @pytest.fixture
-def bring(house):
-    tenant = house.tenant()
+def bring(env):
+    tenant = env.tenant()
 
     def bring(**changed):
         imported = ImportedUser(
             **{"email": EMAIL, "name": "Carol", "password_hash": HASHED} | changed
         )
-        with house.database.transaction(writing=True) as session:
+        with env.database.transaction(writing=True) as session:
             return import_user(session, session.get_one(Tenant, tenant.id), imported)
 
     return bring
 
 
-def enter(house, password=PASSWORD):
-    return house.act(log_in, email=EMAIL, password=password, user_agent=None)
+def enter(env, password=PASSWORD):
+    return env.act(log_in, email=EMAIL, password=password, user_agent=None)
 
 
-def test_who_comes_with_a_hash_logs_in_with_the_password(house, bring):
+def test_who_comes_with_a_hash_logs_in_with_the_password(env, bring):
     user = bring()
     assert user.email_verified_at is None
-    assert enter(house).person.user_id == user.id
+    assert enter(env).user.user_id == user.id
     with pytest.raises(InvalidCredentials):
-        enter(house, PASSWORD + "!")
+        enter(env, PASSWORD + "!")
 
 
-def test_the_first_login_makes_the_record_one_of_ours(house, bring):
+def test_the_first_login_makes_the_record_one_of_ours(env, bring):
     """PW-15, PW-17."""
     bring()
-    [before] = house.rows("password_record")
-    assert before["record"].startswith(f"2${house.keys.key_id}$")
+    [before] = env.rows("password_record")
+    assert before["record"].startswith(f"2${env.keys.key_id}$")
     with pytest.raises(InvalidCredentials):
-        enter(house, "a guess")
-    assert house.rows("password_record") == [before]
-    enter(house)
-    [after] = house.rows("password_record")
-    assert after["record"].startswith(f"1${house.keys.key_id}$")
-    enter(house)
-    assert house.rows("password_record") == [after]
+        enter(env, "a guess")
+    assert env.rows("password_record") == [before]
+    enter(env)
+    [after] = env.rows("password_record")
+    assert after["record"].startswith(f"1${env.keys.key_id}$")
+    enter(env)
+    assert env.rows("password_record") == [after]
 
 
-def test_who_comes_without_a_hash_has_no_password(house, bring):
+def test_who_comes_without_a_hash_has_no_password(env, bring):
     bring(password_hash=None)
-    assert house.count("password_record") == 0
+    assert env.count("password_record") == 0
     with pytest.raises(InvalidCredentials):
-        enter(house)
+        enter(env)
 
 
-def test_who_was_verified_elsewhere_is_verified_here(house, bring):
+def test_who_was_verified_elsewhere_is_verified_here(env, bring):
     """So that a forgotten password can be mailed to them."""
     user = bring(is_verified=True, roles=("owner", "billing"))
     assert (user.verified_email, user.verified_email_canonical) == (EMAIL, "carol@example.com")
-    assert house.person(user.id).email_verified
+    assert env.view(user.id).email_verified
     assert user.roles == ["owner", "billing"]
 
 
@@ -85,14 +85,14 @@ def test_an_address_that_is_taken_is_refused(bring):
         ({"password_hash": HASHED.replace("$04$", "$05$")}, "password_hash"),
     ],
 )
-def test_what_breaks_a_rule_is_named_before_anything_is_written(house, changed, field):
+def test_what_breaks_a_rule_is_named_before_anything_is_written(env, changed, field):
     """LG-03: a hash of a higher cost than ours too, since its logins would be told by time."""
     imported = ImportedUser(**{"email": EMAIL, "name": "Carol", "password_hash": HASHED} | changed)
     with pytest.raises(InvalidRequest) as refused:
-        check_import(imported, keys=house.keys, rules=house.rules)
+        check_import(imported, keys=env.keys, limits=env.limits)
     assert [violation.field for violation in refused.value.violations] == [(field,)]
 
 
-def test_what_is_right_gives_the_key_of_its_address(house):
+def test_what_is_right_gives_the_key_of_its_address(env):
     imported = ImportedUser(EMAIL, "Carol", HASHED)
-    assert check_import(imported, keys=house.keys, rules=house.rules) == "carol@example.com"
+    assert check_import(imported, keys=env.keys, limits=env.limits) == "carol@example.com"

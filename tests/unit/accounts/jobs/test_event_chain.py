@@ -47,9 +47,9 @@ def _id_at(moment):
     return f"{digits[:8]}-{digits[8:]}-7{secrets.token_hex(2)[1:]}-8000-{secrets.token_hex(6)}"
 
 
-def _happen(house, moment=None, *, event_id=None, **others):
+def _happen(env, moment=None, *, event_id=None, **others):
     """One more event, now or at a moment; its id."""
-    moment = moment or house.clock.now
+    moment = moment or env.clock.now
     values = {
         "kind": "session_created",
         "tenant_id": "tnt_1",
@@ -62,50 +62,50 @@ def _happen(house, moment=None, *, event_id=None, **others):
         **others,
     }
     row = SecurityEvent(id=event_id or _id_at(moment), occurred_at=moment, **values)
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         session.add(row)
         return row.id
 
 
-def _links(house):
-    return sorted(house.rows("event_link"), key=lambda row: row["sequence"])
+def _links(env):
+    return sorted(env.rows("event_link"), key=lambda row: row["sequence"])
 
 
-def _report(house):
-    with house.database.transaction(writing=False, snapshot=True) as session:
+def _report(env):
+    with env.database.transaction(writing=False, snapshot=True) as session:
         return verify_chain(session)
 
 
-def _problems(house):
-    return list(_report(house).problems)
+def _problems(env):
+    return list(_report(env).problems)
 
 
 @pytest.fixture
-def seven(house, clock):
+def seven(env, clock):
     """The ids of seven events in a chain that is whole."""
-    ids = [_happen(house, clock.move(seconds=1)) for _ in range(7)]
-    assert house.act(chain_events) == 7
-    assert _problems(house) == []
+    ids = [_happen(env, clock.move(seconds=1)) for _ in range(7)]
+    assert env.act(chain_events) == 7
+    assert _problems(env) == []
     return ids
 
 
 @pytest.fixture
-def unguarded(house, seven):
+def unguarded(env, seven):
     """The same for somebody who has the database: without triggers, nor what SQLite looks after."""
     for table in ("security_event", "event_link"):
         for verb in ("update", "delete"):
-            house.drop_trigger(table, verb)
+            env.drop_trigger(table, verb)
     return seven
 
 
 @pytest.fixture
-def open_with(house, clock):
+def open_with(env, clock):
     """Opens the same database with other root secrets."""
     opened = []
 
     def open_with(*roots, **named):
         opened.append(
-            Database(house.location, keys=Keyring(*roots, **named), rules=house.rules, clock=clock)
+            Database(env.location, keys=Keyring(*roots, **named), limits=env.limits, clock=clock)
         )
         return opened[-1]
 
@@ -127,76 +127,76 @@ def _verify(database):
 # The chain as it grows
 
 
-def test_nothing_makes_no_chain(house):
+def test_nothing_makes_no_chain(env):
     """LO-04: it is whole, and has no head."""
-    assert house.act(chain_events) == 0
-    report = _report(house)
+    assert env.act(chain_events) == 0
+    report = _report(env)
     assert (report.checked, report.unchained, report.head, report.problems) == (0, 0, None, ())
 
 
-def test_the_chain_grows_run_by_run(house, clock):
+def test_the_chain_grows_run_by_run(env, clock):
     """LO-04: each run goes on where the one before ended, and one without events adds nothing."""
     ids = []
     for events in (2, 0, 3, 1):
-        ids += [_happen(house, clock.move(seconds=1)) for _ in range(events)]
-        assert house.act(chain_events) == events
-    links = _links(house)
+        ids += [_happen(env, clock.move(seconds=1)) for _ in range(events)]
+        assert env.act(chain_events) == events
+    links = _links(env)
     assert [link["sequence"] for link in links] == [1, 2, 3, 4, 5, 6]
     assert [link["event_id"] for link in links] == ids
-    report = _report(house)
+    report = _report(env)
     assert (report.checked, report.unchained, report.problems) == (6, 0, ())
     assert report.head == links[-1]["chain_digest"].hex()
 
 
-def test_every_link_has_a_digest_of_its_own(house, seven):
+def test_every_link_has_a_digest_of_its_own(env, seven):
     """LO-04: 32 bytes under the present root, made when the job ran."""
-    links = _links(house)
+    links = _links(env)
     assert {len(link["chain_digest"]) for link in links} == {32}
     assert len({link["chain_digest"] for link in links}) == len(seven)
-    assert {link["key_id"] for link in links} == {house.keys.key_id}
+    assert {link["key_id"] for link in links} == {env.keys.key_id}
 
 
-def test_a_backlog_is_chained_in_parts(house, clock):
+def test_a_backlog_is_chained_in_parts(env, clock):
     """LO-04: a service that was down for days does not chain everything in one transaction."""
-    ids = [_happen(house, clock.move(days=1)) for _ in range(7)]
-    assert [house.act(chain_events, at_most=3) for _ in range(4)] == [3, 3, 1, 0]
-    assert [link["event_id"] for link in _links(house)] == ids
-    assert _problems(house) == []
+    ids = [_happen(env, clock.move(days=1)) for _ in range(7)]
+    assert [env.act(chain_events, at_most=3) for _ in range(4)] == [3, 3, 1, 0]
+    assert [link["event_id"] for link in _links(env)] == ids
+    assert _problems(env) == []
 
 
-def test_events_of_one_moment_are_chained_in_the_order_of_their_ids(house, clock):
+def test_events_of_one_moment_are_chained_in_the_order_of_their_ids(env, clock):
     """LO-04: so every replica would chain them alike."""
-    ids = sorted(_happen(house, clock.now) for _ in range(3))
-    house.act(chain_events)
-    assert [link["event_id"] for link in _links(house)] == ids
-    assert _problems(house) == []
+    ids = sorted(_happen(env, clock.now) for _ in range(3))
+    env.act(chain_events)
+    assert [link["event_id"] for link in _links(env)] == ids
+    assert _problems(env) == []
 
 
-def test_events_are_chained_in_the_order_of_their_moments(house, clock):
+def test_events_are_chained_in_the_order_of_their_moments(env, clock):
     """LO-04: an id is made after the moment, and two of them may be the other way round."""
     later, earlier = sorted([_id_at(clock.now) for _ in range(2)])
-    _happen(house, clock.now + timedelta(milliseconds=2), event_id=later)
-    _happen(house, clock.now + timedelta(milliseconds=1), event_id=earlier)
-    house.act(chain_events)
-    assert [link["event_id"] for link in _links(house)] == [earlier, later]
+    _happen(env, clock.now + timedelta(milliseconds=2), event_id=later)
+    _happen(env, clock.now + timedelta(milliseconds=1), event_id=earlier)
+    env.act(chain_events)
+    assert [link["event_id"] for link in _links(env)] == [earlier, later]
 
 
-def test_an_event_that_is_committed_late_is_chained_late(house, clock):
+def test_an_event_that_is_committed_late_is_chained_late(env, clock):
     """LO-04: its moment is before those of the chain; its place is where it was found."""
     begun = clock.now
-    _happen(house, clock.move(minutes=5))
-    house.act(chain_events)
-    late = _happen(house, begun)
-    assert house.act(chain_events) == 1
-    assert _links(house)[-1]["event_id"] == late
-    _happen(house, clock.move(minutes=1))
-    assert house.act(chain_events) == 1
-    assert _problems(house) == []
+    _happen(env, clock.move(minutes=5))
+    env.act(chain_events)
+    late = _happen(env, begun)
+    assert env.act(chain_events) == 1
+    assert _links(env)[-1]["event_id"] == late
+    _happen(env, clock.move(minutes=1))
+    assert env.act(chain_events) == 1
+    assert _problems(env) == []
 
 
-def test_an_event_of_this_transaction_is_chained_too(house):
+def test_an_event_of_this_transaction_is_chained_too(env):
     """LO-04: rows that are not written yet are written before they are looked for."""
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         session.add(SecurityEvent(id="0190", kind="a", occurred_at=session.now, details={}))
         assert chain_events(session) == 1
         session.add(SecurityEvent(id="0191", kind="a", occurred_at=session.now, details={}))
@@ -205,10 +205,10 @@ def test_an_event_of_this_transaction_is_chained_too(house):
         assert holds_head(session, bytes.fromhex(digest))
 
 
-def test_only_the_newest_end_of_the_table_is_looked_through(house, seven):
+def test_only_the_newest_end_of_the_table_is_looked_through(env, seven):
     """LO-04: the job costs as much with a million of old events as with none."""
     asked = []
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
 
         def remember(_connection, _cursor, statement, parameters, *_rest):
             asked.append((statement, parameters))
@@ -218,7 +218,7 @@ def test_only_the_newest_end_of_the_table_is_looked_through(house, seven):
         event.remove(session.core, "before_cursor_execute", remember)
         _newest, (statement, parameters) = asked
         steps = explained(session, statement, parameters)
-    if house.on_sqlite:
+    if env.on_sqlite:
         assert "SEARCH security_event USING INDEX sqlite_autoindex_security_event_1 (id>?)" in steps
         assert not [step for step in steps if step.startswith("SCAN")]
         first = parameters[0]
@@ -227,51 +227,51 @@ def test_only_the_newest_end_of_the_table_is_looked_through(house, seven):
         assert [step for step in steps if "Index Scan" in step and "pk_security_event" in step]
         assert f"Index Cond: ((id)::text >= '{first}'::text)" in steps
         assert not [step for step in steps if "Seq Scan" in step]
-    assert first > _id_at(house.clock.now - timedelta(hours=2))
+    assert first > _id_at(env.clock.now - timedelta(hours=2))
     assert first < seven[0]
 
 
-def test_an_event_that_was_put_in_long_after_its_time_is_reported_and_not_chained(house, clock):
+def test_an_event_that_was_put_in_long_after_its_time_is_reported_and_not_chained(env, clock):
     """LO-04: a forged past does not become part of the chain by itself."""
-    _happen(house, clock.now)
-    house.act(chain_events)
-    forged = _happen(house, clock.now - timedelta(minutes=61))
-    assert house.act(chain_events) == 0
-    report = _report(house)
+    _happen(env, clock.now)
+    env.act(chain_events)
+    forged = _happen(env, clock.now - timedelta(minutes=61))
+    assert env.act(chain_events) == 0
+    report = _report(env)
     assert report.unchained == 1
     assert report.problems == (f"event {forged} is older than ten minutes and has no link",)
 
 
-def test_an_id_from_the_future_hides_nothing(house, clock):
+def test_an_id_from_the_future_hides_nothing(env, clock):
     """LO-04: a clock that was wrong once does not stop the chain until it is right."""
-    _happen(house, event_id=_id_at(clock.now + timedelta(days=900)))
-    house.act(chain_events)
-    _happen(house, clock.move(minutes=1))
-    assert house.act(chain_events) == 1
+    _happen(env, event_id=_id_at(clock.now + timedelta(days=900)))
+    env.act(chain_events)
+    _happen(env, clock.move(minutes=1))
+    assert env.act(chain_events) == 1
 
 
-def test_an_id_that_is_none_hides_nothing(house, clock):
+def test_an_id_that_is_none_hides_nothing(env, clock):
     """LO-04: then the whole table is looked through, until the next link."""
-    _happen(house, event_id="never")
-    house.act(chain_events)
-    _happen(house, clock.now - timedelta(days=900))
-    assert house.act(chain_events) == 1
+    _happen(env, event_id="never")
+    env.act(chain_events)
+    _happen(env, clock.now - timedelta(days=900))
+    assert env.act(chain_events) == 1
 
 
 # Several at once
 
 
-def test_two_services_chain_in_turns(house, clock, open_with):
+def test_two_services_chain_in_turns(env, clock, open_with):
     """LO-04: whoever runs next goes on with the same chain."""
-    databases = [house.database, open_with(OLD)]
+    databases = [env.database, open_with(OLD)]
     for turn in range(6):
-        _happen(house, clock.move(seconds=1))
+        _happen(env, clock.move(seconds=1))
         assert _chain(databases[turn % 2]) == 1
-    assert _report(house).checked == 6
-    assert _problems(house) == []
+    assert _report(env).checked == 6
+    assert _problems(env) == []
 
 
-def test_services_that_chain_at_once_make_one_chain(house, clock, open_with):
+def test_services_that_chain_at_once_make_one_chain(env, clock, open_with):
     """LO-04: each event has one link, whoever made it, while events are still being written."""
     chainers = 3
     databases = [open_with(OLD) for _ in range(chainers)]
@@ -284,113 +284,113 @@ def test_services_that_chain_at_once_make_one_chain(house, clock, open_with):
 
     def write():
         ready.wait(30)
-        return [_happen(house, moment) for moment in moments]
+        return [_happen(env, moment) for moment in moments]
 
     with ThreadPoolExecutor(chainers + 1) as threads:
         writing = threads.submit(write)
         chained = sum(threads.map(chain, databases))
         ids = writing.result(30)
-    chained += house.act(chain_events)
+    chained += env.act(chain_events)
     assert chained == len(ids)
-    assert {link["event_id"] for link in _links(house)} == {*ids}
-    assert [link["sequence"] for link in _links(house)] == list(range(1, len(ids) + 1))
-    assert _problems(house) == []
+    assert {link["event_id"] for link in _links(env)} == {*ids}
+    assert [link["sequence"] for link in _links(env)] == list(range(1, len(ids) + 1))
+    assert _problems(env) == []
 
 
 @pytest.mark.only_on("sqlite")  # on PostgreSQL they really meet, in the test that follows
-def test_who_loses_the_race_appends_nothing(house, clock, caplog):
+def test_who_loses_the_race_appends_nothing(env, clock, caplog):
     """LO-04: the primary key lets one win; the other's transaction is still good for its end."""
     for _ in range(2):
-        _happen(house, clock.move(seconds=1))
+        _happen(env, clock.move(seconds=1))
     # What another replica does between the reading and the writing, on a database that lets it.
-    house.execute(
+    env.execute(
         "CREATE TRIGGER another BEFORE INSERT ON event_link WHEN NEW.sequence = 2 BEGIN"
         " INSERT INTO event_link VALUES (2, 'another', x'00', '00000000', '2026-04-05'); END"
     )
     with caplog.at_level(logging.DEBUG, "accounts.jobs.event_chain"):
-        assert house.act(chain_events) == 0
+        assert env.act(chain_events) == 0
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
-    assert house.count("event_link") == 0
-    house.execute("DROP TRIGGER another")
-    assert house.act(chain_events) == 2
+    assert env.count("event_link") == 0
+    env.execute("DROP TRIGGER another")
+    assert env.act(chain_events) == 2
 
 
 # The head
 
 
-def test_the_head_is_logged_once_it_is_committed(house, clock, caplog):
+def test_the_head_is_logged_once_it_is_committed(env, clock, caplog):
     """LO-04: who keeps the log elsewhere can tell a chain whose end was cut off."""
     caplog.set_level(logging.INFO, "accounts.jobs.event_chain")
     for _ in range(2):
-        _happen(house, clock.move(seconds=1))
-    with house.database.transaction(writing=True) as session:
+        _happen(env, clock.move(seconds=1))
+    with env.database.transaction(writing=True) as session:
         chain_events(session)
         assert caplog.records == []
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("accounts.jobs.event_chain", "INFO")
-    assert (record.sequence, record.head) == (2, _report(house).head)
+    assert (record.sequence, record.head) == (2, _report(env).head)
 
 
-def test_a_head_that_was_not_committed_is_not_logged(house, caplog):
+def test_a_head_that_was_not_committed_is_not_logged(env, caplog):
     """LO-04: it would look as if the chain had been cut."""
     caplog.set_level(logging.INFO, "accounts.jobs.event_chain")
-    _happen(house)
+    _happen(env)
 
     def fail(session):
         chain_events(session)
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011 # it is raised in the line above
-        house.act(fail)
-    assert house.act(chain_events) == 1
-    assert house.act(chain_events) == 0
+        env.act(fail)
+    assert env.act(chain_events) == 1
+    assert env.act(chain_events) == 0
     assert len(caplog.records) == 1
 
 
-def test_every_head_that_was_logged_is_in_the_chain(house, clock, caplog):
+def test_every_head_that_was_logged_is_in_the_chain(env, clock, caplog):
     """LO-04: not only the last one."""
     caplog.set_level(logging.INFO, "accounts.jobs.event_chain")
     for _ in range(3):
-        _happen(house, clock.move(seconds=1))
-        house.act(chain_events)
+        _happen(env, clock.move(seconds=1))
+        env.act(chain_events)
     heads = [bytes.fromhex(record.head) for record in caplog.records]
-    assert [house.act(holds_head, head) for head in [*heads, bytes(32)]] == [True] * 3 + [False]
+    assert [env.act(holds_head, head) for head in [*heads, bytes(32)]] == [True] * 3 + [False]
 
 
-def test_a_chain_whose_end_was_cut_off_looks_whole_and_lacks_its_head(house, unguarded):
+def test_a_chain_whose_end_was_cut_off_looks_whole_and_lacks_its_head(env, unguarded):
     """LO-04: the chain alone cannot show it, and the log does."""
-    head = bytes.fromhex(_report(house).head)
+    head = bytes.fromhex(_report(env).head)
     for table, name in (("security_event", "id"), ("event_link", "event_id")):
         for event_id in unguarded[5:]:
-            house.execute(f"DELETE FROM {table} WHERE {name} = ?", event_id)  # noqa: S608 # ours
-    assert _problems(house) == []
-    assert not house.act(holds_head, head)
+            env.execute(f"DELETE FROM {table} WHERE {name} = ?", event_id)  # noqa: S608 # ours
+    assert _problems(env) == []
+    assert not env.act(holds_head, head)
 
 
-def test_an_end_that_was_chained_anew_lacks_its_head(house, unguarded, clock):
+def test_an_end_that_was_chained_anew_lacks_its_head(env, unguarded, clock):
     """LO-04: the service itself would chain what somebody changed; the log does not agree."""
-    head = bytes.fromhex(_report(house).head)
-    house.execute("DELETE FROM event_link WHERE sequence > 5")
-    house.execute("UPDATE security_event SET source = '192.0.2.9' WHERE id = ?", unguarded[6])
+    head = bytes.fromhex(_report(env).head)
+    env.execute("DELETE FROM event_link WHERE sequence > 5")
+    env.execute("UPDATE security_event SET source = '192.0.2.9' WHERE id = ?", unguarded[6])
     clock.move(minutes=1)
-    assert house.act(chain_events) == 2
-    assert _problems(house) == []
-    assert not house.act(holds_head, head)
+    assert env.act(chain_events) == 2
+    assert _problems(env) == []
+    assert not env.act(holds_head, head)
 
 
 # What is found
 
 
 @pytest.mark.parametrize("table", ["security_event", "event_link"])
-def test_the_triggers_refuse_every_change(house, seven, table):  # noqa: ARG001 # they are the rows
+def test_the_triggers_refuse_every_change(env, seven, table):  # noqa: ARG001 # they are the rows
     """LO-04: rows are only ever added, whoever asks."""
-    before = house.rows(table)
+    before = env.rows(table)
     for column in OTHER_VALUES if table == "security_event" else OTHER_LINK_VALUES:
         with pytest.raises(IntegrityError, match="only ever added"):
-            house.execute(f"UPDATE {table} SET {column} = {column}")  # noqa: S608 # ours
+            env.execute(f"UPDATE {table} SET {column} = {column}")  # noqa: S608 # ours
     with pytest.raises(IntegrityError, match="only ever added"):
-        house.execute(f"DELETE FROM {table}")  # noqa: S608 # ours
-    assert house.rows(table) == before
+        env.execute(f"DELETE FROM {table}")  # noqa: S608 # ours
+    assert env.rows(table) == before
 
 
 def test_every_column_is_tried():
@@ -400,49 +400,49 @@ def test_every_column_is_tried():
 
 
 @contextmanager
-def _refused_by_its_type(house, which):
+def _refused_by_its_type(env, which):
     """What a column of PostgreSQL does not take cannot be put there by anybody."""
     try:
         yield
     except DBAPIError:
-        if which == 0 or house.on_sqlite:
+        if which == 0 or env.on_sqlite:
             raise
         pytest.skip("the column takes no such value")
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["another", "unreadable"])
 @pytest.mark.parametrize("column", OTHER_VALUES)
-def test_an_altered_event_is_found(house, unguarded, column, which):
+def test_an_altered_event_is_found(env, unguarded, column, which):
     """LO-04: whichever column it is, and whatever it says now."""
     altered = unguarded[3]
     value = OTHER_VALUES[column][which]
-    with _refused_by_its_type(house, which):
-        house.execute(f"UPDATE security_event SET {column} = {value} WHERE id = ?", altered)  # noqa: S608 # ours
+    with _refused_by_its_type(env, which):
+        env.execute(f"UPDATE security_event SET {column} = {value} WHERE id = ?", altered)  # noqa: S608 # ours
     problem = f"link 4 or its event {altered} was altered"
     if column == "id":
         problem = f"event {altered} of link 4 is missing"
-    assert _problems(house)[:1] == [problem]
+    assert _problems(env)[:1] == [problem]
     # What follows was made over the digest that still stands there.
-    assert all("link 5" not in problem for problem in _problems(house))
+    assert all("link 5" not in problem for problem in _problems(env))
 
 
 @pytest.mark.only_on("sqlite")  # a column of PostgreSQL is of one type
-def test_bytes_in_the_place_of_a_text_are_found(house, clock):
+def test_bytes_in_the_place_of_a_text_are_found(env, clock):
     """LO-04: also where the text is what the bytes would be shown as."""
-    _happen(house, clock.now, kind=repr(b"a"))
-    house.act(chain_events)
-    house.drop_trigger("security_event", "update")
-    house.execute("UPDATE security_event SET kind = CAST('a' AS BLOB)")
-    assert len(_problems(house)) == 1
+    _happen(env, clock.now, kind=repr(b"a"))
+    env.act(chain_events)
+    env.drop_trigger("security_event", "update")
+    env.execute("UPDATE security_event SET kind = CAST('a' AS BLOB)")
+    assert len(_problems(env)) == 1
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["another", "unreadable"])
 @pytest.mark.parametrize("column", OTHER_LINK_VALUES)
-def test_an_altered_link_is_found(house, unguarded, column, which):
+def test_an_altered_link_is_found(env, unguarded, column, which):
     """LO-04: whichever column it is, and whatever it says now."""
     value = OTHER_LINK_VALUES[column][which]
-    with _refused_by_its_type(house, which):
-        house.execute(f"UPDATE event_link SET {column} = {value} WHERE sequence = 4")  # noqa: S608 # ours
+    with _refused_by_its_type(env, which):
+        env.execute(f"UPDATE event_link SET {column} = {value} WHERE sequence = 4")  # noqa: S608 # ours
     expected = {
         "sequence": "link 4 is missing",
         "event_id": "of link 4 is missing",
@@ -450,190 +450,190 @@ def test_an_altered_link_is_found(house, unguarded, column, which):
         "key_id": "link 4 was altered, or is under a root secret that is not known here",
         "chained_at": f"link 4 or its event {unguarded[3]} was altered",
     }
-    assert expected[column] in _problems(house)[0]
+    assert expected[column] in _problems(env)[0]
 
 
 @pytest.mark.only_on("sqlite")  # PostgreSQL takes no text that is none
-def test_what_the_driver_cannot_read_ends_the_reading(house, unguarded):
+def test_what_the_driver_cannot_read_ends_the_reading(env, unguarded):
     """LO-04: it is an error of the database, and is not taken for a chain that is whole."""
-    house.execute("UPDATE security_event SET kind = CAST(x'ff' AS TEXT) WHERE id = ?", unguarded[3])
+    env.execute("UPDATE security_event SET kind = CAST(x'ff' AS TEXT) WHERE id = ?", unguarded[3])
     with pytest.raises(DBAPIError):
-        _report(house)
+        _report(env)
 
 
 @pytest.mark.parametrize("number", [1, 4, 6])
-def test_a_missing_event_is_found(house, unguarded, number):
+def test_a_missing_event_is_found(env, unguarded, number):
     """LO-04: its link still names it."""
     gone = unguarded[number - 1]
-    house.execute("DELETE FROM security_event WHERE id = ?", gone)
-    assert _problems(house) == [f"event {gone} of link {number} is missing"]
+    env.execute("DELETE FROM security_event WHERE id = ?", gone)
+    assert _problems(env) == [f"event {gone} of link {number} is missing"]
 
 
 @pytest.mark.parametrize("number", [1, 4, 6])
-def test_a_missing_link_is_found(house, unguarded, number, clock):
+def test_a_missing_link_is_found(env, unguarded, number, clock):
     """LO-04: by the gap, and by the event that has no link."""
-    house.execute("DELETE FROM event_link WHERE sequence = ?", number)
+    env.execute("DELETE FROM event_link WHERE sequence = ?", number)
     clock.move(minutes=11)
-    assert _problems(house) == [
+    assert _problems(env) == [
         f"link {number} is missing",
         f"event {unguarded[number - 1]} is older than ten minutes and has no link",
     ]
 
 
-def test_several_missing_links_are_one_gap(house, unguarded):  # noqa: ARG001 # they are the rows
+def test_several_missing_links_are_one_gap(env, unguarded):  # noqa: ARG001 # they are the rows
     """LO-04: from the one to the other."""
-    house.execute("DELETE FROM event_link WHERE sequence IN (1, 2, 5, 6)")
-    assert _problems(house) == ["links 1 to 2 are missing", "links 5 to 6 are missing"]
+    env.execute("DELETE FROM event_link WHERE sequence IN (1, 2, 5, 6)")
+    assert _problems(env) == ["links 1 to 2 are missing", "links 5 to 6 are missing"]
 
 
-def test_an_event_that_is_gone_with_its_link_is_found(house, unguarded):
+def test_an_event_that_is_gone_with_its_link_is_found(env, unguarded):
     """LO-04: by the gap; closing that by new numbers makes every link after it wrong."""
-    house.execute("DELETE FROM security_event WHERE id = ?", unguarded[2])
-    house.execute("DELETE FROM event_link WHERE sequence = 3")
-    assert _problems(house) == ["link 3 is missing"]
+    env.execute("DELETE FROM security_event WHERE id = ?", unguarded[2])
+    env.execute("DELETE FROM event_link WHERE sequence = 3")
+    assert _problems(env) == ["link 3 is missing"]
     for number in (4, 5, 6, 7):
-        house.execute("UPDATE event_link SET sequence = ? WHERE sequence = ?", number - 1, number)
-    assert [problem[:6] for problem in _problems(house)] == ["link 3", "link 4", "link 5", "link 6"]
+        env.execute("UPDATE event_link SET sequence = ? WHERE sequence = ?", number - 1, number)
+    assert [problem[:6] for problem in _problems(env)] == ["link 3", "link 4", "link 5", "link 6"]
 
 
-def test_events_that_changed_their_places_are_found(house, unguarded):
+def test_events_that_changed_their_places_are_found(env, unguarded):
     """LO-04: each row is whole, and only their order is not."""
-    house.execute("UPDATE event_link SET sequence = 0 WHERE sequence = 3")
-    house.execute("UPDATE event_link SET sequence = 3 WHERE sequence = 4")
-    house.execute("UPDATE event_link SET sequence = 4 WHERE sequence = 0")
-    assert _problems(house) == [
+    env.execute("UPDATE event_link SET sequence = 0 WHERE sequence = 3")
+    env.execute("UPDATE event_link SET sequence = 3 WHERE sequence = 4")
+    env.execute("UPDATE event_link SET sequence = 4 WHERE sequence = 0")
+    assert _problems(env) == [
         f"link 3 or its event {unguarded[3]} was altered",
         f"link 4 or its event {unguarded[2]} was altered",
         f"link 5 or its event {unguarded[4]} was altered",
     ]
 
 
-def test_what_two_events_say_cannot_be_swapped(house, unguarded):
+def test_what_two_events_say_cannot_be_swapped(env, unguarded):
     """LO-04: each digest is of the row with its id."""
-    house.execute("UPDATE security_event SET id = 'a' WHERE id = ?", unguarded[1])
-    house.execute("UPDATE security_event SET id = ? WHERE id = ?", unguarded[1], unguarded[2])
-    house.execute("UPDATE security_event SET id = ? WHERE id = 'a'", unguarded[2])
-    assert _problems(house) == [
+    env.execute("UPDATE security_event SET id = 'a' WHERE id = ?", unguarded[1])
+    env.execute("UPDATE security_event SET id = ? WHERE id = ?", unguarded[1], unguarded[2])
+    env.execute("UPDATE security_event SET id = ? WHERE id = 'a'", unguarded[2])
+    assert _problems(env) == [
         f"link {number} or its event {unguarded[number - 1]} was altered" for number in (2, 3)
     ]
 
 
 @pytest.mark.parametrize("number", [-1, 0])
-def test_a_link_before_the_first_is_found(house, unguarded, number):  # noqa: ARG001 # they are the rows
+def test_a_link_before_the_first_is_found(env, unguarded, number):  # noqa: ARG001 # they are the rows
     """LO-04: it is out of place, and the chain behind it is read all the same."""
-    forged = _happen(house)
-    house.execute(
+    forged = _happen(env)
+    env.execute(
         "INSERT INTO event_link SELECT ?, ?, chain_digest, key_id, chained_at FROM event_link"
         " WHERE sequence = 1",
         number,
         forged,
     )
-    report = _report(house)
+    report = _report(env)
     assert report.problems == (f"link {number} is out of place",)
     assert (report.checked, report.unchained) == (8, 0)
 
 
-def test_a_link_with_a_number_that_is_taken_is_found(house, unguarded):  # noqa: ARG001 # as above
+def test_a_link_with_a_number_that_is_taken_is_found(env, unguarded):  # noqa: ARG001 # as above
     """LO-04: also where the table was made anew, without its primary key."""
-    house.execute("ALTER TABLE event_link RENAME TO before")
-    house.execute("CREATE TABLE event_link AS SELECT * FROM before UNION ALL SELECT * FROM before")
-    assert _problems(house) == [f"link {number} is out of place" for number in range(1, 8)]
+    env.execute("ALTER TABLE event_link RENAME TO before")
+    env.execute("CREATE TABLE event_link AS SELECT * FROM before UNION ALL SELECT * FROM before")
+    assert _problems(env) == [f"link {number} is out of place" for number in range(1, 8)]
 
 
-def test_a_forged_link_at_the_end_is_found(house, unguarded, keys):
+def test_a_forged_link_at_the_end_is_found(env, unguarded, keys):
     """LO-04: without the root secret nobody makes a digest that fits; other digests do not fit."""
-    forged = _happen(house)
+    forged = _happen(env)
     for digest in (
         bytes(32),
-        _links(house)[-1]["chain_digest"],
+        _links(env)[-1]["chain_digest"],
         keys.digest(Purpose.CURSOR, "a"),
         Keyring(NEW).digest(Purpose.EVENT_CHAIN, "a"),
     ):
-        house.execute("DELETE FROM event_link WHERE sequence = ?", len(unguarded) + 1)
-        house.execute(
+        env.execute("DELETE FROM event_link WHERE sequence = ?", len(unguarded) + 1)
+        env.execute(
             "INSERT INTO event_link VALUES (8, ?, ?, ?, '2026-04-05 10:00:00.000000')",
             forged,
             digest,
             keys.key_id,
         )
-        assert _problems(house) == [f"link 8 or its event {forged} was altered"]
+        assert _problems(env) == [f"link 8 or its event {forged} was altered"]
 
 
-def test_an_event_may_be_without_a_link_for_ten_minutes(house, clock):
+def test_an_event_may_be_without_a_link_for_ten_minutes(env, clock):
     """LO-04: after that either the job does not run or somebody has taken the link away."""
-    ids = [_happen(house) for _ in range(2)]
+    ids = [_happen(env) for _ in range(2)]
     clock.move(minutes=10)
-    report = _report(house)
+    report = _report(env)
     assert (report.unchained, report.problems) == (2, ())
     clock.move(seconds=1)
-    assert _problems(house) == [
+    assert _problems(env) == [
         f"event {each} is older than ten minutes and has no link" for each in sorted(ids)
     ]
 
 
-def test_no_more_than_a_hundred_problems_are_told(house, clock):
+def test_no_more_than_a_hundred_problems_are_told(env, clock):
     """LO-04: the others are counted, so that a lost root does not fill the memory."""
     for _ in range(103):
-        _happen(house)
+        _happen(env)
     clock.move(minutes=11)
-    problems = _problems(house)
+    problems = _problems(env)
     assert (len(problems), problems[-1]) == (101, "and 3 more")
 
 
-def test_a_hostile_id_is_told_as_text(house, clock):
+def test_a_hostile_id_is_told_as_text(env, clock):
     """LO-05: an id that was put there can be anything, and is shown escaped and cut."""
     # PostgreSQL keeps to the length of the column.
-    _happen(house, event_id="\x1b[31m\r\né" + "x" * (1000 if house.on_sqlite else 28))
+    _happen(env, event_id="\x1b[31m\r\né" + "x" * (1000 if env.on_sqlite else 28))
     clock.move(minutes=11)
-    (problem,) = _problems(house)
+    (problem,) = _problems(env)
     assert problem.isprintable()
     assert problem.isascii()
     assert r"\x1b[31m\r\n\xe9xxx" in problem
     assert len(problem) < 120
 
 
-def test_a_problem_names_no_value(house, unguarded):
+def test_a_problem_names_no_value(env, unguarded):
     """LO-04: who may see that something is wrong may not see what was said of whom."""
-    house.execute("UPDATE security_event SET source = 'canary', user_id = 'canary'")
-    house.execute("UPDATE event_link SET key_id = 'canary' WHERE sequence = 2")
-    assert len(_problems(house)) == len(unguarded)
-    assert "canary" not in str(_report(house))
+    env.execute("UPDATE security_event SET source = 'canary', user_id = 'canary'")
+    env.execute("UPDATE event_link SET key_id = 'canary' WHERE sequence = 2")
+    assert len(_problems(env)) == len(unguarded)
+    assert "canary" not in str(_report(env))
 
 
-def test_more_links_than_are_read_at_once_are_one_chain(house, clock):
+def test_more_links_than_are_read_at_once_are_one_chain(env, clock):
     """LO-04: the reading goes in batches, and nothing is lost between two."""
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         for _ in range(1203):
             moment = clock.move(seconds=1)
             session.add(SecurityEvent(id=_id_at(moment), kind="a", occurred_at=moment, details={}))
-    assert [house.act(chain_events) for _ in range(4)] == [500, 500, 203, 0]
-    report = _report(house)
+    assert [env.act(chain_events) for _ in range(4)] == [500, 500, 203, 0]
+    report = _report(env)
     assert (report.checked, report.unchained, report.problems) == (1203, 0, ())
 
 
 # Another root secret
 
 
-def test_a_change_of_the_root_secret_is_no_break(house, clock, open_with):
+def test_a_change_of_the_root_secret_is_no_break(env, clock, open_with):
     """TK-07: a link names its root, and is verified under it."""
-    _happen(house)
-    house.act(chain_events)
+    _happen(env)
+    env.act(chain_events)
     after = open_with(NEW, OLD)
-    _happen(house, clock.move(seconds=1))
+    _happen(env, clock.move(seconds=1))
     assert _chain(after) == 1
-    assert len({link["key_id"] for link in _links(house)}) == 2
+    assert len({link["key_id"] for link in _links(env)}) == 2
     assert _verify(after).problems == ()
     # As one replica that was started with the new root second would see it.
     assert _verify(open_with(OLD, NEW)).problems == ()
 
 
-def test_links_under_a_retired_root_are_still_verified(house, clock, open_with, unguarded):
+def test_links_under_a_retired_root_are_still_verified(env, clock, open_with, unguarded):
     """TK-07: it is kept for that, and for nothing else."""
     after = open_with(NEW, events=[OLD])
-    _happen(house, clock.move(seconds=1))
+    _happen(env, clock.move(seconds=1))
     assert _chain(after) == 1
     assert _verify(after).problems == ()
-    house.execute("UPDATE security_event SET kind = 'a' WHERE id = ?", unguarded[0])
+    env.execute("UPDATE security_event SET kind = 'a' WHERE id = ?", unguarded[0])
     assert [problem[:18] for problem in _verify(after).problems] == ["link 1 or its even"]
 
 
@@ -647,18 +647,18 @@ def test_links_under_a_root_that_is_not_known_are_told(seven, open_with):
     }
 
 
-def test_a_link_is_good_under_its_own_root_only(house, open_with, unguarded):
+def test_a_link_is_good_under_its_own_root_only(env, open_with, unguarded):
     """TK-07: it cannot be said to be under another one that is known as well."""
     after = open_with(NEW, OLD)
-    house.execute("UPDATE event_link SET key_id = ? WHERE sequence = 2", Keyring(NEW).key_id)
+    env.execute("UPDATE event_link SET key_id = ? WHERE sequence = 2", Keyring(NEW).key_id)
     assert _verify(after).problems == (f"link 2 or its event {unguarded[1]} was altered",)
 
 
-def test_a_link_says_the_same_on_every_database(house, keys):
+def test_a_link_says_the_same_on_every_database(env, keys):
     """LO-04: the text of a digest is fixed for ever, or every old link would look altered."""
     moment = datetime(2026, 4, 5, 10, tzinfo=UTC)
-    _happen(house, moment, event_id="0190", credential_kind=None)
-    house.act(chain_events)
+    _happen(env, moment, event_id="0190", credential_kind=None)
+    env.act(chain_events)
     text = (
         '{"before":"","event":{"credential_id":"ses_1",'
         '"details":"{\\"a\\":1}","id":"0190","kind":"session_created",'
@@ -666,4 +666,4 @@ def test_a_link_says_the_same_on_every_database(house, keys):
         '"tenant_id":"tnt_1","user_id":"usr_1"},"link":{"chained_at":"2026-04-05 10:00:00.000000",'
         f'"event_id":"0190","key_id":"{keys.key_id}","sequence":1}}}}'
     )
-    assert _links(house)[0]["chain_digest"] == keys.digest(Purpose.EVENT_CHAIN, text)
+    assert _links(env)[0]["chain_digest"] == keys.digest(Purpose.EVENT_CHAIN, text)

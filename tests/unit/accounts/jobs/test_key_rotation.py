@@ -13,11 +13,16 @@ from accounts.errors import InvalidClient, InvalidCredentials, InvalidToken, Sec
 from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.flows.api_keys import create_api_key
 from accounts.flows.clients import ClientCredentials, add_client, authenticate_client
-from accounts.flows.idempotency import Attempt, find_answer, keep_answer
+from accounts.flows.idempotency import Attempt, find_response, store_response
 from accounts.flows.personal_access_tokens import create_pat
 from accounts.flows.sessions import log_in
 from accounts.jobs.key_rotation import START, count_links, count_live, rekey_batch, retire_root
-from accounts.services.one_time_secrets import SecretPurpose, burn_secret, issue_secret, read_secret
+from accounts.services.one_time_secrets import (
+    SecretPurpose,
+    issue_secret,
+    read_secret,
+    redeem_secret,
+)
 from accounts.services.outbox import MessageKind, open_parameters, post_message
 from accounts.services.principal import CredentialKind
 from accounts.services.root_keys import remember_root, unknown_roots
@@ -38,31 +43,31 @@ ATTEMPT = Attempt("ipto.createApiKey", "0b7ad1a2", "{}")
 
 
 @pytest.fixture
-def rotated(house):
+def rotated(env):
     """The same house after a rotation: what is new is stored under another root."""
     keys = Keyring(NEW, OLD)
-    database = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
-    house.act(remember_root, house.keys.key_id)
-    rotated = replace(house, database=database, keys=keys)
+    database = Database(env.location, keys=keys, limits=env.limits, clock=env.clock)
+    env.act(remember_root, env.keys.key_id)
+    rotated = replace(env, database=database, keys=keys)
     rotated.act(remember_root, keys.key_id)
     yield rotated
     database.close()
 
 
 @pytest.fixture
-def only_new(house):
+def only_new(env):
     """The house for whoever knows the new root only."""
     keys = Keyring(NEW)
-    database = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
-    yield replace(house, database=database, keys=keys)
+    database = Database(env.location, keys=keys, limits=env.limits, clock=env.clock)
+    yield replace(env, database=database, keys=keys)
     database.close()
 
 
-def _rekey(house, **options):
+def _rekey(env, **options):
     """Rekey in batches, each its own transaction: how many rows each rewrote, and which none."""
     batches, after = [], START
     while after is not None:
-        batches.append(house.act(rekey_batch, after, **options))
+        batches.append(env.act(rekey_batch, after, **options))
         after = batches[-1].after
     return [batch.rewritten for batch in batches], [
         row for batch in batches for row in batch.unreadable
@@ -70,10 +75,10 @@ def _rekey(house, **options):
 
 
 @pytest.fixture
-def sealed(house, alice):
+def sealed(env, alice):
     """One row in each table that has a sealed column, under the root of the house."""
-    with house.database.transaction(writing=True) as session:
-        post_message(session, MessageKind.EMAIL_CHANGE_NOTICE, alice.person, new_address="a@b.c")
+    with env.database.transaction(writing=True) as session:
+        post_message(session, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, new_address="a@b.c")
         session.add(
             SigningKey(
                 kid="kid",
@@ -91,21 +96,21 @@ def sealed(house, alice):
                 created_at=session.now,
             )
         )
-    return house.act(reveal_access_token, alice.person)
+    return env.act(reveal_access_token, alice.view)
 
 
-def test_what_is_sealed_is_sealed_under_the_present_root(house, rotated, only_new, alice, sealed):
+def test_what_is_sealed_is_sealed_under_the_present_root(env, rotated, only_new, alice, sealed):
     """TK-07: each row opens without the former root, and says so in its key id."""
-    [message_id] = [row["id"] for row in house.rows("outbox_message")]
+    [message_id] = [row["id"] for row in env.rows("outbox_message")]
     assert _rekey(rotated) == ([1, 1, 1, 1], [])
     for table in ("access_token", "signing_key", "password_reset_request", "outbox_message"):
-        assert {row["key_id"] for row in house.rows(table)} == {only_new.keys.key_id}
-    assert only_new.act(reveal_access_token, alice.person) == sealed
-    assert only_new.recognise(CredentialKind.ACCESS_TOKEN, sealed).person == alice.person
+        assert {row["key_id"] for row in env.rows(table)} == {only_new.keys.key_id}
+    assert only_new.act(reveal_access_token, alice.view) == sealed
+    assert only_new.recognise(CredentialKind.ACCESS_TOKEN, sealed).user == alice.view
     with only_new.database.transaction(writing=False) as session:
         keys = session.keys
-        assert keys.open(Purpose.SIGNING_KEY, house.rows("signing_key")[0]["private_sealed"], "kid")
-        [request] = house.rows("password_reset_request")
+        assert keys.open(Purpose.SIGNING_KEY, env.rows("signing_key")[0]["private_sealed"], "kid")
+        [request] = env.rows("password_reset_request")
         assert keys.open(Purpose.RESET_REQUEST, request["address_sealed"], "prr_1") == "a@b.c"
     [message] = only_new.messages()
     assert message.id == message_id
@@ -113,55 +118,55 @@ def test_what_is_sealed_is_sealed_under_the_present_root(house, rotated, only_ne
         assert open_parameters(session, message) == {"new_address": "a@b.c"}
 
 
-def test_a_second_run_changes_nothing(house, rotated, sealed):
+def test_a_second_run_changes_nothing(env, rotated, sealed):
     """TK-07: idempotent."""
     assert sealed
     _rekey(rotated)
-    before = {table: house.rows(table) for table in ("access_token", "outbox_message")}
+    before = {table: env.rows(table) for table in ("access_token", "outbox_message")}
     assert _rekey(rotated) == ([0, 0, 0, 0], [])
-    assert before == {table: house.rows(table) for table in before}
+    assert before == {table: env.rows(table) for table in before}
 
 
-def test_batches_have_a_size_and_miss_nothing(house, rotated):
+def test_batches_have_a_size_and_miss_nothing(env, rotated):
     """TK-07: also where the last one is full to the brim."""
-    residents = [house.resident(f"person{number}@example.com") for number in range(6)]
-    revealed = [house.act(reveal_access_token, resident.person) for resident in residents]
+    residents = [env.user(f"person{number}@example.com") for number in range(6)]
+    revealed = [env.act(reveal_access_token, user.view) for user in residents]
     done, _ = _rekey(rotated, size=3)
     assert done == [3, 3, 0, 0, 0, 0]
-    assert [rotated.act(reveal_access_token, each.person) for each in residents] == revealed
+    assert [rotated.act(reveal_access_token, each.view) for each in residents] == revealed
 
 
 @pytest.mark.parametrize("ended", ["delivered_at", "gave_up_at"])
-def test_mail_that_is_delivered_or_given_up_is_left_alone(house, rotated, alice, ended):
+def test_mail_that_is_delivered_or_given_up_is_left_alone(env, rotated, alice, ended):
     """There is nothing in it any more."""
-    house.act(post_message, MessageKind.EMAIL_CHANGE_NOTICE, alice.person, new_address="a@b.c")
-    house.execute(f"UPDATE outbox_message SET {ended} = created_at, parameters_sealed = x''")  # noqa: S608 # from the list above
-    assert "outbox_message" not in rotated.act(count_live)[house.keys.key_id]
+    env.act(post_message, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, new_address="a@b.c")
+    env.execute(f"UPDATE outbox_message SET {ended} = created_at, parameters_sealed = x''")  # noqa: S608 # from the list above
+    assert "outbox_message" not in rotated.act(count_live)[env.keys.key_id]
     assert _rekey(rotated) == ([1, 0, 0, 0], [])
 
 
-def test_a_row_that_does_not_open_is_named_and_left(house, rotated, alice, bob):
+def test_a_row_that_does_not_open_is_named_and_left(env, rotated, alice, bob):
     """TK-05: two tokens that were swapped, and a row under a root that nobody knows."""
-    carol = house.resident("carol@example.com")
-    tokens_before = {row["user_id"]: row for row in house.rows("access_token")}
+    carol = env.user("carol@example.com")
+    tokens_before = {row["user_id"]: row for row in env.rows("access_token")}
     for one, other in ((alice, bob), (bob, alice)):
-        house.execute(
+        env.execute(
             "UPDATE access_token SET token_sealed = ? WHERE user_id = ?",
             tokens_before[other.user_id]["token_sealed"],
             one.user_id,
         )
-    house.act(post_message, MessageKind.EMAIL_CHANGE_NOTICE, alice.person, new_address="a@b.c")
-    house.execute("UPDATE outbox_message SET parameters_sealed = x'01', key_id = '00000000'")
+    env.act(post_message, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, new_address="a@b.c")
+    env.execute("UPDATE outbox_message SET parameters_sealed = x'01', key_id = '00000000'")
     done, unreadable = _rekey(rotated, size=1)
     assert sum(done) == 1
-    [message] = house.rows("outbox_message")
+    [message] = env.rows("outbox_message")
     assert set(unreadable) == {
         ("access_token", alice.user_id),
         ("access_token", bob.user_id),
         ("outbox_message", message["id"]),
     }
-    assert rotated.act(reveal_access_token, carol.person)
-    left = {row["user_id"] for row in house.rows("access_token") if row["key_id"] != NEW_ID}
+    assert rotated.act(reveal_access_token, carol.view)
+    left = {row["user_id"] for row in env.rows("access_token") if row["key_id"] != NEW_ID}
     assert left == {alice.user_id, bob.user_id}
 
 
@@ -175,28 +180,28 @@ def test_a_token_that_is_regenerated_meanwhile_stays_the_new_one(rotated, alice)
             # SQLite lets nobody in between; a database with finer locks does.
             if statement.startswith("UPDATE access_token") and not regenerated:
                 regenerated.append("")
-                regenerated[0] = regenerate_access_token(session, alice.person)
+                regenerated[0] = regenerate_access_token(session, alice.view)
 
         event.listen(session.core, "before_cursor_execute", regenerate)
         try:
             assert rekey_batch(session).rewritten == 0
         finally:
             event.remove(session.core, "before_cursor_execute", regenerate)
-    assert rotated.act(reveal_access_token, alice.person) == regenerated[0]
+    assert rotated.act(reveal_access_token, alice.view) == regenerated[0]
     assert rotated.recognise(CredentialKind.ACCESS_TOKEN, regenerated[0])
 
 
 @pytest.fixture
-def stored(house, alice):
+def stored(env, alice):
     """One live row of each kind that is stored as a digest only, under the root of the house."""
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         client, client_secret = add_client(
             session,
-            session.get_one(Tenant, alice.person.tenant_id),
+            session.get_one(Tenant, alice.view.tenant_id),
             name="A program",
             scopes=["me/profile:read"],
         )
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         _, api_key = create_api_key(
             session,
             alice.principal,
@@ -250,7 +255,7 @@ ONE_OF_EACH = {
 }
 
 
-def test_live_rows_are_counted_for_each_root(house, rotated, stored, sealed):
+def test_live_rows_are_counted_for_each_root(env, rotated, stored, sealed):
     """TK-07: what a former root is still needed for."""
     assert stored
     assert sealed
@@ -260,10 +265,10 @@ def test_live_rows_are_counted_for_each_root(house, rotated, stored, sealed):
         "password_reset_request": 1,
         "signing_key": 1,
     }
-    assert rotated.act(count_live) == {house.keys.key_id: everything}
-    rotated.resident("bob@example.org")
+    assert rotated.act(count_live) == {env.keys.key_id: everything}
+    rotated.user("bob@example.org")
     assert rotated.act(count_live) == {
-        house.keys.key_id: everything,
+        env.keys.key_id: everything,
         NEW_ID: {"access_token": 1, "login_session": 1, "password_record": 1},
     }
 
@@ -281,22 +286,22 @@ def test_live_rows_are_counted_for_each_root(house, rotated, stored, sealed):
         ("password_record", "record = '!'"),
     ],
 )
-def test_what_is_over_is_not_counted(house, rotated, stored, table, change):
+def test_what_is_over_is_not_counted(env, rotated, stored, table, change):
     """TK-07: a dead row needs no root."""
     assert stored
-    house.execute(f"UPDATE {table} SET {change}")  # noqa: S608 # from the list above
-    counted = rotated.act(count_live)[house.keys.key_id]
+    env.execute(f"UPDATE {table} SET {change}")  # noqa: S608 # from the list above
+    counted = rotated.act(count_live)[env.keys.key_id]
     assert {name for name in ONE_OF_EACH if name not in counted} == {table}
 
 
-def test_what_has_expired_is_not_counted(house, rotated, stored, clock):
+def test_what_has_expired_is_not_counted(env, rotated, stored, clock):
     """TK-07: at the very moment; a used refresh token until then, since its reuse is noticed."""
     assert stored
-    house.execute("UPDATE refresh_token SET used_at = created_at")
-    assert "refresh_token" in rotated.act(count_live)[house.keys.key_id]
+    env.execute("UPDATE refresh_token SET used_at = created_at")
+    assert "refresh_token" in rotated.act(count_live)[env.keys.key_id]
     clock.move(days=365)
     assert rotated.act(count_live) == {
-        house.keys.key_id: {
+        env.keys.key_id: {
             "access_token": 1,
             "client": 1,
             "outbox_message": 2,
@@ -305,24 +310,24 @@ def test_what_has_expired_is_not_counted(house, rotated, stored, clock):
     }
 
 
-def test_a_root_with_live_rows_is_not_retired(house, rotated, stored):
+def test_a_root_with_live_rows_is_not_retired(env, rotated, stored):
     """TK-07: nothing is ended by the way, and it says what is in the way."""
-    outcome = rotated.act(retire_root, house.keys.key_id, revoke=False)
+    outcome = rotated.act(retire_root, env.keys.key_id, revoke=False)
     assert outcome == (False, ONE_OF_EACH, 0)
-    assert {row["key_id"] for row in house.rows("root_key")} == {house.keys.key_id, NEW_ID}
+    assert {row["key_id"] for row in env.rows("root_key")} == {env.keys.key_id, NEW_ID}
     assert rotated.recognise(CredentialKind.API_KEY, stored.api_key)
     assert rotated.recognise(CredentialKind.PAT, stored.pat)
-    assert rotated.act(burn_secret, SecretPurpose.EMAIL_CHANGE, stored.secret)
+    assert rotated.act(redeem_secret, SecretPurpose.EMAIL_CHANGE, stored.secret)
 
 
-def test_revoking_ends_what_is_under_the_root(house, rotated, alice, stored):
+def test_revoking_ends_what_is_under_the_root(env, rotated, alice, stored):
     """TK-07: for whoever knows both roots still, before any restart."""
-    outcome = rotated.act(retire_root, house.keys.key_id, revoke=True)
+    outcome = rotated.act(retire_root, env.keys.key_id, revoke=True)
     assert outcome == (True, ONE_OF_EACH, 0)
     assert rotated.act(count_live) == {
         NEW_ID: {"access_token": 1, "client": 1, "outbox_message": 2}
     }
-    assert [row["key_id"] for row in house.rows("root_key")] == [NEW_ID]
+    assert [row["key_id"] for row in env.rows("root_key")] == [NEW_ID]
     for kind, token in (
         (CredentialKind.SESSION, alice.token),
         (CredentialKind.API_KEY, stored.api_key),
@@ -331,25 +336,25 @@ def test_revoking_ends_what_is_under_the_root(house, rotated, alice, stored):
         with pytest.raises(InvalidToken):
             rotated.recognise(kind, token)
     with pytest.raises(SecretSuperseded):
-        rotated.act(burn_secret, SecretPurpose.EMAIL_CHANGE, stored.secret)
+        rotated.act(redeem_secret, SecretPurpose.EMAIL_CHANGE, stored.secret)
     with pytest.raises(InvalidClient):
         rotated.act(authenticate_client, ClientCredentials(stored.client_id, stored.client_secret))
-    assert house.rows("refresh_token")[0]["revoked_at"] is not None
+    assert env.rows("refresh_token")[0]["revoked_at"] is not None
     with pytest.raises(InvalidCredentials):
-        rotated.act(log_in, email=alice.person.email, password=alice.password, user_agent=None)
+        rotated.act(log_in, email=alice.view.email, password=alice.password, user_agent=None)
 
 
-def test_revoking_keeps_to_its_root(house, rotated, stored, clock):
+def test_revoking_keeps_to_its_root(env, rotated, stored, clock):
     """TK-07: what is under the present one stays."""
     assert stored
-    bob = rotated.resident("bob@example.org")
+    bob = rotated.user("bob@example.org")
     secret = rotated.act(issue_secret, SecretPurpose.EMAIL_CHANGE, bob.user_id, ADDRESS)
     before = rotated.act(count_live)[NEW_ID]
     clock.move(hours=1)
-    rotated.act(retire_root, house.keys.key_id, revoke=True)
+    rotated.act(retire_root, env.keys.key_id, revoke=True)
     assert rotated.act(read_secret, SecretPurpose.EMAIL_CHANGE, secret)
     assert rotated.recognise(CredentialKind.SESSION, bob.token)
-    assert rotated.act(log_in, email=bob.person.email, password=bob.password, user_agent=None)
+    assert rotated.act(log_in, email=bob.view.email, password=bob.password, user_agent=None)
     after = rotated.act(count_live)[NEW_ID]
     assert {name: after[name] for name in before} == before | {
         "login_session": 2,
@@ -357,57 +362,57 @@ def test_revoking_keeps_to_its_root(house, rotated, stored, clock):
     }
 
 
-def test_a_password_that_nobody_has_is_none(house, rotated, alice):
+def test_a_password_that_nobody_has_is_none(env, rotated, alice):
     """PW-14: its row is there to be written over by a reset, and no password is right."""
-    rotated.act(retire_root, house.keys.key_id, revoke=True)
-    [row] = house.rows("password_record")
+    rotated.act(retire_root, env.keys.key_id, revoke=True)
+    [row] = env.rows("password_record")
     assert row["user_id"] == alice.user_id
     for password in ("", "!", alice.password):
         assert not password_hashing.verify(password, row["record"], rotated.keys, 4)
 
 
 def test_a_root_without_live_rows_is_retired_with_what_it_sealed_stored_anew(
-    house, rotated, only_new, alice
+    env, rotated, only_new, alice
 ):
     """TK-07: without a word of revoking, and nothing that is over is touched."""
-    token = house.act(reveal_access_token, alice.person)
-    house.execute("UPDATE login_session SET revoked_at = created_at")
-    house.execute("DELETE FROM password_record")
-    before = house.rows("login_session")
-    assert rotated.act(retire_root, house.keys.key_id, revoke=False) == (True, {}, 0)
+    token = env.act(reveal_access_token, alice.view)
+    env.execute("UPDATE login_session SET revoked_at = created_at")
+    env.execute("DELETE FROM password_record")
+    before = env.rows("login_session")
+    assert rotated.act(retire_root, env.keys.key_id, revoke=False) == (True, {}, 0)
     assert only_new.act(unknown_roots) == []
-    assert only_new.act(reveal_access_token, alice.person) == token
-    assert house.rows("login_session") == before
+    assert only_new.act(reveal_access_token, alice.view) == token
+    assert env.rows("login_session") == before
 
 
-def test_what_does_not_open_keeps_a_root_until_it_is_ended(house, rotated, alice, sealed):
+def test_what_does_not_open_keeps_a_root_until_it_is_ended(env, rotated, alice, sealed):
     """TK-05: an access token is made anew, since everybody has one; the rest is gone."""
     assert sealed
-    house.execute("UPDATE login_session SET revoked_at = created_at")
-    house.execute("DELETE FROM password_record")
+    env.execute("UPDATE login_session SET revoked_at = created_at")
+    env.execute("DELETE FROM password_record")
     for table, column in (
         ("access_token", "token_sealed"),
         ("outbox_message", "parameters_sealed"),
         ("password_reset_request", "address_sealed"),
         ("signing_key", "private_sealed"),
     ):
-        house.execute(f"UPDATE {table} SET {column} = x'01'")  # noqa: S608 # from the list above
+        env.execute(f"UPDATE {table} SET {column} = x'01'")  # noqa: S608 # from the list above
     four = {"access_token", "outbox_message", "password_reset_request", "signing_key"}
-    refused = rotated.act(retire_root, house.keys.key_id, revoke=False)
+    refused = rotated.act(retire_root, env.keys.key_id, revoke=False)
     assert (refused.done, set(refused.rows)) == (False, four)
-    outcome = rotated.act(retire_root, house.keys.key_id, revoke=True)
+    outcome = rotated.act(retire_root, env.keys.key_id, revoke=True)
     assert (outcome.done, set(outcome.rows)) == (True, four)
-    assert [house.count(table) for table in sorted(four)] == [1, 0, 0, 0]
+    assert [env.count(table) for table in sorted(four)] == [1, 0, 0, 0]
     with pytest.raises(InvalidToken):
         rotated.recognise(CredentialKind.ACCESS_TOKEN, sealed)
-    made = rotated.act(reveal_access_token, alice.person)
+    made = rotated.act(reveal_access_token, alice.view)
     assert tokens.well_formed(made, tokens.ACCESS_TOKEN)
-    assert rotated.recognise(CredentialKind.ACCESS_TOKEN, made).person == alice.person
+    assert rotated.recognise(CredentialKind.ACCESS_TOKEN, made).user == alice.view
 
 
-def test_a_root_with_links_is_remembered_when_it_is_retired(house, rotated):
+def test_a_root_with_links_is_remembered_when_it_is_retired(env, rotated):
     """TK-07, LO-04: links are never written anew, and can be verified under it only."""
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         session.add(
             EventLink(
                 sequence=1,
@@ -418,64 +423,64 @@ def test_a_root_with_links_is_remembered_when_it_is_retired(house, rotated):
             )
         )
     assert rotated.act(count_live) == {}
-    assert rotated.act(count_links) == {house.keys.key_id: 1}
-    assert rotated.act(retire_root, house.keys.key_id, revoke=False) == (True, {}, 1)
-    assert {row["key_id"] for row in house.rows("root_key")} == {house.keys.key_id, NEW_ID}
-    assert house.count("event_link") == 1
+    assert rotated.act(count_links) == {env.keys.key_id: 1}
+    assert rotated.act(retire_root, env.keys.key_id, revoke=False) == (True, {}, 1)
+    assert {row["key_id"] for row in env.rows("root_key")} == {env.keys.key_id, NEW_ID}
+    assert env.count("event_link") == 1
 
 
-def test_the_present_root_is_never_retired(house, rotated, stored):
+def test_the_present_root_is_never_retired(env, rotated, stored):
     """TK-07: not even on request."""
     assert stored
     with pytest.raises(ValueError, match="present root"):
         rotated.act(retire_root, NEW_ID, revoke=True)
-    assert {row["key_id"] for row in house.rows("root_key")} == {house.keys.key_id, NEW_ID}
+    assert {row["key_id"] for row in env.rows("root_key")} == {env.keys.key_id, NEW_ID}
 
 
-def test_a_root_is_remembered_once(house):
+def test_a_root_is_remembered_once(env):
     """PW-17: with a value that proves it, and the moment from which on it was used."""
-    house.act(remember_root, house.keys.key_id)
-    house.clock.move(days=1)
-    house.act(remember_root, house.keys.key_id)
-    [row] = house.rows("root_key")
-    assert row["check_value"] == house.keys.check_value()
+    env.act(remember_root, env.keys.key_id)
+    env.clock.move(days=1)
+    env.act(remember_root, env.keys.key_id)
+    [row] = env.rows("root_key")
+    assert row["check_value"] == env.keys.check_value()
     assert row["created_at"].startswith("2026-04-05")
 
 
-def test_roots_that_are_not_known_are_named(house, rotated, only_new):
+def test_roots_that_are_not_known_are_named(env, rotated, only_new):
     """TK-07: one that is missing, and one whose id is right and whose proof is not."""
     assert rotated.act(unknown_roots) == []
-    assert only_new.act(unknown_roots) == [house.keys.key_id]
-    assert house.act(unknown_roots) == [NEW_ID]
-    house.execute("UPDATE root_key SET check_value = ?", Keyring(OTHER).check_value())
-    assert rotated.act(unknown_roots) == [house.keys.key_id, NEW_ID]
+    assert only_new.act(unknown_roots) == [env.keys.key_id]
+    assert env.act(unknown_roots) == [NEW_ID]
+    env.execute("UPDATE root_key SET check_value = ?", Keyring(OTHER).check_value())
+    assert rotated.act(unknown_roots) == [env.keys.key_id, NEW_ID]
 
 
-def test_an_adopted_hash_is_under_its_root_like_any_record(house, rotated, alice):
+def test_an_adopted_hash_is_under_its_root_like_any_record(env, rotated, alice):
     """TK-07: it is counted until a login renews it, and revoking leaves nothing of it."""
-    adopted = password_hashing.adopt_hash(f"$2b$04${'a' * 21}u{'b' * 30}u", house.keys)
+    adopted = password_hashing.adopt_hash(f"$2b$04${'a' * 21}u{'b' * 30}u", env.keys)
     assert adopted is not None
-    house.execute("UPDATE password_record SET record = ?", adopted[0])
-    assert rotated.act(count_live)[house.keys.key_id]["password_record"] == 1
-    rotated.act(retire_root, house.keys.key_id, revoke=True)
-    [row] = house.rows("password_record")
+    env.execute("UPDATE password_record SET record = ?", adopted[0])
+    assert rotated.act(count_live)[env.keys.key_id]["password_record"] == 1
+    rotated.act(retire_root, env.keys.key_id, revoke=True)
+    [row] = env.rows("password_record")
     assert (row["user_id"], row["record"]) == (alice.user_id, "!")
 
 
-def test_a_kept_answer_is_found_under_the_former_root_for_its_day(house, rotated):
+def test_a_kept_answer_is_found_under_the_former_root_for_its_day(env, rotated):
     """HT-18, TK-07: who asks again after a rotation is answered as before it."""
-    house.act(keep_answer, ATTEMPT, "made")
-    assert rotated.act(find_answer, ATTEMPT) == "made"
-    refused = rotated.act(retire_root, house.keys.key_id, revoke=False)
+    env.act(store_response, ATTEMPT, "made")
+    assert rotated.act(find_response, ATTEMPT) == "made"
+    refused = rotated.act(retire_root, env.keys.key_id, revoke=False)
     assert (refused.done, refused.rows) == (False, {"kept_answer": 1})
     rotated.clock.move(hours=24)
-    assert rotated.act(retire_root, house.keys.key_id, revoke=False).done
+    assert rotated.act(retire_root, env.keys.key_id, revoke=False).done
 
 
-def test_a_root_that_is_retired_at_once_takes_the_kept_answers_with_it(house, rotated):
+def test_a_root_that_is_retired_at_once_takes_the_kept_answers_with_it(env, rotated):
     """TK-07, HT-19."""
-    house.act(keep_answer, ATTEMPT, "made")
-    rotated.act(keep_answer, ATTEMPT._replace(key="later"), "made later")
-    assert rotated.act(retire_root, house.keys.key_id, revoke=True).done
-    assert rotated.act(find_answer, ATTEMPT) is None
-    assert rotated.act(find_answer, ATTEMPT._replace(key="later")) == "made later"
+    env.act(store_response, ATTEMPT, "made")
+    rotated.act(store_response, ATTEMPT._replace(key="later"), "made later")
+    assert rotated.act(retire_root, env.keys.key_id, revoke=True).done
+    assert rotated.act(find_response, ATTEMPT) is None
+    assert rotated.act(find_response, ATTEMPT._replace(key="later")) == "made later"

@@ -9,15 +9,15 @@ from models.schema import REVISION
 from oneself.database import does_not_answer
 
 
-def test_a_migrated_database_is_ready(house):
+def test_a_migrated_database_is_ready(env):
     """Nothing is said of it (OP-02)."""
-    assert house.act(require_ready) is None
+    assert env.act(require_ready) is None
 
 
-def test_a_process_that_is_about_to_end_is_not_ready(house):
+def test_a_process_that_is_about_to_end_is_not_ready(env):
     """OP-01: whatever its database is."""
     with pytest.raises(Unavailable) as refused:
-        house.act(require_ready, leaving=True)
+        env.act(require_ready, leaving=True)
     assert refused.value.retry_after == 5
     assert refused.value.reason == "this process is about to end"
 
@@ -29,33 +29,33 @@ def test_a_process_that_is_about_to_end_is_not_ready(house):
         ("DELETE FROM alembic_version", "None"),
     ],
 )
-def test_tables_of_another_version_are_not_ready(house, statement, found):
+def test_tables_of_another_version_are_not_ready(env, statement, found):
     """A database that was never migrated, or by a newer version, waits (DB-15)."""
-    house.execute(statement)
+    env.execute(statement)
     with pytest.raises(Unavailable) as refused:
-        house.act(require_ready)
+        env.act(require_ready)
     assert refused.value.retry_after == 5
     assert refused.value.reason == (
         f"the tables are of revision {found}, and this version works with {REVISION}"
     )
 
 
-def test_a_database_with_rows_under_an_unknown_root_is_not_ready(house):
+def test_a_database_with_rows_under_an_unknown_root_is_not_ready(env):
     """TK-07: another replica was told of a new root secret, and this one was not."""
-    house.execute(
+    env.execute(
         "INSERT INTO root_key (key_id, check_value, created_at) VALUES (?, ?, ?)",
         "00000000",
         b"0" * 32,
         "2026-04-05 10:00:00.000000",
     )
     with pytest.raises(Unavailable) as refused:
-        house.act(require_ready)
+        env.act(require_ready)
     assert "under 00000000, a root secret that is not known here" in refused.value.reason
 
 
-def test_a_database_without_tables_does_not_answer(house):
+def test_a_database_without_tables_does_not_answer(env):
     """The failure is the database's, which the edge makes a 503 of (OP-02)."""
-    house.execute("DROP TABLE alembic_version")
+    env.execute("DROP TABLE alembic_version")
     with pytest.raises(DBAPIError) as failed:
-        house.act(require_ready)
+        env.act(require_ready)
     assert does_not_answer(failed.value)

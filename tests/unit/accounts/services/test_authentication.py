@@ -30,10 +30,10 @@ from accounts.flows.tenants import disable_tenant
 from accounts.flows.token_exchange import exchange_session
 from accounts.flows.token_introspection import revoke_token
 from accounts.flows.users import disable_user
-from accounts.limits import Budget
+from accounts.limits import RateLimit
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
-from accounts.services.one_time_secrets import SecretPurpose, burn_secret
+from accounts.services.one_time_secrets import SecretPurpose, redeem_secret
 from accounts.services.principal import CredentialKind, Presented
 from models import User
 from oneself.database import Database
@@ -57,14 +57,14 @@ def key_set():
 
 
 @pytest.fixture
-def client(house, alice):
-    return house.client(alice.person.tenant_id)
+def client(env, alice):
+    return env.client(alice.view.tenant_id)
 
 
 @pytest.fixture
-def issued(house, key_set, alice, client):
+def issued(env, key_set, alice, client):
     """A JWT of Alice's session, and the refresh token that came with it."""
-    return house.act(
+    return env.act(
         exchange_session,
         key_set,
         client[0],
@@ -80,24 +80,24 @@ def claims(key_set, issued):
 
 
 @pytest.fixture
-def recognise(house, key_set):
+def recognise(env, key_set):
     """Authenticates as a request does, which has read a JWT before the database is asked."""
 
     def recognise(kind, token):
         claims = None
         if kind is CredentialKind.JWT:
-            now = house.clock.now
+            now = env.clock.now
             claims = key_set.verify(token, issuer=ISSUER, audience=ISSUER, now=now)
-        return house.act(authenticate, Presented(kind, token, claims))
+        return env.act(authenticate, Presented(kind, token, claims))
 
     return recognise
 
 
 @pytest.fixture
-def credentials(house, alice, client, issued):
+def credentials(env, alice, client, issued):
     """A credential of each kind, all of them Alice's and all good for a day."""
-    tomorrow = house.clock.now + timedelta(days=1)
-    _, key = house.act(
+    tomorrow = env.clock.now + timedelta(days=1)
+    _, key = env.act(
         create_api_key,
         alice.principal,
         name="Key",
@@ -105,7 +105,7 @@ def credentials(house, alice, client, issued):
         dataset_access_mode="all_available",
         expires_at=tomorrow,
     )
-    _, pat = house.act(
+    _, pat = env.act(
         create_pat,
         alice.principal,
         name="Token",
@@ -116,7 +116,7 @@ def credentials(house, alice, client, issued):
     )
     return {
         CredentialKind.SESSION: alice.token,
-        CredentialKind.ACCESS_TOKEN: house.act(reveal_access_token, alice.person),
+        CredentialKind.ACCESS_TOKEN: env.act(reveal_access_token, alice.view),
         CredentialKind.API_KEY: key,
         CredentialKind.PAT: pat,
         CredentialKind.JWT: issued.access_token,
@@ -124,22 +124,22 @@ def credentials(house, alice, client, issued):
 
 
 @pytest.fixture
-def end(house, key_set, recognise, credentials, client):
+def end(env, key_set, recognise, credentials, client):
     """Logs out of a credential of this kind, or revokes it."""
 
     def end(kind):
-        person, credential = principal = recognise(kind, credentials[kind])
+        view, credential = principal = recognise(kind, credentials[kind])
         match kind:
             case CredentialKind.SESSION:
-                house.act(log_out, principal)
+                env.act(log_out, principal)
             case CredentialKind.ACCESS_TOKEN:
-                house.act(regenerate_access_token, person)
+                env.act(regenerate_access_token, view)
             case CredentialKind.API_KEY:
-                house.act(revoke_api_key, person, credential.id)
+                env.act(revoke_api_key, view, credential.id)
             case CredentialKind.PAT:
-                house.act(revoke_pat, person, credential.id)
+                env.act(revoke_pat, view, credential.id)
             case CredentialKind.JWT:
-                house.act(revoke_token, key_set, client[0], credentials[kind])
+                env.act(revoke_token, key_set, client[0], credentials[kind])
 
     return end
 
@@ -157,7 +157,7 @@ def end(house, key_set, recognise, credentials, client):
 def test_each_kind_is_recognised_with_its_rights(recognise, alice, credentials, kind, held):
     """TK-12: every kind of credential leads to the same person."""
     principal = recognise(kind, credentials[kind])
-    assert principal.person == alice.person
+    assert principal.user == alice.view
     assert (principal.credential.kind, principal.credential.rights) == (kind, held)
 
 
@@ -198,18 +198,18 @@ def test_ending_one_kind_leaves_the_others(end, recognise, credentials, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disabled_user_is_refused_at_the_next_request(house, recognise, credentials, kind):
+def test_a_disabled_user_is_refused_at_the_next_request(env, recognise, credentials, kind):
     """SE-06: whatever the credential, its user has to be enabled."""
-    user_id = recognise(kind, credentials[kind]).person.user_id
-    house.act(lambda session: disable_user(session, session.get_one(User, user_id)))
+    user_id = recognise(kind, credentials[kind]).user.user_id
+    env.act(lambda session: disable_user(session, session.get_one(User, user_id)))
     with pytest.raises(InvalidToken):
         recognise(kind, credentials[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disabled_tenant_is_refused_at_the_next_request(house, recognise, credentials, kind):
+def test_a_disabled_tenant_is_refused_at_the_next_request(env, recognise, credentials, kind):
     """SE-06, AZ-15: whatever the credential, its user's tenant has to be enabled."""
-    house.act(disable_tenant, recognise(kind, credentials[kind]).person.tenant_id)
+    env.act(disable_tenant, recognise(kind, credentials[kind]).user.tenant_id)
     with pytest.raises(InvalidToken):
         recognise(kind, credentials[kind])
 
@@ -226,11 +226,11 @@ def test_a_credential_is_good_until_its_last_second(clock, recognise, credential
 
 @pytest.mark.usefixtures("credentials")
 @pytest.mark.parametrize("table", ["login_session", "api_key", "personal_access_token"])
-def test_no_credential_can_be_without_an_end(house, table):
+def test_no_credential_can_be_without_an_end(env, table):
     """TK-13: there is no null that could be taken for ever (CVE-2026-18363)."""
-    assert house.count(table)
+    assert env.count(table)
     with pytest.raises(IntegrityError):
-        house.execute(f"UPDATE {table} SET expires_at = NULL")  # noqa: S608 # a test's
+        env.execute(f"UPDATE {table} SET expires_at = NULL")  # noqa: S608 # a test's
 
 
 def test_an_access_token_has_no_end(clock, recognise, credentials):
@@ -252,55 +252,55 @@ def test_a_well_formed_token_that_nobody_has_is_refused(recognise, credentials, 
 # What a JWT says, and what is so
 
 
-def _claimed(house, issued, claims):
-    return house.act(authenticate, Presented(CredentialKind.JWT, issued.access_token, claims))
+def _claimed(env, issued, claims):
+    return env.act(authenticate, Presented(CredentialKind.JWT, issued.access_token, claims))
 
 
-def test_a_jwt_is_its_persons_and_no_others(house, alice, bob, issued, claims):
+def test_a_jwt_is_its_persons_and_no_others(env, alice, bob, issued, claims):
     """JW-10: the session, the user and the tenant that it names belong together."""
-    assert _claimed(house, issued, claims).person == alice.person
-    other = house.act(open_session, alice.user_id).session_id
+    assert _claimed(env, issued, claims).user == alice.view
+    other = env.act(open_session, alice.user_id).session_id
     for changed in (
         {"subject": bob.user_id},
-        {"tenant_id": bob.person.tenant_id},
-        {"subject": bob.user_id, "tenant_id": bob.person.tenant_id},
+        {"tenant_id": bob.view.tenant_id},
+        {"subject": bob.user_id, "tenant_id": bob.view.tenant_id},
         {"session_id": bob.principal.credential.id},
         {"session_id": "ses_000000000000"},
     ):
         with pytest.raises(InvalidToken):
-            _claimed(house, issued, claims._replace(**changed))
+            _claimed(env, issued, claims._replace(**changed))
     # Another session of the same person is one that it could have been made of.
-    assert _claimed(house, issued, claims._replace(session_id=other)).person == alice.person
+    assert _claimed(env, issued, claims._replace(session_id=other)).user == alice.view
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
-def test_a_jwt_of_another_epoch_is_refused(house, alice, issued, claims, epoch):
+def test_a_jwt_of_another_epoch_is_refused(env, alice, issued, claims, epoch):
     """JW-09: an earlier one has ended, and a later one has not begun."""
-    house.execute('UPDATE "user" SET credential_epoch = 1 WHERE id = ?', alice.user_id)
-    assert _claimed(house, issued, claims._replace(epoch=1))
+    env.execute('UPDATE "user" SET credential_epoch = 1 WHERE id = ?', alice.user_id)
+    assert _claimed(env, issued, claims._replace(epoch=1))
     with pytest.raises(InvalidToken):
-        _claimed(house, issued, claims._replace(epoch=epoch))
+        _claimed(env, issued, claims._replace(epoch=epoch))
 
 
-def test_a_jwt_is_named_by_its_id(house, issued, claims):
+def test_a_jwt_is_named_by_its_id(env, issued, claims):
     """LO-02: what is remembered of a request is not the token."""
-    credential = _claimed(house, issued, claims).credential
+    credential = _claimed(env, issued, claims).credential
     assert (credential.id, credential.session_id) == (claims.jti, claims.session_id)
 
 
-def test_a_right_that_no_user_has_is_none(house, issued, claims):
+def test_a_right_that_no_user_has_is_none(env, issued, claims):
     """TK-12: what a JWT says of scopes counts within what there is."""
     wide = claims._replace(scopes=frozenset({"me/profile:read", "admin", "*"}))
-    assert _claimed(house, issued, wide).credential.rights == {"me/profile:read"}
+    assert _claimed(env, issued, wide).credential.rights == {"me/profile:read"}
 
 
 # After a rotation of the root secret
 
 
 @pytest.fixture
-def rotated(house):
+def rotated(env):
     keys = Keyring(b"n" * 32, b"x" * 32)
-    database = Database(house.location, keys=keys, rules=house.rules, clock=house.clock)
+    database = Database(env.location, keys=keys, limits=env.limits, clock=env.clock)
     yield database
     database.close()
 
@@ -318,9 +318,9 @@ def test_a_token_under_a_former_root_is_found_and_said_to_be(rotated, credential
 
 
 @pytest.mark.parametrize("kind", STORED)
-def test_a_token_under_the_present_root_needs_nothing(house, credentials, kind):
+def test_a_token_under_the_present_root_needs_nothing(env, credentials, kind):
     """TK-07: and whatever is to be stored anew is not said twice."""
-    with house.database.transaction(writing=False) as session:
+    with env.database.transaction(writing=False) as session:
         authenticate(session, Presented(kind, credentials[kind]))
         assert session.observed == []
 
@@ -328,35 +328,35 @@ def test_a_token_under_the_present_root_needs_nothing(house, credentials, kind):
 # What the database tells a thief
 
 
-def test_of_two_keys_with_one_prefix_each_is_its_own(house, alice, bob):
+def test_of_two_keys_with_one_prefix_each_is_its_own(env, alice, bob):
     """The prefix narrows the search, and the whole digest decides (TK-09)."""
     made = {}
-    for resident in (alice, bob):
-        key, token = house.act(
+    for user in (alice, bob):
+        key, token = env.act(
             create_api_key,
-            resident.principal,
+            user.principal,
             name="Key",
             scopes=["keys:read"],
             dataset_access_mode="all_available",
             expires_at=None,
         )
-        made[token] = (key.id, resident.user_id)
+        made[token] = (key.id, user.user_id)
     shared = tokens.api_key_prefix(next(iter(made)), "ipto")
-    house.execute("UPDATE api_key SET prefix = ?", shared)
+    env.execute("UPDATE api_key SET prefix = ?", shared)
     first, second = made
-    assert house.recognise(CredentialKind.API_KEY, first).person.user_id == made[first][1]
+    assert env.recognise(CredentialKind.API_KEY, first).user.user_id == made[first][1]
     # The second is found by its own prefix no more, so a key of that secret with the shared one is
     # made by hand: what it would be found by is the first's, what it is told by its own.
     twin = tokens.mint(f"ipto_{shared}_")
-    house.execute(
+    env.execute(
         "UPDATE api_key SET key_digest = ? WHERE id = ?",
-        house.keys.digest(Purpose.API_KEY, twin),
+        env.keys.digest(Purpose.API_KEY, twin),
         made[second][0],
     )
-    assert house.recognise(CredentialKind.API_KEY, twin).person.user_id == made[second][1]
-    assert house.recognise(CredentialKind.API_KEY, first).person.user_id == made[first][1]
+    assert env.recognise(CredentialKind.API_KEY, twin).user.user_id == made[second][1]
+    assert env.recognise(CredentialKind.API_KEY, first).user.user_id == made[first][1]
     with pytest.raises(InvalidToken):
-        house.recognise(CredentialKind.API_KEY, tokens.mint(f"ipto_{shared}_"))
+        env.recognise(CredentialKind.API_KEY, tokens.mint(f"ipto_{shared}_"))
 
 
 TABLES = (
@@ -378,18 +378,18 @@ TABLES = (
 
 
 @pytest.fixture
-def house(open_house):
+def env(open_house):
     """Without limits, since a thief who has the database has all the time there is."""
-    endless = Budget(1_000_000, 60)
+    endless = RateLimit(1_000_000, 60)
     return open_house(
         account_and_source_budget=endless, account_budget=endless, source_budget=endless
     )
 
 
-def _dumped(house):
+def _dumped(env):
     """Every value in every table, as it is and in the forms that bytes are pasted in."""
     for table in TABLES:
-        rows = house.rows(table)
+        rows = env.rows(table)
         assert rows, f"nothing was written into {table}"
         for row in rows:
             for value in row.values():
@@ -403,18 +403,18 @@ def _dumped(house):
 
 
 @pytest.mark.usefixtures("credentials")
-def test_a_dump_of_the_database_opens_nothing(house, recognise, alice, client):
+def test_a_dump_of_the_database_opens_nothing(env, recognise, alice, client):
     """TK-08: no value of any column is a credential of any kind."""
-    house.act(request_email_change, alice.person, "new@example.com")
-    house.act(request_email_verification, alice.person)
-    house.act(request_password_reset, alice.person.email)
-    tried = set(_dumped(house))
+    env.act(request_email_change, alice.view, "new@example.com")
+    env.act(request_email_verification, alice.view)
+    env.act(request_password_reset, alice.view.email)
+    tried = set(_dumped(env))
     assert len(tried) > 50
     for value in tried:
-        with house.database.transaction(writing=True) as session:
+        with env.database.transaction(writing=True) as session:
             for purpose in SecretPurpose:
                 with pytest.raises(SecretInvalid):
-                    burn_secret(session, purpose, value)
+                    redeem_secret(session, purpose, value)
             with pytest.raises(InvalidClient):
                 authenticate_client(session, ClientCredentials(client[0].id, value))
             with pytest.raises(InvalidGrant):
@@ -423,14 +423,14 @@ def test_a_dump_of_the_database_opens_nothing(house, recognise, alice, client):
             with pytest.raises(InvalidToken):
                 recognise(kind, value)
         with pytest.raises(InvalidCredentials):
-            house.act(log_in, email=alice.person.email, password=value, user_agent=None)
+            env.act(log_in, email=alice.view.email, password=value, user_agent=None)
 
 
-def test_no_secret_is_in_the_database(house, alice, client, credentials, issued):
+def test_no_secret_is_in_the_database(env, alice, client, credentials, issued):
     """SE-01: what is shown once can be read nowhere afterwards, nor in the write-ahead log."""
-    _, secret = house.act(request_email_change, alice.person, "new@example.com")
-    stored = house.stored()
-    assert alice.person.email.encode() in stored
+    _, secret = env.act(request_email_change, alice.view, "new@example.com")
+    stored = env.stored()
+    assert alice.view.email.encode() in stored
     for shown in (
         *credentials.values(),
         client[1],

@@ -28,7 +28,7 @@ def _authorise(principal, *, accepted, scope, decide=_allowing):
 
 
 def _principal(alice, kind, *scopes):
-    return Principal(alice.person, Credential(kind, "one", rights(kind, scopes)))
+    return Principal(alice.view, Credential(kind, "one", rights(kind, scopes)))
 
 
 def test_a_session_has_all_the_rights_of_its_user():
@@ -112,8 +112,8 @@ def test_the_policies_are_asked_with_all_that_a_decision_needs(alice):
 
     principal = _principal(alice, CredentialKind.PAT, "keys:read")
     _authorise(principal, accepted=EVERY_KIND, scope="keys:read", decide=decide)
-    person = alice.person
-    subject = Subject(person.user_id, person.tenant_id, ("member",), "local", False)  # noqa: FBT003 # a tuple
+    view = alice.view
+    subject = Subject(view.user_id, view.tenant_id, ("member",), "local", False)  # noqa: FBT003 # a tuple
     right = frozenset({"keys:read"})
     kind = "personalAccessToken"
     assert asked == [Question(subject, "ipto.signUp", kind, right, "keys:read")]

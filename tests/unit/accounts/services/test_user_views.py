@@ -3,41 +3,41 @@
 import pytest
 
 from accounts.errors import NotFound
-from accounts.services.user_views import find_person
+from accounts.services.user_views import find_user_view
 from models import User
 
 
-def test_a_person_is_read_with_their_tenant(house, alice):
+def test_a_person_is_read_with_their_tenant(env, alice):
     """One row holds what every dialect shows."""
-    person = house.person(alice.user_id)
-    tenant = house.rows("tenant")[0]
-    assert (person.email, person.tenant_id, person.tenant_uuid, person.tenant_display_name) == (
+    view = env.view(alice.user_id)
+    tenant = env.rows("tenant")[0]
+    assert (view.email, view.tenant_id, view.tenant_uuid, view.tenant_display_name) == (
         "alice@example.com",
         tenant["id"],
         tenant["uuid"],
         "Example",
     )
-    assert person.roles == ["member"]
-    assert person.is_platform_admin is False
+    assert view.roles == ["member"]
+    assert view.is_platform_admin is False
 
 
-def test_nobody_is_found_by_an_unknown_id(house):
+def test_nobody_is_found_by_an_unknown_id(env):
     """An id that no row has is not found."""
     with pytest.raises(NotFound):
-        house.act(find_person, "usr_000000000000")
+        env.act(find_user_view, "usr_000000000000")
 
 
-def test_a_person_is_read_with_what_the_session_has_changed(house, alice):
+def test_a_person_is_read_with_what_the_session_has_changed(env, alice):
     """A change that is not written yet is written first."""
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         session.get_one(User, alice.user_id).first_name = "Alice"
-        assert find_person(session, alice.user_id).first_name == "Alice"
+        assert find_user_view(session, alice.user_id).first_name == "Alice"
 
 
 def test_an_address_is_verified_once_there_is_a_moment_of_it(alice, clock):
     """Whether an address is verified follows from when, and is no column of its own (EM-04)."""
-    assert not alice.person.email_verified
-    assert alice.person._replace(email_verified_at=clock.now).email_verified
+    assert not alice.view.email_verified
+    assert alice.view._replace(email_verified_at=clock.now).email_verified
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_address_is_verified_once_there_is_a_moment_of_it(alice, clock):
 def test_the_name_is_the_first_that_there_is(alice, names, shown):
     """The display name, or first and last name within 200 characters, or the user name."""
     display_name, first_name, last_name = names
-    person = alice.person._replace(
+    view = alice.view._replace(
         display_name=display_name, first_name=first_name, last_name=last_name
     )
-    assert person.name == shown
+    assert view.name == shown

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.errors import WeakPassword
-from accounts.limits import Rules
-from accounts.values.password_strength import judge, normalise
+from accounts.limits import Limits
+from accounts.values.password_strength import normalise, validate
 
-RULES = Rules()
+RULES = Limits()
 OWN = ["alice.wonder99@teapots.example", "Alice Wonderland", "Acme Rocketry GmbH"]
 # fmt: off
 COMMON = [
@@ -27,9 +27,9 @@ COMMON = [
 # fmt: on
 
 
-def broken(password, *, rules=RULES, own_words=()):
+def broken(password, *, limits=RULES, own_words=()):
     with pytest.raises(WeakPassword) as refused:
-        judge(password, rules=rules, own_words=own_words)
+        validate(password, limits=limits, own_words=own_words)
     assert {violation.field for violation in refused.value.violations} == {("new_password",)}
     return [violation.rule for violation in refused.value.violations]
 
@@ -37,7 +37,7 @@ def broken(password, *, rules=RULES, own_words=()):
 @pytest.mark.parametrize("password", ["s3cur3P@ssw0rd!", "n3wS3cur3P@ss!"])
 def test_the_published_examples_are_accepted(password):
     """PW-08: the examples of the reference pass the blocklist and the account's own words."""
-    assert judge(password, rules=RULES, own_words=OWN) == password
+    assert validate(password, limits=RULES, own_words=OWN) == password
 
 
 @pytest.mark.parametrize(
@@ -53,20 +53,20 @@ def test_the_length_is_counted_in_code_points_after_normalising(length, text):
     """PW-01: one less than the minimum is refused and the minimum accepted, in every script."""
     assert len(unicodedata.normalize("NFC", text)) == length
     assert broken(text) == ["must have at least 8 characters"]
-    assert judge(text + "k", rules=RULES, own_words=())
+    assert validate(text + "k", limits=RULES, own_words=())
 
 
 def test_the_minimum_is_a_setting():
     """PW-01: 15 can be asked for."""
-    rules = Rules(password_min_length=15)
-    assert broken("n3wS3cur3P@ss!", rules=rules) == ["must have at least 15 characters"]
-    assert judge("s3cur3P@ssw0rd!", rules=rules, own_words=())
+    limits = Limits(password_min_length=15)
+    assert broken("n3wS3cur3P@ss!", limits=limits) == ["must have at least 15 characters"]
+    assert validate("s3cur3P@ssw0rd!", limits=limits, own_words=())
 
 
 def test_long_passwords_are_accepted_to_the_last_character():
     """PW-02: 64 emoji and more pass, and none is cut off."""
     password = "aB1" + "".join(chr(0x1F400 + number) for number in range(64))
-    assert judge(password, rules=RULES, own_words=()) == password
+    assert validate(password, limits=RULES, own_words=()) == password
 
 
 def test_every_missing_kind_of_character_is_named():
@@ -84,7 +84,7 @@ def test_every_missing_kind_of_character_is_named():
 
 def test_letters_and_digits_of_every_script_count():
     """PW-07: the kinds are Unicode's."""
-    assert judge("\u0416\u0443\u043a\u0432\u0448\u044d\u044e\u0663", rules=RULES, own_words=())
+    assert validate("\u0416\u0443\u043a\u0432\u0448\u044d\u044e\u0663", limits=RULES, own_words=())
 
 
 @pytest.mark.parametrize("hidden", [*"\x00\t\n\x1f\x7f\x80\x9f\ud800\udfff"])
@@ -102,7 +102,7 @@ def test_a_password_over_the_byte_limit_is_refused_at_once():
     assert normalise("e\u0301" * 500_000) is None
     assert time.perf_counter() - start < 0.05
     assert broken("xQ7vbkew" + "\u00e9" * 508 + "y") == ["must have at most 1024 bytes"]
-    assert judge("xQ7vbkew" + "\u00e9" * 508, rules=RULES, own_words=())
+    assert validate("xQ7vbkew" + "\u00e9" * 508, limits=RULES, own_words=())
     assert normalise("x" * 1025) is None
     assert normalise("x" * 1024) == "x" * 1024
     assert normalise("x" * 9, max_bytes=8) is None
@@ -110,7 +110,7 @@ def test_a_password_over_the_byte_limit_is_refused_at_once():
 
 def test_both_spellings_of_a_letter_are_one_password():
     """PW-06: set with U+00E9, entered with e and U+0301."""
-    assert judge("xQ7vbkew\u00e9", rules=RULES, own_words=()) == normalise("xQ7vbkewe\u0301")
+    assert validate("xQ7vbkew\u00e9", limits=RULES, own_words=()) == normalise("xQ7vbkewe\u0301")
 
 
 def test_every_space_is_the_same_space():
@@ -130,7 +130,7 @@ def test_normalising_is_idempotent_and_changes_nothing_that_is_seen(password):
 def test_judging_answers_with_the_form_or_a_refusal(password):
     """PW-05: no text makes it fail otherwise, and what is accepted can be entered."""
     try:
-        form = judge(password, rules=RULES, own_words=[password[:5]])
+        form = validate(password, limits=RULES, own_words=[password[:5]])
     except WeakPassword:
         return
     assert normalise(password) == form
@@ -177,7 +177,7 @@ def test_an_own_word_in_disguise_is_refused(password):
 @pytest.mark.parametrize("password", ["xkWonder7vq", "Bob4582916"])
 def test_a_password_with_an_own_word_and_more_is_accepted(password):
     """PW-09: words of fewer than four letters and words among others are no ground to refuse."""
-    assert judge(password, rules=RULES, own_words=[*OWN, "Bob Lee", "a", ""]) == password
+    assert validate(password, limits=RULES, own_words=[*OWN, "Bob Lee", "a", ""]) == password
 
 
 def test_a_password_without_letters_is_made_of_no_words():
@@ -204,7 +204,7 @@ def test_no_password_takes_long_to_judge():
     for password in costly:
         start = time.process_time()
         with suppress(WeakPassword):
-            judge(password + "aB", rules=RULES, own_words=OWN)
+            validate(password + "aB", limits=RULES, own_words=OWN)
         judged.append(time.process_time() - start)
     assert max(judged) < 0.05
 
@@ -212,10 +212,10 @@ def test_no_password_takes_long_to_judge():
 @pytest.mark.parametrize("entered", ["Violet tangent 47", "VIOLET tangent 47"])
 def test_a_password_that_has_leaked_is_refused(entered):
     """PW-10: in whatever case, and with its reason; any other is taken."""
-    rules = Rules(leaked_passwords=frozenset({"violet tangent 47"}))
+    limits = Limits(leaked_passwords=frozenset({"violet tangent 47"}))
     with pytest.raises(WeakPassword) as refused:
-        judge(entered, rules=rules, own_words=())
+        validate(entered, limits=limits, own_words=())
     assert [each.rule for each in refused.value.violations] == [
         "must not be a password that is known to have leaked"
     ]
-    assert judge("Violet tangent 48", rules=rules, own_words=()) == "Violet tangent 48"
+    assert validate("Violet tangent 48", limits=limits, own_words=()) == "Violet tangent 48"

@@ -17,7 +17,7 @@ from accounts.errors import UnreadablePicture
 from accounts.values.picture_encoding import MEDIA_TYPE, encode_picture
 from oneself.conformance.pictures import chunks_of, empty, encoded, gradient, read_webp
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 KINDS = ("PNG", "JPEG", "WEBP")
 PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
 ORIENTATION, DESCRIPTION, GPS, EXIF = 0x0112, 0x010E, 0x8825, 0x8769

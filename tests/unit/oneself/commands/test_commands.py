@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from accounts.errors import LimitReached
 from accounts.flows.sessions import log_in
-from accounts.limits import Rules
+from accounts.limits import Limits
 from models.schema import REVISION
 from oneself import commands
 from oneself.commands.console.failures import explain
@@ -23,7 +23,7 @@ from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
 from tests.support.commands import Ran
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PASSWORD = "Violet tangent 47 harbour"
 EMAIL = "carol@example.com"
 SECRET = "canary-5d41402abc4b2a76b9719d911017c592"
@@ -91,11 +91,11 @@ def sql(folder):
 
 def _log_in(password):
     settings = Settings()
-    database = Database(settings.location, keys=open_keyring(settings), rules=Rules())
+    database = Database(settings.location, keys=open_keyring(settings), limits=Limits())
     with database.transaction(writing=True) as session:
         opened = log_in(session, email=EMAIL, password=password, user_agent=None)
     database.close()
-    return opened.person
+    return opened.user
 
 
 # What holds for all of them

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 COMPLETED = [
     (["oneself", "ser"], {"serve"}),
     (["oneself", "user", ""], {"add", "import", "disable", "role"}),

@@ -10,7 +10,7 @@ import pytest
 
 from accounts.crypto.keyring import Keyring
 from accounts.flows.sessions import log_in
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented
 from oneself import commands
@@ -94,7 +94,7 @@ def _live(run, key_id):
 
 def _with_database(work):
     settings = Settings()
-    database = Database(settings.location, keys=open_keyring(settings), rules=Rules())
+    database = Database(settings.location, keys=open_keyring(settings), limits=Limits())
     try:
         with database.transaction(writing=True) as session:
             return work(session)

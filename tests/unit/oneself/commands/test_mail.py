@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from accounts.flows.tenants import open_tenant
 from accounts.flows.users import open_user
 from accounts.services.outbox import MessageKind, post_message
-from accounts.services.user_views import find_person
+from accounts.services.user_views import find_user_view
 from models import OutboxMessage
 from oneself.commands import mail
 from oneself.commands.console.failures import explain
@@ -89,7 +89,7 @@ def post(database):
     def post():
         before = ids()
         with database.transaction(writing=True) as session:
-            person = find_person(session, alice.id)
+            person = find_user_view(session, alice.id)
             post_message(session, MessageKind.PASSWORD_RESET, person, secret=SECRET)
         (posted,) = ids() - before
         return posted

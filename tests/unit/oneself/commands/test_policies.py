@@ -11,7 +11,7 @@ from oneself.commands.console.failures import REFUSED, USAGE, Failure, explain
 from oneself.document import load_document
 from oneself.runtime.policy_store import read_policies
 
-DEFAULT = Path(__file__).parents[3] / "policies"
+DEFAULT = Path(__file__).parents[4] / "policies"
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ import pytest
 from oneself import commands
 from oneself.database import sqlite_driver
 
-ROOT = Path(__file__).parents[3]
-PATIENCE = 30
+ROOT = Path(__file__).parents[4]
+TIMEOUT = 30
 EVERYWHERE = "0.0.0.0"  # noqa: S104 # nothing listens there: Granian is left out
 
 
@@ -315,7 +315,7 @@ def test_a_real_start_answers_every_line_and_ends_in_order(tmp_path, port):
                 time.sleep(0.3)
                 login.send(rest)
                 assert login.getresponse().status == 200
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
         finally:
             process.kill()
 
@@ -332,7 +332,7 @@ def _begin(connection, request, more):
 
 
 def _wait_for(port):
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT
     while time.monotonic() < until:
         try:
             httpx.get(f"http://127.0.0.1:{port}/readyz")

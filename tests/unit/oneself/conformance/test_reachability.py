@@ -13,8 +13,8 @@ from oneself.conformance.deployment import Deployment
 from oneself.conformance.fuzz.runs import Fuzzing, FuzzRun
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Verdict
-from oneself.conformance.reachability import find_trouble
-from oneself.conformance.suite import SUITES, Proof
+from oneself.conformance.reachability import find_connection_problem
+from oneself.conformance.suite import SUITES, Suite
 from tests.support.ports import free_port
 
 READ = "ipto.getCurrentUser"
@@ -49,7 +49,7 @@ def answering(answer: bytes) -> Iterator[int]:
 def test_any_answer_is_one():
     """A reimplementation of one dialect need not have the path that is asked for."""
     with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as port:
-        assert find_trouble(deployment(f"http://127.0.0.1:{port}")) is None
+        assert find_connection_problem(deployment(f"http://127.0.0.1:{port}")) is None
 
 
 @pytest.mark.parametrize(
@@ -63,24 +63,24 @@ def test_any_answer_is_one():
 )
 def test_another_protocol_than_was_meant_is_told(answer: bytes, scheme: str, says: str):
     with answering(answer) as port:
-        trouble = find_trouble(deployment(f"{scheme}://127.0.0.1:{port}"))
+        trouble = find_connection_problem(deployment(f"{scheme}://127.0.0.1:{port}"))
     assert trouble is not None
     assert trouble.endswith(says)
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "a..b"])
 def test_a_host_that_is_not_known_is_told(host: str):
-    assert find_trouble(deployment(f"http://{host}")) == "there is no host of that name"
+    assert find_connection_problem(deployment(f"http://{host}")) == "there is no host of that name"
 
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_deployment_that_goes_away_ends_no_proof(suite: str, tmp_path: Path):
     """What the other suites have found before is still reported."""
     there = deployment(f"http://127.0.0.1:{free_port()}")
-    assert find_trouble(there) == "nobody listens there"
+    assert find_connection_problem(there) == "nobody listens there"
     credentials = tmp_path / "people.json"
     credentials.write_text(json.dumps(there.people))
-    proof = Proof(there, credentials, suites=(suite,), operations=frozenset({READ}))
+    proof = Suite(there, credentials, suites=(suite,), operations=frozenset({READ}))
     outcomes = [outcome for step in proof.steps() for outcome in step.outcomes]
     asked = [each for each in outcomes if each.verdict is not Verdict.NOT_ASKED]
     assert asked

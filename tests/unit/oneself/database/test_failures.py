@@ -18,17 +18,17 @@ import models
 import oneself.app
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.signing_keys import ensure_signing_key
 from oneself.conformance.rows.request_building import PICTURE, takes_pictures
 from oneself.database import Database
-from oneself.document import described_operations, load_document, resolve
+from oneself.document import load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
 from oneself.settings import Settings
 from tests.support.databases import Storage
 
 DOCUMENT = load_document()
-OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
+OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 CANARY = "canary-of-the-cause"
 CLIENT = f"cli_0a1b2c3d4e5f:{tokens.mint(tokens.CLIENT_SECRET)}"
 #: Whether the process lives, and what it holds in memory, is told without the database (OP-02).
@@ -97,7 +97,7 @@ def _is_documented(operation, status: int, headers: dict[str, str], body: bytes)
 def signing_key(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     """A row of `signing_key`, made once: to make one takes longer than a test."""
     location = storage.make(tmp_path_factory.mktemp("signing"))
-    database = Database(location, keys=Keyring(b"x" * 32), rules=Rules())
+    database = Database(location, keys=Keyring(b"x" * 32), limits=Limits())
     with database.transaction(writing=True) as session:
         ensure_signing_key(session)
         session.flush()
@@ -107,11 +107,11 @@ def signing_key(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 @pytest.fixture
-def app_of(house, tmp_path: Path, signing_key: tuple[Any, ...]) -> Callable[[], Any]:
+def app_of(env, tmp_path: Path, signing_key: tuple[Any, ...]) -> Callable[[], Any]:
     """Builds the application over the house's database."""
-    house.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?, ?)", *signing_key)
+    env.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?, ?)", *signing_key)
     settings = Settings(data_dir=tmp_path, public_url="http://localhost")
-    return lambda: oneself.app.create_app(settings, database=house.database)
+    return lambda: oneself.app.create_app(settings, database=env.database)
 
 
 @every_operation
@@ -141,12 +141,12 @@ def test_an_unforeseen_failure_is_a_500_with_a_request_id_and_nothing_else(
 
 @every_operation
 def test_a_database_that_does_not_answer_is_a_503_with_a_time_to_wait(
-    operation, app_of, alice, house
+    operation, app_of, alice, env
 ):
     """The next try may do better; what asks no database answers as ever (OP-02)."""
     app = app_of()
     for table in (*models.metadata.tables, "alembic_version"):
-        house.execute(f'ALTER TABLE "{table}" RENAME TO "gone_{table}"')
+        env.execute(f'ALTER TABLE "{table}" RENAME TO "gone_{table}"')
     status, headers, body = _ask(app, *_request(operation, alice.token))
     if operation.operation_id in WITHOUT_DATABASE:
         assert status == 200
@@ -172,13 +172,13 @@ async def _answered(app: Any, scope: dict[str, Any], body: bytes) -> int:
     return int(sent[0]["status"])
 
 
-def test_a_queue_that_is_full_is_a_503(house, alice, monkeypatch):
+def test_a_queue_that_is_full_is_a_503(env, alice, monkeypatch):
     """Past its limit the pool for passwords refuses at once (LG-13)."""
     operation = OPERATIONS["ipto.logIn"]
     monkeypatch.setenv("ONESELF_PASSWORD_QUEUE", "0")
     monkeypatch.setenv("ONESELF_PASSWORD_THREADS", "1")
     settings = Settings(data_dir=Path("unused"), public_url="http://localhost")
-    app = oneself.app.create_app(settings, database=house.database)
+    app = oneself.app.create_app(settings, database=env.database)
     scope, body = _request(operation, alice.token)
 
     async def ask_together() -> list[int]:
@@ -188,7 +188,7 @@ def test_a_queue_that_is_full_is_a_503(house, alice, monkeypatch):
     assert sorted(statuses) == [401, 503, 503, 503, 503]
 
 
-def test_pictures_that_are_decoded_keep_nobody_else_waiting(house, alice, monkeypatch):
+def test_pictures_that_are_decoded_keep_nobody_else_waiting(env, alice, monkeypatch):
     """IM-05, LG-13: with one in its thread and one in the queue, a third is a 503 at once.
 
     Whoever reads, writes or logs in meanwhile is answered, and so are the two in the end.
@@ -196,7 +196,7 @@ def test_pictures_that_are_decoded_keep_nobody_else_waiting(house, alice, monkey
     monkeypatch.setenv("ONESELF_IMAGE_QUEUE", "1")
     monkeypatch.setenv("ONESELF_IMAGE_THREADS", "1")
     settings = Settings(data_dir=Path("unused"), public_url="http://localhost")
-    app = oneself.app.create_app(settings, database=house.database)
+    app = oneself.app.create_app(settings, database=env.database)
     opens, begun, go_on = Image.open, threading.Event(), threading.Event()
 
     def slowly(*arguments: Any, **named: Any) -> Any:

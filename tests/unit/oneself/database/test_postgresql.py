@@ -16,7 +16,7 @@ from sqlmodel import select
 from accounts.crypto.keyring import Keyring
 from accounts.errors import EmailTaken, Internal, NotFound, Unavailable
 from accounts.flows.signup import sign_up
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.signing_keys import ensure_signing_key
 from models import Tenant
 from oneself.database import Database, OutcomeUnknown, does_not_answer, open_engine
@@ -44,8 +44,8 @@ def opened(location, keys, clock):
     databases = []
 
     def opened(where=location, **named):
-        rules = Rules(password_cost=4)
-        databases.append(Database(where, keys=keys, rules=rules, clock=clock, **named))
+        limits = Limits(password_cost=4)
+        databases.append(Database(where, keys=keys, limits=limits, clock=clock, **named))
         return databases[-1]
 
     yield opened
@@ -79,8 +79,8 @@ def _add_one(session, name):
     session.flush()
 
 
-def _count(house, name):
-    return next(int(row["display_name"]) for row in house.rows("tenant") if row["id"] == name)
+def _count(env, name):
+    return next(int(row["display_name"]) for row in env.rows("tenant") if row["id"] == name)
 
 
 # How a connection is set up
@@ -126,7 +126,7 @@ def test_it_is_said_when_a_statement_is_prepared(opened, location, written, mean
 
 def test_nothing_waits_in_the_event_loop(database):
     """DB-11: a server may take its time, so a thread asks it."""
-    assert database.never_waits is False
+    assert database.is_nonblocking is False
 
 
 # How many connections there are
@@ -149,7 +149,7 @@ def test_there_are_no_more_connections_than_allowed(opened, server):
 
 def test_who_waits_too_long_for_a_connection_is_refused(opened, elsewhere):
     """DB-11: by a 503, and whoever comes later gets the connection."""
-    database = opened(connections=1, patience=SOON)
+    database = opened(connections=1, timeout=SOON)
     with database.transaction(writing=False), pytest.raises(Unavailable):
         elsewhere(_ask, database, "SELECT 1")
     assert elsewhere(_ask, database, "SELECT 1") == 1
@@ -157,7 +157,7 @@ def test_who_waits_too_long_for_a_connection_is_refused(opened, elsewhere):
 
 def test_no_connection_is_kept_for_slow_work(opened, elsewhere):
     """DB-11: the one that there is serves somebody else meanwhile."""
-    database = opened(connections=1, patience=SOON)
+    database = opened(connections=1, timeout=SOON)
     with database.transaction(writing=True) as session:
         with session.outside_transaction():
             assert elsewhere(_ask, database, "SELECT 1", writing=True) == 1
@@ -167,7 +167,7 @@ def test_no_connection_is_kept_for_slow_work(opened, elsewhere):
 
 def test_a_server_that_is_not_there_takes_no_place(opened, location):
     """DB-12: each of many fails by itself, and at once."""
-    database = opened(location.set(port=1), connections=1, patience=SOON)
+    database = opened(location.set(port=1), connections=1, timeout=SOON)
     for _ in range(3):
         with pytest.raises(OperationalError) as refused:
             _ask(database, "SELECT 1")
@@ -185,15 +185,15 @@ def test_reading_begins_no_transaction(database, server):
         assert server(f"{state} AND pid <> pg_backend_pid()") == "idle"
 
 
-def test_a_snapshot_is_of_one_moment(house, elsewhere):
+def test_a_snapshot_is_of_one_moment(env, elsewhere):
     """DB-18: what is written meanwhile is not in it, and nothing can be written in it."""
-    with house.database.transaction(writing=False, snapshot=True) as session:
+    with env.database.transaction(writing=False, snapshot=True) as session:
         assert session.exec(select(Tenant)).all() == []
-        elsewhere(house.act, _tenant, "tnt_1")
+        elsewhere(env.act, _tenant, "tnt_1")
         assert session.exec(select(Tenant)).all() == []
     with (
         pytest.raises(DBAPIError, match="read-only"),
-        house.database.transaction(writing=False, snapshot=True) as session,
+        env.database.transaction(writing=False, snapshot=True) as session,
     ):
         session.core.exec_driver_sql("DELETE FROM tenant")
 
@@ -209,16 +209,16 @@ def test_a_snapshot_is_of_one_moment(house, elsewhere):
         "INSERT INTO client SELECT 'cli_1', 'canary', 'A', '', '', '[]', now()",
     ],
 )
-def test_what_the_server_says_of_a_failure_shows_no_value(house, statement):
+def test_what_the_server_says_of_a_failure_shows_no_value(env, statement):
     """LO-01: its own words have the whole row that it refused."""
-    house.execute("INSERT INTO tenant VALUES ('tnt_1', 'uuid', 'A', now())")
+    env.execute("INSERT INTO tenant VALUES ('tnt_1', 'uuid', 'A', now())")
     with pytest.raises(DBAPIError) as failed:
-        house.execute(statement)
+        env.execute(statement)
     said = "".join(format_exception(failed.value))
     assert "canary" not in said.replace(statement, "")
 
 
-def test_a_failure_that_somebody_hid_is_none_the_less_one(house):
+def test_a_failure_that_somebody_hid_is_none_the_less_one(env):
     """DB-04: the server would answer to the COMMIT, keep nothing, and call it a success."""
 
     def hide(session):
@@ -227,9 +227,9 @@ def test_a_failure_that_somebody_hid_is_none_the_less_one(house):
             session.core.exec_driver_sql("SELECT 1 / 0")
 
     with pytest.raises(RuntimeError, match="a statement failed"):
-        house.act(hide)
-    assert house.count("tenant") == 0
-    house.act(_tenant, "tnt_1")
+        env.act(hide)
+    assert env.count("tenant") == 0
+    env.act(_tenant, "tnt_1")
 
 
 # Who waits for whom
@@ -237,38 +237,38 @@ def test_a_failure_that_somebody_hid_is_none_the_less_one(house):
 
 def test_a_name_is_held_until_the_end(opened, elsewhere):
     """DB-02: and by one at a time; another name is nobody's."""
-    database = opened(patience=SOON)
+    database = opened(timeout=SOON)
 
-    def hold(name):
+    def lock(name):
         with database.transaction(writing=True) as session:
-            session.hold(name)
-            session.hold(name)
+            session.lock(name)
+            session.lock(name)
             return True
 
     with database.transaction(writing=True) as session:
-        session.hold("a")
-        assert elsewhere(hold, "b")
+        session.lock("a")
+        assert elsewhere(lock, "b")
         with pytest.raises(OperationalError) as refused:
-            elsewhere(hold, "a")
+            elsewhere(lock, "a")
         assert isinstance(refusal_of(refused.value), Unavailable)
-    assert elsewhere(hold, "a")
+    assert elsewhere(lock, "a")
 
 
 def test_slow_work_lets_go_of_what_was_held(database, elsewhere):
     """DB-11: and it has to be held again after it."""
 
-    def hold():
+    def lock():
         with database.transaction(writing=True) as session:
-            return session.try_to_hold("a")
+            return session.try_lock("a")
 
     with database.transaction(writing=True) as session:
-        session.hold("a")
-        assert elsewhere(hold) is False
+        session.lock("a")
+        assert elsewhere(lock) is False
         with session.outside_transaction():
-            assert elsewhere(hold) is True
-        assert elsewhere(hold) is True
-        session.hold("a")
-        assert elsewhere(hold) is False
+            assert elsewhere(lock) is True
+        assert elsewhere(lock) is True
+        session.lock("a")
+        assert elsewhere(lock) is False
 
 
 def test_a_job_is_done_by_one_replica_at_a_time(database, opened):
@@ -288,9 +288,9 @@ def test_a_job_is_done_by_one_replica_at_a_time(database, opened):
 
 def test_whoever_reads_waits_for_nobody(opened, elsewhere):
     """DB-01: reading sees what was committed, and holds nothing."""
-    database = opened(patience=SOON)
+    database = opened(timeout=SOON)
     with database.transaction(writing=True) as session:
-        session.hold("a")
+        session.lock("a")
         _tenant(session, "tnt_1")
         assert elsewhere(_ask, database, "SELECT count(*) FROM tenant") == 0
     assert elsewhere(_ask, database, "SELECT count(*) FROM tenant") == 1
@@ -317,23 +317,23 @@ def _one_after_the_other(first, second, met):
     return act
 
 
-def test_a_deadlock_is_tried_again(house):
+def test_a_deadlock_is_tried_again(env):
     """DB-10: of two who wait for each other both succeed, one of them later."""
     for name in ("tnt_1", "tnt_2"):
-        house.act(_tenant, name)
+        env.act(_tenant, name)
     met = threading.Barrier(2)
     with ThreadPoolExecutor(2) as threads:
         for each in [
-            threads.submit(run_act, house.database, _one_after_the_other(*names, met))
+            threads.submit(run_act, env.database, _one_after_the_other(*names, met))
             for names in (("tnt_1", "tnt_2"), ("tnt_2", "tnt_1"))
         ]:
             each.result(30)
-    assert (_count(house, "tnt_1"), _count(house, "tnt_2")) == (2, 2)
+    assert (_count(env, "tnt_1"), _count(env, "tnt_2")) == (2, 2)
 
 
-def test_a_failure_to_serialise_is_tried_again(house, opened, location):
+def test_a_failure_to_serialise_is_tried_again(env, opened, location):
     """DB-10: four threads add one thirty times each, where the server lets only some of them."""
-    house.act(_tenant, "tnt_1")
+    env.act(_tenant, "tnt_1")
     options = {"options": r"-c default_transaction_isolation=serializable"}
     database = opened(location.update_query_dict(options))
     threads, rounds, failures = 4, 30, []
@@ -359,10 +359,10 @@ def test_a_failure_to_serialise_is_tried_again(house, opened, location):
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(add, range(threads)))
     assert set(failures) == {"40001"}
-    assert _count(house, "tnt_1") == threads * rounds
+    assert _count(env, "tnt_1") == threads * rounds
 
 
-def test_there_is_an_end_to_trying(house):
+def test_there_is_an_end_to_trying(env):
     """DB-10: who is always in the way is a 503 after five times."""
     times = []
 
@@ -373,13 +373,13 @@ def test_there_is_an_end_to_trying(house):
         )
 
     with pytest.raises(OperationalError) as failed:
-        run_act(house.database, act)
+        run_act(env.database, act)
     assert len(times) == 5
     assert isinstance(refusal_of(failed.value), Unavailable)
 
 
 @pytest.mark.parametrize("error", [NotFound, ValueError])
-def test_what_is_our_own_is_not_tried_again(house, error):
+def test_what_is_our_own_is_not_tried_again(env, error):
     """DB-10: a refusal is an answer, and a defect stays one."""
     times = []
 
@@ -388,7 +388,7 @@ def test_what_is_our_own_is_not_tried_again(house, error):
         raise error
 
     with pytest.raises(error):
-        run_act(house.database, act)
+        run_act(env.database, act)
     assert len(times) == 1
 
 
@@ -428,7 +428,7 @@ def test_connections_that_a_restart_broke_cost_nobody_anything(opened, server, w
     assert len(tried) == 3
 
 
-def test_a_connection_that_breaks_half_way_is_begun_again(house, server):
+def test_a_connection_that_breaks_half_way_is_begun_again(env, server):
     """DB-12: nothing of the first time is left."""
     times = []
 
@@ -439,11 +439,11 @@ def test_a_connection_that_breaks_half_way_is_begun_again(house, server):
             _cut_off(server)
         session.core.exec_driver_sql("SELECT 1")
 
-    run_act(house.database, act)
-    assert [row["id"] for row in house.rows("tenant")] == ["tnt_2"]
+    run_act(env.database, act)
+    assert [row["id"] for row in env.rows("tenant")] == ["tnt_2"]
 
 
-def test_a_transaction_whose_connection_broke_at_the_end_is_told_truly(house, server):
+def test_a_transaction_whose_connection_broke_at_the_end_is_told_truly(env, server):
     """DB-12: the server knows that it was not committed, and it is begun again."""
     times = []
 
@@ -453,20 +453,20 @@ def test_a_transaction_whose_connection_broke_at_the_end_is_told_truly(house, se
         if len(times) == 1:
             _cut_off(server)
 
-    run_act(house.database, act)
-    assert [row["id"] for row in house.rows("tenant")] == ["tnt_2"]
+    run_act(env.database, act)
+    assert [row["id"] for row in env.rows("tenant")] == ["tnt_2"]
 
 
 @pytest.fixture
 def connections(location):
     """The connections of a database, as its transactions have them."""
-    made = Postgresql(location, patience=SOON, connections=2)
+    made = Postgresql(location, timeout=SOON, connections=2)
     yield made
     made.close()
 
 
 def _begun(connections):
-    connection = connections.take(waiting=True)
+    connection = connections.take(blocking=True)
     return connection, connections.begin(connection, writing=True, snapshot=False)
 
 
@@ -516,7 +516,7 @@ def test_a_commit_that_nobody_knows_of_is_not_begun_again(connections):
 
 def test_statements_end(opened):
     """DB-12: one that takes too long is a 503, and its connection is good for the next."""
-    database = opened(patience=SOON)
+    database = opened(timeout=SOON)
     began = time.monotonic()
     with pytest.raises(OperationalError) as ended:
         _ask(database, "SELECT pg_sleep(30)")
@@ -527,7 +527,7 @@ def test_statements_end(opened):
 
 def test_a_transaction_in_which_nobody_says_anything_ends(opened):
     """DB-12: what it holds is free again, and whoever fell asleep is refused."""
-    database = opened(patience=100)
+    database = opened(timeout=100)
 
     def sleep():
         with database.transaction(writing=True) as session:
@@ -539,7 +539,7 @@ def test_a_transaction_in_which_nobody_says_anything_ends(opened):
     assert does_not_answer(ended.value)
 
 
-def test_a_server_that_only_reads_is_a_503(house):
+def test_a_server_that_only_reads_is_a_503(env):
     """DB-06: as a standby is, until it takes over."""
 
     def write(session):
@@ -547,22 +547,22 @@ def test_a_server_that_only_reads_is_a_503(house):
         _tenant(session, "tnt_1")
 
     with pytest.raises(DBAPIError) as refused:
-        house.act(write)
+        env.act(write)
     assert isinstance(refusal_of(refused.value), Unavailable)
 
 
-def test_a_database_without_tables_is_a_503(house):
+def test_a_database_without_tables_is_a_503(env):
     """DB-15: it is about to be migrated or restored."""
     with pytest.raises(DBAPIError) as refused:
-        _ask(house.database, "SELECT * FROM nowhere")
+        _ask(env.database, "SELECT * FROM nowhere")
     assert isinstance(refusal_of(refused.value), Unavailable)
 
 
 @pytest.mark.parametrize("table", ["security_event", "event_link"])
-def test_events_cannot_be_truncated(house, table):
+def test_events_cannot_be_truncated(env, table):
     """LO-04: it asks no trigger of a row, and so one of its own."""
     with pytest.raises(IntegrityError, match="only ever added"):
-        house.execute(f"TRUNCATE {table}")
+        env.execute(f"TRUNCATE {table}")
 
 
 # Several at once
@@ -586,21 +586,21 @@ def _migrate(location):
     engine.dispose()
 
 
-def test_of_several_first_starts_at_once_one_makes_the_signing_key(house, opened):
+def test_of_several_first_starts_at_once_one_makes_the_signing_key(env, opened):
     """JW-08: two keys would both sign, and nobody has asked for the second."""
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda _: run_act(opened(), ensure_signing_key), range(3)))
-    assert house.count("signing_key") == 1
+    assert env.count("signing_key") == 1
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_of_several_first_starts_at_once_one_decides_on_the_root(house, location, same):
+def test_of_several_first_starts_at_once_one_decides_on_the_root(env, location, same):
     """PW-17: with another secret it is refused, with the same one none is."""
     roots = [b"a" * 32] * 3 if same else [letter * 32 for letter in (b"a", b"b", b"c")]
     ready = threading.Barrier(3)
 
     def start(root):
-        database = Database(location, keys=Keyring(root), rules=house.rules)
+        database = Database(location, keys=Keyring(root), limits=env.limits)
         ready.wait(30)
         try:
             check_root_key(database)
@@ -612,17 +612,17 @@ def test_of_several_first_starts_at_once_one_decides_on_the_root(house, location
 
     with ThreadPoolExecutor(3) as threads:
         assert sum(threads.map(start, roots)) == (3 if same else 1)
-    assert house.count("root_key") == 1
+    assert env.count("root_key") == 1
 
 
-def test_of_two_who_sign_up_with_one_address_one_has_it(house):
+def test_of_two_who_sign_up_with_one_address_one_has_it(env):
     """UN-01: the other hears that it is taken, and not that the service has failed."""
     ready = threading.Barrier(4)
 
     def sign(number):
         ready.wait(30)
         try:
-            house.act(
+            env.act(
                 sign_up,
                 email="alice@example.com",
                 password=f"Violet tangent 47 harbour {number}",
@@ -636,16 +636,16 @@ def test_of_two_who_sign_up_with_one_address_one_has_it(house):
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(sign, range(4))) == 1
-    assert (house.count("user"), house.count("tenant")) == (1, 1)
+    assert (env.count("user"), env.count("tenant")) == (1, 1)
 
 
-def test_of_two_with_one_name_at_two_hosts_both_get_a_user_name(house):
+def test_of_two_with_one_name_at_two_hosts_both_get_a_user_name(env):
     """UN-02: and each its own."""
     ready = threading.Barrier(4)
 
     def sign(number):
         ready.wait(30)
-        house.act(
+        env.act(
             sign_up,
             email=f"alice@{number}.example.com",
             password=f"Violet tangent 47 harbour {number}",
@@ -656,4 +656,4 @@ def test_of_two_with_one_name_at_two_hosts_both_get_a_user_name(house):
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(sign, range(4)))
-    assert len({row["username"] for row in house.rows("user")}) == 4
+    assert len({row["username"] for row in env.rows("user")}) == 4

@@ -15,26 +15,26 @@ LINE = b"x" * 50_000
 
 
 @pytest.fixture
-def written(house):
+def written(env):
     """Writes so many bytes, a row a transaction; gives the size of the log."""
-    house.execute("CREATE TABLE filling (content BLOB)")
+    env.execute("CREATE TABLE filling (content BLOB)")
 
     def write(many):
         for _ in range(many // len(LINE)):
-            house.execute("INSERT INTO filling VALUES (?)", LINE)
-        return _log(house)
+            env.execute("INSERT INTO filling VALUES (?)", LINE)
+        return _log(env)
 
     return write
 
 
-def _log(house):
-    return house.location.with_name(f"{house.location.name}-wal").stat().st_size
+def _log(env):
+    return env.location.with_name(f"{env.location.name}-wal").stat().st_size
 
 
 @contextmanager
-def _reading(house):
+def _reading(env):
     """Somebody reads in the file, and goes on until the end."""
-    engine = open_engine(house.location)
+    engine = open_engine(env.location)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")
         connection.exec_driver_sql("SELECT count(*) FROM filling").all()
@@ -44,7 +44,7 @@ def _reading(house):
 
 
 @contextmanager
-def _requests(house):
+def _requests(env):
     """Two who read in turn, so that there is none in which nobody does."""
     over, turns = threading.Event(), [threading.Event(), threading.Event()]
 
@@ -52,7 +52,7 @@ def _requests(house):
         while not over.is_set():
             mine.wait(1)
             mine.clear()
-            with _reading(house):
+            with _reading(env):
                 other.set()
                 time.sleep(0.005)  # and the other has begun
 
@@ -67,25 +67,25 @@ def _requests(house):
         thread.join(30)
 
 
-def test_a_short_log_is_left_alone(house, written):
+def test_a_short_log_is_left_alone(env, written):
     """DB-07: SQLite does it by itself, and nobody has to wait."""
     before = written(MANY // 8)
-    house.database.shorten_log()
-    assert _log(house) == before > 0
+    env.database.shorten_log()
+    assert _log(env) == before > 0
 
 
-def test_a_log_that_somebody_kept_from_being_copied_is_emptied_afterwards(house, written):
+def test_a_log_that_somebody_kept_from_being_copied_is_emptied_afterwards(env, written):
     """DB-07: not while they read, as for a backup; nobody is refused for it."""
-    with _reading(house):
+    with _reading(env):
         long = written(MANY + MANY // 4)
         assert long > MANY
-        house.database.shorten_log()
-        assert _log(house) == long
+        env.database.shorten_log()
+        assert _log(env) == long
         assert written(len(LINE)) >= long
-    house.database.shorten_log()
-    assert _log(house) == 0
+    env.database.shorten_log()
+    assert _log(env) == 0
     assert (
-        house.act(
+        env.act(
             lambda session: session.core.exec_driver_sql(
                 "SELECT sum(length(content)) FROM filling"
             ).scalar()
@@ -94,17 +94,17 @@ def test_a_log_that_somebody_kept_from_being_copied_is_emptied_afterwards(house,
     )
 
 
-def test_a_log_is_emptied_although_there_is_always_somebody_who_reads(house, written):
+def test_a_log_is_emptied_although_there_is_always_somebody_who_reads(env, written):
     """DB-07: it grows for ever otherwise, while each of them reads for a moment only."""
-    with _requests(house):
+    with _requests(env):
         assert max(written(MANY // 2) for _ in range(4)) > MANY
         deadline = time.monotonic() + 10
-        while _log(house) > MANY:  # it may not be its turn at once
+        while _log(env) > MANY:  # it may not be its turn at once
             assert time.monotonic() < deadline
-            house.database.shorten_log()
+            env.database.shorten_log()
 
 
-def test_a_file_that_was_never_written_to_has_no_log(house):
+def test_a_file_that_was_never_written_to_has_no_log(env):
     """DB-07: or somebody else has just emptied and removed it."""
-    house.location.with_name(f"{house.location.name}-wal").unlink(missing_ok=True)
-    assert house.database.shorten_log() is None
+    env.location.with_name(f"{env.location.name}-wal").unlink(missing_ok=True)
+    assert env.database.shorten_log() is None

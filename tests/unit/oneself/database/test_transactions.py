@@ -18,8 +18,8 @@ from sqlmodel import col, select
 
 from accounts.crypto.keyring import Keyring
 from accounts.errors import NotFound, Unavailable
-from accounts.limits import Rules
-from accounts.services.user_views import PERSON_COLUMNS
+from accounts.limits import Limits
+from accounts.services.user_views import USER_VIEW_COLUMNS
 from models import Tenant, User
 from oneself.database import Database, open_engine, sqlite_driver
 from tests.support.refusals import CountedAttempt
@@ -44,18 +44,18 @@ def _pragmas(session):
 
 def _beginnings(database):
     """A transaction over each kind of connection, again and again."""
-    for waiting in (True, False, True, False):
-        yield database.transaction(writing=False, waiting=waiting)
+    for blocking in (True, False, True, False):
+        yield database.transaction(writing=False, blocking=blocking)
 
 
-def test_what_an_act_wrote_is_kept(house, elsewhere):
+def test_what_an_act_wrote_is_kept(env, elsewhere):
     """Another connection sees it at once."""
-    house.act(_tenant)
-    assert elsewhere(house.count, "tenant") == 1
+    env.act(_tenant)
+    assert elsewhere(env.count, "tenant") == 1
 
 
 @pytest.mark.parametrize("error", [NotFound, ValueError, KeyboardInterrupt, IntegrityError])
-def test_an_exception_leaves_no_row(house, elsewhere, error):
+def test_an_exception_leaves_no_row(env, elsewhere, error):
     """Rows of the session and of the connection below it are gone alike (DB-04)."""
     arguments = ("", {}, Exception()) if error is IntegrityError else ()
 
@@ -67,12 +67,12 @@ def test_an_exception_leaves_no_row(house, elsewhere, error):
         raise error(*arguments)
 
     with pytest.raises(error):
-        house.act(fail)
-    assert elsewhere(house.count, "tenant") == house.count("tenant") == 0
-    house.act(_tenant)
+        env.act(fail)
+    assert elsewhere(env.count, "tenant") == env.count("tenant") == 0
+    env.act(_tenant)
 
 
-def test_a_refusal_that_says_so_keeps_what_was_written(house, elsewhere):
+def test_a_refusal_that_says_so_keeps_what_was_written(env, elsewhere):
     """A counter counts although the act refused (LG-04)."""
 
     def refuse(session):
@@ -81,11 +81,11 @@ def test_a_refusal_that_says_so_keeps_what_was_written(house, elsewhere):
         raise CountedAttempt
 
     with pytest.raises(CountedAttempt):
-        house.act(refuse)
-    assert elsewhere(house.count, "tenant") == 2
+        env.act(refuse)
+    assert elsewhere(env.count, "tenant") == 2
 
 
-def test_what_cannot_be_written_at_the_end_leaves_nothing(house):
+def test_what_cannot_be_written_at_the_end_leaves_nothing(env):
     """Rows that were only added are written at the end, all or none (DB-04)."""
 
     def add(session):
@@ -95,12 +95,12 @@ def test_what_cannot_be_written_at_the_end_leaves_nothing(house):
         session.add(Tenant(id="tnt_1", uuid="uuid-2", display_name="B", created_at=session.now))
 
     with pytest.raises(IntegrityError):
-        house.act(add)
-    assert house.count("tenant") == 0
+        env.act(add)
+    assert env.count("tenant") == 0
 
 
 @only_on_sqlite
-def test_a_commit_that_fails_keeps_nobody_waiting(house, elsewhere):
+def test_a_commit_that_fails_keeps_nobody_waiting(env, elsewhere):
     """DB-04: SQLite leaves the transaction open then, and everybody else without the write lock."""
 
     def orphan(session):
@@ -110,13 +110,13 @@ def test_a_commit_that_fails_keeps_nobody_waiting(house, elsewhere):
         )
 
     with pytest.raises(IntegrityError):
-        house.act(orphan)
-    elsewhere(house.act, _tenant, 1)
-    house.act(_tenant, 2)
-    assert (house.count("tenant"), house.count("user_settings")) == (2, 0)
+        env.act(orphan)
+    elsewhere(env.act, _tenant, 1)
+    env.act(_tenant, 2)
+    assert (env.count("tenant"), env.count("user_settings")) == (2, 0)
 
 
-def test_a_row_without_its_owner_is_refused(house):
+def test_a_row_without_its_owner_is_refused(env):
     """Foreign keys are on, which SQLite has off (DB-01)."""
 
     def add(session):
@@ -135,7 +135,7 @@ def test_a_row_without_its_owner_is_refused(house):
         )
 
     with pytest.raises(IntegrityError):
-        house.act(add)
+        env.act(add)
 
 
 @only_on_sqlite
@@ -161,10 +161,10 @@ def test_every_connection_is_prepared(database):
 
 
 @only_on_sqlite
-@pytest.mark.parametrize(("waiting", "milliseconds"), [(True, 5000), (False, 0)])
-def test_only_the_connection_that_may_wait_does(database, waiting, milliseconds):
+@pytest.mark.parametrize(("blocking", "milliseconds"), [(True, 5000), (False, 0)])
+def test_only_the_connection_that_may_wait_does(database, blocking, milliseconds):
     """The event loop's must not (DB-01)."""
-    with database.transaction(writing=False, waiting=waiting) as session:
+    with database.transaction(writing=False, blocking=blocking) as session:
         assert _pragmas(session)["busy_timeout"] == milliseconds
 
 
@@ -231,26 +231,26 @@ def test_closing_closes_the_connections_of_every_thread(database, elsewhere):
     assert all(each.closed for each in held)
 
 
-def test_an_act_has_one_moment(house, clock):
+def test_an_act_has_one_moment(env, clock):
     """However long it takes, it is all written at once (DB-18)."""
-    with house.database.transaction(writing=False) as session:
+    with env.database.transaction(writing=False) as session:
         began = clock.now
         clock.move(seconds=5)
         assert session.now == began
-    with house.database.transaction(writing=False) as session:
+    with env.database.transaction(writing=False) as session:
         assert session.now == clock.now
 
 
 def test_the_clock_is_utcs(location):
     """Unless a test moves it (DB-18)."""
-    database = Database(location, keys=Keyring(b"x" * 32), rules=Rules())
+    database = Database(location, keys=Keyring(b"x" * 32), limits=Limits())
     with database.transaction(writing=False) as session:
         assert session.now.tzinfo is UTC
         assert abs(session.now - datetime.now(UTC)) < timedelta(minutes=1)
     database.close()
 
 
-def test_a_moment_without_an_offset_is_not_stored(house):
+def test_a_moment_without_an_offset_is_not_stored(env):
     """Nobody could tell which moment it was (DB-18)."""
 
     def add(session):
@@ -258,18 +258,18 @@ def test_a_moment_without_an_offset_is_not_stored(house):
         session.add(Tenant(id="tnt_1", uuid="uuid-1", display_name="A", created_at=naive))
 
     with pytest.raises(StatementError, match="without an offset"):
-        house.act(add)
-    assert house.count("tenant") == 0
+        env.act(add)
+    assert env.count("tenant") == 0
 
 
-def test_a_failed_statement_does_not_show_its_parameters(house):
+def test_a_failed_statement_does_not_show_its_parameters(env):
     """They would stand in the log (LO-01)."""
     secret = "canary" * 2  # a traceback shows the lines of this test
     with pytest.raises(DBAPIError) as failed:
-        house.execute("UPDATE nowhere SET password = ?", secret)
+        env.execute("UPDATE nowhere SET password = ?", secret)
     assert secret not in "".join(format_exception(failed.value))
     with pytest.raises(IntegrityError) as failed:
-        house.execute("INSERT INTO tenant (id) VALUES (?)", secret)
+        env.execute("INSERT INTO tenant (id) VALUES (?)", secret)
     assert secret not in "".join(format_exception(failed.value))
 
 
@@ -278,7 +278,7 @@ def test_whoever_writes_locks_out_other_writers(database, elsewhere):
     """The lock is taken at the beginning, before anything is read (DB-01)."""
 
     def write():
-        with database.transaction(writing=True, waiting=False):
+        with database.transaction(writing=True, blocking=False):
             return True
 
     with database.transaction(writing=True), pytest.raises(OperationalError, match="locked"):
@@ -287,14 +287,14 @@ def test_whoever_writes_locks_out_other_writers(database, elsewhere):
         assert elsewhere(write)
 
 
-def test_whoever_reads_is_not_locked_out(house, elsewhere):
+def test_whoever_reads_is_not_locked_out(env, elsewhere):
     """Readers see what was there before (DB-01)."""
 
     def read():
-        with house.database.transaction(writing=False, waiting=False) as session:
+        with env.database.transaction(writing=False, blocking=False) as session:
             return len(session.exec(select(Tenant)).all())
 
-    with house.database.transaction(writing=True) as session:
+    with env.database.transaction(writing=True) as session:
         _tenant(session)
         assert elsewhere(read) == 0
     assert elsewhere(read) == 1
@@ -306,12 +306,12 @@ def test_whoever_does_not_wait_is_refused_at_once(database, elsewhere):
 
     def write():
         began = time.perf_counter()
-        with pytest.raises(OperationalError), database.transaction(writing=True, waiting=False):
+        with pytest.raises(OperationalError), database.transaction(writing=True, blocking=False):
             pass
         return time.perf_counter() - began
 
     def write_again():
-        with database.transaction(writing=True, waiting=False) as session:
+        with database.transaction(writing=True, blocking=False) as session:
             return session.core
 
     before = elsewhere(write_again)
@@ -324,59 +324,59 @@ def test_whoever_does_not_wait_is_refused_at_once(database, elsewhere):
 @only_on_sqlite
 def test_whoever_waits_is_refused_when_their_patience_ends(location):
     """It is bounded, and in milliseconds (DB-05)."""
-    holder, waiter = open_engine(location), open_engine(location, patience=200)
-    with holder.connect() as held, waiter.connect() as waiting:
+    holder, waiter = open_engine(location), open_engine(location, timeout=200)
+    with holder.connect() as held, waiter.connect() as blocking:
         held.exec_driver_sql("BEGIN IMMEDIATE")
         began = time.perf_counter()
         with pytest.raises(OperationalError, match="locked"):
-            waiting.exec_driver_sql("BEGIN IMMEDIATE")
+            blocking.exec_driver_sql("BEGIN IMMEDIATE")
         assert 0.15 < time.perf_counter() - began < 3
 
 
 @only_on_sqlite
-def test_whoever_waits_goes_on_when_the_lock_is_gone(house, elsewhere):
+def test_whoever_waits_goes_on_when_the_lock_is_gone(env, elsewhere):
     """A writer that comes second is late, and not refused (DB-05)."""
     with ThreadPoolExecutor(1) as thread:
-        with house.database.transaction(writing=True) as session:
+        with env.database.transaction(writing=True) as session:
             _tenant(session, 1)
-            second = thread.submit(house.act, _tenant, 2)
+            second = thread.submit(env.act, _tenant, 2)
             time.sleep(0.05)
             assert not second.done()
         second.result(10)
-    assert elsewhere(house.count, "tenant") == 2
+    assert elsewhere(env.count, "tenant") == 2
 
 
-def test_no_update_is_lost(house):
+def test_no_update_is_lost(env):
     """Four threads read, add one and write fifty times each (DB-02)."""
-    tenant = house.act(_tenant)
-    house.execute("UPDATE tenant SET display_name = '0'")
+    tenant = env.act(_tenant)
+    env.execute("UPDATE tenant SET display_name = '0'")
     threads, rounds = 4, 50
     ready = threading.Barrier(threads)
 
     def count(_):
         ready.wait(30)
         for _ in range(rounds):
-            with house.database.transaction(writing=True) as session:
-                session.hold("count")
+            with env.database.transaction(writing=True) as session:
+                session.lock("count")
                 row = session.get_one(Tenant, tenant.id)
                 row.display_name = str(int(row.display_name) + 1)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(count, range(threads)))
-    assert house.rows("tenant")[0]["display_name"] == str(threads * rounds)
+    assert env.rows("tenant")[0]["display_name"] == str(threads * rounds)
 
 
 @pytest.mark.parametrize("writing", [True, False])
-def test_slow_work_holds_no_lock(house, elsewhere, writing):
+def test_slow_work_holds_no_lock(env, elsewhere, writing):
     """While it is done another thread writes, and it is seen afterwards (DB-11)."""
-    with house.database.transaction(writing=writing, waiting=False) as session:
+    with env.database.transaction(writing=writing, blocking=False) as session:
         assert session.exec(select(Tenant)).all() == []
         with session.outside_transaction():
             assert not session.core.in_transaction()
-            elsewhere(house.act, _tenant, 1)
+            elsewhere(env.act, _tenant, 1)
         assert len(session.exec(select(Tenant)).all()) == 1
         _tenant(session, 2)
-    assert elsewhere(house.count, "tenant") == 2
+    assert elsewhere(env.count, "tenant") == 2
 
 
 @only_on_sqlite
@@ -384,7 +384,7 @@ def test_what_follows_slow_work_is_a_writing_transaction(database, elsewhere):
     """Whatever it was before (DB-01)."""
 
     def write():
-        with database.transaction(writing=True, waiting=False):
+        with database.transaction(writing=True, blocking=False):
             pass
 
     with database.transaction(writing=False) as session:
@@ -394,7 +394,7 @@ def test_what_follows_slow_work_is_a_writing_transaction(database, elsewhere):
             elsewhere(write)
 
 
-def test_slow_work_that_fails_leaves_nothing_behind(house, elsewhere):
+def test_slow_work_that_fails_leaves_nothing_behind(env, elsewhere):
     """There is no transaction to end, and the next one begins as ever."""
 
     def fail(session):
@@ -402,16 +402,16 @@ def test_slow_work_that_fails_leaves_nothing_behind(house, elsewhere):
             raise NotFound
 
     with pytest.raises(NotFound):
-        house.act(fail)
-    elsewhere(house.act, _tenant)
-    assert house.count("tenant") == 1
+        env.act(fail)
+    elsewhere(env.act, _tenant)
+    assert env.count("tenant") == 1
 
 
-def test_a_refusal_during_slow_work_commits_nothing_of_whoever_has_the_connection_by_then(house):
+def test_a_refusal_during_slow_work_commits_nothing_of_whoever_has_the_connection_by_then(env):
     """DB-04: although it says that what was written is kept, which is committed already."""
 
     def be_refused(others):
-        database = house.database
+        database = env.database
         with database.transaction(writing=True) as session, session.outside_transaction():
             _tenant(others.enter_context(database.transaction(writing=True)))
             raise CountedAttempt
@@ -424,22 +424,22 @@ def test_a_refusal_during_slow_work_commits_nothing_of_whoever_has_the_connectio
 
     with pytest.raises(ZeroDivisionError):
         go_wrong()
-    assert house.count("tenant") == 0
+    assert env.count("tenant") == 0
 
 
 @only_on_sqlite
 def test_a_lock_that_is_held_after_slow_work_is_a_failure(database):
     """Whoever may not wait is refused there too (DB-05)."""
-    other = open_engine(database_of(database), patience=0)
+    other = open_engine(database_of(database), timeout=0)
     with other.connect() as held:
         with (
             pytest.raises(OperationalError, match="locked"),
-            database.transaction(writing=False, waiting=False) as session,
+            database.transaction(writing=False, blocking=False) as session,
             session.outside_transaction(),
         ):
             held.exec_driver_sql("BEGIN IMMEDIATE")
         held.rollback()
-    with database.transaction(writing=True, waiting=False):
+    with database.transaction(writing=True, blocking=False):
         pass
 
 
@@ -449,7 +449,7 @@ def database_of(database):
         return Path(session.core.engine.url.database)
 
 
-def test_a_refusal_after_slow_work_leaves_no_row(house):
+def test_a_refusal_after_slow_work_leaves_no_row(env):
     """Both halves of the act are one to whoever asked (DB-04)."""
 
     def refuse(session):
@@ -459,27 +459,27 @@ def test_a_refusal_after_slow_work_leaves_no_row(house):
         raise NotFound
 
     with pytest.raises(NotFound):
-        house.act(refuse)
-    assert house.count("tenant") == 0
+        env.act(refuse)
+    assert env.count("tenant") == 0
 
 
-def _impatient(house):
+def _impatient(env):
     """The same database, of somebody who waits for others no longer than half a second."""
-    keys, rules = Keyring(bytes(range(32))), Rules()
-    return Database(house.location, keys=keys, rules=rules, patience=500)
+    keys, limits = Keyring(bytes(range(32))), Limits()
+    return Database(env.location, keys=keys, limits=limits, timeout=500)
 
 
 @only_on_sqlite
-def test_threads_that_write_have_their_turn_however_the_one_before_ended(house, elsewhere):
+def test_threads_that_write_have_their_turn_however_the_one_before_ended(env, elsewhere):
     """Whoever failed, or found the file locked by another process, keeps nobody waiting (DB-05)."""
-    database = _impatient(house)
+    database = _impatient(env)
 
     def write():
         with database.transaction(writing=True) as session:
             return len(session.exec(select(Tenant)).all())
 
     with (
-        house.database.transaction(writing=True),
+        env.database.transaction(writing=True),
         pytest.raises(OperationalError, match="locked"),
         database.transaction(writing=True),
     ):
@@ -491,9 +491,9 @@ def test_threads_that_write_have_their_turn_however_the_one_before_ended(house, 
 
 
 @only_on_sqlite
-def test_a_thread_that_waits_for_another_one_to_write_gives_up_some_time(house, elsewhere):
+def test_a_thread_that_waits_for_another_one_to_write_gives_up_some_time(env, elsewhere):
     """What another thread keeps locked is as much as what another process does (DB-05)."""
-    database = _impatient(house)
+    database = _impatient(env)
 
     def write():
         with database.transaction(writing=True):
@@ -505,10 +505,10 @@ def test_a_thread_that_waits_for_another_one_to_write_gives_up_some_time(house, 
     database.close()
 
 
-def test_a_single_reading_leaves_nothing_open(house):
+def test_a_single_reading_leaves_nothing_open(env):
     """Whichever way it goes to the database: one that is listened to, or fails, by SQLAlchemy."""
     opened = sql_select(table("tenant", column("id")).c.id)
-    house.act(_tenant)
+    env.act(_tenant)
 
     def begun(_connection, _cursor, statement, *_rest):
         heard.append(statement)
@@ -517,20 +517,20 @@ def test_a_single_reading_leaves_nothing_open(house):
     for listening in (False, True):
         if listening:
             event.listen(Engine, "before_cursor_execute", begun)
-        with house.database.reading() as reading:
+        with env.database.reading() as reading:
             assert [list(row) for row in reading.rows(opened, {})] == [["tnt_000000000001"]]
             assert reading.observed == []
             reading.observed.append("seen")
-        with pytest.raises(DBAPIError), house.database.reading() as reading:
+        with pytest.raises(DBAPIError), env.database.reading() as reading:
             reading.rows(sql_select(column("nothing")), {})
     event.remove(Engine, "before_cursor_execute", begun)
     assert len(heard) == 2
     # Nobody has to wait for it.
-    house.act(_tenant, 2)
-    assert house.count("tenant") == 2
+    env.act(_tenant, 2)
+    assert env.count("tenant") == 2
 
 
-def test_what_an_act_did_in_its_session_is_in_no_other(house):
+def test_what_an_act_did_in_its_session_is_in_no_other(env):
     """A session that an act had is not used again: who knows what is left in it (DB-04)."""
 
     def fail(session):
@@ -540,16 +540,16 @@ def test_what_an_act_did_in_its_session_is_in_no_other(house):
 
     done = []
     with pytest.raises(NotFound):
-        house.act(fail)
-    assert house.act(list) == []
-    assert house.count("tenant") == 0
+        env.act(fail)
+    assert env.act(list) == []
+    assert env.count("tenant") == 0
     assert done == []
 
 
-def test_a_prepared_statement_reads_what_any_other_reads(house, alice):
+def test_a_prepared_statement_reads_what_any_other_reads(env, alice):
     """Moments, lists and truths come out of it as their columns have them."""
     statement = (
-        sql_select(*PERSON_COLUMNS, col(User.created_at))
+        sql_select(*USER_VIEW_COLUMNS, col(User.created_at))
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(col(User.email) == bindparam("email"), col(User.created_at) <= bindparam("now"))
     )
@@ -558,17 +558,17 @@ def test_a_prepared_statement_reads_what_any_other_reads(house, alice):
         given = {"email": "alice@example.com", "now": session.now}
         return [*session.rows(statement, given)], session.core.execute(statement, given).all()
 
-    [ours], [theirs] = house.act(read)
+    [ours], [theirs] = env.act(read)
     assert tuple(ours) == tuple(theirs)
     assert ours[0] == alice.user_id
 
 
 @pytest.mark.parametrize("writing", [False, True])
-def test_a_prepared_statement_that_fails_is_a_failure_of_the_database(house, writing):
+def test_a_prepared_statement_that_fails_is_a_failure_of_the_database(env, writing):
     """Whoever asks hears it as from any other statement: a 503, or a second attempt (DB-05)."""
     statement = sql_select(column("id")).select_from(table("nowhere"))
     with (
         pytest.raises(DBAPIError, match="nowhere"),
-        house.database.transaction(writing=writing) as session,
+        env.database.transaction(writing=writing) as session,
     ):
         session.rows(statement, {})

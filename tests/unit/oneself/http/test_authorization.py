@@ -16,21 +16,21 @@ from sqlalchemy import Engine, event
 import oneself.app
 from accounts.crypto.keyring import Keyring
 from accounts.flows.users import change_roles, find_user_by_email
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.policies import Decision, Question
 from accounts.services.principal import CredentialKind
 from oneself.commands.demo_data import make_demo
 from oneself.conformance.rows.request_building import PICTURE, takes_pictures
 from oneself.database import Database
-from oneself.document import described_operations, load_document, resolve
+from oneself.document import load_document, operation_specs, resolve
 from oneself.http.request.forms import FORM
 from oneself.runtime.policy_store import PolicyStore
 from oneself.settings import Settings
 from tests.support.databases import Storage
 
-DEFAULT = Path(__file__).parents[3] / "policies"
+DEFAULT = Path(__file__).parents[4] / "policies"
 DOCUMENT = load_document()
-OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
+OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 OF_PERSONS = {name: each for name, each in OPERATIONS.items() if each.accepted}
 
 #: What a person of the demo has of each kind.
@@ -74,12 +74,12 @@ class Scene:
     """
 
     def __init__(self, folder: Path, storage: Storage) -> None:
-        rules = Rules(password_cost=4)
-        self.database = Database(storage.make(folder), keys=Keyring(b"x" * 32), rules=rules)
+        limits = Limits(password_cost=4)
+        self.database = Database(storage.make(folder), keys=Keyring(b"x" * 32), limits=limits)
         self.steps: list[Step] = []
         self.questions: list[Question] = []
         self._account: Mapping[str, str] | None = None
-        self._settings = Settings(data_dir=folder, public_url=rules.issuer)
+        self._settings = Settings(data_dir=folder, public_url=limits.issuer)
         self._apps: dict[str, Any] = {}
 
     def app(self, policy: str) -> Any:
@@ -139,8 +139,8 @@ def _example(operation_id: str, headers: Mapping[str, str]) -> tuple[dict[str, A
     if takes_pictures(operation):
         body, every_header["content-type"] = PICTURE, "image/png"
     elif operation.bodies:
-        described = DOCUMENT["paths"][operation.path][operation.method]["requestBody"]
-        media, content = next(iter(resolve(DOCUMENT, described)["content"].items()))
+        spec = DOCUMENT["paths"][operation.path][operation.method]["requestBody"]
+        media, content = next(iter(resolve(DOCUMENT, spec)["content"].items()))
         example = content["example"]
         body = (urlencode(example) if media == FORM else json.dumps(example)).encode()
         every_header["content-type"] = media

@@ -14,14 +14,14 @@ import pytest
 
 from oneself.conformance.http_client import Request
 from oneself.conformance.rows.request_building import PICTURE, takes_pictures
-from oneself.document import Described, described_operations, load_document, resolve
+from oneself.document import OperationSpec, load_document, operation_specs, resolve
 from oneself.http.request.forms import FORM
 from oneself.web.page_forms import PAGES
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess
 
 DOCUMENT = load_document()
-OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
+OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 JSON = "application/json"
 CREDENTIALS = {
     "session": ("Authorization", "Bearer {session_token}"),
@@ -72,7 +72,7 @@ def _basic(name: str, secret: str) -> str:
     return f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"
 
 
-def _example(operation: Described, person: Mapping[str, str]) -> Sent:
+def _example(operation: OperationSpec, view: Mapping[str, str]) -> Sent:
     """The document's own example, by somebody who may send it."""
     path, headers, body = operation.path, {"User-Agent": "pytest"}, None
     for each in operation.parameters:
@@ -81,20 +81,20 @@ def _example(operation: Described, person: Mapping[str, str]) -> Sent:
         elif each["in"] == "header":
             headers[each["name"]] = each["example"]
     if operation.accepted:
-        headers["Authorization"] = f"Bearer {person['session_token']}"
+        headers["Authorization"] = f"Bearer {view['session_token']}"
     if operation.client:
-        headers["Authorization"] = _basic(person["client_id"], person["client_secret"])
+        headers["Authorization"] = _basic(view["client_id"], view["client_secret"])
     if operation.bodies:
-        described = DOCUMENT["paths"][operation.path][operation.method]["requestBody"]
-        media, content = next(iter(resolve(DOCUMENT, described)["content"].items()))
+        spec = DOCUMENT["paths"][operation.path][operation.method]["requestBody"]
+        media, content = next(iter(resolve(DOCUMENT, spec)["content"].items()))
         headers["Content-Type"] = media
         body = PICTURE if takes_pictures(operation) else content["example"]
     return Sent("nowhere", path, {}, headers, body)
 
 
-def _spoilt(operation: Described, person: Mapping[str, str]) -> Iterator[Sent]:
+def _spoilt(operation: OperationSpec, view: Mapping[str, str]) -> Iterator[Sent]:
     """The example, and then with a NUL in one place after the other."""
-    sent = _example(operation, person)
+    sent = _example(operation, view)
     yield sent
     for each in operation.parameters:
         if each["in"] == "path":
@@ -106,23 +106,25 @@ def _spoilt(operation: Described, person: Mapping[str, str]) -> Iterator[Sent]:
         headers = {**sent.headers, name: f"{value}\0"}
         yield sent._replace(place=f"header {name}", headers=headers)
     rest = {name: sent.headers[name] for name in sent.headers if name != "Authorization"}
-    for place, (name, value) in _credentials(operation, person).items():
+    for place, (name, value) in _credentials(operation, view).items():
         yield sent._replace(place=place, headers={**rest, name: value})
     if sent.body is not None and not takes_pictures(operation):
         for place, body in _places(sent.body):
             yield sent._replace(place=f"body {place}", body=body)
 
 
-def _credentials(operation: Described, person: Mapping[str, str]) -> Mapping[str, tuple[str, str]]:
+def _credentials(
+    operation: OperationSpec, view: Mapping[str, str]
+) -> Mapping[str, tuple[str, str]]:
     """A header for each kind of credential that could be sent, with a NUL in it."""
     if operation.accepted:
         return {
-            kind: (name, value.format_map(person) + "\0")
+            kind: (name, value.format_map(view) + "\0")
             for kind, (name, value) in CREDENTIALS.items()
         }
     if operation.client is None:
         return {}
-    name, secret = person["client_id"], person["client_secret"]
+    name, secret = view["client_id"], view["client_secret"]
     pairs = {
         "id, encoded": ("a%00b", secret),
         "id": ("a\0b", secret),
@@ -144,16 +146,16 @@ def _status(there: InProcess, method: str, sent: Sent) -> int:
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_a_nul_is_never_ours_to_answer_for(
-    operation: Described, there: InProcess, caplog: pytest.LogCaptureFixture
+    operation: OperationSpec, there: InProcess, caplog: pytest.LogCaptureFixture
 ):
     """HT-04: whoever asks, known or not, and wherever it stands."""
-    person, found = there.somebody(), {}
+    view, found = there.somebody(), {}
     with caplog.at_level(logging.ERROR):
-        for number in range(len([*_spoilt(operation, person)])):
-            sent = [*_spoilt(operation, person)][number]
+        for number in range(len([*_spoilt(operation, view)])):
+            sent = [*_spoilt(operation, view)][number]
             found[sent.place] = _status(there, operation.method, sent)
             if found[sent.place] < 400 and operation.method != "get":
-                person = there.somebody()  # it may have ended the credential
+                view = there.somebody()  # it may have ended the credential
     # Else nobody would have got far enough for the others to say anything.
     assert not operation.accepted or found.pop("nowhere") != 401
     assert {place: status for place, status in found.items() if status >= 500} == {}

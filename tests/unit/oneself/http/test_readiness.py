@@ -11,7 +11,7 @@ from accounts.errors import Unavailable
 from models.schema import REVISION
 from oneself.conformance.http_client import Request
 from oneself.database import open_engine
-from oneself.http.guard import Passage
+from oneself.http.guard import RequestContext
 from oneself.http.readiness import ReadinessLog
 
 READY = Request("GET", "/readyz")
@@ -105,7 +105,7 @@ def test_a_failure_on_the_way_is_a_reason_too(caplog, failure, reason):
         raise failure
 
     caplog.set_level(logging.INFO, logger=LOGGER)
-    scope = {"oneself.passage": Passage("req_0a1b2c3d4e5f", 0.0)}
+    scope = {"oneself.request_context": RequestContext("req_0a1b2c3d4e5f", 0.0)}
     with pytest.raises(type(failure)):
         asyncio.run(ReadinessLog(fail)(scope, None, None))
     assert [each.getMessage() for each in caplog.records] == [f"not ready: {reason}"]

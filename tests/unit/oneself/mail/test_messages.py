@@ -12,13 +12,13 @@ import jinja2.meta
 import pytest
 
 from accounts.errors import InvalidRequest
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.outbox import MessageKind
 from models import OutboxMessage
 from oneself.mail.messages import Messages, compose
 from oneself.templating import LANGUAGES, TemplateBroken, Templates
 
-MAIL = Path(__file__).parents[3] / "templates" / "mail"
+MAIL = Path(__file__).parents[4] / "templates" / "mail"
 HOST = "accounts.example"
 PUBLIC_URL = f"https://{HOST}"
 SECRET = "ots_canary+/=&? ü"
@@ -216,14 +216,14 @@ def test_the_secret_alone_is_where_a_program_asks_for_it(message):
 @pytest.mark.parametrize(
     ("kind", "lifetime", "words"),
     [
-        (MessageKind.EMAIL_VERIFICATION, Rules().one_time_secret_lifetime, "24 hours|24 Stunden"),
+        (MessageKind.EMAIL_VERIFICATION, Limits().one_time_secret_lifetime, "24 hours|24 Stunden"),
         (
             MessageKind.EMAIL_CHANGE_CONFIRMATION,
-            Rules().one_time_secret_lifetime,
+            Limits().one_time_secret_lifetime,
             "24 hours|24 Stunden",
         ),
-        (MessageKind.EMAIL_CHANGE_NOTICE, Rules().undo_lifetime, "7 days|7 Tage"),
-        (MessageKind.PASSWORD_RESET, Rules().reset_lifetime, "an hour|eine Stunde"),
+        (MessageKind.EMAIL_CHANGE_NOTICE, Limits().undo_lifetime, "7 days|7 Tage"),
+        (MessageKind.PASSWORD_RESET, Limits().reset_lifetime, "an hour|eine Stunde"),
     ],
 )
 def test_a_mail_says_how_long_its_link_lives(message, kind, lifetime, words):

@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 
 from oneself.mail.factory import open_delivery
 from oneself.mail.smtp import Folder, Security, SmtpServer, parse_smtp_url
-from oneself.mail.transport import Letter, LetterDeferred, LetterRefused, MailboxAway
+from oneself.mail.transport import Email, EmailDeferred, EmailRejected, TransportUnavailable
 from oneself.settings import Settings
 from tests.support.ports import free_port
 
@@ -44,7 +44,7 @@ def _letter(number=1, *, to=ALICE, text="To the reader.\n"):
     mail["Subject"] = "A subject"
     mail["Message-ID"] = f"<msg_{number}@accounts.example>"
     mail.set_content(text)
-    return Letter(f"msg_{number}", SENDER, to, mail)
+    return Email(f"msg_{number}", SENDER, to, mail)
 
 
 def _deliver(mailbox, *letters):
@@ -54,7 +54,7 @@ def _deliver(mailbox, *letters):
         for letter in letters or (_letter(),):
             try:
                 take(letter)
-            except (LetterDeferred, LetterRefused, MailboxAway) as problem:
+            except (EmailDeferred, EmailRejected, TransportUnavailable) as problem:
                 outcomes.append(problem)
             else:
                 outcomes.append(None)
@@ -400,7 +400,7 @@ def test_a_folder_that_cannot_be_written_takes_nothing(tmp_path):
     """DB-06: which is for the folder and not for one letter, and says no path."""
     (tmp_path / "mail").write_bytes(b"a file in the way")
     problem = _problem(Folder(tmp_path / "mail"))
-    assert problem == (MailboxAway, "The folder cannot be written (EEXIST).")
+    assert problem == (TransportUnavailable, "The folder cannot be written (EEXIST).")
 
 
 # TLS.
@@ -452,7 +452,7 @@ def test_a_certificate_that_does_not_verify_gets_no_mail(  # noqa: PLR0917 # fix
     login = f"{USER}:c4nary%2Fs3cret@"
     server = smtp(port, scheme, login=login, ca_file=authority.file if trusted else None)
     assert _problem(server) == (
-        MailboxAway,
+        TransportUnavailable,
         f"The certificate of the server does not verify (OpenSSL: {code}).",
     )
     assert not post.received
@@ -467,7 +467,7 @@ def test_a_server_without_starttls_gets_no_mail(post, start, smtp, logins):
         port = start(logins=logins, auth_require_tls=False)
         login = f"{USER}:c4nary%2Fs3cret@" if logins else ""
         problem = _problem(smtp(port, login=login))
-    assert problem == (MailboxAway, "The server does not offer STARTTLS.")
+    assert problem == (TransportUnavailable, "The server does not offer STARTTLS.")
     assert not post.received
     assert not post.logins
     assert not {"MAIL", "DATA"} & set(post.commands)
@@ -492,7 +492,7 @@ def test_a_server_that_refuses_starttls_gets_no_mail(script, smtp):
         seen.put(connection.recv(1000))
 
     problem = _problem(smtp(script(act)))
-    assert problem == (MailboxAway, "The server refused STARTTLS (454).")
+    assert problem == (TransportUnavailable, "The server refused STARTTLS (454).")
     assert seen.get(timeout=10) == b""
 
 
@@ -502,7 +502,7 @@ def test_a_server_whose_tls_is_none_gets_no_mail(script, smtp):
     def act(connection, _over):
         _answer(connection, b"250-hello\r\n250 STARTTLS\r\n", b"220 go on\r\n", b"250 hello\r\n")
 
-    assert _problem(smtp(script(act))) == (MailboxAway, "TLS with the server failed.")
+    assert _problem(smtp(script(act))) == (TransportUnavailable, "TLS with the server failed.")
 
 
 def test_what_came_in_plain_text_is_no_answer_over_tls(script, smtp, authority):
@@ -519,7 +519,7 @@ def test_what_came_in_plain_text_is_no_answer_over_tls(script, smtp, authority):
             seen.put(protected.recv(1000)[:4])
 
     problem = _problem(smtp(script(act), login="u:canary@"))
-    assert problem == (MailboxAway, "The server offers no login with a password.")
+    assert problem == (TransportUnavailable, "The server offers no login with a password.")
     assert [seen.get(timeout=10) for _ in range(2)] == [b"ehlo", b""]
 
 
@@ -532,7 +532,7 @@ def test_an_authority_that_cannot_be_read_is_named(start, smtp, tmp_path, conten
     if content is not None:
         file.write_bytes(content)
     problem = _problem(smtp(start(), ca_file=file))
-    assert problem == (MailboxAway, f"ONESELF_SMTP_CA_FILE cannot be read ({what}).")
+    assert problem == (TransportUnavailable, f"ONESELF_SMTP_CA_FILE cannot be read ({what}).")
 
 
 # Logging in.
@@ -554,7 +554,7 @@ def test_a_login_that_is_refused_says_so(post, start, smtp, authority):
     """LO-01: with the code, and without what the server says or what was sent."""
     port = start(tls_context=authority.context("127.0.0.1"), logins=True)
     assert _problem(smtp(port, login=f"{USER}:wrong@")) == (
-        MailboxAway,
+        TransportUnavailable,
         "The server refused the login (535).",
     )
     assert not post.received
@@ -566,15 +566,15 @@ def test_a_login_that_is_refused_says_so(post, start, smtp, authority):
 @pytest.mark.parametrize(
     ("command", "reply", "expected"),
     [
-        ("RCPT", "450", (LetterDeferred, "The server refused the recipient (450).")),
-        ("RCPT", "550", (LetterRefused, "The server refused the recipient (550).")),
-        ("RCPT", "421", (MailboxAway, "The server refused the recipient (421).")),
-        ("DATA", "451", (LetterDeferred, "The server refused the message (451).")),
-        ("DATA", "554", (LetterRefused, "The server refused the message (554).")),
-        ("DATA", "421", (MailboxAway, "The server refused the message (421).")),
+        ("RCPT", "450", (EmailDeferred, "The server refused the recipient (450).")),
+        ("RCPT", "550", (EmailRejected, "The server refused the recipient (550).")),
+        ("RCPT", "421", (TransportUnavailable, "The server refused the recipient (421).")),
+        ("DATA", "451", (EmailDeferred, "The server refused the message (451).")),
+        ("DATA", "554", (EmailRejected, "The server refused the message (554).")),
+        ("DATA", "421", (TransportUnavailable, "The server refused the message (421).")),
         # The sender is the same for each letter, and it is not the letter that is wrong.
-        ("MAIL", "451", (MailboxAway, "The server refused the sender (451).")),
-        ("MAIL", "550", (MailboxAway, "The server refused the sender (550).")),
+        ("MAIL", "451", (TransportUnavailable, "The server refused the sender (451).")),
+        ("MAIL", "550", (TransportUnavailable, "The server refused the sender (550).")),
     ],
 )
 def test_a_refusal_is_for_good_or_for_now(  # noqa: PLR0917 # fixtures and parameters
@@ -610,7 +610,7 @@ def test_the_letter_behind_one_that_failed_is_sent(  # noqa: PLR0917 # fixtures 
 def test_a_connection_that_breaks_in_a_mail_is_tried_again(post, start, plain):
     """EM-18: nobody knows whether the server has it."""
     post.replies["DATA"] = ["drop"]
-    assert _problem(plain(start())) == (LetterDeferred, "The connection broke off.")
+    assert _problem(plain(start())) == (EmailDeferred, "The connection broke off.")
 
 
 def test_many_letters_go_over_one_connection(post, start, plain):
@@ -696,7 +696,7 @@ def _a_line_now_and_then(connection, over):
 def test_a_server_that_hangs_is_left(script, plain, act):
     """EM-18, EM-19: whatever it does, a letter has its time and no more."""
     problem = _problem(plain(script(act), seconds=A_MOMENT))
-    assert problem == (MailboxAway, "The server did not answer in time.")
+    assert problem == (TransportUnavailable, "The server did not answer in time.")
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
@@ -712,7 +712,7 @@ def test_a_handshake_that_hangs_is_left(script, smtp, scheme):
             time.sleep(A_MOMENT / 8)
 
     problem = _problem(smtp(script(act), scheme, seconds=A_MOMENT))
-    assert problem[0] is MailboxAway
+    assert problem[0] is TransportUnavailable
 
 
 def test_half_a_reply_is_none(script, plain):
@@ -725,7 +725,7 @@ def test_half_a_reply_is_none(script, plain):
         over.wait(60)
 
     problem = _problem(plain(script(act), seconds=A_MOMENT))
-    assert problem == (MailboxAway, "The server did not answer in time.")
+    assert problem == (TransportUnavailable, "The server did not answer in time.")
 
 
 def test_leaving_waits_for_nobody(script, plain):
@@ -747,13 +747,13 @@ def test_leaving_waits_for_nobody(script, plain):
 def test_a_server_that_is_not_there_is_named_by_its_error(plain):
     """OP-03: it is the server's, and not this letter's."""
     problem = _problem(plain(free_port()))
-    assert problem == (MailboxAway, "The server cannot be reached (ECONNREFUSED).")
+    assert problem == (TransportUnavailable, "The server cannot be reached (ECONNREFUSED).")
 
 
 def test_a_name_that_is_nobodys_is_told():
     """OP-03: RFC 6761 section 6.4 sees to it that this one never is."""
     server = SmtpServer("mail.invalid", 587, Security.STARTTLS)
-    assert _problem(server) == (MailboxAway, "The name of the server cannot be resolved.")
+    assert _problem(server) == (TransportUnavailable, "The name of the server cannot be resolved.")
 
 
 @pytest.mark.parametrize(
@@ -773,26 +773,26 @@ def test_a_name_that_is_nobodys_is_told():
 )
 def test_a_server_that_is_none_takes_no_mail(script, plain, act, problem):
     """OP-03: and it is said which part of the conversation it failed at."""
-    assert _problem(plain(script(act))) == (MailboxAway, problem)
+    assert _problem(plain(script(act))) == (TransportUnavailable, problem)
 
 
 # The settings.
 
 
-def test_without_a_server_mail_goes_into_the_folder(house, tmp_path):
+def test_without_a_server_mail_goes_into_the_folder(env, tmp_path):
     """EM-18: for who tries the service out."""
-    delivery = open_delivery(Settings(data_dir=tmp_path), house.database)
+    delivery = open_delivery(Settings(data_dir=tmp_path), env.database)
     assert delivery.mailbox == Folder(tmp_path / "mail")
     assert delivery.sender == "no-reply@localhost"
 
 
-def test_the_settings_name_the_server(house, monkeypatch):
+def test_the_settings_name_the_server(env, monkeypatch):
     """EM-19: with what it is verified by, and how long it may take."""
     monkeypatch.setenv("ONESELF_SMTP_URL", "smtps://u:p@mail.example")
     monkeypatch.setenv("ONESELF_SMTP_CA_FILE", "/etc/authority.pem")
     monkeypatch.setenv("ONESELF_SMTP_SECONDS", "7")
     monkeypatch.setenv("ONESELF_MAIL_FROM", "Accounts@münchen.example")
-    delivery = open_delivery(Settings(), house.database)
+    delivery = open_delivery(Settings(), env.database)
     assert delivery.mailbox == SmtpServer(
         "mail.example", 465, Security.TLS, "u", "p", Path("/etc/authority.pem"), 7.0
     )
@@ -808,16 +808,16 @@ def test_a_server_is_greeted_and_gets_no_letter(start, post, smtp, authority):
     smtp(port, login=f"{USER}:{PASSWORD.replace('/', '%2F')}@").greet()
     assert post.logins[-1][1:] == (True, True)
     assert post.received == []
-    with pytest.raises(MailboxAway, match="refused the login"):
+    with pytest.raises(TransportUnavailable, match="refused the login"):
         smtp(port, login=f"{USER}:wrong@").greet()
 
 
 def test_a_greeting_tells_why_a_server_cannot_be_used(start, smtp, script, authority):
     """EM-19: another's certificate, nobody there, and one that says nothing."""
     other = start(tls_context=authority.context("192.0.2.1"), require_starttls=True)
-    with pytest.raises(MailboxAway, match="does not verify"):
+    with pytest.raises(TransportUnavailable, match="does not verify"):
         smtp(other).greet()
-    with pytest.raises(MailboxAway, match="cannot be reached"):
+    with pytest.raises(TransportUnavailable, match="cannot be reached"):
         smtp(free_port()).greet()
-    with pytest.raises(MailboxAway, match="did not answer in time"):
+    with pytest.raises(TransportUnavailable, match="did not answer in time"):
         smtp(script(lambda _line, over: over.wait()), seconds=A_MOMENT).greet()

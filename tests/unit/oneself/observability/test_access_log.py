@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from accounts.services.principal import CredentialKind
-from oneself.http.guard import Passage
+from oneself.http.guard import RequestContext
 from oneself.http.request.trace_context import Parent
-from oneself.observability.access_log import note_request
+from oneself.observability.access_log import log_request
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -17,15 +17,15 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 def note(caplog, capsys):
     caplog.set_level(logging.INFO, logger="oneself.requests")
 
-    def note(method, passage, seconds):
-        note_request(method, passage, seconds)
+    def note(method, request_context, seconds):
+        log_request(method, request_context, seconds)
         return json.loads(capsys.readouterr().err)
 
     return note
 
 
 def test_a_line_says_what_a_request_was_and_how_it_ended(note):
-    passage = Passage(
+    request_context = RequestContext(
         "req_0a1b2c3d4e5f",
         0.0,
         "ipto.getCurrentUser",
@@ -34,7 +34,7 @@ def test_a_line_says_what_a_request_was_and_how_it_ended(note):
         "policy_denied",
         Parent(TRACE, "00f067aa0ba902b7", 1),
     )
-    said = note("GET", passage, 0.0123456)
+    said = note("GET", request_context, 0.0123456)
     assert said.pop("time").endswith("+00:00")
     assert said == {
         "level": "info",
@@ -53,11 +53,11 @@ def test_a_line_says_what_a_request_was_and_how_it_ended(note):
 
 def test_a_method_that_nobody_knows_is_the_callers_word_and_not_written(note):
     """LO-06."""
-    said = note("CANARY", Passage("req_0a1b2c3d4e5f", 0.0), 0.0)
+    said = note("CANARY", RequestContext("req_0a1b2c3d4e5f", 0.0), 0.0)
     assert said["method"] is None
 
 
 def test_nothing_is_written_where_information_is_not_wanted(caplog, capsys):
     caplog.set_level(logging.WARNING, logger="oneself.requests")
-    note_request("GET", Passage("req_0a1b2c3d4e5f", 0.0), 0.0)
+    log_request("GET", RequestContext("req_0a1b2c3d4e5f", 0.0), 0.0)
     assert capsys.readouterr().err == ""

@@ -4,18 +4,18 @@ import multiprocessing
 
 import pytest
 
-from oneself.runtime.draining import hear_of_the_end, is_leaving
+from oneself.runtime.draining import is_draining, listen_for_shutdown
 
 
 def _be_a_worker(heard, asked):
-    hear_of_the_end(heard)
+    listen_for_shutdown(heard)
     while asked.recv() != "end":
-        asked.send(is_leaving())
+        asked.send(is_draining())
 
 
 def test_who_is_told_by_nobody_stays():
     """As a command that makes the application, or a test."""
-    assert not is_leaving()
+    assert not is_draining()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -140,10 +140,10 @@ def test_lock_names_of_jobs_are_those_of_the_released_replicas():
     assert [lock for _, lock, _, _ in app.JOBS] == [
         "accounts.flows.password_reset.mail_requested_resets",
         "accounts.jobs.event_chain.chain_events",
-        "accounts.flows.token_introspection.forget_expired_jwts",
-        "accounts.services.throttling.forget_old_attempts",
-        "accounts.services.signing_keys.forget_retired_keys",
-        "accounts.services.outbox.forget_dead_letters",
-        "accounts.flows.idempotency.forget_answers",
-        "accounts.jobs.retention.forget_what_ended",
+        "accounts.flows.token_introspection.delete_expired_jwts",
+        "accounts.services.throttling.delete_old_attempts",
+        "accounts.services.signing_keys.delete_retired_keys",
+        "accounts.services.outbox.delete_dead_messages",
+        "accounts.flows.idempotency.delete_expired_responses",
+        "accounts.jobs.retention.delete_expired_records",
     ]

@@ -220,31 +220,31 @@ def test_what_a_crash_left_behind_is_not_in_the_way(keyring_of, folder):
     assert [path.name for path in folder.iterdir()] == ["secret.key"]
 
 
-def test_a_new_database_remembers_its_secret(house):
+def test_a_new_database_remembers_its_secret(env):
     """By a value that is made of it and tells nothing of it (PW-17)."""
-    check_root_key(house.database)
-    check_root_key(house.database)
-    (row,) = house.rows("root_key")
-    assert (row["key_id"], row["check_value"]) == (house.keys.key_id, house.keys.check_value())
+    check_root_key(env.database)
+    check_root_key(env.database)
+    (row,) = env.rows("root_key")
+    assert (row["key_id"], row["check_value"]) == (env.keys.key_id, env.keys.check_value())
     assert row["check_value"] != b"x" * 32
 
 
-def test_another_secret_is_refused(house, location):
+def test_another_secret_is_refused(env, location):
     """Nothing is written with it, and what is said tells what to look for (PW-17)."""
-    check_root_key(house.database)
-    other = Database(location, keys=Keyring(b"y" * 32), rules=house.rules)
+    check_root_key(env.database)
+    other = Database(location, keys=Keyring(b"y" * 32), limits=env.limits)
     with pytest.raises(UnknownRootKey, match="ONESELF_SECRET_KEY"):
         check_root_key(other)
     other.close()
-    assert house.count("root_key") == 1
+    assert env.count("root_key") == 1
 
 
-def test_a_check_value_of_another_is_refused(house):
+def test_a_check_value_of_another_is_refused(env):
     """The id of a key is no proof of it (PW-17)."""
-    check_root_key(house.database)
-    house.execute("UPDATE root_key SET check_value = x'00'")
+    check_root_key(env.database)
+    env.execute("UPDATE root_key SET check_value = x'00'")
     with pytest.raises(UnknownRootKey):
-        check_root_key(house.database)
+        check_root_key(env.database)
 
 
 @pytest.fixture
@@ -353,12 +353,12 @@ def test_a_broken_line_below_the_first_is_refused(settings, folder):
 
 
 @pytest.fixture
-def start(house, location):
+def start(env, location):
     """Starts with these roots, as far as the check goes."""
-    check_root_key(house.database)  # with the root of the house
+    check_root_key(env.database)  # with the root of the house
 
     def start(*roots, **named):
-        database = Database(location, keys=Keyring(*roots, **named), rules=house.rules)
+        database = Database(location, keys=Keyring(*roots, **named), limits=env.limits)
         try:
             check_root_key(database)
         finally:
@@ -367,43 +367,43 @@ def start(house, location):
     return start
 
 
-def test_a_new_root_beside_the_former_one_is_remembered(house, start):
+def test_a_new_root_beside_the_former_one_is_remembered(env, start):
     """So a rotation begins; the next start needs both (TK-07)."""
     start(b"y" * 32, b"x" * 32)
-    assert [row["key_id"] for row in house.rows("root_key")] == [
-        house.keys.key_id,
+    assert [row["key_id"] for row in env.rows("root_key")] == [
+        env.keys.key_id,
         Keyring(b"y" * 32).key_id,
     ]
     start(b"y" * 32, b"x" * 32)
     start(b"x" * 32, b"y" * 32)
-    assert house.count("root_key") == 2
+    assert env.count("root_key") == 2
 
 
-def test_a_root_that_is_only_known_is_not_remembered(house, start):
+def test_a_root_that_is_only_known_is_not_remembered(env, start):
     """Replicas that do not know it yet start too (TK-07)."""
     start(b"x" * 32, b"y" * 32)
     start(b"x" * 32)
-    assert house.count("root_key") == 1
+    assert env.count("root_key") == 1
 
 
 @pytest.mark.parametrize(
     "roots", [[b"y" * 32], [b"x" * 32], [b"z" * 32, b"x" * 32], [b"z" * 32, b"y" * 32]]
 )
-def test_a_missing_root_is_refused_and_named(house, start, roots):
+def test_a_missing_root_is_refused_and_named(env, start, roots):
     """The present one or the former one: rows are under both (PW-17, TK-07)."""
     start(b"y" * 32, b"x" * 32)
-    missing = {house.keys.key_id, Keyring(b"y" * 32).key_id} - set(Keyring(*roots).key_ids)
+    missing = {env.keys.key_id, Keyring(b"y" * 32).key_id} - set(Keyring(*roots).key_ids)
     with pytest.raises(UnknownRootKey, match="ONESELF_SECRET_KEY_FORMER") as refused:
         start(*roots)
     assert all(key_id in str(refused.value) for key_id in missing)
-    assert house.count("root_key") == 2
+    assert env.count("root_key") == 2
 
 
-def test_two_wrong_roots_are_refused(house, start):
+def test_two_wrong_roots_are_refused(env, start):
     """However many are given (PW-17)."""
     with pytest.raises(UnknownRootKey):
         start(b"y" * 32, b"z" * 32)
-    assert house.count("root_key") == 1
+    assert env.count("root_key") == 1
 
 
 def test_a_root_that_is_kept_for_events_is_known(start):

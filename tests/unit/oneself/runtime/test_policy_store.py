@@ -15,12 +15,12 @@ import pytest
 from accounts.errors import Forbidden
 from accounts.services.authorization import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
 from accounts.services.policies import Decision, InvalidPolicies, Question, Subject
-from oneself.document import described_operations, load_document
+from oneself.document import load_document, operation_specs
 from oneself.runtime.policy_store import PolicyStore, read_policies, schema_of
 
-DEFAULT = Path(__file__).parents[3] / "policies"
+DEFAULT = Path(__file__).parents[4] / "policies"
 DOCUMENT = load_document()
-ASKED = [described for described in described_operations(DOCUMENT) if described.accepted]
+ASKED = [described for described in operation_specs(DOCUMENT) if described.accepted]
 ALICE = Subject("usr_alice", "tnt_1", ("owner",), "local", is_platform_admin=False)
 
 PERMIT = '@id("p") permit (principal, action, resource);'

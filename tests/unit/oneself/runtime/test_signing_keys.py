@@ -40,7 +40,7 @@ def replicas(open_house):
     """Two databases over one file, each with the keys that it holds."""
     houses = open_house(), open_house()
     houses[0].act(ensure_signing_key)
-    return [(house, SigningKeys(house.database)) for house in houses]
+    return [(env, SigningKeys(env.database)) for env in houses]
 
 
 @contextmanager
@@ -93,9 +93,9 @@ def test_a_token_of_one_replica_is_good_at_the_other(replicas, clock):
 
 def test_a_rotation_on_one_replica_reaches_the_other(replicas, clock):
     """JW-08: both have read the key before either signs with it, and nobody is refused."""
-    (house, here), (_, there) = replicas
+    (env, here), (_, there) = replicas
     old = _sign(there.current, clock.now)
-    row = house.act(rotate_signing_key)
+    row = env.act(rotate_signing_key)
     clock.move(seconds=15)
     here.refresh()
     there.refresh()
@@ -113,8 +113,8 @@ def test_a_rotation_on_one_replica_reaches_the_other(replicas, clock):
 
 def test_a_replica_that_has_not_read_again_signs_what_the_other_takes(replicas, clock):
     """JW-08: the former key verifies until its last token has expired."""
-    (house, here), (_, there) = replicas
-    house.act(rotate_signing_key)
+    (env, here), (_, there) = replicas
+    env.act(rotate_signing_key)
     here.refresh()
     clock.now += OVERLAP
     assert _good(here, _sign(there.current, clock.now), clock.now)
@@ -162,16 +162,16 @@ def test_a_reading_is_one_select(replicas):
 
 def test_keys_are_read_where_another_writes(replicas, elsewhere):
     """JW-08: a long writing transaction of somebody does not keep a worker from the new key."""
-    (house, here), _ = replicas
-    with house.database.transaction(writing=True):
+    (env, here), _ = replicas
+    with env.database.transaction(writing=True):
         elsewhere(here.refresh)
 
 
 def test_what_was_read_does_not_change(replicas):
     """JW-08: a request goes on with the set that it began with."""
-    (house, here), _ = replicas
+    (env, here), _ = replicas
     before = here.current
-    house.act(rotate_signing_key)
+    env.act(rotate_signing_key)
     assert here.current is before
     here.refresh()
     assert here.current is not before
@@ -180,15 +180,15 @@ def test_what_was_read_does_not_change(replicas):
 
 def test_a_reading_that_fails_leaves_what_was_read(replicas, clock):
     """JW-08: the job says so in the log, and the worker goes on."""
-    (house, here), _ = replicas
+    (env, here), _ = replicas
     token = _sign(here.current, clock.now)
-    house.execute("DELETE FROM signing_key")
+    env.execute("DELETE FROM signing_key")
     with pytest.raises(NoSigningKey):
         here.refresh()
     assert _good(here, token, clock.now)
 
 
-def test_a_worker_does_not_start_without_a_key(house):
+def test_a_worker_does_not_start_without_a_key(env):
     """JW-08: it says so at once, and not at the first token."""
     with pytest.raises(NoSigningKey):
-        SigningKeys(house.database)
+        SigningKeys(env.database)

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from accounts.errors import Unavailable
-from oneself.runtime.thread_pools import Pool, PoolWatch
+from oneself.runtime.thread_pools import Pool, PoolObserver
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_closing_waits_for_what_is_running():
 def test_who_watches_is_told_what_is_taken_and_what_is_refused():
     """OP-06, OP-11: whenever it changes."""
     told, refused, may_end = [], [], threading.Event()
-    watch = PoolWatch(told.append, lambda: refused.append(len(told)))
+    watch = PoolObserver(told.append, lambda: refused.append(len(told)))
     pool = Pool("test", threads=1, queue=1, watch=watch)
 
     async def overload():
@@ -155,8 +155,8 @@ def test_who_watches_is_told_what_is_taken_and_what_is_refused():
 def test_who_watches_is_told_of_what_has_waited_for_too_long():
     """OP-11: it is refused as well, and nobody else would know."""
     refused = []
-    watch = PoolWatch(lambda _taken: None, lambda: refused.append("once"))
-    pool = Pool("test", threads=1, queue=1, patience=-1, watch=watch)
+    watch = PoolObserver(lambda _taken: None, lambda: refused.append("once"))
+    pool = Pool("test", threads=1, queue=1, timeout=-1, watch=watch)
     with pytest.raises(Unavailable):
         asyncio.run(pool.run(threading.Event))
     pool.close()

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.errors import InvalidRequest, MethodNotAllowed
 from oneself.document import load_document
-from oneself.http.guard import Passage
+from oneself.http.guard import RequestContext
 from oneself.templating import LANGUAGES, Templates
 from oneself.web.docs import Docs
 
@@ -58,7 +58,7 @@ def look(docs):
             "path": path,
             "query_string": query,
             "headers": [(b"accept-language", language.encode())],
-            "oneself.passage": Passage("req_0a1b2c3d4e5f", 0.0),
+            "oneself.request_context": RequestContext("req_0a1b2c3d4e5f", 0.0),
         }
         asyncio.run(docs(scope, None, send))
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}

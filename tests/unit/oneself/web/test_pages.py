@@ -19,16 +19,16 @@ from starlette.types import Receive, Scope, Send
 from accounts.crypto import tokens
 from accounts.errors import InvalidCredentials, WeakPassword
 from accounts.flows.sessions import log_in
-from accounts.limits import Budget, Rules
+from accounts.limits import Limits, RateLimit
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supersede_secrets
 from accounts.services.outbox import open_parameters
 from accounts.values.email_address import parse_address
-from accounts.values.password_strength import judge
+from accounts.values.password_strength import validate
 from oneself.conformance.http_client import FORM
 from oneself.http.guard import Guard
 from oneself.http.response.dialects import Dialects
 from oneself.logging import JsonFormatter
-from oneself.observability.access_log import note_request
+from oneself.observability.access_log import log_request
 from oneself.runtime.thread_pools import Pool
 from oneself.templating import LANGUAGES, Templates
 from oneself.web.page_forms import PAGES
@@ -196,24 +196,24 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
     """Builds the pages over the database of a house, inside of the guard."""
     opened: list[Pool] = []
 
-    def visit_of(house: Any, *, places: int = 1) -> Visitor:
+    def visit_of(env: Any, *, places: int = 1) -> Visitor:
         names = ("database", "password")
         pools = {name: Pool(name, threads=1, queue=places - 1) for name in names}
         opened.extend(pools.values())
         pages = Pages(
             _beyond,
-            database=house.database,
+            database=env.database,
             pools=pools,
             templates=Templates(),
             public_origin=f"https://{HOST}",
-            min_length=house.rules.password_min_length,
+            min_length=env.limits.password_min_length,
             proxies=(),
             body_seconds=0.05,
         )
         hosts = frozenset({HOST, "localhost"})
         dialects = Dialects({"paths": {}})
         return Visitor(
-            Guard(pages, dialects=dialects, hosts=hosts, clock=house.clock, watches=[note_request])
+            Guard(pages, dialects=dialects, hosts=hosts, clock=env.clock, observers=[log_request])
         )
 
     yield visit_of
@@ -229,19 +229,19 @@ async def _beyond(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-def visit(house: Any, visit_of: Callable[..., Visitor]) -> Visitor:
-    return visit_of(house)
+def visit(env: Any, visit_of: Callable[..., Visitor]) -> Visitor:
+    return visit_of(env)
 
 
 @pytest.fixture
-def link_for(house: Any, alice: Any) -> Callable[[str], dict[str, str]]:
+def link_for(env: Any, alice: Any) -> Callable[[str], dict[str, str]]:
     """Makes what a link to a page has after its question mark, for Alice, who can be mailed."""
-    house.execute('UPDATE "user" SET verified_email = email, verified_email_canonical = email')
+    env.execute('UPDATE "user" SET verified_email = email, verified_email_canonical = email')
 
     def link_for(path: str) -> dict[str, str]:
         address = parse_address("new@example.net" if path == CHANGE else "alice@example.com")
-        secret = house.act(issue_secret, PAGES[path].purpose, alice.user_id, address)
-        named = {"identity": alice.person.identity_id} if path == CHANGE else {}
+        secret = env.act(issue_secret, PAGES[path].purpose, alice.user_id, address)
+        named = {"identity": alice.view.identity_id} if path == CHANGE else {}
         return {"secret": secret, **named}
 
     return link_for
@@ -252,7 +252,7 @@ def _form(path: str, link: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def bring(house: Any, alice: Any, visit: Visitor, link_for: Any) -> Callable[..., dict[str, str]]:
+def bring(env: Any, alice: Any, visit: Visitor, link_for: Any) -> Callable[..., dict[str, str]]:
     """Makes a link that is over, for one reason or another."""
 
     def bring(path: str, reason: str) -> dict[str, str]:
@@ -262,9 +262,9 @@ def bring(house: Any, alice: Any, visit: Visitor, link_for: Any) -> Callable[...
         elif reason == "secret_used":
             assert visit.post(path, _form(path, link)).status == 200
         elif reason == "secret_expired":
-            house.clock.move(days=8)
+            env.clock.move(days=8)
         else:
-            house.act(supersede_secrets, PAGES[path].purpose, alice.user_id)
+            env.act(supersede_secrets, PAGES[path].purpose, alice.user_id)
         return link
 
     return bring
@@ -310,45 +310,45 @@ def test_a_link_says_what_it_does_and_its_button_does_it(visit, link_for, path, 
     assert link["secret"] not in done.html
 
 
-def test_a_verified_address_is_verified(house, alice, visit, link_for):
+def test_a_verified_address_is_verified(env, alice, visit, link_for):
     """EM-11: what the page says has happened."""
     visit.post(VERIFY, link_for(VERIFY))
-    assert house.person(alice.user_id).email_verified
+    assert env.view(alice.user_id).email_verified
 
 
-def test_a_changed_address_is_changed_and_one_undone_is_back(house, alice, visit, link_for):
+def test_a_changed_address_is_changed_and_one_undone_is_back(env, alice, visit, link_for):
     """EM-02: and whoever was logged in is not any more."""
     undo = link_for(UNDO)
     visit.post(CHANGE, link_for(CHANGE))
-    assert house.person(alice.user_id).email == "new@example.net"
+    assert env.view(alice.user_id).email == "new@example.net"
     done = visit.post(UNDO, undo)
-    assert house.person(alice.user_id).email == "alice@example.com"
-    assert {row["revoked_at"] is None for row in house.rows("login_session")} == {False}
+    assert env.view(alice.user_id).email == "alice@example.com"
+    assert {row["revoked_at"] is None for row in env.rows("login_session")} == {False}
     assert [each["href"] for each in done.page.every("a")] == ["reset-password"]
 
 
-def test_a_new_password_is_the_one_that_logs_in(house, alice, visit, link_for):
+def test_a_new_password_is_the_one_that_logs_in(env, alice, visit, link_for):
     """PW-12: the one before is none any more."""
     visit.post(RESET, _form(RESET, link_for(RESET)))
     known = {"email": "alice@example.com", "user_agent": None}
-    house.act(log_in, password=NEW, **known)
+    env.act(log_in, password=NEW, **known)
     with pytest.raises(InvalidCredentials):
-        house.act(log_in, password=alice.password, **known)
+        env.act(log_in, password=alice.password, **known)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @every_page
-def test_to_open_a_link_changes_nothing(house, visit, link_for, path, method):
+def test_to_open_a_link_changes_nothing(env, visit, link_for, path, method):
     """EM-11, SE-09: a scanner of mail opens it as often as it likes."""
     link = link_for(path)
     # Whatever else stands in it is nothing that a form would send.
     query = urlencode({**_form(path, link), "action": "again", "email": "a@example.com"})
     tables = ("one_time_secret", "user", "login_session", "security_event", "outbox_message")
-    before = [house.rows(table) for table in tables]
+    before = [env.rows(table) for table in tables]
     for _ in range(5):
         seen = visit.ask(method, path, query=query)
         assert (seen.status, seen.heading) == (200, HEADINGS[path, "en"][0])
-    assert [house.rows(table) for table in tables] == before
+    assert [env.rows(table) for table in tables] == before
     assert visit.post(path, _form(path, link)).status == 200
     assert visit.post(path, _form(path, link)).heading == "This link was used already"
 
@@ -392,7 +392,7 @@ def test_a_link_fills_in_no_field(visit):
 def test_the_identity_of_a_change_is_that_of_its_secret(visit, link_for, bob):
     """EM-08: and one of somebody else uses nothing up."""
     link = link_for(CHANGE)
-    for identity in ("", bob.person.identity_id, "\x00"):
+    for identity in ("", bob.view.identity_id, "\x00"):
         wrong = {**link, "identity": identity}
         assert visit.get(CHANGE, wrong).heading == "This link does not work"
         assert visit.post(CHANGE, wrong).heading == "This link does not work"
@@ -410,40 +410,40 @@ def test_a_secret_of_another_purpose_opens_no_page(visit, link_for, path):
 
 
 @every_page
-def test_a_disabled_person_is_told_only_that_it_does_not_work(house, alice, visit, link_for, path):
+def test_a_disabled_person_is_told_only_that_it_does_not_work(env, alice, visit, link_for, path):
     """SE-06: whatever they have got."""
     link = link_for(path)
-    house.execute('UPDATE "user" SET disabled_at = created_at WHERE id = ?', alice.user_id)
+    env.execute('UPDATE "user" SET disabled_at = created_at WHERE id = ?', alice.user_id)
     assert visit.post(path, _form(path, link)).heading == "This link does not work"
 
 
 @pytest.mark.parametrize("reason", ["secret_expired", "secret_superseded"])
 @every_language
-def test_a_new_link_comes_by_mail_to_the_same_address(house, visit, bring, reason, language):
+def test_a_new_link_comes_by_mail_to_the_same_address(env, visit, bring, reason, language):
     """EM-17: for the old one, and to nobody else."""
     link = bring(VERIFY, reason)
     offered = visit.get(VERIFY, link).page.hidden
     seen = visit.post(VERIFY, offered, accept_language=language)
     assert seen.status == 200
     _assert_readable(seen, language)
-    [message] = house.messages()
+    [message] = env.messages()
     assert (message.kind, message.recipient) == ("email_verification", "alice@example.com")
-    with house.database.transaction(writing=False) as session:
+    with env.database.transaction(writing=False) as session:
         fresh = open_parameters(session, message)["secret"]
     assert fresh not in seen.html
     assert visit.post(VERIFY, {"secret": fresh}).status == 200
     # Verified by now: the same words, and no mail.
     assert visit.post(VERIFY, offered, accept_language=language).html == seen.html
-    assert house.count("outbox_message") == 1
+    assert env.count("outbox_message") == 1
 
 
-def test_a_new_link_is_for_a_true_secret_only(house, visit, link_for):
+def test_a_new_link_is_for_a_true_secret_only(env, visit, link_for):
     """EM-14: nobody has mail sent by one that they made up, or for something else."""
     for secret in ("", "x", tokens.mint(tokens.ONE_TIME_SECRET), link_for(RESET)["secret"]):
         seen = visit.post(VERIFY, {"secret": secret, "action": "again"})
         assert seen.heading == "This link does not work"
     assert visit.post(VERIFY, {**link_for(VERIFY), "action": "delete"}).status == 400
-    assert house.count("outbox_message") == 0
+    assert env.count("outbox_message") == 0
 
 
 @every_language
@@ -452,7 +452,7 @@ def test_too_many_mails_are_refused_with_a_time_to_come_back(
     open_house, visit_of, seconds, minutes, language
 ):
     """EM-14, LG-12: on the page and in its head."""
-    visit = visit_of(open_house(mail_budget=Budget(2, seconds)))
+    visit = visit_of(open_house(mail_budget=RateLimit(2, seconds)))
     form = {"email": "nobody@example.com"}
     for _ in range(2):
         assert visit.post(RESET, form).status == 200
@@ -464,22 +464,22 @@ def test_too_many_mails_are_refused_with_a_time_to_come_back(
 
 
 @every_language
-def test_a_known_address_and_an_unknown_one_are_told_the_same(house, alice, visit, language):
+def test_a_known_address_and_an_unknown_one_are_told_the_same(env, alice, visit, language):
     """LG-01."""
     known, unknown = (
         visit.post(RESET, {"email": email}, accept_language=language)
-        for email in (alice.person.email, "nobody@example.com")
+        for email in (alice.view.email, "nobody@example.com")
     )
     assert (known.status, known.html) == (200, unknown.html)
     _assert_readable(known, language)
-    assert house.count("password_reset_request") == 2
+    assert env.count("password_reset_request") == 2
 
 
 @every_language
 @pytest.mark.parametrize(
     "email", ["", "alice", "a@b@c", '"><script>alert(1)</script>', "\x00"], ids=range(5)
 )
-def test_what_is_no_address_is_asked_for_again(house, visit, email, language):
+def test_what_is_no_address_is_asked_for_again(env, visit, email, language):
     """EM-16: with a word on what is wrong, and with what was entered as plain text."""
     seen = visit.post(RESET, {"email": email}, accept_language=language)
     assert (seen.status, seen.heading) == (400, HEADINGS[RESET, language][0])
@@ -490,7 +490,7 @@ def test_what_is_no_address_is_asked_for_again(house, visit, email, language):
     [problem] = [each for _, each in seen.page.elements if each.get("id") == "email-problem"]
     assert problem["role"] == "alert"
     assert re.match("Error: |Fehler: ", seen.page.texts["title"])
-    assert house.count("password_reset_request") == 0
+    assert env.count("password_reset_request") == 0
 
 
 @every_language
@@ -515,7 +515,7 @@ def test_a_weak_password_is_told_what_is_wrong_with_it(visit, link_for, password
 def test_the_weak_passwords_of_the_test_above_break_every_rule(password, rule):
     """PW-08: so each rule has its words in each language."""
     with pytest.raises(WeakPassword) as refused:
-        judge(password, rules=Rules(), own_words=["alice@example.com"])
+        validate(password, limits=Limits(), own_words=["alice@example.com"])
     assert rule in {each.rule for each in refused.value.violations}
 
 
@@ -528,11 +528,11 @@ def test_a_password_that_is_missing_is_weak(visit, link_for):
 
 def test_the_form_of_a_password_helps_the_programs_that_keep_them(open_house, visit_of):
     """EM-16: they know whose it is and that it is a new one; an odd address is plain text."""
-    house = open_house(password_min_length=15)
+    env = open_house(password_min_length=15)
     address = parse_address("o'brien&co@example.com")
-    owner = house.resident(address.entered)
-    secret = house.act(issue_secret, SecretPurpose.PASSWORD_RESET, owner.user_id, address)
-    seen = visit_of(house).get(RESET, {"secret": secret})
+    owner = env.user(address.entered)
+    secret = env.act(issue_secret, SecretPurpose.PASSWORD_RESET, owner.user_id, address)
+    seen = visit_of(env).get(RESET, {"secret": secret})
     named, entered = (each for each in seen.page.every("input") if each["type"] != "hidden")
     assert (named["autocomplete"], named["value"]) == ("username", address.entered)
     assert "name" not in named
@@ -560,12 +560,10 @@ def test_the_form_of_a_password_helps_the_programs_that_keep_them(open_house, vi
     ],
     ids=range(12),
 )
-def test_the_language_is_the_persons_and_then_the_browsers(
-    house, visit, link_for, spoken, language
-):
+def test_the_language_is_the_persons_and_then_the_browsers(env, visit, link_for, spoken, language):
     """Also where the secret is no longer good, but not for one that is none."""
     locale, accepted = spoken
-    house.execute('UPDATE "user" SET locale = ?', locale)
+    env.execute('UPDATE "user" SET locale = ?', locale)
     link = link_for(VERIFY)
     _assert_readable(visit.get(VERIFY, link, accept_language=accepted), language)
     _assert_readable(visit.post(VERIFY, link, accept_language=accepted), language)
@@ -717,11 +715,11 @@ def test_a_link_that_can_be_read_in_two_ways_is_not_read(visit, query):
 
 @every_page
 def test_what_fails_inside_is_a_page_with_the_request_id_and_nothing_else(
-    house, visit, link_for, path, caplog
+    env, visit, link_for, path, caplog
 ):
     """OP-05: and the cause stands in the log."""
     link = link_for(path)
-    house.spoil("one_time_secret", "expires_at", "canary")
+    env.spoil("one_time_secret", "expires_at", "canary")
     for seen, language in (
         (visit.get(path, link, accept_language="de"), "de"),
         (visit.post(path, _form(path, link)), "en"),
@@ -734,27 +732,27 @@ def test_what_fails_inside_is_a_page_with_the_request_id_and_nothing_else(
     assert "unforeseen" in caplog.text
 
 
-def test_a_database_that_fails_is_a_page_that_says_come_back(house, visit, link_for):
+def test_a_database_that_fails_is_a_page_that_says_come_back(env, visit, link_for):
     """DB-05."""
     link = link_for(VERIFY)
-    house.execute("ALTER TABLE one_time_secret RENAME TO gone")
+    env.execute("ALTER TABLE one_time_secret RENAME TO gone")
     seen = visit.get(VERIFY, link)
     assert (seen.status, seen.headers["retry-after"]) == (503, "1")
     _assert_readable(seen, "en")
-    house.execute("ALTER TABLE gone RENAME TO one_time_secret")
+    env.execute("ALTER TABLE gone RENAME TO one_time_secret")
     assert visit.post(VERIFY, link).status == 200
 
 
 @every_language
-def test_past_the_limit_of_the_queue_a_page_says_come_back(house, visit_of, language):
+def test_past_the_limit_of_the_queue_a_page_says_come_back(env, visit_of, language):
     """LG-13."""
-    seen = visit_of(house, places=0).get(RESET, accept_language=language)
+    seen = visit_of(env, places=0).get(RESET, accept_language=language)
     assert (seen.status, seen.headers["retry-after"]) == (503, "1")
     _assert_readable(seen, language)
 
 
 def test_the_log_names_the_page_and_nothing_of_the_link(
-    house, visit, link_for, bring, *, caplog, capsys
+    env, visit, link_for, bring, *, caplog, capsys
 ):
     """LO-06, EM-03: of what is good, of what is over, and of what fails."""
     caplog.set_level(logging.DEBUG)
@@ -768,7 +766,7 @@ def test_the_log_names_the_page_and_nothing_of_the_link(
             hidden.update(link.values())
     visit.post(RESET, {"email": "alice@example.com"})
     visit.post(VERIFY, {"secret": "canary", "canary": "canary"})
-    house.spoil("one_time_secret", "expires_at", "broken")
+    env.spoil("one_time_secret", "expires_at", "broken")
     visit.post(VERIFY, link_for(VERIFY) | {"action": "canary"})
     lines = capsys.readouterr().err.splitlines()
     requests = [json.loads(line) for line in lines]
@@ -783,10 +781,10 @@ def test_the_log_names_the_page_and_nothing_of_the_link(
         assert not [each for each in hidden if each in line]
 
 
-def test_whoever_presses_a_button_is_remembered_by_their_address(house, visit, link_for):
+def test_whoever_presses_a_button_is_remembered_by_their_address(env, visit, link_for):
     """LO-02: with the id of the request that the log has."""
     done = visit.post(VERIFY, link_for(VERIFY))
-    [event] = [row for row in house.rows("security_event") if row["kind"] == "user_updated"]
+    [event] = [row for row in env.rows("security_event") if row["kind"] == "user_updated"]
     assert (event["source"], event["request_id"]) == ("192.0.2.7", done.headers["x-request-id"])
 
 

@@ -75,11 +75,11 @@ def test_the_users_of_a_file_log_in_with_their_passwords(bring, users, tmp_path)
     assert ran.json == {"imported": 2, "skipped": 0}
     assert users() == ["carol@example.com", "dave@example.com"]
     settings = Settings(data_dir=tmp_path / "data")
-    database = Database(settings.location, keys=open_keyring(settings), rules=settings.rules)
+    database = Database(settings.location, keys=open_keyring(settings), limits=settings.limits)
     with database.transaction(writing=True) as session:
         opened = log_in(session, email="carol@example.com", password=PASSWORD, user_agent=None)
     database.close()
-    assert opened.person.email_verified
+    assert opened.user.email_verified
 
 
 def test_a_dry_run_says_what_would_be_and_does_nothing(bring, users):

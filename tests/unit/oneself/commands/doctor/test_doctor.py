@@ -69,7 +69,7 @@ def settings(monkeypatch, migrated_file, tmp_path):
 
 
 @pytest.fixture
-def house(settings):
+def env(settings):
     """The database of an installation where all is well, with three events in a chain."""
     with open_database(settings) as database:
         with database.transaction(writing=True) as session:
@@ -114,7 +114,7 @@ def _found(run, name, *words):
     return ran.checks[name]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_all_is_well(run):
     """LO-04, DB-03: one object, with a finding for each check and nothing to do."""
     ran = run("--json")
@@ -126,7 +126,7 @@ def test_all_is_well(run):
     assert ran.checks["event_chain"]["found"].startswith("3 links, 0 events still without one")
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_people_are_shown_a_line_for_each_check(run, sql):
     """LO-04: what is wrong stands out, with what to do below it."""
     sql("DELETE FROM signing_key")
@@ -138,7 +138,7 @@ def test_people_are_shown_a_line_for_each_check(run, sql):
     assert "Start the service" in ran.out
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_nothing_is_written(run, settings, sql):
     """LO-04: who looks for traces must not leave any."""
     before = sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.location.read_bytes()
@@ -147,9 +147,9 @@ def test_nothing_is_written(run, settings, sql):
     assert sql("SELECT count(*) FROM root_key") == [(1,)]
 
 
-def test_the_mode_of_the_file_is_told_and_not_changed(run, settings, house, sql):
+def test_the_mode_of_the_file_is_told_and_not_changed(run, settings, env, sql):
     """DB-01, LO-04: as the disk has it, where a service could not switch it; not as we would."""
-    house.close()
+    env.close()
     sql("PRAGMA journal_mode = DELETE")
     before = settings.location.read_bytes()
     finding = _found(run, "journal_mode")
@@ -171,7 +171,7 @@ def test_without_a_database_there_is_nothing_to_check(run, monkeypatch, tmp_path
 # The SQLite file
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 @pytest.mark.parametrize(
     ("version", "fixed"),
     [
@@ -191,7 +191,7 @@ def test_a_library_that_can_corrupt_the_file_is_found(run, monkeypatch, version,
     assert "pysqlite3" in finding["to_do"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_the_library_that_is_installed_has_the_fix(run):
     """DB-03: the one that the tests run with."""
     assert run("--json").checks["sqlite_library"]["ok"] is True
@@ -205,7 +205,7 @@ def test_a_database_that_cannot_have_a_wal_is_found():
     assert (finding.ok, finding.found) == (False, "memory, not WAL")
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_file_that_is_not_whole_is_found(run, settings, sql):
     """DB-04: here one page, of an index, was overwritten."""
     ((page,),) = sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_refresh_token_client_id'")
@@ -218,7 +218,7 @@ def test_a_file_that_is_not_whole_is_found(run, settings, sql):
     assert "page" in finding["found"].lower() or "malformed" in finding["found"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_file_that_is_no_database_is_found(run, settings, sql):
     """DB-06: every check that reads it says so, and the others are still done."""
     sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -231,7 +231,7 @@ def test_a_file_that_is_no_database_is_found(run, settings, sql):
     assert ran.checks["policies"]["ok"] is True
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_row_that_refers_to_nothing_is_found(run, sql):
     """DB-01: foreign keys are off for whoever does not turn them on."""
     sql("INSERT INTO user_settings VALUES ('usr_0', '{}', '2026-04-05 10:00:00.000000')")
@@ -239,7 +239,7 @@ def test_a_row_that_refers_to_nothing_is_found(run, sql):
     assert finding["found"] == "1 rows refer to rows that are not there, in: user_settings"
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_tables_of_another_version_are_found(run, sql):
     """DB-15: the rows are not read then, since nobody knows what they mean."""
     sql("UPDATE alembic_version SET version_num = '0001'")
@@ -256,14 +256,14 @@ def test_a_database_without_tables_is_found_and_left_empty(run, settings, sql):
     assert sql("SELECT count(*) FROM sqlite_master") == [(0,)]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_tables_that_differ_are_found(run, sql):
     """DB-15: at the right revision too."""
     sql("DROP TABLE revoked_jwt")
     assert "add_table" in run("--json").checks["tables"]["found"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 @pytest.mark.parametrize("table", ["security_event", "event_link"])
 @pytest.mark.parametrize("verb", ["update", "delete"])
 def test_a_trigger_that_is_gone_is_found(run, sql, table, verb):
@@ -275,7 +275,7 @@ def test_a_trigger_that_is_gone_is_found(run, sql, table, verb):
 # The keys
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_key_file_that_others_can_read_is_found(run, settings):
     """OP-04: with the command that puts it right."""
     path = settings.data_dir / "secret.key"
@@ -285,7 +285,7 @@ def test_a_key_file_that_others_can_read_is_found(run, settings):
     assert ran.wrong == CHECKS[5:11]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_key_file_that_is_gone_is_found_and_none_is_made(run, settings):
     """OP-04: a new one would open nothing, and hide that the old one is missing."""
     (settings.data_dir / "secret.key").unlink()
@@ -295,7 +295,7 @@ def test_a_key_file_that_is_gone_is_found_and_none_is_made(run, settings):
     assert not (settings.data_dir / "secret.key").exists()
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_another_root_secret_is_found(run, settings, sql):
     """PW-17: and is not noted as a new one of this database."""
     (settings.data_dir / "secret.key").write_text("A" * 43 + "\n")
@@ -305,7 +305,7 @@ def test_another_root_secret_is_found(run, settings, sql):
     assert sql("SELECT count(*) FROM root_key") == [(1,)]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_key_file_that_cannot_be_used_is_found_and_not_shown(run, settings):
     """OP-04: what is in it may be a secret with one character too few."""
     (settings.data_dir / "secret.key").write_text("canary-5d41402abc4b\n")
@@ -338,7 +338,7 @@ def test_a_root_secret_in_the_environment_needs_no_file(run, monkeypatch, settin
 # The rows
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
@@ -360,16 +360,16 @@ def test_a_chain_that_was_tampered_with_is_found(run, sql, statement, problem):
     assert "copy of the database" in finding["to_do"]
 
 
-def test_events_that_nobody_chains_are_found(run, house):
+def test_events_that_nobody_chains_are_found(run, env):
     """LO-04: either the job does not run or the links were taken away."""
-    with house.transaction(writing=True) as session:
+    with env.transaction(writing=True) as session:
         session.add(_event(session.now - timedelta(minutes=11), "event 4"))
         session.add(_event(session.now, "event 5"))
     finding = _found(run, "event_chain")
     assert finding["found"] == "event event 4 is older than ten minutes and has no link"
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_row_that_cannot_be_read_is_a_finding(run, sql):
     """LO-04: not a traceback, and not a chain that is whole."""
     sql(
@@ -381,14 +381,14 @@ def test_a_row_that_cannot_be_read_is_a_finding(run, sql):
     assert "The database answered" in _found(run, "event_chain")["found"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_head_that_is_in_the_chain_is_good(run, sql):
     """LO-04: the last one, and each before it."""
     for (digest,) in sql("SELECT chain_digest FROM event_link"):
         assert run("--json", "--head", digest.hex()).status == 0
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_head_that_is_not_in_the_chain_is_found(run, sql):
     """LO-04: the end was cut off, with the events, and what is left looks whole."""
     ((digest,),) = sql("SELECT chain_digest FROM event_link WHERE sequence = 3")
@@ -404,7 +404,7 @@ def test_a_head_that_is_not_in_the_chain_is_found(run, sql):
     assert "its end was cut off" in finding["found"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 @pytest.mark.parametrize("head", ["", "0", "zz" * 32, "00" * 31, "00" * 33])
 def test_what_can_be_no_head_is_refused(run, head):
     """LO-04: a head that was copied badly must not look like a chain that was cut."""
@@ -416,9 +416,9 @@ def test_what_can_be_no_head_is_refused(run, head):
 @pytest.mark.parametrize(
     ("minutes", "delivered", "ok"), [(9, None, True), (11, None, False), (11, 1, True)]
 )
-def test_mail_that_is_not_sent_is_found(run, house, minutes, delivered, ok):
+def test_mail_that_is_not_sent_is_found(run, env, minutes, delivered, ok):
     """EM-18: a message that waits for longer than ten minutes; not one that is sent or new."""
-    with house.transaction(writing=True) as session:
+    with env.transaction(writing=True) as session:
         session.add(
             OutboxMessage(
                 id="msg_1",
@@ -437,7 +437,7 @@ def test_mail_that_is_not_sent_is_found(run, house, minutes, delivered, ok):
     assert "canary" not in ran.out
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 @pytest.mark.parametrize(
     ("change", "ok"),
     [
@@ -455,19 +455,19 @@ def test_a_signing_key_is_active_from_and_until_its_time(run, sql, change, ok):
 # What is around it
 
 
-def test_a_clock_that_went_back_is_found(run, house):
+def test_a_clock_that_went_back_is_found(run, env):
     """What should have expired goes on, by a clock that is behind."""
-    with house.transaction(writing=True) as session:
+    with env.transaction(writing=True) as session:
         session.add(_event(session.now + timedelta(seconds=59), "event 4"))
     assert run("--json").wrong == []
-    with house.transaction(writing=True) as session:
+    with env.transaction(writing=True) as session:
         session.add(_event(session.now + timedelta(minutes=10), "event 5"))
     finding = _found(run, "clock")
     assert finding["found"].endswith("seconds ahead of this machine's clock")
     assert "NTP" in finding["to_do"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 @pytest.mark.parametrize("name", ["", "oneself.sqlite3"])
 def test_data_that_others_can_get_at_are_found(run, settings, name):
     """OP-04: the folder and the file, as `cp` and an editor leave them, with the command."""
@@ -477,7 +477,7 @@ def test_data_that_others_can_get_at_are_found(run, settings, name):
     assert finding["to_do"] == f"Run: chmod go= {path}"
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 @pytest.mark.parametrize(("mebibytes", "ok"), [(511, False), (512, True)])
 def test_a_disk_that_is_nearly_full_is_found(run, monkeypatch, mebibytes, ok):
     """While there is still room to do something about it."""
@@ -512,7 +512,7 @@ def test_a_folder_that_is_not_there_yet_is_looked_at_where_it_will_be(tmp_path, 
     assert finding.found.endswith(f"MiB are free at {tmp_path}")
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_mail_server_that_is_away_is_found(run, monkeypatch):
     """By its host and port, and without user and password."""
     monkeypatch.setenv("ONESELF_SMTP_URL", "smtp://canary:canary@127.0.0.1:9")
@@ -523,7 +523,7 @@ def test_a_mail_server_that_is_away_is_found(run, monkeypatch):
     assert "must be smtp://" in _found(run, "mail_server")["found"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_text_of_mail_that_cannot_be_used_is_found(run, monkeypatch, tmp_path):
     """Before the service does not start for it."""
     (tmp_path / "texts" / "mail").mkdir(parents=True)
@@ -532,7 +532,7 @@ def test_a_text_of_mail_that_cannot_be_used_is_found(run, monkeypatch, tmp_path)
     assert "Correct it, or take it away" in _found(run, "mail_server")["found"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_settings_that_are_dangerous_together_are_found(run, monkeypatch):
     """Each by its name, with what to set."""
     monkeypatch.setenv("ONESELF_PUBLIC_URL", "https://account.example.com")
@@ -544,7 +544,7 @@ def test_settings_that_are_dangerous_together_are_found(run, monkeypatch):
 # The policies
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_policies_that_cannot_be_used_are_found(run, monkeypatch, tmp_path):
     """AZ-03: with what is wrong, and where to correct it."""
     folder = tmp_path / "policies"
@@ -557,7 +557,7 @@ def test_policies_that_cannot_be_used_are_found(run, monkeypatch, tmp_path):
     assert str(folder) in finding["to_do"]
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("env")
 def test_a_defect_is_no_finding(run, sql):
     """OP-05: what nobody foresaw is not told as if an operator could put it right."""
     sql("UPDATE root_key SET check_value = 'no bytes'")
@@ -565,9 +565,9 @@ def test_a_defect_is_no_finding(run, sql):
         run("--json")
 
 
-def test_a_service_that_is_writing_is_not_in_the_way(run, house):
+def test_a_service_that_is_writing_is_not_in_the_way(run, env):
     """DB-05: the doctor only reads, and neither waits for a writer nor makes one wait."""
-    with house.transaction(writing=True) as session:
+    with env.transaction(writing=True) as session:
         session.add(_event(session.now, "event 6"))
         session.flush()
         ran = run("--json")

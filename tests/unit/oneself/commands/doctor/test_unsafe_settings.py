@@ -2,7 +2,7 @@
 
 import pytest
 
-from oneself.commands.doctor.unsafe_settings import settings_together
+from oneself.commands.doctor.unsafe_settings import find_unsafe_settings
 from oneself.settings import Settings
 
 #: A deployment that is as it should be; each case below spoils one thing.
@@ -17,18 +17,18 @@ LOCAL = "http://localhost:8080"
 
 
 @pytest.fixture
-def together(monkeypatch):
-    def together(**settings):
+def run_in_group(monkeypatch):
+    def run_in_group(**settings):
         for name, value in settings.items():
             monkeypatch.setenv(f"ONESELF_{name}", value)
-        return settings_together(Settings())
+        return find_unsafe_settings(Settings())
 
-    return together
+    return run_in_group
 
 
-def test_nothing_is_said_of_a_deployment_as_it_should_be(together):
+def test_nothing_is_said_of_a_deployment_as_it_should_be(run_in_group):
     """A warning that always comes is read by nobody."""
-    assert together(**GOOD).ok
+    assert run_in_group(**GOOD).ok
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_nothing_is_said_of_a_deployment_as_it_should_be(together):
         {"PUBLIC_URL": "http://[::1]:8080"},
     ],
 )
-def test_nothing_is_said_of_what_is_tried_out_on_this_machine(together, change):
+def test_nothing_is_said_of_what_is_tried_out_on_this_machine(run_in_group, change):
     """As `tox run -e serve` begins, without mail and without a proxy."""
-    assert together(**change).ok
+    assert run_in_group(**change).ok
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_nothing_is_said_of_what_is_tried_out_on_this_machine(together, change):
         ),
     ],
 )
-def test_each_danger_is_named_alone(together, change, named):
+def test_each_danger_is_named_alone(run_in_group, change, named):
     """With what to do about it, and without a value that may be a secret."""
-    finding = together(**{**GOOD, **change})
+    finding = run_in_group(**{**GOOD, **change})
     assert not finding.ok
     assert named in finding.found
     assert ";" not in finding.found
@@ -98,19 +98,19 @@ def test_each_danger_is_named_alone(together, change, named):
         {"PUBLIC_URL": LOCAL, "ALLOW_HTTP": "false", "TRUSTED_PROXIES": "127.0.0.1"},
     ],
 )
-def test_what_is_not_dangerous_is_left_alone(together, change):
+def test_what_is_not_dangerous_is_left_alone(run_in_group, change):
     """Less than the defaults, a network of this machine's own, the machine itself."""
-    assert together(**{**GOOD, **change}).ok
+    assert run_in_group(**{**GOOD, **change}).ok
 
 
-def test_what_only_costs_is_said_and_is_no_problem(together):
+def test_what_only_costs_is_said_and_is_no_problem(run_in_group):
     """Whoever holds each answer against the document wants to know why it is slower."""
-    finding = together(**GOOD, VALIDATE_RESPONSES="true")
+    finding = run_in_group(**GOOD, VALIDATE_RESPONSES="true")
     assert finding.ok
     assert "ONESELF_VALIDATE_RESPONSES is on" in finding.found
 
 
-def test_everybody_is_no_proxy(together):
+def test_everybody_is_no_proxy(run_in_group):
     """The settings refuse it, so that there is nothing to warn of."""
     with pytest.raises(ValueError, match="never all of them"):
-        together(**GOOD | {"TRUSTED_PROXIES": "0.0.0.0/0"})
+        run_in_group(**GOOD | {"TRUSTED_PROXIES": "0.0.0.0/0"})

@@ -16,7 +16,7 @@ import pytest
 from models.schema import REVISION
 from oneself import commands
 from oneself.commands.console.session_setup import open_database
-from oneself.commands.storage import sqlite_files as copies
+from oneself.commands.storage import sqlite_files
 from oneself.database import sqlite_driver
 from oneself.settings import Settings
 from tests.support.commands import Ran
@@ -317,16 +317,16 @@ def test_a_copy_that_sqlite_cannot_finish_is_no_backup(run, data, monkeypatch, t
         raise driver.OperationalError("database or disk is full")
 
     connect = driver.connect
-    whole = copies.make_single
+    whole = sqlite_files.checkpoint
 
-    def make_single(part):
+    def checkpoint(part):
         monkeypatch.setattr(driver, "connect", lambda *_arguments: Full)
         try:
             whole(part)
         finally:
             monkeypatch.setattr(driver, "connect", connect)
 
-    monkeypatch.setattr(copies, "make_single", make_single)
+    monkeypatch.setattr(sqlite_files, "checkpoint", checkpoint)
     assert run("db", "backup", tmp_path / "made").refused("disk is full", "room")
     assert data.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

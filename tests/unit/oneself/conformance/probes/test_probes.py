@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from oneself.conformance.probes import assertions as judging
-from oneself.conformance.probes import table
+from oneself.conformance.probes import assertions, table
 from oneself.conformance.probes.runner import run_probe, run_probes
 from oneself.conformance.probes.table import load_probes
 from oneself.conformance.probes.wire import Address, Connection
@@ -260,7 +259,7 @@ def test_there_is_a_flaw_for_each_thing_that_can_be_said():
     said = {sentence for _, *sentences in FLAWS.values() for sentence in sentences}
     unsaid = [
         pattern
-        for node in ast.walk(ast.parse(inspect.getsource(judging)))
+        for node in ast.walk(ast.parse(inspect.getsource(assertions)))
         if isinstance(node, ast.Yield)
         and not any(re.fullmatch(pattern := _pattern(node.value), each) for each in said)
     ]

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from oneself.conformance.actors import People
-from oneself.conformance.deployment import Deployment, OutOfReach
+from oneself.conformance.actors import Actors
+from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import Attempt
+from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row
-from oneself.conformance.rows.verdicts import judge_row
+from oneself.conformance.rows.verdicts import run_case
 
 STEP: dict[str, Any] = {"operation": "hyperclast.getAccessToken", "keep": {"old": "/access_token"}}
 ROW = Row(
@@ -54,7 +54,7 @@ def _deployment(body: bytes, status: int = 200) -> Stubborn:
 )
 def test_a_step_that_answers_without_what_is_kept_of_it_breaks_the_promise(body: bytes, said: str):
     deployment = _deployment(body)
-    outcome = judge_row(Attempt(ROW, deployment, People(deployment)))
+    outcome = run_case(CaseRunner(ROW, deployment, Actors(deployment)))
     assert outcome.verdict is Verdict.BROKEN
     assert outcome.reasons == (f"the step hyperclast.getAccessToken {said}",)
     assert outcome.failed_step == "hyperclast.getAccessToken"
@@ -63,12 +63,12 @@ def test_a_step_that_answers_without_what_is_kept_of_it_breaks_the_promise(body:
 @pytest.mark.parametrize("name", ["access_token", "api_key", "identity_id"])
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"<p>tok_a</p>"])
 def test_a_credential_that_is_not_answered_with_is_out_of_reach(name: str, body: bytes):
-    person = People(_deployment(body)).find("base")
-    with pytest.raises(OutOfReach, match="answers without what is needed"):
+    person = Actors(_deployment(body)).find("base")
+    with pytest.raises(Unreachable, match="answers without what is needed"):
         person[name]
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"data": "Alice"}', b"<p>tok_a</p>"])
 def test_who_has_signed_up_and_is_told_nothing_is_out_of_reach(body: bytes):
-    with pytest.raises(OutOfReach, match="signup answers without what is needed"):
-        People(_deployment(body, 201)).sign_up()
+    with pytest.raises(Unreachable, match="signup answers without what is needed"):
+        Actors(_deployment(body, 201)).sign_up()

@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from accounts.crypto.jwts import thumbprint
 from oneself.conformance.common_assertions import (
-    broken_everywhere,
-    broken_in_document,
+    find_common_violations,
+    find_schema_violations,
     repeated_values,
 )
 from oneself.conformance.http_client import Answer, Request, form_request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.assertions import broken_by
+from oneself.conformance.rows.assertions import find_violations
 from oneself.conformance.rows.matching import (
     Either,
     Moment,
@@ -108,21 +108,21 @@ def test_what_was_promised_is_let_through(expected: Any, found: Any):
 
 def test_a_good_answer_breaks_nothing():
     """The control of the tests below."""
-    assert not list(broken_everywhere(GOOD))
-    assert not list(broken_in_document(HEALTH, "GET", GOOD))
+    assert not list(find_common_violations(GOOD))
+    assert not list(find_schema_violations(HEALTH, "GET", GOOD))
 
 
 @pytest.mark.parametrize("lost", range(len(HEADERS) - 1), ids=[name for name, _ in HEADERS[:-1]])
 def test_a_lost_header_is_told(lost: int):
     """Each header that every answer has."""
     headers = HEADERS[:lost] + HEADERS[lost + 1 :]
-    assert list(broken_everywhere(Answer(200, headers, GOOD.body)))
+    assert list(find_common_violations(Answer(200, headers, GOOD.body)))
 
 
 def test_a_banner_is_told():
     """What runs here is nobody's business."""
     headers = tuple((name, "granian" if name == "server" else value) for name, value in HEADERS)
-    assert list(broken_everywhere(Answer(200, headers, GOOD.body)))
+    assert list(find_common_violations(Answer(200, headers, GOOD.body)))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_banner_is_told():
 )
 def test_an_answer_that_the_document_has_not_is_told(answer: Answer):
     """The document is held against the answer, whatever the row says."""
-    assert list(broken_in_document(HEALTH, "GET", answer))
+    assert list(find_schema_violations(HEALTH, "GET", answer))
 
 
 def test_a_value_that_comes_back_is_told():
@@ -163,7 +163,7 @@ def test_a_value_that_comes_back_from_a_form_or_a_client_is_told(request_: Reque
     """What is encoded on the way in could come back decoded."""
     row = Row("oauth", {"promise": "It fails", "expect": {"status": 400, "body": {"error": text}}})
     answer = Answer(400, HEADERS, f'{{"error":"{text}"}}'.encode())
-    said = broken_by(row, request_, answer, now=NOW, look_up={}.__getitem__)
+    said = find_violations(row, request_, answer, now=NOW, look_up={}.__getitem__)
     assert said == [f"body: repeats {text!r}, which was sent"]
 
 
@@ -171,7 +171,7 @@ def test_two_waits_that_differ_are_told():
     """`RateLimit` and `Retry-After` say the same thing to different clients."""
     for wait, told in (("60", []), ("61", ["headers ratelimit and retry-after"])):
         headers = (*HEADERS, ("RateLimit", '"source";r=0;t=60'), ("Retry-After", wait))
-        found = broken_everywhere(Answer(429, headers, b""))
+        found = find_common_violations(Answer(429, headers, b""))
         assert [each.partition(":")[0] for each in found] == told
 
 
@@ -193,7 +193,7 @@ def _broken(answer: Answer, **expect: Any) -> list[str]:
             "expect": expect or {"refusal": "not_authenticated"},
         },
     )
-    return broken_by(row, Request("GET", "/v1/me"), answer, now=NOW, look_up={}.__getitem__)
+    return find_violations(row, Request("GET", "/v1/me"), answer, now=NOW, look_up={}.__getitem__)
 
 
 def test_a_row_that_is_kept_is_kept():

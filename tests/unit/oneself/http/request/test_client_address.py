@@ -219,5 +219,5 @@ def test_a_budget_is_attempts_and_seconds(name, text):
 )
 def test_each_budget_is_a_rule_of_the_acts(name, rule):
     """LG-04: what is set is what is kept to."""
-    rules = Settings(**{f"throttle_{name}": "7/11"}).rules
-    assert getattr(rules, rule) == (7, 11)
+    limits = Settings(**{f"throttle_{name}": "7/11"}).limits
+    assert getattr(limits, rule) == (7, 11)

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.errors import InvalidRequest
-from oneself.document import described_operations
+from oneself.document import operation_specs
 from oneself.http.request.parameters import Parameters, python_name
 from oneself.http.request.schemas import Schemas
 
@@ -48,7 +48,7 @@ DOCUMENT["paths"]["/things/{thing_id}"]["get"]["parameters"][0]["schema"] = {
     "maximum": 1000,
     "default": 20,
 }
-(DESCRIBED,) = described_operations(DOCUMENT)
+(DESCRIBED,) = operation_specs(DOCUMENT)
 PARAMETERS = Parameters(DESCRIBED, Schemas(DOCUMENT))
 TENANT = "01933e8f-7c45-7123-9abc-123456789abc"
 PATH = {"thing_id": "t1"}

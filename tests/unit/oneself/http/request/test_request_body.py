@@ -9,13 +9,15 @@ from accounts.errors import (
     UnsupportedMediaType,
 )
 from oneself.conformance.pictures import encoded, gradient
-from oneself.document import described_operations, load_document
-from oneself.http.request.request_body import Contents
+from oneself.document import load_document, operation_specs
+from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.request.schemas import Schemas
 
 DOCUMENT = load_document()
 SCHEMAS = Schemas(DOCUMENT)
-CONTENTS = {each.operation_id: Contents(each, SCHEMAS) for each in described_operations(DOCUMENT)}
+CONTENTS = {
+    each.operation_id: RequestBodyReader(each, SCHEMAS) for each in operation_specs(DOCUMENT)
+}
 PICTURES = (b"image/png", b"image/jpeg", b"image/webp")
 
 

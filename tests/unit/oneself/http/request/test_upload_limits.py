@@ -17,14 +17,14 @@ import oneself.app
 from accounts.crypto.keyring import Keyring
 from accounts.errors import Unavailable
 from accounts.flows.personal_access_tokens import create_pat
-from accounts.limits import Rules
+from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.policies import Decision, Question
 from accounts.services.principal import CredentialKind, Presented
 from oneself.commands.demo_data import make_demo
 from oneself.conformance.pictures import encoded, gradient
 from oneself.database import Database
-from oneself.http.request.upload_limits import LargeBodies
+from oneself.http.request.upload_limits import UploadLimits
 from oneself.runtime.policy_store import PolicyStore
 from oneself.settings import Settings
 from tests.support.databases import Storage
@@ -39,7 +39,7 @@ PNG = encoded(gradient())
 
 def test_there_is_room_for_so_many_of_all_and_of_one():
     """HT-07: past either the answer is a 503, and what was refused holds nothing."""
-    room = LargeBodies(most=3, most_of_one=2)
+    room = UploadLimits(most=3, most_of_one=2)
     with ExitStack() as held:
         held.enter_context(room.held_by("alice"))
         held.enter_context(room.held_by("alice"))
@@ -58,7 +58,7 @@ def test_there_is_room_for_so_many_of_all_and_of_one():
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, Unavailable])
 def test_whatever_happens_meanwhile_the_place_is_free_again(error):
     """HT-07."""
-    room = LargeBodies(most=1, most_of_one=1)
+    room = UploadLimits(most=1, most_of_one=1)
     for _ in range(3):
         with pytest.raises(error), room.held_by("alice"):
             raise error
@@ -123,15 +123,15 @@ class Scene:
     """The application over a database of its own, with people."""
 
     def __init__(self, folder: Path, storage: Storage) -> None:
-        rules = Rules(password_cost=4)
-        self.database = Database(storage.make(folder), keys=Keyring(b"x" * 32), rules=rules)
+        limits = Limits(password_cost=4)
+        self.database = Database(storage.make(folder), keys=Keyring(b"x" * 32), limits=limits)
         self.people: Mapping[str, Any] = make_demo(self.database)
-        self._settings = Settings(data_dir=folder, public_url=rules.issuer, body_seconds=5)
+        self._settings = Settings(data_dir=folder, public_url=limits.issuer, body_seconds=5)
         self._folder = folder
 
     def app(self, *, policy: str = "", **settings: Any) -> Any:
         folder = self._folder / f"policies-{len([*self._folder.iterdir()])}"
-        shutil.copytree(Path(__file__).parents[3] / "policies", folder)
+        shutil.copytree(Path(__file__).parents[5] / "policies", folder)
         (folder / "more.cedar").write_text(policy)
         changed = self._settings.model_copy(update={"policy_dir": folder, **settings})
         return oneself.app.create_app(changed, database=self.database)
@@ -270,7 +270,7 @@ def test_of_one_person_two_are_held_and_nobody_else_is_kept_waiting(scene: Scene
 
 def test_of_all_so_many_are_held(scene: Scene, monkeypatch):
     """HT-07: whoever comes then, with whatever they have held so far."""
-    monkeypatch.setattr(oneself.app, "LargeBodies", lambda: LargeBodies(most=2, most_of_one=1))
+    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=2, most_of_one=1))
     app = scene.app()
 
     async def ask() -> None:
@@ -318,7 +318,7 @@ def test_whoever_is_done_or_gives_up_gives_the_place_back(
     end: Callable[[Upload], Awaitable[None]], scene: Scene, monkeypatch
 ):
     """HT-07, HT-08: in whatever way, twice as often as there are places."""
-    monkeypatch.setattr(oneself.app, "LargeBodies", lambda: LargeBodies(most=1, most_of_one=1))
+    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=1, most_of_one=1))
     app = scene.app(body_seconds=0.2)
 
     async def ask() -> None:
@@ -330,7 +330,7 @@ def test_whoever_is_done_or_gives_up_gives_the_place_back(
 
 def test_who_is_cut_off_gives_the_place_back(scene: Scene, monkeypatch):
     """HT-07: as at the end of a worker, while the body comes and while it is decoded."""
-    monkeypatch.setattr(oneself.app, "LargeBodies", lambda: LargeBodies(most=1, most_of_one=1))
+    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=1, most_of_one=1))
     app = scene.app()
     opens, begun, go_on = Image.open, threading.Event(), threading.Event()
 

@@ -7,18 +7,18 @@ import pytest
 from accounts import errors
 from accounts.errors import AccountError, InvalidRequest, Violation, WeakPassword
 from accounts.services.authorization import rights
-from oneself.document import described_operations, load_document
+from oneself.document import load_document, operation_specs
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, Stamp, path_pattern
-from oneself.http.response.response_validation import Promises
+from oneself.http.response.dialects import Dialects, ResponseMeta, path_pattern
+from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import answer_of_refusal
 
 DOCUMENT = load_document()
 SCHEMAS = Schemas(DOCUMENT)
-OPERATIONS = {each.operation_id: each for each in described_operations(DOCUMENT)}
-PROMISES = {name: Promises(each, SCHEMAS) for name, each in OPERATIONS.items()}
+OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
+PROMISES = {name: ResponseValidator(each, SCHEMAS) for name, each in OPERATIONS.items()}
 TAGS = sorted({each.dialect for each in OPERATIONS.values()})
-STAMP = Stamp("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
+STAMP = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
 VIOLATIONS = [
     Violation("body", ("settings", "a/b~c", 0), "must be a string"),
     Violation("query", ("limit",), "must be an integer"),
@@ -62,29 +62,28 @@ def _answer(refusal, dialect):
 def test_every_refusal_is_as_documented_wherever_its_status_is(tag, kind):
     """Body, content type and headers, by the document of each operation that has the status."""
     answer = _answer(_made(kind), Dialects.named(tag))
-    for name, described in OPERATIONS.items():
-        if kind is errors.InsufficientScope and not _can_lack_its_scope(described):
+    for name, spec in OPERATIONS.items():
+        if kind is errors.InsufficientScope and not _can_lack_its_scope(spec):
             continue
-        if described.dialect == tag and answer.status in described.responses:
-            assert PROMISES[name].broken_by(answer) == "", name
+        if spec.dialect == tag and answer.status in spec.responses:
+            assert PROMISES[name].find_violations(answer) == "", name
 
 
-def _can_lack_its_scope(described):
+def _can_lack_its_scope(spec):
     """Whether a credential of an accepted kind may be without the scope."""
     return any(
-        described.scope is not None and described.scope not in rights(kind, ())
-        for kind in described.accepted
+        spec.scope is not None and spec.scope not in rights(kind, ()) for kind in spec.accepted
     )
 
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_failure_of_ours_is_documented_in_every_operation(tag):
     """Anything can fail, and all but the sign of life can be busy (OP-02, OP-05, DB-05)."""
-    for name, described in OPERATIONS.items():
-        if described.dialect == tag:
+    for name, spec in OPERATIONS.items():
+        if spec.dialect == tag:
             for kind in (errors.Internal, errors.Unavailable):
                 answer = _answer(_made(kind), Dialects.named(tag))
-                documented = PROMISES[name].broken_by(answer) == ""
+                documented = PROMISES[name].find_violations(answer) == ""
                 # What asks no database is never busy.
                 alive = kind is errors.Unavailable and name in _WITHOUT_DATABASE
                 assert documented is not alive, name
@@ -106,7 +105,7 @@ def test_ipto_has_an_envelope():
     """Around what it answers, and around what it refuses."""
     ipto = Dialects.named("ipto")
     around = {"request_id": "req_0a1b2c3d4e5f", "timestamp": "2026-04-05T10:00:00Z"}
-    assert ipto.dress({"a": 1}, STAMP) == {"data": {"a": 1}, **around}
+    assert ipto.wrap({"a": 1}, STAMP) == {"data": {"a": 1}, **around}
     assert ipto.refuse(errors.NotFound(), 404, STAMP) == {
         "error": {"code": "not_found", "message": "Not found."},
         **around,
@@ -117,7 +116,7 @@ def test_ipto_has_an_envelope():
 def test_the_other_dialects_answer_as_they_are(tag):
     """There is nothing around a body."""
     body = {"a": 1}
-    assert Dialects.named(tag).dress(body, STAMP) is body
+    assert Dialects.named(tag).wrap(body, STAMP) is body
 
 
 def test_ipto_and_jitsudo_point_into_the_body():
@@ -236,9 +235,9 @@ def test_the_detail_of_a_problem_is_bounded():
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
 def test_the_owner_of_a_path_is_the_dialect_of_its_tag(name):
     """A refusal before routing speaks it too."""
-    described = OPERATIONS[name]
-    path = described.path.replace("{", "").replace("}", "")
-    assert Dialects(DOCUMENT).owner(path) is Dialects.named(described.dialect)
+    spec = OPERATIONS[name]
+    path = spec.path.replace("{", "").replace("}", "")
+    assert Dialects(DOCUMENT).owner(path) is Dialects.named(spec.dialect)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from oneself.document import described_operations
+from oneself.document import operation_specs
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.response_validation import Promises
+from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import Answer
 
 DOCUMENT = {
@@ -48,13 +48,15 @@ DOCUMENT = {
         },
     },
 }
-(DESCRIBED,) = described_operations(DOCUMENT)
-PROMISES = Promises(DESCRIBED, Schemas(DOCUMENT))
+(DESCRIBED,) = operation_specs(DOCUMENT)
+PROMISES = ResponseValidator(DESCRIBED, Schemas(DOCUMENT))
 JSON = "application/json"
 
 
 def _broken(status, content=None, content_type=None, headers=None):
-    return PROMISES.broken_by(Answer(status, b"", content_type, headers or {}, content, "a_code"))
+    return PROMISES.find_violations(
+        Answer(status, b"", content_type, headers or {}, content, "a_code")
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import instant
 
-__all__ = ["KeptAnswer"]
+__all__ = ["IdempotencyRecord"]
 
 
-class KeptAnswer(SQLModel, table=True):
+class IdempotencyRecord(SQLModel, table=True):
     """What one request with an `Idempotency-Key` was answered, for when it is sent again.
 
     Neither the key nor the request can be told from the row: `id` is a digest of the key with

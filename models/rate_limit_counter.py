@@ -7,10 +7,10 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import digest, instant, optional_instant
 
-__all__ = ["AttemptBudget"]
+__all__ = ["RateLimitCounter"]
 
 
-class AttemptBudget(SQLModel, table=True):
+class RateLimitCounter(SQLModel, table=True):
     """One budget of attempts at a door that checks a secret.
 
     It is kept as the generic cell rate algorithm (ITU-T I.371) does, by the moment at which it
