@@ -4,14 +4,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
-from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
+from accounts.errors import InvalidRequest, LimitReached, ScopeNotHeld
+from accounts.services.credentials import API_KEY, is_live, revoke
 from accounts.services.database import AccountSession, columns_of, lock_account
-from accounts.services.events import EventKind, record_event, record_events
+from accounts.services.events import EventKind, record_event
 from accounts.services.notifications import post_notification
 from accounts.services.outbox import MessageKind
 from accounts.services.principal import CredentialKind, Principal
@@ -20,13 +21,7 @@ from accounts.values import names
 from accounts.values.identifiers import new_id
 from models import ApiKey
 
-__all__ = [
-    "ListedApiKey",
-    "create_api_key",
-    "list_api_keys",
-    "revoke_all_api_keys",
-    "revoke_api_key",
-]
+__all__ = ["ListedApiKey", "create_api_key", "list_api_keys", "revoke_api_key"]
 
 
 class ListedApiKey(NamedTuple):
@@ -44,11 +39,7 @@ class ListedApiKey(NamedTuple):
 
 _LIVE = (
     select(*columns_of(ApiKey, ListedApiKey))
-    .where(
-        col(ApiKey.user_id) == bindparam("user_id"),
-        col(ApiKey.revoked_at).is_(None),
-        col(ApiKey.expires_at) > bindparam("now"),
-    )
+    .where(col(ApiKey.user_id) == bindparam("user_id"), is_live(ApiKey, bindparam("now")))
     .order_by(col(ApiKey.created_at).desc(), col(ApiKey.id))
 )
 
@@ -103,7 +94,7 @@ def create_api_key(
         session,
         EventKind.TOKEN_CREATED,
         principal.user,
-        credential="apiKey",
+        credential=API_KEY.name,
         credential_id=made.id,
     )
     post_notification(session, MessageKind.API_KEY_CREATED, principal.user, name=made.name)
@@ -116,40 +107,10 @@ def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ListedApiKe
     return [ListedApiKey._make(row) for row in found]
 
 
-def revoke_all_api_keys(session: AccountSession, user: UserView) -> None:
-    """Revoke every API key of a person."""
-    revoked = session.core.execute(
-        update(ApiKey)
-        .where(col(ApiKey.user_id) == user.user_id, col(ApiKey.revoked_at).is_(None))
-        .values(revoked_at=session.now)
-        .returning(col(ApiKey.id))
-    )
-    record_events(
-        session,
-        EventKind.TOKEN_REVOKED,
-        user,
-        [{"credential": "apiKey", "credential_id": key_id} for key_id in revoked.scalars()],
-    )
-
-
 def revoke_api_key(session: AccountSession, user: UserView, api_key_id: str) -> None:
     """Revoke one of the person's API keys.
 
     Raises:
         NotFound: The person has no live key of this id.
     """
-    revoked = session.core.execute(
-        update(ApiKey)
-        .where(
-            col(ApiKey.id) == api_key_id,
-            col(ApiKey.user_id) == user.user_id,
-            col(ApiKey.revoked_at).is_(None),
-            col(ApiKey.expires_at) > session.now,
-        )
-        .values(revoked_at=session.now)
-    )
-    if not revoked.rowcount:
-        raise NotFound
-    record_event(
-        session, EventKind.TOKEN_REVOKED, user, credential="apiKey", credential_id=api_key_id
-    )
+    revoke(session, user, API_KEY, api_key_id)

@@ -11,7 +11,7 @@ from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidClient, InvalidRequest
 from accounts.services import throttling
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.values import names
 from accounts.values.identifiers import is_id, new_id

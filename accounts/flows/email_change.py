@@ -6,14 +6,14 @@ from sqlmodel import col, select
 from accounts.crypto import tokens
 from accounts.errors import SecretInvalid
 from accounts.flows import users
-from accounts.flows.refresh_tokens import end_families
-from accounts.flows.sessions import revoke_all_sessions
 from accounts.services import throttling
+from accounts.services.credentials import REFRESH_TOKEN, SESSION, revoke_all
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     find_pending_address,
+    is_pending,
     issue_secret,
     redeem_secret,
     supersede_secrets,
@@ -155,8 +155,7 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
     _end_later_undos(session, pending)
     view = find_user_view(session, user.id)
     record_event(session, EventKind.USER_UPDATED, view, fields="email")
-    revoke_all_sessions(session, view)
-    end_families(session, view.user_id)
+    revoke_all(session, view, [SESSION, REFRESH_TOKEN])
     return pending.address
 
 
@@ -171,8 +170,7 @@ def _end_later_undos(session: AccountSession, used: OneTimeSecret) -> None:
             col(OneTimeSecret.user_id) == used.user_id,
             col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
             col(OneTimeSecret.created_at) > used.created_at,
-            col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.superseded_at).is_(None),
+            *is_pending(),
         )
         .values(superseded_at=session.now)
     )

@@ -5,8 +5,8 @@ from sqlmodel import col
 
 from accounts.crypto import password_hashing
 from accounts.errors import NotLocalUser, WeakPassword, WrongPassword
-from accounts.flows.sessions import revoke_other_sessions
 from accounts.services import throttling
+from accounts.services.credentials import SESSION, revoke_all
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.notifications import post_notification
@@ -76,7 +76,7 @@ def change_password(
     throttling.refund_attempt(session, reservation)
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.user_id)
     if session.limits.password_change_ends_other_sessions:
-        revoke_other_sessions(session, principal)
+        revoke_all(session, user, [SESSION], except_id=principal.credential.session_id)
 
 
 def validate_for(session: AccountSession, user: UserView, new: str, *, called: str) -> str:

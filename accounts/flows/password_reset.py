@@ -2,20 +2,16 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, update
+from sqlalchemy import or_
 from sqlmodel import col, select
 
 from accounts.crypto import password_hashing
 from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.errors import SecretInvalid
-from accounts.flows.access_tokens import regenerate_access_token
-from accounts.flows.api_keys import revoke_all_api_keys
 from accounts.flows.password_change import swap_password, validate_for
-from accounts.flows.personal_access_tokens import revoke_all_pats
-from accounts.flows.refresh_tokens import end_families
-from accounts.flows.sessions import revoke_all_sessions
 from accounts.flows.users import is_taken
 from accounts.services import throttling
+from accounts.services.credentials import revoke_everything
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.one_time_secrets import (
     SecretPurpose,
@@ -128,23 +124,10 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
     # Whoever had the account may wait for the mail of an address of their own.
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.user_id)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id)
-    _end_credentials(session, user)
+    revoke_everything(session, user)
     if not is_taken(session, pending.address_canonical, by_other_than=user.user_id):
         owner = session.get_one(User, user.user_id, populate_existing=True)
         accept_verification(session, owner, Address(pending.address, pending.address_canonical))
-
-
-def _end_credentials(session: AccountSession, user: UserView) -> None:
-    revoke_all_sessions(session, user)
-    end_families(session, user.user_id)
-    revoke_all_api_keys(session, user)
-    revoke_all_pats(session, user)
-    regenerate_access_token(session, user)
-    session.core.execute(
-        update(User)
-        .where(col(User.id) == user.user_id)
-        .values(credential_epoch=col(User.credential_epoch) + 1)
-    )
 
 
 def _resettable(session: AccountSession, canonical: str) -> Sequence[User]:

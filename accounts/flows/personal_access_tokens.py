@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlmodel import col
 
 from accounts.crypto import tokens
@@ -12,8 +12,9 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.flows import clients
 from accounts.flows.clients import ClientCredentials
+from accounts.services.credentials import PAT, is_live, revoke
 from accounts.services.database import AccountSession, columns_of, lock_account
-from accounts.services.events import EventKind, record_event, record_events
+from accounts.services.events import EventKind, record_event
 from accounts.services.notifications import post_notification
 from accounts.services.outbox import MessageKind
 from accounts.services.principal import Principal
@@ -22,7 +23,7 @@ from accounts.values import names
 from accounts.values.identifiers import new_uuid
 from models import PersonalAccessToken
 
-__all__ = ["ListedPat", "create_pat", "find_pat", "list_pats", "revoke_all_pats", "revoke_pat"]
+__all__ = ["ListedPat", "create_pat", "find_pat", "list_pats", "revoke_pat"]
 
 
 class ListedPat(NamedTuple):
@@ -41,8 +42,7 @@ _ACTIVE = (
     select(*columns_of(PersonalAccessToken, ListedPat))
     .where(
         col(PersonalAccessToken.user_id) == bindparam("user_id"),
-        col(PersonalAccessToken.revoked_at).is_(None),
-        col(PersonalAccessToken.expires_at) > bindparam("now"),
+        is_live(PersonalAccessToken, bindparam("now")),
     )
     .order_by(col(PersonalAccessToken.created_at).desc(), col(PersonalAccessToken.id))
 )
@@ -95,7 +95,7 @@ def create_pat(
     )
     session.add(made)
     record_event(
-        session, EventKind.TOKEN_CREATED, principal.user, credential="pat", credential_id=made.id
+        session, EventKind.TOKEN_CREATED, principal.user, credential=PAT.name, credential_id=made.id
     )
     post_notification(session, MessageKind.PAT_CREATED, principal.user, name=made.name)
     return made, token
@@ -128,43 +128,10 @@ def find_pat(session: AccountSession, user: UserView, pat_id: str) -> ListedPat:
     return ListedPat._make(found[0])
 
 
-def revoke_all_pats(session: AccountSession, user: UserView) -> None:
-    """Revoke every token of a person."""
-    revoked = session.core.execute(
-        update(PersonalAccessToken)
-        .where(
-            col(PersonalAccessToken.user_id) == user.user_id,
-            col(PersonalAccessToken.revoked_at).is_(None),
-        )
-        .values(revoked_at=session.now)
-        .returning(col(PersonalAccessToken.id))
-    )
-    record_events(
-        session,
-        EventKind.TOKEN_REVOKED,
-        user,
-        [{"credential": "pat", "credential_id": pat_id} for pat_id in revoked.scalars()],
-    )
-
-
 def revoke_pat(session: AccountSession, user: UserView, pat_id: str) -> None:
     """Revoke one of the person's tokens.
 
     Raises:
         NotFound: The person has no active token of this id.
     """
-    revoked = session.core.execute(
-        update(PersonalAccessToken)
-        .where(
-            col(PersonalAccessToken.id) == pat_id.lower(),
-            col(PersonalAccessToken.user_id) == user.user_id,
-            col(PersonalAccessToken.revoked_at).is_(None),
-            col(PersonalAccessToken.expires_at) > session.now,
-        )
-        .values(revoked_at=session.now)
-    )
-    if not revoked.rowcount:
-        raise NotFound
-    record_event(
-        session, EventKind.TOKEN_REVOKED, user, credential="pat", credential_id=pat_id.lower()
-    )
+    revoke(session, user, PAT, pat_id.lower())

@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidGrant
+from accounts.services.credentials import is_live
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.user_views import ENABLED, find_user_view
@@ -17,7 +18,6 @@ from models import Client, LoginSession, RefreshToken, Tenant, User
 
 __all__ = [
     "begin_family",
-    "end_families",
     "find_refresh_token",
     "revoke_family",
     "rotate_refresh_token",
@@ -39,7 +39,7 @@ def begin_family(
     session.lock(f"families {login.user_id}")
     live = session.exec(
         select(RefreshToken.family_id)
-        .where(col(RefreshToken.user_id) == login.user_id, *_unused(session.now))
+        .where(col(RefreshToken.user_id) == login.user_id, _is_unused(session.now))
         .order_by(col(RefreshToken.created_at).desc(), col(RefreshToken.id))
     ).all()
     for family_id in live[session.limits.max_refresh_families - 1 :]:
@@ -76,7 +76,7 @@ def rotate_refresh_token(
         update(RefreshToken)
         .where(
             col(RefreshToken.id) == row.id,
-            *_unused(session.now),
+            _is_unused(session.now),
             _is_of_live_session(session.now),
         )
         .values(used_at=session.now)
@@ -106,7 +106,7 @@ def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | No
     return _find(
         session,
         token,
-        *_unused(session.now),
+        _is_unused(session.now),
         _is_of_live_session(session.now),
     )
 
@@ -120,15 +120,6 @@ def revoke_family(session: AccountSession, family_id: str) -> bool:
         .values(revoked_at=session.now)
     )
     return ended.rowcount > 0
-
-
-def end_families(session: AccountSession, user_id: str) -> None:
-    """End every family of a user whose sessions have ended."""
-    session.core.execute(
-        update(RefreshToken)
-        .where(col(RefreshToken.user_id) == user_id, col(RefreshToken.revoked_at).is_(None))
-        .values(revoked_at=session.now)
-    )
 
 
 def _hold(session: AccountSession, family_id: str) -> None:
@@ -150,12 +141,8 @@ def _find(
     ).first()
 
 
-def _unused(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (
-        col(RefreshToken.used_at).is_(None),
-        col(RefreshToken.revoked_at).is_(None),
-        col(RefreshToken.expires_at) > now,
-    )
+def _is_unused(now: datetime) -> ColumnElement[bool]:
+    return col(RefreshToken.used_at).is_(None) & is_live(RefreshToken, now)
 
 
 def _is_of_live_session(now: datetime) -> ColumnElement[bool]:
@@ -164,8 +151,7 @@ def _is_of_live_session(now: datetime) -> ColumnElement[bool]:
         col(LoginSession.id) == col(RefreshToken.session_id),
         col(User.id) == col(LoginSession.user_id),
         col(Tenant.id) == col(User.tenant_id),
-        col(LoginSession.revoked_at).is_(None),
-        col(LoginSession.expires_at) > now,
+        is_live(LoginSession, now),
         ENABLED,
     )
 

@@ -10,10 +10,11 @@ from sqlmodel import col
 
 from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Purpose
-from accounts.errors import InvalidCredentials, NotFound
+from accounts.errors import InvalidCredentials
 from accounts.services import throttling
+from accounts.services.credentials import SESSION, is_live, revoke, revoke_all
 from accounts.services.database import AccountSession, columns_of, lock_account
-from accounts.services.events import EventKind, record_event, record_events
+from accounts.services.events import EventKind, record_event
 from accounts.services.principal import Principal
 from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values import email_address, password_strength
@@ -27,7 +28,6 @@ __all__ = [
     "log_in",
     "log_out",
     "open_session",
-    "revoke_all_sessions",
     "revoke_other_sessions",
     "revoke_session",
 ]
@@ -46,9 +46,7 @@ class ListedSession(NamedTuple):
 _LIVE = (
     select(*columns_of(LoginSession, ListedSession))
     .where(
-        col(LoginSession.user_id) == bindparam("user_id"),
-        col(LoginSession.revoked_at).is_(None),
-        col(LoginSession.expires_at) > bindparam("now"),
+        col(LoginSession.user_id) == bindparam("user_id"), is_live(LoginSession, bindparam("now"))
     )
     .order_by(col(LoginSession.created_at).desc(), col(LoginSession.id))
 )
@@ -188,42 +186,9 @@ def revoke_session(session: AccountSession, user: UserView, session_id: str) -> 
     Raises:
         NotFound: The user has no live session of this id.
     """
-    ended = session.core.execute(
-        update(LoginSession)
-        .where(
-            col(LoginSession.id) == session_id,
-            col(LoginSession.user_id) == user.user_id,
-            col(LoginSession.revoked_at).is_(None),
-            col(LoginSession.expires_at) > session.now,
-        )
-        .values(revoked_at=session.now)
-    )
-    if not ended.rowcount:
-        raise NotFound
-    record_event(session, EventKind.SESSION_LOGOUT, user, session_id=session_id)
+    revoke(session, user, SESSION, session_id)
 
 
 def revoke_other_sessions(session: AccountSession, principal: Principal) -> None:
     """End every session of the person but the one that the principal was recognised by."""
-    revoke_all_sessions(session, principal.user, but=principal.credential.session_id)
-
-
-def revoke_all_sessions(session: AccountSession, user: UserView, *, but: str | None = None) -> None:
-    """End every session of the person; one of them may be left."""
-    ended = session.core.execute(
-        update(LoginSession)
-        .where(
-            col(LoginSession.user_id) == user.user_id,
-            col(LoginSession.id) != (but or ""),
-            col(LoginSession.revoked_at).is_(None),
-            col(LoginSession.expires_at) > session.now,
-        )
-        .values(revoked_at=session.now)
-        .returning(col(LoginSession.id))
-    )
-    record_events(
-        session,
-        EventKind.SESSION_LOGOUT,
-        user,
-        [{"session_id": session_id} for session_id in ended.scalars()],
-    )
+    revoke_all(session, principal.user, [SESSION], except_id=principal.credential.session_id)

@@ -16,7 +16,7 @@ from accounts.errors import (
 from accounts.flows.clients import ClientCredentials, authenticate_client, find_public_client
 from accounts.flows.refresh_tokens import begin_family, rotate_refresh_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import CredentialKind, Presented

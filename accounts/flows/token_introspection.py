@@ -9,9 +9,9 @@ from sqlmodel import col
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims, KeySet, looks_like_jwt
 from accounts.errors import InvalidToken
-from accounts.flows.personal_access_tokens import revoke_pat
 from accounts.flows.refresh_tokens import find_refresh_token, revoke_family
 from accounts.services.authentication import authenticate
+from accounts.services.credentials import PAT, REFRESH_TOKEN, revoke
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import CredentialKind, Presented, Principal
@@ -83,14 +83,14 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
             return
         pat = session.get_one(PersonalAccessToken, principal.credential.id)
         if pat.client_id == client.id:
-            revoke_pat(session, principal.user, pat.id)
+            revoke(session, principal.user, PAT, pat.id)
         return
     else:
         row = find_refresh_token(session, token)
         if row is None or row.client_id != client.id:
             return
         revoke_family(session, row.family_id)
-        user_id, credential = row.user_id, "refreshToken"
+        user_id, credential = row.user_id, REFRESH_TOKEN.name
     user = find_user_view(session, user_id)
     record_event(session, EventKind.TOKEN_REVOKED, user, credential=credential)
 

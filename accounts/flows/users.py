@@ -8,7 +8,7 @@ from sqlalchemy import union_all
 from sqlmodel import col, select
 
 from accounts.errors import EmailTaken, InvalidRequest, NotFound
-from accounts.flows import access_tokens
+from accounts.services import access_tokens
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import SecretPurpose, is_redeemable

@@ -11,7 +11,6 @@ from sqlmodel import col, select
 from accounts.crypto.password_hashing import hash_password
 from accounts.errors import TokenUnreadable, WeakPassword
 from accounts.flows import (
-    access_tokens,
     api_keys,
     clients,
     personal_access_tokens,
@@ -21,8 +20,9 @@ from accounts.flows import (
     users,
 )
 from accounts.limits import Limits
+from accounts.services import access_tokens
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.recovery_address import mark_verified

@@ -16,7 +16,6 @@ from sqlalchemy import inspect, text
 from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Keyring, SealBroken
 from accounts.errors import InvalidClient, InvalidToken, SecretInvalid
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.flows.api_keys import create_api_key
 from accounts.flows.clients import ClientCredentials, add_client, authenticate_client
 from accounts.flows.idempotency import Attempt, store_response
@@ -26,8 +25,9 @@ from accounts.flows.refresh_tokens import find_refresh_token
 from accounts.flows.signup import sign_up
 from accounts.flows.token_exchange import exchange_session
 from accounts.limits import Limits, RateLimit
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, read_secret
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import CredentialKind, Presented

@@ -26,7 +26,6 @@ from accounts.errors import (
     SecretUsed,
     WrongPassword,
 )
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.flows.api_keys import create_api_key, list_api_keys
 from accounts.flows.email_change import request_email_change, validate_email_change
 from accounts.flows.password_change import change_password
@@ -43,8 +42,9 @@ from accounts.flows.sessions import list_sessions, log_in, open_session, revoke_
 from accounts.flows.settings import change_settings, find_settings, replace_settings
 from accounts.flows.users import open_user
 from accounts.limits import Limits, RateLimit
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import lock_account
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.user_views import find_user_view

@@ -27,7 +27,7 @@ from accounts.flows.tenants import open_tenant
 from accounts.flows.users import open_user
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind, Presented, Principal
 from accounts.services.user_views import UserView, find_user_view

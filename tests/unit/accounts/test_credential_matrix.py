@@ -25,7 +25,6 @@ from accounts.errors import (
     SecretUsed,
     WrongPassword,
 )
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.flows.api_keys import create_api_key, revoke_api_key
 from accounts.flows.clients import ClientCredentials, authenticate_client, renew_client_secret
 from accounts.flows.email_change import (
@@ -54,6 +53,7 @@ from accounts.flows.token_introspection import revoke_token
 from accounts.flows.users import change_roles, disable_user
 from accounts.jobs.key_rotation import START, rekey_batch
 from accounts.limits import Limits
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import authorise
 from accounts.services.events import EventKind

@@ -20,7 +20,6 @@ from accounts.errors import (
     TooManyAttempts,
     WeakPassword,
 )
-from accounts.flows.access_tokens import reveal_access_token
 from accounts.flows.email_change import request_email_change, validate_email_change
 from accounts.flows.email_verification import confirm_email, request_email_verification
 from accounts.flows.password_change import change_password
@@ -35,6 +34,7 @@ from accounts.flows.tenants import disable_tenant
 from accounts.flows.users import disable_user
 from accounts.limits import RateLimit
 from accounts.origin import Origin
+from accounts.services.access_tokens import reveal_access_token
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
 from accounts.services.outbox import open_parameters
 from accounts.services.principal import CredentialKind

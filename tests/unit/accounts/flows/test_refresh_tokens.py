@@ -10,7 +10,6 @@ from accounts.crypto import tokens
 from accounts.errors import InvalidGrant
 from accounts.flows.refresh_tokens import (
     begin_family,
-    end_families,
     find_refresh_token,
     revoke_family,
     rotate_refresh_token,
@@ -18,6 +17,7 @@ from accounts.flows.refresh_tokens import (
 from accounts.flows.sessions import log_out, open_session
 from accounts.flows.tenants import disable_tenant
 from accounts.flows.users import disable_user
+from accounts.services.credentials import REFRESH_TOKEN, revoke_all
 from models import LoginSession, User
 
 SCOPES = ["me/settings:read", "me/profile:read"]
@@ -237,7 +237,7 @@ def test_all_families_of_a_user_end_and_nobody_elses(env, alice, bob, client, to
     opened = env.act(open_session, alice.user_id)
     ended = [token, _begin(env, alice, client, opened.session_id)]
     kept = _begin(env, bob, env.client(bob.view.tenant_id)[0])
-    env.act(end_families, alice.user_id)
+    env.act(revoke_all, alice.view, [REFRESH_TOKEN])
     assert [_alive(env, each) for each in ended] == [False, False]
     assert _alive(env, kept)
 

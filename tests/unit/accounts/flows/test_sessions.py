@@ -20,12 +20,12 @@ from accounts.flows.sessions import (
     log_in,
     log_out,
     open_session,
-    revoke_all_sessions,
     revoke_other_sessions,
     revoke_session,
 )
 from accounts.flows.tenants import disable_tenant
 from accounts.origin import NOWHERE, Origin
+from accounts.services.credentials import SESSION, revoke_all
 from accounts.services.principal import CredentialKind
 
 NEW_PASSWORD = "Silent meadow 83 lantern"
@@ -397,8 +397,8 @@ def test_each_session_that_ends_is_remembered(env, alice, bob):
     others = {env.act(open_session, alice.user_id).session_id for _ in range(2)}
     env.act(revoke_other_sessions, alice.principal)
     env.clock.move(minutes=1)
-    env.act(revoke_all_sessions, alice.view)
-    env.act(revoke_all_sessions, alice.view)
+    env.act(revoke_all, alice.view, [SESSION])
+    env.act(revoke_all, alice.view, [SESSION])
     ended = _events(env, "session_logout")
     assert {event["user_id"] for event in ended} == {alice.user_id}
     named = [json.loads(event["details"])["session_id"] for event in ended]

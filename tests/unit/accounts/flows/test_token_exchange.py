@@ -16,7 +16,6 @@ from accounts.errors import (
     InvalidToken,
     UnsupportedGrantType,
 )
-from accounts.flows.access_tokens import reveal_access_token
 from accounts.flows.api_keys import create_api_key
 from accounts.flows.clients import ClientCredentials, add_client
 from accounts.flows.personal_access_tokens import create_pat
@@ -29,8 +28,9 @@ from accounts.flows.token_exchange import (
     identify_client,
     issue_token,
 )
+from accounts.services.access_tokens import reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.principal import CredentialKind, Presented
 from models import Client, Tenant
 from tests.unit.conftest import START

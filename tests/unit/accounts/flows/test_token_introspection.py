@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims, HeldKey, KeySet
 from accounts.errors import InvalidToken
-from accounts.flows.access_tokens import reveal_access_token
 from accounts.flows.api_keys import create_api_key
 from accounts.flows.personal_access_tokens import create_pat
 from accounts.flows.sessions import log_out
@@ -23,6 +22,7 @@ from accounts.flows.token_introspection import (
     revoke_token,
 )
 from accounts.flows.users import disable_user
+from accounts.services.access_tokens import reveal_access_token
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented
 from models import Client, User

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from accounts.errors import EmailTaken, InvalidRequest, InvalidToken, NotFound
-from accounts.flows.access_tokens import reveal_access_token
 from accounts.flows.users import change_roles, disable_user, find_user_by_email, is_taken, open_user
+from accounts.services.access_tokens import reveal_access_token
 from accounts.services.principal import CredentialKind
 from models import Tenant
 

@@ -17,7 +17,6 @@ from accounts.errors import (
     InvalidToken,
     SecretInvalid,
 )
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.flows.api_keys import create_api_key, revoke_api_key
 from accounts.flows.clients import ClientCredentials, authenticate_client
 from accounts.flows.email_change import request_email_change
@@ -31,8 +30,9 @@ from accounts.flows.token_exchange import exchange_session
 from accounts.flows.token_introspection import revoke_token
 from accounts.flows.users import disable_user
 from accounts.limits import RateLimit
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
+from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
 from accounts.services.one_time_secrets import SecretPurpose, redeem_secret
 from accounts.services.principal import CredentialKind, Presented
 from models import User

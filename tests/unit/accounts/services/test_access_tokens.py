@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from accounts.errors import InvalidToken, NotFound, TokenUnreadable
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.events import EventKind
 from accounts.services.principal import CredentialKind
 
