@@ -8,11 +8,14 @@ from accounts.errors import (
     InsufficientScope,
     PolicyDenied,
     SessionRequired,
+    TenantMismatch,
 )
 from accounts.services.policies import Decision, Question, Subject
 from accounts.services.principal import CredentialKind, Principal
+from accounts.services.user_views import UserView
+from accounts.values.identifiers import canonical_uuid
 
-__all__ = ["authorise"]
+__all__ = ["authorise", "require_tenant"]
 
 
 def authorise(
@@ -61,6 +64,18 @@ def authorise(
     if missing is not None and decision.code is None:
         raise InsufficientScope(missing)
     raise _FORBIDDEN.get(decision.code or "", PolicyDenied)(decision.notices)
+
+
+def require_tenant(user: UserView, named: str) -> None:
+    """Let a request pass that names the person's own tenant, by its UUID in any case.
+
+    The name gives access to nothing: the tenant is always the credential's (AZ-13).
+
+    Raises:
+        TenantMismatch: It names another one.
+    """
+    if canonical_uuid(named) != user.tenant_uuid:
+        raise TenantMismatch
 
 
 #: What a policy may call its refusal by: whatever needs nothing else to be said.

@@ -43,7 +43,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a client, and print its secret, which cannot be shown again."""
-    from accounts.flows.clients import add_client
+    from accounts.flows.administration.clients import add_client
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -115,7 +115,7 @@ def renew(
     What was made with the client stays: its personal access tokens, and its refresh tokens for
     whoever shows the new secret.
     """
-    from accounts.flows.clients import renew_client_secret
+    from accounts.flows.administration.clients import renew_client_secret
     from models import Client
     from oneself.commands.console.session_setup import load_settings, open_database
 

@@ -25,7 +25,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a tenant."""
-    from accounts.flows.tenants import open_tenant
+    from accounts.services.users import open_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -83,7 +83,7 @@ def disable(
     as_json: AsJson = False,
 ) -> None:
     """Disable a tenant: every credential of its users is refused from the next request on."""
-    from accounts.flows.tenants import disable_tenant
+    from accounts.flows.administration.tenants import disable_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -102,7 +102,7 @@ def require_tenant(session: "AccountSession", tenant_id: str) -> "Tenant":
         Failure: There is none.
     """
     from accounts.errors import NotFound
-    from accounts.flows.tenants import find_tenant
+    from accounts.flows.administration.tenants import find_tenant
 
     try:
         return find_tenant(session, tenant_id)

@@ -12,7 +12,7 @@ from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show, waiting
 
 if TYPE_CHECKING:
-    from accounts.flows.user_imports import ImportedUser
+    from accounts.flows.administration.user_imports import ImportedUser
     from oneself.database import Database
 
 __all__ = ["import_users"]
@@ -65,7 +65,7 @@ def import_users(
 
 def _add(users: Sequence["ImportedUser"], tenant_id: str, database: "Database") -> None:
     from accounts.errors import EmailTaken
-    from accounts.flows.user_imports import import_user
+    from accounts.flows.administration.user_imports import import_user
 
     for start in range(0, len(users), _BATCH):
         try:
@@ -89,8 +89,8 @@ def _select(
         Failure: A line is not right; the sentence names the first few, and no value.
     """
     from accounts.errors import InvalidRequest
-    from accounts.flows.user_imports import check_import
-    from accounts.flows.users import is_taken
+    from accounts.flows.administration.user_imports import check_import
+    from accounts.services.users import is_taken
 
     users: list[ImportedUser] = []
     problems: list[str] = []
@@ -127,7 +127,7 @@ def _read(file: Path) -> Iterator[tuple[int, "ImportedUser"]]:
     Raises:
         Failure: It is no such file.
     """
-    from accounts.flows.user_imports import ImportedUser
+    from accounts.flows.administration.user_imports import ImportedUser
 
     try:
         # With a byte order mark, as spreadsheets write it.

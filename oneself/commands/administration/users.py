@@ -51,7 +51,7 @@ def add(
     """Add a user; the password of a local one is asked for, and is never an argument."""
     from accounts.crypto import password_hashing
     from accounts.errors import EmailTaken
-    from accounts.flows import users
+    from accounts.services import users
     from accounts.values import email_address, password_strength
     from oneself.commands.console.session_setup import load_settings, open_database
 
@@ -96,7 +96,7 @@ def add(
 @app.command()
 def disable(email: Email, *, as_json: AsJson = False) -> None:
     """Disable a user: every credential of theirs is refused from the next request on."""
-    from accounts.flows.users import disable_user
+    from accounts.flows.administration.users import disable_user
 
     with _found(email) as (session, user):
         disable_user(session, user)
@@ -117,7 +117,7 @@ def role(
     as_json: AsJson = False,
 ) -> None:
     """Give and take roles, in force from the next request on."""
-    from accounts.flows.users import change_roles
+    from accounts.flows.administration.users import change_roles
 
     if not added and not removed:
         raise Failure("Nothing would change: give --add ROLE or --remove ROLE.", status=USAGE)
@@ -131,7 +131,7 @@ def role(
 def _found(email: str) -> Iterator[tuple["AccountSession", "User"]]:
     """The user with this address, in a transaction that writes."""
     from accounts.errors import NotFound
-    from accounts.flows.users import find_user_by_email
+    from accounts.flows.administration.users import find_user_by_email
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (

@@ -13,7 +13,7 @@ from accounts.errors import (
     MultipleCredentials,
     NotAuthenticated,
 )
-from accounts.flows.clients import ClientCredentials
+from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import BY_KIND
 from accounts.services.principal import CredentialKind, Presented
 from handlers.exchange import COOKIE_NAME

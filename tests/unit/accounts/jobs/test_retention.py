@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from accounts.errors import InvalidGrant, SecretInvalid, SecretUsed
-from accounts.flows.api_keys import create_api_key
-from accounts.flows.personal_access_tokens import create_pat
-from accounts.flows.refresh_tokens import begin_family, revoke_family, rotate_refresh_token
-from accounts.flows.sessions import log_out, open_session
+from accounts.flows.oauth.refresh_tokens import begin_family, revoke_family, rotate_refresh_token
+from accounts.flows.sign_in.sessions import log_out, open_session
+from accounts.flows.tokens.api_keys import create_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.jobs.retention import delete_expired_records
 from accounts.services.credentials import API_KEY, PAT, revoke_all
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, redeem_secret

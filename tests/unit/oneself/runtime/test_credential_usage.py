@@ -9,9 +9,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.crypto.keyring import Keyring, Purpose
-from accounts.flows.api_keys import create_api_key
-from accounts.flows.personal_access_tokens import create_pat
-from accounts.flows.sessions import list_sessions, open_session
+from accounts.flows.sign_in.sessions import list_sessions, open_session
+from accounts.flows.tokens.api_keys import create_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import Limits
 from accounts.origin import Origin
 from accounts.services.authentication import StaleDigest, authenticate
