@@ -1,11 +1,13 @@
-"""Adding clients, and renewing their secrets."""
+"""Adding and listing clients, and renewing their secrets."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from sqlmodel import col, select
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
-from accounts.errors import InvalidRequest
+from accounts.errors import InvalidRequest, NotFound
 from accounts.services.clients import CLIENT_ID_PREFIX
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
@@ -13,7 +15,7 @@ from accounts.values import names
 from accounts.values.identifiers import new_id
 from models import Client, Tenant
 
-__all__ = ["add_client", "renew_client_secret"]
+__all__ = ["add_client", "find_confidential_client", "list_clients", "renew_client_secret"]
 
 _MOST_AUDIENCES = 20
 # With it a token stays below what is read of one, 4 KiB.
@@ -53,6 +55,27 @@ def add_client(
     secret = renew_client_secret(session, client)
     session.add(client)
     return client, None if public else secret
+
+
+def list_clients(session: AccountSession, tenant_id: str) -> Sequence[Client]:
+    """List the clients of a tenant, oldest first."""
+    return session.exec(
+        select(Client)
+        .where(col(Client.tenant_id) == tenant_id)
+        .order_by(col(Client.created_at), col(Client.id))
+    ).all()
+
+
+def find_confidential_client(session: AccountSession, client_id: str) -> Client:
+    """Return a client that has a secret.
+
+    Raises:
+        NotFound: There is none of this id, or it is public.
+    """
+    client = session.get(Client, client_id)
+    if client is None or client.is_public:
+        raise NotFound
+    return client
 
 
 def renew_client_secret(session: AccountSession, client: Client) -> str:

@@ -1,10 +1,14 @@
-"""Finding and disabling tenants."""
+"""Finding, listing and disabling tenants."""
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
 
 from accounts.errors import NotFound
 from accounts.services.database import AccountSession
 from models import Tenant
 
-__all__ = ["disable_tenant", "find_tenant"]
+__all__ = ["disable_tenant", "find_tenant", "list_tenants"]
 
 
 def find_tenant(session: AccountSession, tenant_id: str) -> Tenant:
@@ -17,6 +21,12 @@ def find_tenant(session: AccountSession, tenant_id: str) -> Tenant:
     if tenant is None:
         raise NotFound
     return tenant
+
+
+def list_tenants(session: AccountSession, *, limit: int) -> Sequence[Tenant]:
+    """List tenants, newest first."""
+    newest_first = col(Tenant.created_at).desc(), col(Tenant.id).desc()
+    return session.exec(select(Tenant).order_by(*newest_first).limit(limit)).all()
 
 
 def disable_tenant(session: AccountSession, tenant_id: str) -> Tenant:

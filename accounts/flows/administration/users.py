@@ -1,6 +1,7 @@
 """Finding and disabling users, and changing their roles."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from accounts.errors import NotFound
 from accounts.services.database import AccountSession, lock_account
@@ -10,7 +11,34 @@ from accounts.services.users import find_owner, parse_roles
 from accounts.values import email_address
 from models import User
 
-__all__ = ["change_roles", "disable_user", "find_user_by_email"]
+__all__ = ["UserRecord", "change_roles", "describe", "disable_user", "find_user_by_email"]
+
+
+class UserRecord(NamedTuple):
+    """A user as operators see them."""
+
+    user_id: str
+    tenant_id: str
+    email: str
+    username: str
+    provider: str
+    roles: list[str]
+    is_platform_admin: bool
+    disabled: bool
+
+
+def describe(user: User) -> UserRecord:
+    """Return what operators see of a user."""
+    return UserRecord(
+        user.id,
+        user.tenant_id,
+        user.email,
+        user.username,
+        user.provider,
+        user.roles,
+        user.is_platform_admin,
+        user.disabled_at is not None,
+    )
 
 
 def find_user_by_email(session: AccountSession, email: str) -> User:
