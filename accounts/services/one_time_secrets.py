@@ -138,7 +138,7 @@ def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) 
     """
     found = _found_by(session, purpose, secret)
     session.flush()
-    owner = session.exec(select(OneTimeSecret.user_id).where(*found)).first()
+    owner = session.core.execute(select(col(OneTimeSecret.user_id)).where(*found)).scalar()
     if owner is None:
         raise SecretInvalid
     # Before the row is written to: whoever holds the account may be about to supersede it.
@@ -184,7 +184,10 @@ def find_locale(session: AccountSession, purpose: SecretPurpose, secret: str) ->
         row = find_secret(session, purpose, secret)
     except SecretInvalid:
         return None
-    return session.exec(select(User.locale).where(col(User.id) == row.user_id)).first()
+    locale: str | None = session.core.execute(
+        select(col(User.locale)).where(col(User.id) == row.user_id)
+    ).scalar()
+    return locale
 
 
 def _found_by(

@@ -105,7 +105,7 @@ def has_active_key(session: AccountSession) -> bool:
     active = select(SigningKey.kid).where(
         col(SigningKey.active_from) <= session.now, _is_unretired(session.now)
     )
-    return session.exec(active).first() is not None
+    return session.core.execute(active).first() is not None
 
 
 def delete_retired_keys(session: AccountSession) -> int:
@@ -122,7 +122,7 @@ def _is_unretired(moment: datetime) -> ColumnElement[bool]:
 
 def _has_lasting_key(session: AccountSession) -> bool:
     lasting = select(SigningKey.kid).where(col(SigningKey.retires_at).is_(None)).limit(1)
-    return session.exec(lasting).first() is not None
+    return session.core.execute(lasting).first() is not None
 
 
 def _generate() -> RSAPrivateKey:

@@ -163,4 +163,5 @@ def _free_username(session: AccountSession, canonical: str) -> str:
 
 def _has_username(session: AccountSession, name: str) -> bool:
     session.lock(f"user name {name}")
-    return session.exec(select(User.id).where(col(User.username) == name)).first() is not None
+    taken = session.core.execute(select(User.id).where(col(User.username) == name))
+    return taken.first() is not None

@@ -50,15 +50,15 @@ def request_again(session: AccountSession, secret: str) -> None:
     """
     row = find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
     lock_account(session, row.user_id)
-    owner = session.exec(
-        select(User.id)
+    owner = session.core.execute(
+        select(col(User.id))
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
             col(User.id) == row.user_id,
             col(User.email_canonical) == row.address_canonical,
             ENABLED,
         )
-    ).first()
+    ).scalar()
     if owner is None:
         raise SecretInvalid
     request_email_verification(session, find_user_view(session, owner))
