@@ -11,7 +11,7 @@ from sqlalchemy import URL, make_url
 
 from accounts.limits import Limits
 from accounts.values.email_address import canonical, parse_address
-from oneself.database.urls import require_database, sqlite_path
+from oneself.database_urls import require_database, sqlite_path
 from oneself.settings_parsers import (
     Network,
     parse_listener,
