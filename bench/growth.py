@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from accounts.crypto.jwt_claims import LONGEST_LIFETIME, Claims
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.signing_keys import load_key_set
 from accounts.values.identifiers import new_uuid
 from bench.in_process import Application, Request

@@ -3,15 +3,11 @@
 from http import HTTPStatus
 from typing import Any, cast
 
-from accounts.flows import (
-    email_change,
-    password_change,
-    personal_access_tokens,
-    pictures,
-    profile,
-    settings,
-)
-from accounts.flows.personal_access_tokens import ListedPat
+from accounts.flows.email import email_change
+from accounts.flows.password import password_change
+from accounts.flows.profile import pictures, profile, settings
+from accounts.flows.tokens import personal_access_tokens
+from accounts.flows.tokens.personal_access_tokens import ListedPat
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from accounts.services.user_views import UserView

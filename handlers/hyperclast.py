@@ -1,6 +1,6 @@
 """Hyperclast: the current user with an access token that can be shown again."""
 
-from accounts.flows import access_tokens
+from accounts.services import access_tokens
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from handlers.exchange import Reply

@@ -4,10 +4,13 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import cast
 
-from accounts.flows import api_keys, event_log, password_change, password_reset, sessions, signup
-from accounts.flows.api_keys import ListedApiKey
+from accounts.flows import event_log
 from accounts.flows.event_log import ListedEvent
-from accounts.flows.sessions import ListedSession
+from accounts.flows.password import password_change, password_reset
+from accounts.flows.sign_in import sessions, signup
+from accounts.flows.sign_in.sessions import ListedSession
+from accounts.flows.tokens import api_keys
+from accounts.flows.tokens.api_keys import ListedApiKey
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from handlers.exchange import NO_CONTENT, Exchange, Reply

@@ -1,6 +1,7 @@
 """jitsudo: the change of the password for a named tenant."""
 
-from accounts.flows import password_change, tenants
+from accounts.flows.password import password_change
+from accounts.services import authorization
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from handlers.exchange import NO_CONTENT, Reply
@@ -13,7 +14,7 @@ def change_password(
     x_tenant_id: str,
     body: wire.JitsudoChangePasswordRequest,
 ) -> Reply[None]:
-    tenants.require_tenant(principal.user, x_tenant_id)
+    authorization.require_tenant(principal.user, x_tenant_id)
     password_change.change_password(
         session, principal, current=body["current_password"], new=body["new_password"]
     )

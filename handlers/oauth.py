@@ -3,9 +3,9 @@
 from typing import cast
 
 from accounts.crypto.jwts import KeySet
-from accounts.flows import token_exchange, token_introspection
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.flows.oauth import token_exchange, token_introspection
+from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from handlers.exchange import Exchange, Reply
 from models import wire

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from accounts.flows import email_verification, password_change, profile
+from accounts.flows.email import email_verification
+from accounts.flows.password import password_change
+from accounts.flows.profile import profile
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from accounts.services.user_views import UserView

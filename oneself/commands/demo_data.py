@@ -10,19 +10,15 @@ from sqlmodel import col, select
 
 from accounts.crypto.password_hashing import hash_password
 from accounts.errors import TokenUnreadable, WeakPassword
-from accounts.flows import (
-    access_tokens,
-    api_keys,
-    clients,
-    personal_access_tokens,
-    sessions,
-    tenants,
-    token_exchange,
-    users,
-)
+from accounts.flows.administration import clients, tenants
+from accounts.flows.administration.users import disable_user
+from accounts.flows.oauth import token_exchange
+from accounts.flows.sign_in import sessions
+from accounts.flows.tokens import api_keys, personal_access_tokens
 from accounts.limits import Limits
+from accounts.services import access_tokens, users
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.recovery_address import mark_verified
@@ -79,7 +75,7 @@ def make_demo(database: Database) -> dict[str, Account]:
             _find_or_open_user(session, acme, part, records.get(part)) for part in _ACME
         )
         bruno = _find_or_open_user(session, globex, _BRUNO, records[_BRUNO])
-        users.disable_user(session, emil)
+        disable_user(session, emil)
         return {
             "base": _owner(session, acme, alice, passwords[_ALICE]),
             "other_tenant": _owner(session, globex, bruno, passwords[_BRUNO]),
@@ -106,7 +102,7 @@ def _find_or_open_tenant(session: AccountSession, parts: Iterable[_Part]) -> Ten
             tenant = tenants.find_tenant(session, user.tenant_id)
             tenant.disabled_at = None
             return tenant
-    return tenants.open_tenant(session, part.tenant_name)
+    return users.open_tenant(session, part.tenant_name)
 
 
 def _find_or_open_user(

@@ -33,10 +33,9 @@ def list_keys(*, as_json: AsJson = False) -> None:
     unused, which is known and has none; or it is kept for the chain of events only. Links of that
     chain are counted apart: they stay for good, and keep no root from being retired.
     """
-    from sqlmodel import col, select
-
     from accounts.jobs.key_rotation import count_links, count_live
-    from models import RootKey, SigningKey
+    from accounts.services.root_keys import list_roots
+    from accounts.services.signing_keys import list_signing_keys
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -44,7 +43,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
         database.transaction(writing=False) as session,
     ):
         live, links = count_live(session), count_links(session)
-        since = {row.key_id: row.created_at for row in session.exec(select(RootKey))}
+        since = list_roots(session)
         roots = [
             {
                 "key_id": key_id,
@@ -62,7 +61,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
                 "signs_from": _moment(row.active_from),
                 "retires_at": _moment(row.retires_at),
             }
-            for row in session.exec(select(SigningKey).order_by(col(SigningKey.active_from)))
+            for row in list_signing_keys(session)
         ]
     if as_json:
         show({"roots": roots, "signing_keys": signing_keys}, as_json=True)

@@ -13,10 +13,8 @@ from oneself.commands.console.output import AsJson, show, show_list
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
-
     from accounts.services.database import AccountSession
-    from models import OutboxMessage
+    from accounts.services.outbox import Message
     from oneself.database import Database
     from oneself.mail.delivery import Delivery
     from oneself.settings import Settings
@@ -62,23 +60,15 @@ def list_messages(
     refused for good or tried for a day in vain, as `last_problem` says. A dead one can be retried
     for a week.
     """
-    from sqlalchemy import or_
-    from sqlmodel import col, select
-
-    from models import OutboxMessage
+    from accounts.services import outbox
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=False) as session,
     ):
-        wanted = states or (State.WAITING, State.LEASED, State.DEAD)
-        messages = session.exec(
-            select(OutboxMessage)
-            .where(or_(*(_in_state(state, session.now) for state in wanted)))
-            .order_by(col(OutboxMessage.created_at).desc(), col(OutboxMessage.id).desc())
-            .limit(limit)
-        ).all()
+        wanted = map(outbox.MessageState, states or (State.WAITING, State.LEASED, State.DEAD))
+        messages = outbox.list_messages(session, wanted, limit=limit)
         records = [
             _described(message, session.now) | {"recipient": _hinted(message.recipient)}
             for message in messages
@@ -157,6 +147,7 @@ def retry(
     A service that runs sends it within a second; else run `deliver`. A secret in an old message may
     have expired: whoever gets it asks for another.
     """
+    from accounts.services.outbox import retry_messages
     from oneself.commands.console.session_setup import load_settings, open_database
 
     if (message_id is None) is not everything:
@@ -165,7 +156,7 @@ def retry(
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        retried = _retry(session, message_id)
+        retried = retry_messages(session, message_id)
         if message_id is not None and not retried:
             raise Failure(_why_not(_find(session, message_id), session.now))
     show({"retried": retried}, as_json=as_json)
@@ -180,79 +171,33 @@ def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
         raise Failure(f"ONESELF_SMTP_URL {problem}.", status=USAGE) from None
 
 
-def _retry(session: "AccountSession", message_id: str | None) -> int:
-    """Make one message due, or all; how many could be: some are sent, being sent, or empty."""
-    from sqlalchemy import or_, true, update
-    from sqlmodel import col
+def _why_not(message: "Message", now: "datetime") -> str:
+    from accounts.services.outbox import MessageState
 
-    from models import OutboxMessage
-
-    waits_or_is_dead = or_(
-        *(_in_state(state, session.now) for state in (State.WAITING, State.DEAD))
-    )
-    return session.core.execute(
-        update(OutboxMessage)
-        .where(
-            col(OutboxMessage.id) == message_id if message_id is not None else true(),
-            waits_or_is_dead,
-            col(OutboxMessage.parameters_sealed) != b"",
-        )
-        .values(due_at=session.now, leased_until=None, attempts=0, gave_up_at=None)
-    ).rowcount
-
-
-def _why_not(message: "OutboxMessage", now: "datetime") -> str:
-    state = _state(message, now)
-    if state is State.DELIVERED:
+    state = message.state(now)
+    if state is MessageState.DELIVERED:
         return f"The message {message.id} was delivered already."
-    if state is State.LEASED:
+    if state is MessageState.LEASED:
         return f"The message {message.id} is being sent just now. See: {_RUN} show {message.id}"
     return f"The message {message.id} has been dead for too long: what it said is no longer kept."
 
 
-def _find(session: "AccountSession", message_id: str) -> "OutboxMessage":
-    from models import OutboxMessage
+def _find(session: "AccountSession", message_id: str) -> "Message":
+    from accounts.errors import NotFound
+    from accounts.services.outbox import find_message
 
-    message = session.get(OutboxMessage, message_id)
-    if message is None:
-        raise Failure(f"There is no message {message_id}. See: {_RUN} list")
-    return message
-
-
-def _state(message: "OutboxMessage", now: "datetime") -> State:
-    if message.delivered_at is not None:
-        return State.DELIVERED
-    if message.gave_up_at is not None:
-        return State.DEAD
-    leased = message.leased_until is not None and message.leased_until > now
-    return State.LEASED if leased else State.WAITING
+    try:
+        return find_message(session, message_id)
+    except NotFound:
+        raise Failure(f"There is no message {message_id}. See: {_RUN} list") from None
 
 
-def _in_state(state: State, now: "datetime") -> "ColumnElement[bool]":
-    """The same as `_state`, for the database."""
-    from sqlalchemy import and_, or_
-    from sqlmodel import col
-
-    from models import OutboxMessage
-
-    delivered = col(OutboxMessage.delivered_at).is_not(None)
-    dead = and_(~delivered, col(OutboxMessage.gave_up_at).is_not(None))
-    leased_until = col(OutboxMessage.leased_until)
-    live = and_(~delivered, col(OutboxMessage.gave_up_at).is_(None))
-    return {
-        State.DELIVERED: delivered,
-        State.DEAD: dead,
-        State.LEASED: and_(live, leased_until > now),
-        State.WAITING: and_(live, or_(leased_until.is_(None), leased_until <= now)),
-    }[state]
-
-
-def _described(message: "OutboxMessage", now: "datetime") -> dict[str, Any]:
+def _described(message: "Message", now: "datetime") -> dict[str, Any]:
     return {
         "id": message.id,
         "kind": message.kind,
         "recipient": message.recipient,
-        "state": _state(message, now),
+        "state": message.state(now),
         "created_at": message.created_at.isoformat(),
         "due_at": message.due_at.isoformat(),
         "attempts": message.attempts,
@@ -267,7 +212,7 @@ def _hinted(address: str) -> str:
 
 
 def _head(
-    session: "AccountSession", message: "OutboxMessage", settings: "Settings"
+    session: "AccountSession", message: "Message", settings: "Settings"
 ) -> dict[str, str] | None:
     """The head of a mail that is still to be sent, if it can be read."""
     from accounts.services.outbox import open_parameters

@@ -12,7 +12,7 @@ from models.schema import REVISION
 if TYPE_CHECKING:
     from alembic.config import Config
 
-__all__ = ["differences", "is_known", "present_revision", "upgrade"]
+__all__ = ["REVISION", "differences", "is_known", "present_revision", "upgrade"]
 
 #: Where Alembic keeps the revision.
 _TABLE = "alembic_version"

@@ -10,9 +10,8 @@ from html import escape
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from accounts.services.outbox import MessageKind
+from accounts.services.outbox import Message, MessageKind
 from accounts.values.email_address import parse_address
-from models import OutboxMessage
 from oneself.templating import LANGUAGES, TemplateBroken, Templates
 
 __all__ = ["Messages", "compose"]
@@ -73,7 +72,7 @@ class Messages:
         self._public_url = public_url.rstrip("/")
         self._host = f"[{host}]" if ":" in host else host
 
-    def compose(self, message: OutboxMessage, parameters: Mapping[str, str]) -> EmailMessage:
+    def compose(self, message: Message, parameters: Mapping[str, str]) -> EmailMessage:
         """A message of the outbox as mail, in the language of its reader.
 
         Composed again it is the same, byte for byte, so that what is sent twice is one mail
@@ -172,9 +171,7 @@ def _shipped() -> Templates:
     return Templates()
 
 
-def compose(
-    message: OutboxMessage, parameters: Mapping[str, str], *, public_url: str
-) -> EmailMessage:
+def compose(message: Message, parameters: Mapping[str, str], *, public_url: str) -> EmailMessage:
     """A message of the outbox as mail, in our own words.
 
     Raises:

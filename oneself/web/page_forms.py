@@ -16,9 +16,9 @@ from accounts.errors import (
     SecretUsed,
     TooManyAttempts,
 )
-from accounts.flows.email_change import undo_email_change, validate_email_change
-from accounts.flows.email_verification import confirm_email, request_again
-from accounts.flows.password_reset import request_password_reset, reset_password
+from accounts.flows.email.email_change import undo_email_change, validate_email_change
+from accounts.flows.email.email_verification import confirm_email, request_again
+from accounts.flows.password.password_reset import request_password_reset, reset_password
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, find_secret, read_secret
 from accounts.services.user_views import find_user_view

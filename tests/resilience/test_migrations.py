@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import OperationalError
 
 from accounts.crypto.keyring import Keyring
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from accounts import errors
-from accounts.services.authorization import SESSION_RIGHTS, rights
+from accounts.services.credentials import SESSION_RIGHTS, rights
 from accounts.services.policies import Question, Subject
 from accounts.services.principal import CredentialKind
 from models import wire

@@ -11,7 +11,7 @@ import pytest
 
 import handlers
 from accounts import errors
-from accounts.services import authorization
+from accounts.services import credentials
 from accounts.services.principal import CredentialKind
 from handlers.exchange import Reply
 from models import wire
@@ -115,7 +115,7 @@ def test_an_operation_says_what_it_is(operation):
     assert "security" in described
     assert described.get("x-extension", False) == ("x-extension-reason" in described)
     scope = described["x-scope"]
-    assert scope in {"public", "any", "client"} | authorization.SESSION_RIGHTS
+    assert scope in {"public", "any", "client"} | credentials.SESSION_RIGHTS
     assert (scope == "public") == operation.public
     assert (scope == "client") == (operation.client is not None)
 
@@ -222,7 +222,7 @@ def test_the_keys_of_a_refusals_examples_are_its_codes():
 
 def test_the_scopes_are_the_rights():
     """The document's list of entries is the one that is judged by."""
-    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == authorization.SESSION_RIGHTS
+    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == credentials.SESSION_RIGHTS
 
 
 def test_the_security_schemes_are_the_kinds_of_credential():

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Engine, event, inspect
 
-from accounts.flows.password_reset import mail_requested_resets
+from accounts.flows.password.password_reset import mail_requested_resets
 from oneself.app import create_app
 from oneself.commands.demo_data import make_demo
 from oneself.conformance.http_client import Answer, Request

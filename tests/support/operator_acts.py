@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from accounts.flows.clients import add_client
-from accounts.flows.tenants import disable_tenant, find_tenant
-from accounts.flows.users import disable_user
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.flows.administration.clients import add_client
+from accounts.flows.administration.tenants import disable_tenant, find_tenant
+from accounts.flows.administration.users import disable_user
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.values.identifiers import new_uuid
 from models import (

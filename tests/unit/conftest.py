@@ -21,16 +21,15 @@ from sqlalchemy.types import NullType
 
 from accounts.crypto.keyring import Keyring
 from accounts.crypto.password_hashing import hash_password
-from accounts.flows.clients import add_client
-from accounts.flows.sessions import open_session
-from accounts.flows.tenants import open_tenant
-from accounts.flows.users import open_user
+from accounts.flows.administration.clients import add_client
+from accounts.flows.sign_in.sessions import open_session
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind, Presented, Principal
 from accounts.services.user_views import UserView, find_user_view
+from accounts.services.users import open_tenant, open_user
 from models import Client, OutboxMessage, Tenant, metadata
 from oneself.database import Database, Location
 from tests.support.databases import Files, Storage, in_words_of

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, require_tenant
+from oneself.commands.administration.tenants import TenantId, explained_if_missing
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show, show_list
 
@@ -43,14 +43,16 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a client, and print its secret, which cannot be shown again."""
-    from accounts.flows.clients import add_client
+    from accounts.flows.administration.clients import add_client
+    from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        tenant = require_tenant(session, tenant_id)
+        with explained_if_missing(tenant_id):
+            tenant = find_tenant(session, tenant_id)
         client, secret = add_client(
             session,
             tenant,
@@ -74,16 +76,16 @@ def add(
 @app.command("list")
 def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
     """List the clients of a tenant, in the order in which they were added, and no secrets."""
-    from sqlmodel import col, select
-
-    from models import Client
+    from accounts.flows.administration import clients
+    from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=False) as session,
     ):
-        tenant = require_tenant(session, tenant_id)
+        with explained_if_missing(tenant_id):
+            tenant = find_tenant(session, tenant_id)
         records = [
             {
                 "client_id": client.id,
@@ -93,11 +95,7 @@ def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
                 "audiences": client.audiences,
                 "created_at": client.created_at.isoformat(),
             }
-            for client in session.exec(
-                select(Client)
-                .where(col(Client.tenant_id) == tenant.id)
-                .order_by(col(Client.created_at), col(Client.id))
-            )
+            for client in clients.list_clients(session, tenant.id)
         ]
     show_list("clients", records, as_json=as_json)
 
@@ -115,23 +113,24 @@ def renew(
     What was made with the client stays: its personal access tokens, and its refresh tokens for
     whoever shows the new secret.
     """
-    from accounts.flows.clients import renew_client_secret
-    from models import Client
+    from accounts.errors import NotFound
+    from accounts.flows.administration import clients
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        client = session.get(Client, client_id)
-        if client is None or client.is_public:
+        try:
+            client = clients.find_confidential_client(session, client_id)
+        except NotFound:
             raise Failure(
                 f"There is no client {client_id} that has a secret. See those of a tenant with:"
                 " python -m oneself client list --tenant TENANT_ID"
-            )
+            ) from None
         record = {
             "client_id": client.id,
-            "client_secret": renew_client_secret(session, client),
+            "client_secret": clients.renew_client_secret(session, client),
             "tenant_id": client.tenant_id,
             "name": client.name,
         }

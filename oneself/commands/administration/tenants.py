@@ -1,17 +1,15 @@
 """Tenants: organisations whose users and clients belong together."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show, show_list
 
-if TYPE_CHECKING:
-    from accounts.services.database import AccountSession
-    from models import Tenant
-
-__all__ = ["TenantId", "app", "require_tenant"]
+__all__ = ["TenantId", "app", "explained_if_missing"]
 
 app = typer.Typer(no_args_is_help=True, help="Add, list and disable tenants.")
 
@@ -25,7 +23,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a tenant."""
-    from accounts.flows.tenants import open_tenant
+    from accounts.services.users import open_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -50,9 +48,7 @@ def list_tenants(
     as_json: AsJson = False,
 ) -> None:
     """List tenants, newest first: each that was added, and one for each signup."""
-    from sqlmodel import col, select
-
-    from models import Tenant
+    from accounts.flows.administration import tenants
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -67,11 +63,7 @@ def list_tenants(
                 "created_at": tenant.created_at.isoformat(),
                 "disabled": tenant.disabled_at is not None,
             }
-            for tenant in session.exec(
-                select(Tenant)
-                .order_by(col(Tenant.created_at).desc(), col(Tenant.id).desc())
-                .limit(limit)
-            )
+            for tenant in tenants.list_tenants(session, limit=limit)
         ]
     show_list("tenants", records, as_json=as_json)
 
@@ -83,29 +75,30 @@ def disable(
     as_json: AsJson = False,
 ) -> None:
     """Disable a tenant: every credential of its users is refused from the next request on."""
-    from accounts.flows.tenants import disable_tenant
+    from accounts.flows.administration import tenants
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        tenant = disable_tenant(session, require_tenant(session, tenant_id).id)
+        with explained_if_missing(tenant_id):
+            tenant = tenants.disable_tenant(session, tenant_id)
         record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}
     show(record, as_json=as_json)
 
 
-def require_tenant(session: "AccountSession", tenant_id: str) -> "Tenant":
-    """Find the tenant of an argument.
+@contextmanager
+def explained_if_missing(tenant_id: str) -> Iterator[None]:
+    """Say what to do if the tenant of an argument is not found.
 
     Raises:
         Failure: There is none.
     """
     from accounts.errors import NotFound
-    from accounts.flows.tenants import find_tenant
 
     try:
-        return find_tenant(session, tenant_id)
+        yield
     except NotFound:
         raise Failure(
             f"There is no tenant {tenant_id}. See: python -m oneself tenant list, or add one with:"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, require_tenant
+from oneself.commands.administration.tenants import TenantId, explained_if_missing
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show, waiting
 
 if TYPE_CHECKING:
-    from accounts.flows.user_imports import ImportedUser
+    from accounts.flows.administration.user_imports import ImportedUser
     from oneself.database import Database
 
 __all__ = ["import_users"]
@@ -50,11 +50,12 @@ def import_users(
     Nobody is added unless every line is right. A hash is renewed by its user's next login; who has
     none sets a password by mail, to an address that is verified.
     """
+    from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with open_database(load_settings()) as database:
-        with database.transaction(writing=False) as session:
-            tenant_id = require_tenant(session, tenant_id).id
+        with database.transaction(writing=False) as session, explained_if_missing(tenant_id):
+            tenant_id = find_tenant(session, tenant_id).id
         users, skipped = _select(_read(file), database, skip_existing=skip_existing)
         if not dry_run:
             with waiting(f"Adding {len(users)} users"):
@@ -65,12 +66,14 @@ def import_users(
 
 def _add(users: Sequence["ImportedUser"], tenant_id: str, database: "Database") -> None:
     from accounts.errors import EmailTaken
-    from accounts.flows.user_imports import import_user
+    from accounts.flows.administration.tenants import find_tenant
+    from accounts.flows.administration.user_imports import import_user
 
     for start in range(0, len(users), _BATCH):
         try:
             with database.transaction(writing=True) as session:
-                tenant = require_tenant(session, tenant_id)
+                with explained_if_missing(tenant_id):
+                    tenant = find_tenant(session, tenant_id)
                 for each in users[start : start + _BATCH]:
                     import_user(session, tenant, each)
         except EmailTaken:
@@ -89,8 +92,8 @@ def _select(
         Failure: A line is not right; the sentence names the first few, and no value.
     """
     from accounts.errors import InvalidRequest
-    from accounts.flows.user_imports import check_import
-    from accounts.flows.users import is_taken
+    from accounts.flows.administration.user_imports import check_import
+    from accounts.services.users import is_taken
 
     users: list[ImportedUser] = []
     problems: list[str] = []
@@ -127,7 +130,7 @@ def _read(file: Path) -> Iterator[tuple[int, "ImportedUser"]]:
     Raises:
         Failure: It is no such file.
     """
-    from accounts.flows.user_imports import ImportedUser
+    from accounts.flows.administration.user_imports import ImportedUser
 
     try:
         # With a byte order mark, as spreadsheets write it.

@@ -3,18 +3,17 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, require_tenant
+from oneself.commands.administration.tenants import TenantId, explained_if_missing
 from oneself.commands.administration.user_imports import import_users
 from oneself.commands.console.failures import USAGE, Failure
 from oneself.commands.console.output import AsJson, show, waiting
 
 if TYPE_CHECKING:
     from accounts.services.database import AccountSession
-    from models import User
 
 __all__ = ["app"]
 
@@ -51,7 +50,9 @@ def add(
     """Add a user; the password of a local one is asked for, and is never an argument."""
     from accounts.crypto import password_hashing
     from accounts.errors import EmailTaken
-    from accounts.flows import users
+    from accounts.flows.administration.tenants import find_tenant
+    from accounts.flows.administration.users import describe
+    from accounts.services import users
     from accounts.values import email_address, password_strength
     from oneself.commands.console.session_setup import load_settings, open_database
 
@@ -63,7 +64,8 @@ def add(
     with open_database(load_settings()) as database:
         # Before the password is asked for, and let go of while somebody types and bcrypt works.
         with database.transaction(writing=False) as session:
-            tenant = require_tenant(session, tenant_id)
+            with explained_if_missing(tenant_id):
+                tenant = find_tenant(session, tenant_id)
             address = email_address.parse_address(email, "EMAIL")
             if users.is_taken(session, address.canonical):
                 raise EmailTaken
@@ -89,19 +91,20 @@ def add(
                 roles=roles or ("member",),
             )
             user.is_platform_admin = admin
-            described = _described(user)
-    show(described, as_json=as_json)
+            described = describe(user)
+    show(described._asdict(), as_json=as_json)
 
 
 @app.command()
 def disable(email: Email, *, as_json: AsJson = False) -> None:
     """Disable a user: every credential of theirs is refused from the next request on."""
-    from accounts.flows.users import disable_user
+    from accounts.flows.administration.users import describe, disable_user, find_user_by_email
 
-    with _found(email) as (session, user):
+    with _writing_about(email) as session:
+        user = find_user_by_email(session, email)
         disable_user(session, user)
-        described = _described(user)
-    show(described, as_json=as_json)
+        described = describe(user)
+    show(described._asdict(), as_json=as_json)
 
 
 @app.command()
@@ -117,21 +120,21 @@ def role(
     as_json: AsJson = False,
 ) -> None:
     """Give and take roles, in force from the next request on."""
-    from accounts.flows.users import change_roles
+    from accounts.flows.administration.users import change_roles, describe, find_user_by_email
 
     if not added and not removed:
         raise Failure("Nothing would change: give --add ROLE or --remove ROLE.", status=USAGE)
-    with _found(email) as (session, user):
+    with _writing_about(email) as session:
+        user = find_user_by_email(session, email)
         change_roles(session, user, add=added or (), remove=removed or ())
-        described = _described(user)
-    show(described, as_json=as_json)
+        described = describe(user)
+    show(described._asdict(), as_json=as_json)
 
 
 @contextmanager
-def _found(email: str) -> Iterator[tuple["AccountSession", "User"]]:
-    """The user with this address, in a transaction that writes."""
+def _writing_about(email: str) -> Iterator["AccountSession"]:
+    """Open a transaction that writes, and say what to do if there is no user of this address."""
     from accounts.errors import NotFound
-    from accounts.flows.users import find_user_by_email
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -139,13 +142,12 @@ def _found(email: str) -> Iterator[tuple["AccountSession", "User"]]:
         database.transaction(writing=True) as session,
     ):
         try:
-            user = find_user_by_email(session, email)
+            yield session
         except NotFound:
             raise Failure(
                 f"There is no user {email}. Check the address, or add one with: python -m oneself"
                 " user add"
             ) from None
-        yield session, user
 
 
 def _ask_for_password(*, from_stdin: bool) -> str:
@@ -159,16 +161,3 @@ def _ask_for_password(*, from_stdin: bool) -> str:
     # On standard error, since standard output may be read by a program.
     entered: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return entered
-
-
-def _described(user: "User") -> dict[str, Any]:
-    return {
-        "user_id": user.id,
-        "tenant_id": user.tenant_id,
-        "email": user.email,
-        "username": user.username,
-        "provider": user.provider,
-        "roles": user.roles,
-        "is_platform_admin": user.is_platform_admin,
-        "disabled": user.disabled_at is not None,
-    }

@@ -9,11 +9,10 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from models.schema import REVISION
 from oneself.commands.console.failures import USAGE, Failure
 from oneself.commands.console.output import waiting
 from oneself.database import Database, Location, open_engine
-from oneself.database.migrations import present_revision, upgrade
+from oneself.database.migrations import REVISION, present_revision, upgrade
 from oneself.runtime.durable_files import make_folder
 from oneself.runtime.key_file import check_root_key, open_keyring
 from oneself.settings import Settings

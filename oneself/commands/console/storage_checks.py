@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Engine, Row
 
-from models.schema import REVISION
 from oneself.commands.console.check_result import CheckResult, ok, problem
 from oneself.database import migrations, sqlite_driver
 
@@ -99,8 +98,8 @@ def _foreign_keys(engine: Engine) -> CheckResult:
 
 def _tables(engine: Engine) -> CheckResult:
     present = migrations.present_revision(engine)
-    if present != REVISION:
-        found = f"revision {present}, and this version works with {REVISION}"
+    if present != migrations.REVISION:
+        found = f"revision {present}, and this version works with {migrations.REVISION}"
         return problem(found, "Copy the database, then run: python -m oneself db upgrade")
     question, expected = _TRIGGERS[engine.dialect.name]
     missing = expected - {row[0] for row in _ask(engine, question)}

@@ -150,16 +150,13 @@ def _read(settings: "Settings", check: _Check) -> CheckResult:
 
 
 def _root_key(session: "AccountSession") -> CheckResult:
-    from sqlmodel import select
-
-    from accounts.services.root_keys import unknown_roots
-    from models import RootKey
+    from accounts.services.root_keys import list_roots, unknown_roots
     from oneself.runtime.key_file import UnknownRootKey
 
     missing = unknown_roots(session)
     if missing:
         raise UnknownRootKey(missing)
-    if session.exec(select(RootKey)).first() is None:
+    if not list_roots(session):
         return problem("there is none in the database yet", "Start the service once.")
     return ok(f"known, key id {session.keys.key_id}")
 
@@ -185,14 +182,9 @@ def _event_chain(session: "AccountSession", head: bytes | None) -> CheckResult:
 
 
 def _outbox(session: "AccountSession") -> CheckResult:
-    from sqlalchemy import func
-    from sqlmodel import col, select
+    from accounts.services.outbox import count_undelivered
 
-    from models import OutboxMessage
-
-    waits = col(OutboxMessage.delivered_at).is_(None) & col(OutboxMessage.gave_up_at).is_(None)
-    too_long = col(OutboxMessage.created_at) < session.now - _PATIENCE
-    late = session.exec(select(func.count(col(OutboxMessage.id))).where(waits, too_long)).one()
+    late = count_undelivered(session, created_before=session.now - _PATIENCE)
     if not late:
         return ok("no message waits for longer than ten minutes")
     return problem(
@@ -202,18 +194,9 @@ def _outbox(session: "AccountSession") -> CheckResult:
 
 
 def _signing_key(session: "AccountSession") -> CheckResult:
-    from sqlmodel import col, select
+    from accounts.services.signing_keys import has_active_key
 
-    from models import SigningKey
-
-    retires_at = col(SigningKey.retires_at)
-    kid = session.exec(
-        select(col(SigningKey.kid)).where(
-            col(SigningKey.active_from) <= session.now,
-            retires_at.is_(None) | (retires_at > session.now),
-        )
-    ).first()
-    if kid is not None:
+    if has_active_key(session):
         return ok("one is active")
     return problem("none is active", "Start the service, which makes one.")
 

@@ -53,12 +53,9 @@ def clock(session: "AccountSession") -> CheckResult:
     Then the clock went back, or that of another replica is ahead, and what should have expired goes
     on. Nothing is asked of the network: a time server would be one more that has to be trusted.
     """
-    from sqlalchemy import func
-    from sqlmodel import col, select
+    from accounts.services.events import latest_event_time
 
-    from models import SecurityEvent
-
-    latest = session.exec(select(func.max(col(SecurityEvent.occurred_at)))).one()
+    latest = latest_event_time(session)
     if latest is not None and latest > session.now + _TOLERANCE:
         ahead = (latest - session.now).total_seconds()
         return problem(

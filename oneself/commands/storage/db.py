@@ -50,7 +50,6 @@ def upgrade(*, as_json: AsJson = False) -> None:
 @app.command()
 def check(*, as_json: AsJson = False) -> None:
     """Compare the tables with what this version works with; exit with 1 if they differ."""
-    from models.schema import REVISION
     from oneself.commands.console.session_setup import load_settings, require_file
     from oneself.database import (
         migrations,
@@ -65,11 +64,11 @@ def check(*, as_json: AsJson = False) -> None:
         differences = migrations.differences(engine)
     finally:
         engine.dispose()
-    ok = present == REVISION and not differences
+    ok = present == migrations.REVISION and not differences
     show(
         {
             "revision": present,
-            "expected_revision": REVISION,
+            "expected_revision": migrations.REVISION,
             "differences": differences,
             "up_to_date": ok,
         },

@@ -13,7 +13,8 @@ from accounts.errors import (
     MultipleCredentials,
     NotAuthenticated,
 )
-from accounts.flows.clients import ClientCredentials
+from accounts.services.clients import ClientCredentials
+from accounts.services.credentials import BY_KIND
 from accounts.services.principal import CredentialKind, Presented
 from handlers.exchange import COOKIE_NAME
 
@@ -28,11 +29,7 @@ __all__ = [
 ]
 
 _COOKIE = f"{COOKIE_NAME}=".encode()
-_BEARER_PREFIXES = {
-    tokens.SESSION: CredentialKind.SESSION,
-    tokens.ACCESS_TOKEN: CredentialKind.ACCESS_TOKEN,
-    tokens.PAT: CredentialKind.PAT,
-}
+_BEARER_PREFIXES = {type_.prefix: kind for kind, type_ in BY_KIND.items() if type_.prefix}
 _CARRIERS = frozenset({b"authorization", b"x-api-key"})
 _LONGEST_CLIENT_ID = 64
 _SAFE_METHODS = frozenset({"GET", "HEAD"})

@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 
 from accounts.errors import LimitReached
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits
 from models.schema import REVISION
 from oneself import commands

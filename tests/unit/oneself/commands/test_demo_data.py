@@ -6,14 +6,14 @@ from typing import get_args
 import pytest
 
 from accounts.errors import InvalidCredentials, InvalidToken
-from accounts.flows.access_tokens import regenerate_access_token
-from accounts.flows.api_keys import create_api_key, list_api_keys
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.flows.personal_access_tokens import create_pat, list_pats
-from accounts.flows.sessions import list_sessions, log_in, open_session
-from accounts.flows.tenants import disable_tenant
-from accounts.flows.users import disable_user, find_user_by_email
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.flows.administration.tenants import disable_tenant
+from accounts.flows.administration.users import disable_user, find_user_by_email
+from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session
+from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
+from accounts.flows.tokens.personal_access_tokens import create_pat, list_pats
+from accounts.services.access_tokens import regenerate_access_token
+from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.principal import CredentialKind
 from models import wire
 from oneself.commands.demo_data import make_demo

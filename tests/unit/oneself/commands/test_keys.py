@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from accounts.crypto.keyring import Keyring
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented

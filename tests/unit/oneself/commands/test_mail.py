@@ -8,10 +8,9 @@ import pytest
 from sqlmodel import select
 from typer.testing import CliRunner
 
-from accounts.flows.tenants import open_tenant
-from accounts.flows.users import open_user
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.user_views import find_user_view
+from accounts.services.users import open_tenant, open_user
 from models import OutboxMessage
 from oneself.commands import mail
 from oneself.commands.console.failures import explain

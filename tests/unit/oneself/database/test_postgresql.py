@@ -15,7 +15,7 @@ from sqlmodel import select
 
 from accounts.crypto.keyring import Keyring
 from accounts.errors import EmailTaken, Internal, NotFound, Unavailable
-from accounts.flows.signup import sign_up
+from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import Limits
 from accounts.services.signing_keys import ensure_signing_key
 from models import Tenant

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.crypto import tokens
 from accounts.errors import InvalidCredentials, WeakPassword
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits, RateLimit
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supersede_secrets
 from accounts.services.outbox import open_parameters

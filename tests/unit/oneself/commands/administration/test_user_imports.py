@@ -5,7 +5,7 @@ import sys
 import bcrypt
 import pytest
 
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from oneself import commands
 from oneself.database import Database, sqlite_driver
 from oneself.runtime.key_file import open_keyring

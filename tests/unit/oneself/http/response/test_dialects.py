@@ -6,7 +6,7 @@ import pytest
 
 from accounts import errors
 from accounts.errors import AccountError, InvalidRequest, Violation, WeakPassword
-from accounts.services.authorization import rights
+from accounts.services.credentials import rights
 from oneself.document import load_document, operation_specs
 from oneself.http.request.schemas import Schemas
 from oneself.http.response.dialects import Dialects, ResponseMeta, path_pattern
