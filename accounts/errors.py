@@ -59,7 +59,7 @@ reached through `raise … from`, and never rendered.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 __all__ = [
     "AccountError",
@@ -115,25 +115,18 @@ __all__ = [
     "WrongPassword",
 ]
 
-Place = Literal["body", "query", "path", "header"]
-
 
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One field that breaks one rule.
 
-    `field` is the way to it from the top of `place`, property names and array indices; empty for
-    the whole of it. `rule` is a sentence about the field that can follow its name ("must …").
-    Neither holds what the caller sent as a value.
+    `field` is the path to it, property names and array indices, by the act's own names; empty for
+    the input as a whole. `rule` is a sentence that can follow the field's name ("must …").
+    Neither contains a value that was sent.
     """
 
-    place: Place
     field: tuple[str | int, ...]
     rule: str
-
-    def __str__(self) -> str:
-        name = "/".join(str(step) for step in self.field)
-        return f"{self.place} {name}: {self.rule}" if name else f"{self.place}: {self.rule}"
 
 
 class AccountError(Exception):
@@ -204,9 +197,9 @@ class InvalidRequest(Invalid):
     message = "The request does not have the documented shape."
 
     @classmethod
-    def of(cls, field: str, rule: str, *, place: Place = "body") -> "InvalidRequest":
+    def of(cls, field: str, rule: str) -> "InvalidRequest":
         """The refusal of one field by one rule."""
-        return cls([Violation(place, (field,), rule)])
+        return cls([Violation((field,), rule)])
 
 
 class WeakPassword(Invalid):
@@ -218,7 +211,7 @@ class WeakPassword(Invalid):
     @classmethod
     def of(cls, field: str, limits: Iterable[str]) -> "WeakPassword":
         """The refusal of the password in `field` by each rule that it breaks."""
-        return cls([Violation("body", (field,), rule) for rule in limits])
+        return cls([Violation((field,), rule) for rule in limits])
 
 
 class UnreadablePicture(Invalid):
@@ -229,7 +222,7 @@ class UnreadablePicture(Invalid):
 
     def __init__(self) -> None:
         rule = "must be a PNG, JPEG or WebP picture of at most 25 million pixels"
-        super().__init__([Violation("body", (), rule)])
+        super().__init__([Violation((), rule)])
 
 
 class Rejected(AccountError):

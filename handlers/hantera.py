@@ -22,7 +22,6 @@ from models import PersonalAccessToken, wire
 
 # Hantera's word for a field where it is not the account's own.
 _FIELDS = {"name": "display_name"}
-_NAMES = {field: name for name, field in _FIELDS.items()}
 _PICTURE_PATH = "/resources/me/profile/picture"
 
 
@@ -47,7 +46,7 @@ def update_profile(
         # Whoever sends back what was read means the uploaded picture to stay.
         if (name, value) != ("picture", exchange.issuer + _PICTURE_PATH)
     }
-    user = profile.change_profile(session, principal.user, changes, called=_NAMES)
+    user = profile.change_profile(session, principal.user, changes)
     return Reply.tagged(_profile(session, user, exchange))
 
 
@@ -83,7 +82,6 @@ def change_password(
         principal,
         current=body["currentPassword"],
         new=body["newPassword"],
-        called="newPassword",
     )
     return NO_CONTENT
 
@@ -139,7 +137,7 @@ def create_pat(
         principal,
         name=body["name"],
         scopes=body["scopes"],
-        expires_at=parse_timestamp(body["expiresAt"], "expiresAt"),
+        expires_at=parse_timestamp(body["expiresAt"], "expires_at"),
         client_id=body["clientId"],
         client_secret=body["clientSecret"],
     )

@@ -17,6 +17,7 @@ from accounts.services.authentication import authenticate
 from accounts.services.authorization import authorise
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.principal import Presented, Principal
+from handlers.dialect import ResponseMeta
 from handlers.exchange import Exchange, Reply
 from oneself.database import RetryAlone, SingleReading
 from oneself.document import OperationSpec
@@ -28,7 +29,7 @@ from oneself.http.request.credentials import is_same_origin, sent_bearer
 from oneself.http.request.parameters import Parameters
 from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, ResponseMeta
+from oneself.http.response.dialects import Dialects
 from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import Answer, answer_of_refusal
 from oneself.http.services import Services
@@ -174,6 +175,7 @@ class Execution:
             self._dialect,
             _meta(request),
             bearer_was_sent=sent_bearer(request.scope["headers"]),
+            places=self._parameters.places,
         )
         self._validate_response(answer)
         return answer

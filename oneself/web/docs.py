@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
+from accounts.errors import InvalidRequest, MethodNotAllowed
+from handlers.dialect import PlacedViolation
 from oneself.document import operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of
@@ -90,7 +91,7 @@ class Docs:
     async def _show(self, path: str, scope: Scope, send: Send) -> None:
         if scope["query_string"]:
             rule = "takes no parameters"
-            raise InvalidRequest([Violation("query", (), rule)])
+            raise InvalidRequest([PlacedViolation((), rule, "query")])
         if scope["method"] not in _READ:
             raise MethodNotAllowed(_READ)
         language = preferred_language(

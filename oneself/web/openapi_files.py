@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
+from accounts.errors import InvalidRequest, MethodNotAllowed
+from handlers.dialect import PlacedViolation
 from oneself.document import DOCUMENT_PATH
 from oneself.http.guard import RequestContext
 from oneself.http.response.responses import Answer
@@ -44,7 +45,7 @@ class Published:
     async def _show(file: tuple[bytes, str], scope: Scope, send: Send) -> None:
         if scope["query_string"]:
             rule = "takes no parameters"
-            raise InvalidRequest([Violation("query", (), rule)])
+            raise InvalidRequest([PlacedViolation((), rule, "query")])
         if scope["method"] not in {"GET", "HEAD"}:
             raise MethodNotAllowed(("GET", "HEAD"))
         request_context: RequestContext = scope["oneself.request_context"]

@@ -213,10 +213,8 @@ def _read_query(query: bytes, asked: frozenset[str]) -> Mapping[str, str]:
     try:
         pairs = parse_qsl(query.decode("latin-1"), max_num_fields=_MOST_PARAMETERS)
     except ValueError as error:
-        raise InvalidRequest.of(
-            "query", "must have at most 50 parameters", place="query"
-        ) from error
+        raise InvalidRequest.of("query", "must have at most 50 parameters") from error
     known = [(name, value) for name, value in pairs if name in asked]
     if len(dict(known)) != len(known):
-        raise InvalidRequest.of("secret", "must stand once", place="query")
+        raise InvalidRequest.of("secret", "must stand once")
     return dict(known)

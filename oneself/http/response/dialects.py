@@ -1,142 +1,95 @@
 """How each dialect dresses an answer and a refusal, and which dialect owns a path."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from accounts.errors import (
-    AccountError,
-    Forbidden,
-    Invalid,
-    InvalidClient,
-    InvalidRequest,
-    Malformed,
-    Violation,
+from accounts.errors import AccountError, Invalid, InvalidClient, InvalidRequest, Malformed
+from handlers.dialect import (
+    Dialect,
+    Refusal,
+    ResponseMeta,
+    details,
+    listed_notices,
+    locations,
+    notices,
 )
-from handlers.timestamps import format_timestamp
 
-__all__ = ["Dialect", "Dialects", "ResponseMeta", "path_pattern"]
-
-
-class ResponseMeta(NamedTuple):
-    """What an answer says of itself: its request id, and when it was made."""
-
-    request_id: str
-    moment: datetime
-
-    @property
-    def timestamp(self) -> str:
-        """RFC 3339 in UTC, in whole seconds, as the references print it."""
-        return format_timestamp(self.moment)
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """One dialect. `statuses` are those in which it differs from the others."""
-
-    statuses: Mapping[type[AccountError], int]
-    refusal_type: str
-    refuse: Callable[[AccountError, int, ResponseMeta], Mapping[str, Any]]
-    wrap: Callable[[Any, ResponseMeta], Any] = lambda body, _meta: body
+__all__ = ["Dialects", "path_pattern"]
 
 
 def _ipto_envelope(data: Any, meta: ResponseMeta) -> Mapping[str, Any]:
     return {"data": data, "request_id": meta.request_id, "timestamp": meta.timestamp}
 
 
-def _ipto_refusal(refusal: AccountError, _status: int, meta: ResponseMeta) -> Mapping[str, Any]:
+def _ipto_refusal(refusal: Refusal) -> Mapping[str, Any]:
+    error, meta = refusal.error, refusal.meta
     return {
-        "error": {"code": refusal.code, "message": str(refusal), **_details(refusal)},
+        "error": {"code": error.code, "message": str(error), **details(refusal)},
         "request_id": meta.request_id,
         "timestamp": meta.timestamp,
     }
 
 
-def _hyperclast_refusal(
-    refusal: AccountError, _status: int, _meta: ResponseMeta
-) -> Mapping[str, Any]:
-    detail: Any = " ".join(_notices(refusal)) or str(refusal)
-    if isinstance(refusal, Invalid):
-        detail = _locations(refusal)
-    return {"error": refusal.code, "message": str(refusal), "detail": detail}
+def _hyperclast_refusal(refusal: Refusal) -> Mapping[str, Any]:
+    error = refusal.error
+    detail: Any = " ".join(notices(refusal)) or str(error)
+    if refusal.violations is not None:
+        detail = locations(refusal)
+    return {"error": error.code, "message": str(error), "detail": detail}
 
 
-def _scaikey_refusal(refusal: AccountError, _status: int, _meta: ResponseMeta) -> Mapping[str, Any]:
-    if isinstance(refusal, Invalid):
-        return {"detail": _locations(refusal)}
-    return {"detail": " ".join((str(refusal), *_notices(refusal))), "code": refusal.code}
+def _scaikey_refusal(refusal: Refusal) -> Mapping[str, Any]:
+    if refusal.violations is not None:
+        return {"detail": locations(refusal)}
+    error = refusal.error
+    return {"detail": " ".join((str(error), *notices(refusal))), "code": error.code}
 
 
-def _problem(refusal: AccountError, status: int, meta: ResponseMeta) -> Mapping[str, Any]:
-    detail = str(refusal)
-    if isinstance(refusal, Invalid):
+def _problem(refusal: Refusal) -> Mapping[str, Any]:
+    error = refusal.error
+    detail = str(error)
+    if refusal.violations is not None:
         detail = "; ".join(map(str, refusal.violations))[:2000]
     return {
-        "type": f"urn:oneself:problem:{refusal.code}",
-        "title": refusal.message,
-        "status": status,
+        "type": f"urn:oneself:problem:{error.code}",
+        "title": error.message,
+        "status": refusal.status,
         "detail": detail,
-        "code": refusal.code,
-        "instance": f"urn:oneself:request:{meta.request_id}",
-        **_listed_notices(refusal),
+        "code": error.code,
+        "instance": f"urn:oneself:request:{refusal.meta.request_id}",
+        **listed_notices(refusal),
     }
 
 
-def _jitsudo_refusal(refusal: AccountError, _status: int, _meta: ResponseMeta) -> Mapping[str, Any]:
-    details = _details(refusal) if isinstance(refusal, Invalid) else {}
+def _jitsudo_refusal(refusal: Refusal) -> Mapping[str, Any]:
+    error = refusal.error
     return {
-        "code": refusal.code,
-        "message": str(refusal),
-        **details,
-        **_listed_notices(refusal),
+        "code": error.code,
+        "message": str(error),
+        **(details(refusal) if refusal.violations is not None else {}),
+        **listed_notices(refusal),
     }
 
 
-def _oauth_refusal(refusal: AccountError, _status: int, _meta: ResponseMeta) -> Mapping[str, Any]:
+def _oauth_refusal(refusal: Refusal) -> Mapping[str, Any]:
     # RFC 6749 section 5.2 has one word for whatever is wrong with the shape of a request, and no
     # quotation mark or backslash in a description.
-    code = InvalidRequest.code if isinstance(refusal, Malformed) else refusal.code
-    text = str(refusal)
-    if isinstance(refusal, Invalid):
+    error = refusal.error
+    code = InvalidRequest.code if isinstance(error, Malformed) else error.code
+    text = str(error)
+    if refusal.violations is not None:
         text = "; ".join(map(str, refusal.violations))
     return {"error": code, "error_description": text.translate(_PLAIN)[:2000]}
 
 
 _PLAIN = str.maketrans({'"': "'", "\\": "/"})
-
-
-def _notices(refusal: AccountError) -> tuple[str, ...]:
-    return refusal.notices if isinstance(refusal, Forbidden) else ()
-
-
-def _listed_notices(refusal: AccountError) -> Mapping[str, Any]:
-    notices = _notices(refusal)
-    return {"notices": list(notices)} if notices else {}
-
-
-def _details(refusal: AccountError) -> Mapping[str, Any]:
-    if not isinstance(refusal, Invalid):
-        notices = _listed_notices(refusal)
-        return {"details": notices} if notices else {}
-    found = [{"in": v.place, "field": _field(v), "rule": v.rule} for v in refusal.violations]
-    return {"details": {"violations": found}}
-
-
-def _field(violation: Violation) -> str:
-    """A JSON pointer (RFC 6901) into the body, or the name of a parameter."""
-    if violation.place != "body":
-        return "/".join(map(str, violation.field))
-    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in violation.field)
-    return "".join(f"/{step}" for step in steps)
-
-
-def _locations(refusal: Invalid) -> list[Mapping[str, Any]]:
-    return [
-        {"loc": [v.place, *v.field], "msg": v.rule, "type": refusal.code}
-        for v in refusal.violations
-    ]
+_HANTERA_NAMES = {
+    "display_name": "name",
+    "expires_at": "expiresAt",
+    "new_password": "newPassword",
+}
 
 
 _Statuses = Mapping[type[AccountError], int]
@@ -150,7 +103,7 @@ _DIALECTS: Mapping[str, Dialect] = {
     "ipto": Dialect(_SHAPE_400, "application/json", _ipto_refusal, _ipto_envelope),
     "hyperclast": Dialect(_SHAPE_422, "application/json", _hyperclast_refusal),
     "scaikey": Dialect(_SHAPE_422, "application/json", _scaikey_refusal),
-    "hantera": _PROBLEM,
+    "hantera": replace(_PROBLEM, field_names=_HANTERA_NAMES),
     "jitsudo": Dialect(_SHAPE_400, "application/json", _jitsudo_refusal),
     # A client that did not prove itself is nobody we know, where others only name one.
     "oauth": Dialect({**_SHAPE_400, InvalidClient: 401}, "application/json", _oauth_refusal),

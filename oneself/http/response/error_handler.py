@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from accounts import errors
 from accounts.errors import AccountError, Internal, Unavailable
+from handlers.dialect import Dialect
 from oneself.database import does_not_answer
 from oneself.http.request.credentials import challenge, client_challenge
-from oneself.http.response.dialects import Dialect
 
 __all__ = ["headers_of_refusal", "refusal_of", "status_of"]
 

@@ -69,24 +69,8 @@ def test_what_is_malformed_says_how(refusal):
     assert said == f"{refusal.message[:-1]}: two of something."
 
 
-def test_a_violation_reads_as_place_field_and_rule():
-    """A field inside of a list inside of the body is named by its way."""
-    violation = Violation("body", ("scopes", 0), "must be known")
-    assert str(violation) == "body scopes/0: must be known"
-
-
-def test_a_violation_of_the_whole_names_no_field():
-    """Where the whole body is meant, there is no field to name."""
-    assert str(Violation("body", (), "is required")) == "body: is required"
-
-
-def test_an_invalid_request_can_be_of_a_parameter():
-    """The place of a field is the body unless something else is said."""
-    assert InvalidRequest.of("name", "is odd").violations == (
-        Violation("body", ("name",), "is odd"),
-    )
-    refusal = InvalidRequest.of("limit", "is odd", place="query")
-    assert refusal.violations == (Violation("query", ("limit",), "is odd"),)
+def test_invalid_request_names_one_field():
+    assert InvalidRequest.of("name", "is odd").violations == (Violation(("name",), "is odd"),)
 
 
 def test_a_weak_password_names_every_rule_it_breaks():

@@ -7,9 +7,10 @@ import pytest
 from accounts import errors
 from accounts.errors import AccountError, InvalidRequest, Violation, WeakPassword
 from accounts.services.authorization import rights
+from handlers.dialect import PlacedViolation, ResponseMeta
 from oneself.document import load_document, operation_specs
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, ResponseMeta, path_pattern
+from oneself.http.response.dialects import Dialects, path_pattern
 from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import answer_of_refusal
 
@@ -20,9 +21,9 @@ PROMISES = {name: ResponseValidator(each, SCHEMAS) for name, each in OPERATIONS.
 TAGS = sorted({each.dialect for each in OPERATIONS.values()})
 STAMP = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
 VIOLATIONS = [
-    Violation("body", ("settings", "a/b~c", 0), "must be a string"),
-    Violation("query", ("limit",), "must be an integer"),
-    Violation("body", (), "is required"),
+    PlacedViolation(("settings", "a/b~c", 0), "must be a string", "body"),
+    PlacedViolation(("limit",), "must be an integer", "query"),
+    PlacedViolation((), "is required", "body"),
 ]
 
 
@@ -177,7 +178,7 @@ def test_oauth_refuses_as_rfc_6749_does():
         "error": "invalid_grant",
         "error_description": "The refresh token is not valid.",
     }
-    odd = InvalidRequest([Violation("body", ("scope",), 'must match ^[!#-\\[]"$')])
+    odd = InvalidRequest([Violation(("scope",), 'must match ^[!#-\\[]"$')])
     assert oauth.refuse(odd, 400, STAMP) == {
         "error": "invalid_request",
         "error_description": "body scope: must match ^[!#-/[]'$",
