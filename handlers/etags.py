@@ -5,8 +5,9 @@ from hashlib import sha256
 
 import orjson
 
-from accounts.errors import InvalidRequest, PreconditionFailed
+from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
+from handlers.errors import PreconditionFailed
 
 __all__ = ["is_held", "require_match", "strong_tag", "tag_of"]
 

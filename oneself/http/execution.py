@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from accounts.errors import AccountError, Conflict, Internal, NotAuthenticated, Unavailable
+from accounts.errors import AccountError, Conflict, Unavailable
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import authorise
 from accounts.services.database import AccountSession, lock_account
@@ -26,6 +26,7 @@ from oneself.http.idempotency import PARAMETER, idempotent_attempt, run_once
 from oneself.http.request.client_address import origin_of, user_agent_of
 from oneself.http.request.credential_reader import CredentialReader, RequestCredentials
 from oneself.http.request.credentials import is_same_origin, sent_bearer
+from oneself.http.request.errors import Internal, NotAuthenticated
 from oneself.http.request.parameters import Parameters
 from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.request.schemas import Schemas

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed
+from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
 from oneself.document import operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.responses import Answer
 from oneself.templating import Templates
 from oneself.web.languages import preferred_language

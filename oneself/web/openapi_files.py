@@ -6,10 +6,11 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed
+from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
 from oneself.document import DOCUMENT_PATH
 from oneself.http.guard import RequestContext
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.responses import Answer
 
 __all__ = ["Published"]

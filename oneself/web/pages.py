@@ -13,14 +13,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import CrossSiteRequest, InvalidRequest, MethodNotAllowed
+from accounts.errors import InvalidRequest
 from accounts.origin import Origin
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import find_locale
+from handlers.errors import CrossSiteRequest
 from oneself.database import Database
 from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of, media_type, read_body
 from oneself.http.request.client_address import origin_of
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.request.forms import FORM, parse_form
 from oneself.http.response.error_handler import refusal_of
 from oneself.http.response.responses import Answer

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from accounts.errors import AccountError, Invalid, InvalidClient, InvalidRequest, Malformed
+from accounts.errors import AccountError, Invalid, InvalidClient, InvalidRequest
 from handlers.dialect import (
     Dialect,
     Refusal,
@@ -15,6 +15,7 @@ from handlers.dialect import (
     locations,
     notices,
 )
+from handlers.errors import Malformed
 
 __all__ = ["Dialects", "path_pattern"]
 

@@ -5,14 +5,17 @@ from datetime import UTC, datetime
 import pytest
 
 from accounts import errors
-from accounts.errors import AccountError, InvalidRequest, Violation, WeakPassword
+from accounts.errors import InvalidRequest, Violation, WeakPassword
 from accounts.services.authorization import rights
 from handlers.dialect import PlacedViolation, ResponseMeta
+from handlers.errors import Malformed
 from oneself.document import load_document, operation_specs
+from oneself.http.request import errors as request_errors
 from oneself.http.request.schemas import Schemas
 from oneself.http.response.dialects import Dialects, path_pattern
 from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import answer_of_refusal
+from tests.support.error_classes import ALL_REFUSALS
 
 DOCUMENT = load_document()
 SCHEMAS = Schemas(DOCUMENT)
@@ -32,26 +35,18 @@ def _made(kind):
     if kind is errors.TooManyAttempts:
         return kind("account", quota=5, window=300, retry_after=60)
     given = {
-        errors.MalformedRequest: ("two of something",),
-        errors.MalformedBody: ("a syntax error",),
+        request_errors.MalformedRequest: ("two of something",),
+        request_errors.MalformedBody: ("a syntax error",),
         errors.InvalidRequest: (VIOLATIONS,),
         errors.WeakPassword: (VIOLATIONS[:1],),
         errors.InsufficientScope: ("me/pat:write",),
-        errors.MethodNotAllowed: (["GET", "HEAD"],),
+        request_errors.MethodNotAllowed: (["GET", "HEAD"],),
     }
     return kind(*given.get(kind, ()))
 
 
-def _kinds(kind=AccountError):
-    for below in kind.__subclasses__():
-        if below.__module__ == errors.__name__:
-            if below.code:
-                yield below
-            yield from _kinds(below)
-
-
 _WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"}
-KINDS = sorted(_kinds(), key=lambda kind: kind.__name__)
+KINDS = sorted(ALL_REFUSALS.values(), key=lambda kind: kind.__name__)
 
 
 def _answer(refusal, dialect):
@@ -82,7 +77,7 @@ def test_a_failure_of_ours_is_documented_in_every_operation(tag):
     """Anything can fail, and all but the sign of life can be busy (OP-02, OP-05, DB-05)."""
     for name, spec in OPERATIONS.items():
         if spec.dialect == tag:
-            for kind in (errors.Internal, errors.Unavailable):
+            for kind in (request_errors.Internal, errors.Unavailable):
                 answer = _answer(_made(kind), Dialects.named(tag))
                 documented = PROMISES[name].find_violations(answer) == ""
                 # What asks no database is never busy.
@@ -98,7 +93,7 @@ def test_every_refusal_says_its_code_and_its_request(tag, kind):
     answer = _answer(refusal, Dialects.named(tag))
     assert answer.code == kind.code
     # RFC 6749 section 5.2 has one word for whatever is malformed.
-    malformed = tag == "oauth" and issubclass(kind, errors.Malformed)
+    malformed = tag == "oauth" and issubclass(kind, Malformed)
     assert ("invalid_request" if malformed else kind.code) in str(answer.content)
 
 
