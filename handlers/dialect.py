@@ -70,8 +70,9 @@ class Refusal(NamedTuple):
 class Dialect:
     """One published API.
 
-    `statuses` are those in which it differs from the others. `field_names` maps the acts' names of
-    fields to its own, where they differ.
+    `statuses` are those in which it differs from the others, and `refusal_type` is the content type
+    of refusals. `field_names` maps the acts' names of fields to its own, where they differ.
+    `published` is False for operations of the service that follow no published account API.
     """
 
     statuses: Mapping[type[AccountError], int]
@@ -79,6 +80,7 @@ class Dialect:
     render: Callable[[Refusal], Mapping[str, Any]]
     wrap: Callable[[Any, ResponseMeta], Any] = lambda body, _meta: body
     field_names: Mapping[str, str] = field(default_factory=dict)
+    published: bool = True
 
     def refuse(
         self,

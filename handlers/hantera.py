@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any, cast
 
+from accounts.errors import Invalid
 from accounts.flows import (
     email_change,
     password_change,
@@ -15,13 +16,25 @@ from accounts.flows.personal_access_tokens import ListedPat
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from accounts.services.user_views import UserView
+from handlers.dialect import Dialect
 from handlers.etags import is_held, require_match, strong_tag
 from handlers.exchange import NO_CONTENT, Exchange, Reply
+from handlers.problem_details import MEDIA_TYPE, render_problem
 from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
 from models import PersonalAccessToken, wire
 
-# Hantera's word for a field where it is not the account's own.
-_FIELDS = {"name": "display_name"}
+DIALECT = Dialect(
+    {Invalid: 400},
+    MEDIA_TYPE,
+    render_problem,
+    field_names={
+        "display_name": "name",
+        "expires_at": "expiresAt",
+        "new_password": "newPassword",
+    },
+)
+
+_PROFILE_FIELDS = {"name": "display_name"}
 _PICTURE_PATH = "/resources/me/profile/picture"
 
 
@@ -41,7 +54,7 @@ def update_profile(
     if if_match is not None:
         require_match(if_match, _profile(session, principal.user, exchange))
     changes: dict[str, Any] = {
-        _FIELDS.get(name, name): value
+        _PROFILE_FIELDS.get(name, name): value
         for name, value in body.items()
         # Whoever sends back what was read means the uploaded picture to stay.
         if (name, value) != ("picture", exchange.issuer + _PICTURE_PATH)

@@ -30,7 +30,7 @@ from oneself.http.request.errors import Internal, NotAuthenticated
 from oneself.http.request.parameters import Parameters
 from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects
+from oneself.http.response.dialects import dialect_of
 from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import Answer, answer_of_refusal
 from oneself.http.services import Services
@@ -72,7 +72,7 @@ class Execution:
         self._spec = spec
         self._handler = handler
         self._services = services
-        self._dialect = Dialects.named(spec.dialect)
+        self._dialect = dialect_of(spec.dialect)
         self._credential_reader = CredentialReader(
             spec,
             api_key_brand=services.api_key_brand,

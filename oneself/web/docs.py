@@ -21,6 +21,7 @@ from oneself.document import operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of
 from oneself.http.request.errors import MethodNotAllowed
+from oneself.http.response.dialects import dialect_of
 from oneself.http.response.responses import Answer
 from oneself.templating import Templates
 from oneself.web.languages import preferred_language
@@ -29,8 +30,6 @@ __all__ = ["Docs"]
 
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
-#: What is no dialect: how clients of the dialects prove themselves, and how the service is.
-_NO_DIALECTS = frozenset({"oauth", "status"})
 
 _KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
@@ -162,7 +161,7 @@ def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
     operations = list(operation_specs(document))
     spec: list[Mapping[str, str]] = []
     for tag in (tag["name"] for tag in document["tags"]):
-        if tag not in _NO_DIALECTS:
+        if dialect_of(tag).published:
             own = [each for each in operations if each.dialect == tag]
             known = next((each for each in own if each.method == "get"), own[0])
             spec.append({"name": tag, "method": known.method.upper(), "path": known.path})

@@ -17,7 +17,7 @@ from models import wire
 from oneself.app import find_handler
 from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, path_pattern
+from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
 from tests.support.error_classes import ALL_REFUSALS, ERROR_MODULES
 
 DOCUMENT = load_document()
@@ -252,5 +252,5 @@ def test_each_path_belongs_to_the_dialect_of_its_operations():
     dialects = Dialects(DOCUMENT)
     for operation in OPERATIONS.values():
         path = re.sub(r"\{[^}]+\}", "x", operation.path)
-        assert dialects.owner(path) is Dialects.named(operation.dialect)
+        assert dialects.owner(path) is dialect_of(operation.dialect)
         assert path_pattern(operation.path).fullmatch(path)

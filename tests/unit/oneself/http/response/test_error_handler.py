@@ -10,7 +10,7 @@ from accounts import errors
 from accounts.crypto.keyring import SealBroken
 from accounts.errors import AccountError
 from oneself.http.request.errors import Internal
-from oneself.http.response.dialects import Dialects
+from oneself.http.response.dialects import dialect_of
 from oneself.http.response.error_handler import headers_of_refusal, refusal_of, status_of
 from oneself.logging import JsonFormatter
 from tests.support.error_classes import ALL_REFUSALS
@@ -85,7 +85,7 @@ def _made(name):
 
 
 def _headers(refusal, *, tag="ipto", bearer_was_sent=False):
-    return headers_of_refusal(refusal, Dialects.named(tag), bearer_was_sent=bearer_was_sent)
+    return headers_of_refusal(refusal, dialect_of(tag), bearer_was_sent=bearer_was_sent)
 
 
 def test_every_refusal_has_a_status():
@@ -97,21 +97,21 @@ def test_every_refusal_has_a_status():
 @pytest.mark.parametrize(("name", "status"), STATUSES.items())
 def test_the_status_is_the_same_in_every_dialect(tag, name, status):
     """A kind of refusal has one status."""
-    assert status_of(_made(name), Dialects.named(tag)) == status
+    assert status_of(_made(name), dialect_of(tag)) == status
 
 
 @pytest.mark.parametrize("name", OF_THE_DIALECT)
 @pytest.mark.parametrize(("tag", "status"), INVALID.items())
 def test_what_is_invalid_has_the_status_of_the_dialect(tag, name, status):
     """Two of them document a 422."""
-    assert status_of(_made(name), Dialects.named(tag)) == status
+    assert status_of(_made(name), dialect_of(tag)) == status
 
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_client_that_is_not_known_is_not_authenticated_where_it_is_the_caller(tag):
     """To OAuth it is who asks (RFC 6749 section 5.2); elsewhere its secret is a field."""
     at_oauth = tag == "oauth"
-    assert status_of(errors.InvalidClient(), Dialects.named(tag)) == (401 if at_oauth else 400)
+    assert status_of(errors.InvalidClient(), dialect_of(tag)) == (401 if at_oauth else 400)
     challenge = {"WWW-Authenticate": 'Basic realm="oneself"'} if at_oauth else {}
     assert _headers(errors.InvalidClient(), tag=tag) == challenge
 
@@ -123,7 +123,7 @@ def test_a_refusal_of_no_kind_has_no_status():
         code = "odd"
 
     with pytest.raises(TypeError, match="Odd"):
-        status_of(Odd(), Dialects.named("ipto"))
+        status_of(Odd(), dialect_of("ipto"))
 
 
 def test_a_refusal_comes_out_as_itself():
