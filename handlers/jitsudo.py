@@ -1,11 +1,29 @@
 """jitsudo: the change of the password for a named tenant."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from accounts.errors import Invalid
 from accounts.flows.password import password_change
 from accounts.services import authorization
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
+from handlers.dialect import Dialect, Refusal, details, listed_notices
 from handlers.exchange import NO_CONTENT, Reply
 from models import wire
+
+
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    error = refusal.error
+    return {
+        "code": error.code,
+        "message": str(error),
+        **(details(refusal) if refusal.violations is not None else {}),
+        **listed_notices(refusal),
+    }
+
+
+DIALECT = Dialect({Invalid: 400}, "application/json", _render)
 
 
 def change_password(

@@ -18,15 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["prove"]
 
-_DIALECTS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
 _SUITES = ("rows", "probes", "fuzz")
 
 
-def _one_of(known: tuple[str, ...]) -> Callable[[Any], Any]:
+def _tags() -> tuple[str, ...]:
+    from oneself.document import load_document  # slow, and not needed by --help
+
+    return tuple(tag["name"] for tag in load_document()["tags"])
+
+
+def _one_of(names: Callable[[], tuple[str, ...]]) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         for each in value if isinstance(value, list) else [value]:
-            if each is not None and each not in known:
-                raise typer.BadParameter(f"must be one of {', '.join(known)}")
+            if each is not None and each not in names():
+                raise typer.BadParameter(f"must be one of {', '.join(names())}")
         return value
 
     return check
@@ -40,11 +45,13 @@ def prove(
     ],
     dialect: Annotated[
         str | None,
-        typer.Option(callback=_one_of(_DIALECTS), help="Only the promises of one dialect."),
+        typer.Option(callback=_one_of(_tags), help="Only the promises of one dialect."),
     ] = None,
     suite: Annotated[
         list[str] | None,
-        typer.Option(callback=_one_of(_SUITES), help="rows, probes or fuzz; all by default."),
+        typer.Option(
+            callback=_one_of(lambda: _SUITES), help="rows, probes or fuzz; all by default."
+        ),
     ] = None,
     examples: Annotated[
         int, typer.Option(min=1, help="Requests made up for each operation and credential.")

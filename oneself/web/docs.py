@@ -15,10 +15,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
+from accounts.errors import InvalidRequest
+from handlers.dialect import PlacedViolation
 from oneself.document import operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of
+from oneself.http.request.errors import MethodNotAllowed
+from oneself.http.response.dialects import dialect_of
 from oneself.http.response.responses import Answer
 from oneself.templating import Templates
 from oneself.web.languages import preferred_language
@@ -27,8 +30,6 @@ __all__ = ["Docs"]
 
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
-#: What is no dialect: how clients of the dialects prove themselves, and how the service is.
-_NO_DIALECTS = frozenset({"oauth", "status"})
 
 _KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
@@ -90,7 +91,7 @@ class Docs:
     async def _show(self, path: str, scope: Scope, send: Send) -> None:
         if scope["query_string"]:
             rule = "takes no parameters"
-            raise InvalidRequest([Violation("query", (), rule)])
+            raise InvalidRequest([PlacedViolation((), rule, "query")])
         if scope["method"] not in _READ:
             raise MethodNotAllowed(_READ)
         language = preferred_language(
@@ -160,7 +161,7 @@ def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
     operations = list(operation_specs(document))
     spec: list[Mapping[str, str]] = []
     for tag in (tag["name"] for tag in document["tags"]):
-        if tag not in _NO_DIALECTS:
+        if dialect_of(tag).published:
             own = [each for each in operations if each.dialect == tag]
             known = next((each for each in own if each.method == "get"), own[0])
             spec.append({"name": tag, "method": known.method.upper(), "path": known.path})

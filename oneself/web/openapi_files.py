@@ -6,9 +6,11 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
+from accounts.errors import InvalidRequest
+from handlers.dialect import PlacedViolation
 from oneself.document import DOCUMENT_PATH
 from oneself.http.guard import RequestContext
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.responses import Answer
 
 __all__ = ["Published"]
@@ -44,7 +46,7 @@ class Published:
     async def _show(file: tuple[bytes, str], scope: Scope, send: Send) -> None:
         if scope["query_string"]:
             rule = "takes no parameters"
-            raise InvalidRequest([Violation("query", (), rule)])
+            raise InvalidRequest([PlacedViolation((), rule, "query")])
         if scope["method"] not in {"GET", "HEAD"}:
             raise MethodNotAllowed(("GET", "HEAD"))
         request_context: RequestContext = scope["oneself.request_context"]

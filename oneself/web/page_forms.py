@@ -22,15 +22,15 @@ from accounts.flows.password.password_reset import request_password_reset, reset
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, find_secret, read_secret
 from accounts.services.user_views import find_user_view
-from oneself.http.response.dialects import Dialects
+from handlers.problem_details import PROBLEM_DETAILS
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
 __all__ = ["PAGES", "Page", "View", "refuse"]
 
 Fields = Mapping[str, str]
 
-#: Unknown paths and the operations without a dialect have the statuses that pages have.
-_DIALECT = Dialects.named("status")
+#: Pages have the statuses of unknown paths.
+_DIALECT = PROBLEM_DETAILS
 _OVER = (SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded)
 _AGAIN = "again"
 _NUMBER = re.compile("[0-9]+")

@@ -13,14 +13,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import CrossSiteRequest, InvalidRequest, MethodNotAllowed
+from accounts.errors import InvalidRequest
 from accounts.origin import Origin
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import find_locale
+from handlers.errors import CrossSiteRequest
 from oneself.database import Database
 from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of, media_type, read_body
 from oneself.http.request.client_address import origin_of
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.request.forms import FORM, parse_form
 from oneself.http.response.error_handler import refusal_of
 from oneself.http.response.responses import Answer
@@ -213,10 +215,8 @@ def _read_query(query: bytes, asked: frozenset[str]) -> Mapping[str, str]:
     try:
         pairs = parse_qsl(query.decode("latin-1"), max_num_fields=_MOST_PARAMETERS)
     except ValueError as error:
-        raise InvalidRequest.of(
-            "query", "must have at most 50 parameters", place="query"
-        ) from error
+        raise InvalidRequest.of("query", "must have at most 50 parameters") from error
     known = [(name, value) for name, value in pairs if name in asked]
     if len(dict(known)) != len(known):
-        raise InvalidRequest.of("secret", "must stand once", place="query")
+        raise InvalidRequest.of("secret", "must stand once")
     return dict(known)

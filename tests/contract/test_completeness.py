@@ -5,10 +5,10 @@ from functools import cache
 
 import pytest
 
-from accounts import errors
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.table import Row, check_row, load_rows, refusal_shapes
 from oneself.document import load_document
+from tests.support.error_classes import ALL_REFUSALS
 
 DOCUMENT = load_document()
 #: What only a service that is broken or busy answers; the unit tests bring it about.
@@ -65,11 +65,7 @@ def test_every_refusal_that_a_row_brings_about_is_an_example(component: str):
 
 def test_the_shapes_have_every_code_and_no_other():
     """A class without a shape could not be promised."""
-    codes = {
-        each.code
-        for each in vars(errors).values()
-        if isinstance(each, type) and issubclass(each, errors.AccountError) and each.code
-    }
+    codes = {refusal.code for refusal in ALL_REFUSALS.values()}
     assert refusal_shapes().codes == codes
 
 

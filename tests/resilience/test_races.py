@@ -21,7 +21,6 @@ from accounts.errors import (
     InvalidGrant,
     InvalidToken,
     LimitReached,
-    PreconditionFailed,
     SecretInvalid,
     SecretUsed,
     WrongPassword,
@@ -48,6 +47,7 @@ from accounts.services.database import lock_account
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.user_views import find_user_view
 from accounts.services.users import open_user
+from handlers.errors import PreconditionFailed
 from handlers.etags import require_match, tag_of
 from models import Client, LoginSession, OneTimeSecret, RefreshToken, Tenant, User
 from oneself.conformance.pictures import encoded, gradient

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import handlers
-from accounts import errors
 from accounts.services import credentials
 from accounts.services.principal import CredentialKind
 from handlers.exchange import Reply
@@ -18,7 +17,8 @@ from models import wire
 from oneself.app import find_handler
 from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, path_pattern
+from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
+from tests.support.error_classes import ALL_REFUSALS, ERROR_MODULES
 
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
@@ -199,13 +199,10 @@ def test_each_example_is_what_its_schema_says():
 
 def test_the_refusal_codes_are_the_classes():
     """Every class with a code is in the document's list, and nothing else is."""
-    classes = {
-        each.code
-        for each in vars(errors).values()
-        if isinstance(each, type) and issubclass(each, errors.AccountError) and each.code
-    }
+    classes = {refusal.code for refusal in ALL_REFUSALS.values()}
     assert set(DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]) == classes
-    tree = set(re.findall(r"── [A-Z]\w+ +([a-z_]+)$", errors.__doc__, re.MULTILINE))
+    trees = "\n".join(module.__doc__ for module in ERROR_MODULES)
+    tree = set(re.findall(r"── [A-Z]\w+ +([a-z_]+)$", trees, re.MULTILINE))
     assert tree == classes
 
 
@@ -255,5 +252,5 @@ def test_each_path_belongs_to_the_dialect_of_its_operations():
     dialects = Dialects(DOCUMENT)
     for operation in OPERATIONS.values():
         path = re.sub(r"\{[^}]+\}", "x", operation.path)
-        assert dialects.owner(path) is Dialects.named(operation.dialect)
+        assert dialects.owner(path) is dialect_of(operation.dialect)
         assert path_pattern(operation.path).fullmatch(path)

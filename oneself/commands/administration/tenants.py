@@ -30,7 +30,7 @@ def add(
         open_database(load_settings(), make=True) as database,
         database.transaction(writing=True) as session,
     ):
-        tenant = open_tenant(session, name, called="NAME")
+        tenant = open_tenant(session, name)
         record = {
             "tenant_id": tenant.id,
             "tenant_uuid": tenant.uuid,

@@ -6,17 +6,13 @@ from urllib.parse import unquote_plus
 
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims, looks_like_jwt
-from accounts.errors import (
-    CrossSiteRequest,
-    InvalidClient,
-    InvalidToken,
-    MultipleCredentials,
-    NotAuthenticated,
-)
+from accounts.errors import InvalidClient, InvalidToken
 from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import BY_KIND
 from accounts.services.principal import CredentialKind, Presented
+from handlers.errors import CrossSiteRequest
 from handlers.exchange import COOKIE_NAME
+from oneself.http.request.errors import MultipleCredentials, NotAuthenticated
 
 __all__ = [
     "challenge",

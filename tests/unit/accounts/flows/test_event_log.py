@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from accounts.crypto.keyring import Keyring, Purpose
-from accounts.errors import InvalidRequest
+from accounts.errors import InvalidRequest, Violation
 from accounts.flows.event_log import list_events
 from accounts.values.identifiers import new_uuid
 from models import SecurityEvent
@@ -116,7 +116,7 @@ def test_a_cursor_of_somebody_else_is_refused(quiet, alice, bob, five):  # noqa:
     with pytest.raises(InvalidRequest) as refused:
         _page(quiet, bob, cursor)
     (violation,) = refused.value.violations
-    assert str(violation) == "query cursor: must be a cursor of an earlier page"
+    assert violation == Violation(("cursor",), "must be a cursor of an earlier page")
 
 
 def test_a_cursor_changed_anywhere_is_refused(quiet, alice, five):  # noqa: ARG001 # as above

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import select
 
 from accounts.crypto.keyring import Keyring
-from accounts.errors import EmailTaken, Internal, NotFound, Unavailable
+from accounts.errors import EmailTaken, NotFound, Unavailable
 from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import Limits
 from accounts.services.signing_keys import ensure_signing_key
@@ -23,6 +23,7 @@ from oneself.database import Database, OutcomeUnknown, does_not_answer, open_eng
 from oneself.database.failures import begin_again
 from oneself.database.migrations import differences, present_revision, upgrade
 from oneself.database.postgresql import Postgresql
+from oneself.http.request.errors import Internal
 from oneself.http.response.error_handler import refusal_of
 from oneself.runtime.jobs import run_act, run_alone
 from oneself.runtime.key_file import UnknownRootKey, check_root_key

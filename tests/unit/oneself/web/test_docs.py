@@ -9,9 +9,10 @@ from hashlib import sha256
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed
+from accounts.errors import InvalidRequest
 from oneself.document import load_document
 from oneself.http.guard import RequestContext
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.templating import LANGUAGES, Templates
 from oneself.web.docs import Docs
 

@@ -17,12 +17,10 @@ def test_a_tenant_is_found_by_its_id(env):
     assert (found.display_name, found.uuid, found.disabled_at) == ("Café", tenant.uuid, None)
 
 
-def test_a_name_that_breaks_its_rule_is_refused_by_the_callers_name_for_it(env):
-    """The command line and the signup call it differently."""
-    for more, field in (({}, "tenant_name"), ({"called": "name"}, "name")):
-        with pytest.raises(InvalidRequest) as refused:
-            env.act(open_tenant, "\n", **more)
-        assert [violation.field for violation in refused.value.violations] == [(field,)]
+def test_invalid_tenant_name_is_rejected(env):
+    with pytest.raises(InvalidRequest) as refused:
+        env.act(open_tenant, "\n")
+    assert [violation.field for violation in refused.value.violations] == [("tenant_name",)]
 
 
 def test_an_unknown_tenant_is_not_found(env):

@@ -78,10 +78,10 @@ def test_a_wrong_current_password_changes_nothing(env, alice, current):
     "new", ["short", "Password1", "Alice12345", "a" * 2000, "Tab\tin 1 it all"]
 )
 def test_a_weak_new_password_is_refused_before_the_current_one_is_judged(env, alice, new):
-    """The refusal names the field as the dialect does, and says nothing of the current one."""
+    """The refusal names the field, and says nothing of the current one."""
     with pytest.raises(WeakPassword) as refused:
-        _change(env, alice, current="Wrong", new=new, called="newPassword")
-    assert {violation.field for violation in refused.value.violations} == {("newPassword",)}
+        _change(env, alice, current="Wrong", new=new)
+    assert {violation.field for violation in refused.value.violations} == {("new_password",)}
     assert _is_password(env, alice, alice.password)
 
 

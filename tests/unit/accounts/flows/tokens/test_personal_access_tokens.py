@@ -69,7 +69,7 @@ def test_a_token_ends_within_one_calendar_year(clock, create, made, latest):
         assert create(expires_at=good)[0].expires_at == good
     with pytest.raises(InvalidRequest) as refused:
         create(expires_at=end + SECOND)
-    assert [violation.field for violation in refused.value.violations] == [("expiresAt",)]
+    assert [violation.field for violation in refused.value.violations] == [("expires_at",)]
 
 
 @pytest.mark.parametrize("away", [-SECOND, 0 * SECOND])
