@@ -40,6 +40,18 @@ class MessageKind(StrEnum):
     PAT_CREATED = "pat_created"
 
 
+#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
+#: a person who has nothing to do with the client.
+_WITH_ORIGIN = frozenset(
+    {
+        MessageKind.EMAIL_CHANGE_NOTICE,
+        MessageKind.PASSWORD_CHANGED,
+        MessageKind.API_KEY_CREATED,
+        MessageKind.PAT_CREATED,
+    }
+)
+
+
 def post_message(
     session: AccountSession,
     kind: MessageKind,
@@ -55,6 +67,8 @@ def post_message(
     database opens nothing (TK-08).
     """
     message_id = new_id("msg_")
+    if kind in _WITH_ORIGIN and session.origin.address is not None:
+        parameters["ip_address"] = session.origin.address
     sealed = session.keys.seal(Purpose.OUTBOX, orjson.dumps(parameters).decode(), message_id)
     session.add(
         OutboxMessage(
