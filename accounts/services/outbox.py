@@ -82,6 +82,18 @@ class Message(NamedTuple):
         return MessageState.LEASED if is_leased else MessageState.WAITING
 
 
+#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
+#: a person who has nothing to do with the client.
+_WITH_ORIGIN = frozenset(
+    {
+        MessageKind.EMAIL_CHANGE_NOTICE,
+        MessageKind.PASSWORD_CHANGED,
+        MessageKind.API_KEY_CREATED,
+        MessageKind.PAT_CREATED,
+    }
+)
+
+
 def post_message(
     session: AccountSession,
     kind: MessageKind,
@@ -97,6 +109,8 @@ def post_message(
     database opens nothing (TK-08).
     """
     message_id = new_id("msg_")
+    if kind in _WITH_ORIGIN and session.origin.address is not None:
+        parameters["ip_address"] = session.origin.address
     sealed = session.keys.seal(Purpose.OUTBOX, orjson.dumps(parameters).decode(), message_id)
     session.add(
         OutboxMessage(
@@ -115,7 +129,7 @@ def post_message(
 class OutboxState(NamedTuple):
     """How many messages wait, since when the oldest does, and how many were given up."""
 
-    blocking: int
+    waiting: int
     oldest: datetime | None
     given_up: int
 
@@ -123,14 +137,14 @@ class OutboxState(NamedTuple):
 def measure_outbox(session: AccountSession) -> OutboxState:
     """Count what is not delivered."""
     waits = col(OutboxMessage.gave_up_at).is_(None)
-    blocking, oldest, undelivered = session.core.execute(
+    waiting, oldest, undelivered = session.core.execute(
         select(
             func.count().filter(waits),
             func.min(col(OutboxMessage.created_at)).filter(waits),
             func.count(),
         ).where(col(OutboxMessage.delivered_at).is_(None))
     ).one()
-    return OutboxState(blocking, oldest, undelivered - blocking)
+    return OutboxState(waiting, oldest, undelivered - waiting)
 
 
 def open_parameters(session: AccountSession, message: Message) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""The document itself, for whoever generates a client from it or tests against it."""
+"""The OpenAPI document as a file, for client generators and tests."""
 
 from collections.abc import Awaitable, Mapping
 from typing import Any
@@ -17,10 +17,10 @@ __all__ = ["Published"]
 
 
 class Published:
-    """Answers `/openapi.yaml` and `/openapi.json`, and passes everything else on.
+    """ASGI middleware that serves `/openapi.yaml` and `/openapi.json`.
 
-    Connexion would serve the document with its references resolved, so that the components lose
-    their names for whoever generates code from it.
+    Connexion would serve the document with its references resolved, so that generated code would
+    lose the names of the components.
     """
 
     def __init__(self, app: ASGIApp, document: Mapping[str, Any]) -> None:
@@ -31,11 +31,11 @@ class Published:
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer one request, or pass it on.
+        """Serve the document, or pass the request on.
 
         Raises, when it is awaited:
-            MethodNotAllowed: The document can only be read.
-            InvalidRequest: It takes no parameters.
+            MethodNotAllowed: The method is not GET or HEAD.
+            InvalidRequest: The request has a query.
         """
         file = self._files.get(scope["path"]) if scope["type"] == "http" else None
         if file is None:
