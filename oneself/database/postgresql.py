@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from accounts.errors import Unavailable
 from oneself.database.failures import OutcomeUnknown
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
-from oneself.database.urls import PREPARE, parse_threshold
+from oneself.database_urls import PREPARE, parse_threshold
 
 __all__ = ["Postgresql", "open_server"]
 
