@@ -1,4 +1,4 @@
-"""What the URL of a database means: a SQLite file, or a PostgreSQL server."""
+"""Database URLs: a SQLite file, or a PostgreSQL server."""
 
 import re
 from pathlib import Path
@@ -12,17 +12,17 @@ __all__ = ["PREPARE", "parse_threshold", "require_database", "sqlite_path"]
 _SQLITE, _POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
 
 _PORTS = range(1, 65_536)
-#: A sign of a password that is written as it is ends it, and the rest is taken for a port.
+#: An unescaped character of a password can end it, and the rest is then parsed as the port.
 _PORT_RULE = (
     f"must have a port from {_PORTS[0]} to {_PORTS[-1]} behind the host, or none; a password is"
     " written with %3A for :, %2F for / and %40 for @"
 )
 
-#: The option of a URL that is the driver's own, and none of libpq's.
+#: The one option of a URL that is the driver's own, and not libpq's.
 PREPARE = "prepare_threshold"
-#: That an address may have several of: those of a server and its standbys.
-_REPEATED = frozenset({"host", "port"})
-#: What is not sent to the server, so that nobody but the driver would say that it is wrong.
+#: Options that may be repeated: those of a server and its standbys.
+_REPEATABLE = frozenset({"host", "port"})
+#: Options that the server never sees: only the driver would report a wrong value.
 _VALUES = {
     PREPARE: (re.compile("none|[0-9]{1,9}"), "none or a whole number"),
     "connect_timeout": (re.compile("-?[0-9]{1,9}"), "a whole number of seconds"),
@@ -34,10 +34,10 @@ _VALUES = {
 
 
 def require_database(url: str) -> None:
-    """Let the URL of a database pass that can be opened.
+    """Check the URL of a database.
 
     Raises:
-        ValueError: It cannot; the message is the rule that it breaks, and has no part of it.
+        ValueError: It cannot be opened; the message is the rule that it breaks, and quotes nothing.
     """
     if url.startswith(_SQLITE):
         _require_file(url)
@@ -49,13 +49,13 @@ def require_database(url: str) -> None:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file that a URL names, with %20 for a blank and the like; None if it names a server."""
+    """Return the path of a SQLite URL, percent-decoded; None if the URL names a server."""
     return Path(unquote(url.removeprefix(_SQLITE))) if url.startswith(_SQLITE) else None
 
 
 def _require_file(url: str) -> None:
     if "?" in url:
-        # An option would be a part of the name to whoever makes the file and copies it.
+        # Code that creates or copies the file would take an option as a part of its name.
         message = f"must have a path and no options behind {_SQLITE}; a ? in a name is %3F"
         raise ValueError(message)
     path = unquote(url.removeprefix(_SQLITE))
@@ -65,10 +65,10 @@ def _require_file(url: str) -> None:
 
 
 def parse_threshold(text: str) -> int | None:
-    """How often a statement is run before the server keeps it; None for never.
+    """Parse the number of runs after which the driver prepares a statement; None for never.
 
-    For the driver 0 is at once, which behind a pooler that hands the server's connections around
-    is as wrong as a number that is reached later.
+    0 means at once. Behind a pooler that hands server connections around, that is as wrong as any
+    other number.
     """
     return None if text == "none" else int(text)
 
@@ -90,24 +90,24 @@ def _require_server(url: str) -> None:
 
 
 def _require_options(url: URL) -> None:
-    """Let options pass that there are: a driver says so only when it connects.
+    """Check the options of a URL: the driver would report a wrong one only when it connects.
 
     Raises:
-        ValueError: One is not known, or is there twice, or has a value that it cannot have.
+        ValueError: One is unknown, repeated, or has an invalid value.
     """
-    from psycopg import ProgrammingError  # noqa: PLC0415 # who has a file does without
+    from psycopg import ProgrammingError  # noqa: PLC0415 # not needed for SQLite
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415
 
-    given = {name: value for name, value in url.query.items() if isinstance(value, str)}
-    if not url.query.keys() - given.keys() <= _REPEATED:
+    options = {name: value for name, value in url.query.items() if isinstance(value, str)}
+    if not url.query.keys() - options.keys() <= _REPEATABLE:
         message = "must have each option once"
         raise ValueError(message)
     for name, (pattern, rule) in _VALUES.items():
-        if name in given and not pattern.fullmatch(given[name]):
+        if name in options and not pattern.fullmatch(options[name]):
             message = f"must have {rule} as its {name}"
             raise ValueError(message)
     try:
-        make_conninfo("", **{name: value for name, value in given.items() if name != PREPARE})
+        make_conninfo("", **{name: value for name, value in options.items() if name != PREPARE})
     except ProgrammingError:
         message = f"must have no options but those of libpq and {PREPARE}, by their names"
         raise ValueError(message) from None

@@ -34,6 +34,7 @@ from oneself.conformance.rows.table import Row, check_row
 from oneself.conformance.rows.verdicts import run_case
 from oneself.document import load_document
 from oneself.runtime.policy_store import read_policies
+from oneself.settings import Settings
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
 from tests.support.databases import Servers, url_of
 from tests.support.operator_acts import people_of
@@ -244,7 +245,7 @@ def without_tags(text: str) -> str:
 
 
 def known_settings() -> set[str]:
-    return set(re.findall(r"^\| `(ONESELF_[A-Z_]+)` \|", README, re.MULTILINE))
+    return {f"ONESELF_{name.upper()}" for name in Settings.model_fields}
 
 
 def environments() -> set[str]:

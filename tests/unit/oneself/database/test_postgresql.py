@@ -20,7 +20,7 @@ from accounts.limits import Limits
 from accounts.services.signing_keys import ensure_signing_key
 from models import Tenant
 from oneself.database import Database, OutcomeUnknown, does_not_answer, open_engine
-from oneself.database.failures import begin_again
+from oneself.database.failures import can_retry
 from oneself.database.migrations import differences, present_revision, upgrade
 from oneself.database.postgresql import Postgresql
 from oneself.http.request.errors import Internal
@@ -482,7 +482,7 @@ def test_how_a_commit_has_ended_can_be_asked_for(connections):
     connections.give_back(connection)
     with pytest.raises(OperationalError) as failed:
         connections.require_committed(undone)
-    assert begin_again(failed.value)
+    assert can_retry(failed.value)
 
 
 def test_a_server_that_may_have_crashed_is_not_believed(connections):
