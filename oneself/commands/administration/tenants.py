@@ -1,4 +1,4 @@
-"""Tenants: organisations whose users and clients belong together."""
+"""`tenant`: manage tenants, the organisations that users and clients belong to."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,7 @@ TenantId = Annotated[str, typer.Option("--tenant", metavar="TENANT_ID", help="Th
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name to show.")],
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -44,12 +44,10 @@ def add(
 @app.command("list")
 def list_tenants(
     *,
-    limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="As many, the newest first.")
-    ] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most tenants to list.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List tenants, newest first: each that was added, and one for each signup."""
+    """List tenants, newest first, including the one created by each signup."""
     from sqlmodel import col, select
 
     from models import Tenant
@@ -82,7 +80,7 @@ def disable(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Disable a tenant: every credential of its users is refused from the next request on."""
+    """Disable a tenant. All credentials of its users stop working at once."""
     from accounts.flows.tenants import disable_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
@@ -96,10 +94,10 @@ def disable(
 
 
 def require_tenant(session: "AccountSession", tenant_id: str) -> "Tenant":
-    """Find the tenant of an argument.
+    """Find the tenant named on the command line.
 
     Raises:
-        Failure: There is none.
+        Failure: There is no such tenant.
     """
     from accounts.errors import NotFound
     from accounts.flows.tenants import find_tenant
@@ -108,6 +106,6 @@ def require_tenant(session: "AccountSession", tenant_id: str) -> "Tenant":
         return find_tenant(session, tenant_id)
     except NotFound:
         raise Failure(
-            f"There is no tenant {tenant_id}. See: python -m oneself tenant list, or add one with:"
-            " python -m oneself tenant add NAME"
+            f"There is no tenant {tenant_id}. List them with: python -m oneself tenant list, or add"
+            " one with: python -m oneself tenant add NAME"
         ) from None

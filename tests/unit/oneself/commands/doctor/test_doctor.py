@@ -14,7 +14,7 @@ from accounts.jobs.event_chain import chain_events
 from models import OutboxMessage, SecurityEvent, SigningKey
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.session_setup import open_database
-from oneself.commands.console.storage_checks import checks_of
+from oneself.commands.console.storage_checks import checks_for
 from oneself.commands.doctor.command import doctor
 from oneself.commands.doctor.environment import disk
 from oneself.database import sqlite_driver
@@ -200,7 +200,7 @@ def test_the_library_that_is_installed_has_the_fix(run):
 def test_a_database_that_cannot_have_a_wal_is_found():
     """DB-01: as on a network file system; a database in memory cannot have one either."""
     engine = sqlalchemy.create_engine("sqlite://", module=sqlite_driver())
-    finding = checks_of(engine)["journal_mode"](engine)
+    finding = checks_for(engine)["journal_mode"](engine)
     engine.dispose()
     assert (finding.ok, finding.found) == (False, "memory, not WAL")
 
