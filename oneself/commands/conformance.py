@@ -50,7 +50,8 @@ def prove(
         str | None,
         typer.Option(
             callback=_one_of(_DIALECTS),
-            help="Test only this dialect: ipto, hyperclast, scaikey, hantera, jitsudo, oauth, status.",
+            help="Test only this dialect: ipto, hyperclast, scaikey, hantera, jitsudo, oauth or"
+            " status.",
         ),
     ] = None,
     suite: Annotated[

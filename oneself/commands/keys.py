@@ -228,13 +228,13 @@ def retire(
     if not outcome.done:
         raise Failure(
             f"There are live rows under {key_id}: {_format_counts(outcome.rows)}. They are renewed"
-            " when they are next used, or expire. To revoke them now, so that their users must reset"
+            " when they are next used, or expire. To revoke them now and make their users reset"
             f" their passwords, run: {_RUN} retire {key_id} --revoke"
         )
     if _is_set_in_environment(settings):
         note = (
-            f"Put events: before it in ONESELF_SECRET_KEY_FORMER, since {outcome.links} links of the"
-            " chain of events still need it, and restart each service."
+            f"Put events: before it in ONESELF_SECRET_KEY_FORMER, since {outcome.links} links of"
+            " the chain of events still need it, and restart each service."
             if outcome.links
             else "Remove it from ONESELF_SECRET_KEY_FORMER, and restart each service."
         )
