@@ -21,7 +21,7 @@ from oneself.commands.console.failures import explain
 from oneself.database import Database, sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from tests.support.commands import Ran
+from tests.support.commands import CommandResult
 
 ROOT = Path(__file__).parents[4]
 PASSWORD = "Violet tangent 47 harbour"
@@ -54,7 +54,7 @@ def run(folder, monkeypatch, capsys):  # noqa: ARG001 # it is what the settings 
         monkeypatch.setattr(sys, "stdin", stream)
         with pytest.raises(SystemExit) as exit_info:
             commands.main()
-        return Ran(exit_info.value.code or 0, capsys.readouterr())
+        return CommandResult(exit_info.value.code or 0, capsys.readouterr())
 
     return run
 

@@ -17,7 +17,7 @@ from oneself import commands
 from oneself.database import Database, sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from tests.support.commands import Ran
+from tests.support.commands import CommandResult
 
 ONE, TWO = b"1" * 32, b"2" * 32
 PASSWORD = "Violet tangent 47 harbour"
@@ -42,7 +42,7 @@ def run(folder, monkeypatch, capsys):  # noqa: ARG001 # it is what the settings 
         monkeypatch.setattr(sys, "argv", ["__main__.py", *arguments])
         with pytest.raises(SystemExit) as exit_info:
             commands.main()
-        return Ran(exit_info.value.code or 0, capsys.readouterr())
+        return CommandResult(exit_info.value.code or 0, capsys.readouterr())
 
     return run
 

@@ -10,7 +10,7 @@ from oneself import commands
 from oneself.database import Database, sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from tests.support.commands import Ran
+from tests.support.commands import CommandResult
 
 PASSWORD = "Violet tangent 47 harbour"
 HASHED = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -25,7 +25,7 @@ def run(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(sys, "argv", ["__main__.py", *arguments])
         with pytest.raises(SystemExit) as exit_info:
             commands.main()
-        return Ran(exit_info.value.code or 0, capsys.readouterr())
+        return CommandResult(exit_info.value.code or 0, capsys.readouterr())
 
     return run
 

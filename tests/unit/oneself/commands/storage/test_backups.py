@@ -19,7 +19,7 @@ from oneself.commands.console.session_setup import open_database
 from oneself.commands.storage import sqlite_files
 from oneself.database import sqlite_driver
 from oneself.settings import Settings
-from tests.support.commands import Ran
+from tests.support.commands import CommandResult
 
 IN_USE = """
 import sys
@@ -47,7 +47,7 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, "stdin", io.StringIO())
         with pytest.raises(SystemExit) as exit_info:
             commands.main()
-        return Ran(exit_info.value.code or 0, capsys.readouterr())
+        return CommandResult(exit_info.value.code or 0, capsys.readouterr())
 
     return run
 
