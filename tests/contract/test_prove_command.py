@@ -18,7 +18,7 @@ from tests.support.faults import drop_field, faulty
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
-from tests.support.spoiling import spoiled
+from tests.support.tampering import spoiled
 
 README = (ROOT / "README.md").read_text()
 

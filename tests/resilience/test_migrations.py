@@ -33,7 +33,7 @@ from oneself.database import Database, Location, open_engine
 from oneself.database.migrations import differences, present_revision, upgrade
 from tests.http.running import Running, open_account, running
 from tests.support.databases import Servers, Storage
-from tests.support.ledger import Client, Load
+from tests.support.journal import Client, Load
 from tests.support.revisions import EARLIER, fill, migrate_to, project, rows_of, schema_of
 
 ROOT = Path(__file__).parents[2]

@@ -54,7 +54,7 @@ from oneself.conformance.pictures import encoded, gradient
 from oneself.database import Database
 from tests.support.databases import Files
 from tests.support.interleaving import Act, interleavings, meet, stops
-from tests.support.ledger import Outcome
+from tests.support.journal import Outcome
 from tests.support.postgresql import connected
 from tests.unit.conftest import COST, Clock, Env
 

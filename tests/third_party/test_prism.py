@@ -25,7 +25,7 @@ from oneself.conformance.rows.table import SERVICES, Row, load_rows
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT
 from tests.support.services import started_as
-from tests.support.spoiling import spoiled
+from tests.support.tampering import spoiled
 from tests.third_party.journeys import FILES, make_inputs, read_steps, run_respect
 from tests.third_party.judging import Judged, Judgement, judged, violations_of
 

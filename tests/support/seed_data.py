@@ -1,4 +1,4 @@
-"""As many people as somebody may have, written past the acts: an act for each would take hours."""
+"""Seed data: many users, inserted past the acts, which would take hours."""
 
 import secrets
 from collections.abc import Iterator
@@ -15,21 +15,21 @@ from accounts.crypto.keyring import Keyring, Purpose
 from accounts.limits import Limits
 from models import wire
 from oneself.database import Location
-from tests.support.bulk_writing import writing
+from tests.support.bulk_insert import writing
 
 __all__ = ["Known", "settle"]
 
-_PEOPLE_IN_A_TENANT = 10
-#: How many people are made before their rows are written.
+_USERS_PER_TENANT = 10
+#: Users per batch of rows.
 _BATCH = 5_000
 _EVENTS = 3
-#: The golden ratio of 2 ** 48, whose multiples lie far apart.
+#: 2 ** 48 divided by the golden ratio: its multiples modulo 2 ** 48 are evenly spread.
 _ODD = 0x9E3779B97F4B
 _A_WEEK = timedelta(days=7)
 _A_YEAR = timedelta(days=365)
 _SETTINGS = orjson.dumps({"theme": "dark", "rows": 50, "columns": ["name", "size"]}).decode()
 _CONTENT = b"RIFF" + bytes(1020)
-#: All that a batch has, in the order in which one row may refer to another.
+#: The tables of a batch, in the order of their references.
 _TABLES = (
     "tenant", "client", "user", "password_record", "access_token", "login_session", "api_key",
     "personal_access_token", "refresh_token", "one_time_secret", "user_settings", "picture",
@@ -40,7 +40,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 class Known(NamedTuple):
-    """One of the crowd whose credentials somebody has."""
+    """A seeded user with usable credentials."""
 
     user_id: str
     tenant_id: str
@@ -53,56 +53,55 @@ class Known(NamedTuple):
     pat_id: str
 
 
-def settle(location: Location, keys: Keyring, people: int, *, known: int) -> list[Known]:
-    """Add so many people, of whom some are known, evenly among them.
+def settle(location: Location, keys: Keyring, count: int, *, known: int) -> list[Known]:
+    """Add users; `known` of them, evenly spread, have usable credentials.
 
-    Each has one live credential of each kind, one session that is over, a mail that is sent, a
-    secret that is used, settings and events that are chained; one in ten has a picture, and all
-    who are known have one.
+    Each has one live credential of each kind, an expired session, a delivered email, a used secret,
+    settings and linked events. One in ten has a picture, and so have all users with credentials.
     """
-    made: list[Known] = []
+    users: list[Known] = []
     with writing(location) as write:
-        for rows, met in _Crowd(keys, people, known=known).rows():
+        for rows, seeded in _SeedData(keys, count, known=known).rows():
             for table in filter(rows.__getitem__, _TABLES):
                 write(table, rows[table])
-            made += met
-    return made
+            users += seeded
+    return users
 
 
-class _Crowd:
-    """Makes people, the same for the same number but for their secrets."""
+class _SeedData:
+    """Generates users, identical for the same number except for their secrets."""
 
-    def __init__(self, keys: Keyring, people: int, *, known: int) -> None:
+    def __init__(self, keys: Keyring, count: int, *, known: int) -> None:
         self._keys = keys
-        self._people = people
-        self._every = people // known
-        self._random = Random(1)  # noqa: S311 # of ids, which are no secrets
+        self._count = count
+        self._interval = count // known
+        self._random = Random(1)  # noqa: S311 # for ids, which are not secret
         self._now = datetime.now(UTC)
         self._tenant_id = self._client_id = ""
         self._sequence = self._ids = 0
-        self._apart = _A_YEAR / (people * _EVENTS)
+        self._event_interval = _A_YEAR / (count * _EVENTS)
 
     def rows(self) -> Iterator[tuple[Rows, list[Known]]]:
-        numbers = iter(range(self._people))
+        numbers = iter(range(self._count))
         while batch := list(islice(numbers, _BATCH)):
             rows: Rows = {table: [] for table in _TABLES}
-            met = []
+            seeded = []
             for number in batch:
-                if number % _PEOPLE_IN_A_TENANT == 0:
+                if number % _USERS_PER_TENANT == 0:
                     self._add_tenant(rows, number)
-                known = self._add_person(rows, number, known=number % self._every == 0)
+                known = self._add_user(rows, number, known=number % self._interval == 0)
                 if known is not None:
-                    met.append(known)
-            yield rows, met
+                    seeded.append(known)
+            yield rows, seeded
 
     def _id(self, prefix: str) -> str:
-        # All over the index, as by chance, but never twice: with a million of each of ten kinds by
-        # chance, two of one kind would be the same once in fifty runs.
+        # Spread over the index like random ids, but unique: with a million random ids of each of
+        # ten kinds, one run in fifty would have a collision.
         self._ids += 1
         return f"{prefix}{self._ids * _ODD % 2**48:012x}"
 
-    def _uuid(self, moment: datetime | None = None) -> str:
-        milliseconds = int((moment or self._now).timestamp() * 1000)
+    def _uuid(self, occurred_at: datetime | None = None) -> str:
+        milliseconds = int((occurred_at or self._now).timestamp() * 1000)
         digits = f"{milliseconds:012x}7{self._random.getrandbits(60):015x}{0:04x}"
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
@@ -135,7 +134,7 @@ class _Crowd:
             }
         )
 
-    def _add_person(self, rows: Rows, number: int, *, known: bool) -> Known | None:
+    def _add_user(self, rows: Rows, number: int, *, known: bool) -> Known | None:
         user_id = self._id("usr_")
         key_id, now, then = self._keys.key_id, self._now, self._now - _A_WEEK
         address = f"person.{number}@crowd.example"
@@ -168,27 +167,29 @@ class _Crowd:
                 "disabled_at": None,
             }
         )
-        met = self._known(user_id) if known else None
+        seeded = self._make_credentials(user_id) if known else None
         row = {"user_id": user_id, "key_id": key_id, "created_at": then}
-        lives = {**row, "expires_at": now + _A_WEEK, "last_used_at": then, "revoked_at": None}
-        of = self._digests(met)
-        session_id = met.session_id if met else self._id("ses_")
+        credential = {**row, "expires_at": now + _A_WEEK, "last_used_at": then, "revoked_at": None}
+        digests = self._digests(seeded)
+        session_id = seeded.session_id if seeded else self._id("ses_")
         rows["password_record"].append(
             {"user_id": user_id, "record": f"1${key_id}$2b$10${'x' * 53}", "changed_at": then}
         )
         sealed = (
-            self._keys.seal(Purpose.ACCESS_TOKEN, met.access_token, user_id) if met else of.spare
+            self._keys.seal(Purpose.ACCESS_TOKEN, seeded.access_token, user_id)
+            if seeded
+            else digests.spare
         )
         rows["access_token"].append(
-            {**row, "token_digest": of.access_token, "token_sealed": sealed}
+            {**row, "token_digest": digests.access_token, "token_sealed": sealed}
         )
         for name, digest, expires_at in (
-            (session_id, of.session, now + _A_WEEK),
+            (session_id, digests.session, now + _A_WEEK),
             (self._id("ses_"), self._digest(), then),
         ):
             rows["login_session"].append(
                 {
-                    **lives,
+                    **credential,
                     "id": name,
                     "token_digest": digest,
                     "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101",
@@ -197,22 +198,22 @@ class _Crowd:
             )
         rows["api_key"].append(
             {
-                **lives,
+                **credential,
                 "id": self._id("key_"),
                 "name": "A program",
-                "prefix": of.prefix,
-                "key_digest": of.api_key,
+                "prefix": digests.prefix,
+                "key_digest": digests.api_key,
                 "scopes": orjson.dumps(get_args(wire.ApiKeyScope)).decode(),
                 "dataset_access_mode": "all_available",
             }
         )
         rows["personal_access_token"].append(
             {
-                **lives,
-                "id": met.pat_id if met else self._uuid(),
+                **credential,
+                "id": seeded.pat_id if seeded else self._uuid(),
                 "client_id": self._client_id,
                 "name": "A program",
-                "token_digest": of.pat,
+                "token_digest": digests.pat,
                 "scopes": orjson.dumps(get_args(wire.Scope)).decode(),
             }
         )
@@ -289,21 +290,21 @@ class _Crowd:
                 {"jti": self._uuid(), "expires_at": now + timedelta(minutes=10)}
             )
         for count in range(_EVENTS):
-            # All year, one after another, and so in the order of their ids.
-            moment = now - _A_YEAR + (number * _EVENTS + count) * self._apart
-            self._add_event(rows, user_id, moment)
-        return met
+            # Spread over the year, in the order of their ids.
+            occurred_at = now - _A_YEAR + (number * _EVENTS + count) * self._event_interval
+            self._add_event(rows, user_id, occurred_at)
+        return seeded
 
-    def _add_event(self, rows: Rows, user_id: str, moment: datetime) -> None:
+    def _add_event(self, rows: Rows, user_id: str, occurred_at: datetime) -> None:
         self._sequence += 1
-        name = self._uuid(moment)
+        name = self._uuid(occurred_at)
         rows["security_event"].append(
             {
                 "id": name,
                 "kind": "authn_login_success",
                 "tenant_id": self._tenant_id,
                 "user_id": user_id,
-                "occurred_at": moment,
+                "occurred_at": occurred_at,
                 "request_id": None,
                 "source": "192.0.2.1",
                 "credential_kind": "session",
@@ -317,11 +318,11 @@ class _Crowd:
                 "event_id": name,
                 "chain_digest": self._digest(),
                 "key_id": self._keys.key_id,
-                "chained_at": moment,
+                "chained_at": occurred_at,
             }
         )
 
-    def _known(self, user_id: str) -> Known:
+    def _make_credentials(self, user_id: str) -> Known:
         return Known(
             user_id=user_id,
             tenant_id=self._tenant_id,
@@ -334,24 +335,24 @@ class _Crowd:
             pat_id=self._uuid(),
         )
 
-    def _digests(self, met: Known | None) -> "_Digests":
-        if met is None:
+    def _digests(self, seeded: Known | None) -> "_Digests":
+        if seeded is None:
             prefix = f"{self._random.getrandbits(48):012x}"
             spare = self._random.randbytes(88)
             return _Digests(*(self._digest() for _ in range(4)), prefix, spare)
         digest = self._keys.digest
         return _Digests(
-            digest(Purpose.SESSION, met.session),
-            digest(Purpose.ACCESS_TOKEN, met.access_token),
-            digest(Purpose.API_KEY, met.api_key),
-            digest(Purpose.PAT, met.pat),
-            tokens.api_key_prefix(met.api_key, Limits().api_key_brand) or "",
+            digest(Purpose.SESSION, seeded.session),
+            digest(Purpose.ACCESS_TOKEN, seeded.access_token),
+            digest(Purpose.API_KEY, seeded.api_key),
+            digest(Purpose.PAT, seeded.pat),
+            tokens.api_key_prefix(seeded.api_key, Limits().api_key_brand) or "",
             secrets.token_bytes(88),
         )
 
 
 class _Digests(NamedTuple):
-    """What is stored of somebody's credentials; `spare` is as long as what is sealed."""
+    """The digests of a user's credentials; `spare` has the length of a sealed token."""
 
     session: bytes
     access_token: bytes

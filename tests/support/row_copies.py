@@ -1,4 +1,4 @@
-"""More of what an account and its tenant have, by copies of rows that are there."""
+"""More rows for an account and its tenant, copied from existing rows."""
 
 import secrets
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _UUID_LENGTH = 36
 
 
 def multiply(connection: Connection, *, user_id: str, tenant_id: str, times: int) -> None:
-    """Give a user and their tenant so many rows more of each kind that one can have several of."""
+    """Add rows for a user and their tenant to each table that can have several."""
     for table in metadata.sorted_tables:
         for name, value in (("user_id", user_id), ("tenant_id", tenant_id)):
             column = table.columns.get(name)
@@ -24,23 +24,23 @@ def multiply(connection: Connection, *, user_id: str, tenant_id: str, times: int
             template = connection.execute(select(table).limit(1)).mappings().one()
             own = _own_columns(table)
             rows = [
-                {**template, **{each.name: _another(each, template) for each in own}, name: value}
+                {**template, **{each.name: _new_value(each, template) for each in own}, name: value}
                 for _ in range(times)
             ]
             connection.execute(insert(table), rows)
 
 
 def _own_columns(table: Table) -> list[Column[Any]]:
-    """Those in which no two rows are the same."""
+    """Return the columns that must be unique."""
     unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
     return [*table.primary_key.columns, *(column for each in unique for column in each.columns)]
 
 
-def _another(column: Column[Any], template: Mapping[str, Any]) -> str | bytes:
+def _new_value(column: Column[Any], template: Mapping[str, Any]) -> str | bytes:
     if isinstance(column.type, LargeBinary):
         return secrets.token_bytes(32)
-    was: str = template[column.name]
-    if len(was) == _UUID_LENGTH:
+    value: str = template[column.name]
+    if len(value) == _UUID_LENGTH:
         return new_uuid()
-    prefix, found, _ = was.partition("_")
-    return f"{prefix}_{secrets.token_hex(6)}" if found else secrets.token_hex(5)
+    prefix, separator, _ = value.partition("_")
+    return f"{prefix}_{secrets.token_hex(6)}" if separator else secrets.token_hex(5)

@@ -1,7 +1,7 @@
-"""What clients were told is done, and whether it is: nothing that was acknowledged may be lost.
+"""Load with a journal: it checks that no acknowledged write is lost or done twice.
 
-What was asked for and never answered may be done or not. Each client asks one thing after the
-other, so there is little of that, and it is looked up before more is asked for.
+A write without a response may be done or not. Each client sends one request after the other, so
+there are few of those, and they are looked up before the next request.
 """
 
 import random
@@ -16,12 +16,12 @@ from tests.http.running import Account, Running
 
 __all__ = ["Books", "Client", "Load", "Outcome"]
 
-_MOST_KEYS = 20
+_MAX_KEYS = 20
 
 
 @dataclass
 class Books:
-    """What one round, or all of them, came to."""
+    """The counts of one round, or of all rounds."""
 
     acknowledged: int = 0
     unanswered: int = 0
@@ -31,11 +31,11 @@ class Books:
 
     @property
     def failures(self) -> int:
-        """How many answers were a 5xx."""
+        """The number of responses with a 5xx status."""
         return sum(times for status, times in self.statuses.items() if status >= 500)
 
     def add(self, other: "Books") -> None:
-        """Count another round's with these."""
+        """Add the counts of another round."""
         self.acknowledged += other.acknowledged
         self.unanswered += other.unanswered
         self.lost += other.lost
@@ -45,21 +45,21 @@ class Books:
 
 @dataclass
 class Outcome:
-    """What one kind of fault came to: how often it was, what followed, and how long it took."""
+    """The results for one kind of fault: rounds, counts and recovery times."""
 
     rounds: int = 0
     books: Books = field(default_factory=Books)
-    #: Seconds from the fault until everybody is answered again, where that was measured.
+    #: Seconds from the fault until all clients get responses again, where measured.
     recoveries: list[float] = field(default_factory=list)
 
     def count_answer(self, status: int, *, faulty: bool) -> None:
-        """Count one answer, and a round if something went wrong before it."""
+        """Count a response, and a round if a fault came before it."""
         self.rounds += faulty
         self.books.statuses[status] += 1
         self.books.acknowledged += status < 300
 
     def cells(self) -> list[str]:
-        """The row of a table: what was counted, and the seconds of recovery."""
+        """Return a row of the table: the counts, and the seconds of recovery."""
         counts = (
             self.rounds,
             self.books.acknowledged,
@@ -68,40 +68,42 @@ class Outcome:
             self.books.unanswered,
             self.books.failures,
         )
-        taken = self.recoveries
-        recovery = f"{sum(taken) / len(taken):.1f}, at most {max(taken):.1f}" if taken else ""
+        seconds = self.recoveries
+        recovery = (
+            f"{sum(seconds) / len(seconds):.1f}, at most {max(seconds):.1f}" if seconds else ""
+        )
         return [*map(str, counts), recovery]
 
 
 class Client:
-    """Somebody who changes their own account, and remembers what they were told."""
+    """A client that changes its own account, and records what was acknowledged."""
 
     def __init__(self, service: Running, account: Account, seed: int) -> None:
         self.account = account
         self.books = Books()
         self._service = service
-        self._random = random.Random(seed)  # noqa: S311 # what is asked for next, and no secret
+        self._random = random.Random(seed)  # noqa: S311 # chooses requests, not secrets
         self._number = 0
-        # What it has to be, or one of those that it may be.
+        # The acknowledged value, or the possible ones.
         self._values: dict[str, list[Any]] = {"settings": [None], "name": [None], "token": [None]}
         self._values["token"] = [account.access_token]
-        self._keys: dict[str, str | None] = {}  # the id of each, or None where nobody told
-        self._perhaps_revoked: set[str] = set()
+        self._keys: dict[str, str | None] = {}  # ids by name; None if unknown
+        self._possibly_revoked: set[str] = set()
 
     def ask_for_something(self) -> None:
-        """Change one thing, chosen by chance."""
+        """Change one thing, chosen at random."""
         self._number += 1
         self._random.choice(
             [self._set, self._set, self._rename, self._regenerate, self._make_key, self._revoke_key]
         )()
 
     def _ask(self, method: str, target: str, body: Any = None) -> Any:
-        """The answer, or None if there was none or a failure, and nobody knows what is done."""
+        """Send a request; return None if the result is unknown (no response, or a 5xx)."""
         try:
             answer = self._service.ask(method, target, headers=self.account.bearer, body=body)
         except (OSError, AssertionError, ValueError):
             self.books.unanswered += 1
-            time.sleep(0.02)  # nobody is there, and asking all the time would keep them from coming
+            time.sleep(0.02)  # the service is down; do not slow down its start
             return None
         self.books.statuses[answer.status] += 1
         if answer.status >= 500:
@@ -128,11 +130,11 @@ class Client:
 
     def _regenerate(self) -> None:
         answer = self._ask("POST", "/api/users/me/token/regenerate/")
-        # Whatever it became if nobody was told: any token that is not one of the former ones.
+        # Without a response the new token is unknown: any token but a former one is right.
         self._change("token", answer and answer.json["access_token"], answer)
 
     def _make_key(self) -> None:
-        if len(self._keys) >= _MOST_KEYS:
+        if len(self._keys) >= _MAX_KEYS:
             self._revoke_key()
             return
         name = f"Key {self._number}"
@@ -144,19 +146,19 @@ class Client:
         known = [
             name
             for name, key_id in self._keys.items()
-            if key_id is not None and name not in self._perhaps_revoked
+            if key_id is not None and name not in self._possibly_revoked
         ]
         if not known:
             return
         name = self._random.choice(known)
         answer = self._ask("DELETE", f"/v1/api-keys/{self._keys[name]}")
         if answer is None:
-            self._perhaps_revoked.add(name)
+            self._possibly_revoked.add(name)
         else:
             del self._keys[name]
 
     def check(self) -> Books:
-        """Look whether all is as it was told; gives the books of the round, and begins new ones."""
+        """Compare the account with the journal; return the round's counts and start a new one."""
         found = {
             "settings": self._read("/resources/me/settings").get("n"),
             "name": self._read("/api/v1/me")["first_name"],
@@ -164,10 +166,10 @@ class Client:
         }
         for name, value in found.items():
             allowed = self._values[name]
-            # A token that nobody was told of is one that nobody has seen.
-            untold = name == "token" and None in allowed
-            if value not in allowed and not untold:
-                self.books.lost.append(f"{name}: {value} is none of {allowed}")
+            # After a request without a response, the token is unknown.
+            is_unknown = name == "token" and None in allowed
+            if value not in allowed and not is_unknown:
+                self.books.lost.append(f"{name}: {value} is not one of {allowed}")
             self._values[name] = [value]
         self._check_keys()
         books, self.books = self.books, Books()
@@ -175,21 +177,21 @@ class Client:
 
     def _check_keys(self) -> None:
         items = self._read("/v1/api-keys")["data"]["items"]
-        there = Counter(item["name"] for item in items if item["name"].startswith("Key "))
+        counts = Counter(item["name"] for item in items if item["name"].startswith("Key "))
         ids = {item["name"]: item["api_key_id"] for item in items}
-        for name, times in there.items():
+        for name, times in counts.items():
             if times > 1:
                 self.books.doubled.append(f"{name}: {times} times")
             if name not in self._keys:
-                self.books.lost.append(f"{name}: it was revoked, and is there")
+                self.books.lost.append(f"{name}: it was revoked, but exists")
         for name, key_id in list(self._keys.items()):
-            if name in there:
+            if name in counts:
                 self._keys[name] = ids[name]
             else:
-                if key_id is not None and name not in self._perhaps_revoked:
-                    self.books.lost.append(f"{name}: it was made, and is not there")
+                if key_id is not None and name not in self._possibly_revoked:
+                    self.books.lost.append(f"{name}: it was created, but is missing")
                 del self._keys[name]
-        self._perhaps_revoked.clear()
+        self._possibly_revoked.clear()
 
     def _read(self, target: str) -> Any:
         answer = self._service.ask("GET", target, headers=self.account.bearer)
@@ -198,61 +200,61 @@ class Client:
 
 
 class Load:
-    """Clients that ask all the time, but while somebody looks."""
+    """Clients that send requests all the time, except while they are paused."""
 
     def __init__(self, clients: list[Client]) -> None:
         self._clients = clients
-        self._over = False
-        self._turn = threading.Condition()
-        self._asking = 0
-        self._stopped = True
+        self._is_closed = False
+        self._condition = threading.Condition()
+        self._open_requests = 0
+        self._is_paused = True
         self.failures: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._run, args=[each]) for each in clients]
+        self._threads = [threading.Thread(target=self._run, args=[client]) for client in clients]
         for thread in self._threads:
             thread.start()
 
     def _run(self, client: Client) -> None:
         while True:
-            with self._turn:
-                self._turn.wait_for(lambda: self._over or not self._stopped)
-                if self._over:
+            with self._condition:
+                self._condition.wait_for(lambda: self._is_closed or not self._is_paused)
+                if self._is_closed:
                     return
-                self._asking += 1
+                self._open_requests += 1
             try:
                 client.ask_for_something()
-            except BaseException as failure:  # noqa: BLE001 # whoever waits for the end raises it
+            except BaseException as failure:  # noqa: BLE001 # raised by `pause`
                 self.failures.append(failure)
                 return
             finally:
-                with self._turn:
-                    self._asking -= 1
-                    self._turn.notify_all()
+                with self._condition:
+                    self._open_requests -= 1
+                    self._condition.notify_all()
 
     def go(self) -> None:
-        """Let them ask."""
-        with self._turn:
-            self._stopped = False
-            self._turn.notify_all()
+        """Let the clients send requests."""
+        with self._condition:
+            self._is_paused = False
+            self._condition.notify_all()
 
     def pause(self) -> None:
-        """Let them ask no more, and wait for the answers to what they have asked."""
-        with self._turn:
-            self._stopped = True
-            self._turn.wait_for(lambda: self._asking == 0, timeout=60)
+        """Stop sending, and wait for the responses to open requests."""
+        with self._condition:
+            self._is_paused = True
+            self._condition.wait_for(lambda: self._open_requests == 0, timeout=60)
         if self.failures:
             raise self.failures[0]
 
     def check(self, look: Callable[[Client], Books]) -> Books:
-        """What all of them find, while none asks."""
+        """Return the sum of a check of all clients, while they are paused."""
         total = Books()
         for client in self._clients:
             total.add(look(client))
         return total
 
     def close(self) -> None:
-        """End it."""
-        with self._turn:
-            self._over = True
-            self._turn.notify_all()
+        """Stop the clients for good."""
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify_all()
         for thread in self._threads:
             thread.join(60)

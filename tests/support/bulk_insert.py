@@ -1,4 +1,4 @@
-"""Writing any number of rows past the models and the acts, in the fastest way that there is."""
+"""Bulk inserts that bypass models and acts for speed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ __all__ = ["writing"]
 
 @contextmanager
 def writing(location: Location) -> Iterator[Callable[[str, Sequence[Mapping[str, Any]]], None]]:
-    """What writes rows into a table; their columns have the values that the models have."""
+    """Yield a function that writes rows, with the values of the models, into a table."""
     engine = open_engine(location)
     connection = engine.raw_connection()
     driver: Any = connection.dbapi_connection
     try:
         if engine.dialect.name == "sqlite":
-            # What is lost by a power cut is made again.
+            # Durability is not needed: the data can be created again.
             for pragma in ("synchronous = OFF", "cache_size = -4000000", "foreign_keys = OFF"):
                 driver.execute(f"PRAGMA {pragma}")
             yield partial(_write_file, driver)
@@ -30,7 +30,7 @@ def writing(location: Location) -> Iterator[Callable[[str, Sequence[Mapping[str,
         else:
             driver.execute("SET statement_timeout = 0")
             yield partial(_write_server, driver)
-            driver.execute("VACUUM (ANALYZE)")  # as it does by itself, some time
+            driver.execute("VACUUM (ANALYZE)")  # as autovacuum would, some time later
     finally:
         connection.close()
         engine.dispose()
@@ -38,17 +38,17 @@ def writing(location: Location) -> Iterator[Callable[[str, Sequence[Mapping[str,
 
 def _write_file(driver: Any, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(metadata.tables[table].columns.keys())
-    places = ", ".join("?" * len(names))
+    placeholders = ", ".join("?" * len(names))
     driver.execute("BEGIN")
     driver.executemany(
-        f'INSERT INTO "{table}" ({", ".join(names)}) VALUES ({places})',  # noqa: S608 # our own names
+        f'INSERT INTO "{table}" ({", ".join(names)}) VALUES ({placeholders})',  # noqa: S608 # our own names
         (tuple(map(_as_in_file, map(row.__getitem__, names))) for row in rows),
     )
     driver.execute("COMMIT")
 
 
 def _as_in_file(value: Any) -> Any:
-    """A value as SQLAlchemy writes it into a file, where a moment is a text."""
+    """Return a value as SQLAlchemy stores it in SQLite, where a timestamp is text."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=None).isoformat(" ", "microseconds")
     return value
