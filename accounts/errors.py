@@ -331,7 +331,7 @@ class InvalidCredentials(Unauthenticated):
     """The login failed, for whatever cause: all causes look the same."""
 
     code = "invalid_credentials"
-    message = "The e-mail address or the password is wrong."
+    message = "The email address or the password is wrong."
 
 
 class Forbidden(AccountError):
@@ -371,7 +371,7 @@ class ScopeNotHeld(Forbidden):
     """A token was asked for with more rights than its maker holds."""
 
     code = "scope_not_held"
-    message = "A token cannot have more rights than its maker holds."
+    message = "A token cannot have more rights than its creator."
 
 
 class NotLocalUser(Forbidden):
@@ -439,10 +439,10 @@ class Conflict(AccountError):
 
 
 class EmailTaken(Conflict):
-    """Another account has this e-mail address."""
+    """Another account has this email address."""
 
     code = "email_taken"
-    message = "Another account has this e-mail address."
+    message = "Another account has this email address."
     keep_writes = True  # that it was asked is counted
 
 
@@ -450,7 +450,7 @@ class LimitReached(Conflict):
     """The account holds as many of these as it may."""
 
     code = "limit_reached"
-    message = "The account holds as many of these as it may; revoke one first."
+    message = "The account has reached its limit of these; revoke one first."
 
 
 class IdempotencyKeyReused(Conflict):
@@ -471,7 +471,7 @@ class PreconditionFailed(AccountError):
     """What was to be changed is not what the client has read (RFC 9110 section 15.5.13)."""
 
     code = "precondition_failed"
-    message = "It is not what If-Match names; read it again."
+    message = "The resource does not match If-Match; read it again."
 
 
 class TooManyAttempts(AccountError):

@@ -410,7 +410,7 @@ def test_a_weak_password_is_refused_by_every_rule_that_it_breaks(add_user, sql):
 def test_an_address_that_is_taken_or_none_is_refused(add_user):
     """Before a password is asked for."""
     assert add_user("--provider", "oidc").status == 0
-    assert add_user("--json").refused("Another account has this e-mail address")
+    assert add_user("--json").refused("Another account has this email address")
     assert add_user("--json", email="carol").refused("EMAIL must be an e-mail address")
 
 
