@@ -54,7 +54,7 @@ class ProbeTarget:
                   if key != text]  # fmt: skip
         found = {
             "host": self.host,
-            "stranger": f"{self.canary}.example",
+            "foreign_host": f"{self.canary}.example",
             "canary": self.canary,
             "credential": f"{self.credential}\r\n" if self.credential else None,
             "health": self.health,
