@@ -118,7 +118,7 @@ def _follow(proof: "Suite") -> "list[Outcome]":
             if step.suite not in tasks:
                 tasks[step.suite] = progress.add_task(step.suite, total=step.count)
             outcomes += step.outcomes
-            broken = sum(each.verdict is Verdict.BROKEN for each in outcomes)
+            broken = sum(each.verdict is Verdict.FAILED for each in outcomes)
             progress.update(
                 tasks[step.suite],
                 completed=step.number,
@@ -150,14 +150,14 @@ def _write(
         sys.stdout.write(json.dumps(record) + "\n")
     else:
         print_report(outcomes, Console())
-    broken = sum(each.verdict is Verdict.BROKEN for each in outcomes)
+    broken = sum(each.verdict is Verdict.FAILED for each in outcomes)
     if broken:
         raise Failure(
             f"{broken} of {len(outcomes)} promises are broken. With each stands where it is"
             " documented, and what repeats it."
         )
     # A proof of nothing proves nothing.
-    if all(each.verdict is Verdict.NOT_ASKED for each in outcomes):
+    if all(each.verdict is Verdict.SKIPPED for each in outcomes):
         raise Failure(
             "Nothing could be asked, for the reasons that are given. Make credentials on the"
             " deployment, with: python -m oneself demo --json"

@@ -383,7 +383,7 @@ def deployed(
                 health="/api/health",
                 read_methods=frozenset({"GET"}),
                 deadline_seconds=deadline,
-                patience_seconds=_PATIENCE,
+                timeout_seconds=_PATIENCE,
             )
         finally:
             asyncio.run_coroutine_threadsafe(deployment.close(), loop).result(_AGES)
