@@ -76,13 +76,13 @@ class _SingleSendConnection(HTTPConnection):
     Whether it does must not depend on the load of the machine.
     """
 
-    _buffer = b""
+    _unsent = b""
 
     def send(self, data: Any) -> None:
-        self._buffer += data
+        self._unsent += data
 
     def flush(self) -> None:
-        super().send(self._buffer)
+        super().send(self._unsent)
 
 
 class _SingleSendTlsConnection(_SingleSendConnection, HTTPSConnection):
