@@ -250,7 +250,7 @@ class InvalidCredentials(Unauthenticated):
     """The login failed, for whatever cause: all causes look the same."""
 
     code = "invalid_credentials"
-    message = "The e-mail address or the password is wrong."
+    message = "The email address or the password is wrong."
 
 
 class Forbidden(AccountError):
@@ -290,7 +290,7 @@ class ScopeNotHeld(Forbidden):
     """A token was asked for with more rights than its maker holds."""
 
     code = "scope_not_held"
-    message = "A token cannot have more rights than its maker holds."
+    message = "A token cannot have more rights than its creator."
 
 
 class NotLocalUser(Forbidden):
@@ -333,10 +333,10 @@ class Conflict(AccountError):
 
 
 class EmailTaken(Conflict):
-    """Another account has this e-mail address."""
+    """Another account has this email address."""
 
     code = "email_taken"
-    message = "Another account has this e-mail address."
+    message = "Another account has this email address."
     keep_writes = True  # that it was asked is counted
 
 
@@ -344,7 +344,7 @@ class LimitReached(Conflict):
     """The account holds as many of these as it may."""
 
     code = "limit_reached"
-    message = "The account holds as many of these as it may; revoke one first."
+    message = "The account has reached its limit of these; revoke one first."
 
 
 class IdempotencyKeyReused(Conflict):

@@ -29,4 +29,4 @@ class PreconditionFailed(AccountError):
     """The resource changed after the client read it (RFC 9110 section 15.5.13)."""
 
     code = "precondition_failed"
-    message = "It is not what If-Match names; read it again."
+    message = "The resource does not match If-Match; read it again."

@@ -138,7 +138,7 @@ def _run_suites(run: "Suite") -> "list[Outcome]":
             if step.suite not in tasks:
                 tasks[step.suite] = progress.add_task(step.suite, total=step.count)
             outcomes += step.outcomes
-            broken = sum(each.verdict is Verdict.BROKEN for each in outcomes)
+            broken = sum(each.verdict is Verdict.FAILED for each in outcomes)
             progress.update(
                 tasks[step.suite],
                 completed=step.number,
@@ -170,14 +170,14 @@ def _report(
         sys.stdout.write(json.dumps(record) + "\n")
     else:
         print_report(outcomes, Console())
-    broken = sum(each.verdict is Verdict.BROKEN for each in outcomes)
+    broken = sum(each.verdict is Verdict.FAILED for each in outcomes)
     if broken:
         raise Failure(
             f"{broken} of {len(outcomes)} promises are broken. The report says where each is"
             " documented, and how to reproduce the failure."
         )
     # Success without a single test would be misleading.
-    if all(each.verdict is Verdict.NOT_ASKED for each in outcomes):
+    if all(each.verdict is Verdict.SKIPPED for each in outcomes):
         raise Failure(
             "Nothing could be asked, for the reasons in the report. Create credentials on the"
             " deployment, with: python -m oneself demo --json"

@@ -75,8 +75,8 @@ def answers_to_dribbles(
     """What the rows that dribble are answered: asked all at once, since each waits for a second."""
 
     def answer(row: Row) -> tuple[CaseRunner, Answer]:
-        attempt = CaseRunner(row, service, people)
-        return attempt, service.ask(attempt.prepare())
+        runner = CaseRunner(row, service, people)
+        return runner, service.ask(runner.prepare())
 
     rows = [row for row in load_rows() if row.dribbles]
     with ThreadPoolExecutor(max(1, len(rows))) as pool:

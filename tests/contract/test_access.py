@@ -19,9 +19,9 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.request_building import (
     PICTURE,
+    build_target,
     credential_header,
     takes_pictures,
-    written_target,
 )
 from oneself.conformance.rows.table import FOLDER
 from oneself.document import load_document, resolve
@@ -124,7 +124,7 @@ class Caller:
             fields = {**wanted.get("body", example), **(more or {})}
             body = (urlencode(fields) if media == FORM else json.dumps(fields)).encode()
             headers.append(("Content-Type", media))
-        target = written_target(operation.path, operation, wanted)
+        target = build_target(operation.path, operation, wanted)
         answer = self.service.ask(Request(operation.method.upper(), target, tuple(headers), body))
         if answer.status < 400:
             self._spares.pop(ENDS.get(operation_id, ""), None)

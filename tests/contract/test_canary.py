@@ -195,11 +195,11 @@ def _plant_by_right(planter: Planter, person: Actor) -> None:
         planter.refuse(where)
         planter.refuse(Request("GET", "/v1/me", (("X-API-Key", token),)))
     for path in ("/v1/me/password", "/api/v1/me/password"):
-        attempt = {
+        runner = {
             "current_password": planter.keep(f"by right: wrong password at {path}", _strong()),
             "new_password": planter.keep(f"by right: new password at {path}", _strong()),
         }
-        planter.refuse(json_request("POST", path, attempt, (session,)))
+        planter.refuse(json_request("POST", path, runner, (session,)))
     moved = planter.get(
         json_request(
             "POST", "/resources/me/email/change", {"email": f"new.{person['email']}"}, (session,)

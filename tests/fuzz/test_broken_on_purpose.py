@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oneself.conformance.fuzz.checks import RULES
-from oneself.conformance.fuzz.runs import Fuzzing, FuzzRun
+from oneself.conformance.fuzz.runs import FuzzRun, FuzzRunner
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Outcome, Verdict
@@ -21,7 +21,7 @@ from tests.support.tampering import Spoil, spoiled
 
 pytestmark = pytest.mark.usefixtures("whole")
 
-Ask = Callable[[Request], Answer]
+Send = Callable[[Request], Answer]
 #: The operation that is answered wrongly.
 READ, PAGED, SENT = "ipto.getCurrentUser", "ipto.listEvents", "ipto.requestPasswordReset"
 
@@ -35,12 +35,12 @@ def with_body(answer: Answer, content: object) -> Answer:
     return replace(answer, body=json.dumps(content).encode())
 
 
-def a_field_too_many(request: Request, ask: Ask) -> Answer:
+def a_field_too_many(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     return with_body(answer, {**answer.json(), "debug": 1}) if answer.status == 200 else answer
 
 
-def an_invented_code(request: Request, ask: Ask) -> Answer:
+def an_invented_code(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     if answer.status != 401:
         return answer
@@ -48,22 +48,22 @@ def an_invented_code(request: Request, ask: Ask) -> Answer:
     return with_body(answer, {**content, "error": {**content["error"], "code": "go_away"}})
 
 
-def no_challenge(request: Request, ask: Ask) -> Answer:
+def no_challenge(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     return with_header(answer, "www-authenticate", None) if answer.status == 401 else answer
 
 
-def a_method_too_many(request: Request, ask: Ask) -> Answer:
+def a_method_too_many(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     allow = "GET, HEAD, PATCH"
     return with_header(answer, "allow", allow) if answer.status == 405 else answer
 
 
-def sniffing_allowed(request: Request, ask: Ask) -> Answer:
+def sniffing_allowed(request: Request, ask: Send) -> Answer:
     return with_header(ask(request), "x-content-type-options", None)
 
 
-def what_was_sent(request: Request, ask: Ask) -> Answer:
+def what_was_sent(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     if answer.status != 400:
         return answer
@@ -72,18 +72,18 @@ def what_was_sent(request: Request, ask: Ask) -> Answer:
     return with_body(answer, {**content, "error": {**content["error"], "message": message}})
 
 
-def a_good_session_refused(request: Request, ask: Ask) -> Answer:
+def a_good_session_refused(request: Request, ask: Send) -> Answer:
     return ask(replace(request, headers=()))
 
 
-def a_good_request_refused(request: Request, ask: Ask) -> Answer:
+def a_good_request_refused(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     if answer.status != 202:
         return answer
     return ask(replace(request, body=b"{}"))
 
 
-def nothing(request: Request, ask: Ask) -> Answer:
+def nothing(request: Request, ask: Send) -> Answer:
     return ask(request)
 
 
@@ -91,12 +91,12 @@ def nothing(request: Request, ask: Ask) -> Answer:
 WRONG: Mapping[str, tuple[str, Spoil]] = {
     "answer_is_documented": (READ, a_field_too_many),
     "refusal_has_documented_code": (PAGED, an_invented_code),
-    "challenge_comes_with_401": (PAGED, no_challenge),
-    "allow_is_true": (READ, a_method_too_many),
+    "unauthorized_has_challenge": (PAGED, no_challenge),
+    "allow_lists_all_methods": (READ, a_method_too_many),
     "headers_are_safe": (READ, sniffing_allowed),
-    "no_value_comes_back": (SENT, what_was_sent),
-    "good_credential_is_taken": (PAGED, a_good_session_refused),
-    "valid_request_is_refused_for_a_reason": (SENT, a_good_request_refused),
+    "refusal_repeats_no_value": (SENT, what_was_sent),
+    "valid_credential_is_accepted": (PAGED, a_good_session_refused),
+    "valid_request_is_refused_for_documented_reason": (SENT, a_good_request_refused),
 }
 
 
@@ -106,7 +106,7 @@ def fuzz(service: Service, operation_id: str, spoil: Spoil, folder: Path) -> Out
     credentials.write_text(json.dumps(service.people))
     path = OPERATIONS[operation_id].path
 
-    def spoil_it(request: Request, ask: Ask) -> Answer:
+    def spoil_it(request: Request, ask: Send) -> Answer:
         # What is asked for to prepare a run has to be answered as it should be.
         asked_for = request.target.partition("?")[0] == path
         return spoil(request, ask) if asked_for else ask(request)
@@ -114,7 +114,7 @@ def fuzz(service: Service, operation_id: str, spoil: Spoil, folder: Path) -> Out
     with spoiled(service.port, spoil_it) as port:
         deployment = replace(service, url=f"http://127.0.0.1:{port}")
         phases = ("examples", "coverage", "fuzzing")
-        fuzzing = Fuzzing(deployment, credentials, examples=10, seed=1, phases=phases)
+        fuzzing = FuzzRunner(deployment, credentials, examples=10, seed=1, phases=phases)
         [outcome] = fuzzing.outcomes(FuzzRun("session", (OPERATIONS[operation_id],)))
     return outcome
 
@@ -127,21 +127,21 @@ def test_there_is_a_wrong_answer_for_each_check():
 def test_a_wrong_answer_is_caught_by_its_check(rule: str, service: Service, tmp_path: Path):
     operation_id, spoil = WRONG[rule]
     outcome = fuzz(service, operation_id, spoil, tmp_path)
-    assert outcome.verdict is Verdict.BROKEN
+    assert outcome.verdict is Verdict.FAILED
     assert f"Custom check failed: `{rule}`" in "\n".join(outcome.reasons)
 
 
 @pytest.mark.parametrize("operation_id", [READ, PAGED, SENT])
 def test_the_proxy_is_wrong_in_nothing_else(operation_id: str, service: Service, tmp_path: Path):
     outcome = fuzz(service, operation_id, nothing, tmp_path)
-    assert outcome.verdict is Verdict.KEPT, outcome.as_text()
+    assert outcome.verdict is Verdict.PASSED, outcome.as_text()
 
 
 def test_a_run_that_does_not_finish_keeps_nothing(service: Service, tmp_path: Path):
     """A fuzzer that fell over at its start has found nothing, and proven nothing."""
     credentials = tmp_path / "credentials.json"
     credentials.write_text(json.dumps(service.people))
-    fuzzing = Fuzzing(service, credentials, examples=1, seed=1, phases=("no such phase",))
+    fuzzing = FuzzRunner(service, credentials, examples=1, seed=1, phases=("no such phase",))
     [outcome] = fuzzing.outcomes(FuzzRun("session", (OPERATIONS[READ],)))
-    assert outcome.verdict is Verdict.BROKEN
+    assert outcome.verdict is Verdict.FAILED
     assert "did not finish" in outcome.reasons[0]

@@ -211,7 +211,7 @@ class ReplacedCode(_OfStatus):
         except ValueError:
             return answer
         found = False
-        for *steps, name in refusal_shapes().where_codes_are(self.operation.dialect):
+        for *steps, name in refusal_shapes().code_paths(self.operation.dialect):
             # A list of violations has a code in each item, and nothing says so in these steps.
             for each in (*_values_at(content, (*steps,)), *_values_at(content, (*steps, "*"))):
                 if isinstance(each, dict) and each.get(name) == self.code:

@@ -12,7 +12,7 @@ from typing import Any
 
 from oneself.conformance.actors import Actors
 from oneself.conformance.credentials_file import read_credentials
-from oneself.conformance.fuzz.identity import known_values
+from oneself.conformance.fuzz.identity import fuzz_values
 from oneself.conformance.fuzz.live_document import live_document
 from oneself.conformance.http_client import FORM, Answer, Request
 from oneself.conformance.operations import OPERATIONS, links_of
@@ -133,7 +133,7 @@ class Laboratory:
         )
         with closing(proof.steps()) as steps:
             for step in steps:
-                yield from (each for each in step.outcomes if each.verdict is Verdict.BROKEN)
+                yield from (each for each in step.outcomes if each.verdict is Verdict.FAILED)
                 if time.monotonic() > deadline:
                     return
 
@@ -146,7 +146,7 @@ class Laboratory:
             else:
                 found = [*self._broken("fuzz", mutant, service, people, time.monotonic() + 600)]
         same = [each for each in found if each.promise == broken.promise]
-        assert all(each.verdict is Verdict.KEPT for each in same), (
+        assert all(each.verdict is Verdict.PASSED for each in same), (
             f"this is broken without {mutant} as well:\n{same[0].as_text()}"
         )
 
@@ -185,7 +185,7 @@ def _ask(mutant: Mutant, telling: Telling, service: Service, people: Actors) -> 
 def _request(mutant: Mutant, wanted: Mapping[str, Any], service: Service) -> dict[str, Any]:
     """The example of the operation, with one value in a place of it, or without what is there."""
     operation = mutant.operation
-    values = known_values(replace(service, people=read_credentials(service.folder / "people.json")))
+    values = fuzz_values(replace(service, people=read_credentials(service.folder / "people.json")))
     live = live_document(values)["paths"][operation.path][operation.method]
     known = {each["name"]: each for each in live.get("parameters", ()) if "name" in each}
     parts: dict[str, Any] = {"path": {}, "query": {}, "header": {}}

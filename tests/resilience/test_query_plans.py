@@ -19,7 +19,7 @@ from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import json_request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.request_building import FROM_PERSON
+from oneself.conformance.rows.request_building import ACTOR_KEYS
 from oneself.conformance.rows.table import Row, load_rows
 from oneself.database import open_engine
 from oneself.runtime.key_file import open_keyring
@@ -31,7 +31,7 @@ from tests.support.seed_data import settle
 from tests.support.statements import Asked, Step, asked_of, steps_of
 from tests.support.stored import settings_of
 
-KINDS = (*FROM_PERSON, "none")
+KINDS = (*ACTOR_KEYS, "none")
 #: So many people that an index is worth while; where nothing is planned, a few.
 CROWD, A_FEW = 10_000, 10
 #: How much of each thing a person has, or the jobs find.

@@ -393,7 +393,7 @@ def deployed(
                 health="/api/health",
                 read_methods=frozenset({"GET"}),
                 deadline_seconds=deadline,
-                patience_seconds=_TIMEOUT,
+                timeout_seconds=_TIMEOUT,
             )
         finally:
             asyncio.run_coroutine_threadsafe(deployment.close(), loop).result(_FOREVER)

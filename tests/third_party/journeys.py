@@ -19,7 +19,7 @@ import yaml
 from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import json_request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.matching import after, write
+from oneself.conformance.rows.matching import add_span, format_timestamp
 from tests.support.service import ROOT, Service
 from tests.third_party.tools import node_command
 
@@ -130,7 +130,7 @@ def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
     return {
         **json.loads(demo.stdout),
         "nonce": secrets.token_hex(6),
-        "next_month": write(after(datetime.now(UTC), "+30d")),
+        "next_month": format_timestamp(add_span(datetime.now(UTC), "+30d")),
         "unverified": {
             "email": unverified["email"],
             "session_token": unverified["session_token"],

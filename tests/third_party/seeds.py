@@ -59,7 +59,7 @@ class Seed:
         return json.dumps(self.example, indent=1)
 
 
-def seed_of(name: str, row: Row, attempt: CaseRunner) -> Seed:
+def seed_of(name: str, row: Row, runner: CaseRunner) -> Seed:
     """The row as an example, its steps taken.
 
     Raises:
@@ -72,7 +72,7 @@ def seed_of(name: str, row: Row, attempt: CaseRunner) -> Seed:
         raise Inexpressible("slow")
     if any(step.get("act") == "name tenant" for step in row.raw.get("before", ())):
         raise Inexpressible("one at a time")
-    request = _Asked(operation, row.status, attempt.prepare(), attempt)
+    request = _Asked(operation, row.status, runner.prepare(), runner)
     example = {
         "name": name,
         "http-request": request.written(),
@@ -86,7 +86,7 @@ class _Asked:
     operation: OperationSpec
     status: int
     request: Request
-    attempt: CaseRunner
+    runner: CaseRunner
 
     @property
     def is_good(self) -> bool:
@@ -196,7 +196,7 @@ class _Asked:
         """What changes nothing: defaults, and what is not read."""
         unread = _UNREAD.get(fields.get("grant_type", ""), {})
         known = {
-            "audience": self.attempt.deployment.url,
+            "audience": self.runner.deployment.url,
             "requested_token_type": _TOKEN_TYPE,
             "scope": "me/profile:read",
             "token_type_hint": "access_token",

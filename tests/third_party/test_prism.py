@@ -123,8 +123,8 @@ def told(judgements: list[Judgement]) -> list[str]:
 def test_no_answer_breaks_the_document(row: Row, asked: Mapping[str | None, Asked], tally: Tally):
     each = asked[row.raw.get("service")]
     before = len(each.service.judgements)
-    attempt = CaseRunner(row, each.service, each.people)
-    judgement = each.service.judge(attempt.prepare())
+    runner = CaseRunner(row, each.service, each.people)
+    judgement = each.service.judge(runner.prepare())
     found = each.service.judgements[before:]
     tally.rows[row.dialect] += 1
     tally.add_answers(found)

@@ -140,7 +140,7 @@ def _too_deep() -> MalformedBody:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        rule = "a name stands twice in one object"
+        rule = "a name occurs twice in one object"
         raise MalformedBody(rule)
     return found
 

@@ -397,7 +397,7 @@ def test_weak_password_is_rejected_with_every_broken_rule(add_user, sql):
 
 def test_taken_or_malformed_address_is_refused_before_the_prompt(add_user):
     assert add_user("--provider", "oidc").status == 0
-    assert add_user("--json").refused("Another account has this e-mail address")
+    assert add_user("--json").refused("Another account has this email address")
     assert add_user("--json", email="carol").refused("EMAIL must be an e-mail address")
 
 
