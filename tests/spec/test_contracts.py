@@ -208,7 +208,7 @@ def _fields(operation_id: str) -> Iterator[str]:
         yield from (f"body.{name}" for name in resolve(DOCUMENT, schema).get("properties", {}))
 
 
-# ── Third-party tools ─────────────────────────────────────────────────────────────────────────────────
+# ── Third-party tools ────────────────────────────────────────────────────────────────────────────
 
 
 def test_every_operation_is_part_of_a_journey():
