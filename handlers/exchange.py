@@ -39,15 +39,11 @@ NO_CONTENT: Reply[None] = Reply(None, HTTPStatus.NO_CONTENT)
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The request as a whole. `by_cookie` tells whether a cookie is its credential.
-
-    `issuer` is scheme, host and port of this service, as the operator has set them.
-    """
+    """Facts about a request; `by_cookie` tells whether its credential is a cookie."""
 
     user_agent: str | None
     same_origin: bool
     by_cookie: bool
-    issuer: str
 
     def session_cookie(self, token: str, *, now: datetime, expires_at: datetime) -> dict[str, str]:
         """The header that gives a browser its session.

@@ -34,9 +34,9 @@ class Parameters:
         self._query_names = {each.name for each in self._parameters if each.place == "query"}
 
     @property
-    def names(self) -> frozenset[str]:
-        """What a handler calls them."""
-        return frozenset(parameter.python_name for parameter in self._parameters)
+    def types(self) -> dict[str, Any]:
+        """The types of the parameters by the names that handlers have for them."""
+        return {parameter.python_name: parameter.type for parameter in self._parameters}
 
     @cached_property
     def places(self) -> Mapping[str, Place]:
@@ -103,7 +103,8 @@ class _Parameter:
         self.python_name = python_name(self.name)
         self._required = spec.get("required", False)
         self._default = spec["schema"].get("default")
-        self._read = _READERS[spec["schema"]["type"]]
+        kind, self._read = _READERS[spec["schema"]["type"]]
+        self.type: Any = kind if self._required or self._default is not None else kind | None
         self._validator = validator
 
     def check(self, text: str | None, found: dict[str, Any]) -> list[PlacedViolation]:
@@ -129,10 +130,10 @@ def _boolean(text: str) -> bool | str:
 
 
 #: A text that cannot be read as its type stays a text, and the validator says that it is one.
-_READERS: Mapping[str, Callable[[str], Any]] = {
-    "string": str,
-    "integer": _integer,
-    "boolean": _boolean,
+_READERS: Mapping[str, tuple[type, Callable[[str], Any]]] = {
+    "string": (str, str),
+    "integer": (int, _integer),
+    "boolean": (bool, _boolean),
 }
 
 

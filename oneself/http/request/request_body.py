@@ -22,6 +22,7 @@ class RequestBodyReader:
         self._validators = {
             media: schemas.validator(schema) for media, schema in spec.bodies.items()
         }
+        self.types = {"body": _type_of(spec)} if spec.bodies else {}
 
     def read(self, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
         """Give the body by the name that handlers have for it; nothing where none is documented.
@@ -43,3 +44,11 @@ class RequestBodyReader:
         if not validator.is_valid(content):
             raise InvalidRequest(violations(validator.iter_errors(content), "body"))
         return {"body": content}
+
+
+def _type_of(spec: OperationSpec) -> Any:
+    """Return the type of a body: bytes, or the name of its schema."""
+    if spec.bodies.keys() <= _PICTURES:
+        return bytes
+    [name] = {schema["$ref"].rpartition("/")[2] for schema in spec.bodies.values()}
+    return name
