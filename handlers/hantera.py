@@ -1,4 +1,4 @@
-"""Hantera: profile, change of e-mail address, settings and personal access tokens."""
+"""Hantera: profile, email change, settings and personal access tokens."""
 
 from http import HTTPStatus
 from typing import Any, cast
@@ -49,7 +49,7 @@ def update_profile(
     changes: dict[str, Any] = {
         _PROFILE_FIELDS.get(name, name): value
         for name, value in body.items()
-        # Whoever sends back what was read means the uploaded picture to stay.
+        # A client that sends back the profile that it read keeps the uploaded picture.
         if (name, value) != ("picture", context.service.issuer + _PICTURE_PATH)
     }
     user = profile.change_profile(context.session, context.principal.user, changes)
@@ -66,7 +66,7 @@ def get_picture(context: UserContext, if_none_match: str | None) -> Reply[bytes]
     tag = strong_tag(picture.tag)
     if is_held(if_none_match, tag):
         return Reply(b"", HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
-    # A browser that is made to open it saves it, under a name of ours (IM-07).
+    # Browsers download it under this name instead of showing it (IM-07).
     headers = {"ETag": tag, "Content-Disposition": 'attachment; filename="picture.webp"'}
     return Reply(picture.content, media_type=picture.media_type, headers=headers)
 
@@ -186,7 +186,7 @@ def _require_settings(context: UserContext, if_match: str | None) -> None:
 
 
 def _pat(row: PersonalAccessToken | ListedPat) -> wire.HanteraPat:
-    # The column is text; only what the document let in is in it.
+    # The column is text, and contains only scopes that the document allows.
     return {
         "id": row.id,
         "name": row.name,

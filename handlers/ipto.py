@@ -63,7 +63,7 @@ def log_in(context: DatabaseContext, body: wire.IptoLogInRequest) -> Reply[wire.
         "email": opened.user.email,
     }
     if body.get("cookie"):
-        # A token that the page can read would undo what HttpOnly is for (SE-08).
+        # No token in the body: a script could read it, which HttpOnly is to prevent (SE-08).
         cookie = context.exchange.session_cookie(
             opened.token, now=context.session.now, expires_at=opened.expires_at
         )
@@ -203,7 +203,7 @@ def _event(row: ListedEvent) -> wire.IptoEvent:
 
 
 def _api_key(row: ApiKey | ListedApiKey) -> wire.IptoApiKey:
-    # The columns are text; only what the document let in is in them.
+    # The columns are text, and contain only values that the document allows.
     return {
         "api_key_id": row.id,
         "name": row.name,

@@ -1,4 +1,4 @@
-"""jitsudo: the change of the password for a named tenant."""
+"""jitsudo: the password change, for a tenant that a header names."""
 
 from collections.abc import Mapping
 from typing import Any

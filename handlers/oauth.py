@@ -1,4 +1,4 @@
-"""OAuth: JWTs for the clients of a tenant, and what others verify them by."""
+"""OAuth: JWTs for the clients of a tenant, their introspection and the public keys."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -47,7 +47,7 @@ def issue_token(
         scope=body.get("scope"),
         audience=body.get("audience"),
         resource=body.get("resource"),
-        # Of the parameters that the document leaves open, the one that must not be ignored.
+        # The document allows further parameters, and this one must not be ignored.
         actor_token=cast("str | None", body.get("actor_token")),
     )
     return Reply(

@@ -1,4 +1,4 @@
-"""ScaiKey: the profile, the password, and the verification of the e-mail address."""
+"""ScaiKey: profile, password and email verification."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an orchestrator asks."""
+"""Health and readiness probes for orchestrators."""
 
 from accounts.jobs import readiness
 from handlers.context import Context, DatabaseContext
