@@ -24,16 +24,17 @@ from sqlalchemy import CursorResult
 from sqlalchemy.orm import Session
 
 import oneself.app
-import oneself.http.execution
+import oneself.http.caller
 import oneself.http.guard
 import oneself.http.operations
+import oneself.http.response.rendering
 from bench.in_process import Application, Request
 from bench.stages_cases import CASES, application_with_people
 from oneself.database import Database
-from oneself.http.execution import Execution
 from oneself.http.request.credential_reader import CredentialReader
 from oneself.http.request.parameters import Parameters
 from oneself.http.request.request_body import RequestBodyReader
+from oneself.http.response.rendering import ResponseRenderer
 from oneself.http.routing import Routing
 
 ROUNDS, TENTH = 300, 10
@@ -42,13 +43,13 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     "guard": ((oneself.http.guard.Guard, "__call__"),),
     "routing": ((Routing, "__call__"),),
     "operation": ((oneself.http.operations._Operation, "__call__"),),  # noqa: SLF001 # it begins there
-    "credential": ((CredentialReader, "read"), (oneself.http.execution, "authenticate")),
+    "credential": ((CredentialReader, "read"), (oneself.http.caller, "authenticate")),
     "validation": (
         (oneself.http.operations, "read_body"),
         (Parameters, "read"),
         (RequestBodyReader, "read"),
     ),
-    "policy": ((oneself.http.execution, "authorise"),),
+    "policy": ((oneself.http.caller, "authorise"),),
     "database": (
         (Database, "transaction"),
         (sqlalchemy.Connection, "execute"),
@@ -61,8 +62,8 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     ),
     "handler": ((oneself.app, "find_handler"),),
     "render": (
-        (Execution, "_render"),
-        (oneself.http.execution, "answer_of_refusal"),
+        (ResponseRenderer, "render"),
+        (oneself.http.response.rendering, "answer_of_refusal"),
         (oneself.http.guard, "send_answer"),
     ),
     "log": ((oneself.app, "log_request"),),
