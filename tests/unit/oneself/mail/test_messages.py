@@ -290,7 +290,7 @@ def test_html_loads_and_runs_nothing(message, kind, language):
     _, source = _parts(_compose(message(kind, language)))
     page = _Page(source)
     assert {tag for tag, _ in page.tags} <= {
-        *("html", "head", "meta", "title", "body", "div", "h1", "p", "a", "bdi")
+        *("html", "head", "meta", "title", "body", "div", "h1", "p", "br", "a", "bdi")
     }
     assert {name for _, attributes in page.tags for name in attributes} <= {
         *("lang", "charset", "name", "content", "style", "href")
