@@ -1,4 +1,4 @@
-"""Taking mail out of the outbox, after the commit that put it there."""
+"""Sending the messages of the outbox, after the commit that posted them."""
 
 import logging
 import random
@@ -49,7 +49,7 @@ _FEWEST_TRIES = 5
 
 
 class Run(NamedTuple):
-    """How many messages were delivered, not taken, and unreadable; and the last problem."""
+    """Counts of delivered, failed and unreadable messages, and the last problem."""
 
     delivered: int
     failed: int
@@ -68,11 +68,10 @@ class _Claim(NamedTuple):
 class Delivery:
     """Sends the mail of the outbox, each message at least once.
 
-    It claims a few messages by a lease, lets go of the database, sends them, and marks each in a
-    transaction of its own. After a crash between the sending and the mark a message is sent again
-    when its lease is over, with the same Message-ID, so that a reader's program may notice (EM-18).
-    A server that hangs outlasts connections to a database, so that each transaction is attempted,
-    and bears being done again.
+    It leases a batch of messages, commits, sends them, and marks each in a transaction of its own.
+    After a crash between sending and marking, a message is sent again when its lease expires, with
+    the same Message-ID, so that mail programs can recognise the duplicate (EM-18). A hanging mail
+    server can outlast a database connection, so every transaction is retried, and is idempotent.
     """
 
     def __init__(
@@ -88,18 +87,18 @@ class Delivery:
         self._unreadable: set[str] = set()
 
     def stop(self) -> None:
-        """End a run after the message in flight, and let no other begin. For any thread.
+        """Stop the run after the current message, and prevent further runs. Thread-safe.
 
-        What is left stays in the outbox, and is not waited for: a server that hangs would keep the
-        service from ending (OP-01).
+        The remaining messages stay in the outbox: a hanging server must not delay the shutdown of
+        the service (OP-01).
         """
         self._ending.set()
 
     def deliver_pending(self) -> Run:
-        """Deliver what is due in the outbox, until there is no more or the mailbox takes none.
+        """Deliver all due messages, until none is left or the transport is unavailable.
 
         Raises:
-            sqlalchemy.exc.OperationalError: The database does not answer.
+            sqlalchemy.exc.OperationalError: The database does not respond.
         """
         outcomes = list(self._outcomes())
         problems = [problem for problem in outcomes if problem is not None]
@@ -107,7 +106,7 @@ class Delivery:
         return Run(delivered, len(problems), len(self._unreadable), last)
 
     def _outcomes(self) -> Iterator[str | None]:
-        """For each message that was tried, why it was not taken, or None."""
+        """Yield the problem of each attempted message, or None if it was sent."""
         while not self._ending.is_set() and (batch := self._claim()) is not None:
             with self.mailbox.open() as take:
                 for position, claim in enumerate(batch):
@@ -122,21 +121,21 @@ class Delivery:
                     except TransportUnavailable as away:
                         yield from self._count_failure(batch[position:], away)
                         return
-                    except Exception as problem:  # noqa: BLE001 # a defect too stops one letter only
+                    except Exception as problem:  # noqa: BLE001 # a defect affects one message only
                         yield from self._count_failure([claim], problem)
                     else:
                         self._mark_delivered(claim)
                         yield None
 
     def _claim(self) -> list[_Claim] | None:
-        """Lease the next messages, and open them; None if there is none to be had."""
+        """Lease the next messages and open them; return None if none is available."""
         if not self._look(self._is_any_due):
             return None
         claims, left = run_act(self._database, self._lease_next)
         for claim, error in left:
             self._leave(claim, error)
-        # What is due, and locked by another transaction, is for the next run: until its end this
-        # one would look for it hundreds of times a second.
+        # Due messages that another transaction has locked are left to the next run: this one would
+        # look for them hundreds of times a second until that transaction ends.
         return claims if claims or left else None
 
     def _is_any_due(self, session: AccountSession) -> bool:
@@ -195,26 +194,26 @@ class Delivery:
         return due.where(col(OutboxMessage.id).not_in(select(unreadable.c.value)))
 
     def _compose(self, claim: _Claim) -> Email | None:
-        """The message in its envelope; None if nobody can write it, and then it is left."""
+        """Return the message in its envelope; if it cannot be composed, skip it and return None."""
         message = claim.message
         try:
             mail = self._messages.compose(message, claim.parameters)
             local, _, domain = self.sender.rpartition("@")
             del mail["From"]
             mail["From"] = Address("oneself", local, domain)
-            # The stored address and no other (EM-17), and not what can be read out of the head.
+            # The stored address (EM-17), and not one that is parsed from the header.
             recipient = parse_address(message.recipient).mailbox
-        except Exception as error:  # noqa: BLE001 # whatever it was, the mail behind it goes out
+        except Exception as error:  # noqa: BLE001 # every error affects this message only
             self._release([claim])
             self._leave(claim, error)
             return None
         return Email(message.id, self.sender, recipient, mail)
 
     def _leave(self, claim: _Claim, error: Exception) -> None:
-        """Let a message be that is sealed with another key, or that a newer version has put there.
+        """Skip a message that is sealed with another key, or was posted by a newer version.
 
-        It is said once, without what the error says, which may be a parameter. Another replica may
-        be able to read it, so that its lease is over by now.
+        It is logged once, without the error's message, which can contain a parameter. Its lease is
+        released already, since another replica may be able to read it.
         """
         self._unreadable.add(claim.message.id)
         _log.error(
@@ -223,7 +222,7 @@ class Delivery:
         )
 
     def _holds(self, claim: _Claim) -> bool:
-        """Whether the lease lasts until the message is sent; a slow batch could outlast it."""
+        """Return whether the lease lasts until the message is sent; a slow batch can outlast it."""
 
         def holds(session: AccountSession) -> bool:
             message = session.get(OutboxMessage, claim.message.id)
@@ -254,7 +253,7 @@ class Delivery:
         run_act(self._database, mark)
 
     def _count_failure(self, claims: Sequence[_Claim], problem: Exception) -> list[str]:
-        """Put messages off, or give them up; returns the reason, once for each."""
+        """Postpone messages or give them up; return the reason, once for each message."""
         known = isinstance(problem, MailProblem)
         reason = str(problem) if known else f"It could not be sent ({type(problem).__name__})."
         _log.warning("mail was not taken", extra={"problem": reason, "messages": len(claims)})
