@@ -26,6 +26,12 @@ __all__ = [
 
 _DEAD_ARE_KEPT = timedelta(days=7)
 
+#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
+#: a person who has nothing to do with the client.
+_WITH_ORIGIN = frozenset(
+    {"email_change_notice", "password_changed", "api_key_created", "pat_created"}
+)
+
 
 class MessageKind(StrEnum):
     """What a message tells its reader."""
@@ -38,18 +44,6 @@ class MessageKind(StrEnum):
     PASSWORD_RESET = "password_reset"  # noqa: S105 # as above
     API_KEY_CREATED = "api_key_created"
     PAT_CREATED = "pat_created"
-
-
-#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
-#: a person who has nothing to do with the client.
-_WITH_ORIGIN = frozenset(
-    {
-        MessageKind.EMAIL_CHANGE_NOTICE,
-        MessageKind.PASSWORD_CHANGED,
-        MessageKind.API_KEY_CREATED,
-        MessageKind.PAT_CREATED,
-    }
-)
 
 
 def post_message(

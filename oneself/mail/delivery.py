@@ -121,21 +121,21 @@ class Delivery:
                     except TransportUnavailable as away:
                         yield from self._count_failure(batch[position:], away)
                         return
-                    except Exception as problem:  # noqa: BLE001 # a defect affects one message only
+                    except Exception as problem:  # noqa: BLE001 # a defect too stops one letter only
                         yield from self._count_failure([claim], problem)
                     else:
                         self._mark_delivered(claim)
                         yield None
 
     def _claim(self) -> list[_Claim] | None:
-        """Lease the next messages and open them; return None if none is available."""
+        """Lease the next messages, and open them; None if there is none to be had."""
         if not self._look(self._is_any_due):
             return None
         claims, left = run_act(self._database, self._lease_next)
         for claim, error in left:
             self._leave(claim, error)
-        # Due messages that another transaction has locked are left to the next run: this one would
-        # look for them hundreds of times a second until that transaction ends.
+        # What is due, and locked by another transaction, is for the next run: until its end this
+        # one would look for it hundreds of times a second.
         return claims if claims or left else None
 
     def _is_any_due(self, session: AccountSession) -> bool:
@@ -194,7 +194,7 @@ class Delivery:
         return due.where(col(OutboxMessage.id).not_in(select(unreadable.c.value)))
 
     def _compose(self, claim: _Claim) -> Email | None:
-        """Return the message in its envelope; if it cannot be composed, skip it and return None."""
+        """The message in its envelope; None if nobody can write it, and then it is left."""
         message = claim.message
         try:
             mail = self._messages.compose(message, claim.parameters)
@@ -210,10 +210,10 @@ class Delivery:
         return Email(message.id, self.sender, recipient, mail)
 
     def _leave(self, claim: _Claim, error: Exception) -> None:
-        """Skip a message that is sealed with another key, or was posted by a newer version.
+        """Let a message be that is sealed with another key, or that a newer version has put there.
 
-        It is logged once, without the error's message, which can contain a parameter. Its lease is
-        released already, since another replica may be able to read it.
+        It is said once, without what the error says, which may be a parameter. Another replica may
+        be able to read it, so that its lease is over by now.
         """
         self._unreadable.add(claim.message.id)
         _log.error(
@@ -222,7 +222,7 @@ class Delivery:
         )
 
     def _holds(self, claim: _Claim) -> bool:
-        """Return whether the lease lasts until the message is sent; a slow batch can outlast it."""
+        """Whether the lease lasts until the message is sent; a slow batch could outlast it."""
 
         def holds(session: AccountSession) -> bool:
             message = session.get(OutboxMessage, claim.message.id)
@@ -253,7 +253,7 @@ class Delivery:
         run_act(self._database, mark)
 
     def _count_failure(self, claims: Sequence[_Claim], problem: Exception) -> list[str]:
-        """Postpone messages or give them up; return the reason, once for each message."""
+        """Put messages off, or give them up; returns the reason, once for each."""
         known = isinstance(problem, MailProblem)
         reason = str(problem) if known else f"It could not be sent ({type(problem).__name__})."
         _log.warning("mail was not taken", extra={"problem": reason, "messages": len(claims)})

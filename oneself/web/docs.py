@@ -27,7 +27,7 @@ __all__ = ["Docs"]
 
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
-#: Tags of the document that are not dialects.
+#: What is no dialect: how clients of the dialects prove themselves, and how the service is.
 _NO_DIALECTS = frozenset({"oauth", "status"})
 
 _KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
@@ -158,10 +158,10 @@ def _read_assets() -> Iterator[tuple[str, _Asset]]:
 def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
     """Return each dialect with its best-known operation: the first GET, else the first one."""
     operations = list(operation_specs(document))
-    dialects: list[Mapping[str, str]] = []
+    spec: list[Mapping[str, str]] = []
     for tag in (tag["name"] for tag in document["tags"]):
         if tag not in _NO_DIALECTS:
-            own = [operation for operation in operations if operation.dialect == tag]
-            first = next((operation for operation in own if operation.method == "get"), own[0])
-            dialects.append({"name": tag, "method": first.method.upper(), "path": first.path})
-    return dialects
+            own = [each for each in operations if each.dialect == tag]
+            known = next((each for each in own if each.method == "get"), own[0])
+            spec.append({"name": tag, "method": known.method.upper(), "path": known.path})
+    return spec

@@ -29,9 +29,9 @@ __all__ = ["PAGES", "Page", "View", "refuse"]
 
 Fields = Mapping[str, str]
 
-#: Pages use the statuses of unknown paths and of operations without a dialect.
+#: Unknown paths and the operations without a dialect have the statuses that pages have.
 _DIALECT = Dialects.named("status")
-_UNUSABLE = (SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded)
+_OVER = (SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded)
 _AGAIN = "again"
 _NUMBER = re.compile("[0-9]+")
 
@@ -80,7 +80,7 @@ def refuse(
     status = status_of(refusal, _DIALECT)
     headers = headers_of_refusal(refusal, _DIALECT, bearer_was_sent=False)
     template, values = "refused", {"reason": refusal.code, "request_id": request_id, "minutes": 0}
-    if isinstance(refusal, _UNUSABLE):
+    if isinstance(refusal, _OVER):
         template = "link_over"
         # Only an existing secret is written into a page.
         is_known = not isinstance(refusal, SecretInvalid)

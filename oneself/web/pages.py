@@ -216,7 +216,7 @@ def _read_query(query: bytes, asked: frozenset[str]) -> Mapping[str, str]:
         raise InvalidRequest.of(
             "query", "must have at most 50 parameters", place="query"
         ) from error
-    wanted = [(name, value) for name, value in pairs if name in asked]
-    if len(dict(wanted)) != len(wanted):
+    known = [(name, value) for name, value in pairs if name in asked]
+    if len(dict(known)) != len(known):
         raise InvalidRequest.of("secret", "must stand once", place="query")
-    return dict(wanted)
+    return dict(known)
