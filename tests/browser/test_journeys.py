@@ -259,7 +259,7 @@ def _assert_readable(page):
 
 def test_pages_are_readable_on_a_small_phone(user):
     """In the light and the dark scheme."""
-    page, at = user.page, user.service.url
+    page, url = user.page, user.service.url
     page.set_viewport_size({"width": 320, "height": 568})
     _verify(user)
     assert user.ask("POST", "/v1/auth/password/forgot", {"email": user.email}).status == 202
@@ -270,9 +270,9 @@ def test_pages_are_readable_on_a_small_phone(user):
     user.press("Set new password")
     _assert_readable(page)
     user.screenshot("reset-password-small")
-    page.goto(f"{at}/undo-email-change?secret=ots_0123")
+    page.goto(f"{url}/undo-email-change?secret=ots_0123")
     _assert_readable(page)
-    page.goto(f"{at}/reset-password")
+    page.goto(f"{url}/reset-password")
     page.get_by_label("Email address").fill(user.email)
     user.press("Send reset link")
     _assert_readable(page)
@@ -299,14 +299,14 @@ def test_cross_site_form_post_is_rejected(user):
 
 def test_page_cannot_be_framed(user):
     """HT-15: not even by a page of the same origin."""
-    page, at = user.page, user.service.url
+    page, url = user.page, user.service.url
     page.route(
-        f"{at}/framing",
+        f"{url}/framing",
         lambda route: route.fulfill(
-            body=f'<iframe src="{at}/reset-password"></iframe>', content_type="text/html"
+            body=f'<iframe src="{url}/reset-password"></iframe>', content_type="text/html"
         ),
     )
-    with page.expect_response(f"{at}/reset-password") as framed:
-        page.goto(f"{at}/framing")
+    with page.expect_response(f"{url}/reset-password") as framed:
+        page.goto(f"{url}/framing")
     assert framed.value.status == 200
     assert page.frame_locator("iframe").get_by_role("button").count() == 0

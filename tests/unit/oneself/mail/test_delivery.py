@@ -92,8 +92,8 @@ def server(mail_server):
 def make_delivery(env):
     """Make a delivery to a transport; each acts as another replica."""
 
-    def make_delivery(mailbox, database=env.database):
-        return Delivery(database, mailbox, Messages(Templates(), public_url=URL), sender=SENDER)
+    def make_delivery(transport, database=env.database):
+        return Delivery(database, transport, Messages(Templates(), public_url=URL), sender=SENDER)
 
     return make_delivery
 
@@ -377,11 +377,11 @@ class Broken:
 def test_defect_affects_one_message_only(env, make_delivery, post):
     """OP-03, LO-01: it counts as any other failure, and is reported by its class."""
     failing, *others = post(3)
-    mailbox = Broken(failing)
-    assert make_delivery(mailbox).deliver_pending() == Run(
+    transport = Broken(failing)
+    assert make_delivery(transport).deliver_pending() == Run(
         2, 1, 0, "It could not be sent (KeyError)."
     )
-    assert sorted(mailbox.sent) == others
+    assert sorted(transport.sent) == others
     assert _message(env, failing).attempts == 1
 
 
