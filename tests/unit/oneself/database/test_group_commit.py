@@ -106,7 +106,7 @@ def test_concurrent_acts_share_a_commit(database, env):
 
 
 def test_refusal_undoes_only_its_own_act(database, env):
-    """Whether written by an entity or by a statement (DB-04)."""
+    """DB-04: rows written by an entity and by a statement alike."""
 
     def refuse(session):
         _add_tenant(session, 2)

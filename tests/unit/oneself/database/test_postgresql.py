@@ -178,7 +178,7 @@ def test_failed_connection_attempt_frees_its_slot(open_database, location):
 
 
 def test_read_begins_no_transaction(database, server):
-    """That saves two round trips."""
+    """It saves two round trips."""
     with database.transaction(writing=False) as session:
         session.core.exec_driver_sql("SELECT 1")
         state = "SELECT state FROM pg_stat_activity WHERE datname = current_database()"

@@ -106,7 +106,7 @@ def test_failed_commit_releases_the_write_lock(env, elsewhere):
     def violate_foreign_key(session):
         session.core.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
         session.core.exec_driver_sql(
-            "INSERT INTO user_settings VALUES ('nobody', '{}', '2026-04-05')"
+            "INSERT INTO user_settings VALUES ('usr_none', '{}', '2026-04-05')"
         )
 
     with pytest.raises(IntegrityError):
@@ -178,7 +178,7 @@ def test_sqlite_version_has_no_corruption_bug(database):
 
 
 def test_standard_library_driver_is_the_fallback(monkeypatch):
-    """Where there is no wheel of the newer one (DB-03)."""
+    """DB-03: on platforms without a wheel of the newer one."""
     monkeypatch.setitem(sys.modules, "pysqlite3", None)
     assert sqlite_driver() is sqlite3
 
@@ -319,7 +319,7 @@ def test_nonblocking_write_fails_at_once_when_locked(database, elsewhere):
 
 @only_on_sqlite
 def test_blocking_write_fails_after_the_timeout(location):
-    """Which is in milliseconds (DB-05)."""
+    """DB-05: the timeout is in milliseconds."""
     holder, waiter = open_engine(location), open_engine(location, timeout=200)
     with holder.connect() as locking, waiter.connect() as blocking:
         locking.exec_driver_sql("BEGIN IMMEDIATE")
@@ -465,7 +465,7 @@ def _with_short_timeout(env):
 
 @only_on_sqlite
 def test_failed_write_releases_the_write_lock(env, elsewhere):
-    """Whether it raised, or found the file locked by another process (DB-05)."""
+    """DB-05: after an exception, and after a timeout behind another process."""
     database = _with_short_timeout(env)
 
     def write():
@@ -500,7 +500,7 @@ def test_waiting_for_a_writing_thread_times_out(env, elsewhere):
 
 
 def test_single_reading_leaves_no_open_transaction(env):
-    """Whether the driver or, with a listener or after a failure, SQLAlchemy runs its statements."""
+    """With statements run by the driver and, with a listener or after a failure, by SQLAlchemy."""
     tenant_ids = sql_select(table("tenant", column("id")).c.id)
     env.act(_tenant)
 
@@ -525,7 +525,7 @@ def test_single_reading_leaves_no_open_transaction(env):
 
 
 def test_sessions_are_not_reused(env):
-    """What an act left in its session is in no other (DB-04)."""
+    """DB-04: pending objects and listeners of one session are not in the next."""
 
     def fail(session):
         session.add(Tenant(id="tnt_1", uuid="1", display_name="A", created_at=session.now))

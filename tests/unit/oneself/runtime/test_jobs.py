@@ -53,7 +53,7 @@ def test_work_is_repeated(pool):
 
 
 def test_work_is_done_once_more_at_the_end(pool):
-    """What was recorded last does not wait for the next start (OP-01)."""
+    """OP-01: the latest data is written before the process ends."""
     work = Work()
     start = time.perf_counter()
     before = asyncio.run(_runs_during(work, 60, pool))
