@@ -92,7 +92,7 @@ RUN = {
         f"{HERE}::test_a_backup_is_made_and_restored_as_the_page_says"
     ),
     ("docs/operations.md", "pg_dump --format=custom"): (
-        "tests/resilience/test_backups.py::test_what_was_acknowledged_before_a_backup_began_is_in_it"
+        "tests/resilience/test_backups.py::test_backup_contains_what_was_acknowledged_before_it"
     ),
 }
 #: Why a block is checked as what it is, and not run.
