@@ -159,7 +159,7 @@ def _read_assets() -> Iterator[tuple[str, _Asset]]:
 def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
     """Return each dialect with its best-known operation: the first GET, else the first one."""
     operations = list(operation_specs(document))
-    spec: list[Mapping[str, str]] = []
+    dialects: list[Mapping[str, str]] = []
     for tag in (tag["name"] for tag in document["tags"]):
         if dialect_of(tag).published:
             own = [operation for operation in operations if operation.dialect == tag]

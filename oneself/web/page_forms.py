@@ -80,7 +80,7 @@ def refuse(
     status = status_of(refusal, _DIALECT)
     headers = headers_of_refusal(refusal, _DIALECT, bearer_was_sent=False)
     template, values = "refused", {"reason": refusal.code, "request_id": request_id, "minutes": 0}
-    if isinstance(refusal, _OVER):
+    if isinstance(refusal, _UNUSABLE):
         template = "link_over"
         # Only an existing secret is written into a page.
         is_known = not isinstance(refusal, SecretInvalid)

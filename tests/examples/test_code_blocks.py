@@ -89,7 +89,7 @@ RUN = {
         f"{HERE}::test_a_backup_is_made_and_restored_as_the_page_says"
     ),
     ("docs/operations.md", "pg_dump --format=custom"): (
-        "tests/resilience/test_backups.py::test_what_was_acknowledged_before_a_backup_began_is_in_it"
+        "tests/resilience/test_backups.py::test_backup_contains_what_was_acknowledged_before_it"
     ),
     ("docs/operations.md", "groups:"): (
         "tests/http/test_metrics.py::test_what_the_page_for_operators_names_is_measured"
