@@ -158,7 +158,7 @@ class Client:
             del self._keys[name]
 
     def check(self) -> Books:
-        """Compare the account with the journal; return the round's counts, and start a new round."""
+        """Compare the account with the journal; return the round's counts, and start a new one."""
         found = {
             "settings": self._read("/resources/me/settings").get("n"),
             "name": self._read("/api/v1/me")["first_name"],

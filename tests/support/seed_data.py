@@ -95,8 +95,8 @@ class _SeedData:
             yield rows, seeded
 
     def _id(self, prefix: str) -> str:
-        # Spread over the index like random ids, but unique: with a million random ids of each of ten
-        # kinds, one run in fifty would have a collision.
+        # Spread over the index like random ids, but unique: with a million random ids of each of
+        # ten kinds, one run in fifty would have a collision.
         self._ids += 1
         return f"{prefix}{self._ids * _ODD % 2**48:012x}"
 

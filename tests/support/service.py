@@ -61,8 +61,8 @@ def started(
         "ONESELF_VALIDATE_RESPONSES": "1",
         "ONESELF_PASSWORD_COST": "10",
         "ONESELF_BODY_SECONDS": "1",
-        # All requests come from one address, so the limits per address are raised. Those of mail, and
-        # per account and address, keep their defaults: rows about them create their own account.
+        # All requests come from one address, so the limits per address are raised. Those of mail,
+        # and per account and address, are the defaults: rows about them create their own account.
         "ONESELF_THROTTLE_SOURCE": "100000/1",
         "ONESELF_THROTTLE_SIGNUP": "100000/1",
         "ONESELF_THROTTLE_ACCOUNT": "100000/1",
