@@ -56,7 +56,7 @@ def list_messages(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="The most messages to list.")
+        int, typer.Option(min=1, max=100_000, help="Maximum number of messages to list.")
     ] = 100,
     as_json: AsJson = False,
 ) -> None:
