@@ -125,7 +125,7 @@ def _read_operations(document: Mapping[str, Any]) -> Iterator[Operation]:
             operation_id=operation["operationId"],
             method=method.upper(),
             path=path,
-            credentials=tuple(name for each in alternatives for name in each),
+            credentials=tuple(name for alternative in alternatives for name in alternative),
             parameters=_describe_parameters(document, document["paths"][path], operation),
         )
 
@@ -134,9 +134,11 @@ def _describe_parameters(
     document: Mapping[str, Any], *holders: Mapping[str, Any]
 ) -> dict[str, str]:
     parameters = (
-        _resolve(document, each) for holder in holders for each in holder.get("parameters", ())
+        _resolve(document, parameter)
+        for holder in holders
+        for parameter in holder.get("parameters", ())
     )
-    return {each["name"]: " ".join(each["description"].split()) for each in parameters}
+    return {item["name"]: " ".join(item["description"].split()) for item in parameters}
 
 
 def _read_refusals(document: Mapping[str, Any]) -> Mapping[str, Refusal]:
@@ -169,15 +171,15 @@ def _read_shapes(document: Mapping[str, Any]) -> tuple[Shape, ...]:
 
 
 def _read_shape(document: Mapping[str, Any], name: str) -> Shape:
-    found: dict[str, tuple[str | int, ...]] = {}
+    paths: dict[str, tuple[str | int, ...]] = {}
     for schema, steps in _walk(document, {"$ref": f"#/components/schemas/{name}"}, ()):
         # Keep the first, which is nearest to the top: a violation has a message too.
-        found.setdefault(schema, steps)
-    if _CODE not in found or _MESSAGE not in found:
+        paths.setdefault(schema, steps)
+    if _CODE not in paths or _MESSAGE not in paths:
         problem = f"{name} is a refusal without {_CODE} or {_MESSAGE}"
         raise UnreadableDocument(problem)
-    violations = next((found[each][:-1] for each in _VIOLATIONS if each in found), None)
-    return Shape(name, found[_CODE], found[_MESSAGE], found.get(_NOTICES), violations)
+    violations = next((paths[schema][:-1] for schema in _VIOLATIONS if schema in paths), None)
+    return Shape(name, paths[_CODE], paths[_MESSAGE], paths.get(_NOTICES), violations)
 
 
 def _walk(
@@ -190,7 +192,7 @@ def _walk(
         if "$ref" in node:
             yield _name_of(node), steps
         schema = _resolve(document, node)
-        queue += [(each, steps) for key in ("oneOf", "allOf") for each in schema.get(key, ())]
+        queue += [(option, steps) for key in ("oneOf", "allOf") for option in schema.get(key, ())]
         queue += [(inner, (*steps, name)) for name, inner in schema.get("properties", {}).items()]
         if "items" in schema:
             queue.append((schema["items"], (*steps, 0)))

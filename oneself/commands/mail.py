@@ -76,10 +76,10 @@ def list_messages(
         open_database(load_settings()) as database,
         database.transaction(writing=False) as session,
     ):
-        wanted = states or (State.WAITING, State.LEASED, State.DEAD)
+        shown_states = states or (State.WAITING, State.LEASED, State.DEAD)
         messages = session.exec(
             select(OutboxMessage)
-            .where(or_(*(_in_state(state, session.now) for state in wanted)))
+            .where(or_(*(_in_state(state, session.now) for state in shown_states)))
             .order_by(col(OutboxMessage.created_at).desc(), col(OutboxMessage.id).desc())
             .limit(limit)
         ).all()

@@ -91,11 +91,11 @@ def _configure(document: dict[str, Any], folder: Path) -> Config:
 def _content_types(node: Any) -> set[str]:
     """Return all media types below a `content` key."""
     if isinstance(node, list):
-        return set[str]().union(*(_content_types(each) for each in node))
+        return set[str]().union(*(_content_types(child) for child in node))
     if not isinstance(node, dict):
         return set()
-    found = set(node.get("content", ())) if isinstance(node.get("content"), dict) else set()
-    return found.union(*(_content_types(each) for each in node.values()))
+    types = set(node.get("content", ())) if isinstance(node.get("content"), dict) else set()
+    return types.union(*(_content_types(child) for child in node.values()))
 
 
 def _strip_tags(document: dict[str, Any]) -> dict[str, Any]:

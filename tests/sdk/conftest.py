@@ -28,23 +28,23 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def people(service: Service) -> Iterator[Actors]:
-    with people_of(service) as known:
-        yield known
+    with people_of(service) as actors:
+        yield actors
 
 
 @pytest.fixture
 def new_user(service: Service, people: Actors) -> NewUser:
-    person = people.sign_up()
+    user = people.sign_up()
     return NewUser(
         url=service.url,
-        user_id=person["user_id"],
-        tenant_id=person["tenant_id"],
-        email=person["email"],
+        user_id=user["user_id"],
+        tenant_id=user["tenant_id"],
+        email=user["email"],
         password=PASSWORD,
-        session=person["session_token"],
-        tenant_uuid=person["tenant_uuid"],
-        client_id=person["client_id"],
-        client_secret=person["client_secret"],
+        session=user["session_token"],
+        tenant_uuid=user["tenant_uuid"],
+        client_id=user["client_id"],
+        client_secret=user["client_secret"],
         picture=encoded(gradient()),
     )
 
@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, dist: Path, work: Path) ->
     # From the tarball alone: the SDK has no runtime dependencies.
     command = ["npm", "install", "--offline", "--ignore-scripts", "--no-audit", str(tarball)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    assert [each.name for each in folder.glob("node_modules/[!.]*")] == ["oneself-client"]
+    assert [path.name for path in folder.glob("node_modules/[!.]*")] == ["oneself-client"]
     (folder / "node_modules" / "@types").symlink_to(work / "typescript/node_modules/@types")
     # The types of Node need these.
     (folder / "node_modules/undici-types").symlink_to(work / "typescript/node_modules/undici-types")

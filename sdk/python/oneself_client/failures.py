@@ -130,8 +130,8 @@ def failure_of(
                 status=answer.status_code,
                 headers=answer.headers,
                 body=body,
-                notices=[str(each) for each in _listed(body, shape.notices)],
-                violations=[_violation(each) for each in _listed(body, shape.violations)],
+                notices=[str(notice) for notice in _listed(body, shape.notices)],
+                violations=[_violation(item) for item in _listed(body, shape.violations)],
             )
     return unexpected
 
@@ -146,13 +146,13 @@ def _follow(body: Any, steps: Steps) -> Any:
 
 
 def _listed(body: Any, steps: Steps | None) -> Sequence[Any]:
-    found = _follow(body, steps) if steps is not None else None
-    return found if isinstance(found, list) else ()
+    items = _follow(body, steps) if steps is not None else None
+    return items if isinstance(items, list) else ()
 
 
-def _violation(listed: Mapping[str, Any]) -> Violation:
+def _violation(item: Mapping[str, Any]) -> Violation:
     """Parse a violation in either of the two formats of the dialects."""
-    if "loc" in listed:
-        place, *steps = (str(step) for step in listed["loc"])
-        return Violation(place, "".join(f"/{step}" for step in steps), str(listed["msg"]))
-    return Violation(str(listed["in"]), str(listed["field"]), str(listed["rule"]))
+    if "loc" in item:
+        place, *steps = (str(step) for step in item["loc"])
+        return Violation(place, "".join(f"/{step}" for step in steps), str(item["msg"]))
+    return Violation(str(item["in"]), str(item["field"]), str(item["rule"]))
