@@ -97,8 +97,8 @@ class CallCounter:
     def _profile(self, frame: FrameType, what: str, _argument: Any) -> None:
         stack: list[str | None] = self._stacks.__dict__.setdefault("stack", [])
         if what == "call":
-            own = self._stage_of(frame.f_code.co_filename)
-            stage = own or (stack[-1] if stack else None)
+            own_stage = self._stage_of(frame.f_code.co_filename)
+            stage = own_stage or (stack[-1] if stack else None)
             stack.append(stage)
             if stage is not None and self._counting:
                 self._counts[stage] += 1
