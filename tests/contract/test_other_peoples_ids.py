@@ -308,7 +308,10 @@ CASES = [
         "API key", OTHERS, "key_000000000000", NOT_FOUND, (204, None),
     ),
     Case(IdField("hantera.getPat", "path", "id"), "PAT", OTHERS, NO_UUID, NOT_FOUND, (200, None)),
-    Case(IdField("hantera.revokePat", "path", "id"), "PAT", OTHERS, NO_UUID, NOT_FOUND, (204, None)),
+    Case(
+        IdField("hantera.revokePat", "path", "id"),
+        "PAT", OTHERS, NO_UUID, NOT_FOUND, (204, None),
+    ),
     # The cursor of a page identifies its last event.
     Case(
         IdField("ipto.listEvents", "query", "cursor"),
