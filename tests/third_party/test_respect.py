@@ -198,12 +198,12 @@ FAULTS: Mapping[str, tuple[Spoil, str, str]] = {
     ),
     "undocumented status": (
         changing("POST", "/v1/api-keys", lambda answer: replace(answer, status=202)),
-        "makeKey",
+        "createKey",
         "status code check",
     ),
     "wrong documented status": (
         changing("POST", "/v1/api-keys", lambda answer: replace(answer, status=409)),
-        "makeKey",
+        "createKey",
         "success criteria check",
     ),
     "wrong content type": (
