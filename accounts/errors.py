@@ -1,13 +1,9 @@
-"""Every refusal the service can give, one class and one stable code each.
+"""Refusals of the acts, one class and one stable code each.
 
-The tree (a kind decides the status, and only `oneself.http.response` knows statuses)::
+The tree, which `handlers.errors` and `oneself.http.request.errors` continue (a kind decides the
+status, and only `oneself.http.response` knows statuses)::
 
     AccountError
-    ├── Malformed                    the request cannot be read at all
-    │   ├── MalformedRequest         malformed_request
-    │   ├── MalformedBody            malformed_body
-    │   ├── UnexpectedBody           unexpected_body
-    │   └── MultipleCredentials      multiple_credentials
     ├── Invalid                      readable, but a field breaks a rule
     │   ├── InvalidRequest           invalid_request
     │   ├── WeakPassword             weak_password
@@ -24,7 +20,6 @@ The tree (a kind decides the status, and only `oneself.http.response` knows stat
     │   ├── SecretExpired            secret_expired
     │   └── SecretSuperseded         secret_superseded
     ├── Unauthenticated              nobody we know is asking
-    │   ├── NotAuthenticated         not_authenticated
     │   ├── InvalidToken             invalid_token
     │   └── InvalidCredentials       invalid_credentials
     ├── Forbidden                    we know who asks, and may not say yes
@@ -35,23 +30,15 @@ The tree (a kind decides the status, and only `oneself.http.response` knows stat
     │   ├── NotLocalUser             not_local_user
     │   ├── TenantMismatch           tenant_mismatch
     │   ├── PolicyDenied             policy_denied
-    │   ├── CrossSiteRequest         cross_site_request
     │   └── SignupClosed             signup_closed
     ├── NotFound                     not_found
-    ├── MethodNotAllowed             method_not_allowed
-    ├── RequestTimeout               request_timeout
     ├── Conflict
     │   ├── EmailTaken               email_taken
     │   ├── LimitReached             limit_reached
     │   ├── IdempotencyKeyReused     idempotency_key_reused
     │   └── TokenUnreadable          token_unreadable
-    ├── PreconditionFailed           precondition_failed
     ├── TooManyAttempts              too_many_attempts
-    ├── BodyTooLarge                 body_too_large
-    ├── UnsupportedMediaType         unsupported_media_type
-    ├── UnknownHost                  unknown_host
-    ├── Unavailable                  unavailable
-    └── Internal                     internal_error
+    └── Unavailable                  unavailable
 
 `str(refusal)` is safe to show to anybody: it names a field and a rule, never a value. Causes are
 reached through `raise … from`, and never rendered.
@@ -59,19 +46,16 @@ reached through `raise … from`, and never rendered.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 __all__ = [
     "AccountError",
-    "BodyTooLarge",
     "Conflict",
     "CredentialNotAccepted",
-    "CrossSiteRequest",
     "EmailTaken",
     "Forbidden",
     "IdempotencyKeyReused",
     "InsufficientScope",
-    "Internal",
     "Invalid",
     "InvalidClient",
     "InvalidCredentials",
@@ -81,18 +65,10 @@ __all__ = [
     "InvalidTarget",
     "InvalidToken",
     "LimitReached",
-    "Malformed",
-    "MalformedBody",
-    "MalformedRequest",
-    "MethodNotAllowed",
-    "MultipleCredentials",
-    "NotAuthenticated",
     "NotFound",
     "NotLocalUser",
     "PolicyDenied",
-    "PreconditionFailed",
     "Rejected",
-    "RequestTimeout",
     "ScopeNotHeld",
     "SecretExpired",
     "SecretInvalid",
@@ -105,35 +81,25 @@ __all__ = [
     "TooManyAttempts",
     "Unauthenticated",
     "Unavailable",
-    "UnexpectedBody",
-    "UnknownHost",
     "UnreadablePicture",
     "UnsupportedGrantType",
-    "UnsupportedMediaType",
     "Violation",
     "WeakPassword",
     "WrongPassword",
 ]
-
-Place = Literal["body", "query", "path", "header"]
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One field that breaks one rule.
 
-    `field` is the way to it from the top of `place`, property names and array indices; empty for
-    the whole of it. `rule` is a sentence about the field that can follow its name ("must …").
-    Neither holds what the caller sent as a value.
+    `field` is the path to it, property names and array indices, by the act's own names; empty for
+    the input as a whole. `rule` is a sentence that can follow the field's name ("must …").
+    Neither contains a value that was sent.
     """
 
-    place: Place
     field: tuple[str | int, ...]
     rule: str
-
-    def __str__(self) -> str:
-        name = "/".join(str(step) for step in self.field)
-        return f"{self.place} {name}: {self.rule}" if name else f"{self.place}: {self.rule}"
 
 
 class AccountError(Exception):
@@ -147,46 +113,6 @@ class AccountError(Exception):
 
     def __init__(self) -> None:
         super().__init__(self.message)
-
-
-class Malformed(AccountError):
-    """The request cannot be read at all."""
-
-
-class MalformedRequest(Malformed):
-    """The head of the request is ambiguous or broken; `rule` says how."""
-
-    code = "malformed_request"
-    message = "The request is malformed."
-
-    def __init__(self, rule: str) -> None:
-        super().__init__()
-        self.args = (f"{self.message[:-1]}: {rule}.",)
-
-
-class MalformedBody(Malformed):
-    """The body is not one JSON text as RFC 8259 and I-JSON (RFC 7493) have it."""
-
-    code = "malformed_body"
-    message = "The body is not valid JSON."
-
-    def __init__(self, rule: str) -> None:
-        super().__init__()
-        self.args = (f"{self.message[:-1]}: {rule}.",)
-
-
-class UnexpectedBody(Malformed):
-    """A body came to an operation that takes none."""
-
-    code = "unexpected_body"
-    message = "This operation takes no body."
-
-
-class MultipleCredentials(Malformed):
-    """More than one credential in one request (RFC 6750 section 2)."""
-
-    code = "multiple_credentials"
-    message = "Send exactly one credential."
 
 
 class Invalid(AccountError):
@@ -204,9 +130,9 @@ class InvalidRequest(Invalid):
     message = "The request does not have the documented shape."
 
     @classmethod
-    def of(cls, field: str, rule: str, *, place: Place = "body") -> "InvalidRequest":
+    def of(cls, field: str, rule: str) -> "InvalidRequest":
         """The refusal of one field by one rule."""
-        return cls([Violation(place, (field,), rule)])
+        return cls([Violation((field,), rule)])
 
 
 class WeakPassword(Invalid):
@@ -218,7 +144,7 @@ class WeakPassword(Invalid):
     @classmethod
     def of(cls, field: str, limits: Iterable[str]) -> "WeakPassword":
         """The refusal of the password in `field` by each rule that it breaks."""
-        return cls([Violation("body", (field,), rule) for rule in limits])
+        return cls([Violation((field,), rule) for rule in limits])
 
 
 class UnreadablePicture(Invalid):
@@ -229,7 +155,7 @@ class UnreadablePicture(Invalid):
 
     def __init__(self) -> None:
         rule = "must be a PNG, JPEG or WebP picture of at most 25 million pixels"
-        super().__init__([Violation("body", (), rule)])
+        super().__init__([Violation((), rule)])
 
 
 class Rejected(AccountError):
@@ -313,13 +239,6 @@ class Unauthenticated(AccountError):
     """Nobody we know is asking."""
 
 
-class NotAuthenticated(Unauthenticated):
-    """No credential was sent."""
-
-    code = "not_authenticated"
-    message = "Authentication is required."
-
-
 class InvalidToken(Unauthenticated):
     """The credential is malformed, unknown, revoked or expired, or its owner is disabled."""
 
@@ -395,13 +314,6 @@ class PolicyDenied(Forbidden):
     message = "A policy of this deployment forbids it."
 
 
-class CrossSiteRequest(Forbidden):
-    """A cookie would authenticate a request that another site may have made (SE-09)."""
-
-    code = "cross_site_request"
-    message = "A session cookie is accepted from the same origin only."
-
-
 class SignupClosed(Forbidden):
     """The operator has closed signup."""
 
@@ -414,24 +326,6 @@ class NotFound(AccountError):
 
     code = "not_found"
     message = "Not found."
-
-
-class MethodNotAllowed(AccountError):
-    """The path exists, the method does not; `allowed` lists the ones that do."""
-
-    code = "method_not_allowed"
-    message = "The method is not allowed here."
-
-    def __init__(self, allowed: Sequence[str]) -> None:
-        super().__init__()
-        self.allowed = tuple(allowed)
-
-
-class RequestTimeout(AccountError):
-    """The body did not arrive in time."""
-
-    code = "request_timeout"
-    message = "The body did not arrive in time."
 
 
 class Conflict(AccountError):
@@ -467,13 +361,6 @@ class TokenUnreadable(Conflict):
     message = "The access token cannot be shown; regenerate it."
 
 
-class PreconditionFailed(AccountError):
-    """What was to be changed is not what the client has read (RFC 9110 section 15.5.13)."""
-
-    code = "precondition_failed"
-    message = "The resource does not match If-Match; read it again."
-
-
 class TooManyAttempts(AccountError):
     """A budget of attempts is used up; `retry_after` is in whole seconds.
 
@@ -491,27 +378,6 @@ class TooManyAttempts(AccountError):
         self.retry_after = retry_after
 
 
-class BodyTooLarge(AccountError):
-    """The body has more bytes than the service reads."""
-
-    code = "body_too_large"
-    message = "The body is too large."
-
-
-class UnsupportedMediaType(AccountError):
-    """The body has no content type, or one that the operation does not read."""
-
-    code = "unsupported_media_type"
-    message = "The body must be of a content type that is supported here, and not compressed."
-
-
-class UnknownHost(AccountError):
-    """The request is for a host that this service is not (RFC 9110 section 15.5.20)."""
-
-    code = "unknown_host"
-    message = "This service does not answer for that host."
-
-
 class Unavailable(AccountError):
     """The service cannot answer just now; `retry_after` is in whole seconds.
 
@@ -525,10 +391,3 @@ class Unavailable(AccountError):
         super().__init__()
         self.retry_after = retry_after
         self.reason = reason
-
-
-class Internal(AccountError):
-    """Something that we did not foresee; the request id is all that leaves the house."""
-
-    code = "internal_error"
-    message = "Something went wrong on our side."

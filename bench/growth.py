@@ -26,14 +26,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from accounts.crypto.jwt_claims import LONGEST_LIFETIME, Claims
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.signing_keys import load_key_set
 from accounts.values.identifiers import new_uuid
 from bench.in_process import Application, Request
 from oneself.document import load_document, operation_specs
-from tests.support.crowd import Known, settle
 from tests.support.databases import Files, Servers, Storage, url_of
 from tests.support.postgresql import databases
+from tests.support.seed_data import Known, settle
 
 FEW = 1_000
 #: People whose credentials are at hand, among few and among many as many.

@@ -5,7 +5,9 @@ from hashlib import sha256
 
 import orjson
 
-from accounts.errors import InvalidRequest, PreconditionFailed
+from accounts.errors import InvalidRequest
+from handlers.dialect import PlacedViolation
+from handlers.errors import PreconditionFailed
 
 __all__ = ["is_held", "require_match", "strong_tag", "tag_of"]
 
@@ -46,7 +48,7 @@ def require_match(if_match: str | None, body: object) -> None:
     named = list(_TAG.finditer(if_match))
     if not named or _TAG.sub("", if_match).strip(" \t,"):
         rule = "must be * or tags as they were given, in double quotes"
-        raise InvalidRequest.of("If-Match", rule, place="header")
+        raise InvalidRequest([PlacedViolation(("If-Match",), rule, "header")])
     present = tag_of(body)
     if not any(each["tag"] == present and each["weak"] is None for each in named):
         raise PreconditionFailed

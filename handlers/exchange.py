@@ -7,7 +7,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Generic, NamedTuple, Self, TypeVar
 
-from accounts.errors import CrossSiteRequest
+from handlers.errors import CrossSiteRequest
 from handlers.etags import tag_of
 
 __all__ = ["COOKIE_NAME", "NO_CONTENT", "Exchange", "Reply"]

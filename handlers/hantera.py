@@ -3,26 +3,34 @@
 from http import HTTPStatus
 from typing import Any, cast
 
-from accounts.flows import (
-    email_change,
-    password_change,
-    personal_access_tokens,
-    pictures,
-    profile,
-    settings,
-)
-from accounts.flows.personal_access_tokens import ListedPat
+from accounts.errors import Invalid
+from accounts.flows.email import email_change
+from accounts.flows.password import password_change
+from accounts.flows.profile import pictures, profile, settings
+from accounts.flows.tokens import personal_access_tokens
+from accounts.flows.tokens.personal_access_tokens import ListedPat
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from accounts.services.user_views import UserView
+from handlers.dialect import Dialect
 from handlers.etags import is_held, require_match, strong_tag
 from handlers.exchange import NO_CONTENT, Exchange, Reply
+from handlers.problem_details import MEDIA_TYPE, render_problem
 from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
 from models import PersonalAccessToken, wire
 
-# Hantera's word for a field where it is not the account's own.
-_FIELDS = {"name": "display_name"}
-_NAMES = {field: name for name, field in _FIELDS.items()}
+DIALECT = Dialect(
+    {Invalid: 400},
+    MEDIA_TYPE,
+    render_problem,
+    field_names={
+        "display_name": "name",
+        "expires_at": "expiresAt",
+        "new_password": "newPassword",
+    },
+)
+
+_PROFILE_FIELDS = {"name": "display_name"}
 _PICTURE_PATH = "/resources/me/profile/picture"
 
 
@@ -42,12 +50,12 @@ def update_profile(
     if if_match is not None:
         require_match(if_match, _profile(session, principal.user, exchange))
     changes: dict[str, Any] = {
-        _FIELDS.get(name, name): value
+        _PROFILE_FIELDS.get(name, name): value
         for name, value in body.items()
         # Whoever sends back what was read means the uploaded picture to stay.
         if (name, value) != ("picture", exchange.issuer + _PICTURE_PATH)
     }
-    user = profile.change_profile(session, principal.user, changes, called=_NAMES)
+    user = profile.change_profile(session, principal.user, changes)
     return Reply.tagged(_profile(session, user, exchange))
 
 
@@ -83,7 +91,6 @@ def change_password(
         principal,
         current=body["currentPassword"],
         new=body["newPassword"],
-        called="newPassword",
     )
     return NO_CONTENT
 
@@ -139,7 +146,7 @@ def create_pat(
         principal,
         name=body["name"],
         scopes=body["scopes"],
-        expires_at=parse_timestamp(body["expiresAt"], "expiresAt"),
+        expires_at=parse_timestamp(body["expiresAt"], "expires_at"),
         client_id=body["clientId"],
         client_secret=body["clientSecret"],
     )

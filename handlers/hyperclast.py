@@ -1,10 +1,26 @@
 """Hyperclast: the current user with an access token that can be shown again."""
 
-from accounts.flows import access_tokens
+from collections.abc import Mapping
+from typing import Any
+
+from accounts.errors import Invalid
+from accounts.services import access_tokens
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
+from handlers.dialect import Dialect, Refusal, locations, notices
 from handlers.exchange import Reply
 from models import wire
+
+
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    error = refusal.error
+    detail: Any = " ".join(notices(refusal)) or str(error)
+    if refusal.violations is not None:
+        detail = locations(refusal)
+    return {"error": error.code, "message": str(error), "detail": detail}
+
+
+DIALECT = Dialect({Invalid: 422}, "application/json", _render)
 
 
 def get_current_user(session: AccountSession, principal: Principal) -> Reply[wire.HyperclastUser]:

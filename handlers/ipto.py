@@ -1,18 +1,40 @@
-"""ipto: account, sessions and API keys. The envelope is put around each answer by the edge."""
+"""ipto: account, sessions and API keys, answered in an envelope."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
-from accounts.flows import api_keys, event_log, password_change, password_reset, sessions, signup
-from accounts.flows.api_keys import ListedApiKey
+from accounts.errors import Invalid
+from accounts.flows import event_log
 from accounts.flows.event_log import ListedEvent
-from accounts.flows.sessions import ListedSession
+from accounts.flows.password import password_change, password_reset
+from accounts.flows.sign_in import sessions, signup
+from accounts.flows.sign_in.sessions import ListedSession
+from accounts.flows.tokens import api_keys
+from accounts.flows.tokens.api_keys import ListedApiKey
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
+from handlers.dialect import Dialect, Refusal, ResponseMeta, details
 from handlers.exchange import NO_CONTENT, Exchange, Reply
 from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
 from models import ApiKey, wire
+
+
+def _wrap(data: Any, meta: ResponseMeta) -> Mapping[str, Any]:
+    return {"data": data, "request_id": meta.request_id, "timestamp": meta.timestamp}
+
+
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    error, meta = refusal.error, refusal.meta
+    return {
+        "error": {"code": error.code, "message": str(error), **details(refusal)},
+        "request_id": meta.request_id,
+        "timestamp": meta.timestamp,
+    }
+
+
+DIALECT = Dialect({Invalid: 400}, "application/json", _render, wrap=_wrap)
 
 
 def sign_up(

@@ -1,10 +1,29 @@
 """jitsudo: the change of the password for a named tenant."""
 
-from accounts.flows import password_change, tenants
+from collections.abc import Mapping
+from typing import Any
+
+from accounts.errors import Invalid
+from accounts.flows.password import password_change
+from accounts.services import authorization
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
+from handlers.dialect import Dialect, Refusal, details, listed_notices
 from handlers.exchange import NO_CONTENT, Reply
 from models import wire
+
+
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    error = refusal.error
+    return {
+        "code": error.code,
+        "message": str(error),
+        **(details(refusal) if refusal.violations is not None else {}),
+        **listed_notices(refusal),
+    }
+
+
+DIALECT = Dialect({Invalid: 400}, "application/json", _render)
 
 
 def change_password(
@@ -13,7 +32,7 @@ def change_password(
     x_tenant_id: str,
     body: wire.JitsudoChangePasswordRequest,
 ) -> Reply[None]:
-    tenants.require_tenant(principal.user, x_tenant_id)
+    authorization.require_tenant(principal.user, x_tenant_id)
     password_change.change_password(
         session, principal, current=body["current_password"], new=body["new_password"]
     )

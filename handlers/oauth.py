@@ -1,14 +1,36 @@
 """OAuth: JWTs for the clients of a tenant, and what others verify them by."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from accounts.crypto.jwts import KeySet
-from accounts.flows import token_exchange, token_introspection
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.errors import Invalid, InvalidClient, InvalidRequest
+from accounts.flows.oauth import token_exchange, token_introspection
+from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
+from handlers.dialect import Dialect, Refusal
+from handlers.errors import Malformed
 from handlers.exchange import Exchange, Reply
 from models import wire
+
+_PLAIN = str.maketrans({'"': "'", "\\": "/"})
+
+
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    # RFC 6749 section 5.2 has one code for every request of a wrong shape, and allows no quotation
+    # mark and no backslash in a description.
+    error = refusal.error
+    code = InvalidRequest.code if isinstance(error, Malformed) else error.code
+    description = str(error)
+    if refusal.violations is not None:
+        description = "; ".join(map(str, refusal.violations))
+    return {"error": code, "error_description": description.translate(_PLAIN)[:2000]}
+
+
+#: Here the client is the caller: elsewhere it is named in a body, and InvalidClient is a 400.
+_STATUSES = {Invalid: 400, InvalidClient: 401}
+DIALECT = Dialect(_STATUSES, "application/json", _render, published=False)
 
 
 def issue_token(

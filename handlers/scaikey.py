@@ -1,14 +1,29 @@
 """ScaiKey: the profile, the password, and the verification of the e-mail address."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from accounts.flows import email_verification, password_change, profile
+from accounts.errors import Invalid
+from accounts.flows.email import email_verification
+from accounts.flows.password import password_change
+from accounts.flows.profile import profile
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from accounts.services.user_views import UserView
+from handlers.dialect import Dialect, Refusal, locations, notices
 from handlers.etags import require_match
 from handlers.exchange import Reply
 from models import wire
+
+
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    if refusal.violations is not None:
+        return {"detail": locations(refusal)}
+    error = refusal.error
+    return {"detail": " ".join((str(error), *notices(refusal))), "code": error.code}
+
+
+DIALECT = Dialect({Invalid: 422}, "application/json", _render)
 
 
 def get_profile(principal: Principal) -> Reply[wire.ScaikeyProfile]:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from accounts.jobs import readiness
 from accounts.services.database import AccountSession
 from handlers.exchange import Reply
+from handlers.problem_details import PROBLEM_DETAILS
 from models import wire
+
+DIALECT = PROBLEM_DETAILS
 
 
 def get_health() -> Reply[wire.Health]:

@@ -1,4 +1,4 @@
-# GENERATED from openapi/openapi.yaml by `tox run -e wire`. Do not edit.
+# GENERATED from openapi/openapi.yaml by `tox run -e codegen`. Do not edit.
 
 from __future__ import annotations
 

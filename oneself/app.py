@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import NotFound
 from accounts.flows.idempotency import delete_expired_responses
-from accounts.flows.password_reset import mail_requested_resets
-from accounts.flows.token_introspection import delete_expired_jwts
+from accounts.flows.oauth.token_introspection import delete_expired_jwts
+from accounts.flows.password.password_reset import mail_requested_resets
 from accounts.jobs.event_chain import chain_events
 from accounts.jobs.retention import delete_expired_records
 from accounts.services.database import AccountSession
@@ -64,44 +64,44 @@ _SECONDS_BETWEEN_LOOKS_AT_LOG = 5.0
 JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object], float], ...] = (
     (
         run_alone,
-        "accounts.flows.password_reset.mail_requested_resets",
+        "accounts.password_resets.mail_requested_resets",
         mail_requested_resets,
         _SECONDS_BETWEEN_DELIVERIES,
     ),
-    (run_alone, "accounts.jobs.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
+    (run_alone, "accounts.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
     (
         run_alone,
-        "accounts.flows.token_introspection.delete_expired_jwts",
+        "accounts.oauth_tokens.forget_expired_jwts",
         delete_expired_jwts,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.throttling.delete_old_attempts",
+        "accounts.throttling.forget_old_attempts",
         delete_old_attempts,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.signing_keys.delete_retired_keys",
+        "accounts.signing_keys.forget_retired_keys",
         delete_retired_keys,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.outbox.delete_dead_messages",
+        "accounts.outbox.forget_dead_letters",
         delete_dead_messages,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.flows.idempotency.delete_expired_responses",
+        "accounts.idempotency.forget_answers",
         delete_expired_responses,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_in_parts,
-        "accounts.jobs.retention.delete_expired_records",
+        "accounts.retention.forget_what_ended",
         delete_expired_records,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
@@ -283,7 +283,7 @@ async def _lifespan(
     delivery = open_delivery(settings, database)
     every_job: tuple[tuple[Callable[[], object], float], ...] = (
         *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
-        (database.shorten_log, _SECONDS_BETWEEN_LOOKS_AT_LOG),
+        (database.truncate_wal, _SECONDS_BETWEEN_LOOKS_AT_LOG),
         *jobs,
     )
     async with AsyncExitStack() as stack:

@@ -1,6 +1,6 @@
 """What each kind of credential may be used for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from accounts.errors import (
     CredentialNotAccepted,
@@ -8,52 +8,14 @@ from accounts.errors import (
     InsufficientScope,
     PolicyDenied,
     SessionRequired,
+    TenantMismatch,
 )
 from accounts.services.policies import Decision, Question, Subject
 from accounts.services.principal import CredentialKind, Principal
+from accounts.services.user_views import UserView
+from accounts.values.identifiers import canonical_uuid
 
-__all__ = ["ACCESS_TOKEN_RIGHTS", "SESSION_RIGHTS", "authorise", "rights"]
-
-#: Every access control entry there is. Today each enabled user has all of them over themselves.
-SESSION_RIGHTS = frozenset(
-    {
-        "me/profile:read",
-        "me/profile:write",
-        "me/auth:write",
-        "me/settings:read",
-        "me/settings:write",
-        "me/pat:read",
-        "me/pat:write",
-        "me/token:read",
-        "me/token:write",
-        "me/sessions:read",
-        "me/sessions:write",
-        "me/events:read",
-        "keys:read",
-        "keys:write",
-    }
-)
-
-ACCESS_TOKEN_RIGHTS = frozenset(
-    {
-        "me/profile:read",
-        "me/profile:write",
-        "me/settings:read",
-        "me/settings:write",
-        "me/token:read",
-        "me/token:write",
-    }
-)
-
-_FIXED = {
-    CredentialKind.SESSION: SESSION_RIGHTS,
-    CredentialKind.ACCESS_TOKEN: ACCESS_TOKEN_RIGHTS,
-}
-
-
-def rights(kind: CredentialKind, scopes: Iterable[str]) -> frozenset[str]:
-    """The rights of a credential: its kind's, or else its scopes within the user's (TK-12)."""
-    return _FIXED.get(kind) or SESSION_RIGHTS.intersection(scopes)
+__all__ = ["authorise", "require_tenant"]
 
 
 def authorise(
@@ -102,6 +64,18 @@ def authorise(
     if missing is not None and decision.code is None:
         raise InsufficientScope(missing)
     raise _FORBIDDEN.get(decision.code or "", PolicyDenied)(decision.notices)
+
+
+def require_tenant(user: UserView, named: str) -> None:
+    """Let a request pass that names the person's own tenant, by its UUID in any case.
+
+    The name gives access to nothing: the tenant is always the credential's (AZ-13).
+
+    Raises:
+        TenantMismatch: It names another one.
+    """
+    if canonical_uuid(named) != user.tenant_uuid:
+        raise TenantMismatch
 
 
 #: What a policy may call its refusal by: whatever needs nothing else to be said.

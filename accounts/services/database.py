@@ -1,4 +1,16 @@
-"""The database session that every act works in."""
+"""The database session of the acts.
+
+There are three ways to read and write rows, each for one purpose:
+
+- **Entities** (`session.exec`, `get`, `add`) for code that creates rows, and for acts that use
+  most columns of one row and are rare: what operators do, signup, one-time secrets.
+- **Core** (`session.core.execute`) for all other statements: conditional updates whose `rowcount`
+  decides, deletions, counts, and reads of a few columns. `columns_of` maps a named tuple to
+  columns. Core sees no entity that was added and not flushed.
+- **Prepared statements** (`session.rows`, `session.write`) for what requests do most: reading the
+  credential, the user and lists, and writing profile, settings and events. Each is built once, as
+  a module constant whose values are all bind parameters.
+"""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -90,10 +102,15 @@ class AccountSession(Session):
         """Hold a name as `lock` does, unless another transaction does; tell whether it is held."""
 
 
-def columns_of(table: type[SQLModel], shape: type[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """The columns of a table by the names that a named tuple has, for `AccountSession.rows`."""
+def columns_of(
+    table: type[SQLModel], shape: type[tuple[Any, ...]], **others: Any
+) -> tuple[Any, ...]:
+    """Return the columns that the fields of a named tuple are read from, in their order.
+
+    Each is the column of the table that has the name of the field, unless `others` has another.
+    """
     names: tuple[str, ...] = shape._fields  # type: ignore[attr-defined] # there is no type for it
-    return tuple(getattr(table, name) for name in names)
+    return tuple(others[name] if name in others else getattr(table, name) for name in names)
 
 
 def lock_account(session: AccountSession, user_id: str) -> None:

@@ -5,7 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
+from sqlmodel import col
 
 from accounts.origin import Origin
 from accounts.services.database import AccountSession
@@ -16,6 +17,7 @@ from models import SecurityEvent
 __all__ = [
     "EventKind",
     "Observation",
+    "latest_event_time",
     "observe_event",
     "record_event",
     "record_events",
@@ -94,6 +96,14 @@ def write_observations(
         session,
         [_row(seen, moment, {"times": times}) for seen, (times, moment) in observed.items()],
     )
+
+
+def latest_event_time(session: AccountSession) -> datetime | None:
+    """Return when the latest event of any user happened; None if there is no event."""
+    latest: datetime | None = session.core.execute(
+        select(func.max(col(SecurityEvent.occurred_at)))
+    ).scalar()
+    return latest
 
 
 #: Built once: an entity for each event took a quarter of the time of a change.

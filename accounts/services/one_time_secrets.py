@@ -1,7 +1,8 @@
 """Secrets that work once, for one purpose, one user and one address."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, update
 from sqlmodel import col, select
@@ -20,6 +21,7 @@ __all__ = [
     "find_locale",
     "find_pending_address",
     "find_secret",
+    "is_pending",
     "is_redeemable",
     "issue_secret",
     "read_secret",
@@ -35,6 +37,19 @@ class SecretPurpose(StrEnum):
     EMAIL_UNDO = "email_undo"
     EMAIL_VERIFICATION = "email_verification"
     PASSWORD_RESET = "password_reset"  # noqa: S105 # the name of a purpose
+
+
+def is_pending() -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that a secret is neither used nor superseded, expired or not."""
+    return col(OneTimeSecret.used_at).is_(None), col(OneTimeSecret.superseded_at).is_(None)
+
+
+def is_redeemable(now: Any) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that a secret can be redeemed now.
+
+    `now` is a time or a bind parameter.
+    """
+    return (*is_pending(), col(OneTimeSecret.expires_at) > now)
 
 
 def issue_secret(
@@ -86,8 +101,7 @@ def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: 
         .where(
             col(OneTimeSecret.purpose) == purpose,
             col(OneTimeSecret.user_id) == user_id,
-            col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.superseded_at).is_(None),
+            *is_pending(),
         )
         .values(superseded_at=session.now)
     )
@@ -97,9 +111,7 @@ def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: 
 _PENDING_ADDRESS = select(col(OneTimeSecret.address)).where(
     col(OneTimeSecret.purpose) == bindparam("purpose"),
     col(OneTimeSecret.user_id) == bindparam("user_id"),
-    col(OneTimeSecret.used_at).is_(None),
-    col(OneTimeSecret.superseded_at).is_(None),
-    col(OneTimeSecret.expires_at) > bindparam("now"),
+    *is_redeemable(bindparam("now")),
 )
 
 
@@ -126,7 +138,7 @@ def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) 
     """
     found = _found_by(session, purpose, secret)
     session.flush()
-    owner = session.exec(select(OneTimeSecret.user_id).where(*found)).first()
+    owner = session.core.execute(select(col(OneTimeSecret.user_id)).where(*found)).scalar()
     if owner is None:
         raise SecretInvalid
     # Before the row is written to: whoever holds the account may be about to supersede it.
@@ -140,15 +152,6 @@ def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) 
     if burned.rowcount:
         return row
     raise _reason(row)
-
-
-def is_redeemable(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """What holds of a secret that could be used now."""
-    return (
-        col(OneTimeSecret.used_at).is_(None),
-        col(OneTimeSecret.superseded_at).is_(None),
-        col(OneTimeSecret.expires_at) > now,
-    )
 
 
 def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
@@ -181,7 +184,10 @@ def find_locale(session: AccountSession, purpose: SecretPurpose, secret: str) ->
         row = find_secret(session, purpose, secret)
     except SecretInvalid:
         return None
-    return session.exec(select(User.locale).where(col(User.id) == row.user_id)).first()
+    locale: str | None = session.core.execute(
+        select(col(User.locale)).where(col(User.id) == row.user_id)
+    ).scalar()
+    return locale
 
 
 def _found_by(

@@ -93,8 +93,8 @@ def _broken_text(name: str, text: str, longest: int) -> Iterator[str]:
 
 
 def _codes(kind: type[AccountError]) -> frozenset[str]:
-    """Every code below a kind of refusal; computed, so that a new refusal is known by itself."""
-    below = kind.__subclasses__()
+    """Return the codes of the acts' refusals of a kind, new ones included."""
+    below = [each for each in kind.__subclasses__() if each.__module__ == kind.__module__]
     return frozenset({each.code for each in below}).union(*map(_codes, below))
 
 

@@ -1,12 +1,20 @@
 """Which root secrets the database has rows under."""
 
+from datetime import datetime
+
 from sqlalchemy import select
 from sqlmodel import col
 
 from accounts.services.database import AccountSession
 from models import RootKey
 
-__all__ = ["remember_root", "unknown_roots"]
+__all__ = ["list_roots", "remember_root", "unknown_roots"]
+
+
+def list_roots(session: AccountSession) -> dict[str, datetime]:
+    """Return the key id of each root secret that rows may be stored under, and its first use."""
+    rows = session.core.execute(select(col(RootKey.key_id), col(RootKey.created_at)))
+    return dict(rows.all())
 
 
 def unknown_roots(session: AccountSession) -> list[str]:

@@ -1,5 +1,6 @@
 """The keys that sign JWTs: made, replaced and forgotten in a table that all replicas share."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, delete, update
 from sqlmodel import col, select
 
 from accounts.crypto.jwts import LONGEST_LIFETIME, SKEW, HeldKey, KeySet, thumbprint
@@ -24,6 +25,8 @@ __all__ = [
     "NoSigningKey",
     "delete_retired_keys",
     "ensure_signing_key",
+    "has_active_key",
+    "list_signing_keys",
     "load_key_set",
     "rotate_signing_key",
 ]
@@ -53,7 +56,7 @@ def load_key_set(session: AccountSession) -> KeySet:
     """
     rows = session.exec(
         select(SigningKey)
-        .where(col(SigningKey.retires_at).is_(None) | (col(SigningKey.retires_at) > session.now))
+        .where(_is_unretired(session.now))
         .order_by(col(SigningKey.active_from), col(SigningKey.kid))
     ).all()
     if not rows:
@@ -87,11 +90,22 @@ def rotate_signing_key(session: AccountSession) -> SigningKey:
     # One that retires already is not given more time. It is given less if a host whose clock was
     # far ahead has replaced it: a key that somebody has stolen must not outlive this.
     session.core.execute(
-        update(SigningKey)
-        .where(col(SigningKey.retires_at).is_(None) | (col(SigningKey.retires_at) > retires_at))
-        .values(retires_at=retires_at)
+        update(SigningKey).where(_is_unretired(retires_at)).values(retires_at=retires_at)
     )
     return _add(session, private_key, active_from=active_from)
+
+
+def list_signing_keys(session: AccountSession) -> Sequence[SigningKey]:
+    """List the stored signing keys, in the order in which they began or begin to sign."""
+    return session.exec(select(SigningKey).order_by(col(SigningKey.active_from))).all()
+
+
+def has_active_key(session: AccountSession) -> bool:
+    """Return whether a key signs now."""
+    active = select(SigningKey.kid).where(
+        col(SigningKey.active_from) <= session.now, _is_unretired(session.now)
+    )
+    return session.core.execute(active).first() is not None
 
 
 def delete_retired_keys(session: AccountSession) -> int:
@@ -101,9 +115,14 @@ def delete_retired_keys(session: AccountSession) -> int:
     ).rowcount
 
 
+def _is_unretired(moment: datetime) -> ColumnElement[bool]:
+    retires_at = col(SigningKey.retires_at)
+    return retires_at.is_(None) | (retires_at > moment)
+
+
 def _has_lasting_key(session: AccountSession) -> bool:
     lasting = select(SigningKey.kid).where(col(SigningKey.retires_at).is_(None)).limit(1)
-    return session.exec(lasting).first() is not None
+    return session.core.execute(lasting).first() is not None
 
 
 def _generate() -> RSAPrivateKey:

@@ -7,7 +7,7 @@ from sqlalchemy import and_, bindparam, select
 from sqlmodel import col
 
 from accounts.errors import NotFound
-from accounts.services.database import AccountSession
+from accounts.services.database import AccountSession, columns_of
 from models import Tenant, User
 
 __all__ = ["ENABLED", "USER_VIEW_COLUMNS", "UserView", "find_user_view"]
@@ -51,27 +51,14 @@ class UserView(NamedTuple):
         return full[:200].rstrip() or self.username
 
 
-#: The columns of `UserView`, in its order, for statements that read one beside something else.
-USER_VIEW_COLUMNS = (
-    col(User.id),
-    col(User.uuid),
-    col(User.external_id),
-    col(User.tenant_id),
-    col(Tenant.uuid),
-    col(Tenant.display_name),
-    col(User.email),
-    col(User.email_verified_at),
-    col(User.username),
-    col(User.first_name),
-    col(User.last_name),
-    col(User.display_name),
-    col(User.phone),
-    col(User.picture),
-    col(User.locale),
-    col(User.timezone),
-    col(User.provider),
-    col(User.roles),
-    col(User.is_platform_admin),
+#: The columns of `UserView`, for statements that read a user beside something else.
+USER_VIEW_COLUMNS = columns_of(
+    User,
+    UserView,
+    user_id=col(User.id),
+    identity_id=col(User.uuid),
+    tenant_uuid=col(Tenant.uuid),
+    tenant_display_name=col(Tenant.display_name),
 )
 
 #: What holds of whoever may do anything, in a statement that joins the user with their tenant.

@@ -12,11 +12,12 @@ import orjson
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from accounts.errors import AccountError, Conflict, Internal, NotAuthenticated, Unavailable
+from accounts.errors import AccountError, Conflict, Unavailable
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import authorise
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.principal import Presented, Principal
+from handlers.dialect import ResponseMeta
 from handlers.exchange import Exchange, Reply
 from oneself.database import RetryAlone, SingleReading
 from oneself.document import OperationSpec
@@ -25,10 +26,11 @@ from oneself.http.idempotency import PARAMETER, idempotent_attempt, run_once
 from oneself.http.request.client_address import origin_of, user_agent_of
 from oneself.http.request.credential_reader import CredentialReader, RequestCredentials
 from oneself.http.request.credentials import is_same_origin, sent_bearer
+from oneself.http.request.errors import Internal, NotAuthenticated
 from oneself.http.request.parameters import Parameters
 from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, ResponseMeta
+from oneself.http.response.dialects import dialect_of
 from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import Answer, answer_of_refusal
 from oneself.http.services import Services
@@ -70,7 +72,7 @@ class Execution:
         self._spec = spec
         self._handler = handler
         self._services = services
-        self._dialect = Dialects.named(spec.dialect)
+        self._dialect = dialect_of(spec.dialect)
         self._credential_reader = CredentialReader(
             spec,
             api_key_brand=services.api_key_brand,
@@ -174,6 +176,7 @@ class Execution:
             self._dialect,
             _meta(request),
             bearer_was_sent=sent_bearer(request.scope["headers"]),
+            places=self._parameters.places,
         )
         self._validate_response(answer)
         return answer

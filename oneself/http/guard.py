@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import MalformedRequest, NotFound, UnknownHost
+from accounts.errors import NotFound
+from handlers.dialect import ResponseMeta
 from oneself.http.request.bodies import headers_of
 from oneself.http.request.credentials import sent_bearer
+from oneself.http.request.errors import MalformedRequest, UnknownHost
 from oneself.http.request.trace_context import Parent, parent_of
-from oneself.http.response.dialects import Dialects, ResponseMeta
+from oneself.http.response.dialects import Dialects
 from oneself.http.response.error_handler import refusal_of
 from oneself.http.response.responses import Answer, answer_of_refusal, send_answer
 

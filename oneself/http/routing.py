@@ -6,9 +6,10 @@ from typing import Any
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import MethodNotAllowed, NotFound
+from accounts.errors import NotFound
 from oneself.document import METHODS
 from oneself.http.connexion_compat import RoutingMiddleware
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import path_pattern
 
 __all__ = ["Routing"]

@@ -30,7 +30,7 @@ FIELDS = {
     "time", "level", "logger", "message", "request_id", "method", "operation", "status", "code",
     "credential", "milliseconds", "trace_id",
 }  # fmt: skip
-VERIFY, RESET = "Verify your e-mail address", "Set a new password"
+VERIFY, RESET = "Verify your email address", "Reset your password"
 _LOGIN = "/v1/auth/login"
 _EXCHANGE = {
     "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -352,7 +352,7 @@ def test_emails_contain_only_the_secret_they_deliver(planted: Planted):
         "Your password was changed": [],
         "An API key was created for your account": [],
         "A personal access token was created for your account": [],
-        "Your e-mail address is about to change": [],
+        "Your email address is about to change": [],
     }
 
 

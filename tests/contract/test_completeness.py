@@ -5,10 +5,10 @@ from functools import cache
 
 import pytest
 
-from accounts import errors
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.table import Row, check_row, load_rows, refusal_shapes
 from oneself.document import load_document
+from tests.support.error_classes import ALL_REFUSALS
 
 DOCUMENT = load_document()
 #: Refusals of a broken or busy service only, which unit tests cover.
@@ -62,11 +62,7 @@ def test_every_refusal_of_a_row_is_an_example(component: str):
 
 
 def test_refusal_shapes_cover_exactly_the_error_codes():
-    codes = {
-        each.code
-        for each in vars(errors).values()
-        if isinstance(each, type) and issubclass(each, errors.AccountError) and each.code
-    }
+    codes = {refusal.code for refusal in ALL_REFUSALS.values()}
     assert refusal_shapes().codes == codes
 
 

@@ -34,6 +34,7 @@ from oneself.conformance.rows.table import Row, check_row
 from oneself.conformance.rows.verdicts import run_case
 from oneself.document import load_document
 from oneself.runtime.policy_store import read_policies
+from oneself.settings import Settings
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
 from tests.support.databases import Servers, url_of
 from tests.support.operator_acts import people_of
@@ -47,45 +48,42 @@ FIRST_HOUR = "tests/quickstart/test_first_hour.py"
 
 #: Which test runs a block, or compares it with what is run.
 RUN = {
-    ("README.md", "pip install tox && tox run -e serve     # runs the service with demo data;"): (
+    ("README.md", "python3 -m venv .venv"): (
         f"{FIRST_HOUR}::test_the_first_hour_takes_ten_minutes_at_most"
     ),
-    ("README.md", 'curl -u "$CLIENT_ID:$CLIENT_SECRET" localhost:8080/oauth/token'): (
-        f"{HERE}::test_a_session_is_exchanged_as_the_readme_says"
-    ),
-    ("README.md", '@id("maintenance-freeze")'): (
-        f"{HERE}::test_the_freeze_is_answered_as_the_readme_says"
-    ),
-    ("README.md", '{"code": "policy_denied"'): (
-        f"{HERE}::test_the_freeze_is_answered_as_the_readme_says"
-    ),
-    ("README.md", "pip install --require-hashes -r requirements/prove.txt"): (
-        f"{HERE}::test_a_deployment_is_proven_as_the_readme_says"
-    ),
-    ("README.md", "name: prove"): (f"{PROVE}::test_the_workflow_of_the_readme_proves_a_deployment"),
-    ("README.md", "python -m oneself serve --host 127.0.0.1"): (
-        f"{HERE}::test_the_commands_of_an_operator_run"
-    ),
-    ("README.md", "export ONESELF_DATABASE_URL="): (
-        f"{HERE}::test_postgresql_is_begun_with_as_the_readme_says"
-    ),
+    ("README.md", "# ipto: envelope"): f"{HERE}::test_the_line_of_a_dialect_is_answered",
     ("README.md", "import os"): (
         f"{QUICK_STARTS}::test_the_quick_start_in_python_is_typed_and_runs"
     ),
     ("README.md", "import { createOneself, isRefused }"): (
         f"{QUICK_STARTS}::test_the_quick_start_in_typescript_is_typed_and_runs"
     ),
-    ("README.md", 'openapi/openapi.yaml   "the document"'): (
-        f"{HERE}::test_the_picture_of_the_house_has_its_rooms"
+    ("README.md", "pip install --require-hashes -r requirements/runtime.txt"): (
+        f"{FIRST_HOUR}::test_the_first_hour_takes_ten_minutes_at_most"
     ),
-    ("README.md", "openapi/openapi.yaml       PATCH /api/v1/me"): (
-        f"{HERE}::test_the_picture_of_a_request_names_what_is_there"
+    ("README.md", "pip install --require-hashes -r requirements/prove.txt"): (
+        f"{HERE}::test_a_deployment_is_proven_as_the_readme_says"
     ),
-    ("contracts/README.md", "- promise: Only the access token"): (
-        f"{HERE}::test_the_row_that_is_explained_is_kept"
+    ("docs/clients.md", 'curl -u "$CLIENT_ID:$CLIENT_SECRET" localhost:8080/oauth/token'): (
+        f"{HERE}::test_a_session_is_exchanged_as_the_readme_says"
     ),
-    ("contracts/README.md", "- id: length"): (
-        f"{HERE}::test_the_probe_that_is_explained_is_one_that_is_sent"
+    ("docs/conformance.md", "pip install --require-hashes -r requirements/prove.txt"): (
+        f"{HERE}::test_a_deployment_is_proven_as_the_readme_says"
+    ),
+    ("docs/conformance.md", "name: prove"): (
+        f"{PROVE}::test_the_workflow_of_the_readme_proves_a_deployment"
+    ),
+    ("docs/operations.md", "python -m oneself serve --host 127.0.0.1"): (
+        f"{HERE}::test_the_commands_of_an_operator_run"
+    ),
+    ("docs/operations.md", "export ONESELF_DATABASE_URL="): (
+        f"{HERE}::test_postgresql_is_begun_with_as_the_readme_says"
+    ),
+    ("docs/operations.md", '@id("maintenance-freeze")'): (
+        f"{HERE}::test_the_freeze_is_answered_as_the_readme_says"
+    ),
+    ("docs/operations.md", '{"code": "policy_denied"'): (
+        f"{HERE}::test_the_freeze_is_answered_as_the_readme_says"
     ),
     ("docs/operations.md", "python -m oneself db backup"): (
         f"{HERE}::test_a_backup_is_made_and_restored_as_the_page_says"
@@ -93,17 +91,37 @@ RUN = {
     ("docs/operations.md", "pg_dump --format=custom"): (
         "tests/resilience/test_backups.py::test_what_was_acknowledged_before_a_backup_began_is_in_it"
     ),
+    ("docs/operations.md", "groups:"): (
+        "tests/http/test_metrics.py::test_what_the_page_for_operators_names_is_measured"
+    ),
+    ("docs/architecture.md", 'openapi/openapi.yaml   "the document"'): (
+        f"{HERE}::test_the_picture_of_the_layers_is_true"
+    ),
+    ("docs/architecture.md", "curl -X PATCH localhost:8080/api/v1/me"): (
+        f"{HERE}::test_the_request_that_is_followed_is_answered"
+    ),
+    ("contracts/README.md", "- promise: Only the access token"): (
+        f"{HERE}::test_the_row_that_is_explained_is_kept"
+    ),
+    ("contracts/README.md", "- id: length"): (
+        f"{HERE}::test_the_probe_that_is_explained_is_one_that_is_sent"
+    ),
 }
 #: Why a block is checked as what it is, and not run.
 READ = {
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
-    ("policies/README.md", "// maintenance.cedar"): "as above; the README's own freeze is run",
+    ("docs/conformance.md", "export ONESELF_THROTTLE_SIGNUP="): "settings for a deployment",
+    ("policies/README.md", "// maintenance.cedar"): "as above; the freeze of operations.md is run",
     ("bench/README.md", "export PYTHONPATH="): "figures, by wrk and an environment that tox makes",
+    ("CONTRIBUTING.md", "pip install tox && tox run      #"): "all other tests are this one",
+    ("CONTRIBUTING.md", "python3 -m venv .venv"): "as the first hour does with other requirements",
+    ("CONTRIBUTING.md", "pytest -x tests/unit"): "parts of the run that this test is in",
 }
 
 LAYERS = ["oneself", "handlers", "accounts", "models"]
 BLOCKS = read_blocks()
 README = (ROOT / "README.md").read_text()
+COMPARISON = (ROOT / "docs" / "comparison.md").read_text()
 #: Typer brings a Click of its own, and exports of it no more than this.
 UsageError = typer.BadParameter.__bases__[0]
 TYPER = typer.main.get_command(commands._build(completes=False))  # noqa: SLF001 # as `main` does
@@ -244,7 +262,7 @@ def without_tags(text: str) -> str:
 
 
 def known_settings() -> set[str]:
-    return set(re.findall(r"^\| `(ONESELF_[A-Z_]+)` \|", README, re.MULTILINE))
+    return {f"ONESELF_{name.upper()}" for name in Settings.model_fields}
 
 
 def environments() -> set[str]:
@@ -271,41 +289,40 @@ def test_a_link_within_the_repository_leads_somewhere(page: str):
         assert ((ROOT / page).parent / target).exists(), target
 
 
-def test_each_cell_about_somebody_else_has_a_source():
-    """A comparison that a reader cannot check is an advertisement."""
-    section = README.partition("\n## Beside others\n")[2].partition("\n## ")[0]
-    header, _, *rows = [line for line in section.splitlines() if line.startswith("|")]
-    others = len(header.split("|")) - 4
-    assert others == 5
-    assert len(rows) >= 8
-    for row in rows:
-        cells = re.split(r"\s*\|\s*", row.strip("| "))
-        assert len(cells) == others + 2, row
-        for cell in cells[2:]:
-            assert "](https://" in cell or cell.startswith("by "), f"{cells[0]}: {cell}"
+def test_each_claim_about_another_project_has_a_source():
+    """A reader can check each claim of the comparison."""
+    sources = dict(re.findall(r"^\[([a-z0-9-]+)\]: (https://\S+)$", COMPARISON, re.MULTILINE))
+    used = set(re.findall(r"\]\[([a-z0-9-]+)\]", COMPARISON))
+    assert used == set(sources)
+    _, *aspects = re.split(r"^## ", COMPARISON.partition("\n[")[0], flags=re.MULTILINE)[1:]
+    assert len(aspects) >= 8
+    for aspect in aspects:
+        oneself, *others = re.findall(r"^- \*\*(.+?)\*\*: ((?:.|\n  )+)$", aspect, re.MULTILINE)
+        assert oneself[0] == "oneself"
+        assert len(others) == 5
+        for name, claim in others:
+            assert "][" in claim or claim.startswith("generated from "), f"{name}: {claim}"
 
 
 # ── The pictures ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_picture_of_the_house_has_its_rooms():
-    picture = the_block('openapi/openapi.yaml   "the document"')
-    rooms = re.findall(r"^(\w+)/ +\S", picture, re.MULTILINE)
+def test_the_picture_of_the_layers_is_true():
+    picture = the_block('openapi/openapi.yaml   "the document"', page="docs/architecture.md")
+    folders = re.findall(r"^(\w+)/ +\S", picture, re.MULTILINE)
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    [layers] = [each for each in contracts["contracts"] if each["type"] == "layers"]
-    assert rooms[:4] == LAYERS == layers["layers"]
-    dialects = {path.stem for path in (ROOT / "handlers").glob("*.py")}
-    named = re.search(r"none imports another:\n\s+│\s+(.*)", picture)
+    layers = next(each for each in contracts["contracts"] if each["type"] == "layers")
+    assert folders[:4] == LAYERS == layers["layers"]
+    named = re.search(r"independent of each other:\n\s+│\s+(.*)", picture)
     assert named is not None
-    [independent] = [each for each in contracts["contracts"] if each["type"] == "independence"]
-    assert [f"handlers.{name}" for name in named[1].split(", ")] == independent["modules"]
-    assert set(named[1].split(", ")) <= dialects
+    tags = {tag["name"] for tag in load_document()["tags"]}
+    assert set(named[1].split(", ")) == tags
     for path in re.findall(r"(?<![\w/])((?:\w+/)+)", picture):
         assert (ROOT / path).is_dir(), path
     kept = {path.name for path in ROOT.iterdir() if path.is_dir() and tracked(path)}
     assert kept - {
         part for path in re.findall(r"[\w/]+/", picture) for part in path.split("/")
-    } <= {".ci"}
+    } <= {".ci", "locales"}
 
 
 def tracked(folder: Path) -> bool:
@@ -318,14 +335,15 @@ def tracked(folder: Path) -> bool:
     return bool(listed.stdout)
 
 
-def test_the_picture_of_a_request_names_what_is_there():
-    picture = the_block("openapi/openapi.yaml       PATCH")
-    for path in re.findall(r"(?:\w+/)+\w*(?:\.\w+)?", picture.replace("/api/v1/me", "")):
+def test_the_steps_of_a_request_name_existing_code():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    steps = text.partition("\n## A request, step by step\n")[2].partition("\n## ")[0]
+    paths = re.findall(r"`((?:accounts|handlers|models|oneself)/[\w/.]+)`", steps)
+    assert len(paths) > 10
+    for path in paths:
         assert (ROOT / path).exists(), path
-    for beside in re.findall(r"(?<=, )(\w+\.py)", picture):
-        assert (ROOT / "oneself" / beside).exists(), beside
     operation = load_document()["paths"]["/api/v1/me"]["patch"]["operationId"]
-    assert f"PATCH /api/v1/me is {operation}:" in picture
+    assert f"`PATCH /api/v1/me` is `{operation}`" in steps
     assert "def update_profile(" in (ROOT / "handlers" / "scaikey.py").read_text()
 
 
@@ -410,7 +428,9 @@ def here(text: str, service: Service) -> str:
     return text.replace("localhost:8080", f"127.0.0.1:{service.port}")
 
 
-DIALECTS = dict(re.findall(r"^\| (\w+) \| `(curl [^`]+)` \|", README, re.MULTILINE))
+DIALECTS = dict(
+    re.findall(r"^# (\w+): .+\n(curl (?:.*\\\n)*.*)$", the_block("# ipto:"), re.MULTILINE)
+)
 
 
 def test_each_dialect_has_a_line():
@@ -430,23 +450,21 @@ def test_the_line_of_a_dialect_is_answered(
         assert service.people["base"]["email"] in answered
 
 
-def test_every_line_of_curl_in_a_sentence_is_run():
-    lines = [span for page in PAGES for span in code_spans(page) if span.startswith("curl ")]
-    assert sorted(lines) == sorted([*DIALECTS.values(), FOLLOWED])
-
-
-[FOLLOWED] = re.findall(r"^`(curl -X PATCH [^`]+)`$", README, re.MULTILINE)
+def test_no_command_of_curl_is_in_a_sentence():
+    """It would be run by no test."""
+    assert [span for page in PAGES for span in code_spans(page) if span.startswith("curl ")] == []
 
 
 @asks
 def test_the_request_that_is_followed_is_answered(service: Service, exports: str, tmp_path: Path):
-    answered = run(f"{exports}; {here(FOLLOWED, service)} --silent --fail", tmp_path)
+    line = here(the_block("curl -X PATCH", page="docs/architecture.md"), service).rstrip()
+    answered = run(f"{exports}; {line} --silent --fail", tmp_path)
     assert json.loads(answered)["locale"] == "de-DE"
 
 
 @asks
 def test_a_session_is_exchanged_as_the_readme_says(service: Service, exports: str, tmp_path: Path):
-    block = here(the_block('curl -u "$CLIENT_ID'), service).rstrip()
+    block = here(the_block('curl -u "$CLIENT_ID', page="docs/clients.md"), service).rstrip()
     answered = json.loads(run(f"{exports}\n{block} --silent --fail", tmp_path))
     assert answered["token_type"] == "Bearer"
 
@@ -454,16 +472,22 @@ def test_a_session_is_exchanged_as_the_readme_says(service: Service, exports: st
 @asks
 def test_the_freeze_is_answered_as_the_readme_says(tmp_path: Path):
     policies = shutil.copytree(ROOT / "policies", tmp_path / "policies")
-    (policies / "freeze.cedar").write_text(the_block("@id("))
+    (policies / "freeze.cedar").write_text(the_block("@id(", page="docs/operations.md"))
     with started(tmp_path, policy_dir=policies) as frozen:
         line = here(DIALECTS["jitsudo"], frozen) + " --silent"
         answered = run(f"{export_line(frozen.people['base'])}; {line}", tmp_path)
-    assert json.loads(answered) == json.loads(the_block('{"code": "policy_denied"'))
+    expected = the_block('{"code": "policy_denied"', page="docs/operations.md")
+    assert json.loads(answered) == json.loads(expected)
 
 
 def test_a_deployment_is_proven_as_the_readme_says(service: Service, tmp_path: Path):
     """The line for the deployment and the last one, of which a part of the proof is taken."""
-    _, demo, whole, narrow = the_block("pip install --require-hashes").splitlines()
+    begins = "pip install --require-hashes -r requirements/prove.txt"
+    short = the_block(begins).splitlines()
+    _, demo, whole, narrow = the_block(begins, page="docs/conformance.md").splitlines()
+    assert [line.partition(" #")[0].strip() for line in short[1:]] == [
+        line.partition(" #")[0].strip() for line in (demo, whole)
+    ]
     # The checkout is where the reader is; the credentials are in a folder of the test.
     run(demo, tmp_path, **service.environment)
     assert whole.startswith(narrow.partition(" --dialect")[0])
@@ -472,7 +496,8 @@ def test_a_deployment_is_proven_as_the_readme_says(service: Service, tmp_path: P
 
 @asks
 def test_the_commands_of_an_operator_run(tmp_path: Path):
-    serve, *rest = the_block("python -m oneself serve").splitlines()
+    begins = "python -m oneself serve --host"
+    serve, *rest = the_block(begins, page="docs/operations.md").splitlines()
     (tmp_path / "users.csv").write_text("email,name\nbob@example.com,Bob Ito\n")
     settings = {"ONESELF_DATA_DIR": str(tmp_path / "data")}
     port, tenant = free_port(), ""
@@ -529,7 +554,7 @@ def server_url(servers: Servers) -> Iterator[str]:
 
 @asks
 def test_postgresql_is_begun_with_as_the_readme_says(server_url: str, tmp_path: Path):
-    block = the_block("export ONESELF_DATABASE_URL")
+    block = the_block("export ONESELF_DATABASE_URL", page="docs/operations.md")
     written = re.search(r"postgresql\+psycopg://[^']+", block)
     assert written is not None
     port = free_port()

@@ -17,7 +17,7 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Outcome, Verdict
 from tests.support.service import Service
-from tests.support.spoiling import Spoil, spoiled
+from tests.support.tampering import Spoil, spoiled
 
 pytestmark = pytest.mark.usefixtures("whole")
 

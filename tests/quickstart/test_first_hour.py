@@ -155,7 +155,7 @@ def test_the_first_hour_takes_ten_minutes_at_most(newcomer, capsys):
         known = dict(each.split("=", 1) for each in exports.split())
 
         with newcomer.step("ask in five dialects with curl"):
-            lines = re.findall(r"^\| \w+ \| `(curl [^`]+)` \|", newcomer.readme, re.MULTILINE)
+            lines = re.findall(r"^# \w+: .+\n(curl (?:.*\\\n)*.*)$", newcomer.readme, re.MULTILINE)
             assert len(lines) == 5
             *reading, changing = lines
             for line in reading:
@@ -184,9 +184,7 @@ def test_the_first_hour_takes_ten_minutes_at_most(newcomer, capsys):
             assert newcomer.run("node start.ts", **known) == said
 
     with newcomer.step("run a command without tox"):
-        (install,) = re.findall(
-            r"^`(pip install [^`]*runtime\.txt)`, in a virtual", newcomer.readme, re.MULTILINE
-        )
+        (install,) = re.findall(r"^(pip install .*/runtime\.txt)$", newcomer.readme, re.MULTILINE)
         newcomer.run(install)
         (add,) = re.findall(
             r"^(python -m oneself tenant add .*?) +#", newcomer.readme, re.MULTILINE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from rich.table import Table
 
-from tests.support.ledger import Outcome
+from tests.support.journal import Outcome
 
 _COLUMNS = (
     "rounds",

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from tests.http.running import open_account, running
 from tests.support.databases import Files, url_of
-from tests.support.ledger import Load
+from tests.support.journal import Load
 
 ROOT = Path(__file__).parents[2]
 CLIENTS, BACKUPS, MOST_KEYS = 3, 3, 20

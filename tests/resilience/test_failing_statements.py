@@ -18,7 +18,7 @@ from oneself.conformance.rows.assertions import find_violations
 from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
 from tests.support.in_process import InProcess
-from tests.support.ledger import Outcome
+from tests.support.journal import Outcome
 from tests.support.operator_acts import people_of
 
 #: That somebody has tried is counted for itself, before what they try.

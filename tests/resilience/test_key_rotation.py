@@ -21,18 +21,17 @@ from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring
 from accounts.crypto.password_hashing import hash_password
 from accounts.errors import InvalidCredentials, InvalidToken
-from accounts.flows.access_tokens import (
+from accounts.flows.sign_in.sessions import log_in
+from accounts.limits import Limits
+from accounts.services.access_tokens import (
     issue_access_token,
     regenerate_access_token,
     reveal_access_token,
 )
-from accounts.flows.sessions import log_in
-from accounts.flows.tenants import open_tenant
-from accounts.flows.users import open_user
-from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.user_views import find_user_view
+from accounts.services.users import open_tenant, open_user
 from accounts.values.identifiers import new_external_id, new_id, new_uuid
 from models import User
 from oneself.database import Database, open_engine

@@ -20,7 +20,7 @@ from oneself.database import Location, open_engine
 from tests.http.running import Running, open_account, running
 from tests.support.cutting_proxy import PHASES, CuttingProxy
 from tests.support.databases import url_of
-from tests.support.ledger import Client, Load, Outcome
+from tests.support.journal import Client, Load, Outcome
 from tests.support.postgresql import databases
 
 CLIENTS, WORKERS = 4, 2

@@ -18,10 +18,9 @@ from socket import create_server
 import pytest
 from aiosmtpd.controller import Controller
 
-from accounts.flows.tenants import open_tenant
-from accounts.flows.users import open_user
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.user_views import find_user_view
+from accounts.services.users import open_tenant, open_user
 from oneself.commands.console.session_setup import load_settings, open_database
 from oneself.database import open_engine
 from tests.http.running import open_account, running

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import OperationalError
 
 from accounts.crypto.keyring import Keyring
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented
@@ -33,7 +33,7 @@ from oneself.database import Database, Location, open_engine
 from oneself.database.migrations import differences, present_revision, upgrade
 from tests.http.running import Running, open_account, running
 from tests.support.databases import Servers, Storage
-from tests.support.ledger import Client, Load
+from tests.support.journal import Client, Load
 from tests.support.revisions import EARLIER, fill, migrate_to, project, rows_of, schema_of
 
 ROOT = Path(__file__).parents[2]

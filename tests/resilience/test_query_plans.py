@@ -23,11 +23,11 @@ from oneself.conformance.rows.request_building import ACTOR_KEYS
 from oneself.conformance.rows.table import Row, load_rows
 from oneself.database import open_engine
 from oneself.runtime.key_file import open_keyring
-from tests.support.crowd import settle
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess
-from tests.support.multiplying import multiply
 from tests.support.operator_acts import people_of
+from tests.support.row_copies import multiply
+from tests.support.seed_data import settle
 from tests.support.statements import Asked, Step, asked_of, steps_of
 from tests.support.stored import settings_of
 

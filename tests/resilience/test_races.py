@@ -21,40 +21,40 @@ from accounts.errors import (
     InvalidGrant,
     InvalidToken,
     LimitReached,
-    PreconditionFailed,
     SecretInvalid,
     SecretUsed,
     WrongPassword,
 )
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
-from accounts.flows.api_keys import create_api_key, list_api_keys
-from accounts.flows.email_change import request_email_change, validate_email_change
-from accounts.flows.password_change import change_password
-from accounts.flows.personal_access_tokens import create_pat, list_pats
-from accounts.flows.pictures import UPLOADED, remove_picture, upload_picture
-from accounts.flows.profile import change_profile
-from accounts.flows.refresh_tokens import (
+from accounts.flows.email.email_change import request_email_change, validate_email_change
+from accounts.flows.oauth.refresh_tokens import (
     begin_family,
     find_refresh_token,
     revoke_family,
     rotate_refresh_token,
 )
-from accounts.flows.sessions import list_sessions, log_in, open_session, revoke_session
-from accounts.flows.settings import change_settings, find_settings, replace_settings
-from accounts.flows.users import open_user
+from accounts.flows.password.password_change import change_password
+from accounts.flows.profile.pictures import UPLOADED, remove_picture, upload_picture
+from accounts.flows.profile.profile import change_profile
+from accounts.flows.profile.settings import change_settings, find_settings, replace_settings
+from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session, revoke_session
+from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
+from accounts.flows.tokens.personal_access_tokens import create_pat, list_pats
 from accounts.limits import Limits, RateLimit
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import lock_account
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.user_views import find_user_view
+from accounts.services.users import open_user
+from handlers.errors import PreconditionFailed
 from handlers.etags import require_match, tag_of
 from models import Client, LoginSession, OneTimeSecret, RefreshToken, Tenant, User
 from oneself.conformance.pictures import encoded, gradient
 from oneself.database import Database
 from tests.support.databases import Files
 from tests.support.interleaving import Act, interleavings, meet, stops
-from tests.support.ledger import Outcome
+from tests.support.journal import Outcome
 from tests.support.postgresql import connected
 from tests.unit.conftest import COST, Clock, Env
 

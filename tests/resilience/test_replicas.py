@@ -25,7 +25,7 @@ from oneself.settings import Settings
 from tests.http.running import Account, Running, open_account, running
 from tests.http.wire import Answer
 from tests.support.databases import in_words_of
-from tests.support.ledger import Client, Load, Outcome
+from tests.support.journal import Client, Load, Outcome
 from tests.support.ports import free_port
 
 REPLICAS, WORKERS = 2, 2

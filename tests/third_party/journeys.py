@@ -117,7 +117,7 @@ def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
     verifications = {}
     for person in (unverified, resetting):
         person.ask("POST", "/api/v1/me/verify-email")
-        mail = people.operator.wait_for_mail(person["email"], "Verify your e-mail address")
+        mail = people.operator.wait_for_mail(person["email"], "Verify your email address")
         verifications[person["email"]] = mail["secret"]
     # Reset emails go only to verified addresses.
     for path, body in (
@@ -126,7 +126,7 @@ def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
     ):
         answer = service.ask(json_request("POST", path, body))
         assert answer.status in {200, 202}, answer
-    reset = people.operator.wait_for_mail(resetting["email"], "Set a new password")
+    reset = people.operator.wait_for_mail(resetting["email"], "Reset your password")
     return {
         **json.loads(demo.stdout),
         "nonce": secrets.token_hex(6),

@@ -24,7 +24,7 @@ from oneself.conformance.rows.table import SERVICES, Row, load_rows
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT
 from tests.support.services import started_as
-from tests.support.spoiling import spoiled
+from tests.support.tampering import spoiled
 from tests.third_party.journeys import FILES, make_inputs, read_steps, run_respect
 from tests.third_party.prism import PrismResult, PrismService, prism_proxy, violations_of
 
@@ -103,7 +103,7 @@ def tally(show: Callable[[Table], None]) -> Iterator[Tally]:
         f"{len(totals.answers & REFUSALS)} of {len(REFUSALS)} refusals",
         f"{len(totals.files)} files of journeys",
     )
-    reasons = (f"{count:>4} not validated: {why}" for why, count in totals.reasons.most_common())
+    lines = (f"{count:>4} not validated: {why}" for why, count in totals.reasons.most_common())
     table.caption = "\n".join([", ".join(counts), *lines])
     table.caption_justify = "left"
     show(table)

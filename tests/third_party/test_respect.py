@@ -21,7 +21,7 @@ from oneself.conformance.operations import OPERATIONS
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
-from tests.support.spoiling import Spoil, spoiled
+from tests.support.tampering import Spoil, spoiled
 from tests.third_party.journeys import (
     FILES,
     Outcome,

@@ -21,14 +21,14 @@ from oneself.conformance.rows.matching import (
     UnixTime,
 )
 from oneself.conformance.rows.refusal_shapes import RefusalShapes
-from oneself.document import OperationSpec
+from oneself.document import OperationSpec, load_document
 
 __all__ = ["Row", "check_row", "load_rows", "refusal_shapes"]
 
 FOLDER = Path(__file__).parents[3] / "contracts"
 #: The services with other than default settings; see tests/support/services.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})
-FILES = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status", "edge")
+FILES = (*(tag["name"] for tag in load_document()["tags"]), "edge")
 
 _KEYS = {
     "promise", "source", "operation", "method", "path", "dialect", "service",

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from starlette.types import Receive, Scope
 
-from accounts.errors import (
+from oneself.http.request.errors import (
     BodyTooLarge,
     MalformedBody,
     MalformedRequest,

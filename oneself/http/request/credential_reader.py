@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidClient
-from accounts.flows.clients import ClientCredentials
+from accounts.services.clients import ClientCredentials
 from accounts.services.principal import Presented
 from oneself.document import OperationSpec
 from oneself.http.request.credentials import (

@@ -6,16 +6,13 @@ from urllib.parse import unquote_plus
 
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims, looks_like_jwt
-from accounts.errors import (
-    CrossSiteRequest,
-    InvalidClient,
-    InvalidToken,
-    MultipleCredentials,
-    NotAuthenticated,
-)
-from accounts.flows.clients import ClientCredentials
+from accounts.errors import InvalidClient, InvalidToken
+from accounts.services.clients import ClientCredentials
+from accounts.services.credentials import BY_KIND
 from accounts.services.principal import CredentialKind, Presented
+from handlers.errors import CrossSiteRequest
 from handlers.exchange import COOKIE_NAME
+from oneself.http.request.errors import MultipleCredentials, NotAuthenticated
 
 __all__ = [
     "challenge",
@@ -28,11 +25,7 @@ __all__ = [
 ]
 
 _COOKIE = f"{COOKIE_NAME}=".encode()
-_BEARER_PREFIXES = {
-    tokens.SESSION: CredentialKind.SESSION,
-    tokens.ACCESS_TOKEN: CredentialKind.ACCESS_TOKEN,
-    tokens.PAT: CredentialKind.PAT,
-}
+_BEARER_PREFIXES = {type_.prefix: kind for kind, type_ in BY_KIND.items() if type_.prefix}
 _CARRIERS = frozenset({b"authorization", b"x-api-key"})
 _LONGEST_CLIENT_ID = 64
 _SAFE_METHODS = frozenset({"GET", "HEAD"})

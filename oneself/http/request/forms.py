@@ -2,7 +2,8 @@
 
 from urllib.parse import parse_qsl
 
-from accounts.errors import InvalidRequest, Violation
+from accounts.errors import InvalidRequest
+from handlers.dialect import PlacedViolation
 
 __all__ = ["FORM", "parse_form"]
 
@@ -28,8 +29,8 @@ def parse_form(body: bytes) -> dict[str, str]:
         )
     except ValueError as error:
         rule = "must be name=value pairs in percent-encoded UTF-8"
-        raise InvalidRequest([Violation("body", (), rule)]) from error
+        raise InvalidRequest([PlacedViolation((), rule, "body")]) from error
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise InvalidRequest([Violation("body", (), "must not have a field twice")])
+        raise InvalidRequest([PlacedViolation((), "must not have a field twice", "body")])
     return {name: value for name, value in fields.items() if value}

@@ -3,12 +3,14 @@
 import keyword
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
 from jsonschema_rs import Draft4Validator
 
-from accounts.errors import InvalidRequest, Violation
+from accounts.errors import InvalidRequest
+from handlers.dialect import Place, PlacedViolation
 from oneself.document import OperationSpec
 from oneself.http.request.schemas import Schemas, violations
 
@@ -36,6 +38,11 @@ class Parameters:
         """What a handler calls them."""
         return frozenset(parameter.python_name for parameter in self._parameters)
 
+    @cached_property
+    def places(self) -> Mapping[str, Place]:
+        """The places of the parameters by their names on the wire."""
+        return {parameter.name: parameter.place for parameter in self._parameters}
+
     def read(
         self, path: Mapping[str, str], query: bytes, headers: Mapping[bytes, bytes]
     ) -> dict[str, Any]:
@@ -46,7 +53,7 @@ class Parameters:
         """
         sent = self._read_query(query) if query else {}
         found: dict[str, Any] = {}
-        wrong: list[Violation] = []
+        wrong: list[PlacedViolation] = []
         for parameter in self._parameters:
             if parameter.place == "path":
                 text = path.get(parameter.name)
@@ -63,7 +70,7 @@ class Parameters:
     def _read_query(self, query: bytes) -> dict[str, str]:
         rule = "must be name=value pairs in percent-encoded UTF-8"
         if _BROKEN_ESCAPE.search(query):
-            raise InvalidRequest([Violation("query", (), rule)])
+            raise InvalidRequest([PlacedViolation((), rule, "query")])
         try:
             pairs = parse_qsl(
                 query.decode("ascii"),
@@ -73,13 +80,13 @@ class Parameters:
                 max_num_fields=_MOST_QUERY_FIELDS,
             )
         except ValueError as error:
-            raise InvalidRequest([Violation("query", (), rule)]) from error
+            raise InvalidRequest([PlacedViolation((), rule, "query")]) from error
         names = [name for name, _ in pairs]
         if not self._query_names.issuperset(names):
             rule = "has a parameter that is not documented"
-            raise InvalidRequest([Violation("query", (), rule)])
+            raise InvalidRequest([PlacedViolation((), rule, "query")])
         wrong = [
-            Violation("query", (name,), "must not stand twice")
+            PlacedViolation((name,), "must not stand twice", "query")
             for name in sorted(self._query_names)
             if names.count(name) > 1
         ]
@@ -91,7 +98,7 @@ class Parameters:
 class _Parameter:
     def __init__(self, spec: Mapping[str, Any], validator: Draft4Validator) -> None:
         self.name: str = spec["name"]
-        self.place: Any = spec["in"]
+        self.place: Place = spec["in"]
         self.header = self.name.lower().encode()
         self.python_name = python_name(self.name)
         self._required = spec.get("required", False)
@@ -99,11 +106,11 @@ class _Parameter:
         self._read = _READERS[spec["schema"]["type"]]
         self._validator = validator
 
-    def check(self, text: str | None, found: dict[str, Any]) -> list[Violation]:
+    def check(self, text: str | None, found: dict[str, Any]) -> list[PlacedViolation]:
         """Put the value into `found`, or say what is wrong with it."""
         if text is None:
             if self._required:
-                return [Violation(self.place, (self.name,), "is required")]
+                return [PlacedViolation((self.name,), "is required", self.place)]
             found[self.python_name] = self._default
             return []
         value = self._read(text)

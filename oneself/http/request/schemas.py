@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema_rs
 from jsonschema_rs import Draft4Validator, EmailOptions
 
-from accounts.errors import Place, Violation
 from accounts.values.identifiers import canonical_uuid
+from handlers.dialect import Place, PlacedViolation
 
 __all__ = ["Schemas", "violations"]
 
@@ -58,7 +58,7 @@ def _draft4(schema: Any) -> Any:
 
 def violations(
     errors: Iterable[jsonschema_rs.ValidationError], place: Place, *path: str
-) -> list[Violation]:
+) -> list[PlacedViolation]:
     """What the errors of a validator say, without the value and without names the caller chose."""
     found = []
     for error in errors:
@@ -73,7 +73,7 @@ def violations(
             field, rule = (*field, *unknown[:1]), "is not a documented field"
         else:
             rule = _RULES.get(kind.name, lambda _: "does not have the documented shape")(kind)
-        found.append(Violation(place, field, rule))
+        found.append(PlacedViolation(field, rule, place))
         if len(found) == _MOST_VIOLATIONS:
             break
     return found

@@ -1,13 +1,14 @@
 """Putting an answer on the wire, with the headers that every answer has."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
 from starlette.types import Send
 
 from accounts.errors import AccountError
-from oneself.http.response.dialects import Dialect, ResponseMeta
+from handlers.dialect import Dialect, Place, ResponseMeta
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
 __all__ = ["Answer", "answer_of_refusal", "send_answer"]
@@ -38,11 +39,16 @@ class Answer(NamedTuple):
 
 
 def answer_of_refusal(
-    refusal: AccountError, dialect: Dialect, meta: ResponseMeta, *, bearer_was_sent: bool
+    refusal: AccountError,
+    dialect: Dialect,
+    meta: ResponseMeta,
+    *,
+    bearer_was_sent: bool,
+    places: Mapping[str, Place] = MappingProxyType({}),
 ) -> Answer:
-    """A refusal in its dialect's own words."""
+    """Render a refusal in a dialect; `places` are those of the operation's parameters."""
     status = status_of(refusal, dialect)
-    content = dialect.refuse(refusal, status, meta)
+    content = dialect.refuse(refusal, status, meta, places)
     return Answer(
         status,
         orjson.dumps(content),

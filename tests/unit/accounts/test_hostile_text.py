@@ -3,11 +3,11 @@
 import pytest
 
 from accounts.errors import InvalidCredentials, InvalidToken, NotFound
-from accounts.flows.api_keys import create_api_key, list_api_keys
-from accounts.flows.personal_access_tokens import find_pat, revoke_pat
-from accounts.flows.profile import change_profile
-from accounts.flows.sessions import list_sessions, log_in, open_session, revoke_session
-from accounts.flows.settings import change_settings, find_settings
+from accounts.flows.profile.profile import change_profile
+from accounts.flows.profile.settings import change_settings, find_settings
+from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session, revoke_session
+from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
+from accounts.flows.tokens.personal_access_tokens import find_pat, revoke_pat
 from accounts.services.principal import CredentialKind
 
 HOSTILE = [

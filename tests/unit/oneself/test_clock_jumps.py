@@ -16,9 +16,13 @@ from accounts.errors import (
     SecretUsed,
     TooManyAttempts,
 )
-from accounts.flows.sessions import log_in, log_out
-from accounts.flows.token_exchange import exchange_session
-from accounts.flows.token_introspection import delete_expired_jwts, introspect_token, revoke_token
+from accounts.flows.oauth.token_exchange import exchange_session
+from accounts.flows.oauth.token_introspection import (
+    delete_expired_jwts,
+    introspect_token,
+    revoke_token,
+)
+from accounts.flows.sign_in.sessions import log_in, log_out
 from accounts.jobs.event_chain import chain_events, verify_chain
 from accounts.jobs.retention import delete_expired_records
 from accounts.limits import RateLimit

@@ -15,13 +15,13 @@ from accounts.crypto import tokens
 from accounts.crypto.jwts import HeldKey, KeySet
 from accounts.crypto.tokens import api_key_prefix, mint, mint_api_key, well_formed
 from accounts.errors import InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, SecretInvalid
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.flows.email_change import validate_email_change
-from accounts.flows.email_verification import confirm_email
-from accounts.flows.password_reset import reset_password
-from accounts.flows.token_exchange import exchange_refresh_token, exchange_session
-from accounts.flows.token_introspection import introspect_token
+from accounts.flows.email.email_change import validate_email_change
+from accounts.flows.email.email_verification import confirm_email
+from accounts.flows.oauth.token_exchange import exchange_refresh_token, exchange_session
+from accounts.flows.oauth.token_introspection import introspect_token
+from accounts.flows.password.password_reset import reset_password
 from accounts.services.authentication import authenticate
+from accounts.services.clients import ClientCredentials, authenticate_client
 from handlers.exchange import COOKIE_NAME
 from oneself.http.request.credentials import read_credential
 from tests.unit.conftest import START

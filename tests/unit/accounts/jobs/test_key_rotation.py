@@ -10,13 +10,14 @@ from sqlalchemy import event
 from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Keyring, Purpose
 from accounts.errors import InvalidClient, InvalidCredentials, InvalidToken, SecretSuperseded
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
-from accounts.flows.api_keys import create_api_key
-from accounts.flows.clients import ClientCredentials, add_client, authenticate_client
+from accounts.flows.administration.clients import add_client
 from accounts.flows.idempotency import Attempt, find_response, store_response
-from accounts.flows.personal_access_tokens import create_pat
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
+from accounts.flows.tokens.api_keys import create_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.jobs.key_rotation import START, count_links, count_live, rekey_batch, retire_root
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
+from accounts.services.clients import ClientCredentials, authenticate_client
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     issue_secret,

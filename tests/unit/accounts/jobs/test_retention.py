@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 
 from accounts.errors import InvalidGrant, SecretInvalid, SecretUsed
-from accounts.flows.api_keys import create_api_key, revoke_all_api_keys
-from accounts.flows.personal_access_tokens import create_pat, revoke_all_pats
-from accounts.flows.refresh_tokens import begin_family, revoke_family, rotate_refresh_token
-from accounts.flows.sessions import log_out, open_session
+from accounts.flows.oauth.refresh_tokens import begin_family, revoke_family, rotate_refresh_token
+from accounts.flows.sign_in.sessions import log_out, open_session
+from accounts.flows.tokens.api_keys import create_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.jobs.retention import delete_expired_records
+from accounts.services.credentials import API_KEY, PAT, revoke_all
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, redeem_secret
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import CredentialKind
@@ -125,8 +126,7 @@ def _end_a_family(env, alice, client):
 def _revoke_keys(env, alice, client):
     _key(env, alice)
     _pat(env, alice, client, days=300)
-    env.act(revoke_all_api_keys, alice.view)
-    env.act(revoke_all_pats, alice.view)
+    env.act(revoke_all, alice.view, [API_KEY, PAT])
     return {"api_key": 1, "personal_access_token": 1}
 
 

@@ -17,22 +17,22 @@ from accounts.errors import (
     InvalidToken,
     SecretInvalid,
 )
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
-from accounts.flows.api_keys import create_api_key, revoke_api_key
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.flows.email_change import request_email_change
-from accounts.flows.email_verification import request_email_verification
-from accounts.flows.password_reset import request_password_reset
-from accounts.flows.personal_access_tokens import create_pat, revoke_pat
-from accounts.flows.refresh_tokens import rotate_refresh_token
-from accounts.flows.sessions import log_in, log_out, open_session
-from accounts.flows.tenants import disable_tenant
-from accounts.flows.token_exchange import exchange_session
-from accounts.flows.token_introspection import revoke_token
-from accounts.flows.users import disable_user
+from accounts.flows.administration.tenants import disable_tenant
+from accounts.flows.administration.users import disable_user
+from accounts.flows.email.email_change import request_email_change
+from accounts.flows.email.email_verification import request_email_verification
+from accounts.flows.oauth.refresh_tokens import rotate_refresh_token
+from accounts.flows.oauth.token_exchange import exchange_session
+from accounts.flows.oauth.token_introspection import revoke_token
+from accounts.flows.password.password_reset import request_password_reset
+from accounts.flows.sign_in.sessions import log_in, log_out, open_session
+from accounts.flows.tokens.api_keys import create_api_key, revoke_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat, revoke_pat
 from accounts.limits import RateLimit
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
+from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
 from accounts.services.one_time_secrets import SecretPurpose, redeem_secret
 from accounts.services.principal import CredentialKind, Presented
 from models import User

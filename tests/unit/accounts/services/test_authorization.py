@@ -9,7 +9,8 @@ from accounts.errors import (
     PolicyDenied,
     SessionRequired,
 )
-from accounts.services.authorization import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS, authorise, rights
+from accounts.services.authorization import authorise
+from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS, rights
 from accounts.services.policies import Decision, Question, Subject
 from accounts.services.principal import Credential, CredentialKind, Principal
 

@@ -1,6 +1,6 @@
 """Telling a person by mail what was done in their account."""
 
-from accounts.flows.email_change import request_email_change, validate_email_change
+from accounts.flows.email.email_change import request_email_change, validate_email_change
 from accounts.services.notifications import post_notification
 from accounts.services.outbox import MessageKind
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from accounts.crypto import tokens
 from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
-from accounts.flows.profile import change_profile
+from accounts.flows.profile.profile import change_profile
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     find_locale,

@@ -6,6 +6,7 @@ import pytest
 
 from accounts.crypto.keyring import SealBroken
 from accounts.errors import NotFound
+from accounts.origin import Origin
 from accounts.services.outbox import MessageKind, measure_outbox, open_parameters, post_message
 
 
@@ -20,6 +21,28 @@ def test_a_message_goes_to_the_stored_address(env, alice):
     assert (message.recipient, message.locale) == ("alice@example.com", "de-DE")
     assert (message.created_at, message.delivered_at) == (env.clock.now, None)
     assert env.act(open_parameters, message) == {"secret": "a secret"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "ip_address"),
+    [
+        (MessageKind.PASSWORD_CHANGED, "192.0.2.7"),
+        (MessageKind.EMAIL_CHANGE_NOTICE, "192.0.2.7"),
+        (MessageKind.API_KEY_CREATED, "192.0.2.7"),
+        (MessageKind.PAT_CREATED, "192.0.2.7"),
+        (MessageKind.EMAIL_VERIFICATION, None),
+        (MessageKind.EMAIL_CHANGE_CONFIRMATION, None),
+        (MessageKind.EMAIL_ALREADY_IN_USE, None),
+        (MessageKind.PASSWORD_RESET, None),
+    ],
+)
+def test_message_has_the_client_address_only_for_the_owner_of_the_account(
+    env, alice, kind, ip_address
+):
+    with env.database.transaction(writing=True, origin=Origin(address="192.0.2.7")) as session:
+        post_message(session, kind, alice.view)
+    [message] = env.messages()
+    assert env.act(open_parameters, message).get("ip_address") == ip_address
 
 
 def test_what_a_message_says_is_sealed(env, alice):

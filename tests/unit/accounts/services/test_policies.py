@@ -591,8 +591,9 @@ def test_a_schema_that_cannot_be_read_is_refused():
 
 def _below(kind):
     for each in kind.__subclasses__():
-        yield each
-        yield from _below(each)
+        if each.__module__ == errors.__name__:
+            yield each
+            yield from _below(each)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from accounts.crypto.jwts import LONGEST_LIFETIME, SKEW, Claims, thumbprint
 from accounts.crypto.keyring import Keyring, SealBroken
 from accounts.errors import InvalidToken
-from accounts.flows.tenants import open_tenant
 from accounts.services.signing_keys import (
     OVERLAP,
     NoSigningKey,
@@ -18,6 +17,7 @@ from accounts.services.signing_keys import (
     load_key_set,
     rotate_signing_key,
 )
+from accounts.services.users import open_tenant
 from oneself.database import Database
 
 ISSUER = "https://account.example.com/"

@@ -13,13 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidClient, InvalidCredentials, TooManyAttempts, WrongPassword
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.flows.email_change import request_email_change, validate_email_change
-from accounts.flows.password_change import change_password
-from accounts.flows.sessions import log_in
-from accounts.flows.signup import sign_up
+from accounts.flows.email.email_change import request_email_change, validate_email_change
+from accounts.flows.password.password_change import change_password
+from accounts.flows.sign_in.sessions import log_in
+from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import RateLimit
 from accounts.origin import Origin
+from accounts.services.clients import ClientCredentials, authenticate_client
 from accounts.services.throttling import (
     RateLimitScope,
     consume,

@@ -14,15 +14,16 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import select
 
 from accounts.crypto.keyring import Keyring
-from accounts.errors import EmailTaken, Internal, NotFound, Unavailable
-from accounts.flows.signup import sign_up
+from accounts.errors import EmailTaken, NotFound, Unavailable
+from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import Limits
 from accounts.services.signing_keys import ensure_signing_key
 from models import Tenant
 from oneself.database import Database, OutcomeUnknown, does_not_answer, open_engine
-from oneself.database.failures import begin_again
+from oneself.database.failures import can_retry
 from oneself.database.migrations import differences, present_revision, upgrade
 from oneself.database.postgresql import Postgresql
+from oneself.http.request.errors import Internal
 from oneself.http.response.error_handler import refusal_of
 from oneself.runtime.jobs import run_act, run_alone
 from oneself.runtime.key_file import UnknownRootKey, check_root_key
@@ -481,7 +482,7 @@ def test_how_a_commit_has_ended_can_be_asked_for(connections):
     connections.give_back(connection)
     with pytest.raises(OperationalError) as failed:
         connections.require_committed(undone)
-    assert begin_again(failed.value)
+    assert can_retry(failed.value)
 
 
 def test_a_server_that_may_have_crashed_is_not_believed(connections):

@@ -70,7 +70,7 @@ def _requests(env):
 def test_a_short_log_is_left_alone(env, written):
     """DB-07: SQLite does it by itself, and nobody has to wait."""
     before = written(MANY // 8)
-    env.database.shorten_log()
+    env.database.truncate_wal()
     assert _log(env) == before > 0
 
 
@@ -79,10 +79,10 @@ def test_a_log_that_somebody_kept_from_being_copied_is_emptied_afterwards(env, w
     with _reading(env):
         long = written(MANY + MANY // 4)
         assert long > MANY
-        env.database.shorten_log()
+        env.database.truncate_wal()
         assert _log(env) == long
         assert written(len(LINE)) >= long
-    env.database.shorten_log()
+    env.database.truncate_wal()
     assert _log(env) == 0
     assert (
         env.act(
@@ -101,10 +101,10 @@ def test_a_log_is_emptied_although_there_is_always_somebody_who_reads(env, writt
         deadline = time.monotonic() + 10
         while _log(env) > MANY:  # it may not be its turn at once
             assert time.monotonic() < deadline
-            env.database.shorten_log()
+            env.database.truncate_wal()
 
 
 def test_a_file_that_was_never_written_to_has_no_log(env):
     """DB-07: or somebody else has just emptied and removed it."""
     env.location.with_name(f"{env.location.name}-wal").unlink(missing_ok=True)
-    assert env.database.shorten_log() is None
+    assert env.database.truncate_wal() is None

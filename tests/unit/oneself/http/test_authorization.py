@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 
 import oneself.app
 from accounts.crypto.keyring import Keyring
-from accounts.flows.users import change_roles, find_user_by_email
+from accounts.flows.administration.users import change_roles, find_user_by_email
 from accounts.limits import Limits
 from accounts.services.policies import Decision, Question
 from accounts.services.principal import CredentialKind

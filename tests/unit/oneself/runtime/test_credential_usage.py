@@ -9,12 +9,12 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.crypto.keyring import Keyring, Purpose
-from accounts.flows.api_keys import create_api_key
-from accounts.flows.personal_access_tokens import create_pat
-from accounts.flows.sessions import list_sessions, open_session
+from accounts.flows.sign_in.sessions import list_sessions, open_session
+from accounts.flows.tokens.api_keys import create_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import Limits
 from accounts.origin import Origin
-from accounts.services.authentication import StoredAnew, authenticate
+from accounts.services.authentication import StaleDigest, authenticate
 from accounts.services.events import EventKind, Observation
 from accounts.services.principal import Credential, CredentialKind, Presented
 from oneself.database import Database
@@ -302,7 +302,7 @@ def test_what_was_found_under_a_former_root_is_kept_until_it_is_written(env, ali
 def test_an_access_token_is_left_to_who_rewrites_what_is_sealed(env, alice, statements):
     """TK-07: it can be read, so that it need not wait for its use."""
     recorder = UsageRecorder()
-    anew = StoredAnew(CredentialKind.ACCESS_TOKEN, alice.user_id, b"b" * 32, b"a" * 32)
+    anew = StaleDigest(CredentialKind.ACCESS_TOKEN, alice.user_id, b"b" * 32, b"a" * 32)
     recorder.record_observed([anew], env.clock.now)
     recorder.write(env.database)
     assert statements == []

