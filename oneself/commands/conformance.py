@@ -138,11 +138,11 @@ def _run_suites(run: "Suite") -> "list[Outcome]":
             if step.suite not in tasks:
                 tasks[step.suite] = progress.add_task(step.suite, total=step.count)
             outcomes += step.outcomes
-            broken = sum(each.verdict is Verdict.FAILED for each in outcomes)
+            failed = sum(each.verdict is Verdict.FAILED for each in outcomes)
             progress.update(
                 tasks[step.suite],
                 completed=step.number,
-                description=f"{step.suite} ({broken} broken)" if broken else step.suite,
+                description=f"{step.suite} ({failed} failed)" if failed else step.suite,
             )
     return outcomes
 
@@ -170,15 +170,15 @@ def _report(
         sys.stdout.write(json.dumps(record) + "\n")
     else:
         print_report(outcomes, Console())
-    broken = sum(each.verdict is Verdict.FAILED for each in outcomes)
-    if broken:
+    failed = sum(each.verdict is Verdict.FAILED for each in outcomes)
+    if failed:
         raise Failure(
-            f"{broken} of {len(outcomes)} promises are broken. The report says where each is"
+            f"{failed} of {len(outcomes)} tests failed. The report says where each is"
             " documented, and how to reproduce the failure."
         )
     # Success without a single test would be misleading.
     if all(each.verdict is Verdict.SKIPPED for each in outcomes):
         raise Failure(
-            "Nothing could be asked, for the reasons in the report. Create credentials on the"
+            "All tests were skipped, for the reasons in the report. Create credentials on the"
             " deployment, with: python -m oneself demo --json"
         )
