@@ -138,11 +138,11 @@ def _run_suites(run: "Suite") -> "list[Outcome]":
             if step.suite not in tasks:
                 tasks[step.suite] = progress.add_task(step.suite, total=step.count)
             outcomes += step.outcomes
-            broken = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
+            failed = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
             progress.update(
                 tasks[step.suite],
                 completed=step.number,
-                description=f"{step.suite} ({broken} broken)" if broken else step.suite,
+                description=f"{step.suite} ({failed} failed)" if failed else step.suite,
             )
     return outcomes
 
@@ -170,15 +170,15 @@ def _report(
         sys.stdout.write(json.dumps(record) + "\n")
     else:
         print_report(outcomes, Console())
-    broken = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
-    if broken:
+    failed = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
+    if failed:
         raise Failure(
-            f"{broken} of {len(outcomes)} promises are broken. The report says where each is"
+            f"{failed} of {len(outcomes)} tests failed. The report says where each is"
             " documented, and how to reproduce the failure."
         )
     # Success without a single test would be misleading.
     if all(outcome.verdict is Verdict.SKIPPED for outcome in outcomes):
         raise Failure(
-            "Nothing could be asked, for the reasons in the report. Create credentials on the"
+            "All tests were skipped, for the reasons in the report. Create credentials on the"
             " deployment, with: python -m oneself demo --json"
         )

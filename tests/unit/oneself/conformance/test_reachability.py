@@ -55,9 +55,9 @@ def test_any_http_response_counts_as_reachable():
 @pytest.mark.parametrize(
     ("answer", "scheme", "ending"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "https", "begins with http://"),
-        (b"\x15\x03\x03\x00\x02\x02\x46", "http", "begins with https://"),
-        (b"", "http", "begins with https://"),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "https", "begin with http://"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "http", "begin with https://"),
+        (b"", "http", "begin with https://"),
     ],
     ids=["plain", "tls", "empty"],
 )

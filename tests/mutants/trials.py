@@ -1,4 +1,4 @@
-"""Whether the suite that anyone proves a deployment with fails on a mutant."""
+"""Trials of mutants: the conformance suite must fail on each."""
 
 import json
 import time
@@ -22,27 +22,27 @@ from oneself.conformance.rows.table import Row, load_rows
 from oneself.conformance.rows.verdicts import run_case
 from oneself.conformance.suite import Suite
 from tests.mutants.answer_rules import ANSWER_RULES
-from tests.mutants.mutation import Mutant, Telling
+from tests.mutants.mutation import Mutant, RowFields
 from tests.mutants.request_rules import Place
 from tests.mutants.serving import CONTROL
 from tests.support.operator_acts import people_of
 from tests.support.service import Service
 
-__all__ = ["End", "Judged", "Laboratory"]
+__all__ = ["Fate", "MutantRunner", "Trial"]
 
-#: Made up by the fuzzer for each operation and credential.
+#: Generated requests for each operation and credential.
 _EXAMPLES = 3
-#: A fuzzer has to get further than to the budgets of one account.
+#: The fuzzer must not reach the rate limits of an account.
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "rows": {},
     "fuzz": {"throttle_mail": "100000/1", "throttle_account_source": "100000/1"},
 }
-#: After so many seconds nothing new is begun about a mutant, and it has survived.
-_MOST_SECONDS = 300
+#: A mutant that no test has killed by then has survived.
+_MAX_SECONDS = 300
 
 
-class End(StrEnum):
-    """What becomes of a mutant; one that behaves as the service does is none."""
+class Fate(StrEnum):
+    """The fate of a mutant; an equivalent one behaves like the service."""
 
     KILLED = "killed"
     SURVIVED = "survived"
@@ -50,56 +50,56 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One mutant with its end, by which suite, and why."""
+class Trial:
+    """A mutant with its fate, the suite that killed it, and the reason."""
 
     mutant: Mutant
-    end: End
+    fate: Fate
     suite: str
     why: str
     seconds: float
 
 
-class Laboratory:
-    """One service, which is one mutant after the other, and itself between them."""
+class MutantRunner:
+    """A service that is switched to one mutant after the other."""
 
     def __init__(self, service: Service, *, suites: tuple[str, ...]) -> None:
         self._service = service
         self._suites = suites
         self._numbers = count(1)
 
-    def judge(self, mutant: Mutant) -> Judged:
-        """Have the suite ask the mutant, until it breaks a promise.
+    def run(self, mutant: Mutant) -> Trial:
+        """Run the suite on a mutant until a test fails.
 
-        What breaks it has to be kept by the service itself, or it would not be the mutant's.
+        The failed test must pass without the mutant.
         """
         began = time.monotonic()
-        end, suite, why = self._end_of(mutant, began + _MOST_SECONDS)
-        return Judged(mutant, end, suite, why, time.monotonic() - began)
+        fate, suite, why = self._run_suites(mutant, began + _MAX_SECONDS)
+        return Trial(mutant, fate, suite, why, time.monotonic() - began)
 
-    def _end_of(self, mutant: Mutant, deadline: float) -> tuple[End, str, str]:
-        told = self._is_told(mutant)
+    def _run_suites(self, mutant: Mutant, deadline: float) -> tuple[Fate, str, str]:
+        is_distinguishable = self._is_distinguishable(mutant)
         for suite in self._suites:
-            if suite == "fuzz" and not told:
+            if suite == "fuzz" and not is_distinguishable:
                 break
             with self._switched_to(mutant, suite) as (service, people):
-                broken = next(self._broken(suite, mutant, service, people, deadline), None)
+                failure = next(self._failures(suite, mutant, service, people, deadline), None)
                 changed = self._changed()
-            if broken is not None:
+            if failure is not None:
                 assert changed or not isinstance(mutant, ANSWER_RULES), f"{mutant} did nothing"
-                self._check_without(mutant, broken)
-                return End.KILLED, suite, f"{broken.promise}: {'; '.join(broken.reasons)}"
-            # Of answers, it is the rows that tell: they bring about every status and every field.
-            told = told or changed > 0
-        if told:
-            return End.SURVIVED, "", ""
-        return End.EQUIVALENT, "", mutant.alike
+                self._check_without(mutant, failure)
+                return Fate.KILLED, suite, f"{failure.promise}: {'; '.join(failure.reasons)}"
+            # Changed responses are visible to the rows, which cover every status and field.
+            is_distinguishable = is_distinguishable or changed > 0
+        if is_distinguishable:
+            return Fate.SURVIVED, "", ""
+        return Fate.EQUIVALENT, "", mutant.equivalence
 
     @contextmanager
     def _switched_to(
         self, mutant: Mutant | None, suite: str = "rows"
     ) -> Iterator[tuple[Service, Actors]]:
-        """The service as this mutant, or as itself, on a fresh copy of its data."""
+        """Switch the service to a mutant, or to none, on a fresh copy of its data."""
         folder = self._service.folder / str(next(self._numbers))
         folder.mkdir()
         wanted = {
@@ -119,71 +119,73 @@ class Laboratory:
         answer = self._service.ask(Request("GET", CONTROL))
         return int(answer.json()["changed"])
 
-    def _broken(
+    def _failures(
         self, suite: str, mutant: Mutant, service: Service, people: Actors, deadline: float
     ) -> Iterator[Outcome]:
-        """Each promise that is broken, as soon as it is."""
-        proof = Suite(
+        """Yield each failed test as soon as it is known."""
+        suite_run = Suite(
             service,
             service.folder / "people.json",
             suites=(suite,),
             examples=_EXAMPLES,
             operator=people.operator,
-            operations=_around(mutant) if suite == "fuzz" else frozenset({mutant.operation_id}),
+            operations=_linked_operations(mutant)
+            if suite == "fuzz"
+            else frozenset({mutant.operation_id}),
         )
-        with closing(proof.steps()) as steps:
+        with closing(suite_run.steps()) as steps:
             for step in steps:
                 yield from (each for each in step.outcomes if each.verdict is Verdict.FAILED)
                 if time.monotonic() > deadline:
                     return
 
-    def _check_without(self, mutant: Mutant, broken: Outcome) -> None:
-        """See that the service itself keeps what the mutant has broken."""
-        with self._switched_to(None, broken.suite) as (service, people):
-            if broken.suite == "rows":
-                row = next(each for each in load_rows() if str(each) == broken.promise)
+    def _check_without(self, mutant: Mutant, failure: Outcome) -> None:
+        """Assert that the failed test passes without the mutant."""
+        with self._switched_to(None, failure.suite) as (service, people):
+            if failure.suite == "rows":
+                row = next(each for each in load_rows() if str(each) == failure.promise)
                 found = [run_case(CaseRunner(row, service, people))]
             else:
-                found = [*self._broken("fuzz", mutant, service, people, time.monotonic() + 600)]
-        same = [each for each in found if each.promise == broken.promise]
+                found = [*self._failures("fuzz", mutant, service, people, time.monotonic() + 600)]
+        same = [each for each in found if each.promise == failure.promise]
         assert all(each.verdict is Verdict.PASSED for each in same), (
-            f"this is broken without {mutant} as well:\n{same[0].as_text()}"
+            f"this fails without {mutant} as well:\n{same[0].as_text()}"
         )
 
-    def _is_told(self, mutant: Mutant) -> bool:
-        """Whether a request that is made for a mutant is answered in another way by it."""
-        telling = mutant.tell()
-        if telling is None:
+    def _is_distinguishable(self, mutant: Mutant) -> bool:
+        """Return whether the mutant answers its distinguishing request differently."""
+        row_fields = mutant.distinguishing_row()
+        if row_fields is None:
             return False
         answers = []
         for each in (None, mutant):
             with self._switched_to(each) as (service, people):
-                answers.append(_told(_ask(mutant, telling, service, people)))
+                answers.append(_comparable(_send(mutant, row_fields, service, people)))
         return answers[0] != answers[1]
 
 
-def _around(mutant: Mutant) -> frozenset[str]:
-    """An operation, and those that links connect with it: a fuzzer has to find what to ask for."""
+def _linked_operations(mutant: Mutant) -> frozenset[str]:
+    """Return the operation and those linked with it, which create objects for the fuzzer."""
     name = mutant.operation_id
     before = {each.operation_id for each in OPERATIONS.values() if name in links_of(each)}
     return frozenset({name, *before, *links_of(mutant.operation)})
 
 
-def _ask(mutant: Mutant, telling: Telling, service: Service, people: Actors) -> Answer:
-    """Ask as somebody who has all that the operation needs, but for what the request is to tell."""
+def _send(mutant: Mutant, row_fields: RowFields, service: Service, people: Actors) -> Answer:
+    """Send the distinguishing request, otherwise valid, as a user."""
     raw = {
-        "promise": "It tells a mutant apart",
+        "promise": "A distinguishing request",
         "source": "",
         "operation": mutant.operation_id,
         "expect": {},
-        **telling,
-        "request": _request(mutant, telling["request"], service),
+        **row_fields,
+        "request": _request(mutant, row_fields["request"], service),
     }
     return service.ask(CaseRunner(Row("mutants", raw), service, people).prepare())
 
 
 def _request(mutant: Mutant, wanted: Mapping[str, Any], service: Service) -> dict[str, Any]:
-    """The example of the operation, with one value in a place of it, or without what is there."""
+    """Build the operation's example with one value replaced or removed."""
     operation = mutant.operation
     values = fuzz_values(replace(service, people=read_credentials(service.folder / "people.json")))
     live = live_document(values)["paths"][operation.path][operation.method]
@@ -214,22 +216,22 @@ def _put(parts: dict[str, Any], place: Place, value: Any) -> None:
     part, *steps = place
     for step in reversed(steps):
         value = [value] if step == "*" else {step: value}
-    parts[part] = _merged(parts.get(part, {}), value)
+    parts[part] = _merge(parts.get(part, {}), value)
 
 
-def _merged(whole: Any, more: Any) -> Any:
+def _merge(whole: Any, more: Any) -> Any:
     if not (isinstance(whole, dict) and isinstance(more, dict)):
         return more
-    return whole | {name: _merged(whole.get(name), below) for name, below in more.items()}
+    return whole | {name: _merge(whole.get(name), below) for name, below in more.items()}
 
 
-def _told(answer: Answer) -> Any:
-    """What an answer says, whenever and however often it is asked for."""
+def _comparable(answer: Answer) -> Any:
+    """Return a response without the values that differ between all responses."""
     if answer.status < HTTPStatus.BAD_REQUEST:
         return answer.status
-    said = answer.json()
+    content = answer.json()
     return answer.status, {
         name: each
-        for name, each in said.items()
+        for name, each in content.items()
         if name not in {"request_id", "timestamp", "instance"}
     }
