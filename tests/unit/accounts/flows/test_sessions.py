@@ -318,7 +318,7 @@ def test_oldest_session_ends_beyond_the_limit(open_house):
 
 
 def test_lowered_limit_ends_all_excess_sessions(env, open_house, alice):
-    """The limit is enforced at the next login, whatever the number of sessions."""
+    """The limit is enforced at the next login, for any number of sessions."""
     for _ in range(5):
         env.clock.move(minutes=1)
         env.act(open_session, alice.user_id)
