@@ -682,9 +682,9 @@ def parser_calls(monkeypatch):
     def record(owner, name):
         original = getattr(owner, name)
 
-        def recorded(*arguments, **named):
+        def recorded(*arguments, **options):
             calls.append(name)
-            return original(*arguments, **named)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(owner, name, recorded)
 

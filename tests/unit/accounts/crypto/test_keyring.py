@@ -123,10 +123,10 @@ def test_seal_with_any_bit_changed_is_rejected():
     sealed = KEYS.seal(Purpose.ACCESS_TOKEN, "token", "usr_1")
     for position in range(len(sealed)):
         for bit in range(8):
-            changed = bytearray(sealed)
-            changed[position] ^= 1 << bit
+            corrupted = bytearray(sealed)
+            corrupted[position] ^= 1 << bit
             with pytest.raises(SealBroken):
-                KEYS.open(Purpose.ACCESS_TOKEN, bytes(changed), "usr_1")
+                KEYS.open(Purpose.ACCESS_TOKEN, bytes(corrupted), "usr_1")
 
 
 def test_truncated_seal_is_rejected():
@@ -170,11 +170,11 @@ def test_retired_root_only_verifies_events():
 
 
 @pytest.mark.parametrize(
-    ("keys", "known"), [(KEYS, True), (ROTATED, True), (RETIRED, True), (OTHER_KEYS, False)]
+    ("keys", "is_known"), [(KEYS, True), (ROTATED, True), (RETIRED, True), (OTHER_KEYS, False)]
 )
-def test_root_is_known_by_id_and_check_value(keys, known):
+def test_root_is_known_by_id_and_check_value(keys, is_known):
     """PW-17: current, previous and retired roots are known; the id alone is no proof."""
-    assert keys.knows(KEYS.key_id, KEYS.check_value()) is known
+    assert keys.knows(KEYS.key_id, KEYS.check_value()) is is_known
     assert not keys.knows(KEYS.key_id, OTHER_KEYS.check_value())
     assert not keys.knows(KEYS.key_id, b"")
 

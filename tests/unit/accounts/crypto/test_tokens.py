@@ -134,8 +134,8 @@ def test_api_key_with_any_typo_is_rejected():
     """TK-01: the checksum covers the brand and the prefix too."""
     for position, current in enumerate(KEY):
         for replacement in BASE62.replace(current, "") + "_ \n":
-            changed = KEY[:position] + replacement + KEY[position + 1 :]
-            assert changed == KEY or api_key_prefix(changed, "ipto") is None
+            mistyped = KEY[:position] + replacement + KEY[position + 1 :]
+            assert mistyped == KEY or api_key_prefix(mistyped, "ipto") is None
 
 
 def test_truncated_api_key_is_rejected():

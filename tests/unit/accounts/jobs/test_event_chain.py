@@ -15,7 +15,7 @@ from accounts.crypto.keyring import Keyring, Purpose
 from accounts.jobs.event_chain import chain_events, holds_head, verify_chain
 from models import SecurityEvent, metadata
 from oneself.database import Database
-from tests.unit.conftest import explained
+from tests.unit.conftest import explain_query
 
 OLD, NEW = b"x" * 32, b"y" * 32
 
@@ -217,7 +217,7 @@ def test_only_the_newest_events_are_searched(env, seven_ids):
         chain_events(session)
         event.remove(session.core, "before_cursor_execute", record)
         _newest, (statement, parameters) = statements
-        steps = explained(session, statement, parameters)
+        steps = explain_query(session, statement, parameters)
     if env.on_sqlite:
         assert "SEARCH security_event USING INDEX sqlite_autoindex_security_event_1 (id>?)" in steps
         assert not [step for step in steps if step.startswith("SCAN")]

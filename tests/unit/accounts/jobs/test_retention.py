@@ -102,14 +102,14 @@ def _end_session(env, alice, client):
 
 
 def _expire_session(env, alice, client):
-    opened = env.act(open_session, alice.user_id)
-    _begin_family(env, opened.session_id, client[0])
+    new_session = env.act(open_session, alice.user_id)
+    _begin_family(env, new_session.session_id, client[0])
     now = env.clock.now.strftime("%Y-%m-%d %H:%M:%S.%f")
     for table, name in (("login_session", "id"), ("refresh_token", "session_id")):
         env.execute(
             f"UPDATE {table} SET expires_at = ? WHERE {name} = ?",  # noqa: S608 # names of this test
             now,
-            opened.session_id,
+            new_session.session_id,
         )
     return {"login_session": 1, "refresh_token": 1}
 

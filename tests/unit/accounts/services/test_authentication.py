@@ -435,7 +435,7 @@ def test_database_dump_contains_no_valid_credential(env, authenticate_as, alice,
 def test_secrets_are_not_stored_in_the_clear(env, alice, client, credentials, issued):
     """SE-01: neither in a table nor in the write-ahead log."""
     _, secret = env.act(request_email_change, alice.view, "new@example.com")
-    content = env.stored()
+    content = env.stored_bytes()
     assert alice.view.email.encode() in content
     for credential in (
         *credentials.values(),

@@ -116,9 +116,9 @@ def test_policies_get_the_complete_question(alice):
     _authorise(principal, accepted=EVERY_KIND, scope="keys:read", decide=decide)
     view = alice.view
     subject = Subject(view.user_id, view.tenant_id, ("member",), "local", False)  # noqa: FBT003 # a tuple
-    right = frozenset({"keys:read"})
+    rights_of_token = frozenset({"keys:read"})
     kind = "personalAccessToken"
-    assert questions == [Question(subject, "ipto.signUp", kind, right, "keys:read")]
+    assert questions == [Question(subject, "ipto.signUp", kind, rights_of_token, "keys:read")]
 
 
 def test_policy_cannot_override_scopes(alice):

@@ -224,8 +224,10 @@ def test_schema_rejects_a_corrupt_request(monkeypatch, corrupt):
     """AZ-03: the schema is passed with every question, and no decision is a refusal."""
     results, original = [], cedarpy.is_authorized
 
-    def is_authorized(request, policy_set, entities, known):
-        results.append(original(*corrupt(request, entities)[:1], policy_set, entities, known))
+    def is_authorized(request, policy_set, entities, passed_schema):
+        results.append(
+            original(*corrupt(request, entities)[:1], policy_set, entities, passed_schema)
+        )
         return results[-1]
 
     monkeypatch.setattr(cedarpy, "is_authorized", is_authorized)

@@ -163,7 +163,7 @@ def test_private_keys_are_not_stored_in_the_clear(env, stock):
     secrets = [number.to_bytes(256, "big").lstrip(b"\0") for number in (numbers.d, numbers.p)]
     lines = pem.splitlines()
     stored = [bytes(row["private_sealed"]) for row in env.rows("signing_key")]
-    content = env.stored()
+    content = env.stored_bytes()
     assert stored[0][-32:] in content
     assert not any(secret in content for secret in (*secrets, *lines))
     assert {row["key_id"] for row in env.rows("signing_key")} == {env.keys.key_id}

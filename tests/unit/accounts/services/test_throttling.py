@@ -38,10 +38,10 @@ NEW_PASSWORD = "Silent meadow 83 lantern"
 PLENTY = RateLimit(9_999_999, 60)
 
 
-def _act(env, act, *arguments, source=SOURCE, **named):
+def _act(env, act, *arguments, source=SOURCE, **options):
     """Run an act in a writing transaction, as a request from an address does."""
     with env.database.transaction(writing=True, origin=Origin(address=source)) as session:
-        return act(session, *arguments, **named)
+        return act(session, *arguments, **options)
 
 
 def _reserve(env, account="alice@example.com", source=SOURCE, scope=RateLimitScope.PASSWORD):
@@ -295,8 +295,8 @@ def test_successes_do_not_offset_failures_of_the_source(open_house):
         _log_in(env, email=bob.view.email, password=bob.password)
         _fail(env, 1, email=next(victims))
 
-    failed, refusal = _count_passing(attempt)
-    assert (failed, refusal.policy) == (10, "source")
+    failures, refusal = _count_passing(attempt)
+    assert (failures, refusal.policy) == (10, "source")
 
 
 def test_late_refund_does_not_exceed_the_limit(open_house):

@@ -266,29 +266,29 @@ COMPLETE = {
 }
 
 
-@pytest.mark.parametrize("whole", COMPLETE.values(), ids=COMPLETE)
-def test_truncated_picture_is_rejected_unless_all_pixels_remain(whole):
+@pytest.mark.parametrize("complete", COMPLETE.values(), ids=COMPLETE)
+def test_truncated_picture_is_rejected_unless_all_pixels_remain(complete):
     """IM-04: at each length; after the last pixel of a PNG come checksums and its end."""
-    tag = encode_picture(whole).tag
-    ends = 4 + 4 + 12 + 1  # checksum of the pixels, that of their chunk, and the end chunk
-    for length in range(len(whole)):
+    tag = encode_picture(complete).tag
+    trailer_size = 4 + 4 + 12 + 1  # checksum of the pixels, that of their chunk, and the end chunk
+    for length in range(len(complete)):
         try:
-            result = encode_picture(whole[:length])
+            result = encode_picture(complete[:length])
         except UnreadablePicture:
             continue
-        assert whole.startswith(PNG_SIGNATURE), length
-        assert length >= len(whole) - ends
+        assert complete.startswith(PNG_SIGNATURE), length
+        assert length >= len(complete) - trailer_size
         assert result.tag == tag
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_large_truncated_picture_is_rejected(kind):
     """IM-04: even if it is decoded at an eighth, for which half of the file would be enough."""
-    whole = encoded(gradient((4096, 1024)), kind)
-    encode_picture(whole)
+    complete = encoded(gradient((4096, 1024)), kind)
+    encode_picture(complete)
     for part in (0.1, 0.5, 0.9, 0.99):
         with pytest.raises(UnreadablePicture):
-            encode_picture(whole[: int(len(whole) * part)])
+            encode_picture(complete[: int(len(complete) * part)])
 
 
 # Number of pixels
@@ -332,20 +332,20 @@ def test_picture_may_have_25_million_pixels(size, is_accepted, decoded_formats):
 
 
 def _jpeg_claiming(width: int, height: int) -> bytes:
-    whole = bytearray(encoded(gradient((24, 16)), "JPEG"))
-    frame = whole.index(b"\xff\xc0")  # SOF0, then a length, a precision, height and width
-    whole[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
-    return bytes(whole)
+    content = bytearray(encoded(gradient((24, 16)), "JPEG"))
+    frame = content.index(b"\xff\xc0")  # SOF0, then a length, a precision, height and width
+    content[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(content)
 
 
 def _webp_claiming(width: int, height: int) -> bytes:
     frames = [Image.new("RGB", (24, 16), colour) for colour in ("red", "green")]
-    whole = bytearray(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
-    canvas = whole.index(b"VP8X") + 12
-    whole[canvas : canvas + 6] = b"".join(
+    content = bytearray(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
+    canvas = content.index(b"VP8X") + 12
+    content[canvas : canvas + 6] = b"".join(
         (side - 1).to_bytes(3, "little") for side in (width, height)
     )
-    return bytes(whole)
+    return bytes(content)
 
 
 @pytest.mark.parametrize("claiming", [_jpeg_claiming, _webp_claiming])
@@ -371,11 +371,11 @@ def test_only_the_first_frame_is_used(kind, monkeypatch):
     )
     with Image.open(io.BytesIO(content)) as image:
         assert image.n_frames == 3
-    sought = []
+    frames = []
     for reader in (PngImagePlugin.PngImageFile, WebPImagePlugin.WebPImageFile):
-        monkeypatch.setattr(reader, "seek", lambda _, frame: sought.append(frame))
+        monkeypatch.setattr(reader, "seek", lambda _, frame: frames.append(frame))
     result = encode_picture(content)
-    assert sought == []
+    assert frames == []
     assert result == encode_picture(encoded(FRAMES[0], kind, **options))
     assert {name for name, _ in chunks_of(result.content)} == {"VP8 "}
 
@@ -470,9 +470,9 @@ TRAILERS = {
 @pytest.mark.parametrize("trailer", TRAILERS.values(), ids=TRAILERS)
 def test_trailing_data_is_dropped(kind, trailer):
     """IM-03: data after the picture is dropped."""
-    whole = encoded(gradient(), kind)
-    result = encode_picture(whole + trailer)
-    assert result == encode_picture(whole)
+    complete = encoded(gradient(), kind)
+    result = encode_picture(complete + trailer)
+    assert result == encode_picture(complete)
     assert CANARY not in result.content
     assert not zipfile.is_zipfile(io.BytesIO(result.content))
 
@@ -523,8 +523,8 @@ def test_orientation_is_applied(kind, number):
     assert picture.size == ((32, 64) if number in {5, 6, 7, 8} else (64, 32))
     width, height = picture.size
     for position, colour in enumerate(EXPECTED_COLOURS[number]):
-        left, upper = position % 2 * width // 2, position // 2 * height // 2
-        box = (left + 4, upper + 4, left + width // 2 - 4, upper + height // 2 - 4)
+        x0, y0 = position % 2 * width // 2, position // 2 * height // 2
+        box = (x0 + 4, y0 + 4, x0 + width // 2 - 4, y0 + height // 2 - 4)
         assert are_similar(mean_colour(picture, box), colour), position
 
 
@@ -621,17 +621,19 @@ def _fix_checksums(content: bytes) -> bytes:
 
 # Pillow's warnings are covered by tests/http/test_pictures.py.
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("whole", SEEDS.values(), ids=SEEDS)
-def test_corrupted_picture_is_rejected_or_read(whole):
+@pytest.mark.parametrize("original", SEEDS.values(), ids=SEEDS)
+def test_corrupted_picture_is_rejected_or_read(original):
     """IM-01, OP-05: 300 ways to corrupt each; an exception of another kind would be a 500."""
-    generator = random.Random(zlib.crc32(whole))  # noqa: S311 # reproducible, and no secret
+    generator = random.Random(zlib.crc32(original))  # noqa: S311 # reproducible, and no secret
     for _ in range(300):
-        corrupted = bytearray(whole)
+        corrupted = bytearray(original)
         for _ in range(generator.choice((1, 1, 2, 5))):
             corrupted[generator.randrange(len(corrupted))] = generator.choice(
                 (0, 1, 6, 255, generator.randrange(256))
             )
-        content = _fix_checksums(corrupted) if whole.startswith(PNG_SIGNATURE) else bytes(corrupted)
+        content = (
+            _fix_checksums(corrupted) if original.startswith(PNG_SIGNATURE) else bytes(corrupted)
+        )
         try:
             result = encode_picture(content)
         except UnreadablePicture:
