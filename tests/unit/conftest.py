@@ -198,7 +198,7 @@ class Env:
             self.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE text USING '{value}'")
 
     @contextmanager
-    def broken(self, table: str, verb: str, when: str = "true") -> Iterator[None]:
+    def failing_on(self, table: str, verb: str, when: str = "true") -> Iterator[None]:
         """Make the database fail on a change of a table, as with a full disk."""
         if self.on_sqlite:
             self.execute(

@@ -105,7 +105,7 @@ def test_change_is_rolled_back_when_its_event_cannot_be_written(env, alice_witho
         session.core.execute(update(User).values(display_name="Changed"))
         record_event(session, EventKind.USER_UPDATED, alice_without_events.view)
 
-    with env.broken("security_event", "INSERT"), pytest.raises(IntegrityError, match="broken"):
+    with env.failing_on("security_event", "INSERT"), pytest.raises(IntegrityError, match="broken"):
         env.act(change)
     assert [row["display_name"] for row in env.rows("user")] == ["A Person"]
 

@@ -461,7 +461,7 @@ def test_a_crash_before_the_mark_sends_again_when_the_lease_is_over(  # noqa: PL
 ):
     """EM-18: at least once, with the same Message-ID; and not before, which is who may be alive."""
     (message_id,) = post()
-    with env.broken("outbox_message", "UPDATE OF delivered_at"), pytest.raises(IntegrityError):
+    with env.failing_on("outbox_message", "UPDATE OF delivered_at"), pytest.raises(IntegrityError):
         by_smtp.deliver_pending()
     assert _message(env, message_id).leased_until == env.clock.now + LEASE
     env.clock.now += LEASE - timedelta(seconds=1)
