@@ -90,8 +90,7 @@ class Keyring:
         self.key_ids = tuple(self._roots)
         self.event_key_ids = tuple(self._event_roots)
         if len(self._event_roots) < len({root, *previous, *retired_roots}):
-            # One in 2 ** 32: values stored under one root would be opened with the keys of the
-            # other.
+            # One in 2 ** 32: values under one root would be opened with the keys of the other.
             raise ValueError("Two root secrets have the same key id: make another one.")
 
     def digest(self, purpose: Purpose, token: str) -> bytes:

@@ -421,7 +421,7 @@ BOB = CHANGE._replace(subject=ALICE._replace(user_id="usr_bob", tenant_id="tnt_2
 )
 def test_users_named_by_a_policy_are_decided_separately(condition):
     """AZ-05: in either order of the questions."""
-    text = forbid("somebody", when=condition)
+    text = forbid("named", when=condition)
     for questions in ([CHANGE, BOB], [BOB, CHANGE]):
         policies = parse(OWNER, text)
         assert [policies.decide(question).allowed for question in questions] == [
