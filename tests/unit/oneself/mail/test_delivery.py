@@ -467,7 +467,7 @@ def test_unmarked_message_is_sent_again_when_its_lease_expires(  # noqa: PLR0917
 ):
     """EM-18: at least once, with the same Message-ID, and not while its sender may be alive."""
     (message_id,) = post()
-    with env.broken("outbox_message", "UPDATE OF delivered_at"), pytest.raises(IntegrityError):
+    with env.failing_on("outbox_message", "UPDATE OF delivered_at"), pytest.raises(IntegrityError):
         by_smtp.deliver_pending()
     assert _message(env, message_id).leased_until == env.clock.now + LEASE
     env.clock.now += LEASE - timedelta(seconds=1)
