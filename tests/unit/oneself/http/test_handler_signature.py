@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from accounts.flows.clients import ClientCredentials
+from accounts.services.clients import ClientCredentials
 from handlers.context import (
     ClientContext,
     Context,
