@@ -87,9 +87,7 @@ def _open(session: AccountSession, user_id: str, cursor: str) -> tuple[datetime,
             raise SealBroken  # noqa: TRY301 # rejected like any other foreign cursor
         position = session.keys.open(Purpose.CURSOR, sealed, _bound_to(user_id))
     except (ValueError, SealBroken):
-        raise InvalidRequest.of(
-            "cursor", "must be a cursor of an earlier page", place="query"
-        ) from None
+        raise InvalidRequest.of("cursor", "must be a cursor of an earlier page") from None
     occurred_at, event_id = position.split("|")
     return datetime.fromisoformat(occurred_at), event_id
 

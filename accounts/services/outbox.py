@@ -33,6 +33,12 @@ __all__ = [
 
 _RETENTION_OF_DEAD = timedelta(days=7)
 
+#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
+#: a person who has nothing to do with the client.
+_WITH_ORIGIN = frozenset(
+    {"email_change_notice", "password_changed", "api_key_created", "pat_created"}
+)
+
 
 class MessageKind(StrEnum):
     """The kinds of message; each has templates of its own."""
@@ -82,6 +88,18 @@ class Message(NamedTuple):
         return MessageState.LEASED if is_leased else MessageState.WAITING
 
 
+#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
+#: a person who has nothing to do with the client.
+_WITH_ORIGIN = frozenset(
+    {
+        MessageKind.EMAIL_CHANGE_NOTICE,
+        MessageKind.PASSWORD_CHANGED,
+        MessageKind.API_KEY_CREATED,
+        MessageKind.PAT_CREATED,
+    }
+)
+
+
 def post_message(
     session: AccountSession,
     kind: MessageKind,
@@ -97,6 +115,8 @@ def post_message(
     the database does not reveal them (TK-08).
     """
     message_id = new_id("msg_")
+    if kind in _WITH_ORIGIN and session.origin.address is not None:
+        parameters["ip_address"] = session.origin.address
     sealed = session.keys.seal(Purpose.OUTBOX, orjson.dumps(parameters).decode(), message_id)
     session.add(
         OutboxMessage(
@@ -115,7 +135,7 @@ def post_message(
 class OutboxState(NamedTuple):
     """The number of waiting messages, the time of the oldest, and the number given up."""
 
-    blocking: int
+    waiting: int
     oldest: datetime | None
     given_up: int
 
@@ -123,14 +143,14 @@ class OutboxState(NamedTuple):
 def measure_outbox(session: AccountSession) -> OutboxState:
     """Count the messages that are not delivered."""
     is_waiting = col(OutboxMessage.gave_up_at).is_(None)
-    blocking, oldest, undelivered = session.core.execute(
+    waiting, oldest, undelivered = session.core.execute(
         select(
             func.count().filter(is_waiting),
             func.min(col(OutboxMessage.created_at)).filter(is_waiting),
             func.count(),
         ).where(col(OutboxMessage.delivered_at).is_(None))
     ).one()
-    return OutboxState(blocking, oldest, undelivered - blocking)
+    return OutboxState(waiting, oldest, undelivered - waiting)
 
 
 def open_parameters(session: AccountSession, message: Message) -> Mapping[str, str]:

@@ -32,18 +32,16 @@ _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _MAX_ROLES = 20
 
 
-def open_tenant(
-    session: AccountSession, display_name: str, *, called: str = "tenant_name"
-) -> Tenant:
+def open_tenant(session: AccountSession, display_name: str) -> Tenant:
     """Open a tenant.
 
     Raises:
-        InvalidRequest: The name breaks a rule; `called` is the caller's name for the field.
+        InvalidRequest: The name breaks a rule.
     """
     tenant = Tenant(
         id=new_id("tnt_"),
         uuid=new_uuid(),
-        display_name=names.clean_name(display_name, called),
+        display_name=names.clean_name(display_name, "tenant_name"),
         created_at=session.now,
     )
     session.add(tenant)

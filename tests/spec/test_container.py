@@ -1,6 +1,6 @@
-"""The Containerfile and compose.yaml, as far as they can be tried without an engine for containers.
+"""The Containerfile and compose.yaml, as far as they can be tested without a container engine.
 
-They are read, and what would be copied into the image is run without the rest of the checkout.
+They are parsed, and the files that the image copies run without the rest of the checkout.
 """
 
 import json
@@ -28,7 +28,7 @@ OURS = {name: each for name, each in COMPOSE["services"].items() if name != "dat
 
 
 def _instructions():
-    """Each instruction with its words, comments left out and lines that go on joined."""
+    """Return each instruction with its words, without comments, with continued lines joined."""
     lines = (ROOT / "Containerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
     return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line.strip()]
@@ -42,12 +42,12 @@ def _all(name):
 
 
 def _copied():
-    """Source and target of what is copied out of the checkout."""
+    """Return source and target of each copy from the checkout."""
     return [words.split() for words in _all("COPY") if not words.startswith("--from")]
 
 
 def _can_be_read(words):
-    """Whether the service's command line is one that it takes; it is not run."""
+    """Return whether our command line accepts the words; the command is not run."""
     app = typer.Typer()
     if words[0] == "serve":
         app.command()(serve)
@@ -59,15 +59,15 @@ def _can_be_read(words):
     return True
 
 
-def test_every_instruction_is_one():
-    """SC-06: a line that is joined wrongly would begin with another word."""
+def test_instructions_are_known():
+    """SC-06: a wrongly joined line would begin with another word."""
     known = {"ARG", "FROM", "COPY", "RUN", "ENV", "WORKDIR", "USER", "VOLUME", "EXPOSE"}
     known |= {"HEALTHCHECK", "ENTRYPOINT", "CMD"}
     assert {name for name, _ in INSTRUCTIONS} == known
 
 
-def test_only_packages_whose_hashes_are_written_down_are_installed():
-    """SC-01, SC-06: and nothing is built out of sources."""
+def test_only_hashed_wheels_are_installed():
+    """SC-01, SC-06."""
     [install] = [words for words in _all("RUN") if "pip" in words]
     assert "pip install" in install
     assert {"--require-hashes", "--only-binary", ":all:"} <= set(install.split())
@@ -75,16 +75,16 @@ def test_only_packages_whose_hashes_are_written_down_are_installed():
     assert ["requirements/runtime.txt", "/tmp/"] in _copied()  # noqa: S108 # as above
 
 
-def test_whoever_runs_is_nobody_and_nothing_is_done_after():
-    """SC-06: by number, so that an orchestrator can see that it is not root."""
+def test_image_runs_as_an_unprivileged_user():
+    """SC-06: by number, so that an orchestrator can check it; no file is added afterwards."""
     [user] = _all("USER")
     assert all(int(each) >= 10_000 for each in user.split(":"))
     after = INSTRUCTIONS[INSTRUCTIONS.index(("USER", user)) + 1 :]
     assert {name for name, _ in after} == {"VOLUME", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
 
 
-def test_the_command_is_ours():
-    """In the image, and of each service."""
+def test_commands_are_valid():
+    """In the image, and in each service of compose.yaml."""
     [entrypoint], [command] = _all("ENTRYPOINT"), _all("CMD")
     assert json.loads(entrypoint) == ["python", "-m", "oneself"]
     assert _can_be_read(json.loads(command))
@@ -93,8 +93,8 @@ def test_the_command_is_ours():
         _can_be_read(["serve", "--loud"])
 
 
-def test_the_builder_gets_what_is_copied_and_nothing_else():
-    """SC-06: no .git, no data and no key can come into an image."""
+def test_build_context_contains_only_copied_files():
+    """SC-06: no .git, no data and no key can get into an image."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     everything, *others = [line for line in lines if line and not line.startswith("#")]
     assert everything == "*"
@@ -102,8 +102,8 @@ def test_the_builder_gets_what_is_copied_and_nothing_else():
     assert all((ROOT / source).exists() for source, _ in _copied())
 
 
-def test_settings_that_are_named_are_settings():
-    """A misspelt variable would be set, and do nothing."""
+def test_named_settings_exist():
+    """A misspelt variable would be set without effect."""
     known = {f"ONESELF_{name.upper()}" for name in Settings.model_fields}
     named = {name for each in OURS.values() for name in each["environment"]}
     named |= set(re.findall(r"ONESELF_[A-Z_]+", (ROOT / "Containerfile").read_text()))
@@ -112,8 +112,8 @@ def test_settings_that_are_named_are_settings():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_service_of_ours_can_write_nowhere_and_do_nothing_special(name):
-    """SC-06: a read-only root, no capability, and no way to get one."""
+def test_service_has_a_read_only_root_and_no_capabilities(name):
+    """SC-06."""
     service = OURS[name]
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]  # noqa: S108 # of the container
@@ -123,8 +123,8 @@ def test_a_service_of_ours_can_write_nowhere_and_do_nothing_special(name):
     assert "user" not in service
 
 
-def test_no_secret_has_a_default():
-    """OP-04: it does not start without them, and each is named where it is made."""
+def test_secrets_have_no_default():
+    """OP-04: compose does not start without them, and its first lines create them."""
     text = (ROOT / "compose.yaml").read_text()
     for name in ("DATABASE_PASSWORD", "ROOT_SECRET"):
         assert f"${{{name}:?" in text
@@ -132,8 +132,8 @@ def test_no_secret_has_a_default():
         assert f"export {name}=" in text
 
 
-def test_only_this_machine_reaches_a_port_and_there_is_time_to_drain():
-    """OP-01, OP-04: plain http is for the proxy beside it."""
+def test_ports_are_on_loopback_and_there_is_time_to_drain():
+    """OP-01, OP-04: plain HTTP is for a proxy on the same machine."""
     published = [port for each in COMPOSE["services"].values() for port in each.get("ports", [])]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
@@ -141,8 +141,8 @@ def test_only_this_machine_reaches_a_port_and_there_is_time_to_drain():
     assert grace > Settings.model_fields["drain_seconds"].default
 
 
-def test_tables_are_made_before_anybody_serves():
-    """DB-15: and once, whatever is started again."""
+def test_migration_runs_once_before_the_service():
+    """DB-15."""
     assert OURS["service"]["depends_on"] == {
         "migration": {"condition": "service_completed_successfully"}
     }
@@ -154,8 +154,8 @@ def _files(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_what_is_copied_is_all_that_it_needs_and_it_writes_nothing_there(tmp_path):
-    """SC-06: as on a read-only root, with the data elsewhere."""
+def test_service_runs_from_the_copied_files_and_writes_nothing_there(tmp_path):
+    """SC-06: as on a read-only root, with the data directory elsewhere."""
     image = tmp_path / "image"
     for source, target in _copied():
         if target.startswith("/"):
@@ -183,19 +183,19 @@ def test_what_is_copied_is_all_that_it_needs_and_it_writes_nothing_there(tmp_pat
         )
     try:
         for path in ("/readyz", "/docs", "/openapi.json", "/reset-password"):
-            _ask(f"http://127.0.0.1:{port}{path}", process)
+            _get(f"http://127.0.0.1:{port}{path}", process)
     finally:
         process.terminate()
         assert process.wait(30) == 0, (tmp_path / "log").read_text()
     assert _files(image) == before
 
 
-def _ask(url, process):
+def _get(url, process):
     deadline = time.monotonic() + 30
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 # loopback's
-                assert answer.status == 200
+            with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 # loopback's
+                assert response.status == 200
                 return
         except urllib.error.HTTPError:
             raise

@@ -1,6 +1,4 @@
-"""No secret is in the repository: of our own kinds, which say by their checksum that they are one,
-and of those that others give out.
-"""
+"""The repository contains no secrets, neither ours, which a checksum reveals, nor others."""
 
 import re
 import shutil
@@ -14,7 +12,7 @@ from accounts.crypto import tokens
 
 ROOT = Path(__file__).parents[2]
 
-#: What the examples of the document are made of, by hand and with a true checksum.
+#: Tokens in the examples of the document, hand-made with a valid checksum.
 _EXAMPLES = (
     "8xV2pQ0mZr4Lw9Tn6Ys1Kc5Hb7Jd3Gf0Qa2We4Rt6Yu",
     "3nR7tY1uIo5Pa9Sd2Fg6Hj0Kl4Zx8Cv1Bn5Mq9We3Rt",
@@ -22,7 +20,7 @@ _EXAMPLES = (
 _KINDS = re.compile(r"\b(sess|tok|pat|ref|ots|cls)_[0-9A-Za-z]{20,}")
 _KEYS = re.compile(r"\b[a-z][a-z0-9]{1,15}_[0-9A-Za-z]{12}_[0-9A-Za-z]{20,}")
 
-#: Of others, each as those who give it out describe it.
+#: Secrets of other services, in their documented formats.
 _OTHERS = {
     "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{64}"),
     "a JWT": re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{86,}"),
@@ -34,12 +32,12 @@ _OTHERS = {
         r"\b\w+(?:\+\w+)?://[\w.-]+:(?P<word>[^\s:@/#'\"`{}<>$…]{8,})@[\w-]"
     ),
 }
-#: Words that stand for a password, in what shows how an address is written.
+#: Placeholders for a password in examples of addresses.
 _WORDS = re.compile(r"password|canary")
 
 
 def _files() -> list[Path]:
-    """What is under version control or, where there is none, what is there."""
+    """Return the files under version control or, without git, all files."""
     git = shutil.which("git")
     listed = git and subprocess.run(
         [git, "-C", ROOT, "ls-files", "-z"], capture_output=True, check=False, text=True
@@ -54,7 +52,8 @@ def _is_example(token: str) -> bool:
     return any(example in token for example in _EXAMPLES)
 
 
-def _found_in(text: str) -> Iterator[str]:
+def _secrets_in(text: str) -> Iterator[str]:
+    """Yield a description of each secret."""
     for kind in _KINDS.finditer(text):
         if tokens.well_formed(kind[0], f"{kind[1]}_") and not _is_example(kind[0]):
             yield f"a token of ours, {kind[0][:8]}…"
@@ -62,37 +61,37 @@ def _found_in(text: str) -> Iterator[str]:
         brand = key[0].partition("_")[0]
         if tokens.api_key_prefix(key[0], brand) and not _is_example(key[0]):
             yield f"an API key of ours, {key[0][:8]}…"
-    for what, pattern in _OTHERS.items():
-        for found in pattern.finditer(text):
-            if not _WORDS.search(found.groupdict().get("word") or ""):
-                yield f"{what}, {found[0][:12]}…"
+    for name, pattern in _OTHERS.items():
+        for match in pattern.finditer(text):
+            if not _WORDS.search(match.groupdict().get("word") or ""):
+                yield f"{name}, {match[0][:12]}…"
 
 
-def test_no_file_has_a_secret_in_it():
-    """SC-03: what was committed once is known for good."""
-    found = []
+def test_no_file_contains_a_secret():
+    """SC-03: a committed secret stays in the history."""
+    secrets = []
     files = _files()
     assert len(files) > 300
     for path in files:
         try:
             text = path.read_text(encoding="utf-8")
         except (UnicodeDecodeError, FileNotFoundError):
-            continue  # a picture, or what is just being taken away
-        found += [f"{path.relative_to(ROOT)}: {each}" for each in _found_in(text)]
-    assert found == []
+            continue  # a picture, or a file being deleted
+        secrets += [f"{path.relative_to(ROOT)}: {each}" for each in _secrets_in(text)]
+    assert secrets == []
 
 
 @pytest.mark.parametrize("prefix", [tokens.SESSION, tokens.ACCESS_TOKEN, tokens.PAT])
-def test_a_token_of_ours_would_be_found(prefix):
-    """SC-03: and what only looks like one is not."""
-    made = tokens.mint(prefix)
-    assert list(_found_in(f'{{"token": "{made}"}}'))
-    assert not list(_found_in(f"{made[:-1]}{'0' if made[-1] != '0' else '1'}"))
+def test_our_tokens_are_detected(prefix):
+    """SC-03: and a string with a wrong checksum is not."""
+    token = tokens.mint(prefix)
+    assert list(_secrets_in(f'{{"token": "{token}"}}'))
+    assert not list(_secrets_in(f"{token[:-1]}{'0' if token[-1] != '0' else '1'}"))
 
 
-def test_a_key_of_ours_would_be_found():
-    """SC-03: whatever the brand."""
-    assert list(_found_in(f"X-API-Key: {tokens.mint_api_key('acme').key}"))
+def test_our_api_keys_are_detected():
+    """SC-03: with any brand."""
+    assert list(_secrets_in(f"X-API-Key: {tokens.mint_api_key('acme').key}"))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +106,6 @@ def test_a_key_of_ours_would_be_found():
     ],
     ids=["private key", "JWT", "GitHub", "AWS", "Slack", "address"],
 )
-def test_a_secret_of_others_would_be_found(parts):
-    """SC-03: else the first test would hold of anything."""
-    assert list(_found_in("".join(parts)))
+def test_secrets_of_other_services_are_detected(parts):
+    """SC-03."""
+    assert list(_secrets_in("".join(parts)))

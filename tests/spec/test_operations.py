@@ -1,4 +1,4 @@
-"""The document, the handlers, the wire types and the refusals agree."""
+"""The document, the handlers, the wire types and the refusal codes agree."""
 
 import ast
 import inspect
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import handlers
-from accounts import errors
 from accounts.services import credentials
 from accounts.services.principal import CredentialKind
 from handlers.exchange import Reply
@@ -18,13 +17,14 @@ from models import wire
 from oneself.app import find_handler
 from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, path_pattern
+from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
+from tests.support.error_classes import ALL_REFUSALS, ERROR_MODULES
 
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
-#: What DESIGN calls "everywhere": each operation can answer these, whatever it does.
-EVERYWHERE = {400, 405, 408, 413, 421, 500}
+#: Statuses that every operation can return.
+COMMON_STATUSES = {400, 405, 408, 413, 421, 500}
 
 every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 
@@ -34,45 +34,45 @@ def raw(operation):
 
 
 def is_bytes(schema: dict[str, Any]) -> bool:
-    """Whether a body is a file, and so neither JSON nor typed."""
+    """Return whether a body is a file, which is neither JSON nor typed."""
     return resolve(DOCUMENT, schema).get("format") == "binary"
 
 
-def schemas_within(thing: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each schema of the components with the way to it."""
-    if isinstance(thing, dict):
-        if "type" in thing and isinstance(thing["type"], str):
-            yield where, thing
-        for name, below in thing.items():
+def schemas_within(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the path and the content of each schema of the components."""
+    if isinstance(node, dict):
+        if "type" in node and isinstance(node["type"], str):
+            yield path, node
+        for name, child in node.items():
             if name not in {"example", "examples", "enum"}:
-                yield from schemas_within(below, f"{where}/{name}")
-    elif isinstance(thing, list):
-        for index, below in enumerate(thing):
-            yield from schemas_within(below, f"{where}/{index}")
+                yield from schemas_within(child, f"{path}/{name}")
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from schemas_within(child, f"{path}/{index}")
 
 
-def test_each_handler_is_an_operation_and_each_operation_has_a_handler():
+def test_handlers_and_operations_correspond():
     """HT-23: there is no orphan on either side."""
-    written = set()
+    defined = set()
     for path in Path(handlers.__file__).parent.glob("*.py"):
         functions = [
             node
             for node in ast.parse(path.read_text()).body
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
         ]
-        # What replies is a handler, also in a module that is no dialect's yet.
-        written |= {
+        # A function that returns a reply is a handler, in any module.
+        defined |= {
             (path.stem, node.name)
             for node in functions
             if path.stem in TAGS or "Reply[" in ast.unparse(node.returns)
         }
     resolved = {find_handler(name) for name in OPERATIONS}
-    assert {(f.__module__.removeprefix("handlers."), f.__name__) for f in resolved} == written
+    assert {(f.__module__.removeprefix("handlers."), f.__name__) for f in resolved} == defined
 
 
 @every_operation
-def test_a_handler_takes_the_body_that_its_operation_has(operation):
-    """The type of `body` is the wire type that the document's schema became."""
+def test_handler_takes_the_body_of_its_operation(operation):
+    """The type of `body` is the wire type generated from the document's schema."""
     annotation = inspect.signature(find_handler(operation.operation_id)).parameters.get("body")
     assert (annotation is not None) == bool(operation.bodies)
     for schema in operation.bodies.values():
@@ -84,29 +84,29 @@ def test_a_handler_takes_the_body_that_its_operation_has(operation):
 
 
 @every_operation
-def test_a_handler_gives_the_body_that_its_operation_answers(operation):
-    """The type of the reply is the wire type of the success; ipto's is within its envelope."""
+def test_handler_returns_the_body_of_its_operation(operation):
+    """The type of the reply is the wire type of the success, for ipto without its envelope."""
     status = min(operation.responses)
     content = operation.responses[status].get("content", {})
     annotation = inspect.signature(find_handler(operation.operation_id)).return_annotation
     assert annotation.__origin__ is Reply
-    (given,) = annotation.__args__
+    (body,) = annotation.__args__
     if not content:
-        assert given is type(None)
+        assert body is type(None)
         return
     if any(is_bytes(each["schema"]) for each in content.values()):
-        assert given is bytes
+        assert body is bytes
         return
     name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
     if operation.dialect == "ipto":
         envelope = DOCUMENT["components"]["schemas"][name]
         name = envelope["properties"]["data"]["$ref"].rpartition("/")[2]
-    assert given == getattr(wire, name)
+    assert body == getattr(wire, name)
 
 
 @every_operation
-def test_an_operation_says_what_it_is(operation):
-    """Tag and name, summary, description, scope, and why it is there if no page documents it."""
+def test_operation_has_tag_name_summary_description_and_scope(operation):
+    """And a reason, if no reference page documents it."""
     described = raw(operation)
     assert described["tags"] == [operation.dialect]
     assert re.fullmatch(rf"{operation.dialect}\.[a-z]+([A-Z][a-z]*)+", operation.operation_id)
@@ -121,10 +121,10 @@ def test_an_operation_says_what_it_is(operation):
 
 
 @every_operation
-def test_an_operation_lists_each_status_that_it_can_answer(operation):
-    """DESIGN's table of refusals, by what the operation is like."""
+def test_operation_lists_each_status_it_can_return(operation):
+    """The statuses follow from the properties of the operation."""
     statuses = {status for status in operation.responses if status >= 400}
-    expected = set(EVERYWHERE)
+    expected = set(COMMON_STATUSES)
     if operation.workload != "inline" or not operation.public:
         expected.add(503)
     if operation.bodies:
@@ -135,10 +135,10 @@ def test_an_operation_lists_each_status_that_it_can_answer(operation):
         expected.add(422)
     if "{" in operation.path:
         expected.add(404)
-    # A credential of another kind, a scope that is missing, a cookie on an unsafe method, a policy.
+    # Another credential kind, a missing scope, a cross-site cookie, a policy.
     if operation.accepted:
         expected.add(403)
-    # Wherever a password or a client's secret is checked, attempts are counted.
+    # Attempts at a password or a client secret are rate-limited.
     if operation.client is not None or operation.scope == "me/auth:write":
         expected.add(429)
     if any(each["name"] == "If-Match" for each in operation.parameters):
@@ -159,8 +159,8 @@ def test_an_operation_lists_each_status_that_it_can_answer(operation):
 
 
 @every_operation
-def test_each_refusal_of_an_operation_is_its_dialects_own(operation):
-    """One component for each dialect and status, so that no operation describes it anew."""
+def test_refusals_of_an_operation_are_components_of_its_dialect(operation):
+    """There is one component for each dialect and status."""
     prefix = {"hantera": "Problem", "status": "Problem"}.get(
         operation.dialect, operation.dialect.capitalize()
     )
@@ -169,8 +169,8 @@ def test_each_refusal_of_an_operation_is_its_dialects_own(operation):
             assert response == {"$ref": f"#/components/responses/{prefix}{status}"}
 
 
-def test_each_example_is_what_its_schema_says():
-    """Examples of bodies and refusals, held against the validators that the service uses."""
+def test_examples_match_their_schemas():
+    """Examples of bodies and refusals, by the validators of the service."""
     schemas = Schemas(DOCUMENT)
     checked = 0
     for operation in OPERATIONS.values():
@@ -186,7 +186,7 @@ def test_each_example_is_what_its_schema_says():
             examples = [each["value"] for each in content.get("examples", {}).values()]
             if "example" in content:
                 examples.append(content["example"])
-            # A file has none that could be written here: the tests make it.
+            # A binary file has no example in the document: the tests create one.
             assert examples or is_bytes(content["schema"])
             for example in examples:
                 assert schemas.validator(content["schema"]).is_valid(example), (
@@ -197,63 +197,58 @@ def test_each_example_is_what_its_schema_says():
     assert checked > 500
 
 
-def test_the_refusal_codes_are_the_classes():
-    """Every class with a code is in the document's list, and nothing else is."""
-    classes = {
-        each.code
-        for each in vars(errors).values()
-        if isinstance(each, type) and issubclass(each, errors.AccountError) and each.code
-    }
+def test_refusal_codes_and_classes_correspond():
+    """The document lists the code of every class, and no other."""
+    classes = {refusal.code for refusal in ALL_REFUSALS.values()}
     assert set(DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]) == classes
-    tree = set(re.findall(r"── [A-Z]\w+ +([a-z_]+)$", errors.__doc__, re.MULTILINE))
+    trees = "\n".join(module.__doc__ for module in ERROR_MODULES)
+    tree = set(re.findall(r"── [A-Z]\w+ +([a-z_]+)$", trees, re.MULTILINE))
     assert tree == classes
 
 
-def test_the_keys_of_a_refusals_examples_are_its_codes():
-    """A key names the code that its example has, and every code is the example of something."""
-    seen = set()
+def test_keys_of_refusal_examples_are_codes():
+    """Every code has an example."""
+    codes = set()
     for name, response in DOCUMENT["components"]["responses"].items():
         for content in response.get("content", {}).values():
             for code, example in content.get("examples", {}).items():
                 assert f"'{code}'" in repr(example["value"]), name
-                seen.add(code)
-    assert seen == set(DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"])
+                codes.add(code)
+    assert codes == set(DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"])
 
 
-def test_the_scopes_are_the_rights():
-    """The document's list of entries is the one that is judged by."""
+def test_scopes_of_the_document_are_the_rights_of_a_session():
     assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == credentials.SESSION_RIGHTS
 
 
-def test_the_security_schemes_are_the_kinds_of_credential():
-    """A kind that the document has not cannot be accepted, and the other way round."""
+def test_security_schemes_and_credential_kinds_correspond():
     schemes = set(DOCUMENT["components"]["securitySchemes"])
     assert schemes == {kind.value for kind in CredentialKind} | {"sessionCookie", "client"}
 
 
-def test_every_string_and_list_is_bounded_and_every_object_closed():
-    """What redocly cannot see into: schemas inside of components as well."""
-    for where, schema in schemas_within(DOCUMENT["components"]):
+def test_strings_and_lists_are_bounded_and_objects_closed():
+    """Also in schemas inside components, which redocly does not check."""
+    for path, schema in schemas_within(DOCUMENT["components"]):
         if schema["type"] == "string" and "enum" not in schema:
-            assert "maxLength" in schema, where
+            assert "maxLength" in schema, path
         if schema["type"] == "array":
-            assert "maxItems" in schema, where
+            assert "maxItems" in schema, path
         if schema["type"] == "object":
             closed = schema.get("additionalProperties") is False
-            assert closed or "because" in schema["description"], where
+            assert closed or "because" in schema["description"], path
 
 
-def test_the_document_has_no_jinja_and_no_python_in_it():
-    """Connexion would run a file through Jinja; and no name of ours belongs into a contract."""
+def test_document_contains_neither_jinja_nor_python_names():
+    """Connexion renders a file with Jinja, and a contract has no names of the implementation."""
     text = DOCUMENT_PATH.read_text()
     for trace in ("{{", "{%", "handlers.", "accounts.", "x-openapi-router-controller"):
         assert trace not in text
 
 
-def test_each_path_belongs_to_the_dialect_of_its_operations():
-    """No path is shared, and a refusal before routing speaks the right dialect."""
+def test_path_belongs_to_the_dialect_of_its_operations():
+    """A refusal before routing is rendered by that dialect."""
     dialects = Dialects(DOCUMENT)
     for operation in OPERATIONS.values():
         path = re.sub(r"\{[^}]+\}", "x", operation.path)
-        assert dialects.owner(path) is Dialects.named(operation.dialect)
+        assert dialects.owner(path) is dialect_of(operation.dialect)
         assert path_pattern(operation.path).fullmatch(path)

@@ -1,4 +1,4 @@
-"""The list of cryptographic primitives in docs/security.md is what the code uses, and all of it."""
+"""The list of cryptographic primitives in docs/security.md is complete and correct."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 
-#: What each name of a library is called in the list; a module alone stands for whatever it offers.
+#: The entry in the list for each name of a library; a module alone stands for all of its names.
 NAMES = {
     "bcrypt": "bcrypt",
     "cryptography.hazmat.primitives.asymmetric.rsa": "RSA",
@@ -27,15 +27,17 @@ NAMES = {
     "secrets": "random numbers",
     "ssl": "TLS",
 }
-#: What is about a primitive and is none.
-NONE = re.compile(r"cryptography\.exceptions\.|cryptography\.hazmat\.primitives\.serialization\.")
+#: Names that are no primitives.
+NO_PRIMITIVE = re.compile(
+    r"cryptography\.exceptions\.|cryptography\.hazmat\.primitives\.serialization\."
+)
 LIBRARIES = {"bcrypt", "cryptography", "hashlib", "hmac", "jwt", "random", "secrets", "ssl"}
-#: Whose modules are asked for what of them is used.
+#: Modules of which each used name is looked up.
 IN_PARTS = {"hashlib", "hmac", "random"}
 
 
 def _used(path: Path) -> Iterator[str]:
-    """The full names that a module has from the libraries."""
+    """Yield the full names that a module uses from the libraries."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES:
@@ -52,35 +54,33 @@ def _used(path: Path) -> Iterator[str]:
 
 
 def _in_the_code() -> set[tuple[str, str]]:
-    found = set()
+    uses = set()
     for package in ("accounts", "handlers", "models", "oneself"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = str(path.relative_to(ROOT))
-            if name.startswith(
-                "oneself/conformance/"
-            ):  # it asks others, and keeps nobody's secrets
-                continue
+            if name.startswith("oneself/conformance/"):
+                continue  # it sends requests and stores no secrets
             for used in _used(path):
-                if not NONE.match(used):
-                    assert used in NAMES, f"{name} uses {used}, and nobody has said for what"
-                    found.add((NAMES[used], name))
-    return found
+                if not NO_PRIMITIVE.match(used):
+                    assert used in NAMES, f"{name} uses {used}: add its purpose to docs/security.md"
+                    uses.add((NAMES[used], name))
+    return uses
 
 
 def _in_the_list() -> set[tuple[str, str]]:
     section = PAGE.partition("\n## Primitives\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
-    return {(name, path) for name, _, where in rows for path in re.findall(r"`([^`]+\.py)`", where)}
+    items = re.findall(r"^- \*\*(.+?)\*\*: ((?:.|\n  )+)", section, re.MULTILINE)
+    return {(name, path) for name, text in items for path in re.findall(r"`([^`]+\.py)`", text)}
 
 
-def test_each_use_of_a_primitive_is_listed_and_no_other():
-    """SC-05: so that who has to replace one knows where, and a new one is looked at."""
+def test_uses_of_primitives_are_listed():
+    """SC-05."""
     assert len(_in_the_code()) > 15
     assert _in_the_list() == _in_the_code()
 
 
-def test_nothing_that_is_broken_or_made_by_hand_is_used():
-    """SC-05: MD5 and SHA-1 are not even imported for what is no secret."""
+def test_broken_primitives_are_not_used():
+    """SC-05: MD5 and SHA-1 are not imported, not even for data that is no secret."""
     names = {name for name, _ in _in_the_code()}
     assert names <= set(NAMES.values())
     for package in ("accounts", "handlers", "models", "oneself"):

@@ -1,4 +1,4 @@
-"""docs/security.md and what cites its rules agree."""
+"""docs/security.md agrees with the code and the tests that cite its rules."""
 
 import ast
 import re
@@ -21,7 +21,7 @@ PLACES = ("accounts", "handlers", "models", "oneself", "tests", "contracts")
 RULE = re.compile(r"\b(?:PW|LG|SE|JW|TK|EM|AZ|HT|IM|UN|DB|OP|LO|SC)-[0-9]{2}\b")
 ADVISORY = re.compile(r"CVE-\d{4}-\d+|GHSA(?:-[0-9a-z]{4}){3}|GO-\d{4}-\d+|GitLab issue \d+")
 
-#: The families that the page has whole, each with its highest number.
+#: Families that are complete on the page, each with its highest number.
 WHOLE = {
     "PW": 20,
     "LG": 17,
@@ -35,35 +35,32 @@ WHOLE = {
     "OP": 11,
     "SC": 6,
 }
-#: How many lines of advisories there are, and how many advisories in them.
-REGRESSIONS, ADVISORIES = 38, 73
 
 
 def _section(title: str) -> str:
-    """What stands below a heading, up to the next of its rank."""
+    """Return the text below a heading, up to the next of its rank."""
     return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def _rows(section: str) -> Iterator[list[str]]:
-    """The cells of each row of each table, without the heads."""
-    lines = section.splitlines()
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if line.startswith("| ") and not following.startswith("|--"):
-            yield [cell.strip() for cell in line.strip("|").split("|")]
+def _items(section: str) -> Iterator[tuple[str, str]]:
+    """Yield the bold label and the text of each list item; the text is joined to one line."""
+    for item in re.split(r"^- ", section, flags=re.MULTILINE)[1:]:
+        text = " ".join(re.split(r"\n\s*\n|\n#", item)[0].split())
+        if match := re.fullmatch(r"\*\*(.+?)\*\*[:.] (.+)", text):
+            yield match[1], match[2]
 
 
-def _held() -> dict[str, tuple[str, list[str]]]:
-    """The sentence and the files of each rule; a row without an id goes on with the one before."""
-    found: dict[str, tuple[str, list[str]]] = {}
-    rule = ""
-    for name, said, held_by in _rows(_section("Rules, and the tests that hold them")):
-        rule = name or rule
-        found.setdefault(rule, (said, []))[1].extend(re.findall("`([^`]+)`", held_by))
-    return found
+def _rules_and_tests() -> dict[str, tuple[str, list[str]]]:
+    """Return the sentence and the files of each rule."""
+    rules = {}
+    for rule, text in _items(_section("Rules and their tests")):
+        sentence, _, files = text.partition(" Tests: ")
+        rules[rule] = (sentence, re.findall("`([^`]+)`", files))
+    return rules
 
 
 def _files() -> Iterator[Path]:
-    """What can cite a rule."""
+    """Yield the files that can cite a rule."""
     for place in PLACES:
         for path in (ROOT / place).rglob("*"):
             if path.suffix in {".py", ".yaml"}:
@@ -82,92 +79,93 @@ def _cited_in_docstrings(path: Path) -> set[str]:
 
 
 CITED = {rule for path in _files() for rule in RULE.findall(path.read_text())}
-HELD = _held()
-NOT_HELD: Mapping[str, str] = dict(_rows(_section("Rules that do not apply here, or not yet")))
-EXCEPTIONS = list(_rows(_section("Where a reference gives way to nothing")))
-THEFTS = list(_rows(_section("What a thief gains")))
-OF_OTHERS = list(_rows(_section("Regressions of others")))
+RULES = _rules_and_tests()
+NOT_APPLICABLE: Mapping[str, str] = dict(
+    _items(_section("Rules that do not apply here, or not yet"))
+)
+EXCEPTIONS = list(_items(_section("Where a documented API overrides best practice")))
+ATTACKS = re.split(r"^### With ", _section("What an attacker gains"), flags=re.MULTILINE)[1:]
+ADVISORIES = list(_items(_section("Regressions in other projects")))
 
 
-def test_there_are_rules_to_look_at():
-    """Else all that follows would be true of nothing."""
-    assert len(HELD) > 150
-    assert all(RULE.fullmatch(rule) and said for rule, (said, _) in HELD.items())
-    assert all(RULE.fullmatch(rule) and said for rule, said in NOT_HELD.items())
+def test_page_has_rules():
+    assert len(RULES) > 150
+    assert all(RULE.fullmatch(rule) and sentence for rule, (sentence, _) in RULES.items())
+    assert all(RULE.fullmatch(rule) and reason for rule, reason in NOT_APPLICABLE.items())
 
 
-def test_every_rule_that_is_cited_stands_in_the_tables():
-    """Whoever reads an id in the code finds out what it means."""
-    assert CITED - HELD.keys() - NOT_HELD.keys() == set()
+def test_cited_rules_are_on_the_page():
+    """A reader who finds an id in the code can look it up."""
+    assert CITED - RULES.keys() - NOT_APPLICABLE.keys() == set()
 
 
-def test_every_rule_in_the_tables_is_cited():
-    """The page claims nothing that neither the code nor a test knows of."""
-    assert HELD.keys() - CITED == set()
+def test_rules_on_the_page_are_cited():
+    """The page claims nothing that neither the code nor a test mentions."""
+    assert RULES.keys() - CITED == set()
 
 
-def test_every_rule_is_said_once():
-    """One id has one sentence, in one table."""
-    tables = _section("Rules, and the tests that hold them")
-    tables += _section("Rules that do not apply here, or not yet")
-    said = re.findall(r"^\| ([A-Z]{2}-\d\d) \|", tables, re.MULTILINE)
-    assert sorted(said) == sorted(set(said))
+def test_each_rule_appears_once():
+    """One id has one sentence."""
+    sections = _section("Rules and their tests")
+    sections += _section("Rules that do not apply here, or not yet")
+    ids = re.findall(r"^- \*\*([A-Z]{2}-\d\d)\*\*", sections, re.MULTILINE)
+    assert sorted(ids) == sorted(set(ids))
 
 
 @pytest.mark.parametrize(("family", "highest"), WHOLE.items())
-def test_a_family_is_there_whole(family, highest):
-    """What is not held, or does not apply, says so rather than being left out."""
-    wanted = {f"{family}-{number:02}" for number in range(1, highest + 1)}
-    assert {rule for rule in [*HELD, *NOT_HELD] if rule.startswith(f"{family}-")} == wanted
+def test_family_is_complete(family, highest):
+    """Rules that are not kept, or do not apply, are listed as such."""
+    expected = {f"{family}-{number:02}" for number in range(1, highest + 1)}
+    assert {r for r in [*RULES, *NOT_APPLICABLE] if r.startswith(f"{family}-")} == expected
 
 
-def test_no_test_holds_what_is_said_not_to_be_held():
-    """Once there is a test, the rule belongs among those that are held, at least so far."""
-    cited = {rule: path for path in (ROOT / "tests").rglob("*.py") for rule in _cited_in(path)}
-    assert {rule: path for rule, path in cited.items() if rule in NOT_HELD} == {}
+def test_rules_without_tests_are_cited_by_no_test():
+    """Once there is a test, the rule belongs among the tested ones."""
+    cited = {
+        rule: path
+        for path in (ROOT / "tests").rglob("*.py")
+        for rule in _cited_in_docstrings(path)
+        if rule[:2] in WHOLE
+    }
+    assert {rule: path for rule, path in cited.items() if rule in NOT_APPLICABLE} == {}
 
 
-def _cited_in(path: Path) -> set[str]:
-    return {rule for rule in _cited_in_docstrings(path) if rule[:2] in WHOLE}
-
-
-@pytest.mark.parametrize("rule", HELD)
-def test_what_holds_a_rule_is_there_and_cites_it(rule):
-    """Each path is one from `tests/`; a test says in its docstring what it is for."""
-    _, held_by = HELD[rule]
-    assert held_by
-    for written in held_by:
+@pytest.mark.parametrize("rule", RULES)
+def test_listed_tests_exist_and_cite_their_rule(rule):
+    """Each path begins at `tests/`; a test cites its rule in a docstring."""
+    _, files = RULES[rule]
+    assert files
+    for written in files:
         path = (ROOT / "tests" / written).resolve()
         assert path.is_file(), written
         cites = _docstrings(path) if path.is_relative_to(ROOT / "tests") else [path.read_text()]
         assert any(rule in RULE.findall(text) for text in cites), written
 
 
-def test_every_test_that_cites_a_rule_stands_in_its_row():
-    """Else the page would know less of what holds it than there is."""
+def test_tests_that_cite_a_rule_are_listed_with_it():
     tests = {path: str(path.relative_to(ROOT / "tests")) for path in (ROOT / "tests").rglob("*.py")}
     missing = {
         (rule, written)
         for path, written in tests.items()
-        for rule in _cited_in_docstrings(path) & HELD.keys()
-        if written not in HELD[rule][1]
+        for rule in _cited_in_docstrings(path) & RULES.keys()
+        if written not in RULES[rule][1]
     }
     assert missing == set()
 
 
-def test_an_exception_is_a_rule_with_a_good_practice_and_a_reason():
-    """And the rule stands in the tables too, with what is kept of it."""
+def test_exceptions_name_rule_practice_and_reason():
     assert EXCEPTIONS
-    for limits, practice, reason in EXCEPTIONS:
-        named = RULE.findall(limits)
-        assert named
+    for ids, text in EXCEPTIONS:
+        rules = RULE.findall(ids)
+        practice, _, reason = text.partition(" Instead: ")
+        assert rules
         assert practice
         assert reason
-        assert set(named) <= HELD.keys() | NOT_HELD.keys(), limits
+        assert set(rules) <= RULES.keys() | NOT_APPLICABLE.keys(), ids
 
 
-def test_what_is_said_not_to_be_built_is_not_in_the_document():
-    """Whoever reads that a header is unknown here would not send it."""
+def test_missing_features_are_not_in_the_document():
+    """A header that is listed as not built would not be sent."""
     said = _section("Not built yet").lower().replace("-", " ")
     known = {
         each["name"]
@@ -180,59 +178,61 @@ def test_what_is_said_not_to_be_built_is_not_in_the_document():
     assert [name for name in known if name.lower().replace("-", " ") in said] == []
 
 
-def test_no_advisory_is_lost():
-    """Each of those that the list was made of, once."""
-    assert len(OF_OTHERS) == REGRESSIONS
-    named = [advisory for row in OF_OTHERS for advisory in ADVISORY.findall(row[0])]
-    assert len(named) == len(set(named)) == ADVISORIES
+def test_each_advisory_is_listed_once():
+    """Also none is lost in a list item that cannot be parsed."""
+    listed = ADVISORY.findall(" ".join(_section("Regressions in other projects").split()))
+    assert listed
+    assert sorted(listed) == sorted(set(listed))
+    assert [each for names, _ in ADVISORIES for each in ADVISORY.findall(names)] == listed
 
 
-@pytest.mark.parametrize("row", OF_OTHERS, ids=[row[0] for row in OF_OTHERS])
-def test_what_went_wrong_elsewhere_would_be_noticed_here(row):
-    """By rules that are held, and tests that cite one of them; or it says why it cannot happen."""
-    advisories, said, noticed_by = row
+@pytest.mark.parametrize("item", ADVISORIES, ids=[names for names, _ in ADVISORIES])
+def test_advisories_are_covered_by_tests_or_excluded_with_a_reason(item):
+    advisories, text = item
     assert ADVISORY.sub("", advisories).strip(", ") == ""
-    assert said.endswith(".")
-    if noticed_by.startswith("Not here: "):
+    if ". Not here: " in text:
         return
-    limits = set(RULE.findall(noticed_by))
-    files = re.findall("`([^`]+)`", noticed_by)
-    assert limits
-    assert limits <= HELD.keys()
+    _, found, detected_by = text.partition(". Detected by ")
+    assert found
+    rules = set(RULE.findall(detected_by))
+    files = re.findall("`([^`]+)`", detected_by)
+    assert rules
+    assert rules <= RULES.keys()
     assert files
     for written in files:
         path = ROOT / "tests" / written
         assert path.is_file(), written
-        assert limits & _cited_in_docstrings(path), written
+        assert rules & _cited_in_docstrings(path), written
 
 
-def test_every_kind_of_token_can_be_stolen():
-    """A new one fails here until somebody has thought about who finds it."""
+def test_each_token_prefix_is_among_the_attacks():
+    """A new kind of token fails here until its theft is described."""
     prefixes = {
         value
         for name, value in vars(tokens).items()
         if name.isupper() and isinstance(value, str) and value.endswith("_")
     }
-    named = {prefix for row in THEFTS for prefix in re.findall(r"`([a-z]+_)…`", row[0])}
-    assert named == prefixes
-    assert all(len(row) == 4 and all(row) for row in THEFTS)
+    titles = [attack.partition("\n")[0] for attack in ATTACKS]
+    assert {prefix for title in titles for prefix in re.findall(r"`([a-z]+_)…`", title)} == prefixes
+    for attack in ATTACKS:
+        assert [label for label, _ in _items(attack)] == ["Access", "Duration", "Ended by"]
 
 
-def test_every_setting_that_is_advised_is_one():
-    """A misspelt variable would be set, and do nothing."""
+def test_advised_settings_exist():
+    """A misspelt variable would be set without effect."""
     named = set(re.findall(r"ONESELF_[A-Z_]+", PAGE + OPERATIONS)) - {"ONESELF_TEST_DATABASE_URL"}
     assert named - {f"ONESELF_{name.upper()}" for name in Settings.model_fields} == set()
 
 
-def test_the_policy_that_is_advised_does_what_it_is_advised_for():
-    """As it stands on the page, beside the default set: no JWT and only a session."""
+def test_advised_policy_restricts_email_changes_to_sessions():
+    """As printed on the page, beside the default set."""
     [advised] = re.findall(r"```cedar\n(.*?)```", PAGE, re.DOTALL)
     texts = {path.name: path.read_text() for path in (ROOT / "policies").glob("*.cedar")}
     policies = Policies.parse(texts | {"advised.cedar": advised}, schema_of(load_document()))
-    somebody = Subject("usr_1", "tnt_1", ("owner",), "local", is_platform_admin=False)
+    user = Subject("usr_1", "tnt_1", ("owner",), "local", is_platform_admin=False)
     scope = "me/profile:write"
     for action in ("hantera.requestEmailChange", "scaikey.requestEmailVerification"):
-        by_session = Question(somebody, action, "session", frozenset({scope}), scope)
+        by_session = Question(user, action, "session", frozenset({scope}), scope)
         assert policies.decide(by_session).allowed
         by_jwt = policies.decide(by_session._replace(credential="jwt"))
         assert (by_jwt.allowed, by_jwt.code) == (False, "session_required")

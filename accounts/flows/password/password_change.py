@@ -31,7 +31,6 @@ def change_password(
     *,
     current: str,
     new: str,
-    called: str = "new_password",
 ) -> None:
     """Change the password of a user who knows the current one.
 
@@ -40,7 +39,6 @@ def change_password(
     password because of them (EM-09).
 
     The new password is validated before an attempt is counted or a hash computed.
-    `called` is the new password's name in the caller's dialect.
 
     Raises:
         NotLocalUser: An identity provider has the password.
@@ -52,10 +50,10 @@ def change_password(
     user = principal.user
     if user.provider != "local":
         raise NotLocalUser
-    new_password = validate_for(session, user, new, called=called)
+    new_password = validate_for(session, user, new)
     current_password = password_strength.normalise(current)
     if current_password == new_password:
-        raise WeakPassword.of(called, ["must differ from the current password"])
+        raise WeakPassword.of("new_password", ["must differ from the current password"])
     # The same limits as for logins: a second way to try a password must not double the attempts.
     reservation = throttling.reserve_attempt(
         session, throttling.RateLimitScope.PASSWORD, user.user_id
@@ -79,7 +77,7 @@ def change_password(
         revoke_all(session, user, [SESSION], except_id=principal.credential.session_id)
 
 
-def validate_for(session: AccountSession, user: UserView, new: str, *, called: str) -> str:
+def validate_for(session: AccountSession, user: UserView, new: str) -> str:
     """Validate a new password of a user, and return it normalised.
 
     Raises:
@@ -89,7 +87,7 @@ def validate_for(session: AccountSession, user: UserView, new: str, *, called: s
         new,
         limits=session.limits,
         own_words=(user.email, user.name, user.username, user.tenant_display_name),
-        field=called,
+        field="new_password",
     )
 
 

@@ -112,7 +112,7 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
     """
     pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
     user, before = _find_user_view(session, pending)
-    new_password = validate_for(session, user, new, called="new_password")
+    new_password = validate_for(session, user, new)
     with session.outside_transaction():
         record = password_hashing.hash_password(
             new_password, session.keys, session.limits.password_cost

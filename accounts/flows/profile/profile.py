@@ -26,20 +26,16 @@ def change_profile(
     session: AccountSession,
     user: UserView,
     changes: Mapping[str, str | None],
-    *,
-    called: Mapping[str, str] | None = None,
 ) -> UserView:
     """Update the fields that are in `changes`, all or none; None clears a field.
 
     `user` was read in this transaction, with the account locked.
-    `called` maps a field to its name in the caller's dialect, for refusals.
 
     Raises:
         InvalidRequest: A value breaks its field's rule.
     """
-    names = called or {}
     values: dict[str, Any] = {
-        field: None if value is None else _PARSERS[field](value, names.get(field, field))
+        field: None if value is None else _PARSERS[field](value, field)
         for field, value in changes.items()
     }
     # An equal value is no change and no event: otherwise one token could write events without end.

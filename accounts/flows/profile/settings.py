@@ -47,7 +47,7 @@ def replace_settings(
     size = len(orjson.dumps(whole))
     if len(whole) > _MAX_NAMES or size > session.limits.max_settings_bytes:
         rule = f"must have at most {_MAX_NAMES} names and {session.limits.max_settings_bytes} bytes"
-        raise InvalidRequest([Violation("body", (), rule)])
+        raise InvalidRequest([Violation((), rule)])
     values = {"user": user_id, "new_document": whole, "now": session.now}
     if not session.write(_UPDATE, values):
         session.write(_INSERT, {"user_id": user_id, "document": whole, "changed_at": session.now})

@@ -69,7 +69,7 @@ def create_pat(
         LimitReached: The user has the largest number of tokens.
     """
     if not session.now < expires_at <= _a_year_after(session.now):
-        raise InvalidRequest.of("expiresAt", "must be in the future and at most one year away")
+        raise InvalidRequest.of("expires_at", "must be in the future and at most one year away")
     lock_account(session, principal.user.user_id)
     client = clients.authenticate_client(
         session,

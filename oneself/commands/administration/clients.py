@@ -1,4 +1,4 @@
-"""Clients: programs that a tenant knows."""
+"""`client`: manage clients, the programs that a tenant has registered."""
 
 from typing import Annotated
 
@@ -12,20 +12,20 @@ __all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Add, list and renew clients, which JWTs and personal access tokens need.",
+    help="Add, list and renew clients, which JWTs and personal access tokens require.",
 )
 
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name to show.")],
     tenant_id: TenantId,
     scopes: Annotated[
         list[str],
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="What its tokens may be used for, such as me/profile:read; once for each.",
+            help="A scope of its tokens, such as me/profile:read. Repeat for each scope.",
         ),
     ],
     audiences: Annotated[
@@ -33,16 +33,16 @@ def add(
         typer.Option(
             "--audience",
             metavar="URL",
-            help="Whom its JWTs may be for besides this service; once for each.",
+            help="An audience of its JWTs besides this service. Repeat for each audience.",
         ),
     ] = None,
     *,
     public: Annotated[
-        bool, typer.Option("--public", help="It cannot keep a secret, and gets none.")
+        bool, typer.Option("--public", help="Create a public client, which has no secret.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a client, and print its secret, which cannot be shown again."""
+    """Add a client and print its secret, which cannot be shown again."""
     from accounts.flows.administration.clients import add_client
     from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
@@ -69,13 +69,13 @@ def add(
             "scopes": client.scopes,
             "audiences": client.audiences,
         }
-    note = None if public else "Keep the secret now: it cannot be shown again."
+    note = None if public else "Store the secret now: it cannot be shown again."
     show(record, as_json=as_json, note=note)
 
 
 @app.command("list")
 def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
-    """List the clients of a tenant, in the order in which they were added, and no secrets."""
+    """List the clients of a tenant, oldest first, without their secrets."""
     from accounts.flows.administration import clients
     from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
@@ -103,15 +103,15 @@ def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
 @app.command()
 def renew(
     client_id: Annotated[
-        str, typer.Argument(metavar="CLIENT_ID", help="Such as cli_0a1b2c3d4e5f.")
+        str, typer.Argument(metavar="CLIENT_ID", help="The client's id, such as cli_0a1b2c3d4e5f.")
     ],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Give a client a new secret, and print it; the old one is refused from the next request on.
+    """Replace the secret of a client, and print the new one. The old one stops working at once.
 
-    What was made with the client stays: its personal access tokens, and its refresh tokens for
-    whoever shows the new secret.
+    The client's personal access tokens stay valid, and so do its refresh tokens, which then need
+    the new secret.
     """
     from accounts.errors import NotFound
     from accounts.flows.administration import clients
@@ -125,7 +125,7 @@ def renew(
             client = clients.find_confidential_client(session, client_id)
         except NotFound:
             raise Failure(
-                f"There is no client {client_id} that has a secret. See those of a tenant with:"
+                f"There is no client {client_id} that has a secret. List a tenant's clients with:"
                 " python -m oneself client list --tenant TENANT_ID"
             ) from None
         record = {
@@ -134,4 +134,4 @@ def renew(
             "tenant_id": client.tenant_id,
             "name": client.name,
         }
-    show(record, as_json=as_json, note="Keep the secret now: it cannot be shown again.")
+    show(record, as_json=as_json, note="Store the secret now: it cannot be shown again.")

@@ -1,4 +1,4 @@
-"""Tenants: organisations whose users and clients belong together."""
+"""`tenant`: manage tenants, the organisations that users and clients belong to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ TenantId = Annotated[str, typer.Option("--tenant", metavar="TENANT_ID", help="Th
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name to show.")],
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -30,7 +30,7 @@ def add(
         open_database(load_settings(), make=True) as database,
         database.transaction(writing=True) as session,
     ):
-        tenant = open_tenant(session, name, called="NAME")
+        tenant = open_tenant(session, name)
         record = {
             "tenant_id": tenant.id,
             "tenant_uuid": tenant.uuid,
@@ -43,11 +43,11 @@ def add(
 def list_tenants(
     *,
     limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="As many, the newest first.")
+        int, typer.Option(min=1, max=100_000, help="Maximum number of tenants to list.")
     ] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List tenants, newest first: each that was added, and one for each signup."""
+    """List tenants, newest first, including the one created by each signup."""
     from accounts.flows.administration import tenants
     from oneself.commands.console.session_setup import load_settings, open_database
 
@@ -74,7 +74,7 @@ def disable(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Disable a tenant: every credential of its users is refused from the next request on."""
+    """Disable a tenant. All credentials of its users stop working at once."""
     from accounts.flows.administration import tenants
     from oneself.commands.console.session_setup import load_settings, open_database
 
@@ -90,10 +90,10 @@ def disable(
 
 @contextmanager
 def explained_if_missing(tenant_id: str) -> Iterator[None]:
-    """Say what to do if the tenant of an argument is not found.
+    """Explain a tenant that is not found to the operator who named it.
 
     Raises:
-        Failure: There is none.
+        Failure: There is no such tenant.
     """
     from accounts.errors import NotFound
 
@@ -101,6 +101,6 @@ def explained_if_missing(tenant_id: str) -> Iterator[None]:
         yield
     except NotFound:
         raise Failure(
-            f"There is no tenant {tenant_id}. See: python -m oneself tenant list, or add one with:"
-            " python -m oneself tenant add NAME"
+            f"There is no tenant {tenant_id}. List them with: python -m oneself tenant list, or add"
+            " one with: python -m oneself tenant add NAME"
         ) from None

@@ -14,11 +14,11 @@ KIND = CredentialKind.ACCESS_TOKEN
 
 
 def _swap(env, column):
-    """Exchange one column of the two rows, as somebody with the database could."""
+    """Swap a column of two rows, as an attacker with database access could."""
     first, second = env.rows("access_token")
     env.execute("UPDATE access_token SET token_digest = CAST(user_id AS BLOB)")  # it is unique
-    for row, other in ((first, second), (second, first)):
-        values = row | {column: other[column]}
+    for row, source in ((first, second), (second, first)):
+        values = row | {column: source[column]}
         env.execute(
             "UPDATE access_token SET token_digest = ?, token_sealed = ? WHERE user_id = ?",
             values["token_digest"],
@@ -27,21 +27,21 @@ def _swap(env, column):
         )
 
 
-def test_the_same_token_is_shown_each_time(env, alice):
-    """It is the one that the user was opened with."""
-    shown = env.act(reveal_access_token, alice.view)
-    assert env.act(reveal_access_token, alice.view) == shown
-    assert env.recognise(KIND, shown).user == alice.view
+def test_access_token_is_the_same_each_time(env, alice):
+    """It is the token that the user was opened with."""
+    token = env.act(reveal_access_token, alice.view)
+    assert env.act(reveal_access_token, alice.view) == token
+    assert env.recognise(KIND, token).user == alice.view
 
 
-def test_nobody_has_no_token(env, alice):
-    """An unknown user is not found."""
+def test_access_token_of_unknown_user_is_not_found(env, alice):
+    """The refusal is NotFound."""
     with pytest.raises(NotFound):
         env.act(reveal_access_token, alice.view._replace(user_id="usr_000000000000"))
 
 
-def test_a_new_token_takes_the_place_of_the_old(env, alice):
-    """The old one is dead at once, and the new one is what is shown (TK-15)."""
+def test_regenerated_token_replaces_the_old_one(env, alice):
+    """TK-15: the old one stops working at once."""
     old = env.act(reveal_access_token, alice.view)
     new = env.act(regenerate_access_token, alice.view)
     with pytest.raises(InvalidToken):
@@ -50,15 +50,15 @@ def test_a_new_token_takes_the_place_of_the_old(env, alice):
     assert env.recognise(KIND, new).user == alice.view
 
 
-def test_another_user_keeps_their_token(env, alice, bob):
-    """Regenerating is for one user."""
-    kept = env.act(reveal_access_token, bob.view)
+def test_regenerating_keeps_tokens_of_other_users(env, alice, bob):
+    """Only the token of the caller is replaced."""
+    stored = env.act(reveal_access_token, bob.view)
     env.act(regenerate_access_token, alice.view)
-    env.recognise(KIND, kept)
+    env.recognise(KIND, stored)
 
 
-def test_a_token_is_sealed_differently_each_time(env, alice):
-    """A nonce is never used again (TK-06)."""
+def test_token_is_sealed_differently_each_time(env, alice):
+    """TK-06: a nonce is never reused."""
     seals = {env.rows("access_token")[0]["token_sealed"]}
     for _ in range(20):
         env.act(regenerate_access_token, alice.view)
@@ -67,25 +67,27 @@ def test_a_token_is_sealed_differently_each_time(env, alice):
 
 
 @pytest.mark.usefixtures("bob")
-def test_a_sealed_token_does_not_open_in_the_row_of_another_user(env, alice):
-    """Whoever can write the database cannot have somebody else's token shown to them (TK-05)."""
+def test_sealed_token_is_unreadable_in_the_row_of_another_user(env, alice):
+    """TK-05: write access to the database does not reveal tokens of other users."""
     _swap(env, "token_sealed")
     with env.database.transaction(writing=False) as session:
         with pytest.raises(TokenUnreadable):
             reveal_access_token(session, alice.view)
-        assert [seen.kind for seen in session.observed] == [EventKind.DECRYPT_FAIL]
+        assert [observed_event.kind for observed_event in session.observed] == [
+            EventKind.DECRYPT_FAIL
+        ]
 
 
-def test_swapped_digests_only_show_whose_row_it_is(env, alice, bob):
-    """A digest finds its row, which says whose token it is: the seal is what binds it (TK-05)."""
-    shown = env.act(reveal_access_token, alice.view)
+def test_swapped_digests_do_not_reveal_tokens(env, alice, bob):
+    """TK-05: a token authenticates the user of its row, and the seal binds it to that row."""
+    token = env.act(reveal_access_token, alice.view)
     _swap(env, "token_digest")
-    assert env.recognise(KIND, shown).user.user_id == bob.user_id
-    assert env.act(reveal_access_token, alice.view) == shown
+    assert env.recognise(KIND, token).user.user_id == bob.user_id
+    assert env.act(reveal_access_token, alice.view) == token
 
 
-def test_regenerating_at_once_leaves_one_token_that_lives(env, alice):
-    """It is the one that is shown, and one of those that were given out (TK-14)."""
+def test_concurrent_regeneration_leaves_one_valid_token(env, alice):
+    """TK-14: the valid token is the one that is shown."""
     racers = 2
     for _ in range(20):
         ready = threading.Barrier(racers)
@@ -95,16 +97,18 @@ def test_regenerating_at_once_leaves_one_token_that_lives(env, alice):
             return env.act(regenerate_access_token, alice.view)
 
         with ThreadPoolExecutor(racers) as threads:
-            given = list(threads.map(race, range(racers)))
-        shown = env.act(reveal_access_token, alice.view)
-        (dead,) = set(given) - {shown}
-        assert env.recognise(KIND, shown).user == alice.view
+            created = list(threads.map(race, range(racers)))
+        token = env.act(reveal_access_token, alice.view)
+        (revoked,) = set(created) - {token}
+        assert env.recognise(KIND, token).user == alice.view
         with pytest.raises(InvalidToken):
-            env.recognise(KIND, dead)
+            env.recognise(KIND, revoked)
 
 
-def test_showing_a_token_is_an_event(env, alice):
-    """TK-04: observed by the act, and written with others by the job."""
+def test_revealing_a_token_is_an_event(env, alice):
+    """TK-04: the act records it, and a job writes it with others."""
     with env.database.transaction(writing=False) as session:
         reveal_access_token(session, alice.view)
-        assert [seen.kind for seen in session.observed] == [EventKind.SENSITIVE_READ]
+        assert [observed_event.kind for observed_event in session.observed] == [
+            EventKind.SENSITIVE_READ
+        ]

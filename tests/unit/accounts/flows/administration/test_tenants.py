@@ -10,30 +10,28 @@ from accounts.services.users import open_tenant
 UNKNOWN = "tnt_000000000000"
 
 
-def test_a_tenant_is_found_by_its_id(env):
+def test_tenant_is_found_by_its_id(env):
     """It has an id for two dialects and a UUID for a third."""
     tenant = env.tenant("Café")
-    found = env.act(find_tenant, tenant.id)
-    assert (found.display_name, found.uuid, found.disabled_at) == ("Café", tenant.uuid, None)
+    stored = env.act(find_tenant, tenant.id)
+    assert (stored.display_name, stored.uuid, stored.disabled_at) == ("Café", tenant.uuid, None)
 
 
-def test_a_name_that_breaks_its_rule_is_refused_by_the_callers_name_for_it(env):
-    """The command line and the signup call it differently."""
-    for more, field in (({}, "tenant_name"), ({"called": "name"}, "name")):
-        with pytest.raises(InvalidRequest) as refused:
-            env.act(open_tenant, "\n", **more)
-        assert [violation.field for violation in refused.value.violations] == [(field,)]
+def test_invalid_tenant_name_is_rejected(env):
+    with pytest.raises(InvalidRequest) as caught:
+        env.act(open_tenant, "\n")
+    assert [violation.field for violation in caught.value.violations] == [("tenant_name",)]
 
 
-def test_an_unknown_tenant_is_not_found(env):
+def test_unknown_tenant_is_not_found(env):
     """Neither to read nor to disable."""
     for act in (find_tenant, disable_tenant):
         with pytest.raises(NotFound):
             env.act(act, UNKNOWN)
 
 
-def test_a_tenant_is_disabled_once(env, clock):
-    """The first moment is the one that is kept."""
+def test_tenant_is_disabled_once(env, clock):
+    """The time of the first call is kept."""
     tenant = env.tenant()
     disabled_at = env.act(disable_tenant, tenant.id).disabled_at
     assert disabled_at == clock.now
@@ -42,15 +40,15 @@ def test_a_tenant_is_disabled_once(env, clock):
     assert env.act(find_tenant, tenant.id).disabled_at == disabled_at
 
 
-def test_a_request_may_name_its_own_tenant_in_any_case(alice):
-    """A UUID in capitals is the same UUID."""
+def test_request_may_name_its_own_tenant_in_any_case(alice):
+    """A UUID in upper case is the same UUID."""
     require_tenant(alice.view, alice.view.tenant_uuid)
     require_tenant(alice.view, alice.view.tenant_uuid.upper())
 
 
-def test_a_request_may_name_no_other_tenant(alice, bob):
-    """A header is never authority over the credential (AZ-13)."""
-    for named in (
+def test_request_naming_another_tenant_is_rejected(alice, bob):
+    """AZ-13: a header does not override the credential."""
+    for tenant_header in (
         bob.view.tenant_uuid,
         alice.view.tenant_id,
         f"{{{alice.view.tenant_uuid}}}",
@@ -58,4 +56,4 @@ def test_a_request_may_name_no_other_tenant(alice, bob):
         "",
     ):
         with pytest.raises(TenantMismatch):
-            require_tenant(alice.view, named)
+            require_tenant(alice.view, tenant_header)

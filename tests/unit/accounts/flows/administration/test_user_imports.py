@@ -1,4 +1,4 @@
-"""Users from elsewhere, with hashes instead of passwords."""
+"""Importing users with password hashes."""
 
 import bcrypt
 import pytest
@@ -14,69 +14,69 @@ EMAIL = "Carol@Example.com"
 
 
 @pytest.fixture
-def bring(env):
+def import_carol(env):
     tenant = env.tenant()
 
-    def bring(**changed):
+    def import_carol(**overrides):
         imported = ImportedUser(
-            **{"email": EMAIL, "name": "Carol", "password_hash": HASHED} | changed
+            **{"email": EMAIL, "name": "Carol", "password_hash": HASHED} | overrides
         )
         with env.database.transaction(writing=True) as session:
             return import_user(session, session.get_one(Tenant, tenant.id), imported)
 
-    return bring
+    return import_carol
 
 
-def enter(env, password=PASSWORD):
+def log_in_carol(env, password=PASSWORD):
     return env.act(log_in, email=EMAIL, password=password, user_agent=None)
 
 
-def test_who_comes_with_a_hash_logs_in_with_the_password(env, bring):
-    user = bring()
+def test_user_imported_with_a_hash_can_log_in(env, import_carol):
+    user = import_carol()
     assert user.email_verified_at is None
-    assert enter(env).user.user_id == user.id
+    assert log_in_carol(env).user.user_id == user.id
     with pytest.raises(InvalidCredentials):
-        enter(env, PASSWORD + "!")
+        log_in_carol(env, PASSWORD + "!")
 
 
-def test_the_first_login_makes_the_record_one_of_ours(env, bring):
+def test_first_login_replaces_the_imported_hash(env, import_carol):
     """PW-15, PW-17."""
-    bring()
-    [before] = env.rows("password_record")
-    assert before["record"].startswith(f"2${env.keys.key_id}$")
+    import_carol()
+    [imported_row] = env.rows("password_record")
+    assert imported_row["record"].startswith(f"2${env.keys.key_id}$")
     with pytest.raises(InvalidCredentials):
-        enter(env, "a guess")
-    assert env.rows("password_record") == [before]
-    enter(env)
-    [after] = env.rows("password_record")
-    assert after["record"].startswith(f"1${env.keys.key_id}$")
-    enter(env)
-    assert env.rows("password_record") == [after]
+        log_in_carol(env, "a guess")
+    assert env.rows("password_record") == [imported_row]
+    log_in_carol(env)
+    [rehashed_row] = env.rows("password_record")
+    assert rehashed_row["record"].startswith(f"1${env.keys.key_id}$")
+    log_in_carol(env)
+    assert env.rows("password_record") == [rehashed_row]
 
 
-def test_who_comes_without_a_hash_has_no_password(env, bring):
-    bring(password_hash=None)
+def test_user_imported_without_a_hash_has_no_password(env, import_carol):
+    import_carol(password_hash=None)
     assert env.count("password_record") == 0
     with pytest.raises(InvalidCredentials):
-        enter(env)
+        log_in_carol(env)
 
 
-def test_who_was_verified_elsewhere_is_verified_here(env, bring):
-    """So that a forgotten password can be mailed to them."""
-    user = bring(is_verified=True, roles=("owner", "billing"))
+def test_imported_verification_is_kept(env, import_carol):
+    """So that they can reset their password by email."""
+    user = import_carol(is_verified=True, roles=("owner", "billing"))
     assert (user.verified_email, user.verified_email_canonical) == (EMAIL, "carol@example.com")
     assert env.view(user.id).email_verified
     assert user.roles == ["owner", "billing"]
 
 
-def test_an_address_that_is_taken_is_refused(bring):
-    bring()
+def test_taken_address_is_rejected(import_carol):
+    import_carol()
     with pytest.raises(EmailTaken):
-        bring(email=EMAIL.lower())
+        import_carol(email=EMAIL.lower())
 
 
 @pytest.mark.parametrize(
-    ("changed", "field"),
+    ("overrides", "field"),
     [
         ({"email": "carol"}, "email"),
         ({"name": ""}, "name"),
@@ -85,14 +85,16 @@ def test_an_address_that_is_taken_is_refused(bring):
         ({"password_hash": HASHED.replace("$04$", "$05$")}, "password_hash"),
     ],
 )
-def test_what_breaks_a_rule_is_named_before_anything_is_written(env, changed, field):
-    """LG-03: a hash of a higher cost than ours too, since its logins would be told by time."""
-    imported = ImportedUser(**{"email": EMAIL, "name": "Carol", "password_hash": HASHED} | changed)
-    with pytest.raises(InvalidRequest) as refused:
+def test_invalid_import_is_rejected_before_anything_is_written(env, overrides, field):
+    """LG-03: a hash of a higher cost too, since the time of its logins would reveal the account."""
+    imported = ImportedUser(
+        **{"email": EMAIL, "name": "Carol", "password_hash": HASHED} | overrides
+    )
+    with pytest.raises(InvalidRequest) as caught:
         check_import(imported, keys=env.keys, limits=env.limits)
-    assert [violation.field for violation in refused.value.violations] == [(field,)]
+    assert [violation.field for violation in caught.value.violations] == [(field,)]
 
 
-def test_what_is_right_gives_the_key_of_its_address(env):
+def test_check_returns_the_canonical_address(env):
     imported = ImportedUser(EMAIL, "Carol", HASHED)
     assert check_import(imported, keys=env.keys, limits=env.limits) == "carol@example.com"

@@ -19,12 +19,12 @@ def tenant(env):
     return env.tenant()
 
 
-def _open(env, tenant, email, **changed):
+def _open(env, tenant, email, **overrides):
     with env.database.transaction(writing=True) as session:
         return open_user(
             session,
             session.get_one(Tenant, tenant.id),
-            **({"email": email, "display_name": "UserView", "record": None} | changed),
+            **({"email": email, "display_name": "UserView", "record": None} | overrides),
         )
 
 
@@ -34,22 +34,22 @@ def _change_roles(env, email, **changes):
     return env.act(find_user_by_email, email).roles
 
 
-def test_a_user_is_opened_with_an_access_token(env, tenant):
-    """Every user has exactly one, from the beginning."""
+def test_user_is_opened_with_an_access_token(env, tenant):
+    """Every user always has exactly one."""
     user = _open(env, tenant, "carol@example.com")
     assert env.recognise(
         CredentialKind.ACCESS_TOKEN, env.act(reveal_access_token, env.view(user.id))
     ).user == env.view(user.id)
 
 
-def test_a_user_without_a_record_has_no_password(env, tenant):
+def test_user_without_a_record_has_no_password(env, tenant):
     """The identity provider keeps it."""
     _open(env, tenant, "carol@example.com", provider="oidc")
     assert env.count("password_record") == 0
 
 
-def test_a_provider_that_there_is_not_is_refused_by_the_table(env, tenant):
-    """Who keeps the password decides too much to be any text (DB-14)."""
+def test_unknown_provider_is_rejected_by_the_table(env, tenant):
+    """DB-14: the provider decides about logins, so the column is constrained."""
     with pytest.raises(IntegrityError):
         _open(env, tenant, "carol@example.com", provider="ldap")
 
@@ -58,15 +58,15 @@ def test_a_provider_that_there_is_not_is_refused_by_the_table(env, tenant):
     "email",
     ["carol@example.com", "CAROL@example.com", "carol@EXAMPLE.com"],
 )
-def test_an_address_belongs_to_one_user_of_all_tenants(env, tenant, email):
-    """Login needs no tenant, so an address is unique over all of them (UN-01)."""
+def test_address_is_unique_across_tenants(env, tenant, email):
+    """UN-01: login needs no tenant, so an address is unique over all tenants."""
     _open(env, tenant, "Carol@Example.com")
     with pytest.raises(EmailTaken):
         _open(env, env.tenant("Other"), email)
 
 
-def test_an_internationalised_domain_is_one_in_both_spellings(env, tenant):
-    """The canonical form is made in Python, not by the database (UN-01, EM-21)."""
+def test_spellings_of_an_internationalised_domain_are_one_address(env, tenant):
+    """UN-01, EM-21: the canonical form is made in Python, not by the database."""
     _open(env, tenant, "carol@bücher.example")
     for email in (
         "carol@xn--bcher-kva.example",
@@ -77,8 +77,8 @@ def test_an_internationalised_domain_is_one_in_both_spellings(env, tenant):
             _open(env, tenant, email)
 
 
-def test_of_many_who_open_one_address_at_once_one_does(env, tenant):
-    """No spelling slips past another in a race (UN-01)."""
+def test_one_of_many_concurrent_openings_gets_the_address(env, tenant):
+    """UN-01: other spellings do not win the race either."""
     spellings = ["carol@example.com", "Carol@example.com", "CAROL@example.com", "caroL@EXAMPLE.com"]
     ready = threading.Barrier(len(spellings))
 
@@ -95,8 +95,8 @@ def test_of_many_who_open_one_address_at_once_one_does(env, tenant):
     assert env.count("user") == 1
 
 
-def test_the_table_itself_takes_an_address_once(env, tenant):
-    """Whatever an act overlooks, the constraint does not (UN-01)."""
+def test_table_rejects_a_duplicate_address(env, tenant):
+    """UN-01: the constraint holds even if an act misses it."""
     _open(env, tenant, "carol@example.com")
     _open(env, tenant, "dave@example.com")
     with pytest.raises(IntegrityError):
@@ -104,7 +104,7 @@ def test_the_table_itself_takes_an_address_once(env, tenant):
 
 
 @pytest.mark.parametrize(
-    ("changed", "field"),
+    ("overrides", "field"),
     [
         ({"email": "carol"}, "email"),
         ({"display_name": "Carol\n"}, "display_name"),
@@ -114,16 +114,16 @@ def test_the_table_itself_takes_an_address_once(env, tenant):
         ({"roles": tuple(f"role{number}" for number in range(21))}, "roles"),
     ],
 )
-def test_a_value_that_breaks_its_rule_opens_nobody(env, tenant, changed, field):
-    """The field is named, and no row is left (DB-04)."""
-    with pytest.raises(InvalidRequest) as refused:
-        _open(env, tenant, **({"email": "carol@example.com"} | changed))
-    assert [violation.field for violation in refused.value.violations] == [(field,)]
+def test_invalid_value_opens_no_user(env, tenant, overrides, field):
+    """DB-04: the refusal names the field, and no row is left."""
+    with pytest.raises(InvalidRequest) as caught:
+        _open(env, tenant, **({"email": "carol@example.com"} | overrides))
+    assert [violation.field for violation in caught.value.violations] == [(field,)]
     assert env.count("user") == env.count("access_token") == 0
 
 
-def test_the_user_name_is_made_from_the_address(env, tenant):
-    """What cannot be in one is left out."""
+def test_user_name_is_derived_from_the_address(env, tenant):
+    """Characters that are not allowed in it are dropped."""
     for email, username in (
         ("Carol.Chen-1@example.com", "carol.chen-1"),
         ("o'neill@example.com", "oneill"),
@@ -133,8 +133,8 @@ def test_the_user_name_is_made_from_the_address(env, tenant):
         assert _open(env, tenant, email).username == username
 
 
-def test_a_taken_user_name_gets_digits(env, tenant):
-    """Two people with one local part have two user names."""
+def test_taken_user_name_gets_digits(env, tenant):
+    """Two users with one local part have two user names."""
     first = _open(env, tenant, "carol@example.com").username
     second = _open(env, tenant, "carol@example.org").username
     assert first == "carol"
@@ -143,14 +143,14 @@ def test_a_taken_user_name_gets_digits(env, tenant):
     assert second[5:].isdigit()
 
 
-def test_no_user_name_is_an_address(env, tenant):
-    """A name to log in with can never be another user's address (UN-02)."""
+def test_user_name_is_never_an_address(env, tenant):
+    """UN-02: a login name can never be the address of another user."""
     for email in ("carol@example.com", "a@example.com", "=@example.com"):
         assert "@" not in _open(env, tenant, email).username
 
 
-def test_whether_an_address_is_taken_may_leave_one_out(env, tenant):
-    """One's own address is not taken by somebody else."""
+def test_is_taken_can_exclude_a_user(env, tenant):
+    """A user's own address does not count as taken."""
     user = _open(env, tenant, "carol@example.com")
     assert env.act(is_taken, "carol@example.com")
     assert not env.act(is_taken, "carol@example.com", by_other_than=user.id)
@@ -158,21 +158,21 @@ def test_whether_an_address_is_taken_may_leave_one_out(env, tenant):
     assert not env.act(is_taken, "dave@example.com")
 
 
-def test_a_user_is_found_by_any_spelling_of_the_address(env, tenant):
+def test_user_is_found_by_any_spelling_of_the_address(env, tenant):
     """Commands name users by their address."""
     user = _open(env, tenant, "carol@example.com")
     assert env.act(find_user_by_email, "CAROL@example.com").id == user.id
 
 
 @pytest.mark.parametrize("email", ["dave@example.com", "no address", ""])
-def test_an_unknown_address_is_not_found(env, email):
-    """Neither is what is no address at all."""
+def test_unknown_address_is_not_found(env, email):
+    """Neither is a malformed one."""
     with pytest.raises(NotFound):
         env.act(find_user_by_email, email)
 
 
-def test_a_user_is_disabled_once(env, alice, clock):
-    """The first moment is kept, and their session is refused (SE-06)."""
+def test_user_is_disabled_once(env, alice, clock):
+    """SE-06: the time of the first call is kept, and the session is rejected."""
     for _ in range(2):
         with env.database.transaction(writing=True) as session:
             disable_user(session, find_user_by_email(session, alice.view.email))
@@ -183,8 +183,8 @@ def test_a_user_is_disabled_once(env, alice, clock):
         env.recognise(CredentialKind.SESSION, alice.token)
 
 
-def test_roles_are_given_and_taken(env, alice):
-    """One that is held already, or is not held, makes no difference."""
+def test_roles_are_added_and_removed(env, alice):
+    """Adding a role twice, or removing one that is not held, changes nothing."""
     email = alice.view.email
     assert _change_roles(env, email, add=["owner", "member"]) == ["member", "owner"]
     assert _change_roles(env, email, add=["auditor"], remove=["owner", "nobody"]) == [
@@ -197,13 +197,13 @@ def test_roles_are_given_and_taken(env, alice):
     ]
 
 
-def test_a_role_is_held_once(env, alice):
-    """Naming it twice in one command is naming it."""
+def test_role_is_held_once(env, alice):
+    """Repeated roles in one command are merged."""
     assert _change_roles(env, alice.view.email, add=["owner", "owner"]) == ["member", "owner"]
 
 
-def test_a_role_that_breaks_the_rule_changes_nothing(env, alice):
-    """None of the roles that were named with it is given."""
+def test_invalid_role_changes_nothing(env, alice):
+    """None of the named roles is added."""
     for add in (["owner", "No Role"], [f"role{number}" for number in range(20)]):
         with pytest.raises(InvalidRequest):
             _change_roles(env, alice.view.email, add=add)

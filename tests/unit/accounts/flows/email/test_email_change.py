@@ -1,4 +1,4 @@
-"""Changing the e-mail address."""
+"""Changing the email address."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -43,15 +43,15 @@ def _validate(env, user, secret):
 
 
 def _verification_secret(env, user):
-    """What was mailed to a person to verify their address."""
+    """Return the secret that was mailed to a user to verify their address."""
     env.act(request_email_verification, env.view(user.user_id))
     message = env.messages()[-1]
     assert message.kind == "email_verification"
     return env.act(open_parameters, message)["secret"]
 
 
-def test_an_address_changes_when_its_secret_comes_back(env, alice):
-    """Until then the old one stays (EM-01)."""
+def test_address_changes_when_its_secret_is_validated(env, alice):
+    """EM-01: the old address stays until then."""
     address, secret = _request(env, alice)
     assert address == NEW
     assert env.view(alice.user_id).email == alice.view.email
@@ -61,15 +61,15 @@ def test_an_address_changes_when_its_secret_comes_back(env, alice):
 
 
 @pytest.mark.parametrize("email", ["nobody", "", "a@b", "\u0430lice@example.com"])
-def test_what_is_no_address_is_refused(env, alice, email):
-    """Nothing is pending after it, and nothing mailed."""
+def test_malformed_address_is_rejected(env, alice, email):
+    """Nothing becomes pending, and nothing is mailed."""
     with pytest.raises(InvalidRequest):
         _request(env, alice, email)
     assert env.count("one_time_secret") == env.count("outbox_message") == 0
 
 
-def test_the_old_address_is_told(env, alice):
-    """The notice goes to the stored address, and what it holds completes nothing (EM-02, EM-17)."""
+def test_old_address_is_notified(env, alice):
+    """EM-02, EM-17: the notice goes to the stored address, and its secret confirms nothing."""
     _, secret = _request(env, alice)
     (message,) = env.messages()
     assert (message.kind, message.recipient) == ("email_change_notice", alice.view.email)
@@ -80,8 +80,8 @@ def test_the_old_address_is_told(env, alice):
         _validate(env, alice, parameters["secret"])
 
 
-def test_a_pending_address_is_shown_until_it_is_settled(env, alice):
-    """It is the one that was asked for last."""
+def test_pending_address_is_shown_until_it_is_validated(env, alice):
+    """The last requested address is shown."""
     assert env.act(find_pending_email, alice.user_id) is None
     _request(env, alice, "first@example.com")
     _, secret = _request(env, alice)
@@ -90,46 +90,46 @@ def test_a_pending_address_is_shown_until_it_is_settled(env, alice):
     assert env.act(find_pending_email, alice.user_id) is None
 
 
-def test_the_uuid_is_compared_in_any_case(env, alice):
-    """A UUID in capitals is the same UUID."""
+def test_identity_id_is_case_insensitive(env, alice):
+    """A UUID in upper case is the same UUID."""
     _, secret = _request(env, alice)
     identity_id = alice.view.identity_id.upper()
     assert env.act(validate_email_change, identity_id=identity_id, secret=secret) == NEW
 
 
-def test_a_secret_is_no_good_for_another_person(env, alice, bob):
-    """And it is not burned by somebody who tries it for themselves (EM-08)."""
+def test_secret_is_rejected_for_another_user(env, alice, bob):
+    """EM-08: and another user's attempt does not consume it."""
     _, secret = _request(env, alice)
     with pytest.raises(SecretInvalid):
         _validate(env, bob, secret)
     assert _validate(env, alice, secret) == NEW
 
 
-def test_a_secret_for_verifying_changes_no_address(env, alice):
-    """The two purposes are not interchangeable (EM-08)."""
+def test_verification_secret_changes_no_address(env, alice):
+    """EM-08: the two purposes are not interchangeable."""
     mailed = _verification_secret(env, alice)
     with pytest.raises(SecretInvalid):
         _validate(env, alice, mailed)
 
 
-def test_a_secret_is_used_once(env, alice):
-    """The second time it is told as used (EM-07)."""
+def test_secret_works_once(env, alice):
+    """EM-07: the second use is reported as such."""
     _, secret = _request(env, alice)
     _validate(env, alice, secret)
     with pytest.raises(SecretUsed):
         _validate(env, alice, secret)
 
 
-def test_a_secret_is_over_after_a_day(env, alice, clock):
-    """Its time is judged when it is used (EM-05)."""
+def test_secret_expires_after_a_day(env, alice, clock):
+    """EM-05: expiry is checked at use."""
     _, secret = _request(env, alice)
     clock.move(hours=24)
     with pytest.raises(SecretExpired):
         _validate(env, alice, secret)
 
 
-def test_a_later_request_supersedes_an_earlier_one(env, alice):
-    """Only one change is pending at a time (EM-09)."""
+def test_later_request_supersedes_an_earlier_one(env, alice):
+    """EM-09: only one change is pending at a time."""
     _, secret = _request(env, alice, "first@example.com")
     _request(env, alice)
     with pytest.raises(SecretSuperseded):
@@ -137,8 +137,8 @@ def test_a_later_request_supersedes_an_earlier_one(env, alice):
 
 
 @pytest.mark.parametrize("email", ["bob@example.org", "BOB@EXAMPLE.ORG"])
-def test_a_taken_address_looks_like_a_free_one(env, alice, bob, email):
-    """The answer has the same form, its secret never validates, and the owner is told (EM-13)."""
+def test_taken_address_looks_like_a_free_one(env, alice, bob, email):
+    """EM-13: same form of answer, a secret that never validates, and a notice to the owner."""
     address, secret = _request(env, alice, email)
     _, free = _request(env, alice, NEW)
     assert address == email
@@ -146,28 +146,28 @@ def test_a_taken_address_looks_like_a_free_one(env, alice, bob, email):
     _request(env, alice, email)
     with pytest.raises(SecretInvalid):
         _validate(env, alice, secret)
-    told = [(message.kind, message.recipient) for message in env.messages()]
-    assert ("email_already_in_use", bob.view.email) in told
+    notices = [(message.kind, message.recipient) for message in env.messages()]
+    assert ("email_already_in_use", bob.view.email) in notices
     assert env.view(bob.user_id).email == bob.view.email
 
 
-def test_the_secret_of_a_taken_address_stays_worthless_when_it_becomes_free(env, alice, bob):
-    """What was given out is not what was stored (EM-13)."""
+def test_secret_of_taken_address_stays_invalid_when_it_becomes_free(env, alice, bob):
+    """EM-13: the secret that was returned is not the one that was stored."""
     _, secret = _request(env, alice, bob.view.email)
-    _, moved = env.act(request_email_change, bob.view, "elsewhere@example.org")
-    _validate(env, bob, moved)
+    _, bob_secret = env.act(request_email_change, bob.view, "elsewhere@example.org")
+    _validate(env, bob, bob_secret)
     with pytest.raises(SecretInvalid):
         _validate(env, alice, secret)
 
 
-def test_a_taken_address_is_shown_as_pending_like_a_free_one(env, alice, bob):
-    """The profile does not tell either (EM-13)."""
+def test_taken_address_is_shown_as_pending(env, alice, bob):
+    """EM-13: the profile does not reveal it either."""
     _request(env, alice, bob.view.email)
     assert env.act(find_pending_email, alice.user_id) == bob.view.email
 
 
-def test_an_address_that_is_taken_meanwhile_is_refused(env, alice):
-    """Nothing is merged, and nobody is told whose it is (EM-10)."""
+def test_address_taken_after_the_request_is_rejected(env, alice):
+    """EM-10: accounts are not merged, and the refusal does not reveal the owner."""
     _, secret = _request(env, alice)
     env.user(NEW.lower())
     with pytest.raises(SecretInvalid):
@@ -175,41 +175,41 @@ def test_an_address_that_is_taken_meanwhile_is_refused(env, alice):
     assert env.view(alice.user_id).email == alice.view.email
 
 
-def test_of_two_people_who_want_one_address_one_gets_it(env, alice, bob):
-    """Both hold a good secret, and validate at once (EM-10)."""
-    wanted = [(user, _request(env, user)[1]) for user in (alice, bob)]
+def test_one_of_two_concurrent_changes_gets_the_address(env, alice, bob):
+    """EM-10: both validate a valid secret at once."""
+    requests = [(user, _request(env, user)[1]) for user in (alice, bob)]
     ready = threading.Barrier(2)
 
-    def race(want):
+    def race(request):
         ready.wait(30)
         try:
-            return _validate(env, *want)
+            return _validate(env, *request)
         except SecretInvalid:
             return None
 
     with ThreadPoolExecutor(2) as threads:
-        outcomes = list(threads.map(race, wanted))
+        outcomes = list(threads.map(race, requests))
     assert sorted(outcomes, key=str) == [NEW, None]
 
 
-def test_a_disabled_user_changes_no_address(env, alice):
-    """Being disabled ends what was pending (EM-09, SE-06)."""
+def test_disabled_user_cannot_change_the_address(env, alice):
+    """EM-09, SE-06: disabling a user ends pending changes."""
     _, secret = _request(env, alice)
     env.execute('UPDATE "user" SET disabled_at = created_at')
     with pytest.raises(SecretInvalid):
         _validate(env, alice, secret)
 
 
-def test_nobody_of_a_disabled_tenant_changes_an_address(env, alice):
-    """The tenant is looked at, not only the user (AZ-15)."""
+def test_user_of_disabled_tenant_cannot_change_the_address(env, alice):
+    """AZ-15: the tenant is checked, not only the user."""
     _, secret = _request(env, alice)
     env.act(disable_tenant, alice.view.tenant_id)
     with pytest.raises(SecretInvalid):
         _validate(env, alice, secret)
 
 
-def test_a_new_address_counts_as_unverified(env, alice):
-    """That it was mailed there is the client's word only (EM-04)."""
+def test_changed_address_is_unverified(env, alice):
+    """EM-04: only the client claims that the secret was mailed there."""
     env.act(confirm_email, _verification_secret(env, alice))
     assert env.view(alice.user_id).email_verified
     _, secret = _request(env, alice)
@@ -217,8 +217,8 @@ def test_a_new_address_counts_as_unverified(env, alice):
     assert not env.view(alice.user_id).email_verified
 
 
-def test_another_spelling_of_the_same_address_stays_verified(env, alice):
-    """It is the same mailbox, and one's own address is not taken."""
+def test_respelled_address_stays_verified(env, alice):
+    """It is the same mailbox, and a user's own address is not taken."""
     env.act(confirm_email, _verification_secret(env, alice))
     _, secret = _request(env, alice, "Alice@Example.com")
     assert _validate(env, alice, secret) == "Alice@Example.com"
@@ -226,19 +226,19 @@ def test_another_spelling_of_the_same_address_stays_verified(env, alice):
     assert (view.email, view.email_verified) == ("Alice@Example.com", True)
 
 
-def test_another_spelling_of_an_unverified_address_verifies_nothing(env, alice):
-    """EM-04: and resets go to the account by the address that it was opened with."""
-    spelled = alice.view.email.upper()
-    _, secret = _request(env, alice, spelled)
+def test_respelled_address_stays_unverified(env, alice):
+    """EM-04: resets still go to the address of signup."""
+    respelled = alice.view.email.upper()
+    _, secret = _request(env, alice, respelled)
     _validate(env, alice, secret)
     view = env.view(alice.user_id)
-    assert (view.email, view.email_verified) == (spelled, False)
+    assert (view.email, view.email_verified) == (respelled, False)
     row = next(row for row in env.rows("user") if row["id"] == alice.user_id)
     assert (row["verified_email"], row["first_email"]) == (None, alice.view.email)
 
 
-def test_a_change_ends_the_verification_of_the_old_address(env, alice):
-    """What was mailed to the old address verifies nothing any more (EM-08)."""
+def test_change_supersedes_the_verification_of_the_old_address(env, alice):
+    """EM-08: a secret mailed to the old address no longer verifies anything."""
     mailed = _verification_secret(env, alice)
     _, secret = _request(env, alice)
     _validate(env, alice, secret)
@@ -246,17 +246,17 @@ def test_a_change_ends_the_verification_of_the_old_address(env, alice):
         env.act(confirm_email, mailed)
 
 
-# Where the service mails the secret itself
+# With mails sent by the service
 
 
 @pytest.fixture
 def mailing(open_house):
-    """A house whose operator lets the service mail the secrets of changes."""
+    """An environment in which the service mails the secrets of changes itself."""
     return open_house(service_mails_email_changes=True)
 
 
-def test_the_service_mails_the_secret_and_does_not_answer_it(mailing):
-    """EM-02, EM-03: it is in the one mail to the new address, and nowhere else."""
+def test_service_mails_the_secret_and_does_not_return_it(mailing):
+    """EM-02, EM-03: the secret is only in the one email to the new address."""
     alice = mailing.user("alice@example.com")
     assert _request(mailing, alice) == (NEW, None)
     confirmation, notice = mailing.messages()
@@ -267,8 +267,8 @@ def test_the_service_mails_the_secret_and_does_not_answer_it(mailing):
     assert _validate(mailing, alice, mailed["secret"]) == NEW
 
 
-def test_what_the_service_has_mailed_verifies(mailing, env):
-    """Whoever shows the secret has read it there; what a client says it mailed proves nothing."""
+def test_secret_mailed_by_the_service_verifies_the_address(mailing, env):
+    """The secret can only be read there; a client's claim to have mailed it proves nothing."""
     alice, bob = (
         mailing.user("alice@example.com"),
         env.user("bob@example.org"),
@@ -282,30 +282,30 @@ def test_what_the_service_has_mailed_verifies(mailing, env):
     assert not env.view(bob.user_id).email_verified
 
 
-def test_a_taken_address_gets_no_secret_from_the_service_either(mailing):
-    """EM-13: its owner is told, and whoever asked sees what they always see."""
+def test_service_mails_no_secret_to_a_taken_address(mailing):
+    """EM-13: the owner gets a notice, and the caller sees the usual answer."""
     alice, owner = (
         mailing.user("alice@example.com"),
         mailing.user("bob@example.org"),
     )
     assert _request(mailing, alice, owner.view.email) == (owner.view.email, None)
-    told = {(message.kind, message.recipient) for message in mailing.messages()}
-    assert told == {
+    notices = {(message.kind, message.recipient) for message in mailing.messages()}
+    assert notices == {
         ("email_already_in_use", owner.view.email),
         ("email_change_notice", alice.view.email),
     }
 
 
-def test_an_address_is_not_mailed_without_end(env, alice):
-    """EM-14: whoever asks, for their own account or not."""
+def test_mails_to_one_address_are_rate_limited(env, alice):
+    """EM-14: for any caller."""
     for _ in range(5):
         _request(env, alice)
     with pytest.raises(TooManyAttempts):
         _request(env, alice)
 
 
-def test_nobody_is_told_of_changes_without_end(env, alice):
-    """EM-14: each to another address, whoever has the one that is told of all of them."""
+def test_notices_to_one_user_are_rate_limited(env, alice):
+    """EM-14: the owner's inbox is protected even if each change names another address."""
     for number in range(5):
         _request(env, alice, f"a{number}@example.net")
     with pytest.raises(TooManyAttempts):
@@ -313,18 +313,18 @@ def test_nobody_is_told_of_changes_without_end(env, alice):
     assert len(env.messages()) == 5
 
 
-# Undoing
+# Undoing a change
 
 
 def _undo_secret(env):
-    """What was mailed to the former address by the last notice."""
+    """Return the undo secret that the last notice mailed to the former address."""
     message = env.messages()[-1]
     assert message.kind == "email_change_notice"
     return env.act(open_parameters, message)["secret"]
 
 
-def test_a_pending_change_is_undone(env, alice):
-    """EM-02: whoever did not ask for it ends it, and every session."""
+def test_pending_change_is_undone(env, alice):
+    """EM-02: it also ends every session."""
     _, secret = _request(env, alice)
     assert env.act(undo_email_change, _undo_secret(env)) == alice.view.email
     with pytest.raises(SecretSuperseded):
@@ -334,8 +334,8 @@ def test_a_pending_change_is_undone(env, alice):
     assert env.view(alice.user_id).email == alice.view.email
 
 
-def test_a_change_that_was_completed_is_undone(env, alice, clock):
-    """For seven days; the address is back, and as verified as it was."""
+def test_completed_change_is_undone(env, alice, clock):
+    """Undo works for seven days; the address is restored with its verification."""
     env.act(confirm_email, _verification_secret(env, alice))
     _, secret = _request(env, alice)
     undo = _undo_secret(env)
@@ -348,16 +348,16 @@ def test_a_change_that_was_completed_is_undone(env, alice, clock):
         env.act(undo_email_change, undo)
 
 
-def test_an_undo_is_over_after_seven_days(env, alice, clock):
-    """EM-05: judged when it is used."""
+def test_undo_secret_expires_after_seven_days(env, alice, clock):
+    """EM-05: expiry is checked at use."""
     _request(env, alice)
     clock.move(days=7)
     with pytest.raises(SecretExpired):
         env.act(undo_email_change, _undo_secret(env))
 
 
-def test_an_address_that_somebody_has_now_does_not_come_back(env, alice, bob):
-    """EM-10: no two accounts have one address; nobody gets it so since it is kept for its owner."""
+def test_undo_is_rejected_when_the_address_has_another_owner(env, alice, bob):
+    """EM-10: no two accounts share an address. Only rows of earlier versions can get here."""
     _, secret = _request(env, alice)
     undo = _undo_secret(env)
     _validate(env, alice, secret)
@@ -369,8 +369,8 @@ def test_an_address_that_somebody_has_now_does_not_come_back(env, alice, bob):
         env.act(undo_email_change, undo)
 
 
-def test_an_address_is_kept_for_whoever_can_undo_its_change(env, alice, bob, clock):
-    """EM-02, EM-10: a thief could open an account with it, and there would be nothing to undo."""
+def test_address_is_reserved_while_its_change_can_be_undone(env, alice, bob, clock):
+    """EM-02, EM-10: otherwise an attacker could sign up with it and block the undo."""
     env.act(confirm_email, _verification_secret(env, alice))
     _, secret = _request(env, alice)
     undo = _undo_secret(env)
@@ -385,31 +385,33 @@ def test_an_address_is_kept_for_whoever_can_undo_its_change(env, alice, bob, clo
     assert env.act(undo_email_change, undo) == alice.view.email
 
 
-def test_an_address_is_free_when_another_is_verified_and_nothing_can_be_undone(env, alice, clock):
-    """EM-10: it is not kept for ever."""
+def test_address_is_free_after_the_undo_period_once_another_is_verified(env, alice, clock):
+    """EM-10: the reservation is temporary."""
     _, secret = _request(env, alice)
     _validate(env, alice, secret)
     clock.move(days=8)
-    with pytest.raises(EmailTaken):  # resets are mailed there still
+    with pytest.raises(EmailTaken):  # resets are still mailed there
         env.user(alice.view.email)
     env.act(confirm_email, _verification_secret(env, alice))
     env.user(alice.view.email)
 
 
-def test_what_undoes_a_change_is_mailed_to_no_address_that_nobody_has_verified(env, alice):
-    """EM-02: a thief who changes it there and back would keep a way in for a week."""
+def test_undo_secret_is_not_mailed_to_an_unverified_address(env, alice):
+    """EM-02: otherwise an attacker who changes it there and back could undo for a week."""
     env.act(confirm_email, _verification_secret(env, alice))
     _, secret = _request(env, alice, "thief@example.org")
     _validate(env, alice, secret)
     _, secret = env.act(request_email_change, env.view(alice.user_id), alice.view.email)
     _validate(env, alice, secret)
-    notices = [each for each in env.messages() if each.kind == "email_change_notice"]
-    assert {each.recipient for each in notices} == {alice.view.email}
+    notices = [message for message in env.messages() if message.kind == "email_change_notice"]
+    assert {message.recipient for message in notices} == {alice.view.email}
 
 
-@pytest.mark.parametrize("proof", ["verification", "undo", "reset"])
-def test_whoever_was_told_first_outlasts_whoever_was_told_later(env, alice, clock, proof):
-    """EM-02, EM-09: a thief who has verified an address of their own was told of the way back."""
+@pytest.mark.parametrize("verified_by", ["verification", "undo", "reset"])
+def test_verifying_the_original_address_supersedes_later_undo_secrets(
+    env, alice, clock, verified_by
+):
+    """EM-02, EM-09: an attacker with a verified address of their own has got an undo link."""
     env.act(confirm_email, _verification_secret(env, alice))
     _, secret = _request(env, alice, "thief@example.org")
     undo = _undo_secret(env)
@@ -417,25 +419,25 @@ def test_whoever_was_told_first_outlasts_whoever_was_told_later(env, alice, cloc
     env.act(confirm_email, _verification_secret(env, alice))
     clock.move(minutes=1)
     _, secret = env.act(request_email_change, env.view(alice.user_id), alice.view.email)
-    of_the_thief = _undo_secret(env)
+    attacker_undo = _undo_secret(env)
     _validate(env, alice, secret)
-    if proof == "undo":
+    if verified_by == "undo":
         env.act(undo_email_change, undo)
     else:
         env.act(confirm_email, _verification_secret(env, alice))
-    if proof == "reset":
+    if verified_by == "reset":
         env.act(request_password_reset, alice.view.email)
         env.act(mail_requested_resets)
         mailed = env.act(open_parameters, env.messages()[-1])["secret"]
         env.act(reset_password, secret=mailed, new="Silent meadow 83 lantern")
     with pytest.raises(SecretSuperseded):
-        env.act(undo_email_change, of_the_thief)
+        env.act(undo_email_change, attacker_undo)
     view = env.view(alice.user_id)
     assert (view.email, view.email_verified) == (alice.view.email, True)
 
 
-def test_whoever_undoes_a_change_has_not_verified_an_account_that_is_not_theirs(env, alice):
-    """EM-04: somebody else knows its password, who has opened it with a stranger's address."""
+def test_undo_does_not_verify_an_unverified_account(env, alice):
+    """EM-04: an attacker may have signed up with the address, and knows the password."""
     _, secret = _request(env, alice)
     undo = _undo_secret(env)
     _validate(env, alice, secret)
@@ -451,8 +453,8 @@ def test_whoever_undoes_a_change_has_not_verified_an_account_that_is_not_theirs(
     assert env.messages()[-1].recipient == alice.view.email
 
 
-def test_a_disabled_tenant_undoes_nothing(env, alice):
-    """SE-06: nobody of it does anything."""
+def test_user_of_disabled_tenant_cannot_undo(env, alice):
+    """SE-06: users of a disabled tenant can do nothing."""
     _request(env, alice)
     undo = _undo_secret(env)
     env.act(disable_tenant, alice.view.tenant_id)
@@ -460,15 +462,15 @@ def test_a_disabled_tenant_undoes_nothing(env, alice):
         env.act(undo_email_change, undo)
 
 
-def test_whoever_changed_the_address_twice_cannot_undo_the_undoing(env, alice, clock):
-    """The second notice went to where the first did, and is about the same."""
+def test_undo_supersedes_later_undo_secrets(env, alice, clock):
+    """Both notices went to the same address, and undo the same change."""
     _, secret = _request(env, alice, "first@thief.example")
     undo = _undo_secret(env)
     _validate(env, alice, secret)
     clock.move(minutes=1)
     env.act(request_email_change, env.view(alice.user_id), "second@thief.example")
-    of_the_thief = _undo_secret(env)
+    attacker_undo = _undo_secret(env)
     env.act(undo_email_change, undo)
     with pytest.raises(SecretSuperseded):
-        env.act(undo_email_change, of_the_thief)
+        env.act(undo_email_change, attacker_undo)
     assert env.view(alice.user_id).email == alice.view.email

@@ -1,4 +1,4 @@
-"""Trading a session or a refresh token for a JWT."""
+"""Exchanging a session or a refresh token for a JWT."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ from accounts.services.principal import CredentialKind, Presented
 from models import Client, Tenant
 from tests.unit.conftest import START
 
-ISSUER = "http://localhost:8080"  # what the rules have, where nothing else is said
+ISSUER = "http://localhost:8080"  # the default
 API, OTHER_API = "https://api.example.com", "https://other.example.com"
 EXCHANGE, REFRESH = GRANT_TYPES
 READ, WRITE, SETTINGS = "me/profile:read", "me/profile:write", "me/settings:read"
@@ -50,13 +50,13 @@ def key_set():
 
 @pytest.fixture
 def add(env):
-    """Adds a client to a tenant: the client, and its secret."""
+    """Add a client to a tenant; returns it with its secret."""
 
-    def add(user, *scopes, **more):
+    def add(user, *scopes, **options):
         with env.database.transaction(writing=True) as session:
             tenant = session.get_one(Tenant, user.view.tenant_id)
             return add_client(
-                session, tenant, name="A program", scopes=scopes or SESSION_RIGHTS, **more
+                session, tenant, name="A program", scopes=scopes or SESSION_RIGHTS, **options
             )
 
     return add
@@ -69,7 +69,7 @@ def client(add, alice):
 
 @pytest.fixture
 def exchange(env, key_set, alice, client):
-    """Trades Alice's session; what is named replaces what an ordinary request has."""
+    """Exchange Alice's session, with these overrides."""
 
     def exchange(by=client, token=alice.token, scope=None, audience=None):
         return env.act(
@@ -81,7 +81,7 @@ def exchange(env, key_set, alice, client):
 
 @pytest.fixture
 def refresh(env, key_set, client):
-    """Trades a refresh token."""
+    """Exchange a refresh token."""
 
     def refresh(token, by=client, scope=None):
         return env.act(exchange_refresh_token, key_set, by, token=token, scope=scope, audience=None)
@@ -99,11 +99,11 @@ def claims_of(env, key_set):
     return claims_of
 
 
-# What a client gets
+# Issued tokens
 
 
-def test_a_session_becomes_a_token_of_its_person(alice, clock, client, exchange, claims_of):
-    """JW-10: user, tenant, session and client are said by it, and none of them by a request."""
+def test_session_is_exchanged_for_a_token_of_its_user(alice, clock, client, exchange, claims_of):
+    """JW-10: user, tenant, session and client come from the session, not from the request."""
     clock.move(minutes=5)
     claims = claims_of(exchange())
     assert (claims.subject, claims.tenant_id) == (alice.user_id, alice.view.tenant_id)
@@ -113,8 +113,8 @@ def test_a_session_becomes_a_token_of_its_person(alice, clock, client, exchange,
     assert claims.authenticated_at == START
 
 
-def test_the_token_is_good_at_the_next_request(env, alice, exchange, claims_of):
-    """JW-09: with its scopes, and not with those of its session."""
+def test_issued_token_authenticates(env, alice, exchange, claims_of):
+    """JW-09: with its own scopes, not those of its session."""
     issued = exchange(scope=READ)
     presented = Presented(CredentialKind.JWT, issued.access_token, claims_of(issued))
     principal = env.act(authenticate, presented)
@@ -124,13 +124,13 @@ def test_the_token_is_good_at_the_next_request(env, alice, exchange, claims_of):
     assert principal.credential.session_id == alice.principal.credential.id
 
 
-def test_each_token_has_an_id_of_its_own(exchange, claims_of):
-    """JW-09: what is revoked is one of them."""
+def test_each_token_has_its_own_id(exchange, claims_of):
+    """JW-09: each can be revoked on its own."""
     assert len({claims_of(exchange()).jti for _ in range(5)}) == 5
 
 
-def test_a_token_lives_for_ten_minutes(exchange, claims_of, clock):
-    """JW-09: the client is told, and so is the token."""
+def test_token_expires_after_ten_minutes(exchange, claims_of, clock):
+    """JW-09: both the response and the token say so."""
     issued = exchange()
     assert issued.seconds == 600
     clock.move(minutes=9, seconds=59)
@@ -140,8 +140,8 @@ def test_a_token_lives_for_ten_minutes(exchange, claims_of, clock):
         claims_of(issued)
 
 
-def test_a_token_ends_with_its_session(exchange, claims_of, clock):
-    """SE-04: no exchange makes a login longer."""
+def test_token_expires_with_its_session(exchange, claims_of, clock):
+    """SE-04: an exchange does not extend the login."""
     clock.move(days=29, hours=23, minutes=57, microseconds=500_000)
     issued = exchange()
     assert issued.seconds == 180
@@ -149,29 +149,29 @@ def test_a_token_ends_with_its_session(exchange, claims_of, clock):
 
 
 @pytest.fixture
-def in_the_last_second(env, clock, alice, exchange):
-    """A session, and a refresh token made of it, three tenths of a second before they end."""
+def expiring_tokens(env, clock, alice, exchange):
+    """A session and its refresh token, 0.3 seconds before they expire."""
     clock.move(microseconds=700_000)
-    opened = env.act(open_session, alice.user_id)
-    issued = exchange(token=opened.token)
-    clock.now = opened.expires_at - timedelta(microseconds=300_000)
-    return opened.token, issued.refresh_token
+    new_session = env.act(open_session, alice.user_id)
+    issued = exchange(token=new_session.token)
+    clock.now = new_session.expires_at - timedelta(microseconds=300_000)
+    return new_session.token, issued.refresh_token
 
 
-def test_a_session_in_its_last_second_is_not_traded(exchange, in_the_last_second):
-    """SE-04: a token of no whole second is none, and asking for one is no fault of the service."""
+def test_session_in_its_last_second_is_not_exchanged(exchange, expiring_tokens):
+    """SE-04: no token with a lifetime below a second is issued, and this is no internal error."""
     with pytest.raises(InvalidGrant):
-        exchange(token=in_the_last_second[0])
+        exchange(token=expiring_tokens[0])
 
 
-def test_a_refresh_token_in_its_last_second_is_not_traded(refresh, in_the_last_second):
-    """SE-04: as a session."""
+def test_refresh_token_in_its_last_second_is_not_exchanged(refresh, expiring_tokens):
+    """SE-04: as with a session."""
     with pytest.raises(InvalidGrant):
-        refresh(in_the_last_second[1])
+        refresh(expiring_tokens[1])
 
 
-def test_an_exchange_is_an_event_of_the_person(env, alice, client, exchange):
-    """LO-02: whom a token was made for, and no token."""
+def test_exchange_is_an_event_of_the_user(env, alice, client, exchange):
+    """LO-02: it names the client, and contains no token."""
     issued = exchange()
     event = next(row for row in env.rows("security_event") if row["kind"] == "authn_token_created")
     assert event["user_id"] == alice.user_id
@@ -180,12 +180,12 @@ def test_an_exchange_is_an_event_of_the_person(env, alice, client, exchange):
         assert token not in str(env.rows("security_event"))
 
 
-# Whose session
+# Subject tokens
 
 
 @pytest.fixture
-def others(env, alice, add):
-    """A credential of each other kind, all of them Alice's and good."""
+def other_credentials(env, alice, add):
+    """A valid credential of Alice of each other kind."""
     client, secret = add(alice)
     _, key = env.act(
         create_api_key,
@@ -209,14 +209,14 @@ def others(env, alice, add):
 
 
 @pytest.mark.parametrize("kind", ["API key", "PAT", "access token", "client secret"])
-def test_only_a_session_is_traded(exchange, others, kind):
-    """TK-11: what has fewer rights, or an end, does not become what has more, or none."""
+def test_only_sessions_are_exchanged(exchange, other_credentials, kind):
+    """TK-11: credentials cannot be exchanged for ones with more rights or no expiry."""
     with pytest.raises(InvalidRequest):
-        exchange(token=others[kind])
+        exchange(token=other_credentials[kind])
 
 
-def test_a_token_is_not_traded_for_another(exchange):
-    """TK-11: neither a JWT for a JWT, nor a refresh token as if it were a session."""
+def test_issued_tokens_are_no_subject_tokens(exchange):
+    """TK-11: neither a JWT, nor a refresh token in place of a session."""
     issued = exchange()
     for token in (issued.access_token, issued.refresh_token):
         with pytest.raises(InvalidRequest):
@@ -226,26 +226,26 @@ def test_a_token_is_not_traded_for_another(exchange):
 @pytest.mark.parametrize(
     "wrong", ["", "sess_", tokens.mint("sess_"), "\ud800", "x" * 10_000], ids=range(5)
 )
-def test_what_is_no_session_is_refused(exchange, wrong):
-    """TK-02: an unknown session and what cannot be one are refused alike."""
-    with pytest.raises(InvalidRequest) as refused:
+def test_unknown_or_malformed_session_is_rejected(exchange, wrong):
+    """TK-02: unknown and malformed sessions are rejected alike."""
+    with pytest.raises(InvalidRequest) as caught:
         exchange(token=wrong)
     with pytest.raises(InvalidRequest) as unknown:
         exchange(token=tokens.mint("sess_"))
-    assert refused.value.violations == unknown.value.violations
+    assert caught.value.violations == unknown.value.violations
 
 
-def test_a_session_of_another_tenant_is_refused_like_an_unknown_one(add, bob, exchange):
-    """JW-10: a client trades sessions of its own tenant only, and finds out nothing of others."""
-    with pytest.raises(InvalidRequest) as foreign:
+def test_session_of_another_tenant_is_rejected_as_unknown(add, bob, exchange):
+    """JW-10: a client exchanges sessions of its tenant, and learns nothing about others."""
+    with pytest.raises(InvalidRequest) as caught:
         exchange(token=bob.token)
     with pytest.raises(InvalidRequest) as unknown:
         exchange(token=tokens.mint("sess_"))
-    assert foreign.value.violations == unknown.value.violations
+    assert caught.value.violations == unknown.value.violations
     exchange(by=add(bob)[0], token=bob.token)
 
 
-def test_a_session_that_has_ended_is_not_traded(env, alice, exchange):
+def test_ended_session_is_not_exchanged(env, alice, exchange):
     """SE-03: at the next exchange."""
     env.act(log_out, alice.principal)
     with pytest.raises(InvalidRequest):
@@ -253,11 +253,11 @@ def test_a_session_that_has_ended_is_not_traded(env, alice, exchange):
     assert env.count("refresh_token") == 0
 
 
-# How much of it
+# Scopes
 
 
-def test_without_a_scope_all_that_the_client_has_is_granted(exchange, refresh):
-    """TK-10: and nothing that it has not, though the session does."""
+def test_scopes_of_the_client_are_granted_by_default(exchange, refresh):
+    """TK-10: but not scopes that only the session has."""
     issued = exchange()
     assert issued.scopes == {READ, WRITE}
     assert refresh(issued.refresh_token).scopes == {READ, WRITE}
@@ -267,16 +267,16 @@ def test_without_a_scope_all_that_the_client_has_is_granted(exchange, refresh):
     ("scope", "granted"),
     [(READ, {READ}), (f"{WRITE} {READ}", {READ, WRITE}), (f"{READ} {SETTINGS}", {READ})],
 )
-def test_of_the_scopes_asked_for_those_that_are_held_are_granted(exchange, scope, granted):
-    """TK-10: the client is told which, since they can be fewer (RFC 6749 section 3.3)."""
+def test_requested_scopes_are_granted_if_held(exchange, scope, granted):
+    """TK-10: the response names them, since they can be fewer (RFC 6749 section 3.3)."""
     assert exchange(scope=scope).scopes == granted
 
 
 @pytest.mark.parametrize(
     "scope", [SETTINGS, "", " ", f"{READ} ", f"{READ}  {WRITE}", f"{READ} burn", "*", READ.upper()]
 )
-def test_a_scope_that_is_unknown_or_not_held_is_refused(exchange, refresh, scope):
-    """TK-10: and nothing is used up by asking."""
+def test_scope_unknown_or_not_held_is_rejected(exchange, refresh, scope):
+    """TK-10: and the request consumes nothing."""
     issued = exchange()
     with pytest.raises(InvalidScope):
         exchange(scope=scope)
@@ -285,44 +285,44 @@ def test_a_scope_that_is_unknown_or_not_held_is_refused(exchange, refresh, scope
     refresh(issued.refresh_token)
 
 
-def test_a_narrower_token_leaves_its_family_as_wide_as_it_was(exchange, refresh):
-    """RFC 6749 section 6: a later exchange may ask for all of it again."""
+def test_narrower_token_does_not_narrow_its_family(exchange, refresh):
+    """RFC 6749 section 6: a later exchange may request all scopes again."""
     narrow = refresh(exchange().refresh_token, scope=READ)
     assert narrow.scopes == {READ}
     assert refresh(narrow.refresh_token).scopes == {READ, WRITE}
 
 
-def test_a_family_never_becomes_wider(exchange, refresh):
-    """TK-11: what was not granted first is not granted later, though the client has it."""
+def test_family_never_gains_scopes(exchange, refresh):
+    """TK-11: not even up to the scopes of the client."""
     issued = exchange(scope=READ)
     assert refresh(issued.refresh_token, scope=f"{READ} {WRITE}").scopes == {READ}
     with pytest.raises(InvalidScope):
         refresh(exchange(scope=READ).refresh_token, scope=WRITE)
 
 
-def test_what_the_client_has_lost_is_not_granted_again(env, client, exchange, refresh):
-    """TK-12: its rights are looked at in each exchange."""
+def test_scopes_that_the_client_lost_are_not_granted(env, client, exchange, refresh):
+    """TK-12: the client's scopes are checked at each exchange."""
 
-    def leave(*scopes):
+    def set_scopes(*scopes):
         with env.database.transaction(writing=True) as session:
-            changed = session.get_one(Client, client.id)
-            changed.scopes = list(scopes)
-        return changed
+            stored_client = session.get_one(Client, client.id)
+            stored_client.scopes = list(scopes)
+        return stored_client
 
     issued = exchange()
-    issued = refresh(issued.refresh_token, by=leave(WRITE))
+    issued = refresh(issued.refresh_token, by=set_scopes(WRITE))
     assert issued.scopes == {WRITE}
     with pytest.raises(InvalidScope):
-        refresh(issued.refresh_token, by=leave(SETTINGS))
-    # The exchange was undone whole, so the token is still good for one.
-    assert refresh(issued.refresh_token, by=leave(READ)).scopes == {READ}
+        refresh(issued.refresh_token, by=set_scopes(SETTINGS))
+    # The failed exchange was rolled back, so the token can still be used.
+    assert refresh(issued.refresh_token, by=set_scopes(READ)).scopes == {READ}
 
 
-# For whom
+# Audiences
 
 
-def test_a_token_is_for_this_service_or_one_that_the_client_was_registered_for(exchange, claims_of):
-    """JW-03: one audience, and the one that was asked for."""
+def test_audience_is_this_service_or_a_registered_one(exchange, claims_of):
+    """JW-03: a token has one audience, the requested one."""
     assert claims_of(exchange(), ISSUER)
     assert claims_of(exchange(audience=ISSUER), ISSUER)
     assert claims_of(exchange(audience=API), API)
@@ -331,34 +331,34 @@ def test_a_token_is_for_this_service_or_one_that_the_client_was_registered_for(e
 
 
 @pytest.mark.parametrize("audience", [OTHER_API, "", f"{API}/", API.upper(), f"{ISSUER} {API}"])
-def test_any_other_audience_is_refused(exchange, audience):
-    """JW-03: compared letter by letter."""
+def test_unregistered_audience_is_rejected(exchange, audience):
+    """JW-03: compared character by character."""
     with pytest.raises(InvalidTarget):
         exchange(audience=audience)
 
 
-def test_a_family_keeps_its_audience(exchange, refresh, claims_of):
-    """JW-03: it is not asked for again, and cannot be another."""
+def test_family_keeps_its_audience(exchange, refresh, claims_of):
+    """JW-03: it is not requested again, and cannot change."""
     issued = refresh(exchange(audience=API).refresh_token)
     assert claims_of(issued, API)
     with pytest.raises(InvalidToken):
         claims_of(issued, ISSUER)
 
 
-def test_a_public_client_has_an_audience_without_asking(alice, add, exchange, claims_of):
-    """JW-03: the first that it was registered for, and this service if it was for none."""
-    for audiences, given in (([API, OTHER_API], API), ([], ISSUER)):
+def test_public_client_gets_its_default_audience(alice, add, exchange, claims_of):
+    """JW-03: its first registered audience, or else this service."""
+    for audiences, expected in (([API, OTHER_API], API), ([], ISSUER)):
         public, _ = add(alice, READ, audiences=audiences, public=True)
-        assert claims_of(exchange(by=public), given)
+        assert claims_of(exchange(by=public), expected)
 
 
-# A refresh token
+# Refresh tokens
 
 
-def test_a_refresh_token_becomes_a_token_and_the_next_of_its_family(
+def test_refresh_token_is_exchanged_for_a_token_and_its_successor(
     alice, clock, exchange, refresh, claims_of
 ):
-    """JW-12: the login stays when it was, and the token begins now."""
+    """JW-12: the time of login stays, and the token starts now."""
     first = exchange()
     clock.move(minutes=30)
     second = refresh(first.refresh_token)
@@ -370,79 +370,79 @@ def test_a_refresh_token_becomes_a_token_and_the_next_of_its_family(
     assert len({first.refresh_token, second.refresh_token, third.refresh_token}) == 3
 
 
-def test_a_token_bears_the_epoch_of_its_person(env, alice, exchange, refresh, claims_of):
-    """JW-09: raising it ends what was made before, and not what is made after."""
+def test_token_carries_the_credential_epoch(env, alice, exchange, refresh, claims_of):
+    """JW-09: raising the epoch revokes earlier tokens only."""
     issued = exchange()
     old = Presented(CredentialKind.JWT, issued.access_token, claims_of(issued))
     env.act(authenticate, old)
     env.execute('UPDATE "user" SET credential_epoch = 1 WHERE id = ?', alice.user_id)
     with pytest.raises(InvalidToken):
         env.act(authenticate, old)
-    for later in (refresh(issued.refresh_token), exchange()):
-        claims = claims_of(later)
+    for newer in (refresh(issued.refresh_token), exchange()):
+        claims = claims_of(newer)
         assert claims.epoch == 1
-        env.act(authenticate, Presented(CredentialKind.JWT, later.access_token, claims))
+        env.act(authenticate, Presented(CredentialKind.JWT, newer.access_token, claims))
 
 
-def test_a_refresh_token_that_is_not_good_is_refused(env, add, alice, exchange, refresh):
-    """JW-12: used, another client's, unknown, or of another kind."""
+def test_invalid_refresh_token_is_rejected(env, add, alice, exchange, refresh):
+    """JW-12: used, unknown, of another client or of another kind."""
     issued = exchange()
     for token in (tokens.mint("ref_"), alice.token, issued.access_token):
         with pytest.raises(InvalidGrant):
             refresh(token)
     with pytest.raises(InvalidGrant):
         refresh(issued.refresh_token, by=add(alice)[0])
-    following = refresh(issued.refresh_token).refresh_token
+    next_token = refresh(issued.refresh_token).refresh_token
     with pytest.raises(InvalidGrant):
         refresh(issued.refresh_token)
-    # Its family has ended by that, which was kept although the exchange was refused.
-    assert env.act(find_refresh_token, following) is None
+    # The refused exchange has revoked its family.
+    assert env.act(find_refresh_token, next_token) is None
 
 
-# Which client
+# Clients
 
 
 @pytest.fixture
-def known(add, alice):
+def credentials(add, alice):
     client, secret = add(alice)
     return ClientCredentials(client.id, secret)
 
 
-def test_a_client_is_known_by_its_secret(env, known):
-    """TK-17: it may state its id as well."""
-    assert env.act(identify_client, known, None).id == known.client_id
-    assert env.act(identify_client, known, known.client_id).id == known.client_id
+def test_client_is_identified_by_its_secret(env, credentials):
+    """TK-17: it may send its id as well."""
+    assert env.act(identify_client, credentials, None).id == credentials.client_id
+    assert env.act(identify_client, credentials, credentials.client_id).id == credentials.client_id
 
 
-def test_a_client_that_states_another_id_is_refused(env, known, add, alice):
-    """RFC 6749 section 3.2.1: whichever of the two it is, one of them is not."""
-    other, _ = add(alice)
-    with pytest.raises(InvalidRequest) as refused:
-        env.act(identify_client, known, other.id)
-    assert refused.value.violations[0].field == ("client_id",)
+def test_conflicting_client_ids_are_rejected(env, credentials, add, alice):
+    """RFC 6749 section 3.2.1: one of the two ids must be wrong."""
+    other_client, _ = add(alice)
+    with pytest.raises(InvalidRequest) as caught:
+        env.act(identify_client, credentials, other_client.id)
+    assert caught.value.violations[0].field == ("client_id",)
 
 
-def test_a_public_client_is_known_by_its_id(env, add, alice):
+def test_public_client_is_identified_by_its_id(env, add, alice):
     """RFC 6749 section 3.2.1: it has nothing else."""
     public, _ = add(alice, public=True)
     assert env.act(identify_client, None, public.id).id == public.id
 
 
-def test_a_client_that_has_a_secret_must_show_it(env, known):
-    """RFC 6749 section 3.2.1: its id alone is known to many."""
-    for client_id in (known.client_id, "cli_000000000000", None):
+def test_confidential_client_must_send_its_secret(env, credentials):
+    """RFC 6749 section 3.2.1: its id is not secret."""
+    for client_id in (credentials.client_id, "cli_000000000000", None):
         with pytest.raises(InvalidClient):
             env.act(identify_client, None, client_id)
     with pytest.raises(InvalidClient):
-        env.act(identify_client, known._replace(secret=None), known.client_id)
+        env.act(identify_client, credentials._replace(secret=None), credentials.client_id)
 
 
-# The endpoint
+# Endpoint
 
 
 @pytest.fixture
 def issue(env, key_set, alice, add):
-    """Answers a token request; what is named replaces what an ordinary one has."""
+    """Answer a token request, with these overrides."""
     public, _ = add(alice, READ, public=True)
     fields = {
         "grant_type": EXCHANGE,
@@ -456,14 +456,14 @@ def issue(env, key_set, alice, add):
         "actor_token": None,
     }
 
-    def issue(credentials=None, **changed):
-        return env.act(issue_token, key_set, credentials, **(fields | changed))
+    def issue(credentials=None, **overrides):
+        return env.act(issue_token, key_set, credentials, **(fields | overrides))
 
     return issue
 
 
-def test_the_endpoint_knows_two_grants(issue):
-    """RFC 8693 section 2.1, RFC 6749 section 6: one begins a family, and one goes on with it."""
+def test_endpoint_supports_two_grants(issue):
+    """RFC 8693 section 2.1, RFC 6749 section 6: one starts a family, the other continues it."""
     first = issue()
     assert first.scopes == {READ}
     second = issue(grant_type=REFRESH, refresh_token=first.refresh_token)
@@ -471,8 +471,8 @@ def test_the_endpoint_knows_two_grants(issue):
 
 
 @pytest.mark.parametrize("grant", ["password", "client_credentials", "authorization_code", ""])
-def test_the_endpoint_knows_no_other_grant(issue, grant):
-    """RFC 6749 section 5.2: above all not the password (RFC 9700 section 2.4)."""
+def test_other_grants_are_rejected(issue, grant):
+    """RFC 6749 section 5.2: in particular not `password` (RFC 9700 section 2.4)."""
     with pytest.raises(UnsupportedGrantType):
         issue(grant_type=grant)
 
@@ -481,15 +481,15 @@ def test_the_endpoint_knows_no_other_grant(issue, grant):
     ("grant", "field"),
     [(EXCHANGE, "subject_token"), (EXCHANGE, "subject_token_type"), (REFRESH, "refresh_token")],
 )
-def test_the_endpoint_names_the_field_that_is_missing(issue, grant, field):
-    """RFC 6749 section 5.2: a grant has what it needs, or is not looked at."""
-    with pytest.raises(InvalidRequest) as refused:
+def test_missing_field_is_named(issue, grant, field):
+    """RFC 6749 section 5.2: the fields of the grant are checked first."""
+    with pytest.raises(InvalidRequest) as caught:
         issue(grant_type=grant, **{field: None})
-    assert [violation.field for violation in refused.value.violations] == [(field,)]
+    assert [violation.field for violation in caught.value.violations] == [(field,)]
 
 
-def test_the_endpoint_looks_at_the_client_first(issue):
-    """RFC 6749 section 5.2: whoever is no client finds out nothing of grants and sessions."""
+def test_client_is_checked_first(issue):
+    """RFC 6749 section 5.2: other callers learn nothing about grants and sessions."""
     for grant in (EXCHANGE, REFRESH, "password"):
         with pytest.raises(InvalidClient):
             issue(grant_type=grant, client_id="cli_000000000000", subject_token=None)

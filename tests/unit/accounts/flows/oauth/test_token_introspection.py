@@ -1,4 +1,4 @@
-"""What a client may learn of a token, and how it gives one back."""
+"""Introspection and revocation of tokens by clients."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,9 +32,9 @@ from accounts.services.principal import CredentialKind, Presented
 from models import Client, User
 from tests.unit.conftest import START
 
-ISSUER = "http://localhost:8080"  # what the rules have, where nothing else is said
+ISSUER = "http://localhost:8080"  # the default
 READ = "me/profile:read"
-MADE_WITH_A_CLIENT = ["JWT", "refresh token", "PAT"]
+CLIENT_TOKENS = ["JWT", "refresh token", "PAT"]
 
 
 def _key_set():
@@ -48,8 +48,8 @@ def key_set():
 
 
 @dataclass(frozen=True)
-class Desk:
-    """A client, what was made with it, and what it can ask for."""
+class ClientSide:
+    """A client with one token of each kind, and its requests."""
 
     env: Any
     keys: KeySet
@@ -57,16 +57,16 @@ class Desk:
     made: dict[str, str]
 
     def introspect(self, token: str, *, by: Client | None = None) -> ActiveToken | None:
-        found: ActiveToken | None = self.env.act(
+        active_token: ActiveToken | None = self.env.act(
             introspect_token, self.keys, by or self.client, token
         )
-        return found
+        return active_token
 
     def revoke(self, token: str, *, by: Client | None = None) -> None:
         self.env.act(revoke_token, self.keys, by or self.client, token)
 
-    def renewed(self) -> str:
-        """Use the refresh token; returns the next of its family."""
+    def rotate(self) -> str:
+        """Use the refresh token, and return the next one of its family."""
         token = self.made["refresh token"]
         issued: IssuedToken = self.env.act(
             exchange_refresh_token, self.keys, self.client, token=token, scope=None, audience=None
@@ -78,10 +78,10 @@ class Desk:
 
 
 @pytest.fixture
-def open_desk(env, key_set):
-    """Makes a client in the tenant of a resident, and one token of each kind with it."""
+def make_client_side(env, key_set):
+    """Create a client in the user's tenant, and one token of each kind with it."""
 
-    def open_desk(user):
+    def make_client_side(user):
         client, secret = env.client(user.view.tenant_id, READ)
         issued = env.act(
             exchange_session,
@@ -106,40 +106,40 @@ def open_desk(env, key_set):
             "PAT": pat,
             "client secret": secret,
         }
-        return Desk(env, key_set, client, made)
+        return ClientSide(env, key_set, client, made)
 
-    return open_desk
+    return make_client_side
 
 
 @pytest.fixture
-def desk(alice, open_desk):
-    return open_desk(alice)
+def client_side(alice, make_client_side):
+    return make_client_side(alice)
 
 
 def _revocations(env):
     return [row for row in env.rows("security_event") if row["kind"] == "authn_token_revoked"]
 
 
-# What is said of a token
+# Introspection
 
 
-def test_a_jwt_is_told_by_its_claims(alice, desk):
-    """TK-18: to a client of its tenant (RFC 7662 section 2.2)."""
-    assert desk.introspect(desk.made["JWT"]) == ActiveToken(
-        client_id=desk.client.id,
+def test_jwt_is_introspected(alice, client_side):
+    """TK-18: for clients of its tenant (RFC 7662 section 2.2)."""
+    assert client_side.introspect(client_side.made["JWT"]) == ActiveToken(
+        client_id=client_side.client.id,
         subject=alice.user_id,
         scopes=frozenset({READ}),
         issued_at=START,
         expires_at=START + timedelta(minutes=10),
         audience=ISSUER,
-        jti=desk.claims().jti,
+        jti=client_side.claims().jti,
     )
 
 
-def test_a_refresh_token_is_told_to_be_no_bearer_token(alice, desk):
-    """TK-18: a resource server must not take it for one."""
-    assert desk.introspect(desk.made["refresh token"]) == ActiveToken(
-        client_id=desk.client.id,
+def test_refresh_token_is_introspected_as_no_bearer_token(alice, client_side):
+    """TK-18: a resource server must not accept it as one."""
+    assert client_side.introspect(client_side.made["refresh token"]) == ActiveToken(
+        client_id=client_side.client.id,
         subject=alice.user_id,
         scopes=frozenset({READ}),
         issued_at=START,
@@ -149,10 +149,10 @@ def test_a_refresh_token_is_told_to_be_no_bearer_token(alice, desk):
     )
 
 
-def test_a_pat_is_told_by_its_row(alice, desk):
+def test_pat_is_introspected(alice, client_side):
     """TK-18: it has no audience, since it is for this service."""
-    assert desk.introspect(desk.made["PAT"]) == ActiveToken(
-        client_id=desk.client.id,
+    assert client_side.introspect(client_side.made["PAT"]) == ActiveToken(
+        client_id=client_side.client.id,
         subject=alice.user_id,
         scopes=frozenset({READ}),
         issued_at=START,
@@ -160,66 +160,68 @@ def test_a_pat_is_told_by_its_row(alice, desk):
     )
 
 
-@pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_another_client_of_the_tenant_is_told_the_same(env, alice, desk, kind):
-    """TK-18: a resource server is a client of its own, and asks about what others bring."""
-    other, _ = env.client(alice.view.tenant_id)
-    assert desk.introspect(desk.made[kind], by=other) == desk.introspect(desk.made[kind])
+@pytest.mark.parametrize("kind", CLIENT_TOKENS)
+def test_other_clients_of_the_tenant_get_the_same_answer(env, alice, client_side, kind):
+    """TK-18: a resource server is a client itself, and asks about tokens of others."""
+    other_client, _ = env.client(alice.view.tenant_id)
+    assert client_side.introspect(
+        client_side.made[kind], by=other_client
+    ) == client_side.introspect(client_side.made[kind])
 
 
-@pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_a_client_of_another_tenant_is_told_nothing(bob, open_desk, desk, kind):
-    """TK-18: a live token of another tenant is as one that nobody has (CVE-2026-18208)."""
-    foreign = open_desk(bob)
-    assert foreign.introspect(desk.made[kind]) is None
-    assert foreign.introspect(foreign.made[kind]) is not None
-    assert desk.introspect(foreign.made[kind]) is None
+@pytest.mark.parametrize("kind", CLIENT_TOKENS)
+def test_token_of_another_tenant_is_inactive(bob, make_client_side, client_side, kind):
+    """TK-18: tokens of other tenants look like unknown ones (CVE-2026-18208)."""
+    other_side = make_client_side(bob)
+    assert other_side.introspect(client_side.made[kind]) is None
+    assert other_side.introspect(other_side.made[kind]) is not None
+    assert client_side.introspect(other_side.made[kind]) is None
 
 
-@pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
+@pytest.mark.parametrize("kind", CLIENT_TOKENS)
 @pytest.mark.parametrize("disabled", ["user", "tenant"])
-def test_a_token_of_the_disabled_is_inactive(env, alice, desk, kind, disabled):
-    """SE-06, TK-18: from the next question on."""
-    assert desk.introspect(desk.made[kind]) is not None
+def test_token_of_disabled_user_or_tenant_is_inactive(env, alice, client_side, kind, disabled):
+    """SE-06, TK-18: at the next introspection."""
+    assert client_side.introspect(client_side.made[kind]) is not None
     if disabled == "user":
         env.act(lambda session: disable_user(session, session.get_one(User, alice.user_id)))
     else:
         env.act(disable_tenant, alice.view.tenant_id)
-    assert desk.introspect(desk.made[kind]) is None
+    assert client_side.introspect(client_side.made[kind]) is None
 
 
 @pytest.mark.parametrize(
-    ("kind", "lasts"),
+    ("kind", "lifetime"),
     [
         ("JWT", timedelta(minutes=10)),
         ("refresh token", timedelta(days=30)),
         ("PAT", timedelta(days=1)),
     ],
 )
-def test_a_token_is_active_until_its_last_second(clock, desk, kind, lasts):
-    """TK-18: what is said of it is what using it would show."""
-    clock.now += lasts - timedelta(seconds=1)
-    assert desk.introspect(desk.made[kind]) is not None
+def test_token_is_active_until_its_expiry(clock, client_side, kind, lifetime):
+    """TK-18: introspection agrees with the use of the token."""
+    clock.now += lifetime - timedelta(seconds=1)
+    assert client_side.introspect(client_side.made[kind]) is not None
     clock.move(seconds=1)
-    assert desk.introspect(desk.made[kind]) is None
+    assert client_side.introspect(client_side.made[kind]) is None
 
 
-def test_what_was_made_of_a_session_is_inactive_after_it(env, alice, desk):
-    """SE-07, TK-18: and a PAT is not made of a session."""
+def test_tokens_of_a_session_are_inactive_after_logout(env, alice, client_side):
+    """SE-07, TK-18: a PAT does not depend on a session."""
     env.act(log_out, alice.principal)
-    active = {kind for kind in MADE_WITH_A_CLIENT if desk.introspect(desk.made[kind])}
+    active = {kind for kind in CLIENT_TOKENS if client_side.introspect(client_side.made[kind])}
     assert active == {"PAT"}
 
 
-def test_a_used_refresh_token_is_inactive(desk):
-    """JW-12, TK-18: and asking about it is not using it, so its family lives on."""
-    following = desk.renewed()
-    assert desk.introspect(desk.made["refresh token"]) is None
-    assert desk.introspect(following) is not None
+def test_used_refresh_token_is_inactive(client_side):
+    """JW-12, TK-18: introspecting it is no reuse, so its family stays."""
+    next_token = client_side.rotate()
+    assert client_side.introspect(client_side.made["refresh token"]) is None
+    assert client_side.introspect(next_token) is not None
 
 
 @pytest.fixture
-def not_made_with_a_client(env, alice, desk):
+def other_credentials(env, alice, client_side):
     _, key = env.act(
         create_api_key,
         alice.principal,
@@ -232,16 +234,18 @@ def not_made_with_a_client(env, alice, desk):
         "session": alice.token,
         "access token": env.act(reveal_access_token, alice.view),
         "API key": key,
-        "client secret": desk.made["client secret"],
+        "client secret": client_side.made["client secret"],
     }
 
 
 @pytest.mark.parametrize("kind", ["session", "access token", "API key", "client secret"])
-def test_what_is_not_made_with_a_client_is_inactive(env, alice, desk, not_made_with_a_client, kind):
-    """TK-17, TK-18: a client finds out nothing about it, and ends nothing by asking to."""
-    token = not_made_with_a_client[kind]
-    assert desk.introspect(token) is None
-    desk.revoke(token)
+def test_credential_not_made_with_a_client_is_inactive(
+    env, alice, client_side, other_credentials, kind
+):
+    """TK-17, TK-18: a client learns nothing about it, and cannot revoke it."""
+    token = other_credentials[kind]
+    assert client_side.introspect(token) is None
+    client_side.revoke(token)
     assert _revocations(env) == []
     env.recognise(CredentialKind.SESSION, alice.token)
 
@@ -251,95 +255,97 @@ def test_what_is_not_made_with_a_client_is_inactive(env, alice, desk, not_made_w
     ["", "x", "a.b.c", "pat_", tokens.mint("pat_"), tokens.mint("ref_"), "\ud800", "x" * 10_000],
     ids=range(8),
 )
-def test_what_is_no_token_is_inactive_and_revoking_it_is_no_error(env, desk, wrong):
-    """TK-17, TK-18: RFC 7009 section 2.2, so that nobody has to handle what is so already."""
-    assert desk.introspect(wrong) is None
-    desk.revoke(wrong)
+def test_malformed_token_is_inactive_and_its_revocation_no_error(env, client_side, wrong):
+    """TK-17, TK-18: RFC 7009 section 2.2."""
+    assert client_side.introspect(wrong) is None
+    client_side.revoke(wrong)
     assert _revocations(env) == []
     assert env.count("revoked_jwt") == 0
 
 
-def test_a_jwt_that_another_service_signed_is_unknown(env, desk, alice):
-    """JW-01: though all that it says is so."""
+def test_jwt_signed_by_another_service_is_unknown(env, client_side, alice):
+    """JW-01: even if all its claims are true."""
     issued = env.act(
         exchange_session,
         _key_set(),
-        desk.client,
+        client_side.client,
         subject_token=alice.token,
         scope=None,
         audience=None,
     )
-    assert desk.introspect(issued.access_token) is None
-    desk.revoke(issued.access_token)
+    assert client_side.introspect(issued.access_token) is None
+    client_side.revoke(issued.access_token)
     assert env.count("revoked_jwt") == 0
 
 
-# How one is given back
+# Revocation
 
 
-@pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_a_client_gives_back_what_was_made_with_it(env, alice, desk, kind):
-    """TK-17: it is dead at the next request, and the others live."""
-    desk.revoke(desk.made[kind])
-    assert {other for other in MADE_WITH_A_CLIENT if desk.introspect(desk.made[other])} == (
-        {*MADE_WITH_A_CLIENT} - {kind}
-    )
+@pytest.mark.parametrize("kind", CLIENT_TOKENS)
+def test_client_revokes_its_own_tokens(env, alice, client_side, kind):
+    """TK-17: at the next request, and without effect on the others."""
+    client_side.revoke(client_side.made[kind])
+    assert {
+        token_kind
+        for token_kind in CLIENT_TOKENS
+        if client_side.introspect(client_side.made[token_kind])
+    } == ({*CLIENT_TOKENS} - {kind})
     (event,) = _revocations(env)
     assert event["user_id"] == alice.user_id
-    assert desk.made[kind] not in str(event)
+    assert client_side.made[kind] not in str(event)
 
 
-@pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_giving_back_twice_is_no_error(env, desk, kind):
-    """TK-17, LO-02: RFC 7009 section 2.2; and it has happened once."""
-    desk.revoke(desk.made[kind])
-    desk.revoke(desk.made[kind])
-    assert desk.introspect(desk.made[kind]) is None
+@pytest.mark.parametrize("kind", CLIENT_TOKENS)
+def test_second_revocation_is_no_error(env, client_side, kind):
+    """TK-17, LO-02: RFC 7009 section 2.2; and there is one event."""
+    client_side.revoke(client_side.made[kind])
+    client_side.revoke(client_side.made[kind])
+    assert client_side.introspect(client_side.made[kind]) is None
     assert len(_revocations(env)) == 1
     assert env.count("revoked_jwt") == (kind == "JWT")
 
 
-@pytest.mark.parametrize("kind", MADE_WITH_A_CLIENT)
-def test_another_client_ends_nothing(env, alice, bob, desk, kind):
-    """TK-17: a client burns what it holds, not what others do (RFC 7009 section 2.1)."""
+@pytest.mark.parametrize("kind", CLIENT_TOKENS)
+def test_client_cannot_revoke_tokens_of_another_client(env, alice, bob, client_side, kind):
+    """TK-17: a client revokes its own tokens only (RFC 7009 section 2.1)."""
     for user in (alice, bob):
-        other, _ = env.client(user.view.tenant_id)
-        desk.revoke(desk.made[kind], by=other)
-    assert desk.introspect(desk.made[kind]) is not None
+        other_client, _ = env.client(user.view.tenant_id)
+        client_side.revoke(client_side.made[kind], by=other_client)
+    assert client_side.introspect(client_side.made[kind]) is not None
     assert _revocations(env) == []
 
 
-def test_a_revoked_jwt_is_refused_at_the_next_request(env, desk):
-    """JW-09: nothing remembers that it was good."""
-    presented = Presented(CredentialKind.JWT, desk.made["JWT"], desk.claims())
+def test_revoked_jwt_is_rejected_at_the_next_request(env, client_side):
+    """JW-09: no cache keeps it valid."""
+    presented = Presented(CredentialKind.JWT, client_side.made["JWT"], client_side.claims())
     env.act(authenticate, presented)
-    desk.revoke(desk.made["JWT"])
+    client_side.revoke(client_side.made["JWT"])
     with pytest.raises(InvalidToken):
         env.act(authenticate, presented)
 
 
-def test_a_refresh_token_is_given_back_with_its_family(env, desk):
-    """TK-17: the next of it, shown once it is known, ends it too (RFC 7009 section 2.1)."""
-    following = desk.renewed()
-    desk.revoke(following)
-    assert desk.introspect(following) is None
+def test_revoking_a_refresh_token_revokes_its_family(env, client_side):
+    """TK-17: all tokens of the family are revoked (RFC 7009 section 2.1)."""
+    next_token = client_side.rotate()
+    client_side.revoke(next_token)
+    assert client_side.introspect(next_token) is None
     assert all(row["revoked_at"] for row in env.rows("refresh_token"))
 
 
-def test_an_expired_jwt_needs_no_revocation(env, clock, desk):
-    """JW-09: the list of the revoked cannot be filled with what is dead."""
+def test_revoking_an_expired_jwt_stores_nothing(env, clock, client_side):
+    """JW-09: expired tokens cannot fill the table of revocations."""
     clock.move(minutes=10)
-    desk.revoke(desk.made["JWT"])
+    client_side.revoke(client_side.made["JWT"])
     assert env.count("revoked_jwt") == 0
 
 
-def test_a_revoked_jwt_is_remembered_until_it_has_expired(env, clock, desk):
-    """JW-09, OP-10: and a day longer, so that no clock that is put right makes it good again."""
-    desk.revoke(desk.made["JWT"])
+def test_revocation_is_stored_until_the_jwt_has_expired(env, clock, client_side):
+    """JW-09, OP-10: and a day longer, so that a corrected clock does not make it valid again."""
+    client_side.revoke(client_side.made["JWT"])
     clock.move(days=1, minutes=9, seconds=59)
     assert env.act(delete_expired_jwts) == 0
-    assert desk.introspect(desk.made["JWT"]) is None
+    assert client_side.introspect(client_side.made["JWT"]) is None
     clock.move(seconds=1)
     assert env.act(delete_expired_jwts) == 1
-    assert desk.introspect(desk.made["JWT"]) is None
+    assert client_side.introspect(client_side.made["JWT"]) is None
     assert env.act(delete_expired_jwts) == 0

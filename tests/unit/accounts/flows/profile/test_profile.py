@@ -1,4 +1,4 @@
-"""Changing what a person says of themselves."""
+"""Updating the profile."""
 
 import pytest
 
@@ -19,7 +19,7 @@ ALL = {
 
 
 def test_every_field_can_be_set_and_cleared(env, alice):
-    """None clears a field, and what is not named stays."""
+    """None clears a field, and omitted fields stay."""
     view = env.act(change_profile, alice.view, ALL)
     assert {field: getattr(view, field) for field in ALL} == ALL
     for field in ALL:
@@ -28,22 +28,22 @@ def test_every_field_can_be_set_and_cleared(env, alice):
     assert view.email == alice.view.email
 
 
-def test_an_empty_change_changes_nothing(env, alice):
-    """The person is read all the same."""
+def test_empty_change_changes_nothing(env, alice):
+    """The view is returned all the same."""
     assert env.act(change_profile, alice.view, {}) == alice.view
 
 
-def test_what_is_there_already_is_no_change_and_no_event(env, alice):
-    """LO-04: events are kept, and one token could write them without end."""
+def test_unchanged_values_are_no_event(env, alice):
+    """LO-04: events are kept, and repeated requests must not fill their table."""
     view = env.act(change_profile, alice.view, ALL)
-    before = env.count("security_event")
+    count_before = env.count("security_event")
     for _ in range(5):
         assert env.act(change_profile, view, ALL) == view
-    assert env.count("security_event") == before
+    assert env.count("security_event") == count_before
 
 
-def test_values_are_kept_in_their_one_form(env, alice):
-    """A number is E.164, a locale has its cases, a name is NFC (HT-06)."""
+def test_values_are_stored_in_canonical_form(env, alice):
+    """HT-06: phone in E.164, locale in its canonical case, name in NFC."""
     view = env.act(
         change_profile,
         alice.view,
@@ -52,8 +52,8 @@ def test_values_are_kept_in_their_one_form(env, alice):
     assert (view.phone, view.locale, view.first_name) == ("+15550100123", "de-DE", "Zoë")
 
 
-def test_nobody_else_is_changed(env, alice, bob):
-    """A change is of one user (AZ-10)."""
+def test_other_users_are_not_changed(env, alice, bob):
+    """AZ-10: a change applies to one user."""
     env.act(change_profile, alice.view, ALL)
     assert env.view(bob.user_id) == bob.view
 
@@ -69,16 +69,11 @@ def test_nobody_else_is_changed(env, alice, bob):
         ("timezone", "../../etc/passwd"),
     ],
 )
-def test_a_value_that_breaks_its_rule_changes_nothing(env, alice, field, value):
-    """Nor is any other field changed that came with it; the field is named as the caller does."""
-    with pytest.raises(InvalidRequest) as refused:
-        env.act(
-            change_profile,
-            alice.view,
-            {"picture": "https://example.com/", field: value},
-            called={field: "theirName"},
-        )
-    assert [violation.field for violation in refused.value.violations] == [("theirName",)]
+def test_invalid_value_changes_nothing(env, alice, field, value):
+    """No other field of the request is changed; the refusal names the field."""
+    with pytest.raises(InvalidRequest) as caught:
+        env.act(change_profile, alice.view, {"picture": "https://example.com/", field: value})
+    assert [violation.field for violation in caught.value.violations] == [(field,)]
     assert env.view(alice.user_id) == alice.view
 
 
@@ -106,23 +101,23 @@ def test_a_value_that_breaks_its_rule_changes_nothing(env, alice, field, value):
         "file:///etc/passwd",
     ],
 )
-def test_a_picture_that_is_no_plain_https_address_is_refused(env, alice, picture):
-    """It is never fetched, and readers must not be led astray by it either (HT-22)."""
-    with pytest.raises(InvalidRequest) as refused:
+def test_picture_must_be_a_plain_https_address(env, alice, picture):
+    """HT-22: it is never fetched, but must not mislead clients either."""
+    with pytest.raises(InvalidRequest) as caught:
         env.act(change_profile, alice.view, {"picture": picture})
-    (violation,) = refused.value.violations
+    (violation,) = caught.value.violations
     assert violation.field == ("picture",)
 
 
 @pytest.mark.parametrize("picture", ["https://example.com/a.png", None])
-def test_another_picture_takes_the_place_of_an_uploaded_one(env, alice, picture):
-    """IM-08: of whose bytes nothing stays; and it is one change, of which one is told."""
+def test_new_picture_address_replaces_an_uploaded_picture(env, alice, picture):
+    """IM-08: its bytes are deleted, and the change is one event."""
     view = env.act(upload_picture, alice.view, encoded(gradient()))
-    before = env.count("security_event")
+    count_before = env.count("security_event")
     view = env.act(change_profile, view, {"picture": picture, "first_name": "Alice"})
     assert (view.picture, view.first_name) == (picture, "Alice")
     assert env.count("picture") == 0
-    assert env.count("security_event") - before == 1
+    assert env.count("security_event") - count_before == 1
 
 
 @pytest.mark.parametrize(
@@ -130,20 +125,20 @@ def test_another_picture_takes_the_place_of_an_uploaded_one(env, alice, picture)
     [{}, {"first_name": "Alice"}, {"picture": "http://example.com/a.png"}, {"picture": UPLOADED}],
     ids=str,
 )
-def test_an_uploaded_picture_stays_unless_another_takes_its_place(env, alice, changes):
-    """IM-08: also where the other is refused; and nobody can say that they have uploaded one."""
+def test_uploaded_picture_stays_unless_replaced(env, alice, changes):
+    """IM-08: also if the new one is rejected; and clients cannot claim an upload themselves."""
     view = env.act(upload_picture, alice.view, encoded(gradient()))
-    before = env.rows("picture")
+    rows_before = env.rows("picture")
     if "picture" in changes:
         with pytest.raises(InvalidRequest):
             env.act(change_profile, view, changes)
     else:
         env.act(change_profile, view, changes)
-    assert env.rows("picture") == before
+    assert env.rows("picture") == rows_before
     assert env.view(alice.user_id).picture == UPLOADED
 
 
-def test_the_picture_of_somebody_else_stays(env, alice, bob):
+def test_pictures_of_other_users_stay(env, alice, bob):
     """AZ-10, IM-08."""
     for user in (alice, bob):
         env.act(upload_picture, user.view, encoded(gradient()))

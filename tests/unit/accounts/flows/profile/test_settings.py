@@ -9,8 +9,8 @@ import pytest
 from accounts.errors import InvalidRequest
 from accounts.flows.profile.settings import change_settings, find_settings, replace_settings
 
-# RFC 7396 appendix A: the target, the patch, and what comes of it. Left out are the rows whose
-# target or patch is no object, since settings and patches are objects, as the document has it.
+# RFC 7396 appendix A: target, patch and result. Rows whose target or patch is no object are left
+# out, since the document requires objects.
 APPENDIX_A = [
     ({"a": "b"}, {"a": "c"}, {"a": "c"}),
     ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
@@ -26,33 +26,33 @@ APPENDIX_A = [
 
 
 @pytest.mark.parametrize(("target", "patch", "outcome"), APPENDIX_A)
-def test_a_patch_is_merged_as_rfc_7396_says(env, alice, target, patch, outcome):
-    """Each example of its appendix A comes out as printed there."""
+def test_patch_is_merged_as_in_rfc_7396(env, alice, target, patch, outcome):
+    """All examples of its appendix A."""
     env.act(replace_settings, alice.user_id, target)
     assert env.act(change_settings, alice.user_id, patch) == outcome
     assert env.act(find_settings, alice.user_id) == outcome
 
 
-def test_settings_that_were_never_set_are_empty(env, alice):
-    """There is no row, and to read one makes none."""
+def test_settings_are_empty_by_default(env, alice):
+    """There is no row, and reading creates none."""
     assert env.act(find_settings, alice.user_id) == {}
     assert env.count("user_settings") == 0
 
 
-def test_the_first_patch_needs_no_settings(env, alice):
+def test_first_patch_needs_no_settings(env, alice):
     """It is merged into an empty object."""
     assert env.act(change_settings, alice.user_id, {"a": 1, "b": None}) == {"a": 1}
 
 
-def test_replacing_leaves_nothing_of_what_was(env, alice):
-    """A null stays a null, where a patch would have removed the name."""
+def test_replacing_keeps_nothing(env, alice):
+    """A null is stored as null, where a patch would remove the name."""
     env.act(replace_settings, alice.user_id, {"a": 1, "b": 2})
     assert env.act(replace_settings, alice.user_id, {"b": None}) == {"b": None}
     assert env.act(find_settings, alice.user_id) == {"b": None}
 
 
-def test_settings_are_those_of_one_user(env, alice, bob):
-    """Nobody's settings show up at somebody else's (AZ-10)."""
+def test_settings_are_per_user(env, alice, bob):
+    """AZ-10: other users' settings are separate."""
     env.act(replace_settings, alice.user_id, {"a": 1})
     assert env.act(find_settings, bob.user_id) == {}
 
@@ -67,8 +67,8 @@ def test_settings_are_those_of_one_user(env, alice, bob):
         {"nul": "\x00", "line": "\u2028", "emoji": "👩‍🚀"},
     ],
 )
-def test_whatever_is_set_comes_back(env, alice, document):
-    """Names and values are the applications' own (AZ-05)."""
+def test_any_json_object_is_returned_unchanged(env, alice, document):
+    """AZ-05: names and values belong to the applications."""
     env.act(replace_settings, alice.user_id, document)
     assert env.act(find_settings, alice.user_id) == document
 
@@ -79,45 +79,45 @@ def test_whatever_is_set_comes_back(env, alice, document):
     [(1, True), (True, 1), (0, False), (1, 1.0), ([0], [False])],
     ids=["one-true", "true-one", "zero-false", "one-float", "listed"],
 )
-def test_a_value_that_python_takes_for_the_same_is_changed(env, alice, act, before, after):
-    """What is answered is what is stored: in JSON, 1 and true are two values (DB-02)."""
+def test_value_equal_in_python_but_not_in_json_is_changed(env, alice, act, before, after):
+    """DB-02: the response is what is stored; in JSON, 1 and true are two values."""
     env.act(replace_settings, alice.user_id, {"a": before})
-    answered = env.act(act, alice.user_id, {"a": after})
-    assert orjson.dumps(answered) == orjson.dumps({"a": after})
+    response = env.act(act, alice.user_id, {"a": after})
+    assert orjson.dumps(response) == orjson.dumps({"a": after})
     assert orjson.dumps(env.act(find_settings, alice.user_id)) == orjson.dumps({"a": after})
 
 
-def test_settings_have_at_most_a_hundred_names(env, alice):
-    """The hundred-and-first is refused, in a patch too, and changes nothing."""
+def test_number_of_names_is_limited(env, alice):
+    """The hundred-and-first is rejected, also in a patch, and nothing changes."""
     full = {f"name{number}": number for number in range(100)}
     env.act(replace_settings, alice.user_id, full)
-    for act, given in ((replace_settings, full | {"more": 1}), (change_settings, {"more": 1})):
-        with pytest.raises(InvalidRequest) as refused:
-            env.act(act, alice.user_id, given)
-        (violation,) = refused.value.violations
+    for act, argument in ((replace_settings, full | {"more": 1}), (change_settings, {"more": 1})):
+        with pytest.raises(InvalidRequest) as caught:
+            env.act(act, alice.user_id, argument)
+        (violation,) = caught.value.violations
         assert (violation.place, violation.field) == ("body", ())
         assert "100 names" in violation.rule
     assert env.act(find_settings, alice.user_id) == full
     env.act(change_settings, alice.user_id, {"name0": None, "more": 1})
 
 
-def test_settings_have_at_most_so_many_bytes(open_house):
-    """Counted in UTF-8, as they are stored, and at the boundary exactly."""
+def test_size_is_limited(open_house):
+    """Counted in UTF-8 as stored, to the exact byte."""
     env = open_house(max_settings_bytes=20)
     alice = env.user("alice@example.com")
     env.act(replace_settings, alice.user_id, {"a": "ß" * 6})  # {"a":""} is 8 bytes
-    for act, given in (
+    for act, argument in (
         (replace_settings, {"a": "ß" * 6 + "s"}),
         (change_settings, {"b": 1}),
     ):
-        with pytest.raises(InvalidRequest) as refused:
-            env.act(act, alice.user_id, given)
-        assert "20 bytes" in refused.value.violations[0].rule
+        with pytest.raises(InvalidRequest) as caught:
+            env.act(act, alice.user_id, argument)
+        assert "20 bytes" in caught.value.violations[0].rule
     assert env.act(find_settings, alice.user_id) == {"a": "ß" * 6}
 
 
-def test_a_patch_does_not_change_what_was_read_before(env, alice):
-    """The merge is made on a copy, at every depth."""
+def test_patch_does_not_change_earlier_results(env, alice):
+    """The merge works on a deep copy."""
     env.act(replace_settings, alice.user_id, {"a": {"b": 1}})
     with env.database.transaction(writing=True) as session:
         before = find_settings(session, alice.user_id)
@@ -125,8 +125,8 @@ def test_a_patch_does_not_change_what_was_read_before(env, alice):
         assert before == {"a": {"b": 1}}
 
 
-def test_of_patches_in_one_transaction_none_is_lost(env, alice):
-    """The second is merged into what the first has made."""
+def test_patches_in_one_transaction_are_all_kept(env, alice):
+    """The second patch is merged into the result of the first."""
     with env.database.transaction(writing=True) as session:
         change_settings(session, alice.user_id, {"a": 1})
         change_settings(session, alice.user_id, {"b": 2})
@@ -136,17 +136,19 @@ def test_of_patches_in_one_transaction_none_is_lost(env, alice):
     assert env.act(find_settings, alice.user_id) == {"a": 1, "b": 2, "c": 3}
 
 
-def test_of_patches_at_once_none_is_lost(env, alice):
-    """Four threads set names at once, each in an object of its own (DB-02)."""
-    threads, each = 4, 25
+def test_concurrent_patches_are_all_kept(env, alice):
+    """DB-02: four threads set names at once, each in its own object."""
+    threads, patches_each = 4, 25
     ready = threading.Barrier(threads)
 
     def patch(thread):
         ready.wait(30)
-        for number in range(each):
+        for number in range(patches_each):
             env.act(change_settings, alice.user_id, {f"object{thread}": {f"n{number}": number}})
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(patch, range(threads)))
     settings = env.act(find_settings, alice.user_id)
-    assert [len(settings[f"object{thread}"]) for thread in range(threads)] == [each] * threads
+    assert [len(settings[f"object{thread}"]) for thread in range(threads)] == [
+        patches_each
+    ] * threads

@@ -1,4 +1,4 @@
-"""Personal access tokens: made, found, listed, revoked."""
+"""Creating, finding, listing and revoking personal access tokens."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -23,24 +23,24 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def create(env, alice):
-    """Makes a token for Alice by a client of all scopes, with whatever is given otherwise."""
+    """Create a token for Alice with a client of all scopes, and these overrides."""
     client, secret = env.client(alice.view.tenant_id)
 
-    def create(principal=alice.principal, **changed):
-        given = {
+    def create(principal=alice.principal, **overrides):
+        arguments = {
             "name": "Laptop",
             "scopes": ["me/profile:read"],
             "expires_at": env.clock.now + timedelta(days=30),
             "client_id": client.id,
             "client_secret": secret,
         }
-        return env.act(create_pat, principal, **(given | changed))
+        return env.act(create_pat, principal, **(arguments | overrides))
 
     return create
 
 
-def test_a_token_is_shown_once(env, alice, create):
-    """What is stored of it is a digest (TK-03)."""
+def test_token_is_shown_once(env, alice, create):
+    """TK-03: a digest of it is stored."""
     _, token = create()
     assert token.startswith("pat_")
     row = env.rows("personal_access_token")[0]
@@ -51,7 +51,7 @@ def test_a_token_is_shown_once(env, alice, create):
 
 
 @pytest.mark.parametrize(
-    ("made", "latest"),
+    ("now", "latest"),
     [
         ("2026-04-05T10:00:00Z", "2027-04-05T10:00:00Z"),
         ("2027-03-01T00:00:00Z", "2028-03-01T00:00:00Z"),
@@ -61,26 +61,26 @@ def test_a_token_is_shown_once(env, alice, create):
         ("2028-12-31T23:59:59Z", "2029-12-31T23:59:59Z"),
     ],
 )
-def test_a_token_ends_within_one_calendar_year(clock, create, made, latest):
-    """A second less is fine and so is the year itself, a second more is not (TK-13)."""
-    clock.now = datetime.fromisoformat(made)
+def test_token_must_expire_within_a_calendar_year(clock, create, now, latest):
+    """TK-13: up to the same second of the next year."""
+    clock.now = datetime.fromisoformat(now)
     end = datetime.fromisoformat(latest)
-    for good in (end - SECOND, end):
-        assert create(expires_at=good)[0].expires_at == good
-    with pytest.raises(InvalidRequest) as refused:
+    for valid_end in (end - SECOND, end):
+        assert create(expires_at=valid_end)[0].expires_at == valid_end
+    with pytest.raises(InvalidRequest) as caught:
         create(expires_at=end + SECOND)
-    assert [violation.field for violation in refused.value.violations] == [("expiresAt",)]
+    assert [violation.field for violation in caught.value.violations] == [("expires_at",)]
 
 
-@pytest.mark.parametrize("away", [-SECOND, 0 * SECOND])
-def test_a_token_does_not_end_before_it_begins(clock, create, away):
-    """The present moment is too early (TK-13)."""
+@pytest.mark.parametrize("lifetime", [-SECOND, 0 * SECOND])
+def test_expiry_in_the_past_is_rejected(clock, create, lifetime):
+    """TK-13: the current time is too early."""
     with pytest.raises(InvalidRequest):
-        create(expires_at=clock.now + away)
+        create(expires_at=clock.now + lifetime)
 
 
-def test_a_token_is_good_from_its_first_to_its_last_second(env, clock, create):
-    """Its end is compared in UTC, whatever the offset it was given with (DB-18)."""
+def test_token_is_valid_until_its_expiry(env, clock, create):
+    """DB-18: expiry is compared in UTC, with any offset in the request."""
     end = (clock.now + SECOND).astimezone(UTC)
     _, token = create(
         expires_at=end.astimezone(datetime.fromisoformat("2026-01-01T00:00+05:30").tzinfo)
@@ -91,15 +91,15 @@ def test_a_token_is_good_from_its_first_to_its_last_second(env, clock, create):
         env.recognise(KIND, token)
 
 
-def test_a_name_that_breaks_its_rule_is_refused(env, create):
-    """Nothing is made then (HT-06)."""
+def test_invalid_name_is_rejected(env, create):
+    """HT-06: nothing is created."""
     with pytest.raises(InvalidRequest):
         create(name="\u202eLaptop")
     assert env.count("personal_access_token") == 0
 
 
-def test_a_token_has_no_scope_that_its_maker_lacks(alice, create):
-    """The rights of the maker are the most that there is to give (TK-11)."""
+def test_token_cannot_have_scopes_that_its_creator_lacks(alice, create):
+    """TK-11: rights can only be passed on."""
     narrow = alice.principal._replace(
         credential=Credential(CredentialKind.SESSION, "ses", frozenset({"me/pat:write"}))
     )
@@ -107,8 +107,8 @@ def test_a_token_has_no_scope_that_its_maker_lacks(alice, create):
         create(narrow)
 
 
-def test_a_token_has_no_scope_that_its_client_lacks(env, alice, create):
-    """Both the user and the client have to hold it (TK-10)."""
+def test_token_cannot_have_scopes_that_its_client_lacks(env, alice, create):
+    """TK-10: both the user and the client need it."""
     client, secret = env.client(alice.view.tenant_id, "me/profile:read")
     create(client_id=client.id, client_secret=secret)
     with pytest.raises(ScopeNotHeld):
@@ -119,51 +119,51 @@ def test_a_token_has_no_scope_that_its_client_lacks(env, alice, create):
         )
 
 
-def test_a_scope_that_does_not_exist_is_held_by_nobody(create):
-    """It is refused like any other that the maker lacks."""
+def test_unknown_scope_is_rejected(create):
+    """It is rejected like any other scope that the user lacks."""
     with pytest.raises(ScopeNotHeld):
         create(scopes=["admin:everything"])
 
 
-def test_a_token_needs_a_client_of_the_tenant(env, bob, create):
-    """An unknown client, a wrong secret and another tenant's client are refused alike."""
-    foreign, foreign_secret = env.client(bob.view.tenant_id)
+def test_token_needs_a_client_of_the_tenant(env, bob, create):
+    """An unknown client, a wrong secret and another tenant's client are rejected alike."""
+    other_client, other_secret = env.client(bob.view.tenant_id)
     for wrong in (
         {"client_id": "cli_000000000000"},
-        {"client_secret": foreign_secret},
-        {"client_id": foreign.id},
-        {"client_id": foreign.id, "client_secret": foreign_secret},
+        {"client_secret": other_secret},
+        {"client_id": other_client.id},
+        {"client_id": other_client.id, "client_secret": other_secret},
     ):
         with pytest.raises(InvalidClient):
             create(**wrong)
     assert env.count("personal_access_token") == 0
 
 
-def test_a_user_has_so_many_tokens_and_no_more(env, open_house, alice):
-    """Room is made by revoking one (TK-20)."""
-    small = open_house(max_pats=1)
+def test_number_of_tokens_per_user_is_limited(env, open_house, alice):
+    """TK-20: revoking a token makes room for another one."""
+    limited = open_house(max_pats=1)
     client, secret = env.client(alice.view.tenant_id)
 
     def create():
-        return small.act(
+        return limited.act(
             create_pat,
             alice.principal,
             name="Laptop",
             scopes=["me/profile:read"],
-            expires_at=small.clock.now + timedelta(days=1),
+            expires_at=limited.clock.now + timedelta(days=1),
             client_id=client.id,
             client_secret=secret,
         )
 
-    made, _ = create()
+    record, _ = create()
     with pytest.raises(LimitReached):
         create()
-    small.act(revoke_pat, alice.view, made.id)
+    limited.act(revoke_pat, alice.view, record.id)
     create()
 
 
-def test_the_limit_holds_when_many_are_made_at_once(env, create):
-    """Each counts and makes in one writing transaction (TK-20)."""
+def test_key_limit_survives_concurrent_creation(env, create):
+    """TK-20: counting and creating happen in one writing transaction."""
     racers, limit = 4, env.limits.max_pats
     for _ in range(limit - 1):
         create()
@@ -183,7 +183,7 @@ def test_the_limit_holds_when_many_are_made_at_once(env, create):
 
 
 def test_active_tokens_are_listed_newest_first(env, alice, clock, create):
-    """Neither revoked nor expired ones are active."""
+    """Revoked and expired tokens are not active."""
     first, _ = create()
     clock.move(minutes=1)
     second, _ = create(expires_at=clock.now + timedelta(hours=1))
@@ -194,36 +194,36 @@ def test_active_tokens_are_listed_newest_first(env, alice, clock, create):
     assert [pat.id for pat in env.act(list_pats, alice.user_id)] == [first.id]
 
 
-def test_a_token_is_found_by_its_uuid_in_any_case(env, alice, create):
-    """A UUID in capitals is the same UUID."""
-    made, _ = create()
-    assert env.act(find_pat, alice.view, made.id.upper()).name == "Laptop"
+def test_token_id_is_case_insensitive(env, alice, create):
+    """A UUID in upper case is the same UUID."""
+    record, _ = create()
+    assert env.act(find_pat, alice.view, record.id.upper()).name == "Laptop"
 
 
-def test_a_token_of_somebody_else_is_not_found(env, alice, bob, create):
-    """Neither to read nor to revoke (AZ-10)."""
-    made, token = create()
+def test_token_of_another_user_is_not_found(env, alice, bob, create):
+    """AZ-10: neither to read nor to revoke."""
+    record, token = create()
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            env.act(act, bob.view, made.id)
+            env.act(act, bob.view, record.id)
         with pytest.raises(NotFound):
             env.act(act, alice.view, "00000000-0000-7000-8000-000000000000")
     env.recognise(KIND, token)
 
 
-def test_a_revoked_token_is_not_found(env, alice, create):
-    """It is revoked once, by its UUID in any case."""
-    made, _ = create()
-    env.act(revoke_pat, alice.view, made.id.upper())
+def test_revoked_token_is_not_found(env, alice, create):
+    """It can be revoked once, by its UUID in any case."""
+    record, _ = create()
+    env.act(revoke_pat, alice.view, record.id.upper())
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            env.act(act, alice.view, made.id)
+            env.act(act, alice.view, record.id)
 
 
-def test_an_expired_token_is_not_found(env, alice, clock, create):
+def test_expired_token_is_not_found(env, alice, clock, create):
     """There is nothing left to revoke."""
-    made, _ = create()
+    record, _ = create()
     clock.move(days=30)
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
-            env.act(act, alice.view, made.id)
+            env.act(act, alice.view, record.id)
