@@ -1,7 +1,7 @@
 """Responses to rows and journeys conform to the document, as validated by Prism.
 
 Prism is a proxy between the rows and the service. tests/contract checks the rows themselves; these
-tests check only that the document describes each response. `tox run -e prism` runs them.
+tests check only that the document describes each response. `tox run -e third-party` runs them.
 """
 
 import json

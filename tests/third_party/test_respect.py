@@ -1,7 +1,7 @@
 """Journeys of contracts/journeys, run and validated by `redocly respect`.
 
 Respect validates each response against the document (status, content type, schema) and against the
-criteria of the step. `tox run -e respect` runs these tests.
+criteria of the step. `tox run -e third-party` runs these tests.
 """
 
 import json
