@@ -16,8 +16,7 @@ class RateLimitCounter(SQLModel, table=True):
     It follows the generic cell rate algorithm (ITU-T I.371): `whole_at` is the time at which the
     limit is fully replenished, in microseconds of Unix time, since both databases count integers
     alike. `name_digest` stands for an account, a source or both, whether or not the account exists.
-    `failures` counts the attempts since the last success; `succeeded_at` makes a source a known
-    one.
+    `failures` counts the attempts since the last success; `succeeded_at` makes a source familiar.
     """
 
     __tablename__ = "attempt_budget"

@@ -17,7 +17,13 @@ from jinja2 import (
 )
 from jinja2.defaults import DEFAULT_NAMESPACE
 
-from oneself.translations import SOURCE_LANGUAGE, CatalogBroken, Translation, read_translations
+from oneself.translations import (
+    SOURCE_LANGUAGE,
+    CatalogBroken,
+    Translation,
+    count_untranslated,
+    read_translations,
+)
 
 __all__ = ["LANGUAGES", "NoTemplateFolder", "Source", "TemplateBroken", "Templates"]
 
@@ -30,7 +36,7 @@ _ROOT = Path(__file__).parent.parent
 _SHIPPED = _ROOT / "templates"
 _CATALOGS = _ROOT / "locales"
 #: The folder of catalogues within an operator's folder.
-_OWN_CATALOGS = "locales"
+_CUSTOM_CATALOGS = "locales"
 # Not `**`, which does not follow symbolic links, and the folders of a ConfigMap are links.
 _PATTERNS = ("*/*.j2", "*/*/*.j2")
 #: A locale is looked up by its first subtags only, so that a long one costs little.
@@ -71,7 +77,7 @@ class Templates:
     shipped templates. All files are read once, so a later edit has no effect on a running service.
     """
 
-    def __init__(self, own: Path | None = None) -> None:
+    def __init__(self, custom: Path | None = None) -> None:
         """Read the files.
 
         Raises:
@@ -79,23 +85,28 @@ class Templates:
             TemplateBroken: A template or a catalogue cannot be read.
         """
         shipped = _read(_SHIPPED)
-        self._own = _read(own) if own is not None else []
-        folders = [_CATALOGS] if own is None else [_CATALOGS, own / _OWN_CATALOGS]
+        self._custom = _read(custom) if custom is not None else []
+        folders = [_CATALOGS] if custom is None else [_CATALOGS, custom / _CUSTOM_CATALOGS]
         try:
             translations = read_translations(folders)
         except CatalogBroken as error:
             raise TemplateBroken(error.file, error.line, str(error)) from None
+        self._untranslated = count_untranslated(translations)
         self._tags = {language.lower(): language for language in translations}
-        self._shipped = {key: _Shelf(each, shipped) for key, each in translations.items()}
-        self._shelves = {
-            key: _Shelf(each, shipped, self._own) for key, each in translations.items()
+        self._shipped = {
+            language: _LanguageTemplates(translation, shipped)
+            for language, translation in translations.items()
+        }
+        self._by_language = {
+            language: _LanguageTemplates(translation, shipped, self._custom)
+            for language, translation in translations.items()
         }
         self._logged: set[Source] = set()
 
     @property
     def languages(self) -> Sequence[str]:
         """The languages that texts can be written in, as BCP 47 tags."""
-        return tuple(self._shelves)
+        return tuple(self._by_language)
 
     def find_language(self, locale: str | None) -> str | None:
         """Return the language of a locale (a BCP 47 tag), or None if there is none for it."""
@@ -113,12 +124,12 @@ class Templates:
         Raises:
             jinja2.TemplateNotFound: No file has this name.
         """
-        return self._shelves[language].source(name)
+        return self._by_language[language].source(name)
 
     def format_time(self, time: datetime, language: str) -> str:
         """Write a time in UTC to the minute, as in "November 30, 2026, 13:29 UTC"."""
         in_utc = time.astimezone(UTC)
-        date = format_date(in_utc, "long", locale=self._shelves[language].translation.locale)
+        date = format_date(in_utc, "long", locale=self._by_language[language].translation.locale)
         return f"{date}, {in_utc:%H:%M} UTC"
 
     def render(self, name: str, language: str, /, **values: object) -> str:
@@ -131,9 +142,9 @@ class Templates:
             jinja2.TemplateError: The shipped template fails: a value or the template is missing.
         """
         try:
-            return self._shelves[language].render(name, values)
+            return self._by_language[language].render(name, values)
         except Exception as error:
-            if not self._own:
+            if not self._custom:
                 raise
             self._log_once(self.source(name, language), error)
         return self._shipped[language].render(name, values)
@@ -146,29 +157,35 @@ class Templates:
         """
         source = self.source(name, language)
         try:
-            return self._shelves[language].render(name, values)
+            return self._by_language[language].render(name, values)
         except Exception as error:  # noqa: BLE001 # any failure is the template's
-            file, line = _place(error) or (source.file, None)
+            file, line = _error_location(error) or (source.file, None)
             raise TemplateBroken(file, line, f"{type(error).__name__}: {error}") from None
+
+    def log_untranslated(self) -> None:
+        """Warn of each language that lacks messages, which are then in English."""
+        for language, messages in self._untranslated.items():
+            extra = {"language": language, "messages": messages}
+            _log.warning("messages are not translated", extra=extra)
 
     def unused(self, area: str) -> Sequence[Path]:
         """Return the operator's files of an area, such as `mail`, that no text was made from."""
-        used = set[Path]().union(*(shelf.used for shelf in self._shelves.values()))
-        files = {source.file for source in self._own if source.name.startswith(f"{area}/")}
+        used = set[Path]().union(*(templates.used for templates in self._by_language.values()))
+        files = {source.file for source in self._custom if source.name.startswith(f"{area}/")}
         return sorted(files - used)
 
     def _log_once(self, source: Source, error: Exception) -> None:
         if source in self._logged:
             return
         self._logged.add(source)
-        file, line = _place(error) or (source.file, None)
+        file, line = _error_location(error) or (source.file, None)
         # Without the error's message: Jinja names what is missing, which can be a value.
         problem = type(error).__name__
         extra = {"template": str(file), "line": line, "problem": problem}
         _log.error("a template failed, and the shipped one is used", extra=extra)
 
 
-class _Shelf(BaseLoader):
+class _LanguageTemplates(BaseLoader):
     """The templates as they are in one language; each is compiled at its first use."""
 
     def __init__(self, translation: Translation, *folders: Sequence[Source]) -> None:
@@ -247,7 +264,7 @@ def _read(folder: Path) -> list[Source]:
     return sources
 
 
-def _place(error: Exception) -> tuple[Path, int] | None:
+def _error_location(error: Exception) -> tuple[Path, int] | None:
     """Return the file and line of the template that raised an error, from its traceback."""
     frames = [
         (Path(frame.f_code.co_filename), line)

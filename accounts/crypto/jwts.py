@@ -117,16 +117,14 @@ class KeySet:
         """
         claims = self._read_valid(token, issuer, now)
         if claims is None or audience not in {None, claims.audience}:
-            # Not within an `except`: the exception there quotes the token, and would be the
-            # context.
+            # Not within an `except`, whose exception quotes the token and would be the context.
             raise InvalidToken
         return claims
 
     def public(self) -> list[dict[str, str]]:
         """Return the public parts as JWKs (RFC 7517 section 4, RFC 7518 section 6.3.1).
 
-        Keys that do not sign yet are included, so that clients which cache the set have them in
-        time.
+        Keys that do not sign yet are included, so that clients can cache them in time.
         """
         return [
             {

@@ -76,7 +76,7 @@ class Keyring:
 
     __slots__ = ("_current", "_event_roots", "_roots", "event_key_ids", "key_id", "key_ids")
 
-    def __init__(self, root: bytes, *former: bytes, events: Iterable[bytes] = ()) -> None:
+    def __init__(self, root: bytes, *previous: bytes, events: Iterable[bytes] = ()) -> None:
         """Derive every key once.
 
         Raises:
@@ -84,14 +84,13 @@ class Keyring:
         """
         retired_roots = list(events)
         self._current = _Root(root)
-        self._roots = _by_key_id(self._current, *map(_Root, former))
+        self._roots = _by_key_id(self._current, *map(_Root, previous))
         self._event_roots = self._roots | _by_key_id(*map(_Root, retired_roots))
         self.key_id = self._current.key_id.hex()
         self.key_ids = tuple(self._roots)
         self.event_key_ids = tuple(self._event_roots)
-        if len(self._event_roots) < len({root, *former, *retired_roots}):
-            # One in 2 ** 32: values stored under one root would be opened with the keys of the
-            # other.
+        if len(self._event_roots) < len({root, *previous, *retired_roots}):
+            # One in 2 ** 32: values under one root would be opened with the keys of the other.
             raise ValueError("Two root secrets have the same key id: make another one.")
 
     def digest(self, purpose: Purpose, token: str) -> bytes:

@@ -57,9 +57,8 @@ def hash_password(password: str, keys: Keyring, cost: int) -> str:
 def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -> bool:
     """Return whether a password, normalised by `normalise`, matches the record.
 
-    None stands for a malformed password, or for a user without a record: the result is False after
-    one bcrypt of the cost, the time that a wrong password takes. An unreadable record counts as
-    None.
+    None stands for a malformed password or a missing record, and an unreadable record counts as
+    missing: the result is False after one bcrypt of the cost, as for a wrong password.
     """
     parts = _parse(record, keys)
     if password is not None and parts is not None:

@@ -1,4 +1,4 @@
-"""The access token of a user, which can be shown again."""
+"""Access tokens: one for each user, which can be shown again."""
 
 from sqlalchemy import bindparam, select, update
 from sqlmodel import col
@@ -19,7 +19,7 @@ _SEALED = select(col(AccessToken.token_sealed)).where(
 
 
 def issue_access_token(session: AccountSession, user_id: str) -> None:
-    """Give a new user their access token; there is exactly one at any time."""
+    """Issue the access token of a new user; each user has exactly one at any time."""
     token = tokens.mint(tokens.ACCESS_TOKEN)
     session.add(
         AccessToken(
@@ -33,16 +33,16 @@ def issue_access_token(session: AccountSession, user_id: str) -> None:
 
 
 def reveal_access_token(session: AccountSession, user: UserView) -> str:
-    """Show a person's access token, which is an event (TK-04).
+    """Return the user's access token, and record that it was shown (TK-04).
 
     Raises:
         NotFound: There is no such user.
-        TokenUnreadable: The sealed token was made with another key or for another row (TK-05).
+        TokenUnreadable: The token was sealed with another key or for another row (TK-05).
     """
-    found = session.rows(_SEALED, {"user_id": user.user_id})
-    if not found:
+    rows = session.rows(_SEALED, {"user_id": user.user_id})
+    if not rows:
         raise NotFound
-    [[sealed]] = found
+    [[sealed]] = rows
     try:
         token = session.keys.open(Purpose.ACCESS_TOKEN, sealed, user.user_id)
     except SealBroken as broken:
@@ -53,9 +53,10 @@ def reveal_access_token(session: AccountSession, user: UserView) -> str:
 
 
 def regenerate_access_token(session: AccountSession, user: UserView) -> str:
-    """Put a new access token in the place of the old one, which is dead with the commit.
+    """Replace the user's access token; the old one is invalid from the commit on.
 
-    One UPDATE of the one row: of two at the same time the later stays, and no third token lives.
+    A single UPDATE of a single row: of two concurrent calls the later one wins, and exactly one
+    token is valid.
     """
     token = tokens.mint(tokens.ACCESS_TOKEN)
     session.core.execute(

@@ -1,4 +1,4 @@
-"""From a credential to the person whom it stands for."""
+"""Authenticating requests: from a presented credential to its user."""
 
 import hmac
 from collections.abc import Iterable, Mapping
@@ -21,10 +21,10 @@ __all__ = ["RECORDED_KINDS", "StaleDigest", "authenticate", "replace_digests", "
 
 
 def _statement(table: Any, key: Any, *columns: Any, where: Any = True) -> Select[*tuple[Any, ...]]:
-    """One SELECT that reads a live credential with its enabled user in its enabled tenant.
+    """Build one SELECT that reads a live credential with its enabled user and tenant.
 
-    Built once: building it for each request costs ten times what running it does. What is
-    revoked, expired or disabled is judged in it, at every request, since nothing is cached.
+    It is built once, since building it costs ten times as much as running it. It checks for
+    revocation, expiry and disabled users and tenants at every request: nothing is cached.
     """
     return (
         select(*USER_VIEW_COLUMNS, *columns)
@@ -73,10 +73,11 @@ class StaleDigest(NamedTuple):
 
 
 def authenticate(reading: Reading, presented: Presented) -> Principal:
-    """Find whose credential this is, if it is anybody's and live.
+    """Return the user of a live credential.
 
     Raises:
-        InvalidToken: Unknown, revoked or expired, or its user or tenant is disabled; all alike.
+        InvalidToken: The credential is unknown, revoked or expired, or its user or tenant is
+            disabled; the error is the same for all.
     """
     if presented.claims is not None:
         return _authenticate_jwt(reading, presented.claims)
@@ -85,30 +86,30 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
     prefix = None
     if kind is CredentialKind.API_KEY:
         prefix = tokens.api_key_prefix(token, reading.limits.api_key_brand)
-    # One after the other and not by IN: there is a second root only after a rotation. Then the
-    # first ones again, since what was not found under them may have been stored anew in between.
+    # One query for each root, and not IN: there is a second root only after a rotation. The earlier
+    # digests are then tried again, since the row may have been rewritten under them in between.
     digests = reading.keys.digests(BY_KIND[kind].purpose, token)
     for digest in (*digests, *digests[:-1]):
         for row in reading.rows(statement, {"key": prefix or digest, "now": reading.now}):
             if hmac.compare_digest(digest, row[_WIDTH + 2]):
-                name = row[_WIDTH]
-                present = digests[0]
-                if digest != present:
-                    reading.observed.append(StaleDigest(kind, name, digest, present))
+                credential_id = row[_WIDTH]
+                if digest != digests[0]:
+                    stale = StaleDigest(kind, credential_id, digest, digests[0])
+                    reading.observed.append(stale)
                 return Principal(
                     UserView._make(row[:_WIDTH]),
                     Credential(
                         kind,
-                        name,
+                        credential_id,
                         rights(kind, row[_WIDTH + 1] or ()),
-                        name if kind is CredentialKind.SESSION else None,
+                        credential_id if kind is CredentialKind.SESSION else None,
                     ),
                 )
     raise InvalidToken
 
 
 def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
-    """Find the person of a JWT whose signature is good, in one SELECT with all that can end it."""
+    """Return the user of a JWT with a valid signature, unless it was revoked or ended since."""
     rows = reading.rows(
         _JWT,
         {
@@ -124,8 +125,9 @@ def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
     user = UserView._make(row[:_WIDTH])
     if (user.user_id, user.tenant_id) != (claims.subject, claims.tenant_id):
         raise InvalidToken
-    held = rights(CredentialKind.JWT, claims.scopes)
-    return Principal(user, Credential(CredentialKind.JWT, claims.jti, held, claims.session_id))
+    jwt_rights = rights(CredentialKind.JWT, claims.scopes)
+    credential = Credential(CredentialKind.JWT, claims.jti, jwt_rights, claims.session_id)
+    return Principal(user, credential)
 
 
 #: The kinds whose last use is recorded. They are also those whose stale digests are replaced: an

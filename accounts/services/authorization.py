@@ -1,4 +1,4 @@
-"""What each kind of credential may be used for."""
+"""Authorizing operations by credential kind, scope and policies."""
 
 from collections.abc import Callable, Mapping
 
@@ -26,16 +26,16 @@ def authorise(
     accepted: frozenset[CredentialKind],
     scope: str | None,
 ) -> None:
-    """Let the principal pass, to an action that accepts these kinds of credential.
+    """Check that the principal may perform an action, which accepts these kinds of credential.
 
-    The kind is judged first: a token can hold a scope for an operation that takes only sessions,
-    and must not pass for it (TK-11). All else is for the policies to say.
+    The kind is checked first: a token can have the scope of an operation that only sessions may
+    perform, and must not get through by it (TK-11). The policies decide everything else.
 
     Raises:
-        SessionRequired: Only a session, or what was made of one for a while, will do.
-        CredentialNotAccepted: Not this kind.
-        InsufficientScope: The kind will do, its scopes do not.
-        Forbidden: A policy forbids it; the class by the policy's `@code`.
+        SessionRequired: The action needs a session, or a JWT made from one.
+        CredentialNotAccepted: The action does not accept this kind.
+        InsufficientScope: The kind is accepted, but the credential lacks the scope.
+        Forbidden: A policy forbids it; the policy's `@code` selects the class.
     """
     user, credential = principal
     if credential.kind not in accepted:
@@ -57,7 +57,7 @@ def authorise(
             scope,
         )
     )
-    # Said here too, so that no policy of an operator's can switch scopes off by a wide permit.
+    # Checked here too, so that an operator's broad permit cannot switch scopes off.
     missing = None if scope in credential.rights else scope
     if decision.allowed and missing is None:
         return
@@ -67,18 +67,20 @@ def authorise(
 
 
 def require_tenant(user: UserView, named: str) -> None:
-    """Let a request pass that names the person's own tenant, by its UUID in any case.
+    """Check that a request names the user's own tenant, by its UUID in any letter case.
 
-    The name gives access to nothing: the tenant is always the credential's (AZ-13).
+    The name grants nothing: the tenant is always that of the credential (AZ-13).
 
     Raises:
-        TenantMismatch: It names another one.
+        TenantMismatch: It names another tenant.
     """
     if canonical_uuid(named) != user.tenant_uuid:
         raise TenantMismatch
 
 
-#: What a policy may call its refusal by: whatever needs nothing else to be said.
+#: Refusals that a policy can select by `@code`: those that need no further data.
 _FORBIDDEN: Mapping[str, type[Forbidden]] = {
-    each.code: each for each in Forbidden.__subclasses__() if each is not InsufficientScope
+    refusal.code: refusal
+    for refusal in Forbidden.__subclasses__()
+    if refusal is not InsufficientScope
 }

@@ -19,7 +19,7 @@ CLIENT_ID_PREFIX = "cli_"
 
 
 class ClientCredentials(NamedTuple):
-    """By what a client says that it is itself; without a secret it is a public one."""
+    """The id and secret of a client; a public client has no secret."""
 
     client_id: str
     secret: str | None
@@ -28,16 +28,16 @@ class ClientCredentials(NamedTuple):
 def authenticate_client(
     session: AccountSession, credentials: ClientCredentials, *, tenant_id: str | None = None
 ) -> Client:
-    """Find the client with this id and this secret; of one tenant, where it is given.
+    """Return the client with this id and secret, and of this tenant if one is given.
 
-    A secret that cannot be one is refused without the database, and without a count: it has 256
-    bits, so what is counted are programs gone wrong, and not guesses. An id that cannot be one is
-    counted as an unknown one is.
+    A malformed secret is rejected without the database and is not counted: secrets have 256 bits,
+    so the count catches faulty programs rather than guessing. A malformed id is counted like an
+    unknown one.
 
     Raises:
-        InvalidClient: Unknown, public, another tenant's or a disabled one's, or the wrong secret;
-            all alike.
-        TooManyAttempts: The client or the source has failed too often.
+        InvalidClient: The client is unknown, public or of another or a disabled tenant, or the
+            secret is wrong; the error is the same for all.
+        TooManyAttempts: The client or the source address has failed too often.
     """
     client_id, secret = credentials
     if secret is None or not tokens.well_formed(secret, tokens.CLIENT_SECRET):
@@ -53,8 +53,8 @@ def authenticate_client(
         raise InvalidClient
     throttling.refund_attempt(session, reservation)
     if client.key_id != session.keys.key_id:
-        # The root secret was rotated since; only now is there a secret to store anew. Unless it was
-        # renewed meanwhile: then the old one must stay dead.
+        # The root secret was rotated since, and the plain secret is known only now. If the client
+        # got a new secret meanwhile, the old one must stay invalid.
         session.core.execute(
             update(Client)
             .where(col(Client.id) == client.id, col(Client.secret_digest) == client.secret_digest)
@@ -67,10 +67,10 @@ def authenticate_client(
 
 
 def find_public_client(session: AccountSession, client_id: str) -> Client:
-    """Find a client that needs no secret.
+    """Return a public client.
 
     Raises:
-        InvalidClient: There is none of this id, or it has a secret and did not show it.
+        InvalidClient: There is none of this id, or it has a secret and did not send it.
     """
     client = _find(session, client_id)
     if client is None or not client.is_public:
@@ -79,8 +79,8 @@ def find_public_client(session: AccountSession, client_id: str) -> Client:
 
 
 def _find(session: AccountSession, client_id: str) -> Client | None:
-    """The client of this id, if its tenant is enabled."""
-    # That of a Basic header is whatever somebody has encoded, and PostgreSQL takes no NUL.
+    """Return the client with this id, if its tenant is enabled."""
+    # The id of a Basic header can contain anything, and PostgreSQL rejects NUL.
     if not is_id(client_id, CLIENT_ID_PREFIX):
         return None
     return session.exec(

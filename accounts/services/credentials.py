@@ -225,7 +225,7 @@ def revoke_all(
 
 
 def revoke_everything(session: AccountSession, user: UserView) -> None:
-    """Revoke every credential of the user, and put a new access token in the place of the old."""
+    """Revoke every credential of the user, JWTs among them, and replace the access token."""
     revoke_all(session, user, REVOCABLE)
     regenerate_access_token(session, user)
     session.core.execute(

@@ -1,4 +1,4 @@
-"""Putting mail into the outbox; sending it is not an act, and happens after the commit."""
+"""Outgoing mail: posted in the transaction of an act, and delivered after its commit."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -31,11 +31,17 @@ __all__ = [
     "retry_messages",
 ]
 
-_DEAD_ARE_KEPT = timedelta(days=7)
+_RETENTION_OF_DEAD = timedelta(days=7)
+
+#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
+#: a person who has nothing to do with the client.
+_WITH_ORIGIN = frozenset(
+    {"email_change_notice", "password_changed", "api_key_created", "pat_created"}
+)
 
 
 class MessageKind(StrEnum):
-    """What a message tells its reader."""
+    """The kinds of message; each has templates of its own."""
 
     EMAIL_VERIFICATION = "email_verification"
     EMAIL_CHANGE_CONFIRMATION = "email_change_confirmation"
@@ -102,11 +108,11 @@ def post_message(
     to: str | None = None,
     **parameters: str,
 ) -> None:
-    """Put a message to a person into the outbox, in the transaction of the act it tells of.
+    """Post a message to a user, in the transaction of the act that it reports.
 
-    It goes to a stored address, never to one from the request (EM-17): to the present one, or
-    `to` one that was verified. The parameters can hold a secret, so they are sealed: a dump of the
-    database opens nothing (TK-08).
+    It goes to a stored address, never to one from the request (EM-17): to the current one, or to
+    the verified one in `to`. The parameters may contain a secret, so they are sealed, and a dump of
+    the database does not reveal them (TK-08).
     """
     message_id = new_id("msg_")
     if kind in _WITH_ORIGIN and session.origin.address is not None:
@@ -127,7 +133,7 @@ def post_message(
 
 
 class OutboxState(NamedTuple):
-    """How many messages wait, since when the oldest does, and how many were given up."""
+    """The number of waiting messages, the time of the oldest, and the number given up."""
 
     waiting: int
     oldest: datetime | None
@@ -135,12 +141,12 @@ class OutboxState(NamedTuple):
 
 
 def measure_outbox(session: AccountSession) -> OutboxState:
-    """Count what is not delivered."""
-    waits = col(OutboxMessage.gave_up_at).is_(None)
+    """Count the messages that are not delivered."""
+    is_waiting = col(OutboxMessage.gave_up_at).is_(None)
     waiting, oldest, undelivered = session.core.execute(
         select(
-            func.count().filter(waits),
-            func.min(col(OutboxMessage.created_at)).filter(waits),
+            func.count().filter(is_waiting),
+            func.min(col(OutboxMessage.created_at)).filter(is_waiting),
             func.count(),
         ).where(col(OutboxMessage.delivered_at).is_(None))
     ).one()
@@ -148,13 +154,13 @@ def measure_outbox(session: AccountSession) -> OutboxState:
 
 
 def open_parameters(session: AccountSession, message: Message) -> Mapping[str, str]:
-    """Unseal what the text of a message is made from.
+    """Return the unsealed parameters of a message.
 
     Raises:
-        SealBroken: The message was sealed with another key, or under another id.
+        SealBroken: They were sealed with another key or for another message.
     """
-    opened = session.keys.open(Purpose.OUTBOX, message.parameters_sealed, message.id)
-    parameters: dict[str, str] = orjson.loads(opened)
+    serialized = session.keys.open(Purpose.OUTBOX, message.parameters_sealed, message.id)
+    parameters: dict[str, str] = orjson.loads(serialized)
     return parameters
 
 
@@ -228,18 +234,18 @@ def _is_in(state: MessageState, now: datetime) -> ColumnElement[bool]:
 
 
 def delete_dead_messages(session: AccountSession) -> int:
-    """Empty what was given up a week ago; returns how many messages that was.
+    """Empty messages that were given up a week ago; returns how many.
 
-    Until then somebody can repair what was wrong, and `mail retry` sends them: a notice is worth
-    reading days later, and undoing a change of address can be done for a week. By then no secret
-    that is sealed here is good for anything.
+    Until then an operator can fix the cause and send them with `mail retry`: a notice is useful
+    days later, and an address change can be undone for a week. After a week no sealed secret is
+    valid any more.
     """
     return session.core.execute(
         update(OutboxMessage)
         .where(
-            # What is dead was not delivered, and there is an index of that and none of the dead.
+            # Implied by the next condition, and there is an index on this column only.
             col(OutboxMessage.delivered_at).is_(None),
-            col(OutboxMessage.gave_up_at) <= session.now - _DEAD_ARE_KEPT,
+            col(OutboxMessage.gave_up_at) <= session.now - _RETENTION_OF_DEAD,
             col(OutboxMessage.parameters_sealed) != b"",
         )
         .values(parameters_sealed=b"")

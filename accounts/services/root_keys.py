@@ -1,4 +1,4 @@
-"""Which root secrets the database has rows under."""
+"""The root secrets that rows of the database are stored under."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ def list_roots(session: AccountSession) -> dict[str, datetime]:
 
 
 def unknown_roots(session: AccountSession) -> list[str]:
-    """Name the roots that the database has rows under, and that are not known here (TK-07)."""
+    """Return the key ids of roots in use that this process does not have (TK-07)."""
     rows = session.core.execute(
         select(col(RootKey.key_id), col(RootKey.check_value)).order_by(col(RootKey.created_at))
     )
@@ -26,7 +26,7 @@ def unknown_roots(session: AccountSession) -> list[str]:
 
 
 def remember_root(session: AccountSession, key_id: str) -> None:
-    """Note that rows are stored under a root from now on; once is enough."""
+    """Record that rows are stored under a root from now on, unless it is recorded."""
     if session.get(RootKey, key_id) is None:
         session.add(
             RootKey(

@@ -45,7 +45,7 @@ def open_tenant(session: AccountSession, display_name: str) -> Tenant:
         created_at=session.now,
     )
     session.add(tenant)
-    # Users refer to it, and SQLModel's tables know no relationship that would order the inserts.
+    # Users refer to it, and without relationships SQLModel does not order the inserts.
     session.flush()
     return tenant
 
@@ -60,10 +60,10 @@ def open_user(
     provider: str = "local",
     roles: Sequence[str] = ("member",),
 ) -> User:
-    """Open a user with an access token; `record` is the hashed password of a local one.
+    """Open a user with an access token; `record` is the password record of a local user.
 
     Raises:
-        EmailTaken: Another user, in whatever tenant, has this address.
+        EmailTaken: Another user, in any tenant, has this address.
         InvalidRequest: A value breaks a rule.
     """
     address = email_address.parse_address(email)
@@ -85,7 +85,7 @@ def open_user(
         created_at=session.now,
     )
     session.add(user)
-    session.flush()  # the rows below refer to it
+    session.flush()  # rows that are added below refer to it
     if record is not None:
         session.add(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
     access_tokens.issue_access_token(session, user.id)
@@ -94,19 +94,19 @@ def open_user(
 
 
 def is_taken(session: AccountSession, canonical: str, *, by_other_than: str | None = None) -> bool:
-    """Whether a user has this canonical address, or may have it back; one of them may be left out.
+    """Return whether a user, except one if given, has this canonical address or can reclaim it.
 
-    An address that was changed stays its owner's while they can undo the change, or are mailed
-    there: a thief could take it else, and nothing would bring it back.
+    A former address stays reserved for its owner while it is their recovery address, or an undo
+    link is valid: otherwise an attacker could take it, and it could not be restored.
 
-    In a transaction that writes, it stays so until its end (UN-01).
+    The address is locked, so that the result is true until the transaction ends (UN-01).
     """
     session.lock(f"address {canonical}")
     return any(claimant != by_other_than for claimant in _claimants(session, canonical))
 
 
 def find_claimant(session: AccountSession, canonical: str) -> User | None:
-    """The user who has this address or, where nobody has, one who may have it back."""
+    """Return the owner of the address, or a user who can still reclaim it."""
     owner = find_owner(session, canonical)
     if owner is not None:
         return owner
@@ -115,7 +115,7 @@ def find_claimant(session: AccountSession, canonical: str) -> User | None:
 
 
 def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
-    found = session.core.execute(
+    user_ids = session.core.execute(
         union_all(
             select(User.id).where(col(User.email_canonical) == canonical),
             select(User.id).where(recovers_by(canonical)),
@@ -126,19 +126,19 @@ def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
             ),
         )
     )
-    return found.scalars().all()
+    return user_ids.scalars().all()
 
 
 def find_owner(session: AccountSession, canonical: str) -> User | None:
-    """The user whose present address this is, if there is one."""
+    """Return the user whose current address this is, or None."""
     return session.exec(select(User).where(col(User.email_canonical) == canonical)).first()
 
 
 def parse_roles(roles: Sequence[str]) -> list[str]:
-    """Roles, each once.
+    """Return the roles without duplicates.
 
     Raises:
-        InvalidRequest: One is not a short lower-case word, or there are too many.
+        InvalidRequest: A role is not a short lower-case word, or there are too many.
     """
     if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
         rule = f"must be at most {_MAX_ROLES} lower-case words of at most 40 characters"
@@ -147,9 +147,9 @@ def parse_roles(roles: Sequence[str]) -> list[str]:
 
 
 def _free_username(session: AccountSession, canonical: str) -> str:
-    """A user name made from the address; one that is taken gets digits behind it.
+    """Return a free user name made from the address, with random digits if it is taken.
 
-    No `@` can be in it, so that no user name is ever another user's address (UN-02).
+    It never contains an `@`, so that no user name is the address of another user (UN-02).
     """
     local, _, _ = canonical.partition("@")
     stem = _NOT_IN_A_USERNAME.sub("", local).strip("._-")[:40] or "user"

@@ -19,9 +19,9 @@ APART = timedelta(minutes=10)
 KEPT_BEYOND = timedelta(days=1)
 
 
-def has_come(moment: Any, now: datetime, furthest: timedelta) -> ColumnElement[bool]:
+def has_come(time: Any, now: datetime, furthest: timedelta) -> ColumnElement[bool]:
     """Match times that have passed, or are further ahead than a right clock could have set.
 
     `furthest` is how far ahead of `now` such times are set at most.
     """
-    return or_(moment <= now, moment > now + furthest + APART)
+    return or_(time <= now, time > now + furthest + APART)

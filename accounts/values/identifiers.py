@@ -39,8 +39,8 @@ class _Sequence:
     def take(self) -> int:
         with self._lock:
             # Each millisecond starts at random in the lower half of the counter, which leaves room.
-            present = time.time_ns() // 1_000_000 << 12 | secrets.randbits(11)
-            self._last = max(present, self._last + 1)
+            current = time.time_ns() // 1_000_000 << 12 | secrets.randbits(11)
+            self._last = max(current, self._last + 1)
             return self._last
 
 

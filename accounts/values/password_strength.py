@@ -22,8 +22,7 @@ _OWN_WORD = re.compile(_LETTER + "{4,}")
 
 # zxcvbn holds the GIL, and its time grows with the length and with the number of different
 # characters that it reads as letters: 100 of these take half a second. These bounds keep it to a
-# few ms. Longer passwords are judged by their beginning, since skipping the check would accept them
-# all.
+# few ms. Longer passwords are scored by their beginning; skipping them would accept them all.
 _LOOKALIKES = frozenset("4@8({[<36&9!1|0$5+7%2")
 _MAX_LOOKALIKES = 10
 _MAX_SCORED = 32

@@ -59,8 +59,7 @@ def encode_picture(content: bytes) -> EncodedPicture:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 _check_size(image.size)
-                # JPEG can be decoded at an eighth, a quarter or a half of its size: use the least
-                # enough.
+                # JPEG can be decoded at an eighth, a quarter or a half: the least that is enough.
                 image.draft("RGB", (_SIDE * 2, _SIDE * 2))
                 return _write(image)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:

@@ -63,8 +63,8 @@ def _build(*, completes: bool) -> typer.Typer:
     return app
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 # Typer passes it by position
-    if wanted:
+def _print_version(show: bool) -> None:  # noqa: FBT001 # Typer passes it by position
+    if show:
         sys.stdout.write(tomllib.loads(_PROJECT.read_text())["project"]["version"] + "\n")
         raise typer.Exit
 

@@ -138,7 +138,7 @@ def _run_suites(run: "Suite") -> "list[Outcome]":
             if step.suite not in tasks:
                 tasks[step.suite] = progress.add_task(step.suite, total=step.count)
             outcomes += step.outcomes
-            failed = sum(each.verdict is Verdict.FAILED for each in outcomes)
+            failed = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
             progress.update(
                 tasks[step.suite],
                 completed=step.number,
@@ -165,19 +165,19 @@ def _report(
         record = {
             "url": url,
             "counts": counts(outcomes),
-            "outcomes": [asdict(each) for each in outcomes],
+            "outcomes": [asdict(outcome) for outcome in outcomes],
         }
         sys.stdout.write(json.dumps(record) + "\n")
     else:
         print_report(outcomes, Console())
-    failed = sum(each.verdict is Verdict.FAILED for each in outcomes)
+    failed = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
     if failed:
         raise Failure(
             f"{failed} of {len(outcomes)} tests failed. The report says where each is"
             " documented, and how to reproduce the failure."
         )
     # Success without a single test would be misleading.
-    if all(each.verdict is Verdict.SKIPPED for each in outcomes):
+    if all(outcome.verdict is Verdict.SKIPPED for outcome in outcomes):
         raise Failure(
             "All tests were skipped, for the reasons in the report. Create credentials on the"
             " deployment, with: python -m oneself demo --json"

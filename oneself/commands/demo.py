@@ -32,8 +32,8 @@ def demo(*, as_json: AsJson = False) -> None:
         open_database(load_settings(), make=True) as database,
         show_progress("Creating the demo data"),
     ):
-        made = make_demo(database)
-    show(made, as_json=as_json)
+        accounts = make_demo(database)
+    show(accounts, as_json=as_json)
 
 
 def print_demo(database: "Database", settings: "Settings", *, address: str, port: int) -> None:

@@ -88,10 +88,10 @@ def signing(*, as_json: AsJson = False) -> None:
         show_progress("Creating a key"),
         database.transaction(writing=True) as session,
     ):
-        made = rotate_signing_key(session)
+        key = rotate_signing_key(session)
         record = {
-            "kid": made.kid,
-            "signs_from": _format_time(made.active_from),
+            "kid": key.kid,
+            "signs_from": _format_time(key.active_from),
             "forgotten": delete_retired_keys(session),
         }
     show(record, as_json=as_json)

@@ -54,7 +54,7 @@ def list_messages(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="The most messages to list.")
+        int, typer.Option(min=1, max=100_000, help="Maximum number of messages to list.")
     ] = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -71,8 +71,10 @@ def list_messages(
         open_database(load_settings()) as database,
         database.transaction(writing=False) as session,
     ):
-        wanted = map(outbox.MessageState, states or (State.WAITING, State.LEASED, State.DEAD))
-        messages = outbox.list_messages(session, wanted, limit=limit)
+        shown_states = states or (State.WAITING, State.LEASED, State.DEAD)
+        messages = outbox.list_messages(
+            session, map(outbox.MessageState, shown_states), limit=limit
+        )
         records = [
             _record(message, session.now) | {"recipient": _mask(message.recipient)}
             for message in messages

@@ -1,4 +1,4 @@
-"""Taking mail out of the outbox, after the commit that put it there."""
+"""Sending the messages of the outbox, after the commit that posted them."""
 
 import logging
 import threading
@@ -37,7 +37,7 @@ _log = logging.getLogger("oneself.mail.delivery")
 
 
 class Run(NamedTuple):
-    """How many messages were delivered, not taken, and unreadable; and the last problem."""
+    """Counts of delivered, failed and unreadable messages, and the last problem."""
 
     delivered: int
     failed: int
@@ -48,11 +48,10 @@ class Run(NamedTuple):
 class Delivery:
     """Sends the mail of the outbox, each message at least once.
 
-    It claims a few messages by a lease, lets go of the database, sends them, and marks each in a
-    transaction of its own. After a crash between the sending and the mark a message is sent again
-    when its lease is over, with the same Message-ID, so that a reader's program may notice (EM-18).
-    A server that hangs outlasts connections to a database, so that each transaction is attempted,
-    and bears being done again.
+    It leases a batch of messages, commits, sends them, and marks each in a transaction of its own.
+    After a crash between sending and marking, a message is sent again when its lease expires, with
+    the same Message-ID, so that mail programs can recognise the duplicate (EM-18). A hanging mail
+    server can outlast a database connection, so every transaction is retried, and is idempotent.
     """
 
     def __init__(
@@ -68,18 +67,18 @@ class Delivery:
         self._unreadable: set[str] = set()
 
     def stop(self) -> None:
-        """End a run after the message in flight, and let no other begin. For any thread.
+        """Stop the run after the current message, and prevent further runs. Thread-safe.
 
-        What is left stays in the outbox, and is not waited for: a server that hangs would keep the
-        service from ending (OP-01).
+        The remaining messages stay in the outbox: a hanging server must not delay the shutdown of
+        the service (OP-01).
         """
         self._ending.set()
 
     def deliver_pending(self) -> Run:
-        """Deliver what is due in the outbox, until there is no more or the mailbox takes none.
+        """Deliver all due messages, until none is left or the transport is unavailable.
 
         Raises:
-            sqlalchemy.exc.OperationalError: The database does not answer.
+            sqlalchemy.exc.OperationalError: The database does not respond.
         """
         outcomes = list(self._outcomes())
         problems = [problem for problem in outcomes if problem is not None]
@@ -87,7 +86,7 @@ class Delivery:
         return Run(delivered, len(problems), len(self._unreadable), last)
 
     def _outcomes(self) -> Iterator[str | None]:
-        """For each message that was tried, why it was not taken, or None."""
+        """Yield the problem of each attempted message, or None if it was sent."""
         while not self._ending.is_set() and (batch := self._claim()) is not None:
             with self.mailbox.open() as take:
                 for position, claim in enumerate(batch):
@@ -131,9 +130,9 @@ class Delivery:
             local, _, domain = self.sender.rpartition("@")
             del mail["From"]
             mail["From"] = Address("oneself", local, domain)
-            # The stored address and no other (EM-17), and not what can be read out of the head.
+            # The stored address (EM-17), and not one that is parsed from the header.
             recipient = parse_address(message.recipient).mailbox
-        except Exception as error:  # noqa: BLE001 # whatever it was, the mail behind it goes out
+        except Exception as error:  # noqa: BLE001 # every error affects this message only
             self._release([claim])
             self._leave(claim, error)
             return None

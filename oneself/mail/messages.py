@@ -125,6 +125,7 @@ class Messages:
                     self._check(kind, language, samples)
         for file in self._templates.unused("mail"):
             raise TemplateBroken(file, None, "no mail is made from it.")
+        self._templates.log_untranslated()
 
     def _check(self, kind: MessageKind, language: str, samples: Mapping[str, str]) -> None:
         time = self._templates.format_time(_SAMPLE_TIME, language)

@@ -43,9 +43,8 @@ def _independent_handlers() -> set[str]:
     """Return the handlers that import-linter keeps independent."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     contracts = project["tool"]["importlinter"]["contracts"]
-    independent = [each["modules"] for each in contracts if each["type"] == "independence"]
-    names = [name for modules in independent for name in modules]
-    return {name.removeprefix("handlers.") for name in names if name.startswith("handlers.")}
+    [names] = [each["modules"] for each in contracts if each["name"] == "No dialect uses another"]
+    return {name.removeprefix("handlers.") for name in names}
 
 
 def _dialects_with_refusal_shape() -> set[str]:

@@ -89,7 +89,7 @@ class _Pair:
             self._close()
 
     def _close(self) -> None:
-        for each in (self.client, self.server):
+        for connection in (self.client, self.server):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()

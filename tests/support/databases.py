@@ -24,7 +24,7 @@ _EMPTY = "; ".join(
     + [f'DELETE FROM "{table}"' for table in metadata.tables]  # noqa: S608 # our own names
 )
 
-#: A fingerprint of the schema, to notice changes made by a test.
+#: A fingerprint of the schema, to notice changes template by a test.
 _TABLES = """
     SELECT
         (SELECT string_agg(version_num, ' ') FROM alembic_version),
@@ -101,10 +101,10 @@ class Servers:
 
     @cached_property
     def _migrated(self) -> URL:
-        made = _migrated(self._databases.make())
-        with connected(made) as connection:
+        template = _migrated(self._databases.make())
+        with connected(template) as connection:
             self._tables = connection.execute(_TABLES).fetchone()
-        return made
+        return template
 
     def make(self, _folder: Path) -> URL:
         if self._emptied:

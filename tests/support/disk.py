@@ -33,7 +33,7 @@ class Disk:
     def _keep(self, path: Path) -> None:
         inode = path.stat().st_ino
         if path.is_dir():
-            self._names[inode] = {each.name: each.stat().st_ino for each in path.iterdir()}
+            self._names[inode] = {child.name: child.stat().st_ino for child in path.iterdir()}
         else:
             self._contents[inode] = path.read_bytes()
 

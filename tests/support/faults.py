@@ -20,11 +20,11 @@ Fault = Callable[[Answer], Answer]
 def faulty(service: Service, faults: Mapping[tuple[str, str], Fault]) -> Iterator[str]:
     """Run a proxy that applies faults to responses by (method, path); yield its URL."""
 
-    def spoil(request: Request, ask: Callable[[Request], Answer]) -> Answer:
+    def tamper(request: Request, ask: Callable[[Request], Answer]) -> Answer:
         fault = faults.get((request.method, request.target.partition("?")[0]))
         return ask(request) if fault is None else fault(ask(request))
 
-    with spoiled(service.port, spoil) as port:
+    with spoiled(service.port, tamper) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -46,7 +46,7 @@ def drop_field(name: str) -> Fault:
 def drop_header(name: str) -> Fault:
     """Remove a header."""
     return lambda answer: replace(
-        answer, headers=tuple(each for each in answer.headers if each[0].lower() != name)
+        answer, headers=tuple(header for header in answer.headers if header[0].lower() != name)
     )
 
 
@@ -55,7 +55,7 @@ def answer_with(status: int, body: Any = None, **headers: str) -> Fault:
 
     def change(answer: Answer) -> Answer:
         changed = answer if body is None else _with_body(answer, body)
-        kept = [each for each in changed.headers if each[0].lower() not in headers]
+        kept = [header for header in changed.headers if header[0].lower() not in headers]
         return replace(changed, status=status, headers=(*kept, *headers.items()))
 
     return change

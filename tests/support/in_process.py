@@ -114,7 +114,7 @@ class InProcess:
         await self._app(scope, receive, send)
         start, *bodies = sent
         read = tuple((name.decode(), value.decode("latin-1")) for name, value in start["headers"])
-        return Answer(start["status"], read, b"".join(each.get("body", b"") for each in bodies))
+        return Answer(start["status"], read, b"".join(part.get("body", b"") for part in bodies))
 
     async def live(self, until: Callable[[], bool]) -> None:
         """Start, run the jobs until a condition holds, and shut down; no requests are possible.

@@ -143,14 +143,14 @@ class Client:
         self._keys[name] = answer and answer.json["data"]["api_key_id"]
 
     def _revoke_key(self) -> None:
-        known = [
+        names = [
             name
             for name, key_id in self._keys.items()
             if key_id is not None and name not in self._possibly_revoked
         ]
-        if not known:
+        if not names:
             return
-        name = self._random.choice(known)
+        name = self._random.choice(names)
         answer = self._ask("DELETE", f"/v1/api-keys/{self._keys[name]}")
         if answer is None:
             self._possibly_revoked.add(name)
@@ -159,12 +159,12 @@ class Client:
 
     def check(self) -> Books:
         """Compare the account with the journal; return the round's counts and start a new one."""
-        found = {
+        present = {
             "settings": self._read("/resources/me/settings").get("n"),
             "name": self._read("/api/v1/me")["first_name"],
             "token": self._read("/api/users/me/token/")["access_token"],
         }
-        for name, value in found.items():
+        for name, value in present.items():
             allowed = self._values[name]
             # After a request without a response, the token is unknown.
             is_unknown = name == "token" and None in allowed

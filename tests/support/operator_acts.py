@@ -153,9 +153,9 @@ def _name_tenant(session: AccountSession, user: User, *, uuid: str) -> Mapping[s
 
 def _swap_sealed_tokens(session: AccountSession, user: User, *, other: str) -> Mapping[str, Any]:
     """Swap the sealed tokens of two users, as an attacker with database access could."""
-    mine, theirs = (session.get_one(AccessToken, user_id) for user_id in (user.id, other))
-    mine.token_sealed, theirs.token_sealed = theirs.token_sealed, mine.token_sealed
-    session.add_all((mine, theirs))
+    own, theirs = (session.get_one(AccessToken, user_id) for user_id in (user.id, other))
+    own.token_sealed, theirs.token_sealed = theirs.token_sealed, own.token_sealed
+    session.add_all((own, theirs))
     return {}
 
 

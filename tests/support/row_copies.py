@@ -22,18 +22,25 @@ def multiply(connection: Connection, *, user_id: str, tenant_id: str, times: int
             if column is None or column.primary_key:
                 continue
             template = connection.execute(select(table).limit(1)).mappings().one()
-            own = _own_columns(table)
+            unique = _unique_columns(table)
             rows = [
-                {**template, **{each.name: _new_value(each, template) for each in own}, name: value}
+                {
+                    **template,
+                    **{item.name: _new_value(item, template) for item in unique},
+                    name: value,
+                }
                 for _ in range(times)
             ]
             connection.execute(insert(table), rows)
 
 
-def _own_columns(table: Table) -> list[Column[Any]]:
+def _unique_columns(table: Table) -> list[Column[Any]]:
     """Return the columns that must be unique."""
-    unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
-    return [*table.primary_key.columns, *(column for each in unique for column in each.columns)]
+    constraints = [item for item in table.constraints if isinstance(item, UniqueConstraint)]
+    return [
+        *table.primary_key.columns,
+        *(column for item in constraints for column in item.columns),
+    ]
 
 
 def _new_value(column: Column[Any], template: Mapping[str, Any]) -> str | bytes:

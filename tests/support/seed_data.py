@@ -89,9 +89,9 @@ class _SeedData:
             for number in batch:
                 if number % _USERS_PER_TENANT == 0:
                     self._add_tenant(rows, number)
-                known = self._add_user(rows, number, known=number % self._interval == 0)
-                if known is not None:
-                    seeded.append(known)
+                user = self._add_user(rows, number, known=number % self._interval == 0)
+                if user is not None:
+                    seeded.append(user)
             yield rows, seeded
 
     def _id(self, prefix: str) -> str:
@@ -137,7 +137,7 @@ class _SeedData:
     def _add_user(self, rows: Rows, number: int, *, known: bool) -> Known | None:
         user_id = self._id("usr_")
         key_id, now, then = self._keys.key_id, self._now, self._now - _A_WEEK
-        address = f"person.{number}@crowd.example"
+        address = f"user.{number}@seed.example"
         rows["user"].append(
             {
                 "id": user_id,
@@ -151,10 +151,10 @@ class _SeedData:
                 "verified_email_canonical": address,
                 "first_email": None,
                 "first_email_canonical": None,
-                "username": f"person.{number}",
+                "username": f"user.{number}",
                 "first_name": "A",
                 "last_name": "Person",
-                "display_name": f"Person {number}",
+                "display_name": f"User {number}",
                 "phone": None,
                 "picture": None,
                 "locale": "de-DE",

@@ -62,7 +62,7 @@ def started(
         "ONESELF_PASSWORD_COST": "10",
         "ONESELF_BODY_SECONDS": "1",
         # All requests come from one address, so the limits per address are raised. Those of mail,
-        # and per account and address, keep their defaults: rows about them sign up an account.
+        # and per account and address, are the defaults: rows about them sign up an account.
         "ONESELF_THROTTLE_SOURCE": "100000/1",
         "ONESELF_THROTTLE_SIGNUP": "100000/1",
         "ONESELF_THROTTLE_ACCOUNT": "100000/1",

@@ -92,11 +92,11 @@ class _Deployment:
         # Each accepted connection has a task by now. One that never started to run would not close
         # its socket.
         await asyncio.sleep(0)
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             self._hang_up()
-            for task in others:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(others)
+            await asyncio.wait(tasks)
         self._hang_up()
         closed = [writer.wait_closed() for writer in self.connections.values()]
         await asyncio.gather(*closed, return_exceptions=True)
@@ -190,9 +190,9 @@ class _Deployment:
     ) -> _Received | None:
         try:
             raw = await self._head(reader)
-        except asyncio.IncompleteReadError as broken:
-            if broken.partial:
-                raise _Rejected(400) from broken
+        except asyncio.IncompleteReadError as error:
+            if error.partial:
+                raise _Rejected(400) from error
             return None
         request = _Received(raw)
         lines = raw[:-4].decode("latin-1").split("\r\n")
@@ -209,12 +209,12 @@ class _Deployment:
         try:
             async with asyncio.timeout(self.deadline):
                 request.body = await self._body(request, reader, writer)
-        except asyncio.IncompleteReadError as broken:
-            raise _Rejected(400) from broken
-        except TimeoutError as late:
+        except asyncio.IncompleteReadError as error:
+            raise _Rejected(400) from error
+        except TimeoutError as error:
             if self.flaw == "waits for ever":
                 raise
-            raise _Rejected(408) from late
+            raise _Rejected(408) from error
         return request
 
     async def _head(self, reader: asyncio.StreamReader) -> bytes:

@@ -17,6 +17,7 @@ _FILES = {
     "guard": ("oneself/http/guard.py", "oneself/http/request/trace_context.py"),
     "routing": ("oneself/http/routing.py", "connexion"),
     "credential": (
+        "oneself/http/caller.py",
         "oneself/http/request/credential_reader.py",
         "oneself/http/request/credentials.py",
         "accounts/services/authentication.py",
@@ -25,6 +26,7 @@ _FILES = {
         "accounts/crypto/keyring.py",
     ),
     "validation": (
+        "oneself/http/request/arguments.py",
         "oneself/http/request/bodies.py",
         "oneself/http/request/parameters.py",
         "oneself/http/request/request_body.py",
@@ -38,8 +40,11 @@ _FILES = {
     "handler": ("handlers", "accounts"),
     "render": (
         "oneself/http/response/responses.py",
+        "handlers/dialect.py",
+        "handlers/problem_details.py",
         "oneself/http/response/dialects.py",
         "oneself/http/response/error_handler.py",
+        "oneself/http/response/rendering.py",
     ),
     "operation": (
         "oneself/http/operations.py",
@@ -92,8 +97,8 @@ class CallCounter:
     def _profile(self, frame: FrameType, what: str, _argument: Any) -> None:
         stack: list[str | None] = self._stacks.__dict__.setdefault("stack", [])
         if what == "call":
-            own = self._stage_of(frame.f_code.co_filename)
-            stage = own or (stack[-1] if stack else None)
+            own_stage = self._stage_of(frame.f_code.co_filename)
+            stage = own_stage or (stack[-1] if stack else None)
             stack.append(stage)
             if stage is not None and self._counting:
                 self._counts[stage] += 1

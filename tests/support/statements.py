@@ -54,37 +54,39 @@ class Step(NamedTuple):
 @contextmanager
 def asked_of(dialect: str) -> Iterator[list[Asked]]:
     """Record the statements, of all threads, on databases of this dialect."""
-    asked: list[Asked] = []
+    statements: list[Asked] = []
 
     def note(
         connection: Connection, _cursor: Any, statement: str, parameters: Any, *more: Any
     ) -> None:
         _context, executemany = more
         if connection.dialect.name == dialect:
-            asked.append(Asked(statement, parameters[0] if executemany else parameters))
+            statements.append(Asked(statement, parameters[0] if executemany else parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield asked
+        yield statements
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def steps_of(connection: Connection, asked: Asked) -> set[Step]:
+def steps_of(connection: Connection, statement: Asked) -> set[Step]:
     """Return the costly steps in the query plan of a statement.
 
     PostgreSQL plans by its statistics, so there must be many rows, and an ANALYZE. Small tables are
     read over an index if there is one.
     """
     if connection.dialect.name == "sqlite":
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked.statement}", asked.parameters)
+        plan = connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {statement.statement}", statement.parameters
+        )
         return set(_steps_of_sqlite([row[-1] for row in plan]))
     connection.exec_driver_sql("SET enable_seqscan = off")
     plan = connection.exec_driver_sql(
-        f"EXPLAIN (COSTS off, FORMAT json) {asked.statement}", asked.parameters
+        f"EXPLAIN (COSTS off, FORMAT json) {statement.statement}", statement.parameters
     )
-    found = plan.scalar_one()
-    [root] = json.loads(found) if isinstance(found, str) else found
+    text = plan.scalar_one()
+    [root] = json.loads(text) if isinstance(text, str) else text
     return set(_steps_of_postgresql(root["Plan"]))
 
 

@@ -18,7 +18,7 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"
 
 
 @contextmanager
-def spoiled(port: int, spoil: Spoil) -> Iterator[int]:
+def spoiled(port: int, tamper: Spoil) -> Iterator[int]:
     """Run a proxy on a port of its own that tampers with the responses of `port`."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -36,7 +36,7 @@ def spoiled(port: int, spoil: Spoil) -> Iterator[int]:
                 and (name.lower(), value) != ("host", f"127.0.0.1:{self.server.server_port}")
             )
             request = Request(self.command, self.path, headers, body)
-            answer = spoil(request, lambda each: ask(f"http://127.0.0.1:{port}", each))
+            answer = tamper(request, lambda forwarded: ask(f"http://127.0.0.1:{port}", forwarded))
             self.send_response_only(answer.status)
             for name, value in answer.headers:
                 if name.lower() not in _HOP_BY_HOP:

@@ -122,12 +122,12 @@ class Env:
                 record=record,
                 provider=provider,
             )
-            opened = open_session(session, user.id)
+            new_session = open_session(session, user.id)
         return LoggedInUser(
             self.view(user.id),
             password,
-            opened.token,
-            self.recognise(CredentialKind.SESSION, opened.token),
+            new_session.token,
+            self.recognise(CredentialKind.SESSION, new_session.token),
         )
 
     def view(self, user_id: str) -> UserView:
@@ -164,7 +164,7 @@ class Env:
             oldest_first = select(OutboxMessage).order_by(text(f"created_at, {row_order}"))
             return list(session.scalars(oldest_first))
 
-    def stored(self) -> bytes:
+    def stored_bytes(self) -> bytes:
         """Return all stored bytes: the files of SQLite, or every value of a server."""
         if isinstance(self.location, Path):
             files = self.location.parent.glob(f"{self.location.name}*")
@@ -197,7 +197,7 @@ class Env:
             self.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE text USING '{value}'")
 
     @contextmanager
-    def broken(self, table: str, verb: str, when: str = "true") -> Iterator[None]:
+    def failing_on(self, table: str, verb: str, when: str = "true") -> Iterator[None]:
         """Make the database fail on a change of a table, as with a full disk."""
         if self.on_sqlite:
             self.execute(
@@ -233,7 +233,7 @@ def _as_in_sqlite(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
 
-def explained(session: AccountSession, statement: str, parameters: Any) -> list[str]:
+def explain_query(session: AccountSession, statement: str, parameters: Any) -> list[str]:
     """Return the database's plan for a statement, a step each."""
     if session.core.dialect.name == "sqlite":
         plan = session.core.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
@@ -261,9 +261,9 @@ def location(storage: Storage, tmp_path: Path) -> Iterator[Location]:
 @pytest.fixture
 def there(location: Location, tmp_path: Path) -> Iterator[InProcess]:
     """A whole application over the database, which the test may damage."""
-    application = InProcess(tmp_path, location)
-    yield application
-    application.close()
+    in_process = InProcess(tmp_path, location)
+    yield in_process
+    in_process.close()
 
 
 @pytest.fixture

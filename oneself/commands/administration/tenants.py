@@ -42,7 +42,9 @@ def add(
 @app.command("list")
 def list_tenants(
     *,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most tenants to list.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Maximum number of tenants to list.")
+    ] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List tenants, newest first, including the one created by each signup."""

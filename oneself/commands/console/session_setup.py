@@ -32,11 +32,11 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as invalid:
-        broken = [
+        problems = [
             f"ONESELF_{str(error['loc'][0]).upper()} {_rule(error['msg'])}"
             for error in invalid.errors(include_input=False, include_context=False)
         ]
-    raise Failure("; ".join(broken) + ". The README lists the settings.", status=USAGE)
+    raise Failure("; ".join(problems) + ". The README lists the settings.", status=USAGE)
 
 
 @contextmanager
@@ -124,4 +124,4 @@ def _require_tables(location: Location, *, make: bool) -> None:
 
 
 def _rule(message: str) -> str:
-    return _SUBJECT.sub(lambda found: "" if found[0].startswith("Value") else "must ", message)
+    return _SUBJECT.sub(lambda match: "" if match[0].startswith("Value") else "must ", message)

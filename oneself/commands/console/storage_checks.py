@@ -55,11 +55,11 @@ def _query(engine: Engine, query: str) -> Sequence[Row[Any]]:
 def _library(_engine: Engine) -> CheckResult:
     driver = sqlite_driver()
     version = tuple(map(int, driver.sqlite_version.split(".")))
-    found = f"SQLite {driver.sqlite_version} of {driver.__name__.partition('.')[0]}"
+    library = f"SQLite {driver.sqlite_version} of {driver.__name__.partition('.')[0]}"
     if any(first <= version < end for first, end in _FIXED_VERSIONS):
-        return ok(found)
+        return ok(library)
     return problem(
-        f"{found}, in which a WAL reset can corrupt the database",
+        f"{library}, in which a WAL reset can corrupt the database",
         "Install pysqlite3 0.6.1 or newer, or a Python with SQLite 3.51.3 or newer.",
     )
 
@@ -76,22 +76,22 @@ def _journal_mode(engine: Engine) -> CheckResult:
 
 
 def _integrity(engine: Engine) -> CheckResult:
-    found = [str(row[0]) for row in _query(engine, "PRAGMA integrity_check")]
-    if found == ["ok"]:
+    messages = [str(row[0]) for row in _query(engine, "PRAGMA integrity_check")]
+    if messages == ["ok"]:
         return ok("the file is intact")
     return problem(
-        "; ".join(found[:_MAX_SHOWN]),
+        "; ".join(messages[:_MAX_SHOWN]),
         "Stop the service, keep a copy of the file, and restore the last backup.",
     )
 
 
 def _foreign_keys(engine: Engine) -> CheckResult:
-    broken = _query(engine, "PRAGMA foreign_key_check")
-    if not broken:
+    dangling = _query(engine, "PRAGMA foreign_key_check")
+    if not dangling:
         return ok("all references are valid")
-    tables = ", ".join(sorted({row[0] for row in broken}))
+    tables = ", ".join(sorted({row[0] for row in dangling}))
     return problem(
-        f"{len(broken)} rows refer to missing rows, in: {tables}",
+        f"{len(dangling)} rows refer to missing rows, in: {tables}",
         "Another program has written to the database. Compare it with the last backup.",
     )
 
@@ -99,8 +99,8 @@ def _foreign_keys(engine: Engine) -> CheckResult:
 def _tables(engine: Engine) -> CheckResult:
     present = migrations.present_revision(engine)
     if present != migrations.REVISION:
-        found = f"revision {present}; this version needs {migrations.REVISION}"
-        return problem(found, "Back up the database, then run: python -m oneself db upgrade")
+        text = f"revision {present}; this version needs {migrations.REVISION}"
+        return problem(text, "Back up the database, then run: python -m oneself db upgrade")
     query, expected = _TRIGGERS[engine.dialect.name]
     missing = expected - {row[0] for row in _query(engine, query)}
     differences = migrations.differences(engine) + [
@@ -157,15 +157,15 @@ def _server_clock(engine: Engine) -> CheckResult:
 
 
 def _constraints(engine: Engine) -> CheckResult:
-    found = _query(
+    rows = _query(
         engine,
         "SELECT conname FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace"
         " WHERE NOT convalidated AND nspname = current_schema() ORDER BY conname",
     )
-    if not found:
+    if not rows:
         return ok("all are enforced")
     return problem(
-        f"not enforced for every row: {', '.join(str(row[0]) for row in found[:_MAX_SHOWN])}",
+        f"not enforced for every row: {', '.join(str(row[0]) for row in rows[:_MAX_SHOWN])}",
         "Another program has changed the tables. Compare them with those of the last backup.",
     )
 

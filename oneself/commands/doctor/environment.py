@@ -26,14 +26,14 @@ def disk(settings: "Settings") -> CheckResult:
     """Check that the data folder is writable and private, and has enough free space."""
     folder = settings.data_dir.absolute()
     # With PostgreSQL, the first email creates the folder.
-    existing = next(each for each in (folder, *folder.parents) if each.is_dir())
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
     if os.statvfs(existing).f_flag & os.ST_RDONLY or not os.access(existing, os.W_OK):
         return problem(
             f"{existing} is not writable", "Make it writable for the user that runs `serve`."
         )
     database = settings.location
     paths = [folder, database] if isinstance(database, Path) else [folder]
-    exposed = [each for each in paths if each.exists() and each.stat().st_mode & _GROUP_AND_OTHERS]
+    exposed = [path for path in paths if path.exists() and path.stat().st_mode & _GROUP_AND_OTHERS]
     if exposed:
         names = " ".join(map(str, exposed))
         return problem(f"other users can access {names}", f"Run: chmod go= {names}")

@@ -22,7 +22,7 @@ _VERIFYING_MODES = frozenset({"verify-ca", "verify-full"})
 
 
 class _Risk(NamedTuple):
-    found: str
+    problem: str
     to_do: str
 
 
@@ -32,16 +32,16 @@ def find_unsafe_settings(settings: "Settings") -> CheckResult:
     If the public URL is on loopback, the service is only being tried out; then only plain http to
     other machines is reported.
     """
-    found = [*_transport_risks(settings), *_database_risks(settings.location)]
+    risks = [*_transport_risks(settings), *_database_risks(settings.location)]
     if _is_public(settings):
-        found += [
+        risks += [
             *_client_address_risks(settings),
             *_mail_risks(settings),
             *_rate_limit_risks(settings),
         ]
-    if found:
+    if risks:
         return problem(
-            "; ".join(risk.found for risk in found), " ".join(risk.to_do for risk in found)
+            "; ".join(risk.problem for risk in risks), " ".join(risk.to_do for risk in risks)
         )
     if settings.validate_responses:
         # Slow but harmless: mention it without reporting a problem.

@@ -158,8 +158,10 @@ def _require_intact(copy: Path) -> None:
         for name in ("integrity", "foreign_keys"):
             result = checks[name](engine)
             if not result.ok:
-                found = " ".join(result.found.split())
-                raise Failure(f"The copy is damaged: {found}. It was deleted; check the original.")
+                problem = " ".join(result.found.split())
+                raise Failure(
+                    f"The copy is damaged: {problem}. It was deleted; check the original."
+                )
 
 
 def _read_versions(copy: Path) -> tuple[str | None, list[str]]:
@@ -171,8 +173,8 @@ def _read_versions(copy: Path) -> tuple[str | None, list[str]]:
         if revision is None:
             return None, []
         with engine.connect() as connection:
-            found = connection.exec_driver_sql("SELECT key_id FROM root_key ORDER BY created_at")
-            return revision, [str(row[0]) for row in found]
+            rows = connection.exec_driver_sql("SELECT key_id FROM root_key ORDER BY created_at")
+            return revision, [str(row[0]) for row in rows]
 
 
 def _require_known_revision(revision: str | None, file: Path) -> None:

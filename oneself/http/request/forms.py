@@ -1,4 +1,4 @@
-"""Reading a body that is a form, as OAuth's are."""
+"""Reads form bodies, which OAuth uses."""
 
 from urllib.parse import parse_qsl
 
@@ -13,11 +13,11 @@ _MOST_FIELDS = 50
 
 
 def parse_form(body: bytes) -> dict[str, str]:
-    """The fields of a form; one without a value is as if it were not there (RFC 6749, 3.2).
+    """Return the fields of a form; an empty field counts as absent (RFC 6749 section 3.2).
 
     Raises:
-        InvalidRequest: It is no form in percent-encoded UTF-8, has more than 50 fields, or one of
-            them twice (RFC 6749 section 3.2).
+        InvalidRequest: The form is not percent-encoded UTF-8, has more than 50 fields, or repeats
+            one (RFC 6749 section 3.2).
     """
     try:
         pairs = parse_qsl(

@@ -20,16 +20,16 @@ HEADER = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
 
 
 @pytest.fixture
-def own(tmp_path):
-    return tmp_path / "own"
+def custom(tmp_path):
+    return tmp_path / "custom"
 
 
 @pytest.fixture
-def put(own):
+def put(custom):
     """Write a file of the operator's folder, and return its path."""
 
     def put(path, text):
-        file = own / path
+        file = custom / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         return file
@@ -47,8 +47,8 @@ def put_catalog(put):
     return put_catalog
 
 
-def _render(own, name=NAME, language="de", **values):
-    return Templates(own).render(name, language, **(values or VALUES))
+def _render(custom, name=NAME, language="de", **values):
+    return Templates(custom).render(name, language, **(values or VALUES))
 
 
 # Languages
@@ -110,56 +110,56 @@ def test_time_is_written_in_utc_and_in_the_language(language, expected):
     ("folders", "expected"),
     [([".", "en", "de"], "own de"), ([".", "en"], "own ."), (["en"], None), ([], None)],
 )
-def test_operators_template_replaces_the_shipped_one(own, put, folders, expected):
-    own.mkdir()
+def test_operators_template_replaces_the_shipped_one(custom, put, folders, expected):
+    custom.mkdir()
     for folder in folders:
         put(f"mail/{folder}/password_reset.txt.j2", f"own {folder}")
-    assert _render(own) == (expected or _render(None))
+    assert _render(custom) == (expected or _render(None))
 
 
-def test_template_for_one_language_leaves_other_languages_and_texts_alone(own, put):
+def test_template_for_one_language_leaves_other_languages_and_texts_alone(custom, put):
     put("mail/de/password_reset.txt.j2", "Eigen: {{ link }}")
-    assert _render(own) == f"Eigen: {VALUES['link']}"
-    assert _render(own, language="en") == _render(None, language="en")
+    assert _render(custom) == f"Eigen: {VALUES['link']}"
+    assert _render(custom, language="en") == _render(None, language="en")
     name = "mail/password_changed.txt.j2"
     values = VALUES | {"ip_address": ""}
-    assert _render(own, name, **values) == _render(None, name, **values)
+    assert _render(custom, name, **values) == _render(None, name, **values)
 
 
-def test_template_knows_its_language(own, put):
+def test_template_knows_its_language(custom, put):
     put("mail/sign.txt.j2", "{{ language }}")
-    templates = Templates(own)
+    templates = Templates(custom)
     assert [templates.render("mail/sign.txt.j2", each) for each in ("de", "en")] == ["de", "en"]
 
 
-def test_shipped_template_extends_the_operators_layout(own, put):
+def test_shipped_template_extends_the_operators_layout(custom, put):
     put("mail/layout.html.j2", "<html lang={{ language }}>own {% block letter %}{% endblock %}")
-    html = _render(own, "mail/password_reset.html.j2", **VALUES, subject="S")
+    html = _render(custom, "mail/password_reset.html.j2", **VALUES, subject="S")
     assert html.startswith("<html lang=de>own ")
     assert "accounts.example" in html
 
 
-def test_files_are_read_once(own, put):
+def test_files_are_read_once(custom, put):
     """An edit has no effect on a running service."""
     file = put("mail/de/password_reset.txt.j2", "first")
-    templates = Templates(own)
+    templates = Templates(custom)
     file.write_text("{{ broken", encoding="utf-8")
     assert templates.render(NAME, "de", **VALUES) == "first"
     file.unlink()
     assert templates.render(NAME, "de", **VALUES) == "first"
 
 
-def test_byte_order_marks_and_leftovers_of_editors_are_ignored(own, put):
+def test_byte_order_marks_and_leftovers_of_editors_are_ignored(custom, put):
     put("mail/de/password_reset.txt.j2", "\ufeffone\r\ntwo\r\n")
     put("mail/de/.password_reset.txt.j2", "{{ broken")
     put("mail/de/password_reset.txt.j2~", "{{ broken")
     put(".git/de/password_reset.txt.j2", "").write_bytes(b"\xff")
-    templates = Templates(own)
+    templates = Templates(custom)
     assert templates.render(NAME, "de", **VALUES) == "one\ntwo"
     assert templates.unused("mail") == []
 
 
-def test_mounted_config_map_is_read(own, tmp_path):
+def test_mounted_config_map_is_read(custom, tmp_path):
     """Its files and folders are symbolic links, and their targets begin with two dots."""
     data = tmp_path / "..data"
     (data / "mail" / "de").mkdir(parents=True)
@@ -167,11 +167,11 @@ def test_mounted_config_map_is_read(own, tmp_path):
     catalog = data / "locales" / "fr" / "LC_MESSAGES" / "oneself.po"
     catalog.parent.mkdir(parents=True)
     catalog.write_text(HEADER, encoding="utf-8")
-    own.mkdir()
+    custom.mkdir()
     for name in ("mail", "locales"):
-        (own / name).symlink_to(data / name)
-    assert _render(own) == "mounted"
-    assert "fr" in Templates(own).languages
+        (custom / name).symlink_to(data / name)
+    assert _render(custom) == "mounted"
+    assert "fr" in Templates(custom).languages
 
 
 def test_missing_template_is_an_error():
@@ -187,9 +187,9 @@ def test_shipped_languages_are_available():
     assert Templates().languages == LANGUAGES
 
 
-def test_operators_catalogue_adds_a_language(own, put_catalog):
+def test_operators_catalogue_adds_a_language(custom, put_catalog):
     put_catalog("fr", 'msgid "Reset your password"\nmsgstr "Nouveau mot de passe"\n')
-    templates = Templates(own)
+    templates = Templates(custom)
     assert templates.languages == (*LANGUAGES, "fr")
     assert templates.language("fr-CA") == "fr"
     assert templates.render("mail/password_reset.subject.txt.j2", "fr") == "Nouveau mot de passe"
@@ -197,28 +197,40 @@ def test_operators_catalogue_adds_a_language(own, put_catalog):
     assert templates.format_time(time, "fr") == "1 août 2026, 13:29 UTC"
 
 
-def test_untranslated_message_is_in_english(own, put_catalog):
+def test_untranslated_message_is_in_english(custom, put_catalog):
     put_catalog("fr", '#, fuzzy\nmsgid "Reset your password"\nmsgstr "Presque"\n')
-    assert _render(own, "mail/password_reset.subject.txt.j2", "fr") == "Reset your password"
-    assert _render(own, language="fr") == _render(None, language="en")
+    assert _render(custom, "mail/password_reset.subject.txt.j2", "fr") == "Reset your password"
+    assert _render(custom, language="fr") == _render(None, language="en")
+
+
+def test_untranslated_messages_are_logged(custom, put_catalog, caplog):
+    Templates().log_untranslated()
+    assert caplog.records == []
+    put_catalog("fr", "")
+    put_catalog("it", 'msgid "Reset your password"\nmsgstr "Reimposta la password"\n')
+    put_catalog("de", 'msgid "Reset your password"\nmsgstr "Umformuliert"\n')
+    Templates(custom).log_untranslated()
+    french, italian = caplog.records
+    assert (french.language, italian.language) == ("fr", "it")
+    assert french.messages == italian.messages + 1 > 100
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_operators_catalogue_rewords_single_messages(own, put_catalog, language):
+def test_operators_catalogue_rewords_single_messages(custom, put_catalog, language):
     put_catalog(language, 'msgid "Reset your password"\nmsgstr "Reworded"\n')
-    assert _render(own, "mail/password_reset.subject.txt.j2", language) == "Reworded"
-    assert _render(own, language=language) == _render(None, language=language)
+    assert _render(custom, "mail/password_reset.subject.txt.j2", language) == "Reworded"
+    assert _render(custom, language=language) == _render(None, language=language)
 
 
-def test_language_of_a_region_is_found_before_the_language(own, put_catalog):
+def test_language_of_a_region_is_found_before_the_language(custom, put_catalog):
     put_catalog("pt", "")
     put_catalog("pt_BR", "")
-    templates = Templates(own)
+    templates = Templates(custom)
     locales = ("pt-BR", "pt_br", "pt-PT", "pt")
     assert [templates.language(locale) for locale in locales] == ["pt-BR", "pt-BR", "pt", "pt"]
 
 
-def test_plural_forms_are_those_of_the_language(own, put, put_catalog):
+def test_plural_forms_are_those_of_the_language(custom, put, put_catalog):
     header = HEADER.replace(
         'charset=utf-8\\n"', 'charset=utf-8\\nPlural-Forms: nplurals=2; plural=(n > 1);\\n"'
     )
@@ -230,24 +242,40 @@ def test_plural_forms_are_those_of_the_language(own, put, put_catalog):
     )
     text = "{% trans count=n %}a minute{% pluralize %}{{ count }} minutes{% endtrans %}"
     put("mail/a.txt.j2", text)
-    templates = Templates(own)
+    templates = Templates(custom)
     rendered = [templates.render("mail/a.txt.j2", "fr", n=n) for n in (0, 1, 2)]
     assert rendered == ["0 (un)", "1 (un)", "2 (deux)"]
     rendered = [templates.render("mail/a.txt.j2", "en", n=n) for n in (1, 2)]
     assert rendered == ["a minute", "2 minutes"]
 
 
+def test_missing_plural_is_in_english(custom, put, put_catalog):
+    put_catalog("fr", 'msgid "one"\nmsgid_plural "many"\nmsgstr[0] "un"\nmsgstr[1] ""\n')
+    put("mail/a.txt.j2", "{% trans count=n %}one{% pluralize %}many{% endtrans %}")
+    templates = Templates(custom)
+    assert [templates.render("mail/a.txt.j2", "fr", n=n) for n in (1, 2)] == ["one", "many"]
+
+
+def test_percent_sign_is_escaped_in_a_message(custom, put, put_catalog):
+    put_catalog("fr", 'msgid "100 %% of %(name)s"\nmsgstr "%(name)s : 100 %%"\n')
+    put("mail/a.txt.j2", "{{ _('100 %% of %(name)s', name=name) }}")
+    templates = Templates(custom)
+    rendered = [templates.render("mail/a.txt.j2", each, name="x") for each in ("en", "fr")]
+    assert rendered == ["100 % of x", "x : 100 %"]
+
+
 @pytest.mark.parametrize(
     ("language", "content", "line", "problem"),
     [
-        ("fr", 'msgid "Hello %(name)s"\nmsgstr "%(nom)s"\n', 4, "a placeholder does not fit"),
-        ("fr", 'msgid "Hello"\nmsgstr "100 %"\n', 4, "a placeholder does not fit"),
-        ("fr", 'msgid "Hello"\nmsgstr "%s %s"\n', 4, "a placeholder does not fit"),
+        ("fr", 'msgid "Hello %(name)s"\nmsgstr "%(nom)s"\n', 4, "a placeholder is wrong"),
+        ("fr", 'msgid "Hello"\nmsgstr "100 %"\n', 4, "a placeholder is wrong"),
+        ("fr", 'msgid "Hello %(name)s"\nmsgstr "%(name)d"\n', 4, "a placeholder is wrong"),
+        ("fr", 'msgid "Hello"\nmsgstr "%s"\n', 4, "a placeholder is wrong"),
         (
             "de",
             'msgid "a"\nmsgid_plural "b"\nmsgstr[0] "%(x)s"\nmsgstr[1] "c"\n',
             4,
-            "a placeholder does not fit",
+            "a placeholder is wrong",
         ),
         ("fr", "garbage\n", 4, "Unknown or misformatted keyword"),
         ("xx", "", None, "'xx' is not a known language"),
@@ -255,42 +283,42 @@ def test_plural_forms_are_those_of_the_language(own, put, put_catalog):
     ],
 )
 def test_broken_catalogue_is_rejected_with_its_place(
-    own, put_catalog, *, language, content, line, problem
+    custom, put_catalog, *, language, content, line, problem
 ):
     file = put_catalog(language, content)
     with pytest.raises(TemplateBroken, match=problem) as broken:
-        Templates(own)
+        Templates(custom)
     assert (broken.value.file, broken.value.line) == (file, line)
 
 
-def test_catalogue_with_broken_plural_forms_is_rejected(own, put_catalog):
+def test_catalogue_with_broken_plural_forms_is_rejected(custom, put_catalog):
     header = HEADER.replace('\\n"', '\\nPlural-Forms: nplurals=2; plural=(n !;\\n"')
     put_catalog("fr", 'msgid "a"\nmsgstr "b"\n', header)
     with pytest.raises(TemplateBroken, match="Plural-Forms"):
-        Templates(own)
+        Templates(custom)
 
 
-def test_unreadable_catalogue_is_rejected(own, put_catalog):
+def test_unreadable_catalogue_is_rejected(custom, put_catalog):
     file = put_catalog("fr", "")
     file.write_bytes(b'msgid "\xff"\n')
     with pytest.raises(TemplateBroken, match="UnicodeDecodeError"):
-        Templates(own)
+        Templates(custom)
     file.unlink()
     file.mkdir()
     with pytest.raises(TemplateBroken, match="IsADirectoryError"):
-        Templates(own)
+        Templates(custom)
 
 
 # Values
 
 
 @pytest.mark.parametrize("name", ["a.html.j2", "a.css.j2", "a.j2", "a.txt.html.j2"])
-def test_values_are_escaped_except_in_plain_text(own, put, name):
+def test_values_are_escaped_except_in_plain_text(custom, put, name):
     """EM-16: for every file name except plain text (CVE-2024-55224)."""
     put(f"mail/{name}", "<b>{{ name }}</b>")
     put("mail/a.txt.j2", "<b>{{ name }}</b>")
     hostile = "<img src=x onerror='a'>&"
-    templates = Templates(own)
+    templates = Templates(custom)
     assert templates.render(f"mail/{name}", "en", name=hostile) == (
         "<b>&lt;img src=x onerror=&#39;a&#39;&gt;&amp;</b>"
     )
@@ -302,41 +330,41 @@ def test_values_are_escaped_except_in_plain_text(own, put, name):
 )
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_values_in_translations_are_escaped_except_in_plain_text(
-    own, put, put_catalog, *, text, language
+    custom, put, put_catalog, *, text, language
 ):
     """EM-16."""
     put_catalog("fr", 'msgid "Hi %(name)s"\nmsgstr "Hi %(name)s"\n')
     put("mail/a.html.j2", text)
     put("mail/a.txt.j2", text)
     hostile = "<img src=x onerror='a'>&%(name)s"
-    templates = Templates(own)
+    templates = Templates(custom)
     assert templates.render("mail/a.html.j2", language, name=hostile) == (
         "Hi &lt;img src=x onerror=&#39;a&#39;&gt;&amp;%(name)s"
     )
     assert templates.render("mail/a.txt.j2", language, name=hostile) == f"Hi {hostile}"
 
 
-def test_value_is_not_rendered_as_a_template(own, put):
+def test_value_is_not_rendered_as_a_template(custom, put):
     put("mail/a.txt.j2", "{{ name }}")
     hostile = "{{ 7 * 7 }}{% include 'mail/a.txt.j2' %}"
-    assert Templates(own).render("mail/a.txt.j2", "en", name=hostile) == hostile
+    assert Templates(custom).render("mail/a.txt.j2", "en", name=hostile) == hostile
 
 
 @pytest.mark.parametrize(
     "word", ["range", "dict", "lipsum", "cycler", "joiner", "namespace", "self.x", "environ"]
 )
-def test_template_sees_only_its_values(own, put, word):
+def test_template_sees_only_its_values(custom, put, word):
     put("mail/a.txt.j2", f"{{{{ {word} }}}}")
     with pytest.raises(TemplateBroken, match="UndefinedError"):
-        Templates(own).render_strictly("mail/a.txt.j2", "en")
+        Templates(custom).render_strictly("mail/a.txt.j2", "en")
 
 
 @pytest.mark.parametrize("path", ["../secret.txt.j2", "/etc/hostname", "mail/../../secret.txt.j2"])
-def test_template_cannot_include_a_file_of_another_folder(own, put, path):
-    (own.parent / "secret.txt.j2").write_text(SECRET, encoding="utf-8")
+def test_template_cannot_include_a_file_of_another_folder(custom, put, path):
+    (custom.parent / "secret.txt.j2").write_text(SECRET, encoding="utf-8")
     put("mail/a.txt.j2", f"{{% include '{path}' %}}")
     with pytest.raises(TemplateBroken, match="TemplateNotFound"):
-        Templates(own).render_strictly("mail/a.txt.j2", "en")
+        Templates(custom).render_strictly("mail/a.txt.j2", "en")
 
 
 # Broken templates
@@ -357,43 +385,45 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("text", "line", "problem"), BROKEN, ids=range(len(BROKEN)))
-def test_broken_template_is_reported_with_its_line(own, put, text, line, problem):
+def test_broken_template_is_reported_with_its_line(custom, put, text, line, problem):
     file = put("mail/de/password_reset.txt.j2", text)
     with pytest.raises(TemplateBroken) as broken:
-        Templates(own).render_strictly(NAME, "de", **VALUES)
+        Templates(custom).render_strictly(NAME, "de", **VALUES)
     assert (broken.value.file, broken.value.line) == (file, line)
     assert str(broken.value).startswith(f"{file}, line {line}: {problem}")
     assert "\n" not in str(broken.value)
 
 
-def test_broken_included_template_is_reported_by_its_own_name(own, put):
+def test_broken_included_template_is_reported_by_its_own_name(custom, put):
     file = put("mail/layout.html.j2", "\n{{ logo }}{% block letter %}{% endblock %}")
     with pytest.raises(TemplateBroken) as broken:
-        Templates(own).render_strictly("mail/password_reset.html.j2", "de", subject="S", **VALUES)
+        Templates(custom).render_strictly(
+            "mail/password_reset.html.j2", "de", subject="S", **VALUES
+        )
     assert (broken.value.file, broken.value.line) == (file, 2)
 
 
-def test_missing_template_folder_is_rejected(own, tmp_path):
+def test_missing_template_folder_is_rejected(custom, tmp_path):
     """A mistyped setting must not go unnoticed."""
     (tmp_path / "file").write_text("", encoding="utf-8")
-    for wrong in (own, tmp_path / "file"):
+    for wrong in (custom, tmp_path / "file"):
         with pytest.raises(TemplateBroken, match="is not a folder"):
             Templates(wrong)
 
 
-def test_unreadable_template_is_rejected(own, put):
+def test_unreadable_template_is_rejected(custom, put):
     file = put("mail/de/password_reset.txt.j2", "")
     file.write_bytes("Gr\u00fc\u00dfe".encode("latin-1"))
     with pytest.raises(TemplateBroken, match="UnicodeDecodeError") as broken:
-        Templates(own)
+        Templates(custom)
     assert (broken.value.file, broken.value.line) == (file, None)
     file.unlink()
     file.mkdir()
     with pytest.raises(TemplateBroken, match="IsADirectoryError"):
-        Templates(own)
+        Templates(custom)
 
 
-def test_unused_files_are_reported(own, put):
+def test_unused_files_are_reported(custom, put):
     """Among them mistyped names, and languages that have no catalogue."""
     put("mail/de/password_reset.txt.j2", "{% include 'mail/foot.txt.j2' %}")
     put("mail/de/foot.txt.j2", "")
@@ -402,7 +432,7 @@ def test_unused_files_are_reported(own, put):
         put("mail/fr/password_reset.txt.j2", ""),
     ]
     put("pages/de/another_area.html.j2", "")
-    templates = Templates(own)
+    templates = Templates(custom)
     templates.render_strictly(NAME, "de", **VALUES)
     assert templates.unused("mail") == wrong
 
@@ -411,11 +441,11 @@ def test_unused_files_are_reported(own, put):
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
-def test_shipped_template_is_used_when_the_operators_fails(own, put, caplog, broken):
+def test_shipped_template_is_used_when_the_operators_fails(custom, put, caplog, broken):
     """The failure is logged once, with its place."""
     text, line, problem = broken
     file = put("mail/de/password_reset.txt.j2", text)
-    templates = Templates(own)
+    templates = Templates(custom)
     for _ in range(3):
         assert templates.render(NAME, "de", **VALUES) == _render(None)
     [record] = caplog.records
@@ -424,26 +454,26 @@ def test_shipped_template_is_used_when_the_operators_fails(own, put, caplog, bro
     assert (record.template, record.line, record.problem) == (str(file), line, kind)
 
 
-def test_shipped_template_is_used_in_an_operators_language(own, put, put_catalog):
+def test_shipped_template_is_used_in_an_operators_language(custom, put, put_catalog):
     put_catalog("fr", 'msgid "Reset your password"\nmsgstr "Nouveau mot de passe"\n')
     name = "mail/password_reset.subject.txt.j2"
     put(name, "{{ nmae }}")
-    assert _render(own, name, "fr") == "Nouveau mot de passe"
+    assert _render(custom, name, "fr") == "Nouveau mot de passe"
 
 
-def test_failing_layout_is_replaced_together_with_the_template_in_it(own, put, caplog):
+def test_failing_layout_is_replaced_together_with_the_template_in_it(custom, put, caplog):
     """An operator's text in the shipped layout would be a mixture that was never reviewed."""
     put("mail/layout.html.j2", "{{ logo }}{% block letter %}{% endblock %}")
     put("mail/de/password_reset.html.j2", "{% extends 'mail/layout.html.j2' %}")
     name, values = "mail/password_reset.html.j2", VALUES | {"subject": "S"}
-    assert _render(own, name, **values) == _render(None, name, **values)
+    assert _render(custom, name, **values) == _render(None, name, **values)
     assert len(caplog.records) == 1
 
 
-def test_failure_is_logged_without_values(own, put, caplog):
+def test_failure_is_logged_without_values(custom, put, caplog):
     """LO-01: Jinja names what is missing, and that can be a secret."""
     put("mail/de/password_reset.txt.j2", "{{ {}[link] }}")
-    templates = Templates(own)
+    templates = Templates(custom)
     values = VALUES | {"link": SECRET}
     with pytest.raises(TemplateBroken, match=SECRET):
         templates.render_strictly(NAME, "de", **values)
@@ -452,11 +482,11 @@ def test_failure_is_logged_without_values(own, put, caplog):
     assert SECRET not in repr(caplog.records[0].__dict__)
 
 
-def test_failing_shipped_template_is_an_error(own, put, caplog):
+def test_failing_shipped_template_is_an_error(custom, put, caplog):
     """There is nothing to fall back to, and a mail with a gap must not be sent."""
     with pytest.raises(UndefinedError):
         _render(None, host="accounts.example", time="now")
     assert caplog.records == []
     put("mail/de/password_reset.txt.j2", "{{ nmae }}")
     with pytest.raises(UndefinedError, match="link"):
-        _render(own, host="accounts.example", time="now")
+        _render(custom, host="accounts.example", time="now")

@@ -13,7 +13,7 @@ from accounts.flows.event_log import list_events
 from accounts.values.identifiers import new_uuid
 from models import SecurityEvent
 from oneself.database import Database
-from tests.unit.conftest import explained
+from tests.unit.conftest import explain_query
 
 BASE64URL = frozenset(string.ascii_letters + string.digits + "-_")
 
@@ -42,9 +42,9 @@ def _all(env, user, limit=2):
     """Return the ids of all pages in order."""
     ids, cursor = _page(env, user, None, limit)
     while cursor is not None:
-        more, cursor = _page(env, user, cursor, limit)
-        assert more
-        ids += more
+        next_page, cursor = _page(env, user, cursor, limit)
+        assert next_page
+        ids += next_page
     return ids
 
 
@@ -131,9 +131,9 @@ def test_cursor_changed_anywhere_is_rejected(no_events, alice, five):  # noqa: A
 def test_respelled_cursor_is_rejected(no_events, alice, five):  # noqa: ARG001 # as above
     """HT-20: + for -, / for _, padding and blanks would decode to the same bytes."""
     cursor = next(
-        found
-        for found in (_page(no_events, alice)[1] for _ in range(100))
-        if {"-", "_"} <= {*found}
+        candidate
+        for candidate in (_page(no_events, alice)[1] for _ in range(100))
+        if {"-", "_"} <= {*candidate}
     )
     for spelling in (
         cursor.replace("-", "+"),
@@ -193,9 +193,9 @@ def test_cursor_is_short_and_opaque(no_events, alice, five):
     _, cursor = _page(no_events, alice)
     assert len(cursor) <= 200
     assert set(cursor) <= BASE64URL
-    opened = base64.urlsafe_b64decode(cursor + "==")
-    assert five[1].encode() not in opened
-    assert b"2026" not in opened
+    decoded = base64.urlsafe_b64decode(cursor + "==")
+    assert five[1].encode() not in decoded
+    assert b"2026" not in decoded
     assert _page(no_events, alice)[1] != cursor
 
 
@@ -225,7 +225,7 @@ def test_page_is_one_statement_over_the_index(no_events, alice, five, later):  #
         list_events(session, alice.user_id, limit=2, cursor=cursor)
         event.remove(session.core, "before_cursor_execute", record)
         ((statement, parameters),) = statements
-        steps = explained(session, statement, parameters)
+        steps = explain_query(session, statement, parameters)
     if no_events.on_sqlite:
         (step,) = steps
         assert "USING INDEX ix_security_event_of_user (user_id=?" in step

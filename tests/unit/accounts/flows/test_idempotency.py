@@ -78,8 +78,8 @@ def test_stored_row_reveals_nothing_of_the_request(stored):
 
 def test_response_is_unreadable_in_another_row(stored):
     """HT-19: write access to the database does not reveal responses of other users."""
-    other = ATTEMPT._replace(whose="somebody else's")
-    stored.act(store_response, other, "theirs")
+    other_attempt = ATTEMPT._replace(whose="somebody else's")
+    stored.act(store_response, other_attempt, "theirs")
     with stored.database.transaction(writing=True) as session:
         first, second = session.exec(select(IdempotencyRecord)).all()
         first.answer_sealed, second.answer_sealed = second.answer_sealed, first.answer_sealed

@@ -29,9 +29,9 @@ def _swap(env, column):
 
 def test_access_token_is_the_same_each_time(env, alice):
     """It is the token that the user was opened with."""
-    shown = env.act(reveal_access_token, alice.view)
-    assert env.act(reveal_access_token, alice.view) == shown
-    assert env.recognise(KIND, shown).user == alice.view
+    token = env.act(reveal_access_token, alice.view)
+    assert env.act(reveal_access_token, alice.view) == token
+    assert env.recognise(KIND, token).user == alice.view
 
 
 def test_access_token_of_unknown_user_is_not_found(env, alice):
@@ -73,15 +73,17 @@ def test_sealed_token_is_unreadable_in_the_row_of_another_user(env, alice):
     with env.database.transaction(writing=False) as session:
         with pytest.raises(TokenUnreadable):
             reveal_access_token(session, alice.view)
-        assert [seen.kind for seen in session.observed] == [EventKind.DECRYPT_FAIL]
+        assert [observed_event.kind for observed_event in session.observed] == [
+            EventKind.DECRYPT_FAIL
+        ]
 
 
 def test_swapped_digests_do_not_reveal_tokens(env, alice, bob):
     """TK-05: a token authenticates the user of its row, and the seal binds it to that row."""
-    shown = env.act(reveal_access_token, alice.view)
+    token = env.act(reveal_access_token, alice.view)
     _swap(env, "token_digest")
-    assert env.recognise(KIND, shown).user.user_id == bob.user_id
-    assert env.act(reveal_access_token, alice.view) == shown
+    assert env.recognise(KIND, token).user.user_id == bob.user_id
+    assert env.act(reveal_access_token, alice.view) == token
 
 
 def test_concurrent_regeneration_leaves_one_valid_token(env, alice):
@@ -96,9 +98,9 @@ def test_concurrent_regeneration_leaves_one_valid_token(env, alice):
 
         with ThreadPoolExecutor(racers) as threads:
             created = list(threads.map(race, range(racers)))
-        shown = env.act(reveal_access_token, alice.view)
-        (revoked,) = set(created) - {shown}
-        assert env.recognise(KIND, shown).user == alice.view
+        token = env.act(reveal_access_token, alice.view)
+        (revoked,) = set(created) - {token}
+        assert env.recognise(KIND, token).user == alice.view
         with pytest.raises(InvalidToken):
             env.recognise(KIND, revoked)
 
@@ -107,4 +109,6 @@ def test_revealing_a_token_is_an_event(env, alice):
     """TK-04: the act records it, and a job writes it with others."""
     with env.database.transaction(writing=False) as session:
         reveal_access_token(session, alice.view)
-        assert [seen.kind for seen in session.observed] == [EventKind.SENSITIVE_READ]
+        assert [observed_event.kind for observed_event in session.observed] == [
+            EventKind.SENSITIVE_READ
+        ]

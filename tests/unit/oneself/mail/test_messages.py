@@ -82,18 +82,18 @@ def message(clock):
 
 
 @pytest.fixture
-def own(tmp_path):
-    folder = tmp_path / "own"
+def custom(tmp_path):
+    folder = tmp_path / "custom"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def put(own):
+def put(custom):
     """Write a template of the operator, and return its path."""
 
     def put(path, text):
-        file = own / "mail" / path
+        file = custom / "mail" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         return file
@@ -290,7 +290,7 @@ def test_html_loads_and_runs_nothing(message, kind, language):
     _, source = _parts(_compose(message(kind, language)))
     page = _Page(source)
     assert {tag for tag, _ in page.tags} <= {
-        *("html", "head", "meta", "title", "body", "div", "h1", "p", "a", "bdi")
+        *("html", "head", "meta", "title", "body", "div", "h1", "p", "br", "a", "bdi")
     }
     assert {name for _, attributes in page.tags for name in attributes} <= {
         *("lang", "charset", "name", "content", "style", "href")
@@ -526,25 +526,25 @@ def test_missing_parameter_is_rejected(message, kind):
 # Operators' templates
 
 
-def _messages(own):
-    return Messages(Templates(own), public_url=PUBLIC_URL)
+def _messages(custom):
+    return Messages(Templates(custom), public_url=PUBLIC_URL)
 
 
-def _own_mail(own, row):
-    return _messages(own).compose(row, PARAMETERS)
+def _compose_custom(custom, row):
+    return _messages(custom).compose(row, PARAMETERS)
 
 
-def test_shipped_templates_and_an_empty_folder_pass_the_check(own):
+def test_shipped_templates_and_an_empty_folder_pass_the_check(custom):
     Messages(Templates(), public_url=PUBLIC_URL).check()
-    _messages(own).check()
+    _messages(custom).check()
 
 
-def test_operator_replaces_one_text_in_one_language(message, own, put):
+def test_operator_replaces_one_text_in_one_language(message, custom, put):
     """Its HTML, its subject, other languages and other mails stay the same."""
     put("de/password_reset.txt.j2", "\nBitte: {{ link }}\n\n")
-    _messages(own).check()
+    _messages(custom).check()
     row = message(MessageKind.PASSWORD_RESET, "de")
-    text, source = _parts(_own_mail(own, row))
+    text, source = _parts(_compose_custom(custom, row))
     assert text.startswith("Bitte: https://")
     assert len(text.splitlines()) == 1
     assert source == _parts(_compose(row))[1]
@@ -552,35 +552,35 @@ def test_operator_replaces_one_text_in_one_language(message, own, put):
         for language in LANGUAGES:
             if (kind, language) != (MessageKind.PASSWORD_RESET, "de"):
                 other_row = message(kind, language)
-                assert bytes(_own_mail(own, other_row)) == bytes(_compose(other_row))
+                assert bytes(_compose_custom(custom, other_row)) == bytes(_compose(other_row))
 
 
-def test_operator_replaces_a_subject(message, own, put):
+def test_operator_replaces_a_subject(message, custom, put):
     """EM-15: it is on one line, even if its file has several."""
     put("de/password_changed.subject.txt.j2", "\nNeues\r\nPasswort bei {{ host }} ({{ language }})")
-    _messages(own).check()
-    mail = _own_mail(own, message(MessageKind.PASSWORD_CHANGED, "de"))
+    _messages(custom).check()
+    mail = _compose_custom(custom, message(MessageKind.PASSWORD_CHANGED, "de"))
     assert mail["Subject"] == "Neues Passwort bei accounts.example (de)"
     assert f"<title>{mail['Subject']}</title>" in _parts(mail)[1]
 
 
-def test_operator_replaces_a_text_in_all_languages(message, own, put):
+def test_operator_replaces_a_text_in_all_languages(message, custom, put):
     put("password_reset.txt.j2", "{{ _('Set a new password') }}: {{ link }}")
-    _messages(own).check()
+    _messages(custom).check()
     english, german = (
-        _parts(_own_mail(own, message(MessageKind.PASSWORD_RESET, language)))[0]
+        _parts(_compose_custom(custom, message(MessageKind.PASSWORD_RESET, language)))[0]
         for language in ("en", "de")
     )
     assert english.startswith("Set a new password: https://")
     assert german.startswith("Neues Passwort festlegen: https://")
 
 
-def test_operator_adds_a_language(message, own):
-    catalog = own / "locales" / "fr" / "LC_MESSAGES" / "oneself.po"
+def test_operator_adds_a_language(message, custom):
+    catalog = custom / "locales" / "fr" / "LC_MESSAGES" / "oneself.po"
     catalog.parent.mkdir(parents=True)
     catalog.write_text('msgid "Reset your password"\nmsgstr "Nouveau mot de passe"\n')
-    _messages(own).check()
-    mail = _own_mail(own, message(MessageKind.PASSWORD_RESET, "fr-CA"))
+    _messages(custom).check()
+    mail = _compose_custom(custom, message(MessageKind.PASSWORD_RESET, "fr-CA"))
     assert mail["Subject"] == "Nouveau mot de passe"
     assert mail["Content-Language"] == "fr"
     assert '<html lang="fr">' in _parts(mail)[1]
@@ -612,38 +612,40 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=range(len(BROKEN)))
-def test_broken_template_fails_the_check(own, put, case):
+def test_broken_template_fails_the_check(custom, put, case):
     """It is named with its file, and with its line if that is known."""
     path, text, line, problem = case
     file = put(path, text)
     with pytest.raises(TemplateBroken) as broken:
-        _messages(own).check()
+        _messages(custom).check()
     assert str(broken.value).endswith(problem)
     expected = MAIL / "email_verification.html.j2" if text == "no block" else file
     assert (broken.value.file, broken.value.line) == (expected, line)
 
 
-def test_template_that_fails_without_a_client_address_fails_the_check(own, put):
+def test_template_that_fails_without_a_client_address_fails_the_check(custom, put):
     put("password_changed.txt.j2", "{% if not ip_address %}{{ nmae }}{% endif %}")
     with pytest.raises(TemplateBroken, match="nmae"):
-        _messages(own).check()
+        _messages(custom).check()
 
 
-def test_template_that_is_hidden_by_those_for_each_language_fails_the_check(own, put):
+def test_template_that_is_hidden_by_those_for_each_language_fails_the_check(custom, put):
     for language in LANGUAGES:
         put(f"{language}/password_reset.txt.j2", "{{ link }}")
     file = put("password_reset.txt.j2", "{{ link }}")
     with pytest.raises(TemplateBroken, match="no mail is made from it") as broken:
-        _messages(own).check()
+        _messages(custom).check()
     assert broken.value.file == file
 
 
-def test_template_that_fails_at_run_time_is_replaced_by_the_shipped_one(message, own, put, caplog):
+def test_template_that_fails_at_run_time_is_replaced_by_the_shipped_one(
+    message, custom, put, caplog
+):
     """No mail is lost for a case that the samples do not cover; the failure is logged once."""
     put(
         "de/pat_created.txt.j2", "{% if name == 'Nightly build' %}{{ nmae }}{% endif %}{{ name }}\n"
     )
-    messages = _messages(own)
+    messages = _messages(custom)
     messages.check()
     row = message(MessageKind.PAT_CREATED, "de")
     for _ in range(3):

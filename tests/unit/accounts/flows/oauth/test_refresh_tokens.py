@@ -192,8 +192,8 @@ def test_unknown_or_malformed_token_is_rejected(env, client, token, wrong):
 
 def test_token_ends_with_its_session(env, alice, client, token):
     """SE-07: and tokens of other sessions stay valid."""
-    opened = env.act(open_session, alice.user_id)
-    other_token = _begin(env, alice, client, opened.session_id)
+    new_session = env.act(open_session, alice.user_id)
+    other_token = _begin(env, alice, client, new_session.session_id)
     env.act(log_out, alice.principal)
     assert not _is_active(env, token)
     with pytest.raises(InvalidGrant):
@@ -234,8 +234,8 @@ def test_family_is_revoked_once(env, client, token):
 
 def test_ending_families_spares_other_users(env, alice, bob, client, token):
     """SE-07: a reset ends them for all sessions and clients."""
-    opened = env.act(open_session, alice.user_id)
-    revoked = [token, _begin(env, alice, client, opened.session_id)]
+    new_session = env.act(open_session, alice.user_id)
+    revoked = [token, _begin(env, alice, client, new_session.session_id)]
     other_token = _begin(env, bob, env.client(bob.view.tenant_id)[0])
     env.act(revoke_all, alice.view, [REFRESH_TOKEN])
     assert [_is_active(env, refresh_token) for refresh_token in revoked] == [False, False]

@@ -152,10 +152,10 @@ def test_token_expires_with_its_session(exchange, claims_of, clock):
 def expiring_tokens(env, clock, alice, exchange):
     """A session and its refresh token, 0.3 seconds before they expire."""
     clock.move(microseconds=700_000)
-    opened = env.act(open_session, alice.user_id)
-    issued = exchange(token=opened.token)
-    clock.now = opened.expires_at - timedelta(microseconds=300_000)
-    return opened.token, issued.refresh_token
+    new_session = env.act(open_session, alice.user_id)
+    issued = exchange(token=new_session.token)
+    clock.now = new_session.expires_at - timedelta(microseconds=300_000)
+    return new_session.token, issued.refresh_token
 
 
 def test_session_in_its_last_second_is_not_exchanged(exchange, expiring_tokens):

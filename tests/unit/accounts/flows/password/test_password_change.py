@@ -110,22 +110,22 @@ def test_local_user_without_a_record_cannot_change_the_password(env, alice):
 
 def test_change_keeps_other_sessions_by_default(env, alice):
     """PW-12: ipto documents this."""
-    other = env.act(open_session, alice.user_id).token
+    other_token = env.act(open_session, alice.user_id).token
     _change(env, alice)
     env.recognise(CredentialKind.SESSION, alice.token)
-    env.recognise(CredentialKind.SESSION, other)
+    env.recognise(CredentialKind.SESSION, other_token)
 
 
 def test_change_ends_other_sessions_when_configured(open_house):
     """PW-12: except the session of the change, and those of other users."""
     env = open_house(password_change_ends_other_sessions=True)
     alice, bob = env.user("alice@example.com"), env.user("bob@example.org")
-    other = env.act(open_session, alice.user_id).token
+    other_token = env.act(open_session, alice.user_id).token
     _change(env, alice)
     env.recognise(CredentialKind.SESSION, alice.token)
     env.recognise(CredentialKind.SESSION, bob.token)
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, other)
+        env.recognise(CredentialKind.SESSION, other_token)
 
 
 def test_change_ends_a_pending_email_change(env, alice):

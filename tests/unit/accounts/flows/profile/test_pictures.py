@@ -50,10 +50,10 @@ def during_decoding(monkeypatch, elsewhere):
     def arrange(function):
         open_image, outcomes = Image.open, []
 
-        def patched_open(*arguments, **named):
+        def patched_open(*arguments, **options):
             monkeypatch.setattr(Image, "open", open_image)
             outcomes.append(elsewhere(function))
-            return open_image(*arguments, **named)
+            return open_image(*arguments, **options)
 
         monkeypatch.setattr(Image, "open", patched_open)
         return outcomes
@@ -217,10 +217,10 @@ def test_reader_always_sees_a_picture_during_replacement(env, alice):
     """IM-09: while the picture is replaced twenty times."""
     tags = {encode_picture(content).tag: encode_picture(content) for content in (PNG, JPEG)}
     env.act(upload_picture, alice.view, PNG)
-    done, seen_tags = threading.Event(), []
+    is_done, seen_tags = threading.Event(), []
 
     def read():
-        while not done.is_set():
+        while not is_done.is_set():
             picture = _find(env, alice)
             assert picture.content == tags[picture.tag].content
             seen_tags.append(picture.tag)
@@ -232,7 +232,7 @@ def test_reader_always_sees_a_picture_during_replacement(env, alice):
             for number in range(20):
                 env.act(upload_picture, _current(env, alice), (JPEG, PNG)[number % 2])
         finally:
-            done.set()
+            is_done.set()
         assert reading.result(30) > 0
 
 

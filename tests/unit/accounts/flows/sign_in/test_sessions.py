@@ -54,10 +54,10 @@ def _cost(env):
 
 def test_right_password_opens_a_session(env, alice):
     """It belongs to the user, has the configured lifetime, and records the user agent."""
-    opened = _log_in(env, password=alice.password, user_agent="A browser")
-    assert opened.user == alice.view
-    assert opened.expires_at == env.clock.now + timedelta(days=30)
-    assert env.recognise(CredentialKind.SESSION, opened.token).user == alice.view
+    new_session = _log_in(env, password=alice.password, user_agent="A browser")
+    assert new_session.user == alice.view
+    assert new_session.expires_at == env.clock.now + timedelta(days=30)
+    assert env.recognise(CredentialKind.SESSION, new_session.token).user == alice.view
     assert "A browser" in [row["user_agent"] for row in env.rows("login_session")]
 
 
@@ -69,8 +69,8 @@ def test_each_login_opens_a_new_session(env, alice):
 
 def test_login_address_is_compared_in_canonical_form(env, alice):
     """LG-07, UN-01: letter case does not make another account."""
-    opened = _log_in(env, email="ALICE@Example.COM", password=alice.password)
-    assert opened.user.user_id == alice.user_id
+    new_session = _log_in(env, email="ALICE@Example.COM", password=alice.password)
+    assert new_session.user.user_id == alice.user_id
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_user_disabled_during_hashing_cannot_log_in(env, alice, during_hashing):
 def test_concurrent_logins_open_two_sessions(env, alice, during_hashing):
     """Two concurrent logins are two sessions."""
     other_sessions = during_hashing(lambda: _log_in(env, password=alice.password))
-    opened = _log_in(env, password=alice.password)
-    for login in (*other_sessions, opened):
+    new_session = _log_in(env, password=alice.password)
+    for login in (*other_sessions, new_session):
         env.recognise(CredentialKind.SESSION, login.token)
 
 
@@ -257,13 +257,13 @@ def test_fresh_database_has_no_default_account(env):
 def test_login_event_has_session_and_source(env, alice):
     """LO-02: one event of the login, one of the session, and nothing of the password."""
     env.clock.move(minutes=1)
-    opened = _log_in(env, password=alice.password, origin=Origin("req_1", "192.0.2.7"))
+    new_session = _log_in(env, password=alice.password, origin=Origin("req_1", "192.0.2.7"))
     [event] = _events(env, "authn_login_success")
     assert (event["user_id"], event["tenant_id"]) == (alice.user_id, alice.view.tenant_id)
     assert (event["request_id"], event["source"]) == ("req_1", "192.0.2.7")
-    assert json.loads(event["details"]) == {"session_id": opened.session_id, "failures": 0}
+    assert json.loads(event["details"]) == {"session_id": new_session.session_id, "failures": 0}
     session_event = _events(env, "session_created")[-1]
-    assert json.loads(session_event["details"]) == {"session_id": opened.session_id}
+    assert json.loads(session_event["details"]) == {"session_id": new_session.session_id}
     assert alice.password not in repr(env.rows("security_event"))
 
 
@@ -318,7 +318,7 @@ def test_oldest_session_ends_beyond_the_limit(open_house):
 
 
 def test_lowered_limit_ends_all_excess_sessions(env, open_house, alice):
-    """The limit is enforced at the next login, whatever the number of sessions."""
+    """The limit is enforced at the next login, for any number of sessions."""
     for _ in range(5):
         env.clock.move(minutes=1)
         env.act(open_session, alice.user_id)
@@ -337,7 +337,7 @@ def test_session_limit_is_per_user(open_house):
 def test_sessions_are_listed_newest_first(env, alice):
     """SE-05: only active sessions of this user, by ids that authenticate nothing."""
     env.clock.move(hours=1)
-    later = env.act(open_session, alice.user_id)
+    new_session = env.act(open_session, alice.user_id)
     sessions = env.act(list_sessions, alice.user_id)
     assert [login_session.created_at for login_session in sessions] == [
         env.clock.now,
@@ -348,7 +348,7 @@ def test_sessions_are_listed_newest_first(env, alice):
         sessions[1].id
     ]
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, later.token)
+        env.recognise(CredentialKind.SESSION, new_session.token)
     env.clock.move(days=30)
     assert env.act(list_sessions, alice.user_id) == []
 

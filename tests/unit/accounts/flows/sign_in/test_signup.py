@@ -36,12 +36,12 @@ def _sign_up(env, source="192.0.2.1", **overrides):
 
 def test_signup_opens_a_tenant_with_its_owner(env):
     """And a session of the owner."""
-    opened = _sign_up(env)
-    assert opened.user.email == "Carol@Example.net"
-    assert opened.user.tenant_display_name == "Carol's"
-    assert opened.user.roles == ["owner"]
-    assert not opened.user.email_verified
-    assert env.recognise(CredentialKind.SESSION, opened.token).user == opened.user
+    new_session = _sign_up(env)
+    assert new_session.user.email == "Carol@Example.net"
+    assert new_session.user.tenant_display_name == "Carol's"
+    assert new_session.user.roles == ["owner"]
+    assert not new_session.user.email_verified
+    assert env.recognise(CredentialKind.SESSION, new_session.token).user == new_session.user
 
 
 def test_each_signup_opens_its_own_tenant(env):
@@ -142,11 +142,11 @@ def test_invalid_signup_is_not_counted(open_house, overrides):
 
 def test_signup_is_an_event(env):
     """LO-02: the creation of the account, and its first session."""
-    opened = _sign_up(env)
+    new_session = _sign_up(env)
     kinds = {row["kind"] for row in env.rows("security_event")}
     assert {"user_created", "session_created"} <= kinds
     assert {row["source"] for row in env.rows("security_event")} == {"192.0.2.1"}
-    assert opened.token not in repr(env.rows("security_event"))
+    assert new_session.token not in repr(env.rows("security_event"))
 
 
 def test_signup_does_not_limit_logins(env):

@@ -80,7 +80,7 @@ def test_expiry_in_the_past_is_rejected(clock, create, lifetime):
 
 
 def test_token_is_valid_until_its_expiry(env, clock, create):
-    """DB-18: expiry is compared in UTC, whatever the offset of the request."""
+    """DB-18: expiry is compared in UTC, with any offset in the request."""
     end = (clock.now + SECOND).astimezone(UTC)
     _, token = create(
         expires_at=end.astimezone(datetime.fromisoformat("2026-01-01T00:00+05:30").tzinfo)

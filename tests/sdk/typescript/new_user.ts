@@ -1,4 +1,4 @@
-// Somebody with an account, as the test that runs this has made them.
+// A user, created by the Python test that runs this.
 
 function read(name: string): string {
   const value = process.env[name];
@@ -6,7 +6,7 @@ function read(name: string): string {
   return value;
 }
 
-export const newcomer = {
+export const newUser = {
   url: read('ONESELF_URL'),
   email: read('EMAIL'),
   password: read('PASSWORD'),

@@ -1,4 +1,4 @@
-// Prints the names in a file that an editor strikes through: node struck_through.mjs TYPESCRIPT FILE
+// Prints the deprecated names in a file: node deprecated_names.mjs TYPESCRIPT FILE
 
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -24,7 +24,7 @@ const service = ts.createLanguageService({
   getScriptSnapshot: (name) => (ts.sys.fileExists(name) ? ts.ScriptSnapshot.fromString(readFileSync(name, 'utf8')) : undefined),
   getScriptVersion: () => '1',
 });
-// What does not compile is struck through nowhere.
+// Editors strike through nothing in code that does not compile.
 for (const each of service.getSemanticDiagnostics(file)) throw new Error(ts.flattenDiagnosticMessageText(each.messageText, '\n'));
 for (const each of service.getSuggestionDiagnostics(file)) {
   if (each.reportsDeprecated) console.log(each.file.text.slice(each.start, each.start + each.length));

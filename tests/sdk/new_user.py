@@ -1,14 +1,14 @@
-"""Somebody with an account, whom the journeys follow."""
+"""A new user for the journeys."""
 
 import base64
 from dataclasses import dataclass
 
-__all__ = ["Newcomer"]
+__all__ = ["NewUser"]
 
 
 @dataclass(frozen=True)
-class Newcomer:
-    """Somebody with an account, whose tenant has a client."""
+class NewUser:
+    """A user with a session, whose tenant has a client."""
 
     url: str
     user_id: str
@@ -22,7 +22,7 @@ class Newcomer:
     picture: bytes
 
     def as_settings(self) -> dict[str, str]:
-        """The same as environment variables, for a program in another language."""
+        """Return the fields as environment variables, for programs in other languages."""
         return {
             "ONESELF_URL": self.url,
             "EMAIL": self.email,
