@@ -234,10 +234,10 @@ def faulty_prism(
     """The service behind a faulty proxy, and Prism in front of both."""
 
     def spoil(request: Request, forward: Callable[[Request], Answer]) -> Answer:
-        wanted = dict(request.headers).get(HEADER.lower())
+        fault = dict(request.headers).get(HEADER.lower())
         headers = tuple(each for each in request.headers if each[0] != HEADER.lower())
         answer = forward(replace(request, headers=headers))
-        return FAULTS[wanted or "nothing"](answer)
+        return FAULTS[fault or "nothing"](answer)
 
     service = services[None].service
     with (
