@@ -1,18 +1,11 @@
-"""Decides: the acts on an account, plain functions over a database session.
+"""The acts on an account: plain functions over a database session.
 
-Knows no HTTP and no dialect. In reading order::
+They know no HTTP and no dialect. The layers, from high to low; each imports only lower ones::
 
-    errors, rules                what is refused, and the limits
-    database                     the session that each act works in
-    people, principal, rights    who is asking, and what they may
-    authentication               from a credential to its person
-    login_sessions, signup       logging in and out, opening an account
-    passwords                    changing one; password_form judges, password_hashing keeps
-    profile, preferences         what a person says of themselves, and has set
-    email_change, email_verification, one_time_secrets
-    access_tokens, api_keys, personal_access_tokens, clients
-    tenants, users               what an operator does
-    outbox                       mail, put down in the transaction of its act
-    keyring, tokens, identifiers, addresses, text, phone, locales, timezones
-                                 values: made, judged, sealed
+    flows, jobs      the acts of users, clients and operators, by subject; background jobs
+    services         what several flows share: database session, credentials, authentication,
+                     authorization, events, outgoing mail, rate limits, one-time secrets
+    crypto, values   keys, tokens, JWTs and password hashes; rules for addresses, names and the like
+    errors, limits, origin
+                     the refusals, the configured limits, the origin of a request
 """

@@ -1,18 +1,14 @@
-"""Every refusal the service can give, one class and one stable code each.
+"""Refusals of the acts, one class and one stable code each.
 
-The tree (a kind decides the status, and only `oneself.http.response` knows statuses)::
+The tree, which `handlers.errors` and `oneself.http.request.errors` continue (a kind decides the
+status, and only `oneself.http.response` knows statuses)::
 
     AccountError
-    ├── Malformed                    the request cannot be read at all
-    │   ├── MalformedRequest         malformed_request
-    │   ├── MalformedBody            malformed_body
-    │   ├── UnexpectedBody           unexpected_body
-    │   └── MultipleCredentials      multiple_credentials
     ├── Invalid                      readable, but a field breaks a rule
     │   ├── InvalidRequest           invalid_request
     │   ├── WeakPassword             weak_password
     │   └── UnreadablePicture        unreadable_picture
-    ├── Rejected                     well formed, but what it claims is not so
+    ├── Rejected                     well formed, but a claim in it is false
     │   ├── WrongPassword            wrong_password
     │   ├── InvalidClient            invalid_client
     │   ├── InvalidGrant             invalid_grant
@@ -23,11 +19,10 @@ The tree (a kind decides the status, and only `oneself.http.response` knows stat
     │   ├── SecretUsed               secret_used
     │   ├── SecretExpired            secret_expired
     │   └── SecretSuperseded         secret_superseded
-    ├── Unauthenticated              nobody we know is asking
-    │   ├── NotAuthenticated         not_authenticated
+    ├── Unauthenticated              the caller is unknown
     │   ├── InvalidToken             invalid_token
     │   └── InvalidCredentials       invalid_credentials
-    ├── Forbidden                    we know who asks, and may not say yes
+    ├── Forbidden                    the caller is known, and may not do this
     │   ├── SessionRequired          session_required
     │   ├── CredentialNotAccepted    credential_not_accepted
     │   ├── InsufficientScope        insufficient_scope
@@ -35,43 +30,32 @@ The tree (a kind decides the status, and only `oneself.http.response` knows stat
     │   ├── NotLocalUser             not_local_user
     │   ├── TenantMismatch           tenant_mismatch
     │   ├── PolicyDenied             policy_denied
-    │   ├── CrossSiteRequest         cross_site_request
     │   └── SignupClosed             signup_closed
     ├── NotFound                     not_found
-    ├── MethodNotAllowed             method_not_allowed
-    ├── RequestTimeout               request_timeout
     ├── Conflict
     │   ├── EmailTaken               email_taken
     │   ├── LimitReached             limit_reached
     │   ├── IdempotencyKeyReused     idempotency_key_reused
     │   └── TokenUnreadable          token_unreadable
-    ├── PreconditionFailed           precondition_failed
     ├── TooManyAttempts              too_many_attempts
-    ├── BodyTooLarge                 body_too_large
-    ├── UnsupportedMediaType         unsupported_media_type
-    ├── UnknownHost                  unknown_host
-    ├── Unavailable                  unavailable
-    └── Internal                     internal_error
+    └── Unavailable                  unavailable
 
-`str(refusal)` is safe to show to anybody: it names a field and a rule, never a value. Causes are
-reached through `raise … from`, and never rendered.
+`str(refusal)` is safe to show: it names a field and a rule, never a value. Causes are chained with
+`raise … from` and never rendered.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 __all__ = [
     "AccountError",
-    "BodyTooLarge",
     "Conflict",
     "CredentialNotAccepted",
-    "CrossSiteRequest",
     "EmailTaken",
     "Forbidden",
     "IdempotencyKeyReused",
     "InsufficientScope",
-    "Internal",
     "Invalid",
     "InvalidClient",
     "InvalidCredentials",
@@ -81,18 +65,10 @@ __all__ = [
     "InvalidTarget",
     "InvalidToken",
     "LimitReached",
-    "Malformed",
-    "MalformedBody",
-    "MalformedRequest",
-    "MethodNotAllowed",
-    "MultipleCredentials",
-    "NotAuthenticated",
     "NotFound",
     "NotLocalUser",
     "PolicyDenied",
-    "PreconditionFailed",
     "Rejected",
-    "RequestTimeout",
     "ScopeNotHeld",
     "SecretExpired",
     "SecretInvalid",
@@ -105,92 +81,42 @@ __all__ = [
     "TooManyAttempts",
     "Unauthenticated",
     "Unavailable",
-    "UnexpectedBody",
-    "UnknownHost",
     "UnreadablePicture",
     "UnsupportedGrantType",
-    "UnsupportedMediaType",
     "Violation",
     "WeakPassword",
     "WrongPassword",
 ]
-
-Place = Literal["body", "query", "path", "header"]
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One field that breaks one rule.
 
-    `field` is the way to it from the top of `place`, property names and array indices; empty for
-    the whole of it. `rule` is a sentence about the field that can follow its name ("must …").
-    Neither holds what the caller sent as a value.
+    `field` is the path to it, property names and array indices, by the act's own names; empty for
+    the input as a whole. `rule` is a sentence that can follow the field's name ("must …").
+    Neither contains a value that was sent.
     """
 
-    place: Place
     field: tuple[str | int, ...]
     rule: str
 
-    def __str__(self) -> str:
-        name = "/".join(str(step) for step in self.field)
-        return f"{self.place} {name}: {self.rule}" if name else f"{self.place}: {self.rule}"
-
 
 class AccountError(Exception):
-    """Base of every refusal; never raised itself."""
+    """Base class of all refusals; never raised itself."""
 
     code: ClassVar[str] = ""
     message: ClassVar[str] = ""
 
-    #: True where the transaction is kept although the act refused (a counter, a burned secret).
+    #: Whether the transaction is committed although the act refused (a counter, a used secret).
     keep_writes: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__(self.message)
 
 
-class Malformed(AccountError):
-    """The request cannot be read at all."""
-
-
-class MalformedRequest(Malformed):
-    """The head of the request is ambiguous or broken; `rule` says how."""
-
-    code = "malformed_request"
-    message = "The request is malformed."
-
-    def __init__(self, rule: str) -> None:
-        super().__init__()
-        self.args = (f"{self.message[:-1]}: {rule}.",)
-
-
-class MalformedBody(Malformed):
-    """The body is not one JSON text as RFC 8259 and I-JSON (RFC 7493) have it."""
-
-    code = "malformed_body"
-    message = "The body is not valid JSON."
-
-    def __init__(self, rule: str) -> None:
-        super().__init__()
-        self.args = (f"{self.message[:-1]}: {rule}.",)
-
-
-class UnexpectedBody(Malformed):
-    """A body came to an operation that takes none."""
-
-    code = "unexpected_body"
-    message = "This operation takes no body."
-
-
-class MultipleCredentials(Malformed):
-    """More than one credential in one request (RFC 6750 section 2)."""
-
-    code = "multiple_credentials"
-    message = "Send exactly one credential."
-
-
 class Invalid(AccountError):
-    """Readable, but at least one field breaks a rule; `violations` says which."""
+    """Readable, but at least one field breaks a rule; `violations` lists them."""
 
     def __init__(self, violations: Iterable[Violation]) -> None:
         super().__init__()
@@ -198,54 +124,54 @@ class Invalid(AccountError):
 
 
 class InvalidRequest(Invalid):
-    """A body or a parameter does not have the documented shape."""
+    """The input does not have the documented shape."""
 
     code = "invalid_request"
     message = "The request does not have the documented shape."
 
     @classmethod
-    def of(cls, field: str, rule: str, *, place: Place = "body") -> "InvalidRequest":
-        """The refusal of one field by one rule."""
-        return cls([Violation(place, (field,), rule)])
+    def of(cls, field: str, rule: str) -> "InvalidRequest":
+        """Make the refusal of one field by one rule."""
+        return cls([Violation((field,), rule)])
 
 
 class WeakPassword(Invalid):
-    """The password offered does not meet the password rules."""
+    """The new password breaks the password rules."""
 
     code = "weak_password"
     message = "The password is too weak."
 
     @classmethod
-    def of(cls, field: str, limits: Iterable[str]) -> "WeakPassword":
-        """The refusal of the password in `field` by each rule that it breaks."""
-        return cls([Violation("body", (field,), rule) for rule in limits])
+    def of(cls, field: str, rules: Iterable[str]) -> "WeakPassword":
+        """Make the refusal of the password in `field` by each rule that it breaks."""
+        return cls([Violation((field,), rule) for rule in rules])
 
 
 class UnreadablePicture(Invalid):
-    """What was uploaded is no picture that is taken."""
+    """The uploaded file is not a supported picture."""
 
     code = "unreadable_picture"
     message = "The picture cannot be read."
 
     def __init__(self) -> None:
         rule = "must be a PNG, JPEG or WebP picture of at most 25 million pixels"
-        super().__init__([Violation("body", (), rule)])
+        super().__init__([Violation((), rule)])
 
 
 class Rejected(AccountError):
-    """Well formed, but what it claims is not so."""
+    """Well formed, but a claim in it is false."""
 
 
 class WrongPassword(Rejected):
-    """The current password given is not the current password."""
+    """The password in the request is not the current one."""
 
     code = "wrong_password"
     message = "The current password is wrong."
-    keep_writes = True  # that somebody tried is an event
+    keep_writes = True  # the attempt is recorded as an event
 
 
 class InvalidClient(Rejected):
-    """No client of the caller's tenant has this id and secret."""
+    """No client of the tenant has this id and secret."""
 
     code = "invalid_client"
     message = "The client is unknown or its secret is wrong."
@@ -253,71 +179,64 @@ class InvalidClient(Rejected):
 
 
 class InvalidGrant(Rejected):
-    """The refresh token is unknown, used, expired or revoked, or another client's (RFC 6749)."""
+    """The refresh token is unknown, used, expired, revoked, or another client's (RFC 6749)."""
 
     code = "invalid_grant"
     message = "The refresh token is not valid."
-    keep_writes = True  # a second use ends its family, although it is refused
+    keep_writes = True  # a second use is refused and ends the token's family
 
 
 class UnsupportedGrantType(Rejected):
-    """The token endpoint knows no such grant (RFC 6749 section 5.2)."""
+    """The token endpoint does not support this grant (RFC 6749 section 5.2)."""
 
     code = "unsupported_grant_type"
     message = "This grant type is not supported."
 
 
 class InvalidScope(Rejected):
-    """No scope that was asked for can be given (RFC 6749 section 5.2)."""
+    """None of the requested scopes can be granted (RFC 6749 section 5.2)."""
 
     code = "invalid_scope"
     message = "A requested scope does not exist, or none of them can be granted."
 
 
 class InvalidTarget(Rejected):
-    """The client may not have tokens for this audience (RFC 8693 section 2.2.2)."""
+    """The client may not get tokens for this audience (RFC 8693 section 2.2.2)."""
 
     code = "invalid_target"
     message = "The client may not ask for tokens for this audience."
 
 
 class SecretInvalid(Rejected):
-    """No pending secret matches; also the answer for an address that was taken meanwhile."""
+    """No pending secret matches, or the address was taken in the meantime."""
 
     code = "secret_invalid"
     message = "The secret is not valid."
 
 
 class SecretUsed(Rejected):
-    """The secret was right, and has been used already."""
+    """The secret is correct, but was used before."""
 
     code = "secret_used"
     message = "The secret was used already."
 
 
 class SecretExpired(Rejected):
-    """The secret was right, and its time is over."""
+    """The secret is correct, but has expired."""
 
     code = "secret_expired"
     message = "The secret has expired."
 
 
 class SecretSuperseded(Rejected):
-    """The secret was right, and a later request or change has replaced it."""
+    """The secret is correct, but a later request or change replaced it."""
 
     code = "secret_superseded"
     message = "A later request replaced this secret."
 
 
 class Unauthenticated(AccountError):
-    """Nobody we know is asking."""
-
-
-class NotAuthenticated(Unauthenticated):
-    """No credential was sent."""
-
-    code = "not_authenticated"
-    message = "Authentication is required."
+    """The caller is unknown."""
 
 
 class InvalidToken(Unauthenticated):
@@ -328,14 +247,14 @@ class InvalidToken(Unauthenticated):
 
 
 class InvalidCredentials(Unauthenticated):
-    """The login failed, for whatever cause: all causes look the same."""
+    """The login failed; every cause gives the same answer."""
 
     code = "invalid_credentials"
-    message = "The e-mail address or the password is wrong."
+    message = "The email address or the password is wrong."
 
 
 class Forbidden(AccountError):
-    """We know who asks, and may not say yes; `notices` are what the policies say to it."""
+    """The caller is known and may not do this; `notices` are the policies' explanations."""
 
     def __init__(self, notices: Sequence[str] = ()) -> None:
         super().__init__()
@@ -343,21 +262,21 @@ class Forbidden(AccountError):
 
 
 class SessionRequired(Forbidden):
-    """Only a person who has logged in may do this, no token made for a program."""
+    """The operation needs a login session; tokens made for programs are not accepted."""
 
     code = "session_required"
     message = "This operation needs a login session."
 
 
 class CredentialNotAccepted(Forbidden):
-    """The credential is good, but its kind is not accepted by this operation."""
+    """The credential is valid, but the operation does not accept its kind."""
 
     code = "credential_not_accepted"
     message = "This kind of credential is not accepted here."
 
 
 class InsufficientScope(Forbidden):
-    """The credential lacks the scope the operation needs (RFC 6750 section 3.1)."""
+    """The credential lacks the scope that the operation needs (RFC 6750 section 3.1)."""
 
     code = "insufficient_scope"
     message = "The credential lacks the scope that this operation needs."
@@ -368,21 +287,21 @@ class InsufficientScope(Forbidden):
 
 
 class ScopeNotHeld(Forbidden):
-    """A token was asked for with more rights than its maker holds."""
+    """A token was requested with more rights than its creator has."""
 
     code = "scope_not_held"
-    message = "A token cannot have more rights than its maker holds."
+    message = "A token cannot have more rights than its creator."
 
 
 class NotLocalUser(Forbidden):
-    """The person signs in with another provider, which keeps the password."""
+    """The user signs in with another identity provider, which keeps the password."""
 
     code = "not_local_user"
     message = "The password of this user is kept by another identity provider."
 
 
 class TenantMismatch(Forbidden):
-    """The tenant named in the request is not the credential's."""
+    """The request names another tenant than the credential's."""
 
     code = "tenant_mismatch"
     message = "The credential belongs to another tenant."
@@ -395,13 +314,6 @@ class PolicyDenied(Forbidden):
     message = "A policy of this deployment forbids it."
 
 
-class CrossSiteRequest(Forbidden):
-    """A cookie would authenticate a request that another site may have made (SE-09)."""
-
-    code = "cross_site_request"
-    message = "A session cookie is accepted from the same origin only."
-
-
 class SignupClosed(Forbidden):
     """The operator has closed signup."""
 
@@ -410,74 +322,49 @@ class SignupClosed(Forbidden):
 
 
 class NotFound(AccountError):
-    """There is no such thing, or it is somebody else's: the two look the same."""
+    """The resource does not exist, or belongs to another user; the answers are the same."""
 
     code = "not_found"
     message = "Not found."
 
 
-class MethodNotAllowed(AccountError):
-    """The path exists, the method does not; `allowed` lists the ones that do."""
-
-    code = "method_not_allowed"
-    message = "The method is not allowed here."
-
-    def __init__(self, allowed: Sequence[str]) -> None:
-        super().__init__()
-        self.allowed = tuple(allowed)
-
-
-class RequestTimeout(AccountError):
-    """The body did not arrive in time."""
-
-    code = "request_timeout"
-    message = "The body did not arrive in time."
-
-
 class Conflict(AccountError):
-    """True as asked, but not beside what is there already."""
+    """The request conflicts with the current state."""
 
 
 class EmailTaken(Conflict):
-    """Another account has this e-mail address."""
+    """Another account has this email address."""
 
     code = "email_taken"
-    message = "Another account has this e-mail address."
-    keep_writes = True  # that it was asked is counted
+    message = "Another account has this email address."
+    keep_writes = True  # the attempt is counted
 
 
 class LimitReached(Conflict):
-    """The account holds as many of these as it may."""
+    """The account has the maximum number of these."""
 
     code = "limit_reached"
-    message = "The account holds as many of these as it may; revoke one first."
+    message = "The account has reached its limit of these; revoke one first."
 
 
 class IdempotencyKeyReused(Conflict):
-    """The key stands for another request, whose answer is kept."""
+    """The idempotency key was used for another request."""
 
     code = "idempotency_key_reused"
     message = "This Idempotency-Key was used for another request."
 
 
 class TokenUnreadable(Conflict):
-    """What is stored of the access token cannot be opened; a new one can be made."""
+    """The stored access token cannot be decrypted; regenerating it helps."""
 
     code = "token_unreadable"
     message = "The access token cannot be shown; regenerate it."
 
 
-class PreconditionFailed(AccountError):
-    """What was to be changed is not what the client has read (RFC 9110 section 15.5.13)."""
-
-    code = "precondition_failed"
-    message = "It is not what If-Match names; read it again."
-
-
 class TooManyAttempts(AccountError):
-    """A budget of attempts is used up; `retry_after` is in whole seconds.
+    """A rate limit is exhausted; `retry_after` is in whole seconds.
 
-    `policy` names the budget of `quota` attempts in `window` seconds.
+    `policy` names the limit: `quota` attempts in `window` seconds.
     """
 
     code = "too_many_attempts"
@@ -491,31 +378,10 @@ class TooManyAttempts(AccountError):
         self.retry_after = retry_after
 
 
-class BodyTooLarge(AccountError):
-    """The body has more bytes than the service reads."""
-
-    code = "body_too_large"
-    message = "The body is too large."
-
-
-class UnsupportedMediaType(AccountError):
-    """The body has no content type, or one that the operation does not read."""
-
-    code = "unsupported_media_type"
-    message = "The body must be of a content type that is supported here, and not compressed."
-
-
-class UnknownHost(AccountError):
-    """The request is for a host that this service is not (RFC 9110 section 15.5.20)."""
-
-    code = "unknown_host"
-    message = "This service does not answer for that host."
-
-
 class Unavailable(AccountError):
-    """The service cannot answer just now; `retry_after` is in whole seconds.
+    """The service cannot answer now; `retry_after` is in whole seconds.
 
-    `reason` is for the log: whoever asks is not told of it.
+    `reason` is written to the log and not sent to the caller.
     """
 
     code = "unavailable"
@@ -525,10 +391,3 @@ class Unavailable(AccountError):
         super().__init__()
         self.retry_after = retry_after
         self.reason = reason
-
-
-class Internal(AccountError):
-    """Something that we did not foresee; the request id is all that leaves the house."""
-
-    code = "internal_error"
-    message = "Something went wrong on our side."

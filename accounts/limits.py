@@ -1,4 +1,4 @@
-"""The limits and lifetimes that the acts keep to."""
+"""Limits and lifetimes that the acts enforce."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,7 +8,7 @@ __all__ = ["Limits", "RateLimit"]
 
 
 class RateLimit(NamedTuple):
-    """So many attempts at once, and as many again in so many seconds, evenly."""
+    """A rate limit: a burst of `attempts`, refilled evenly over `seconds`."""
 
     attempts: int
     seconds: int
@@ -16,7 +16,7 @@ class RateLimit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an operator may set, with the defaults of the design.
+    """Limits that an operator can set, with their defaults.
 
     `leaked_passwords` are in lower case. Lengths are in code points after NFC normalisation, sizes
     in bytes, counts per user.

@@ -1,4 +1,4 @@
-"""Where a request came from, for what is remembered of it."""
+"""The origin of a request, recorded with events."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ __all__ = ["NOWHERE", "Origin"]
 
 
 class Origin(NamedTuple):
-    """Who asked, as events have it.
+    """The request, client address and credential behind an act.
 
-    `request_id` names the request in the log; `address` is the client's IP address as text; the
-    credential is the one that the request was made with. All are None for the command line.
+    `request_id` identifies the request in the log; `address` is the client's IP address as text;
+    the credential is the one that authenticated the request. All are None for the command line.
     """
 
     request_id: str | None = None
@@ -18,5 +18,5 @@ class Origin(NamedTuple):
     credential_id: str | None = None
 
 
-#: The origin of what an operator or a job does.
+#: The origin of acts by operators and background jobs.
 NOWHERE = Origin()

@@ -1,8 +1,8 @@
-"""Prints how many requests the service answers beside the floor and the peers, as ratios.
+"""Compare the requests per second of the service with the floor and the peers.
 
-All servers are started first, one worker each, on one processor; wrk asks from another. What is
-not asked is idle. In each round every server is asked in turn for a few seconds, so that whatever
-else the machine does meanwhile meets all of them alike, and ratios are taken within a round.
+All servers run at the same time, with one worker each on one processor; wrk runs on another. In
+each round every server is measured in turn for a few seconds, while the others are idle. So
+disturbances on the machine affect all of them alike, and ratios are taken within a round.
 """
 
 import argparse
@@ -36,22 +36,22 @@ WARM_UP = 1.0
 
 
 def main() -> None:
-    """Compare, and print; figures are also written where `--write` says."""
-    wanted = _arguments()
+    """Compare and print; with `--write`, also write the figures and the plot."""
+    options = _arguments()
     tables: list[Table] = []
-    for database in wanted.databases:
-        with _servers(database, wanted.contenders) as targets:
+    for database in options.databases:
+        with _servers(database, options.contenders) as targets:
             tables += [
-                _measure(case, database, connections, targets, wanted)
-                for case in wanted.cases
-                for connections in _sensible(case, wanted.connections)
+                _measure(case, database, connections, targets, options)
+                for case in options.cases
+                for connections in _connections_for(case, options.connections)
             ]
     print(f"\n{_machine()}")
     print(as_markdown(tables, FLOOR))
-    if wanted.write is not None:
-        wanted.write.mkdir(parents=True, exist_ok=True)
-        (wanted.write / "compare.json").write_text(json.dumps(tables))
-        (wanted.write / "compare.svg").write_text(draw(tables, FLOOR))
+    if options.write is not None:
+        options.write.mkdir(parents=True, exist_ok=True)
+        (options.write / "compare.json").write_text(json.dumps(tables))
+        (options.write / "compare.svg").write_text(draw(tables, FLOOR))
 
 
 def _arguments() -> argparse.Namespace:
@@ -60,26 +60,28 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--databases", default="sqlite,postgresql", type=_one_of(("sqlite", "postgresql"))
     )
-    parser.add_argument("--contenders", default="", help="parts of names, by commas")
+    parser.add_argument("--contenders", default="", help="parts of names, separated by commas")
     parser.add_argument("--connections", default="1,16,256")
     parser.add_argument("--rounds", default=7, type=int)
-    parser.add_argument("--seconds", default=2.0, type=float, help="of each run in a round")
+    parser.add_argument(
+        "--seconds", default=2.0, type=float, help="duration of each run in a round"
+    )
     parser.add_argument("--write", type=Path, help="a folder for the figures and the plot")
     return parser.parse_args()
 
 
-def _one_of(known: object) -> object:
+def _one_of(choices: object) -> object:
     def read(text: str) -> list[str]:
         chosen = text.split(",")
-        if unknown := set(chosen) - set(known):  # type: ignore[call-overload]
-            raise argparse.ArgumentTypeError(f"not known: {', '.join(unknown)}")
+        if unknown := set(chosen) - set(choices):  # type: ignore[call-overload]
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}")
         return chosen
 
     return read
 
 
-def _sensible(case: str, connections: str) -> list[int]:
-    """Every number of connections for the first case, which is what others are compared by."""
+def _connections_for(case: str, connections: str) -> list[int]:
+    """Return all numbers of connections for the first case, the main comparison."""
     numbers = [int(each) for each in connections.split(",")]
     return numbers if case == "session" or len(numbers) == 1 else [16]
 
@@ -98,8 +100,8 @@ def _servers(database: str, parts: str) -> Iterator[dict[str, Target]]:
 
 @contextmanager
 def _databases() -> Iterator[object]:
-    """A PostgreSQL on the processor that asks, durable as one is by default."""
-    from tests.support.postgresql import databases  # noqa: PLC0415 # only who asks for it needs it
+    """Run PostgreSQL with default durability on the load generator's processor."""
+    from tests.support.postgresql import databases  # noqa: PLC0415 # only needed here
 
     with databases(durable=True) as made:
         yield lambda: made.make().set(drivername="postgresql").render_as_string(hide_password=False)
@@ -110,18 +112,18 @@ def _measure(
     database: str,
     connections: int,
     targets: dict[str, Target],
-    wanted: argparse.Namespace,
+    options: argparse.Namespace,
 ) -> Table:
-    asked = {name: each for name, each in targets.items() if case in each.requests}
-    rows = {name: Row(name, [], [], [], []) for name in asked}
-    for number in range(-1, wanted.rounds):
-        for name, target in asked.items():
+    measured = {name: each for name, each in targets.items() if case in each.requests}
+    rows = {name: Row(name, [], [], [], []) for name in measured}
+    for number in range(-1, options.rounds):
+        for name, target in measured.items():
             wait_until_idle()
             found = ask(
                 target.port,
                 target.requests[case],
                 connections=connections,
-                seconds=WARM_UP if number < 0 else wanted.seconds,
+                seconds=WARM_UP if number < 0 else options.seconds,
             )
             if number >= 0:
                 rows[name].add(found)

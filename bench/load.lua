@@ -1,6 +1,6 @@
 -- Arguments after "--": the method, a number of bodies, these, and headers as "Name: value".
--- The bodies are sent in turn: SQLite writes nothing for a change to what is there already.
--- Prints one line of JSON at the end, with percentiles that wrk's own report does not have.
+-- The bodies are sent in turn, since SQLite writes nothing if a value does not change.
+-- Prints one line of JSON at the end, with percentiles that wrk's own report lacks.
 
 local requests = {}
 local number = 0

@@ -1,8 +1,7 @@
-"""Prints how many logins the service answers beside a loop that only calls `bcrypt.checkpw`.
+"""Compare the logins per second of the service with a loop of `bcrypt.checkpw`.
 
-Both have the same processors, all of them, and in each round both have their turn: the loop in as
-many processes as there are processors, and the service with one worker, asked by 16 who log in over
-and over. bcrypt has its cost of 12.
+Both use all processors, in turn in each round: the loop in one process per processor, the service
+with one worker and 16 clients that log in continuously. The bcrypt cost is 12.
 """
 
 import json
@@ -24,17 +23,17 @@ PASSWORD = b"n3wS3cur3P@ss!"
 
 
 def hash_for(seconds: float) -> float:
-    """How many passwords one process checks in a second."""
+    """Return the passwords that one process checks per second."""
     hashed = bcrypt.hashpw(PASSWORD, bcrypt.gensalt(COST))
-    began, done = time.perf_counter(), 0
-    while time.perf_counter() < began + seconds:
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() < start + seconds:
         bcrypt.checkpw(PASSWORD, hashed)
         done += 1
-    return done / (time.perf_counter() - began)
+    return done / (time.perf_counter() - start)
 
 
 def log_in_for(port: int, body: str, seconds: float) -> float:
-    """How many logins are answered in a second."""
+    """Return the successful logins per second."""
     deadline = time.perf_counter() + seconds
     answered: list[float] = []
 
@@ -45,24 +44,24 @@ def log_in_for(port: int, body: str, seconds: float) -> float:
             answer = connection.getresponse()
             answer.read()
             if answer.status != 200:  # noqa: PLR2004 # the status of a login
-                message = f"a login was answered with {answer.status}"
+                message = f"a login returned {answer.status}"
                 raise RuntimeError(message)
             answered.append(time.perf_counter())
 
     threads = [threading.Thread(target=log_in) for _ in range(CLIENTS)]
-    began = time.perf_counter()
+    start = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return len(answered) / (max(answered) - began)
+    return len(answered) / (max(answered) - start)
 
 
 def rounds(log_in: Callable[[], float]) -> None:
-    """Measure both in turn, and print."""
+    """Measure both in turn, and print the result."""
     loops, logins = [], []
     with Pool(PROCESSORS) as pool:
-        for number in range(-1, ROUNDS):  # the first is not counted
+        for number in range(-1, ROUNDS):  # the first round is not counted
             loop, login = sum(pool.map(hash_for, [SECONDS] * PROCESSORS)), log_in()
             if number >= 0:
                 loops.append(loop)
@@ -77,9 +76,9 @@ def main() -> None:
     """Start the service and compare."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(folder, password_cost=COST, password_queue=2 * CLIENTS) as (server, people),
+        served(folder, password_cost=COST, password_queue=2 * CLIENTS) as (server, users),
     ):
-        user = people["other_tenant"]
+        user = users["other_tenant"]
         body = json.dumps({"email": user["email"], "password": user["password"]})
         rounds(lambda: log_in_for(server.port, body, SECONDS))
 

@@ -1,4 +1,4 @@
-"""The figures as a plot: requests in a second, as shares of the floor's."""
+"""The figures as a plot: requests per second, relative to the floor's."""
 
 import statistics
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _OTHER = "#d97706"
 
 
 def draw(tables: Sequence[Table], floor: str) -> str:
-    """An SVG with bars of medians, and a line over each from the least round to the most."""
+    """Return an SVG with bars of medians, and a line from the minimum to the maximum."""
     parts: list[str] = []
     top = 10
     for table in tables:

@@ -1,4 +1,4 @@
-"""Which processor does what: one serves and another one asks, so that neither takes from both."""
+"""Processor pinning: servers and load generators run on different processors."""
 
 import os
 import sys
@@ -9,38 +9,38 @@ __all__ = ["LOAD", "SERVER", "pinned", "wait_until_idle"]
 
 _ALL = sorted(os.sched_getaffinity(0))
 if len(_ALL) == 1:
-    sys.exit("two processors are needed: one that serves, and one that asks")
+    sys.exit("Two processors are needed: one for the server and one for the load.")
 
 SERVER, LOAD = _ALL[0], _ALL[-1]
 
 
 def pinned(*processors: int) -> list[str]:
-    """What a command begins with, so that it and all that it starts stay on these processors."""
+    """Return the prefix that pins a command and its children to processors."""
     return ["taskset", "--cpu-list", ",".join(map(str, processors))]
 
 
-#: What part of a moment a processor may be busy with other things and still count as idle.
+#: The idle share of an interval from which a processor counts as idle.
 _IDLE = 0.9
-_MOMENT, _PATIENCE = 0.1, 10.0
+_INTERVAL, _TIMEOUT = 0.1, 10.0
 
 
 def wait_until_idle() -> None:
-    """Wait, ten seconds at most, until the servers have nothing to do.
+    """Wait, at most ten seconds, until the servers are idle.
 
-    One that was asked over many connections still has their last requests to answer when nobody
-    waits for that any more, and would take the time of the next one to be asked.
+    A server with many connections still answers their last requests after the measurement, and
+    would take processor time from the next server.
     """
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _TIMEOUT
     idle = _idle_ticks()
     while time.monotonic() < until:
-        time.sleep(_MOMENT)
+        time.sleep(_INTERVAL)
         before, idle = idle, _idle_ticks()
-        if idle - before >= _IDLE * _MOMENT * os.sysconf("SC_CLK_TCK"):
+        if idle - before >= _IDLE * _INTERVAL * os.sysconf("SC_CLK_TCK"):
             return
 
 
 def _idle_ticks() -> int:
-    """How long the processor of the servers has had nothing to do, in clock ticks (proc(5))."""
+    """Return the idle time of the servers' processor, in clock ticks (proc(5))."""
     [line] = [
         line
         for line in Path("/proc/stat").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The figures as tables of ratios."""
+"""The figures as Markdown tables with ratios."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ __all__ = ["Row", "Table", "as_markdown", "ratios"]
 
 
 class Row(NamedTuple):
-    """What one server did in each round."""
+    """The figures of one server in each round."""
 
     name: str
     per_second: list[float]
@@ -18,14 +18,14 @@ class Row(NamedTuple):
     p99: list[float]
     size: list[float]
 
-    def add(self, found: Measured) -> None:
+    def add(self, measured: Measured) -> None:
         """Add a round."""
-        for column, value in zip(self[1:], found, strict=True):
+        for column, value in zip(self[1:], measured, strict=True):
             column.append(value)
 
 
 class Table(NamedTuple):
-    """One case, with every server that knows it."""
+    """One case, with every server that supports it."""
 
     case: str
     database: str
@@ -33,17 +33,17 @@ class Table(NamedTuple):
     rows: list[Row]
 
     def row(self, name: str) -> Row | None:
-        """The figures of a server, if it was asked."""
+        """Return the figures of a server, or None."""
         return next((row for row in self.rows if row.name == name), None)
 
 
 def ratios(row: Row, reference: Row) -> list[float]:
-    """How many times as many requests as the reference, round by round."""
+    """Return the requests per second relative to the reference, round by round."""
     return [one / other for one, other in zip(row.per_second, reference.per_second, strict=True)]
 
 
 def as_markdown(tables: Sequence[Table], floor: str) -> str:
-    """A table for each case; beside a median stand the least and the most of all rounds."""
+    """Return a table for each case, with medians and their ranges."""
     return "\n".join(_one(table, floor) for table in tables)
 
 
@@ -66,5 +66,5 @@ def _one(table: Table, floor: str) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """A median, with the least and the most."""
+    """Return a median with its minimum and maximum."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"

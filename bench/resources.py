@@ -1,4 +1,4 @@
-"""Prints how long the service takes to its first answer, and the memory that each process has."""
+"""Print the start-up time of the service, and the memory of each process."""
 
 import statistics
 import tempfile
@@ -9,23 +9,23 @@ from servers import memory
 from service import served
 
 ROUNDS = 5
-#: Requests/s mean nothing here; they only have a worker load whatever it loads late.
+#: Long enough for a worker to load everything that it loads lazily.
 SECONDS = 2.0
 
 
 def start_up() -> None:
-    """Print the seconds from `serve` to the first answer, on an existing SQLite file."""
+    """Print the seconds from `serve` to the first response, on an existing SQLite file."""
     with tempfile.TemporaryDirectory() as folder:
         seconds = []
         for _ in range(ROUNDS):
-            with served(folder) as (server, _people):
+            with served(folder) as (server, _users):
                 seconds.append(server.started)
-    print("start to first answer, existing SQLite file: ", end="")
+    print("start to first response, existing SQLite file: ", end="")
     print(f"{statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})")
 
 
 def resident(name: str, target: Target) -> None:
-    """Print what a server has resident, when it has just started and after a load."""
+    """Print the resident memory of a server after its start and after a load."""
     before = memory(target.process)
     for request in target.requests.values():
         ask(target.port, request, connections=16, seconds=SECONDS)
@@ -35,7 +35,7 @@ def resident(name: str, target: Target) -> None:
 
 
 def main() -> None:
-    """Measure the service, and the memory of the others beside it."""
+    """Measure the start-up, and the memory of all servers."""
     start_up()
     for contender in CONTENDERS:
         with contender.start(None) as target:

@@ -1,4 +1,4 @@
-"""Serves the floor with Granian as oneself/server.py serves the service, with one worker."""
+"""Serve the floor on Granian with the options of oneself/server.py, and one worker."""
 
 import sys
 

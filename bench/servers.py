@@ -1,4 +1,4 @@
-"""Starting a server on its own processor, and what it takes to run."""
+"""Starting servers on a processor, and measuring their memory."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ __all__ = ["ROOT", "Running", "free_port", "memory", "running"]
 
 ROOT = Path(__file__).parent.parent
 
-#: Seconds; longer than this is no answer but a failure.
-_PATIENCE = 60.0
+#: Seconds; a slower start is a failure.
+_TIMEOUT = 60.0
 _MEBIBYTE = 1024
 
 
 class Running(NamedTuple):
-    """A server that answers: `started` is the seconds that it took to take a connection."""
+    """A running server; `started` is the seconds until it accepted connections."""
 
     port: int
     process: int
@@ -40,11 +40,11 @@ def running(
     processors: tuple[int, ...] = (SERVER,),
     folder: Path = ROOT,
 ) -> Iterator[Running]:
-    """A server for as long as it is needed; what it prints goes into a file.
+    """Run a server until the end of the block, and write its output to a file.
 
-    The file and not nowhere: who writes a line for each request shall pay for it.
+    A file instead of /dev/null, so that writing log lines costs what it costs.
     """
-    began = time.perf_counter()
+    start = time.perf_counter()
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*pinned(*processors), *command],
@@ -55,17 +55,17 @@ def running(
         )
     try:
         while not _answers(port):
-            if process.poll() is not None or time.perf_counter() > began + _PATIENCE:
+            if process.poll() is not None or time.perf_counter() > start + _TIMEOUT:
                 sys.exit(f"{command} does not serve:\n{log.read_text()[-2000:]}")
             time.sleep(0.005)
-        yield Running(port, process.pid, time.perf_counter() - began)
+        yield Running(port, process.pid, time.perf_counter() - start)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
 
 
 def free_port() -> int:
-    """A port that nobody listens on in this moment."""
+    """Return a port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -73,7 +73,7 @@ def free_port() -> int:
 
 
 def memory(process: int) -> list[float]:
-    """The MiB that each process below this one, which is the first, has resident."""
+    """Return the resident MiB of a process and of its descendants, the process first."""
     below = [memory(child) for child in _children(process)]
     status = Path(f"/proc/{process}/status").read_text()
     [resident] = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
@@ -90,8 +90,8 @@ def _children(process: int) -> list[int]:
 
 def _answers(port: int) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE) as connection:
-            # A main process may take a connection before there is a worker who answers.
+        with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT) as connection:
+            # The main process may accept connections before a worker can respond.
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             return connection.recv(12).startswith(b"HTTP/1.1 ")
     except OSError:

@@ -1,4 +1,4 @@
-"""The service as the benchmarks start it: a process of its own, with its demo's people."""
+"""The service for benchmarks: a separate process, with the demo users."""
 
 import json
 import os
@@ -14,7 +14,7 @@ __all__ = ["Actors", "run", "served"]
 
 Actors = Mapping[str, Mapping[str, str]]
 
-_BUDGETS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
+_LIMITS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
 
 
 @contextmanager
@@ -24,21 +24,21 @@ def served(
     processors: tuple[int, ...] | None = None,
     **settings: object,
 ) -> Iterator[tuple[Running, Actors]]:
-    """The running service and its people; its budgets are more than anybody uses up.
+    """Run the service, with rate limits too high to be reached; yield it and its users.
 
-    Settings of the environment count as well, so that two of them can be compared.
+    Settings in the environment apply too, so that two of them can be compared.
     """
     port = free_port()
-    given = {
+    values = {
         "data_dir": folder,
         "public_url": f"http://127.0.0.1:{port}",
-        **{f"throttle_{budget.lower()}": "1000000/3600" for budget in _BUDGETS},
+        **{f"throttle_{limit.lower()}": "1000000/3600" for limit in _LIMITS},
         **settings,
     }
-    environment = {f"ONESELF_{name.upper()}": str(value) for name, value in given.items()}
+    environment = {f"ONESELF_{name.upper()}": str(value) for name, value in values.items()}
     if "database_url" in settings:
         run("db", "upgrade", settings=environment)
-    people: Actors = json.loads(run("demo", "--json", settings=environment))
+    users: Actors = json.loads(run("demo", "--json", settings=environment))
     with running(
         [sys.executable, "-m", "oneself", "serve", "--port", str(port), *options],
         port=port,
@@ -46,11 +46,11 @@ def served(
         log=Path(folder) / "service.log",
         processors=processors or tuple(os.sched_getaffinity(0)),
     ) as server:
-        yield server, people
+        yield server, users
 
 
 def run(*words: str, settings: Mapping[str, str]) -> str:
-    """What a command prints, by these settings and those of the environment."""
+    """Run a command with these settings and those of the environment; return its output."""
     return subprocess.run(
         [sys.executable, "-m", "oneself", *words],
         cwd=ROOT,

@@ -1,18 +1,18 @@
-"""Prints by the minute whether the service grows, loses or fails while it is used for long (OP-07).
+"""Test for growth, lost writes and failures under long use, with figures by the minute (OP-07).
 
-People who each have a connection read, change and log in, at a rate that leaves the machine idle
-for the most part; what grows does so with the number of requests, and a queue does not hide it.
-Each remembers what it was told is done and looks it up again, so that a lost or a doubled write is
-counted. Every fifth minute somebody reads in the SQLite file for the whole minute, as a backup
-would: its log grows until the end of that minute, and must be short again afterwards (DB-07).
+Users with one connection each read, change and log in, at a rate that leaves the machine mostly
+idle. So growth follows the number of requests, and no queue hides it. Each user records its
+acknowledged writes and reads them back, to count lost and duplicated ones. In every fifth minute, a
+reader keeps the SQLite file open for the whole minute, like a backup: the log grows until then, and
+must be short again afterwards (DB-07).
 
-Memory is what the workers have resident (RSS of /proc), added up. Counting what they share once
-would let it grow for an hour without anything that is new: a page that was shared with the main
-process becomes a worker's own when somebody looks at an object in it. It is flat if the last third
-of the minutes has no more of it than the third before, but for a twentieth: caches fill in the
-beginning. The same of open files and of threads.
+Memory is the sum of the resident memory (RSS in /proc) of the workers. Counting shared pages once
+would show growth for an hour without new data: a page shared with the main process becomes a
+worker's own when an object in it is touched. Memory counts as flat if the last third of the minutes
+has at most a twentieth more than the third before, since caches fill at the beginning. The same
+holds for open files and threads.
 
-`--database-url` has it on a PostgreSQL; the columns of the SQLite file are empty then.
+`--database-url` runs it on PostgreSQL; the columns of the SQLite file are then empty.
 """
 
 import argparse
@@ -37,13 +37,13 @@ from typing import Any
 from oneself.database import sqlite_driver
 from tests.http.running import Running, running
 
-PEOPLE = 8
-PASSWORD = "Violet tangent 47 harbour"  # noqa: S105 # of nobody
-#: Seconds; longer than this is no answer but a failure.
+USERS = 8
+PASSWORD = "Violet tangent 47 harbour"  # noqa: S105 # for test users only
+#: Seconds; slower responses count as failures.
 TIMEOUT = 30.0
-#: What may be between two thirds of the minutes, as a share.
+#: The allowed growth from one third of the minutes to the next.
 GROWTH = 0.05
-#: The log may be as long as that when nobody reads, in megabytes: it is emptied at 16.
+#: The longest log without a reader, in megabytes; the service empties it at 16.
 LONGEST_LOG = 24.0
 READER_EVERY = 5
 MEGABYTE = 1024 * 1024
@@ -69,7 +69,7 @@ PICTURE = (
 
 @dataclass
 class Counts:
-    """What one minute came to."""
+    """The counts of one minute."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     unexpected: Counter[str] = field(default_factory=Counter)
@@ -77,15 +77,15 @@ class Counts:
     acknowledged: int = 0
     unanswered: int = 0
     lost: int = 0
-    doubled: int = 0
+    duplicated: int = 0
 
 
-class Person:
-    """Somebody who uses the service, one request at a time, and remembers what was done."""
+class SoakUser:
+    """A user who sends one request at a time, and records acknowledged writes."""
 
     def __init__(self, port: int, number: int) -> None:
         self.counts = Counts()
-        self._random = random.Random(number)  # noqa: S311 # what is asked for next, and no secret
+        self._random = random.Random(number)  # noqa: S311 # chooses requests, not secrets
         self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         self._email = f"soak{number}@example.com"
         signup = {
@@ -110,7 +110,7 @@ class Person:
         ]
 
     def use(self) -> None:
-        """Do one thing, chosen by chance."""
+        """Do one random thing."""
         with suppress(OSError, HTTPException):
             self._random.choice(self._acts)()
 
@@ -118,7 +118,7 @@ class Person:
         self,
         method: str,
         path: str,
-        wanted: int,
+        expected: int,
         body: Any = None,
         *,
         token: str | None = "",
@@ -128,7 +128,7 @@ class Person:
         if token is not None and path != "/v1/auth/signup":
             headers["Authorization"] = f"Bearer {token or self._token}"
         content = body if isinstance(body, bytes) or body is None else json.dumps(body)
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
             self._connection.request(method, path, content, headers)
             answer = self._connection.getresponse()
@@ -137,9 +137,9 @@ class Person:
             self._connection.close()
             self.counts.unanswered += 1
             raise
-        self.counts.milliseconds.append((time.perf_counter() - began) * 1000)
+        self.counts.milliseconds.append((time.perf_counter() - start) * 1000)
         self.counts.statuses[answer.status] += 1
-        if answer.status != wanted:
+        if answer.status != expected:
             self.counts.unexpected[f"{method} {path} {answer.status}"] += 1
             raise OSError
         if method != "GET" and answer.status < 300:  # noqa: PLR2004 # a success
@@ -158,20 +158,20 @@ class Person:
         self._ask("PUT", "/resources/me/settings", 200, {"n": self._number, "filling": "x" * 500})
 
     def _look_up(self) -> None:
-        found = self._ask("GET", "/resources/me/settings", 200).get("n", 0)
-        # One that was not answered may be there.
-        if found != self._number and not self.counts.unanswered:
+        number = self._ask("GET", "/resources/me/settings", 200).get("n", 0)
+        # A write without a response may have been done.
+        if number != self._number and not self.counts.unanswered:
             self.counts.lost += 1
-            self._number = found
+            self._number = number
         items = self._ask("GET", "/v1/api-keys", 200)["data"]["items"]
-        there = Counter(item["name"] for item in items)
-        self.counts.doubled += sum(1 for times in there.values() if times > 1)
-        self.counts.lost += len(self._keys.keys() - there.keys())
+        names = Counter(item["name"] for item in items)
+        self.counts.duplicated += sum(1 for times in names.values() if times > 1)
+        self.counts.lost += len(self._keys.keys() - names.keys())
         self._keys = {item["name"]: item["api_key_id"] for item in items}
 
     def _log_in(self) -> None:
-        entered = {"email": self._email, "password": PASSWORD}
-        opened = self._ask("POST", "/v1/auth/login", 200, entered, token=None)
+        login = {"email": self._email, "password": PASSWORD}
+        opened = self._ask("POST", "/v1/auth/login", 200, login, token=None)
         other = opened["data"]["session_token"]
         self._ask("GET", "/v1/me", 200, token=other)
         self._ask("POST", "/v1/auth/logout", 200, token=other)
@@ -180,9 +180,9 @@ class Person:
     def _make_key(self) -> None:
         if len(self._keys) < 20:  # noqa: PLR2004 # well below the limit of 50
             name = f"Key {random.getrandbits(60)}"
-            wanted = {"name": name, "scopes": ["me/profile:read"]}
-            made = self._ask("POST", "/v1/api-keys", 201, wanted)
-            self._keys[name] = made["data"]["api_key_id"]
+            body = {"name": name, "scopes": ["me/profile:read"]}
+            created = self._ask("POST", "/v1/api-keys", 201, body)
+            self._keys[name] = created["data"]["api_key_id"]
 
     def _revoke_key(self) -> None:
         if self._keys:
@@ -194,8 +194,8 @@ class Person:
                 raise
 
     def _fail(self) -> None:
-        wrong = {"email": self._email, "password": "Not this one 9"}
-        self._ask("POST", "/v1/auth/login", 401, wrong, token=None)
+        problems = {"email": self._email, "password": "Not this one 9"}
+        self._ask("POST", "/v1/auth/login", 401, problems, token=None)
         self._ask("GET", "/v1/me", 401, token="sess_" + "x" * 43)
         self._ask("GET", "/nowhere", 404)
         self._ask("PUT", "/resources/me/settings", 400, b"{", media_type="application/json")
@@ -206,7 +206,7 @@ class Person:
 
 @dataclass
 class Sizes:
-    """What the processes have, at one moment; in megabytes."""
+    """The resources of the workers and the files at one moment; sizes in megabytes."""
 
     memory: float
     files: int
@@ -216,12 +216,12 @@ class Sizes:
 
 
 def measure(main: int, database: Path) -> Sizes:
-    """Add up the workers, and look at the files."""
+    """Add up the resources of the workers, and read the sizes of the files."""
     children = Path(f"/proc/{main}/task/{main}/children").read_text(encoding="ascii").split()
     memory = files = threads = 0
     for pid in children:
         process = Path("/proc") / pid
-        with suppress(OSError):  # one that has just ended
+        with suppress(OSError):  # a process that has just ended
             status = (process / "status").read_text(encoding="ascii")
             memory += int(status.partition("\nVmRSS:")[2].split()[0])
             files += len(list((process / "fd").iterdir()))
@@ -234,9 +234,9 @@ def _megabytes(path: Path | str) -> float:
 
 
 @contextmanager
-def reading(database: Path, *, wanted: bool) -> Iterator[None]:
-    """Somebody who reads in the file until the end."""
-    if not wanted or not database.exists():
+def reading(database: Path, *, expected: bool) -> Iterator[None]:
+    """Keep a reader on the SQLite file open until the end of the block."""
+    if not expected or not database.exists():
         yield
         return
     connection = sqlite_driver().connect(database, isolation_level=None)
@@ -248,19 +248,19 @@ def reading(database: Path, *, wanted: bool) -> Iterator[None]:
         connection.close()
 
 
-def use_until(over: threading.Event, user: Person, seconds: float) -> None:
-    """Use the service at a rate, and not more often to make up for what was slow."""
-    following = time.monotonic() + random.uniform(0, seconds)  # noqa: S311 # when to begin
+def use_until(over: threading.Event, user: SoakUser, seconds: float) -> None:
+    """Use the service at a fixed rate, without catching up after slow requests."""
+    following = time.monotonic() + random.uniform(0, seconds)  # noqa: S311 # spreads the starts
     while not over.is_set():
         over.wait(max(0.0, following - time.monotonic()))
         following = max(following, time.monotonic() - seconds) + seconds
         user.use()
 
 
-def take_counts(people: list[Person]) -> Counts:
-    """What all of them counted since the last time."""
+def take_counts(users: list[SoakUser]) -> Counts:
+    """Return the counts of all users since the last call."""
     total = Counts()
-    for user in people:
+    for user in users:
         counts, user.counts = user.counts, Counts()
         total.statuses += counts.statuses
         total.unexpected += counts.unexpected
@@ -268,18 +268,18 @@ def take_counts(people: list[Person]) -> Counts:
         total.acknowledged += counts.acknowledged
         total.unanswered += counts.unanswered
         total.lost += counts.lost
-        total.doubled += counts.doubled
+        total.duplicated += counts.duplicated
     return total
 
 
 HEAD = (
-    "| minute | requests | acknowledged | lost | doubled | unanswered | 5xx | p50 ms | p99 ms "
+    "| minute | requests | acknowledged | lost | duplicated | unanswered | 5xx | p50 ms | p99 ms "
     "| memory MB | files | threads | log MB | file MB |"
 )
 
 
 def row(minute: int, counts: Counts, sizes: Sizes) -> str:
-    """One minute."""
+    """Return one minute as a row of the table."""
     taken = sorted(counts.milliseconds) or [0.0]
     failed = sum(times for status, times in counts.statuses.items() if status >= 500)  # noqa: PLR2004 # a 5xx
     cells = (
@@ -287,7 +287,7 @@ def row(minute: int, counts: Counts, sizes: Sizes) -> str:
         len(counts.milliseconds),
         counts.acknowledged,
         counts.lost,
-        counts.doubled,
+        counts.duplicated,
         counts.unanswered,
         failed,
         f"{taken[len(taken) // 2]:.1f}",
@@ -301,19 +301,19 @@ def row(minute: int, counts: Counts, sizes: Sizes) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def judge(minutes: list[Sizes], logs: list[float], total: Counts) -> list[str]:
-    """What is wrong."""
-    wrong = []
+def find_problems(minutes: list[Sizes], logs: list[float], total: Counts) -> list[str]:
+    """Return the problems found."""
+    problems = []
     failed = sum(times for status, times in total.statuses.items() if status >= 500)  # noqa: PLR2004 # as above
     for name, number in (
         ("lost", total.lost),
-        ("doubled", total.doubled),
+        ("duplicated", total.duplicated),
         ("unanswered", total.unanswered),
         ("5xx", failed),
-        ("not what was wanted", sum(total.unexpected.values())),
+        ("unexpected statuses", sum(total.unexpected.values())),
     ):
         if number:
-            wrong.append(f"{name}: {number}")
+            problems.append(f"{name}: {number}")
     third = len(minutes) // 3
     if third:
         middle, last = minutes[-2 * third : -third], minutes[-third:]
@@ -323,41 +323,41 @@ def judge(minutes: list[Sizes], logs: list[float], total: Counts) -> list[str]:
             )
             print(f"{name}: {before:.1f} in the second third, {after:.1f} in the last")
             if after > before * (1 + GROWTH):
-                wrong.append(f"{name} grows")
+                problems.append(f"{name} grows")
     if logs and max(logs) > LONGEST_LOG:
-        wrong.append(f"the log is {max(logs):.0f} MB although nobody reads")
-    return wrong
+        problems.append(f"the log has {max(logs):.0f} MB without a reader")
+    return problems
 
 
-def soak(service: Running, asked: argparse.Namespace) -> list[str]:
-    """Use the service for so many minutes; returns what is wrong."""
+def soak(service: Running, options: argparse.Namespace) -> list[str]:
+    """Use the service for some minutes; return the problems found."""
     database = service.folder / "data" / "oneself.sqlite3"
-    people = [Person(service.port, number) for number in range(PEOPLE)]
+    users = [SoakUser(service.port, number) for number in range(USERS)]
     over = threading.Event()
     threads = [
-        # An act is two requests, one with another.
-        threading.Thread(target=use_until, args=(over, user, 2 * PEOPLE / asked.rate))
-        for user in people
+        # An act is two requests on average.
+        threading.Thread(target=use_until, args=(over, user, 2 * USERS / options.rate))
+        for user in users
     ]
     for thread in threads:
         thread.start()
     total, minutes, logs = Counts(), [], []
     print(HEAD)
     print("|---" * HEAD.count(" |") + "|", flush=True)
-    take_counts(people)
-    began = time.monotonic()
-    for minute in range(1, asked.minutes + 1):
+    take_counts(users)
+    start = time.monotonic()
+    for minute in range(1, options.minutes + 1):
         reader = minute % READER_EVERY == 0
-        with reading(database, wanted=reader):
-            time.sleep(max(0.0, began + minute * 60 - time.monotonic()))
-        counts = take_counts(people)
+        with reading(database, expected=reader):
+            time.sleep(max(0.0, start + minute * 60 - time.monotonic()))
+        counts = take_counts(users)
         sizes = measure(service.process.pid, database)
         minutes.append(sizes)
-        # What a reader has kept is emptied within seconds, and so before the next minute is over.
+        # The log is emptied seconds after a reader has closed, before the next minute ends.
         if not reader:
             logs.append(sizes.log)
         print(row(minute, counts, sizes), flush=True)
-        for name in ("acknowledged", "unanswered", "lost", "doubled"):
+        for name in ("acknowledged", "unanswered", "lost", "duplicated"):
             setattr(total, name, getattr(total, name) + getattr(counts, name))
         total.statuses += counts.statuses
         total.unexpected += counts.unexpected
@@ -366,28 +366,30 @@ def soak(service: Running, asked: argparse.Namespace) -> list[str]:
         thread.join(TIMEOUT)
     print(f"\nstatuses: {dict(sorted(total.statuses.items()))}; acknowledged: {total.acknowledged}")
     for what, times in total.unexpected.most_common(10):
-        print(f"not what was wanted: {what}, {times} times")
-    return judge(minutes, logs, total)
+        print(f"unexpected status: {what}, {times} times")
+    return find_problems(minutes, logs, total)
 
 
 def main() -> None:
-    """Soak, and exit with 1 where something is wrong."""
-    parser = argparse.ArgumentParser(description="Use the service for long.")
+    """Run the test, and exit with 1 if there are problems."""
+    parser = argparse.ArgumentParser(description="Use the service for a long time.")
     parser.add_argument("--minutes", type=int, default=30)
-    parser.add_argument("--rate", type=float, default=50, help="requests in a second, about")
+    parser.add_argument("--rate", type=float, default=50, help="requests per second, approximately")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--database-url", help="a PostgreSQL that is empty; else a SQLite file")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--database-url", help="an empty PostgreSQL database instead of a SQLite file"
+    )
+    options = parser.parse_args()
     settings = {"throttle_account": "1000000/3600", "throttle_mail": "1000000/3600"}
-    if asked.database_url:
-        settings |= {"database_url": asked.database_url, "secret_key": secrets.token_urlsafe(32)}
+    if options.database_url:
+        settings |= {"database_url": options.database_url, "secret_key": secrets.token_urlsafe(32)}
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(Path(folder), workers=asked.workers, password_cost=10, **settings) as service,
+        running(Path(folder), workers=options.workers, password_cost=10, **settings) as service,
     ):
-        wrong = soak(service, asked)
-    print(f"{'FAIL: ' + '; '.join(wrong) if wrong else 'PASS'}")
-    sys.exit(1 if wrong else 0)
+        problems = soak(service, options)
+    print(f"{'FAIL: ' + '; '.join(problems) if problems else 'PASS'}")
+    sys.exit(1 if problems else 0)
 
 
 main()

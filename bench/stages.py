@@ -1,14 +1,13 @@
-"""Prints the microseconds of a request by its stages, in one process and without a server.
+"""Print the microseconds of a request by stage, in one process and without a server.
 
-The function that a stage begins with is wrapped in a clock, and what runs within another's is taken
-off: so a stage has what it does itself, with the libraries that it calls, and all of them together
-are the time from the call of the application to its return. Only one request is on its way at a
-time, so that what a thread does for it counts as if there were no other. The last column is the
-same request without any clock: the difference to the sum is what the clocks cost.
+The entry function of each stage is wrapped in a clock, and the time of nested stages is subtracted.
+So a stage has its own time and that of the libraries it calls, and the sum is the duration of the
+whole call. Only one request runs at a time, so work in a thread counts as if it ran in line. The
+last column is the same request without clocks; the difference to the sum is the cost of the clocks.
 
 Each figure is the tenth percentile of many requests, which other work on the machine disturbs
-least. "database" is SQLAlchemy and SQLite, with the BEGIN and the COMMIT; a change waits there for
-the disk, and "operation" has the way to a thread and back.
+least. "database" is SQLAlchemy and SQLite, with BEGIN and COMMIT; a change waits there for the
+disk. "operation" includes the way to a thread and back.
 """
 
 import functools
@@ -24,31 +23,32 @@ from sqlalchemy import CursorResult
 from sqlalchemy.orm import Session
 
 import oneself.app
-import oneself.http.execution
+import oneself.http.caller
 import oneself.http.guard
 import oneself.http.operations
+import oneself.http.response.rendering
 from bench.in_process import Application, Request
-from bench.stages_cases import CASES, application_with_people
+from bench.stages_cases import CASES, application_with_users
 from oneself.database import Database
-from oneself.http.execution import Execution
 from oneself.http.request.credential_reader import CredentialReader
 from oneself.http.request.parameters import Parameters
 from oneself.http.request.request_body import RequestBodyReader
+from oneself.http.response.rendering import ResponseRenderer
 from oneself.http.routing import Routing
 
 ROUNDS, TENTH = 300, 10
-#: In the order in which a request comes through them, each with where it begins.
-BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
+#: The stages in the order of a request, each with its entry functions.
+ENTRIES: Mapping[str, tuple[tuple[Any, str], ...]] = {
     "guard": ((oneself.http.guard.Guard, "__call__"),),
     "routing": ((Routing, "__call__"),),
-    "operation": ((oneself.http.operations._Operation, "__call__"),),  # noqa: SLF001 # it begins there
-    "credential": ((CredentialReader, "read"), (oneself.http.execution, "authenticate")),
+    "operation": ((oneself.http.operations._Operation, "__call__"),),  # noqa: SLF001 # the entry of the stage
+    "credential": ((CredentialReader, "read"), (oneself.http.caller, "authenticate")),
     "validation": (
         (oneself.http.operations, "read_body"),
         (Parameters, "read"),
         (RequestBodyReader, "read"),
     ),
-    "policy": ((oneself.http.execution, "authorise"),),
+    "policy": ((oneself.http.caller, "authorise"),),
     "database": (
         (Database, "transaction"),
         (sqlalchemy.Connection, "execute"),
@@ -61,8 +61,8 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     ),
     "handler": ((oneself.app, "find_handler"),),
     "render": (
-        (Execution, "_render"),
-        (oneself.http.execution, "answer_of_refusal"),
+        (ResponseRenderer, "render"),
+        (oneself.http.response.rendering, "answer_of_refusal"),
         (oneself.http.guard, "send_answer"),
     ),
     "log": ((oneself.app, "log_request"),),
@@ -70,28 +70,28 @@ BEGINNINGS: Mapping[str, tuple[tuple[Any, str], ...]] = {
 
 
 class Clocks:
-    """How long each stage of the present request has taken, without those within it."""
+    """The time of each stage of the current request, without nested stages."""
 
     def __init__(self) -> None:
-        self.nanoseconds: dict[str, int] = dict.fromkeys(BEGINNINGS, 0)
+        self.nanoseconds: dict[str, int] = dict.fromkeys(ENTRIES, 0)
         self._stack: list[str] = []
         self._since = 0
 
     def install(self) -> None:
-        """Wrap the beginning of each stage; the application has to be made after this."""
-        for stage, beginnings in BEGINNINGS.items():
-            for owner, name in beginnings:
+        """Wrap the entries of all stages; create the application after this."""
+        for stage, entries in ENTRIES.items():
+            for owner, name in entries:
                 setattr(owner, name, self._wrapped(stage, owner, name))
 
     def _wrapped(self, stage: str, owner: Any, name: str) -> Any:
-        found = inspect.getattr_static(owner, name)
+        attribute = inspect.getattr_static(owner, name)
         function: Callable[..., Any] = getattr(owner, name)
         if name == "find_handler":
             return lambda operation_id: self._timed(stage, function(operation_id))
         if name == "transaction":
             return self._timed_context(stage, function)
         timed = self._timed(stage, function)
-        return staticmethod(timed) if isinstance(found, staticmethod) else timed
+        return staticmethod(timed) if isinstance(attribute, staticmethod) else timed
 
     def _timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if inspect.iscoroutinefunction(function):
@@ -117,16 +117,16 @@ class Clocks:
         return call
 
     def _timed_context(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Count its beginning and its end, and leave what is done in between to its own stages."""
+        """Time the entry and the exit of a context, but not its body."""
 
         @contextmanager
         def context(*arguments: Any, **named: Any) -> Iterator[Any]:
             self._enter(stage)
             try:
-                with function(*arguments, **named) as given:
+                with function(*arguments, **named) as value:
                     self._leave()
                     try:
-                        yield given
+                        yield value
                     finally:
                         self._enter(stage)
             finally:
@@ -143,25 +143,27 @@ class Clocks:
         self._stack.pop()
 
     def _turn(self) -> None:
-        """Give the stage that was on top what has passed since the last turn."""
+        """Add the time since the last turn to the stage on top of the stack."""
         now = time.perf_counter_ns()
         if self._stack:
             self.nanoseconds[self._stack[-1]] += now - self._since
         self._since = now
 
     def take(self) -> dict[str, int]:
-        """What one request has taken, and begin anew."""
-        taken, self.nanoseconds = self.nanoseconds, dict.fromkeys(BEGINNINGS, 0)
+        """Return the times of one request, and reset them."""
+        taken, self.nanoseconds = self.nanoseconds, dict.fromkeys(ENTRIES, 0)
         return taken
 
 
 def tenth(values: list[int]) -> float:
-    """The tenth percentile in microseconds."""
+    """Return the tenth percentile in microseconds."""
     return statistics.quantiles(values, n=TENTH)[0] / 1000
 
 
-def whole(application: Application, requests: Mapping[str, Request]) -> dict[str, float]:
-    """The microseconds of each request without any clock in it."""
+def measure_without_clocks(
+    application: Application, requests: Mapping[str, Request]
+) -> dict[str, float]:
+    """Return the microseconds of each request without clocks."""
     taken: dict[str, list[int]] = {name: [] for name in requests}
     for number in range(-20, ROUNDS):
         for name, request in requests.items():
@@ -169,20 +171,20 @@ def whole(application: Application, requests: Mapping[str, Request]) -> dict[str
             if number >= 0:
                 taken[name].append(answer.nanoseconds)
             if answer.status != CASES[name].status:
-                raise SystemExit(f"{name} answers {answer.status}")
+                raise SystemExit(f"{name} returns {answer.status}")
     return {name: tenth(each) for name, each in taken.items()}
 
 
 def main() -> None:
-    """Measure without clocks and then with them, and print both."""
-    with application_with_people() as (application, requests):
-        plain = whole(application, requests)
+    """Measure without and with clocks, and print both."""
+    with application_with_users() as (application, requests):
+        plain = measure_without_clocks(application, requests)
     clocks = Clocks()
     clocks.install()
     taken: dict[str, dict[str, list[int]]] = {
-        name: {stage: [] for stage in BEGINNINGS} for name in CASES
+        name: {stage: [] for stage in ENTRIES} for name in CASES
     }
-    with application_with_people() as (application, requests):
+    with application_with_users() as (application, requests):
         for number in range(-20, ROUNDS):
             for name, request in requests.items():
                 clocks.take()
@@ -190,7 +192,7 @@ def main() -> None:
                 if number >= 0:
                     for stage, nanoseconds in clocks.take().items():
                         taken[name][stage].append(nanoseconds)
-    print("µs of a request".ljust(26), *(f"{stage:>10}" for stage in BEGINNINGS), end="")
+    print("µs of a request".ljust(26), *(f"{stage:>10}" for stage in ENTRIES), end="")
     print(f"{'sum':>8}{'unclocked':>11}")
     for name, stages in taken.items():
         row = [tenth(each) for each in stages.values()]

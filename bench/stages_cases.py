@@ -1,4 +1,4 @@
-"""What the benchmarks of single stages ask, by its name in their tables."""
+"""The requests of the benchmarks of stages, by their names in the tables."""
 
 import logging.config
 import os
@@ -15,13 +15,13 @@ from oneself.database import open_engine
 from oneself.database.migrations import upgrade
 from oneself.logging import configuration
 
-__all__ = ["CASES", "Case", "application_with_people"]
+__all__ = ["CASES", "Case", "application_with_users"]
 
 _JSON = ("content-type", "application/json")
 
 
 class Case(NamedTuple):
-    """One request of the demo's own person, and what it is answered with."""
+    """A request of the demo user, and its expected status."""
 
     kind: str | None
     method: str
@@ -29,13 +29,13 @@ class Case(NamedTuple):
     body: bytes = b""
     status: HTTPStatus = HTTPStatus.OK
 
-    def request(self, people: Mapping[str, Any]) -> Request:
-        """The request, with the credential."""
+    def request(self, users: Mapping[str, Any]) -> Request:
+        """Return the request with its credential."""
         headers = [_JSON] if self.body else []
         if self.kind == "api_key":
-            headers.append(("x-api-key", people["base"]["api_key"]))
+            headers.append(("x-api-key", users["base"]["api_key"]))
         elif self.kind is not None:
-            headers.append(("authorization", f"Bearer {people['base'][self.kind]}"))
+            headers.append(("authorization", f"Bearer {users['base'][self.kind]}"))
         return Request(self.method, self.path, tuple(headers), self.body)
 
 
@@ -47,7 +47,7 @@ CASES: Mapping[str, Case] = {
     "GET /v1/me, PAT": Case("pat", "GET", "/v1/me"),
     "GET /v1/me, JWT": Case("jwt", "GET", "/v1/me"),
     "PATCH /api/v1/me": Case("session_token", "PATCH", "/api/v1/me", b'{"locale": "de-DE"}'),
-    "PATCH that is a 400": Case(
+    "PATCH rejected with 400": Case(
         "session_token",
         "PATCH",
         "/resources/me/profile",
@@ -58,11 +58,11 @@ CASES: Mapping[str, Case] = {
 
 
 @contextmanager
-def application_with_people() -> Iterator[tuple[Application, Mapping[str, Request]]]:
-    """The application on a fresh SQLite file, and each request of those above."""
+def application_with_users() -> Iterator[tuple[Application, Mapping[str, Request]]]:
+    """Create the application on a new SQLite file; yield it and the requests."""
     with (
         tempfile.TemporaryDirectory(prefix="oneself-stages-") as folder,
-        # Each request has its line, as where it is deployed; only nobody reads it.
+        # Write log lines as in a deployment, but discard them.
         Path(os.devnull).open("w") as nowhere,
         redirect_stderr(nowhere),
     ):
@@ -71,5 +71,5 @@ def application_with_people() -> Iterator[tuple[Application, Mapping[str, Reques
         upgrade(engine)
         engine.dispose()
         with Application(Path(folder), database_threads=1) as application:
-            people = make_demo(application.database)
-            yield application, {name: each.request(people) for name, each in CASES.items()}
+            users = make_demo(application.database)
+            yield application, {name: case.request(users) for name, case in CASES.items()}

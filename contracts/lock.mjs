@@ -1,6 +1,6 @@
-// Takes out of package-lock.json what is no part of a pin: the pages where authors take donations, and the prose of
-// deprecations. What stays are names, versions and integrity hashes, and no address. `npm run lock` runs it, here and in
-// bench/peers/better_auth, on the lock file of the folder that it is run in.
+// Removes from package-lock.json everything that is not part of a pin: funding links and deprecation notices. Names,
+// versions and integrity hashes stay. `npm run lock` runs it, here and in bench/peers/better_auth, on the lock file of
+// the current folder.
 import { readFileSync, writeFileSync } from "node:fs";
 
 const file = "package-lock.json";

@@ -1,145 +1,139 @@
-"""Hantera: profile, change of e-mail address, settings and personal access tokens."""
+"""Hantera: profile, email change, settings and personal access tokens."""
 
 from http import HTTPStatus
 from typing import Any, cast
 
-from accounts.flows import (
-    email_change,
-    password_change,
-    personal_access_tokens,
-    pictures,
-    profile,
-    settings,
-)
-from accounts.flows.personal_access_tokens import ListedPat
-from accounts.services.database import AccountSession
-from accounts.services.principal import Principal
+from accounts.errors import Invalid
+from accounts.flows.email import email_change
+from accounts.flows.password import password_change
+from accounts.flows.profile import pictures, profile, settings
+from accounts.flows.tokens import personal_access_tokens
+from accounts.flows.tokens.personal_access_tokens import ListedPat
 from accounts.services.user_views import UserView
+from handlers.context import DatabaseContext, UserContext
+from handlers.dialect import Dialect
 from handlers.etags import is_held, require_match, strong_tag
-from handlers.exchange import NO_CONTENT, Exchange, Reply
+from handlers.exchange import NO_CONTENT, Reply
+from handlers.problem_details import MEDIA_TYPE, render_problem
 from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
 from models import PersonalAccessToken, wire
 
-# Hantera's word for a field where it is not the account's own.
-_FIELDS = {"name": "display_name"}
-_NAMES = {field: name for name, field in _FIELDS.items()}
+DIALECT = Dialect(
+    {Invalid: 400},
+    MEDIA_TYPE,
+    render_problem,
+    field_names={
+        "display_name": "name",
+        "expires_at": "expiresAt",
+        "new_password": "newPassword",
+    },
+)
+
+_PROFILE_FIELDS = {"name": "display_name"}
 _PICTURE_PATH = "/resources/me/profile/picture"
 
 
-def get_profile(
-    session: AccountSession, principal: Principal, exchange: Exchange
-) -> Reply[wire.HanteraProfile]:
-    return Reply.tagged(_profile(session, principal.user, exchange))
+def get_profile(context: UserContext) -> Reply[wire.HanteraProfile]:
+    return Reply.tagged(_profile(context, context.principal.user))
 
 
 def update_profile(
-    session: AccountSession,
-    principal: Principal,
-    exchange: Exchange,
-    if_match: str | None,
-    body: wire.HanteraUpdateProfileRequest,
+    context: UserContext, if_match: str | None, body: wire.HanteraUpdateProfileRequest
 ) -> Reply[wire.HanteraProfile]:
     if if_match is not None:
-        require_match(if_match, _profile(session, principal.user, exchange))
+        require_match(if_match, _profile(context, context.principal.user))
     changes: dict[str, Any] = {
-        _FIELDS.get(name, name): value
+        _PROFILE_FIELDS.get(name, name): value
         for name, value in body.items()
-        # Whoever sends back what was read means the uploaded picture to stay.
-        if (name, value) != ("picture", exchange.issuer + _PICTURE_PATH)
+        # A client that sends back the profile that it read keeps the uploaded picture.
+        if (name, value) != ("picture", context.service.issuer + _PICTURE_PATH)
     }
-    user = profile.change_profile(session, principal.user, changes, called=_NAMES)
-    return Reply.tagged(_profile(session, user, exchange))
+    user = profile.change_profile(context.session, context.principal.user, changes)
+    return Reply.tagged(_profile(context, user))
 
 
-def upload_picture(
-    session: AccountSession, principal: Principal, exchange: Exchange, body: bytes
-) -> Reply[wire.HanteraProfile]:
-    user = pictures.upload_picture(session, principal.user, body)
-    return Reply(_profile(session, user, exchange))
+def upload_picture(context: UserContext, body: bytes) -> Reply[wire.HanteraProfile]:
+    user = pictures.upload_picture(context.session, context.principal.user, body)
+    return Reply(_profile(context, user))
 
 
-def get_picture(
-    session: AccountSession, principal: Principal, if_none_match: str | None
-) -> Reply[bytes]:
-    picture = pictures.find_picture(session, principal.user)
+def get_picture(context: UserContext, if_none_match: str | None) -> Reply[bytes]:
+    picture = pictures.find_picture(context.session, context.principal.user)
     tag = strong_tag(picture.tag)
     if is_held(if_none_match, tag):
         return Reply(b"", HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
-    # A browser that is made to open it saves it, under a name of ours (IM-07).
+    # Browsers download it under this name instead of showing it (IM-07).
     headers = {"ETag": tag, "Content-Disposition": 'attachment; filename="picture.webp"'}
     return Reply(picture.content, media_type=picture.media_type, headers=headers)
 
 
-def remove_picture(session: AccountSession, principal: Principal) -> Reply[None]:
-    pictures.remove_picture(session, principal.user)
+def remove_picture(context: UserContext) -> Reply[None]:
+    pictures.remove_picture(context.session, context.principal.user)
     return NO_CONTENT
 
 
-def change_password(
-    session: AccountSession, principal: Principal, body: wire.HanteraChangePasswordRequest
-) -> Reply[None]:
+def change_password(context: UserContext, body: wire.HanteraChangePasswordRequest) -> Reply[None]:
     password_change.change_password(
-        session,
-        principal,
+        context.session,
+        context.principal,
         current=body["currentPassword"],
         new=body["newPassword"],
-        called="newPassword",
     )
     return NO_CONTENT
 
 
 def request_email_change(
-    session: AccountSession, principal: Principal, body: wire.HanteraEmailChangeRequest
+    context: UserContext, body: wire.HanteraEmailChangeRequest
 ) -> Reply[wire.HanteraEmailChange]:
-    user = principal.user
-    address, secret = email_change.request_email_change(session, user, body["email"])
+    user = context.principal.user
+    address, secret = email_change.request_email_change(context.session, user, body["email"])
     answer: wire.HanteraEmailChange = {"identityId": user.identity_id, "email": address}
     return Reply(answer if secret is None else {**answer, "secret": secret})
 
 
 def validate_email_change(
-    session: AccountSession, body: wire.HanteraEmailValidationRequest
+    context: DatabaseContext, body: wire.HanteraEmailValidationRequest
 ) -> Reply[wire.HanteraEmail]:
     address = email_change.validate_email_change(
-        session, identity_id=body["identityId"], secret=body["secret"]
+        context.session, identity_id=body["identityId"], secret=body["secret"]
     )
     return Reply({"email": address})
 
 
-def get_settings(session: AccountSession, principal: Principal) -> Reply[dict[str, Any]]:
-    return Reply.tagged(settings.find_settings(session, principal.user.user_id))
+def get_settings(context: UserContext) -> Reply[dict[str, Any]]:
+    return Reply.tagged(settings.find_settings(context.session, context.principal.user.user_id))
 
 
 def replace_settings(
-    session: AccountSession, principal: Principal, if_match: str | None, body: dict[str, Any]
+    context: UserContext, if_match: str | None, body: dict[str, Any]
 ) -> Reply[dict[str, Any]]:
-    user_id = principal.user.user_id
-    _require_settings(session, user_id, if_match)
-    return Reply.tagged(settings.replace_settings(session, user_id, body))
+    user_id = context.principal.user.user_id
+    _require_settings(context, if_match)
+    return Reply.tagged(settings.replace_settings(context.session, user_id, body))
 
 
 def update_settings(
-    session: AccountSession, principal: Principal, if_match: str | None, body: dict[str, Any]
+    context: UserContext, if_match: str | None, body: dict[str, Any]
 ) -> Reply[dict[str, Any]]:
-    user_id = principal.user.user_id
-    _require_settings(session, user_id, if_match)
-    return Reply.tagged(settings.change_settings(session, user_id, body))
+    user_id = context.principal.user.user_id
+    _require_settings(context, if_match)
+    return Reply.tagged(settings.change_settings(context.session, user_id, body))
 
 
-def list_pats(session: AccountSession, principal: Principal) -> Reply[list[wire.HanteraPat]]:
-    active = personal_access_tokens.list_pats(session, principal.user.user_id)
+def list_pats(context: UserContext) -> Reply[list[wire.HanteraPat]]:
+    active = personal_access_tokens.list_pats(context.session, context.principal.user.user_id)
     return Reply([_pat(row) for row in active])
 
 
 def create_pat(
-    session: AccountSession, principal: Principal, body: wire.HanteraCreatePatRequest
+    context: UserContext, body: wire.HanteraCreatePatRequest
 ) -> Reply[wire.HanteraCreatedPat]:
     made, token = personal_access_tokens.create_pat(
-        session,
-        principal,
+        context.session,
+        context.principal,
         name=body["name"],
         scopes=body["scopes"],
-        expires_at=parse_timestamp(body["expiresAt"], "expiresAt"),
+        expires_at=parse_timestamp(body["expiresAt"], "expires_at"),
         client_id=body["clientId"],
         client_secret=body["clientSecret"],
     )
@@ -158,34 +152,37 @@ def create_pat(
     )
 
 
-def get_pat(session: AccountSession, principal: Principal, id_: str) -> Reply[wire.HanteraPat]:
-    return Reply(_pat(personal_access_tokens.find_pat(session, principal.user, id_)))
+def get_pat(context: UserContext, id_: str) -> Reply[wire.HanteraPat]:
+    return Reply(
+        _pat(personal_access_tokens.find_pat(context.session, context.principal.user, id_))
+    )
 
 
-def revoke_pat(session: AccountSession, principal: Principal, id_: str) -> Reply[None]:
-    personal_access_tokens.revoke_pat(session, principal.user, id_)
+def revoke_pat(context: UserContext, id_: str) -> Reply[None]:
+    personal_access_tokens.revoke_pat(context.session, context.principal.user, id_)
     return NO_CONTENT
 
 
-def _profile(session: AccountSession, user: UserView, exchange: Exchange) -> wire.HanteraProfile:
+def _profile(context: UserContext, user: UserView) -> wire.HanteraProfile:
     uploaded = user.picture == pictures.UPLOADED
     return {
         "id": user.identity_id,
         "name": user.name,
         "email": user.email,
         "phone": user.phone,
-        "picture": exchange.issuer + _PICTURE_PATH if uploaded else user.picture,
-        "pendingEmail": email_change.find_pending_email(session, user.user_id),
+        "picture": context.service.issuer + _PICTURE_PATH if uploaded else user.picture,
+        "pendingEmail": email_change.find_pending_email(context.session, user.user_id),
     }
 
 
-def _require_settings(session: AccountSession, user_id: str, if_match: str | None) -> None:
+def _require_settings(context: UserContext, if_match: str | None) -> None:
     if if_match is not None:
-        require_match(if_match, settings.find_settings(session, user_id))
+        user_id = context.principal.user.user_id
+        require_match(if_match, settings.find_settings(context.session, user_id))
 
 
 def _pat(row: PersonalAccessToken | ListedPat) -> wire.HanteraPat:
-    # The column is text; only what the document let in is in it.
+    # The column is text, and contains only scopes that the document allows.
     return {
         "id": row.id,
         "name": row.name,

@@ -1,24 +1,44 @@
-"""ipto: account, sessions and API keys. The envelope is put around each answer by the edge."""
+"""ipto: account, sessions and API keys, answered in an envelope."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
-from accounts.flows import api_keys, event_log, password_change, password_reset, sessions, signup
-from accounts.flows.api_keys import ListedApiKey
+from accounts.errors import Invalid
+from accounts.flows import event_log
 from accounts.flows.event_log import ListedEvent
-from accounts.flows.sessions import ListedSession
-from accounts.services.database import AccountSession
+from accounts.flows.password import password_change, password_reset
+from accounts.flows.sign_in import sessions, signup
+from accounts.flows.sign_in.sessions import ListedSession
+from accounts.flows.tokens import api_keys
+from accounts.flows.tokens.api_keys import ListedApiKey
 from accounts.services.principal import Principal
-from handlers.exchange import NO_CONTENT, Exchange, Reply
+from handlers.context import DatabaseContext, PrincipalContext, UserContext
+from handlers.dialect import Dialect, Refusal, ResponseMeta, details
+from handlers.exchange import NO_CONTENT, Reply
 from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
 from models import ApiKey, wire
 
 
-def sign_up(
-    session: AccountSession, exchange: Exchange, body: wire.IptoSignUpRequest
-) -> Reply[wire.IptoSignUp]:
-    opened = signup.sign_up(session, **body, user_agent=exchange.user_agent)
+def _wrap(data: Any, meta: ResponseMeta) -> Mapping[str, Any]:
+    return {"data": data, "request_id": meta.request_id, "timestamp": meta.timestamp}
+
+
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    error, meta = refusal.error, refusal.meta
+    return {
+        "error": {"code": error.code, "message": str(error), **details(refusal)},
+        "request_id": meta.request_id,
+        "timestamp": meta.timestamp,
+    }
+
+
+DIALECT = Dialect({Invalid: 400}, "application/json", _render, wrap=_wrap)
+
+
+def sign_up(context: DatabaseContext, body: wire.IptoSignUpRequest) -> Reply[wire.IptoSignUp]:
+    opened = signup.sign_up(context.session, **body, user_agent=context.exchange.user_agent)
     return Reply(
         {
             "user_id": opened.user.user_id,
@@ -31,11 +51,12 @@ def sign_up(
     )
 
 
-def log_in(
-    session: AccountSession, exchange: Exchange, body: wire.IptoLogInRequest
-) -> Reply[wire.IptoLogIn]:
+def log_in(context: DatabaseContext, body: wire.IptoLogInRequest) -> Reply[wire.IptoLogIn]:
     opened = sessions.log_in(
-        session, email=body["email"], password=body["password"], user_agent=exchange.user_agent
+        context.session,
+        email=body["email"],
+        password=body["password"],
+        user_agent=context.exchange.user_agent,
     )
     answer: wire.IptoLogIn = {
         "user_id": opened.user.user_id,
@@ -45,23 +66,21 @@ def log_in(
         "email": opened.user.email,
     }
     if body.get("cookie"):
-        # A token that the page can read would undo what HttpOnly is for (SE-08).
-        cookie = exchange.session_cookie(
-            opened.token, now=session.now, expires_at=opened.expires_at
+        # No token in the body: a script could read it, which HttpOnly is to prevent (SE-08).
+        cookie = context.exchange.session_cookie(
+            opened.token, now=context.session.now, expires_at=opened.expires_at
         )
         return Reply(answer, headers=cookie)
     return Reply({**answer, "session_token": opened.token})
 
 
-def log_out(
-    session: AccountSession, principal: Principal, exchange: Exchange
-) -> Reply[wire.IptoSuccess]:
-    sessions.log_out(session, principal)
-    return Reply({"success": True}, headers=exchange.cleared_cookie())
+def log_out(context: UserContext) -> Reply[wire.IptoSuccess]:
+    sessions.log_out(context.session, context.principal)
+    return Reply({"success": True}, headers=context.exchange.cleared_cookie())
 
 
-def get_current_user(principal: Principal) -> Reply[wire.IptoCurrentUser]:
-    user = principal.user
+def get_current_user(context: PrincipalContext) -> Reply[wire.IptoCurrentUser]:
+    user = context.principal.user
     return Reply(
         {
             "user_id": user.user_id,
@@ -76,35 +95,38 @@ def get_current_user(principal: Principal) -> Reply[wire.IptoCurrentUser]:
 
 
 def change_password(
-    session: AccountSession, principal: Principal, body: wire.IptoChangePasswordRequest
+    context: UserContext, body: wire.IptoChangePasswordRequest
 ) -> Reply[wire.IptoSuccess]:
     password_change.change_password(
-        session, principal, current=body["current_password"], new=body["new_password"]
+        context.session,
+        context.principal,
+        current=body["current_password"],
+        new=body["new_password"],
     )
     return Reply({"success": True})
 
 
-def list_sessions(session: AccountSession, principal: Principal) -> Reply[wire.IptoSessionList]:
-    live = sessions.list_sessions(session, principal.user.user_id)
-    return Reply({"items": [_session(row, principal) for row in live]})
+def list_sessions(context: UserContext) -> Reply[wire.IptoSessionList]:
+    live = sessions.list_sessions(context.session, context.principal.user.user_id)
+    return Reply({"items": [_session(row, context.principal) for row in live]})
 
 
-def revoke_session(session: AccountSession, principal: Principal, session_id: str) -> Reply[None]:
-    sessions.revoke_session(session, principal.user, session_id)
+def revoke_session(context: UserContext, session_id: str) -> Reply[None]:
+    sessions.revoke_session(context.session, context.principal.user, session_id)
     return NO_CONTENT
 
 
-def revoke_other_sessions(session: AccountSession, principal: Principal) -> Reply[None]:
-    sessions.revoke_other_sessions(session, principal)
+def revoke_other_sessions(context: UserContext) -> Reply[None]:
+    sessions.revoke_other_sessions(context.session, context.principal)
     return NO_CONTENT
 
 
 def create_api_key(
-    session: AccountSession, principal: Principal, body: wire.IptoCreateApiKeyRequest
+    context: UserContext, body: wire.IptoCreateApiKeyRequest
 ) -> Reply[wire.IptoCreatedApiKey]:
     made, key = api_keys.create_api_key(
-        session,
-        principal,
+        context.session,
+        context.principal,
         name=body["name"],
         scopes=body["scopes"],
         dataset_access_mode=body.get("dataset_access_mode", "all_available"),
@@ -126,33 +148,33 @@ def create_api_key(
 
 
 def request_password_reset(
-    session: AccountSession, body: wire.IptoForgotPasswordRequest
+    context: DatabaseContext, body: wire.IptoForgotPasswordRequest
 ) -> Reply[wire.IptoSuccess]:
-    password_reset.request_password_reset(session, body["email"])
+    password_reset.request_password_reset(context.session, body["email"])
     return Reply({"success": True}, HTTPStatus.ACCEPTED)
 
 
 def reset_password(
-    session: AccountSession, body: wire.IptoResetPasswordRequest
+    context: DatabaseContext, body: wire.IptoResetPasswordRequest
 ) -> Reply[wire.IptoSuccess]:
-    password_reset.reset_password(session, secret=body["secret"], new=body["new_password"])
+    password_reset.reset_password(context.session, secret=body["secret"], new=body["new_password"])
     return Reply({"success": True})
 
 
-def list_events(
-    session: AccountSession, principal: Principal, limit: int, cursor: str | None
-) -> Reply[wire.IptoEventPage]:
-    page = event_log.list_events(session, principal.user.user_id, limit=limit, cursor=cursor)
+def list_events(context: UserContext, limit: int, cursor: str | None) -> Reply[wire.IptoEventPage]:
+    page = event_log.list_events(
+        context.session, context.principal.user.user_id, limit=limit, cursor=cursor
+    )
     return Reply({"items": [_event(row) for row in page.events], "next_cursor": page.next_cursor})
 
 
-def list_api_keys(session: AccountSession, principal: Principal) -> Reply[wire.IptoApiKeyList]:
-    live = api_keys.list_api_keys(session, principal.user.user_id)
+def list_api_keys(context: UserContext) -> Reply[wire.IptoApiKeyList]:
+    live = api_keys.list_api_keys(context.session, context.principal.user.user_id)
     return Reply({"items": [_api_key(row) for row in live]})
 
 
-def revoke_api_key(session: AccountSession, principal: Principal, api_key_id: str) -> Reply[None]:
-    api_keys.revoke_api_key(session, principal.user, api_key_id)
+def revoke_api_key(context: UserContext, api_key_id: str) -> Reply[None]:
+    api_keys.revoke_api_key(context.session, context.principal.user, api_key_id)
     return NO_CONTENT
 
 
@@ -184,7 +206,7 @@ def _event(row: ListedEvent) -> wire.IptoEvent:
 
 
 def _api_key(row: ApiKey | ListedApiKey) -> wire.IptoApiKey:
-    # The columns are text; only what the document let in is in them.
+    # The columns are text, and contain only values that the document allows.
     return {
         "api_key_id": row.id,
         "name": row.name,

@@ -1,20 +1,38 @@
-"""jitsudo: the change of the password for a named tenant."""
+"""jitsudo: the password change, for a tenant that a header names."""
 
-from accounts.flows import password_change, tenants
-from accounts.services.database import AccountSession
-from accounts.services.principal import Principal
+from collections.abc import Mapping
+from typing import Any
+
+from accounts.errors import Invalid
+from accounts.flows.password import password_change
+from accounts.services import authorization
+from handlers.context import UserContext
+from handlers.dialect import Dialect, Refusal, details, listed_notices
 from handlers.exchange import NO_CONTENT, Reply
 from models import wire
 
 
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    error = refusal.error
+    return {
+        "code": error.code,
+        "message": str(error),
+        **(details(refusal) if refusal.violations is not None else {}),
+        **listed_notices(refusal),
+    }
+
+
+DIALECT = Dialect({Invalid: 400}, "application/json", _render)
+
+
 def change_password(
-    session: AccountSession,
-    principal: Principal,
-    x_tenant_id: str,
-    body: wire.JitsudoChangePasswordRequest,
+    context: UserContext, x_tenant_id: str, body: wire.JitsudoChangePasswordRequest
 ) -> Reply[None]:
-    tenants.require_tenant(principal.user, x_tenant_id)
+    authorization.require_tenant(context.principal.user, x_tenant_id)
     password_change.change_password(
-        session, principal, current=body["current_password"], new=body["new_password"]
+        context.session,
+        context.principal,
+        current=body["current_password"],
+        new=body["new_password"],
     )
     return NO_CONTENT

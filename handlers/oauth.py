@@ -1,26 +1,44 @@
-"""OAuth: JWTs for the clients of a tenant, and what others verify them by."""
+"""OAuth: JWTs for the clients of a tenant, their introspection and the public keys."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
-from accounts.crypto.jwts import KeySet
-from accounts.flows import token_exchange, token_introspection
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.services.authorization import SESSION_RIGHTS
-from accounts.services.database import AccountSession
-from handlers.exchange import Exchange, Reply
+from accounts.errors import Invalid, InvalidClient, InvalidRequest
+from accounts.flows.oauth import token_exchange, token_introspection
+from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.credentials import SESSION_RIGHTS
+from handlers.context import ClientContext, Context
+from handlers.dialect import Dialect, Refusal
+from handlers.errors import Malformed
+from handlers.exchange import Reply
 from models import wire
+
+_PLAIN = str.maketrans({'"': "'", "\\": "/"})
+
+
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    # RFC 6749 section 5.2 has one code for every request of a wrong shape, and allows no quotation
+    # mark and no backslash in a description.
+    error = refusal.error
+    code = InvalidRequest.code if isinstance(error, Malformed) else error.code
+    description = str(error)
+    if refusal.violations is not None:
+        description = "; ".join(map(str, refusal.violations))
+    return {"error": code, "error_description": description.translate(_PLAIN)[:2000]}
+
+
+#: Here the client is the caller: elsewhere it is named in a body, and InvalidClient is a 400.
+_STATUSES = {Invalid: 400, InvalidClient: 401}
+DIALECT = Dialect(_STATUSES, "application/json", _render, published=False)
 
 
 def issue_token(
-    session: AccountSession,
-    key_set: KeySet,
-    credentials: ClientCredentials | None,
-    body: wire.OauthTokenRequest,
+    context: ClientContext[ClientCredentials | None], body: wire.OauthTokenRequest
 ) -> Reply[wire.OauthToken]:
     issued = token_exchange.issue_token(
-        session,
-        key_set,
-        credentials,
+        context.session,
+        context.service.key_set,
+        context.credentials,
         grant_type=body["grant_type"],
         client_id=body.get("client_id"),
         subject_token=body.get("subject_token"),
@@ -29,7 +47,7 @@ def issue_token(
         scope=body.get("scope"),
         audience=body.get("audience"),
         resource=body.get("resource"),
-        # Of the parameters that the document leaves open, the one that must not be ignored.
+        # The document allows further parameters, and this one must not be ignored.
         actor_token=cast("str | None", body.get("actor_token")),
     )
     return Reply(
@@ -45,14 +63,12 @@ def issue_token(
 
 
 def introspect_token(
-    session: AccountSession,
-    key_set: KeySet,
-    credentials: ClientCredentials,
-    exchange: Exchange,
-    body: wire.OauthIntrospectionRequest,
+    context: ClientContext[ClientCredentials], body: wire.OauthIntrospectionRequest
 ) -> Reply[wire.OauthIntrospection]:
-    client = authenticate_client(session, credentials)
-    token = token_introspection.introspect_token(session, key_set, client, body["token"])
+    client = authenticate_client(context.session, context.credentials)
+    token = token_introspection.introspect_token(
+        context.session, context.service.key_set, client, body["token"]
+    )
     if token is None:
         return Reply({"active": False})
     answer: wire.OauthIntrospection = {
@@ -60,7 +76,7 @@ def introspect_token(
         "client_id": token.client_id,
         "sub": token.subject,
         "scope": " ".join(sorted(token.scopes)),
-        "iss": exchange.issuer,
+        "iss": context.service.issuer,
         "iat": int(token.issued_at.timestamp()),
         "exp": int(token.expires_at.timestamp()),
     }
@@ -74,22 +90,21 @@ def introspect_token(
 
 
 def revoke_token(
-    session: AccountSession,
-    key_set: KeySet,
-    credentials: ClientCredentials,
-    body: wire.OauthRevocationRequest,
+    context: ClientContext[ClientCredentials], body: wire.OauthRevocationRequest
 ) -> Reply[None]:
-    client = authenticate_client(session, credentials)
-    token_introspection.revoke_token(session, key_set, client, body["token"])
+    client = authenticate_client(context.session, context.credentials)
+    token_introspection.revoke_token(
+        context.session, context.service.key_set, client, body["token"]
+    )
     return Reply(None)
 
 
-def get_key_set(key_set: KeySet) -> Reply[wire.OauthKeySet]:
-    return Reply({"keys": [cast("wire.OauthKey", key) for key in key_set.public()]})
+def get_key_set(context: Context) -> Reply[wire.OauthKeySet]:
+    return Reply({"keys": [cast("wire.OauthKey", key) for key in context.service.key_set.public()]})
 
 
-def get_server_metadata(exchange: Exchange) -> Reply[wire.OauthServerMetadata]:
-    issuer = exchange.issuer
+def get_server_metadata(context: Context) -> Reply[wire.OauthServerMetadata]:
+    issuer = context.service.issuer
     return Reply(
         {
             "issuer": issuer,

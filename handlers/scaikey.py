@@ -1,51 +1,65 @@
-"""ScaiKey: the profile, the password, and the verification of the e-mail address."""
+"""ScaiKey: profile, password and email verification."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from accounts.flows import email_verification, password_change, profile
-from accounts.services.database import AccountSession
-from accounts.services.principal import Principal
+from accounts.errors import Invalid
+from accounts.flows.email import email_verification
+from accounts.flows.password import password_change
+from accounts.flows.profile import profile
 from accounts.services.user_views import UserView
+from handlers.context import DatabaseContext, PrincipalContext, UserContext
+from handlers.dialect import Dialect, Refusal, locations, notices
 from handlers.etags import require_match
 from handlers.exchange import Reply
 from models import wire
 
 
-def get_profile(principal: Principal) -> Reply[wire.ScaikeyProfile]:
-    return Reply.tagged(_profile(principal.user))
+def _render(refusal: Refusal) -> Mapping[str, Any]:
+    if refusal.violations is not None:
+        return {"detail": locations(refusal)}
+    error = refusal.error
+    return {"detail": " ".join((str(error), *notices(refusal))), "code": error.code}
+
+
+DIALECT = Dialect({Invalid: 422}, "application/json", _render)
+
+
+def get_profile(context: PrincipalContext) -> Reply[wire.ScaikeyProfile]:
+    return Reply.tagged(_profile(context.principal.user))
 
 
 def update_profile(
-    session: AccountSession,
-    principal: Principal,
-    if_match: str | None,
-    body: wire.ScaikeyUpdateProfileRequest,
+    context: UserContext, if_match: str | None, body: wire.ScaikeyUpdateProfileRequest
 ) -> Reply[wire.ScaikeyProfile]:
-    require_match(if_match, _profile(principal.user))
+    require_match(if_match, _profile(context.principal.user))
     changes: dict[str, Any] = {**body}
-    return Reply.tagged(_profile(profile.change_profile(session, principal.user, changes)))
+    return Reply.tagged(
+        _profile(profile.change_profile(context.session, context.principal.user, changes))
+    )
 
 
 def change_password(
-    session: AccountSession, principal: Principal, body: wire.ScaikeyChangePasswordRequest
+    context: UserContext, body: wire.ScaikeyChangePasswordRequest
 ) -> Reply[wire.ScaikeySuccess]:
     password_change.change_password(
-        session, principal, current=body["current_password"], new=body["new_password"]
+        context.session,
+        context.principal,
+        current=body["current_password"],
+        new=body["new_password"],
     )
     return Reply({"success": True})
 
 
-def request_email_verification(
-    session: AccountSession, principal: Principal
-) -> Reply[wire.ScaikeySuccess]:
-    email_verification.request_email_verification(session, principal.user)
+def request_email_verification(context: UserContext) -> Reply[wire.ScaikeySuccess]:
+    email_verification.request_email_verification(context.session, context.principal.user)
     return Reply({"success": True})
 
 
 def confirm_email_verification(
-    session: AccountSession, body: wire.ScaikeyConfirmEmailVerificationRequest
+    context: DatabaseContext, body: wire.ScaikeyConfirmEmailVerificationRequest
 ) -> Reply[wire.ScaikeySuccess]:
-    email_verification.confirm_email(session, body["secret"])
+    email_verification.confirm_email(context.session, body["secret"])
     return Reply({"success": True})
 
 

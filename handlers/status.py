@@ -1,19 +1,18 @@
-"""What an orchestrator asks."""
-
-from collections.abc import Callable
+"""Health and readiness probes for orchestrators."""
 
 from accounts.jobs import readiness
-from accounts.services.database import AccountSession
+from handlers.context import Context, DatabaseContext
 from handlers.exchange import Reply
+from handlers.problem_details import PROBLEM_DETAILS
 from models import wire
 
+DIALECT = PROBLEM_DETAILS
 
-def get_health() -> Reply[wire.Health]:
+
+def get_health(_context: Context) -> Reply[wire.Health]:
     return Reply({"status": "ok"})
 
 
-def get_readiness(
-    session: AccountSession, *, degraded: bool, leaving: Callable[[], bool]
-) -> Reply[wire.Readiness]:
-    readiness.require_ready(session, leaving=leaving())
-    return Reply({"status": "degraded" if degraded else "ready"})
+def get_readiness(context: DatabaseContext) -> Reply[wire.Readiness]:
+    readiness.require_ready(context.session, leaving=context.service.is_draining)
+    return Reply({"status": "degraded" if context.service.is_degraded else "ready"})

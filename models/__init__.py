@@ -1,4 +1,4 @@
-"""Stores: the tables, a module per noun. They hold columns and constraints, and no behaviour."""
+"""Database tables, one module per noun: columns and constraints, no behaviour."""
 
 from sqlmodel import SQLModel
 
@@ -48,5 +48,5 @@ __all__ = [
     "metadata",
 ]
 
-#: Every table, for Alembic and for the tests. Constraint names are fixed in `models/columns.py`.
+#: All tables, for Alembic and the tests. `models/columns.py` sets the constraints' names.
 metadata = SQLModel.metadata

@@ -1,4 +1,4 @@
-"""The one token of a user that can be shown again."""
+"""A user's access token, the only credential that can be shown again."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ __all__ = ["AccessToken"]
 
 
 class AccessToken(SQLModel, table=True):
-    """A user's access token: sealed for showing, and a digest to find it by without unsealing."""
+    """A user's access token: sealed to be shown, and a digest to find it by without unsealing."""
 
     __tablename__ = "access_token"
 

@@ -1,4 +1,4 @@
-"""A key for programs, as ipto has it."""
+"""API keys of ipto."""
 
 from datetime import datetime
 
@@ -24,7 +24,7 @@ class ApiKey(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=16)
     user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
     name: str = Field(max_length=200)
-    # Not unique: the prefix only narrows, the digest decides (TK-09).
+    # Not unique: the prefix only narrows the search, the digest decides (TK-09).
     prefix: str = Field(index=True, max_length=12)
     key_digest: bytes = digest()
     key_id: str = Field(max_length=8)

@@ -1,4 +1,4 @@
-"""A program that is known to a tenant."""
+"""Client programs of a tenant."""
 
 from datetime import datetime
 
@@ -11,10 +11,10 @@ __all__ = ["Client"]
 
 
 class Client(SQLModel, table=True):
-    """One client of one tenant, which proves itself with a secret.
+    """A client of a tenant, which authenticates with a secret.
 
-    A public one proves nothing (RFC 6749 section 2.1), and what it has for a secret was told to
-    nobody. `audiences` are whom its JWTs may be for besides this service.
+    A public client does not authenticate (RFC 6749 section 2.1), and its secret was never shown.
+    `audiences` are those that its JWTs may have besides this service.
     """
 
     __table_args__ = (at_most("name", 200),)

@@ -1,4 +1,4 @@
-"""Column types and constraint names that the tables share."""
+"""Shared column types and constraint names."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from sqlmodel import Field, SQLModel
 
 __all__ = ["UtcDateTime", "at_most", "digest", "instant", "optional_instant"]
 
-# Alembic can only alter or drop a constraint that has a name; SQLite gives none by itself.
+# Alembic can only alter or drop a named constraint, and SQLite does not name them.
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(column_0_N_label)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -23,29 +23,29 @@ _WITHOUT_OFFSET = len("2026-04-05 10:00:00.000000")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment in UTC, also on SQLite, which would forget the offset (DB-18)."""
+    """An aware time in UTC, also on SQLite, which does not store the offset (DB-18)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
-        """On SQLite as text, at once: its own way there takes ten times as long."""
+        """Write text directly on SQLite: SQLAlchemy's own conversion takes ten times as long."""
         return _as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def result_processor(
         self, dialect: Dialect, coltype: object
     ) -> Callable[[Any], datetime | None] | None:
-        """On SQLite from that text, at once as well."""
+        """Read that text directly on SQLite, for the same reason."""
         if dialect.name == "sqlite":
             return _from_text
         return super().result_processor(dialect, coltype)
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 # SQLite has a way of its own
-        """Refuse a naive moment, and give the database UTC."""
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 # SQLite does not use it
+        """Reject a naive time, and convert an aware one to UTC."""
         return None if value is None else _in_utc(value)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 # as above
-        """Give back what was stored, which PostgreSQL gives in the time zone of the connection."""
+        """Convert to UTC: PostgreSQL answers in the time zone of the connection."""
         return None if value is None else value.astimezone(UTC)
 
 
@@ -68,20 +68,20 @@ def _from_text(text: str | None) -> datetime | None:
 
 
 def at_most(column: str, length: int) -> CheckConstraint:
-    """The limit of a text column as a constraint: SQLite ignores a VARCHAR's length (DB-14)."""
+    """Return a constraint on a text's length: SQLite ignores the length of a VARCHAR (DB-14)."""
     return CheckConstraint(f"length({column}) <= {length}", name=f"{column}_length")
 
 
 def instant(*, index: bool = False) -> Any:
-    """A required moment."""
+    """Return a required time column."""
     return Field(sa_type=UtcDateTime, nullable=False, index=index)
 
 
 def optional_instant(*, index: bool = False) -> Any:
-    """A moment that may not have come."""
+    """Return an optional time column."""
     return Field(default=None, sa_type=UtcDateTime, nullable=True, index=index)
 
 
 def digest(*, unique: bool = True, primary_key: bool = False) -> Any:
-    """The HMAC-SHA-256 of a secret: 32 bytes, by which it is found."""
+    """Return a column for the HMAC-SHA-256 of a secret: 32 bytes, by which the secret is found."""
     return Field(unique=unique, primary_key=primary_key, nullable=False)

@@ -1,4 +1,4 @@
-"""Answers that a client may need again."""
+"""Stored responses for repeated requests."""
 
 from datetime import datetime
 
@@ -10,11 +10,11 @@ __all__ = ["IdempotencyRecord"]
 
 
 class IdempotencyRecord(SQLModel, table=True):
-    """What one request with an `Idempotency-Key` was answered, for when it is sent again.
+    """The response to a request with an `Idempotency-Key`, stored for a retry.
 
-    Neither the key nor the request can be told from the row: `id` is a digest of the key with
-    whose it is, `request_digest` one of what was asked. `answer_sealed` may hold a secret that is
-    shown only once (HT-19).
+    The row reveals neither the key nor the request: `id` is a digest of the key and its user,
+    `request_digest` one of the request. `answer_sealed` may contain a secret that is shown only
+    once (HT-19).
     """
 
     __tablename__ = "kept_answer"

@@ -1,4 +1,4 @@
-"""A secret that works once."""
+"""One-time secrets."""
 
 from datetime import datetime
 
@@ -11,9 +11,9 @@ __all__ = ["OneTimeSecret"]
 
 
 class OneTimeSecret(SQLModel, table=True):
-    """One pending act, bound to its purpose, its user and an address (EM-08).
+    """A pending act, bound to its purpose, its user and an address (EM-08).
 
-    A row lives on after its use, so that a second use can be told from a wrong secret.
+    A used row is kept, so that a second use can be distinguished from a wrong secret.
     """
 
     __tablename__ = "one_time_secret"
@@ -37,5 +37,5 @@ class OneTimeSecret(SQLModel, table=True):
     expires_at: datetime = instant()
     used_at: datetime | None = optional_instant()
     superseded_at: datetime | None = optional_instant()
-    # Whether this service mailed it to the address: who has it then reads the mail there.
+    # True if this service mailed it to the address: then its holder can read the mail there.
     is_mailed: bool = Field(default=True)

@@ -1,4 +1,4 @@
-"""Mail that is to be sent."""
+"""Outgoing mail."""
 
 from datetime import datetime
 
@@ -10,12 +10,12 @@ __all__ = ["OutboxMessage"]
 
 
 class OutboxMessage(SQLModel, table=True):
-    """One message, written in the transaction of the act that it tells of (EM-18).
+    """An outgoing message, written in the transaction of the act that it reports (EM-18).
 
-    `parameters_sealed` holds what the text is made from, secrets among it; it is emptied once the
-    message is delivered, or a week after it was given up. `due_at` is when it is tried next, and
-    `leased_until` keeps other replicas from trying it meanwhile. `attempts` are those that failed;
-    what has failed too often is dead at `gave_up_at`, with `last_problem` in a few words of ours.
+    `parameters_sealed` holds the values of the template, secrets included. It is emptied once the
+    message is delivered, or a week after the service gave up. `due_at` is the time of the next
+    attempt, and `leased_until` keeps other replicas from making it too. `attempts` counts failures;
+    after too many of them the message is dead since `gave_up_at`, and `last_problem` says why.
     """
 
     __tablename__ = "outbox_message"

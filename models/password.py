@@ -1,4 +1,4 @@
-"""How a user's password is remembered."""
+"""Password hashes."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ __all__ = ["PasswordRecord"]
 
 
 class PasswordRecord(SQLModel, table=True):
-    """The hash of one user's password, with its scheme and the id of its pepper."""
+    """The hash of a user's password, with its scheme and the id of its pepper."""
 
     __tablename__ = "password_record"
 

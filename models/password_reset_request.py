@@ -1,4 +1,4 @@
-"""What somebody asked who has forgotten a password."""
+"""Requested password resets."""
 
 from datetime import datetime
 
@@ -10,9 +10,9 @@ __all__ = ["PasswordResetRequest"]
 
 
 class PasswordResetRequest(SQLModel, table=True):
-    """One request, kept until a job has looked whether the address is anybody's.
+    """A requested reset, kept until a job has looked up the address.
 
-    Looking at once would answer sooner or later for a known address than for an unknown one.
+    An immediate lookup would take a different time for known and for unknown addresses.
     """
 
     __tablename__ = "password_reset_request"

@@ -1,4 +1,4 @@
-"""A token for programs, as Hantera has it."""
+"""Personal access tokens of Hantera."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ __all__ = ["PersonalAccessToken"]
 
 
 class PersonalAccessToken(SQLModel, table=True):
-    """One personal access token of one user, made with one client."""
+    """A personal access token of a user, created with a client."""
 
     __tablename__ = "personal_access_token"
     __table_args__ = (at_most("name", 200),)

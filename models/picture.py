@@ -1,4 +1,4 @@
-"""What a user looks like."""
+"""Profile pictures."""
 
 from datetime import datetime
 
@@ -10,9 +10,9 @@ __all__ = ["Picture"]
 
 
 class Picture(SQLModel, table=True):
-    """A user's picture as it was re-encoded: in a row, so that replacing it is one statement.
+    """A user's re-encoded picture, stored in a row so that one statement replaces it.
 
-    `media_type` is that of `content`; `tag` is a digest of it, and the strong ETag.
+    `media_type` is that of `content`; `tag` is a digest of `content` and the strong ETag.
     """
 
     user_id: str = Field(primary_key=True, foreign_key="user.id", max_length=16)

@@ -1,4 +1,4 @@
-"""How many attempts somebody has left."""
+"""Rate limits of attempts."""
 
 from datetime import datetime
 
@@ -11,13 +11,12 @@ __all__ = ["RateLimitCounter"]
 
 
 class RateLimitCounter(SQLModel, table=True):
-    """One budget of attempts at a door that checks a secret.
+    """A rate limit counter of one scope that checks a secret.
 
-    It is kept as the generic cell rate algorithm (ITU-T I.371) does, by the moment at which it
-    will be whole again: `whole_at`, in microseconds of Unix time, since both databases count with
-    integers alike. `name_digest` stands for an account, a source or both, whether or not the
-    account exists. `failures` are the attempts since the last success; `succeeded_at` makes a
-    source a known one.
+    It follows the generic cell rate algorithm (ITU-T I.371): `whole_at` is the time at which the
+    limit is fully replenished, in microseconds of Unix time, since both databases count integers
+    alike. `name_digest` stands for an account, a source or both, whether or not the account exists.
+    `failures` counts the attempts since the last success; `succeeded_at` makes a source familiar.
     """
 
     __tablename__ = "attempt_budget"

@@ -1,4 +1,4 @@
-"""What a client trades for the next access token."""
+"""OAuth refresh tokens."""
 
 from datetime import datetime
 
@@ -11,10 +11,10 @@ __all__ = ["RefreshToken"]
 
 
 class RefreshToken(SQLModel, table=True):
-    """One refresh token: good for one exchange, which makes the next of its family.
+    """A refresh token: good for one exchange, which issues the next token of its family.
 
-    A used row lives on with its family, so that a second use can be told from a wrong token
-    (RFC 9700 section 4.14.2). The family dies with the session that it was exchanged for.
+    A used row is kept with its family, so that reuse can be distinguished from a wrong token
+    (RFC 9700 section 4.14.2). The family ends with the session that it was exchanged for.
     """
 
     __tablename__ = "refresh_token"

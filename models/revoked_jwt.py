@@ -1,4 +1,4 @@
-"""Access tokens that were revoked before their time."""
+"""Revoked JWT access tokens."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ __all__ = ["RevokedJwt"]
 
 
 class RevokedJwt(SQLModel, table=True):
-    """The `jti` of one revoked JWT, kept until the token has expired by itself."""
+    """The `jti` of a revoked JWT, kept until the token has expired."""
 
     __tablename__ = "revoked_jwt"
 

@@ -1,4 +1,4 @@
-"""By what the right root secret is recognised."""
+"""Recognition of the right root secret."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ __all__ = ["RootKey"]
 
 
 class RootKey(SQLModel, table=True):
-    """A value derived from the root secret: a start with another secret is refused (PW-17)."""
+    """A value derived from the root secret, which rejects a start with another one (PW-17)."""
 
     __tablename__ = "root_key"
 

@@ -1,6 +1,6 @@
-"""The version of the tables that this code works with."""
+"""The schema version that this code works with."""
 
 __all__ = ["REVISION"]
 
-#: The newest revision in `migrations/versions`; a test holds the two together.
+#: The newest revision in `migrations/versions`; a test compares the two.
 REVISION = "0005"

@@ -1,4 +1,4 @@
-"""What happened to an account."""
+"""Security events of accounts."""
 
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,10 @@ __all__ = ["EventLink", "SecurityEvent"]
 
 
 class SecurityEvent(SQLModel, table=True):
-    """One event, in OWASP's logging vocabulary, written in the transaction of what it describes.
+    """An event in OWASP's logging vocabulary, written in the transaction of the act it describes.
 
-    Rows are only ever added: triggers refuse to change or delete one. Users and tenants are named
-    and not referred to, since an event outlives them.
+    Rows are append-only: triggers reject changes and deletions. Users and tenants are named without
+    foreign keys, since events outlive them.
     """
 
     __tablename__ = "security_event"
@@ -34,10 +34,10 @@ class SecurityEvent(SQLModel, table=True):
 
 
 class EventLink(SQLModel, table=True):
-    """The place of one event in the chain, and a digest over it and the link before.
+    """The place of an event in the chain, and a digest over it and the previous link.
 
-    A table of its own, written afterwards by a job: a chain within `security_event` would let one
-    writer wait for the other.
+    It has its own table, filled later by a job: a chain within `security_event` would make writers
+    wait for each other.
     """
 
     __tablename__ = "event_link"

@@ -1,4 +1,4 @@
-"""A login."""
+"""Login sessions."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ __all__ = ["LoginSession"]
 
 
 class LoginSession(SQLModel, table=True):
-    """One session of one user; not called Session, which is SQLAlchemy's word."""
+    """A session of a user; not called Session, which is SQLAlchemy's word."""
 
     __tablename__ = "login_session"
     __table_args__ = (at_most("user_agent", 200),)

@@ -1,4 +1,4 @@
-"""What a user has set."""
+"""User settings."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["UserSettings"]
 
 
 class UserSettings(SQLModel, table=True):
-    """One user's settings, a JSON object of the applications' own; no row is an empty object."""
+    """A user's settings, a JSON object defined by the applications; no row is an empty object."""
 
     __tablename__ = "user_settings"
 

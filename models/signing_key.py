@@ -1,4 +1,4 @@
-"""What JWTs are signed with."""
+"""JWT signing keys."""
 
 from datetime import datetime
 
@@ -10,10 +10,10 @@ __all__ = ["SigningKey"]
 
 
 class SigningKey(SQLModel, table=True):
-    """One RSA key, sealed, which all replicas share.
+    """A sealed RSA key, shared by all replicas.
 
-    `kid` is the thumbprint of its public part (RFC 7638). It signs from `active_from` until a
-    later one does, and verifies until `retires_at`; null while nothing has replaced it.
+    `kid` is the thumbprint of the public part (RFC 7638). The key signs from `active_from` until a
+    later one does, and verifies until `retires_at`, which is null until another key replaces it.
     """
 
     __tablename__ = "signing_key"

@@ -1,4 +1,4 @@
-"""An organisation whose users and clients belong together."""
+"""Tenants: organisations that own users and clients."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ __all__ = ["Tenant"]
 
 
 class Tenant(SQLModel, table=True):
-    """One tenant, under the id of ipto and ScaiKey and the UUID of jitsudo's `X-Tenant-ID`."""
+    """A tenant, with the id of ipto and ScaiKey and the UUID of jitsudo's `X-Tenant-ID`."""
 
     __table_args__ = (at_most("display_name", 200),)
 

@@ -1,4 +1,4 @@
-"""A person's account."""
+"""User accounts."""
 
 from datetime import datetime
 
@@ -11,14 +11,14 @@ __all__ = ["User"]
 
 
 class User(SQLModel, table=True):
-    """One person in one tenant, under the ids of all the dialects.
+    """A user in a tenant, with the ids of all dialects.
 
-    `email` is what was entered and what mail is sent to; `email_canonical` is made from it in
-    Python, since neither database folds Unicode, and is unique over all tenants (UN-01).
-    `provider` says who keeps the password: `local`, or an identity provider. `verified_email` is
-    the address that was verified last, which a changed one does not replace until it is verified.
-    `first_email` is the one that the account was opened with, until that one is verified.
-    Every JWT bears `credential_epoch`; raising it ends them all.
+    `email` is the address as entered, to which mail is sent; `email_canonical` is derived from it
+    in Python, since neither database folds Unicode, and is unique over all tenants (UN-01).
+    `provider` says where the password is kept: `local`, or an identity provider. `verified_email`
+    is the last verified address, which a new one replaces only once it is verified. `first_email`
+    is the address of signup, until it is verified. Every JWT carries `credential_epoch`; raising it
+    revokes them all.
     """
 
     __table_args__ = (
@@ -48,7 +48,7 @@ class User(SQLModel, table=True):
     email_canonical: str = Field(unique=True, max_length=320)
     email_verified_at: datetime | None = optional_instant()
     verified_email: str | None = Field(default=None, max_length=254)
-    # Not unique: it mostly is the present one as well.
+    # Not unique: it is mostly the same as the current address.
     verified_email_canonical: str | None = Field(default=None, index=True, max_length=320)
     first_email: str | None = Field(default=None, max_length=254)
     first_email_canonical: str | None = Field(default=None, index=True, max_length=320)

@@ -1,4 +1,4 @@
-# GENERATED from openapi/openapi.yaml by `tox run -e wire`. Do not edit.
+# GENERATED from openapi/openapi.yaml by `tox run -e codegen`. Do not edit.
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ RefusalCode: TypeAlias = Literal[
     "internal_error",
 ]
 """
-Why a request was refused. Codes are stable; new ones may be added.
+The reason of a refusal. Codes are stable; new ones may be added.
 """
 
 
@@ -73,13 +73,13 @@ Scope: TypeAlias = Literal[
     "keys:write",
 ]
 """
-An access control entry of the account.
+A scope: a permission on the account.
 """
 
 
 RequestId: TypeAlias = str
 """
-Names this request in the service's log.
+The id of this request in the service's log.
 """
 
 
@@ -103,46 +103,47 @@ The tenant's id in ipto and ScaiKey.
 
 Email: TypeAlias = str
 """
-An e-mail address.
+An email address.
 """
 
 
 Name: TypeAlias = str
 """
-A name of 1 to 200 characters, without control characters, bidirectional overrides, or white space at its ends.
+A name of 1 to 200 characters, without control characters, bidirectional overrides, or
+leading or trailing white space.
 
 """
 
 
 NewPassword: TypeAlias = str
 """
-At least 8 characters with an upper-case letter, a lower-case letter and a digit; at most 1,024 bytes; not easy to
-guess, and not made of the account's own words.
+At least 8 characters with an upper-case letter, a lower-case letter and a digit; at most
+1,024 bytes; not easy to guess, and not made of words from the account.
 
 """
 
 
 CurrentPassword: TypeAlias = str
 """
-The current password, for verification.
+The current password, as confirmation.
 """
 
 
 SessionToken: TypeAlias = str
 """
-A session token, to be sent as a Bearer token.
+A session token. Send it as a Bearer token.
 """
 
 
 AccessToken: TypeAlias = str
 """
-The user's access token, to be sent as a Bearer token.
+The user's access token. Send it as a Bearer token.
 """
 
 
 OneTimeSecret: TypeAlias = str
 """
-A secret that works once.
+A secret that can be used once.
 """
 
 
@@ -159,31 +160,32 @@ Violation = TypedDict(
 
 Notice: TypeAlias = str
 """
-One notice, for people to read.
+One notice, to be shown to the user.
 """
 
 
 Notices: TypeAlias = list[Notice]
 """
-What the policies of the deployment say to whoever they stop.
+Notices from the deployment's policies that explain why the request was forbidden.
+
 """
 
 
 class RefusalDetails(TypedDict, closed=True):
     """
-    What a program may want to know of a refusal; at least one of the two.
+    Details of a refusal for programs; at least one of the two is present.
     """
 
     notices: NotRequired[Notices]
     violations: NotRequired[list[Violation]]
     """
-    At most 20 of them, in the order they were found.
+    At most 20 of them, in the order in which they were found.
     """
 
 
 class IptoSignUpRequest(TypedDict, closed=True):
     """
-    Who opens the account.
+    The user and the tenant to create.
     """
 
     email: Email
@@ -194,7 +196,7 @@ class IptoSignUpRequest(TypedDict, closed=True):
 
 class IptoSignUp(TypedDict, closed=True):
     """
-    The new account, and a session for it.
+    The new account, with a session.
     """
 
     user_id: UserId
@@ -216,23 +218,23 @@ class IptoSignUpEnvelope(TypedDict, closed=True):
 
 class IptoLogInRequest(TypedDict, closed=True):
     """
-    Who logs in.
+    The email address and the password to log in with.
     """
 
     email: str
     """
-    The account's e-mail address, in any case.
+    The account's email address, in upper or lower case.
     """
     password: CurrentPassword
     cookie: NotRequired[bool]
     """
-    Whether the session comes as a cookie instead of in the body.
+    Whether to set the session as a cookie instead of returning it in the body.
     """
 
 
 class IptoLogIn(TypedDict, closed=True):
     """
-    The session, and whose it is.
+    The session and its user.
     """
 
     user_id: UserId
@@ -255,18 +257,18 @@ class IptoLogInEnvelope(TypedDict, closed=True):
 
 class IptoSuccess(TypedDict, closed=True):
     """
-    That it was done.
+    The success of an operation.
     """
 
     success: Literal[True]
     """
-    Always true; a failure is a refusal.
+    Always true; failures are refusals.
     """
 
 
 class IptoSuccessEnvelope(TypedDict, closed=True):
     """
-    That it was done, in ipto's envelope.
+    The success of an operation, in ipto's envelope.
     """
 
     data: IptoSuccess
@@ -276,13 +278,14 @@ class IptoSuccessEnvelope(TypedDict, closed=True):
 
 Role: TypeAlias = str
 """
-A role in a tenant; `owner` and `member` are made by the service, an operator can give others.
+A role in a tenant. The service assigns `owner` and `member`; an operator can assign others.
+
 """
 
 
 class IptoChangePasswordRequest(TypedDict, closed=True):
     """
-    The change of a password.
+    The current password and the new one.
     """
 
     current_password: CurrentPassword
@@ -291,7 +294,7 @@ class IptoChangePasswordRequest(TypedDict, closed=True):
 
 class IptoForgotPasswordRequest(TypedDict, closed=True):
     """
-    Whose password was forgotten.
+    The address of the account.
     """
 
     email: Email
@@ -299,7 +302,7 @@ class IptoForgotPasswordRequest(TypedDict, closed=True):
 
 class IptoResetPasswordRequest(TypedDict, closed=True):
     """
-    A new password, and what allows to set it.
+    A new password and the secret that authorises it.
     """
 
     secret: OneTimeSecret
@@ -308,21 +311,22 @@ class IptoResetPasswordRequest(TypedDict, closed=True):
 
 class IptoEvent(TypedDict, closed=True):
     """
-    One thing that happened to the account.
+    A security event of the account.
     """
 
     event_id: str
     """
-    Names the event.
+    The id of the event.
     """
     kind: str
     """
-    What happened, in the words of OWASP's logging vocabulary; new kinds may be added.
+    The kind of event, in the terms of OWASP's logging vocabulary; new kinds may be added.
+
     """
     occurred_at: Timestamp
     source: str | None
     """
-    The IP address that the request came from; null for what an operator did.
+    The IP address of the request; null for an act of an operator.
     """
     credential_kind: str | None
     """
@@ -330,11 +334,14 @@ class IptoEvent(TypedDict, closed=True):
     """
     credential_id: str | None
     """
-    Names that credential, as the lists of credentials do; null for none.
+    The id of that credential, as the lists of credentials show it; null for none.
+
     """
     details: dict[str, Any]
     """
-    Ids, words and numbers, by names that depend on the kind; open because kinds may be added.
+    Ids, words and numbers, with names that depend on the kind; open because kinds may be
+    added.
+
     """
 
 
@@ -349,13 +356,13 @@ class IptoEventPage(TypedDict, closed=True):
     """
     next_cursor: str | None
     """
-    What the next page is asked for by; null on the last.
+    The `cursor` of the next page; null on the last page.
     """
 
 
 class IptoEventPageEnvelope(TypedDict, closed=True):
     """
-    A page of events, in the envelope.
+    A page of events, in ipto's envelope.
     """
 
     data: IptoEventPage
@@ -365,7 +372,7 @@ class IptoEventPageEnvelope(TypedDict, closed=True):
 
 LastUsedAt: TypeAlias = str | None
 """
-When it was last used, to within a minute or so; null before that is recorded.
+The time of the last use, accurate to about a minute; null until it is recorded.
 """
 
 
@@ -386,8 +393,8 @@ ApiKeyScope: TypeAlias = Literal[
     "billing:read",
 ]
 """
-What an API key may be used for. The entries of the account are judged here; those of ipto's other services are
-kept for them and open nothing here.
+A scope of an API key. Scopes of the account are enforced here. Those of ipto's other
+services are stored for them and have no effect here.
 
 """
 
@@ -400,25 +407,26 @@ The key's scopes.
 
 DatasetAccessMode: TypeAlias = Literal["all_available", "allow_list"]
 """
-Which data sets ipto's other services open to the key; kept for them.
+The access to datasets that the key has in ipto's other services; stored for them.
+
 """
 
 
 ApiKeyPrefix: TypeAlias = str
 """
-The public part of a key, by which it can be recognised.
+The public part of the key, which identifies it.
 """
 
 
 ApiKeyIdValue: TypeAlias = str
 """
-Names the API key.
+The id of the API key.
 """
 
 
 class IptoCreateApiKeyRequest(TypedDict, closed=True):
     """
-    The API key to make.
+    The API key to create.
     """
 
     name: Name
@@ -426,19 +434,21 @@ class IptoCreateApiKeyRequest(TypedDict, closed=True):
     dataset_access_mode: NotRequired[DatasetAccessMode]
     expires_at: NotRequired[str]
     """
-    When the key expires, at most 365 days from now and no later than a key that makes it; without it, then.
+    The time at which the key expires: at most 365 days from now, and no later than the key
+    that creates it. Defaults to the latest allowed time.
+
     """
 
 
 class IptoCreatedApiKey(TypedDict, closed=True):
     """
-    The API key that was made, with its secret.
+    The new API key, with its secret.
     """
 
     api_key_id: ApiKeyIdValue
     key: str
     """
-    The key itself, shown this once.
+    The key itself, which is shown only once.
     """
     name: Name
     key_prefix: ApiKeyPrefix
@@ -450,7 +460,7 @@ class IptoCreatedApiKey(TypedDict, closed=True):
 
 class IptoCreatedApiKeyEnvelope(TypedDict, closed=True):
     """
-    The API key that was made, in ipto's envelope.
+    The new API key, in ipto's envelope.
     """
 
     data: IptoCreatedApiKey
@@ -460,7 +470,7 @@ class IptoCreatedApiKeyEnvelope(TypedDict, closed=True):
 
 class IptoApiKey(TypedDict, closed=True):
     """
-    A live API key, without its secret.
+    An active API key, without its secret.
     """
 
     api_key_id: ApiKeyIdValue
@@ -475,18 +485,18 @@ class IptoApiKey(TypedDict, closed=True):
 
 class IptoApiKeyList(TypedDict, closed=True):
     """
-    The user's live API keys.
+    The user's active API keys.
     """
 
     items: list[IptoApiKey]
     """
-    Newest first.
+    The items, newest first.
     """
 
 
 class IptoApiKeyListEnvelope(TypedDict, closed=True):
     """
-    The user's live API keys, in ipto's envelope.
+    The user's active API keys, in ipto's envelope.
     """
 
     data: IptoApiKeyList
@@ -496,7 +506,7 @@ class IptoApiKeyListEnvelope(TypedDict, closed=True):
 
 Message: TypeAlias = str
 """
-The refusal for people to read; it may be reworded.
+The refusal as text for people; the wording may change.
 """
 
 
@@ -516,19 +526,19 @@ class HyperclastUser(TypedDict, closed=True):
     """
     username: str
     """
-    The user name, made from the address when the account was opened.
+    The username, derived from the address when the account was opened.
     """
     first_name: str
     """
-    The first name; empty when there is none.
+    The first name; empty if there is none.
     """
     last_name: str
     """
-    The last name; empty when there is none.
+    The last name; empty if there is none.
     """
     is_authenticated: Literal[True]
     """
-    Always true; who is not authenticated gets a 401.
+    Always true: unauthenticated requests get a 401.
     """
     access_token: AccessToken
 
@@ -543,27 +553,27 @@ class HyperclastAccessToken(TypedDict, closed=True):
 
 NullableName: TypeAlias = str | None
 """
-A name of 1 to 200 characters, without control characters, bidirectional overrides, or white space at its ends;
-null for none.
+A name of 1 to 200 characters, without control characters, bidirectional overrides, or
+leading or trailing white space; null for none.
 
 """
 
 
 NullablePhone: TypeAlias = str | None
 """
-A telephone number in E.164, with a leading plus; null for none.
+A telephone number in E.164, with a leading plus sign; null for none.
 """
 
 
 NullableLocale: TypeAlias = str | None
 """
-A locale in BCP 47; null for none.
+A BCP 47 language tag; null for none.
 """
 
 
 NullableTimezone: TypeAlias = str | None
 """
-The name of a time zone in the IANA database; null for none.
+The IANA name of a time zone; null for none.
 """
 
 
@@ -582,7 +592,7 @@ class ScaikeyUpdateProfileRequest(TypedDict, closed=True):
 
 class ScaikeyChangePasswordRequest(TypedDict, closed=True):
     """
-    The change of a password.
+    The current password and the new one.
     """
 
     current_password: CurrentPassword
@@ -591,7 +601,7 @@ class ScaikeyChangePasswordRequest(TypedDict, closed=True):
 
 class ScaikeyConfirmEmailVerificationRequest(TypedDict, closed=True):
     """
-    The secret from the mail.
+    The secret from the email.
     """
 
     secret: OneTimeSecret
@@ -599,23 +609,24 @@ class ScaikeyConfirmEmailVerificationRequest(TypedDict, closed=True):
 
 class ScaikeySuccess(TypedDict, closed=True):
     """
-    That it was done.
+    The success of an operation.
     """
 
     success: Literal[True]
     """
-    Always true; a failure is a refusal.
+    Always true; failures are refusals.
     """
 
 
 class ValidationError(TypedDict, closed=True):
     """
-    One field that breaks one rule.
+    A field that breaks a rule.
     """
 
     loc: list[str | int]
     """
-    The way to the field, from the part of the request that it is in.
+    The path to the field, which starts with the part of the request that contains it.
+
     """
     msg: Message
     type: RefusalCode
@@ -623,7 +634,7 @@ class ValidationError(TypedDict, closed=True):
 
 class ScaikeyRefusal(TypedDict, closed=True):
     """
-    A refusal that is not about the shape of the request.
+    A refusal, other than of a malformed request.
     """
 
     detail: Message
@@ -650,8 +661,8 @@ The bytes of a WebP file.
 
 NullablePictureAddress: TypeAlias = str | None
 """
-Where the picture is: the address that was set, or the address of the uploaded one, which needs a credential; null
-for none.
+The URL of the picture: the one that was set, or that of the uploaded picture, which
+requires a credential; null for none.
 
 """
 
@@ -674,7 +685,7 @@ class HanteraUpdateProfileRequest(TypedDict, closed=True):
 
 class HanteraChangePasswordRequest(TypedDict, closed=True):
     """
-    The change of a password.
+    The current password and the new one.
     """
 
     currentPassword: CurrentPassword
@@ -691,7 +702,7 @@ class HanteraEmailChangeRequest(TypedDict, closed=True):
 
 class HanteraEmailChange(TypedDict, closed=True):
     """
-    The pending change; with the secret, where the client is to mail it.
+    The pending change, with the secret if the client is to email it.
     """
 
     identityId: IdentityId
@@ -701,7 +712,7 @@ class HanteraEmailChange(TypedDict, closed=True):
 
 class HanteraEmailValidationRequest(TypedDict, closed=True):
     """
-    Whose change, and its secret.
+    The user whose address changes, and the secret of the change.
     """
 
     identityId: IdentityId
@@ -710,7 +721,7 @@ class HanteraEmailValidationRequest(TypedDict, closed=True):
 
 class HanteraEmail(TypedDict, closed=True):
     """
-    The address that the account has now.
+    The account's new email address.
     """
 
     email: Email
@@ -718,59 +729,63 @@ class HanteraEmail(TypedDict, closed=True):
 
 HanteraSettings: TypeAlias = dict[str, Any]
 """
-Open, because the names and values are the applications' own. At most 100 names at the top and 16 KiB as JSON.
+Open because applications define the names and values. At most 100 names at the top level
+and 16 KiB as JSON.
 
 """
 
 
 PatScopes: TypeAlias = list[Scope]
 """
-The token's scopes. Whatever they are, it changes no password, ends no session, and makes, shows and revokes no other
-credential: `me/auth:write`, `me/sessions:write`, `me/token:…`, `me/pat:…` and `keys:write` open nothing with it.
+The token's scopes. Regardless of its scopes, a personal access token cannot change a
+password, end a session, or create, show or revoke another credential: `me/auth:write`,
+`me/sessions:write`, `me/token:…`, `me/pat:…` and `keys:write` have no effect.
 
 """
 
 
 PatIdValue: TypeAlias = str
 """
-Names the token.
+The id of the token.
 """
 
 
 ClientId: TypeAlias = str
 """
-The client that the token was made with.
+The id of the client that the token was created with.
 """
 
 
 class HanteraCreatePatRequest(TypedDict, closed=True):
     """
-    The token to make, and the client that makes it.
+    The token to create, and the client that creates it.
     """
 
     name: Name
     expiresAt: str
     """
-    When the token expires; in the future, and at most one calendar year from now.
+    The time at which the token expires: in the future, and at most one calendar year from
+    now.
+
     """
     scopes: PatScopes
     clientId: ClientId
     clientSecret: str
     """
-    The secret that proves the client.
+    The secret of the client.
     """
 
 
 class HanteraCreatedPat(TypedDict, closed=True):
     """
-    The token that was made, with its secret.
+    The new token, with its secret.
     """
 
     id: PatIdValue
     name: Name
     token: str
     """
-    The token itself, shown this once.
+    The token itself, which is shown only once.
     """
     scopes: PatScopes
     clientId: ClientId
@@ -800,33 +815,33 @@ The active tokens, newest first.
 
 class Problem(TypedDict, closed=True):
     """
-    A refusal as RFC 9457 has it.
+    A refusal in the format of RFC 9457.
     """
 
     type: str
     """
-    Names the kind of problem; it cannot be fetched.
+    The identifier of the kind of problem. It cannot be fetched.
     """
     title: str
     """
-    The problem in general, for people to read.
+    A summary of the kind of problem, for people.
     """
     status: int
     """
-    The status of the answer, again.
+    The status of the response.
     """
     detail: Message
     code: RefusalCode
     instance: str
     """
-    Names this refusal in the service's log, by its request id; it cannot be fetched.
+    The request id of the refusal, as in the service's log. It cannot be fetched.
     """
     notices: NotRequired[Notices]
 
 
 class JitsudoChangePasswordRequest(TypedDict, closed=True):
     """
-    The change of a password.
+    The current password and the new one.
     """
 
     current_password: CurrentPassword
@@ -835,7 +850,7 @@ class JitsudoChangePasswordRequest(TypedDict, closed=True):
 
 class JitsudoRefusal(TypedDict, closed=True):
     """
-    A refusal as jitsudo has it.
+    A refusal in jitsudo's format.
     """
 
     code: RefusalCode
@@ -846,19 +861,21 @@ class JitsudoRefusal(TypedDict, closed=True):
 
 OauthUnknownParameter: TypeAlias = str
 """
-What is not known is ignored; like every parameter, it must not stand twice (RFC 6749 section 3.2).
+Unknown parameters are ignored; like all parameters, they must not be repeated (RFC 6749
+section 3.2).
+
 """
 
 
 OauthScope: TypeAlias = str
 """
-Access control entries, with a space between them.
+Scopes, separated by spaces.
 """
 
 
 class OauthToken(TypedDict, closed=True):
     """
-    What the client gets.
+    The issued tokens.
     """
 
     access_token: str
@@ -867,64 +884,67 @@ class OauthToken(TypedDict, closed=True):
     """
     issued_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"]
     """
-    What the access token is (RFC 8693 section 3).
+    The type of the access token (RFC 8693 section 3).
     """
     token_type: Literal["Bearer"]
     """
-    How the access token is sent.
+    The way to send the access token.
     """
     expires_in: int
     """
-    How long the access token lasts, in seconds.
+    The lifetime of the access token in seconds.
     """
     scope: OauthScope
     refresh_token: str
     """
-    For the next exchange; it works once, and as long as the session lives.
+    The token for the next exchange. It can be used once, and only while the session lasts.
+
     """
 
 
 OauthTokenTypeHint: TypeAlias = str
 """
-What kind of token it may be (RFC 7009 section 2.1); not needed here, since tokens tell their kinds apart.
+The presumed kind of the token (RFC 7009 section 2.1). It is not needed here, because tokens
+carry their kind.
+
 """
 
 
 class OauthIntrospection(TypedDict, closed=True):
     """
-    What a token is good for; of one that is not good, `active` and nothing else.
+    The state of a token; for an inactive one, only `active`.
     """
 
     active: bool
     """
-    Whether the token is good now.
+    Whether the token is active.
     """
     client_id: NotRequired[ClientId]
     sub: NotRequired[UserId]
     scope: NotRequired[OauthScope]
     token_type: NotRequired[Literal["Bearer"]]
     """
-    How the token is sent; absent for a refresh token.
+    The way to send the token; absent for a refresh token.
     """
     iss: NotRequired[str]
     """
-    Who issued the token.
+    The issuer of the token.
     """
     aud: NotRequired[str]
     """
-    Whom the token is for; absent for a personal access token.
+    The audience of the token; absent for a personal access token.
     """
     iat: NotRequired[int]
     """
-    When it was made, in seconds of Unix time.
+    The time at which the token was issued, in seconds of Unix time.
     """
     exp: NotRequired[int]
     """
-    When it ends, in seconds of Unix time.
+    The time at which the token expires, in seconds of Unix time.
     """
     jti: NotRequired[str]
     """
-    Names the JWT.
+    The id of the JWT.
     """
 
 
@@ -939,7 +959,7 @@ class OauthKey(TypedDict, closed=True):
     """
     use: Literal["sig"]
     """
-    What it is for.
+    The use of the key.
     """
     alg: Literal["RS256"]
     """
@@ -947,7 +967,7 @@ class OauthKey(TypedDict, closed=True):
     """
     kid: str
     """
-    Names the key, by its thumbprint (RFC 7638).
+    The id of the key, its thumbprint (RFC 7638).
     """
     n: str
     """
@@ -961,13 +981,13 @@ class OauthKey(TypedDict, closed=True):
 
 ResponseTypesSupportedItem: TypeAlias = str
 """
-Never there.
+Never present.
 """
 
 
 OauthAddress: TypeAlias = str
 """
-An address of the deployment.
+A URL of the deployment.
 """
 
 
@@ -979,13 +999,13 @@ One name.
 
 OauthNames: TypeAlias = list[OauthName]
 """
-Names that IANA has registered for OAuth.
+Names from IANA's OAuth registries.
 """
 
 
 class OauthRefusal(TypedDict, closed=True):
     """
-    A refusal as RFC 6749 section 5.2 has it.
+    A refusal in the format of RFC 6749 section 5.2.
     """
 
     error: RefusalCode
@@ -994,24 +1014,25 @@ class OauthRefusal(TypedDict, closed=True):
 
 class Health(TypedDict, closed=True):
     """
-    That the process lives.
+    The state of the process.
     """
 
     status: Literal["ok"]
     """
-    Always `ok`; a process that does not live does not answer.
+    Always `ok`.
     """
 
 
 class Readiness(TypedDict, closed=True):
     """
-    That the service can serve.
+    The state of the service.
     """
 
     status: Literal["ready", "degraded"]
     """
-    `ready`, or `degraded` where the service serves and an operator should look: its policies were changed to what
-    cannot be used, and the last good ones are in force. What cannot serve answers 503.
+    `ready`, or `degraded` if the service works but an operator should look: its policies
+    changed to an unusable set, and the last valid set is in force. A service that cannot
+    work returns 503.
 
     """
 
@@ -1048,40 +1069,40 @@ class IptoCurrentUserEnvelope(TypedDict, closed=True):
 
 class IptoSession(TypedDict, closed=True):
     """
-    A live session.
+    An active session.
     """
 
     session_id: str
     """
-    Names the session; it is not the session token.
+    The id of the session; it is not the session token.
     """
     created_at: Timestamp
     expires_at: Timestamp
     last_used_at: LastUsedAt | None
     user_agent: str | None
     """
-    What the client called itself when it logged in.
+    The `User-Agent` of the client at login.
     """
     current: bool
     """
-    Whether this is the session that the request was sent with.
+    Whether the request was sent with this session.
     """
 
 
 class IptoSessionList(TypedDict, closed=True):
     """
-    The user's live sessions.
+    The user's active sessions.
     """
 
     items: list[IptoSession]
     """
-    Newest first.
+    The items, newest first.
     """
 
 
 class IptoSessionListEnvelope(TypedDict, closed=True):
     """
-    The user's live sessions, in ipto's envelope.
+    The user's active sessions, in ipto's envelope.
     """
 
     data: IptoSessionList
@@ -1091,7 +1112,7 @@ class IptoSessionListEnvelope(TypedDict, closed=True):
 
 class Error(TypedDict, closed=True):
     """
-    Why the request was refused.
+    The reason of the refusal.
     """
 
     code: RefusalCode
@@ -1106,7 +1127,7 @@ class IptoRefusal(TypedDict, closed=True):
 
     error: Error
     """
-    Why the request was refused.
+    The reason of the refusal.
     """
     request_id: RequestId
     timestamp: Timestamp
@@ -1114,14 +1135,15 @@ class IptoRefusal(TypedDict, closed=True):
 
 class HyperclastRefusal(TypedDict, closed=True):
     """
-    A refusal, in a superset of the two shapes that Hyperclast published.
+    A refusal, in a superset of the two formats that Hyperclast has published.
     """
 
     error: RefusalCode
     message: Message
     detail: str | list[ValidationError]
     """
-    The message again; what is wrong with each field, on a 422; or the notices of the policies.
+    The message again; for a 422, the errors of each field; or the notices of the policies.
+
     """
 
 
@@ -1147,7 +1169,7 @@ class ScaikeyProfile(TypedDict, closed=True):
 
 class HTTPValidationError(TypedDict, closed=True):
     """
-    What is wrong with each field.
+    The errors of each field.
     """
 
     detail: list[ValidationError]
@@ -1168,14 +1190,14 @@ class HanteraProfile(TypedDict, closed=True):
     picture: NullablePictureAddress | None
     pendingEmail: str | None
     """
-    The address of a change that is not validated yet; null when there is none.
+    The new address of a change that is not validated yet; null if there is none.
     """
 
 
 class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
-    A form (RFC 6749 section 4.5, RFC 8693 section 2.1). It is open because parameters that are not known are to be ignored
-    (RFC 6749 section 3.2).
+    A form (RFC 6749 section 4.5, RFC 8693 section 2.1). It is open because unknown parameters
+    must be ignored (RFC 6749 section 3.2).
 
     """
 
@@ -1187,11 +1209,11 @@ class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
     client_id: NotRequired[ClientId]
     subject_token: NotRequired[str]
     """
-    For an exchange, the session.
+    The session, for a token exchange.
     """
     subject_token_type: NotRequired[Literal["urn:ietf:params:oauth:token-type:access_token"]]
     """
-    For an exchange, what the subject token is.
+    The type of the subject token, for a token exchange.
     """
     requested_token_type: NotRequired[
         Literal[
@@ -1199,47 +1221,50 @@ class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
         ]
     ]
     """
-    For an exchange, what is wanted; a JWT in either case.
+    The type of token requested, for a token exchange. The response is a JWT in either case.
+
     """
     audience: NotRequired[str]
     """
-    Whom the JWT is for: this service, or another that the client was registered for. With a refresh token, whom the
-    last one was for.
+    The audience of the JWT: this service, or another one that the client is registered for.
+    With a refresh token, the audience of the previous JWT.
 
     """
     resource: NotRequired[str]
     """
-    The same, by its other name (RFC 8693 section 2.1). Where both are sent, they have to agree.
+    An alternative to `audience` (RFC 8693 section 2.1). If both are sent, they must be
+    equal.
+
     """
     scope: NotRequired[OauthScope]
     refresh_token: NotRequired[str]
     """
-    For the refresh grant, the token of the last answer.
+    The token from the previous response, for the refresh grant.
     """
 
 
 class OauthIntrospectionRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
-    A form (RFC 7662 section 2.1). It is open because parameters that are not known are to be ignored.
+    A form (RFC 7662 section 2.1). It is open because unknown parameters must be ignored.
 
     """
 
     token: str
     """
-    The token that is asked about.
+    The token to introspect.
     """
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 
 class OauthRevocationRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
-    A form (RFC 7009 section 2.1). It is open because parameters that are not known are to be ignored.
+    A form (RFC 7009 section 2.1). It is open because unknown parameters must be ignored.
 
     """
 
     token: str
     """
-    The token that is to end.
+    The token to revoke.
     """
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
@@ -1251,13 +1276,13 @@ class OauthKeySet(TypedDict, closed=True):
 
     keys: list[OauthKey]
     """
-    The keys that verify now or soon.
+    The keys that are in use now or will be soon.
     """
 
 
 class OauthServerMetadata(TypedDict, closed=True):
     """
-    What the authorization server supports (RFC 8414 section 2).
+    The capabilities of the authorization server (RFC 8414 section 2).
     """
 
     issuer: OauthAddress
@@ -1267,11 +1292,11 @@ class OauthServerMetadata(TypedDict, closed=True):
     jwks_uri: OauthAddress
     scopes_supported: list[Scope]
     """
-    The scopes that there are.
+    The supported scopes.
     """
     response_types_supported: list[ResponseTypesSupportedItem]
     """
-    None, since there is no authorization endpoint.
+    Empty, because there is no authorization endpoint.
     """
     grant_types_supported: OauthNames
     token_endpoint_auth_methods_supported: OauthNames

@@ -1,5 +1,5 @@
-"""Answers HTTP: the application, its compiled operations, credentials, transactions and commands.
+"""The service: HTTP, web pages, mail, database access and commands.
 
-In the order in which a request meets them: `server`, `app`, `guard`, `routing`, `operations`,
-`credentials`, `transactions`, then a handler, and on the way back `responses` and `refusals`.
+Layers, low to high: `settings` and `document`; `database`; `runtime`; `http` and `mail`; `web` and
+`observability`; `app`; `server`; `commands`.
 """

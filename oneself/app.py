@@ -1,4 +1,4 @@
-"""Builds the application out of the document, the handlers and the settings."""
+"""Builds the application from the document, the handlers and the settings."""
 
 import importlib
 import re
@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import NotFound
 from accounts.flows.idempotency import delete_expired_responses
-from accounts.flows.password_reset import mail_requested_resets
-from accounts.flows.token_introspection import delete_expired_jwts
+from accounts.flows.oauth.token_introspection import delete_expired_jwts
+from accounts.flows.password.password_reset import mail_requested_resets
 from accounts.jobs.event_chain import chain_events
 from accounts.jobs.retention import delete_expired_records
 from accounts.services.database import AccountSession
@@ -53,55 +53,55 @@ __all__ = ["create_app", "find_handler"]
 _SECONDS_BETWEEN_DELIVERIES = 1.0
 _SECONDS_BETWEEN_USAGE_WRITES = 30.0
 _SECONDS_BETWEEN_KEY_READS = 15.0
-_SECONDS_BETWEEN_POLICY_LOOKS = 2.0
+_SECONDS_BETWEEN_POLICY_READS = 2.0
 _SECONDS_BETWEEN_CHAININGS = 10.0
 _SECONDS_BETWEEN_CLEANINGS = 3600.0
-_SECONDS_BETWEEN_LOOKS_AT_OUTBOX = 5.0
-_SECONDS_BETWEEN_LOOKS_AT_LOG = 5.0
+_SECONDS_BETWEEN_OUTBOX_MEASUREMENTS = 5.0
+_SECONDS_BETWEEN_LOG_CHECKS = 5.0
 
-#: Background jobs on the database: how each runs, the name of its lock, the act, seconds between.
-#: The names are those that release 0.1 takes; changing one lets two replicas run a job at once.
+#: Background jobs on the database: the runner, the name of the lock, the act, seconds between runs.
+#: The names stay those of release 0.1: after a rename, two replicas could run a job at once.
 JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object], float], ...] = (
     (
         run_alone,
-        "accounts.flows.password_reset.mail_requested_resets",
+        "accounts.password_resets.mail_requested_resets",
         mail_requested_resets,
         _SECONDS_BETWEEN_DELIVERIES,
     ),
-    (run_alone, "accounts.jobs.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
+    (run_alone, "accounts.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
     (
         run_alone,
-        "accounts.flows.token_introspection.delete_expired_jwts",
+        "accounts.oauth_tokens.forget_expired_jwts",
         delete_expired_jwts,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.throttling.delete_old_attempts",
+        "accounts.throttling.forget_old_attempts",
         delete_old_attempts,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.signing_keys.delete_retired_keys",
+        "accounts.signing_keys.forget_retired_keys",
         delete_retired_keys,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.services.outbox.delete_dead_messages",
+        "accounts.outbox.forget_dead_letters",
         delete_dead_messages,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_alone,
-        "accounts.flows.idempotency.delete_expired_responses",
+        "accounts.idempotency.forget_answers",
         delete_expired_responses,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
     (
         run_in_parts,
-        "accounts.jobs.retention.delete_expired_records",
+        "accounts.retention.forget_what_ended",
         delete_expired_records,
         _SECONDS_BETWEEN_CLEANINGS,
     ),
@@ -115,12 +115,12 @@ def create_app(
     document: Mapping[str, Any] | None = None,
     policies: PolicyStore | None = None,
 ) -> ASGIApp:
-    """The whole application: the guard around Connexion around the operations.
+    """Build the application: the guard around the pages around Connexion with the operations.
 
-    It is built from the settings, but for what is given.
+    Arguments replace the parts that would be built from the settings.
 
     Raises:
-        UnknownRootKey: The secret key is not the one that the database was made with.
+        UnknownRootKey: The secret key is not the one that the database was created with.
     """
     document = document or load_document()
     policies = policies or PolicyStore(settings.policy_dir, document)
@@ -143,7 +143,7 @@ def create_app(
         observers.append(spans.note)
     pools = _pools(settings, metrics)
     connexion = ConnexionMiddleware(
-        _nowhere,
+        _raise_not_found,
         middlewares=[LifespanMiddleware, Routing, Operations],
         lifespan=partial(
             _lifespan,
@@ -152,8 +152,8 @@ def create_app(
             jobs=(
                 (partial(usage.write, database), _SECONDS_BETWEEN_USAGE_WRITES),
                 (signing.refresh, _SECONDS_BETWEEN_KEY_READS),
-                (policies.reload, _SECONDS_BETWEEN_POLICY_LOOKS),
-                *_measuring(metrics, database),
+                (policies.reload, _SECONDS_BETWEEN_POLICY_READS),
+                *_measurements(metrics, database),
             ),
             pools=pools,
             spans=spans,
@@ -207,7 +207,7 @@ def create_app(
 def _metrics(settings: Settings) -> "Metrics | None":
     if settings.metrics_listener is None:
         return None
-    from oneself.observability.metrics import Metrics  # noqa: PLC0415 # most do without its library
+    from oneself.observability.metrics import Metrics  # noqa: PLC0415 # optional: few deployments have the library
 
     return Metrics()
 
@@ -219,8 +219,8 @@ def _spans(settings: Settings) -> Spans | None:
 
 def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
     def pool(name: str, *, threads: int, queue: int, yields: bool = False) -> Pool:
-        watch = None if metrics is None else metrics.observe_pool(name, threads)
-        return Pool(name, threads=threads, queue=queue, yields=yields, watch=watch)
+        observer = None if metrics is None else metrics.observe_pool(name, threads)
+        return Pool(name, threads=threads, queue=queue, yields=yields, watch=observer)
 
     return {
         "database": pool("database", threads=settings.database_threads, queue=1024),
@@ -230,7 +230,7 @@ def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
             queue=settings.password_queue,
             yields=True,
         ),
-        # A mail server that hangs keeps this thread waiting, and no request.
+        # A mail server that hangs blocks this thread, and no request.
         "mail": pool("mail", threads=1, queue=1),
         "image": pool(
             "image", threads=settings.image_threads, queue=settings.image_queue, yields=True
@@ -238,25 +238,25 @@ def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
     }
 
 
-def _measuring(
+def _measurements(
     metrics: "Metrics | None", database: Database
 ) -> Sequence[tuple[Callable[[], object], float]]:
-    """A look at the outbox, if anybody wants to know: each worker takes it, and writes nothing."""
+    """Return the job that measures the outbox, if there are metrics; every worker runs it."""
     if metrics is None:
         return ()
 
-    def look() -> None:
+    def measure() -> None:
         with database.transaction(writing=False) as session:
             metrics.look_at_outbox(session)
 
-    return ((partial(database.attempt, look), _SECONDS_BETWEEN_LOOKS_AT_OUTBOX),)
+    return ((partial(database.attempt, measure), _SECONDS_BETWEEN_OUTBOX_MEASUREMENTS),)
 
 
 def find_handler(operation_id: str) -> Callable[..., Any]:
-    """The handler of an operation: `ipto.getCurrentUser` is `handlers.ipto.get_current_user`.
+    """Return the handler of an operation: `ipto.getCurrentUser` is `ipto.get_current_user`.
 
     Raises:
-        ImportError, AttributeError: There is none, and so the service does not start.
+        ImportError, AttributeError: There is none, so that the service does not start.
     """
     tag, _, name = operation_id.partition(".")
     module = importlib.import_module(f"handlers.{tag}")
@@ -264,8 +264,8 @@ def find_handler(operation_id: str) -> Callable[..., Any]:
     return handler
 
 
-async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """What would come after the operations, which answer everything that routing lets through."""
+async def _raise_not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Reject requests after the operations, which answer every request that routing found."""
     raise NotFound
 
 
@@ -279,29 +279,29 @@ async def _lifespan(
     pools: Mapping[str, Pool],
     spans: Spans | None,
 ) -> AsyncIterator[None]:
-    """Start what runs beside the requests; at the end let it finish, and close the database."""
+    """Run the background jobs; at shutdown let them finish and close the database."""
     delivery = open_delivery(settings, database)
-    every_job: tuple[tuple[Callable[[], object], float], ...] = (
+    all_jobs: tuple[tuple[Callable[[], object], float], ...] = (
         *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
-        (database.shorten_log, _SECONDS_BETWEEN_LOOKS_AT_LOG),
+        (database.truncate_wal, _SECONDS_BETWEEN_LOG_CHECKS),
         *jobs,
     )
     async with AsyncExitStack() as stack:
-        # What is entered last is left first.
+        # Left in reverse order.
         stack.callback(write_waiting_lines)
         stack.callback(database.close)
         for pool in pools.values():
             stack.callback(pool.close)
-        # A server that hangs may take longer over its last mail than this process has left: all
-        # that others have to write comes before it.
+        # A mail server that hangs may take longer than the process has left, so mail delivery ends
+        # after everything else has been written.
         await stack.enter_async_context(
             repeated(delivery.deliver_pending, _SECONDS_BETWEEN_DELIVERIES, pools["mail"])
         )
         stack.callback(write_waiting_lines)
         if spans is not None:
             stack.callback(spans.close)
-        for work, seconds in every_job:
+        for work, seconds in all_jobs:
             await stack.enter_async_context(repeated(work, seconds, pools["database"]))
-        # And meanwhile no other mail is begun.
+        # Begins no further mail from the start of the shutdown.
         stack.callback(delivery.stop)
         yield

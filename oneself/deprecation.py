@@ -1,4 +1,4 @@
-"""What an operation that is on its way out says of itself, on each of its answers."""
+"""Response headers of deprecated operations (RFC 9745, RFC 8594)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,43 +8,43 @@ from typing import Any
 __all__ = ["BadDeprecation", "headers_of_deprecation"]
 
 
-#: The notice that CONTRIBUTING.md promises to whoever uses an operation.
-_LEAST_NOTICE = timedelta(days=180)
+#: The minimum notice that CONTRIBUTING.md promises to clients.
+_MIN_NOTICE = timedelta(days=180)
 
 
 class BadDeprecation(ValueError):
-    """The document deprecates an operation, and not as CONTRIBUTING.md has it."""
+    """The document deprecates an operation, but not as CONTRIBUTING.md requires."""
 
 
 def headers_of_deprecation(operation: Mapping[str, Any]) -> Mapping[str, str]:
-    """The headers of an operation of the document; none for one that stays.
+    """Return the headers of an operation; none if it is not deprecated.
 
     Raises:
-        BadDeprecation: `deprecated` and `x-deprecation` do not go together, or its days do not.
+        BadDeprecation: `deprecated` and `x-deprecation` do not go together, or a date is wrong.
     """
-    said = operation.get("x-deprecation")
-    if (said is not None) != bool(operation.get("deprecated", False)):
+    deprecation = operation.get("x-deprecation")
+    if (deprecation is not None) != bool(operation.get("deprecated", False)):
         problem = "deprecated: true and x-deprecation go together"
         raise BadDeprecation(f"{operation['operationId']}: {problem}")
-    if said is None:
+    if deprecation is None:
         return {}
     try:
         since, sunset = (
-            datetime.strptime(said[name], "%Y-%m-%d").replace(tzinfo=UTC)
+            datetime.strptime(deprecation[name], "%Y-%m-%d").replace(tzinfo=UTC)
             for name in ("since", "sunset")
         )
     except (KeyError, TypeError, ValueError) as error:
-        problem = 'x-deprecation has since and sunset, each a day such as "2026-04-05"'
+        problem = 'x-deprecation needs since and sunset, each a date such as "2026-04-05"'
         raise BadDeprecation(f"{operation['operationId']}: {problem}") from error
-    if sunset - since < _LEAST_NOTICE:
-        problem = f"its sunset is less than {_LEAST_NOTICE.days} days after its deprecation"
+    if sunset - since < _MIN_NOTICE:
+        problem = f"its sunset is less than {_MIN_NOTICE.days} days after its deprecation"
         raise BadDeprecation(f"{operation['operationId']}: {problem}")
     headers = {
         # A structured date (RFC 9745 section 2.1), where the older header has an HTTP date.
         "Deprecation": f"@{int(since.timestamp())}",
         "Sunset": format_datetime(sunset, usegmt=True),
     }
-    if "link" in said:
-        # Where what to use instead is described (RFC 9745 section 3).
-        headers["Link"] = f'<{said["link"]}>; rel="deprecation"'
+    if "link" in deprecation:
+        # A page that describes the replacement (RFC 9745 section 3).
+        headers["Link"] = f'<{deprecation["link"]}>; rel="deprecation"'
     return headers

@@ -1,4 +1,4 @@
-"""Reading the document, and what it says of each operation."""
+"""The OpenAPI document, and the specification of each operation in it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ DOCUMENT_PATH = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
-#: A session as a cookie is a session; the document tells them apart, the rules of access do not.
+#: The document tells a session cookie from a session token; access rules do not.
 _KINDS = {**{kind.value: kind for kind in CredentialKind}, "sessionCookie": CredentialKind.SESSION}
 
-#: The scheme that is a program's and no person's.
+#: The security scheme of clients: programs, not users.
 _CLIENT = "client"
 
 
 @cache
 def load_document() -> Mapping[str, Any]:
-    """The document as parsed; given to Connexion like this, it does not run through Jinja."""
+    """Return the parsed document. Connexion would run the file itself through Jinja."""
     with DOCUMENT_PATH.open("rb") as file:
         document: Mapping[str, Any] = yaml.load(file, Loader=yaml.CSafeLoader)
     return document
@@ -41,13 +41,12 @@ def load_document() -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class OperationSpec:
-    """One operation as the document describes it, references resolved at their first step.
+    """An operation as the document describes it, with top-level references resolved.
 
-    `accepted` are the kinds of credential of a person, empty where none is read; `client` is
-    whether a client authenticates itself instead. `scope` is the access control entry, None for
-    none. `bodies` maps a media type to a schema, `responses` a status to
-    its headers and to a schema by media type. `farewell` is what an operation that is deprecated
-    adds to the headers of each answer.
+    `accepted` are the kinds of user credential, empty if none is read; `client` says whether a
+    client authenticates itself instead. `scope` is the access control entry, or None. `bodies` maps
+    a media type to a schema, `responses` a status to its headers and to a schema by media type.
+    `farewell` are the headers that a deprecated operation adds to each response.
     """
 
     operation_id: str
@@ -65,26 +64,26 @@ class OperationSpec:
 
     @property
     def public(self) -> bool:
-        """Whether it needs no credential."""
+        """True if the operation needs no credential."""
         return not self.accepted and self.client is None
 
 
 def operation_specs(document: Mapping[str, Any]) -> Iterator[OperationSpec]:
-    """Each operation of a document, in its order."""
+    """Yield each operation of a document, in its order."""
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
                 yield _describe(document, path, method, item)
 
 
-def resolve(document: Mapping[str, Any], thing: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a reference within the document refers to; anything else as it is."""
-    while "$ref" in thing:
-        found: Any = document
-        for step in thing["$ref"].removeprefix("#/").split("/"):
-            found = found[step]
-        thing = found
-    return thing
+def resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the target of a reference within the document; any other node unchanged."""
+    while "$ref" in node:
+        target: Any = document
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
 
 
 def _describe(
@@ -123,6 +122,8 @@ def _client(alternatives: list[set[str]]) -> Literal["required", "optional"] | N
 
 
 def _response(document: Mapping[str, Any], response: Mapping[str, Any]) -> Mapping[str, Any]:
-    whole = resolve(document, response)
-    headers = {name: resolve(document, header) for name, header in whole.get("headers", {}).items()}
-    return {**whole, "headers": headers}
+    resolved = resolve(document, response)
+    headers = {
+        name: resolve(document, header) for name, header in resolved.get("headers", {}).items()
+    }
+    return {**resolved, "headers": headers}

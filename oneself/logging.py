@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, on standard error."""
+"""Logging: one JSON object per line, on standard error."""
 
 import asyncio
 import json
@@ -16,89 +16,89 @@ import orjson
 
 __all__ = ["JsonFormatter", "LineHandler", "configuration", "write_line", "write_waiting_lines"]
 
-#: What every record has; whatever a record has beyond it was given as `extra`.
+#: Attributes that every record has; any others were passed as `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-#: What a pipe takes as a whole, in bytes (POSIX, PIPE_BUF): of more than that, parts would come
-#: between those of another worker's.
-_WHOLE = 4096
+#: Size of an atomic write to a pipe, in bytes (POSIX, PIPE_BUF): a longer one could be interleaved
+#: with the lines of another worker.
+_ATOMIC_BYTES = 4096
 
 
-class _Lines:
-    """Standard error, on which the lines of one round of an event loop are written together.
+class _LineBuffer:
+    """Standard error, with the lines of one event loop iteration written together.
 
-    A write lets the other threads run, and then this one waits for them. A round is over before the
-    next thing that anybody sends is read; where there is none, or there is hurry, it is not waited
-    for.
+    Each write releases the interpreter lock, and the event loop then waits to get it back. An
+    iteration ends before the next request is read. Outside an event loop, and for urgent lines,
+    nothing is delayed.
     """
 
     def __init__(self) -> None:
-        self._begin()
-        # What was waiting is its parent's to write, and somebody else may have held the lock.
-        os.register_at_fork(after_in_child=self._begin)
+        self._reset()
+        # The parent writes the waiting lines, and another thread may have had the lock.
+        os.register_at_fork(after_in_child=self._reset)
 
-    def _begin(self) -> None:
-        # A handler of signals logs too, in the midst of what this does.
+    def _reset(self) -> None:
+        # Reentrant: a signal handler may log in the middle of this.
         self._lock = threading.RLock()
         self._lines: list[str] = []
         self._length = 0
-        self._due_in: asyncio.AbstractEventLoop | None = None
+        self._flush_loop: asyncio.AbstractEventLoop | None = None
 
-    def add(self, line: str, *, hurry: bool = False) -> None:
+    def add(self, line: str, *, urgent: bool = False) -> None:
         """Write a line after all that were added before it."""
         with self._lock:
-            # Nearly all of it is ASCII, which has a byte for each character.
+            # Nearly all of it is ASCII, with one byte per character.
             length = len(line) + 1
-            if self._length + length > _WHOLE:
-                self._write()
+            if self._length + length > _ATOMIC_BYTES:
+                self._flush()
             self._lines.append(line)
             self._length += length
-            if hurry:
-                self._write()
-            elif self._due_in is None or not self._due_in.is_running():
-                self._write_soon()
+            if urgent:
+                self._flush()
+            elif self._flush_loop is None or not self._flush_loop.is_running():
+                self._schedule_flush()
 
-    def _write_soon(self) -> None:
+    def _schedule_flush(self) -> None:
         try:
-            self._due_in = asyncio.get_running_loop()
+            self._flush_loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._write()
+            self._flush()
         else:
-            self._due_in.call_soon(self.end_round)
+            self._flush_loop.call_soon(self.flush)
 
-    def end_round(self) -> None:
-        """Write what waits."""
+    def flush(self) -> None:
+        """Write the waiting lines."""
         with self._lock:
-            self._due_in = None
-            self._write()
+            self._flush_loop = None
+            self._flush()
 
-    def _write(self) -> None:
+    def _flush(self) -> None:
         lines, self._lines, self._length = self._lines, [], 0
         if not lines:
             return
         text = "\n".join((*lines, ""))
-        # Where the disk is full or nobody reads any more, there is nobody to tell that either, and
-        # the request that the line is about has been answered.
+        # If the disk is full or the reader is gone, the failure cannot be reported either, and the
+        # request has been answered.
         with suppress(OSError, ValueError):
             sys.stderr.write(text)
             sys.stderr.flush()
 
 
-_lines = _Lines()
+_buffer = _LineBuffer()
 
 
 def write_line(moment: datetime, logger: str, message: str, fields: Mapping[str, Any]) -> None:
-    """Write a line of information that stands for an event rather than for a place in the code.
+    """Write an info line for an event, without a log record.
 
-    One is written for each request. A logger makes a record of it first, with the caller, the
-    thread and the process, of which no line says anything, and gives it to each of its handlers:
-    that took a tenth of a request's time.
+    There is one for each request. A logger would first make a record, with the caller, the thread
+    and the process, which the line does not contain, and pass it to each handler: that took a tenth
+    of a request's time.
     """
-    _lines.add(_json(moment, "info", logger, message, fields))
+    _buffer.add(_json(moment, "info", logger, message, fields))
 
 
 def write_waiting_lines() -> None:
-    """Write what waits for the end of a round that may not come, as at the end of an event loop."""
-    _lines.end_round()
+    """Write the lines that wait for the end of an iteration, as when an event loop ends."""
+    _buffer.flush()
 
 
 def _json(
@@ -114,15 +114,15 @@ def _json(
     try:
         return orjson.dumps(line, default=repr).decode()
     except TypeError:
-        # A lone surrogate or a very large number: the slower writer has an escape for both.
+        # A lone surrogate or a very large number: the slower encoder can escape both.
         return json.dumps(line, default=repr, skipkeys=True)
 
 
 class JsonFormatter(logging.Formatter):
-    """One line of JSON for each record, so that no value in it can begin another line (LO-05)."""
+    """One line of JSON per record, so that no value in it can begin another line (LO-05)."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record as a line."""
+        """Format a record as a line."""
         fields = {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
@@ -132,18 +132,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Writes each record as a line; at once what is worse than information."""
+    """Write each record as a line; warnings and errors at once."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, now or when the event loop's round is over."""
+        """Write a record, now or at the end of the event loop iteration."""
         try:
-            _lines.add(self.format(record), hurry=record.levelno > logging.INFO)
-        except Exception:  # noqa: BLE001 # as in every handler: a log that fails stops nothing
+            _buffer.add(self.format(record), urgent=record.levelno > logging.INFO)
+        except Exception:  # noqa: BLE001 # as in every handler: a failing log stops nothing
             self.handleError(record)
 
 
 def configuration(level: str = "INFO") -> dict[str, Any]:
-    """For `logging.config.dictConfig`; Granian configures each worker with the same."""
+    """Return the configuration for `logging.config.dictConfig`; Granian's workers use the same."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -155,12 +155,12 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
         },
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {
-            # What the acts tell of themselves, such as the head of the chain of events.
+            # Logs of the acts, such as the head of the event chain.
             "accounts": {"level": level},
             "oneself": {"level": level},
             "_granian": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
             "granian.access": {"level": "WARNING", "handlers": ["nowhere"], "propagate": False},
-            # Connexion logs rejected values; whatever it has to say, it does not say here.
+            # Connexion logs rejected values, so none of its messages are logged.
             "connexion": {"level": "CRITICAL", "handlers": ["nowhere"], "propagate": False},
         },
     }

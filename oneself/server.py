@@ -1,4 +1,4 @@
-"""Serves the application with Granian, which brings workers, limits and an orderly end."""
+"""The HTTP server: Granian, with worker processes, limits and graceful shutdown."""
 
 import gc
 import logging.config
@@ -26,21 +26,21 @@ from oneself.settings import Settings
 
 __all__ = ["application", "serve"]
 
-_MOST_HEAD_BYTES = 65_536
-_MOST_CONNECTIONS = 4096
+_MAX_HEAD_BYTES = 65_536
+_MAX_CONNECTIONS = 4096
 _SWITCH_SECONDS = 0.0005
-_ENDING = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def application() -> ASGIApp:
-    """The application of one worker; Granian calls this in each of them."""
-    # What is made now stays for good: to look through all of it for garbage, again and again while
-    # it is made and in the midst of requests later, takes a tenth of a second each time.
+    """Create the application of one worker; Granian calls this in each of them."""
+    # Objects made now live as long as the process. Each garbage collection over all of them, here
+    # and during requests later, takes a tenth of a second.
     gc.disable()
     from oneself.app import create_app  # noqa: PLC0415 # the main process does not need it
 
     logging.config.dictConfig(configuration())
-    # The event loop waits for this long at most until a thread that computes lets it run.
+    # The event loop waits this long at most for a computing thread to let it run.
     sys.setswitchinterval(_SWITCH_SECONDS)
     app = create_app(Settings())
     gc.freeze()
@@ -49,30 +49,33 @@ def application() -> ASGIApp:
 
 
 class _Server(Granian):  # type: ignore[misc,valid-type] # one of two classes, by the interpreter
-    """Granian, which after SIGTERM goes on for a while, so that whoever sends requests looks away.
+    """Granian with a drain delay after SIGTERM.
 
-    It closes its listener with the signal. By then a balancer has to have seen that this replica is
-    not ready, or the requests that it sends until its next look are refused (OP-01).
+    Granian closes its listener at the signal. A load balancer must have noticed by then that this
+    replica is not ready, or the requests that it still sends are refused (OP-01).
     """
 
-    def drain_then_stop(self, seconds: int, tell: Callable[[], None]) -> None:
-        """At SIGTERM tell, and end so many seconds later; at another signal end at once."""
-        self._seconds, self._tell = seconds, tell
-        self._leaving = False
+    def drain_then_stop(self, seconds: int, notify_workers: Callable[[], None]) -> None:
+        """Set what SIGTERM does: call `notify_workers`, and stop `seconds` later.
+
+        Any other signal, or a second one, stops at once.
+        """
+        self._seconds, self._notify_workers = seconds, notify_workers
+        self._is_draining = False
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
-        """End, now or soon. The first argument is the signal."""
-        if self._leaving or not self._seconds or args[:1] != (signal.SIGTERM,):
+        """Stop, now or after the drain delay. The first argument is the signal."""
+        if self._is_draining or not self._seconds or args[:1] != (signal.SIGTERM,):
             super().signal_handler_interrupt(*args, **kwargs)
             return
-        self._leaving = True
-        # Meanwhile the main thread goes on to replace workers that fail.
-        later = threading.Timer(self._seconds, super().signal_handler_interrupt)
-        later.daemon = True  # who asks twice does not wait for it
-        later.start()
-        # After that, and in vain if it must be: what fails in here would end no worker.
+        self._is_draining = True
+        # Until then the main thread goes on to replace failed workers.
+        timer = threading.Timer(self._seconds, super().signal_handler_interrupt)
+        timer.daemon = True  # a second signal does not wait for it
+        timer.start()
+        # Last, and errors are ignored: an exception here would leave the workers running.
         with suppress(OSError):
-            self._tell()
+            self._notify_workers()
 
 
 def serve(
@@ -82,16 +85,15 @@ def serve(
     port: int,
     workers: int,
     target: str = "oneself.server:application",
-    **more: Any,
+    **options: Any,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what is in flight, for a bounded time.
+    """Serve until SIGTERM or SIGINT; then finish requests in progress, for a bounded time.
 
-    After SIGTERM it is not ready for as long as is set before that, and serves nevertheless.
-
-    `target` names what each worker calls for its application.
+    With a drain delay, SIGTERM first makes the service report not ready while it keeps serving.
+    `target` names the function that each worker calls for its application.
     """
     os.register_at_fork(
-        before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_hear_signals
+        before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_restore_signals
     )
     server = _Server(
         target,
@@ -101,49 +103,52 @@ def serve(
         workers=workers,
         loop=Loops.asyncio,
         websockets=False,
-        # Connections that only send slowly are held until their time is up; past this number they
-        # would keep everybody else waiting.
-        backlog=_MOST_CONNECTIONS,
-        backpressure=_MOST_CONNECTIONS,
-        # Told to look for HTTP/2 as well, Granian waits for ever for the first bytes of a head.
+        # Slow connections are kept until their timeout; past this number, new ones have to wait.
+        backlog=_MAX_CONNECTIONS,
+        backpressure=_MAX_CONNECTIONS,
+        # With HTTP/2 detection, Granian waits without limit for the first bytes of a head.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
-            header_read_timeout=int(settings.head_seconds * 1000), max_buffer_size=_MOST_HEAD_BYTES
+            header_read_timeout=int(settings.head_seconds * 1000), max_buffer_size=_MAX_HEAD_BYTES
         ),
         log_dictconfig=configuration(),
         respawn_failed_workers=True,
         workers_kill_timeout=settings.drain_seconds,
-        **more,
+        **options,
     )
-    heard, told = Pipe(duplex=False)
-    server.drain_then_stop(settings.drain_delay_seconds, partial(told.send_bytes, b"leaving"))
-    server.serve(target_loader=partial(_begin, os.getpid(), settings.drain_seconds, heard))
+    receiver, sender = Pipe(duplex=False)
+    server.drain_then_stop(settings.drain_delay_seconds, partial(sender.send_bytes, b"draining"))
+    server.serve(
+        target_loader=partial(_start_worker, os.getpid(), settings.drain_seconds, receiver)
+    )
 
 
-def _begin(main: int, drain_seconds: int, heard: Connection, target: str) -> ASGIApp:
-    """The application of a worker, which is told what the main process knows."""
-    exit_with_parent(main, drain_seconds=drain_seconds)
-    listen_for_shutdown(heard)
+def _start_worker(
+    parent_pid: int, drain_seconds: int, shutdown_pipe: Connection, target: str
+) -> ASGIApp:
+    """Create the application of a worker, linked to the main process."""
+    exit_with_parent(parent_pid, drain_seconds=drain_seconds)
+    listen_for_shutdown(shutdown_pipe)
     module, _, name = target.partition(":")
     app: ASGIApp = getattr(import_module(module), name)()
     return app
 
 
-def _hold_signals() -> None:
-    """Keep signals waiting while a worker is forked: until it has a handler, it would lose them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+def _block_signals() -> None:
+    """Block signals during a fork: until the worker has a handler, it would lose them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
 
 
-def _let_signals_come() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+def _unblock_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
-def _hear_signals() -> None:
-    """Have a worker that is only just starting end at once.
+def _restore_signals() -> None:
+    """Let a starting worker stop at once.
 
-    It is forked with Granian's handlers of the main process, which do nothing in it, until it has
-    handlers of its own a second later: what stopped the service meanwhile waited for it in vain.
+    It is forked with Granian's handlers of the main process, which do nothing in a worker. Its own
+    are set a second later: without this, a stop in that second would not end the worker.
     """
-    for each in _ENDING:
-        signal.signal(each, signal.SIG_DFL)
-    _let_signals_come()
+    for stop_signal in _STOP_SIGNALS:
+        signal.signal(stop_signal, signal.SIG_DFL)
+    _unblock_signals()

@@ -1,4 +1,4 @@
-"""What the texts of settings mean."""
+"""Parsers of settings whose text has a structure."""
 
 import ipaddress
 import unicodedata
@@ -8,6 +8,7 @@ from pathlib import Path
 from accounts.limits import RateLimit
 
 __all__ = [
+    "RATE_LIMIT",
     "Network",
     "is_loopback",
     "parse_listener",
@@ -18,17 +19,24 @@ __all__ = [
     "require_networks",
 ]
 
+#: Pattern of a rate limit: attempts, a slash, seconds.
+RATE_LIMIT = "^[1-9][0-9]{0,6}/[1-9][0-9]{0,6}$"
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: A network of proxies that is wider is a mistake, or everybody.
-_WIDEST = 8
+#: Shortest prefix of a proxy network; a shorter one is a mistake, or all addresses.
+_SHORTEST_PREFIX = 8
 
 _PORTS = range(1, 65_536)
 
 
 @cache
 def read_passwords(path: Path | None) -> frozenset[str]:
-    """The lines of a file in lower case; a list that cannot be read is no empty list (PW-10)."""
+    """Return the lines of a file, normalized and in lower case; none without a file (PW-10).
+
+    Raises:
+        ValueError: The file cannot be read, or is empty: that is a mistake, not an empty blocklist.
+    """
     if path is None:
         return frozenset()
     try:
@@ -36,75 +44,80 @@ def read_passwords(path: Path | None) -> frozenset[str]:
     except (OSError, UnicodeDecodeError) as error:
         message = "must be a text file in UTF-8 that can be read"
         raise ValueError(message) from error
-    found = frozenset(unicodedata.normalize("NFC", line).casefold() for line in lines if line)
-    if not found:
+    passwords = frozenset(unicodedata.normalize("NFC", line).casefold() for line in lines if line)
+    if not passwords:
         message = "must have a password in it"
         raise ValueError(message)
-    return found
+    return passwords
 
 
 def parse_listener(text: str) -> tuple[str, int]:
-    """Address and port; nothing for what is no address, 0 for what is no port."""
+    """Split `host:port`; the host is empty or the port 0 if malformed."""
     host, _, port = text.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port) if port.isdecimal() else 0
 
 
 def parse_rate_limit(text: str) -> RateLimit:
-    """So many attempts in so many seconds."""
+    """Parse a rate limit that matches `RATE_LIMIT`."""
     attempts, _, seconds = text.partition("/")
     return RateLimit(int(attempts), int(seconds))
 
 
 def parse_networks(text: str, *, strict: bool = True) -> tuple[Network, ...]:
-    """Addresses and networks between commas; strictly, networks are named by their first address.
+    """Parse addresses and networks, separated by commas.
+
+    `strict` rejects networks that are not named by their first address.
 
     Raises:
-        ValueError: One is neither.
+        ValueError: A part is neither an address nor a network.
     """
     parts = (part.strip() for part in text.split(","))
     return tuple(ipaddress.ip_network(part, strict=strict) for part in parts if part)
 
 
 def require_networks(text: str) -> None:
-    """Let the networks of proxies pass.
+    """Check the networks of proxies.
 
     Raises:
-        ValueError: They cannot be read, are too many addresses, or are not what they look like.
+        ValueError: They are malformed, too large, or not named by their first address.
     """
     try:
-        found = parse_networks(text, strict=False)
+        networks = parse_networks(text, strict=False)
     except ValueError:
         message = "must be addresses or networks, separated by commas, and never all of them"
         raise ValueError(message) from None
-    if any(network.prefixlen < _WIDEST for network in found):
-        # Who trusts everybody lets everybody choose whom they are throttled as (LG-11).
-        message = f"must be addresses or networks of /{_WIDEST} and narrower, never all of them"
+    if any(network.prefixlen < _SHORTEST_PREFIX for network in networks):
+        # If all clients are trusted, each can choose the address that its rate limit is counted
+        # under (LG-11).
+        message = (
+            f"must be addresses or networks of /{_SHORTEST_PREFIX} and narrower, never all of them"
+        )
         raise ValueError(message)
     try:
         parse_networks(text)
     except ValueError:
-        # An address of a network, or a prefix that is too short: one would be believed for many.
+        # Either one address was meant, or the prefix is too short: many would be trusted for one.
         message = "must be networks by their first address, as in 10.0.0.0/8 and not 10.0.0.1/8"
         raise ValueError(message) from None
 
 
 def require_listener(text: str, *, remote: bool) -> None:
-    """Let an address and a port pass: those of this machine, or `remote` ones too.
+    """Check an address and port to listen on; `remote` allows other addresses than loopback.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is malformed, or not a loopback address.
     """
     host, port = parse_listener(text)
     if not host or port not in _PORTS:
         message = "must be an address and a port, as in 127.0.0.1:9464"
         raise ValueError(message)
     if not (is_loopback(host) or remote):
-        message = "must be of this machine alone, or ONESELF_METRICS_REMOTE be set"
+        message = "must be a loopback address, unless ONESELF_METRICS_REMOTE is set"
         raise ValueError(message)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only."""
+    """Return whether an address to listen on can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

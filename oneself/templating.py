@@ -1,11 +1,13 @@
-"""The texts that people read, in each language, of which an operator may replace any."""
+"""Mail and page templates, which an operator can replace and translate."""
 
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from babel.dates import format_date
 from jinja2 import (
     BaseLoader,
     Environment,
@@ -13,21 +15,36 @@ from jinja2 import (
     TemplateNotFound,
     select_autoescape,
 )
+from jinja2.defaults import DEFAULT_NAMESPACE
+
+from oneself.translations import (
+    SOURCE_LANGUAGE,
+    CatalogBroken,
+    Translation,
+    count_untranslated,
+    read_translations,
+)
 
 __all__ = ["LANGUAGES", "NoTemplateFolder", "Source", "TemplateBroken", "Templates"]
 
 _log = logging.getLogger("oneself.templating")
 
-#: Those that have every text. The first is for whoever reads none of them.
-LANGUAGES = ("en", "de")
+#: The shipped languages. The first is the fallback for readers of any other language.
+LANGUAGES = (SOURCE_LANGUAGE, "de")
 
-_SHIPPED = Path(__file__).parent.parent / "templates"
-# Not `**`, which passes by folders that are symbolic links, as those of a ConfigMap are.
+_ROOT = Path(__file__).parent.parent
+_SHIPPED = _ROOT / "templates"
+_CATALOGS = _ROOT / "locales"
+#: The folder of catalogues within an operator's folder.
+_CUSTOM_CATALOGS = "locales"
+# Not `**`, which does not follow symbolic links, and the folders of a ConfigMap are links.
 _PATTERNS = ("*/*.j2", "*/*/*.j2")
+#: A locale is looked up by its first subtags only, so that a long one costs little.
+_MOST_SUBTAGS = 4
 
 
 class TemplateBroken(Exception):
-    """A template that cannot be used: its file, the line if it is known, and what is wrong."""
+    """A template that cannot be used: its file, the line if it is known, and the problem."""
 
     def __init__(self, file: Path, line: int | None, problem: str) -> None:
         place = str(file) if line is None else f"{file}, line {line}"
@@ -37,14 +54,14 @@ class TemplateBroken(Exception):
 
 
 class NoTemplateFolder(TemplateBroken):
-    """The setting names no folder, so that no template is at fault."""
+    """The setting does not name a folder, so the setting is wrong and not a template."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, None, "is not a folder, as ONESELF_TEMPLATE_DIR must be.")
 
 
 class Source(NamedTuple):
-    """A template as it was read; its language is None if it has no words in it."""
+    """The text of a template file; `language` is None unless it is for one language only."""
 
     name: str
     language: str | None
@@ -53,112 +70,155 @@ class Source(NamedTuple):
 
 
 class Templates:
-    """The templates of the checkout, behind those of an operator's own folder if there is one.
+    """The shipped templates and translations, and those of an operator's folder over them.
 
-    The name `mail/pat_created.txt.j2` is found in `mail/<language>/pat_created.txt.j2`, else there
-    in English, else in `mail/pat_created.txt.j2`: first in the operator's folder, then in ours. The
-    files are read once, so that what is edited meanwhile, and half-way, changes nothing.
+    The name `mail/pat_created.txt.j2` is looked up in the operator's folder first, as
+    `mail/<language>/pat_created.txt.j2` and then as `mail/pat_created.txt.j2`, and then among the
+    shipped templates. All files are read once, so a later edit has no effect on a running service.
     """
 
-    def __init__(self, own: Path | None = None) -> None:
+    def __init__(self, custom: Path | None = None) -> None:
         """Read the files.
 
         Raises:
-            NoTemplateFolder: The operator's folder is none.
-            TemplateBroken: A file of it cannot be read.
+            NoTemplateFolder: The operator's folder is not a folder.
+            TemplateBroken: A template or a catalogue cannot be read.
         """
         shipped = _read(_SHIPPED)
-        self._own = _read(own) if own is not None else []
-        self._shipped = {each: _Shelf(each, shipped) for each in LANGUAGES}
-        self._shelves = {each: _Shelf(each, shipped, self._own) for each in LANGUAGES}
+        self._custom = _read(custom) if custom is not None else []
+        folders = [_CATALOGS] if custom is None else [_CATALOGS, custom / _CUSTOM_CATALOGS]
+        try:
+            translations = read_translations(folders)
+        except CatalogBroken as error:
+            raise TemplateBroken(error.file, error.line, str(error)) from None
+        self._untranslated = count_untranslated(translations)
+        self._tags = {language.lower(): language for language in translations}
+        self._shipped = {
+            language: _LanguageTemplates(translation, shipped)
+            for language, translation in translations.items()
+        }
+        self._by_language = {
+            language: _LanguageTemplates(translation, shipped, self._custom)
+            for language, translation in translations.items()
+        }
         self._logged: set[Source] = set()
 
+    @property
+    def languages(self) -> Sequence[str]:
+        """The languages that texts can be written in, as BCP 47 tags."""
+        return tuple(self._by_language)
+
+    def find_language(self, locale: str | None) -> str | None:
+        """Return the language of a locale (a BCP 47 tag), or None if there is none for it."""
+        subtags = (locale or "").replace("_", "-").lower().split("-")[:_MOST_SUBTAGS]
+        tags = ("-".join(subtags[:length]) for length in range(len(subtags), 0, -1))
+        return next((self._tags[tag] for tag in tags if tag in self._tags), None)
+
     def language(self, locale: str | None) -> str:
-        """The language to write in to somebody of this locale (BCP 47), or of none."""
-        language = (locale or "").replace("_", "-").partition("-")[0].lower()
-        return language if language in LANGUAGES else LANGUAGES[0]
+        """Return the language to write in to a reader of this locale."""
+        return self.find_language(locale) or SOURCE_LANGUAGE
 
     def source(self, name: str, language: str) -> Source:
-        """The template that a name has in a language.
+        """Return the file that a name stands for in a language.
 
         Raises:
-            jinja2.TemplateNotFound: There is none, in no language.
+            jinja2.TemplateNotFound: No file has this name.
         """
-        return self._shelves[language].source(name)
+        return self._by_language[language].source(name)
+
+    def format_time(self, time: datetime, language: str) -> str:
+        """Write a time in UTC to the minute, as in "November 30, 2026, 13:29 UTC"."""
+        in_utc = time.astimezone(UTC)
+        date = format_date(in_utc, "long", locale=self._by_language[language].translation.locale)
+        return f"{date}, {in_utc:%H:%M} UTC"
 
     def render(self, name: str, language: str, /, **values: object) -> str:
-        """Write a text. Its template sees these values, and `language`, which it is in.
+        """Render a template with these values and `language`.
 
-        An operator's template that fails is logged once, and ours is taken: it may be of a kind
-        that `render_strictly` cannot find, and somebody waits for the text.
+        If an operator's template fails, log it once and use the shipped one: a reader waits for the
+        text, and `render_strictly` does not find every failure beforehand.
 
         Raises:
-            jinja2.TemplateError: Ours fails, for want of a value or of the template itself.
+            jinja2.TemplateError: The shipped template fails: a value or the template is missing.
         """
         try:
-            return self._shelves[language].render(name, values)
+            return self._by_language[language].render(name, values)
         except Exception as error:
-            if not self._own:
+            if not self._custom:
                 raise
             self._log_once(self.source(name, language), error)
         return self._shipped[language].render(name, values)
 
     def render_strictly(self, name: str, language: str, /, **values: object) -> str:
-        """Write a text from samples, to find out whether its template can be used.
+        """Render a template with sample values, to find out whether it can be used.
 
         Raises:
-            TemplateBroken: It cannot. The values may be in the message.
+            TemplateBroken: It cannot. The message can contain the values.
         """
         source = self.source(name, language)
         try:
-            return self._shelves[language].render(name, values)
-        except Exception as error:  # noqa: BLE001 # whatever it is, the template is the reason
-            file, line = _place(error) or (source.file, None)
+            return self._by_language[language].render(name, values)
+        except Exception as error:  # noqa: BLE001 # any failure is the template's
+            file, line = _error_location(error) or (source.file, None)
             raise TemplateBroken(file, line, f"{type(error).__name__}: {error}") from None
 
+    def log_untranslated(self) -> None:
+        """Warn of each language that lacks messages, which are then in English."""
+        for language, messages in self._untranslated.items():
+            extra = {"language": language, "messages": messages}
+            _log.warning("messages are not translated", extra=extra)
+
     def unused(self, area: str) -> Sequence[Path]:
-        """The operator's files for `mail`, say, that nothing was made from so far."""
-        used = set[Path]().union(*(shelf.used for shelf in self._shelves.values()))
-        files = {source.file for source in self._own if source.name.startswith(f"{area}/")}
+        """Return the operator's files of an area, such as `mail`, that no text was made from."""
+        used = set[Path]().union(*(templates.used for templates in self._by_language.values()))
+        files = {source.file for source in self._custom if source.name.startswith(f"{area}/")}
         return sorted(files - used)
 
     def _log_once(self, source: Source, error: Exception) -> None:
         if source in self._logged:
             return
         self._logged.add(source)
-        file, line = _place(error) or (source.file, None)
-        # Not what the error says: Jinja names what it did not find, which can be a value.
+        file, line = _error_location(error) or (source.file, None)
+        # Without the error's message: Jinja names what is missing, which can be a value.
         problem = type(error).__name__
         extra = {"template": str(file), "line": line, "problem": problem}
         _log.error("a template failed, and the shipped one is used", extra=extra)
 
 
-class _Shelf(BaseLoader):
-    """The templates as they are for one language; each is compiled when it is first used."""
+class _LanguageTemplates(BaseLoader):
+    """The templates as they are in one language; each is compiled at its first use."""
 
-    def __init__(self, language: str, *folders: Sequence[Source]) -> None:
-        """Put the folders on one another, the last on top."""
-        self._language = language
+    def __init__(self, translation: Translation, *folders: Sequence[Source]) -> None:
+        """Collect the templates; those of a later folder replace those of an earlier one."""
+        self.translation = translation
         self._sources = {
             source.name: source
             for folder in folders
-            for wanted in (None, LANGUAGES[0], language)
+            for language in (None, translation.language)
             for source in folder
-            if source.language == wanted
+            if source.language == language
         }
         self.used: set[Path] = set()
         self._environment = Environment(
             loader=self,
-            # All but plain text: a name that nobody thought of is escaped.
+            # Everything is escaped but plain text, so that an unforeseen name is escaped too.
             autoescape=select_autoescape((), ("txt.j2",), default=True),
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
+            extensions=["jinja2.ext.i18n"],
         )
-        # `range`, `lipsum` and the like; a template has the values that it is given.
-        self._environment.globals.clear()
+        # A template sees its values and `_`, but not `range`, `lipsum` and the like.
+        for name in DEFAULT_NAMESPACE:
+            self._environment.globals.pop(name, None)
+        self._environment.policies["ext.i18n.trimmed"] = True
+        # `newstyle` fills in placeholders with escaped values. In HTML the translation itself is
+        # markup, as the template is: both are an operator's or ours, never a user's.
+        self._environment.install_gettext_translations(  # type: ignore[attr-defined] # by extension
+            translation.messages, newstyle=True
+        )
 
     def source(self, name: str) -> Source:
         if name not in self._sources:
@@ -167,24 +227,24 @@ class _Shelf(BaseLoader):
 
     def get_source(
         self,
-        environment: Environment,  # noqa: ARG002 # it is Jinja that gives it
+        environment: Environment,  # noqa: ARG002 # Jinja passes it
         template: str,
     ) -> tuple[str, str | None, Callable[[], bool] | None]:
-        """Give Jinja what it asks for, by `extends` and `include` too."""
+        """Return a template to Jinja; called for `extends` and `include` too."""
         source = self.source(template)
         self.used.add(source.file)
         return source.text, str(source.file), None
 
     def render(self, name: str, values: Mapping[str, object]) -> str:
-        language = self.source(name).language or self._language
-        return self._environment.get_template(name).render(values, language=language)
+        template = self._environment.get_template(name)
+        return template.render(values, language=self.translation.language)
 
 
 def _read(folder: Path) -> list[Source]:
     """Read the templates of a folder.
 
     Raises:
-        NoTemplateFolder: It is none.
+        NoTemplateFolder: It is not a folder.
         TemplateBroken: A file cannot be read.
     """
     if not folder.is_dir():
@@ -192,20 +252,20 @@ def _read(folder: Path) -> list[Source]:
     sources = []
     for path in sorted(path for pattern in _PATTERNS for path in folder.glob(pattern)):
         area, *between, name = path.relative_to(folder).parts
-        # With a dot begin what editors leave, and the former contents of a ConfigMap.
+        # Editors' leftovers and earlier contents of a ConfigMap begin with a dot.
         if area.startswith(".") or name.startswith("."):
             continue
         try:
             text = path.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise TemplateBroken(path, None, f"cannot be read ({type(error).__name__}).") from None
-        language = between[0] if between else None
+        language = between[0].replace("_", "-") if between else None
         sources.append(Source(f"{area}/{name}", language, path, text))
     return sources
 
 
-def _place(error: Exception) -> tuple[Path, int] | None:
-    """The file and line of a template that an error comes from; Jinja has them in the traceback."""
+def _error_location(error: Exception) -> tuple[Path, int] | None:
+    """Return the file and line of the template that raised an error, from its traceback."""
     frames = [
         (Path(frame.f_code.co_filename), line)
         for frame, line in traceback.walk_tb(error.__traceback__)

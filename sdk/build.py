@@ -1,7 +1,7 @@
 """Build both SDKs: `python sdk/build.py WORK DIST` leaves a wheel, a source archive and a tarball.
 
-Everything is made in WORK, nothing in the checkout; no network is asked but npm's registry, for
-what `typescript/package-lock.json` names and only where WORK does not have it already.
+Everything is written to WORK, and nothing to the checkout. The only network access is to npm's
+registry, for the packages in `typescript/package-lock.json` that WORK does not have yet.
 """
 
 import json
@@ -17,12 +17,12 @@ from readme import quick_start
 HERE = Path(__file__).parent
 TYPESCRIPT = HERE / "typescript"
 
-#: So that the same source gives the same bytes, whenever it is built (reproducible-builds.org).
+#: For reproducible builds (reproducible-builds.org).
 _EPOCH = {"SOURCE_DATE_EPOCH": "1775383200"}
 
 
 def build(work: Path, dist: Path) -> None:
-    """Build them."""
+    """Build both SDKs."""
     facts = read_facts()
     shutil.rmtree(dist, ignore_errors=True)
     dist.mkdir(parents=True)
@@ -34,7 +34,7 @@ def build(work: Path, dist: Path) -> None:
 
 def _build_python(work: Path, dist: Path) -> None:
     _run(sys.executable, HERE / "python" / "generate.py", work)
-    # The package is as strict as its users may be.
+    # The package must pass the strictest settings of its users.
     _run(sys.executable, "-m", "mypy", cwd=work)
     _run(sys.executable, "-m", "hatchling", "build", "-d", dist, cwd=work)
 
@@ -57,14 +57,14 @@ def _build_typescript(work: Path, dist: Path, facts: Facts) -> None:
     )
     source = package / "src"
     shutil.copytree(generated / "dialects", source)
-    # The functions use the same types and the same client, which are there already.
+    # The functions share the types and the client generated above.
     shutil.copy(generated / "functions" / "sdk.gen.ts", source / "functions.gen.ts")
     shutil.copytree(TYPESCRIPT / "src", source, dirs_exist_ok=True)
     shapes = json.dumps(facts.as_json()["shapes"], indent=2)
     (source / "document.gen.ts").write_text(f"export const shapes = {shapes} as const;\n")
-    described = json.loads((TYPESCRIPT / "package.template.json").read_text())
-    described = {"name": described["name"], "version": facts.version, **described}
-    (package / "package.json").write_text(json.dumps(described, indent=2))
+    package_json = json.loads((TYPESCRIPT / "package.template.json").read_text())
+    package_json = {"name": package_json["name"], "version": facts.version, **package_json}
+    (package / "package.json").write_text(json.dumps(package_json, indent=2))
     (package / "README.md").write_text(f"# oneself-client\n\n{quick_start('TypeScript')}\n")
     shutil.copy(work / "tsconfig.json", package)
     _run_node(work, "typescript/bin/tsc", "--project", package)

@@ -1,7 +1,7 @@
-"""What the SDKs need of the document and no generator reads: refusals, and who may ask for what.
+"""Facts for the SDKs that no generator reads: refusals, and the credentials of operations.
 
-Everything here is derived, so that an operation, a code or a dialect that is new in the document is
-new in both SDKs without a line more.
+Everything is derived from the document, so that new operations, codes and dialects appear in both
+SDKs without further code.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,18 +17,18 @@ DOCUMENT = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
 
 _FIRST_REFUSAL = 400
 _METHODS = ("get", "put", "post", "delete", "patch")
-#: The schemas by which the parts of a refusal are known, in whichever dialect they stand.
+#: The schemas that identify the parts of a refusal in every dialect.
 _CODE, _MESSAGE, _NOTICES = "RefusalCode", "Message", "Notices"
 _VIOLATIONS = ("Violation", "ValidationError")
 
 
 class UnreadableDocument(Exception):
-    """The document says something that no SDK can be made of."""
+    """The document lacks something that the SDKs need."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """One code, with the sentence of its first example and the statuses that it comes with."""
+    """A code, with the message of its first example and its statuses."""
 
     code: str
     message: str
@@ -37,7 +37,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Shape:
-    """Where a dialect puts the parts of a refusal: the steps to each of them in the body."""
+    """The paths of a dialect to the parts of a refusal in the response body."""
 
     schema: str
     code: tuple[str | int, ...]
@@ -48,20 +48,20 @@ class Shape:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: how it is asked for, and with which kinds of credential."""
+    """An operation, with the credentials that it accepts."""
 
     operation_id: str
     method: str
     path: str
-    #: The names of the security schemes that it accepts; none of them for an open operation.
+    #: The names of the security schemes that it accepts; none for a public operation.
     credentials: tuple[str, ...]
-    #: What each parameter is for, by its name.
+    #: The descriptions of the parameters, by name.
     parameters: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All of it."""
+    """All facts."""
 
     version: str
     refusals: tuple[Refusal, ...]
@@ -69,28 +69,28 @@ class Facts:
     operations: tuple[Operation, ...]
 
     def as_json(self) -> Mapping[str, Any]:
-        """For a program in another language."""
+        """Return the facts as JSON types, for programs in other languages."""
         return asdict(self)
 
 
 def read_facts(document: Mapping[str, Any] | None = None) -> Facts:
-    """Derive the facts.
+    """Derive the facts from the document.
 
     Raises:
         UnreadableDocument: A refusal has no code or message, or a code has no example.
     """
-    known = document if document is not None else yaml.safe_load(DOCUMENT.read_text())
-    refusals = _read_refusals(known)
+    source = document if document is not None else yaml.safe_load(DOCUMENT.read_text())
+    refusals = _read_refusals(source)
     return Facts(
-        version=known["info"]["version"],
+        version=source["info"]["version"],
         refusals=tuple(refusals[code] for code in sorted(refusals)),
-        shapes=_read_shapes(known),
-        operations=tuple(_read_operations(known)),
+        shapes=_read_shapes(source),
+        operations=tuple(_read_operations(source)),
     )
 
 
 def _resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The node itself, or what it refers to."""
+    """Return a node, or the target of its reference."""
     while "$ref" in node:
         target: Any = document
         for step in node["$ref"].removeprefix("#/").split("/"):
@@ -111,7 +111,7 @@ def _each_operation(
 def _refusals_of(
     document: Mapping[str, Any], operation: Mapping[str, Any]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Each status from 400 on, with the media type of its body."""
+    """Yield each status from 400 on, with the media type object of its body."""
     for status, response in operation["responses"].items():
         if int(status) >= _FIRST_REFUSAL:
             (content,) = _resolve(document, response)["content"].values()
@@ -125,7 +125,7 @@ def _read_operations(document: Mapping[str, Any]) -> Iterator[Operation]:
             operation_id=operation["operationId"],
             method=method.upper(),
             path=path,
-            credentials=tuple(name for each in alternatives for name in each),
+            credentials=tuple(name for alternative in alternatives for name in alternative),
             parameters=_describe_parameters(document, document["paths"][path], operation),
         )
 
@@ -134,9 +134,11 @@ def _describe_parameters(
     document: Mapping[str, Any], *holders: Mapping[str, Any]
 ) -> dict[str, str]:
     parameters = (
-        _resolve(document, each) for holder in holders for each in holder.get("parameters", ())
+        _resolve(document, parameter)
+        for holder in holders
+        for parameter in holder.get("parameters", ())
     )
-    return {each["name"]: " ".join(each["description"].split()) for each in parameters}
+    return {item["name"]: " ".join(item["description"].split()) for item in parameters}
 
 
 def _read_refusals(document: Mapping[str, Any]) -> Mapping[str, Refusal]:
@@ -163,37 +165,37 @@ def _read_shapes(document: Mapping[str, Any]) -> tuple[Shape, ...]:
         for _, content in _refusals_of(document, operation)
     }
     shapes = [_read_shape(document, name) for name in sorted(names)]
-    # Who reads a refusal tries them in this order. The list in Hyperclast's looks like ScaiKey's,
-    # so a code that stands on its own comes before one that stands in a list.
+    # Clients try the shapes in this order. Hyperclast's list looks like ScaiKey's, so shapes with a
+    # code at the top level come before those with a code in a list.
     return tuple(sorted(shapes, key=lambda shape: len(shape.code)))
 
 
 def _read_shape(document: Mapping[str, Any], name: str) -> Shape:
-    found: dict[str, tuple[str | int, ...]] = {}
+    paths: dict[str, tuple[str | int, ...]] = {}
     for schema, steps in _walk(document, {"$ref": f"#/components/schemas/{name}"}, ()):
-        # The first that is found is the nearest to the top: a violation has a message as well.
-        found.setdefault(schema, steps)
-    if _CODE not in found or _MESSAGE not in found:
-        problem = f"{name} is a refusal, and has no {_CODE} or no {_MESSAGE}"
+        # Keep the first, which is nearest to the top: a violation has a message too.
+        paths.setdefault(schema, steps)
+    if _CODE not in paths or _MESSAGE not in paths:
+        problem = f"{name} is a refusal without {_CODE} or {_MESSAGE}"
         raise UnreadableDocument(problem)
-    violations = next((found[each][:-1] for each in _VIOLATIONS if each in found), None)
-    return Shape(name, found[_CODE], found[_MESSAGE], found.get(_NOTICES), violations)
+    violations = next((paths[schema][:-1] for schema in _VIOLATIONS if schema in paths), None)
+    return Shape(name, paths[_CODE], paths[_MESSAGE], paths.get(_NOTICES), violations)
 
 
 def _walk(
     document: Mapping[str, Any], top: Mapping[str, Any], start: tuple[str | int, ...]
 ) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """Each named schema that a schema holds, with the steps to it, those near the top first."""
-    waiting = [(top, start)]
-    while waiting:
-        node, steps = waiting.pop(0)
+    """Yield each named schema inside a schema, with its path, in breadth-first order."""
+    queue = [(top, start)]
+    while queue:
+        node, steps = queue.pop(0)
         if "$ref" in node:
             yield _name_of(node), steps
         schema = _resolve(document, node)
-        waiting += [(each, steps) for key in ("oneOf", "allOf") for each in schema.get(key, ())]
-        waiting += [(inner, (*steps, name)) for name, inner in schema.get("properties", {}).items()]
+        queue += [(option, steps) for key in ("oneOf", "allOf") for option in schema.get(key, ())]
+        queue += [(inner, (*steps, name)) for name, inner in schema.get("properties", {}).items()]
         if "items" in schema:
-            waiting.append((schema["items"], (*steps, 0)))
+            queue.append((schema["items"], (*steps, 0)))
 
 
 def _name_of(schema: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The quick starts of the README, which are the packages' too, so that they are written once."""
+"""The quick starts of the README, reused in the READMEs of the packages."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ _README = Path(__file__).parent.parent / "README.md"
 
 
 def quick_start(language: str) -> str:
-    """What the README says of an SDK, without its heading.
+    """Return the section of the README about an SDK, without its heading.
 
     Raises:
-        ValueError: It says nothing.
+        ValueError: There is no such section.
     """
     _, heading, rest = _README.read_text().partition(f"\n### From {language}\n")
     if not heading:
-        msg = f"the README has nothing on {language}"
+        msg = f"the README has no section on {language}"
         raise ValueError(msg)
     return rest.partition("\n#")[0].strip()

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tests.support.databases import Files, Servers, Storage
 from tests.support.postgresql import databases
+from tests.support.touched import is_touched
 
 _TABLES = pytest.StashKey[list[Table]]()
 _HANDED = pytest.StashKey[list[str]]()
@@ -27,12 +28,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
     parser.addoption(
+        "--touched",
+        action="store_true",
+        help="run only the contract rows that the changes of this checkout touch",
+    )
+    parser.addoption(
         "--rounds", type=int, help="how often each thing is killed, on both databases; as a rule 20"
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about the one kind of database and is not asked for."""
+    """Skip tests of the other kind of database; with `--touched`, deselect untouched rows."""
+    if config.getoption("--touched"):
+        items[:] = [item for item in items if is_touched(item.callspec.params["row"])]
     chosen = config.getoption("--database")
     for item in items:
         for mark in item.iter_markers("only_on"):

@@ -1,4 +1,4 @@
-"""What a JWT says: its claims as JSON, written in one way and read as strictly (RFC 7519)."""
+"""The claims of a JWT as JSON: one way to write them, and a reader that is as strict (RFC 7519)."""
 
 import base64
 import json
@@ -17,22 +17,22 @@ __all__ = [
     "write_claims",
 ]
 
-#: How long a token is good at most (JW-09).
+#: Longest lifetime of a token (JW-09).
 LONGEST_LIFETIME = timedelta(minutes=10)
 
-_ID = re.compile(r"[!-~]{1,36}")  # a `jti` has to fit into `RevokedJwt`
+_ID = re.compile(r"[!-~]{1,36}")  # a `jti` must fit into `RevokedJwt`
 _URI = re.compile(r"[!-~]{1,2048}")
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")  # RFC 6749 section 3.3
 _EPOCHS = range(2**31)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECONDS = range(253_402_300_800)  # up to the year 9999, the last that a datetime has
+_SECONDS = range(253_402_300_800)  # up to the year 9999, the last one of `datetime`
 _SECOND = timedelta(seconds=1)
 
 
 class Claims(NamedTuple):
-    """What a token says that is good by itself.
+    """The claims of a token that is valid by itself.
 
-    Whether its session, its user and its tenant still live is the database's to say (JW-09).
+    The database decides if its session, user and tenant are still active (JW-09).
     """
 
     subject: str
@@ -49,7 +49,7 @@ class Claims(NamedTuple):
 
 
 def write_claims(claims: Claims) -> dict[str, Any]:
-    """Give the members of a payload, all but the issuer; of moments it keeps the whole seconds."""
+    """Return the members of a payload, except the issuer; times are cut to whole seconds."""
     return {
         "sub": claims.subject,
         "aud": claims.audience,
@@ -66,12 +66,12 @@ def write_claims(claims: Claims) -> dict[str, Any]:
 
 
 def read_claims(payload: dict[str, Any]) -> Claims:
-    """Read the claims that a token must have, all but the issuer, of their types and in bounds.
+    """Read the required claims, except the issuer, and check their types and bounds.
 
-    Others are let be (RFC 7519 section 4), so that a later version can add one.
+    Unknown claims are ignored (RFC 7519 section 4), so that a later version can add one.
 
     Raises:
-        ValueError: One is missing or wrong; the message names it, and not what it says.
+        ValueError: A claim is missing or wrong; the message has its name and not its value.
     """
     claims = Claims(
         subject=_text(payload, "sub", _ID),
@@ -80,12 +80,12 @@ def read_claims(payload: dict[str, Any]) -> Claims:
         tenant_id=_text(payload, "tenant", _ID),
         audience=_text(payload, "aud", _URI),
         scopes=frozenset(_text(payload, "scope", _SCOPE).split(" ")),
-        epoch=_whole(payload, "epoch", _EPOCHS),
+        epoch=_integer(payload, "epoch", _EPOCHS),
         jti=_text(payload, "jti", _ID),
-        issued_at=_moment(payload, "iat"),
-        expires_at=_moment(payload, "exp"),
-        # Not compared with `iat`: another host, whose clock is ahead, may have seen the login.
-        authenticated_at=_moment(payload, "auth_time"),
+        issued_at=_time(payload, "iat"),
+        expires_at=_time(payload, "exp"),
+        # Not compared with `iat`: the login may have been recorded by a host whose clock is ahead.
+        authenticated_at=_time(payload, "auth_time"),
     )
     _text(payload, "iss", _URI)
     if payload["scope"] != " ".join(sorted(claims.scopes)):
@@ -96,24 +96,24 @@ def read_claims(payload: dict[str, Any]) -> Claims:
 
 
 def read_not_before(payload: dict[str, Any]) -> datetime:
-    """Read since when a token is good, if it says so.
+    """Read the time before which a token is not valid; the epoch if it has no `nbf`.
 
     Raises:
-        ValueError: What it says is no moment.
+        ValueError: The claim is not a time.
     """
-    return _moment(payload, "nbf") if "nbf" in payload else _EPOCH
+    return _time(payload, "nbf") if "nbf" in payload else _EPOCH
 
 
 def encode_part(octets: bytes) -> str:
-    """Give base64url without padding (RFC 7515 section 2)."""
+    """Return base64url without padding (RFC 7515 section 2)."""
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
 def decode_part(part: str) -> bytes:
-    """Read base64url that is written as `encode_part` writes it.
+    """Decode base64url, accepting only the spelling that `encode_part` writes.
 
     Raises:
-        ValueError: Another text stands for the same bytes: a token has one spelling.
+        ValueError: The text is another spelling of the same bytes.
     """
     octets = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     if encode_part(octets) != part:
@@ -122,30 +122,30 @@ def decode_part(part: str) -> bytes:
 
 
 def read_object(text: bytes) -> dict[str, Any]:
-    """Read one JSON object in UTF-8, without a member twice at any depth (RFC 8725 section 2.4).
+    """Read one JSON object in UTF-8 without duplicate members at any depth (RFC 8725 section 2.4).
 
     Raises:
-        ValueError: It is something else.
-        RecursionError: It is nested too deep.
+        ValueError: The text is not such an object.
+        RecursionError: The object is nested too deeply.
     """
     value = _DECODER.decode(text.decode())
     if not isinstance(value, dict):
-        raise ValueError("Not an object.")  # noqa: TRY004 # it is the token that is wrong
+        raise ValueError("Not an object.")  # noqa: TRY004 # the token is wrong, not the type
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("A member stands twice.")
+        raise ValueError("A member is repeated.")
     return members
 
 
-def _no_number(_name: str) -> NoReturn:
+def _reject_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON.")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant)
 
 
 def _text(payload: dict[str, Any], name: str, form: re.Pattern[str]) -> str:
@@ -155,13 +155,13 @@ def _text(payload: dict[str, Any], name: str, form: re.Pattern[str]) -> str:
     return value
 
 
-def _moment(payload: dict[str, Any], name: str) -> datetime:
-    return _EPOCH + _whole(payload, name, _SECONDS) * _SECOND
+def _time(payload: dict[str, Any], name: str) -> datetime:
+    return _EPOCH + _integer(payload, name, _SECONDS) * _SECOND
 
 
-def _whole(payload: dict[str, Any], name: str, bounds: range) -> int:
+def _integer(payload: dict[str, Any], name: str, bounds: range) -> int:
     value = payload.get(name)
-    # To Python a bool is an int, and so is 1.0 in a range.
+    # In Python a bool is an int, and 1.0 is in a range of integers.
     if type(value) is not int or value not in bounds:
         raise ValueError(f"The claim {name} is missing or not an integer within its bounds.")
     return value

@@ -1,8 +1,8 @@
-"""JWT access tokens (RFC 9068): how they are signed, and which of them are ours and good.
+"""JWT access tokens (RFC 9068): signing and verification.
 
-PyJWT checks the signature, and nothing else. It does not look at `typ`, takes the last of two equal
-JSON members, and takes a text or a fraction for a time (JW-02, JW-04, JW-06), so header and claims
-are read here, by what `KeySet.sign` writes: everything else is refused.
+PyJWT checks the signature only. It ignores `typ`, takes the last of two equal JSON members, and
+accepts strings and fractions as times (JW-02, JW-04, JW-06). Header and claims are therefore read
+here, and everything that `KeySet.sign` would not write is rejected.
 """
 
 import hashlib
@@ -38,25 +38,25 @@ __all__ = [
     "thumbprint",
 ]
 
-#: How far the clocks of two replicas may be apart (JW-14). It is allowed where a token would be
-#: from the future, and not where it has expired: there it would only make every token live longer.
+#: Largest clock difference between two replicas (JW-14). It is allowed for tokens from the future,
+#: and not for expired ones: there it would only make every token live longer.
 SKEW = timedelta(seconds=30)
 
 _ALGORITHM = "RS256"
 _TYPE = "at+jwt"
 _TYPES = frozenset({_TYPE, f"application/{_TYPE}"})  # RFC 9068 section 4
 
-# An allow-list, so that `jku`, `x5u`, `jwk`, `x5c`, `crit` and `b64` are refused with whatever else
-# could tell a reader to take another key or another payload (RFC 8725 section 3.10).
+# An allow-list rejects `jku`, `x5u`, `jwk`, `x5c`, `crit`, `b64` and any other member that could
+# make a reader use another key or another payload (RFC 8725 section 3.10).
 _HEADER = frozenset({"alg", "kid", "typ"})
 
-_MOST_CHARACTERS = 4096
+_MAX_CHARACTERS = 4096
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
-# It knows no other algorithm, so none can be chosen by a header (JW-01), and no claims: those that
-# `jwt.decode` judges it judges by the wall clock, and the time here is that of the act.
+# It knows one algorithm, so a header cannot choose another (JW-01). It checks no claims: PyJWT
+# would compare them with the wall clock, and the time here is that of the act.
 _JWS = jwt.PyJWS(
     algorithms=[_ALGORITHM],
     options={"verify_signature": True, "enforce_minimum_key_length": True},
@@ -64,7 +64,7 @@ _JWS = jwt.PyJWS(
 
 
 class HeldKey(NamedTuple):
-    """One key in memory: its name, when it begins to sign and when it ceases to verify."""
+    """A key in memory: its name, when it starts to sign and when it stops verifying."""
 
     kid: str
     private_key: RSAPrivateKey
@@ -74,10 +74,10 @@ class HeldKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The keys that verify, and among them the one that signs.
+    """The keys that verify, one of which signs.
 
-    `signing_kid` is the one that signed when the set was made. A set may be older than the moment
-    at which a newer key begins to sign, so `sign` goes by the time of the token.
+    `signing_kid` is the key that signed when the set was made. A set may be older than the time at
+    which a newer key starts to sign, so `sign` goes by the time of the token.
     """
 
     keys: tuple[HeldKey, ...]
@@ -85,15 +85,15 @@ class KeySet:
 
     @classmethod
     def of(cls, keys: Iterable[HeldKey], now: datetime) -> "KeySet":
-        """Make the set of these keys, of which there is at least one."""
-        held = tuple(keys)
-        return cls(held, _signer(held, now).kid)
+        """Build the set from at least one key."""
+        loaded = tuple(keys)
+        return cls(loaded, _signer(loaded, now).kid)
 
     def sign(self, claims: Claims, *, issuer: str) -> str:
-        """Make the token that says this; of moments it keeps the whole seconds.
+        """Sign a token with these claims; times are cut to whole seconds.
 
         Raises:
-            ValueError: `verify` would refuse it, whenever and for whomever.
+            ValueError: `verify` would always reject the token.
         """
         payload = {"iss": issuer, **write_claims(claims)}
         if read_claims(payload).scopes != claims.scopes:
@@ -106,26 +106,25 @@ class KeySet:
             {"kid": key.kid, "typ": _TYPE},
         )
         if not looks_like_jwt(token):
-            raise ValueError(f"A token has at most {_MOST_CHARACTERS} characters.")
+            raise ValueError(f"A token has at most {_MAX_CHARACTERS} characters.")
         return token
 
     def verify(self, token: str, *, issuer: str, audience: str | None, now: datetime) -> Claims:
-        """Read a token of this issuer that is good now, for one audience or, with None, for any.
+        """Return the claims of a valid token of this issuer; an `audience` of None accepts any.
 
         Raises:
-            InvalidToken: It is not; for whatever reason, all alike.
+            InvalidToken: The token is not valid; the refusal is the same for every reason.
         """
-        claims = self._judge(token, issuer, now)
+        claims = self._read_valid(token, issuer, now)
         if claims is None or audience not in {None, claims.audience}:
-            # Not within an `except`: what is the context of a refusal there quotes the token.
+            # Not within an `except`, whose exception quotes the token and would be the context.
             raise InvalidToken
         return claims
 
     def public(self) -> list[dict[str, str]]:
-        """The public parts as JWKs (RFC 7517 section 4, RFC 7518 section 6.3.1).
+        """Return the public parts as JWKs (RFC 7517 section 4, RFC 7518 section 6.3.1).
 
-        Those that do not sign yet are among them, so that whoever keeps the set for a while knows
-        them in time.
+        Keys that do not sign yet are included, so that clients can cache them in time.
         """
         return [
             {
@@ -137,31 +136,31 @@ class KeySet:
             for key in self.keys
         ]
 
-    def _judge(self, token: str, issuer: str, now: datetime) -> Claims | None:
-        """The claims of a token of this issuer that is good now, or None."""
-        # Nothing is parsed of what is too long (JW-07).
+    def _read_valid(self, token: str, issuer: str, now: datetime) -> Claims | None:
+        """Return the claims of a valid token of this issuer, or None."""
+        # Oversized tokens are not parsed at all (JW-07).
         if not looks_like_jwt(token):
             return None
         try:
             header, payload, _ = map(decode_part, token.split("."))
             _JWS.decode(token, self._find_key(header, now), algorithms=[_ALGORITHM])
-            # Only now: of what nobody signed, no more is read than the name of its key.
+            # Only now: from an unsigned token nothing is read but the name of its key.
             members = read_object(payload)
             claims = read_claims(members)
-            starts = max(claims.issued_at, read_not_before(members))
+            not_before = max(claims.issued_at, read_not_before(members))
         except (ValueError, RecursionError, jwt.InvalidTokenError):
             return None
-        good = members["iss"] == issuer and starts - SKEW <= now < claims.expires_at
-        return claims if good else None
+        is_valid = members["iss"] == issuer and not_before - SKEW <= now < claims.expires_at
+        return claims if is_valid else None
 
     def _find_key(self, header: bytes, now: datetime) -> RSAPublicKey:
-        """The key that a header names, if the header is as `sign` makes it.
+        """Return the key named by a header that is as `sign` writes it.
 
-        A `kid` is compared with those at hand and goes no further: to a path or into a statement,
-        or to the database to see whether there is a newer one (JW-05, JW-08).
+        A `kid` is only compared with the keys in memory. It never reaches a path, a statement or
+        the database (JW-05, JW-08).
 
         Raises:
-            ValueError: It is not, or no key that verifies now has this name.
+            ValueError: The header is different, or no key that verifies now has this name.
         """
         members = read_object(header)
         kind = members.get("typ")
@@ -179,27 +178,27 @@ class KeySet:
 
 
 def looks_like_jwt(token: str) -> bool:
-    """Tell whether a text has the form of a JWS (RFC 7515 section 7.1) and no more than 4 KiB."""
-    return len(token) <= _MOST_CHARACTERS and _COMPACT.fullmatch(token) is not None
+    """Return whether the text has the form of a JWS (RFC 7515 section 7.1) and at most 4 KiB."""
+    return len(token) <= _MAX_CHARACTERS and _COMPACT.fullmatch(token) is not None
 
 
 def thumbprint(key: RSAPublicKey) -> str:
-    """Give the name that follows from the key itself (RFC 7638)."""
+    """Return the name of a key, derived from the key itself (RFC 7638)."""
     members = json.dumps(_public_members(key), separators=(",", ":"), sort_keys=True)
     return encode_part(hashlib.sha256(members.encode()).digest())
 
 
-def _signer(keys: tuple[HeldKey, ...], moment: datetime) -> HeldKey:
-    """The key that signs at a moment.
+def _signer(keys: tuple[HeldKey, ...], time: datetime) -> HeldKey:
+    """Return the key that signs at `time`.
 
-    Of those that have begun, the one that verifies longest, which is the newest, also where hosts
-    disagree about the time of two rotations. Where none has begun, it was made by a host whose
-    clock is ahead; signing with it harms nobody, and not signing would.
+    Among the keys that have started, the one that verifies longest wins: it is the newest one, even
+    if hosts disagree about the time of two rotations. If no key has started, the key was made by a
+    host whose clock is ahead; signing with it does no harm, and refusing to sign would.
     """
-    begun = [key for key in keys if key.active_from <= moment]
-    if not begun:
+    started = [key for key in keys if key.active_from <= time]
+    if not started:
         return min(keys, key=lambda key: (key.active_from, key.kid))
-    return max(begun, key=lambda key: (key.retires_at or _NEVER, key.active_from, key.kid))
+    return max(started, key=lambda key: (key.retires_at or _NEVER, key.active_from, key.kid))
 
 
 def _public_members(key: RSAPublicKey) -> dict[str, str]:

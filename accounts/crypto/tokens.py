@@ -1,4 +1,4 @@
-"""Opaque tokens: how they are written, and how a mistyped one is told without the database."""
+"""Opaque tokens: their format, and a checksum that detects typos without the database."""
 
 import re
 import secrets
@@ -40,14 +40,14 @@ _KEY_TAIL = re.compile(rf"([0-9A-Za-z]{{{_PREFIX_LENGTH}}})_{_TAIL.pattern}")
 
 
 class ApiKeyParts(NamedTuple):
-    """A new API key: all of it, shown once, and the 12 characters that it is found by."""
+    """A new API key, shown once, and the 12 characters that identify it."""
 
     key: str
     prefix: str
 
 
 def mint(prefix: str) -> str:
-    """Make a token of `prefix`, 256 random bits in base62, and a CRC-32 of all before it.
+    """Return `prefix`, 256 random bits in base62, and a CRC-32 of both.
 
     Source: the token format of GitHub, 2021.
     """
@@ -56,39 +56,39 @@ def mint(prefix: str) -> str:
 
 
 def well_formed(token: str, prefix: str) -> bool:
-    """Tell whether `mint(prefix)` could have made the token; any one wrong character is noticed."""
-    # The whole of it: a token cut short, or with a line break after it, is another token
+    """Return whether `mint(prefix)` could have made the token; any single typo is detected."""
+    # All of it is matched: a token that is cut short or has a trailing line break is another token
     # (CVE-2026-27840).
     return (
         token.startswith(prefix)
         and _TAIL.fullmatch(token, len(prefix)) is not None
-        and _sums_up(token)
+        and _checksum_matches(token)
     )
 
 
 def mint_api_key(brand: str) -> ApiKeyParts:
-    """Make an API key, `{brand}_{prefix}_{secret}{checksum}`."""
+    """Return an API key, `{brand}_{prefix}_{secret}{checksum}`."""
     prefix = "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_LENGTH))
     return ApiKeyParts(mint(f"{brand}_{prefix}_"), prefix)
 
 
 def api_key_prefix(key: str, brand: str) -> str | None:
-    """Give what a key is found by, or None where `mint_api_key(brand)` cannot have made it."""
+    """Return the prefix of an API key, or None if `mint_api_key(brand)` cannot have made it."""
     start = f"{brand}_"
     if not key.startswith(start):
         return None
     tail = _KEY_TAIL.fullmatch(key, len(start))
-    return tail[1] if tail and _sums_up(key) else None
+    return tail[1] if tail and _checksum_matches(key) else None
 
 
-def _sums_up(token: str) -> bool:
-    # Recomputed and compared as text: a sum that was decoded would have more than one spelling.
-    # In no constant time, for a checksum is no secret.
+def _checksum_matches(token: str) -> bool:
+    # Recomputed and compared as text, since a decoded checksum would have more than one spelling.
+    # Not in constant time: a checksum is no secret.
     return token[-_CHECKSUM_LENGTH:] == _checksum(token[:-_CHECKSUM_LENGTH])
 
 
 def _checksum(body: str) -> str:
-    # Two digits at a time: it is computed for each request.
+    # Two digits at a time, since it is computed for each request.
     rest, last = divmod(crc32(body.encode()), len(_PAIRS))
     first, middle = divmod(rest, len(_PAIRS))
     return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]

@@ -1,1 +1,1 @@
-"""The acts of users, clients and operators, one module per subject."""
+"""The acts of users, clients and operators, one package or module per subject."""

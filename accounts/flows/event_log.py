@@ -88,9 +88,7 @@ def _open(session: AccountSession, user_id: str, cursor: str) -> tuple[datetime,
             raise SealBroken  # noqa: TRY301 # it is refused like any other that we did not make
         place = session.keys.open(Purpose.CURSOR, sealed, _bound_to(user_id))
     except (ValueError, SealBroken):
-        raise InvalidRequest.of(
-            "cursor", "must be a cursor of an earlier page", place="query"
-        ) from None
+        raise InvalidRequest.of("cursor", "must be a cursor of an earlier page") from None
     moment, event_id = place.split("|")
     return datetime.fromisoformat(moment), event_id
 

@@ -14,25 +14,22 @@ remembered when it is retired, for the verification of those links and for nothi
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, delete, func, select, true, update
+from sqlalchemy import ColumnElement, Table, and_, delete, func, select, true, update
 from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose, SealBroken
+from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, is_live
 from accounts.services.database import AccountSession
+from accounts.services.one_time_secrets import is_pending, is_redeemable
 from models import (
-    AccessToken,
-    ApiKey,
     Client,
     EventLink,
     IdempotencyRecord,
-    LoginSession,
     OneTimeSecret,
     OutboxMessage,
     PasswordRecord,
     PasswordResetRequest,
-    PersonalAccessToken,
-    RefreshToken,
     RootKey,
     SigningKey,
 )
@@ -108,11 +105,15 @@ class _Sealed(NamedTuple):
 
 
 _SEALED = (
-    _Sealed(
-        col(AccessToken.user_id),
-        col(AccessToken.token_sealed),
-        Purpose.ACCESS_TOKEN,
-        digest=col(AccessToken.token_digest),
+    *(
+        _Sealed(
+            type_.column(type_.id),
+            type_.column(type_.sealed),
+            type_.purpose,
+            digest=type_.column(type_.digest),
+        )
+        for type_ in CREDENTIAL_TYPES
+        if type_.sealed is not None
     ),
     _Sealed(col(SigningKey.kid), col(SigningKey.private_sealed), Purpose.SIGNING_KEY),
     _Sealed(
@@ -128,10 +129,6 @@ _SEALED = (
         != b"",  # empty once it is sent, or was given up long ago
     ),
 )
-
-# A used refresh token counts until its time is over: a second use of it has to be noticed as one
-# (RFC 9700 section 4.14.2), and is not if its digest is under a root that nobody knows.
-_REVOCABLE = (LoginSession, ApiKey, PersonalAccessToken, RefreshToken)
 
 
 def rekey_batch(session: AccountSession, after: Position = START, *, size: int = _BATCH) -> Batch:
@@ -204,20 +201,20 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
     record = col(PasswordRecord.record)
     return [
         *((kind.table.name, kind.table.c.key_id, kind.where) for kind in _SEALED),
+        # A used refresh token counts until it expires: a second use of it must be noticed (RFC 9700
+        # section 4.14.2), which takes the root that its digest is stored under.
         *(
             (
-                str(table.__tablename__),
-                col(table.key_id),
-                col(table.revoked_at).is_(None) & (col(table.expires_at) > now),
+                str(type_.table.__tablename__),
+                type_.column("key_id"),
+                is_live(type_.table, now),
             )
-            for table in _REVOCABLE
+            for type_ in REVOCABLE
         ),
         (
             "one_time_secret",
             col(OneTimeSecret.key_id),
-            col(OneTimeSecret.used_at).is_(None)
-            & col(OneTimeSecret.superseded_at).is_(None)
-            & (col(OneTimeSecret.expires_at) > now),
+            and_(*is_redeemable(now)),
         ),
         # Its digest is all that a client can find it by, so it cannot be sealed anew either.
         ("kept_answer", col(IdempotencyRecord.key_id), col(IdempotencyRecord.expires_at) > now),
@@ -256,19 +253,15 @@ def retire_root(session: AccountSession, key_id: str, *, revoke: bool) -> Retire
 
 
 def _revoke(session: AccountSession, key_id: str) -> None:
-    for table in _REVOCABLE:
+    for type_ in REVOCABLE:
         session.core.execute(
-            update(table)
-            .where(col(table.key_id) == key_id, col(table.revoked_at).is_(None))
+            update(type_.table)
+            .where(type_.column("key_id") == key_id, type_.column("revoked_at").is_(None))
             .values(revoked_at=session.now)
         )
     session.core.execute(
         update(OneTimeSecret)
-        .where(
-            col(OneTimeSecret.key_id) == key_id,
-            col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.superseded_at).is_(None),
-        )
+        .where(col(OneTimeSecret.key_id) == key_id, *is_pending())
         .values(superseded_at=session.now)
     )
     session.core.execute(

@@ -10,15 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, or_
 from sqlmodel import col, select
 
+from accounts.services.credentials import REVOCABLE
 from accounts.services.database import AccountSession
-from models import (
-    ApiKey,
-    LoginSession,
-    OneTimeSecret,
-    OutboxMessage,
-    PersonalAccessToken,
-    RefreshToken,
-)
+from models import LoginSession, OneTimeSecret, OutboxMessage, RefreshToken
 
 __all__ = ["delete_expired_records"]
 
@@ -33,41 +27,23 @@ def delete_expired_records(session: AccountSession, *, at_most: int = _BATCH) ->
     be noticed (RFC 9700 section 4.14.2).
     """
     before = session.now - session.limits.retention
+    ended = {type_.table: _ended(type_.table, before) for type_ in REVOCABLE}
+    # A session stays until all that refers to it is deleted, which may take more than one part.
+    refers_to_it = col(RefreshToken.session_id) == col(LoginSession.id)
+    ended[LoginSession] &= ~select(RefreshToken.id).where(refers_to_it).exists()
     ended_sessions = select(LoginSession.id).where(_ended(LoginSession, before))
-    deleted = 0
-    for table, is_over in (
-        (
-            RefreshToken,
-            or_(
-                _ended(RefreshToken, before),
-                col(RefreshToken.session_id).in_(ended_sessions),
-            ),
-        ),
-        (
-            LoginSession,
-            # Not before all that refers to it, which may be more than goes in one part.
-            _ended(LoginSession, before)
-            & ~select(RefreshToken.id)
-            .where(col(RefreshToken.session_id) == col(LoginSession.id))
-            .exists(),
-        ),
-        (ApiKey, _ended(ApiKey, before)),
-        (PersonalAccessToken, _ended(PersonalAccessToken, before)),
-        (
-            OneTimeSecret,
-            _past(before, OneTimeSecret.used_at, OneTimeSecret.superseded_at)
-            | (col(OneTimeSecret.expires_at) < before),
-        ),
-        (OutboxMessage, _past(before, OutboxMessage.delivered_at, OutboxMessage.gave_up_at)),
-    ):
-        deleted += _delete(session, table, is_over, at_most)
-    return deleted
+    ended[RefreshToken] |= col(RefreshToken.session_id).in_(ended_sessions)
+    over = {
+        **dict(reversed(ended.items())),
+        OneTimeSecret: _past(before, OneTimeSecret.used_at, OneTimeSecret.superseded_at)
+        | (col(OneTimeSecret.expires_at) < before),
+        OutboxMessage: _past(before, OutboxMessage.delivered_at, OutboxMessage.gave_up_at),
+    }
+    return sum(_delete(session, table, is_over, at_most) for table, is_over in over.items())
 
 
-def _ended(
-    table: type[LoginSession | RefreshToken | ApiKey | PersonalAccessToken], before: datetime
-) -> ColumnElement[bool]:
-    return _past(before, table.revoked_at) | (col(table.expires_at) < before)
+def _ended(table: Any, before: datetime) -> ColumnElement[bool]:
+    return or_(_past(before, table.revoked_at), table.expires_at < before)
 
 
 def _past(before: datetime, *moments: datetime | None) -> ColumnElement[bool]:

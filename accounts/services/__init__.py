@@ -1,1 +1,1 @@
-"""What several flows share: who is authenticated, what is allowed, events, mail, limits."""
+"""Shared by the flows: authentication, authorization, events, outgoing mail, rate limits."""

@@ -1,44 +1,35 @@
-"""From a credential to the person whom it stands for."""
+"""Authenticating requests: from a presented credential to its user."""
 
 import hmac
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, exists, null, select
-from sqlmodel import SQLModel, col
+from sqlalchemy import Select, bindparam, exists, null, select, update
+from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims
-from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidToken
-from accounts.services.authorization import rights
-from accounts.services.database import Reading
+from accounts.services.credentials import BY_KIND, REVOCABLE, is_live, rights
+from accounts.services.database import AccountSession, Reading
 from accounts.services.principal import Credential, CredentialKind, Presented, Principal
 from accounts.services.user_views import ENABLED, USER_VIEW_COLUMNS, UserView
-from models import (
-    AccessToken,
-    ApiKey,
-    LoginSession,
-    PersonalAccessToken,
-    RevokedJwt,
-    Tenant,
-    User,
-)
+from models import LoginSession, RevokedJwt, Tenant, User
 
-__all__ = ["StoredAnew", "authenticate"]
+__all__ = ["RECORDED_KINDS", "StaleDigest", "authenticate", "replace_digests", "write_uses"]
 
 
-def _statement(
-    table: type[SQLModel], key: Any, *columns: Any, where: Any = True
-) -> Select[*tuple[Any, ...]]:
-    """One SELECT that reads a live credential with its enabled user in its enabled tenant.
+def _statement(table: Any, key: Any, *columns: Any, where: Any = True) -> Select[*tuple[Any, ...]]:
+    """Build one SELECT that reads a live credential with its enabled user and tenant.
 
-    Built once: building it for each request costs ten times what running it does. What is
-    revoked, expired or disabled is judged in it, at every request, since nothing is cached.
+    It is built once, since building it costs ten times as much as running it. It checks for
+    revocation, expiry and disabled users and tenants at every request: nothing is cached.
     """
     return (
         select(*USER_VIEW_COLUMNS, *columns)
         .select_from(table)
-        .join(User, col(User.id) == table.user_id)  # type: ignore[attr-defined] # each has one
+        .join(User, col(User.id) == table.user_id)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
             key == bindparam("key"),
@@ -48,71 +39,32 @@ def _statement(
     )
 
 
-def _live(table: type[LoginSession | ApiKey | PersonalAccessToken]) -> Any:
-    return col(table.revoked_at).is_(None) & (col(table.expires_at) > bindparam("now"))
-
-
 _WIDTH = len(USER_VIEW_COLUMNS)
 
-# Each statement reads, after the person: the credential's id, its scopes, its digest.
-_STATEMENTS: dict[CredentialKind, tuple[Purpose, Select[*tuple[Any, ...]]]] = {
-    CredentialKind.SESSION: (
-        Purpose.SESSION,
-        _statement(
-            LoginSession,
-            col(LoginSession.token_digest),
-            col(LoginSession.id),
-            null(),
-            col(LoginSession.token_digest),
-            where=_live(LoginSession),
-        ),
-    ),
-    CredentialKind.ACCESS_TOKEN: (
-        Purpose.ACCESS_TOKEN,
-        _statement(
-            AccessToken,
-            col(AccessToken.token_digest),
-            col(AccessToken.user_id),
-            null(),
-            col(AccessToken.token_digest),
-        ),
-    ),
-    CredentialKind.PAT: (
-        Purpose.PAT,
-        _statement(
-            PersonalAccessToken,
-            col(PersonalAccessToken.token_digest),
-            col(PersonalAccessToken.id),
-            col(PersonalAccessToken.scopes),
-            col(PersonalAccessToken.token_digest),
-            where=_live(PersonalAccessToken),
-        ),
-    ),
-    CredentialKind.API_KEY: (
-        Purpose.API_KEY,
-        _statement(
-            ApiKey,
-            col(ApiKey.prefix),
-            col(ApiKey.id),
-            col(ApiKey.scopes),
-            col(ApiKey.key_digest),
-            where=_live(ApiKey),
-        ),
-    ),
+# Each statement reads, after the user: the credential's id, its scopes, its digest.
+_STATEMENTS: dict[CredentialKind, Select[*tuple[Any, ...]]] = {
+    kind: _statement(
+        type_.table,
+        type_.column(type_.lookup or type_.digest),
+        type_.column(type_.id),
+        type_.column("scopes") if type_.has("scopes") else null(),
+        type_.column(type_.digest),
+        where=is_live(type_.table, bindparam("now")) if type_ in REVOCABLE else True,
+    )
+    for kind, type_ in BY_KIND.items()
 }
-
 
 _JWT = _statement(
     LoginSession,
     col(LoginSession.id),
-    where=_live(LoginSession)
+    where=is_live(LoginSession, bindparam("now"))
     & (col(User.credential_epoch) == bindparam("epoch"))
     & ~exists().where(col(RevokedJwt.jti) == bindparam("jti")),
 )
 
 
-class StoredAnew(NamedTuple):
-    """That a credential was found under a former root: its digest as it is, and as it should be."""
+class StaleDigest(NamedTuple):
+    """A digest under a former root secret, and the one under the present root to replace it."""
 
     kind: CredentialKind
     id: str
@@ -121,43 +73,43 @@ class StoredAnew(NamedTuple):
 
 
 def authenticate(reading: Reading, presented: Presented) -> Principal:
-    """Find whose credential this is, if it is anybody's and live.
+    """Return the user of a live credential.
 
     Raises:
-        InvalidToken: Unknown, revoked or expired, or its user or tenant is disabled; all alike.
+        InvalidToken: The credential is unknown, revoked or expired, or its user or tenant is
+            disabled; the error is the same for all.
     """
     if presented.claims is not None:
         return _authenticate_jwt(reading, presented.claims)
     kind, token = presented.kind, presented.token
-    purpose, statement = _STATEMENTS[kind]
+    statement = _STATEMENTS[kind]
     prefix = None
     if kind is CredentialKind.API_KEY:
-        # Two keys can share a prefix; it narrows the search, and the digest decides (TK-09).
         prefix = tokens.api_key_prefix(token, reading.limits.api_key_brand)
-    # One after the other and not by IN: there is a second root only after a rotation. Then the
-    # first ones again, since what was not found under them may have been stored anew in between.
-    digests = reading.keys.digests(purpose, token)
+    # One query for each root, and not IN: there is a second root only after a rotation. The earlier
+    # digests are then tried again, since the row may have been rewritten under them in between.
+    digests = reading.keys.digests(BY_KIND[kind].purpose, token)
     for digest in (*digests, *digests[:-1]):
         for row in reading.rows(statement, {"key": prefix or digest, "now": reading.now}):
             if hmac.compare_digest(digest, row[_WIDTH + 2]):
-                name = row[_WIDTH]
-                present = digests[0]
-                if digest != present:
-                    reading.observed.append(StoredAnew(kind, name, digest, present))
+                credential_id = row[_WIDTH]
+                if digest != digests[0]:
+                    stale = StaleDigest(kind, credential_id, digest, digests[0])
+                    reading.observed.append(stale)
                 return Principal(
                     UserView._make(row[:_WIDTH]),
                     Credential(
                         kind,
-                        name,
+                        credential_id,
                         rights(kind, row[_WIDTH + 1] or ()),
-                        name if kind is CredentialKind.SESSION else None,
+                        credential_id if kind is CredentialKind.SESSION else None,
                     ),
                 )
     raise InvalidToken
 
 
 def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
-    """Find the person of a JWT whose signature is good, in one SELECT with all that can end it."""
+    """Return the user of a JWT with a valid signature, unless it was revoked or ended since."""
     rows = reading.rows(
         _JWT,
         {
@@ -173,5 +125,47 @@ def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
     user = UserView._make(row[:_WIDTH])
     if (user.user_id, user.tenant_id) != (claims.subject, claims.tenant_id):
         raise InvalidToken
-    held = rights(CredentialKind.JWT, claims.scopes)
-    return Principal(user, Credential(CredentialKind.JWT, claims.jti, held, claims.session_id))
+    jwt_rights = rights(CredentialKind.JWT, claims.scopes)
+    credential = Credential(CredentialKind.JWT, claims.jti, jwt_rights, claims.session_id)
+    return Principal(user, credential)
+
+
+#: The kinds whose last use is recorded. They are also those whose stale digests are replaced: an
+#: access token is not among them, since key rotation can read it and store it anew.
+RECORDED_KINDS = frozenset(kind for kind, type_ in BY_KIND.items() if type_.has("last_used_at"))
+
+
+def write_uses(
+    session: AccountSession, uses: Mapping[tuple[CredentialKind, str], datetime]
+) -> None:
+    """Write when each credential, by its kind and id, was last used."""
+    for kind, type_ in BY_KIND.items():
+        # In one order: two replicas that lock the same rows would otherwise wait for each other.
+        rows = [
+            {"credential_id": credential_id, "used_at": used_at}
+            for (used_kind, credential_id), used_at in sorted(uses.items())
+            if used_kind is kind
+        ]
+        if rows:
+            last_used_at = type_.column("last_used_at")
+            session.core.execute(
+                update(type_.table)
+                .where(
+                    type_.column(type_.id) == bindparam("credential_id"),
+                    # Another replica may have seen a later use, and have written it sooner.
+                    last_used_at.is_(None) | (last_used_at < bindparam("used_at")),
+                )
+                .values(last_used_at=bindparam("used_at")),
+                rows,
+            )
+
+
+def replace_digests(session: AccountSession, stale_digests: Iterable[StaleDigest]) -> None:
+    """Store credentials under the present root secret, unless they were replaced since."""
+    for stale in stale_digests:
+        type_ = BY_KIND[stale.kind]
+        session.core.execute(
+            update(type_.table)
+            .where(type_.column(type_.id) == stale.id, type_.column(type_.digest) == stale.before)
+            .values({type_.digest: stale.after, "key_id": session.keys.key_id})
+        )

@@ -1,6 +1,6 @@
-"""What each kind of credential may be used for."""
+"""Authorizing operations by credential kind, scope and policies."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from accounts.errors import (
     CredentialNotAccepted,
@@ -8,52 +8,14 @@ from accounts.errors import (
     InsufficientScope,
     PolicyDenied,
     SessionRequired,
+    TenantMismatch,
 )
 from accounts.services.policies import Decision, Question, Subject
 from accounts.services.principal import CredentialKind, Principal
+from accounts.services.user_views import UserView
+from accounts.values.identifiers import canonical_uuid
 
-__all__ = ["ACCESS_TOKEN_RIGHTS", "SESSION_RIGHTS", "authorise", "rights"]
-
-#: Every access control entry there is. Today each enabled user has all of them over themselves.
-SESSION_RIGHTS = frozenset(
-    {
-        "me/profile:read",
-        "me/profile:write",
-        "me/auth:write",
-        "me/settings:read",
-        "me/settings:write",
-        "me/pat:read",
-        "me/pat:write",
-        "me/token:read",
-        "me/token:write",
-        "me/sessions:read",
-        "me/sessions:write",
-        "me/events:read",
-        "keys:read",
-        "keys:write",
-    }
-)
-
-ACCESS_TOKEN_RIGHTS = frozenset(
-    {
-        "me/profile:read",
-        "me/profile:write",
-        "me/settings:read",
-        "me/settings:write",
-        "me/token:read",
-        "me/token:write",
-    }
-)
-
-_FIXED = {
-    CredentialKind.SESSION: SESSION_RIGHTS,
-    CredentialKind.ACCESS_TOKEN: ACCESS_TOKEN_RIGHTS,
-}
-
-
-def rights(kind: CredentialKind, scopes: Iterable[str]) -> frozenset[str]:
-    """The rights of a credential: its kind's, or else its scopes within the user's (TK-12)."""
-    return _FIXED.get(kind) or SESSION_RIGHTS.intersection(scopes)
+__all__ = ["authorise", "require_tenant"]
 
 
 def authorise(
@@ -64,16 +26,16 @@ def authorise(
     accepted: frozenset[CredentialKind],
     scope: str | None,
 ) -> None:
-    """Let the principal pass, to an action that accepts these kinds of credential.
+    """Check that the principal may perform an action, which accepts these kinds of credential.
 
-    The kind is judged first: a token can hold a scope for an operation that takes only sessions,
-    and must not pass for it (TK-11). All else is for the policies to say.
+    The kind is checked first: a token can have the scope of an operation that only sessions may
+    perform, and must not get through by it (TK-11). The policies decide everything else.
 
     Raises:
-        SessionRequired: Only a session, or what was made of one for a while, will do.
-        CredentialNotAccepted: Not this kind.
-        InsufficientScope: The kind will do, its scopes do not.
-        Forbidden: A policy forbids it; the class by the policy's `@code`.
+        SessionRequired: The action needs a session, or a JWT made from one.
+        CredentialNotAccepted: The action does not accept this kind.
+        InsufficientScope: The kind is accepted, but the credential lacks the scope.
+        Forbidden: A policy forbids it; the policy's `@code` selects the class.
     """
     user, credential = principal
     if credential.kind not in accepted:
@@ -95,7 +57,7 @@ def authorise(
             scope,
         )
     )
-    # Said here too, so that no policy of an operator's can switch scopes off by a wide permit.
+    # Checked here too, so that an operator's broad permit cannot switch scopes off.
     missing = None if scope in credential.rights else scope
     if decision.allowed and missing is None:
         return
@@ -104,7 +66,21 @@ def authorise(
     raise _FORBIDDEN.get(decision.code or "", PolicyDenied)(decision.notices)
 
 
-#: What a policy may call its refusal by: whatever needs nothing else to be said.
+def require_tenant(user: UserView, named: str) -> None:
+    """Check that a request names the user's own tenant, by its UUID in any letter case.
+
+    The name grants nothing: the tenant is always that of the credential (AZ-13).
+
+    Raises:
+        TenantMismatch: It names another tenant.
+    """
+    if canonical_uuid(named) != user.tenant_uuid:
+        raise TenantMismatch
+
+
+#: Refusals that a policy can select by `@code`: those that need no further data.
 _FORBIDDEN: Mapping[str, type[Forbidden]] = {
-    each.code: each for each in Forbidden.__subclasses__() if each is not InsufficientScope
+    refusal.code: refusal
+    for refusal in Forbidden.__subclasses__()
+    if refusal is not InsufficientScope
 }

@@ -1,11 +1,12 @@
-"""What happened to an account, remembered for its owner and for whoever investigates."""
+"""Security events of accounts, for their owners and for investigations."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
+from sqlmodel import col
 
 from accounts.origin import Origin
 from accounts.services.database import AccountSession
@@ -16,6 +17,7 @@ from models import SecurityEvent
 __all__ = [
     "EventKind",
     "Observation",
+    "latest_event_time",
     "observe_event",
     "record_event",
     "record_events",
@@ -24,7 +26,7 @@ __all__ = [
 
 
 class EventKind(StrEnum):
-    """What happened, in the words of OWASP's logging vocabulary where it has one (LO-02)."""
+    """The kinds of event, in the terms of OWASP's logging vocabulary where it has one (LO-02)."""
 
     LOGIN_SUCCESS = "authn_login_success"
     LOGIN_SUCCESS_AFTER_FAIL = "authn_login_successafterfail"
@@ -44,7 +46,7 @@ class EventKind(StrEnum):
 
 
 class Observation(NamedTuple):
-    """That somebody read a thing worth remembering; one for each, however often it was read."""
+    """An event without a change, such as a sensitive read; equal ones are counted together."""
 
     kind: EventKind
     tenant_id: str
@@ -55,9 +57,9 @@ class Observation(NamedTuple):
 def record_event(
     session: AccountSession, kind: EventKind, user: UserView, **details: str | int
 ) -> None:
-    """Remember what happened to a person, in the transaction of the change itself (LO-03).
+    """Record an event of a user, in the transaction of the change itself (LO-03).
 
-    `details` name things by their ids and kinds: nothing that a user wrote, and no secret.
+    `details` name things by ids and kinds only: no user input and no secrets.
     """
     record_events(session, kind, user, [details])
 
@@ -66,18 +68,18 @@ def record_events(
     session: AccountSession,
     kind: EventKind,
     user: UserView,
-    each: Iterable[Mapping[str, str | int]],
+    details: Iterable[Mapping[str, str | int]],
 ) -> None:
-    """Remember what happened to several things at once, an event with its details for each."""
-    seen = Observation(kind, user.tenant_id, user.user_id, session.origin)
-    _write(session, [_row(seen, session.now, details) for details in each])
+    """Record several events of one kind, one for each mapping of details."""
+    observation = Observation(kind, user.tenant_id, user.user_id, session.origin)
+    _write(session, [_row(observation, session.now, event) for event in details])
 
 
 def observe_event(session: AccountSession, kind: EventKind, user: UserView) -> None:
-    """Remember what happened in reading, to be written with others of its kind in a while.
+    """Record an event of a read, to be written later in a batch.
 
-    A reading changes nothing that the event would have to stand or fall with, and a transaction
-    that writes for each would make every reader wait for the disk.
+    A read changes nothing that the event would have to be atomic with, and one write for each read
+    would make every reader wait for the disk.
     """
     origin = session.origin._replace(request_id=None)
     session.observed.append(Observation(kind, user.tenant_id, user.user_id, origin))
@@ -86,17 +88,28 @@ def observe_event(session: AccountSession, kind: EventKind, user: UserView) -> N
 def write_observations(
     session: AccountSession, observed: Mapping[Observation, tuple[int, datetime]]
 ) -> None:
-    """Write down what was observed: how often, and when for the last time.
+    """Write observations, each with how often it was made, and when last.
 
-    A row stands for several requests, and so names none.
+    A row stands for several requests, so it has no request id.
     """
     _write(
         session,
-        [_row(seen, moment, {"times": times}) for seen, (times, moment) in observed.items()],
+        [
+            _row(observation, last_at, {"times": times})
+            for observation, (times, last_at) in observed.items()
+        ],
     )
 
 
-#: Built once: an entity for each event took a quarter of the time of a change.
+def latest_event_time(session: AccountSession) -> datetime | None:
+    """Return when the latest event of any user happened; None if there is no event."""
+    latest: datetime | None = session.core.execute(
+        select(func.max(col(SecurityEvent.occurred_at)))
+    ).scalar()
+    return latest
+
+
+#: Built once: creating an entity for each event took a quarter of the time of a change.
 _INSERT = insert(SecurityEvent)
 
 
@@ -107,14 +120,16 @@ def _write(session: AccountSession, rows: Sequence[Mapping[str, Any]]) -> None:
         session.core.execute(_INSERT, rows)
 
 
-def _row(seen: Observation, moment: datetime, details: Mapping[str, str | int]) -> dict[str, Any]:
-    origin = seen.origin
+def _row(
+    observation: Observation, occurred_at: datetime, details: Mapping[str, str | int]
+) -> dict[str, Any]:
+    origin = observation.origin
     return {
         "id": new_uuid(),
-        "kind": seen.kind,
-        "tenant_id": seen.tenant_id,
-        "user_id": seen.user_id,
-        "occurred_at": moment,
+        "kind": observation.kind,
+        "tenant_id": observation.tenant_id,
+        "user_id": observation.user_id,
+        "occurred_at": occurred_at,
         "request_id": origin.request_id,
         "source": origin.address,
         "credential_kind": origin.credential_kind,

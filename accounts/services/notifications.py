@@ -1,4 +1,4 @@
-"""Telling a person by mail what was done in their account."""
+"""Notifying users by mail of changes to their account."""
 
 from accounts.errors import TooManyAttempts
 from accounts.services.database import AccountSession
@@ -13,11 +13,11 @@ __all__ = ["post_notification"]
 def post_notification(
     session: AccountSession, kind: MessageKind, user: UserView, **parameters: str
 ) -> None:
-    """Tell a person at the present address, and at the recovery address where that is another.
+    """Notify a user at the current address, and at the recovery address if that is another one.
 
-    Whoever changed the address may be whom the owner has to be told of. Past the budget of mails to
-    one person nothing more is mailed: it was told often enough, the act itself is not refused, and
-    nobody has this service mail a stranger without end, who may never have verified the address.
+    The current address may belong to an attacker of whom the owner must be warned. Beyond the rate
+    limit of mails to one user nothing more is mailed, and the act still succeeds: the user was
+    notified often enough, and an attacker cannot make the service flood an unverified address.
     """
     try:
         consume_notification(session, user.user_id, kind)

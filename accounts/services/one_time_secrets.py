@@ -1,7 +1,8 @@
-"""Secrets that work once, for one purpose, one user and one address."""
+"""One-time secrets, each for one purpose, one user and one address."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, update
 from sqlmodel import col, select
@@ -20,6 +21,7 @@ __all__ = [
     "find_locale",
     "find_pending_address",
     "find_secret",
+    "is_pending",
     "is_redeemable",
     "issue_secret",
     "read_secret",
@@ -29,12 +31,25 @@ __all__ = [
 
 
 class SecretPurpose(StrEnum):
-    """What a secret proves; one is never good for another (EM-08)."""
+    """Purposes of secrets; a secret is never valid for another purpose (EM-08)."""
 
     EMAIL_CHANGE = "email_change"
     EMAIL_UNDO = "email_undo"
     EMAIL_VERIFICATION = "email_verification"
     PASSWORD_RESET = "password_reset"  # noqa: S105 # the name of a purpose
+
+
+def is_pending() -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that a secret is neither used nor superseded, expired or not."""
+    return col(OneTimeSecret.used_at).is_(None), col(OneTimeSecret.superseded_at).is_(None)
+
+
+def is_redeemable(now: Any) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that a secret can be redeemed now.
+
+    `now` is a time or a bind parameter.
+    """
+    return (*is_pending(), col(OneTimeSecret.expires_at) > now)
 
 
 def issue_secret(
@@ -45,10 +60,10 @@ def issue_secret(
     *,
     is_mailed: bool = True,
 ) -> str:
-    """Make a secret; an earlier one of the same user for the same purpose is superseded.
+    """Issue a secret, superseding an earlier one of the same user and purpose.
 
-    Not so one that undoes a change: else whoever changes the address twice would take from its
-    owner what the first notice gave them.
+    Undo secrets are not superseded: otherwise an attacker who changes the address twice would
+    disable the undo link that the owner got with the first notice.
     """
     if purpose is not SecretPurpose.EMAIL_UNDO:
         supersede_secrets(session, purpose, user_id)
@@ -79,80 +94,71 @@ def _lifetime(limits: Limits, purpose: SecretPurpose) -> timedelta:
 
 
 def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: str) -> None:
-    """End the user's pending secrets of one purpose."""
+    """Supersede the user's pending secrets of one purpose."""
     session.flush()
     session.core.execute(
         update(OneTimeSecret)
         .where(
             col(OneTimeSecret.purpose) == purpose,
             col(OneTimeSecret.user_id) == user_id,
-            col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.superseded_at).is_(None),
+            *is_pending(),
         )
         .values(superseded_at=session.now)
     )
 
 
-#: Built once, since it is a part of each profile that is shown.
+#: Built once, since every profile that is read includes it.
 _PENDING_ADDRESS = select(col(OneTimeSecret.address)).where(
     col(OneTimeSecret.purpose) == bindparam("purpose"),
     col(OneTimeSecret.user_id) == bindparam("user_id"),
-    col(OneTimeSecret.used_at).is_(None),
-    col(OneTimeSecret.superseded_at).is_(None),
-    col(OneTimeSecret.expires_at) > bindparam("now"),
+    *is_redeemable(bindparam("now")),
 )
 
 
 def find_pending_address(
     session: AccountSession, purpose: SecretPurpose, user_id: str
 ) -> str | None:
-    """The address that the user's pending secret of one purpose is for; None where none is."""
+    """Return the address of the user's pending secret of one purpose, or None."""
     key = {"purpose": purpose, "user_id": user_id, "now": session.now}
     addresses = [address for (address,) in session.rows(_PENDING_ADDRESS, key)]
     return addresses[0] if addresses else None
 
 
 def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
-    """Use a secret up, and return the row that says what it was for.
+    """Redeem a secret, and return its row.
 
-    One conditional UPDATE: of any number of racers with the same secret one wins (EM-07). A wrong
-    secret matches no row, and so burns nothing; one that `mint` cannot have made asks no database.
+    One conditional UPDATE: of concurrent requests with the same secret exactly one wins (EM-07). A
+    wrong secret matches no row and uses nothing up; a malformed one is rejected without the
+    database.
 
     Raises:
-        SecretInvalid: No such secret, or one of another purpose.
+        SecretInvalid: There is no such secret, or it has another purpose.
         SecretUsed: It was used before.
-        SecretExpired: Its time is over; judged here, not by a clean-up job (EM-05).
+        SecretExpired: It has expired; this is checked here, not by a cleanup job (EM-05).
         SecretSuperseded: A later request replaced it.
     """
-    found = _found_by(session, purpose, secret)
+    matches = _matches(session, purpose, secret)
     session.flush()
-    owner = session.exec(select(OneTimeSecret.user_id).where(*found)).first()
+    owner = session.core.execute(select(col(OneTimeSecret.user_id)).where(*matches)).scalar()
     if owner is None:
         raise SecretInvalid
-    # Before the row is written to: whoever holds the account may be about to supersede it.
+    # Before writing to the row: a transaction that has the account may be about to supersede it.
     lock_account(session, owner)
-    burned = session.core.execute(
-        update(OneTimeSecret).where(*found, *is_redeemable(session.now)).values(used_at=session.now)
+    redeemed = session.core.execute(
+        update(OneTimeSecret)
+        .where(*matches, *is_redeemable(session.now))
+        .values(used_at=session.now)
     )
     row = session.exec(
-        select(OneTimeSecret).where(*found).execution_options(populate_existing=True)
+        select(OneTimeSecret).where(*matches).execution_options(populate_existing=True)
     ).one()
-    if burned.rowcount:
+    if redeemed.rowcount:
         return row
     raise _reason(row)
 
 
-def is_redeemable(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """What holds of a secret that could be used now."""
-    return (
-        col(OneTimeSecret.used_at).is_(None),
-        col(OneTimeSecret.superseded_at).is_(None),
-        col(OneTimeSecret.expires_at) > now,
-    )
-
-
 def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
-    """The row of a secret that could be burned now, unburned.
+    """Return the row of a secret that could be redeemed now, without redeeming it.
 
     Raises:
         SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded: As `redeem_secret`.
@@ -164,27 +170,30 @@ def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) ->
 
 
 def find_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:
-    """The row of a true secret, whether it is still good or not.
+    """Return the row of a secret, redeemable or not.
 
     Raises:
-        SecretInvalid: No such secret, or one of another purpose.
+        SecretInvalid: There is no such secret, or it has another purpose.
     """
-    row = session.exec(select(OneTimeSecret).where(*_found_by(session, purpose, secret))).first()
+    row = session.exec(select(OneTimeSecret).where(*_matches(session, purpose, secret))).first()
     if row is None:
         raise SecretInvalid
     return row
 
 
 def find_locale(session: AccountSession, purpose: SecretPurpose, secret: str) -> str | None:
-    """The locale of whoever a secret was made for; None for a wrong one, or one without."""
+    """Return the locale of a secret's user; None if the secret is wrong or the user has none."""
     try:
         row = find_secret(session, purpose, secret)
     except SecretInvalid:
         return None
-    return session.exec(select(User.locale).where(col(User.id) == row.user_id)).first()
+    locale: str | None = session.core.execute(
+        select(col(User.locale)).where(col(User.id) == row.user_id)
+    ).scalar()
+    return locale
 
 
-def _found_by(
+def _matches(
     session: AccountSession, purpose: SecretPurpose, secret: str
 ) -> tuple[ColumnElement[bool], ...]:
     if not tokens.well_formed(secret, tokens.ONE_TIME_SECRET):
@@ -194,7 +203,7 @@ def _found_by(
 
 
 def _reason(row: OneTimeSecret) -> SecretUsed | SecretSuperseded | SecretExpired:
-    """Why a secret is no longer good; only a holder of the true secret gets to know."""
+    """Return the reason why a secret cannot be redeemed; for callers who sent the right secret."""
     if row.used_at is not None:
         return SecretUsed()
     if row.superseded_at is not None:

@@ -1,34 +1,47 @@
-"""Putting mail into the outbox; sending it is not an act, and happens after the commit."""
+"""Outgoing mail: posted in the transaction of an act, and delivered after its commit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlmodel import col
 
 from accounts.crypto.keyring import Purpose
-from accounts.services.database import AccountSession
+from accounts.errors import NotFound
+from accounts.services.database import AccountSession, columns_of
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_id
 from models import OutboxMessage
 
 __all__ = [
+    "Message",
     "MessageKind",
+    "MessageState",
     "OutboxState",
+    "count_undelivered",
     "delete_dead_messages",
+    "find_message",
+    "list_messages",
     "measure_outbox",
     "open_parameters",
     "post_message",
+    "retry_messages",
 ]
 
-_DEAD_ARE_KEPT = timedelta(days=7)
+_RETENTION_OF_DEAD = timedelta(days=7)
+
+#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
+#: a person who has nothing to do with the client.
+_WITH_ORIGIN = frozenset(
+    {"email_change_notice", "password_changed", "api_key_created", "pat_created"}
+)
 
 
 class MessageKind(StrEnum):
-    """What a message tells its reader."""
+    """The kinds of message; each has templates of its own."""
 
     EMAIL_VERIFICATION = "email_verification"
     EMAIL_CHANGE_CONFIRMATION = "email_change_confirmation"
@@ -40,6 +53,53 @@ class MessageKind(StrEnum):
     PAT_CREATED = "pat_created"
 
 
+class MessageState(StrEnum):
+    """The state of a message, derived from its row and the time."""
+
+    WAITING = "waiting"
+    LEASED = "leased"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class Message(NamedTuple):
+    """A message as stored; its parameters stay sealed."""
+
+    id: str
+    kind: str
+    recipient: str
+    locale: str | None
+    parameters_sealed: bytes
+    created_at: datetime
+    due_at: datetime
+    leased_until: datetime | None
+    attempts: int
+    last_problem: str | None
+    delivered_at: datetime | None
+    gave_up_at: datetime | None
+
+    def state(self, now: datetime) -> MessageState:
+        """Return the state of the message at a time; `_is_in` is the same for the database."""
+        if self.delivered_at is not None:
+            return MessageState.DELIVERED
+        if self.gave_up_at is not None:
+            return MessageState.DEAD
+        is_leased = self.leased_until is not None and self.leased_until > now
+        return MessageState.LEASED if is_leased else MessageState.WAITING
+
+
+#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
+#: a person who has nothing to do with the client.
+_WITH_ORIGIN = frozenset(
+    {
+        MessageKind.EMAIL_CHANGE_NOTICE,
+        MessageKind.PASSWORD_CHANGED,
+        MessageKind.API_KEY_CREATED,
+        MessageKind.PAT_CREATED,
+    }
+)
+
+
 def post_message(
     session: AccountSession,
     kind: MessageKind,
@@ -48,13 +108,15 @@ def post_message(
     to: str | None = None,
     **parameters: str,
 ) -> None:
-    """Put a message to a person into the outbox, in the transaction of the act it tells of.
+    """Post a message to a user, in the transaction of the act that it reports.
 
-    It goes to a stored address, never to one from the request (EM-17): to the present one, or
-    `to` one that was verified. The parameters can hold a secret, so they are sealed: a dump of the
-    database opens nothing (TK-08).
+    It goes to a stored address, never to one from the request (EM-17): to the current one, or to
+    the verified one in `to`. The parameters may contain a secret, so they are sealed, and a dump of
+    the database does not reveal them (TK-08).
     """
     message_id = new_id("msg_")
+    if kind in _WITH_ORIGIN and session.origin.address is not None:
+        parameters["ip_address"] = session.origin.address
     sealed = session.keys.seal(Purpose.OUTBOX, orjson.dumps(parameters).decode(), message_id)
     session.add(
         OutboxMessage(
@@ -71,50 +133,119 @@ def post_message(
 
 
 class OutboxState(NamedTuple):
-    """How many messages wait, since when the oldest does, and how many were given up."""
+    """The number of waiting messages, the time of the oldest, and the number given up."""
 
-    blocking: int
+    waiting: int
     oldest: datetime | None
     given_up: int
 
 
 def measure_outbox(session: AccountSession) -> OutboxState:
-    """Count what is not delivered."""
-    waits = col(OutboxMessage.gave_up_at).is_(None)
-    blocking, oldest, undelivered = session.core.execute(
+    """Count the messages that are not delivered."""
+    is_waiting = col(OutboxMessage.gave_up_at).is_(None)
+    waiting, oldest, undelivered = session.core.execute(
         select(
-            func.count().filter(waits),
-            func.min(col(OutboxMessage.created_at)).filter(waits),
+            func.count().filter(is_waiting),
+            func.min(col(OutboxMessage.created_at)).filter(is_waiting),
             func.count(),
         ).where(col(OutboxMessage.delivered_at).is_(None))
     ).one()
-    return OutboxState(blocking, oldest, undelivered - blocking)
+    return OutboxState(waiting, oldest, undelivered - waiting)
 
 
-def open_parameters(session: AccountSession, message: OutboxMessage) -> Mapping[str, str]:
-    """Unseal what the text of a message is made from.
+def open_parameters(session: AccountSession, message: Message) -> Mapping[str, str]:
+    """Return the unsealed parameters of a message.
 
     Raises:
-        SealBroken: The message was sealed with another key, or under another id.
+        SealBroken: They were sealed with another key or for another message.
     """
-    opened = session.keys.open(Purpose.OUTBOX, message.parameters_sealed, message.id)
-    parameters: dict[str, str] = orjson.loads(opened)
+    serialized = session.keys.open(Purpose.OUTBOX, message.parameters_sealed, message.id)
+    parameters: dict[str, str] = orjson.loads(serialized)
     return parameters
 
 
-def delete_dead_messages(session: AccountSession) -> int:
-    """Empty what was given up a week ago; returns how many messages that was.
+def list_messages(
+    session: AccountSession, states: Iterable[MessageState], *, limit: int
+) -> list[Message]:
+    """List messages in these states, newest first."""
+    rows = session.core.execute(
+        select(*columns_of(OutboxMessage, Message))
+        .where(or_(*(_is_in(state, session.now) for state in states)))
+        .order_by(col(OutboxMessage.created_at).desc(), col(OutboxMessage.id).desc())
+        .limit(limit)
+    )
+    return [Message._make(row) for row in rows]
 
-    Until then somebody can repair what was wrong, and `mail retry` sends them: a notice is worth
-    reading days later, and undoing a change of address can be done for a week. By then no secret
-    that is sealed here is good for anything.
+
+def find_message(session: AccountSession, message_id: str) -> Message:
+    """Return a message.
+
+    Raises:
+        NotFound: There is none of this id.
+    """
+    row = session.core.execute(
+        select(*columns_of(OutboxMessage, Message)).where(col(OutboxMessage.id) == message_id)
+    ).first()
+    if row is None:
+        raise NotFound
+    return Message._make(row)
+
+
+def retry_messages(session: AccountSession, message_id: str | None) -> int:
+    """Make one message due now, or all of them; returns how many.
+
+    Messages that are delivered, leased or emptied stay as they are.
     """
     return session.core.execute(
         update(OutboxMessage)
         .where(
-            # What is dead was not delivered, and there is an index of that and none of the dead.
+            col(OutboxMessage.id) == message_id if message_id is not None else true(),
+            or_(
+                *(_is_in(state, session.now) for state in (MessageState.WAITING, MessageState.DEAD))
+            ),
+            col(OutboxMessage.parameters_sealed) != b"",
+        )
+        .values(due_at=session.now, leased_until=None, attempts=0, gave_up_at=None)
+    ).rowcount
+
+
+def count_undelivered(session: AccountSession, *, created_before: datetime) -> int:
+    """Count the messages older than a time that are neither delivered nor given up."""
+    return session.core.execute(
+        select(func.count(col(OutboxMessage.id))).where(
             col(OutboxMessage.delivered_at).is_(None),
-            col(OutboxMessage.gave_up_at) <= session.now - _DEAD_ARE_KEPT,
+            col(OutboxMessage.gave_up_at).is_(None),
+            col(OutboxMessage.created_at) < created_before,
+        )
+    ).scalar_one()
+
+
+def _is_in(state: MessageState, now: datetime) -> ColumnElement[bool]:
+    delivered = col(OutboxMessage.delivered_at).is_not(None)
+    dead = ~delivered & col(OutboxMessage.gave_up_at).is_not(None)
+    live = ~delivered & col(OutboxMessage.gave_up_at).is_(None)
+    leased_until = col(OutboxMessage.leased_until)
+    return {
+        MessageState.DELIVERED: delivered,
+        MessageState.DEAD: dead,
+        MessageState.LEASED: live & (leased_until > now),
+        MessageState.WAITING: live & (leased_until.is_(None) | (leased_until <= now)),
+    }[state]
+
+
+def delete_dead_messages(session: AccountSession) -> int:
+    """Empty messages that were given up a week ago; returns how many.
+
+    Until then an operator can fix the cause and send them with `mail retry`: a notice is useful
+    days later, and an address change can be undone for a week. After a week no sealed secret is
+    valid any more.
+    """
+    return session.core.execute(
+        update(OutboxMessage)
+        .where(
+            # Implied by the next condition, and there is an index on this column only.
+            col(OutboxMessage.delivered_at).is_(None),
+            col(OutboxMessage.gave_up_at) <= session.now - _RETENTION_OF_DEAD,
             col(OutboxMessage.parameters_sealed) != b"",
         )
         .values(parameters_sealed=b"")

@@ -1,4 +1,4 @@
-"""Who may do what, as the policies have it: a set of Cedar policies, and what it decides."""
+"""Sets of Cedar policies, and their decisions."""
 
 import hashlib
 import json
@@ -16,21 +16,22 @@ __all__ = ["Decision", "InvalidPolicies", "Policies", "Question", "Subject"]
 
 _log = logging.getLogger("accounts.services.policies")
 
-#: Decisions that a set keeps.
+#: The most decisions that a set caches.
 _MOST_KEPT = 4096
-#: Without any of these words, even in a comment, no policy can name anybody, and Cedar has nothing
-#: that turns the id of an entity into a text: two people with the same attributes are the same to
-#: such a set, and are decided once. A decision costs as much as all else of a reading.
-_OF_SOMEBODY = re.compile(r"\b(User|Tenant|Account)\b")
-#: The ids that such a set is asked about, in the places of a subject's own.
-_ANYBODY = ("anybody", "anywhere")
+#: Without any of these words, even in a comment, no policy can name a specific entity, and Cedar
+#: cannot turn the id of an entity into text. Such a set decides alike for all users with the same
+#: attributes, so one cached decision serves them all. A decision costs as much as the rest of a
+#: read.
+_NAMES_AN_ENTITY = re.compile(r"\b(User|Tenant|Account)\b")
+#: The placeholders for the ids of a subject, for such a set.
+_PLACEHOLDERS = ("anybody", "anywhere")
 _MOST_NOTICES = 20
 
 _FAILED = re.compile(r"policy `(policy\d+)`")
 
 
 class Subject(NamedTuple):
-    """All that a decision sees of who asks: two ids, and their attributes."""
+    """The caller as a decision sees it: two ids and their attributes."""
 
     user_id: str
     tenant_id: str
@@ -43,7 +44,7 @@ class Question(NamedTuple):
     """The whole input of a decision.
 
     `action` is an operationId, `credential` the value of a kind, `rights` are the scopes of the
-    credential, and `required` is the scope that the operation needs, None for none.
+    credential, and `required` is the scope that the operation needs, or None.
     """
 
     subject: Subject
@@ -54,11 +55,11 @@ class Question(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What the policies say, in their own words and no others (AZ-09).
+    """The result of a decision, with texts from the policies and no others (AZ-09).
 
-    `code` is the `@code` of the first policy that forbids and has one; `notices` are each
-    `@notice` of the policies that decided, 20 at most. The order is that of the files' names, and
-    in a file that of its policies.
+    `code` is the `@code` of the first forbidding policy that has one; `notices` are the `@notice`
+    texts of the determining policies, at most 20. Policies are in the order of the file names, and
+    within a file in the order of the text.
     """
 
     allowed: bool
@@ -70,7 +71,7 @@ _REFUSED = Decision(allowed=False, code=None, notices=())
 
 
 class InvalidPolicies(Exception):
-    """A set that cannot be used; each problem is one sentence that names file and policy."""
+    """The set cannot be used; each problem is one sentence that names file and policy."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(" ".join(problems))
@@ -78,18 +79,19 @@ class InvalidPolicies(Exception):
 
 
 class Policies:
-    """One valid set of policies with its schema. It never changes, so threads can share it.
+    """One valid set of policies with its schema; immutable, so threads can share it.
 
-    `digest` is SHA-256, in hex, over the files and the schema; `ids` are the `@id` of each policy.
+    `digest` is the SHA-256, in hex, of the files and the schema; `ids` are the `@id`s of the
+    policies.
     """
 
     __slots__ = (
         "_actions",
         "_annotations",
-        "_answer",
+        "_decide",
+        "_placeholders",
         "_schema",
         "_set",
-        "_stand_ins",
         "digest",
         "ids",
     )
@@ -101,93 +103,105 @@ class Policies:
         *,
         actions: Mapping[str, list[dict[str, Any]]],
         digest: str,
-        names_somebody: bool,
+        names_entities: bool,
     ) -> None:
-        """Take what `parse` has found to be valid; after this nothing is parsed (AZ-18)."""
+        """Take policies that `parse` has validated; nothing is parsed after this (AZ-18)."""
         self._set, self._schema, self._actions = policies, schema, actions
-        read = policies.to_pst().static_policies
-        self._annotations = {position: read[position].annotations for position in in_order(read)}
+        parsed = policies.to_pst().static_policies
+        self._annotations = {
+            position: parsed[position].annotations for position in in_order(parsed)
+        }
         self.digest = digest
-        self.ids = tuple(each["id"] for each in self._annotations.values())
-        self._stand_ins = () if names_somebody else _ANYBODY
-        # Of this set alone: whoever replaces the set replaces what it has decided.
-        self._answer = lru_cache(maxsize=_MOST_KEPT)(self._ask_about)
+        self.ids = tuple(annotations["id"] for annotations in self._annotations.values())
+        self._placeholders = () if names_entities else _PLACEHOLDERS
+        # The cache belongs to this set: replacing the set drops its decisions.
+        self._decide = lru_cache(maxsize=_MOST_KEPT)(self._decide_with_placeholders)
 
     @classmethod
     def parse(cls, texts: Mapping[str, str], schema: Mapping[str, Any]) -> "Policies":
-        """Read a set from texts by file name, and hold it to the schema (AZ-03, AZ-08).
+        """Parse a set from texts by file name, and validate it by the schema (AZ-03, AZ-08).
 
         Raises:
-            InvalidPolicies: A file cannot be read or breaks a rule, or there is no policy.
+            InvalidPolicies: A file is malformed or breaks a rule, or there is no policy.
         """
         files = sorted(texts.items())
         try:
-            known = cedarpy.Schema.from_json_str(json.dumps(schema))
-        except ValueError as broken:
-            raise InvalidPolicies([f"The schema: {broken}."]) from broken
-        taken: dict[str, str] = {}
-        problems = [each for name, text in files for each in problems_of(name, text, known, taken)]
-        if not problems and not taken:
+            parsed_schema = cedarpy.Schema.from_json_str(json.dumps(schema))
+        except ValueError as error:
+            raise InvalidPolicies([f"The schema: {error}."]) from error
+        ids: dict[str, str] = {}
+        problems = [
+            problem
+            for name, text in files
+            for problem in problems_of(name, text, parsed_schema, ids)
+        ]
+        if not problems and not ids:
             problems = ["There is no policy, and without one nothing is allowed."]
         if problems:
             raise InvalidPolicies(problems)
         return cls(
-            # Each file is whole by itself, so beside the others it says what it says alone.
+            # Each file was parsed by itself, so joining them changes the meaning of none.
             cedarpy.PolicySet.from_str("\n".join(text for _, text in files)),
-            known,
+            parsed_schema,
             actions=_action_entities(schema),
             digest=hashlib.sha256(json.dumps([files, schema], sort_keys=True).encode()).hexdigest(),
-            names_somebody=any(_OF_SOMEBODY.search(text) for text in texts.values()),
+            names_entities=any(_NAMES_AN_ENTITY.search(text) for text in texts.values()),
         )
 
     def decide(self, question: Question) -> Decision:
-        """Answer a question; whatever goes wrong is a refusal (AZ-02)."""
+        """Decide a question; any failure is a denial (AZ-02)."""
         try:
-            return self._answer(question.subject[len(self._stand_ins) :], question[1:])
-        except Exception as error:  # noqa: BLE001 # no failure may open a door
-            # Not kept, unlike an answer: memory that ran out is no property of the question.
+            return self._decide(question.subject[len(self._placeholders) :], question[1:])
+        except Exception as error:  # noqa: BLE001 # no failure may grant access
+            # Not cached, since it may be a matter of the moment, such as exhausted memory.
             _log.warning("no decision on %s: %s", question.action, type(error).__name__)
             return _REFUSED
 
-    def _ask_about(self, known: tuple[Any, ...], asked: tuple[Any, ...]) -> Decision:
-        """Ask about all whose subject ends with what is known of it."""
-        return self._ask(Question(Subject(*self._stand_ins, *known), *asked))
+    def _decide_with_placeholders(
+        self, attributes: tuple[Any, ...], rest: tuple[Any, ...]
+    ) -> Decision:
+        """Decide with the ids replaced by placeholders, so that the result can be cached."""
+        return self._evaluate(Question(Subject(*self._placeholders, *attributes), *rest))
 
-    def _ask(self, question: Question) -> Decision:
-        """Ask Cedar, and believe its Allow only if no policy failed (AZ-01).
+    def _evaluate(self, question: Question) -> Decision:
+        """Evaluate the policies with Cedar, and accept an Allow only if no policy failed (AZ-01).
 
-        Cedar leaves out a policy that fails, a `forbid` as well, and allows what that forbids. A
-        failure lies in the policies and the question, so the refusal is kept as any answer is, and
+        Cedar skips a policy that fails, even a `forbid`, and allows the action. Failures depend on
+        the policies and the question only, so the denial is cached like any other decision, and
         logged once.
         """
         result = cedarpy.is_authorized(
             _request(question),
             self._set,
-            # The action as well: without its group, a `forbid` of the group would say nothing.
+            # With the action: without its group, a `forbid` of the group would not apply.
             [*_entities(question.subject), *self._actions.get(question.action, ())],
             self._schema,
         )
         errors = result.diagnostics.errors
         if errors or result.decision is cedarpy.Decision.NoDecision:
-            # The errors quote entities, so nothing of them is logged but which policies failed.
+            # The errors quote entities, so only the ids of the failed policies are logged.
             failed = ", ".join(self._failed(errors)) or "none"
             _log.warning("no decision on %s, failed policies: %s", question.action, failed)
             if result.allowed:
                 return _REFUSED
         reasons = frozenset(result.diagnostics.reasons)
-        decisive = [words for position, words in self._annotations.items() if position in reasons]
-        notices = dict.fromkeys(words["notice"] for words in decisive if "notice" in words)
+        decisive = [
+            annotations
+            for position, annotations in self._annotations.items()
+            if position in reasons
+        ]
+        notices = dict.fromkeys(each["notice"] for each in decisive if "notice" in each)
         return Decision(
             allowed=result.allowed,
-            code=next((words["code"] for words in decisive if "code" in words), None),
+            code=next((each["code"] for each in decisive if "code" in each), None),
             notices=tuple(notices)[:_MOST_NOTICES],
         )
 
     def _failed(self, errors: Sequence[str]) -> Iterator[str]:
         for error in errors:
-            named = _FAILED.search(error)
-            if named and named[1] in self._annotations:
-                yield self._annotations[named[1]]["id"]
+            match = _FAILED.search(error)
+            if match and match[1] in self._annotations:
+                yield self._annotations[match[1]]["id"]
 
 
 def _request(question: Question) -> dict[str, Any]:
@@ -205,7 +219,7 @@ def _request(question: Question) -> dict[str, Any]:
 
 
 def _entities(subject: Subject) -> list[dict[str, Any]]:
-    """All that there is for one decision: who asks, of which tenant, and their account (AZ-04)."""
+    """Return the entities of one decision: the user, the tenant and the account (AZ-04)."""
     user, tenant = _uid("User", subject.user_id), _uid("Tenant", subject.tenant_id)
     attributes = {
         "tenant": {"__entity": tenant},
@@ -222,7 +236,7 @@ def _entities(subject: Subject) -> list[dict[str, Any]]:
 
 
 def _action_entities(schema: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Each action of a schema as entities: itself and its groups."""
+    """Return the entities of each action of a schema: the action and its groups."""
     entities: dict[str, list[dict[str, Any]]] = {}
     for action, described in schema[""]["actions"].items():
         groups = [_uid("Action", group["id"]) for group in described.get("memberOf", ())]

@@ -1,4 +1,4 @@
-"""What a file of policies must be like before a set is made of it."""
+"""Checks of a policy file, before it becomes part of a set."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,72 +16,70 @@ _ANNOTATIONS = frozenset({"id", "code", "notice", "description"})
 _LONGEST_ID = 100
 _LONGEST_NOTICE = 200
 
-#: Strings and comments of Cedar, in which no bracket and no semicolon counts.
-_QUIET = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*', re.DOTALL)
-#: Each of these may put an expression one level deeper. Of 1,000 levels Cedar's parser, and of
-#: 3,000 terms what reads its result, overflows the stack, which ends the process (CWE-674).
+#: Strings and comments of Cedar, in which brackets and semicolons have no meaning.
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*', re.DOTALL)
+#: Each of these may nest an expression one level deeper. At 1,000 levels Cedar's parser overflows
+#: the stack, and at 3,000 terms the reader of its result; both end the process (CWE-674).
 _STEP = re.compile(r"[(\[{.*+-]|&&|\|\||\bif\b")
 _MOST_STEPS = 300
 
 _POSITION = re.compile(r"^for policy `policy\d+`, ")
 
 
-def problems_of(
-    file: str, text: str, schema: cedarpy.Schema, taken: dict[str, str]
-) -> Iterator[str]:
-    """Say what is wrong with a file, and enter its ids into `taken`, with where they are."""
-    if unreadable := _unreadable(text):
-        yield f"{file}: {unreadable}."
+def problems_of(file: str, text: str, schema: cedarpy.Schema, ids: dict[str, str]) -> Iterator[str]:
+    """Yield the problems of a file, and add its policy ids to `ids`, with their positions."""
+    if problem := _parse_problem(text):
+        yield f"{file}: {problem}."
         return
-    read = cedarpy.PolicySet.from_str(text).to_pst()
-    for position in in_order(read.templates):
+    parsed = cedarpy.PolicySet.from_str(text).to_pst()
+    for position in in_order(parsed.templates):
         yield f"{file}: policy {_number(position)} is a template, and nothing fills its slots."
-    for position in in_order(read.static_policies):
+    for position in in_order(parsed.static_policies):
         where = f"{file}: policy {_number(position)}"
-        policy = read.static_policies[position]
-        for broken in _broken_rules(policy):
-            yield f"{where} {broken}."
+        policy = parsed.static_policies[position]
+        for problem in _annotation_problems(policy):
+            yield f"{where} {problem}."
         name = policy.annotations.get("id", "")
-        if name and name in taken:
-            yield f"{where} has the @id {name!r} of {taken[name]}."
-        taken.setdefault(name, where)
+        if name and name in ids:
+            yield f"{where} has the @id {name!r} of {ids[name]}."
+        ids.setdefault(name, where)
     invalid: dict[str, str] = {}
     for error in cedarpy.validate_policies(text, schema).errors:
-        # The first of each: one slip is told again for every action that it is about.
+        # The first error of each policy: Cedar repeats it for every action that it concerns.
         invalid.setdefault(error.policy_id, _POSITION.sub("", error.error))
     for position in in_order(invalid):
         yield f"{file}: policy {_number(position)} does not fit the schema: {invalid[position]}."
 
 
-def _unreadable(text: str) -> str | None:
-    """Say which policy of a file has no meaning, or is more than can be read safely."""
-    quiet, start = _QUIET.sub(lambda found: " " * len(found[0]), text), 0
-    for number, statement in enumerate(quiet.split(";"), 1):
+def _parse_problem(text: str) -> str | None:
+    """Return which policy of a file is malformed or too large to be parsed safely, or None."""
+    code, start = _TEXT.sub(lambda match: " " * len(match[0]), text), 0
+    for number, statement in enumerate(code.split(";"), 1):
         if len(_STEP.findall(statement)) > _MOST_STEPS:
             return f"policy {number} is nested too deeply or too long, and must be split"
         end = start + len(statement) + 1
         try:
             cedarpy.PolicySet.from_str(text[start:end]).to_pst()
-        except ValueError as broken:
-            return f"policy {number}: {broken}"
+        except ValueError as error:
+            return f"policy {number}: {error}"
         start = end
     return None
 
 
-def _broken_rules(policy: Template) -> Iterator[str]:
-    words = policy.annotations
-    for name in sorted(words.keys() - _ANNOTATIONS):
+def _annotation_problems(policy: Template) -> Iterator[str]:
+    annotations = policy.annotations
+    for name in sorted(annotations.keys() - _ANNOTATIONS):
         yield f"has @{name}; only @id, @code, @notice and @description are known"
     for name, longest in (("id", _LONGEST_ID), ("notice", _LONGEST_NOTICE)):
-        if name == "id" or name in words:
-            yield from _broken_text(name, words.get(name, ""), longest)
-    if "code" in words and policy.effect == "permit":
+        if name == "id" or name in annotations:
+            yield from _text_problems(name, annotations.get(name, ""), longest)
+    if "code" in annotations and policy.effect == "permit":
         yield "is a permit with a @code, and a permit refuses nothing"
-    elif "code" in words and words["code"] not in _codes(Forbidden):
-        yield f"has the @code {words['code']!r}, which no refusal of the service has"
+    elif "code" in annotations and annotations["code"] not in _codes(Forbidden):
+        yield f"has the @code {annotations['code']!r}, which no refusal of the service has"
 
 
-def _broken_text(name: str, text: str, longest: int) -> Iterator[str]:
+def _text_problems(name: str, text: str, longest: int) -> Iterator[str]:
     if not text:
         yield f"has no @{name}, or an empty one"
         return
@@ -93,13 +91,13 @@ def _broken_text(name: str, text: str, longest: int) -> Iterator[str]:
 
 
 def _codes(kind: type[AccountError]) -> frozenset[str]:
-    """Every code below a kind of refusal; computed, so that a new refusal is known by itself."""
-    below = kind.__subclasses__()
-    return frozenset({each.code for each in below}).union(*map(_codes, below))
+    """Return the codes of all refusals of acts below a kind, so that new ones are included."""
+    below = [each for each in kind.__subclasses__() if each.__module__ == kind.__module__]
+    return frozenset({refusal.code for refusal in below}).union(*map(_codes, below))
 
 
 def in_order(positions: Mapping[str, Any]) -> list[str]:
-    """Order what Cedar calls policy0, policy1 and so on, as it has read them."""
+    """Sort Cedar's names policy0, policy1 and so on by number, which is the order of the text."""
     return sorted(positions, key=_number)
 
 

@@ -1,4 +1,4 @@
-"""Who is asking, and by what."""
+"""The caller of a request, and the credential that the request presents."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -10,9 +10,9 @@ __all__ = ["Credential", "CredentialKind", "Presented", "Principal"]
 
 
 class CredentialKind(StrEnum):
-    """The kinds of credential, by the names that they have in the document's security schemes.
+    """The kinds of credential, by their names in the document's security schemes.
 
-    A session is one kind, whether it comes as a Bearer token or as a cookie.
+    A session is one kind, whether it is sent as a Bearer token or as a cookie.
     """
 
     SESSION = "session"
@@ -23,9 +23,9 @@ class CredentialKind(StrEnum):
 
 
 class Presented(NamedTuple):
-    """The one credential of a request, well formed but not looked up yet.
+    """The one credential of a request: well formed, but not looked up yet.
 
-    `claims` are what a JWT says, whose signature is good.
+    `claims` are those of a JWT, whose signature was verified.
     """
 
     kind: CredentialKind
@@ -34,9 +34,9 @@ class Presented(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """A credential that is good. `id` names it in lists; an access token is named by its user.
+    """A valid credential. `id` names it in lists; an access token is named by its user.
 
-    `session_id` is the session that it is, or that it was exchanged for.
+    `session_id` is the session itself, or the session that a JWT was exchanged for.
     """
 
     kind: CredentialKind
@@ -46,7 +46,7 @@ class Credential(NamedTuple):
 
 
 class Principal(NamedTuple):
-    """A person, and the credential that they were recognised by."""
+    """A user, and the credential that authenticated them."""
 
     user: UserView
     credential: Credential

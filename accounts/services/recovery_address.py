@@ -1,8 +1,8 @@
-"""Which address a person has shown to read the mail of, and what follows when they show it.
+"""The recovery address of a user, and the effects of verifying an address.
 
-The present address may be one that somebody has put there in a stolen session. What gives the
-account back is therefore mailed to another: the recovery address, which is the one that was
-verified last or, where none was, the one that the account was opened with.
+An attacker with a stolen session may have set the current address. Secrets that restore access are
+therefore mailed to the recovery address: the address that was verified last or, if none was, the
+one that the account was opened with.
 """
 
 from datetime import datetime
@@ -29,13 +29,13 @@ __all__ = [
 
 
 def recovery_address(session: AccountSession, user_id: str) -> Address:
-    """Where a secret is mailed that gives a person the account, whatever the present address is."""
+    """Return the recovery address of a user, reading the user anew."""
     return recovery_address_of(session.get_one(User, user_id, populate_existing=True))
 
 
 def recovery_address_of(user: User) -> Address:
-    """The same, of a user who was read in this transaction."""
-    # The present one is for a row that a replica of an earlier version has made.
+    """Return the recovery address of a user who was loaded in this transaction."""
+    # The current address is used for rows that a replica of an earlier version has created.
     return Address(
         user.verified_email or user.first_email or user.email,
         user.verified_email_canonical or user.first_email_canonical or user.email_canonical,
@@ -43,33 +43,33 @@ def recovery_address_of(user: User) -> Address:
 
 
 def recovers_by(canonical: str) -> ColumnElement[bool]:
-    """Whether an address is a user's recovery address."""
+    """Return the condition that an address is the user's recovery address."""
     return or_(
         col(User.verified_email_canonical) == canonical,
         and_(
             col(User.first_email_canonical) == canonical,
-            # And not IS NULL, by whose index SQLite might look at all who have verified nothing.
+            # Not IS NULL: by its index SQLite might scan all users without a verified address.
             func.coalesce(col(User.verified_email_canonical), "") == "",
         ),
     )
 
 
 def has_recovery_address() -> ColumnElement[bool]:
-    """Whether a user has one."""
+    """Return the condition that a user has a recovery address."""
     return or_(col(User.verified_email).is_not(None), col(User.first_email).is_not(None))
 
 
 def mark_verified(user: User, now: datetime) -> None:
-    """Let a user have verified the present address, whom an operator knows."""
+    """Mark the current address as verified on an operator's word."""
     user.email_verified_at = user.email_verified_at or now
     user.verified_email, user.verified_email_canonical = user.email, user.email_canonical
     user.first_email = user.first_email_canonical = None
 
 
 def accept_verification(session: AccountSession, user: User, address: Address) -> None:
-    """Give a person the address whose mail they have shown to read, as a verified one.
+    """Make an address the user's current and verified one, after they have read a mail there.
 
-    To be called while the account and the address are held.
+    To be called while the account and the address are locked.
     """
     values: dict[str, Any] = {
         "email": address.entered,
@@ -85,10 +85,10 @@ def accept_verification(session: AccountSession, user: User, address: Address) -
 
 
 def restore_address(session: AccountSession, user: User, address: Address) -> None:
-    """Give a person the address back that a change was told to, as verified as it was.
+    """Restore the address that was notified of a change, as verified as it was.
 
-    Who was told of a change of an account that they never opened must not verify it by undoing the
-    change: somebody else knows its password.
+    The first address of an account stays unverified: its owner may never have opened the account,
+    and another person knows the password, so undoing a change must not verify it.
     """
     if user.first_email_canonical != address.canonical:
         accept_verification(session, user, address)
@@ -108,30 +108,30 @@ def restore_address(session: AccountSession, user: User, address: Address) -> No
 
 
 def supersede_competing_undo_links(session: AccountSession, user_id: str, canonical: str) -> None:
-    """End what would take the account from an address again whose mail somebody has just read.
+    """Supersede undo links that compete with the address just verified.
 
-    Of several addresses that were told of changes, the one that was told first had the account
-    first. What was mailed to others later, a thief may have had mailed to addresses of their own.
+    Of several addresses that were notified of changes, the one that was notified first had the
+    account first. Later undo links may have been mailed to addresses of an attacker.
     """
-    undos = (
+    live_undo_links = (
         col(OneTimeSecret.user_id) == user_id,
         col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
         col(OneTimeSecret.superseded_at).is_(None),
         col(OneTimeSecret.expires_at) > session.now,
     )
-    told_at = session.core.execute(
+    notified_at = session.core.execute(
         select(func.min(col(OneTimeSecret.created_at))).where(
-            *undos, col(OneTimeSecret.address_canonical) == canonical
+            *live_undo_links, col(OneTimeSecret.address_canonical) == canonical
         )
     ).scalar()
-    if told_at is None:
+    if notified_at is None:
         return
     session.core.execute(
         update(OneTimeSecret)
         .where(
-            *undos,
+            *live_undo_links,
             col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.created_at) > told_at,
+            col(OneTimeSecret.created_at) > notified_at,
             col(OneTimeSecret.address_canonical) != canonical,
         )
         .values(superseded_at=session.now)

@@ -1,4 +1,6 @@
-"""Which root secrets the database has rows under."""
+"""The root secrets that rows of the database are stored under."""
+
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlmodel import col
@@ -6,11 +8,17 @@ from sqlmodel import col
 from accounts.services.database import AccountSession
 from models import RootKey
 
-__all__ = ["remember_root", "unknown_roots"]
+__all__ = ["list_roots", "remember_root", "unknown_roots"]
+
+
+def list_roots(session: AccountSession) -> dict[str, datetime]:
+    """Return the key id of each root secret that rows may be stored under, and its first use."""
+    rows = session.core.execute(select(col(RootKey.key_id), col(RootKey.created_at)))
+    return dict(rows.all())
 
 
 def unknown_roots(session: AccountSession) -> list[str]:
-    """Name the roots that the database has rows under, and that are not known here (TK-07)."""
+    """Return the key ids of roots in use that this process does not have (TK-07)."""
     rows = session.core.execute(
         select(col(RootKey.key_id), col(RootKey.check_value)).order_by(col(RootKey.created_at))
     )
@@ -18,7 +26,7 @@ def unknown_roots(session: AccountSession) -> list[str]:
 
 
 def remember_root(session: AccountSession, key_id: str) -> None:
-    """Note that rows are stored under a root from now on; once is enough."""
+    """Record that rows are stored under a root from now on, unless it is recorded."""
     if session.get(RootKey, key_id) is None:
         session.add(
             RootKey(

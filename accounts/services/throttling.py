@@ -1,9 +1,9 @@
-"""Budgets of attempts at the doors that check a secret, shared by all replicas.
+"""Rate limits for attempts at passwords, client secrets, signups and mail, shared by all replicas.
 
-An attempt is counted before the slow hash that it costs, by one atomic upsert for each budget, and
-given back when it succeeds. Counting afterwards would let any number of parallel attempts pass
-(GHSA-7h8m-vrxx-vr4m). The upsert is written here: the rate limiters that there are keep their
-counts in a process or in a server that this service does not have.
+An attempt is counted before its slow hash, by one atomic upsert per limit, and refunded when it
+succeeds. Counting afterwards would let any number of parallel attempts through
+(GHSA-7h8m-vrxx-vr4m). There is no library for this: existing rate limiters keep their counters in
+a process or in a server that this service does not have.
 """
 
 import ipaddress
@@ -37,13 +37,13 @@ __all__ = [
 
 _SECOND = 1_000_000  # in microseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_IPV6_NETWORK = 64  # what one customer has, so what one attacker has (LG-10)
+_IPV6_NETWORK = 64  # the prefix of one customer, and so of one attacker (LG-10)
 
-# A budget that would be whole later than by all that it has was used while the clock was ahead, and
-# is whole: whoever used it would be locked out until the time that it was then (OP-10).
-# The generic cell rate algorithm. Where the budget is used up the row stays as it is, so that an
-# attempt that was refused prolongs nothing (LG-09).
-_SPEND = (
+# The generic cell rate algorithm. `whole_at` is when the limit is fully replenished. If it is later
+# than a full limit allows, the limit was used while the clock was ahead, and counts as replenished:
+# otherwise the user would be locked out until that time (OP-10). If the limit is used up, the row
+# stays unchanged, so that a rejected attempt does not prolong the wait (LG-09).
+_CONSUME = (
     text(
         """
     INSERT INTO attempt_budget (name_digest, whole_at, failures, changed_at)
@@ -76,9 +76,9 @@ _RESET = text(
 
 
 class RateLimitScope(StrEnum):
-    """Where attempts are counted; what happens at one does not count at another."""
+    """What is being attempted; attempts in one scope do not count in another."""
 
-    PASSWORD = "password"  # noqa: S105 # the name of a door
+    PASSWORD = "password"  # noqa: S105 # the name of a scope
     CLIENT = "client"
     SIGNUP = "signup"
     MAIL = "mail"
@@ -91,7 +91,7 @@ class _Count(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """One attempt that was counted. `failures` are those before it since the last success."""
+    """One counted attempt. `failures` are the failures before it since the last success."""
 
     source: bytes
     pair: bytes
@@ -99,40 +99,40 @@ class Reservation(NamedTuple):
     failures: int
 
 
-def reserve_attempt(session: AccountSession, door: RateLimitScope, account: str) -> Reservation:
+def reserve_attempt(session: AccountSession, scope: RateLimitScope, account: str) -> Reservation:
     """Count an attempt at an account, which need not exist (LG-08).
 
     To be called in a writing transaction that is committed before the secret is checked. A source
-    that this account was used from lately has a budget of its own with it, and is not stopped by
-    what others do: else anybody could lock out anybody (LG-06).
+    from which this account was used recently has a limit of its own for it, which the attempts of
+    other sources do not affect: otherwise an attacker could lock out any user (LG-06).
 
     Raises:
-        TooManyAttempts: A budget is used up; nothing is counted.
+        TooManyAttempts: A limit is used up; nothing is counted.
     """
     limits, source = session.limits, _network(session.origin.address)
-    of_source = consume(session, f"{door}|source|{source}", limits.source_budget, "source")
+    source_count = consume(session, f"{scope}|source|{source}", limits.source_budget, "source")
     pair = consume(
         session,
-        f"{door}|pair|{source}|{account}",
+        f"{scope}|pair|{source}|{account}",
         limits.account_and_source_budget,
         "account-source",
     )
-    of_account = None
+    account_name = None
     known_since = session.now - limits.known_source_lifetime
     if pair.succeeded_at is None or pair.succeeded_at < known_since:
-        name = f"{door}|account|{account}"
-        of_account = consume(session, name, limits.account_budget, "account").name
-    return Reservation(of_source.name, pair.name, of_account, pair.failures - 1)
+        name = f"{scope}|account|{account}"
+        account_name = consume(session, name, limits.account_budget, "account").name
+    return Reservation(source_count.name, pair.name, account_name, pair.failures - 1)
 
 
 def refund_attempt(session: AccountSession, reservation: Reservation) -> None:
-    """Give an attempt back that has succeeded.
+    """Refund a reservation after success.
 
-    The account and the source get back the one attempt and no more: a success at one's own account
-    must not make room for more attempts at another's (LG-17).
+    The account and the source get back one attempt and no more: a success at an attacker's own
+    account must not allow more attempts at another (LG-17).
     """
     now = {"now": _microseconds(session.now), "moment": session.now}
-    # In the order in which they are reserved, or two attempts would wait for each other.
+    # In the order of the reservation; otherwise two attempts could deadlock.
     _refund(session, reservation.source, session.limits.source_budget)
     session.core.execute(_RESET, {"name": reservation.pair, **now})
     if reservation.account is not None:
@@ -144,16 +144,16 @@ def _refund(session: AccountSession, name: bytes, budget: RateLimit) -> None:
 
 
 def consume(session: AccountSession, name: str, budget: RateLimit, policy: str) -> _Count:
-    """Count one attempt against the budget of this name; `policy` is what callers see of it.
+    """Count one attempt against a rate limit; `policy` is its name in responses.
 
     Raises:
-        TooManyAttempts: It is used up, and stays as it is.
+        TooManyAttempts: The limit is used up, and stays unchanged.
     """
-    # A digest, since a name holds what strangers typed, and a dump shall not tell who they are.
+    # A digest, since names contain user input, and a dump must not reveal whose.
     digest = session.keys.digest(Purpose.ATTEMPTS, name)
     now, interval = _microseconds(session.now), _interval(budget)
-    spent = session.core.execute(
-        _SPEND,
+    row = session.core.execute(
+        _CONSUME,
         {
             "name": digest,
             "now": now,
@@ -163,8 +163,8 @@ def consume(session: AccountSession, name: str, budget: RateLimit, policy: str) 
             "moment": session.now,
         },
     ).first()
-    if spent is not None:
-        return _Count(digest, spent.failures, spent.succeeded_at)
+    if row is not None:
+        return _Count(digest, row.failures, row.succeeded_at)
     whole_at = session.core.execute(_WHOLE_AT, {"name": digest}).scalar_one()
     wait = whole_at + interval - now - budget.attempts * interval
     raise TooManyAttempts(
@@ -175,39 +175,39 @@ def consume(session: AccountSession, name: str, budget: RateLimit, policy: str) 
     )
 
 
-def consume_for_source(session: AccountSession, door: RateLimitScope, budget: RateLimit) -> None:
-    """Count one attempt of the present source at a door that belongs to no account.
+def consume_for_source(session: AccountSession, scope: RateLimitScope, budget: RateLimit) -> None:
+    """Count one attempt of the request's source in a scope that is not about an account.
 
     Raises:
-        TooManyAttempts: The source has used its budget up.
+        TooManyAttempts: The source has used up its limit.
     """
-    consume(session, f"{door}|source|{_network(session.origin.address)}", budget, str(door))
+    consume(session, f"{scope}|source|{_network(session.origin.address)}", budget, str(scope))
 
 
 def consume_mail(session: AccountSession, address: str, about: str) -> None:
-    """Count one mail to an address that somebody asked for who may not be its owner (EM-14).
+    """Count one mail to an address that a possibly unrelated caller has requested (EM-14).
 
-    What it is `about` has a budget of its own: whoever has others mailed about one thing must not
-    keep them from another.
+    Each subject in `about` has a limit of its own, so that using up one does not keep the owner
+    from requesting mail about another.
 
     Raises:
-        TooManyAttempts: The address was mailed too often, or the source asked too often.
+        TooManyAttempts: Too many mails to the address, or requests from the source.
     """
     consume_for_source(session, RateLimitScope.MAIL, session.limits.source_budget)
     consume_notification(session, address, about)
 
 
 def consume_notification(session: AccountSession, reader: str, about: str) -> None:
-    """Count one mail to an address, or to a person about what was done in their account (EM-14).
+    """Count one mail to an address, or one notification to a user, about a subject (EM-14).
 
     Raises:
-        TooManyAttempts: They were mailed about it too often.
+        TooManyAttempts: Too many mails about it.
     """
     consume(session, f"{RateLimitScope.MAIL}|{about}|{reader}", session.limits.mail_budget, "mail")
 
 
 def delete_old_attempts(session: AccountSession) -> int:
-    """Delete budgets that are whole and sources that are no longer known; returns how many."""
+    """Delete counters that are replenished and sources that are forgotten; returns how many."""
     limits = session.limits
     longest = max(
         limits.known_source_lifetime,
@@ -228,7 +228,7 @@ def delete_old_attempts(session: AccountSession) -> int:
 
 
 def _network(address: str | None) -> str:
-    """What an address counts as: itself, or for IPv6 the network that one customer has."""
+    """Return the address to count by: itself, or for IPv6 the network of one customer."""
     if address is None:
         return "unknown"
     parsed = ipaddress.ip_address(address)
@@ -238,7 +238,7 @@ def _network(address: str | None) -> str:
 
 
 def _interval(budget: RateLimit) -> int:
-    # Rounded up, so that no more attempts fit than the budget says.
+    # Rounded up, so that no more attempts fit than the limit allows.
     return -(-budget.seconds * _SECOND // budget.attempts)
 
 

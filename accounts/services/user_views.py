@@ -1,4 +1,4 @@
-"""What the dialects show of a person."""
+"""Read model of a user with their tenant."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -7,14 +7,14 @@ from sqlalchemy import and_, bindparam, select
 from sqlmodel import col
 
 from accounts.errors import NotFound
-from accounts.services.database import AccountSession
+from accounts.services.database import AccountSession, columns_of
 from models import Tenant, User
 
 __all__ = ["ENABLED", "USER_VIEW_COLUMNS", "UserView", "find_user_view"]
 
 
 class UserView(NamedTuple):
-    """One user with their tenant, as read; changing the tables does not change it."""
+    """One user with their tenant, as read; later changes of the tables do not affect it."""
 
     user_id: str
     identity_id: str
@@ -38,46 +38,33 @@ class UserView(NamedTuple):
 
     @property
     def email_verified(self) -> bool:
-        """Whether the present address is verified."""
+        """True if the current address is verified."""
         return self.email_verified_at is not None
 
     @property
     def name(self) -> str:
-        """The display name, or else first and last name, or else the user name."""
+        """Display name, else first and last name, else user name."""
         if self.display_name:
             return self.display_name
         full = " ".join(part for part in (self.first_name, self.last_name) if part)
-        # Two names of 200 characters each are longer than any dialect's name may be.
+        # Two names of 200 characters each exceed the limit of every dialect.
         return full[:200].rstrip() or self.username
 
 
-#: The columns of `UserView`, in its order, for statements that read one beside something else.
-USER_VIEW_COLUMNS = (
-    col(User.id),
-    col(User.uuid),
-    col(User.external_id),
-    col(User.tenant_id),
-    col(Tenant.uuid),
-    col(Tenant.display_name),
-    col(User.email),
-    col(User.email_verified_at),
-    col(User.username),
-    col(User.first_name),
-    col(User.last_name),
-    col(User.display_name),
-    col(User.phone),
-    col(User.picture),
-    col(User.locale),
-    col(User.timezone),
-    col(User.provider),
-    col(User.roles),
-    col(User.is_platform_admin),
+#: The columns of `UserView`, for statements that read a user beside something else.
+USER_VIEW_COLUMNS = columns_of(
+    User,
+    UserView,
+    user_id=col(User.id),
+    identity_id=col(User.uuid),
+    tenant_uuid=col(Tenant.uuid),
+    tenant_display_name=col(Tenant.display_name),
 )
 
-#: What holds of whoever may do anything, in a statement that joins the user with their tenant.
+#: The condition that user and tenant are enabled, for statements that join them.
 ENABLED = and_(col(User.disabled_at).is_(None), col(Tenant.disabled_at).is_(None))
 
-_PERSON = (
+_USER = (
     select(*USER_VIEW_COLUMNS)
     .join(Tenant, col(Tenant.id) == col(User.tenant_id))
     .where(col(User.id) == bindparam("user_id"))
@@ -85,12 +72,12 @@ _PERSON = (
 
 
 def find_user_view(session: AccountSession, user_id: str) -> UserView:
-    """Read a person as they are now, with what this session has changed.
+    """Return a user as they are now, including pending changes of this session.
 
     Raises:
         NotFound: There is no such user.
     """
-    rows = session.rows(_PERSON, {"user_id": user_id})
+    rows = session.rows(_USER, {"user_id": user_id})
     if not rows:
         raise NotFound
     return UserView._make(rows[0])

@@ -1,8 +1,8 @@
-"""What a clock leaves behind that was hours ahead and was put right (OP-10).
+"""Tolerance for rows written while the system clock was hours ahead (OP-10).
 
-What expires is compared with the clock of the process: while it is ahead, what is still good is
-refused, and nothing is deleted that would make something good again. What was noted then for later
-must not keep anybody waiting until the time that it was.
+Expiry is compared with the clock of the process. While it is ahead, valid records are rejected, and
+no record is deleted whose absence would make another one valid again. Times which were then set
+in the future must not delay anything until that time.
 """
 
 from datetime import datetime, timedelta
@@ -12,13 +12,16 @@ from sqlalchemy import ColumnElement, or_
 
 __all__ = ["APART", "KEPT_BEYOND", "has_come"]
 
-#: No two clocks that somebody looks after are further apart.
+#: Largest difference between two maintained clocks.
 APART = timedelta(minutes=10)
 
-#: How long what refuses something is kept beyond its time.
+#: Time to keep a record that rejects something after it has expired.
 KEPT_BEYOND = timedelta(days=1)
 
 
-def has_come(moment: Any, now: datetime, furthest: timedelta) -> ColumnElement[bool]:
-    """Whether a stored moment is past, or later than any that is noted now, at most so far off."""
-    return or_(moment <= now, moment > now + furthest + APART)
+def has_come(time: Any, now: datetime, furthest: timedelta) -> ColumnElement[bool]:
+    """Match times that have passed, or are further ahead than a right clock could have set.
+
+    `furthest` is how far ahead of `now` such times are set at most.
+    """
+    return or_(time <= now, time > now + furthest + APART)

@@ -1,4 +1,4 @@
-"""E-mail addresses: what is one, and when two are the same."""
+"""Email addresses: validation, and the canonical form for comparison."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ _MAX_LENGTH = 254
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One e-mail address, as it was entered (NFC) and as the unique key it is compared by."""
+    """An email address as entered (in NFC), and the unique key that it is compared by."""
 
     entered: str
     canonical: str
 
     @property
     def mailbox(self) -> str:
-        """The address that SMTP is given: the local part as entered, the domain in ASCII."""
+        """Return the address for SMTP: the local part as entered, the domain in ASCII."""
         return f"{self.entered.rpartition('@')[0]}@{self.canonical.rpartition('@')[2]}"
 
 
 def parse_address(value: str, field: str = "email") -> Address:
-    """Read an address of at most 254 characters, with an ASCII local part (EM-21).
+    """Parse an address of at most 254 characters with an ASCII local part (EM-21).
 
     Raises:
-        InvalidRequest: It is none.
+        InvalidRequest: The address is malformed.
 
     """
     address = _read(value)
@@ -40,17 +40,17 @@ def parse_address(value: str, field: str = "email") -> Address:
 
 
 def canonical(value: str) -> str | None:
-    """Give the key to look an address up by, or None for what no account can have."""
+    """Return the key to look an address up by, or None if no account can have this address."""
     address = _read(value)
     return None if address is None else address.canonical
 
 
 def _read(value: str) -> Address | None:
-    # Before parsing: the parser's work grows with what it is given.
+    # Before parsing, since the parser's work grows with the length.
     if len(value) > _MAX_LENGTH:
         return None
     try:
-        # `strict` is what holds the local part to 64 octets, and has nothing else to it.
+        # `strict` limits the local part to 64 octets, and does nothing else.
         parts = validate_email(value, allow_smtputf8=False, check_deliverability=False, strict=True)
     except EmailNotValidError:
         return None

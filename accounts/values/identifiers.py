@@ -1,4 +1,4 @@
-"""Names for rows: made at random, shown to anybody, never a secret."""
+"""Random public identifiers of rows."""
 
 import re
 import secrets
@@ -15,22 +15,22 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def new_id(prefix: str) -> str:
-    """Make `prefix` (`usr_`, `tnt_`, `key_`, `ses_`, `cli_`, `msg_`) and 12 hex digits."""
+    """Return `prefix` (`usr_`, `tnt_`, `key_`, `ses_`, `cli_`, `msg_`) and 12 hex digits."""
     return prefix + secrets.token_hex(6)
 
 
 def is_id(value: str, prefix: str) -> bool:
-    """Tell whether `new_id(prefix)` could have made it."""
+    """Return whether `new_id(prefix)` could have made the value."""
     return value.startswith(prefix) and _ID_TAIL.fullmatch(value, len(prefix)) is not None
 
 
 def new_external_id() -> str:
-    """Make 10 letters and digits of ASCII."""
+    """Return 10 random ASCII letters and digits."""
     return "".join(secrets.choice(_ALPHANUMERICS) for _ in range(_EXTERNAL_LENGTH))
 
 
 class _Sequence:
-    """Unix milliseconds with a count of 12 bits below them, each larger than the one before."""
+    """Increasing numbers: Unix milliseconds with a counter of 12 bits below them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,9 +38,9 @@ class _Sequence:
 
     def take(self) -> int:
         with self._lock:
-            # Begins anew at random in each millisecond, in the lower half, so that there is room.
-            present = time.time_ns() // 1_000_000 << 12 | secrets.randbits(11)
-            self._last = max(present, self._last + 1)
+            # Each millisecond starts at random in the lower half of the counter, which leaves room.
+            current = time.time_ns() // 1_000_000 << 12 | secrets.randbits(11)
+            self._last = max(current, self._last + 1)
             return self._last
 
 
@@ -48,11 +48,11 @@ _sequence = _Sequence()
 
 
 def new_uuid() -> str:
-    """Make a UUID of version 7 in lower case, which sorts after all that this process has made.
+    """Return a UUID version 7 in lower case that sorts after all others of this process.
 
-    48 bits of Unix milliseconds, a count of 12 bits, then 62 random ones: two events of one act
-    are of the same moment, and yet one came first. Source: RFC 9562 sections 5.7 and 6.2 (method
-    1). The standard library's `uuid.uuid7` begins with Python 3.14.
+    48 bits of Unix milliseconds, a counter of 12 bits, then 62 random bits: two events of one act
+    have the same time, and must still sort in order. Source: RFC 9562 sections 5.7 and 6.2 (method
+    1). The standard library has `uuid.uuid7` from Python 3.14 on.
     """
     milliseconds, count = divmod(_sequence.take(), 1 << 12)
     tail = secrets.randbits(62)
@@ -62,6 +62,6 @@ def new_uuid() -> str:
 
 
 def canonical_uuid(value: str) -> str | None:
-    """Give a UUID of any version in lower case, or None for what is not 8-4-4-4-12 hex digits."""
-    # `uuid.UUID` also reads braces, `urn:uuid:` and hyphens anywhere: many names for one row.
+    """Return a UUID of any version in lower case, or None for all but 8-4-4-4-12 hex digits."""
+    # `uuid.UUID` also accepts braces, `urn:uuid:` and hyphens anywhere: many names for one row.
     return value.lower() if _UUID.fullmatch(value) else None

@@ -1,4 +1,4 @@
-"""Telephone numbers, in the form of ITU-T E.164."""
+"""Telephone numbers in the form of ITU-T E.164."""
 
 import re
 
@@ -11,14 +11,14 @@ __all__ = ["parse_phone"]
 _MAX_LENGTH = 32
 
 # The library reads far more: letters, extensions, `tel:` parameters, and digits around a letter
-# that it drops. Each of these would make another number than the one that was entered.
+# that it drops. Each of these would turn the entered number into another one.
 _INTERNATIONAL = re.compile(r"\+[0-9][0-9 ().\-/]*")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
-# Looks wrong because `is_possible_number` exists. Is right because it refuses the number in
-# Hantera's published example, +1234567890, as one digit too short for its country. Costs that
-# a number with a digit missing is taken; we store numbers and never dial them.
-_TAKEN = frozenset(
+# Looks wrong because `is_possible_number` exists. Right because it rejects the number in Hantera's
+# published example, +1234567890, as one digit too short for its country. Costs that a number with
+# a missing digit is accepted; numbers are stored and never dialled.
+_ACCEPTED = frozenset(
     {
         phonenumbers.ValidationResult.IS_POSSIBLE,
         phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY,
@@ -28,15 +28,15 @@ _TAKEN = frozenset(
 
 
 def parse_phone(value: str, field: str = "phone") -> str:
-    """Give the E.164 form of an international number of at most 32 characters, without extension.
+    """Return the E.164 form of an international number of at most 32 characters, without extension.
 
     Raises:
-        InvalidRequest: It is none.
+        InvalidRequest: The number is malformed.
 
     """
     number = _read(value)
-    # The library takes trunk zeros away one at a time: what is not its own E.164 form yet would be
-    # another number when it is sent back to us.
+    # The library removes trunk zeros one at a time. A number that is not yet its own E.164 form
+    # would become another number when a client sends it back.
     if number is None or _read(number) != number:
         raise InvalidRequest.of(
             field, "must be an international telephone number: a plus sign, then 7 to 15 digits"
@@ -51,7 +51,7 @@ def _read(value: str) -> str | None:
         number = phonenumbers.parse(value, None)
     except phonenumbers.NumberParseException:
         return None
-    if phonenumbers.is_possible_number_with_reason(number) not in _TAKEN:
+    if phonenumbers.is_possible_number_with_reason(number) not in _ACCEPTED:
         return None
     text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return text if _E164.fullmatch(text) else None

@@ -7,19 +7,19 @@ from accounts.errors import InvalidRequest
 
 __all__ = ["parse_timezone"]
 
-# Names of the machine or of nothing, which some builds of the database list beside the places.
-_NO_PLACES = frozenset({"Factory", "localtime", "posixrules"})
+# Entries of the machine or without a place, which some builds of the database list too.
+_NOT_PLACES = frozenset({"Factory", "localtime", "posixrules"})
 
 
 def parse_timezone(value: str, field: str = "timezone") -> str:
-    """Give the name back if the tzdata package lists it, letter case included.
+    """Return the name unchanged if the tzdata package lists it; letter case matters.
 
     Raises:
-        InvalidRequest: It does not.
+        InvalidRequest: The name is not listed.
 
     """
-    # Never `ZoneInfo(value)`: it opens a file by that name, and `available_timezones()` differs
-    # from machine to machine.
+    # Never `ZoneInfo(value)`: it opens a file of that name, and `available_timezones()` differs
+    # between machines.
     if value not in _names():
         raise InvalidRequest.of(field, "must be the name of a time zone in the IANA database")
     return value
@@ -27,5 +27,5 @@ def parse_timezone(value: str, field: str = "timezone") -> str:
 
 @cache
 def _names() -> frozenset[str]:
-    listed = files("tzdata").joinpath("zones").read_text(encoding="ascii")
-    return frozenset(listed.split()) - _NO_PLACES
+    names = files("tzdata").joinpath("zones").read_text(encoding="ascii")
+    return frozenset(names.split()) - _NOT_PLACES

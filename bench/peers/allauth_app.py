@@ -1,9 +1,9 @@
 """django-allauth headless: the session of an app client, by its opaque token.
 
-In production mode, as djoser_app.py; what is installed and called is what the documentation of
-django-allauth has for headless use without social accounts.
+In production mode like djoser_app.py, set up as documented for headless use without social
+accounts.
 
-`python allauth_app.py prepare` makes tables and a person, and prints their token; `application` is
+`python allauth_app.py prepare` creates tables and a user, and prints the token; `application` is
 for a WSGI server. PEER_DATABASE is the path of the SQLite file.
 """
 
@@ -85,7 +85,7 @@ application = get_wsgi_application()
 
 
 def prepare() -> None:
-    """Make the tables and a person who is logged in; print the header that authenticates them."""
+    """Create the tables and a logged-in user; print their authentication header."""
     from allauth.account.models import EmailAddress  # noqa: PLC0415 # only after the settings
     from django.contrib.auth import get_user_model  # noqa: PLC0415 # as above
     from django.test import Client  # noqa: PLC0415 # as above

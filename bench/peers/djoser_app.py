@@ -1,10 +1,10 @@
-"""djoser on Django REST Framework: /users/me/ with an opaque token out of the database.
+"""djoser on Django REST Framework: /users/me/ with an opaque token from the database.
 
-In production mode: no debugging, the connection to the database kept open, JSON and nothing else,
-no middleware but what Django's own template has for safety and what the token needs.
+In production mode: no debugging, a persistent database connection, only JSON, and only the
+middleware that Django's project template has for security and that the token needs.
 
-`python djoser_app.py prepare` makes tables and a person, and prints their token; `application` is
-for a WSGI server. PEER_DATABASE is the path of the SQLite file.
+`python djoser_app.py prepare` creates tables and a user, and prints the token; `application` is for
+a WSGI server. PEER_DATABASE is the path of the SQLite file.
 """
 
 import os
@@ -61,7 +61,7 @@ application = get_wsgi_application()
 
 
 def prepare() -> None:
-    """Make the tables and a person; print the header that authenticates them."""
+    """Create the tables and a user; print their authentication header."""
     from django.contrib.auth import get_user_model  # noqa: PLC0415 # only after the settings
     from rest_framework.authtoken.models import Token  # noqa: PLC0415 # as above
 

@@ -1,9 +1,9 @@
 """fastapi-users with its database strategy over aiosqlite: /users/me with an opaque token.
 
-As its documentation has it, and no more: SQLAlchemy's own pool, no echo, no documentation pages.
+As in its documentation: SQLAlchemy's own pool, no echo, no documentation pages.
 
-`python fastapi_users_app.py prepare` makes tables and a person, and prints their token; `app` is
-for an ASGI server. PEER_DATABASE is the path of the SQLite file.
+`python fastapi_users_app.py prepare` creates tables and a user, and prints the token; `app` is for
+an ASGI server. PEER_DATABASE is the path of the SQLite file.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Base(DeclarativeBase):
 
 
 class User(SQLAlchemyBaseUserTableUUID, Base):
-    """A user, with one field beyond those of the library, for a PATCH that changes something."""
+    """A user, with an additional field for a PATCH to change."""
 
     locale: Mapped[str | None] = mapped_column(default=None)
 
@@ -53,23 +53,23 @@ class AccessToken(SQLAlchemyBaseAccessTokenTableUUID, Base):
 
 
 class UserRead(schemas.BaseUser[uuid.UUID]):
-    """What is told of a user."""
+    """The response body of a user."""
 
     locale: str | None
 
 
 class UserUpdate(schemas.BaseUserUpdate):
-    """What a user may change."""
+    """The fields that a user may change."""
 
     locale: str | None = None
 
 
 class UserManager(UUIDIDMixin, BaseUserManager[User, uuid.UUID]):
-    """The library's own."""
+    """The user manager of the library, unchanged."""
 
 
 async def open_session() -> AsyncIterator[AsyncSession]:
-    """A session for one request."""
+    """Open a session for one request."""
     async with make_session() as session:
         yield session
 
@@ -78,26 +78,26 @@ Opened = Annotated[AsyncSession, Depends(open_session)]
 
 
 async def users_in(session: Opened) -> AsyncIterator[SQLAlchemyUserDatabase[User, uuid.UUID]]:
-    """The users."""
+    """Yield the user database."""
     yield SQLAlchemyUserDatabase(session, User)
 
 
 async def tokens_in(session: Opened) -> AsyncIterator[SQLAlchemyAccessTokenDatabase[AccessToken]]:
-    """The tokens."""
+    """Yield the token database."""
     yield SQLAlchemyAccessTokenDatabase(session, AccessToken)
 
 
 async def open_manager(
     users: Annotated[SQLAlchemyUserDatabase[User, uuid.UUID], Depends(users_in)],
 ) -> AsyncIterator[UserManager]:
-    """The library's manager of users."""
+    """Yield the user manager."""
     yield UserManager(users)
 
 
 def strategy(
     tokens: Annotated[AccessTokenDatabase[AccessToken], Depends(tokens_in)],
 ) -> DatabaseStrategy[User, uuid.UUID, AccessToken]:
-    """A token is looked up in the database at every request."""
+    """Return the strategy that looks up the token in the database with each request."""
     return DatabaseStrategy(tokens, lifetime_seconds=SECONDS)
 
 
@@ -110,7 +110,7 @@ app.include_router(library.get_users_router(UserRead, UserUpdate), prefix="/user
 
 
 async def prepare() -> None:
-    """Make the tables and a person; print the header that authenticates them."""
+    """Create the tables and a user; print their authentication header."""
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     async with make_session() as session:

@@ -1,8 +1,8 @@
-"""A personal access token for one job of a CI, and its end.
+"""A personal access token for one CI job.
 
-`token_for_a_job.py make` prints the id and the token, which lives for an hour at most;
-`token_for_a_job.py end ID` revokes it. A robot with an account of its own makes them, so that the
-job's token has the few scopes that it needs and nobody's password is where the job's code runs.
+`token_for_a_job.py make` prints the id and the token, which expires after an hour;
+`token_for_a_job.py end ID` revokes it. The tokens belong to a robot account, so that the job's code
+gets only the scopes that it needs, and never sees a password.
 """
 
 import os
@@ -17,12 +17,12 @@ SCOPES: list[Scope] = ["me/profile:read"]
 
 
 def main() -> None:
-    """Make a token, or end one."""
-    with Oneself(os.environ["ONESELF_URL"]) as anybody:
-        login = anybody.ipto.log_in(
+    """Create or revoke a token."""
+    with Oneself(os.environ["ONESELF_URL"]) as visitor:
+        login = visitor.ipto.log_in(
             email=os.environ["ROBOT_EMAIL"], password=os.environ["ROBOT_PASSWORD"]
         )
-        robot = anybody.using(token=str(login.data.session_token))
+        robot = visitor.using(token=str(login.data.session_token))
         try:
             if sys.argv[1] == "make":
                 token = robot.hantera.create_pat(

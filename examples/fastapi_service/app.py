@@ -1,17 +1,17 @@
-"""A service of yours that believes oneself's tokens, in either of two ways.
+"""A service of yours that accepts oneself's tokens.
 
-A JWT is verified here, by the keys that oneself publishes: nothing is asked for, and one that was
-revoked stays good for the rest of its ten minutes. Any other token is a personal access token, and
-oneself is asked about it each time, so that one that was revoked is refused at once.
+JWTs are verified here with oneself's published keys: no request is needed, but a revoked JWT stays
+valid for the rest of its ten minutes. Personal access tokens are introspected with each request,
+so a revoked one is rejected at once.
 
     pip install fastapi uvicorn 'pyjwt[crypto]>=2.15' dist/oneself_client-*.whl
     export ONESELF_URL=https://account.example.com CLIENT_ID=cli_… CLIENT_SECRET=cls_…
     export AUDIENCE=https://reports.example.com
     uvicorn --app-dir examples/fastapi_service app:app
 
-The client is made with `python -m oneself client add reports --tenant tnt_… --scope me/profile:read
---audience https://reports.example.com`: its audience is this service, and nobody else's JWTs are
-taken here (RFC 9068 section 4).
+Create the client with `python -m oneself client add reports --tenant tnt_… --scope me/profile:read
+--audience https://reports.example.com`. JWTs for other audiences are rejected here (RFC 9068
+section 4).
 """
 
 import os
@@ -31,13 +31,13 @@ AUDIENCE = os.environ["AUDIENCE"]
 SCOPE = "me/profile:read"
 
 oneself = AsyncOneself(ISSUER, client=(os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"]))
-# It keeps the keys, and looks again when a token names one that it does not know. Anybody can send
-# such tokens, so it does that once in 30 seconds at most; PyJWT before 2.14 does it for each. After
-# a failure it asks again at once, one request at a time; all others wait for that, so not for long.
+# Caches the keys, and fetches them again if a token names an unknown key. Since attackers can send
+# such tokens, it does so at most every 30 seconds; PyJWT before 2.14 does so for each. After a
+# failed fetch it retries at once, one request at a time, hence the short timeout.
 key_set = jwt.PyJWKClient(f"{ISSUER}/.well-known/jwks.json", lifespan=3600, timeout=5)
 
-# These say nothing about the token.
-NOT_ANSWERED = (
+# Errors that say nothing about the token.
+CANNOT_CHECK = (
     jwt.PyJWKClientConnectionError,
     errors.TooManyAttempts,
     errors.Unavailable,
@@ -48,7 +48,7 @@ NOT_ANSWERED = (
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and what their token may be used for."""
+    """The user of a token, and its scopes."""
 
     user_id: str
     scopes: frozenset[str]
@@ -65,10 +65,10 @@ app = FastAPI(lifespan=lifespan)
 
 
 def verify(token: str) -> Caller | None:
-    """The caller of a JWT, or None for one that is not good."""
+    """Return the caller of a JWT, or None if it is invalid."""
     try:
-        # The type keeps other JWTs of the same issuer out (RFC 9068 section 4). Whoever sends the
-        # token writes its header, so that it need not be a string.
+        # The type excludes other JWTs of the same issuer (RFC 9068 section 4). The header is not
+        # verified yet, so the type may not be a string.
         if str(jwt.get_unverified_header(token).get("typ")).lower() != "at+jwt":
             return None
         claims = jwt.decode(
@@ -82,43 +82,43 @@ def verify(token: str) -> Caller | None:
     except jwt.PyJWKClientConnectionError:
         raise
     except jwt.PyJWTError:
-        # Not only InvalidTokenError: a key that is not in the set is a PyJWKClientError.
+        # Not only InvalidTokenError: an unknown key raises a PyJWKClientError.
         return None
     return Caller(claims["sub"], frozenset(claims["scope"].split()))
 
 
 async def introspect(token: str) -> Caller | None:
-    """The caller of any other token, or None for one that is not good now."""
+    """Return the caller of another token, or None if it is not active."""
     try:
-        told = await oneself.oauth.introspect_token(token=token)
+        token_info = await oneself.oauth.introspect_token(token=token)
     except errors.InvalidRequest:
-        # It cannot even be asked about: it is longer than any token.
+        # The token is longer than any valid one.
         return None
-    if not told.active or not told.sub or not told.scope:
+    if not token_info.active or not token_info.sub or not token_info.scope:
         return None
-    # A JWT for somebody else has an audience; a personal access token has none.
-    if told.aud and told.aud != AUDIENCE:
+    # JWTs for other services have another audience; personal access tokens have none.
+    if token_info.aud and token_info.aud != AUDIENCE:
         return None
-    return Caller(told.sub, frozenset(told.scope.split()))
+    return Caller(token_info.sub, frozenset(token_info.scope.split()))
 
 
 async def find_caller(
     credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())],
 ) -> Caller:
-    """Whoever the bearer token belongs to.
+    """Return the caller of the bearer token.
 
     Raises:
-        HTTPException: The token is not good, or may not be used for this, or cannot be checked.
+        HTTPException: The token is invalid, lacks the scope, or cannot be checked.
     """
     token = credentials.credentials
     try:
         if token.startswith("pat_"):
             caller = await introspect(token)
         else:
-            # In a thread, since the keys may have to be fetched first.
+            # In a thread, since it may fetch the keys.
             caller = await run_in_threadpool(verify, token)
-    except NOT_ANSWERED as error:
-        raise HTTPException(503, "Tokens cannot be checked just now.") from error
+    except CANNOT_CHECK as error:
+        raise HTTPException(503, "Tokens cannot be checked at the moment.") from error
     if caller is None:
         raise HTTPException(401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     if SCOPE not in caller.scopes:
@@ -129,5 +129,5 @@ async def find_caller(
 
 @app.get("/report")
 async def read_report(caller: Annotated[Caller, Depends(find_caller)]) -> dict[str, str]:
-    """What only a caller with the right token reads."""
+    """Return the report, for callers with a valid token."""
     return {"for": caller.user_id}

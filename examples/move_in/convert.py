@@ -1,9 +1,9 @@
-"""Turns an export into what `user import` reads: `convert.py < export.csv > users.csv`.
+"""Convert an export to the format of `user import`: `convert.py < export.csv > users.csv`.
 
-Devise and Laravel keep bcrypt's hash as it is, Django writes `bcrypt$` before it and Spring
-`{bcrypt}`. Any other hash is left out, Django's `bcrypt_sha256$` among them, which is not bcrypt of
-the password: who had one sets a new password by mail. `email_verified` says that the other system
-had verified the addresses, and without it no such mail is sent.
+Devise and Laravel store plain bcrypt hashes; Django prefixes them with `bcrypt$`, Spring with
+`{bcrypt}`. Other hashes are dropped, including Django's `bcrypt_sha256$`, which is not bcrypt of
+the password: their users set a new password with a reset link. That requires `email_verified`,
+which claims that the other system has verified the addresses.
 """
 
 import csv
@@ -14,16 +14,16 @@ HASH = re.compile(r"(?:bcrypt\$|\{bcrypt\})?(?P<hash>\$2[aby]\$.{56})")
 
 
 def main() -> None:
-    """Read standard input, write standard output."""
+    """Convert standard input to standard output."""
     writer = csv.DictWriter(sys.stdout, ["email", "name", "password_hash", "email_verified"])
     writer.writeheader()
     for row in csv.DictReader(sys.stdin):
-        found = HASH.fullmatch(row["password"])
+        match = HASH.fullmatch(row["password"])
         writer.writerow(
             {
                 "email": row["email"],
                 "name": row["name"],
-                "password_hash": found["hash"] if found else "",
+                "password_hash": match["hash"] if match else "",
                 "email_verified": "true",
             }
         )

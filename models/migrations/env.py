@@ -1,4 +1,4 @@
-"""Runs the migrations over a connection that the caller opened."""
+"""Run the migrations over the caller's connection."""
 
 from alembic import context
 

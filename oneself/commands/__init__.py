@@ -1,7 +1,7 @@
 """The command line: `python -m oneself`, one module for each group of commands.
 
-What is slow to import is imported by the function of the command that needs it, so that help, a
-mistyped option and the start of the service do not wait for what they do not use.
+Slow imports are inside the functions that need them, so that `--help`, usage errors and the start
+of the service stay fast.
 """
 
 import sys
@@ -21,12 +21,12 @@ from oneself.commands.storage import db
 __all__ = ["main"]
 
 _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-#: `bin/oneself`, which shells know by this name; they would complete `python` otherwise.
+#: The name of `bin/oneself`, needed for completion: a shell completes `python -m` as `python`.
 _NAME = "oneself"
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit with its status."""
+    """Run the command named on the command line, and exit with its status."""
     has_name = Path(sys.argv[0]).name == _NAME
     try:
         _build(completes=has_name)(prog_name=_NAME if has_name else "python -m oneself")
@@ -42,11 +42,10 @@ def _build(*, completes: bool) -> typer.Typer:
     app = typer.Typer(
         add_completion=completes,
         no_args_is_help=True,
-        pretty_exceptions_enable=False,  # they print local variables, and those can be secrets
+        pretty_exceptions_enable=False,  # they print local variables, which can be secrets
         epilog=(
-            "Exit status: 0 it was done; 1 it was refused or went wrong, and one sentence on"
-            " standard error says why; 2 an option, an argument or an ONESELF_… setting is wrong;"
-            " 130 Ctrl-C ended it."
+            "Exit status: 0 success; 1 refused or failed, with the reason on standard error;"
+            " 2 invalid option, argument or ONESELF_… setting; 130 interrupted by Ctrl-C."
         ),
     )
     app.callback()(_root)
@@ -64,8 +63,8 @@ def _build(*, completes: bool) -> typer.Typer:
     return app
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 # the value of the option, as Typer gives it
-    if wanted:
+def _print_version(show: bool) -> None:  # noqa: FBT001 # Typer passes it by position
+    if show:
         sys.stdout.write(tomllib.loads(_PROJECT.read_text())["project"]["version"] + "\n")
         raise typer.Exit
 
@@ -75,11 +74,11 @@ def _root(
     _version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version, and exit."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    """One account, every "me" API: serve it, and look after its tenants, users and clients.
+    """Serve the account API, and manage its tenants, users, clients, keys and database.
 
     Settings are ONESELF_… environment variables; the README lists them.
     """

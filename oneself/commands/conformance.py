@@ -1,4 +1,4 @@
-"""Proving a deployment: whether it keeps what the document promises."""
+"""`prove`: test a running deployment against the OpenAPI document."""
 
 import json
 import sys
@@ -18,80 +18,100 @@ if TYPE_CHECKING:
 
 __all__ = ["prove"]
 
-_DIALECTS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
 _SUITES = ("rows", "probes", "fuzz")
 
 
-def _one_of(known: tuple[str, ...]) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        for each in value if isinstance(value, list) else [value]:
-            if each is not None and each not in known:
-                raise typer.BadParameter(f"must be one of {', '.join(known)}")
-        return value
+def _tags() -> tuple[str, ...]:
+    from oneself.document import load_document  # slow, and not needed by --help
 
-    return check
+    return tuple(tag["name"] for tag in load_document()["tags"])
+
+
+def _one_of(choices_of: Callable[[], tuple[str, ...]]) -> Callable[[Any], Any]:
+    """Return a callback that accepts these values in upper or lower case."""
+
+    def normalize(value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, list):
+            return [normalize(item) for item in value]
+        choice, choices = value.lower(), choices_of()
+        if choice not in choices:
+            raise typer.BadParameter(f"must be one of {', '.join(choices)}")
+        return choice
+
+    return normalize
 
 
 def prove(
     *,
-    url: Annotated[str, typer.Option(help="The deployment, such as https://account.example.com.")],
+    url: Annotated[
+        str, typer.Option(help="URL of the deployment, such as https://account.example.com.")
+    ],
     credentials: Annotated[
-        Path, typer.Option(help="File of credentials, as `demo --json` prints them.")
+        Path, typer.Option(help="Credentials file, as printed by `demo --json`.")
     ],
     dialect: Annotated[
         str | None,
-        typer.Option(callback=_one_of(_DIALECTS), help="Only the promises of one dialect."),
+        typer.Option(
+            callback=_one_of(_tags),
+            help="Test only this dialect: ipto, hyperclast, scaikey, hantera, jitsudo, oauth or"
+            " status.",
+        ),
     ] = None,
     suite: Annotated[
         list[str] | None,
-        typer.Option(callback=_one_of(_SUITES), help="rows, probes or fuzz; all by default."),
+        typer.Option(
+            callback=_one_of(lambda: _SUITES),
+            help="Run only this suite: rows, probes or fuzz. Can be repeated.",
+        ),
     ] = None,
     examples: Annotated[
-        int, typer.Option(min=1, help="Requests made up for each operation and credential.")
+        int, typer.Option(min=1, help="Generated requests for each operation and credential.")
     ] = 25,
     seed: Annotated[
-        list[int] | None, typer.Option(help="Where making up begins; several for several runs.")
+        list[int] | None, typer.Option(help="Seed of the generator. Repeat for several runs.")
     ] = None,
     behind_proxy: Annotated[
-        bool, typer.Option(help="A proxy answers in its own name: Server, Via, Connection.")
+        bool, typer.Option(help="Allow a reverse proxy to set Server, Via and Connection.")
     ] = False,
-    junit: Annotated[Path | None, typer.Option(help="Write the outcome as JUnit XML.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the outcome as a page.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit XML report.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a running deployment to every promise of the document; exit with 1 if one is broken.
+    """Test a running deployment against the OpenAPI document, and exit with 1 on a failure.
 
-    It opens accounts, changes the people in the file of credentials and keeps that file true, and
-    tries to break things: prove a deployment for tests, and not one that people use.
+    Use a test deployment only: the tests create accounts, change the users in the credentials file
+    (which is updated), and send hostile input.
     """
     try:
-        from oneself.conformance import credentials_file  # slow, and not everywhere
+        from oneself.conformance import credentials_file  # slow imports, not installed everywhere
         from oneself.conformance.reachability import find_connection_problem
         from oneself.conformance.suite import SUITES, Suite
     except ModuleNotFoundError as missing:
         raise Failure(
-            f"{missing.name} is not installed, which proving needs."
+            f"{missing.name}, which `prove` needs, is not installed."
             " Install it with: pip install --require-hashes -r requirements/prove.txt",
         ) from missing
     try:
         deployment = credentials_file.open_deployment(url, credentials, behind_proxy=behind_proxy)
     except (credentials_file.WrongUrl, credentials_file.WrongCredentials) as problem:
         raise Failure(f"{problem}.", status=USAGE) from problem
-    except OSError as trouble:
+    except OSError as error:
         raise Failure(
-            f"{credentials} cannot be read: {trouble.strerror}. Make it on the deployment, with:"
+            f"{credentials} cannot be read: {error.strerror}. Create it on the deployment, with:"
             " python -m oneself demo --json"
-        ) from trouble
+        ) from error
     for report in (junit, html):
-        # Before the minutes that a proof takes, and not after them.
+        # Checked before the tests, which take minutes.
         if report is not None and not report.parent.is_dir():
-            raise Failure(f"There is no folder {report.parent}. Make it, or name another.")
-    if (unreached := find_connection_problem(deployment)) is not None:
+            raise Failure(f"There is no folder {report.parent}. Create it, or give another one.")
+    if (connection_problem := find_connection_problem(deployment)) is not None:
         raise Failure(
-            f"{deployment.url} cannot be reached: {unreached}. See that the deployment runs, and"
-            " that --url is where it does."
+            f"{deployment.url} cannot be reached: {connection_problem}. Check that the deployment"
+            " runs, and that --url is its address."
         )
-    proof = Suite(
+    run = Suite(
         deployment,
         credentials,
         dialect=dialect,
@@ -99,12 +119,12 @@ def prove(
         examples=examples,
         seeds=tuple(seed or (1,)),
     )
-    outcomes = _follow(proof)
-    _write(outcomes, deployment.url, junit, html, as_json=as_json)
+    outcomes = _run_suites(run)
+    _report(outcomes, deployment.url, junit, html, as_json=as_json)
 
 
-def _follow(proof: "Suite") -> "list[Outcome]":
-    """Take every step of a proof, with a sign of how far it is on standard error."""
+def _run_suites(run: "Suite") -> "list[Outcome]":
+    """Run all steps of the suites, and show the progress on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -114,20 +134,20 @@ def _follow(proof: "Suite") -> "list[Outcome]":
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
-        for step in proof.steps():
+        for step in run.steps():
             if step.suite not in tasks:
                 tasks[step.suite] = progress.add_task(step.suite, total=step.count)
             outcomes += step.outcomes
-            broken = sum(each.verdict is Verdict.BROKEN for each in outcomes)
+            failed = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
             progress.update(
                 tasks[step.suite],
                 completed=step.number,
-                description=f"{step.suite} ({broken} broken)" if broken else step.suite,
+                description=f"{step.suite} ({failed} failed)" if failed else step.suite,
             )
     return outcomes
 
 
-def _write(
+def _report(
     outcomes: "list[Outcome]", url: str, junit: Path | None, html: Path | None, *, as_json: bool
 ) -> None:
     from rich.console import Console
@@ -145,20 +165,20 @@ def _write(
         record = {
             "url": url,
             "counts": counts(outcomes),
-            "outcomes": [asdict(each) for each in outcomes],
+            "outcomes": [asdict(outcome) for outcome in outcomes],
         }
         sys.stdout.write(json.dumps(record) + "\n")
     else:
         print_report(outcomes, Console())
-    broken = sum(each.verdict is Verdict.BROKEN for each in outcomes)
-    if broken:
+    failed = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
+    if failed:
         raise Failure(
-            f"{broken} of {len(outcomes)} promises are broken. With each stands where it is"
-            " documented, and what repeats it."
+            f"{failed} of {len(outcomes)} tests failed. The report says where each is"
+            " documented, and how to reproduce the failure."
         )
-    # A proof of nothing proves nothing.
-    if all(each.verdict is Verdict.NOT_ASKED for each in outcomes):
+    # Success without a single test would be misleading.
+    if all(outcome.verdict is Verdict.SKIPPED for outcome in outcomes):
         raise Failure(
-            "Nothing could be asked, for the reasons that are given. Make credentials on the"
+            "All tests were skipped, for the reasons in the report. Create credentials on the"
             " deployment, with: python -m oneself demo --json"
         )

@@ -1,4 +1,4 @@
-"""Data to try the service with."""
+"""`demo`: create demo data, and print curl commands to try the service."""
 
 import json
 import os
@@ -7,59 +7,62 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from oneself.commands.console.output import AsJson, show, waiting
+from oneself.commands.console.output import AsJson, show, show_progress
 
 if TYPE_CHECKING:
     from oneself.commands.demo_data import Account
     from oneself.database import Database
     from oneself.settings import Settings
 
-__all__ = ["curl_lines", "demo", "export_line", "introduce"]
+__all__ = ["curl_lines", "demo", "export_line", "print_demo"]
 
-_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # compared, not listened on
+_UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # compared, not listened on
 
 
 def demo(*, as_json: AsJson = False) -> None:
-    """Make two tenants with people and credentials for trying things out.
+    """Create two tenants with users and credentials for trying the service.
 
-    Run again, it gives the same people new passwords and new credentials, and revokes those that
-    it gave before. It is not for a database of real people.
+    A second run gives the same users new passwords and credentials, and revokes those of the run
+    before. Do not use it on a database with real users.
     """
     from oneself.commands.console.session_setup import load_settings, open_database
     from oneself.commands.demo_data import make_demo
 
-    with open_database(load_settings(), make=True) as database, waiting("Making the demo data"):
-        made = make_demo(database)
-    show(made, as_json=as_json)
+    with (
+        open_database(load_settings(), make=True) as database,
+        show_progress("Creating the demo data"),
+    ):
+        accounts = make_demo(database)
+    show(accounts, as_json=as_json)
 
 
-def introduce(database: "Database", settings: "Settings", *, address: str, port: int) -> None:
-    """Make the demo data, and print how to ask a service at this address with each credential."""
+def print_demo(database: "Database", settings: "Settings", *, address: str, port: int) -> None:
+    """Create the demo data, and print a curl command for each kind of credential."""
     from rich.console import Console
 
     from oneself.commands.demo_data import make_demo
 
-    address = _EVERY_ADDRESS.get(address, address)
+    address = _UNSPECIFIED.get(address, address)
     origin = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     if "public_url" not in settings.model_fields_set:
-        # The workers read the environment for themselves; a page from here is of the same origin.
+        # The workers read the environment themselves, and reject pages of another origin.
         os.environ["ONESELF_PUBLIC_URL"] = origin
-    with waiting("Making the demo data"):
+    with show_progress("Creating the demo data"):
         owner = make_demo(database)["base"]
     console = Console()
     for heading, line in curl_lines(owner, origin):
         console.print(f"\n# {heading}", style="dim", markup=False, highlight=False)
-        # In one line, however wide the terminal is, so that it can be pasted.
+        # On one line, even in a narrow terminal, so that it can be pasted.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
-    console.print("\n# what the lines of the README name", style="dim", markup=False)
+    console.print("\n# variables for the examples in the README", style="dim", markup=False)
     console.print(export_line(owner), soft_wrap=True, markup=False, highlight=False)
     console.print()
-    # A worker is forked, and what is still in the buffer would be printed by it too.
+    # A forked worker would print the rest of the buffer again.
     sys.stdout.flush()
 
 
 def curl_lines(owner: "Account", origin: str) -> Iterator[tuple[str, str]]:
-    """A heading and a line for the shell, for the login and for each kind of credential."""
+    """Yield a heading and a curl command for the login and for each kind of credential."""
     from handlers.exchange import COOKIE_NAME
 
     login = json.dumps({"email": owner["email"], "password": owner["password"]})
@@ -77,7 +80,7 @@ def curl_lines(owner: "Account", origin: str) -> Iterator[tuple[str, str]]:
 
 
 def export_line(owner: "Account") -> str:
-    """A line for the shell, after which the README's can be pasted as they stand."""
+    """Return the `export` command that the examples in the README need."""
     values = {
         "SESSION": owner["session_token"],
         "ACCESS_TOKEN": owner["access_token"],
@@ -106,5 +109,5 @@ def _curl_with_jwt(owner: "Account", origin: str) -> str:
 
 
 def _curl(url: str, header: str) -> str:
-    # A browser would need https for a cookie of this name; curl, which is given it, does not.
+    # A browser would require https for a cookie of this name; curl does not.
     return f"curl {shlex.quote(url)} -H {shlex.quote(header)}"

@@ -1,4 +1,4 @@
-"""Data to try the service with: people in two tenants, and one credential of every kind."""
+"""Demo data: users in two tenants, with one credential of every kind."""
 
 import secrets
 from collections.abc import Iterable
@@ -10,19 +10,15 @@ from sqlmodel import col, select
 
 from accounts.crypto.password_hashing import hash_password
 from accounts.errors import TokenUnreadable, WeakPassword
-from accounts.flows import (
-    access_tokens,
-    api_keys,
-    clients,
-    personal_access_tokens,
-    sessions,
-    tenants,
-    token_exchange,
-    users,
-)
+from accounts.flows.administration import clients, tenants
+from accounts.flows.administration.users import disable_user
+from accounts.flows.oauth import token_exchange
+from accounts.flows.sign_in import sessions
+from accounts.flows.tokens import api_keys, personal_access_tokens
 from accounts.limits import Limits
+from accounts.services import access_tokens, users
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.recovery_address import mark_verified
@@ -34,41 +30,43 @@ from oneself.database import Database
 
 __all__ = ["Account", "make_demo"]
 
-#: What every credential that is made here is called, and so what the next run revokes.
+#: The name of every credential created here; the next run revokes credentials of this name.
 _LABEL = "demo"
 
-#: What there is to know of one person, by name, as `python -m oneself demo --json` prints it.
+#: The ids and credentials of a user, by name, as `python -m oneself demo --json` prints them.
 Account = dict[str, str]
 
 
-class _Part(NamedTuple):
+class _DemoUser(NamedTuple):
     email: str
     name: str
     tenant_name: str
     role: str = "member"
 
 
-_ALICE = _Part("alice.chen@example.com", "Alice Chen", "Acme Corp", "owner")
-_BRUNO = _Part("bruno.keller@example.com", "Bruno Keller", "Globex", "owner")
-_DORA = _Part("dora.lindt@example.com", "Dora Lindt", "Acme Corp")
-_EMIL = _Part("emil.novak@example.com", "Emil Novak", "Acme Corp")
+_ALICE = _DemoUser("alice.chen@example.com", "Alice Chen", "Acme Corp", "owner")
+_BRUNO = _DemoUser("bruno.keller@example.com", "Bruno Keller", "Globex", "owner")
+_DORA = _DemoUser("dora.lindt@example.com", "Dora Lindt", "Acme Corp")
+_EMIL = _DemoUser("emil.novak@example.com", "Emil Novak", "Acme Corp")
 _ACME = (_ALICE, _DORA, _EMIL)
 
 
 def make_demo(database: Database) -> dict[str, Account]:
-    """Find or make the people of the demo, and give them new passwords and new credentials.
+    """Find or create the demo users, and give them new passwords and credentials.
 
-    Those of an earlier run are revoked. All of it is one transaction, after the hashes.
+    The credentials of an earlier run are revoked. Passwords are hashed before the one transaction.
 
     Raises:
-        LimitReached: One of them has made as many keys or tokens as one may have.
+        LimitReached: A demo user already has the maximum number of keys or tokens.
     """
     with database.transaction(writing=False) as session:
         keys, limits = session.keys, session.limits
-    passwords = {part: _new_password(part, limits) for part in (_ALICE, _BRUNO, _EMIL)}
+    passwords = {
+        demo_user: _new_password(demo_user, limits) for demo_user in (_ALICE, _BRUNO, _EMIL)
+    }
     records = {
-        part: hash_password(password, keys, limits.password_cost)
-        for part, password in passwords.items()
+        demo_user: hash_password(password, keys, limits.password_cost)
+        for demo_user, password in passwords.items()
     }
     with database.transaction(writing=True) as session:
         ensure_signing_key(session)
@@ -76,70 +74,71 @@ def make_demo(database: Database) -> dict[str, Account]:
         acme = _find_or_open_tenant(session, _ACME)
         globex = _find_or_open_tenant(session, (_BRUNO,))
         alice, dora, emil = (
-            _find_or_open_user(session, acme, part, records.get(part)) for part in _ACME
+            _find_or_open_user(session, acme, demo_user, records.get(demo_user))
+            for demo_user in _ACME
         )
         bruno = _find_or_open_user(session, globex, _BRUNO, records[_BRUNO])
-        users.disable_user(session, emil)
+        disable_user(session, emil)
         return {
-            "base": _owner(session, acme, alice, passwords[_ALICE]),
-            "other_tenant": _owner(session, globex, bruno, passwords[_BRUNO]),
-            "sso_user": _logged_in(session, acme, dora),
+            "base": _owner_account(session, acme, alice, passwords[_ALICE]),
+            "other_tenant": _owner_account(session, globex, bruno, passwords[_BRUNO]),
+            "sso_user": _session_account(session, acme, dora),
             "disabled_user": {"email": emil.email, "password": passwords[_EMIL]},
         }
 
 
-def _new_password(part: _Part, limits: Limits) -> str:
+def _new_password(demo_user: _DemoUser, limits: Limits) -> str:
     while True:
-        entered = secrets.token_urlsafe(limits.password_min_length + 10)
-        with suppress(WeakPassword):  # a random text can lack a digit
-            return validate(entered, limits=limits, own_words=part)
+        password = secrets.token_urlsafe(limits.password_min_length + 10)
+        with suppress(WeakPassword):  # random text can lack a digit
+            return validate(password, limits=limits, own_words=demo_user)
 
 
-def _find_or_open_tenant(session: AccountSession, parts: Iterable[_Part]) -> Tenant:
-    """The tenant that the first of these people is in, or a new one.
+def _find_or_open_tenant(session: AccountSession, demo_users: Iterable[_DemoUser]) -> Tenant:
+    """Find the tenant of the first of these users that exists, or open a new one.
 
-    Not one of this name: an organisation of real people can be called so too.
+    Never by name, since a real tenant can have the same name.
     """
-    for part in parts:
-        user = users.find_claimant(session, part.email)
+    for demo_user in demo_users:
+        user = users.find_claimant(session, demo_user.email)
         if user is not None:
             tenant = tenants.find_tenant(session, user.tenant_id)
             tenant.disabled_at = None
             return tenant
-    return tenants.open_tenant(session, part.tenant_name)
+    return users.open_tenant(session, demo_user.tenant_name)
 
 
 def _find_or_open_user(
-    session: AccountSession, tenant: Tenant, part: _Part, record: str | None
+    session: AccountSession, tenant: Tenant, demo_user: _DemoUser, record: str | None
 ) -> User:
     provider = "local" if record else "oidc"
-    user = users.find_claimant(session, part.email)
+    user = users.find_claimant(session, demo_user.email)
     if user is None:
         user = users.open_user(
             session,
             tenant,
-            email=part.email,
-            display_name=part.name,
+            email=demo_user.email,
+            display_name=demo_user.name,
             record=record,
             provider=provider,
-            roles=(part.role,),
+            roles=(demo_user.role,),
         )
     else:
-        # Whoever tried the service may have moved or disabled them, or changed their address.
+        # Undo what a trial of the service may have changed.
         user.tenant_id, user.provider, user.disabled_at = tenant.id, provider, None
-        user.email = user.email_canonical = part.email
+        user.email = user.email_canonical = demo_user.email
         if record is not None:
             session.merge(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
     mark_verified(user, session.now)
-    session.flush()  # what follows reads with statements of its own
+    session.flush()  # the views below are read by statements that bypass the session
     return user
 
 
-def _logged_in(session: AccountSession, tenant: Tenant, user: User) -> Account:
-    person = find_user_view(session, user.id)
+def _session_account(session: AccountSession, tenant: Tenant, user: User) -> Account:
+    view = find_user_view(session, user.id)
     for row in sessions.list_sessions(session, user.id):
         if row.user_agent == _LABEL:
-            sessions.revoke_session(session, person, row.id)
+            sessions.revoke_session(session, view, row.id)
     opened = sessions.open_session(session, user.id, user_agent=_LABEL)
     return {
         "tenant_id": tenant.id,
@@ -150,9 +149,9 @@ def _logged_in(session: AccountSession, tenant: Tenant, user: User) -> Account:
     }
 
 
-def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -> Account:
-    logged_in = _logged_in(session, tenant, user)
-    principal = authenticate(session, Presented(CredentialKind.SESSION, logged_in["session_token"]))
+def _owner_account(session: AccountSession, tenant: Tenant, user: User, password: str) -> Account:
+    account = _session_account(session, tenant, user)
+    principal = authenticate(session, Presented(CredentialKind.SESSION, account["session_token"]))
     client, client_secret = _client(session, tenant)
     for key in api_keys.list_api_keys(session, user.id):
         if key.name == _LABEL:
@@ -181,12 +180,12 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
         session,
         load_key_set(session),
         client,
-        subject_token=logged_in["session_token"],
+        subject_token=account["session_token"],
         scope=None,
         audience=None,
     )
     return {
-        **logged_in,
+        **account,
         "password": password,
         "api_key": api_key,
         "access_token": _access_token(session, principal.user),
@@ -198,15 +197,15 @@ def _owner(session: AccountSession, tenant: Tenant, user: User, password: str) -
     }
 
 
-def _access_token(session: AccountSession, person: UserView) -> str:
+def _access_token(session: AccountSession, view: UserView) -> str:
     try:
-        return access_tokens.reveal_access_token(session, person)
+        return access_tokens.reveal_access_token(session, view)
     except TokenUnreadable:
-        return access_tokens.regenerate_access_token(session, person)
+        return access_tokens.regenerate_access_token(session, view)
 
 
 def _client(session: AccountSession, tenant: Tenant) -> tuple[Client, str]:
-    """The tenant's demo client with a new secret: clients cannot be revoked, and would pile up."""
+    """Find or add the demo client, and renew its secret. Clients cannot be revoked, so reuse it."""
     client = session.exec(
         select(Client).where(col(Client.tenant_id) == tenant.id, col(Client.name) == _LABEL)
     ).first()

@@ -1,4 +1,4 @@
-"""Keys: the root secrets that everything is stored under, and what JWTs are signed with."""
+"""`keys`: manage the root secrets that rows are stored under, and the keys that sign JWTs."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oneself.commands.console.failures import USAGE, Failure
-from oneself.commands.console.output import AsJson, show, waiting
+from oneself.commands.console.output import AsJson, show, show_progress
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,23 +20,24 @@ __all__ = ["app"]
 
 _RUN = "python -m oneself keys"
 
-app = typer.Typer(no_args_is_help=True, help="List keys, replace them, and retire former ones.")
-_rotate = typer.Typer(no_args_is_help=True, help="Replace a key, while the service runs.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, rotate and retire root secrets and signing keys."
+)
+_rotate = typer.Typer(no_args_is_help=True, help="Replace a key while the service runs.")
 app.add_typer(_rotate, name="rotate")
 
 
 @app.command("list")
 def list_keys(*, as_json: AsJson = False) -> None:
-    """List root secrets by their ids, with the live rows still under each, and signing keys.
+    """List the ids of root secrets, with the live rows under each, and the signing keys.
 
-    A root is present, and what is new is stored under it; or former, and rows may be under it; or
-    unused, which is known and has none; or it is kept for the chain of events only. Links of that
-    chain are counted apart: they stay for good, and keep no root from being retired.
+    States of a root secret: present (new rows are stored under it), former (older rows may still
+    be), unused (known, but without rows), events (kept only to verify the chain of events). Links
+    of the chain are counted separately: they are kept forever, and do not block a retirement.
     """
-    from sqlmodel import col, select
-
     from accounts.jobs.key_rotation import count_links, count_live
-    from models import RootKey, SigningKey
+    from accounts.services.root_keys import list_roots
+    from accounts.services.signing_keys import list_signing_keys
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -44,12 +45,12 @@ def list_keys(*, as_json: AsJson = False) -> None:
         database.transaction(writing=False) as session,
     ):
         live, links = count_live(session), count_links(session)
-        since = {row.key_id: row.created_at for row in session.exec(select(RootKey))}
+        since = list_roots(session)
         roots = [
             {
                 "key_id": key_id,
                 "state": _state(session.keys, key_id, since),
-                "since": _moment(since.get(key_id)),
+                "since": _format_time(since.get(key_id)),
                 "live_rows": live.get(key_id, {}),
                 "event_links": links.get(key_id, 0),
             }
@@ -58,11 +59,11 @@ def list_keys(*, as_json: AsJson = False) -> None:
         signing_keys = [
             {
                 "kid": row.kid,
-                "created_at": _moment(row.created_at),
-                "signs_from": _moment(row.active_from),
-                "retires_at": _moment(row.retires_at),
+                "created_at": _format_time(row.created_at),
+                "signs_from": _format_time(row.active_from),
+                "retires_at": _format_time(row.retires_at),
             }
-            for row in session.exec(select(SigningKey).order_by(col(SigningKey.active_from)))
+            for row in list_signing_keys(session)
         ]
     if as_json:
         show({"roots": roots, "signing_keys": signing_keys}, as_json=True)
@@ -74,23 +75,23 @@ def list_keys(*, as_json: AsJson = False) -> None:
 
 @_rotate.command()
 def signing(*, as_json: AsJson = False) -> None:
-    """Replace the key that JWTs are signed with, and forget keys that verify none any more.
+    """Replace the key that signs JWTs, and delete keys that no valid JWT needs.
 
-    The new key is published at once and signs a minute later. JWTs that are out stay good until
-    they expire, within minutes. Nothing needs to be restarted.
+    The new key is published at once and signs a minute later. Issued JWTs stay valid until they
+    expire, within minutes. No restart is needed.
     """
     from accounts.services.signing_keys import delete_retired_keys, rotate_signing_key
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
-        waiting("Making a key"),
+        show_progress("Creating a key"),
         database.transaction(writing=True) as session,
     ):
-        made = rotate_signing_key(session)
+        key = rotate_signing_key(session)
         record = {
-            "kid": made.kid,
-            "signs_from": _moment(made.active_from),
+            "kid": key.kid,
+            "signs_from": _format_time(key.active_from),
             "forgotten": delete_retired_keys(session),
         }
     show(record, as_json=as_json)
@@ -103,37 +104,37 @@ def root(
         bool,
         typer.Option(
             "--restarted",
-            help="Every service on this database was started after the new root secret was added,"
-            " or none runs: use it.",
+            help="Use the new root secret. Every service on this database must have been restarted"
+            " since it was added, or be stopped.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the root secret, in two steps, so that no service meets a row that it cannot read.
+    """Replace the root secret in two steps, so that every service can always read every row.
 
-    1. `keys rotate root` adds a new root secret to the key file, known and not used. Restart each
+    1. `keys rotate root` adds a new root secret to the key file, without using it. Restart each
     service.
 
     2. `keys rotate root --restarted` makes it the present one. Restart each service again, then run
     `keys rewrite`, and some time later `keys retire`.
 
-    While no service runs, take the two steps one after the other.
+    If no service runs, run the two steps one after the other.
 
-    With ONESELF_SECRET_KEY it is you who does it: give the new one to each replica in
-    ONESELF_SECRET_KEY_FORMER, and restart them all; then swap the two, and restart them all again.
-    A single service can be given both at once: the new one in ONESELF_SECRET_KEY, the old one in
-    ONESELF_SECRET_KEY_FORMER.
+    If you set ONESELF_SECRET_KEY, rotate it yourself: add the new one to
+    ONESELF_SECRET_KEY_FORMER on each replica, and restart them all; then swap the two, and restart
+    them all again. A single service needs one restart: put the new one into ONESELF_SECRET_KEY, and
+    the old one into ONESELF_SECRET_KEY_FORMER.
     """
     from accounts.services.root_keys import remember_root
     from oneself.commands.console.session_setup import load_settings, open_database
     from oneself.runtime.key_file import add_root, added_root, use_root
 
     settings = load_settings()
-    if _from_environment(settings):
+    if _is_set_in_environment(settings):
         raise Failure(
-            "The root secret is in ONESELF_SECRET_KEY, which is yours to change. Put a new one into"
-            " ONESELF_SECRET_KEY_FORMER and restart each service; then swap the two and restart"
-            f" each again; then run: {_RUN} rewrite"
+            "The root secret is set in ONESELF_SECRET_KEY, so you must rotate it yourself. Add a"
+            " new one to ONESELF_SECRET_KEY_FORMER and restart each service; then swap the two and"
+            f" restart each again; then run: {_RUN} rewrite"
         )
     with open_database(settings) as database:
         added = added_root(settings)
@@ -144,37 +145,36 @@ def root(
             )
         if added is not None and not restarted:
             raise Failure(
-                f"The root secret {added} was added before and is not used yet. Restart each"
-                f" service, so that it knows it, then run: {_RUN} rotate root --restarted"
+                f"The root secret {added} was already added and is not used yet. Restart each"
+                f" service, so that it can read it, then run: {_RUN} rotate root --restarted"
             )
         if added is None:
             added = add_root(settings)
             note = (
-                "Every service must know it before one uses it. Restart each, then run: "
+                "Every service must know it before it is used. Restart each, then run: "
                 f"{_RUN} rotate root --restarted"
             )
         else:
             with database.transaction(writing=True) as session:
                 remember_root(session, added)
-                # Before the commit: after a crash between the two, the next start remembers it.
+                # Before the commit: after a crash between the two, the next start records it.
                 use_root(settings, added)
-            note = f"Restart each service, so that it stores under it, then run: {_RUN} rewrite"
+            note = f"Restart each service, so that it uses the new secret, then run: {_RUN} rewrite"
     state = "present" if restarted else "unused"
     show({"key_id": added, "state": state}, as_json=as_json, note=note)
 
 
 @app.command()
 def rewrite(*, as_json: AsJson = False) -> None:
-    """Seal under the present root secret what is sealed under a former one.
+    """Re-encrypt the rows sealed under a former root secret with the present one.
 
-    Those are access tokens, signing keys and mail that is not sent. It can be run while services
-    run, and again after whatever has stopped it, or for what a service has stored meanwhile that
-    was not restarted yet. What is stored as a digest (passwords, sessions and all the other tokens)
-    is stored anew when it is next used; `keys list` counts what is left.
+    These are access tokens, signing keys and unsent mail. Services may keep running. Run it again
+    if it was interrupted, or if a service had not been restarted yet. Digests (of passwords,
+    sessions and all other tokens) are renewed when they are next used; `keys list` counts the rest.
     """
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, waiting("Sealing anew"):
+    with open_database(load_settings()) as database, show_progress("Re-encrypting"):
         rewritten, unreadable = _rewrite(database)
     show(
         {"rewritten": rewritten, "unreadable": [row._asdict() for row in unreadable]},
@@ -182,33 +182,36 @@ def rewrite(*, as_json: AsJson = False) -> None:
     )
     if unreadable:
         raise Failure(
-            f"{len(unreadable)} rows cannot be opened, and stay as they are. Restore them from a"
-            f" backup, or end them with: {_RUN} retire KEY_ID --revoke"
+            f"{len(unreadable)} rows cannot be decrypted, and were not changed. Restore them from a"
+            f" backup, or revoke them with: {_RUN} retire KEY_ID --revoke"
         )
 
 
 @app.command()
 def retire(
     key_id: Annotated[
-        str, typer.Argument(metavar="KEY_ID", help="The former root secret, as `list` names it.")
+        str,
+        typer.Argument(
+            metavar="KEY_ID", help="The id of the former root secret, from `keys list`."
+        ),
     ],
     *,
     revoke: Annotated[
         bool,
         typer.Option(
             "--revoke",
-            help="End what is live under it: revoke sessions, keys and tokens, take the secrets of"
-            " clients, and let users reset their passwords.",
+            help="Also revoke all sessions, keys and tokens stored under it, delete client secrets,"
+            " and make users reset their passwords.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget a former root secret, once no live row is under it and no service stores under it.
+    """Retire a former root secret that no live row and no running service uses.
 
-    Without --revoke it is refused while there are such rows, and says how many. If the chain of
-    events has links under it, it is kept for verifying them, and opens nothing else.
+    Without --revoke the command is refused while there are live rows, and prints how many. If the
+    chain of events has links under the secret, it is kept for verifying them, and nothing else.
 
-    After a leak of the root secret, replace the signing key too: `keys rotate signing`.
+    If the root secret has leaked, replace the signing key too: `keys rotate signing`.
     """
     from accounts.jobs.key_rotation import retire_root
     from oneself.commands.console.session_setup import load_settings, open_database
@@ -217,26 +220,26 @@ def retire(
     settings = load_settings()
     with open_database(settings) as database:
         _require_former(database, key_id)
-        # In batches first, so that the one transaction below is short.
+        # In batches first, so that the single transaction below is short.
         _rewrite(database)
         with database.transaction(writing=True) as session:
             outcome = retire_root(session, key_id, revoke=revoke)
     if not outcome.done:
         raise Failure(
-            f"Live rows are under {key_id}: {_counted(outcome.rows)}. They are stored anew when"
-            " they are next used, or expire; or end them, and let as many users reset their"
-            f" passwords, with: {_RUN} retire {key_id} --revoke"
+            f"There are live rows under {key_id}: {_format_counts(outcome.rows)}. They are renewed"
+            " when they are next used, or expire. To revoke them now and make their users reset"
+            f" their passwords, run: {_RUN} retire {key_id} --revoke"
         )
-    if _from_environment(settings):
+    if _is_set_in_environment(settings):
         note = (
-            f"Put events: before it in ONESELF_SECRET_KEY_FORMER, for {outcome.links} links of the"
-            " chain of events, and restart each service."
+            f"Put events: before it in ONESELF_SECRET_KEY_FORMER, since {outcome.links} links of"
+            " the chain of events still need it, and restart each service."
             if outcome.links
-            else "Take it out of ONESELF_SECRET_KEY_FORMER, and restart each service."
+            else "Remove it from ONESELF_SECRET_KEY_FORMER, and restart each service."
         )
     else:
         drop_root(settings, key_id, keep_for_events=outcome.links > 0)
-        note = "Restart each service, so that it knows it no longer."
+        note = "Restart each service, so that it forgets the secret."
     show(
         {"key_id": key_id, "ended": outcome.rows, "kept_for_links": outcome.links},
         as_json=as_json,
@@ -245,7 +248,7 @@ def retire(
 
 
 def _rewrite(database: "Database") -> "tuple[int, list[Unreadable]]":
-    """Rewrite in batches, each its own transaction; how many rows that were, and which not."""
+    """Rewrite in batches, each its own transaction; return the count and the unreadable rows."""
     from accounts.jobs.key_rotation import START, Position, rekey_batch
 
     rewritten = 0
@@ -265,14 +268,14 @@ def _require_former(database: "Database", key_id: str) -> None:
         keys = session.keys
     if key_id == keys.key_id:
         raise Failure(
-            f"{key_id} is the present root secret. Replace it first: {_RUN} rotate root",
+            f"{key_id} is the present root secret. Replace it first with: {_RUN} rotate root",
             status=USAGE,
         )
     if key_id not in keys.key_ids:
         raise Failure(f"There is no former root secret {key_id}. See: {_RUN} list", status=USAGE)
 
 
-def _from_environment(settings: "Settings") -> bool:
+def _is_set_in_environment(settings: "Settings") -> bool:
     return bool(settings.secret_key and settings.secret_key.get_secret_value())
 
 
@@ -285,15 +288,15 @@ def _state(keys: "Keyring", key_id: str, since: Mapping[str, object]) -> str:
 
 
 def _flat(root: Mapping[str, Any]) -> dict[str, Any]:
-    """A root with its counts beside the rest, for a table."""
+    """Flatten the counts of a root secret into its record, for a table."""
     counts = {f"live {name}": rows for name, rows in root["live_rows"].items()}
     links = root["event_links"]
     return {"state": root["state"], "since": root["since"], **counts, "event links": links}
 
 
-def _counted(rows: Mapping[str, int]) -> str:
+def _format_counts(rows: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in rows.items())
 
 
-def _moment(moment: "datetime | None") -> str | None:
-    return moment.isoformat() if moment else None
+def _format_time(time: "datetime | None") -> str | None:
+    return time.isoformat() if time else None

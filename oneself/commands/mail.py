@@ -1,4 +1,4 @@
-"""Mail: what waits in the outbox, what was given up, and sending it now."""
+"""`mail`: list the outbox, deliver it, and retry failed messages."""
 
 import logging
 import sys
@@ -13,10 +13,8 @@ from oneself.commands.console.output import AsJson, show, show_list
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
-
     from accounts.services.database import AccountSession
-    from models import OutboxMessage
+    from accounts.services.outbox import Message
     from oneself.database import Database
     from oneself.mail.delivery import Delivery
     from oneself.settings import Settings
@@ -24,14 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 _RUN = "python -m oneself mail"
-#: Those of its head that nobody has put a secret into.
+#: The headers that never contain a secret.
 _HEADERS = ("To", "Subject", "Date", "Message-ID")
 
-app = typer.Typer(no_args_is_help=True, help="List the outbox, deliver it, and retry dead letters.")
+app = typer.Typer(
+    no_args_is_help=True, help="List the outbox, deliver it now, and retry failed messages."
+)
 
 
 class State(StrEnum):
-    """What became of a message; Typer takes no list of literals."""
+    """The state of a message. An enumeration, since Typer accepts no list of literals."""
 
     WAITING = "waiting"
     LEASED = "leased"
@@ -49,38 +49,34 @@ def list_messages(
     *,
     states: Annotated[
         list[State] | None,
-        typer.Option("--state", help="Only those; once for each. Without any: all but delivered."),
+        typer.Option(
+            "--state", help="List only this state. Can be repeated. Default: all but delivered."
+        ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="As many, the newest first.")
+        int, typer.Option(min=1, max=100_000, help="Maximum number of messages to list.")
     ] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List messages, newest first, with whom they are for hinted at and without what they say.
+    """List outgoing mail, newest first (recipients masked, no content).
 
-    A message waits until it is due; is leased while a service sends it; and is delivered, or dead:
-    refused for good or tried for a day in vain, as `last_problem` says. A dead one can be retried
-    for a week.
+    A message is waiting until it is due, leased while a service sends it, and then delivered. It is
+    dead if it was rejected or could not be sent for a day; `last_problem` has the reason. A dead
+    message can be retried for a week.
     """
-    from sqlalchemy import or_
-    from sqlmodel import col, select
-
-    from models import OutboxMessage
+    from accounts.services import outbox
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=False) as session,
     ):
-        wanted = states or (State.WAITING, State.LEASED, State.DEAD)
-        messages = session.exec(
-            select(OutboxMessage)
-            .where(or_(*(_in_state(state, session.now) for state in wanted)))
-            .order_by(col(OutboxMessage.created_at).desc(), col(OutboxMessage.id).desc())
-            .limit(limit)
-        ).all()
+        shown_states = states or (State.WAITING, State.LEASED, State.DEAD)
+        messages = outbox.list_messages(
+            session, map(outbox.MessageState, shown_states), limit=limit
+        )
         records = [
-            _described(message, session.now) | {"recipient": _hinted(message.recipient)}
+            _record(message, session.now) | {"recipient": _mask(message.recipient)}
             for message in messages
         ]
     show_list("messages", records, as_json=as_json)
@@ -88,10 +84,10 @@ def list_messages(
 
 @app.command("show")
 def show_message(message_id: MessageId, *, as_json: AsJson = False) -> None:
-    """Show one message: its mail, if that was delivered into the mail folder; else its head only.
+    """Show a message: the whole email if it is in the mail folder, otherwise its headers only.
 
-    What a mail that is not sent by then says is not shown, by no option: the secret in it opens the
-    account of whoever it is for, and a terminal is recorded, shared and scrolled back in.
+    There is no option to show the content of an email that is not in the mail folder. It contains
+    a secret that opens the recipient's account, and terminal output is recorded and shared.
     """
     from oneself.commands.console.session_setup import load_settings, open_database
     from oneself.mail.smtp import Folder
@@ -100,8 +96,8 @@ def show_message(message_id: MessageId, *, as_json: AsJson = False) -> None:
     with open_database(settings) as database:
         with database.transaction(writing=False) as session:
             message = _find(session, message_id)
-            record = _described(message, session.now)
-            head = _head(session, message, settings)
+            record = _record(message, session.now)
+            head = _headers(session, message, settings)
         file = Folder(settings.data_dir / "mail").file_of(message.id)
         content = (
             file.read_text(encoding="utf-8") if message.delivered_at and file.exists() else None
@@ -116,14 +112,14 @@ def show_message(message_id: MessageId, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def deliver(*, as_json: AsJson = False) -> None:
-    """Deliver what is due, now and in this process, and print how much that was.
+    """Deliver due messages now, in this process, and print the counts.
 
-    A running service does so each second; two that deliver at once do not send a message twice.
+    A running service does so every second. It is safe to do both: no message is sent twice.
     """
     from oneself.commands.console.session_setup import load_settings, open_database
 
     settings = load_settings()
-    # What goes wrong is said once, in words for people, and not in the lines of a service's log.
+    # Errors are reported once, by the Failure below, and not as log lines too.
     logging.getLogger("oneself").addHandler(logging.NullHandler())
     with open_database(settings) as database:
         run = _open_delivery(settings, database).deliver_pending()
@@ -131,13 +127,13 @@ def deliver(*, as_json: AsJson = False) -> None:
     show(record, as_json=as_json)
     if run.failed:
         raise Failure(
-            f"{run.failed} messages were not taken, the last because: {run.problem} They are tried"
-            f" again, or dead; see: {_RUN} list"
+            f"{run.failed} messages were not accepted; the last reason: {run.problem} They are"
+            f" retried later or dead. See: {_RUN} list"
         )
     if run.unreadable:
         raise Failure(
-            f"{run.unreadable} messages cannot be read. They are sealed under a root secret that is"
-            " not known here, or were put down by a newer version."
+            f"{run.unreadable} messages cannot be read. They are sealed under an unknown root"
+            " secret, or were written by a newer version. Add the root secret, or upgrade."
         )
 
 
@@ -148,15 +144,16 @@ def retry(
     ] = None,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every dead message and every waiting one.")
+        bool, typer.Option("--all", help="Retry every dead and every waiting message.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a message due at once that is dead, or waits for its next try.
+    """Retry a failed or waiting message now.
 
-    A service that runs sends it within a second; else run `deliver`. A secret in an old message may
-    have expired: whoever gets it asks for another.
+    A running service sends it within a second; otherwise run `mail deliver`. A link in an old
+    message may have expired; the recipient can request a new one.
     """
+    from accounts.services.outbox import retry_messages
     from oneself.commands.console.session_setup import load_settings, open_database
 
     if (message_id is None) is not everything:
@@ -165,9 +162,9 @@ def retry(
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        retried = _retry(session, message_id)
+        retried = retry_messages(session, message_id)
         if message_id is not None and not retried:
-            raise Failure(_why_not(_find(session, message_id), session.now))
+            raise Failure(_explain_no_retry(_find(session, message_id), session.now))
     show({"retried": retried}, as_json=as_json)
 
 
@@ -180,79 +177,33 @@ def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
         raise Failure(f"ONESELF_SMTP_URL {problem}.", status=USAGE) from None
 
 
-def _retry(session: "AccountSession", message_id: str | None) -> int:
-    """Make one message due, or all; how many could be: some are sent, being sent, or empty."""
-    from sqlalchemy import or_, true, update
-    from sqlmodel import col
+def _explain_no_retry(message: "Message", now: "datetime") -> str:
+    from accounts.services.outbox import MessageState
 
-    from models import OutboxMessage
-
-    waits_or_is_dead = or_(
-        *(_in_state(state, session.now) for state in (State.WAITING, State.DEAD))
-    )
-    return session.core.execute(
-        update(OutboxMessage)
-        .where(
-            col(OutboxMessage.id) == message_id if message_id is not None else true(),
-            waits_or_is_dead,
-            col(OutboxMessage.parameters_sealed) != b"",
-        )
-        .values(due_at=session.now, leased_until=None, attempts=0, gave_up_at=None)
-    ).rowcount
+    state = message.state(now)
+    if state is MessageState.DELIVERED:
+        return f"The message {message.id} was already delivered. There is nothing to retry."
+    if state is MessageState.LEASED:
+        return f"The message {message.id} is being sent now. See: {_RUN} show {message.id}"
+    return f"The message {message.id} failed more than a week ago: its content has been deleted."
 
 
-def _why_not(message: "OutboxMessage", now: "datetime") -> str:
-    state = _state(message, now)
-    if state is State.DELIVERED:
-        return f"The message {message.id} was delivered already."
-    if state is State.LEASED:
-        return f"The message {message.id} is being sent just now. See: {_RUN} show {message.id}"
-    return f"The message {message.id} has been dead for too long: what it said is no longer kept."
+def _find(session: "AccountSession", message_id: str) -> "Message":
+    from accounts.errors import NotFound
+    from accounts.services.outbox import find_message
+
+    try:
+        return find_message(session, message_id)
+    except NotFound:
+        raise Failure(f"There is no message {message_id}. See: {_RUN} list") from None
 
 
-def _find(session: "AccountSession", message_id: str) -> "OutboxMessage":
-    from models import OutboxMessage
-
-    message = session.get(OutboxMessage, message_id)
-    if message is None:
-        raise Failure(f"There is no message {message_id}. See: {_RUN} list")
-    return message
-
-
-def _state(message: "OutboxMessage", now: "datetime") -> State:
-    if message.delivered_at is not None:
-        return State.DELIVERED
-    if message.gave_up_at is not None:
-        return State.DEAD
-    leased = message.leased_until is not None and message.leased_until > now
-    return State.LEASED if leased else State.WAITING
-
-
-def _in_state(state: State, now: "datetime") -> "ColumnElement[bool]":
-    """The same as `_state`, for the database."""
-    from sqlalchemy import and_, or_
-    from sqlmodel import col
-
-    from models import OutboxMessage
-
-    delivered = col(OutboxMessage.delivered_at).is_not(None)
-    dead = and_(~delivered, col(OutboxMessage.gave_up_at).is_not(None))
-    leased_until = col(OutboxMessage.leased_until)
-    live = and_(~delivered, col(OutboxMessage.gave_up_at).is_(None))
-    return {
-        State.DELIVERED: delivered,
-        State.DEAD: dead,
-        State.LEASED: and_(live, leased_until > now),
-        State.WAITING: and_(live, or_(leased_until.is_(None), leased_until <= now)),
-    }[state]
-
-
-def _described(message: "OutboxMessage", now: "datetime") -> dict[str, Any]:
+def _record(message: "Message", now: "datetime") -> dict[str, Any]:
     return {
         "id": message.id,
         "kind": message.kind,
         "recipient": message.recipient,
-        "state": _state(message, now),
+        "state": message.state(now),
         "created_at": message.created_at.isoformat(),
         "due_at": message.due_at.isoformat(),
         "attempts": message.attempts,
@@ -260,22 +211,22 @@ def _described(message: "OutboxMessage", now: "datetime") -> dict[str, Any]:
     }
 
 
-def _hinted(address: str) -> str:
-    """An address that its owner recognises: a list is pasted into tickets, and read by others."""
+def _mask(address: str) -> str:
+    """Mask an address: lists are pasted into tickets. Its owner still recognises it."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"
 
 
-def _head(
-    session: "AccountSession", message: "OutboxMessage", settings: "Settings"
+def _headers(
+    session: "AccountSession", message: "Message", settings: "Settings"
 ) -> dict[str, str] | None:
-    """The head of a mail that is still to be sent, if it can be read."""
+    """Return the headers of an unsent message, or None if it cannot be read."""
     from accounts.services.outbox import open_parameters
     from oneself.mail.factory import open_messages
 
     try:
         parameters = open_parameters(session, message)
         mail = open_messages(settings).compose(message, parameters)
-    except Exception:  # noqa: BLE001 # as in the delivery: whatever it was, it cannot be read
+    except Exception:  # noqa: BLE001 # as in the delivery, any error means unreadable
         return None
     return {name: str(mail[name]) for name in _HEADERS}

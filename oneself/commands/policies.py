@@ -1,4 +1,4 @@
-"""Policies: checking them before a service takes them."""
+"""`policy`: check the policies before a service loads them."""
 
 import typer
 
@@ -12,15 +12,16 @@ app = typer.Typer(no_args_is_help=True, help="Check the policies.")
 
 @app.callback()
 def _policies() -> None:
-    # With a callback, Typer keeps `check` a command of its own although it is the only one.
+    # Without a callback, Typer would merge `check`, the only command, into `policy`.
     pass
 
 
 @app.command()
 def check(*, as_json: AsJson = False) -> None:
-    """Read the policies as the service does; exit with 1 and a line for each problem.
+    """Validate the policies as the service does, and print one line for each problem.
 
-    A running service takes a set that is valid within seconds, and keeps its last good one until.
+    The exit status is 1 if they are invalid. A running service picks up valid changes within
+    seconds, and keeps the last valid set otherwise.
     """
     from accounts.services.policies import InvalidPolicies
     from oneself.commands.console.session_setup import load_settings

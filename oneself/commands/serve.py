@@ -1,4 +1,4 @@
-"""Serving the API."""
+"""`serve`: serve the API."""
 
 import gc
 import os
@@ -23,25 +23,27 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=_MAX_PORT, help="The port to listen on.")] = 8080,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="The number of worker processes.")
+    ] = 1,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="Make the demo data first, and print curl lines to try it."),
+        typer.Option("--demo", help="Create demo data first, and print curl commands to try it."),
     ] = False,
     allow_http: Annotated[
         bool,
         typer.Option(
             "--allow-http",
-            help="Serve plain http off loopback: only behind a proxy that speaks https.",
+            help="Serve plain http to other machines. Use it only behind an https reverse proxy.",
         ),
     ] = False,
 ) -> None:
-    """Serve the API until SIGTERM or Ctrl-C, then finish what is in flight and exit with 0.
+    """Serve the API until SIGTERM or Ctrl-C, then finish open requests and exit with 0.
 
-    A fresh database is migrated and a missing key file is made. An older database is refused until
-    `db upgrade`.
+    A new database is created and migrated, and so is a missing key file. An older database is
+    rejected until you run `db upgrade`.
     """
-    import logging.config  # help does without all of these
+    import logging.config  # not needed for --help
 
     from accounts.services.signing_keys import ensure_signing_key
     from oneself.commands.console.session_setup import load_settings, open_database
@@ -56,17 +58,16 @@ def serve(
     from oneself.templating import Templates
 
     settings = load_settings()
-    address = _free_address(host, port)
+    address = _require_free_address(host, port)
     if not (is_loopback(address) or allow_http or settings.allow_http):
         raise Failure(
-            f"Plain http is not served on {host}, where others could read along. Listen on"
-            " 127.0.0.1 or, behind a proxy that speaks https, give --allow-http.",
+            f"Plain http is not served on {host}, since others could read it in transit. Listen on"
+            " 127.0.0.1 or, behind an https reverse proxy, give --allow-http.",
             status=USAGE,
         )
-    _keep_apart(settings, address, port)
+    _require_free_metrics_address(settings, address, port)
     logging.config.dictConfig(configuration())
-    # Closed before it is served: a connection to SQLite must not be carried into a forked worker.
-    # What the workers would fail at one after the other is found out here, and said once.
+    # Errors that every worker would hit are reported here, once.
     read_policies(settings.policy_dir, load_document())
     Templates(settings.template_dir)
     try:
@@ -74,6 +75,7 @@ def serve(
             require_library()
     except TelemetryMissing as missing:
         raise Failure(str(missing), status=USAGE) from missing
+    # Closed before serving: a SQLite connection must not be carried into a forked worker.
     with open_database(settings, make=True) as database:
         run_act(database, ensure_signing_key)
         try:
@@ -81,70 +83,70 @@ def serve(
         except ValueError as problem:
             raise Failure(f"ONESELF_SMTP_URL {problem}.", status=USAGE) from problem
         if demo:
-            from oneself.commands.demo import introduce
+            from oneself.commands.demo import print_demo
 
-            introduce(database, settings, address=address, port=port)
+            print_demo(database, settings, address=address, port=port)
     if "password_threads" not in settings.model_fields_set:
-        # Hashing threads that are more than the processors keep the event loops waiting for them,
-        # whatever their priority (LG-13). The workers read the environment for themselves.
+        # More hashing threads than processors would delay the event loops, even at low priority
+        # (LG-13). The workers read the environment themselves.
         shared = max(1, (os.cpu_count() or 1) // workers)
         os.environ["ONESELF_PASSWORD_THREADS"] = str(min(settings.password_threads, shared))
-    # What is imported is for good: a worker that does not look through it for garbage starts in a
-    # tenth of a second less, and shares its pages.
+    # Imported modules are never freed. Excluding them from garbage collection lets a worker start a
+    # tenth of a second faster, and share the memory.
     gc.freeze()
-    with _measured(settings):
+    with _metrics_served(settings):
         serve_until_stopped(settings, host=address, port=port, workers=workers)
 
 
 @contextmanager
-def _measured(settings: "Settings") -> Iterator[None]:
-    """Listen for who wants metrics, if anybody may."""
+def _metrics_served(settings: "Settings") -> Iterator[None]:
+    """Serve the metrics, if ONESELF_METRICS_ADDRESS is set."""
     if settings.metrics_listener is None:
         yield
         return
-    from oneself.observability.metrics import listening  # most do without its library
+    from oneself.observability.metrics import listening  # most deployments do not have its library
 
     with ExitStack() as stack:
         try:
             stack.enter_context(listening(*settings.metrics_listener))
         except OSError as error:
-            raise _no_metrics(settings, error) from error
+            raise _metrics_failure(settings, error) from error
         yield
 
 
-def _keep_apart(settings: "Settings", address: str, port: int) -> None:
-    """See that the service can listen beside who gives its metrics, before anything is done.
+def _require_free_metrics_address(settings: "Settings", address: str, port: int) -> None:
+    """Check early that the metrics and the service can listen on their two addresses.
 
-    Its workers would fail at it, one after the other.
+    Otherwise each worker would fail at it.
     """
     if settings.metrics_listener is None:
         return
     status = REFUSED
     try:
-        with _held(*settings.metrics_listener):
+        with _listening(*settings.metrics_listener):
             status = USAGE
-            with _held(address, port):
+            with _listening(address, port):
                 pass
     except OSError as error:
-        raise _no_metrics(settings, error, status=status) from error
+        raise _metrics_failure(settings, error, status=status) from error
 
 
-def _no_metrics(settings: "Settings", error: OSError, *, status: int = REFUSED) -> Failure:
+def _metrics_failure(settings: "Settings", error: OSError, *, status: int = REFUSED) -> Failure:
     return Failure(
         f"Cannot listen on ONESELF_METRICS_ADDRESS, {settings.metrics_address}: {error.strerror}."
-        " Give another one.",
+        " Set another one.",
         status=status,
     )
 
 
-def _free_address(host: str, port: int) -> str:
-    """The address of a host name, if nobody listens there.
+def _require_free_address(host: str, port: int) -> str:
+    """Resolve a host name to an address, and check that the port is free.
 
-    Granian wants an address, and lets its sockets be shared (SO_REUSEPORT): beside another service
-    it would start without a word, and each would get some of the requests.
+    Granian takes no host names, and shares its sockets (SO_REUSEPORT): next to another service it
+    would start without an error, and each would get some of the requests.
     """
     try:
-        with _held(host, port) as address:
+        with _listening(host, port) as address:
             return address
     except OSError as error:
         raise Failure(
@@ -154,11 +156,11 @@ def _free_address(host: str, port: int) -> str:
 
 
 @contextmanager
-def _held(host: str, port: int) -> Iterator[str]:
-    """Listen on a port for a moment; gives the address of the host.
+def _listening(host: str, port: int) -> Iterator[str]:
+    """Listen on a port until the end of the block, and yield the address of the host.
 
     Raises:
-        OSError: Somebody listens there, or there is no such address.
+        OSError: The port is in use, or there is no such address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:

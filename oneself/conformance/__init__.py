@@ -1,1 +1,1 @@
-"""Proves a running deployment against the document, from outside."""
+"""Conformance tests of a running deployment, from outside."""

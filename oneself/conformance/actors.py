@@ -1,4 +1,4 @@
-"""The people who ask: those whom a deployment knows, and new ones where something changes."""
+"""Users that send requests: those of the credentials file, and newly signed-up ones."""
 
 import base64
 import secrets
@@ -12,94 +12,94 @@ from typing import Any, Protocol
 
 from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, form_request, json_request
-from oneself.conformance.rows.matching import after, write
+from oneself.conformance.rows.matching import add_span, format_timestamp
 from oneself.document import load_document
 
 __all__ = ["PASSWORD", "Actor", "Actors", "NoOperator", "Operator"]
 
-#: The password of everybody who signs up here: the current one of ipto's example.
-PASSWORD = "s3cur3P@ssw0rd!"  # noqa: S105 # anybody may know it: whoever has it is made up
-#: Half of what a JWT has: one that is handed out must outlast its row, on a slow machine too.
+#: The password of every user who signs up here, from ipto's example.
+PASSWORD = "s3cur3P@ssw0rd!"  # noqa: S105 # public: its users are made up
+#: Half the lifetime of a JWT, so that it outlasts its row even on a slow machine.
 _SECONDS_OF_A_JWT = 300
 _SIGN_UP = {"display_name": "Alice Chen", "tenant_name": "Acme Corp", "password": PASSWORD}
 
 
 class Operator(Protocol):
-    """What happens to an account without HTTP: an operator acts, time passes, mail arrives."""
+    """Acts outside HTTP: of an operator, of time, and of incoming mail."""
 
     def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Do the act of this name to a user; what comes of it is by name too."""
+        """Apply an act to a user, and return its results by name."""
 
     def find_tenant_uuid(self, tenant_id: str) -> str:
-        """The UUID of a tenant, which no dialect shows."""
+        """Return the UUID of a tenant, which no dialect shows."""
 
     def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:
-        """The newest mail to somebody with this subject, as soon as there is one."""
+        """Return the newest email to a recipient with this subject, once there is one."""
 
 
 class NoOperator:
-    """Nobody beside the deployment, as for anyone who knows only its address."""
+    """A missing operator: only the address of the deployment is known."""
 
-    def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 # whatever is asked for
-        """Refuse, since there is nobody to do it."""
-        message = f"an operator has to act: {name}"
+    def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 # the protocol's signature
+        """Raise `Unreachable`."""
+        message = f"it needs an operator: {name}"
         raise Unreachable(message)
 
     def find_tenant_uuid(self, tenant_id: str) -> str:  # noqa: ARG002 # as above
-        """Refuse, since there is nobody to tell."""
-        message = "an operator has to tell the UUID of a new tenant"
+        """Raise `Unreachable`."""
+        message = "it needs an operator: UUID of a new tenant"
         raise Unreachable(message)
 
     def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:  # noqa: ARG002 # as above
-        """Refuse, since there is nobody to read it."""
-        message = "mail has to be read"
+        """Raise `Unreachable`."""
+        message = "it needs access to email"
         raise Unreachable(message)
 
 
 class Actor(Mapping[str, Any]):
-    """What is known of one person by name; credentials are made when somebody asks for them."""
+    """A user's data and credentials by name; missing credentials are created on access."""
 
     def __init__(
-        self, deployment: Deployment, operator: Operator, known: Mapping[str, Any]
+        self, deployment: Deployment, operator: Operator, values: Mapping[str, Any]
     ) -> None:
         self._deployment = deployment
         self._operator = operator
-        self._known = dict(known)
+        self._values = dict(values)
         self._exchanged_at = 0.0
 
     def __getitem__(self, name: str) -> Any:
         if name == "jwt" and time.monotonic() > self._exchanged_at + _SECONDS_OF_A_JWT:
-            # One that came with the person may be as old as the file that it stands in.
+            # A JWT from the credentials file may be as old as the file.
             self._renew_jwt()
-        if name not in self._known:
-            if name not in _MAKERS:
-                message = f"the credentials name no {name}"
+        if name not in self._values:
+            if name not in _FACTORIES:
+                message = f"the credentials have no {name}"
                 raise Unreachable(message)
-            self._known |= _read(f"what makes {name}", partial(_MAKERS[name], self))
-        return self._known[name]
+            self._values |= _parse(f"creating {name}", partial(_FACTORIES[name], self))
+        return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._values)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Ask with the session, and give what is answered as JSON; None where it is nothing.
+        """Send a request with the session, and return the JSON body, or None if empty.
 
         Raises:
-            OutOfReach: It is refused.
+            Unreachable: It was rejected.
         """
         bearer = ("Authorization", f"Bearer {self['session_token']}")
         answer = self._deployment.ask(json_request(method, path, body, (bearer,)))
-        _see_that_it_is_good(answer, f"{method} {path}")
+        _require_success(answer, f"{method} {path}")
         return answer.json() if answer.body else None
 
     def exchange(self) -> Any:
-        """Exchange the session for a JWT of everything (RFC 8693).
+        """Exchange the session for a JWT with all scopes (RFC 8693).
 
         Raises:
-            OutOfReach: It is refused.
+            Unreachable: It was rejected.
         """
         basic = base64.b64encode(self["client"].encode()).decode()
         request = form_request(
@@ -112,150 +112,154 @@ class Actor(Mapping[str, Any]):
             (("Authorization", f"Basic {basic}"),),
         )
         answer = self._deployment.ask(request)
-        _see_that_it_is_good(answer, "POST /oauth/token")
+        _require_success(answer, "POST /oauth/token")
         return answer.json()
 
     def forget(self, name: str) -> None:
-        """Forget a credential, so that the next one asked for is made anew."""
-        self._known.pop(name, None)
+        """Forget a credential, so that the next access creates a new one."""
+        self._values.pop(name, None)
 
-    def learn(self, known: Mapping[str, str]) -> None:
-        """Take note of what has changed."""
-        self._known |= known
+    def remember(self, values: Mapping[str, str]) -> None:
+        """Record changed values."""
+        self._values |= values
 
     def act(self, name: str, **arguments: Any) -> Mapping[str, Any]:
-        """Let an operator, or time, do something to this person."""
+        """Apply an act of the operator, or of time, to this user."""
         return self._operator.act(name, self["user_id"], arguments)
 
     def find_tenant_uuid(self) -> str:
-        """The UUID of the person's tenant, which jitsudo asks for and no dialect tells."""
+        """Return the UUID of the user's tenant, which jitsudo requires and no dialect shows."""
         return self._operator.find_tenant_uuid(self["tenant_id"])
 
     def _renew_jwt(self) -> None:
-        with suppress(Unreachable):  # then the one in the file, if there is one, has to do
-            self._known |= _read("what makes jwt", partial(_make_jwt, self))
+        with suppress(Unreachable):  # fall back to the JWT of the file, if there is one
+            self._values |= _parse("creating jwt", partial(_create_jwt, self))
         self._exchanged_at = time.monotonic()
 
 
-def _see_that_it_is_good(answer: Answer, what: str) -> None:
+def _require_success(answer: Answer, what: str) -> None:
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        message = f"{what}, which makes what is needed, answers {answer.status}"
+        message = f"{what}, which it needs, returns {answer.status}"
         raise Unreachable(message)
 
 
-def _read(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What somebody is to be given, if the deployment answers with it."""
+def _parse(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what `read` finds in a response.
+
+    Raises:
+        Unreachable: The response lacks it.
+    """
     try:
         return read()
     except (LookupError, TypeError, ValueError):
-        message = f"{what} answers without what is needed"
+        message = f"{what} returns a response without the needed values"
         raise Unreachable(message) from None
 
 
 def _scopes(schema: str) -> list[str]:
-    """What there is to ask for, as a schema of the document lists it."""
+    """Return the scopes that a schema of the document lists."""
     return list(load_document()["components"]["schemas"][schema]["enum"])
 
 
-def _make_api_key(person: Actor) -> Mapping[str, Any]:
-    wanted = {"name": "everything", "scopes": _scopes("ApiKeyScope")}
+def _create_api_key(actor: Actor) -> Mapping[str, Any]:
+    request_body = {"name": "everything", "scopes": _scopes("ApiKeyScope")}
     try:
-        made = person.ask("POST", "/v1/api-keys", wanted)
+        made = actor.ask("POST", "/v1/api-keys", request_body)
     except Unreachable:
-        # It may have as many as it may have, of those that a fuzzer has made.
-        for each in person.ask("GET", "/v1/api-keys")["data"]["items"]:
-            person.ask("DELETE", f"/v1/api-keys/{each['api_key_id']}")
-        made = person.ask("POST", "/v1/api-keys", wanted)
+        # The user may have reached the limit with keys that a fuzzer created.
+        for each in actor.ask("GET", "/v1/api-keys")["data"]["items"]:
+            actor.ask("DELETE", f"/v1/api-keys/{each['api_key_id']}")
+        made = actor.ask("POST", "/v1/api-keys", request_body)
     return {"api_key": made["data"]["key"]}
 
 
-def _make_pat(person: Actor) -> Mapping[str, Any]:
-    wanted = {
+def _create_pat(actor: Actor) -> Mapping[str, Any]:
+    request_body = {
         "name": "everything",
         "scopes": sorted(_scopes("Scope")),
-        "expiresAt": write(after(datetime.now(UTC), "+30d")),
-        "clientId": person["client_id"],
-        "clientSecret": person["client_secret"],
+        "expiresAt": format_timestamp(add_span(datetime.now(UTC), "+30d")),
+        "clientId": actor["client_id"],
+        "clientSecret": actor["client_secret"],
     }
     try:
-        made = person.ask("POST", "/resources/me/pat", wanted)
+        made = actor.ask("POST", "/resources/me/pat", request_body)
     except Unreachable:
-        for each in person.ask("GET", "/resources/me/pat"):
-            person.ask("DELETE", f"/resources/me/pat/{each['id']}")
-        made = person.ask("POST", "/resources/me/pat", wanted)
+        for each in actor.ask("GET", "/resources/me/pat"):
+            actor.ask("DELETE", f"/resources/me/pat/{each['id']}")
+        made = actor.ask("POST", "/resources/me/pat", request_body)
     return {"pat": made["token"]}
 
 
-def _make_jwt(person: Actor) -> Mapping[str, Any]:
-    answer = person.exchange()
+def _create_jwt(actor: Actor) -> Mapping[str, Any]:
+    answer = actor.exchange()
     return {"jwt": answer["access_token"], "refresh_token": answer["refresh_token"]}
 
 
-def _join_client(person: Actor) -> Mapping[str, Any]:
-    return {"client": f"{person['client_id']}:{person['client_secret']}"}
+def _join_client(actor: Actor) -> Mapping[str, Any]:
+    return {"client": f"{actor['client_id']}:{actor['client_secret']}"}
 
 
-def _make_session(person: Actor) -> Mapping[str, Any]:
-    body = {"email": person["email"], "password": person["password"]}
-    answer = person._deployment.ask(json_request("POST", "/v1/auth/login", body))  # noqa: SLF001 # they are one
-    _see_that_it_is_good(answer, "POST /v1/auth/login")
+def _create_session(actor: Actor) -> Mapping[str, Any]:
+    body = {"email": actor["email"], "password": actor["password"]}
+    answer = actor._deployment.ask(json_request("POST", "/v1/auth/login", body))  # noqa: SLF001 # part of the same class
+    _require_success(answer, "POST /v1/auth/login")
     return {"session_token": answer.json()["data"]["session_token"]}
 
 
-def _find_access_token(person: Actor) -> Mapping[str, Any]:
-    return {"access_token": person.ask("GET", "/api/users/me/token/")["access_token"]}
+def _find_access_token(actor: Actor) -> Mapping[str, Any]:
+    return {"access_token": actor.ask("GET", "/api/users/me/token/")["access_token"]}
 
 
-_MAKERS: Mapping[str, Callable[[Actor], Mapping[str, Any]]] = {
+_FACTORIES: Mapping[str, Callable[[Actor], Mapping[str, Any]]] = {
     "access_token": _find_access_token,
-    "api_key": _make_api_key,
+    "api_key": _create_api_key,
     "client": _join_client,
-    "client_id": lambda person: person.act("add client"),
-    "client_secret": lambda person: person.act("add client"),
-    "identity_id": lambda person: {"identity_id": person.ask("GET", "/resources/me/profile")["id"]},
-    "jwt": _make_jwt,
-    "pat": _make_pat,
-    "refresh_token": _make_jwt,
-    "session_token": _make_session,
-    "tenant_uuid": lambda person: {"tenant_uuid": person.find_tenant_uuid()},
+    "client_id": lambda actor: actor.act("add client"),
+    "client_secret": lambda actor: actor.act("add client"),
+    "identity_id": lambda actor: {"identity_id": actor.ask("GET", "/resources/me/profile")["id"]},
+    "jwt": _create_jwt,
+    "pat": _create_pat,
+    "refresh_token": _create_jwt,
+    "session_token": _create_session,
+    "tenant_uuid": lambda actor: {"tenant_uuid": actor.find_tenant_uuid()},
 }
 
 
 class Actors:
-    """Everybody whom one deployment knows."""
+    """The users of a deployment."""
 
     def __init__(self, deployment: Deployment, operator: Operator | None = None) -> None:
         self._deployment = deployment
         self._operator: Operator = operator or NoOperator()
-        self._known = {
-            name: Actor(deployment, self._operator, known)
-            for name, known in deployment.people.items()
+        self._values = {
+            name: Actor(deployment, self._operator, values)
+            for name, values in deployment.people.items()
         }
 
     @property
     def operator(self) -> Operator:
-        """Whoever acts beside the deployment."""
+        """The operator of the deployment."""
         return self._operator
 
     def find(self, name: str) -> Actor:
-        """One of those whom the credentials name.
+        """Return a user of the credentials file.
 
         Raises:
-            OutOfReach: They name nobody like this.
+            Unreachable: It has no such user.
         """
-        if name not in self._known:
-            message = f"the credentials name no {name}"
+        if name not in self._values:
+            message = f"the credentials have no user {name}"
             raise Unreachable(message)
-        return self._known[name]
+        return self._values[name]
 
     def sign_up(self, **chosen: str) -> Actor:
-        """Somebody new, in a tenant of their own.
+        """Sign up a new user, with a tenant.
 
         Raises:
-            OutOfReach: The deployment lets nobody sign up, or not so many.
+            Unreachable: Signup is closed, or rate limited.
         """
         body = {"email": f"fresh.{secrets.token_hex(8)}@example.com", **_SIGN_UP, **chosen}
         answer = self._deployment.ask(json_request("POST", "/v1/auth/signup", body))
-        _see_that_it_is_good(answer, "POST /v1/auth/signup")
-        made = _read("POST /v1/auth/signup", lambda: {**body, **answer.json()["data"]})
+        _require_success(answer, "POST /v1/auth/signup")
+        made = _parse("POST /v1/auth/signup", lambda: {**body, **answer.json()["data"]})
         return Actor(self._deployment, self._operator, made)

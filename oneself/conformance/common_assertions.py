@@ -1,4 +1,4 @@
-"""What holds for every answer, whatever a row promises of it."""
+"""Assertions on every response, in addition to those of its row."""
 
 import base64
 import re
@@ -15,7 +15,7 @@ from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = ["find_common_violations", "find_schema_violations", "is_bytes", "repeated_values"]
 
-#: Exactly these, once each; an empty `Server` tells nobody what to attack.
+#: Exactly these, once each; an empty `Server` reveals no software to attack.
 _HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -27,38 +27,37 @@ _HEADERS: Mapping[str, str] = {
     "x-frame-options": "DENY",
 }
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{12}")
-#: A value that is shorter can stand in any sentence by chance.
-_SHORTEST_VALUE = 5
+#: Shorter values can occur in any message by chance.
+_MIN_VALUE_LENGTH = 5
 
-
-#: What a proxy in front answers with in its own name.
-_OF_A_PROXY = frozenset({"server", "via"})
+#: Headers that a reverse proxy sets in its own name.
+_PROXY_HEADERS = frozenset({"server", "via"})
 
 
 def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Iterator[str]:
-    """Each rule for all answers that this one breaks."""
+    """Yield each rule for all responses that this one breaks."""
     for name, value in _HEADERS.items():
-        if behind_proxy and name in _OF_A_PROXY:
+        if behind_proxy and name in _PROXY_HEADERS:
             continue
         if answer.values(name) != [value]:
             yield f"header {name}: {answer.values(name)!r} is not {value!r}"
     request_ids = answer.values("x-request-id")
     if len(request_ids) != 1 or not _REQUEST_ID.fullmatch(request_ids[0]):
-        yield f"header x-request-id: {request_ids!r} is no request id"
+        yield f"header x-request-id: {request_ids!r} is not a request id"
     waits = [*answer.values("ratelimit"), *answer.values("retry-after")]
     if answer.values("ratelimit") and not waits[0].endswith(f"t={waits[-1]}"):
-        yield f"headers ratelimit and retry-after: {waits!r} are not the same wait"
+        yield f"headers ratelimit and retry-after: {waits!r} do not agree"
     for name, _ in answer.headers:
-        if behind_proxy and name.lower() in _OF_A_PROXY:
+        if behind_proxy and name.lower() in _PROXY_HEADERS:
             continue
         if name.lower().startswith(("access-control-", "x-powered-by", "via")):
-            yield f"header {name}: has no business here"
+            yield f"header {name}: is not allowed"
 
 
-def find_schema_violations(  # noqa: C901 # one rule after the other, none within another
+def find_schema_violations(  # noqa: C901 # a flat list of rules
     operation: OperationSpec, method: str, answer: Answer
 ) -> Iterator[str]:
-    """Each way in which the answer is not one that the document describes."""
+    """Yield each deviation of a response from the document."""
     response = operation.responses.get(answer.status)
     if response is None:
         yield f"status {answer.status} is not documented for {operation.operation_id}"
@@ -67,39 +66,39 @@ def find_schema_violations(  # noqa: C901 # one rule after the other, none withi
         header = resolve(load_document(), spec)
         values = answer.values(name)
         if header.get("required") and not values:
-            yield f"header {name}: is missing, and documented as required"
+            yield f"header {name}: is required by the document, and missing"
         for value in values:
             typed = int(value) if header["schema"]["type"] == "integer" else value
             if not _validator_of_header(name, answer.status, operation.operation_id).is_valid(
                 typed
             ):
-                yield f"header {name}: {value!r} is not what its schema says"
+                yield f"header {name}: {value!r} does not match its schema"
     contents = response.get("content", {})
     types = answer.values("content-type")
     if not contents and (types or answer.body):
-        yield f"body: there is one ({types}), and the document has none"
+        yield f"body: is present ({types}), and the document has none"
     if contents and types[:1] not in [[name] for name in contents]:
         yield f"content type {types!r} is not among {sorted(contents)}"
     elif contents and method != "HEAD":
         if is_bytes(contents[types[0]]["schema"]):
-            return  # of which a schema says no more than that they are
+            return  # a schema cannot describe bytes
         validator = _validator(types[0], answer.status, operation.operation_id)
         try:
             content = answer.json()
         except ValueError:
-            yield "body: is no JSON"
+            yield "body: is not JSON"
         else:
             for error in validator.iter_errors(content):
                 yield f"schema, at {'/'.join(map(str, error.absolute_path))}: {error.message}"
 
 
 def is_bytes(schema: Mapping[str, Any]) -> bool:
-    """Whether a body is a file, and no JSON."""
+    """Return whether a body is a file, not JSON."""
     return resolve(load_document(), schema).get("format") == "binary"
 
 
 def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str]:
-    """Each value of the request that a refusal gives back (a refusal names fields and rules)."""
+    """Yield each value of the request that a refusal repeats; it may only name fields and rules."""
     if answer.status < HTTPStatus.BAD_REQUEST:
         return
     text = answer.body.decode(errors="replace")
@@ -110,15 +109,15 @@ def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str
         for part in re.split(r"[ =;,]", value)
     }
     secret |= {part for each in secret for part in _decoded(each)}
-    # Not a word such as "session" or "Bearer", which a sentence may have for its own reasons.
+    # Words such as "session" or "Bearer" may occur in any message.
     values = {part for part in secret if re.search(r"\d", part)} | set(_texts(sent))
     for value in values:
-        if len(value) >= _SHORTEST_VALUE and value in text:
-            yield f"body: repeats {value!r}, which was sent"
+        if len(value) >= _MIN_VALUE_LENGTH and value in text:
+            yield f"body: repeats {value!r} from the request"
 
 
 def _decoded(text: str) -> list[str]:
-    """The two parts of what Basic sends in base64."""
+    """Return the two parts of a Basic credential."""
     try:
         return base64.b64decode(text, validate=True).decode().split(":")
     except ValueError:
@@ -139,17 +138,17 @@ def _texts(value: Any) -> Iterable[str]:
 @cache
 def _validator(media: str, status: int, operation_id: str) -> Any:
     response = OPERATIONS[operation_id].responses[status]
-    return _compiled(response["content"][media]["schema"])
+    return _compile(response["content"][media]["schema"])
 
 
 @cache
 def _validator_of_header(name: str, status: int, operation_id: str) -> Any:
     header = resolve(load_document(), OPERATIONS[operation_id].responses[status]["headers"][name])
-    return _compiled(header["schema"])
+    return _compile(header["schema"])
 
 
-def _compiled(schema: Mapping[str, Any]) -> Any:
-    """A validator that is not the service's own: a judge does not borrow the eyes of the judged."""
+def _compile(schema: Mapping[str, Any]) -> Any:
+    """Compile a schema with a validator that the service does not use."""
     return OAS30ReadValidator(
         {"allOf": [schema], "components": load_document()["components"]},
         format_checker=oas30_format_checker,

@@ -1,4 +1,4 @@
-"""What is proven: a deployment, asked over HTTP like any of its clients."""
+"""The deployment under test, accessed over HTTP like any of its clients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,20 +11,19 @@ __all__ = ["Deployment", "Unreachable"]
 
 
 class Unreachable(Exception):
-    """What a promise needs cannot be had from here; the message says what it is.
+    """A test needs something that cannot be reached over HTTP; the message says what.
 
-    It is no broken promise: an operator's command or a mailbox, for instance, is not reached
-    through HTTP. Whoever proves a deployment reads how many promises were left out, and why.
+    Examples are an operator's command or a mailbox. The test is skipped, not failed; the report
+    counts the skipped tests with their reasons.
     """
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Where a deployment is, and the people who are known to it.
+    """The address and the users of a deployment.
 
-    `url` is an origin, without a path; `people` has, by name, what `demo --json` prints of each.
-    A proxy in front has a name and a connection of its own, of which the document says nothing.
-    `traffic` takes down what is exchanged.
+    `url` is an origin without a path. `people` maps names to what `demo --json` prints of each.
+    `behind_proxy` allows headers that a reverse proxy sets. `traffic` records all exchanges.
     """
 
     url: str
@@ -33,10 +32,10 @@ class Deployment:
     traffic: Traffic = field(default=Traffic(None), kw_only=True, compare=False)
 
     def ask(self, request: Request) -> Answer:
-        """Send it one request, over a connection of its own.
+        """Send a request over a new connection, and return the response.
 
         Raises:
-            OSError, http.client.HTTPException: There was no answer.
+            OSError, http.client.HTTPException: There was no response.
         """
         answer = ask(self.url, request)
         self.traffic.write(request, answer)

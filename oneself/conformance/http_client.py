@@ -1,4 +1,4 @@
-"""One request and its answer over HTTP/1.1, with every header in the asker's own hands."""
+"""HTTP/1.1 client that sends exactly the given headers."""
 
 import json
 import shlex
@@ -14,15 +14,15 @@ __all__ = ["FORM", "Answer", "Request", "ask", "form_request", "json_request"]
 FORM = "application/x-www-form-urlencoded"
 
 _SECONDS = 30
-#: The longest body that is pasted into a shell, in characters.
-_PASTED = 2000
-#: What the head of a dribbling request says will follow; one byte of it does.
-_ANNOUNCED = "10"
+#: The longest body printed in a curl command, in characters.
+_MAX_CURL_BODY = 2000
+#: The length that a dribbling request announces; it sends one byte of it.
+_ANNOUNCED_LENGTH = "10"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it goes over the wire; one that dribbles never sends all of its body."""
+    """A request as sent over the wire; with `dribbles`, its body is never completed."""
 
     method: str
     target: str
@@ -31,72 +31,72 @@ class Request:
     dribbles: bool = False
 
     def as_curl(self, url: str) -> str:
-        """A line for a shell that repeats it, as far as curl can."""
+        """Return a shell command that repeats the request, as far as curl can."""
         words = ["curl", "--include", "--path-as-is", "--request", self.method]
         for name, value in self.headers:
             words += ["--header", f"{name}: {value}"]
         if self.dribbles:
-            words += ["--header", f"Content-Length: {_ANNOUNCED}"]
+            words += ["--header", f"Content-Length: {_ANNOUNCED_LENGTH}"]
         if self.body:
             text = self.body.decode(errors="replace")
-            # No shell passes every byte on; what was made for the row can be made again.
+            # A shell cannot pass every byte; pictures can be generated again.
             words += (
                 ["--data-binary", "@picture"]
                 if "\N{REPLACEMENT CHARACTER}" in text
-                else ["--data-raw", text if len(text) < _PASTED else f"{text[:20]}…"]
+                else ["--data-raw", text if len(text) < _MAX_CURL_BODY else f"{text[:20]}…"]
             )
         return shlex.join([*words, url + self.target])
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer as it came."""
+    """A response as received."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def values(self, name: str) -> list[str]:
-        """Each value of a header, in the order they came."""
+        """Return the values of a header in order."""
         return [value for each, value in self.headers if each.lower() == name.lower()]
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Parse the body as JSON.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not JSON.
         """
         return json.loads(self.body)
 
 
-class _InOnePiece(HTTPConnection):
-    """Sends a request as one piece, when it is told to.
+class _SingleSendConnection(HTTPConnection):
+    """An HTTP connection that buffers a request and sends it in one piece on `flush`.
 
-    A server that has seen the head and not the body yet may answer, and then closes the connection
-    and says so; which of the two it sees must not depend on how busy the machine is.
+    A server that has read the head but not the body may respond early and close the connection.
+    Whether it does must not depend on the load of the machine.
     """
 
-    _held = b""
+    _unsent = b""
 
     def send(self, data: Any) -> None:
-        self._held += data
+        self._unsent += data
 
     def flush(self) -> None:
-        super().send(self._held)
+        super().send(self._unsent)
 
 
-class _InOnePieceOverTls(_InOnePiece, HTTPSConnection):
-    """The same over TLS, with the certificate verified (`SSL_CERT_FILE` names other roots)."""
+class _SingleSendTlsConnection(_SingleSendConnection, HTTPSConnection):
+    """The same over TLS, with certificate verification (`SSL_CERT_FILE` sets other roots)."""
 
 
 def ask(url: str, request: Request) -> Answer:
-    """Send a request to the origin `url` over a connection of its own, and read the answer.
+    """Send a request to the origin `url` over a new connection, and read the response.
 
     Raises:
-        OSError, http.client.HTTPException: There was no answer.
+        OSError, http.client.HTTPException: There was no response.
     """
     origin = urlsplit(url)
-    kind = _InOnePieceOverTls if origin.scheme == "https" else _InOnePiece
+    kind = _SingleSendTlsConnection if origin.scheme == "https" else _SingleSendConnection
     connection = kind(origin.hostname or "", origin.port, timeout=_SECONDS)
     try:
         connection.putrequest(
@@ -108,12 +108,12 @@ def ask(url: str, request: Request) -> Answer:
         for name, value in request.headers:
             connection.putheader(name, value)
         if request.dribbles:
-            connection.putheader("Content-Length", _ANNOUNCED)
+            connection.putheader("Content-Length", _ANNOUNCED_LENGTH)
         elif "content-length" not in names and (
             request.body or request.method in {"POST", "PUT", "PATCH"}
         ):
             connection.putheader("Content-Length", str(len(request.body)))
-        # A server that has seen enough may answer and hang up before all is sent.
+        # A server may respond and close the connection before the request is complete.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.endheaders(request.body[:1] if request.dribbles else request.body)
             connection.flush()
@@ -126,16 +126,16 @@ def ask(url: str, request: Request) -> Answer:
 def json_request(
     method: str, path: str, body: object = None, headers: tuple[tuple[str, str], ...] = ()
 ) -> Request:
-    """A request with a body of JSON, or with none."""
+    """Build a request with a JSON body, or without a body if None."""
     if body is None:
         return Request(method, path, headers)
-    typed = (*headers, ("Content-Type", "application/json"))
-    return Request(method, path, typed, json.dumps(body).encode())
+    typed_headers = (*headers, ("Content-Type", "application/json"))
+    return Request(method, path, typed_headers, json.dumps(body).encode())
 
 
 def form_request(
     path: str, fields: Mapping[str, object], headers: tuple[tuple[str, str], ...] = ()
 ) -> Request:
-    """A POST with a form; a field that is a list stands in it as often."""
-    typed = (*headers, ("Content-Type", FORM))
-    return Request("POST", path, typed, urlencode(fields, doseq=True).encode())
+    """Build a POST with a form; a list repeats the field."""
+    typed_headers = (*headers, ("Content-Type", FORM))
+    return Request("POST", path, typed_headers, urlencode(fields, doseq=True).encode())

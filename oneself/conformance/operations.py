@@ -1,4 +1,4 @@
-"""The operations of the document, by their ids."""
+"""The operations of the document, by id."""
 
 from collections.abc import Mapping
 
@@ -12,13 +12,13 @@ OPERATIONS: Mapping[str, OperationSpec] = {
 
 
 def schemes_of(operation: OperationSpec) -> tuple[str, ...]:
-    """The security schemes of the document that an operation accepts, in its order."""
+    """Return the security schemes that an operation accepts, in order."""
     requirements = load_document()["paths"][operation.path][operation.method]["security"]
     return tuple(dict.fromkeys(scheme for each in requirements for scheme in each))
 
 
 def links_of(operation: OperationSpec) -> frozenset[str]:
-    """The operations that the links of an operation's answers lead to."""
+    """Return the operations that an operation's responses link to."""
     return frozenset(
         link["operationId"]
         for response in operation.responses.values()

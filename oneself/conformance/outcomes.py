@@ -1,4 +1,4 @@
-"""What came of everything that was tried: kept, broken, or not asked at all."""
+"""Test outcomes: passed, failed or skipped."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,21 +7,21 @@ __all__ = ["Outcome", "Verdict"]
 
 
 class Verdict(StrEnum):
-    """Whether a promise is kept; what could not be asked says nothing about it."""
+    """The verdict of a test; a skipped one could not be run."""
 
-    KEPT = "kept"
-    BROKEN = "broken"
-    NOT_ASKED = "not asked"
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One promise and what came of it.
+    """The outcome of one test.
 
-    `suite` is `rows`, `fuzz` or `probes`. `source` is where the promise stands: a page and its
-    section, a standard, or the document. `reasons` say in which ways it is broken, or why it was
-    not asked; `request`, `repeat` (a line for a shell) and `answer` are there when it is broken.
-    `failed_step` is the operation that did not lead as far as the promise.
+    `suite` is `rows`, `fuzz` or `probes`. `promise` is the title of the test. `source` documents
+    it: a page and its section, a standard, or the document. `reasons` say why it failed or was
+    skipped. A failed test has `request`, `repeat` (a shell command) and `answer`. `failed_step`
+    is the operation that failed before the test's own request.
     """
 
     suite: str
@@ -36,7 +36,7 @@ class Outcome:
     failed_step: str | None = None
 
     def as_text(self) -> str:
-        """All of it, a line for each part."""
+        """Format the outcome, one line for each part."""
         return "\n".join(
             [
                 self.promise,

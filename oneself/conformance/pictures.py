@@ -1,4 +1,4 @@
-"""Pictures to upload, made here: a file in the repository would have to be believed."""
+"""Generated test pictures."""
 
 import io
 from collections.abc import Iterator
@@ -10,50 +10,50 @@ __all__ = ["chunks_of", "empty", "encoded", "gradient", "read_webp"]
 
 
 def gradient(size: tuple[int, int] = (48, 32), mode: str = "RGB") -> Image.Image:
-    """A picture with colours of its own at each place, the same each time."""
+    """Return a picture with a different colour at each pixel, always the same."""
     across = Image.linear_gradient("L").resize(size)
     down = across.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    round_ = Image.radial_gradient("L").resize(size)
-    return Image.merge("RGB", (across, down, round_)).convert(mode)
+    radial = Image.radial_gradient("L").resize(size)
+    return Image.merge("RGB", (across, down, radial)).convert(mode)
 
 
 def empty(size: tuple[int, int]) -> Image.Image:
-    """A black picture of one bit a pixel, which is a small file however large it is."""
+    """Return a black one-bit picture: a small file at any size."""
     return Image.new("1", size)
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """A picture as a file of a kind that Pillow writes."""
-    written = io.BytesIO()
-    picture.save(written, kind, **options)
-    return written.getvalue()
+    """Encode a picture in a format of Pillow."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def chunks_of(webp: bytes) -> Iterator[tuple[str, int]]:
-    """The chunks of a WebP file with their lengths (RFC 9649, section 2.3); nothing may follow.
+    """Yield the chunks of a WebP file with their lengths (RFC 9649, section 2.3).
 
     Raises:
-        ValueError: It is none, or is not as long as it says.
+        ValueError: It is malformed, truncated, or followed by other bytes.
     """
     if webp[:4] != b"RIFF" or webp[8:12] != b"WEBP" or _length(webp, 4) != len(webp) - 8:
-        message = "no WebP file from its beginning to its end"
+        message = "not exactly one WebP file"
         raise ValueError(message)
-    place = 12
-    while place < len(webp):
-        length = _length(webp, place + 4)
-        yield webp[place : place + 4].decode("ascii"), length
-        place += 8 + length + length % 2
-    if place != len(webp):
-        message = "its last chunk is cut short"
+    offset = 12
+    while offset < len(webp):
+        length = _length(webp, offset + 4)
+        yield webp[offset : offset + 4].decode("ascii"), length
+        offset += 8 + length + length % 2
+    if offset != len(webp):
+        message = "the last chunk is truncated"
         raise ValueError(message)
 
 
 def read_webp(content: bytes) -> Image.Image:
-    """The picture in a WebP file, decoded to its last pixel."""
-    with Image.open(io.BytesIO(content), formats=("WEBP",)) as opened:
-        opened.load()
-        return opened.copy()
+    """Decode a WebP file completely."""
+    with Image.open(io.BytesIO(content), formats=("WEBP",)) as image:
+        image.load()
+        return image.copy()
 
 
-def _length(content: bytes, place: int) -> int:
-    return int.from_bytes(content[place : place + 4], "little")
+def _length(content: bytes, offset: int) -> int:
+    return int.from_bytes(content[offset : offset + 4], "little")

@@ -1,4 +1,4 @@
-"""Whether a deployment is there at all, before all promises are found broken for one reason."""
+"""Connection check before the tests, so that they do not all fail for one reason."""
 
 import ssl
 from http.client import HTTPException
@@ -9,35 +9,33 @@ from oneself.conformance.http_client import Request
 
 __all__ = ["find_connection_problem"]
 
-_ANYTHING = Request("GET", "/healthz")
+_PROBE_REQUEST = Request("GET", "/healthz")
 
 
 def find_connection_problem(deployment: Deployment) -> str | None:
-    """Ask it once, and say why there is no answer; None for any answer, since all speak HTTP."""
+    """Send one request, and return why there is no HTTP response, or None if there is one."""
     try:
-        deployment.ask(_ANYTHING)
+        deployment.ask(_PROBE_REQUEST)
     except (OSError, HTTPException, UnicodeError) as error:
-        return _said_of(error)
+        return _describe(error)
     return None
 
 
-def _said_of(error: Exception) -> str:  # noqa: PLR0911 # one error after the other
+def _describe(error: Exception) -> str:  # noqa: PLR0911 # a flat list of errors
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted ({error.verify_message}); SSL_CERT_FILE can name other"
             " roots"
         )
     if isinstance(error, ssl.SSLError):
-        return "it does not speak TLS there, and an address without TLS begins with http://"
+        return "it does not speak TLS; addresses without TLS begin with http://"
     if isinstance(error, gaierror | UnicodeError):
-        return "there is no host of that name"
+        return "the host does not exist"
     if isinstance(error, ConnectionRefusedError):
-        return "nobody listens there"
+        return "the connection is refused"
     if isinstance(error, TimeoutError):
-        return "there is no answer in time"
+        return "the connection timed out"
     if isinstance(error, HTTPException | ConnectionError):
-        # A server of TLS hangs up on plain HTTP, or answers with what is none.
-        return (
-            "what listens there gives no answer of HTTP; an address with TLS begins with https://"
-        )
+        # A TLS server closes plain HTTP connections, or responds with TLS.
+        return "the server does not respond in HTTP; addresses with TLS begin with https://"
     return str(getattr(error, "strerror", None) or type(error).__name__)

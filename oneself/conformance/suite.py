@@ -1,4 +1,4 @@
-"""The whole proof of one deployment: the rows, the probes and the fuzzer, one after the other."""
+"""The conformance suite of a deployment: rows, probes and fuzzer, in order."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from pathlib import Path
 from oneself.conformance.actors import Actors, Operator
 from oneself.conformance.credentials_file import read_credentials
 from oneself.conformance.deployment import Deployment, Unreachable
-from oneself.conformance.fuzz.runs import Fuzzing, FuzzRun, plan
+from oneself.conformance.fuzz.runs import FuzzRun, FuzzRunner, plan
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Outcome, Verdict
 from oneself.conformance.probes.discovery import target_of
@@ -29,7 +29,7 @@ SUITES = ("rows", "probes", "fuzz")
 
 @dataclass(frozen=True)
 class Step:
-    """Something that was tried, of so many in its suite; `outcomes` are what came of it."""
+    """A finished step, `number` of `count` in its suite, with its outcomes."""
 
     suite: str
     name: str
@@ -40,11 +40,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Suite:
-    """What is asked of a deployment: which suites, of which dialect, and how hard it is fuzzed.
+    """The tests to run on a deployment.
 
-    `operator` acts beside the deployment where there is one; `service` says that it is one of the
-    special ones that rows may be about. `examples` are made for each operation, kind of credential
-    and seed. What is exchanged is written to `traffic`, with the credentials in it.
+    `dialect` and `operations` limit the tests. `operator` acts outside HTTP, if there is one.
+    `service` names the special settings of the deployment that rows can require. The fuzzer
+    generates `examples` requests for each operation, kind of credential and seed. Exchanges are
+    written to `traffic`, including credentials.
     """
 
     deployment: Deployment
@@ -59,7 +60,7 @@ class Suite:
     operations: frozenset[str] | None = None
 
     def steps(self) -> Iterator[Step]:
-        """Everything, step by step; each suite is over before the next begins."""
+        """Run all tests, one suite after the other, and yield each step."""
         suites: dict[str, Callable[[], Iterator[Step]]] = {
             "rows": self._rows,
             "probes": self._probes,
@@ -72,47 +73,49 @@ class Suite:
         rows = [row for row in load_rows() if self._concerns(row)]
         deployment = replace(self.deployment, traffic=Traffic(self.traffic))
         people = Actors(deployment, self.operator)
-        dribbling = [row for row in rows if row.dribbles]
-        others = [row for row in rows if not row.dribbles]
-        # Each of these waits until the deployment loses its patience, so they wait together.
-        with ThreadPoolExecutor(max(1, len(dribbling))) as pool:
-            waiting = [pool.submit(self._judge, row, deployment, people) for row in dribbling]
-            judged: Iterable[tuple[Row, Callable[[], list[Outcome]]]] = (
-                *((row, partial(self._judge, row, deployment, people)) for row in others),
-                *((row, future.result) for row, future in zip(dribbling, waiting, strict=True)),
+        slow = [row for row in rows if row.dribbles]
+        fast = [row for row in rows if not row.dribbles]
+        # Each of these waits for the deployment's timeout, so they run in parallel.
+        with ThreadPoolExecutor(max(1, len(slow))) as pool:
+            futures = [pool.submit(self._run_row, row, deployment, people) for row in slow]
+            pending: Iterable[tuple[Row, Callable[[], list[Outcome]]]] = (
+                *((row, partial(self._run_row, row, deployment, people)) for row in fast),
+                *((row, future.result) for row, future in zip(slow, futures, strict=True)),
             )
-            yield from _numbered("rows", ((str(row), judge) for row, judge in judged), len(rows))
+            yield from _numbered(
+                "rows", ((str(row), evaluate) for row, evaluate in pending), len(rows)
+            )
 
-    def _judge(self, row: Row, deployment: Deployment, people: Actors) -> list[Outcome]:
-        named = row.raw.get("service")
-        if named != self.service:
-            reason = f"it is about a deployment that is {named}"
+    def _run_row(self, row: Row, deployment: Deployment, people: Actors) -> list[Outcome]:
+        row_service = row.raw.get("service")
+        if row_service != self.service:
+            reason = f"it needs a deployment with the settings of {row_service!r}"
             source = str(row.raw["source"])
-            return [Outcome("rows", row.dialect, str(row), source, Verdict.NOT_ASKED, (reason,))]
+            return [Outcome("rows", row.dialect, str(row), source, Verdict.SKIPPED, (reason,))]
         outcome = run_case(CaseRunner(row, deployment, people))
-        return [self._of_this_dialect(outcome, row)]
+        return [self._skip_other_dialect(outcome, row)]
 
-    def _of_this_dialect(self, outcome: Outcome, row: Row) -> Outcome:
-        """Whoever reimplements one dialect breaks nothing by lacking another on the way to it."""
+    def _skip_other_dialect(self, outcome: Outcome, row: Row) -> Outcome:
+        """Skip a test whose earlier step failed in a dialect that is not under test."""
         if self.dialect is None or outcome.failed_step is None:
             return outcome
         if OPERATIONS[outcome.failed_step].dialect == row.dialect:
             return outcome
-        return replace(outcome, verdict=Verdict.NOT_ASKED)
+        return replace(outcome, verdict=Verdict.SKIPPED)
 
     def _probes(self) -> Iterator[Step]:
         probes = load_probes()
-        come: Iterable[ProbeOutcome]
+        results: Iterable[ProbeOutcome]
         try:
-            come = run_probes(probes, target_of(self.deployment, self.dialect))
+            results = run_probes(probes, target_of(self.deployment, self.dialect))
         except Unreachable as error:
-            come = [ProbeOutcome(probe, skipped=str(error)) for probe in probes]
+            results = [ProbeOutcome(probe, skipped=str(error)) for probe in probes]
         except (OSError, HTTPException) as error:
-            broken = (f"there is no answer ({type(error).__name__})",)
-            come = [ProbeOutcome(probe, broken) for probe in probes]
-        for number, found in enumerate(come, 1):
-            outcome = _of_probe(found, self.dialect)
-            yield Step("probes", found.probe.id, number, len(probes), (outcome,))
+            broken = (f"there is no response ({type(error).__name__})",)
+            results = [ProbeOutcome(probe, broken) for probe in probes]
+        for number, result in enumerate(results, 1):
+            outcome = _probe_outcome(result, self.dialect)
+            yield Step("probes", result.probe.id, number, len(probes), (outcome,))
 
     def _fuzz(self) -> Iterator[Step]:
         wanted = [
@@ -135,11 +138,13 @@ class Suite:
         )
 
     def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
-        """What comes of one run of the fuzzer."""
-        # An earlier run may have changed who asks.
+        """Run the fuzzer once, and return the outcomes."""
+        # An earlier run may have changed the user's credentials.
         deployment = replace(self.deployment, people=read_credentials(self.credentials))
-        fuzzing = Fuzzing(deployment, self.credentials, self.examples, seed, traffic=self.traffic)
-        return [*fuzzing.outcomes(run)]
+        fuzz_runner = FuzzRunner(
+            deployment, self.credentials, self.examples, seed, traffic=self.traffic
+        )
+        return [*fuzz_runner.outcomes(run)]
 
     def _concerns(self, row: Row) -> bool:
         if self.operations is not None and row.operation_id not in self.operations:
@@ -154,23 +159,23 @@ class Suite:
 def _numbered(
     suite: str, steps: Iterable[tuple[str, Callable[[], list[Outcome]]]], count: int
 ) -> Iterator[Step]:
-    for number, (name, judge) in enumerate(steps, 1):
-        yield Step(suite, name, number, count, tuple(judge()))
+    for number, (name, evaluate) in enumerate(steps, 1):
+        yield Step(suite, name, number, count, tuple(evaluate()))
 
 
-def _of_probe(found: ProbeOutcome, dialect: str | None) -> Outcome:
-    verdict = Verdict.BROKEN if found.broken else Verdict.KEPT
-    if found.skipped is not None:
-        verdict = Verdict.NOT_ASKED
-    shown = found.exchange or Exchange("", "", None)
+def _probe_outcome(result: ProbeOutcome, dialect: str | None) -> Outcome:
+    verdict = Verdict.FAILED if result.broken else Verdict.PASSED
+    if result.skipped is not None:
+        verdict = Verdict.SKIPPED
+    shown_exchange = result.exchange or Exchange("", "", None)
     return Outcome(
         "probes",
         dialect or "status",
-        f"{found.probe.id}: {found.probe.promise}",
-        found.probe.source,
+        f"{result.probe.id}: {result.probe.promise}",
+        result.probe.source,
         verdict,
-        found.broken or ((found.skipped,) if found.skipped else ()),
-        request=shown.sent,
-        repeat=shown.shell or "",
-        answer=shown.received,
+        result.broken or ((result.skipped,) if result.skipped else ()),
+        request=shown_exchange.sent,
+        repeat=shown_exchange.shell or "",
+        answer=shown_exchange.received,
     )

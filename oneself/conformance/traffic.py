@@ -1,4 +1,4 @@
-"""What was asked and answered, written down for whoever counts how much of the document that is."""
+"""Recorded requests and responses, from which coverage of the document is computed."""
 
 import base64
 import json
@@ -11,22 +11,22 @@ __all__ = ["Traffic", "read_traffic"]
 
 
 class Traffic:
-    """A file of exchanges, one a line; with no file, nothing is written.
+    """A file of exchanges, one per line; without a path, nothing is written.
 
-    There are credentials in it: it is for a folder that nobody else reads and that is thrown away.
+    It contains credentials: write it to a private, temporary folder.
     """
 
     def __init__(self, path: str | Path | None) -> None:
         self._path = None if path is None else Path(path)
 
     def write(self, request: Request, answer: Answer) -> None:
-        """Add one exchange at the end."""
+        """Append an exchange."""
         if self._path is None:
             return
         line = json.dumps(
             [
-                [request.method, request.target, request.headers, _text(request.body)],
-                [answer.status, answer.headers, _text(answer.body)],
+                [request.method, request.target, request.headers, _encode(request.body)],
+                [answer.status, answer.headers, _encode(answer.body)],
             ]
         )
         with self._path.open("a") as file:
@@ -34,17 +34,19 @@ class Traffic:
 
 
 def read_traffic(path: Path) -> Iterator[tuple[Request, Answer]]:
-    """Each exchange in a file, in the order they came.
+    """Yield the exchanges of a file in order.
 
     Raises:
         OSError: There is no such file.
     """
     with path.open() as file:
         for line in file:
-            (method, target, sent, body), (status, got, content) = json.loads(line)
+            (method, target, request_headers, body), (status, answer_headers, content) = json.loads(
+                line
+            )
             yield (
-                Request(method, target, _pairs(sent), base64.b64decode(body)),
-                Answer(status, _pairs(got), base64.b64decode(content)),
+                Request(method, target, _pairs(request_headers), base64.b64decode(body)),
+                Answer(status, _pairs(answer_headers), base64.b64decode(content)),
             )
 
 
@@ -52,5 +54,5 @@ def _pairs(headers: list[list[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in headers)
 
 
-def _text(content: bytes) -> str:
+def _encode(content: bytes) -> str:
     return base64.b64encode(content).decode()

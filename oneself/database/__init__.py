@@ -1,4 +1,4 @@
-"""Opening the database, and the one place where a transaction is committed or rolled back."""
+"""Database access: connections, transactions, group commit and migrations."""
 
 from oneself.database.database import Database, Location, open_engine
 from oneself.database.failures import OutcomeUnknown, does_not_answer

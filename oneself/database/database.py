@@ -1,4 +1,4 @@
-"""The database, and the transactions in it."""
+"""A database and its transactions."""
 
 import random
 import time
@@ -17,32 +17,33 @@ from accounts.errors import AccountError
 from accounts.limits import Limits
 from accounts.origin import NOWHERE, Origin
 from accounts.services.database import AccountSession
-from oneself.database.failures import begin_again
+from oneself.database.failures import can_retry
 from oneself.database.group_commit import GroupCommit, RetryAlone
 from oneself.database.postgresql import Postgresql, open_server
-from oneself.database.sessions import PartSession, SingleReading, TransactionSession
+from oneself.database.sessions import SavepointSession, SingleReading, TransactionSession
 from oneself.database.sqlite import Sqlite, open_file
 
 __all__ = ["Database", "Location", "open_engine"]
 
-#: A SQLite file, or the address of a PostgreSQL database.
+#: A SQLite file, or the URL of a PostgreSQL database.
 Location = Path | URL
 Outcome = TypeVar("Outcome")
 
 _NOW = partial(datetime.now, UTC)
 
-#: How long anybody waits for the database before the answer is a 503, in milliseconds.
-_PATIENCE = 5000
+#: Default timeout for a connection or a lock, in milliseconds; past it, the response is a 503.
+_TIMEOUT = 5000
 
-#: How often something is tried that only others stand in the way of.
+#: How often work is tried that fails only because of concurrent transactions.
 _ATTEMPTS = 5
-_LONGEST_FIRST_PAUSE = 0.02
+_MAX_FIRST_PAUSE = 0.02
 
 
-def open_engine(location: Location, *, timeout: int = _PATIENCE, as_found: bool = False) -> Engine:
-    """An engine for a database; `timeout` is how long a statement waits, in milliseconds.
+def open_engine(location: Location, *, timeout: int = _TIMEOUT, as_found: bool = False) -> Engine:
+    """Return an engine for a database.
 
-    With `as_found` a file is only looked at, and not brought into the mode of a service.
+    `timeout` is how long a statement waits for a lock, in milliseconds. With `as_found` a file is
+    opened read-only, and keeps its journal mode.
     """
     if isinstance(location, Path):
         return open_file(location, timeout=timeout, as_found=as_found)
@@ -50,7 +51,7 @@ def open_engine(location: Location, *, timeout: int = _PATIENCE, as_found: bool 
 
 
 class Database:
-    """A database, with the keys and the rules that the acts in it keep to."""
+    """A database, with the keys and limits for the acts in it."""
 
     def __init__(
         self,
@@ -60,13 +61,13 @@ class Database:
         limits: Limits,
         clock: Callable[[], datetime] = _NOW,
         connections: int = 4,
-        timeout: int = _PATIENCE,
+        timeout: int = _TIMEOUT,
         as_found: bool = False,
     ) -> None:
-        """Open none yet. To a PostgreSQL there are at most so many connections.
+        """Open no connection yet.
 
-        `timeout` is how long anybody waits for one or for a lock, in milliseconds. With `as_found`
-        a file is only looked at.
+        `connections` bounds those to a PostgreSQL server. `timeout` is how long a transaction waits
+        for one, or for a lock, in milliseconds. With `as_found` a file is opened read-only.
         """
         self._connections: Sqlite | Postgresql = (
             Sqlite(location, timeout=timeout, as_found=as_found)
@@ -82,7 +83,7 @@ class Database:
 
     @property
     def is_nonblocking(self) -> bool:
-        """Whether a transaction can be had that never waits, so that the event loop can do it."""
+        """True if nonblocking transactions are available, which the event loop can run."""
         return self._connections.is_nonblocking
 
     @contextmanager
@@ -95,17 +96,20 @@ class Database:
         shared: Connection | None = None,
         origin: Origin = NOWHERE,
     ) -> Iterator[AccountSession]:
-        """A session in one transaction, committed at the end, or rolled back by an exception.
+        """Yield a session in one transaction: committed at the end, rolled back on an exception.
 
-        With `snapshot`, all that is read in it is of one moment, on any database. With `shared`,
-        it is a part of the transaction that `run_in_group` gave, and is committed with that.
+        With `snapshot`, all reads see one moment, on any database. With `shared`, the session is a
+        part of the transaction that `run_in_group` passed on, and is committed with it.
+
+        A refusal with `keep_writes` commits, and is raised all the same.
 
         Raises:
-            Unavailable: Too many others are using the database.
-            sqlalchemy.exc.OperationalError: It is locked by another writer, or fails.
-            OutcomeUnknown: It failed in a moment in which all may be done or nothing.
+            Unavailable: No connection, or no turn to write, was free in time.
+            sqlalchemy.exc.OperationalError: Another process holds the write lock, or the database
+                fails.
+            OutcomeUnknown: The connection broke during the commit.
         """
-        of_the_act: dict[str, Any] = {
+        context: dict[str, Any] = {
             "keys": self._keys,
             "limits": self._limits,
             "now": self._clock(),
@@ -113,9 +117,9 @@ class Database:
             "blocking": blocking,
         }
         session = (
-            TransactionSession(self._connections, **of_the_act)
+            TransactionSession(self._connections, **context)
             if shared is None
-            else PartSession(self._connections, shared=shared, **of_the_act)
+            else SavepointSession(self._connections, shared=shared, **context)
         )
         try:
             session.begin_transaction(writing=writing, snapshot=snapshot)
@@ -130,11 +134,11 @@ class Database:
             session.abandon()
 
     def reading(self, *, blocking: bool = True) -> SingleReading:
-        """What reads by single statements, each of which is a transaction of its own.
+        """Return a reader whose statements are each a transaction of their own.
 
-        Raises, when it is entered:
-            Unavailable: Too many others are using the database.
-            sqlalchemy.exc.OperationalError: It takes no connection.
+        Raises, when entered:
+            Unavailable: No connection was free in time.
+            sqlalchemy.exc.OperationalError: The database accepts no connection.
         """
         return SingleReading(
             self._connections,
@@ -145,9 +149,9 @@ class Database:
         )
 
     def attempt(self, work: Callable[[], Outcome]) -> Outcome:
-        """Do work that is one transaction, and again from its beginning if others were in the way.
+        """Do work that is one transaction; retry it whole after a conflict with other transactions.
 
-        The work must bear it: what it commits by `outside_transaction` is done each time.
+        The work must tolerate that: what it commits by `outside_transaction` is done each time.
 
         Raises:
             sqlalchemy.exc.DBAPIError: It failed for another reason, or too often.
@@ -156,30 +160,33 @@ class Database:
             try:
                 return work()
             except DBAPIError as error:
-                if attempt == _ATTEMPTS - 1 or not begin_again(error):
+                if attempt == _ATTEMPTS - 1 or not can_retry(error):
                     raise
-            # Those who met would meet again if each waited for the same time.
-            time.sleep(random.uniform(0, _LONGEST_FIRST_PAUSE * 2**attempt))  # noqa: S311 # no secret
+            # Transactions that collided would collide again if they paused equally long.
+            time.sleep(random.uniform(0, _MAX_FIRST_PAUSE * 2**attempt))  # noqa: S311 # no secret
         raise AssertionError("the last attempt returns or raises")
 
     async def run_in_group(self, act: Callable[[Connection], Outcome]) -> Outcome:
-        """Do an act whose transaction takes the connection as `shared`; it is committed then.
+        """Do an act in a shared transaction, and return its result after the commit.
+
+        The act passes its connection to `transaction`, as `shared`.
 
         Raises:
-            NotTogether: Nothing was done, and it may go well alone, in a thread.
-            Unavailable, sqlalchemy.exc.DBAPIError: It could not be begun, or committed.
+            RetryAlone: Nothing was done; the act may succeed on a thread, in a transaction of its
+                own.
+            Unavailable, sqlalchemy.exc.DBAPIError: The transaction could not begin or commit.
         """
         if self._group is None:
             raise RetryAlone
         return await self._group.run(act)
 
-    def shorten_log(self) -> None:
-        """Keep what is written beside the data from growing; for a job.
+    def truncate_wal(self) -> None:
+        """Truncate a write-ahead log that has grown long; for a job.
 
         Raises:
             sqlalchemy.exc.OperationalError: It fails.
         """
-        self._connections.shorten_log()
+        self._connections.truncate_wal()
 
     def close(self) -> None:
         """Close every connection; no other thread may be using one."""

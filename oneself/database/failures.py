@@ -1,27 +1,28 @@
-"""What can go wrong with a database, and whether it may be better in a second."""
+"""Classification of database failures: temporary, retryable, of unknown outcome."""
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-__all__ = ["OutcomeUnknown", "begin_again", "does_not_answer", "sqlstate"]
+__all__ = ["OutcomeUnknown", "can_retry", "does_not_answer", "sqlstate"]
 
-#: Classes of SQLSTATE that the asker cannot help and that pass: the connection, resources, an
-#: operator's intervention, the system (PostgreSQL's Appendix A).
-_PASSING_CLASSES = ("08", "53", "57", "58")
-_PASSING = {
-    "25006",  # it is read-only, as a standby is until it takes over
-    "25P03",  # the transaction was idle for too long, and was ended
-    "25P04",  # it took too long in all, and was ended
-    "42P01",  # there are no tables: it was never migrated, or is being restored
-    "55P03",  # a lock was not to be had in time
+#: Classes of SQLSTATE that the client cannot help and that pass: connection, resources, operator
+#: intervention, system (PostgreSQL's Appendix A).
+_TEMPORARY_CLASSES = ("08", "53", "57", "58")
+_TEMPORARY = {
+    "25006",  # read-only, as a standby is until it takes over
+    "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
+    "42P01",  # no tables: never migrated, or being restored
+    "55P03",  # lock_timeout
 }
-#: Another transaction was in the way, and nothing was done: the whole may be tried again (DB-10).
-_IN_THE_WAY = {"40001", "40P01"}
+#: Conflicts with another transaction: nothing was done, and the whole can be retried (DB-10).
+_CONFLICTS = {"40001", "40P01"}
 
 
 class OutcomeUnknown(Exception):
-    """The connection broke while a transaction was committed, and nobody can say whether it was.
+    """The connection broke during a commit, and it is unknown whether the server committed.
 
-    It is never begun again, since it may be done already, and is no 503, which would ask for that.
+    The work is never retried, since it may be done already. The answer is no 503, which would
+    invite the client to retry.
     """
 
     def __init__(self) -> None:
@@ -29,21 +30,21 @@ class OutcomeUnknown(Exception):
 
 
 def sqlstate(error: DBAPIError) -> str:
-    """The SQLSTATE of a failure; empty from SQLite, and where no server answered."""
+    """Return the SQLSTATE of a failure; empty for SQLite, and if no server answered."""
     return getattr(error.orig, "sqlstate", None) or ""
 
 
-def begin_again(error: DBAPIError) -> bool:
-    """Whether nothing was done, and the same may go well if it is begun again at once.
+def can_retry(error: DBAPIError) -> bool:
+    """Return whether nothing was done, and the same work may succeed if it is retried at once.
 
-    So it is after a deadlock, after a failure to serialise, and on a connection that turned out to
-    be broken: whoever had to commit over it raises `OutcomeUnknown` instead.
+    True after a deadlock, a serialization failure, or on a broken connection: if a commit was lost
+    with the connection, `OutcomeUnknown` is raised instead.
     """
-    return error.connection_invalidated or sqlstate(error) in _IN_THE_WAY
+    return error.connection_invalidated or sqlstate(error) in _CONFLICTS
 
 
 def does_not_answer(error: Exception) -> bool:
-    """Whether it is the database that is locked, full, read-only or gone, and not we who are wrong.
+    """Return whether the database is locked, full, read-only or gone, rather than misused.
 
     It may be better in a second (DB-05).
     """
@@ -53,6 +54,6 @@ def does_not_answer(error: Exception) -> bool:
     return (
         isinstance(error, OperationalError)
         or error.connection_invalidated
-        or state in _PASSING
-        or state.startswith(_PASSING_CLASSES)
+        or state in _TEMPORARY
+        or state.startswith(_TEMPORARY_CLASSES)
     )

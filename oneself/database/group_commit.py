@@ -1,12 +1,12 @@
-"""Acts of one event loop that share a transaction, and so one wait for the disk (group commit).
+"""Group commit: acts of one event loop share a transaction, and so one wait for the disk.
 
-A change takes a fifth of a millisecond of a processor, and until the disk has it as long again, or
-ten times that: one after the other they would wait for each other's disk. Here those that come
-while one transaction is committed are done together in the next. Nobody is answered before the
-commit.
+A change takes a fifth of a millisecond of processor time, and as long again, or ten times that,
+until it is on disk. One after the other, acts would wait for each other's disk writes. Here the
+acts that arrive during a commit are done together in the next transaction. No response is sent
+before the commit.
 
-Written here since SQLite has no such thing, and drivers that have a thread for themselves
-(aiosqlite) hand each statement over to it, which takes longer than the statement.
+SQLite has no group commit. Drivers with a thread of their own (aiosqlite) hand each statement over
+to it, which takes longer than the statement.
 """
 
 import asyncio
@@ -21,160 +21,160 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from accounts.errors import AccountError, Unavailable
 
-__all__ = ["GroupCommit", "Groups", "RetryAlone"]
+__all__ = ["GroupCommit", "GroupConnections", "RetryAlone"]
 
 Outcome = TypeVar("Outcome")
 
-#: The event loop does nothing else meanwhile, so that it is a few milliseconds at most.
-_MOST_AT_ONCE = 32
-_LONGEST_QUEUE = 1024
-#: How long an act may wait for its group, in seconds; as long as what waits for a thread
-#: (oneself/runtime/thread_pools.py). Whoever asked may have gone by then.
-_PATIENCE = 10.0
+#: The event loop is blocked while a group runs: at most a few milliseconds.
+_MAX_GROUP = 32
+_MAX_QUEUE = 1024
+#: How long an act may wait for its group, in seconds: as long as work waits for a thread
+#: (oneself/runtime/thread_pools.py). The client may have disconnected by then.
+_TIMEOUT = 10.0
 
 
-class Groups(Protocol):
-    """Whose transactions are shared."""
+class GroupConnections(Protocol):
+    """Connections whose transactions can be shared."""
 
     def begin_group(self, *, blocking: bool) -> Connection | None:
-        """Begin one that writes, on a connection for it alone; None if that had to be waited for.
+        """Begin a writing transaction on a connection of its own; None if that would block.
 
         Raises:
-            Unavailable: Others were writing for too long.
-            sqlalchemy.exc.OperationalError: So was another process, or it fails.
+            Unavailable: Other threads were writing for too long.
+            sqlalchemy.exc.OperationalError: Another process was, or the database fails.
         """
 
     def end_group(self, connection: Connection) -> None:
-        """Roll back what is not committed, and let others write."""
+        """Roll back what is not committed, and let other threads write."""
 
 
 class RetryAlone(Exception):
-    """The database refused a part of what was done together, and all of it was undone.
+    """The database refused a part of a group, and the whole group was undone.
 
-    Which part it would have refused alone, is found out by doing each alone.
+    To find out which act it refuses, each is done again in a transaction of its own.
     """
 
 
 class _Member(NamedTuple):
     act: Callable[[Connection], Any]
-    told: asyncio.Future[Any]
-    since: float
+    result: asyncio.Future[Any]
+    queued_at: float
 
 
 class GroupCommit:
-    """To be called from one event loop only."""
+    """The group commits of a database, for use from one event loop."""
 
-    def __init__(self, groups: Groups, *, timeout: float = _PATIENCE) -> None:
-        """Begin with nobody; `timeout` is how long an act may wait for its group, in seconds."""
-        self._groups = groups
+    def __init__(self, connections: GroupConnections, *, timeout: float = _TIMEOUT) -> None:
+        """Start with an empty queue; `timeout` is how long an act may wait, in seconds."""
+        self._connections = connections
         self._timeout = timeout
         self._waiting: deque[_Member] = deque()
         self._work: asyncio.Task[None] | None = None
-        self._thread = _thread()
+        self._thread = _new_thread()
 
     async def run(self, act: Callable[[Connection], Outcome]) -> Outcome:
-        """Do an act on a connection in whose transaction others act as well; it is committed then.
+        """Do an act in a shared transaction, and return its result after the commit.
 
-        The act sees to it that nothing of it is left where it raises an `AccountError`, but what is
-        to be kept.
+        If the act raises an `AccountError`, it has undone its own writes, except those to be kept.
 
         Raises:
-            Unavailable: Too many others wait, its turn came too late, or somebody else was writing
-                for too long.
-            NotTogether: Nothing was done.
-            sqlalchemy.exc.DBAPIError: It could not be begun, or committed.
+            Unavailable: The queue is full, the act timed out in it, or another writer took too
+                long.
+            RetryAlone: Nothing was done.
+            sqlalchemy.exc.DBAPIError: The transaction could not begin or commit.
         """
-        if len(self._waiting) >= _LONGEST_QUEUE:
+        if len(self._waiting) >= _MAX_QUEUE:
             raise Unavailable
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append(_Member(act, told, time.monotonic()))
+        result: asyncio.Future[Outcome] = loop.create_future()
+        self._waiting.append(_Member(act, result, time.monotonic()))
         if self._work is None:
-            # Of its own, since whoever began it may be cancelled and the others not.
-            self._work = loop.create_task(self._do_all())
-        return await told
+            # A task of its own: the request that starts it may be cancelled, the others go on.
+            self._work = loop.create_task(self._run_groups())
+        return await result
 
     def close(self) -> None:
-        """End the thread that commits; nobody may be waiting."""
+        """End the committing thread; no act may be queued."""
         self._thread.shutdown()
-        self._thread = _thread()
+        self._thread = _new_thread()
 
-    async def _do_all(self) -> None:
+    async def _run_groups(self) -> None:
         try:
             while self._waiting:
-                self._refuse_late()
-                some = min(len(self._waiting), _MOST_AT_ONCE)
-                if some:
-                    await self._run_group([self._waiting.popleft() for _ in range(some)])
+                self._fail_timed_out()
+                size = min(len(self._waiting), _MAX_GROUP)
+                if size:
+                    await self._run_group([self._waiting.popleft() for _ in range(size)])
         finally:
             self._work = None
 
-    def _refuse_late(self) -> None:
-        """Refuse those, of whom the first has waited for longest, whose turn comes too late."""
-        begun = time.monotonic() - self._timeout
-        while self._waiting and self._waiting[0].since < begun:
+    def _fail_timed_out(self) -> None:
+        """Fail queued acts that have timed out; the first has waited longest."""
+        oldest_allowed = time.monotonic() - self._timeout
+        while self._waiting and self._waiting[0].queued_at < oldest_allowed:
             _fail([self._waiting.popleft()], Unavailable())
 
     async def _run_group(self, members: list[_Member]) -> None:
         try:
             connection = await self._begin()
-        except Exception as error:  # noqa: BLE001 # each of them is to hear of it
-            # Group after group would wait as long for the same, and the last for minutes.
+        except Exception as error:  # noqa: BLE001 # passed on to each act
+            # Each further group would wait as long for the same, the last one for minutes.
             _fail([*members, *self._waiting], error)
             self._waiting.clear()
             return
         try:
-            outcomes = await self._committed(members, connection)
+            outcomes = await self._commit_acts(members, connection)
         except Exception as error:  # noqa: BLE001 # as above
             _fail(members, error)
             return
-        for (_, told, _), (outcome, refusal) in zip(members, outcomes, strict=True):
-            if told.done():  # its client has left
+        for (_, result, _), (outcome, refusal) in zip(members, outcomes, strict=True):
+            if result.done():  # its client has disconnected
                 continue
             if refusal is None:
-                told.set_result(outcome)
+                result.set_result(outcome)
             else:
-                told.set_exception(refusal)
+                result.set_exception(refusal)
 
     async def _begin(self) -> Connection:
-        connection = self._groups.begin_group(blocking=False)
+        connection = self._connections.begin_group(blocking=False)
         if connection is not None:
             return connection
-        return await _in(self._thread, self._begin_with_patience)
+        return await _run_on(self._thread, self._begin_blocking)
 
-    async def _committed(
+    async def _commit_acts(
         self, members: list[_Member], connection: Connection
     ) -> list[tuple[Any, AccountError | None]]:
-        """What each act returned, or was refused for, once all are committed."""
+        """Do the acts and commit; return the result or refusal of each."""
         try:
-            outcomes = [_outcome_of(each.act, connection) for each in members]
-            # What was refused has left nothing behind that the disk would have to be waited for.
+            outcomes = [_outcome_of(member.act, connection) for member in members]
+            # Refused acts wrote nothing: without other writes there is no need to wait for the
+            # disk.
             if any(refusal is None or refusal.keep_writes for _, refusal in outcomes):
-                await _in(self._thread, connection.commit)
+                await _run_on(self._thread, connection.commit)
         finally:
-            self._groups.end_group(connection)
+            self._connections.end_group(connection)
         return outcomes
 
-    def _begin_with_patience(self) -> Connection:
-        connection = self._groups.begin_group(blocking=True)
+    def _begin_blocking(self) -> Connection:
+        connection = self._connections.begin_group(blocking=True)
         if connection is None:
-            raise AssertionError("whoever waits has it, or an error")
+            raise AssertionError("a blocking begin returns a connection or raises")
         return connection
 
 
-def _thread() -> ThreadPoolExecutor:
-    """For one thread, which it starts only when it is needed."""
+def _new_thread() -> ThreadPoolExecutor:
+    """Return an executor with one thread, which starts when it is first needed."""
     return ThreadPoolExecutor(1, thread_name_prefix="commit")
 
 
-async def _in(thread: ThreadPoolExecutor, work: Callable[[], Outcome]) -> Outcome:
+async def _run_on(thread: ThreadPoolExecutor, work: Callable[[], Outcome]) -> Outcome:
     return await asyncio.get_running_loop().run_in_executor(thread, work)
 
 
 def _fail(members: Iterable[_Member], error: Exception) -> None:
     for member in members:
-        if not member.told.done():
-            member.told.set_exception(error)
+        if not member.result.done():
+            member.result.set_exception(error)
 
 
 def _outcome_of(
@@ -185,5 +185,5 @@ def _outcome_of(
     except AccountError as refusal:
         return None, refusal
     except SQLAlchemyError as error:
-        # SQLite ends the whole transaction by itself where the disk is full or broken.
+        # SQLite rolls back the whole transaction by itself when the disk is full or broken.
         raise RetryAlone from error

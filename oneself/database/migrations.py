@@ -1,4 +1,4 @@
-"""Bringing a database's tables to the version that this code works with."""
+"""Schema migrations, by Alembic."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,20 +12,19 @@ from models.schema import REVISION
 if TYPE_CHECKING:
     from alembic.config import Config
 
-__all__ = ["differences", "is_known", "present_revision", "upgrade"]
+__all__ = ["REVISION", "differences", "is_known", "present_revision", "upgrade"]
 
-#: Where Alembic keeps the revision.
 _TABLE = "alembic_version"
 
 _BEGIN = {
     "sqlite": ["BEGIN IMMEDIATE"],
     "postgresql": [
         "BEGIN",
-        # A table may be large, and whoever reads in it may take a while.
+        # A table may be large, and readers may hold it for a while.
         "SET LOCAL statement_timeout = 0",
         "SET LOCAL idle_in_transaction_session_timeout = 0",
         "SET LOCAL lock_timeout = '60s'",
-        # The name is only this: "oneself", as the bytes of a number.
+        # The lock's name: the bytes of "oneself" as a number.
         f"SELECT pg_advisory_xact_lock({int.from_bytes(b'oneself')})",
     ],
 }
@@ -33,11 +32,11 @@ _SCRIPTS = Path(models.__file__).parent / "migrations"
 
 
 def upgrade(engine: Engine) -> None:
-    """Migrate forward, all in one transaction: a crash half way leaves the old tables.
+    """Migrate to this version, in one transaction: a crash half-way leaves the old tables.
 
-    Of several that are started at once one migrates, and the others find it done.
+    Of several concurrent calls one migrates, and the others then find it done.
     """
-    from alembic import command  # noqa: PLC0415 # not needed, and not fast, where all is migrated
+    from alembic import command  # noqa: PLC0415 # slow, and not needed once migrated
 
     with engine.connect() as connection:
         for statement in _BEGIN[engine.dialect.name]:
@@ -49,15 +48,15 @@ def upgrade(engine: Engine) -> None:
 
 
 def is_known(revision: str) -> bool:
-    """Whether tables of a revision can be brought to this version's."""
+    """Return whether this version can migrate tables of a revision."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415 # as above
 
     scripts = ScriptDirectory.from_config(_configuration())
-    return revision in {each.revision for each in scripts.walk_revisions()}
+    return revision in {script.revision for script in scripts.walk_revisions()}
 
 
 def present_revision(engine: Engine) -> str | None:
-    """The revision that a database is at; None for a fresh one."""
+    """Return the revision of a database; None for a fresh one."""
     with engine.connect() as connection:
         if not sqlalchemy.inspect(connection).has_table(_TABLE):
             return None
@@ -68,7 +67,7 @@ def present_revision(engine: Engine) -> str | None:
 
 
 def differences(engine: Engine) -> list[str]:
-    """How the tables differ from what the code expects; empty when they do not."""
+    """Return differences between the tables and the models; empty if there are none."""
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415 # as above
     from alembic.migration import MigrationContext  # noqa: PLC0415
 

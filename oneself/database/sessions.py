@@ -1,4 +1,4 @@
-"""What acts work in: the session of a transaction, that of a part of one, and a single reading."""
+"""The sessions that acts work in: a whole transaction, a savepoint in one, single reads."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,19 +19,19 @@ from oneself.database.postgresql import Postgresql
 from oneself.database.prepared import driver_of
 from oneself.database.sqlite import Sqlite
 
-__all__ = ["PartSession", "SingleReading", "TransactionSession"]
+__all__ = ["SavepointSession", "SingleReading", "TransactionSession"]
 
 _NAME = bindparam("name", type_=BigInteger)
-_HOLD = text("SELECT pg_advisory_xact_lock(:name)").bindparams(_NAME)
-_TRY_TO_HOLD = text("SELECT pg_try_advisory_xact_lock(:name)").bindparams(_NAME)
+_LOCK = text("SELECT pg_advisory_xact_lock(:name)").bindparams(_NAME)
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:name)").bindparams(_NAME)
 
 
-def _nobody_asks() -> None:
-    """Outside a request there is no credential to be looked up."""
+def _no_credential() -> None:
+    """Outside a request there is no credential to look up."""
 
 
 class TransactionSession(AccountSession):
-    """The session of one transaction at a time."""
+    """A session with one transaction at a time."""
 
     def __init__(
         self,
@@ -42,25 +42,29 @@ class TransactionSession(AccountSession):
         now: datetime,
         origin: Origin,
         blocking: bool,
-        joining: Literal["control_fully", "create_savepoint"] = "control_fully",
+        join_mode: Literal["control_fully", "create_savepoint"] = "control_fully",
     ) -> None:
-        super().__init__(join_transaction_mode=joining, expire_on_commit=False)
+        super().__init__(join_transaction_mode=join_mode, expire_on_commit=False)
         self._connections = connections
         self._blocking = blocking
-        self._taken: Connection | None = None
-        self._id: str | None = None
-        self._names_held: set[str] = set()
+        self._own_connection: Connection | None = None
+        self._transaction_id: str | None = None
+        self._locked_names: set[str] = set()
         self.keys = keys
         self.limits = limits
         self.now = now
         self.origin = origin
         self.observed = []
-        self.authenticate_again = _nobody_asks
+        self.authenticate_again = _no_credential
 
     def begin_transaction(self, *, writing: bool, snapshot: bool = False) -> None:
-        """Take a connection and begin on it."""
-        self._taken = self.bind = self.core = self._connections.take(blocking=self._blocking)
-        self._id = self._connections.begin(self.core, writing=writing, snapshot=snapshot)
+        """Take a connection and begin a transaction on it."""
+        self._own_connection = self.bind = self.core = self._connections.take(
+            blocking=self._blocking
+        )
+        self._transaction_id = self._connections.begin(
+            self.core, writing=writing, snapshot=snapshot
+        )
 
     @contextmanager
     def outside_transaction(self) -> Iterator[None]:
@@ -82,24 +86,24 @@ class TransactionSession(AccountSession):
         return self._connections.statements.write(self.core, statement, parameters)
 
     def lock(self, name: str) -> None:
-        """See `AccountSession`; on SQLite whoever writes holds every name."""
-        if self._id is not None and name not in self._names_held:
-            self.core.execute(_HOLD, {"name": _number(name)})
-            self._names_held.add(name)
+        """See `AccountSession`; on SQLite a writing transaction has every lock."""
+        if self._transaction_id is not None and name not in self._locked_names:
+            self.core.execute(_LOCK, {"name": _lock_id(name)})
+            self._locked_names.add(name)
 
     def try_lock(self, name: str) -> bool:
         """See `AccountSession`."""
-        if self._id is None or name in self._names_held:
+        if self._transaction_id is None or name in self._locked_names:
             return True
-        if not self.core.execute(_TRY_TO_HOLD, {"name": _number(name)}).scalar():
+        if not self.core.execute(_TRY_LOCK, {"name": _lock_id(name)}).scalar():
             return False
-        self._names_held.add(name)
+        self._locked_names.add(name)
         return True
 
     def finish(self) -> None:
-        """Commit what the act has written; nothing, if it ended while it held no connection."""
-        if self._taken is None:
-            return  # what came before slow work is committed, and `core` is somebody else's by now
+        """Commit the act's writes; do nothing if it ended without a connection."""
+        if self._own_connection is None:
+            return  # the rest was committed before slow work; `core` may be another thread's by now
         self.flush()
         if not self.core.in_transaction():
             return
@@ -107,37 +111,37 @@ class TransactionSession(AccountSession):
         try:
             self.commit() if self.in_transaction() else self.core.commit()
         except DBAPIError as error:
-            if self._id is None or not error.connection_invalidated:
+            if self._transaction_id is None or not error.connection_invalidated:
                 raise
-            # The connection is broken, and with it what SQLAlchemy knows of the transaction.
-            self._connections.require_committed(self._id)
+            # The connection is broken, and so is what SQLAlchemy knows of the transaction.
+            self._connections.require_committed(self._transaction_id)
 
     def abandon(self) -> None:
-        """Roll back whatever is not committed, after `finish` nothing; give the connection back."""
+        """Roll back what is not committed (nothing after `finish`); give the connection back."""
         if self.in_transaction() or len(self.identity_map):
-            self.close()  # which takes as long as a reading, and most acts have no entities
-        self._id = None
-        self._names_held.clear()
-        taken, self._taken = self._taken, None
-        if taken is None:
+            self.close()  # takes as long as a read, and most acts have no entities
+        self._transaction_id = None
+        self._locked_names.clear()
+        connection, self._own_connection = self._own_connection, None
+        if connection is None:
             return
         try:
-            self._connections.roll_back(taken)
+            self._connections.roll_back(connection)
         finally:
-            self._connections.give_back(taken)
+            self._connections.give_back(connection)
 
 
-class PartSession(TransactionSession):
+class SavepointSession(TransactionSession):
     """The session of an act in a transaction that it shares with others (`group_commit`).
 
-    It is a savepoint: an act that is refused leaves nothing in the transaction of the others. The
-    driver keeps it, since SQLAlchemy refuses to go back to one after certain failures.
+    It is a savepoint: a refused act leaves nothing in the shared transaction. The savepoint is set
+    through the driver, since SQLAlchemy refuses to roll back to one after certain failures.
     """
 
     def __init__(
-        self, connections: Sqlite | Postgresql, *, shared: Connection, **of_the_act: Any
+        self, connections: Sqlite | Postgresql, *, shared: Connection, **context: Any
     ) -> None:
-        super().__init__(connections, joining="create_savepoint", **of_the_act)
+        super().__init__(connections, join_mode="create_savepoint", **context)
         self._shared = shared
         self._driver = driver_of(shared)
         self._open = False
@@ -145,31 +149,31 @@ class PartSession(TransactionSession):
     def begin_transaction(
         self,
         *,
-        writing: bool,  # noqa: ARG002 # all do that share one
-        snapshot: bool = False,  # noqa: ARG002 # and all see one moment
+        writing: bool,  # noqa: ARG002 # a group always writes
+        snapshot: bool = False,  # noqa: ARG002 # a group is one snapshot
     ) -> None:
-        """Begin the part.
+        """Set the savepoint.
 
         Raises:
-            NotTogether: There is no transaction any more that it could be a part of.
+            RetryAlone: The shared transaction has ended.
         """
         if not self._driver.in_transaction:
-            # SQLite has ended it after a failure, and the act that met that went on.
+            # SQLite ended it after a failure, and the act that met the failure went on.
             raise RetryAlone
         self.bind = self.core = self._shared
         self._driver.execute("SAVEPOINT act")
         self._open = True
 
     def outside_transaction(self) -> NoReturn:
-        """Refuse: it would commit what others have not finished.
+        """Refuse: it would commit the unfinished writes of other acts.
 
         Raises:
             RuntimeError: Always.
         """
-        raise RuntimeError("an act that takes long has a transaction of its own")
+        raise RuntimeError("an act with slow work needs a transaction of its own")
 
     def finish(self) -> None:
-        """Leave what the act has written to the commit of all."""
+        """Release the savepoint: the act's writes are committed with the group."""
         self.flush()
         if self.in_transaction():
             self.commit()
@@ -177,7 +181,7 @@ class PartSession(TransactionSession):
         self._open = False
 
     def abandon(self) -> None:
-        """Undo what the act has written, unless it is finished."""
+        """Undo the act's writes, unless it is finished."""
         if self.in_transaction() or len(self.identity_map):
             self.close()
         if self._open and self._driver.in_transaction:
@@ -187,7 +191,7 @@ class PartSession(TransactionSession):
 
 
 class SingleReading:
-    """A reading of which each statement is a transaction of its own: enough to see who asks.
+    """Reads by single statements, each a transaction of its own: enough to authenticate.
 
     A session takes longer to make than this takes to read.
     """
@@ -221,9 +225,9 @@ class SingleReading:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Give it back, with nothing open on it."""
+        """Give the connection back, with no transaction open on it."""
         try:
-            # SQLAlchemy begins a transaction for each statement that comes by way of it.
+            # SQLAlchemy begins a transaction for each statement that is not prepared.
             if self._connection.in_transaction():
                 self._connections.roll_back(self._connection)
         finally:
@@ -236,7 +240,7 @@ class SingleReading:
         return self._connections.rows(self._connection, statement, parameters)
 
 
-def _number(name: str) -> int:
-    """What PostgreSQL calls a name that is held: 64 bits of it, whose collisions only cost time."""
+def _lock_id(name: str) -> int:
+    """Return the 64 bits that PostgreSQL locks for a name; a collision only costs time."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

@@ -1,1 +1,1 @@
-"""The HTTP pipeline: from a request to an operation of the document, and back."""
+"""The HTTP pipeline, from a request to an operation of the document and back."""

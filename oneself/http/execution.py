@@ -1,58 +1,53 @@
-"""How an operation is executed: who asks and what they may, its handler, and its answer."""
+"""Runs one operation: authentication, validation, authorisation, handler, response."""
 
-import inspect
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from accounts.errors import AccountError, Conflict, Internal, NotAuthenticated, Unavailable
+from accounts.errors import AccountError, Conflict, Unavailable
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import authorise
 from accounts.services.database import AccountSession, lock_account
-from accounts.services.principal import Presented, Principal
+from accounts.services.principal import Principal
+from handlers.context import (
+    ClientContext,
+    Context,
+    DatabaseContext,
+    PrincipalContext,
+    UserContext,
+)
+from handlers.dialect import ResponseMeta
 from handlers.exchange import Exchange, Reply
 from oneself.database import RetryAlone, SingleReading
 from oneself.document import OperationSpec
+from oneself.http.caller import CallerReader
 from oneself.http.guard import Request
+from oneself.http.handler_signature import context_of
 from oneself.http.idempotency import PARAMETER, idempotent_attempt, run_once
+from oneself.http.request.arguments import ArgumentReader
 from oneself.http.request.client_address import origin_of, user_agent_of
-from oneself.http.request.credential_reader import CredentialReader, RequestCredentials
+from oneself.http.request.credential_reader import RequestCredentials
 from oneself.http.request.credentials import is_same_origin, sent_bearer
-from oneself.http.request.parameters import Parameters
-from oneself.http.request.request_body import RequestBodyReader
+from oneself.http.request.errors import NotAuthenticated
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, ResponseMeta
+from oneself.http.response.rendering import ResponseRenderer
 from oneself.http.response.response_validation import ResponseValidator
-from oneself.http.response.responses import Answer, answer_of_refusal
+from oneself.http.response.responses import Answer
 from oneself.http.services import Services
-from oneself.runtime.draining import is_draining
 
 __all__ = ["Execution"]
 
-# It tells of operations, whichever module it is that does.
-_log = logging.getLogger("oneself.http.operations")
-
-#: What a handler may ask for beside the operation's parameters.
-_SUPPLIED = frozenset(
-    {"session", "principal", "exchange", "body", "credentials", "key_set", "degraded", "leaving"}
-)
-
-
-#: What an operation works in; for who only wants to know who asks, it is less.
-_Room = AccountSession | SingleReading
+_Session = AccountSession | SingleReading | None
 
 
 class Execution:
     """One operation of the document with its handler.
 
-    Nothing here waits for anything but the database: where it runs is for `operations` to say.
+    It blocks on nothing but the database; `operations` decides where it runs.
     """
 
     def __init__(
@@ -62,40 +57,25 @@ class Execution:
         schemas: Schemas,
         services: Services,
     ) -> None:
-        """Compile it.
+        """Compile the operation.
 
         Raises:
-            TypeError: The handler's parameters are not the operation's.
+            TypeError: The handler's signature is not that of the operation.
         """
         self._spec = spec
         self._handler = handler
         self._services = services
-        self._dialect = Dialects.named(spec.dialect)
-        self._credential_reader = CredentialReader(
+        self._callers = CallerReader(spec, services)
+        self._arguments = ArgumentReader(spec, schemas)
+        self._renderer = ResponseRenderer(
             spec,
-            api_key_brand=services.api_key_brand,
-            origins=services.origins,
-            issuer=services.issuer,
-            signing=services.signing,
+            places=self._arguments.places,
+            validator=ResponseValidator(spec, schemas) if services.check_responses else None,
         )
-        self._parameters = Parameters(spec, schemas)
-        self._request_body = RequestBodyReader(spec, schemas)
-        self._takes_nothing = not (spec.parameters or spec.bodies)
-        self._response_validator = (
-            ResponseValidator(spec, schemas) if services.check_responses else None
-        )
-        self._writing = spec.method != "get"
-        self._wanted = frozenset(inspect.signature(handler).parameters)
-        # Whether the process lives is told without the database (OP-02).
-        self._needs_database = not spec.public or "session" in self._wanted
-        self._may_be_repeated = PARAMETER in self._parameters.names
-        # Whose the credential is, is one SELECT, and needs no transaction around it.
-        self._reads_once = not self._writing and "session" not in self._wanted
-        unknown = self._wanted - _SUPPLIED - self._parameters.names
-        missing = self._parameters.names - self._wanted - {PARAMETER}
-        if unknown or missing:
-            what = f"the handler's parameters differ: {unknown or missing}"
-            raise TypeError(f"{spec.operation_id}: {what}")
+        self._is_writing = spec.method != "get"
+        types = dict(self._arguments.types)
+        self._is_idempotent = types.pop(PARAMETER, None) is not None
+        self._context = context_of(spec, handler, types)
 
     def answer(self, request: Request, *, blocking: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing.
@@ -111,52 +91,58 @@ class Execution:
                 return self._run(request, meta, blocking=False)
             return self._services.database.attempt(partial(self._run, request, meta, blocking=True))
         except AccountError as refusal:
-            return self._find_answer(request, meta, refusal) or self.refuse(refusal, request)
+            return self._find_stored_answer(request, meta, refusal) or self.refuse(refusal, request)
 
     async def answer_in_group(self, request: Request) -> Answer:
         """Run the operation in a transaction that it shares with others, or refuse.
 
         Raises:
-            NotTogether: Nothing was done, and it may go well alone.
+            RetryAlone: Nothing was done; the operation may succeed on its own.
             sqlalchemy.exc.DBAPIError: The database fails.
         """
         try:
             try:
-                caller, known = self._identify(request, blocking=False)
+                credentials, principal = self._identify(request, blocking=False)
             except OperationalError as error:
                 raise RetryAlone from error
             return await self._services.database.run_in_group(
-                partial(self._run_as, caller, known, request, _meta(request))
+                partial(self._run_in_transaction, credentials, principal, request, _meta(request))
             )
         except AccountError as refusal:
             return self.refuse(refusal, request)
 
     def admit(self, request: Request, *, large: bool) -> str:
-        """Whose request it is, before its body is read; a large one is refused as it would be then.
+        """Return the user's id before the body is read; refuse a large body as early as possible.
 
         Raises:
-            AccountError: It is nobody's or, where it is large, none that they may send.
+            AccountError: The caller is not authenticated or, for a large body, not authorised.
         """
-        _, known = self._services.database.attempt(partial(self._identify, request, blocking=True))
-        if known is None:
-            raise NotAuthenticated  # also where nobody is asked who they are
+        _, principal = self._services.database.attempt(
+            partial(self._identify, request, blocking=True)
+        )
+        if principal is None:
+            raise NotAuthenticated  # the operation is public, and takes no upload
         if large:
-            self._read(request)
-            self._authorise(known)
-        return known.user.user_id
+            self._arguments.read(request.scope, request.headers, request.body)
+            self._callers.authorise(principal)
+        return principal.user.user_id
 
-    def _recognise(self, presented: Presented, *, blocking: bool = True) -> Principal:
-        with self._services.database.reading(blocking=blocking) as reading:
-            return authenticate(reading, presented)
+    def refuse(self, refusal: AccountError, request: Request) -> Answer:
+        """Render a refusal in the operation's dialect."""
+        if isinstance(refusal, Unavailable):
+            request.request_context.reason = refusal.reason
+        return self._renderer.refuse(
+            refusal, _meta(request), bearer_was_sent=sent_bearer(request.scope["headers"])
+        )
 
-    def _find_answer(
+    def _find_stored_answer(
         self, request: Request, meta: ResponseMeta, refusal: AccountError
     ) -> Answer | None:
-        """What another attempt was answered that began, as this one did, before either had ended.
+        """Return the answer to a concurrent attempt with the same key, after a conflict.
 
-        The later finds, say, that the address is taken: by itself.
+        Of two attempts that overlap, the later conflicts with what the earlier has done.
         """
-        if not (self._may_be_repeated and isinstance(refusal, Conflict)):
+        if not (self._is_idempotent and isinstance(refusal, Conflict)):
             return None
         try:
             return self._services.database.attempt(
@@ -164,19 +150,6 @@ class Execution:
             )
         except AccountError:
             return None
-
-    def refuse(self, refusal: AccountError, request: Request) -> Answer:
-        """What a refusal is answered with, in the words of the operation's dialect."""
-        if isinstance(refusal, Unavailable):
-            request.request_context.reason = refusal.reason
-        answer = answer_of_refusal(
-            refusal,
-            self._dialect,
-            _meta(request),
-            bearer_was_sent=sent_bearer(request.scope["headers"]),
-        )
-        self._validate_response(answer)
-        return answer
 
     def _run(
         self,
@@ -186,27 +159,27 @@ class Execution:
         blocking: bool,
         refusal: AccountError | None = None,
     ) -> Answer:
-        caller, known = self._identify(request, blocking=blocking)
-        return self._run_as(caller, known, request, meta, blocking=blocking, refusal=refusal)
+        credentials, principal = self._identify(request, blocking=blocking)
+        return self._run_in_transaction(
+            credentials, principal, request, meta, blocking=blocking, refusal=refusal
+        )
 
     def _identify(
         self, request: Request, *, blocking: bool
     ) -> tuple[RequestCredentials, Principal | None]:
-        """Who asks; with whose credential it is, where that is to be known before a write."""
-        caller = self._credential_reader.read(request.scope, request.headers)
-        if caller.presented is None:
-            return caller, None
-        request.request_context.credential_kind = caller.presented.kind
-        if not self._writing:
-            return caller, None
-        # Before the write lock is taken: else whoever sends tokens that nobody has, which needs no
-        # more than their form, would keep all who write waiting.
-        return caller, self._recognise(caller.presented, blocking=blocking)
+        """Read the credential; before a write, also find its user."""
+        credentials = self._callers.read_credentials(request)
+        if credentials.presented is None or not self._is_writing:
+            return credentials, None
+        # Before the write lock is taken. Otherwise well-formed tokens that do not exist would keep
+        # every writer waiting.
+        principal = self._callers.find_principal(credentials.presented, blocking=blocking)
+        return credentials, principal
 
-    def _run_as(
+    def _run_in_transaction(
         self,
-        caller: RequestCredentials,
-        known: Principal | None,
+        credentials: RequestCredentials,
+        owner: Principal | None,
         request: Request,
         meta: ResponseMeta,
         shared: Connection | None = None,
@@ -214,62 +187,37 @@ class Execution:
         blocking: bool = True,
         refusal: AccountError | None = None,
     ) -> Answer:
-        """Run the operation, or raise what it was refused for already unless its answer is kept."""
-        services, presented = self._services, caller.presented
-        with self._transaction(request, blocking=blocking, shared=shared) as session:
-            if presented and known is not None and isinstance(session, AccountSession):
-                # Before it is authenticated again: what is revoked meanwhile writes nothing.
-                lock_account(session, known.user.user_id)
+        """Run the operation; with `refusal`, raise it unless an answer is stored."""
+        presented, principal = credentials.presented, None
+        with self._open_session(request, blocking=blocking, shared=shared) as session:
+            if presented and owner is not None and isinstance(session, AccountSession):
+                # Authenticated again below: a credential revoked meanwhile writes nothing.
+                lock_account(session, owner.user.user_id)
                 session.authenticate_again = partial(authenticate, session, presented)
-            supplied: dict[str, Any] = {
-                "session": session,
-                "credentials": caller.credentials,
-                "degraded": services.policies.degraded,
-                "leaving": is_draining,
-            }
-            if "key_set" in self._wanted:
-                supplied["key_set"] = services.signing.current
-            if "exchange" in self._wanted:
-                supplied["exchange"] = Exchange(
-                    user_agent=user_agent_of(request.headers),
-                    same_origin=is_same_origin(request.headers, services.origins),
-                    by_cookie=caller.by_cookie,
-                    issuer=services.issuer,
-                )
             if presented is not None and session is not None:
-                supplied["principal"] = self._authenticate(session, presented)
-            supplied |= self._read(request)
-            if presented is not None:
-                self._authorise(supplied["principal"])
-
-            if self._may_be_repeated and isinstance(session, AccountSession):
-                do = partial(self._ask_handler, supplied, refusal)
-                reply = run_once(session, idempotent_attempt(self._spec, supplied), do)
+                principal = self._callers.authenticate(session, presented)
+            arguments = self._arguments.read(request.scope, request.headers, request.body)
+            if principal is not None:
+                self._callers.authorise(principal)
+            key = arguments.pop(PARAMETER, None)
+            context = self._make_context(request, credentials, session, principal)
+            call = partial(self._call_handler, context, arguments, session, refusal)
+            if key is not None and isinstance(session, AccountSession):
+                attempt = idempotent_attempt(self._spec, key, arguments.get("body"), principal)
+                reply = run_once(session, attempt, call)
             else:
-                reply = self._ask_handler(supplied, refusal)
-            answer = self._render(reply, meta)
-            self._validate_response(answer)
-        return answer
+                reply = call()
+            return self._renderer.render(reply, meta)
 
-    def _ask_handler(self, supplied: Mapping[str, Any], refusal: AccountError | None) -> Reply[Any]:
-        if refusal is not None:
-            raise refusal
-        session: _Room | None = supplied["session"]
-        try:
-            return self._handler(**{name: supplied[name] for name in self._wanted})
-        finally:
-            if session is not None and session.observed:
-                self._services.usage.record_observed(session.observed, session.now)
-
-    def _transaction(
+    def _open_session(
         self, request: Request, *, blocking: bool, shared: Connection | None
-    ) -> AbstractContextManager[_Room | None]:
-        if not self._needs_database:
+    ) -> AbstractContextManager[_Session]:
+        if self._context is Context:
             return nullcontext()
-        if self._reads_once:
+        if self._context is PrincipalContext:
             return self._services.database.reading(blocking=blocking)
         return self._services.database.transaction(
-            writing=self._writing,
+            writing=self._is_writing,
             blocking=blocking,
             shared=shared,
             origin=origin_of(
@@ -277,50 +225,46 @@ class Execution:
             ),
         )
 
-    def _authenticate(self, session: _Room, presented: Presented) -> Principal:
-        principal = authenticate(session, presented)
-        credential = principal.credential
-        self._services.usage.note(credential, session.now)
-        if isinstance(session, SingleReading):
-            return principal  # which leaves no events
-        session.origin = session.origin._replace(
-            credential_kind=credential.kind.value, credential_id=credential.id
-        )
-        return principal
+    def _make_context(
+        self,
+        request: Request,
+        credentials: RequestCredentials,
+        session: _Session,
+        principal: Principal | None,
+    ) -> Context:
+        services = self._services
+        read_exchange = partial(self._read_exchange, request, by_cookie=credentials.by_cookie)
+        if isinstance(session, AccountSession):
+            if principal is not None:
+                return UserContext(services, read_exchange, session, principal)
+            if self._spec.client is not None:
+                return ClientContext(services, read_exchange, session, credentials.credentials)
+            return DatabaseContext(services, read_exchange, session)
+        if principal is not None:
+            return PrincipalContext(services, read_exchange, principal)
+        return Context(services, read_exchange)
 
-    def _read(self, request: Request) -> dict[str, Any]:
-        """The parameters and the body, each as the document has it."""
-        scope = request.scope
-        if self._takes_nothing and not (scope["query_string"] or request.body):
-            return {}
-        read: dict[str, Any] = self._parameters.read(
-            scope.get("path_params", {}), scope["query_string"], request.headers
-        )
-        return read | self._request_body.read(request.body, request.headers)
-
-    def _authorise(self, principal: Principal) -> None:
-        spec = self._spec
-        authorise(
-            principal,
-            self._services.policies.decide,
-            action=spec.operation_id,
-            accepted=spec.accepted,
-            scope=spec.scope,
+    def _read_exchange(self, request: Request, *, by_cookie: bool) -> Exchange:
+        return Exchange(
+            user_agent=user_agent_of(request.headers),
+            same_origin=is_same_origin(request.headers, self._services.origins),
+            by_cookie=by_cookie,
         )
 
-    def _render(self, reply: Reply[Any], meta: ResponseMeta) -> Answer:
-        if reply.body is None or isinstance(reply.body, bytes):
-            return Answer(reply.status, reply.body or b"", reply.media_type, reply.headers)
-        content = self._dialect.wrap(reply.body, meta)
-        json = orjson.dumps(content)
-        return Answer(reply.status, json, "application/json", reply.headers, content)
-
-    def _validate_response(self, answer: Answer) -> None:
-        if self._response_validator is not None and (
-            broken := self._response_validator.find_violations(answer)
-        ):
-            _log.error("%s breaks the document: %s", self._spec.operation_id, broken)
-            raise Internal
+    def _call_handler(
+        self,
+        context: Context,
+        arguments: Mapping[str, Any],
+        session: _Session,
+        refusal: AccountError | None,
+    ) -> Reply[Any]:
+        if refusal is not None:
+            raise refusal
+        try:
+            return self._handler(context, **arguments)
+        finally:
+            if session is not None and session.observed:
+                self._services.usage.record_observed(session.observed, session.now)
 
 
 def _meta(request: Request) -> ResponseMeta:

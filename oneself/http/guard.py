@@ -1,4 +1,4 @@
-"""The first to see a request and the last to catch what it causes."""
+"""The outermost middleware: request id, header checks, last-resort error handler."""
 
 import random
 import re
@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import MalformedRequest, NotFound, UnknownHost
+from accounts.errors import NotFound
+from handlers.dialect import ResponseMeta
 from oneself.http.request.bodies import headers_of
 from oneself.http.request.credentials import sent_bearer
+from oneself.http.request.errors import MalformedRequest, UnknownHost
 from oneself.http.request.trace_context import Parent, parent_of
-from oneself.http.response.dialects import Dialects, ResponseMeta
+from oneself.http.response.dialects import Dialects
 from oneself.http.response.error_handler import refusal_of
 from oneself.http.response.responses import Answer, answer_of_refusal, send_answer
 
@@ -25,7 +27,7 @@ __all__ = ["Guard", "Observer", "Request", "RequestContext"]
 _MOST_HEAD_BYTES = 65_536
 _MOST_PATH_CHARACTERS = 2048
 _MOST_HOSTS_KEPT = 64
-#: A host with or without a port, as RFC 3986 section 3.2.2 has it; nothing may follow.
+#: A host with an optional port (RFC 3986 section 3.2.2).
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _SINGLE = (
     (b"authorization", "Authorization"),
@@ -39,7 +41,7 @@ _SINGLE = (
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request on its way through the house, with what is told of it afterwards."""
+    """The context of one request, which the access log, metrics and traces read at its end."""
 
     request_id: str
     started: float
@@ -47,15 +49,15 @@ class RequestContext:
     credential_kind: str | None = None
     status: int = 0
     code: str | None = None
-    #: The span of whoever asked, if they have told it.
+    #: The caller's span, if the request names one.
     parent: Parent | None = None
-    #: What the operation adds to every answer, also to one that is given on the way to it.
+    #: Headers that the operation adds to every response, refusals included.
     headers: Mapping[str, str] = field(default_factory=dict)
-    #: Why the service cannot answer, for the log alone.
+    #: The reason for a 503, for the log only.
     reason: str | None = None
 
     def send(self, send: Send, answer: Answer) -> Awaitable[None]:
-        """Send the answer, and remember it for who is told of it."""
+        """Send the answer, and note its status and code."""
         self.status, self.code = answer.status, answer.code
         if self.headers:
             answer = answer._replace(headers={**answer.headers, **self.headers})
@@ -63,7 +65,7 @@ class RequestContext:
 
 
 class Request(NamedTuple):
-    """One request as far as the event loop reads it."""
+    """One request as read by the event loop; `body` is empty until it is read."""
 
     scope: Scope
     headers: Mapping[bytes, bytes]
@@ -71,15 +73,14 @@ class Request(NamedTuple):
     request_context: RequestContext
 
 
-#: Is told of a request that is over: its method, what it was, and how many seconds it took.
+#: Called when a request is over, with its method, its context and its duration in seconds.
 Observer = Callable[[str, RequestContext, float], None]
 
 
 class Guard:
-    """An ASGI application around another, which it only lets see what is plain.
+    """ASGI middleware that passes only unambiguous requests to the application.
 
-    A head that two readers could read in two ways is refused whole, rather than read in one of
-    them (HT-09, HT-12).
+    A head that a proxy could read differently is rejected rather than interpreted (HT-09, HT-12).
     """
 
     def __init__(
@@ -91,15 +92,15 @@ class Guard:
         clock: Callable[[], datetime],
         observers: Sequence[Observer] = (),
     ) -> None:
-        """`observers` are told of each request that is over, in their order."""
+        """Wrap an application; `observers` are called in their order when a request is over."""
         self._app = app
         self._dialects = dialects
         self._hosts = hosts
         self._clock = clock
-        self._watches = observers
+        self._observers = observers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or pass the server's lifespan on."""
+        """Answer one request, or pass on the server's lifespan events."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -111,7 +112,7 @@ class Guard:
         try:
             self._check_head(scope, headers)
             await self._app(scope, receive, send)
-        except Exception as error:  # noqa: BLE001 # the last catcher: nothing may pass it (OP-05)
+        except Exception as error:  # noqa: BLE001 # the last handler: no exception leaves it (OP-05)
             refusal = refusal_of(error)
             answer = answer_of_refusal(
                 refusal,
@@ -119,18 +120,18 @@ class Guard:
                 ResponseMeta(request_context.request_id, self._clock()),
                 bearer_was_sent=sent_bearer(scope["headers"]),
             )
-            # Its traceback holds this frame, and with it Granian's end of the connection, which
-            # would stay open until the garbage collector comes by.
+            # Its traceback refers to this frame and so to Granian's end of the connection, which
+            # would otherwise stay open until the next garbage collection.
             del refusal
             if not request_context.status:
                 await request_context.send(send, answer)
         finally:
             seconds = time.perf_counter() - request_context.started
-            for watch in self._watches:
-                watch(scope["method"], request_context, seconds)
+            for observe in self._observers:
+                observe(scope["method"], request_context, seconds)
 
     def _check_head(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        # Granian's limit is one of its buffer, which a single read can pass by some.
+        # Granian limits its buffer, which a single read can exceed.
         size = sum(map(len, chain.from_iterable(scope["headers"])))
         if size + len(scope["query_string"]) > _MOST_HEAD_BYTES:
             rule = "the head has more than 64 KiB"
@@ -146,23 +147,23 @@ class Guard:
             if names.count(name) > 1:
                 rule = f"more than one {text} header"
                 raise MalformedRequest(rule)
-        # hyper reads chunks of chunks as chunks; another reader before us may not.
+        # hyper reads chunks of chunks as chunks; a proxy may not.
         if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             rule = "a Transfer-Encoding other than chunked"
             raise MalformedRequest(rule)
-        # No path of ours needs an escape, and routers differ over what one means.
+        # No path of the document needs escapes, and routers interpret them differently.
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if b"%" in raw_path or len(raw_path) > _MOST_PATH_CHARACTERS:
             raise NotFound
 
 
 def _new_request_id() -> str:
-    """Make `req_` and 12 hex digits; no secret, and so the system is not asked for each."""
+    """Return `req_` and 12 hex digits; not a secret, so not from the system's generator."""
     return f"req_{random.getrandbits(48):012x}"
 
 
 @lru_cache(maxsize=_MOST_HOSTS_KEPT)
 def _host_name(header: bytes) -> str | None:
-    """The name in a `Host` header, without its port; None for what is no host."""
+    """Return the name in a `Host` header, without its port; None if it is malformed."""
     matched = _HOST.fullmatch(header.decode("latin-1").lower())
     return matched["name"] if matched else None

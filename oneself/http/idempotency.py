@@ -1,6 +1,6 @@
-"""Answering a request that was sent before as it was answered then (`Idempotency-Key`)."""
+"""Idempotency: a request that is retried with its `Idempotency-Key` gets the first response."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -14,51 +14,46 @@ from oneself.document import OperationSpec
 
 __all__ = ["PARAMETER", "idempotent_attempt", "run_once"]
 
-#: What the document's parameter is by its Python name; no handler is given it.
+#: The Python name of the document's parameter, which no handler takes.
 PARAMETER = "idempotency_key"
 
 
-def idempotent_attempt(spec: OperationSpec, read: Mapping[str, Any]) -> Attempt | None:
-    """What a request is an attempt at; None where it bears no key.
+def idempotent_attempt(
+    spec: OperationSpec, key: str, body: object, principal: Principal | None
+) -> Attempt:
+    """Return the attempt that a request with an `Idempotency-Key` is part of.
 
-    `read` is what was read of it, by the names that handlers have for it. A body is the same if it
-    says the same, in whatever order and with whatever white space.
+    Two bodies are equal if their JSON is, in any order and with any white space.
 
-    A key is the credential's, and not the person's: a token is not told what a session has made.
-    Who has no credential has the key together with the body, so that of two strangers with the same
-    key neither is in the other's way, nor learns of the other.
+    A key belongs to the credential and not to the user: a token must not learn what a session has
+    created. Without a credential it belongs to the body, so that two callers who choose the same
+    key neither block each other nor learn of each other.
     """
-    key: str | None = read.get(PARAMETER)
-    if key is None:
-        return None
-    request = orjson.dumps(read.get("body"), option=orjson.OPT_SORT_KEYS).decode()
+    request = orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()
     operation_id = spec.operation_id
-    principal: Principal | None = read.get("principal")
     if principal is None:
         return Attempt(f"{operation_id}\n{request}", key, request)
     credential = principal.credential
-    # Of two JWTs of one session the second may be there because the first has ended meanwhile.
+    # By the session and not by the JWT: a retry may come with the JWT that replaced an expired one.
     name = f"{credential.kind} {credential.session_id or credential.id}"
     return Attempt(f"{operation_id}\n{name}", key, request)
 
 
 def run_once(
-    session: AccountSession, attempt: Attempt | None, do: Callable[[], Reply[Any]]
+    session: AccountSession, attempt: Attempt, call: Callable[[], Reply[Any]]
 ) -> Reply[Any]:
-    """Do it, unless another attempt has; then give the reply to that.
+    """Return the stored reply of an earlier attempt, or else call the handler and store its reply.
 
-    What is refused is not kept: it did nothing, and may be asked for again as it is.
+    Refusals are not stored: a refused request changed nothing and may be sent again.
 
     Raises:
-        IdempotencyKeyReused: The key stands for another request.
+        IdempotencyKeyReused: The key was used for another request.
     """
-    if attempt is None:
-        return do()
-    kept = find_response(session, attempt)
-    if kept is not None:
-        status, headers, body = orjson.loads(kept)
+    stored = find_response(session, attempt)
+    if stored is not None:
+        status, headers, body = orjson.loads(stored)
         return Reply(body, HTTPStatus(status), headers=headers)
-    reply = do()
-    said = (reply.status, {**reply.headers}, reply.body)
-    store_response(session, attempt, orjson.dumps(said).decode())
+    reply = call()
+    record = (reply.status, {**reply.headers}, reply.body)
+    store_response(session, attempt, orjson.dumps(record).decode())
     return reply

@@ -1,4 +1,4 @@
-"""The operations, each compiled once, at start, from the document, and where they run."""
+"""The operations, compiled from the document at start, and the threads that they run in."""
 
 from contextlib import ExitStack
 from functools import partial
@@ -22,18 +22,18 @@ from oneself.http.services import Services
 
 __all__ = ["Operations"]
 
-#: What is read of an upload by whoever has a credential, as of any other request.
+#: A larger upload is authorised, and takes an upload slot, before it is read.
 _SMALL_BYTES = 65_536
 _READINESS = "status.getReadiness"
 
 
 class _Operation:
-    """One operation as an ASGI application, which reads its request and finds it a place to run."""
+    """One operation as an ASGI application: reads the request and picks a thread."""
 
     def __init__(self, spec: OperationSpec, execution: Execution, services: Services) -> None:
         self._spec = spec
         self._execution = execution
-        self._large_bodies = services.upload_limits if spec.workload == "image" else None
+        self._upload_limits = services.upload_limits if spec.workload == "image" else None
         self._most_bytes = (
             services.picture_bytes if spec.workload == "image" else services.body_bytes
         )
@@ -51,8 +51,8 @@ class _Operation:
         request_context.headers = self._spec.farewell
         headers = headers_of(scope)
         request = Request(scope, headers, b"", request_context)
-        if self._large_bodies is not None:
-            answer = await self._answer_upload(request, receive, self._large_bodies)
+        if self._upload_limits is not None:
+            answer = await self._answer_upload(request, receive, self._upload_limits)
             await request_context.send(send, answer)
             return
         if expects_body(headers):
@@ -65,7 +65,7 @@ class _Operation:
         try:
             return self._execution.answer(request, blocking=False)
         except DBAPIError:
-            # Who is in the way must not be waited for by the event loop: a thread may.
+            # The event loop must not wait for a lock; a thread may.
             return None
 
     async def _answer(self, request: Request) -> Answer:
@@ -79,21 +79,21 @@ class _Operation:
     async def _answer_upload(
         self, request: Request, receive: Receive, upload_limits: UploadLimits
     ) -> Answer:
-        """Know whose body it is before it is read into memory and, of a large one, that it may be.
+        """Authenticate the caller before the body is read, and authorise a large one as well.
 
-        Who stalls holds a place among the large ones until the time of a body is over.
+        A stalled sender occupies an upload slot until the body times out.
         """
         large = not announces_at_most(request.headers, _SMALL_BYTES)
-        with ExitStack() as place:
+        with ExitStack() as slot:
             try:
                 admit = partial(self._execution.admit, request, large=large)
                 user_id = await self._database_pool.run(admit)
                 if large:
-                    place.enter_context(upload_limits.held_by(user_id))
+                    slot.enter_context(upload_limits.held_by(user_id))
             except AccountError as refusal:
-                refused = self._execution.refuse(refusal, request)
-                # What of the body is on its way is not read, so nothing may follow it.
-                return refused._replace(headers={**refused.headers, "Connection": "close"})
+                answer = self._execution.refuse(refusal, request)
+                # The rest of the body is not read, so no other request can follow it.
+                return answer._replace(headers={**answer.headers, "Connection": "close"})
             if expects_body(request.headers):
                 body = await read_body(
                     receive, most_bytes=self._most_bytes, seconds=self._body_seconds
@@ -110,18 +110,18 @@ class _OperationsApi(RoutedAPI[ASGIApp]):  # type: ignore[misc] # connexion has 
         self._services = services
         document = specification.raw
         self._schemas = Schemas(document)
-        self._spec = {each.operation_id: each for each in operation_specs(document)}
+        self._specs = {spec.operation_id: spec for spec in operation_specs(document)}
         self.add_paths()
 
     def make_operation(self, operation: Any) -> ASGIApp:
-        """Compile one operation; Connexion has resolved its handler."""
-        spec = self._spec[operation.operation_id]
+        """Compile one operation, with the handler that Connexion resolved."""
+        spec = self._specs[operation.operation_id]
         execution = Execution(spec, operation.function, self._schemas, self._services)
         compiled = _Operation(spec, execution, self._services)
         return ReadinessLog(compiled) if spec.operation_id == _READINESS else compiled
 
 
 class Operations(RoutedMiddleware[_OperationsApi]):  # type: ignore[misc] # connexion has no types
-    """Runs the operation that routing found."""
+    """Middleware that runs the operation that routing found."""
 
     api_cls = _OperationsApi

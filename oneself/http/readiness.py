@@ -1,7 +1,7 @@
-"""What the log is told of readiness: once why there is none, and once that it is there again.
+"""Logs changes of readiness.
 
-An orchestrator asks every few seconds, and whoever is sent to the log by it has to find the reason
-there, and not a line for each time that it asked.
+An orchestrator probes every few seconds. The log has one line with the reason when readiness is
+lost and one when it is back, not one for each probe.
 """
 
 import logging
@@ -21,18 +21,18 @@ _BUSY = "too many others are using the database"
 
 
 class ReadinessLog:
-    """The operation that tells readiness, whose answers it compares with the one before.
+    """Wraps the readiness operation and compares each answer with the one before.
 
-    Each worker has its own, and each is asked from its event loop alone.
+    Each worker has one, which runs in the worker's event loop only.
     """
 
     def __init__(self, operation: ASGIApp) -> None:
-        """A service that starts is taken to be ready: at its start it has looked for itself."""
+        """Start as ready: the service has checked its database before it serves."""
         self._operation = operation
         self._reason: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, and tell the log if it is another answer than before."""
+        """Answer one request, and log a change of readiness."""
         request_context: RequestContext = scope["oneself.request_context"]
         try:
             await self._operation(scope, receive, send)
@@ -57,12 +57,12 @@ class ReadinessLog:
 
 
 def _reason_of(error: Exception) -> str | None:
-    """Why a failure is no readiness; None for one of who asks, which says nothing about it."""
+    """Return the reason to log for a failure; None for a refused request."""
     if isinstance(error, Unavailable):
         return error.reason or _BUSY
     if isinstance(error, AccountError):
         return None
     if isinstance(error, DBAPIError):
-        # The driver's words alone: SQLAlchemy's have the statement and its values as well.
+        # The driver's message only: SQLAlchemy's contains the statement and its values.
         return f"the database answers: {' '.join(str(error.orig).split())}"
     return f"{type(error).__name__}, of which there is a traceback in the log"

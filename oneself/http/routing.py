@@ -1,4 +1,4 @@
-"""From a method and a path to an operation."""
+"""Finds the operation of a method and a path."""
 
 from collections.abc import Awaitable, Mapping
 from typing import Any
@@ -6,21 +6,22 @@ from typing import Any
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import MethodNotAllowed, NotFound
+from accounts.errors import NotFound
 from oneself.document import METHODS
 from oneself.http.connexion_compat import RoutingMiddleware
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import path_pattern
 
 __all__ = ["Routing"]
 
 
 class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
-    """Connexion's routing, with three things changed.
+    """Connexion's routing with three changes.
 
-    Literal paths are looked up in a dict: the regular expressions, one for each operation, took
-    41 µs for the last of fifty. No path is redirected to one with or without a slash, since the
-    redirect's address would be built from `Host` (HT-10). And a 405 lists every method of the
-    path, where Starlette knows of one (RFC 9110 section 15.5.6).
+    Literal paths are looked up in a dict: trying one regular expression per operation took 41 µs
+    for the last of fifty. Paths are not redirected to add or remove a slash, because the target
+    would be built from `Host` (HT-10). A 405 lists every method of the path, where Starlette lists
+    one (RFC 9110 section 15.5.6).
     """
 
     app: ASGIApp
@@ -31,7 +32,7 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
         self._templates: list[tuple[Any, tuple[str, ...]]] = []
 
     def add_api(self, specification: Any, **options: Any) -> None:
-        """Learn the paths of the document."""
+        """Add the paths of the document."""
         super().add_api(specification, **options)
         self.router.redirect_slashes = False
         for route in self.router.routes:
@@ -50,11 +51,11 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
                 self._literal[path] = operations
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Note the operation in the scope, and go on to it.
+        """Put the operation into the scope and call the next middleware.
 
         Raises:
-            NotFound: The document has no such path.
-            MethodNotAllowed: It has the path, with other methods.
+            NotFound: The document does not have the path.
+            MethodNotAllowed: The document has the path with other methods.
         """
         if scope["type"] != "http":
             return self.app(scope, receive, send)
@@ -73,5 +74,5 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
             raise NotFound
         if method not in allowed:
             raise MethodNotAllowed(allowed)
-        passed_on: Awaitable[None] = super().__call__(scope, receive, send)
-        return passed_on
+        response: Awaitable[None] = super().__call__(scope, receive, send)
+        return response

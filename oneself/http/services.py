@@ -1,11 +1,13 @@
-"""What every operation runs with."""
+"""The services that every operation runs with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from accounts.crypto.jwts import KeySet
 from oneself.database import Database
 from oneself.http.request.upload_limits import UploadLimits
 from oneself.runtime.credential_usage import UsageRecorder
+from oneself.runtime.draining import is_draining
 from oneself.runtime.policy_store import PolicyStore
 from oneself.runtime.signing_keys import SigningKeys
 from oneself.runtime.thread_pools import Pool
@@ -16,7 +18,10 @@ __all__ = ["Services"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The service around its operations, made once at its start."""
+    """The parts of the service that operations use, made once at its start.
+
+    It is the `Service` of the handlers' contexts.
+    """
 
     database: Database
     usage: UsageRecorder
@@ -32,3 +37,18 @@ class Services:
     picture_bytes: int
     body_seconds: float
     check_responses: bool
+
+    @property
+    def key_set(self) -> KeySet:
+        """The keys that JWTs are signed and verified with."""
+        return self.signing.current
+
+    @property
+    def is_degraded(self) -> bool:
+        """Tell whether the service runs on older policies, because the newest are invalid."""
+        return self.policies.degraded
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether the service is about to shut down."""
+        return is_draining()

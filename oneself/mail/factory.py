@@ -1,4 +1,4 @@
-"""The delivery of mail that the settings ask for: where it goes, from whom, and in what words."""
+"""Mail delivery as configured: transport, sender and templates."""
 
 from oneself.database import Database
 from oneself.mail.delivery import Delivery
@@ -12,10 +12,10 @@ __all__ = ["open_delivery", "open_messages"]
 
 
 def open_messages(settings: Settings) -> Messages:
-    """The texts of the checkout, behind those of the operator's own folder.
+    """Return the messages, with the operator's templates over the shipped ones.
 
     Raises:
-        TemplateBroken: A text of the operator's cannot be used.
+        TemplateBroken: A template or catalogue of the operator cannot be used.
     """
     messages = Messages(Templates(settings.template_dir), public_url=settings.public_origin)
     messages.check()
@@ -23,18 +23,18 @@ def open_messages(settings: Settings) -> Messages:
 
 
 def open_delivery(settings: Settings, database: Database) -> Delivery:
-    """The delivery to the server that is set or, without one, into a folder.
+    """Return the delivery to the configured server or, without one, to a folder.
 
     Raises:
-        ValueError: The URL of the server is none; the sentence has no part of it in it.
-        TemplateBroken: A text of the operator's cannot be used.
+        ValueError: The URL of the server is malformed; the message contains no part of it.
+        TemplateBroken: A template or catalogue of the operator cannot be used.
     """
-    mailbox: Transport = Folder(settings.data_dir / "mail")
+    transport: Transport = Folder(settings.data_dir / "mail")
     if settings.smtp_url is not None and settings.smtp_url.get_secret_value():
-        mailbox = parse_smtp_url(
+        transport = parse_smtp_url(
             settings.smtp_url.get_secret_value(),
             ca_file=settings.smtp_ca_file,
             seconds=settings.smtp_seconds,
         )
     sender = settings.mail_from or f"no-reply@{settings.public_url.host}"
-    return Delivery(database, mailbox, open_messages(settings), sender=sender)
+    return Delivery(database, transport, open_messages(settings), sender=sender)

@@ -1,7 +1,8 @@
-"""What the mail says."""
+"""Composing mail from templates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -10,10 +11,9 @@ from html import escape
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from accounts.services.outbox import MessageKind
+from accounts.services.outbox import Message, MessageKind
 from accounts.values.email_address import parse_address
-from models import OutboxMessage
-from oneself.templating import LANGUAGES, TemplateBroken, Templates
+from oneself.templating import TemplateBroken, Templates
 
 __all__ = ["Messages", "compose"]
 
@@ -23,148 +23,153 @@ _LONGEST_LINE = 998
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What the templates of a kind of message are given.
+    """The values that the templates of a kind of message get.
 
-    The link leads to a page, with parameters of the message under names in its query; the page
-    needs no script to read them. Other parameters are shown as they are.
+    `page` is the path of the page that `link` leads to, and `query` maps the names in its query to
+    parameters of the message; the page needs no script to read them. `shown` parameters are values
+    of the same name. `optional` ones are empty if a message has none, as those posted by an earlier
+    version do.
     """
 
     page: str | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 _BY_SECRET = {"secret": "secret"}
+_ORIGIN = ("ip_address",)
 _KINDS = {
-    # The secret by itself too, since a program may have asked for the mail, and then for what is
-    # in it (ScaiKey, POST /api/v1/me/verify-email/confirm).
+    # The secret by itself too, since a program may have requested the mail and then ask for it
+    # (ScaiKey, POST /api/v1/me/verify-email/confirm).
     MessageKind.EMAIL_VERIFICATION: _Kind("/verify-email", _BY_SECRET, ("secret",)),
     MessageKind.EMAIL_CHANGE_CONFIRMATION: _Kind(
         "/change-email", {"identity": "identity_id", "secret": "secret"}
     ),
-    MessageKind.EMAIL_CHANGE_NOTICE: _Kind("/undo-email-change", _BY_SECRET, ("new_address",)),
+    MessageKind.EMAIL_CHANGE_NOTICE: _Kind(
+        "/undo-email-change", _BY_SECRET, ("new_address",), _ORIGIN
+    ),
     MessageKind.EMAIL_ALREADY_IN_USE: _Kind(),
-    MessageKind.PASSWORD_CHANGED: _Kind(),
+    MessageKind.PASSWORD_CHANGED: _Kind(optional=_ORIGIN),
     MessageKind.PASSWORD_RESET: _Kind("/reset-password", _BY_SECRET),
-    MessageKind.API_KEY_CREATED: _Kind(shown=("name",)),
-    MessageKind.PAT_CREATED: _Kind(shown=("name",)),
+    MessageKind.API_KEY_CREATED: _Kind(shown=("name",), optional=_ORIGIN),
+    MessageKind.PAT_CREATED: _Kind(shown=("name",), optional=_ORIGIN),
 }
 
-_PARTS = ("subject.txt", "txt", "html")
-
-# With what has to be escaped, so that a template that does not is found out.
+# Needs escaping, so that a template that does not escape is noticed.
 _SAMPLE = "<b title='sample'>&\"sample\"</b>"
-_SAMPLES = dict.fromkeys(("secret", "identity_id", "new_address", "name"), _SAMPLE)
+_REQUIRED_SAMPLES = dict.fromkeys(("secret", "identity_id", "new_address", "name"), _SAMPLE)
+_ALL_SAMPLES = _REQUIRED_SAMPLES | dict.fromkeys(_ORIGIN, _SAMPLE)
+_SAMPLE_TIME = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
 
 
-class _Written(NamedTuple):
+class _Rendered(NamedTuple):
     subject: str
     text: str
     html: str
 
 
 class Messages:
-    """Writes mail from templates. Links lead to the public address, and nowhere else (EM-12)."""
+    """Composes mail from templates. Links lead to the public URL and nowhere else (EM-12)."""
 
     def __init__(self, templates: Templates, *, public_url: str) -> None:
-        """`public_url` is the operator's setting; nothing of a request comes here."""
+        """`public_url` is the operator's setting; nothing from a request is used."""
         host = urlsplit(public_url).hostname or "localhost"
         self._templates = templates
         self._public_url = public_url.rstrip("/")
         self._host = f"[{host}]" if ":" in host else host
 
-    def compose(self, message: OutboxMessage, parameters: Mapping[str, str]) -> EmailMessage:
-        """A message of the outbox as mail, in the language of its reader.
+    def compose(self, message: Message, parameters: Mapping[str, str]) -> EmailMessage:
+        """Compose a message of the outbox in the language of its reader.
 
-        Composed again it is the same, byte for byte, so that what is sent twice is one mail
-        (EM-18). Addresses are built as objects, so nothing can be injected into the head (EM-15).
+        Composing it again gives the same bytes, so that a message that is sent twice is recognised
+        as one (EM-18). Addresses are built as objects, so nothing can be injected into the header
+        (EM-15).
 
         Raises:
-            ValueError: This version knows no such kind.
+            ValueError: This version does not know the kind of message.
             KeyError: A parameter is missing.
-            accounts.errors.InvalidRequest: The recipient is not an e-mail address.
+            accounts.errors.InvalidRequest: The recipient is not an email address.
         """
         kind = MessageKind(message.kind)
-        language = self._language(kind, message.locale)
-        written = self._write(kind, language, parameters, self._templates.render)
+        language = self._templates.language(message.locale)
+        time = self._templates.format_time(message.created_at, language)
+        values = self._values(kind, parameters) | {"time": time}
+        rendered = self._render(kind, language, values, self._templates.render)
         local, _, domain = parse_address(message.recipient).mailbox.rpartition("@")
         mail = EmailMessage()
         mail["From"] = Address("oneself", "no-reply", self._host)
         mail["To"] = Address(username=local, domain=domain)
-        mail["Subject"] = written.subject
+        mail["Subject"] = rendered.subject
         mail["Date"] = format_datetime(message.created_at)
         mail["Message-ID"] = f"<{message.id}@{self._host}>"
         # RFC 3834: no vacation reply is to answer this.
         mail["Auto-Submitted"] = "auto-generated"
-        mail.set_content(written.text, cte=_encoding(written.text))
-        mail.add_alternative(written.html, subtype="html", cte=_encoding(written.html))
-        # Not earlier: what begins with Content- would be moved to the first part.
+        mail.set_content(rendered.text, cte=_encoding(rendered.text))
+        mail.add_alternative(rendered.html, subtype="html", cte=_encoding(rendered.html))
+        # Not earlier: set_content would move a Content- header to the first part.
         mail["Content-Language"] = language
-        # Python's own is made up each time. This one stands in no text: ids are not known before.
+        # Python would make up a new boundary each time. An id is random, so no text contains it.
         mail.set_boundary(f"=_{message.id}")
         return mail
 
     def check(self) -> None:
-        """Write every message in every language from samples: once, before the service starts.
+        """Render every message in every language with sample values, before the service starts.
 
         Raises:
             TemplateBroken: A template cannot be used, or no message is made from it.
         """
         for kind in MessageKind:
-            for language in LANGUAGES:
-                self._check(kind, self._language(kind, language))
+            for language in self._templates.languages:
+                for samples in (_ALL_SAMPLES, _REQUIRED_SAMPLES):
+                    self._check(kind, language, samples)
         for file in self._templates.unused("mail"):
             raise TemplateBroken(file, None, "no mail is made from it.")
+        self._templates.log_untranslated()
 
-    def _check(self, kind: MessageKind, language: str) -> None:
-        written = self._write(kind, language, _SAMPLES, self._templates.render_strictly)
-        link = self._values(kind, _SAMPLES).get("link", "")
+    def _check(self, kind: MessageKind, language: str, samples: Mapping[str, str]) -> None:
+        time = self._templates.format_time(_SAMPLE_TIME, language)
+        values = self._values(kind, samples) | {"time": time}
+        rendered = self._render(kind, language, values, self._templates.render_strictly)
+        link = values.get("link", "")
         problems = {
-            "subject.txt": "" if written.subject else "it is empty.",
-            "txt": "" if link in written.text else "{{ link }} is not in it.",
-            "html": "" if escape(link) in written.html else "{{ link }} is not in it.",
+            "subject.txt": "" if rendered.subject else "it is empty.",
+            "txt": "" if link in rendered.text else "{{ link }} is not in it.",
+            "html": "" if escape(link) in rendered.html else "{{ link }} is not in it.",
         }
-        if _SAMPLE in written.html:
+        if _SAMPLE in rendered.html:
             problems["html"] = "a value is in it that is not escaped."
         for part, problem in problems.items():
             if problem:
                 source = self._templates.source(f"mail/{kind}.{part}.j2", language)
                 raise TemplateBroken(source.file, None, problem)
 
-    def _language(self, kind: MessageKind, locale: str | None) -> str:
-        """The language of all parts of a message: English, if an operator has one in English only.
-
-        Else one part would be in English beside another in the language of the reader.
-        """
-        language = self._templates.language(locale)
-        names = [f"mail/{kind}.{part}.j2" for part in _PARTS]
-        found = {self._templates.source(name, language).language for name in names}
-        return language if found == {language} else LANGUAGES[0]
-
-    def _write(
+    def _render(
         self,
         kind: MessageKind,
         language: str,
-        parameters: Mapping[str, str],
+        values: Mapping[str, str],
         render: Callable[..., str],
-    ) -> _Written:
-        values = self._values(kind, parameters)
-        # The subject is given nothing that a person has written.
+    ) -> _Rendered:
+        # The subject gets no value that a user has written.
         subject = render(f"mail/{kind}.subject.txt.j2", language, host=self._host)
         subject = " ".join(subject.split())
         text = render(f"mail/{kind}.txt.j2", language, **values)
         html = render(f"mail/{kind}.html.j2", language, subject=subject, **values)
-        return _Written(subject, text.strip() + "\n", html.strip() + "\n")
+        return _Rendered(subject, text.strip() + "\n", html.strip() + "\n")
 
-    def _values(self, kind: MessageKind, parameters: Mapping[str, str]) -> Mapping[str, str]:
-        given = _KINDS[kind]
-        # On one line each: a line break in a name would be the start of a text of its own.
-        values = {name: " ".join(parameters[name].splitlines()) for name in given.shown}
-        if given.page is not None:
-            query = {name: parameters[parameter] for name, parameter in given.query.items()}
-            link = f"{self._public_url}{given.page}?{urlencode(query, quote_via=quote)}"
+    def _values(self, kind: MessageKind, parameters: Mapping[str, str]) -> dict[str, str]:
+        wanted = _KINDS[kind]
+        shown = {name: parameters[name] for name in wanted.shown}
+        shown |= {name: parameters.get(name, "") for name in wanted.optional}
+        # On one line each: a line break in a name would begin a paragraph of its own.
+        values = {name: " ".join(value.splitlines()) for name, value in shown.items()}
+        if wanted.page is not None:
+            query = {name: parameters[parameter] for name, parameter in wanted.query.items()}
+            link = f"{self._public_url}{wanted.page}?{urlencode(query, quote_via=quote)}"
             values["link"] = link
-        return values | {"host": self._host}
+        reset_link = f"{self._public_url}/reset-password"
+        return values | {"host": self._host, "reset_link": reset_link}
 
 
 @cache
@@ -172,10 +177,8 @@ def _shipped() -> Templates:
     return Templates()
 
 
-def compose(
-    message: OutboxMessage, parameters: Mapping[str, str], *, public_url: str
-) -> EmailMessage:
-    """A message of the outbox as mail, in our own words.
+def compose(message: Message, parameters: Mapping[str, str], *, public_url: str) -> EmailMessage:
+    """Compose a message of the outbox from the shipped templates.
 
     Raises:
         ValueError, KeyError, accounts.errors.InvalidRequest: As `Messages.compose`.
@@ -184,9 +187,9 @@ def compose(
 
 
 def _encoding(text: str) -> str:
-    """How a part is encoded: not at all if that can be, since links are copied out of files.
+    """Return the transfer encoding of a part: none if possible, since links are copied from files.
 
-    Never in base64, which Python might choose, and which counts against a mail as a disguise.
+    Never base64, which Python might choose, and which spam filters count against a mail.
     """
     longest = max(map(len, text.splitlines()), default=0)
     return "7bit" if text.isascii() and longest <= _LONGEST_LINE else "quoted-printable"

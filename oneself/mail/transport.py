@@ -1,4 +1,4 @@
-"""Letters, what takes them, and why one was not taken."""
+"""Interface of mail transports, and the errors that they raise."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,7 +16,7 @@ __all__ = [
 
 
 class Email(NamedTuple):
-    """A mail in its envelope; both addresses are stored ones, and not read out of the mail."""
+    """A mail with its envelope. The addresses are stored ones, not parsed from the mail."""
 
     id: str
     sender: str
@@ -25,30 +25,30 @@ class Email(NamedTuple):
 
 
 class MailProblem(Exception):
-    """Why a letter was not taken, in a sentence of ours.
+    """Sending failed; the message is one sentence of our own.
 
-    What a server said is not in it: that is a stranger's text, and often has the address in it.
+    It contains no reply of the server: that is untrusted text, and often has the address in it.
     """
 
 
 class EmailRejected(MailProblem):
-    """This letter will never be taken."""
+    """The email was rejected for good."""
 
 
 class EmailDeferred(MailProblem):
-    """This letter was not taken now; the next one may be."""
+    """The email was not accepted this time; the next one may be."""
 
 
 class TransportUnavailable(MailProblem):
-    """No letter is taken now: the next one would fare the same."""
+    """No email can be sent now: the next one would fail in the same way."""
 
 
 class Transport(Protocol):
-    """What takes letters; those there are stand in oneself/mail/smtp.py."""
+    """A way to send mail; implementations are in oneself/mail/smtp.py."""
 
     @property
     def seconds(self) -> float:
-        """The longest that it takes for one letter."""
+        """Upper bound of the time that sending one email takes."""
 
     def open(self) -> AbstractContextManager[Callable[[Email], None]]:
-        """Give what is called for each letter, and raises a `MailProblem` if it was not taken."""
+        """Return a context with a function that sends one email, or raises a `MailProblem`."""

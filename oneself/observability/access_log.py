@@ -1,4 +1,4 @@
-"""The line that each request leaves in the log."""
+"""Access log: one line per request."""
 
 import logging
 from datetime import UTC, datetime
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["log_request"]
 
 _log = logging.getLogger("oneself.requests")
-#: Any other is the caller's own word, and not for the log.
+#: Other methods are text chosen by the client, and are not logged.
 _METHODS = frozenset(method.upper() for method in METHODS)
 
 
 def log_request(method: str, request_context: "RequestContext", seconds: float) -> None:
-    """Write down a request that is over. No path: somebody may have pasted a secret into it."""
+    """Log a finished request, without its path: a secret may have been pasted into it."""
     if not _log.isEnabledFor(logging.INFO):
         return
     parent = request_context.parent

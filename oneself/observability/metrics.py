@@ -1,7 +1,7 @@
-"""Figures of a running service for Prometheus: counted in each worker, asked for in one place.
+"""Prometheus metrics: counted in each worker, served by the main process.
 
-Each label has a small and fixed set of values: operations of the document, codes of refusals, names
-of our own. Nothing that a caller or a user chose is one, and no id (LO-06).
+Each label has a small, fixed set of values: operations of the document, refusal codes, names of
+pools. No label is chosen by a client or a user, and none is an id (LO-06).
 """
 
 import os
@@ -22,58 +22,58 @@ if TYPE_CHECKING:
 
 __all__ = ["Metrics", "listening"]
 
-#: Where the library keeps the figures of several processes; it looks when it is first imported.
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+#: Names the folder in which the library shares metrics between processes; read at its first import.
+_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-#: Requests that are for no operation: pages, the document, unknown paths.
+#: Requests that match no operation: pages, the document, unknown paths.
 _OTHER = "other"
 
-#: Reading takes one millisecond or two, a login a few hundred; the rest is waiting. In seconds.
+#: In seconds. A read takes one or two milliseconds, a login a few hundred; the rest is waiting.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """What one worker counts."""
+    """The metrics of one worker."""
 
     def __init__(self) -> None:
-        # Only who counts needs the library, and in the main process the folder is set before.
+        # Imported late: the library is optional, and the main process sets the folder first.
         from prometheus_client import Counter, Gauge, Histogram  # noqa: PLC0415
 
         self._requests = Counter(
             "oneself_requests",
-            "Requests by operation, status and code of the refusal.",
+            "Requests by operation, status and refusal code.",
             ["operation", "status", "code"],
             registry=None,
         )
         self._seconds = Histogram(
             "oneself_request_seconds",
-            "Seconds from the head of a request to the end of its answer.",
+            "Seconds from the request head to the end of the response.",
             ["operation"],
             buckets=_BUCKETS,
             registry=None,
         )
         self._threads, self._busy, self._waiting = (
-            Gauge(name, told, ["pool"], multiprocess_mode="livesum", registry=None)
-            for name, told in (
-                ("oneself_pool_threads", "Threads of a pool."),
-                ("oneself_pool_busy", "Threads at work."),
-                ("oneself_pool_waiting", "Work in the queue."),
+            Gauge(name, help_text, ["pool"], multiprocess_mode="livesum", registry=None)
+            for name, help_text in (
+                ("oneself_pool_threads", "Threads in a pool."),
+                ("oneself_pool_busy", "Threads that are busy."),
+                ("oneself_pool_waiting", "Tasks that wait in the queue."),
             )
         )
         self._refused = Counter(
             "oneself_pool_refused",
-            "Work that found the queue full, or waited for too long in it.",
+            "Tasks refused because the queue was full, or timed out in it.",
             ["pool"],
             registry=None,
         )
-        # Each worker looks at the same outbox, so the latest look counts.
+        # Every worker measures the same outbox: the most recent value counts.
         self._outbox, self._oldest = (
-            Gauge(name, told, labels, multiprocess_mode="livemostrecent", registry=None)
-            for name, told, labels in (
-                ("oneself_outbox_messages", "Mail that waits, or is given up.", ["state"]),
+            Gauge(name, help_text, labels, multiprocess_mode="livemostrecent", registry=None)
+            for name, help_text, labels in (
+                ("oneself_outbox_messages", "Mail that is waiting, or given up.", ["state"]),
                 (
                     "oneself_outbox_oldest_timestamp_seconds",
-                    "When the oldest mail that waits was written; 0 if none waits.",
+                    "Creation time of the oldest waiting mail; 0 if none waits.",
                     [],
                 ),
             )
@@ -82,26 +82,26 @@ class Metrics:
     def count_request(
         self, _method: str, request_context: "RequestContext", seconds: float
     ) -> None:
-        """Count a request that was answered, or was left by whoever asked."""
+        """Count a request that was answered, or abandoned by its client."""
         operation = request_context.operation_id or _OTHER
         status = str(request_context.status) if request_context.status else "none"
         self._requests.labels(operation, status, request_context.code or "").inc()
         self._seconds.labels(operation).observe(seconds)
 
     def observe_pool(self, name: str, threads: int) -> PoolObserver:
-        """What a pool tells how much it has to do."""
+        """Return the callbacks for the metrics of a pool."""
         self._threads.labels(name).set(threads)
         busy, waiting = self._busy.labels(name), self._waiting.labels(name)
         refused = self._refused.labels(name)
 
-        def watch(taken: int) -> None:
-            busy.set(min(taken, threads))
-            waiting.set(max(0, taken - threads))
+        def observe(pending: int) -> None:
+            busy.set(min(pending, threads))
+            waiting.set(max(0, pending - threads))
 
-        return PoolObserver(watch, refused.inc)
+        return PoolObserver(observe, refused.inc)
 
     def look_at_outbox(self, session: AccountSession) -> None:
-        """Measure the mail that waits."""
+        """Measure the waiting mail."""
         waiting, oldest, given_up = measure_outbox(session)
         self._outbox.labels("waiting").set(waiting)
         self._outbox.labels("given_up").set(given_up)
@@ -110,16 +110,15 @@ class Metrics:
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[None]:
-    """While this lasts, give the figures of all workers that are started to whoever asks.
+    """Serve the metrics of all workers that are started within this context.
 
-    In a thread of the main process, which has nothing else to do: a worker could only tell of
-    itself.
+    In a thread of the main process, which is otherwise idle: a worker could only report itself.
 
     Raises:
-        OSError: Somebody listens there already.
+        OSError: The address is in use.
     """
     with TemporaryDirectory(prefix="oneself-metrics-") as folder:
-        os.environ[_FOLDER] = folder
+        os.environ[_FOLDER_VARIABLE] = folder
         from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
         from prometheus_client.registry import Collector  # noqa: PLC0415
 
@@ -130,7 +129,7 @@ def listening(host: str, port: int) -> Iterator[None]:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Workers())
         server, thread = start_http_server(port, host, registry)
-        # A worker that outlives the main process would keep the port from the next one.
+        # A worker that outlives the main process would keep the port from the next start.
         os.register_at_fork(after_in_child=server.socket.close)
         try:
             yield
@@ -141,7 +140,7 @@ def listening(host: str, port: int) -> Iterator[None]:
 
 
 def _collect(folder: Path) -> Iterable["Metric"]:
-    """The figures of all workers; of one that has ended what it counted, and not what it did."""
+    """Return the metrics of all workers; gauges of ended ones are dropped, counters kept."""
     from prometheus_client.multiprocess import (  # noqa: PLC0415 # the folder was set before
         MultiProcessCollector,
         mark_process_dead,
@@ -152,8 +151,8 @@ def _collect(folder: Path) -> Iterable["Metric"]:
         try:
             os.kill(pid, 0)
         except (ProcessLookupError, PermissionError):
-            # No worker of ours: there is none of this number, or it is another user's by now.
+            # Not a worker of ours: the process is gone, or its number is another user's by now.
             mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call] # in a typed library
     collector = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call] # as above
-    found: Iterable[Metric] = collector.collect()  # type: ignore[no-untyped-call] # as above
-    return found
+    metrics: Iterable[Metric] = collector.collect()  # type: ignore[no-untyped-call] # as above
+    return metrics

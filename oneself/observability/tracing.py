@@ -1,7 +1,7 @@
-"""A span of each request for a collector of OpenTelemetry's, where an operator has one.
+"""Tracing: one OpenTelemetry span per request, sent to a collector if one is configured.
 
-What a span says is what the line of the log says: an operation, a status, codes and kinds of our
-own. No path, no value, no address and no secret is in it, nor who has asked (LO-06).
+A span says what the access log says: an operation, a status, codes and kinds of our own. It has no
+path, value, address or secret, and does not name the user (LO-06).
 """
 
 import importlib.util
@@ -17,57 +17,57 @@ if TYPE_CHECKING:
 
 __all__ = ["Spans", "TelemetryMissing", "endpoint_of", "require_library"]
 
-#: Where the library itself looks; either of these is a wish to have spans sent.
-_STANDARD = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+#: The library's own variables; either of them turns tracing on.
+_OTEL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PATH = "/v1/traces"
 
-#: How long a collector may take for some spans, in seconds; those that wait are a bounded number.
-_PATIENCE = 5
+#: Time limit for an export, in seconds. The number of queued spans is bounded.
+_EXPORT_TIMEOUT = 5
 
 _OTHER = "other"
-_FIRST_FAILURE = 500
+_FIRST_SERVER_ERROR = 500
 
 
 class TelemetryMissing(ImportError):
-    """Spans are to be sent, and the library that sends them is not installed."""
+    """Tracing is configured, and OpenTelemetry is not installed."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Spans are to be sent, by ONESELF_OTLP_ENDPOINT or a variable of OpenTelemetry's own,"
-            " and what sends them is not installed: pip install --require-hashes"
+            "ONESELF_OTLP_ENDPOINT or an OTEL_EXPORTER_OTLP variable turns tracing on, and"
+            " OpenTelemetry is not installed. Run: pip install --require-hashes"
             " -r requirements/telemetry.txt"
         )
 
 
 def endpoint_of(settings: "Settings") -> str | None:
-    """Where spans go, if they go anywhere; with a path, as the library wants it."""
+    """Return the URL that spans are sent to, with its path, or None."""
     if settings.otlp_endpoint:
         return settings.otlp_endpoint.rstrip("/").removesuffix(_PATH) + _PATH
-    of_traces, of_all = (os.environ.get(name, "") for name in _STANDARD)
+    of_traces, of_all = (os.environ.get(name, "") for name in _OTEL_VARIABLES)
     return of_traces or (of_all and of_all.rstrip("/") + _PATH) or None
 
 
 def require_library() -> None:
-    """Let those pass who have what sends spans.
+    """Check that OpenTelemetry is installed.
 
     Raises:
-        TelemetryMissing: It is not installed.
+        TelemetryMissing: It is not.
     """
     if importlib.util.find_spec("opentelemetry") is None:
         raise TelemetryMissing
 
 
 class Spans:
-    """The spans of one worker, sent by a thread of the library's, some at a time."""
+    """The spans of one worker, exported in batches by a background thread."""
 
     def __init__(self, endpoint: str) -> None:
-        """Begin; to be called after the fork, since a thread does not come along.
+        """Start the exporter. Call it after the fork: threads do not survive one.
 
         Raises:
-            TelemetryMissing: The library is not installed.
+            TelemetryMissing: OpenTelemetry is not installed.
         """
         require_library()
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 # most do without
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 # optional
             OTLPSpanExporter,
         )
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 # as above
@@ -75,21 +75,21 @@ class Spans:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 # as above
 
         name = os.environ.get("OTEL_SERVICE_NAME", "oneself")
-        # Not as the global one, and with no detectors: nothing else of the process is told.
+        # Not the global provider, and no detectors: nothing else of the process is recorded.
         self._provider = TracerProvider(
             resource=Resource.create({"service.name": name}), shutdown_on_exit=False
         )
-        exporter = OTLPSpanExporter(endpoint=endpoint, timeout=_PATIENCE)
+        exporter = OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_TIMEOUT)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("oneself")
 
     def note(self, method: str, request_context: "RequestContext", seconds: float) -> None:
-        """Add the span of a request that is over."""
+        """Record the span of a finished request."""
         from opentelemetry import trace  # noqa: PLC0415 # as above
 
-        ended = time.time_ns()
+        end_time = time.time_ns()
         operation = request_context.operation_id or _OTHER
-        told: dict[str, str | int | None] = {
+        attributes: dict[str, str | int | None] = {
             "http.request.method": method if method.lower() in METHODS else "_OTHER",
             "http.response.status_code": request_context.status or None,
             "oneself.operation": operation,
@@ -102,29 +102,29 @@ class Spans:
             operation,
             context=self._context(request_context),
             kind=trace.SpanKind.SERVER,
-            attributes={name: value for name, value in told.items() if value is not None},
-            start_time=ended - int(seconds * 1e9),
+            attributes={name: value for name, value in attributes.items() if value is not None},
+            start_time=end_time - int(seconds * 1e9),
         )
-        if request_context.status >= _FIRST_FAILURE:
+        if request_context.status >= _FIRST_SERVER_ERROR:
             span.set_status(trace.StatusCode.ERROR)
-        span.end(ended)
+        span.end(end_time)
 
     @staticmethod
     def _context(request_context: "RequestContext") -> object:
-        """The span of whoever asked, if they have told it; else none, and the trace begins here."""
+        """Return the caller's trace context; without one, an empty one: a trace begins here."""
         from opentelemetry import context, trace  # noqa: PLC0415 # as above
 
         parent = request_context.parent
         if parent is None:
             return context.Context()
-        named = trace.SpanContext(
+        caller_span = trace.SpanContext(
             int(parent.trace_id, 16),
             int(parent.span_id, 16),
             is_remote=True,
             trace_flags=trace.TraceFlags(parent.flags),
         )
-        return trace.set_span_in_context(trace.NonRecordingSpan(named), context.Context())
+        return trace.set_span_in_context(trace.NonRecordingSpan(caller_span), context.Context())
 
     def close(self) -> None:
-        """Send what waits, and end."""
+        """Export the queued spans, and stop."""
         self._provider.shutdown()

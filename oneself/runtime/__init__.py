@@ -1,1 +1,1 @@
-"""The life of the process: thread pools, jobs, keys and policies in use, shutdown."""
+"""Process lifetime: thread pools, jobs, keys and policies in use, shutdown."""

@@ -1,22 +1,22 @@
-"""A service that is about to end says so at /readyz, and goes on serving for a while (OP-01).
+"""Draining: before it stops, a service reports not ready and keeps serving (OP-01).
 
-SIGTERM reaches the main process, and readiness is asked of a worker. A pipe tells them, out of
-which nobody ever reads: so also a worker that takes the place of another later knows it. It need
-not be forked, and may be started afresh. A file would tell them too, until somebody cleans up.
+SIGTERM reaches the main process, and a worker answers readiness requests. A pipe tells the workers:
+nothing reads from it, so that a worker started later sees the message too, forked or not. A file
+would work as well, but would need cleaning up.
 """
 
 from multiprocessing.connection import Connection
 
 __all__ = ["is_draining", "listen_for_shutdown"]
 
-_ears: list[Connection] = []
+_shutdown_pipes: list[Connection] = []
 
 
 def listen_for_shutdown(pipe: Connection) -> None:
-    """Take the service of this worker for one that is about to end when something is in a pipe."""
-    _ears[:] = [pipe]
+    """Watch a pipe: this worker's service is draining once there is a message in it."""
+    _shutdown_pipes[:] = [pipe]
 
 
 def is_draining() -> bool:
-    """Whether this service is about to end."""
-    return any(pipe.poll() for pipe in _ears)
+    """Return whether this service is about to stop."""
+    return any(pipe.poll() for pipe in _shutdown_pipes)

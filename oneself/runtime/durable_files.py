@@ -1,6 +1,6 @@
-"""Files that are whole after a power cut, under names that it does not take back.
+"""Files that survive a power cut, whole and under their final name.
 
-The standard library has nothing for it, and atomicwrites, which had, is no longer kept.
+The standard library has nothing for it, and atomicwrites, which had, is unmaintained.
 """
 
 import errno
@@ -13,30 +13,30 @@ __all__ = ["make_folder", "put", "sync", "write"]
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that is its owner's only, where there is none, and those that it is to be in.
+    """Create a folder and its missing parents, accessible to the owner only.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for each in missing:
-        sync(each.parent)
+    for path in missing:
+        sync(path.parent)
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read; its name is kept with the next `sync` or `put`.
+    """Write a file that only its owner can read; the next `sync` or `put` makes its name durable.
 
-    What a crash has left under that name is taken away, and a link there is not followed. What
-    cannot be written whole is not left there.
+    A file that a crash left under this name is removed first, and a link is not followed. If the
+    write fails, no file is left.
 
     Raises:
         OSError: It cannot be written.
     """
     path.unlink(missing_ok=True)
-    held = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with _named(path), os.fdopen(held, "wb") as file:
+        with _with_file_name(path), os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -46,7 +46,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def put(part: Path, path: Path) -> None:
-    """Give a file that is written a name in its folder, in the place of what has that name.
+    """Rename a written file into place, replacing the file of that name.
 
     Raises:
         OSError: It cannot be renamed.
@@ -56,26 +56,26 @@ def put(part: Path, path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have a file's content on disk, or the names in a folder, which are the folder's to keep.
+    """Flush a file's content, or a folder's names, to disk.
 
     Raises:
         OSError: It cannot be read, or the disk has failed.
     """
-    held = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with _named(path):
-            os.fsync(held)
+        with _with_file_name(path):
+            os.fsync(descriptor)
     except OSError as error:
-        # Some file systems keep names by themselves, and have no way to be asked for it (fsync(2)).
+        # Some file systems keep names by themselves, and cannot be asked to (fsync(2)).
         if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):
             raise
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Put a file's name into an error: what fails on an open file has none, and would say none."""
+def _with_file_name(path: Path) -> Iterator[None]:
+    """Add the file's name to an error: errors of an open file have none."""
     try:
         yield
     except OSError as error:

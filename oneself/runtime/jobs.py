@@ -1,4 +1,4 @@
-"""Work that is done now and then, beside the requests."""
+"""Background jobs: repeated work, with one replica at a time per job."""
 
 import asyncio
 import logging
@@ -15,16 +15,16 @@ __all__ = ["repeated", "run_act", "run_alone", "run_in_parts"]
 
 _log = logging.getLogger("oneself.runtime.jobs")
 
-#: How many parts of an act are run one after the other, at most: at the end somebody waits.
-_MOST_PARTS = 50
-#: How long others have between two of them, in seconds.
+#: How many parts a run does at most: at shutdown, the process waits for it.
+_MAX_PARTS = 50
+#: How long other transactions have between two parts, in seconds.
 _PAUSE = 0.02
 
 Outcome = TypeVar("Outcome")
 
 
 def run_act(database: Database, act: Callable[[AccountSession], Outcome]) -> Outcome:
-    """Run an act of nobody's in a transaction of its own; returns what it does.
+    """Run an act that has no user, in a transaction of its own, and return its result.
 
     Raises:
         sqlalchemy.exc.OperationalError: The database does not answer.
@@ -62,13 +62,14 @@ def run_alone(
 def run_in_parts(database: Database, lock: str, act: Callable[[AccountSession], int]) -> None:
     """Run a background job in parts, until a part has nothing left to do.
 
-    Each part is a transaction of its own, and between two of them others write: on SQLite they
-    would wait for all of it otherwise. What is too much for one run is left for the next.
+    Each part is a transaction of its own, so that other transactions can write in between: on
+    SQLite they would wait for the whole job otherwise. Work beyond the limit of one run is left to
+    the next.
 
     Raises:
         sqlalchemy.exc.OperationalError: The database does not answer.
     """
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         if not run_alone(database, lock, act):
             return
         time.sleep(_PAUSE)
@@ -76,25 +77,25 @@ def run_in_parts(database: Database, lock: str, act: Callable[[AccountSession], 
 
 @asynccontextmanager
 async def repeated(work: Callable[[], object], seconds: float, pool: Pool) -> AsyncIterator[None]:
-    """Do the work now and then in a thread, and once more at the end."""
-    ending = asyncio.Event()
+    """Repeat work in a thread, every so many seconds, and once more at the end."""
+    stopping = asyncio.Event()
 
     async def repeat() -> None:
-        last = False
-        while not last:
-            last = ending.is_set()
+        is_last = False
+        while not is_last:
+            is_last = stopping.is_set()
             try:
                 await pool.run(work)
-            except Exception:  # noqa: BLE001 # whatever it was, it is logged
-                # The next time may be better; a job that ended for good would be missed by nobody.
+            except Exception:  # noqa: BLE001 # logged
+                # The next run may succeed; a job that stopped for good would go unnoticed.
                 _log.exception("a job failed")
             with suppress(TimeoutError):
-                async with asyncio.timeout(0 if last else seconds):
-                    await ending.wait()
+                async with asyncio.timeout(0 if is_last else seconds):
+                    await stopping.wait()
 
     task = asyncio.create_task(repeat())
     try:
         yield
     finally:
-        ending.set()
+        stopping.set()
         await task

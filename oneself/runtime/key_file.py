@@ -1,9 +1,9 @@
-"""Where the root secret comes from, with former ones, and whether they are the right ones.
+"""The root secrets: read from settings or a key file, and checked against the database.
 
 They are in `ONESELF_SECRET_KEY` and, separated by commas, in `ONESELF_SECRET_KEY_FORMER`; or in a
-key file with a root a line, the present one first. A word before a former one says more of it:
-`next:` that it is known and was not used yet, so that every service knows it before one stores
-anything under it; `events:` that it is retired, and verifies links of the chain of events only.
+key file with one root per line, the current one first. A former one can have a prefix. `next:`
+marks a root that was not used yet: every service learns it before one stores anything under it.
+`events:` marks a retired root, which only verifies links of the event chain.
 """
 
 import base64
@@ -39,11 +39,11 @@ _FORMER, _NEXT, _EVENTS = "", "next", "events"
 
 
 class BadSecretKey(Exception):
-    """The root secret cannot be used; the message says why, and what to do."""
+    """The root secret is unusable; the message says why, and what to do."""
 
 
 class BadSecretSetting(BadSecretKey):
-    """The root secret that cannot be used is in a setting, and in no file."""
+    """An unusable root secret from a setting, not from a file."""
 
 
 class UnknownRootKey(Exception):
@@ -51,70 +51,70 @@ class UnknownRootKey(Exception):
 
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(
-            "The secret key is not the one that this database was made with, or not all of them:"
-            f" rows are stored under {', '.join(missing)}, which is not known here. Start with the"
-            " right ONESELF_SECRET_KEY, with the former one in ONESELF_SECRET_KEY_FORMER, or with"
-            " the key file that lay beside the database."
+            "The root secret is not the one that this database was made with, or a former one is"
+            f" missing: rows are stored under {', '.join(missing)}, which is unknown. Set the right"
+            " ONESELF_SECRET_KEY, add the missing one to ONESELF_SECRET_KEY_FORMER, or put back the"
+            " key file that belongs to the database."
         )
 
 
-class _Entry(NamedTuple):
-    """A root secret, and what is said of it."""
+class _Root(NamedTuple):
+    """A root secret and its label."""
 
-    word: str
-    root: bytes
+    label: str
+    secret: bytes
 
     @property
     def key_id(self) -> str:
-        return Keyring(self.root).key_id
+        return Keyring(self.secret).key_id
 
     @property
     def line(self) -> str:
-        written = base64.urlsafe_b64encode(self.root).decode().rstrip("=")
-        return f"{self.word}:{written}" if self.word else written
+        text = base64.urlsafe_b64encode(self.secret).decode().rstrip("=")
+        return f"{self.label}:{text}" if self.label else text
 
 
 def open_keyring(settings: Settings, *, make: bool = True) -> Keyring:
-    """The keys from the environment or, without `ONESELF_SECRET_KEY`, from a key file.
+    """Return the keys from `ONESELF_SECRET_KEY` or, if it is unset, from a key file.
 
-    The file is made once, beside a SQLite file, unless `make` forbids it. There is no secret built
-    in (OP-04).
+    The file is created once, beside a SQLite file, unless `make` is false. There is no built-in
+    secret (OP-04).
 
     Raises:
-        BadSecretSetting: One in the environment is too short or not base64url, or is left out.
-        BadSecretKey: One is too short, not base64url, or others can read their file; or there is
-            none, and none may be made: the database is a server, which replicas with other files
-            may use, or there are rows already that a new one would not open.
+        BadSecretSetting: One in the environment is too short or not base64url, or is missing.
+        BadSecretKey: One is too short or not base64url, or its file is readable by other users; or
+            there is none, and none may be created: the database is a server, which replicas with
+            other files may use, or it has rows already, which a new secret would not open.
     """
-    maker = _maker(settings) if make else _miss
-    given = _read_environment(settings)
-    present, *others = given or _read_file(_path(settings), maker)
-    if present.word:
+    create = _creator(settings) if make else _refuse_to_create
+    from_settings = _read_environment(settings)
+    current, *former = from_settings or _read_file(_path(settings), create)
+    if current.label:
         raise BadSecretKey(
-            f"The first line of {_path(settings)} must be the present root secret: a line that"
-            f" begins with {present.word}: stands below it."
+            f"The first line of {_path(settings)} must be the current root secret. Move the line"
+            f" that begins with {current.label}: below it."
         )
     try:
         return Keyring(
-            present.root,
-            *(entry.root for entry in others if entry.word != _EVENTS),
-            events=[entry.root for entry in others if entry.word == _EVENTS],
+            current.secret,
+            *(root.secret for root in former if root.label != _EVENTS),
+            events=[root.secret for root in former if root.label == _EVENTS],
         )
-    except ValueError as refused:
-        raise (BadSecretSetting if given else BadSecretKey)(str(refused)) from refused
+    except ValueError as error:
+        raise (BadSecretSetting if from_settings else BadSecretKey)(str(error)) from error
 
 
 def check_root_key(database: Database) -> None:
-    """Remember the present root; refuse a database that has rows under one not known (PW-17).
+    """Record the current root; reject a database with rows under an unknown one (PW-17).
 
-    A root that is new to the database is the beginning of a rotation if all others are known, and
-    a wrong secret if they are not.
+    A root that is new to the database begins a rotation if all others are known, and is a wrong
+    secret if they are not.
 
     Raises:
         UnknownRootKey: The database was made with another root secret, or has rows under one more.
     """
     with database.transaction(writing=True) as session:
-        # Of two first starts at once with two secrets, one must hear that it has the wrong one.
+        # Of two concurrent first starts with two secrets, one must fail.
         session.lock("root keys")
         missing = unknown_roots(session)
         if missing:
@@ -123,64 +123,65 @@ def check_root_key(database: Database) -> None:
 
 
 def added_root(settings: Settings) -> str | None:
-    """The key id of the root in the key file that is known and not used yet."""
+    """Return the key id of the root in the key file that is not used yet."""
     return next(
         (
-            entry.key_id
-            for entry in _read_file(_path(settings), _maker(settings))
-            if entry.word == _NEXT
+            root.key_id
+            for root in _read_file(_path(settings), _creator(settings))
+            if root.label == _NEXT
         ),
         None,
     )
 
 
 def add_root(settings: Settings) -> str:
-    """Make a root secret, put it into the key file for every service to know, and name it."""
-    with _held(settings) as path:
-        added = _Entry(_NEXT, secrets.token_bytes(_BYTES))
-        _write(path, [*_read_file(path, _maker(settings)), added])
+    """Add a new root secret to the key file, unused until every service knows it; return its id."""
+    with _locked(settings) as path:
+        added = _Root(_NEXT, secrets.token_bytes(_BYTES))
+        _write(path, [*_read_file(path, _creator(settings)), added])
     return added.key_id
 
 
 def use_root(settings: Settings, key_id: str) -> None:
-    """Put a root of the key file first: what starts after this stores under it."""
-    with _held(settings) as path:
-        entries = _read_file(path, _maker(settings))
-        used = [entry._replace(word=_FORMER) for entry in entries if entry.key_id == key_id]
-        _write(path, [*used, *(entry for entry in entries if entry.key_id != key_id)])
+    """Make a root of the key file the current one, which processes started later store under."""
+    with _locked(settings) as path:
+        entries = _read_file(path, _creator(settings))
+        current = [root._replace(label=_FORMER) for root in entries if root.key_id == key_id]
+        _write(path, [*current, *(root for root in entries if root.key_id != key_id)])
 
 
 def drop_root(settings: Settings, key_id: str, *, keep_for_events: bool) -> None:
-    """Take a root out of the key file, or keep it for the chain of events only."""
-    with _held(settings) as path:
-        # Never the present one, whatever another command has done to the file meanwhile.
-        present, *others = _read_file(path, _maker(settings))
-        kept = [entry for entry in others if entry.key_id != key_id]
+    """Remove a root from the key file, or keep it for the event chain only."""
+    with _locked(settings) as path:
+        # Never the current one, even if another command has changed the file meanwhile.
+        current, *former = _read_file(path, _creator(settings))
+        kept = [root for root in former if root.key_id != key_id]
         if keep_for_events:
-            kept += [entry._replace(word=_EVENTS) for entry in others if entry.key_id == key_id]
-        _write(path, [present, *kept])
+            kept += [root._replace(label=_EVENTS) for root in former if root.key_id == key_id]
+        _write(path, [current, *kept])
 
 
 def _path(settings: Settings) -> Path:
     return settings.data_dir / _FILE
 
 
-def _read_environment(settings: Settings) -> list[_Entry]:
-    present, former = (
+def _read_environment(settings: Settings) -> list[_Root]:
+    current, former = (
         secret.get_secret_value() if secret else ""
         for secret in (settings.secret_key, settings.secret_key_former)
     )
-    if not present:
+    if not current:
         if former:
-            # A key file would be made or used beside it: a forgotten variable, and another key.
+            # A variable was probably forgotten: a key file would be created or used, with another
+            # key.
             raise BadSecretSetting(
                 "ONESELF_SECRET_KEY_FORMER is set, and ONESELF_SECRET_KEY is not. Set both, or"
-                " neither: a key file has former root secrets in itself."
+                " neither: a key file contains former root secrets too."
             )
         return []
     try:
         return [
-            _Entry(_FORMER, _decode(present, "ONESELF_SECRET_KEY")),
+            _Root(_FORMER, _decode(current, "ONESELF_SECRET_KEY")),
             *(
                 _parse(text.strip(), "ONESELF_SECRET_KEY_FORMER")
                 for text in former.split(",")
@@ -191,45 +192,45 @@ def _read_environment(settings: Settings) -> list[_Entry]:
         raise BadSecretSetting(str(bad)) from None
 
 
-def _maker(settings: Settings) -> Callable[[Path], None]:
-    return _make if isinstance(settings.location, Path) else _ask_for
+def _creator(settings: Settings) -> Callable[[Path], None]:
+    return _create if isinstance(settings.location, Path) else _refuse_for_server
 
 
-def _ask_for(path: Path) -> None:
+def _refuse_for_server(path: Path) -> None:
     raise BadSecretKey(
-        f"ONESELF_SECRET_KEY is not set, and there is no {path}. With PostgreSQL every replica has"
-        " to have the same one, so none is made by itself. Make one with:"
+        f"ONESELF_SECRET_KEY is not set, and there is no {path}. With PostgreSQL every replica"
+        " needs the same one, so none is created automatically. Make one with:"
         " python -c 'import secrets; print(secrets.token_urlsafe(32))'"
     )
 
 
-def _miss(path: Path) -> None:
+def _refuse_to_create(path: Path) -> None:
     raise BadSecretKey(
         f"ONESELF_SECRET_KEY is not set, and there is no {path}. Put back the one that the database"
-        " was made with: without it nothing in it opens."
+        " was made with: nothing in it can be decrypted without it."
     )
 
 
-def _read_file(path: Path, make: Callable[[Path], None]) -> list[_Entry]:
+def _read_file(path: Path, create: Callable[[Path], None]) -> list[_Root]:
     if not path.exists():
-        make(path)
+        create(path)
     if path.stat().st_mode & 0o077:
-        raise BadSecretKey(f"Others can read {path}. Run: chmod 600 {path}")
-    # An empty file has one line too, and it is refused for what is not in it.
+        raise BadSecretKey(f"Other users can read {path}. Run: chmod 600 {path}")
+    # An empty file yields one empty line, which is rejected as too short.
     lines = path.read_text(errors="replace").strip().split("\n")
     return [_parse(line.strip(), str(path)) for line in lines]
 
 
-def _parse(text: str, source: str) -> _Entry:
-    word, colon, rest = text.partition(":")
-    if colon and word in {_NEXT, _EVENTS}:
-        return _Entry(word, _decode(rest, source))
-    return _Entry(_FORMER, _decode(text, source))
+def _parse(text: str, source: str) -> _Root:
+    label, colon, rest = text.partition(":")
+    if colon and label in {_NEXT, _EVENTS}:
+        return _Root(label, _decode(rest, source))
+    return _Root(_FORMER, _decode(text, source))
 
 
 def _decode(text: str, source: str) -> bytes:
     try:
-        # Strictly: the lenient reader drops what it does not know, and gives another key.
+        # Strictly: the lenient decoder drops unknown characters, and returns another key.
         root = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
     except ValueError:
         root = b""
@@ -242,8 +243,8 @@ def _decode(text: str, source: str) -> bytes:
 
 
 @contextmanager
-def _held(settings: Settings) -> Iterator[Path]:
-    """The path of the key file, while no other command changes it."""
+def _locked(settings: Settings) -> Iterator[Path]:
+    """Yield the path of the key file, locked against other commands."""
     folder = os.open(settings.data_dir, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -252,17 +253,17 @@ def _held(settings: Settings) -> Iterator[Path]:
         os.close(folder)
 
 
-def _write(path: Path, entries: Sequence[_Entry]) -> None:
-    """Put a whole file in the place of the old one: a root that is lost takes its rows with it."""
-    part = _write_part(path, "".join(f"{entry.line}\n" for entry in entries))
-    # The service may run as somebody else than whoever gives the command, and has to read it.
+def _write(path: Path, entries: Sequence[_Root]) -> None:
+    """Replace the file atomically: a lost root loses the rows stored under it."""
+    part = _write_part(path, "".join(f"{root.line}\n" for root in entries))
+    # The service may run as another user than the command, and has to read the file.
     owner = path.stat()
     os.chown(part, owner.st_uid, owner.st_gid)
     put(part, path)
 
 
-def _make(path: Path) -> None:
-    """Make the key file, unless another process has made it in this moment."""
+def _create(path: Path) -> None:
+    """Create the key file, unless another process has just done so."""
     make_folder(path.parent)
     part = _write_part(path, secrets.token_urlsafe(_BYTES) + "\n")
     try:

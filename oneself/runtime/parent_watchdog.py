@@ -1,7 +1,7 @@
-"""A worker whose main process is gone ends too, as if it had been told to (OP-08).
+"""Parent watchdog: a worker stops when its main process is gone (OP-08).
 
-Nobody is left who would end it, or put another in its place. It would keep the port from the next
-start, and answer with the version and the keys of the one that is gone.
+Without a parent, the worker is neither stopped nor replaced by another process. It would keep the
+port from the next start, and answer with the version and keys of the previous one.
 """
 
 import logging
@@ -14,25 +14,28 @@ __all__ = ["exit_with_parent"]
 
 _log = logging.getLogger("oneself.runtime.parent_watchdog")
 
-_SECONDS_BETWEEN_LOOKS = 0.25
+_POLL_SECONDS = 0.25
 
 
-def exit_with_parent(main: int, *, drain_seconds: float) -> None:
-    """Have this process end once the process that has started it, `main`, is gone.
+def exit_with_parent(parent_pid: int, *, drain_seconds: float) -> None:
+    """Stop this process, as SIGTERM does, once its parent process is gone.
 
-    It drains as at SIGTERM, and for as long as it would have had from the main process.
+    It gets `drain_seconds` to drain, as the parent would give it, and is then killed.
     """
-    # A thread, which looks also while the event loop waits. Linux could send the signal by itself,
-    # but does so when a thread is gone, and no other system does.
+    # A thread works while the event loop is blocked. Linux can send the signal itself
+    # (PR_SET_PDEATHSIG), but does so when a thread of the parent ends, and no other system can.
     threading.Thread(
-        target=_outlive, args=(main, drain_seconds), name="orphans", daemon=True
+        target=_stop_after_parent,
+        args=(parent_pid, drain_seconds),
+        name="parent-watchdog",
+        daemon=True,
     ).start()
 
 
-def _outlive(main: int, drain_seconds: float) -> None:
-    while os.getppid() == main:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    _log.error("the main process is gone, and this worker ends")
+def _stop_after_parent(parent_pid: int, drain_seconds: float) -> None:
+    while os.getppid() == parent_pid:
+        time.sleep(_POLL_SECONDS)
+    _log.error("the main process is gone; stopping this worker")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(drain_seconds)
     os.kill(os.getpid(), signal.SIGKILL)

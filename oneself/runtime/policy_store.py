@@ -1,4 +1,4 @@
-"""The policies of a deployment: read from a folder, and read again when it changes."""
+"""The policies of a deployment, read from a folder and reloaded when it changes."""
 
 import logging
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ _TEXTS: Mapping[str, Any] = {"type": "Set", "element": _TEXT}
 
 
 class NoPolicyFolder(InvalidPolicies):
-    """The setting names no folder that can be read, so that no policy is at fault."""
+    """The setting names no readable folder; no policy is at fault."""
 
 
 def _record(**attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": "Record", "attributes": attributes}
 
 
-#: The entities, as accounts/services/policies.py makes them for each decision.
+#: The entity types that accounts/services/policies.py builds for each decision.
 _ENTITY_TYPES: Mapping[str, Any] = {
     "Tenant": {"shape": _record()},
     "User": {
@@ -48,15 +48,15 @@ _NO_SCOPE = "any"
 
 
 def schema_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give the schema, in Cedar's JSON, with an action for each operation of a person.
+    """Return the Cedar schema, as JSON, with an action for each authenticated operation.
 
-    The actions are the document's, in groups named by their access control entries, so that no
-    operation can be forgotten here.
+    Actions come from the document, grouped by access control entry, so that no operation can be
+    forgotten here.
     """
     groups = {
-        described.operation_id: described.scope or _NO_SCOPE
-        for described in operation_specs(document)
-        if described.accepted
+        spec.operation_id: spec.scope or _NO_SCOPE
+        for spec in operation_specs(document)
+        if spec.accepted
     }
     actions: dict[str, Any] = {group: {} for group in (_NO_SCOPE, *groups.values())}
     for operation_id, group in groups.items():
@@ -71,13 +71,13 @@ def read_policies(folder: Path, document: Mapping[str, Any]) -> Policies:
         NoPolicyFolder: The folder cannot be read.
         InvalidPolicies: A file cannot be read, or a policy breaks a rule.
     """
-    return _parse(_look(folder), schema_of(document))
+    return _parse(_scan(folder), schema_of(document))
 
 
 class PolicyStore:
-    """What the service decides by: the last good set of a folder.
+    """The policies in force: the last valid set of a folder.
 
-    `degraded` tells that the folder holds another one by now, and that it cannot be used.
+    `degraded` says that the folder now contains another set, which is invalid.
     """
 
     def __init__(self, folder: Path, document: Mapping[str, Any]) -> None:
@@ -88,79 +88,80 @@ class PolicyStore:
         """
         self._folder = folder
         self._schema = schema_of(document)
-        self._seen = self._taken = _look(folder)
-        self._policies = _parse(self._taken, self._schema)
+        self._latest = self._loaded = _scan(folder)
+        self._policies = _parse(self._loaded, self._schema)
         self.degraded = False
 
     @property
     def digest(self) -> str:
-        """The digest of the present set."""
+        """The digest of the current set."""
         return self._policies.digest
 
     def decide(self, question: Question) -> Decision:
-        """Answer a question by the present set, whole, even if it is replaced meanwhile."""
+        """Decide a question by one whole set, even if it is replaced meanwhile."""
         return self._policies.decide(question)
 
     def reload(self) -> None:
-        """Look whether the folder has changed, and take what it holds if that can be used.
+        """Reload the folder if it has changed and its policies are valid.
 
-        One job calls it, now and then. What has changed is taken at the second look that sees the
-        same, since at the first an editor or a deployment may be half-way. What cannot be used is
-        logged once, and the set stays as it is (AZ-03).
+        For one job, which calls it repeatedly. A change is loaded once two scans in a row see it,
+        since an editor or a deployment may be half-way at the first. An invalid set is logged once,
+        and the current one stays in force (AZ-03).
         """
-        before, self._seen = self._seen, _look(self._folder)
-        if self._seen != before or self._seen == self._taken:
+        before, self._latest = self._latest, _scan(self._folder)
+        if self._latest != before or self._latest == self._loaded:
             return
-        self._taken = self._seen
+        self._loaded = self._latest
         try:
-            policies = _parse(self._taken, self._schema)
+            policies = _parse(self._loaded, self._schema)
         except InvalidPolicies as invalid:
             self.degraded = True
-            _log.error("the policies cannot be used, %s stays: %s", self.digest, invalid)
+            _log.error("the policies are invalid, %s stays in force: %s", self.digest, invalid)
         else:
-            # One assignment: a thread that decides has the old set or the new one (AZ-17).
+            # One assignment: a thread decides by the old set or by the new one (AZ-17).
             self._policies = policies
             self.degraded = False
             _log.info("the policies are %s now", policies.digest)
 
 
-class _Seen(NamedTuple):
-    """What a folder held at one look: its files, or why they cannot be read."""
+class _Snapshot(NamedTuple):
+    """The content of a folder at one moment: its files, or why they cannot be read."""
 
     files: Mapping[str, bytes]
     problem: str | None
     folder: bool = True
 
 
-def _look(folder: Path) -> _Seen:
-    """Read the files, not their times: a change within one tick of the clock is a change."""
+def _scan(folder: Path) -> _Snapshot:
+    """Read the files, not their times: a change within one clock tick is a change."""
     files = {}
     try:
         paths = sorted(folder.iterdir())
-    except OSError as trouble:
+    except OSError as error:
         rule = "ONESELF_POLICY_DIR must name a folder that can be read"
-        return _Seen({}, f"{rule}. {folder}: {trouble.strerror}.", folder=False)
+        return _Snapshot({}, f"{rule}. {folder}: {error.strerror}.", folder=False)
     try:
         for path in paths:
-            # With a dot begin what editors and archives leave, such as the lock .#default.cedar.
+            # Editors and archives leave files that begin with a dot, such as the lock
+            # .#default.cedar.
             if path.suffix != ".cedar" or path.name.startswith("."):
                 continue
             if not path.is_file():
-                # Passed over, it could be a `forbid` that is missing; and a pipe is never read up.
-                return _Seen({}, f"{path} is not a file.")
+                # Skipping it could drop a `forbid`, and reading a pipe would never end.
+                return _Snapshot({}, f"{path} is not a file.")
             files[path.name] = path.read_bytes()
-    except OSError as trouble:
-        return _Seen({}, f"{trouble.filename or folder}: {trouble.strerror}.")
-    return _Seen(files, None if files else f"{folder} has no *.cedar file.")
+    except OSError as error:
+        return _Snapshot({}, f"{error.filename or folder}: {error.strerror}.")
+    return _Snapshot(files, None if files else f"{folder} has no *.cedar file.")
 
 
-def _parse(seen: _Seen, schema: Mapping[str, Any]) -> Policies:
-    if seen.problem is not None and not seen.folder:
-        raise NoPolicyFolder([seen.problem])
-    if seen.problem is not None:
-        raise InvalidPolicies([seen.problem])
+def _parse(snapshot: _Snapshot, schema: Mapping[str, Any]) -> Policies:
+    if snapshot.problem is not None and not snapshot.folder:
+        raise NoPolicyFolder([snapshot.problem])
+    if snapshot.problem is not None:
+        raise InvalidPolicies([snapshot.problem])
     texts, problems = {}, []
-    for name, content in seen.files.items():
+    for name, content in snapshot.files.items():
         try:
             texts[name] = content.decode()
         except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The signing keys as one worker holds them."""
+"""The signing keys that a worker has in memory."""
 
 from accounts.crypto.jwts import KeySet
 from accounts.services.signing_keys import load_key_set
@@ -8,15 +8,15 @@ __all__ = ["SigningKeys"]
 
 
 class SigningKeys:
-    """The keys that JWTs are signed and verified with, read at once and again by a job.
+    """The keys that JWTs are signed and verified with, refreshed by a job.
 
-    Never by a request: a token that names an unknown key would cost a query each, and whoever
-    makes such names up has no end of them (JW-08). A key is in the table for `OVERLAP` before it
+    A request never reads them: each token with an unknown key id would cost a query, and an
+    attacker can make up any number of ids (JW-08). A key is in the table for `OVERLAP` before it
     signs, so that a job every 15 seconds is in time.
     """
 
     def __init__(self, database: Database) -> None:
-        """Read them; there must be one.
+        """Read the keys; there must be one.
 
         Raises:
             NoSigningKey: There is none.
@@ -27,11 +27,11 @@ class SigningKeys:
 
     @property
     def current(self) -> KeySet:
-        """What was read last; it does not change while a request holds it."""
+        """The keys that were read last: an immutable set, which a request keeps to its end."""
         return self._current
 
     def refresh(self) -> None:
-        """Read them again; where that fails, what was read before stays.
+        """Read the keys again; if that fails, the previous ones stay.
 
         Raises:
             NoSigningKey: There is none.

@@ -1,4 +1,4 @@
-"""The threads that operations run in."""
+"""Thread pools that operations run in, each with a bounded queue."""
 
 import asyncio
 import os
@@ -16,40 +16,41 @@ __all__ = ["Pool", "PoolObserver"]
 
 _LOWEST_PRIORITY = 19
 
-#: How long work may wait for its turn, in seconds. Where each step takes its longest, as with a
-#: database that hangs, a full queue would otherwise keep its last for an hour.
-_PATIENCE = 10.0
+#: How long work may wait in the queue, in seconds. If each step takes its time limit, as with a
+#: hanging database, the last in a full queue would otherwise wait for an hour.
+_TIMEOUT = 10.0
 
 Outcome = TypeVar("Outcome")
 
 
-def _yield_to_others() -> None:
-    """Give the thread that calls it the lowest priority.
+def _lower_priority() -> None:
+    """Give the calling thread the lowest priority.
 
-    Threads that hash keep every processor busy, and the event loop would wait for its turn among
-    them: that alone made other requests eight times slower beside logins (LG-13).
+    Hashing threads keep every processor busy, and the event loop would have to wait for its turn:
+    without this, other requests were eight times slower beside logins (LG-13).
     """
-    if sys.platform == "linux":  # elsewhere a priority is a process's, and no thread's
+    if sys.platform == "linux":  # elsewhere a process has a priority, not a thread
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
 
 
 class PoolObserver(NamedTuple):
-    """Who is told how much is taken, of work in a thread and in the queue, and what is refused."""
+    """Callbacks for the metrics of a pool: work accepted and not done yet, and work refused."""
 
-    taken: Callable[[int], None]
+    pending: Callable[[int], None]
     refused: Callable[[], None]
 
 
-_NOBODY = PoolObserver(lambda _taken: None, lambda: None)
+_NO_OBSERVER = PoolObserver(lambda _pending: None, lambda: None)
 
 
 class Pool:
-    """Threads with a bounded queue before them.
+    """Threads with a bounded queue.
 
-    bcrypt has a pool of its own: 60 logins in a shared one kept an unrelated request waiting for
-    8.25 s (LG-13). Past the queue's limit the answer is a 503 at once, rather than a late one; and
-    what has waited for so long that its asker may have gone is a 503 as well, and is not begun.
+    bcrypt has a pool of its own: 60 logins in a shared one delayed an unrelated request by 8.25 s
+    (LG-13). If the queue is full, the response is a 503 at once, rather than a late one. Work that
+    has waited so long that the client may be gone is refused with a 503 as well, and is not
+    started.
     """
 
     def __init__(
@@ -59,50 +60,50 @@ class Pool:
         threads: int,
         queue: int,
         yields: bool = False,
-        timeout: float = _PATIENCE,
+        timeout: float = _TIMEOUT,
         watch: PoolObserver | None = None,
     ) -> None:
-        """Begin with threads that, if it `yields`, run only while nobody else wants to.
+        """Create the threads; with `yields` they run at the lowest priority.
 
         `timeout` is how long work may wait in the queue, in seconds.
         """
         self._executor = ThreadPoolExecutor(
-            threads, thread_name_prefix=name, initializer=_yield_to_others if yields else None
+            threads, thread_name_prefix=name, initializer=_lower_priority if yields else None
         )
         self._limit = threads + queue
         self._timeout = timeout
-        self._taken = 0
-        self._watch = watch or _NOBODY
+        self._pending = 0
+        self._watch = watch or _NO_OBSERVER
 
     async def run(self, work: Callable[..., Outcome], *arguments: object) -> Outcome:
-        """Do the work in a thread. To be called from one event loop only: the count has no lock.
+        """Do the work in a thread. Call it from one event loop only: the count has no lock.
 
         Raises:
-            Unavailable: The queue is full, or its turn came too late.
+            Unavailable: The queue is full, or the work timed out in it.
         """
-        if self._taken >= self._limit:
+        if self._pending >= self._limit:
             self._watch.refused()
             raise Unavailable
-        self._change(1)
+        self._add_pending(1)
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._unless_late, time.monotonic(), work, *arguments
+                self._executor, self._run_unless_timed_out, time.monotonic(), work, *arguments
             )
         finally:
-            self._change(-1)
+            self._add_pending(-1)
 
-    def _change(self, by: int) -> None:
-        self._taken += by
-        self._watch.taken(self._taken)
+    def _add_pending(self, change: int) -> None:
+        self._pending += change
+        self._watch.pending(self._pending)
 
-    def _unless_late(
-        self, since: float, work: Callable[..., Outcome], *arguments: object
+    def _run_unless_timed_out(
+        self, queued_at: float, work: Callable[..., Outcome], *arguments: object
     ) -> Outcome:
-        if time.monotonic() > since + self._timeout:
+        if time.monotonic() > queued_at + self._timeout:
             self._watch.refused()
             raise Unavailable
         return work(*arguments)
 
     def close(self) -> None:
-        """Wait for what is running, and stop the threads."""
+        """Wait for running work, and stop the threads."""
         self._executor.shutdown()

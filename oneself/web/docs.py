@@ -1,7 +1,7 @@
-"""The page at `/`, and the document as a page at `/docs`, with which it can be tried out.
+"""The start page at `/`, and interactive API documentation at `/docs`.
 
-What draws the document is Swagger UI, out of a wheel that carries nothing but such files; nothing
-is loaded from any other host.
+Swagger UI renders the OpenAPI document. Its files are from a wheel that contains nothing else, and
+nothing is loaded from another host.
 """
 
 import hashlib
@@ -15,10 +15,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
+from accounts.errors import InvalidRequest
+from handlers.dialect import PlacedViolation
 from oneself.document import operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of
+from oneself.http.request.errors import MethodNotAllowed
+from oneself.http.response.dialects import dialect_of
 from oneself.http.response.responses import Answer
 from oneself.templating import Templates
 from oneself.web.languages import preferred_language
@@ -27,28 +30,26 @@ __all__ = ["Docs"]
 
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
-#: What is no dialect: how clients of the dialects prove themselves, and how the service is.
-_NO_DIALECTS = frozenset({"oauth", "status"})
 
 _KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
-#: Nothing is framed, sent or loaded but what these pages are made of.
+#: These pages cannot be framed, and send and load only the parts listed below.
 _CLOSED = ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'")
 _DOCS_POLICY = "; ".join(
     (
         *_CLOSED,
         "script-src 'self'",
         "style-src 'self'",
-        # Its arrows are in its style, as data.
+        # The arrow icons are data URLs in its stylesheet.
         "img-src data:",
-        # The document, and whatever is tried out.
+        # The document, and requests of "Try it out".
         "connect-src 'self'",
     )
 )
 
 
 class _Asset(NamedTuple):
-    """A file that `/docs` loads, under a name that changes with its content."""
+    """A file that `/docs` loads, under a path that changes with its content."""
 
     path: str
     body: bytes
@@ -56,7 +57,7 @@ class _Asset(NamedTuple):
 
 
 class Docs:
-    """Answers `/`, `/docs` and what that loads, and passes everything else on."""
+    """ASGI middleware that serves `/`, `/docs` and its files, and passes other requests on."""
 
     def __init__(
         self,
@@ -69,18 +70,18 @@ class Docs:
         self._app = app
         self._templates = templates
         self._values = {
-            # The name that people know is the settings', never the request's (EM-12).
+            # The host name is from the settings, never from the request (EM-12).
             "host": urlsplit(public_origin).netloc,
             "version": document["info"]["version"],
             "dialects": _describe_dialects(document),
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer one request, or pass it on.
+        """Serve a page or file, or pass the request on.
 
         Raises, when it is awaited:
-            MethodNotAllowed: All this can only be read.
-            InvalidRequest: It takes no parameters.
+            MethodNotAllowed: The method is not GET or HEAD.
+            InvalidRequest: The request has a query.
         """
         path = scope["path"] if scope["type"] == "http" else ""
         if path in {"/", "/docs"} or (path.startswith("/docs/") and path in self._assets):
@@ -90,7 +91,7 @@ class Docs:
     async def _show(self, path: str, scope: Scope, send: Send) -> None:
         if scope["query_string"]:
             rule = "takes no parameters"
-            raise InvalidRequest([Violation("query", (), rule)])
+            raise InvalidRequest([PlacedViolation((), rule, "query")])
         if scope["method"] not in _READ:
             raise MethodNotAllowed(_READ)
         language = preferred_language(
@@ -105,8 +106,8 @@ class Docs:
         if path == "/docs":
             return self._show_document()
         asset = self._assets[path]
-        kept = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return Answer(200, asset.body, asset.content_type, kept)
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return Answer(200, asset.body, asset.content_type, headers)
 
     def _show_home(self, language: str) -> Answer:
         style = self._templates.render("pages/style.css.j2", language)
@@ -116,9 +117,9 @@ class Docs:
         return _page(html, policy, language)
 
     def _show_document(self) -> Answer:
-        # By the names that the template knows them by: `ui_script` for swagger_bundle.js, say.
-        loaded = {name: asset.path for name, asset in self._named_assets.items()}
-        html = self._templates.render("pages/docs.html.j2", "en", **self._values, **loaded)
+        # By their names in the template, such as `ui_script` for swagger_bundle.js.
+        paths = {name: asset.path for name, asset in self._named_assets.items()}
+        html = self._templates.render("pages/docs.html.j2", "en", **self._values, **paths)
         return _page(html, _DOCS_POLICY, "en")
 
     @cached_property
@@ -127,7 +128,7 @@ class Docs:
 
     @cached_property
     def _named_assets(self) -> Mapping[str, _Asset]:
-        # Read when they are first asked for: few workers ever are, and these are two megabytes.
+        # Read at the first request: they are two megabytes, and few workers get one.
         return dict(_read_assets())
 
 
@@ -142,7 +143,7 @@ def _page(html: str, policy: str, language: str) -> Answer:
 
 
 def _read_assets() -> Iterator[tuple[str, _Asset]]:
-    # The package is found and not imported, since it reads all of its files when it is.
+    # The package is located and not imported, since an import reads all of its files.
     folder = Path(str(importlib.metadata.distribution("offapi").locate_file("offapi")))
     for name, path in (
         ("ui_script", folder / "swagger_bundle.js"),
@@ -156,12 +157,12 @@ def _read_assets() -> Iterator[tuple[str, _Asset]]:
 
 
 def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
-    """Each dialect with the path that it is known by: the first that is read, else the first."""
+    """Return each dialect with its best-known operation: the first GET, else the first one."""
     operations = list(operation_specs(document))
-    spec: list[Mapping[str, str]] = []
+    dialects: list[Mapping[str, str]] = []
     for tag in (tag["name"] for tag in document["tags"]):
-        if tag not in _NO_DIALECTS:
-            own = [each for each in operations if each.dialect == tag]
-            known = next((each for each in own if each.method == "get"), own[0])
-            spec.append({"name": tag, "method": known.method.upper(), "path": known.path})
-    return spec
+        if dialect_of(tag).published:
+            own = [operation for operation in operations if operation.dialect == tag]
+            first = next((operation for operation in own if operation.method == "get"), own[0])
+            dialects.append({"name": tag, "method": first.method.upper(), "path": first.path})
+    return dialects

@@ -1,4 +1,4 @@
-"""The document itself, for whoever generates a client from it or tests against it."""
+"""The OpenAPI document as a file, for client generators and tests."""
 
 from collections.abc import Awaitable, Mapping
 from typing import Any
@@ -6,19 +6,21 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed, Violation
+from accounts.errors import InvalidRequest
+from handlers.dialect import PlacedViolation
 from oneself.document import DOCUMENT_PATH
 from oneself.http.guard import RequestContext
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.responses import Answer
 
 __all__ = ["Published"]
 
 
 class Published:
-    """Answers `/openapi.yaml` and `/openapi.json`, and passes everything else on.
+    """ASGI middleware that serves `/openapi.yaml` and `/openapi.json`.
 
-    Connexion would serve the document with its references resolved, so that the components lose
-    their names for whoever generates code from it.
+    Connexion would serve the document with its references resolved, so that generated code would
+    lose the names of the components.
     """
 
     def __init__(self, app: ASGIApp, document: Mapping[str, Any]) -> None:
@@ -29,11 +31,11 @@ class Published:
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer one request, or pass it on.
+        """Serve the document, or pass the request on.
 
         Raises, when it is awaited:
-            MethodNotAllowed: The document can only be read.
-            InvalidRequest: It takes no parameters.
+            MethodNotAllowed: The method is not GET or HEAD.
+            InvalidRequest: The request has a query.
         """
         file = self._files.get(scope["path"]) if scope["type"] == "http" else None
         if file is None:
@@ -44,7 +46,7 @@ class Published:
     async def _show(file: tuple[bytes, str], scope: Scope, send: Send) -> None:
         if scope["query_string"]:
             rule = "takes no parameters"
-            raise InvalidRequest([Violation("query", (), rule)])
+            raise InvalidRequest([PlacedViolation((), rule, "query")])
         if scope["method"] not in {"GET", "HEAD"}:
             raise MethodNotAllowed(("GET", "HEAD"))
         request_context: RequestContext = scope["oneself.request_context"]

@@ -1,4 +1,4 @@
-"""What the pages of mailed links show, and what their buttons do."""
+"""Views and actions of the pages that mailed links open."""
 
 import math
 import re
@@ -16,28 +16,28 @@ from accounts.errors import (
     SecretUsed,
     TooManyAttempts,
 )
-from accounts.flows.email_change import undo_email_change, validate_email_change
-from accounts.flows.email_verification import confirm_email, request_again
-from accounts.flows.password_reset import request_password_reset, reset_password
+from accounts.flows.email.email_change import undo_email_change, validate_email_change
+from accounts.flows.email.email_verification import confirm_email, request_again
+from accounts.flows.password.password_reset import request_password_reset, reset_password
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, find_secret, read_secret
 from accounts.services.user_views import find_user_view
-from oneself.http.response.dialects import Dialects
+from handlers.problem_details import PROBLEM_DETAILS
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
 __all__ = ["PAGES", "Page", "View", "refuse"]
 
 Fields = Mapping[str, str]
 
-#: Unknown paths and the operations without a dialect have the statuses that pages have.
-_DIALECT = Dialects.named("status")
-_OVER = (SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded)
+#: Pages use the statuses of unknown paths.
+_DIALECT = PROBLEM_DETAILS
+_UNUSABLE = (SecretInvalid, SecretUsed, SecretExpired, SecretSuperseded)
 _AGAIN = "again"
 _NUMBER = re.compile("[0-9]+")
 
 
 class View(NamedTuple):
-    """A template of `templates/pages` with what to fill in, and how it is sent."""
+    """A template of `templates/pages`, its values, and the status and headers of the response."""
 
     template: str
     values: Mapping[str, object] = {}
@@ -47,7 +47,7 @@ class View(NamedTuple):
 
 
 class BrokenRule(NamedTuple):
-    """One rule that what was entered breaks, with `#` where the rule has its `number`."""
+    """A rule that the input breaks, with `#` in the place of its `number`."""
 
     rule: str
     number: str
@@ -55,9 +55,9 @@ class BrokenRule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. `show` only ever reads; `submit` is what its button does.
+    """One page: `show` only reads, and `submit` is the action of its button.
 
-    `asked` are the parameters that a link has, and `fields` those that its forms may send.
+    `asked` are the parameters of its links, and `fields` those that its forms may send.
     """
 
     name: str
@@ -72,43 +72,43 @@ class Page:
 def refuse(
     refusal: AccountError, page: Page, fields: Fields, *, shown: View | None, request_id: str
 ) -> View:
-    """The page that says why it was not done.
+    """Return the view that explains a refusal.
 
-    `shown` is what the page showed before its button was pressed: where a field broke a rule, it
-    is shown again, and says which.
+    `shown` is the view before the form was submitted: if a field broke a rule, it is shown again
+    with the broken rules.
     """
     status = status_of(refusal, _DIALECT)
     headers = headers_of_refusal(refusal, _DIALECT, bearer_was_sent=False)
     template, values = "refused", {"reason": refusal.code, "request_id": request_id, "minutes": 0}
-    if isinstance(refusal, _OVER):
+    if isinstance(refusal, _UNUSABLE):
         template = "link_over"
-        # Nothing but a true secret is written into a page.
-        known = not isinstance(refusal, SecretInvalid)
+        # Only an existing secret is written into a page.
+        is_known = not isinstance(refusal, SecretInvalid)
         values = {
             "page": page.name,
             "reason": refusal.code,
-            "secret": fields["secret"] if known else "",
+            "secret": fields["secret"] if is_known else "",
             "email": "",
             "broken": (),
         }
     elif isinstance(refusal, TooManyAttempts):
-        values["minutes"] = math.ceil(refusal.retry_after / 60)
+        values["minutes"] = max(1, math.ceil(refusal.retry_after / 60))
     elif isinstance(refusal, Invalid) and shown is not None and "broken" in shown.values:
-        template, values = shown.template, {**shown.values, "broken": _broken_by(refusal)}
+        template, values = shown.template, {**shown.values, "broken": _broken_rules(refusal)}
     return View(template, values, status, refusal.code, headers)
 
 
-def _broken_by(refusal: Invalid) -> tuple[BrokenRule, ...]:
+def _broken_rules(refusal: Invalid) -> tuple[BrokenRule, ...]:
     return tuple(
-        BrokenRule(_NUMBER.sub("#", each.rule), "".join(_NUMBER.findall(each.rule)))
-        for each in refusal.violations
+        BrokenRule(_NUMBER.sub("#", violation.rule), "".join(_NUMBER.findall(violation.rule)))
+        for violation in refusal.violations
     )
 
 
 def _show_verification(session: AccountSession, fields: Fields) -> View:
     secret = fields.get("secret", "")
     if fields.get("action") == _AGAIN:
-        # An old secret is enough for another mail to where it was sent itself.
+        # An expired secret is enough to request another mail to the same address.
         find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
         return View("verify_email_again")
     pending = read_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
@@ -171,7 +171,7 @@ def _reset(session: AccountSession, fields: Fields) -> View:
     return View("reset_password_done")
 
 
-#: The pages by their paths, which mail has in it: they stay as they are.
+#: The pages by their paths. Links in mail contain the paths, so they must not change.
 PAGES: Mapping[str, Page] = {
     "/verify-email": Page(
         "verify_email",

@@ -1,7 +1,7 @@
-"""The pages that a mailed link opens, outside of the document: HTML, without any script.
+"""The HTML pages that mailed links open; they are not part of the OpenAPI document.
 
-To open a link only shows what it is for, since mail scanners open every link; the button on the
-page does it (EM-11).
+Opening a link only shows its purpose, since mail scanners open every link; the button on the page
+acts on it (EM-11). No page needs a script.
 """
 
 import hashlib
@@ -13,34 +13,36 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from accounts.errors import CrossSiteRequest, InvalidRequest, MethodNotAllowed
+from accounts.errors import InvalidRequest
 from accounts.origin import Origin
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import find_locale
+from handlers.errors import CrossSiteRequest
 from oneself.database import Database
 from oneself.http.guard import RequestContext
 from oneself.http.request.bodies import headers_of, media_type, read_body
 from oneself.http.request.client_address import origin_of
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.request.forms import FORM, parse_form
 from oneself.http.response.error_handler import refusal_of
 from oneself.http.response.responses import Answer
 from oneself.runtime.thread_pools import Pool
 from oneself.settings_parsers import Network
 from oneself.templating import Templates
-from oneself.web.languages import preferred_language, spoken_language
+from oneself.web.languages import preferred_language
 from oneself.web.page_forms import PAGES, Page, View, refuse
 
 __all__ = ["Pages"]
 
 _METHODS = ("GET", "HEAD", "POST")
-#: A password of 1,024 bytes, each of them escaped, and a secret.
+#: Enough for a secret and a password of 1,024 bytes, each byte percent-encoded.
 _MOST_BYTES = 8192
 _MOST_PARAMETERS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """One request for a page, as far as the event loop reads it."""
+    """One request for a page, as the event loop has read it."""
 
     page: Page
     fields: Mapping[str, str]
@@ -50,7 +52,7 @@ class _Visit:
 
 
 class Pages:
-    """Answers the paths of the pages, and passes everything else on."""
+    """ASGI middleware that serves the pages and passes all other requests on."""
 
     def __init__(
         self,
@@ -71,8 +73,8 @@ class Pages:
         self._origin = public_origin
         self._proxies = proxies
         self._body_seconds = body_seconds
-        # The name that people know is the settings', never the request's (EM-12).
-        self._everywhere = {"host": urlsplit(public_origin).netloc, "min_length": min_length}
+        # The host name is from the settings, never from the request (EM-12).
+        self._common_values = {"host": urlsplit(public_origin).netloc, "min_length": min_length}
         style = templates.render("pages/style.css.j2", templates.language(None))
         digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self._headers = {
@@ -86,13 +88,13 @@ class Pages:
                 )
             ),
             "Cache-Control": "no-store",
-            # Webmail that opened the page keeps no hold of its window.
+            # Webmail that opened the page gets no reference to its window.
             "Cross-Origin-Opener-Policy": "same-origin",
             "X-Robots-Tag": "noindex",
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer one request, or pass it on."""
+        """Serve a page, or pass the request on."""
         page = PAGES.get(scope["path"]) if scope["type"] == "http" else None
         if page is None:
             return self._app(scope, receive, send)
@@ -114,19 +116,19 @@ class Pages:
             )
             pool = self._pools["password" if "new_password" in fields else "database"]
             answer = await pool.run(partial(self._answer, visit))
-        except Exception as error:  # noqa: BLE001 # a person is looking, whatever it is
+        except Exception as error:  # noqa: BLE001 # a user gets a page for every error
             view = _refused(error, page, {}, None, request_context.request_id)
             answer = self._render(view, language)
         await request_context.send(send, answer)
 
     async def _read(self, page: Page, scope: Scope, receive: Receive) -> Mapping[str, str]:
-        """What the link has, or what the form sends.
+        """Return the parameters of the link, or the fields of the form.
 
         Raises:
-            MethodNotAllowed: Pages are read, and their forms are sent.
-            BodyTooLarge, RequestTimeout, MalformedRequest: The form is none that is read.
-            CrossSiteRequest: Another site sent the form.
-            UnsupportedMediaType, InvalidRequest: It is not what a link or a form of ours has.
+            MethodNotAllowed: The method is not GET, HEAD or POST.
+            BodyTooLarge, RequestTimeout, MalformedRequest: The form cannot be read.
+            CrossSiteRequest: Another site submitted the form.
+            UnsupportedMediaType, InvalidRequest: No link or form of these pages is like this.
         """
         if scope["method"] not in _METHODS:
             raise MethodNotAllowed(_METHODS)
@@ -142,7 +144,7 @@ class Pages:
         return fields
 
     def _refuse_other_sites(self, headers: Mapping[bytes, bytes]) -> None:
-        """Let nobody's browser be made to press a button by another site (SE-09).
+        """Reject cross-site form posts (CSRF, SE-09).
 
         Raises:
             CrossSiteRequest: Another site made the request.
@@ -151,27 +153,27 @@ class Pages:
         if site is not None:
             ours = site in {b"same-origin", b"none"}
         else:
-            # Looks wrong because any sandboxed frame has the origin `null`. Is right because our
-            # own forms have it too in browsers that send no Sec-Fetch-Site, by our Referrer-Policy
+            # Looks wrong because every sandboxed frame has the origin `null`. Is right because our
+            # Referrer-Policy gives it to our own forms too, in browsers without Sec-Fetch-Site
             # (Fetch standard, "append a request Origin header"). Costs little: no cookie is read
-            # here, and a form may only do what the secret in it may.
+            # here, and a form can do only what the secret in it allows.
             ours = headers.get(b"origin", b"null") in {b"null", self._origin.encode()}
         if not ours:
             raise CrossSiteRequest
 
     def _answer(self, visit: _Visit) -> Answer:
-        """Show the page, and then do what its button says; in a thread."""
+        """Show the page and, if its form was submitted, act on it. Runs in a worker thread."""
         page, fields, language = visit.page, visit.fields, visit.language
         shown = None
         try:
-            # Before the write lock is taken: else whoever sends secrets that nobody has, which
-            # needs no more than their form, would keep all who write waiting.
+            # Before the write lock is taken: otherwise well-formed but invalid secrets, which are
+            # easy to make, would make all writers wait.
             with self._database.transaction(writing=False, origin=visit.origin) as session:
                 language = self._language_of(session, visit)
                 shown = view = page.show(session, fields)
             if visit.is_submitted:
                 view = self._database.attempt(partial(self._submit, visit))
-        except Exception as error:  # noqa: BLE001 # as above; in the language of the person
+        except Exception as error:  # noqa: BLE001 # as above, in the language of the user
             view = _refused(error, page, fields, shown, visit.origin.request_id or "")
         return self._render(view, language)
 
@@ -180,13 +182,13 @@ class Pages:
             return visit.page.submit(session, visit.fields)
 
     def _language_of(self, session: AccountSession, visit: _Visit) -> str:
-        """The language of whoever the secret is for; where we do not have it, the browser's."""
+        """Return the language of the secret's user if it is available, else the browser's."""
         secret = visit.fields.get("secret", "")
         locale = find_locale(session, visit.page.purpose, secret)
-        return spoken_language(self._templates, locale) or visit.language
+        return self._templates.find_language(locale) or visit.language
 
     def _render(self, view: View, language: str) -> Answer:
-        values = {**self._everywhere, **view.values}
+        values = {**self._common_values, **view.values}
         html = self._templates.render(f"pages/{view.template}.html.j2", language, **values)
         headers = {**self._headers, "Content-Language": language, **view.headers}
         kind = "text/html; charset=utf-8"
@@ -200,23 +202,21 @@ def _refused(
     shown: View | None,
     request_id: str,
 ) -> View:
-    # In a frame of its own, so that no traceback holds a frame that holds the exception.
+    # In a function of its own, so that no traceback refers to a frame that refers to the error.
     return refuse(refusal_of(error), page, fields, shown=shown, request_id=request_id)
 
 
 def _read_query(query: bytes, asked: frozenset[str]) -> Mapping[str, str]:
-    """The parameters of a link; others are left out, since mail programs append their own.
+    """Return the known parameters of a link; mail programs append others, which are ignored.
 
     Raises:
-        InvalidRequest: One of ours stands twice, or there are more than 50.
+        InvalidRequest: A known parameter is repeated, or there are more than 50.
     """
     try:
         pairs = parse_qsl(query.decode("latin-1"), max_num_fields=_MOST_PARAMETERS)
     except ValueError as error:
-        raise InvalidRequest.of(
-            "query", "must have at most 50 parameters", place="query"
-        ) from error
-    known = [(name, value) for name, value in pairs if name in asked]
-    if len(dict(known)) != len(known):
-        raise InvalidRequest.of("secret", "must stand once", place="query")
-    return dict(known)
+        raise InvalidRequest.of("query", "must have at most 50 parameters") from error
+    wanted = [(name, value) for name, value in pairs if name in asked]
+    if len(dict(wanted)) != len(wanted):
+        raise InvalidRequest.of("secret", "must stand once")
+    return dict(wanted)

@@ -1,7 +1,7 @@
 """Write the source of the Python SDK: `python sdk/python/generate.py FOLDER`.
 
-openapi-python-client reads the document and writes the models; what an operation and a client look
-like is in `templates/`, and what does not depend on the document in `oneself_client/`.
+openapi-python-client reads the document and writes the models. `templates/` has the form of
+operations and clients; `oneself_client/` has the code that does not depend on the document.
 """
 
 import copy
@@ -26,7 +26,7 @@ from openapi_python_client.strings import safe_for_docstring
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from facts import DOCUMENT, Facts, Operation, read_facts  # noqa: E402 # a script, beside what it imports
+from facts import DOCUMENT, Facts, Operation, read_facts  # noqa: E402 # importable from the line above on
 from readme import quick_start  # noqa: E402 # as above
 
 _OK = range(200, 300)
@@ -36,12 +36,12 @@ def generate(folder: Path) -> None:
     """Write the source of the package into a folder, which is emptied first.
 
     Raises:
-        SystemExit: The generator leaves out a part of the document.
+        SystemExit: The generator cannot handle a part of the document.
     """
     shutil.rmtree(folder, ignore_errors=True)
     document = yaml.safe_load(DOCUMENT.read_text())
     config = _configure(document, folder)
-    data = GeneratorData.from_dict(_named_within_dialects(document), config=config)
+    data = GeneratorData.from_dict(_strip_tags(document), config=config)
     if isinstance(data, GeneratorError):
         _fail([data])
     project = Project(openapi=data, config=config, custom_template_path=HERE / "templates")
@@ -60,7 +60,7 @@ def generate(folder: Path) -> None:
     errors = project.build()
     if errors:
         _fail(errors)
-    # Last, since the generator has a `types.py` of its own.
+    # Last, to replace the `types.py` of the generator.
     shutil.copytree(HERE / "oneself_client", project.package_dir, dirs_exist_ok=True)
 
 
@@ -89,17 +89,17 @@ def _configure(document: dict[str, Any], folder: Path) -> Config:
 
 
 def _content_types(node: Any) -> set[str]:
-    """Every name that stands below a `content`."""
+    """Return all media types below a `content` key."""
     if isinstance(node, list):
-        return set[str]().union(*(_content_types(each) for each in node))
+        return set[str]().union(*(_content_types(child) for child in node))
     if not isinstance(node, dict):
         return set()
-    found = set(node.get("content", ())) if isinstance(node.get("content"), dict) else set()
-    return found.union(*(_content_types(each) for each in node.values()))
+    types = set(node.get("content", ())) if isinstance(node.get("content"), dict) else set()
+    return types.union(*(_content_types(child) for child in node.values()))
 
 
-def _named_within_dialects(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with `changePassword` for `ipto.changePassword`, of which there is one a tag."""
+def _strip_tags(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with operation ids without their tag, as in `changePassword`."""
     named = copy.deepcopy(document)
     for item in named["paths"].values():
         for operation in item.values():
@@ -109,20 +109,20 @@ def _named_within_dialects(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation_of(facts: Facts, endpoint: Endpoint) -> Operation:
-    asked = (endpoint.method.upper(), endpoint.path.get_untrusted_value())
-    (found,) = (each for each in facts.operations if (each.method, each.path) == asked)
-    return found
+    target = (endpoint.method.upper(), endpoint.path.get_untrusted_value())
+    (operation,) = (item for item in facts.operations if (item.method, item.path) == target)
+    return operation
 
 
 def _described(facts: Facts, endpoint: Endpoint, prop: Property) -> str:
-    """What an argument is for; the generator knows that of a body's fields only."""
+    """Return the description of an argument; the generator only has those of body fields."""
     name = prop.name.get_untrusted_value()
     fallback = prop.description.get_untrusted_value() if prop.description is not None else name
     return _operation_of(facts, endpoint).parameters.get(name, fallback)
 
 
 def _unprefix_headers(data: GeneratorData, config: Config) -> None:
-    """`tenant_id` for `X-Tenant-ID`: that it is a header is nothing to the caller."""
+    """Name header arguments without `X-`: `tenant_id` for `X-Tenant-ID`."""
     for collection in data.endpoint_collections_by_tag.values():
         for endpoint in collection.endpoints:
             for header in endpoint.header_parameters:
@@ -132,7 +132,7 @@ def _unprefix_headers(data: GeneratorData, config: Config) -> None:
 
 
 def _as_prose(text: object) -> str:
-    """One line, which the templates wrap; the document is wrapped for another width."""
+    """Join a text into one line, which the templates wrap to their own width."""
     return " ".join(safe_for_docstring(text).split())
 
 
@@ -142,7 +142,7 @@ def _is_success(response: Response) -> bool:
 
 
 def _is_open(prop: object) -> bool:
-    """Whether it is an object whose names are somebody else's, which is a dictionary in Python."""
+    """Return whether it is an object without fixed fields, which is a dictionary in Python."""
     named = isinstance(prop, ModelProperty) and (
         prop.required_properties or prop.optional_properties
     )

@@ -1,4 +1,4 @@
-// Reads the document for the TypeScript SDK; build.py says where from and where to.
+// Configures the generator of the TypeScript SDK; build.py sets the input and the output.
 import { defineConfig, type UserConfig } from '@hey-api/openapi-ts';
 
 const { ONESELF_DOCUMENT: input = '', ONESELF_GENERATED: folder = '' } = process.env;

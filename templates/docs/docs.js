@@ -1,4 +1,4 @@
-// Draws the document. Whether it is light or dark is the system's to say, and may change meanwhile.
+// Render the document, in the color scheme of the system, which can change at any time.
 const dark = window.matchMedia('(prefers-color-scheme: dark)');
 function follow() {
   document.documentElement.classList.toggle('dark-mode', dark.matches);
@@ -15,13 +15,13 @@ window.ui = SwaggerUIBundle({
   tryItOutEnabled: true,
   displayRequestDuration: true,
   defaultModelsExpandDepth: -1,
-  // Else the document would be shown to a validator on another host.
+  // Otherwise a validator on another host would get the document.
   validatorUrl: null,
-  // The numbers of the usual one are too faint on its ground.
+  // The default theme has too little contrast for numbers.
   syntaxHighlight: { theme: 'tomorrow-night' },
 });
 
-// The dialog for credentials puts the cursor into the last, and scrolls there; most people have the first.
+// The dialog for credentials focuses its last field and scrolls there; most users need the first one.
 let dialog = null;
 new MutationObserver(() => {
   const shown = document.querySelector('.modal-ux');

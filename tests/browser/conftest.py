@@ -1,4 +1,4 @@
-"""The service, its mail server, and a browser in the hands of whoever opens the mail."""
+"""Fixtures: the service, its mail server, and a user with a browser."""
 
 import os
 import shutil
@@ -13,15 +13,15 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from oneself.conformance.http_client import Answer, json_request
-from tests.browser.post_office import PostOffice, open_post_office
+from tests.browser.mail_server import MailServer, open_mail_server
 from tests.support.service import Service, started
 
 PASSWORD = "Violet tangent 47 harbour"
-#: Where mail is read: a site of others', which links to ours.
+#: The site where the user reads mail. It links to the pages of the service.
 WEBMAIL = "https://webmail.example"
 _NUMBERS = count(1)
 
-#: A phone in the dark and a desktop by day, so that each page is looked at in both ways.
+#: A phone with a dark scheme and a desktop with a light one, so that both schemes are tested.
 DEVICES: dict[str, dict[str, Any]] = {
     "phone": {
         "viewport": {"width": 360, "height": 740},
@@ -35,46 +35,46 @@ DEVICES: dict[str, dict[str, Any]] = {
 
 
 @dataclass
-class Traveller:
-    """A person with an account, a mailbox and a browser without scripts."""
+class User:
+    """A user with an account, a mailbox and a browser without JavaScript."""
 
     service: Service
-    post: PostOffice
+    mail_server: MailServer
     page: Page
     email: str
     session: str
-    shoot: Callable[[str], None]
+    screenshot: Callable[[str], None]
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
-        """Ask the API, logged in."""
+        """Call the API with the session of the user."""
         bearer = (("Authorization", f"Bearer {self.session}"),)
         return self.service.ask(json_request(method, path, body, bearer))
 
     def profile(self) -> dict[str, Any]:
-        """What the API has of them."""
+        """Return the profile of the user."""
         answer = self.ask("GET", "/api/v1/me")
         assert answer.status == 200, answer
         profile: dict[str, Any] = answer.json()
         return profile
 
     def log_in(self, email: str, password: str) -> int:
-        """Log in anew; the status of the answer."""
+        """Log in again, and return the status of the response."""
         body = {"email": email, "password": password}
         answer = self.service.ask(json_request("POST", "/v1/auth/login", body))
         if answer.status == 200:
             self.session = answer.json()["data"]["session_token"]
         return answer.status
 
-    def open_mail(self, reader: str | None = None) -> str:
-        """Show the next mail in the browser, as a web mailer would; its subject."""
-        mail = self.post.next_for(reader or self.email)
+    def open_mail(self, recipient: str | None = None) -> str:
+        """Show the next mail in the browser, as webmail would, and return its subject."""
+        mail = self.mail_server.next_for(recipient or self.email)
         html = mail.get_body(("html",))
         assert html is not None
-        self.visit_elsewhere(html.get_content())
+        self.open_other_site(html.get_content())
         return str(mail["Subject"])
 
-    def visit_elsewhere(self, html: str) -> None:
-        """Show a page of another site's."""
+    def open_other_site(self, html: str) -> None:
+        """Show a page of another site."""
         self.page.unroute(f"{WEBMAIL}/")
         self.page.route(
             f"{WEBMAIL}/",
@@ -83,32 +83,32 @@ class Traveller:
         self.page.goto(f"{WEBMAIL}/")
 
     def follow_link(self) -> None:
-        """Click on the one link of the mail."""
-        self.page.get_by_role("link").click()
+        """Click the first link of the mail."""
+        self.page.get_by_role("link").first.click()
         self.page.wait_for_url(f"{self.service.url}/**")
 
     def press(self, name: str) -> None:
-        """Press a button, and wait for the page that comes."""
+        """Press a button, and wait for the next page."""
         with self.page.expect_navigation():
             self.page.get_by_role("button", name=name, exact=True).click()
 
     @property
     def heading(self) -> str:
-        """What the page says first."""
+        """The heading of the page."""
         return self.page.get_by_role("heading", level=1).inner_text()
 
 
 @pytest.fixture(scope="session")
-def post() -> Iterator[PostOffice]:
-    with open_post_office() as office:
-        yield office
+def mail_server() -> Iterator[MailServer]:
+    with open_mail_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def service(post: PostOffice, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service as it is by default: clients mail the secret of a change themselves."""
+def service(mail_server: MailServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service with default settings: clients mail the secret of an email change."""
     folder = tmp_path_factory.mktemp("client")
-    with started(folder, smtp_url=f"smtp+plain://127.0.0.1:{post.port}") as running:
+    with started(folder, smtp_url=f"smtp+plain://127.0.0.1:{mail_server.port}") as running:
         yield running
     assert '"status":5' not in running.log
     assert '"level":"error"' not in running.log
@@ -116,28 +116,26 @@ def service(post: PostOffice, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="session")
 def mailing_service(
-    post: PostOffice, tmp_path_factory: pytest.TempPathFactory
+    mail_server: MailServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """The service of an operator who lets it mail the secret of a change."""
-    folder, url = tmp_path_factory.mktemp("service"), f"smtp+plain://127.0.0.1:{post.port}"
+    """The service with the setting that it mails the secret of an email change itself."""
+    folder, url = tmp_path_factory.mktemp("service"), f"smtp+plain://127.0.0.1:{mail_server.port}"
     with started(folder, smtp_url=url, email_change="service") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's own Chromium.
+    """The Chromium that is installed on the machine.
 
-    For one module and not for all: as long as it is there Playwright's event loop runs in this
-    thread, where the tests that come after may want one of their own.
+    For one module and not for the session: while it is open, Playwright's event loop runs in this
+    thread, where later tests may need their own.
     """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.fail(
-            "These tests need Chromium: apt-get install chromium, or its like, on the PATH."
-        )
+        pytest.fail("These tests need Chromium on the PATH: apt-get install chromium, or the like.")
     with sync_playwright() as playwright:
-        # Its sandbox needs rights that a container does not give; it only opens pages of ours.
+        # The sandbox needs rights that containers lack, and only our own pages are opened.
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -145,9 +143,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of the pages are put."""
-    named = os.environ.get("ONESELF_ARTEFACTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("artefacts")
+    """The folder for screenshots."""
+    path = os.environ.get("ONESELF_ARTEFACTS")
+    folder = Path(path) if path else tmp_path_factory.mktemp("artefacts")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -160,7 +158,7 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def context(browser: Browser, device: str) -> Iterator[BrowserContext]:
-    """A browser with nothing in it, that speaks English and runs no script."""
+    """An empty browser profile that prefers English and runs no JavaScript."""
     context = browser.new_context(
         **DEVICES[device], locale="en-GB", java_script_enabled=False, accept_downloads=False
     )
@@ -169,37 +167,37 @@ def context(browser: Browser, device: str) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def traveller_to(
-    context: BrowserContext, post: PostOffice, artefacts: Path, device: str
-) -> Iterator[Callable[..., Traveller]]:
-    """Opens an account at a service; at the end the browser has asked nobody else for anything."""
+def sign_up(
+    context: BrowserContext, mail_server: MailServer, artefacts: Path, device: str
+) -> Iterator[Callable[..., User]]:
+    """Sign up at a service. At the end, assert that the browser made no requests to other hosts."""
     page = context.new_page()
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    ours = {urlsplit(WEBMAIL).netloc}
+    urls: list[str] = []
+    console: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    page.on("console", lambda message: console.append(message.text))
+    hosts = {urlsplit(WEBMAIL).netloc}
 
-    def shoot(name: str) -> None:
+    def screenshot(name: str) -> None:
         page.screenshot(path=artefacts / f"{name}-{device}.png", full_page=True)
 
-    def traveller_to(service: Service) -> Traveller:
-        ours.add(urlsplit(service.url).netloc)
-        email = f"traveller{next(_NUMBERS)}@example.com"
+    def sign_up(service: Service) -> User:
+        hosts.add(urlsplit(service.url).netloc)
+        email = f"user{next(_NUMBERS)}@example.com"
         body = {
             "email": email,
             "password": PASSWORD,
-            "display_name": "A Traveller",
+            "display_name": "A User",
             "tenant_name": "Journeys",
         }
         answer = service.ask(json_request("POST", "/v1/auth/signup", body))
         assert answer.status == 201, answer
         session = answer.json()["data"]["session_token"]
-        return Traveller(service, post, page, email, session, shoot)
+        return User(service, mail_server, page, email, session, screenshot)
 
-    yield traveller_to
-    assert {urlsplit(url).netloc for url in asked if url.startswith("http")} <= ours
-    # A broken policy would be said here: of a style, a form, or something that was loaded. That
-    # nothing shows our pages within its own is the policy at work.
-    broken = [each for each in said if "Content Security Policy" in each]
-    assert [each for each in broken if not each.startswith("Framing")] == []
+    yield sign_up
+    assert {urlsplit(url).netloc for url in urls if url.startswith("http")} <= hosts
+    # A style, form or file that the Content-Security-Policy blocks is reported on the console. A
+    # blocked frame is expected: one test tries it.
+    violations = [text for text in console if "Content Security Policy" in text]
+    assert [text for text in violations if not text.startswith("Framing")] == []

@@ -1,4 +1,4 @@
-"""The services that the rows are asked of, and their people."""
+"""Services that the rows run on, and their users."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from tests.support.services import started_as
 @pytest.fixture(scope="session")
 def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("open")
-    # The probes wait for the deadline of a head.
+    # The probes wait for the timeout of a request head.
     with started_as(None, folder, head_seconds=3, **storage.settings()) as running:
         yield running
 
@@ -46,37 +46,35 @@ def scarce_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def people(service: Service) -> Iterator[Actors]:
-    with people_of(service) as known:
-        yield known
+    with people_of(service) as users:
+        yield users
 
 
 @pytest.fixture(scope="session")
 def closed_people(closed_service: Service) -> Iterator[Actors]:
-    with people_of(closed_service) as known:
-        yield known
+    with people_of(closed_service) as users:
+        yield users
 
 
 @pytest.fixture(scope="session")
 def frozen_people(frozen_service: Service) -> Iterator[Actors]:
-    with people_of(frozen_service) as known:
-        yield known
+    with people_of(frozen_service) as users:
+        yield users
 
 
 @pytest.fixture(scope="session")
 def scarce_people(scarce_service: Service) -> Iterator[Actors]:
-    with people_of(scarce_service) as known:
-        yield known
+    with people_of(scarce_service) as users:
+        yield users
 
 
 @pytest.fixture(scope="session")
-def answers_to_dribbles(
-    service: Service, people: Actors
-) -> Mapping[str, tuple[CaseRunner, Answer]]:
-    """What the rows that dribble are answered: asked all at once, since each waits for a second."""
+def slow_row_answers(service: Service, people: Actors) -> Mapping[str, tuple[CaseRunner, Answer]]:
+    """The responses to rows with slow bodies, sent in parallel because each waits for a second."""
 
     def answer(row: Row) -> tuple[CaseRunner, Answer]:
-        attempt = CaseRunner(row, service, people)
-        return attempt, service.ask(attempt.prepare())
+        runner = CaseRunner(row, service, people)
+        return runner, service.ask(runner.prepare())
 
     rows = [row for row in load_rows() if row.dribbles]
     with ThreadPoolExecutor(max(1, len(rows))) as pool:

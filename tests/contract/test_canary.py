@@ -1,4 +1,4 @@
-"""Secrets that the suite plants are found again in no log line, refusal, event or mail."""
+"""Planted secrets must not appear in a log line, refusal, event or email."""
 
 import base64
 import json
@@ -25,12 +25,12 @@ from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service, started
 from tests.support.stored import reading
 
-#: What a line about a request has, and nothing else.
+#: The exact fields of a log line about a request.
 FIELDS = {
     "time", "level", "logger", "message", "request_id", "method", "operation", "status", "code",
     "credential", "milliseconds", "trace_id",
 }  # fmt: skip
-VERIFY, RESET = "Verify your e-mail address", "Set a new password"
+VERIFY, RESET = "Verify your email address", "Reset your password"
 _LOGIN = "/v1/auth/login"
 _EXCHANGE = {
     "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -41,10 +41,9 @@ _SECONDS_TO_DELIVER = 10
 
 @dataclass(frozen=True)
 class Planted:
-    """What was planted, and all that the service has said and kept since.
+    """The planted secrets, and everything the service has written since.
 
-    `secrets` are by a name of where they were planted, `mails` by their subject, and `refusals`
-    are the bodies and headers of each answer that was one.
+    `secrets` are by the name of the place, `mails` by subject; `refusals` are bodies with headers.
     """
 
     secrets: Mapping[str, str]
@@ -55,7 +54,7 @@ class Planted:
 
 
 class Planter:
-    """Asks a service, remembers every secret that goes in or comes out, and every refusal."""
+    """Sends requests, and records every secret sent or received and every refusal."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -63,13 +62,13 @@ class Planter:
         self.refusals: list[str] = []
 
     def keep(self, name: str, secret: str) -> str:
-        """Remember a secret by where it came from."""
+        """Record a secret by the name of its place."""
         assert len(secret) > 20, name
         self.secrets[name] = secret
         return secret
 
     def ask(self, request: Request) -> Answer:
-        """Ask, and remember the answer if it is a refusal."""
+        """Send a request, and record the response if it is a refusal."""
         answer = self._service.ask(request)
         assert answer.status < HTTPStatus.INTERNAL_SERVER_ERROR, (request, answer)
         if answer.status >= HTTPStatus.BAD_REQUEST:
@@ -77,13 +76,13 @@ class Planter:
         return answer
 
     def get(self, request: Request) -> Any:
-        """Ask for what is not refused."""
+        """Send a request that must succeed, and return its JSON."""
         answer = self.ask(request)
         assert answer.status < HTTPStatus.BAD_REQUEST, (request, answer)
         return answer.json() if answer.body else None
 
     def refuse(self, request: Request) -> None:
-        """Ask for what is."""
+        """Send a request that must be rejected."""
         answer = self.ask(request)
         assert answer.status >= HTTPStatus.BAD_REQUEST, (request, answer)
 
@@ -92,14 +91,14 @@ def _canary() -> str:
     return f"canary{secrets.token_hex(12)}"
 
 
-def _strong() -> str:
+def _strong_password() -> str:
     return f"{_canary()}Xy9!"
 
 
 def _plant_by_mistake(planter: Planter) -> None:
-    """Secrets where none belongs, and secrets that are nobody's where one does."""
+    """Plant secrets in wrong places, and made-up secrets in right ones."""
     word = {
-        # Twice as long as a misspelt field, which a refusal may name, to tell how it is spelt.
+        # Longer than a misspelt field, which a refusal may name to suggest the spelling.
         name: planter.keep(f"by mistake: {name}", _canary() * 2)
         for name in (
             "password", "long", "type", "name", "json", "path", "query", "method", "agent", "host",
@@ -144,14 +143,14 @@ def _plant_by_mistake(planter: Planter) -> None:
         planter.refuse(request)
 
     minted = {
-        prefix: planter.keep(f"nobody's: {prefix}", tokens.mint(prefix))
+        prefix: planter.keep(f"made up: {prefix}", tokens.mint(prefix))
         for prefix in ("sess_", "tok_", "pat_", "ref_", "cls_", "ots_")
     }
     for prefix in ("sess_", "tok_", "pat_", "ref_", "cls_", "ots_"):
         bearer = credential_header("bearer", minted[prefix])
         planter.refuse(Request("GET", "/v1/me", (bearer,)))
         planter.refuse(form_request("/oauth/introspect", {"token": minted[prefix]}, (bearer,)))
-    key = planter.keep("nobody's: API key", tokens.mint_api_key("ipto").key)
+    key = planter.keep("made up: API key", tokens.mint_api_key("ipto").key)
     planter.refuse(Request("GET", "/v1/me", (("X-API-Key", key),)))
     planter.refuse(
         json_request("POST", "/api/v1/me/verify-email/confirm", {"secret": minted["ots_"]})
@@ -166,7 +165,7 @@ def _plant_by_mistake(planter: Planter) -> None:
 
 
 def _plant_by_right(planter: Planter, person: Actor) -> None:
-    """Each secret that the service hands out or is told, where it belongs, used well and badly."""
+    """Use each secret that the service issues or accepts, correctly and incorrectly."""
     for name in ("password", "session_token", "access_token", "api_key", "client_secret", "pat"):
         planter.keep(f"by right: {name}", person[name])
     client = credential_header("client", person["client"])
@@ -195,11 +194,13 @@ def _plant_by_right(planter: Planter, person: Actor) -> None:
         planter.refuse(where)
         planter.refuse(Request("GET", "/v1/me", (("X-API-Key", token),)))
     for path in ("/v1/me/password", "/api/v1/me/password"):
-        attempt = {
-            "current_password": planter.keep(f"by right: wrong password at {path}", _strong()),
-            "new_password": planter.keep(f"by right: new password at {path}", _strong()),
+        body = {
+            "current_password": planter.keep(
+                f"by right: wrong password at {path}", _strong_password()
+            ),
+            "new_password": planter.keep(f"by right: new password at {path}", _strong_password()),
         }
-        planter.refuse(json_request("POST", path, attempt, (session,)))
+        planter.refuse(json_request("POST", path, body, (session,)))
     moved = planter.get(
         json_request(
             "POST", "/resources/me/email/change", {"email": f"new.{person['email']}"}, (session,)
@@ -211,14 +212,14 @@ def _plant_by_right(planter: Planter, person: Actor) -> None:
 
 
 def _plant_by_mail(planter: Planter, service: Service, person: Actor) -> None:
-    """The two secrets that are mailed, up to the reset that ends everything."""
+    """Use the two emailed secrets, up to the reset that ends all credentials."""
     session = credential_header("bearer", person["session_token"])
     planter.get(Request("POST", "/api/v1/me/verify-email", (session,)))
     proof = planter.keep("by mail: verification", _mailed(service, person, VERIFY))
     planter.get(json_request("POST", "/api/v1/me/verify-email/confirm", {"secret": proof}))
     planter.get(json_request("POST", "/v1/auth/password/forgot", {"email": person["email"]}))
     reset = planter.keep("by mail: reset", _mailed(service, person, RESET))
-    new = planter.keep("by mail: new password", _strong())
+    new = planter.keep("by mail: new password", _strong_password())
     for weak in (planter.keep("by mail: weak password", _canary()), new):
         planter.ask(
             json_request("POST", "/v1/auth/password/reset", {"secret": reset, "new_password": weak})
@@ -231,11 +232,11 @@ def _plant_by_mail(planter: Planter, service: Service, person: Actor) -> None:
 
 
 def _mailed(service: Service, person: Actor, subject: str) -> str:
-    """The secret of a mail, which stays where it is."""
+    """Wait for an email, and return its secret."""
     deadline = time.monotonic() + _SECONDS_TO_DELIVER
     while time.monotonic() < deadline:
-        for recipient, found, text in _mails(service):
-            if (recipient, found) == (person["email"], subject):
+        for recipient, title, text in _mails(service):
+            if (recipient, title) == (person["email"], subject):
                 [secret] = set(re.findall(r"ots_[0-9A-Za-z]{49}", text))
                 return str(secret)
         time.sleep(0.05)
@@ -252,17 +253,16 @@ def _mails(service: Service) -> Iterator[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def planted(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    """All that a service of this module's own has said and kept, after it has stopped."""
+    """Everything that a separate service has written, after it has stopped."""
     folder = tmp_path_factory.mktemp("canary")
     with started(folder, **storage.settings()) as service, people_of(service) as people:
         planter = Planter(service)
         _plant_by_mistake(planter)
-        person = people.sign_up(password=_strong())
+        person = people.sign_up(password=_strong_password())
         _plant_by_right(planter, person)
         _plant_by_mail(planter, service, person)
         _plant_in_demo(planter, people)
-    # Stopped, so that what is written in batches is written; what mail is left then, is not waited
-    # for at the end.
+    # The service is stopped so that batches are written; it does not wait for pending mail.
     subprocess.run(
         [sys.executable, "-m", "oneself", "mail", "deliver"],
         cwd=ROOT,
@@ -288,7 +288,7 @@ def _plant_in_demo(planter: Planter, people: Actors) -> None:
 
 def _spellings(secret: str) -> set[str]:
     raw = secret.encode()
-    # base64 of a text begins differently at each of three offsets; the middle is always there.
+    # base64 depends on the offset modulo three at both ends; the middle part always occurs.
     encoded = {base64.b64encode(b"x" * shift + raw).decode()[4:-4] for shift in range(3)}
     encoded |= {each.translate(str.maketrans("+/", "-_")) for each in encoded}
     texts = {secret, quote(secret), quote_plus(secret), raw.hex(), *encoded}
@@ -296,7 +296,7 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _found(secrets_by_name: Mapping[str, str], text: str) -> list[str]:
-    """The names of the secrets that stand in a text, in whatever spelling."""
+    """Return the names of the secrets in a text, in any encoding."""
     lower = text.lower()
     return [
         name
@@ -306,7 +306,7 @@ def _found(secrets_by_name: Mapping[str, str], text: str) -> list[str]:
 
 
 def test_every_kind_of_secret_was_planted(planted: Planted):
-    """LO-01: the control of the tests below: a list of nothing would be found nowhere."""
+    """LO-01: the control of the tests below."""
     assert len(planted.secrets) > 50
     assert len(set(planted.secrets.values())) == len(planted.secrets)
     kinds = ("sess_", "tok_", "pat_", "ref_", "cls_", "ots_", "ipto_", "eyJ", "canary")
@@ -314,37 +314,37 @@ def test_every_kind_of_secret_was_planted(planted: Planted):
 
 
 @pytest.mark.parametrize("spelling", [str, quote, lambda text: text.encode().hex(), None])
-def test_a_secret_that_stands_in_a_text_is_found(spelling: Any):
-    """LO-01: as it is, or encoded, or within something that is."""
-    secret = _strong()
+def test_secret_is_found_in_text(spelling: Any):
+    """LO-01: plain, encoded, or within encoded text."""
+    secret = _strong_password()
     if spelling is None:
         text = base64.b64encode(f'{{"a":"{secret}"}}'.encode()).decode()
     else:
-        text = f"so {spelling(secret)} it is"
-    assert _found({"it": secret}, text) == ["it"]
-    assert _found({"another": _strong()}, text) == []
+        text = f"before {spelling(secret)} after"
+    assert _found({"present": secret}, text) == ["present"]
+    assert _found({"absent": _strong_password()}, text) == []
 
 
-def test_no_planted_secret_stands_in_the_log(planted: Planted):
-    """LO-01: not as it is, and not in base64, hexadecimal or percent-encoding."""
+def test_log_contains_no_planted_secret(planted: Planted):
+    """LO-01: neither plain nor in base64, hexadecimal or percent-encoding."""
     assert len(planted.log.splitlines()) > 60
     assert _found(planted.secrets, planted.log) == []
 
 
-def test_no_planted_secret_stands_in_an_event(planted: Planted):
-    """LO-01: not in any column of any row."""
+def test_events_contain_no_planted_secret(planted: Planted):
+    """LO-01: in any column of any row."""
     assert len(planted.events) > 15
     assert _found(planted.secrets, "\n".join(planted.events)) == []
 
 
-def test_no_planted_secret_stands_in_a_refusal(planted: Planted):
-    """LO-01: neither in its body nor in its headers."""
+def test_refusals_contain_no_planted_secret(planted: Planted):
+    """LO-01: neither in the body nor in the headers."""
     assert len(planted.refusals) > 50
     assert _found(planted.secrets, "\n".join(planted.refusals)) == []
 
 
-def test_no_planted_secret_stands_in_a_mail_but_the_one_that_brings_it(planted: Planted):
-    """LO-01: and each of these brings one, to the address that it is for."""
+def test_emails_contain_only_the_secret_they_deliver(planted: Planted):
+    """LO-01."""
     found = {subject: _found(planted.secrets, text) for subject, text in planted.mails.items()}
     assert found == {
         VERIFY: ["by mail: verification"],
@@ -352,12 +352,12 @@ def test_no_planted_secret_stands_in_a_mail_but_the_one_that_brings_it(planted: 
         "Your password was changed": [],
         "An API key was created for your account": [],
         "A personal access token was created for your account": [],
-        "Your e-mail address is about to change": [],
+        "Your email address is about to change": [],
     }
 
 
-def test_each_line_of_the_log_is_one_object_with_known_fields(planted: Planted):
-    """One line of JSON for each request, in which nothing that a caller chose can stand (LO-05)."""
+def test_log_line_is_one_object_with_known_fields(planted: Planted):
+    """LO-05: one line of JSON per request, without text that the caller chose."""
     lines = [json.loads(line) for line in planted.log.splitlines()]
     requests = [line for line in lines if line["logger"] == "oneself.requests"]
     assert len(requests) > 60

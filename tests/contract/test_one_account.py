@@ -1,4 +1,4 @@
-"""One account: an act leaves the same rows through each dialect, and is seen through all others."""
+"""One account behind all dialects: acts store the same rows and are visible in each."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.service import Service
 from tests.support.stored import reading
 
 NEW_PASSWORD = "n3wS3cur3P@ss!"
-#: What is each person's or each moment's own; everything else is to be the same.
+#: Columns that differ between users or times; all others must be equal.
 _OWN = {
     "id", "uuid", "external_id", "tenant_id", "user_id", "email", "email_canonical", "username",
     "first_email", "first_email_canonical", "created_at", "changed_at", "expires_at", "used_at",
@@ -33,13 +33,13 @@ _TABLES = (
     "outbox_message",
     "security_event",
 )
-#: Written in a while, with others of its kind.
+#: Recorded later, in batches.
 _LATER = "sensitive_read"
 
 
 def _change_address(person: Actor) -> None:
-    wanted = {"email": f"new.{person['email']}"}
-    pending = person.ask("POST", "/resources/me/email/change", wanted)
+    body = {"email": f"new.{person['email']}"}
+    pending = person.ask("POST", "/resources/me/email/change", body)
     proof = {"identityId": pending["identityId"], "secret": pending["secret"]}
     person.ask("POST", "/resources/me/email/validate", proof)
 
@@ -61,8 +61,8 @@ def _change_password(path: str, current: str, new: str) -> Callable[[Actor, Serv
     return act
 
 
-def _people_seen(person: Actor) -> dict[str, dict[str, Any]]:
-    """What each dialect shows of the person."""
+def _shown(person: Actor) -> dict[str, dict[str, Any]]:
+    """Return the user as each dialect shows it."""
     return {
         "ipto": person.ask("GET", "/v1/me")["data"],
         "hyperclast": person.ask("GET", "/api/users/me/"),
@@ -91,14 +91,14 @@ ADDRESSES = {"hantera": lambda person, _service: _change_address(person)}
 
 
 def _sees_name(person: Actor, _service: Service, name: str) -> None:
-    seen = _people_seen(person)
+    seen = _shown(person)
     assert seen["ipto"]["display_name"] == name
     assert seen["scaikey"]["display_name"] == name
     assert seen["hantera"]["name"] == name
 
 
-def _sees_person(person: Actor, service: Service) -> None:
-    seen = _people_seen(person)
+def _sees_user(person: Actor, service: Service) -> None:
+    seen = _shown(person)
     _sees_name(person, service, "Alice Chen")
     assert {each["email"] for each in seen.values()} == {person["email"]}
     assert seen["ipto"]["user_id"] == seen["scaikey"]["id"] == person["user_id"]
@@ -113,7 +113,7 @@ def _sees_password(person: Actor, service: Service) -> None:
     for password, status in ((person["password"], 401), (NEW_PASSWORD, 200)):
         body = {"email": person["email"], "password": password}
         assert service.ask(json_request("POST", "/v1/auth/login", body)).status == status
-    # Each other dialect asks for the new password now, and takes the old one for wrong.
+    # Every dialect rejects the old password as wrong.
     for path, current, new in (
         ("/v1/me/password", "current_password", "new_password"),
         ("/api/v1/me/password", "current_password", "new_password"),
@@ -131,14 +131,14 @@ def _sees_password(person: Actor, service: Service) -> None:
 
 
 def _sees_address(person: Actor, _service: Service) -> None:
-    seen = _people_seen(person)
+    seen = _shown(person)
     assert {each["email"] for each in seen.values()} == {f"new.{person['email']}"}
     assert (seen["hyperclast"]["email_verified"], seen["scaikey"]["email_verified"]) == (False,) * 2
     assert seen["hantera"]["pendingEmail"] is None
 
 
 ACTS = {
-    "read the person": (READS, _sees_person),
+    "read the user": (READS, _sees_user),
     "change the name": (RENAMES, _sees_rename),
     "change the password": (PASSWORDS, _sees_password),
     "change the address": (ADDRESSES, _sees_address),
@@ -146,9 +146,9 @@ ACTS = {
 
 
 def _rows(service: Service, person: Actor) -> dict[str, list[dict[str, Any]]]:
-    """What the database has of a person, without what is each person's own."""
+    """Return the stored rows of a user, without the columns that differ between users."""
     with reading(service) as connection:
-        found = {}
+        rows_by_table = {}
         for table in _TABLES:
             key = {"user": "id", "outbox_message": "recipient"}.get(table, "user_id")
             wanted = person["email"] if table == "outbox_message" else person["user_id"]
@@ -156,37 +156,36 @@ def _rows(service: Service, person: Actor) -> dict[str, list[dict[str, Any]]]:
                 text(f'SELECT * FROM "{table}" WHERE {key} = :wanted'),  # noqa: S608 # ours
                 {"wanted": wanted},
             )
-            found[table] = [
+            rows_by_table[table] = [
                 {name: _plain(name, value) for name, value in row.items() if name not in _OWN}
                 for row in rows.mappings()
                 if table != "security_event" or row["kind"] != _LATER
             ]
-            # Of two events in one millisecond either may have the greater id.
-            found[table].sort(key=str)
-    return found
+            # Two events in one millisecond can have their ids in either order.
+            rows_by_table[table].sort(key=str)
+    return rows_by_table
 
 
 def _plain(name: str, value: Any) -> Any:
-    # Of a hash its scheme, pepper and cost; the salt makes the rest each person's own.
+    # Only the scheme, pepper and cost of a hash; the rest depends on the salt.
     return value[:17] if name == "record" else value
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_an_act_leaves_the_same_rows_through_each_dialect_and_is_seen_through_all(
+def test_act_stores_the_same_rows_in_every_dialect_and_is_visible_in_all(
     act: str, service: Service, people: Actors
 ):
-    """The dialects are doors to one house, and not houses."""
-    doors, seen = ACTS[act]
-    left = {}
-    for dialect, do in doors.items():
+    variants, check = ACTS[act]
+    stored = {}
+    for dialect, do in variants.items():
         person = people.sign_up()
-        untouched = _rows(service, person)
+        before = _rows(service, person)
         do(person, service)
-        left[dialect] = _rows(service, person)
-        if act == "read the person":
-            assert left[dialect] == untouched
-        seen(person, service)
-    expected = next(iter(left.values()))
-    assert left == dict.fromkeys(left, expected)
+        stored[dialect] = _rows(service, person)
+        if act == "read the user":
+            assert stored[dialect] == before
+        check(person, service)
+    expected = next(iter(stored.values()))
+    assert stored == dict.fromkeys(stored, expected)
     always = ("user", "password_record", "login_session", "security_event")
     assert all(expected[table] for table in always)

@@ -1,4 +1,4 @@
-"""Other people's ids, at every operation that takes one: as if there were no such thing."""
+"""Ids of other users get the same response as unknown ids, at every operation with an id."""
 
 import json
 import re
@@ -24,12 +24,12 @@ from tests.support.operator_acts import people_of
 from tests.support.service import Service, started
 from tests.support.stored import reading
 
-#: Headers that name what is answered, or what is asked, by a word of the client's own: that the key
-#: of somebody else is another key is a row of contracts/ipto.yaml.
+#: Headers with values that the client chooses. A row of contracts/ipto.yaml tests that the
+#: idempotency keys of other users are independent.
 OF_REQUESTS = {"Idempotency-Key", "If-Match", "If-None-Match"}
-#: What a field or a parameter of a query is called that names a row.
+#: Names of fields and query parameters that identify a row.
 NAME_OF_ROW = re.compile(r"(^|_)ids?$|[a-z]Ids?$|^cursor$")
-#: What even a refused request may write: that it was tried, and when a credential was used.
+#: Tables that even a rejected request may write to: attempts and last uses.
 NOT_COMPARED = {"attempt_budget", "security_event", "event_link"}
 SECONDS_TO_DELIVER = 10
 
@@ -41,31 +41,31 @@ EXCHANGE = {
 }
 
 
-class Named(NamedTuple):
-    """A place of a request where a row is named."""
+class IdField(NamedTuple):
+    """A place in a request that identifies a row."""
 
     operation_id: str
     place: str
     name: str
 
 
-def _named_in_document() -> Iterator[Named]:
-    """Each such place: whatever is in a path or a header, and what elsewhere is called an id."""
+def _documented_id_fields() -> Iterator[IdField]:
+    """Yield all path and header parameters, and query and body fields named like an id."""
     for operation_id, operation in OPERATIONS.items():
         for each in operation.parameters:
             if each["name"] in OF_REQUESTS:
                 continue
             if each["in"] in {"path", "header"} or NAME_OF_ROW.search(each["name"]):
-                yield Named(operation_id, each["in"], each["name"])
+                yield IdField(operation_id, each["in"], each["name"])
         for body in operation.bodies.values():
             for name in resolve(load_document(), body).get("properties", {}):
                 if NAME_OF_ROW.search(name):
-                    yield Named(operation_id, "body", name)
+                    yield IdField(operation_id, "body", name)
 
 
 @dataclass
-class Neighbourhood:
-    """Alice, who asks; Dora of her tenant; Bruno of another; and what each of them has."""
+class Env:
+    """Alice, the caller; Dora, of her tenant; Bruno, of another tenant; and their objects."""
 
     service: Service
     people: Actors
@@ -75,13 +75,13 @@ class Neighbourhood:
         return self.people.find({"alice": "base", "dora": "sso_user", "bruno": "other_tenant"}[who])
 
     def row(self, noun: str, whose: str) -> str:
-        """What one of them has, by its id; made when it is first asked for."""
+        """Return the id of a user's object, which is created on first use."""
         if (noun, whose) not in self._made:
-            self._made[noun, whose] = MAKERS[noun](self, whose)
+            self._made[noun, whose] = FACTORIES[noun](self, whose)
         return self._made[noun, whose]
 
     def credential(self, kind: str, who: str = "alice") -> tuple[str, str]:
-        """The header that carries somebody's credential."""
+        """Return the header of a user's credential."""
         person = self.find(who)
         if kind == "client":
             return credential_header("basic", f"{person['client_id']}:{person['client_secret']}")
@@ -91,7 +91,7 @@ class Neighbourhood:
         return credential_header(kind, person[name])
 
     def request(self, case: "Case", value: str, kind: str, body: Mapping[str, Any]) -> Request:
-        """Alice's request with the value in its place; `body` is what else the body has."""
+        """Build Alice's request with the value in its place, and the other fields in `body`."""
         operation = OPERATIONS[case.named.operation_id]
         wanted: dict[str, Any] = {case.named.place: {case.named.name: value}}
         headers = list(wanted.get("header", {}).items())
@@ -108,12 +108,12 @@ class Neighbourhood:
         return Request(operation.method.upper(), target, tuple(headers), sent)
 
     def post_form(self, path: str, form: Mapping[str, str], who: str) -> Answer:
-        """Ask as somebody's client."""
+        """Send a form as a user's client."""
         headers = (self.credential("client", who), ("Content-Type", FORM))
         return self.service.ask(Request("POST", path, headers, urlencode(form).encode()))
 
     def stored(self) -> Mapping[str, list[str]]:
-        """All rows of all tables but a few, once the last mail has gone."""
+        """Return the rows of all compared tables, once all mail is delivered."""
         deadline = time.monotonic() + SECONDS_TO_DELIVER
         with reading(self.service) as connection:
             waiting = "SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL"
@@ -125,111 +125,111 @@ class Neighbourhood:
 
 
 def _rows(connection: Connection, table: str) -> Iterator[str]:
-    found = connection.exec_driver_sql(f'SELECT * FROM "{table}"')  # noqa: S608 # a name of the schema's
-    for row in found.mappings():
+    rows = connection.exec_driver_sql(f'SELECT * FROM "{table}"')  # noqa: S608 # a table of the schema
+    for row in rows.mappings():
         yield repr({name: value for name, value in row.items() if name != "last_used_at"})
 
 
-# What they have: each maker takes whose it is to be; "gone" was Alice's own.
+# Objects of the users, by owner; "gone" is a deleted object of Alice.
 
 
-def _session(there: Neighbourhood, whose: str) -> str:
-    alice = there.find("alice")
+def _session(env: Env, whose: str) -> str:
+    alice = env.find("alice")
     if whose in {"dora", "bruno"}:
-        items = there.find(whose).ask("GET", "/v1/me/sessions")["data"]["items"]
+        items = env.find(whose).ask("GET", "/v1/me/sessions")["data"]["items"]
     else:
         body = {"email": alice["email"], "password": alice["password"]}
         token = alice.ask("POST", "/v1/auth/login", body)["data"]["session_token"]
         bearer = (credential_header("session", token),)
-        items = there.service.ask(Request("GET", "/v1/me/sessions", bearer)).json()["data"]["items"]
+        items = env.service.ask(Request("GET", "/v1/me/sessions", bearer)).json()["data"]["items"]
         if whose == "gone":
-            assert there.service.ask(Request("POST", "/v1/auth/logout", bearer)).status == 200
+            assert env.service.ask(Request("POST", "/v1/auth/logout", bearer)).status == 200
     return str(next(each["session_id"] for each in items if each["current"]))
 
 
-def _api_key(there: Neighbourhood, whose: str) -> str:
-    person = there.find(whose if whose in {"dora", "bruno"} else "alice")
+def _api_key(env: Env, whose: str) -> str:
+    person = env.find(whose if whose in {"dora", "bruno"} else "alice")
     body = {"name": "A key", "scopes": ["me/profile:read"]}
     made: str = person.ask("POST", "/v1/api-keys", body)["data"]["api_key_id"]
     if whose == "gone":
-        _delete(there, f"/v1/api-keys/{made}")
+        _delete(env, f"/v1/api-keys/{made}")
     return made
 
 
-def _pat(there: Neighbourhood, whose: str) -> str:
-    person = there.find(whose if whose in {"dora", "bruno"} else "alice")
-    # A client is the tenant's, and so both Alice's and Dora's.
-    client = there.find("bruno" if whose == "bruno" else "alice")
-    body = {**_wanted_pat(), "clientId": client["client_id"]}
+def _pat(env: Env, whose: str) -> str:
+    person = env.find(whose if whose in {"dora", "bruno"} else "alice")
+    # A client belongs to a tenant, here to that of Alice and Dora.
+    client = env.find("bruno" if whose == "bruno" else "alice")
+    body = {**_pat_body(), "clientId": client["client_id"]}
     made: str = person.ask(
         "POST", "/resources/me/pat", {**body, "clientSecret": client["client_secret"]}
     )["id"]
     if whose == "gone":
-        _delete(there, f"/resources/me/pat/{made}")
+        _delete(env, f"/resources/me/pat/{made}")
     return made
 
 
-def _delete(there: Neighbourhood, path: str) -> None:
-    request = Request("DELETE", path, (there.credential("session"),))
-    assert there.service.ask(request).status == 204
+def _delete(env: Env, path: str) -> None:
+    request = Request("DELETE", path, (env.credential("session"),))
+    assert env.service.ask(request).status == 204
 
 
-def _wanted_pat() -> dict[str, Any]:
+def _pat_body() -> dict[str, Any]:
     expires_at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     return {"name": "A token", "expiresAt": expires_at, "scopes": ["me/profile:read"]}
 
 
-def _client(there: Neighbourhood, whose: str) -> str:
+def _client(env: Env, whose: str) -> str:
     if whose in {"public", "bruno's public"}:
-        owner = there.find("bruno" if whose == "bruno's public" else "alice")
+        owner = env.find("bruno" if whose == "bruno's public" else "alice")
         return str(owner.act("add client", public=True)["client_id"])
-    return str(there.find("bruno" if whose == "bruno" else "alice")["client_id"])
+    return str(env.find("bruno" if whose == "bruno" else "alice")["client_id"])
 
 
-def _identity(there: Neighbourhood, whose: str) -> str:
+def _identity(env: Env, whose: str) -> str:
     if whose != "disabled":
-        found = there.find("alice" if whose == "own" else whose)["identity_id"]
-    else:  # who is disabled cannot ask for it
-        email = there.people.find("disabled_user")["email"]
-        with reading(there.service) as connection:
+        identity = env.find("alice" if whose == "own" else whose)["identity_id"]
+    else:  # a disabled user cannot read it
+        email = env.people.find("disabled_user")["email"]
+        with reading(env.service) as connection:
             query = text('SELECT uuid FROM "user" WHERE email = :email')
-            found = connection.execute(query, {"email": email}).scalar_one()
-    return str(found)
+            identity = connection.execute(query, {"email": email}).scalar_one()
+    return str(identity)
 
 
-def _tenant(there: Neighbourhood, whose: str) -> str:
+def _tenant(env: Env, whose: str) -> str:
     if whose == "disabled":
-        person = there.people.sign_up()
+        person = env.people.sign_up()
         person.act("disable tenant")
     else:
-        person = there.find("bruno" if whose == "bruno" else "alice")
+        person = env.find("bruno" if whose == "bruno" else "alice")
     return person.find_tenant_uuid()
 
 
-def _cursor(there: Neighbourhood, whose: str) -> str:
-    person = there.find("alice" if whose == "own" else whose)
+def _cursor(env: Env, whose: str) -> str:
+    person = env.find("alice" if whose == "own" else whose)
     person.ask("PATCH", "/api/v1/me", {"locale": "de-DE"})
     person.ask("PATCH", "/api/v1/me", {"locale": "de-DE"})
     return str(person.ask("GET", "/v1/me/events?limit=1")["data"]["next_cursor"])
 
 
-def _jwt(there: Neighbourhood, whose: str) -> str:
-    form = {**EXCHANGE, "subject_token": there.find(whose)["session_token"]}
-    return str(there.post_form("/oauth/token", form, whose).json()["access_token"])
+def _jwt(env: Env, whose: str) -> str:
+    form = {**EXCHANGE, "subject_token": env.find(whose)["session_token"]}
+    return str(env.post_form("/oauth/token", form, whose).json()["access_token"])
 
 
-def _refresh_token(there: Neighbourhood, whose: str) -> str:
-    form = {**EXCHANGE, "subject_token": there.find(whose)["session_token"]}
-    return str(there.post_form("/oauth/token", form, whose).json()["refresh_token"])
+def _refresh_token(env: Env, whose: str) -> str:
+    form = {**EXCHANGE, "subject_token": env.find(whose)["session_token"]}
+    return str(env.post_form("/oauth/token", form, whose).json()["refresh_token"])
 
 
-def _secret(there: Neighbourhood, whose: str) -> str:
-    person = there.find(whose)
+def _secret(env: Env, whose: str) -> str:
+    person = env.find(whose)
     pending = person.ask("POST", "/resources/me/email/change", {"email": person["email"]})
     return str(pending["secret"])
 
 
-MAKERS: Mapping[str, Callable[[Neighbourhood, str], str]] = {
+FACTORIES: Mapping[str, Callable[[Env, str], str]] = {
     "session": _session,
     "API key": _api_key,
     "PAT": _pat,
@@ -243,95 +243,98 @@ MAKERS: Mapping[str, Callable[[Neighbourhood, str], str]] = {
 }
 
 
-# What else a body has, by whose id is in it.
+# The other fields of a body, by the owner of the id in it.
 
 
-def _no_body(_there: Neighbourhood, _whose: str) -> Mapping[str, Any]:
+def _no_body(_env: Env, _whose: str) -> Mapping[str, Any]:
     return {}
 
 
-def _body_of_pat(there: Neighbourhood, whose: str) -> Mapping[str, Any]:
-    """With the secret that is right for the client, where it has one."""
-    owner = there.find("bruno" if whose == "bruno" else "alice")
-    return {**_wanted_pat(), "clientSecret": owner["client_secret"]}
+def _body_of_pat(env: Env, whose: str) -> Mapping[str, Any]:
+    """Return the body with the client's own secret, if it has one."""
+    owner = env.find("bruno" if whose == "bruno" else "alice")
+    return {**_pat_body(), "clientSecret": owner["client_secret"]}
 
 
-def _body_of_validation(there: Neighbourhood, _whose: str) -> Mapping[str, Any]:
-    """With the secret of a change that Alice has asked for: to the address that she has."""
-    return {"secret": there.row("secret", "alice")}
+def _body_of_validation(env: Env, _whose: str) -> Mapping[str, Any]:
+    """Return the body with the secret of a change of Alice to her current address."""
+    return {"secret": env.row("secret", "alice")}
 
 
-def _body_of_password(there: Neighbourhood, whose: str) -> Mapping[str, Any]:
-    """One that would change it; with her own tenant, one that is only judged."""
-    current = there.find("alice")["password"]
+def _body_of_password(env: Env, whose: str) -> Mapping[str, Any]:
+    """Return a valid change; with Alice's own tenant, one that is rejected as weak."""
+    current = env.find("alice")["password"]
     new = current if whose == "own" else NEW_PASSWORD
     return {"current_password": current, "new_password": new}
 
 
-def _body_of_exchange(there: Neighbourhood, _whose: str) -> Mapping[str, Any]:
-    return {**EXCHANGE, "subject_token": there.find("alice")["session_token"]}
+def _body_of_exchange(env: Env, _whose: str) -> Mapping[str, Any]:
+    return {**EXCHANGE, "subject_token": env.find("alice")["session_token"]}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One place, with those whose ids are tried there and what they are answered.
+    """An id field, with the owners whose ids are tested and the expected responses.
 
-    `own` is what Alice is answered for what is hers, so that it is the id that is refused and not
-    all else. `kinds` are those that the operation accepts, unless they are named.
+    `own` is the response to Alice's own id, which shows that only the id is rejected. `kinds`
+    default to those that the operation accepts.
     """
 
-    named: Named
+    named: IdField
     noun: str
     others: tuple[str, ...]
-    nobody: str
+    unknown: str
     refusal: tuple[int, str]
     own: tuple[int, str | None]
     kinds: tuple[str, ...] = ()
-    body: Callable[[Neighbourhood, str], Mapping[str, Any]] = _no_body
+    body: Callable[[Env, str], Mapping[str, Any]] = _no_body
 
     def accepted(self) -> tuple[str, ...]:
-        """The kinds of credential to ask by."""
+        """Return the kinds of credential to test."""
         accepted = OPERATIONS[self.named.operation_id].accepted
         by_session = ("cookie",) if CredentialKind.SESSION in accepted else ()
         return self.kinds or (*sorted(kind.name.lower() for kind in accepted), *by_session)
 
 
 NOT_FOUND = (404, "not_found")
-PEOPLE = ("dora", "bruno", "gone")
+OTHERS = ("dora", "bruno", "gone")
 CASES = [
     Case(
-        Named("ipto.revokeSession", "path", "session_id"),
-        "session", PEOPLE, "ses_000000000000", NOT_FOUND, (204, None),
+        IdField("ipto.revokeSession", "path", "session_id"),
+        "session", OTHERS, "ses_000000000000", NOT_FOUND, (204, None),
     ),
     Case(
-        Named("ipto.revokeApiKey", "path", "api_key_id"),
-        "API key", PEOPLE, "key_000000000000", NOT_FOUND, (204, None),
+        IdField("ipto.revokeApiKey", "path", "api_key_id"),
+        "API key", OTHERS, "key_000000000000", NOT_FOUND, (204, None),
     ),
-    Case(Named("hantera.getPat", "path", "id"), "PAT", PEOPLE, NO_UUID, NOT_FOUND, (200, None)),
-    Case(Named("hantera.revokePat", "path", "id"), "PAT", PEOPLE, NO_UUID, NOT_FOUND, (204, None)),
-    # The cursor of a page names the last event on it.
+    Case(IdField("hantera.getPat", "path", "id"), "PAT", OTHERS, NO_UUID, NOT_FOUND, (200, None)),
     Case(
-        Named("ipto.listEvents", "query", "cursor"),
+        IdField("hantera.revokePat", "path", "id"),
+        "PAT", OTHERS, NO_UUID, NOT_FOUND, (204, None),
+    ),
+    # The cursor of a page identifies its last event.
+    Case(
+        IdField("ipto.listEvents", "query", "cursor"),
         "cursor", ("dora", "bruno"), "AXR3c2Vl", (400, "invalid_request"), (200, None),
     ),
     Case(
-        Named("hantera.createPat", "body", "clientId"),
+        IdField("hantera.createPat", "body", "clientId"),
         "client", ("bruno", "public", "bruno's public"), "cli_000000000000",
         (400, "invalid_client"), (201, None), body=_body_of_pat,
     ),
     Case(
-        Named("hantera.validateEmailChange", "body", "identityId"),
+        IdField("hantera.validateEmailChange", "body", "identityId"),
         "identity", ("dora", "bruno", "disabled"), NO_UUID,
         (400, "secret_invalid"), (200, None), ("none",), _body_of_validation,
     ),
     Case(
-        Named("jitsudo.changePassword", "header", "X-Tenant-ID"),
+        IdField("jitsudo.changePassword", "header", "X-Tenant-ID"),
         "tenant", ("bruno", "disabled"), NO_UUID,
         (403, "tenant_mismatch"), (400, "weak_password"), body=_body_of_password,
     ),
-    # A client that authenticates itself names no other.
+    # A client that authenticates cannot name another one.
     Case(
-        Named("oauth.issueToken", "body", "client_id"),
+        IdField("oauth.issueToken", "body", "client_id"),
         "client", ("bruno", "public", "bruno's public"), "cli_000000000000",
         (400, "invalid_request"), (200, None), ("client",), _body_of_exchange,
     ),
@@ -344,8 +347,8 @@ def _id(value: object) -> str:
     return value.named.operation_id if isinstance(value, Case) else str(value)
 
 
-def _said(answer: Answer) -> tuple[int, Mapping[str, str], Any]:
-    """An answer without what is each answer's own."""
+def _comparable(answer: Answer) -> tuple[int, Mapping[str, str], Any]:
+    """Return a response without the values that differ between all responses."""
     headers = {name.lower(): value for name, value in answer.headers}
     content = answer.json() if answer.body else {}
     return (
@@ -364,105 +367,101 @@ def _code(answer: Answer) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def there(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbourhood]:
-    """The people of a demo of this module's own, where nothing is throttled."""
+def env(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
+    """The demo users of a separate service without rate limits."""
     ample = {"throttle_account_source": "100000/1", "throttle_mail": "100000/1"}
     with (
-        started(tmp_path_factory.mktemp("neighbours"), **ample, **storage.settings()) as service,
+        started(tmp_path_factory.mktemp("ids"), **ample, **storage.settings()) as service,
         people_of(service) as people,
     ):
-        yield Neighbourhood(service, people)
+        yield Env(service, people)
 
 
-def test_every_place_of_the_document_that_names_a_row_is_tried():
-    """AZ-10: a new operation with an id in it is decided here before anybody can ask it."""
-    assert {case.named for case in CASES} == set(_named_in_document())
+def test_cases_cover_every_documented_id_field():
+    """AZ-10: a new operation with an id needs a case here."""
+    assert {case.named for case in CASES} == set(_documented_id_fields())
 
 
 @pytest.mark.parametrize(("case", "kind", "whose"), EACH, ids=_id)
-def test_what_is_not_ones_own_is_as_if_it_was_not_there(
-    case: Case, kind: str, whose: str, there: Neighbourhood
-):
-    """AZ-10, AZ-13: the same answer as for an id of nothing, and nothing has changed."""
-    body = case.body(there, whose)
-    theirs = there.request(case, there.row(case.noun, whose), kind, body)
-    nobodys = there.request(case, case.nobody, kind, body)
-    before = there.stored()
-    answers = there.service.ask(theirs), there.service.ask(nobodys)
-    assert there.stored() == before
+def test_foreign_id_gets_the_response_of_an_unknown_id(case: Case, kind: str, whose: str, env: Env):
+    """AZ-10, AZ-13: and nothing changes."""
+    body = case.body(env, whose)
+    foreign = env.request(case, env.row(case.noun, whose), kind, body)
+    unknown = env.request(case, case.unknown, kind, body)
+    before = env.stored()
+    answers = env.service.ask(foreign), env.service.ask(unknown)
+    assert env.stored() == before
     assert (answers[0].status, _code(answers[0])) == case.refusal, answers[0].body
-    assert _said(answers[0]) == _said(answers[1])
+    assert _comparable(answers[0]) == _comparable(answers[1])
 
 
 @pytest.mark.parametrize(("case", "kind"), EACH_KIND, ids=_id)
-def test_what_is_ones_own_is_there(case: Case, kind: str, there: Neighbourhood):
-    """AZ-10: by the same request with the same credential, so that it is the id that counts."""
-    mine = MAKERS[case.noun](there, "own")
-    request = there.request(case, mine, kind, case.body(there, "own"))
-    before = there.stored()
-    answer = there.service.ask(request)
+def test_own_id_is_accepted(case: Case, kind: str, env: Env):
+    """AZ-10: the same request with the same credential, so that only the id differs."""
+    own = FACTORIES[case.noun](env, "own")
+    request = env.request(case, own, kind, case.body(env, "own"))
+    before = env.stored()
+    answer = env.service.ask(request)
     assert (answer.status, _code(answer)) == case.own, answer.body
-    # Reading leaves what there was; a write that left it would make the tests above mean nothing.
-    assert (there.stored() == before) == (answer.status == 400 or request.method == "GET")
+    # Reads change nothing; a write that changed nothing would make the tests above meaningless.
+    assert (env.stored() == before) == (answer.status == 400 or request.method == "GET")
 
 
 @pytest.mark.parametrize("whose", ["own", "bruno"])
-def test_who_has_a_secret_is_not_a_client_by_its_id(whose: str, there: Neighbourhood):
-    """AZ-10: the id of a client that has a secret is as good as one of none."""
+def test_confidential_client_id_without_secret_is_like_an_unknown_one(whose: str, env: Env):
+    """AZ-10."""
     case = CASES[-1]
-    body = case.body(there, whose)
-    before = there.stored()
-    ids = there.row("client", whose), case.nobody
-    answers = [there.service.ask(there.request(case, each, "none", body)) for each in ids]
-    assert there.stored() == before
+    body = case.body(env, whose)
+    before = env.stored()
+    ids = env.row("client", whose), case.unknown
+    answers = [env.service.ask(env.request(case, each, "none", body)) for each in ids]
+    assert env.stored() == before
     assert [(each.status, _code(each)) for each in answers] == [(401, "invalid_client")] * 2
-    assert _said(answers[0]) == _said(answers[1])
+    assert _comparable(answers[0]) == _comparable(answers[1])
 
 
-def test_a_public_client_of_another_tenant_gets_nothing_for_a_session(there: Neighbourhood):
-    """AZ-10: its id is no secret (RFC 6749 section 2.2), and so it may be told from none."""
+def test_public_client_of_another_tenant_cannot_exchange_a_session(env: Env):
+    """AZ-10: its id is public (RFC 6749 section 2.2), so it may differ from an unknown one."""
     case = CASES[-1]
-    request = there.request(
-        case, there.row("client", "bruno's public"), "none", case.body(there, "own")
-    )
-    before = there.stored()
-    answer = there.service.ask(request)
-    assert there.stored() == before
+    request = env.request(case, env.row("client", "bruno's public"), "none", case.body(env, "own"))
+    before = env.stored()
+    answer = env.service.ask(request)
+    assert env.stored() == before
     assert (answer.status, _code(answer)) == (400, "invalid_request")
-    ours = there.request(case, there.row("client", "public"), "none", case.body(there, "own"))
-    assert there.service.ask(ours).status == 200
+    ours = env.request(case, env.row("client", "public"), "none", case.body(env, "own"))
+    assert env.service.ask(ours).status == 200
 
 
 @pytest.mark.parametrize("noun", ["jwt", "refresh token", "pat"])
-def test_a_client_learns_and_ends_nothing_of_another_tenant(noun: str, there: Neighbourhood):
-    """AZ-10, TK-18: a token that it was shown is to it as one that there is not."""
-    token = there.find("alice")["pat"] if noun == "pat" else there.row(noun, "alice")
-    before = there.stored()
-    told = there.post_form("/oauth/introspect", {"token": token}, "bruno")
-    assert (told.status, told.json()) == (200, {"active": False})
-    assert there.post_form("/oauth/revoke", {"token": token}, "bruno").status == 200
-    assert there.stored() == before
-    told = there.post_form("/oauth/introspect", {"token": token}, "alice")
-    assert (told.status, told.json()["active"]) == (200, True)
+def test_client_cannot_introspect_or_revoke_tokens_of_another_tenant(noun: str, env: Env):
+    """AZ-10, TK-18: they are like unknown tokens."""
+    token = env.find("alice")["pat"] if noun == "pat" else env.row(noun, "alice")
+    before = env.stored()
+    answer = env.post_form("/oauth/introspect", {"token": token}, "bruno")
+    assert (answer.status, answer.json()) == (200, {"active": False})
+    assert env.post_form("/oauth/revoke", {"token": token}, "bruno").status == 200
+    assert env.stored() == before
+    answer = env.post_form("/oauth/introspect", {"token": token}, "alice")
+    assert (answer.status, answer.json()["active"]) == (200, True)
 
 
-def test_a_session_is_not_exchanged_by_a_client_of_another_tenant(there: Neighbourhood):
-    """AZ-10, AZ-13: it is refused like a session that there is not."""
-    form = {**EXCHANGE, "subject_token": there.find("alice")["session_token"]}
-    before = there.stored()
-    answer = there.post_form("/oauth/token", form, "bruno")
-    unknown = there.post_form("/oauth/token", {**form, "subject_token": "sess_x"}, "bruno")
-    assert there.stored() == before
+def test_client_of_another_tenant_cannot_exchange_a_session(env: Env):
+    """AZ-10, AZ-13: it is rejected like an unknown session."""
+    form = {**EXCHANGE, "subject_token": env.find("alice")["session_token"]}
+    before = env.stored()
+    answer = env.post_form("/oauth/token", form, "bruno")
+    unknown = env.post_form("/oauth/token", {**form, "subject_token": "sess_x"}, "bruno")
+    assert env.stored() == before
     assert (answer.status, _code(answer)) == (400, "invalid_request")
-    assert _said(answer) == _said(unknown)
+    assert _comparable(answer) == _comparable(unknown)
 
 
 @pytest.mark.parametrize("path", ["/v1/me", "/api/v1/me", "/resources/me/profile"])
-def test_a_tenant_in_a_header_leads_nowhere_else(path: str, there: Neighbourhood):
-    """AZ-13: where no operation asks for it, it is not read."""
-    session = there.credential("session")
-    named = ("X-Tenant-ID", there.row("tenant", "bruno"))
-    plain = there.service.ask(Request("GET", path, (session,)))
-    answer = there.service.ask(Request("GET", path, (session, named)))
+def test_tenant_header_is_ignored_by_other_operations(path: str, env: Env):
+    """AZ-13."""
+    session = env.credential("session")
+    named = ("X-Tenant-ID", env.row("tenant", "bruno"))
+    plain = env.service.ask(Request("GET", path, (session,)))
+    answer = env.service.ask(Request("GET", path, (session, named)))
     assert answer.status == 200
-    assert _said(answer) == _said(plain)
+    assert _comparable(answer) == _comparable(plain)

@@ -1,4 +1,4 @@
-"""What no client sends, sent to the running service: every probe of contracts/probes.yaml."""
+"""Probes of contracts/probes.yaml, sent to the started service."""
 
 import json
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ READ, POST = "/v1/me", "/v1/api-keys"
 
 @pytest.fixture(scope="module")
 def session(service: Service) -> str:
-    """The header of somebody's session."""
+    """The Authorization header of a session."""
     return f"Bearer {service.people['base']['session_token']}"
 
 
 @pytest.fixture(scope="module")
 def target(service: Service, session: str) -> ProbeTarget:
-    """The service, as its document describes it."""
+    """The service as a target of probes, from its document."""
     paths = load_document()["paths"]
     body = paths[POST]["post"]["requestBody"]["content"]["application/json"]
     example = (
@@ -46,7 +46,7 @@ def target(service: Service, session: str) -> ProbeTarget:
 
 @pytest.fixture(scope="module")
 def keys_before(service: Service, session: str) -> object:
-    """The keys of whoever asks, before anything is sent."""
+    """The user's API keys before any probe is sent."""
     return _keys(service, session)
 
 
@@ -56,7 +56,7 @@ def _keys(service: Service, session: str) -> object:
 
 @pytest.fixture(scope="module")
 def logged_before(service: Service) -> int:
-    """How much the service had logged before anything is sent."""
+    """The length of the service's log before any probe is sent."""
     return len(service.log)
 
 
@@ -64,16 +64,14 @@ def logged_before(service: Service) -> int:
 def outcomes(
     target: ProbeTarget, keys_before: object, logged_before: int
 ) -> Mapping[str, ProbeOutcome]:
-    """What came of each, all sent side by side, since many wait for a deadline."""
+    """The outcomes of all probes, sent in parallel because many wait for a timeout."""
     assert keys_before
     assert logged_before
     return {outcome.probe.id: outcome for outcome in run_probes(load_probes(), target)}
 
 
 @pytest.mark.parametrize("probe", load_probes(), ids=str)
-def test_a_probe_is_refused_or_ended_and_harms_nobody(
-    outcomes: Mapping[str, ProbeOutcome], probe: Probe
-):
+def test_probe_is_rejected_or_disconnected(outcomes: Mapping[str, ProbeOutcome], probe: Probe):
     """HT-04, HT-05, HT-07, HT-08, HT-09, HT-10, HT-12, HT-13."""
     outcome = outcomes[probe.id]
     if probe.only == "https":
@@ -83,18 +81,18 @@ def test_a_probe_is_refused_or_ended_and_harms_nobody(
     assert not outcome.broken, f"{probe.promise}: {outcome.broken}\n{outcome.exchange}"
 
 
-def test_nothing_was_made_of_any_probe(
+def test_probes_create_nothing(
     service: Service, session: str, outcomes: Mapping[str, ProbeOutcome], keys_before: object
 ):
-    """HT-04: what is refused has left nothing behind."""
+    """HT-04."""
     assert outcomes
     assert _keys(service, session) == keys_before
 
 
-def test_no_probe_made_the_service_fail(
+def test_probes_cause_no_server_error(
     service: Service, logged_before: int, outcomes: Mapping[str, ProbeOutcome]
 ):
-    """HT-04: also where a probe would put up with a 501 or a 505, as a proxy may say."""
+    """HT-04: not even a 501 or 505, which some probes allow because a proxy may return it."""
     lines = [json.loads(line) for line in service.log[logged_before:].splitlines()]
     assert len(lines) > len(outcomes)
     assert [line for line in lines if line.get("status", 0) >= 500] == []

@@ -1,4 +1,4 @@
-"""What of the pages of this repository a program can run or read: blocks and lines of code."""
+"""Code blocks and code spans of the pages of this repository."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ __all__ = ["PAGES", "Block", "blocks_of", "code_spans", "read_blocks"]
 _BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _SPAN = re.compile(r"`([^`\n]+)`")
 
-#: All that people are given to read. The changelog tells of what was, and has no code.
+#: All pages for people, except the changelog, which has no code.
 PAGES = sorted(
     str(page.relative_to(ROOT))
     for pattern in ("*.md", "*/README.md", "docs/**/*.md")
@@ -23,7 +23,7 @@ PAGES = sorted(
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page, known by its first line."""
+    """A fenced block of a page, identified by its first line."""
 
     page: str
     language: str
@@ -31,7 +31,7 @@ class Block:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What it is known by."""
+        """The page and the first line, which identify the block."""
         return self.page, self.text.partition("\n")[0].strip()
 
     def __str__(self) -> str:
@@ -39,16 +39,16 @@ class Block:
 
 
 def blocks_of(page: str, text: str) -> Iterator[Block]:
-    """Each fenced block of a page's text."""
+    """Yield the fenced blocks of a page's text."""
     for found in _BLOCK.finditer(text):
         yield Block(page, found[1], found[2])
 
 
 def read_blocks() -> list[Block]:
-    """Each fenced block of each page."""
+    """Return the fenced blocks of all pages."""
     return [block for page in PAGES for block in blocks_of(page, Path(ROOT / page).read_text())]
 
 
 def code_spans(page: str) -> list[str]:
-    """Each piece of code within a sentence or a table of a page."""
+    """Return the code spans in the text and tables of a page."""
     return _SPAN.findall(_BLOCK.sub("", (ROOT / page).read_text()))

@@ -1,8 +1,8 @@
-"""Every block of code in the pages of this repository is run, or checked as what it is.
+"""Every code block in the pages of this repository is run, or its syntax is checked.
 
-A block that is new fails until it stands in `RUN`, with the test that runs it, or in `READ`, with
-the reason why only its form is checked. What is replaced when a block is run is an address, an id
-that nobody can know beforehand, and nothing else.
+A new block fails until it is listed in `RUN`, with the test that runs it, or in `READ`, with the
+reason why only its syntax is checked. When a block is run, only addresses and unpredictable ids are
+replaced.
 """
 
 import json
@@ -46,7 +46,7 @@ QUICK_STARTS = "tests/sdk/test_quick_starts.py"
 PROVE = "tests/contract/test_prove_command.py"
 FIRST_HOUR = "tests/quickstart/test_first_hour.py"
 
-#: Which test runs a block, or compares it with what is run.
+#: The test that runs a block, or compares it with the result.
 RUN = {
     ("README.md", "python3 -m venv .venv"): (
         f"{FIRST_HOUR}::test_the_first_hour_takes_ten_minutes_at_most"
@@ -89,7 +89,7 @@ RUN = {
         f"{HERE}::test_a_backup_is_made_and_restored_as_the_page_says"
     ),
     ("docs/operations.md", "pg_dump --format=custom"): (
-        "tests/resilience/test_backups.py::test_what_was_acknowledged_before_a_backup_began_is_in_it"
+        "tests/resilience/test_backups.py::test_backup_contains_what_was_acknowledged_before_it"
     ),
     ("docs/operations.md", "groups:"): (
         "tests/http/test_metrics.py::test_what_the_page_for_operators_names_is_measured"
@@ -107,7 +107,7 @@ RUN = {
         f"{HERE}::test_the_probe_that_is_explained_is_one_that_is_sent"
     ),
 }
-#: Why a block is checked as what it is, and not run.
+#: The reason why a block is only checked, and not run.
 READ = {
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
     ("docs/conformance.md", "export ONESELF_THROTTLE_SIGNUP="): "settings for a deployment",
@@ -122,7 +122,7 @@ LAYERS = ["oneself", "handlers", "accounts", "models"]
 BLOCKS = read_blocks()
 README = (ROOT / "README.md").read_text()
 COMPARISON = (ROOT / "docs" / "comparison.md").read_text()
-#: Typer brings a Click of its own, and exports of it no more than this.
+#: Typer vendors Click, and exports only this class of it.
 UsageError = typer.BadParameter.__bases__[0]
 TYPER = typer.main.get_command(commands._build(completes=False))  # noqa: SLF001 # as `main` does
 
@@ -131,53 +131,53 @@ every_page = pytest.mark.parametrize("page", PAGES)
 
 
 def entries_for(block: Block) -> list[tuple[str, str]]:
-    """The entries that name a block, by its page and how its first line begins."""
+    """Return the entries of a block, by its page and the beginning of its first line."""
     page, first = block.key
     return [(of, begins) for of, begins in (*RUN, *READ) if of == page and first.startswith(begins)]
 
 
-def the_block(begins: str, *, page: str = "README.md") -> str:
+def find_block(begins: str, *, page: str = "README.md") -> str:
     [block] = [each for each in BLOCKS if each.page == page and each.text.startswith(begins)]
     return block.text
 
 
-# ── Nothing is left out ──────────────────────────────────────────────────────────────────────────
+# ── Completeness ─────────────────────────────────────────────────────────────────────────────────
 
 
 @every_block
-def test_a_block_is_run_by_a_test_or_there_is_a_reason(block: Block):
+def test_each_block_has_an_entry(block: Block):
     assert len(entries_for(block)) == 1, "a block that nothing checks: see RUN and READ"
 
 
-def test_no_entry_is_for_a_block_that_is_gone():
+def test_each_entry_has_a_block():
     named = [entry for block in BLOCKS for entry in entries_for(block)]
     assert sorted(named) == sorted((*RUN, *READ))
 
 
 @pytest.mark.parametrize("test", sorted(set(RUN.values())))
-def test_the_test_that_runs_a_block_is_there(test: str):
+def test_test_of_an_entry_exists(test: str):
     path, _, name = test.partition("::")
     assert f"\ndef {name}(" in (ROOT / path).read_text()
 
 
-def test_a_block_that_is_new_is_noticed():
+def test_new_block_is_noticed():
     [block] = blocks_of("README.md", "Text\n\n```sh\nrm -r data\n```\n")
     assert block == Block("README.md", "sh", "rm -r data\n")
     assert entries_for(block) == []
 
 
-# ── Its form ─────────────────────────────────────────────────────────────────────────────────────
+# ── Syntax ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @every_block
-def test_a_block_is_what_it_says_it_is(block: Block, tmp_path: Path):
+def test_block_has_valid_syntax(block: Block, tmp_path: Path):
     check = {
         "sh": check_shell,
         "python": lambda text, _: compile(text, "a block", "exec"),
         "yaml": lambda text, _: yaml.safe_load(without_tags(text)),
         "json": lambda text, _: json.loads(text),
         "cedar": check_policies,
-        "ts": lambda *_: None,  # a compiler reads it before it is run
+        "ts": lambda *_: None,  # type-checked before it is run
         "diff": check_diff,
         "": lambda *_: None,  # a picture
     }
@@ -201,14 +201,14 @@ def test_a_block_is_what_it_says_it_is(block: Block, tmp_path: Path):
         ("klingon", "nuqneH"),
     ],
 )
-def test_a_block_that_is_wrong_is_noticed(language: str, wrong: str, tmp_path: Path):
+def test_invalid_block_is_noticed(language: str, wrong: str, tmp_path: Path):
     with pytest.raises((AssertionError, ValueError, SyntaxError, yaml.YAMLError, InvalidPolicies)):
-        test_a_block_is_what_it_says_it_is(Block("README.md", language, wrong), tmp_path)
+        test_block_has_valid_syntax(Block("README.md", language, wrong), tmp_path)
 
 
 def check_shell(text: str, _: Path) -> None:
     parsed = subprocess.run(
-        ["bash", "-n"],  # noqa: S607 # whichever there is
+        ["bash", "-n"],  # noqa: S607 # any bash
         input=text,
         text=True,
         capture_output=True,
@@ -224,7 +224,7 @@ def check_shell(text: str, _: Path) -> None:
 
 
 def check_command(command: str, *, is_whole: bool = True) -> None:
-    command = re.sub(r"\$\([^)]*\)", "made", command)  # what the shell puts in its place
+    command = re.sub(r"\$\([^)]*\)", "made", command)  # the result of the command
     if command.startswith("python -m oneself"):
         check_arguments(shlex.split(command.partition(" > ")[0])[3:], is_whole=is_whole)
     for name in re.findall(r"\btox run -e (\S+)", command):
@@ -232,7 +232,7 @@ def check_command(command: str, *, is_whole: bool = True) -> None:
 
 
 def check_arguments(arguments: list[str], *, is_whole: bool) -> None:
-    """Have the command line read them, and do nothing; a sentence may leave out what varies."""
+    """Parse arguments without running the command; a sentence may omit some."""
     command = TYPER
     while arguments and hasattr(command, "commands"):
         name, *arguments = arguments
@@ -272,19 +272,19 @@ def environments() -> set[str]:
 
 
 @every_page
-def test_what_a_sentence_names_is_there(page: str):
-    """Commands, environments and settings that a page speaks of within its text."""
+def test_names_in_sentences_exist(page: str):
+    """Commands, environments and settings in the text of a page."""
     spans = code_spans(page)
     for span in spans:
         check_command(span, is_whole=False)
-        # As the tests' own, or with a star or an ellipsis for several.
+        # Settings of the tests, or a prefix for several settings.
         for name in re.findall(r"\bONESELF_[A-Z_]+", span):
             own = name.startswith(("ONESELF_TEST_", "ONESELF_REDOCLY", "ONESELF_PRISM"))
             assert own or name.endswith("_") or name in known_settings() or name == "ONESELF_"
 
 
 @every_page
-def test_a_link_within_the_repository_leads_somewhere(page: str):
+def test_links_within_the_repository_exist(page: str):
     for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target
 
@@ -308,7 +308,7 @@ def test_each_claim_about_another_project_has_a_source():
 
 
 def test_the_picture_of_the_layers_is_true():
-    picture = the_block('openapi/openapi.yaml   "the document"', page="docs/architecture.md")
+    picture = find_block('openapi/openapi.yaml   "the document"', page="docs/architecture.md")
     folders = re.findall(r"^(\w+)/ +\S", picture, re.MULTILINE)
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     layers = next(each for each in contracts["contracts"] if each["type"] == "layers")
@@ -358,12 +358,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 def exports(service: Service) -> str:
-    """The line that `serve --demo` prints for the lines of the README."""
+    """Returns the `export` line of `serve --demo`, which the README's examples need."""
     return export_line(service.people["base"])
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The checkout's own program, whatever else this machine has under the name of Python."""
+    """Return an environment with the checkout's Python, and without other settings."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")}
     own = {"PATH": path, "PYTHONPATH": str(ROOT)}
@@ -371,7 +371,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(line: str, folder: Path, *, stdin: str = "", **more: str) -> str:
-    """Run lines of a shell, in a folder with nothing in it; what they printed."""
+    """Run lines of shell in an empty folder; return their output."""
     done = subprocess.run(
         ["bash", "-e", "-c", line],  # noqa: S607 # whichever a reader has
         cwd=folder,
@@ -387,10 +387,10 @@ def run(line: str, folder: Path, *, stdin: str = "", **more: str) -> str:
 
 @contextmanager
 def serving(line: str, port: int, folder: Path, **more: str) -> Iterator[None]:
-    """Run a line that serves, until what is done meanwhile is done."""
+    """Run a line that serves until the end of the block."""
     log = folder / "serve.log"
     origin = f"http://127.0.0.1:{port}"
-    # A worker that is told to end while it is still being made is waited for as long as this.
+    # A worker that is stopped while it starts is waited for this long.
     more |= {"ONESELF_PUBLIC_URL": origin, "ONESELF_DRAIN_SECONDS": "2"}
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -420,7 +420,7 @@ def _has_curl() -> None:
         pytest.skip("there is no curl")
 
 
-asks = pytest.mark.usefixtures("_has_curl")
+needs_curl = pytest.mark.usefixtures("_has_curl")
 
 
 def here(text: str, service: Service) -> str:
@@ -429,19 +429,17 @@ def here(text: str, service: Service) -> str:
 
 
 DIALECTS = dict(
-    re.findall(r"^# (\w+): .+\n(curl (?:.*\\\n)*.*)$", the_block("# ipto:"), re.MULTILINE)
+    re.findall(r"^# (\w+): .+\n(curl (?:.*\\\n)*.*)$", find_block("# ipto:"), re.MULTILINE)
 )
 
 
-def test_each_dialect_has_a_line():
+def test_each_dialect_has_a_curl_line():
     assert [*DIALECTS] == ["ipto", "Hyperclast", "ScaiKey", "Hantera", "jitsudo"]
 
 
-@asks
+@needs_curl
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_line_of_a_dialect_is_answered(
-    dialect: str, service: Service, exports: str, tmp_path: Path
-):
+def test_curl_line_of_a_dialect_works(dialect: str, service: Service, exports: str, tmp_path: Path):
     silent = here(DIALECTS[dialect], service) + " --silent"
     answered = run(f"{exports}; {silent}", tmp_path)
     if dialect == "jitsudo":
@@ -455,36 +453,36 @@ def test_no_command_of_curl_is_in_a_sentence():
     assert [span for page in PAGES for span in code_spans(page) if span.startswith("curl ")] == []
 
 
-@asks
+@needs_curl
 def test_the_request_that_is_followed_is_answered(service: Service, exports: str, tmp_path: Path):
-    line = here(the_block("curl -X PATCH", page="docs/architecture.md"), service).rstrip()
+    line = here(find_block("curl -X PATCH", page="docs/architecture.md"), service).rstrip()
     answered = run(f"{exports}; {line} --silent --fail", tmp_path)
     assert json.loads(answered)["locale"] == "de-DE"
 
 
-@asks
+@needs_curl
 def test_a_session_is_exchanged_as_the_readme_says(service: Service, exports: str, tmp_path: Path):
-    block = here(the_block('curl -u "$CLIENT_ID', page="docs/clients.md"), service).rstrip()
+    block = here(find_block('curl -u "$CLIENT_ID', page="docs/clients.md"), service).rstrip()
     answered = json.loads(run(f"{exports}\n{block} --silent --fail", tmp_path))
     assert answered["token_type"] == "Bearer"
 
 
-@asks
+@needs_curl
 def test_the_freeze_is_answered_as_the_readme_says(tmp_path: Path):
     policies = shutil.copytree(ROOT / "policies", tmp_path / "policies")
-    (policies / "freeze.cedar").write_text(the_block("@id(", page="docs/operations.md"))
+    (policies / "freeze.cedar").write_text(find_block("@id(", page="docs/operations.md"))
     with started(tmp_path, policy_dir=policies) as frozen:
         line = here(DIALECTS["jitsudo"], frozen) + " --silent"
         answered = run(f"{export_line(frozen.people['base'])}; {line}", tmp_path)
-    expected = the_block('{"code": "policy_denied"', page="docs/operations.md")
+    expected = find_block('{"code": "policy_denied"', page="docs/operations.md")
     assert json.loads(answered) == json.loads(expected)
 
 
 def test_a_deployment_is_proven_as_the_readme_says(service: Service, tmp_path: Path):
     """The line for the deployment and the last one, of which a part of the proof is taken."""
     begins = "pip install --require-hashes -r requirements/prove.txt"
-    short = the_block(begins).splitlines()
-    _, demo, whole, narrow = the_block(begins, page="docs/conformance.md").splitlines()
+    short = find_block(begins).splitlines()
+    _, demo, whole, narrow = find_block(begins, page="docs/conformance.md").splitlines()
     assert [line.partition(" #")[0].strip() for line in short[1:]] == [
         line.partition(" #")[0].strip() for line in (demo, whole)
     ]
@@ -494,20 +492,20 @@ def test_a_deployment_is_proven_as_the_readme_says(service: Service, tmp_path: P
     run(f"{here(narrow, service)} --suite rows", tmp_path)
 
 
-@asks
+@needs_curl
 def test_the_commands_of_an_operator_run(tmp_path: Path):
     begins = "python -m oneself serve --host"
-    serve, *rest = the_block(begins, page="docs/operations.md").splitlines()
+    serve, *rest = find_block(begins, page="docs/operations.md").splitlines()
     (tmp_path / "users.csv").write_text("email,name\nbob@example.com,Bob Ito\n")
     settings = {"ONESELF_DATA_DIR": str(tmp_path / "data")}
     port, tenant = free_port(), ""
     done: list[str] = []
     with serving(serve.replace("8080", str(port)), port, tmp_path, **settings):
         for line in rest:
-            if " prove " in line:  # it has a block of its own
+            if " prove " in line:  # tested by its own block
                 continue
             command = line.partition(" #")[0].replace("tnt_…", tenant)
-            # Who has no terminal to type a password into says so.
+            # There is no terminal to type the password.
             typed = " user add " in command
             printed = run(
                 f"{command} --password-stdin" if typed else command,
@@ -527,9 +525,9 @@ def test_the_commands_of_an_operator_run(tmp_path: Path):
 
 
 def test_a_backup_is_made_and_restored_as_the_page_says(service: Service, tmp_path: Path):
-    """But for the folder, and the day: of the copy that was made a moment ago."""
+    """Except the folder and the date in the name of the copy."""
     backup, restore = (
-        the_block("python -m oneself db backup", page="docs/operations.md")
+        find_block("python -m oneself db backup", page="docs/operations.md")
         .replace("/backups", str(tmp_path))
         .splitlines()
     )
@@ -552,9 +550,9 @@ def server_url(servers: Servers) -> Iterator[str]:
     servers.discard(location)
 
 
-@asks
+@needs_curl
 def test_postgresql_is_begun_with_as_the_readme_says(server_url: str, tmp_path: Path):
-    block = the_block("export ONESELF_DATABASE_URL", page="docs/operations.md")
+    block = find_block("export ONESELF_DATABASE_URL", page="docs/operations.md")
     written = re.search(r"postgresql\+psycopg://[^']+", block)
     assert written is not None
     port = free_port()
@@ -567,27 +565,27 @@ def test_postgresql_is_begun_with_as_the_readme_says(server_url: str, tmp_path: 
 
 
 def test_the_row_that_is_explained_is_kept(service: Service):
-    """By the service, and as strictly as any other row."""
-    [raw] = yaml.safe_load(the_block("- promise:", page="contracts/README.md"))
+    """Checked as strictly as any other row."""
+    [raw] = yaml.safe_load(find_block("- promise:", page="contracts/README.md"))
     row = Row("contracts/README.md", raw)
     check_row(row)
     with people_of(service) as people:
         outcome = run_case(CaseRunner(row, service, people))
-    assert outcome.verdict is Verdict.KEPT, outcome.as_text()
+    assert outcome.verdict is Verdict.PASSED, outcome.as_text()
 
 
 def test_the_probe_that_is_explained_is_one_that_is_sent():
-    """But for the names that it is sent under, of which one is enough to explain it."""
-    [probe] = yaml.safe_load(the_block("- id: length", page="contracts/README.md"))
+    """Except that one name is enough for the explanation."""
+    [probe] = yaml.safe_load(find_block("- id: length", page="contracts/README.md"))
     kept = (ROOT / "contracts" / "probes.yaml").read_text()
-    [sent] = [each for each in each_probe(yaml.safe_load(kept)) if each["id"] == probe["id"]]
+    [sent] = [each for each in walk_probes(yaml.safe_load(kept)) if each["id"] == probe["id"]]
     assert probe.pop("for_each").items() <= sent.pop("for_each").items()
     assert probe == sent
 
 
-def each_probe(listed: Any) -> Iterator[dict[str, Any]]:
+def walk_probes(listed: Any) -> Iterator[dict[str, Any]]:
     for each in listed.values() if isinstance(listed, dict) else listed:
         if isinstance(each, dict) and "id" in each:
             yield each
         elif isinstance(each, list):
-            yield from each_probe(each)
+            yield from walk_probes(each)

@@ -1,7 +1,7 @@
 """The examples of the reference pages, run as they stand, with another host and token.
 
-The pages' own host and token stand in the files, and are replaced in a copy. Where an example
-keeps what it got in a variable, the copy has one more line, which prints it.
+The files contain the pages' host and token, which are replaced in a copy. If an example stores the
+response in a variable, the copy has one more line, which prints it.
 """
 
 import json
@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parent
 ROOT = EXAMPLES.parents[1]
 CHANGED_PASSWORD = "n3wS3cur3P@ss!"
 
-#: By the ending of a file: what runs it, and what it is called where there is none.
+#: The command for each file type, and the name of its runtime.
 RUNTIMES = {
     ".sh": (["sh"], "curl"),
     ".py": ([sys.executable], "python"),
@@ -32,8 +32,8 @@ RUNTIMES = {
     ".go": (["go", "run"], "go"),
 }
 
-#: Prints what an example of the ipto page, which prints nothing, has in `data`.
-SHOWN = {
+#: Prints the variable `data` of examples of the ipto page, which print nothing.
+PRINT_DATA = {
     ".py": "\nimport json; print(json.dumps(data))",
     ".mjs": "\nconsole.log(JSON.stringify(data))",
 }
@@ -71,26 +71,26 @@ _numbers = count()
 
 @pytest.fixture
 def account(service: Running) -> Account:
-    """A new account, since some examples change theirs."""
+    """Creates an account, since some examples change theirs."""
     return open_account(service, f"reader{next(_numbers)}@example.com")
 
 
-def _of(page: str, operation: str) -> pytest.MarkDecorator:
+def each_example(page: str, operation: str) -> pytest.MarkDecorator:
     found = sorted((EXAMPLES / page).glob(f"{operation}.*"))
     return pytest.mark.parametrize("example", found, ids=lambda path: path.suffix[1:])
 
 
-def _run(example: Path, folder: Path, replaced: dict[str, str], *, shown: str = "") -> str:
-    """What an example prints, with the placeholders replaced."""
+def _run(example: Path, folder: Path, replacements: dict[str, str], *, print_data: str = "") -> str:
+    """Run an example with the placeholders replaced; return its output."""
     command, runtime = RUNTIMES[example.suffix]
     if shutil.which(runtime if runtime != "python" else sys.executable) is None:
         pytest.skip(f"{runtime} is not on this machine")
     text = example.read_text()
-    for placeholder, value in replaced.items():
+    for placeholder, value in replacements.items():
         assert placeholder in text
         text = text.replace(placeholder, value)
     program = folder / example.name
-    program.write_text(text + shown)
+    program.write_text(text + print_data)
     ran = subprocess.run(
         [*command, str(program)],
         env={**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
@@ -103,18 +103,18 @@ def _run(example: Path, folder: Path, replaced: dict[str, str], *, shown: str = 
 
 
 def _run_ipto(example: Path, folder: Path, service: Running, token: str) -> Any:
-    """What an example of the ipto page has in the end, as JSON."""
-    replaced = {"https://api.ipto.ai": f"http://127.0.0.1:{service.port}", "{token}": token}
-    shown = SHOWN.get(example.suffix, "")
-    return json.loads(_run(example, folder, replaced, shown=shown))
+    """Run an example of the ipto page; return its `data`."""
+    replacements = {"https://api.ipto.ai": f"http://127.0.0.1:{service.port}", "{token}": token}
+    print_data = PRINT_DATA.get(example.suffix, "")
+    return json.loads(_run(example, folder, replacements, print_data=print_data))
 
 
 def _run_hyperclast(example: Path, folder: Path, service: Running, token: str) -> str:
-    replaced = {"<BASE_URL>": f"http://127.0.0.1:{service.port}", "<ACCESS_TOKEN>": token}
-    return _run(example, folder, replaced)
+    replacements = {"<BASE_URL>": f"http://127.0.0.1:{service.port}", "<ACCESS_TOKEN>": token}
+    return _run(example, folder, replacements)
 
 
-@_of("ipto-users", "get_current_user")
+@each_example("ipto-users", "get_current_user")
 def test_ipto_get_current_user(example: Path, service: Running, account: Account, tmp_path: Path):
     answer = _run_ipto(example, tmp_path, service, account.session)
     assert set(answer) == {"data", "request_id", "timestamp"}
@@ -122,7 +122,7 @@ def test_ipto_get_current_user(example: Path, service: Running, account: Account
     assert (answer["data"]["email"], answer["data"]["roles"]) == (account.email, ["owner"])
 
 
-@_of("ipto-users", "change_password")
+@each_example("ipto-users", "change_password")
 def test_ipto_change_password(example: Path, service: Running, account: Account, tmp_path: Path):
     answer = _run_ipto(example, tmp_path, service, account.session)
     assert answer["data"] == {"success": True}
@@ -132,18 +132,18 @@ def test_ipto_change_password(example: Path, service: Running, account: Account,
     assert service.ask("GET", "/v1/me", headers=account.bearer).status == 200
 
 
-@_of("hyperclast-users", "get_user_info")
+@each_example("hyperclast-users", "get_user_info")
 def test_hyperclast_get_user_info(
     example: Path, service: Running, account: Account, tmp_path: Path
 ):
-    """Each language prints an object in its own way; the names and texts in it are the same."""
+    """Each language prints the object differently, with the same names and texts."""
     printed = _run_hyperclast(example, tmp_path, service, account.access_token)
     assert all(name in printed for name in HYPERCLAST_USER)
     assert account.email in printed
     assert account.access_token in printed
 
 
-@_of("hyperclast-users", "get_access_token")
+@each_example("hyperclast-users", "get_access_token")
 def test_hyperclast_get_access_token(
     example: Path, service: Running, account: Account, tmp_path: Path
 ):
@@ -154,7 +154,7 @@ def test_hyperclast_get_access_token(
         assert not [name for name in HYPERCLAST_USER - {"access_token"} if name in printed]
 
 
-@_of("hyperclast-users", "regenerate_token")
+@each_example("hyperclast-users", "regenerate_token")
 def test_hyperclast_regenerate_token(
     example: Path, service: Running, account: Account, tmp_path: Path
 ):
@@ -168,9 +168,9 @@ def test_hyperclast_regenerate_token(
         assert service.ask("GET", "/api/users/me/", headers=bearer).status == status
 
 
-@_of("jitsudo-change-password", "change_password")
+@each_example("jitsudo-change-password", "change_password")
 def test_jitsudo_change_password(example: Path, service: Running, tmp_path: Path):
-    """The page's new password is `example`: a weak one, and so its documented 400."""
+    """The page's new password `example` is weak, hence the documented 400."""
     demo = subprocess.run(
         [sys.executable, "-m", "oneself", "demo", "--json"],
         cwd=ROOT,
@@ -180,11 +180,11 @@ def test_jitsudo_change_password(example: Path, service: Running, tmp_path: Path
         timeout=60,
     )
     caller = json.loads(demo.stdout)["base"]
-    replaced = {
+    replacements = {
         "https://example.com": f"http://127.0.0.1:{service.port}",
         "<token>": caller["session_token"],
         "2489E9AD-2EE2-8E00-8EC9-32D5F69181C0": caller["tenant_uuid"].upper(),
     }
-    answer = json.loads(_run(example, tmp_path, replaced))
+    answer = json.loads(_run(example, tmp_path, replacements))
     assert set(answer) <= {"code", "message", "details", "notices"}
     assert answer["code"] in {"weak_password", "wrong_password"}

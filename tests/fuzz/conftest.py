@@ -1,4 +1,4 @@
-"""How hard the started service is fuzzed: a little by default, thoroughly by `tox run -e prove`."""
+"""Fuzzing of the started service: briefly by default, thoroughly in `tox run -e prove`."""
 
 import json
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from tests.support.services import started_as
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("oneself")
-    group.addoption("--examples", type=int, default=4, help="requests made up for each operation")
-    group.addoption("--seeds", default="1", help="where making up begins, by commas")
-    group.addoption("--whole", action="store_true", help="every credential, and count what is seen")
+    group.addoption("--examples", type=int, default=4, help="generated requests for each operation")
+    group.addoption("--seeds", default="1", help="seeds of the generator, separated by commas")
+    group.addoption("--whole", action="store_true", help="all credentials, and measure coverage")
 
 
 @pytest.fixture(scope="session")
 def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service that is fuzzed: with no budgets, since a fuzzer fails more often than anybody."""
+    """A service without rate limits, which a fuzzer would exceed."""
     folder = tmp_path_factory.mktemp("fuzzed")
     with started_as("fuzzed", folder, **storage.settings()) as running:
         yield running
@@ -28,7 +28,7 @@ def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="session")
 def credentials(service: Service) -> Path:
-    """The file of its people's credentials."""
+    """The credentials file of its users."""
     path = service.folder / "credentials.json"
     path.write_text(json.dumps(service.people))
     return path
@@ -36,12 +36,12 @@ def credentials(service: Service) -> Path:
 
 @pytest.fixture(scope="session")
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where everything that is asked and answered is written down."""
+    """The file of all recorded exchanges."""
     return tmp_path_factory.mktemp("traffic") / "exchanges.jsonl"
 
 
 @pytest.fixture(scope="session")
 def whole(pytestconfig: pytest.Config) -> None:
-    """For what takes minutes."""
+    """Skip tests that take minutes, unless `--whole` is given."""
     if not pytestconfig.getoption("--whole"):
         pytest.skip("only with --whole, as `tox run -e prove` has it")

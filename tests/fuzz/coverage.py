@@ -1,4 +1,4 @@
-"""How much of the document was exercised: its responses, and the keywords of its schemas."""
+"""Coverage of the document: its responses and the keywords of its schemas."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from oneself.document import load_document
 __all__ = ["Coverage", "coverage_of"]
 
 _ORIGIN = "http://localhost"
-# A literal path goes before a template that would take it too.
+# Literal paths come before templates that match them as well.
 _TEMPLATES = sorted(
     (
         ("{" in each.path, each.operation_id, re.compile(re.sub(r"\{[^}]+\}", "[^/]+", each.path)))
@@ -27,10 +27,9 @@ _TEMPLATES = sorted(
 
 @dataclass
 class Coverage:
-    """What there is, and what of it was not exercised, by name.
+    """The numbers of responses and keywords, with the names of those not exercised.
 
-    Of the responses, those of 500 and above are left out: they are of a service that is broken or
-    busy, which no request alone brings about.
+    Responses of 500 and above are excluded, because no request alone can cause them.
     """
 
     exchanges: int = 0
@@ -41,15 +40,15 @@ class Coverage:
 
 
 def coverage_of(traffic: Iterable[tuple[Request, Answer]]) -> Coverage:
-    """Count what is in the traffic; the keywords are counted by TraceCov."""
-    found = Coverage()
+    """Compute the coverage of recorded traffic; TraceCov counts the keywords."""
+    coverage = Coverage()
     covered = CoverageMap.from_dict(dict(load_document()))
     seen: set[tuple[str, int]] = set()
-    of_pictures: set[str] = set()
+    picture_keywords: set[str] = set()
     for request, answer in traffic:
-        found.exchanges += 1
+        coverage.exchanges += 1
         seen |= {(operation_id, answer.status) for operation_id in _operations_of(request, answer)}
-        of_pictures |= set(_keywords_of_picture(request, answer))
+        picture_keywords |= set(_keywords_of_picture(request, answer))
         covered.record(
             HttpRequest(
                 request.method,
@@ -65,19 +64,19 @@ def coverage_of(traffic: Iterable[tuple[Request, Answer]]) -> Coverage:
         for status in each.responses
         if status < HTTPStatus.INTERNAL_SERVER_ERROR
     }
-    found.responses = len(documented)
-    found.missing_responses = [f"{name} {status}" for name, status in sorted(documented - seen)]
-    found.keywords = covered.statistic()["keywords"]["total"]
-    found.missing_keywords = [
+    coverage.responses = len(documented)
+    coverage.missing_responses = [f"{name} {status}" for name, status in sorted(documented - seen)]
+    coverage.keywords = covered.statistic()["keywords"]["total"]
+    coverage.missing_keywords = [
         each
         for each in _missed(covered.coverage_gaps())
-        if each.removeprefix("hantera.uploadPicture: ") not in of_pictures
+        if each.removeprefix("hantera.uploadPicture: ") not in picture_keywords
     ]
-    return found
+    return coverage
 
 
 def _operations_of(request: Request, answer: Answer) -> Iterator[str]:
-    """Whose answer it is; that a method is not there is an answer of all of the path's."""
+    """Yield the operations that a response belongs to; a 405 belongs to all of its path."""
     path = request.target.partition("?")[0]
     matching = [each for each in _TEMPLATES if each[2].fullmatch(path)]
     literal = [each for each in matching if not each[0]]
@@ -100,9 +99,9 @@ def _missed(gaps: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _keywords_of_picture(request: Request, answer: Answer) -> Iterator[str]:
-    """The keywords of a picture's schema, which TraceCov reads no bytes for.
+    """Yield the keywords of a picture's schema, because TraceCov does not read bytes.
 
-    That it is bytes is exercised by one that is taken, its length by one that is too long.
+    An accepted picture exercises type and format, one that is too large the maximum length.
     """
     media = next((value for name, value in request.headers if name.lower() == "content-type"), "")
     if request.method == "PUT" and media in OPERATIONS["hantera.uploadPicture"].bodies:

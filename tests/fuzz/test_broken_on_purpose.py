@@ -1,7 +1,7 @@
-"""A check that no longer checked would be noticed: each is shown an answer that it has to refuse.
+"""Each fuzzer check detects a wrong response, so that no check can stop working unnoticed.
 
-The service is right; a proxy in front of it is wrong in one thing. Schemathesis is started as it is
-for a proof, so that a check that is written and not registered, or not called, fails here too.
+A proxy in front of the service changes one thing. Schemathesis runs as in the conformance suite,
+so that a check that is not registered or not called fails here as well.
 """
 
 import json
@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from oneself.conformance.fuzz.checks import RULES
-from oneself.conformance.fuzz.runs import Fuzzing, FuzzRun
+from oneself.conformance.fuzz.runs import FuzzRun, FuzzRunner
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Outcome, Verdict
 from tests.support.service import Service
-from tests.support.spoiling import Spoil, spoiled
+from tests.support.tampering import Spoil, spoiled
 
 pytestmark = pytest.mark.usefixtures("whole")
 
-Ask = Callable[[Request], Answer]
-#: The operation that is answered wrongly.
+Send = Callable[[Request], Answer]
+#: Operations with wrong responses.
 READ, PAGED, SENT = "ipto.getCurrentUser", "ipto.listEvents", "ipto.requestPasswordReset"
 
 
@@ -35,12 +35,12 @@ def with_body(answer: Answer, content: object) -> Answer:
     return replace(answer, body=json.dumps(content).encode())
 
 
-def a_field_too_many(request: Request, ask: Ask) -> Answer:
+def add_field(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     return with_body(answer, {**answer.json(), "debug": 1}) if answer.status == 200 else answer
 
 
-def an_invented_code(request: Request, ask: Ask) -> Answer:
+def change_code(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     if answer.status != 401:
         return answer
@@ -48,22 +48,22 @@ def an_invented_code(request: Request, ask: Ask) -> Answer:
     return with_body(answer, {**content, "error": {**content["error"], "code": "go_away"}})
 
 
-def no_challenge(request: Request, ask: Ask) -> Answer:
+def drop_challenge(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     return with_header(answer, "www-authenticate", None) if answer.status == 401 else answer
 
 
-def a_method_too_many(request: Request, ask: Ask) -> Answer:
+def add_allowed_method(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     allow = "GET, HEAD, PATCH"
     return with_header(answer, "allow", allow) if answer.status == 405 else answer
 
 
-def sniffing_allowed(request: Request, ask: Ask) -> Answer:
+def allow_sniffing(request: Request, ask: Send) -> Answer:
     return with_header(ask(request), "x-content-type-options", None)
 
 
-def what_was_sent(request: Request, ask: Ask) -> Answer:
+def repeat_body(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     if answer.status != 400:
         return answer
@@ -72,76 +72,75 @@ def what_was_sent(request: Request, ask: Ask) -> Answer:
     return with_body(answer, {**content, "error": {**content["error"], "message": message}})
 
 
-def a_good_session_refused(request: Request, ask: Ask) -> Answer:
+def drop_credential(request: Request, ask: Send) -> Answer:
     return ask(replace(request, headers=()))
 
 
-def a_good_request_refused(request: Request, ask: Ask) -> Answer:
+def reject_valid_request(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     if answer.status != 202:
         return answer
     return ask(replace(request, body=b"{}"))
 
 
-def nothing(request: Request, ask: Ask) -> Answer:
+def change_nothing(request: Request, ask: Send) -> Answer:
     return ask(request)
 
 
-#: For each rule, what breaks it and where.
-WRONG: Mapping[str, tuple[str, Spoil]] = {
-    "answer_is_documented": (READ, a_field_too_many),
-    "refusal_has_documented_code": (PAGED, an_invented_code),
-    "challenge_comes_with_401": (PAGED, no_challenge),
-    "allow_is_true": (READ, a_method_too_many),
-    "headers_are_safe": (READ, sniffing_allowed),
-    "no_value_comes_back": (SENT, what_was_sent),
-    "good_credential_is_taken": (PAGED, a_good_session_refused),
-    "valid_request_is_refused_for_a_reason": (SENT, a_good_request_refused),
+#: For each rule: an operation, and a change of its responses that breaks the rule.
+FAULTS: Mapping[str, tuple[str, Spoil]] = {
+    "answer_is_documented": (READ, add_field),
+    "refusal_has_documented_code": (PAGED, change_code),
+    "unauthorized_has_challenge": (PAGED, drop_challenge),
+    "allow_lists_all_methods": (READ, add_allowed_method),
+    "headers_are_safe": (READ, allow_sniffing),
+    "refusal_repeats_no_value": (SENT, repeat_body),
+    "valid_credential_is_accepted": (PAGED, drop_credential),
+    "valid_request_is_refused_for_documented_reason": (SENT, reject_valid_request),
 }
 
 
 def fuzz(service: Service, operation_id: str, spoil: Spoil, folder: Path) -> Outcome:
-    """What comes of fuzzing one operation through a proxy that spoils its answers."""
+    """Fuzz an operation through a proxy that changes its responses."""
     credentials = folder / "credentials.json"
     credentials.write_text(json.dumps(service.people))
     path = OPERATIONS[operation_id].path
 
-    def spoil_it(request: Request, ask: Ask) -> Answer:
-        # What is asked for to prepare a run has to be answered as it should be.
-        asked_for = request.target.partition("?")[0] == path
-        return spoil(request, ask) if asked_for else ask(request)
+    def spoil_operation(request: Request, ask: Send) -> Answer:
+        # Requests that prepare a run must get correct responses.
+        is_operation = request.target.partition("?")[0] == path
+        return spoil(request, ask) if is_operation else ask(request)
 
-    with spoiled(service.port, spoil_it) as port:
+    with spoiled(service.port, spoil_operation) as port:
         deployment = replace(service, url=f"http://127.0.0.1:{port}")
         phases = ("examples", "coverage", "fuzzing")
-        fuzzing = Fuzzing(deployment, credentials, examples=10, seed=1, phases=phases)
-        [outcome] = fuzzing.outcomes(FuzzRun("session", (OPERATIONS[operation_id],)))
+        runner = FuzzRunner(deployment, credentials, examples=10, seed=1, phases=phases)
+        [outcome] = runner.outcomes(FuzzRun("session", (OPERATIONS[operation_id],)))
     return outcome
 
 
-def test_there_is_a_wrong_answer_for_each_check():
-    assert {rule.__name__ for rule in RULES} == WRONG.keys()
+def test_every_check_has_a_fault():
+    assert {rule.__name__ for rule in RULES} == FAULTS.keys()
 
 
-@pytest.mark.parametrize("rule", WRONG)
-def test_a_wrong_answer_is_caught_by_its_check(rule: str, service: Service, tmp_path: Path):
-    operation_id, spoil = WRONG[rule]
+@pytest.mark.parametrize("rule", FAULTS)
+def test_check_detects_its_fault(rule: str, service: Service, tmp_path: Path):
+    operation_id, spoil = FAULTS[rule]
     outcome = fuzz(service, operation_id, spoil, tmp_path)
-    assert outcome.verdict is Verdict.BROKEN
+    assert outcome.verdict is Verdict.FAILED
     assert f"Custom check failed: `{rule}`" in "\n".join(outcome.reasons)
 
 
 @pytest.mark.parametrize("operation_id", [READ, PAGED, SENT])
-def test_the_proxy_is_wrong_in_nothing_else(operation_id: str, service: Service, tmp_path: Path):
-    outcome = fuzz(service, operation_id, nothing, tmp_path)
-    assert outcome.verdict is Verdict.KEPT, outcome.as_text()
+def test_unchanged_responses_pass(operation_id: str, service: Service, tmp_path: Path):
+    outcome = fuzz(service, operation_id, change_nothing, tmp_path)
+    assert outcome.verdict is Verdict.PASSED, outcome.as_text()
 
 
-def test_a_run_that_does_not_finish_keeps_nothing(service: Service, tmp_path: Path):
-    """A fuzzer that fell over at its start has found nothing, and proven nothing."""
+def test_unfinished_run_fails(service: Service, tmp_path: Path):
     credentials = tmp_path / "credentials.json"
     credentials.write_text(json.dumps(service.people))
-    fuzzing = Fuzzing(service, credentials, examples=1, seed=1, phases=("no such phase",))
-    [outcome] = fuzzing.outcomes(FuzzRun("session", (OPERATIONS[READ],)))
-    assert outcome.verdict is Verdict.BROKEN
+    runner = FuzzRunner(service, credentials, examples=1, seed=1, phases=("no such phase",))
+    [outcome] = runner.outcomes(FuzzRun("session", (OPERATIONS[READ],)))
+    assert outcome.verdict is Verdict.FAILED
     assert "did not finish" in outcome.reasons[0]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from accounts import errors
 from oneself.document import load_document, operation_specs
 from tests.http.running import open_account, running
+from tests.support.error_classes import ALL_REFUSALS
 from tests.support.service import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -132,11 +132,7 @@ def test_nothing_that_anybody_chose_or_has_is_in_the_metrics(service, read, port
     service.ask("GET", "/canary", headers=headers)
     service.ask("CANARY", "/v1/me", headers=headers)
     service.ask("GET", "/v1/me", host="canary")
-    codes = {
-        each.code
-        for each in vars(errors).values()
-        if isinstance(each, type) and issubclass(each, errors.AccountError)
-    }
+    codes = {refusal.code for refusal in ALL_REFUSALS.values()}
     allowed = {
         "operation": {each.operation_id for each in operation_specs(load_document())} | {"other"},
         "status": {str(status.value) for status in HTTPStatus} | {"none"},

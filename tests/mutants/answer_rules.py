@@ -1,4 +1,4 @@
-"""Mutants that answer wrongly: the service does what it should, and says something else."""
+"""Mutants that change responses: the service acts correctly and returns something else."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,11 +10,11 @@ from oneself.conformance.fuzz.refusal_codes import documented_codes
 from oneself.conformance.http_client import Answer
 from oneself.conformance.rows.table import refusal_shapes
 from oneself.document import OperationSpec, load_document, resolve
-from tests.mutants.mutation import Mutant, codes_asked, statuses_asked
+from tests.mutants.mutation import Mutant, tested_codes, tested_statuses
 
 __all__ = ["ANSWER_RULES", "SECURITY_HEADERS"]
 
-#: What every answer has, documented for none; see HT-15 of docs/security.md.
+#: Headers of every response, which the document does not list; see HT-15 of docs/security.md.
 SECURITY_HEADERS = (
     "Cache-Control",
     "Content-Security-Policy",
@@ -24,62 +24,62 @@ SECURITY_HEADERS = (
     "X-Content-Type-Options",
     "X-Frame-Options",
 )
-#: In place of what is documented: a success of another kind, and a refusal that nobody documents.
+#: Undocumented statuses to replace a documented one: other successes, and an unknown refusal.
 _UNDOCUMENTED = (200, 201, 202, 204, 418)
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
-#: The way to a value: names, and `*` for each item of a list.
+#: The path to a value: names, and `*` for each item of a list.
 _Steps = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _OfStatus(Mutant):
-    """A mutant that changes the answers of one status."""
+class _StatusMutant(Mutant):
+    """A mutant that changes the responses with one status."""
 
     status: int
 
-    alike: ClassVar[str] = "no answer to any row has it"
+    equivalence: ClassVar[str] = "no response to any row has it"
 
     def change_answer(self, answer: Answer) -> Answer:
-        """Change an answer of this status."""
-        return self._changed(answer) if answer.status == self.status else answer
+        """Change a response with this status."""
+        return self._mutate(answer) if answer.status == self.status else answer
 
-    def _changed(self, answer: Answer) -> Answer:
+    def _mutate(self, answer: Answer) -> Answer:
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class ChangedStatus(_OfStatus):
-    """The status is another, documented for the operation or not."""
+class ChangedStatus(_StatusMutant):
+    """The status is replaced by another, documented or not."""
 
-    instead: int
+    replacement: int
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each status that is asked for, and each other that there could be."""
-        for status in sorted(statuses_asked(operation.operation_id)):
-            for instead in sorted({*operation.responses, *_UNDOCUMENTED} - {status}):
-                yield cls(operation.operation_id, status, instead)
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each tested status and each replacement."""
+        for status in sorted(tested_statuses(operation.operation_id)):
+            for replacement in sorted({*operation.responses, *_UNDOCUMENTED} - {status}):
+                yield cls(operation.operation_id, status, replacement)
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.operation_id} {self.status} is {self.instead}"
+        return f"{self.rule}: {self.operation_id} {self.status} is {self.replacement}"
 
-    def _changed(self, answer: Answer) -> Answer:
-        if self.instead in _BODILESS:
-            return replace(_without(answer, "content-type"), status=self.instead, body=b"")
-        return replace(answer, status=self.instead)
+    def _mutate(self, answer: Answer) -> Answer:
+        if self.replacement in _BODILESS:
+            return replace(_without(answer, "content-type"), status=self.replacement, body=b"")
+        return replace(answer, status=self.replacement)
 
 
 @dataclass(frozen=True)
-class LostHeader(_OfStatus):
-    """A header is missing: one that is documented, or one that every answer has."""
+class LostHeader(_StatusMutant):
+    """A header is missing, a documented one or one of every response."""
 
     name: str
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each header of each status."""
-        for status in sorted(statuses_asked(operation.operation_id)):
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each header of each status."""
+        for status in sorted(tested_statuses(operation.operation_id)):
             response = operation.responses[status]
             more = ("Content-Type",) if response.get("content") else ()
             for name in (*sorted(response.get("headers", {})), *more, *SECURITY_HEADERS):
@@ -88,13 +88,13 @@ class LostHeader(_OfStatus):
     def __str__(self) -> str:
         return f"{self.rule}: {self.operation_id} {self.status} has no {self.name}"
 
-    def _changed(self, answer: Answer) -> Answer:
+    def _mutate(self, answer: Answer) -> Answer:
         return _without(answer, self.name)
 
 
 @dataclass(frozen=True)
-class _OfBody(_OfStatus):
-    """A mutant that changes what stands somewhere in the body."""
+class _BodyMutant(_StatusMutant):
+    """A mutant that changes part of the body."""
 
     steps: _Steps
 
@@ -102,80 +102,80 @@ class _OfBody(_OfStatus):
         where = "/".join(("", *self.steps))
         return f"{self.rule}: {self.operation_id} {self.status} {where}"
 
-    def _changed(self, answer: Answer) -> Answer:
+    def _mutate(self, answer: Answer) -> Answer:
         try:
             content = json.loads(answer.body)
         except ValueError:
             return answer
-        self._spoil(content)
+        self._mutate_content(content)
         body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
         return replace(answer, body=body) if content != json.loads(answer.body) else answer
 
-    def _spoil(self, content: Any) -> None:
+    def _mutate_content(self, content: Any) -> None:
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class DroppedField(_OfBody):
-    """A field that is required is missing, in lists from every item."""
+class DroppedField(_BodyMutant):
+    """A required field is missing, in lists from every item."""
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each required field of each answer."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each required field of each response."""
         for status, steps, schema in _objects_of(operation):
             for name in schema.get("required", ()):
                 yield cls(operation.operation_id, status, (*steps, name))
 
-    def _spoil(self, content: Any) -> None:
+    def _mutate_content(self, content: Any) -> None:
         for each in _values_at(content, self.steps[:-1]):
             if isinstance(each, dict):
                 each.pop(self.steps[-1], None)
 
 
 @dataclass(frozen=True)
-class AddedField(_OfBody):
-    """A field is there that the document does not know."""
+class AddedField(_BodyMutant):
+    """An undocumented field is added."""
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each object of each answer that is closed."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each closed object of each response."""
         for status, steps, schema in _objects_of(operation):
             if schema.get("additionalProperties") is False:
                 yield cls(operation.operation_id, status, steps)
 
-    def _spoil(self, content: Any) -> None:
+    def _mutate_content(self, content: Any) -> None:
         for each in _values_at(content, self.steps):
             if isinstance(each, dict):
                 each["unknown_field"] = "x"
 
 
 @dataclass(frozen=True)
-class ChangedValue(_OfBody):
-    """A success says something else, in a form that no schema can tell from what is right."""
+class ChangedValue(_BodyMutant):
+    """A value of a success is changed within its schema."""
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each switch, number and free text of each success."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each boolean, integer and free string of each success."""
         for status, steps, schema in _objects_of(operation):
             if status >= HTTPStatus.BAD_REQUEST:
                 continue
             for name, below in schema["properties"].items():
-                described = resolve(load_document(), below)
-                fixed = {"enum", "pattern", "format"} & described.keys()
-                if described.get("type") in _OTHERWISE and not fixed:
+                schema_or_ref = resolve(load_document(), below)
+                fixed = {"enum", "pattern", "format"} & schema_or_ref.keys()
+                if schema_or_ref.get("type") in _CHANGES and not fixed:
                     yield cls(operation.operation_id, status, (*steps, name))
 
-    def _spoil(self, content: Any) -> None:
+    def _mutate_content(self, content: Any) -> None:
         name = self.steps[-1]
         for each in _values_at(content, self.steps[:-1]):
             if isinstance(each, dict) and name in each:
                 kind = _JSON_TYPES.get(type(each[name]))
                 if kind is not None:
-                    each[name] = _OTHERWISE[kind](each[name])
+                    each[name] = _CHANGES[kind](each[name])
 
 
-#: Another value of the same type.
-_OTHERWISE: Mapping[str, Callable[[Any], Any]] = {
+#: A different value of the same type.
+_CHANGES: Mapping[str, Callable[[Any], Any]] = {
     "boolean": lambda value: not value,
     "integer": lambda value: value // 2,
     "string": lambda value: f"{value[1:]}x",
@@ -184,39 +184,39 @@ _JSON_TYPES = {bool: "boolean", int: "integer", str: "string"}
 
 
 @dataclass(frozen=True)
-class ReplacedCode(_OfStatus):
-    """A refusal is called by the name of another one that the operation documents."""
+class ReplacedCode(_StatusMutant):
+    """The code of a refusal is replaced by another code that the operation documents."""
 
     code: str
-    instead: str
+    replacement: str
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each code, as each other of the same status or, where there is none, of the next."""
-        known = operation.operation_id
-        for status in sorted(statuses_asked(known)):
-            others = documented_codes(known, status)
-            if len(others) == 1:
-                others |= documented_codes(known, _next(operation, status))
-            for code in sorted(codes_asked(known, status)):
-                for instead in sorted(others - {code}):
-                    yield cls(known, status, code, instead)
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each code and each other code of the same status, or of the next."""
+        operation_id = operation.operation_id
+        for status in sorted(tested_statuses(operation_id)):
+            replacements = documented_codes(operation_id, status)
+            if len(replacements) == 1:
+                replacements |= documented_codes(operation_id, _next_refusal(operation, status))
+            for code in sorted(tested_codes(operation_id, status)):
+                for replacement in sorted(replacements - {code}):
+                    yield cls(operation_id, status, code, replacement)
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.operation_id} {self.status} {self.code} is {self.instead}"
+        return f"{self.rule}: {self.operation_id} {self.status} {self.code} is {self.replacement}"
 
-    def _changed(self, answer: Answer) -> Answer:
+    def _mutate(self, answer: Answer) -> Answer:
         try:
             content = json.loads(answer.body)
         except ValueError:
             return answer
-        found = False
-        for *steps, name in refusal_shapes().where_codes_are(self.operation.dialect):
-            # A list of violations has a code in each item, and nothing says so in these steps.
+        is_found = False
+        for *steps, name in refusal_shapes().code_paths(self.operation.dialect):
+            # Each item of a list of violations can have a code; the paths do not contain the list.
             for each in (*_values_at(content, (*steps,)), *_values_at(content, (*steps, "*"))):
                 if isinstance(each, dict) and each.get(name) == self.code:
-                    each[name], found = self.instead, True
-        return replace(answer, body=json.dumps(content).encode()) if found else answer
+                    each[name], is_found = self.replacement, True
+        return replace(answer, body=json.dumps(content).encode()) if is_found else answer
 
 
 ANSWER_RULES: tuple[type[Mutant], ...] = (
@@ -229,7 +229,7 @@ ANSWER_RULES: tuple[type[Mutant], ...] = (
 )
 
 
-def _next(operation: OperationSpec, status: int) -> int:
+def _next_refusal(operation: OperationSpec, status: int) -> int:
     refused = [each for each in sorted(operation.responses) if each >= HTTPStatus.BAD_REQUEST]
     return refused[(refused.index(status) + 1) % len(refused)]
 
@@ -240,8 +240,8 @@ def _without(answer: Answer, name: str) -> Answer:
 
 
 def _objects_of(operation: OperationSpec) -> Iterator[tuple[int, _Steps, Mapping[str, Any]]]:
-    """Each object with fields of its own, in each body that is asked for."""
-    for status in sorted(statuses_asked(operation.operation_id)):
+    """Yield each object with fields in each tested response body."""
+    for status in sorted(tested_statuses(operation.operation_id)):
         for media, content in operation.responses[status].get("content", {}).items():
             if media.endswith("json"):
                 for steps, schema in dict(_objects_in(content["schema"])).items():
@@ -249,9 +249,9 @@ def _objects_of(operation: OperationSpec) -> Iterator[tuple[int, _Steps, Mapping
 
 
 def _objects_in(
-    described: Mapping[str, Any], steps: _Steps = ()
+    schema_or_ref: Mapping[str, Any], steps: _Steps = ()
 ) -> Iterator[tuple[_Steps, Mapping[str, Any]]]:
-    schema = resolve(load_document(), described)
+    schema = resolve(load_document(), schema_or_ref)
     if "properties" in schema:
         yield steps, schema
     for name, below in schema.get("properties", {}).items():

@@ -1,4 +1,4 @@
-"""What a mutant is: one way in which a service could break one operation of its document."""
+"""Base class of mutants: ways to break one operation of the document."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,72 +10,72 @@ from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.table import load_rows
 from oneself.document import OperationSpec
 
-__all__ = ["Mutant", "Telling", "codes_asked", "statuses_asked"]
+__all__ = ["Mutant", "RowFields", "tested_codes", "tested_statuses"]
 
-#: A request that a mutant should answer in another way, as a row has it: its keys are a row's.
-Telling = Mapping[str, Any]
+#: The fields of a row whose request a mutant should answer differently.
+RowFields = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One mutation of one operation; each rule is a class of these, and knows all of its own.
+    """One mutation of one operation; each rule is a subclass that generates its mutants.
 
-    A rule changes answers on their way out, or the document that the service is built from. The
-    judge keeps the true document.
+    A rule changes either responses, or the document that the service is built from. The tests use
+    the unchanged document.
     """
 
     operation_id: str
 
-    #: What it means that nothing shows a difference.
-    alike: ClassVar[str] = "what it should refuse is answered alike"
+    #: Why a mutant without observable difference is equivalent.
+    equivalence: ClassVar[str] = "the invalid request gets the same response"
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each mutant of one operation that the rule can make from the document."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield each mutant of the rule for an operation."""
         raise NotImplementedError
 
     @property
     def rule(self) -> str:
-        """The rule that it is made by."""
+        """The name of its rule."""
         return type(self).__name__
 
     @property
     def operation(self) -> OperationSpec:
-        """The operation that it breaks."""
+        """The operation that it mutates."""
         return OPERATIONS[self.operation_id]
 
     def change_answer(self, answer: Answer) -> Answer:
-        """What comes of an answer of the operation; most rules leave it as it is."""
+        """Return the changed response; by default unchanged."""
         return answer
 
     def change_document(self, document: Any) -> None:
-        """Change the document that the service is built from; most rules leave it as it is."""
+        """Change the document that the service is built from; by default not."""
 
-    def tell(self) -> Telling | None:
-        """What a mutant of the document answers in another way; None where no request can."""
+    def distinguishing_row(self) -> RowFields | None:
+        """Return a request that the mutant should answer differently, or None if there is none."""
         return None
 
 
 @cache
-def statuses_asked(operation_id: str) -> frozenset[int]:
-    """The statuses that the rows bring about by themselves.
+def tested_statuses(operation_id: str) -> frozenset[int]:
+    """Return the statuses that rows expect from a service with default settings.
 
-    Others need a service that is closed, frozen, scarce or failing, which no mutant is: 500, 503,
-    nearly all of 429, and what only an operator's own policy refuses.
+    Others need special settings or failures, which mutants do not have: 500, 503, most of 429, and
+    refusals by an operator's policies.
     """
-    return frozenset(status for each, status, _ in _asked() if each == operation_id)
+    return frozenset(status for each, status, _ in _tested() if each == operation_id)
 
 
 @cache
-def codes_asked(operation_id: str, status: int) -> frozenset[str]:
-    """The refusals with a status that the rows bring about by themselves."""
+def tested_codes(operation_id: str, status: int) -> frozenset[str]:
+    """Return the refusals with a status that rows expect, with default settings."""
     return frozenset(
-        code for each, answered, code in _asked() if (each, answered) == (operation_id, status)
+        code for each, answered, code in _tested() if (each, answered) == (operation_id, status)
     ) - {""}
 
 
 @cache
-def _asked() -> frozenset[tuple[str, int, str]]:
+def _tested() -> frozenset[tuple[str, int, str]]:
     return frozenset(
         (row.operation_id, row.status, row.code or "")
         for row in load_rows()

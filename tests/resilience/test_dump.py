@@ -16,18 +16,19 @@ from sqlalchemy import inspect, text
 from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Keyring, SealBroken
 from accounts.errors import InvalidClient, InvalidToken, SecretInvalid
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
-from accounts.flows.api_keys import create_api_key
-from accounts.flows.clients import ClientCredentials, add_client, authenticate_client
+from accounts.flows.administration.clients import add_client
 from accounts.flows.idempotency import Attempt, store_response
-from accounts.flows.password_reset import request_password_reset
-from accounts.flows.personal_access_tokens import create_pat
-from accounts.flows.refresh_tokens import find_refresh_token
-from accounts.flows.signup import sign_up
-from accounts.flows.token_exchange import exchange_session
+from accounts.flows.oauth.refresh_tokens import find_refresh_token
+from accounts.flows.oauth.token_exchange import exchange_session
+from accounts.flows.password.password_reset import request_password_reset
+from accounts.flows.sign_in.signup import sign_up
+from accounts.flows.tokens.api_keys import create_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import Limits, RateLimit
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, read_secret
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import CredentialKind, Presented

@@ -1,7 +1,7 @@
-"""A disk that is full, a file that cannot be written, a database that is locked: and then no more.
+"""A full disk, a read-only file, a locked database: and recovery afterwards.
 
-Root writes to any file, so SQLite is told to refuse as it does for those: by `max_page_count` and
-`query_only`.
+The tests may run as root, which can write to any file, so SQLite is made to refuse in the same way:
+by `max_page_count` and `query_only`.
 """
 
 import json
@@ -17,25 +17,25 @@ from tests.support.databases import Files
 from tests.support.in_process import InProcess
 from tests.support.operator_acts import people_of
 
-pytestmark = pytest.mark.only_on("sqlite")  # what a server's disk does, its own connection says
+pytestmark = pytest.mark.only_on("sqlite")  # a server reports its own disk
 
 
 class _Connections:
-    """The connections that are open, and what they are told."""
+    """The open connections, and the pragma that is set on each."""
 
     def __init__(self):
         self._open = []
         self._told = None
 
-    def note(self, driver, _record):
+    def on_connect(self, driver, _record):
         self._open.append(driver)
         if self._told:
             driver.execute(self._told)
 
-    def forget(self, driver, _record):
+    def on_close(self, driver, _record):
         self._open.remove(driver)
 
-    def tell(self, pragma):
+    def set_pragma(self, pragma):
         self._told = f"PRAGMA {pragma}"
         for driver in self._open:
             driver.execute(self._told)
@@ -44,39 +44,39 @@ class _Connections:
         """Leave no page free."""
         self._open[0].execute("VACUUM")
 
-    def ask(self, pragma):
+    def read_pragma(self, pragma):
         return self._open[0].execute(f"PRAGMA {pragma}").fetchone()[0]
 
 
 @pytest.fixture
 def connections():
-    found = _Connections()
-    event.listen(Engine, "connect", found.note)
-    event.listen(Engine, "close", found.forget)
-    yield found
-    event.remove(Engine, "connect", found.note)
-    event.remove(Engine, "close", found.forget)
+    listener = _Connections()
+    event.listen(Engine, "connect", listener.on_connect)
+    event.listen(Engine, "close", listener.on_close)
+    yield listener
+    event.remove(Engine, "connect", listener.on_connect)
+    event.remove(Engine, "close", listener.on_close)
 
 
 @pytest.fixture
-def there(tmp_path, connections):  # noqa: ARG001 # so that it knows all of them
-    """The application, with little patience."""
-    place = tmp_path / "made"
-    place.mkdir()
-    made = InProcess(tmp_path, Files(tmp_path).make(place), timeout=300)
-    yield made
-    made.close()
+def app(tmp_path, connections):  # noqa: ARG001 # listens before the first connection
+    """The application, with a short timeout."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    in_process = InProcess(tmp_path, Files(tmp_path).make(folder), timeout=300)
+    yield in_process
+    in_process.close()
 
 
 @pytest.fixture
-def person(there):
-    with people_of(there) as people:
-        yield people.sign_up()
+def user(app):
+    with people_of(app) as actors:
+        yield actors.sign_up()
 
 
 @contextmanager
-def _full(_there, connections):
-    """No page more than there are."""
+def _full(_app, connections):
+    """Allow no more pages than there are."""
     connections.vacuum()
     connections.tell(f"max_page_count = {connections.ask('page_count')}")
     yield
@@ -84,16 +84,16 @@ def _full(_there, connections):
 
 
 @contextmanager
-def _read_only(_there, connections):
-    connections.tell("query_only = ON")
+def _read_only(_app, connections):
+    connections.set_pragma("query_only = ON")
     yield
-    connections.tell("query_only = OFF")
+    connections.set_pragma("query_only = OFF")
 
 
 @contextmanager
-def _locked(there, _connections):
-    """Somebody else writes, for longer than anybody waits."""
-    engine = open_engine(there.location)
+def _locked(app, _connections):
+    """Hold the write lock for longer than the timeout."""
+    engine = open_engine(app.location)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield
@@ -101,43 +101,41 @@ def _locked(there, _connections):
     engine.dispose()
 
 
-def _ask(there, person, method, path, body=None):
-    bearer = ("Authorization", f"Bearer {person['session_token']}")
-    return there.ask(json_request(method, path, body, (bearer,)))
+def _send(app, user, method, path, body=None):
+    bearer = ("Authorization", f"Bearer {user['session_token']}")
+    return app.ask(json_request(method, path, body, (bearer,)))
 
 
-_NAMES = {
-    _full: "the disk is full",
-    _read_only: "the file cannot be written",
-    _locked: "somebody else has locked the database",
+_FAULT_NAMES = {
+    _full: "full disk",
+    _read_only: "read-only file",
+    _locked: "database locked by another process",
 }
 
 
-@pytest.mark.parametrize("trouble", _NAMES)
-def test_storage_that_fails_is_a_503_until_it_does_not(
-    there, connections, person, trouble, outcomes
-):
-    """DB-05, DB-06: reading goes on, nothing is half done, and nobody has to start anything."""
-    # More than any page that is there has room for.
+@pytest.mark.parametrize("fault", _FAULT_NAMES)
+def test_failing_storage_returns_503_until_it_recovers(app, connections, user, fault, outcomes):
+    """DB-05, DB-06: reads go on, nothing is half done, and no restart is needed."""
+    # Larger than the free space of any page.
     large = {"text": secrets.token_hex(7000)}
-    assert _ask(there, person, "PUT", "/resources/me/settings", {"a": 1}).status == 200
-    before = there.stored()
-    outcome = outcomes[_NAMES[trouble]]
-    there.faults.armed = True  # nothing is to be done with mail meanwhile
-    with trouble(there, connections):
-        for _ in range(12):  # each thread, and more than once
-            answer = _ask(there, person, "PUT", "/resources/me/settings", large)
-            assert answer.status == 503, answer
-            outcome.count_answer(answer.status, faulty=True)
-            assert answer.values("retry-after") == ["1"]
-            assert json.loads(answer.body)["code"] == "unavailable"
-            assert _ask(there, person, "GET", "/resources/me/settings").json() == {"a": 1}
-            assert _ask(there, person, "GET", "/v1/me").status == 200
-    there.faults.armed = False
-    assert there.stored() == before
+    assert _send(app, user, "PUT", "/resources/me/settings", {"a": 1}).status == 200
+    before = app.stored()
+    outcome = outcomes[_FAULT_NAMES[fault]]
+    app.faults.armed = True  # no mail is delivered meanwhile
+    with fault(app, connections):
+        for _ in range(12):  # each thread, more than once
+            response = _send(app, user, "PUT", "/resources/me/settings", large)
+            assert response.status == 503, response
+            outcome.count_answer(response.status, faulty=True)
+            assert response.values("retry-after") == ["1"]
+            assert json.loads(response.body)["code"] == "unavailable"
+            assert _send(app, user, "GET", "/resources/me/settings").json() == {"a": 1}
+            assert _send(app, user, "GET", "/v1/me").status == 200
+    app.faults.armed = False
+    assert app.stored() == before
     for _ in range(12):
-        answer = _ask(there, person, "PUT", "/resources/me/settings", large)
-        outcome.count_answer(answer.status, faulty=False)
-        assert answer.status == 200
-    assert _ask(there, person, "GET", "/resources/me/settings").json() == large
-    assert connections.ask("integrity_check") == "ok"
+        response = _send(app, user, "PUT", "/resources/me/settings", large)
+        outcome.count_answer(response.status, faulty=False)
+        assert response.status == 200
+    assert _send(app, user, "GET", "/resources/me/settings").json() == large
+    assert connections.read_pragma("integrity_check") == "ok"

@@ -1,4 +1,4 @@
-"""The same request many times at once, over several workers: it is done once."""
+"""The same request many times at once, at several workers, is done once."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import pytest
 from oneself.conformance.http_client import Request
 from tests.support.service import started
 
-AT_ONCE = 10
+PARALLEL = 10
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def service(storage, tmp_path_factory):
         yield running
 
 
-def _ask_at_once(service, path, body, **headers):
-    """The answers to the same request, sent by as many clients as fit."""
-    sent = [("Content-Type", "application/json"), *headers.items()]
-    request = Request("POST", path, tuple(sent), json.dumps(body).encode())
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda _: service.ask(request), range(AT_ONCE)))
+def _send_in_parallel(service, path, body, **headers):
+    """Send the same request from several clients at once, and return the responses."""
+    request_headers = [("Content-Type", "application/json"), *headers.items()]
+    request = Request("POST", path, tuple(request_headers), json.dumps(body).encode())
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return list(pool.map(lambda _: service.ask(request), range(PARALLEL)))
 
 
 def _session_of(service):
@@ -36,43 +36,45 @@ def _session_of(service):
         "display_name": "Alice Chen",
         "tenant_name": "Acme Corp",
     }
-    [answer, *_] = _ask_at_once(service, "/v1/auth/signup", body, **{"Idempotency-Key": "first"})
-    return {"Authorization": f"Bearer {answer.json()['data']['session_token']}"}
+    [response, *_] = _send_in_parallel(
+        service, "/v1/auth/signup", body, **{"Idempotency-Key": "first"}
+    )
+    return {"Authorization": f"Bearer {response.json()['data']['session_token']}"}
 
 
-def test_of_ten_that_make_the_same_thing_at_once_one_does(service):
-    """HT-18: all ten are told of the same key, and there is no other."""
+def test_parallel_requests_with_one_key_create_one_api_key(service):
+    """HT-18: all ten get the same API key, and there is no other."""
     session = _session_of(service)
     body = {"name": "CI", "scopes": ["keys:read"]}
     for number in range(5):
         key = {"Idempotency-Key": f"key {number}".replace(" ", "-")}
-        answers = _ask_at_once(service, "/v1/api-keys", body, **session, **key)
-        assert {answer.status for answer in answers} == {HTTPStatus.CREATED}
-        assert len({answer.json()["data"]["key"] for answer in answers}) == 1
+        responses = _send_in_parallel(service, "/v1/api-keys", body, **session, **key)
+        assert {response.status for response in responses} == {HTTPStatus.CREATED}
+        assert len({response.json()["data"]["key"] for response in responses}) == 1
     listed = service.ask(Request("GET", "/v1/api-keys", tuple(session.items())))
     assert len(listed.json()["data"]["items"]) == 5
 
 
-def test_of_ten_that_open_the_same_account_at_once_one_does(service):
-    """HT-18: a hash lies between the look and the write, in which the others look as well."""
+def test_parallel_signups_with_one_key_create_one_account(service):
+    """HT-18: between its check and its write a signup hashes, while others check as well."""
     body = {
         "email": f"{uuid4()}@example.com",
         "password": "s3cur3P@ssw0rd!",
         "display_name": "Alice Chen",
         "tenant_name": "Acme Corp",
     }
-    answers = _ask_at_once(service, "/v1/auth/signup", body, **{"Idempotency-Key": "once"})
-    assert {answer.status for answer in answers} == {HTTPStatus.CREATED}
-    assert len({answer.json()["data"]["session_token"] for answer in answers}) == 1
+    responses = _send_in_parallel(service, "/v1/auth/signup", body, **{"Idempotency-Key": "once"})
+    assert {response.status for response in responses} == {HTTPStatus.CREATED}
+    assert len({response.json()["data"]["session_token"] for response in responses}) == 1
 
 
-def test_of_ten_that_open_the_same_account_without_a_key_one_does_and_nine_are_told(service):
-    """UN-01: what the key makes a difference to."""
+def test_parallel_signups_without_a_key_conflict(service):
+    """UN-01."""
     body = {
         "email": f"{uuid4()}@example.com",
         "password": "s3cur3P@ssw0rd!",
         "display_name": "Alice Chen",
         "tenant_name": "Acme Corp",
     }
-    statuses = [answer.status for answer in _ask_at_once(service, "/v1/auth/signup", body)]
-    assert sorted(statuses) == [HTTPStatus.CREATED, *[HTTPStatus.CONFLICT] * (AT_ONCE - 1)]
+    statuses = [response.status for response in _send_in_parallel(service, "/v1/auth/signup", body)]
+    assert sorted(statuses) == [HTTPStatus.CREATED, *[HTTPStatus.CONFLICT] * (PARALLEL - 1)]

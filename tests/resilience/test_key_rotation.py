@@ -1,4 +1,4 @@
-"""A rotation of the root secret that is killed half way, on a database that is being served."""
+"""A rotation of the root secret, killed half-way, on a database that is in use."""
 
 import base64
 import json
@@ -21,18 +21,17 @@ from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring
 from accounts.crypto.password_hashing import hash_password
 from accounts.errors import InvalidCredentials, InvalidToken
-from accounts.flows.access_tokens import (
+from accounts.flows.sign_in.sessions import log_in
+from accounts.limits import Limits
+from accounts.services.access_tokens import (
     issue_access_token,
     regenerate_access_token,
     reveal_access_token,
 )
-from accounts.flows.sessions import log_in
-from accounts.flows.tenants import open_tenant
-from accounts.flows.users import open_user
-from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.user_views import find_user_view
+from accounts.services.users import open_tenant, open_user
 from accounts.values.identifiers import new_external_id, new_id, new_uuid
 from models import User
 from oneself.database import Database, open_engine
@@ -51,14 +50,14 @@ EMAIL, PASSWORD, COST = "person@example.com", "Violet tangent 47 harbour", 4
 
 @pytest.fixture
 def location(storage, tmp_path):
-    made = storage.make(tmp_path)
-    yield made
-    storage.drop(made)
+    created = storage.make(tmp_path)
+    yield created
+    storage.drop(created)
 
 
 @pytest.fixture
 def serve(location):
-    """Opens the database as a service does that knows these roots, the present one first."""
+    """Opens the database as a service with these roots does, the current one first."""
     opened = []
 
     def serve(*roots):
@@ -87,10 +86,10 @@ def issued(serve):
             provider="oidc",
         )
         session.flush()
-        # One by the act, and the others like it: the act looks for a free user name each time.
-        alike = first.model_dump()
-        people = [
-            alike
+        # One user is created by the act and copied: the act would search a free username each time.
+        template = first.model_dump()
+        copies = [
+            template
             | {
                 "id": new_id("usr_"),
                 "uuid": new_uuid(),
@@ -101,26 +100,26 @@ def issued(serve):
             }
             for number in range(1, TOKENS)
         ]
-        session.core.execute(insert(User), people)
-        for person in people:
-            issue_access_token(session, person["id"])
-    return dict(_revealed(database))
+        session.core.execute(insert(User), copies)
+        for copy in copies:
+            issue_access_token(session, copy["id"])
+    return dict(_reveal_tokens(database))
 
 
-def _revealed(database):
-    """Each user with their access token, unsealed."""
+def _reveal_tokens(database):
+    """Yield each user with their access token, decrypted."""
     with database.transaction(writing=True) as session:
         for user_id in session.exec(select(User.id)).all():
             yield user_id, reveal_access_token(session, find_user_view(session, user_id))
 
 
-def _rewriting(location):
-    """`keys rewrite` as a process, with the new root as the present one."""
-    present, former = (base64.urlsafe_b64encode(root).decode() for root in (NEW, OLD))
+def _start_rewrite(location):
+    """Start `keys rewrite` as a process, with the new root as the current one."""
+    current, former = (base64.urlsafe_b64encode(root).decode() for root in (NEW, OLD))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
         "ONESELF_DATABASE_URL": url_of(location),
-        "ONESELF_SECRET_KEY": present,
+        "ONESELF_SECRET_KEY": current,
         "ONESELF_SECRET_KEY_FORMER": former,
     }
     return subprocess.Popen(
@@ -133,22 +132,22 @@ def _rewriting(location):
 
 
 class _Stored:
-    """What is in the database, seen over a connection of its own."""
+    """The stored tokens, read over a connection of its own."""
 
     def __init__(self, location):
-        # With the driver of the service: a second SQLite in one process would let go of the locks
-        # of the first (sqlite.org/howtocorrupt.html, section 2.2.1), and the file would be ruined.
+        # With the service's driver: a second SQLite library in one process would release the locks
+        # of the first (sqlite.org/howtocorrupt.html, section 2.2.1), and corrupt the file.
         self._engine = open_engine(location)
         self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
-    def under(self, key_id):
-        """How many tokens are stored under a root."""
+    def count_under(self, key_id):
+        """Return the number of tokens stored under a root."""
         statement = text("SELECT count(*) FROM access_token WHERE key_id = :key_id")
         return self._connection.execute(statement, {"key_id": key_id}).scalar()
 
     def is_whole(self):
         if self._engine.dialect.name != "sqlite":
-            return True  # a process that is killed there writes to no file
+            return True  # a killed client process writes to no file there
         return self._connection.exec_driver_sql("PRAGMA integrity_check").all() == [("ok",)]
 
     def close(self):
@@ -163,16 +162,16 @@ def stored(location):
     stored.close()
 
 
-def _kill_half_way(process, stored):
-    """Kill it a moment after it has begun to write; tells whether something was left to do."""
-    before, deadline = stored.under(OLD_ID), time.monotonic() + SECONDS
-    while stored.under(OLD_ID) == before and process.poll() is None:
+def _kill_during_rewrite(process, stored):
+    """Kill a process shortly after its first write; return whether it left work to do."""
+    before, deadline = stored.count_under(OLD_ID), time.monotonic() + SECONDS
+    while stored.count_under(OLD_ID) == before and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     time.sleep(random.uniform(0, 0.01))  # noqa: S311 # within a batch, or between two
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=SECONDS)
-    return stored.under(OLD_ID) > 0
+    return stored.count_under(OLD_ID) > 0
 
 
 def _finish(process):
@@ -181,32 +180,32 @@ def _finish(process):
     return json.loads(printed)
 
 
-def test_a_rotation_that_is_killed_goes_on_where_it_was(location, serve, issued, stored):
-    """TK-07: whenever it is killed, each token is good, and at the end none is under the old."""
+def test_killed_rotation_resumes(location, serve, issued, stored):
+    """TK-07: each token stays valid, and at the end none is under the old root."""
     both = serve(NEW, OLD)
     interrupted = 0
     for _ in range(KILLS):
-        interrupted += _kill_half_way(_rewriting(location), stored)
+        interrupted += _kill_during_rewrite(_start_rewrite(location), stored)
         assert stored.is_whole()
-        assert stored.under(OLD_ID) + stored.under(NEW_ID) == TOKENS
-        assert dict(_revealed(both)) == issued
+        assert stored.count_under(OLD_ID) + stored.count_under(NEW_ID) == TOKENS
+        assert dict(_reveal_tokens(both)) == issued
     assert interrupted
-    left = stored.under(OLD_ID)
-    assert _finish(_rewriting(location)) == {"rewritten": left, "unreadable": []}
-    assert stored.under(NEW_ID) == TOKENS
-    assert _finish(_rewriting(location)) == {"rewritten": 0, "unreadable": []}
+    remaining = stored.count_under(OLD_ID)
+    assert _finish(_start_rewrite(location)) == {"rewritten": remaining, "unreadable": []}
+    assert stored.count_under(NEW_ID) == TOKENS
+    assert _finish(_start_rewrite(location)) == {"rewritten": 0, "unreadable": []}
     assert stored.is_whole()
 
-    # Under the new root alone, as after the old one is retired.
+    # Under the new root alone, as after the old one was retired.
     alone = Database(location, keys=Keyring(NEW), limits=Limits())
     try:
-        assert dict(_revealed(alone)) == issued
-        _require_good(alone, issued)
+        assert dict(_reveal_tokens(alone)) == issued
+        _require_valid(alone, issued)
     finally:
         alone.close()
 
 
-def _require_good(database, issued):
+def _require_valid(database, issued):
     with database.transaction(writing=False) as session:
         for user_id, token in issued.items():
             principal = authenticate(session, Presented(CredentialKind.ACCESS_TOKEN, token))
@@ -214,7 +213,7 @@ def _require_good(database, issued):
 
 
 class _Requests(threading.Thread):
-    """A service under load: tokens are used, shown and regenerated, until it is told to stop."""
+    """Load: access tokens are used, revealed and regenerated, until stopped."""
 
     def __init__(self, database, issued, seed):
         super().__init__()
@@ -222,14 +221,14 @@ class _Requests(threading.Thread):
         self.regenerated = 0
         self.failure = None
         self._database = database
-        self._random = random.Random(seed)  # noqa: S311 # which of them, and no secret
-        self._over = threading.Event()
+        self._random = random.Random(seed)  # noqa: S311 # chooses users, no secret
+        self._stopped = threading.Event()
 
     def run(self):
         try:
-            while not self._over.is_set():
+            while not self._stopped.is_set():
                 self._ask(self._random.choice(list(self.issued)))
-        except BaseException as failure:  # noqa: BLE001 # the test asks for it
+        except BaseException as failure:  # noqa: BLE001 # checked by the test
             self.failure = failure
 
     def _ask(self, user_id):
@@ -239,48 +238,46 @@ class _Requests(threading.Thread):
             assert reveal_access_token(session, find_user_view(session, user_id)) == token
         if self._random.random() < 0.1:
             with self._database.transaction(writing=True) as session:
-                made = regenerate_access_token(session, find_user_view(session, user_id))
-            self.issued[user_id] = made
+                new_token = regenerate_access_token(session, find_user_view(session, user_id))
+            self.issued[user_id] = new_token
             self.regenerated += 1
 
     def stop(self):
-        self._over.set()
+        self._stopped.set()
         self.join(SECONDS)
 
 
-def test_services_with_the_old_and_the_new_root_first_work_through_it(
-    location, serve, issued, stored
-):
-    """TK-07: replicas are restarted one after the other, and no request of either is refused."""
+def test_replicas_with_either_root_first_serve_during_a_rotation(location, serve, issued, stored):
+    """TK-07: replicas are restarted one after the other, and none refuses a request."""
     half = len(issued) // 2
-    everybody = list(issued.items())
+    all_issued = list(issued.items())
     services = [
-        _Requests(serve(OLD, NEW), dict(everybody[:half]), seed=1),
-        _Requests(serve(NEW, OLD), dict(everybody[half:]), seed=2),
+        _Requests(serve(OLD, NEW), dict(all_issued[:half]), seed=1),
+        _Requests(serve(NEW, OLD), dict(all_issued[half:]), seed=2),
     ]
     for service in services:
         service.start()
     try:
-        _kill_half_way(_rewriting(location), stored)
-        _finish(_rewriting(location))
+        _kill_during_rewrite(_start_rewrite(location), stored)
+        _finish(_start_rewrite(location))
     finally:
         for service in services:
             service.stop()
     assert [service.failure for service in services] == [None, None]
     assert all(service.regenerated for service in services)
 
-    # What the service with the old root first has stored since is taken by the next run.
-    _finish(_rewriting(location))
-    assert stored.under(OLD_ID) == 0
-    present = services[0].issued | services[1].issued
-    assert all(tokens.well_formed(token, tokens.ACCESS_TOKEN) for token in present.values())
+    # The next run rewrites what the service with the old root first has stored since.
+    _finish(_start_rewrite(location))
+    assert stored.count_under(OLD_ID) == 0
+    current = services[0].issued | services[1].issued
+    assert all(tokens.well_formed(token, tokens.ACCESS_TOKEN) for token in current.values())
     both = serve(NEW, OLD)
-    _require_good(both, present)
-    assert dict(_revealed(both)) == present
+    _require_valid(both, current)
+    assert dict(_reveal_tokens(both)) == current
 
 
 def _documented_steps():
-    """What each replica has at each step of docs/operations.md, the present root first."""
+    """Yield the roots of a replica at each step in docs/operations.md, the current one first."""
     page = (REPOSITORY / "docs" / "operations.md").read_text()
     [table] = re.findall(
         r"\| step \| `ONESELF_SECRET_KEY` \| `ONESELF_SECRET_KEY_FORMER` \|\n.*\n((?: +\|.*\n)+)",
@@ -292,8 +289,8 @@ def _documented_steps():
 
 
 @pytest.fixture
-def person(serve):
-    """Somebody with a password that is stored under the old root."""
+def user_id(serve):
+    """A user with a password stored under the old root."""
     with serve(OLD).transaction(writing=True) as session:
         tenant = open_tenant(session, "Example")
         record = hash_password(PASSWORD, session.keys, COST)
@@ -309,30 +306,30 @@ def _log_in(database):
         return log_in(session, email=EMAIL, password=PASSWORD, user_agent=None).token
 
 
-def _whose(database, token):
+def _user_of(database, token):
     with database.transaction(writing=False) as session:
         return authenticate(session, Presented(CredentialKind.SESSION, token)).user.user_id
 
 
-def test_replicas_that_are_restarted_as_documented_know_what_the_others_store(serve, person):
-    """TK-07: at each step, beside one that is restarted already and one that is not yet."""
+def test_replicas_restarted_as_documented_accept_each_others_sessions(serve, user_id):
+    """TK-07: at each step, a restarted replica beside one that is not restarted yet."""
     steps = [*_documented_steps()]
     assert steps[0] == (OLD,)
     assert steps[-1] == (NEW, OLD)
     for before, after in pairwise(steps):
         replicas = [serve(*before), serve(*after)]
-        # Whichever it is that a password is stored anew by, the next login is at the other.
-        made = [_log_in(replica) for replica in (*replicas, *reversed(replicas))]
+        # The first login rewrites the password; the next one is at the other replica.
+        sessions = [_log_in(replica) for replica in (*replicas, *reversed(replicas))]
         for replica in replicas:
-            assert {_whose(replica, token) for token in made} == {person}
+            assert {_user_of(replica, token) for token in sessions} == {user_id}
 
 
-@pytest.mark.usefixtures("person")
-def test_replicas_that_get_both_at_once_refuse_each_other(serve):
-    """TK-07: why there are two steps; the old one refuses a session, and then the password."""
-    not_yet, already = serve(OLD), serve(NEW, OLD)
-    token = _log_in(already)
+@pytest.mark.usefixtures("user_id")
+def test_replicas_given_both_roots_at_once_refuse_each_other(serve):
+    """TK-07: why there are two steps. The old replica refuses a session, then the password."""
+    old_replica, new_replica = serve(OLD), serve(NEW, OLD)
+    token = _log_in(new_replica)
     with pytest.raises(InvalidToken):
-        _whose(not_yet, token)
+        _user_of(old_replica, token)
     with pytest.raises(InvalidCredentials):
-        _log_in(not_yet)
+        _log_in(old_replica)

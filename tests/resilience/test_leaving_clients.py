@@ -1,4 +1,4 @@
-"""Clients who ask for something and leave: it is done whole or not at all, and never twice."""
+"""Clients that disconnect early: the request is done once and completely, or not at all."""
 
 import random
 import time
@@ -13,22 +13,22 @@ from oneself.database import open_engine
 from tests.http.running import open_account, running
 from tests.http.wire import Wire, head_of
 
-LEAVING = 120
+REQUESTS = 120
 SECONDS = 20
 
 
 @pytest.fixture
-def place(storage):
+def settings(storage):
     return {**storage.settings(), "throttle_account": "100000/1", "throttle_mail": "100000/1"}
 
 
-def _engine(place, folder: Path):
-    url = place.get("database_url")
+def _engine(settings, folder: Path):
+    url = settings.get("database_url")
     return open_engine(make_url(url) if url else folder / "data" / "oneself.sqlite3")
 
 
-def _ask_and_leave(port, bearer, number, pause):
-    """Send a whole request, wait for a moment, and close without reading."""
+def _send_and_disconnect(port, bearer, number, pause):
+    """Send a whole request, pause, and close the connection without reading."""
     target, method = "/v1/api-keys", "POST"
     body = b'{"name": "Key %d", "scopes": ["me/profile:read"]}' % number
     if number % 3 == 0:
@@ -40,23 +40,25 @@ def _ask_and_leave(port, bearer, number, pause):
         time.sleep(pause)
 
 
-def test_who_leaves_finds_it_done_whole_or_not_at_all(place, tmp_path, outcomes):
-    """OP-09: a key with its event and its mail or none of them, settings as before or as asked."""
-    chance = random.Random(3)  # noqa: S311 # when somebody leaves
-    outcome = outcomes["a client leaves before the answer"]
-    with running(tmp_path, workers=2, password_cost=10, **place) as service:
+def test_request_of_a_disconnected_client_is_done_completely_or_not_at_all(
+    settings, tmp_path, outcomes
+):
+    """OP-09: a key with its event and mail, or none of them; settings of one request."""
+    chance = random.Random(3)  # noqa: S311 # when to disconnect
+    outcome = outcomes["client disconnects before the response"]
+    with running(tmp_path, workers=2, password_cost=10, **settings) as service:
         alice = open_account(service, "alice@example.com")
-        engine = _engine(place, tmp_path)
-        for number in range(LEAVING):
+        engine = _engine(settings, tmp_path)
+        for number in range(REQUESTS):
             pause = chance.choice((0, 0, chance.uniform(0, 0.02)))
-            _ask_and_leave(service.port, alice.bearer, number, pause)
+            _send_and_disconnect(service.port, alice.bearer, number, pause)
             outcome.rounds += 1
-            # Fifty keys are as many as one may have.
+            # A user may have at most fifty keys.
             listed = service.ask("GET", "/v1/api-keys", headers=alice.bearer).json["data"]
-            for each in listed["items"][20:]:
-                service.ask("DELETE", f"/v1/api-keys/{each['api_key_id']}", headers=alice.bearer)
+            for item in listed["items"][20:]:
+                service.ask("DELETE", f"/v1/api-keys/{item['api_key_id']}", headers=alice.bearer)
         deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:  # until what was begun is done
+        while time.monotonic() < deadline:  # until all requests are done
             before = _stored(engine)
             time.sleep(0.3)
             if _stored(engine) == before:
@@ -66,7 +68,7 @@ def test_who_leaves_finds_it_done_whole_or_not_at_all(place, tmp_path, outcomes)
         settings = service.ask("GET", "/resources/me/settings", headers=alice.bearer).json
         assert service.ask("GET", "/readyz").status == HTTPStatus.OK
         assert '"status":5' not in service.log
-    assert len(keys) > LEAVING // 4  # else nothing was ever done
+    assert len(keys) > REQUESTS // 4  # otherwise too few were done at all
     assert events == mails == len(keys)
     doubled = [name for name, times in Counter(keys).items() if times > 1]
     outcome.books.doubled += doubled

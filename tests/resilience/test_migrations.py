@@ -1,7 +1,7 @@
-"""Migrations: of tables with rows in them, broken off at each statement, beside the old service.
+"""Migrations: of filled tables, interrupted at each statement, and beside an old replica.
 
-The revisions that are migrated from are all that there are. None was released before 0.1.0; what is
-held here is held for those that will be.
+Migrations from all revisions are tested. None was released before 0.1.0; the tests are for those
+that will be.
 """
 
 import os
@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import OperationalError
 
 from accounts.crypto.keyring import Keyring
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.principal import CredentialKind, Presented
@@ -33,14 +33,13 @@ from oneself.database import Database, Location, open_engine
 from oneself.database.migrations import differences, present_revision, upgrade
 from tests.http.running import Running, open_account, running
 from tests.support.databases import Servers, Storage
-from tests.support.ledger import Client, Load
+from tests.support.journal import Client, Load
 from tests.support.revisions import EARLIER, fill, migrate_to, project, rows_of, schema_of
 
 ROOT = Path(__file__).parents[2]
-_MOST = 400
+_MAX_STATEMENTS = 400
 
-#: What a migration fills in itself where a row has been there before; else it is the default of the
-#: column, which the models say.
+#: Values that a migration fills in for existing rows; otherwise the column's default in the models.
 _FILLED: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("outbox_message", "due_at"): lambda row: row["created_at"],
     ("outbox_message", "attempts"): lambda _row: 0,
@@ -57,18 +56,18 @@ _FILLED: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
 }
 
 
-def _first(row: dict[str, Any], present: str) -> str | None:
-    """The present address, for whoever has verified none."""
-    return None if row.get("verified_email", row["email_verified_at"]) else present
+def _first(row: dict[str, Any], current: str) -> str | None:
+    """Return the current address of a user that has verified none."""
+    return None if row.get("verified_email", row["email_verified_at"]) else current
 
 
 @pytest.fixture
 def blank(storage: Storage, tmp_path: Path) -> Iterator[Location]:
     """A database without tables."""
     if isinstance(storage, Servers):
-        made = storage.blank()
-        yield made
-        storage.discard(made)
+        location = storage.blank()
+        yield location
+        storage.discard(location)
     else:
         yield tmp_path / "blank.sqlite3"
 
@@ -81,8 +80,8 @@ def engine(blank: Location) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize("revision", EARLIER)
-def test_a_migration_keeps_every_row_as_it_was(revision, engine):
-    """DB-15: whatever is in a column; and what is new has the value that the migration gives it."""
+def test_migration_keeps_every_row(revision, engine):
+    """DB-15: with any values; new columns have the value that the migration gives them."""
     migrate_to(engine, revision)
     fill(engine)
     before = rows_of(engine)
@@ -102,20 +101,20 @@ def test_a_migration_keeps_every_row_as_it_was(revision, engine):
 
 
 @pytest.mark.parametrize("revision", EARLIER)
-def test_whoever_had_an_account_has_it_afterwards(revision, engine, blank, storage, tmp_path):
+def test_accounts_work_after_a_migration(revision, engine, blank, storage, tmp_path):
     """DB-15: with their password, their session, and every key and token."""
     migrate_to(engine, revision)
     newest = storage.make(tmp_path)
-    opened = {"keys": Keyring(b"x" * 32), "limits": Limits(password_cost=4)}
-    made = Database(newest, **opened)
-    alice = make_demo(made)["base"]
-    made.close()
+    options = {"keys": Keyring(b"x" * 32), "limits": Limits(password_cost=4)}
+    filled = Database(newest, **options)
+    alice = make_demo(filled)["base"]
+    filled.close()
     source = open_engine(newest)
     project(source, engine)
     source.dispose()
     storage.drop(newest)
     upgrade(engine)
-    database = Database(blank, **opened)
+    database = Database(blank, **options)
     for kind, name in (
         (CredentialKind.SESSION, "session_token"),
         (CredentialKind.API_KEY, "api_key"),
@@ -126,69 +125,69 @@ def test_whoever_had_an_account_has_it_afterwards(revision, engine, blank, stora
             principal = authenticate(session, Presented(kind, alice[name]))
         assert principal.user.user_id == alice["user_id"], kind
     with database.transaction(writing=True) as session:
-        entered = {"email": alice["email"], "password": alice["password"]}
-        assert log_in(session, **entered, user_agent=None).user.user_id == alice["user_id"]
+        credentials = {"email": alice["email"], "password": alice["password"]}
+        assert log_in(session, **credentials, user_agent=None).user.user_id == alice["user_id"]
     database.close()
 
 
-class _Break:
-    """What happens at the n-th statement, or at the commit."""
+class _Fault:
+    """A fault at the n-th statement, or at the commit."""
 
     def __init__(self, place: str, number: int, fault: Callable[[], None]) -> None:
-        self._left, self._fault = number, fault
-        self.happened = False
+        self._remaining, self._fault = number, fault
+        self.has_happened = False
         self._name = {"statement": "before_cursor_execute", "commit": "commit"}[place]
 
-    def _reach(self, *_what: Any) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self.happened = True
+    def _on_event(self, *_arguments: Any) -> None:
+        self._remaining -= 1
+        if self._remaining == 0:
+            self.has_happened = True
             self._fault()
 
     @contextmanager
-    def armed(self, engine: Engine) -> Iterator[None]:
-        event.listen(engine, self._name, self._reach)
+    def injected(self, engine: Engine) -> Iterator[None]:
+        event.listen(engine, self._name, self._on_event)
         try:
             yield
         finally:
-            event.remove(engine, self._name, self._reach)
+            event.remove(engine, self._name, self._on_event)
 
 
 def _fail() -> None:
     raise OperationalError("", None, Exception("disk I/O error"), hide_parameters=True)
 
 
-class _End(Enum):
-    """How a migration ended that something was to happen to."""
+class _Result(Enum):
+    """The result of a migration that a fault is injected into."""
 
     DONE = auto()
-    BROKEN_OFF = auto()
-    #: A question about the tables failed, and was put in another way.
-    DONE_NEVERTHELESS = auto()
+    INTERRUPTED = auto()
+    #: A query about the tables failed, and was replaced by another one.
+    DONE_DESPITE_FAULT = auto()
 
 
-def _failed(location: Location, place: str, number: int) -> _End:
-    """Migrate, with a statement that fails."""
+def _with_failure(location: Location, place: str, number: int) -> _Result:
+    """Migrate with a failing statement."""
     engine = open_engine(location)
-    failing = _Break(place, number, _fail)
+    fault = _Fault(place, number, _fail)
     try:
-        with failing.armed(engine):
+        with fault.injected(engine):
             upgrade(engine)
     except OperationalError:
-        return _End.BROKEN_OFF
+        return _Result.INTERRUPTED
     finally:
         engine.dispose()
-    return _End.DONE_NEVERTHELESS if failing.happened else _End.DONE
+    return _Result.DONE_DESPITE_FAULT if fault.has_happened else _Result.DONE
 
 
-def _killed(location: Location, place: str, number: int) -> _End:
-    """Migrate in a process that ends at once, and does not clean up."""
+def _with_kill(location: Location, place: str, number: int) -> _Result:
+    """Migrate in a process that is killed, and so does not clean up."""
     child = os.fork()
     if child == 0:
         try:
             engine = open_engine(location)
-            stop = _Break(place, number, lambda: os.kill(os.getpid(), signal.SIGKILL))
-            with stop.armed(engine):
+            kill = _Fault(place, number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            with kill.injected(engine):
                 upgrade(engine)
             os._exit(0)
         finally:
@@ -196,18 +195,18 @@ def _killed(location: Location, place: str, number: int) -> _End:
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
-        return _End.BROKEN_OFF
+        return _Result.INTERRUPTED
     assert os.WEXITSTATUS(status) == 0
-    return _End.DONE
+    return _Result.DONE
 
 
 @pytest.mark.parametrize("place", ["statement", "commit"])
-@pytest.mark.parametrize("broken_off", [_failed, _killed], ids=["fails", "is killed"])
+@pytest.mark.parametrize("interrupt", [_with_failure, _with_kill], ids=["failure", "kill"])
 @pytest.mark.parametrize("revision", [None, *EARLIER])
-def test_a_migration_that_is_broken_off_has_done_nothing(  # noqa: PLR0917 # what is tried, and where
-    revision, broken_off, place, engine, blank, outcomes, tmp_path
+def test_interrupted_migration_changes_nothing(  # noqa: PLR0917 # parameters and fixtures
+    revision, interrupt, place, engine, blank, outcomes, tmp_path
 ):
-    """DB-15: at whichever statement; and it can be begun again as it is, until it is done."""
+    """DB-15: at any statement; it can be repeated without any repair."""
     if revision is not None:
         migrate_to(engine, revision)
         fill(engine)
@@ -216,14 +215,14 @@ def test_a_migration_that_is_broken_off_has_done_nothing(  # noqa: PLR0917 # wha
     untouched = tmp_path / "untouched.sqlite3"
     if isinstance(blank, Path):
         shutil.copy(blank, untouched)
-    outcome = outcomes[f"a migration {'killed' if broken_off is _killed else 'that fails'}"]
+    outcome = outcomes[f"migration {'killed' if interrupt is _with_kill else 'fails'}"]
     for number in count(1):
-        assert number < _MOST
-        ended = broken_off(blank, place, number)
-        if ended is _End.DONE:
+        assert number < _MAX_STATEMENTS
+        result = interrupt(blank, place, number)
+        if result is _Result.DONE:
             break
         outcome.rounds += 1
-        if ended is _End.DONE_NEVERTHELESS:
+        if result is _Result.DONE_DESPITE_FAULT:
             assert differences(engine) == []
             engine.dispose()
             shutil.copy(untouched, blank)
@@ -237,7 +236,7 @@ def test_a_migration_that_is_broken_off_has_done_nothing(  # noqa: PLR0917 # wha
         assert len(rows_of(engine)[table]) == len(kept)
 
 
-#: What a later version might bring that leaves alone what is there.
+#: Changes of a later version that leave existing tables alone.
 _ADDITIVE = (
     'ALTER TABLE "user" ADD COLUMN nickname VARCHAR(40)',
     "ALTER TABLE api_key ADD COLUMN colour INTEGER DEFAULT 0 NOT NULL",
@@ -248,7 +247,7 @@ _ADDITIVE = (
 )
 
 
-def _move_on(engine: Engine) -> None:
+def _apply_newer_version(engine: Engine) -> None:
     def run(connection: Connection) -> None:
         for statement in _ADDITIVE:
             connection.exec_driver_sql(statement)
@@ -261,7 +260,7 @@ def _move_on(engine: Engine) -> None:
         connection.commit()
 
 
-def _not_ready(service: Running) -> bool:
+def _becomes_unready(service: Running) -> bool:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -270,53 +269,58 @@ def _not_ready(service: Running) -> bool:
     return False
 
 
-def test_an_old_replica_beside_newer_tables_says_so_and_loses_nothing(storage, tmp_path, outcomes):
-    """DB-15: it is not ready from the migration on, and what still reaches it is served."""
-    place = storage.settings()
+def test_old_replica_with_newer_tables_is_unready_and_loses_nothing(storage, tmp_path, outcomes):
+    """DB-15: it is not ready from the migration on, and still serves requests that reach it."""
+    settings = storage.settings()
     budgets = {"throttle_account": "100000/1", "throttle_mail": "100000/1"}
-    with running(tmp_path, workers=2, password_cost=10, **budgets, **place) as service:
-        people = [open_account(service, f"person{each}@example.com") for each in range(4)]
-        load = Load([Client(service, person, seed) for seed, person in enumerate(people)])
-        engine = open_engine(_location(place, tmp_path))
-        outcome = outcomes["a replica of the version before the tables'"]
+    with running(tmp_path, workers=2, password_cost=10, **budgets, **settings) as service:
+        accounts = [open_account(service, f"user{number}@example.com") for number in range(4)]
+        load = Load([Client(service, account, seed) for seed, account in enumerate(accounts)])
+        engine = open_engine(_location(settings, tmp_path))
+        outcome = outcomes["replica older than the tables"]
         try:
             load.go()
             time.sleep(0.5)
-            began = time.monotonic()
-            _move_on(engine)
-            assert _not_ready(service)
-            outcome.recoveries.append(time.monotonic() - began)
+            start = time.monotonic()
+            _apply_newer_version(engine)
+            assert _becomes_unready(service)
+            outcome.recoveries.append(time.monotonic() - start)
             time.sleep(1)
             load.pause()
-            found = load.check(Client.check)
+            round_result = load.check(Client.check)
         finally:
             load.close()
             engine.dispose()
         outcome.rounds += 1
-        outcome.books.add(found)
-        assert (found.lost, found.doubled, found.failures, found.unanswered) == ([], [], 0, 0)
-        assert found.acknowledged > len(people)
+        outcome.books.add(round_result)
+        assert (
+            round_result.lost,
+            round_result.doubled,
+            round_result.failures,
+            round_result.unanswered,
+        ) == ([], [], 0, 0)
+        assert round_result.acknowledged > len(accounts)
         assert service.ask("GET", "/healthz").status == HTTPStatus.OK
         open_account(service, "late@example.com")
-    refused = subprocess.run(
+    restart = subprocess.run(
         [sys.executable, "-m", "oneself", "serve", "--port", str(service.port)],
         cwd=ROOT,
-        env=os.environ | _environment(place, tmp_path),
+        env=os.environ | _environment(settings, tmp_path),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert refused.returncode == 1
-    assert "9999" in refused.stderr
-    assert REVISION in refused.stderr
+    assert restart.returncode == 1
+    assert "9999" in restart.stderr
+    assert REVISION in restart.stderr
 
 
-def _location(place: Any, folder: Path) -> Location:
-    url = place.get("database_url")
+def _location(settings: Any, folder: Path) -> Location:
+    url = settings.get("database_url")
     return make_url(url) if url else folder / "data" / "oneself.sqlite3"
 
 
-def _environment(place: Any, folder: Path) -> dict[str, str]:
-    named = {f"ONESELF_{name.upper()}": value for name, value in place.items()}
-    return {"ONESELF_DATA_DIR": str(folder / "data"), **named}
+def _environment(settings: Any, folder: Path) -> dict[str, str]:
+    variables = {f"ONESELF_{name.upper()}": value for name, value in settings.items()}
+    return {"ONESELF_DATA_DIR": str(folder / "data"), **variables}

@@ -1,4 +1,4 @@
-"""Guesses that come all at once, over two processes that share nothing but the database."""
+"""Parallel password guesses at two processes that share nothing but the database."""
 
 import json
 import os
@@ -21,10 +21,10 @@ WORKERS, PARALLEL, BUDGET = 2, 50, 5
 SECONDS = 60
 
 if not Path("/proc/net/tcp").exists():
-    pytest.skip("which process has a connection is read from /proc", allow_module_level=True)
+    pytest.skip("connections are mapped to processes by /proc", allow_module_level=True)
 
-#: Python imports this by itself at the start of each process that finds it. A line for each hash,
-#: with the process that computes it; appending so little is atomic.
+#: Python imports sitecustomize at the start of each process. It logs a line per hash, with the id
+#: of the computing process; such a short append is atomic.
 COUNTING = """
 import os
 
@@ -46,7 +46,7 @@ bcrypt.checkpw, bcrypt.hashpw = counted(bcrypt.checkpw), counted(bcrypt.hashpw)
 
 
 class _Service:
-    """The service in two workers, with its hashes counted."""
+    """The service with two workers, and its password hashes counted."""
 
     def __init__(self, folder, settings):
         with create_server(("127.0.0.1", 0)) as probe:
@@ -76,7 +76,7 @@ class _Service:
             check=False,
         )
         assert demo.returncode == 0, demo.stderr.decode()
-        self.people = json.loads(demo.stdout)
+        self.demo_data = json.loads(demo.stdout)
         (folder / "sitecustomize.py").write_text(COUNTING)
         paths = [str(folder), os.environ.get("PYTHONPATH", "")]
         with (folder / "stderr.log").open("wb") as log:
@@ -96,18 +96,18 @@ class _Service:
         return (self._folder / "stderr.log").read_text()
 
     def hashes(self):
-        """How many hashes there were, by the processes that computed them."""
+        """Return the number of hashes by the process that computed them."""
         lines = self._counted.read_text().split() if self._counted.exists() else []
         return Counter(map(int, lines))
 
     def workers(self):
-        """Both processes that answer."""
+        """Return the process ids of the workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
         return {pid for pid, command in commands.items() if b"tracker" not in command}
 
     def wait(self):
-        """Until both workers answer."""
+        """Wait until both workers answer."""
         deadline = time.monotonic() + SECONDS
         answered = set()
         while len(answered) < WORKERS:
@@ -122,7 +122,7 @@ class _Service:
                 client.close()
 
     def stop(self):
-        """End it as an orchestrator does; it has to end well."""
+        """Stop it with SIGTERM; it must exit with 0."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(SECONDS)
@@ -133,7 +133,7 @@ class _Service:
 
 
 class _Client:
-    """One connection that stays open, and the worker that it is with."""
+    """An open connection, and the worker at its other end."""
 
     def __init__(self, service):
         self._connection = HTTPConnection("127.0.0.1", service.port, timeout=SECONDS)
@@ -141,16 +141,19 @@ class _Client:
         self.worker = self._find_worker(service)
 
     def ask(self, method, path, body=None, source=None, session=None):
-        """The status of one request; `source` is whom a proxy says to have been asked by."""
+        """Send a request, and return its status.
+
+        `source` is the client address that a proxy reports.
+        """
         headers = {"Content-Type": "application/json"} if body else {}
         if source is not None:
             headers["X-Forwarded-For"] = source
         if session is not None:
             headers["Authorization"] = f"Bearer {session}"
         self._connection.request(method, path, json.dumps(body) if body else None, headers)
-        answer = self._connection.getresponse()
-        answer.read()
-        return answer.status
+        response = self._connection.getresponse()
+        response.read()
+        return response.status
 
     def log_in(self, email, password, source=None):
         body = {"email": email, "password": password}
@@ -160,7 +163,7 @@ class _Client:
         self._connection.close()
 
     def _find_worker(self, service):
-        """Whoever has the other end open."""
+        """Return the worker that has the other end of the connection open."""
         own = self._connection.sock.getsockname()[1]
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
@@ -174,9 +177,9 @@ class _Client:
 
 
 def _open_files(pid):
-    for each in Path(f"/proc/{pid}/fd").iterdir():
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            yield str(each.readlink())
+            yield str(descriptor.readlink())
         except FileNotFoundError:  # closed meanwhile
             continue
 
@@ -193,7 +196,7 @@ def service(storage, tmp_path):
 
 @pytest.fixture
 def clients(service):
-    """As many connections as there will be attempts at once, with some at each worker."""
+    """As many connections as there will be parallel attempts, with some at each worker."""
     clients = [_Client(service) for _ in range(PARALLEL)]
     while len({client.worker for client in clients}) < WORKERS:
         clients.append(_Client(service))
@@ -202,8 +205,8 @@ def clients(service):
         client.close()
 
 
-def _at_once(clients, attempt):
-    """What each client is answered; all of them ask in the same moment."""
+def _in_parallel(clients, attempt):
+    """Make an attempt with each client at the same moment; count the statuses."""
     ready = threading.Barrier(len(clients))
 
     def ask(number):
@@ -214,62 +217,62 @@ def _at_once(clients, attempt):
         return Counter(threads.map(ask, range(len(clients))))
 
 
-def _one_of_each(clients):
-    """A connection to each worker."""
+def _one_per_worker(clients):
+    """Return a connection to each worker."""
     return {client.worker: client for client in clients}.values()
 
 
-def test_of_fifty_guesses_at_once_five_are_hashed(service, clients):
-    """LG-04: over both workers together (GHSA-7h8m-vrxx-vr4m)."""
-    email, password = (service.people["base"][name] for name in ("email", "password"))
-    answers = _at_once(clients, lambda client, number: client.log_in(email, f"Wrong {number}"))
-    assert answers == {401: BUDGET, 429: len(clients) - BUDGET}
+def test_parallel_guesses_share_one_rate_limit(service, clients):
+    """LG-04: five of fifty are hashed, over both workers (GHSA-7h8m-vrxx-vr4m)."""
+    email, password = (service.demo_data["base"][name] for name in ("email", "password"))
+    statuses = _in_parallel(clients, lambda client, number: client.log_in(email, f"Wrong {number}"))
+    assert statuses == {401: BUDGET, 429: len(clients) - BUDGET}
     assert service.hashes().total() == BUDGET
-    # And then each of them refuses, the right password too.
-    for client in _one_of_each(clients):
+    # Then each worker refuses even the right password.
+    for client in _one_per_worker(clients):
         assert client.log_in(email, "Wrong") == HTTPStatus.TOO_MANY_REQUESTS
         assert client.log_in(email, password) == HTTPStatus.TOO_MANY_REQUESTS
     assert service.hashes().total() == BUDGET
-    # Of another account, each of them still hashes.
-    for client in _one_of_each(clients):
+    # For another account, each worker still hashes.
+    for client in _one_per_worker(clients):
         assert client.log_in("nobody@example.com", "Wrong") == HTTPStatus.UNAUTHORIZED
     assert len(service.hashes()) == WORKERS
 
 
-def test_guesses_at_all_doors_at_once_are_counted_together(service, clients):
-    """PW-11: at the login and at three changes of the password (CVE-2026-43914)."""
-    person = service.people["base"]
+def test_parallel_guesses_at_different_operations_share_one_rate_limit(service, clients):
+    """PW-11: at the login and at three password changes (CVE-2026-43914)."""
+    user = service.demo_data["base"]
     current = {"current_password": "Wrong", "new_password": "Silent meadow 83 lantern"}
     hantera = {"currentPassword": "Wrong", "newPassword": "Silent meadow 83 lantern"}
-    session = person["session_token"]
-    doors = (
-        ("/v1/auth/login", {"email": person["email"], "password": "Wrong"}, None),
+    session = user["session_token"]
+    operations = (
+        ("/v1/auth/login", {"email": user["email"], "password": "Wrong"}, None),
         ("/v1/me/password", current, session),
         ("/api/v1/me/password", current, session),
         ("/resources/me/password", hantera, session),
     )
 
     def attempt(client, number):
-        path, body, bearer = doors[number % len(doors)]
+        path, body, bearer = operations[number % len(operations)]
         return client.ask("POST", path, body, session=bearer)
 
-    answers = _at_once(clients, attempt)
-    assert answers.pop(429) == len(clients) - BUDGET
-    assert answers.keys() <= {400, 401}
+    statuses = _in_parallel(clients, attempt)
+    assert statuses.pop(429) == len(clients) - BUDGET
+    assert statuses.keys() <= {400, 401}
     assert service.hashes().total() == BUDGET
 
 
-def test_guesses_from_everywhere_at_once_lock_out_no_known_source(service, clients):
-    """LG-06: the account's own budget is used up, and its owner comes in from where they were."""
-    email, password = (service.people["base"][name] for name in ("email", "password"))
-    home, cafe = "192.0.2.1", "198.51.100.7"
-    assert clients[0].log_in(email, password, home) == HTTPStatus.OK
+def test_distributed_guesses_do_not_lock_out_a_familiar_address(service, clients):
+    """LG-06: the account's own limit is exhausted, and its owner can still log in."""
+    email, password = (service.demo_data["base"][name] for name in ("email", "password"))
+    familiar, unfamiliar = "192.0.2.1", "198.51.100.7"
+    assert clients[0].log_in(email, password, familiar) == HTTPStatus.OK
     before = service.hashes().total()
-    answers = _at_once(
+    statuses = _in_parallel(
         clients, lambda client, number: client.log_in(email, "Wrong", f"203.0.113.{number}")
     )
-    assert answers == {401: 20, 429: len(clients) - 20}
+    assert statuses == {401: 20, 429: len(clients) - 20}
     assert service.hashes().total() == before + 20
-    for client in _one_of_each(clients):
-        assert client.log_in(email, password, cafe) == HTTPStatus.TOO_MANY_REQUESTS
-        assert client.log_in(email, password, home) == HTTPStatus.OK
+    for client in _one_per_worker(clients):
+        assert client.log_in(email, password, unfamiliar) == HTTPStatus.TOO_MANY_REQUESTS
+        assert client.log_in(email, password, familiar) == HTTPStatus.OK

@@ -1,8 +1,8 @@
-"""What every operation and every job asks the database: over an index, and never in a loop.
+"""Every statement of operations and jobs uses an index, and none is run in a loop.
 
 The statements are those of the rows of all dialects, of each operation with each kind of
 credential, and of the jobs as the application starts them. The database itself plans each of them.
-What may cost more with every row that there is stands here with the reason why it does not.
+Exceptions, whose cost might grow with every row, are listed here with the reason why it does not.
 """
 
 import asyncio
@@ -19,45 +19,45 @@ from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import json_request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.request_building import FROM_PERSON
+from oneself.conformance.rows.request_building import ACTOR_KEYS
 from oneself.conformance.rows.table import Row, load_rows
 from oneself.database import open_engine
 from oneself.runtime.key_file import open_keyring
-from tests.support.crowd import settle
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess
-from tests.support.multiplying import multiply
 from tests.support.operator_acts import people_of
+from tests.support.row_copies import multiply
+from tests.support.seed_data import settle
 from tests.support.statements import Asked, Step, asked_of, steps_of
 from tests.support.stored import settings_of
 
-KINDS = (*FROM_PERSON, "none")
-#: So many people that an index is worth while; where nothing is planned, a few.
-CROWD, A_FEW = 10_000, 10
-#: How much of each thing a person has, or the jobs find.
+KINDS = (*ACTOR_KEYS, "none")
+#: Enough users that an index pays off; and a few, for databases without planning.
+MANY_USERS, FEW_USERS = 10_000, 10
+#: How many rows of each kind a user has, or the jobs find.
 FEW, MANY = 1, 10
 
 
 class Exempt(NamedTuple):
-    """A step that may be in statements with these words, and why it costs no more later on."""
+    """A plan step that is allowed in statements with these words, and why its cost is bounded."""
 
     table: str
-    how: str
+    kind: str
     words: str
-    why: str
+    reason: str
     only_on: str | None = None
 
     def covers(self, step: Step, asked: Asked) -> bool:
-        return step == (self.table, self.how) and self.words in asked.form
+        return step == (self.table, self.kind) and self.words in asked.form
 
     def is_for(self, dialect: str) -> bool:
         return self.only_on in {None, dialect}
 
 
-_FEW_ROWS = "a handful of rows, whatever the number of users"
-_LIVE = "of one user those that are live, of which there are at most fifty"
+_FEW_ROWS = "a handful of rows, for any number of users"
+_LIVE = "the live ones of one user, at most fifty"
 
-_HOURLY = "a job once an hour; an index for it would cost whoever logs in, each time"
+_HOURLY = "an hourly job; an index for it would cost every login"
 
 EXEMPT = (
     Exempt("alembic_version", "scan", "SELECT version_num", "one row"),
@@ -73,47 +73,47 @@ EXEMPT = (
         "outbox_message",
         "sort",
         "outbox_message.delivered_at IS NULL",
-        "of all mail what is not delivered, which is looked up",
+        "undelivered mail only, found by an index",
     ),
-    Exempt("outbox_message", "sort", "outbox_message.id IN (…)", "the ten that were leased"),
-    Exempt("due", "scan", "WITH due AS", "the ten that are to be leased"),
+    Exempt("outbox_message", "sort", "outbox_message.id IN (…)", "the ten leased ones"),
+    Exempt("due", "scan", "WITH due AS", "the ten to be leased"),
     Exempt(
         "password_reset_request",
         "scan",
         "FROM password_reset_request ORDER BY",
-        "the job that asks empties the table, fifty in each second",
+        "the job empties the table, fifty rows per second",
     ),
     Exempt(
         "password_reset_request",
         "sort",
         "FROM password_reset_request ORDER BY",
-        "as above, and no more than the first fifty are kept in order",
+        "as above, and only the first fifty are sorted",
     ),
-    Exempt("event_link", "scan", "ORDER BY event_link.sequence DESC LIMIT", "only the first one"),
+    Exempt("event_link", "scan", "ORDER BY event_link.sequence DESC LIMIT", "one row"),
     Exempt(
         "security_event",
         "range",
         "event_link.event_id IS NULL",
-        "the newest end, from an hour before the last link: ids begin with the time",
+        "the newest rows, from an hour before the last link: ids begin with the time",
     ),
     Exempt("security_event", "sort", "event_link.event_id IS NULL", "as above"),
     Exempt(
         "event_link",
         "scan",
         "event_link.event_id IS NULL",
-        "while the whole index is no larger than what is looked up in it",
+        "while the whole index is no larger than the part that is looked up",
         only_on="postgresql",
     ),
     Exempt(
         "security_event",
         "sort",
         "security_event.user_id = ",
-        "what it does for who has a page or less; test_event_listing.py is about the others",
+        "for users with a page or less; test_event_listing.py tests the others",
         only_on="postgresql",
     ),
-    Exempt("attempt_budget", "range", "DELETE FROM", "what it finds it deletes"),
-    Exempt("revoked_jwt", "range", "DELETE FROM", "what it finds it deletes"),
-    Exempt("kept_answer", "range", "DELETE FROM", "what it finds it deletes"),
+    Exempt("attempt_budget", "range", "DELETE FROM", "it deletes the rows that it finds"),
+    Exempt("revoked_jwt", "range", "DELETE FROM", "it deletes the rows that it finds"),
+    Exempt("kept_answer", "range", "DELETE FROM", "it deletes the rows that it finds"),
     *(
         Exempt(table, "scan", f"{table}.id FROM {table} WHERE", _HOURLY)
         for table in (
@@ -128,11 +128,9 @@ EXEMPT = (
     Exempt("login_session", "scan", "refresh_token.id FROM refresh_token WHERE", _HOURLY),
 )
 
-_RESET = "a job takes fifty requests at most, and each gets a secret and a mail of its own"
-_LETTER = (
-    "each mail is sent and marked by itself, or it would be sent again for the sake of another"
-)
-#: By words of a statement, why the jobs ask it for each thing that they find.
+_RESET = "a job takes at most fifty requests, and each gets a secret and a mail of its own"
+_MAIL = "each mail is sent and marked by itself; otherwise the failure of one would resend others"
+#: By words of a statement, the reason why the jobs run it for each row that they find.
 LOOPS: Mapping[str, str] = {
     "user.verified_email IS NOT NULL": _RESET,
     "UPDATE one_time_secret SET superseded_at=? WHERE one_time_secret.purpose = ?": _RESET,
@@ -140,39 +138,39 @@ LOOPS: Mapping[str, str] = {
     "FROM user JOIN tenant ON tenant.id = user.tenant_id WHERE user.id = ?": _RESET,
     "INSERT INTO outbox_message": _RESET,
     "DELETE FROM password_reset_request": _RESET,
-    "FROM outbox_message WHERE outbox_message.id = ?": _LETTER,
-    "UPDATE outbox_message SET parameters_sealed=?, leased_until=?, delivered_at=?": _LETTER,
+    "FROM outbox_message WHERE outbox_message.id = ?": _MAIL,
+    "UPDATE outbox_message SET parameters_sealed=?, leased_until=?, delivered_at=?": _MAIL,
 }
 
 
 @dataclass
-class Seen:
-    """Each statement that was asked, by whom first, and how often where that is compared."""
+class Recording:
+    """The recorded statements, their first source, and their counts where these are compared."""
 
     dialect: str
     statements: dict[str, Asked] = field(default_factory=dict)
-    askers: dict[str, str] = field(default_factory=dict)
-    #: By operation, or "jobs": how often each statement was asked of few and of many things.
+    sources: dict[str, str] = field(default_factory=dict)
+    #: By operation, or "jobs": how often each statement was run for few and for many rows.
     counts: dict[str, dict[int, Counter[str]]] = field(default_factory=dict)
     steps: dict[str, set[Step]] = field(default_factory=dict)
-    #: By operation, the kinds of credential that were answered with what its row promises.
-    let_in: dict[str, set[str]] = field(default_factory=dict)
+    #: By operation, the kinds of credential for which it succeeded.
+    accepted_kinds: dict[str, set[str]] = field(default_factory=dict)
 
     @contextmanager
-    def by(self, asker: str) -> Iterator[Counter[str]]:
-        """Note what is asked meanwhile; how often is known at the end."""
+    def recorded_as(self, source: str) -> Iterator[Counter[str]]:
+        """Record the statements run in this context; the counts are complete at its end."""
         counts: Counter[str] = Counter()
         with asked_of(self.dialect) as asked:
             yield counts
-        for each in asked:
-            if each.reads_or_writes:
-                self.statements.setdefault(each.form, each)
-                self.askers.setdefault(each.form, asker)
-                counts[each.form] += 1
+        for statement in asked:
+            if statement.reads_or_writes:
+                self.statements.setdefault(statement.form, statement)
+                self.sources.setdefault(statement.form, source)
+                counts[statement.form] += 1
 
-    def plan(self, there: InProcess) -> None:
-        """Have the database plan every statement."""
-        engine = open_engine(there.location)
+    def plan(self, app: InProcess) -> None:
+        """Let the database plan every statement."""
+        engine = open_engine(app.location)
         with engine.connect() as connection:
             if self.dialect == "postgresql":
                 connection.exec_driver_sql("ANALYZE")
@@ -182,162 +180,164 @@ class Seen:
 
 
 def _rows() -> Iterator[Row]:
-    """The rows about an operation; those of the edge are about heads, and reach none."""
+    """Yield the rows about an operation; rows of the edge reach none."""
     for row in load_rows():
         if row.file != "edge" and "service" not in row.raw and not row.dribbles:
             yield row
 
 
-def _good_rows() -> dict[str, Row]:
-    """For each operation the first row that is a success and can be repeated."""
-    found: dict[str, Row] = {}
+def _repeatable_rows() -> dict[str, Row]:
+    """Return for each operation the first row that succeeds and can be repeated."""
+    rows: dict[str, Row] = {}
     for row in _rows():
-        good = row.refusal is None and row.status < 300 and "path" not in row.raw
-        if good and row.operation_id and "email" not in row.raw.get("signup", {}):
-            found.setdefault(row.operation_id, row)
-    return found
+        succeeds = row.refusal is None and row.status < 300 and "path" not in row.raw
+        if succeeds and row.operation_id and "email" not in row.raw.get("signup", {}):
+            rows.setdefault(row.operation_id, row)
+    return rows
 
 
-GOOD = _good_rows()
+ROWS = _repeatable_rows()
 
 
 @pytest.fixture(scope="module")
-def seen(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """All that there is to ask, asked, and planned in a database with many people."""
+def recording(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """All statements, recorded and planned in a database with many users."""
     folder = tmp_path_factory.mktemp("plans")
-    there = _fill(storage, folder, CROWD)
-    found = Seen(there.faults.dialect)
-    with people_of(there) as people:
+    app = _fill(storage, folder, MANY_USERS)
+    recording = Recording(app.faults.dialect)
+    with people_of(app) as actors:
         for number in (FEW, MANY):
-            _count_operations(found, there, people, number)
-        for operation_id, row in GOOD.items():
+            _count_operations(recording, app, actors, number)
+        for operation_id, row in ROWS.items():
             for kind in KINDS:
-                other = Row(row.file, {**row.raw, "with": kind})
-                if _ask(found, there, people, other, operation_id) == row.status:
-                    found.let_in.setdefault(operation_id, set()).add(kind)
+                variant = Row(row.file, {**row.raw, "with": kind})
+                if _send(recording, app, actors, variant, operation_id) == row.status:
+                    recording.accepted_kinds.setdefault(operation_id, set()).add(kind)
         for row in _rows():
-            _ask(found, there, people, row, str(row))
-    found.counts["jobs"] = {
-        number: _count_jobs(found, storage, tmp_path_factory.mktemp("jobs"), number)
+            _send(recording, app, actors, row, str(row))
+    recording.counts["jobs"] = {
+        number: _count_jobs(recording, storage, tmp_path_factory.mktemp("jobs"), number)
         for number in (FEW, MANY)
     }
-    found.plan(there)
-    there.close()
-    storage.drop(there.location)
-    return found
+    recording.plan(app)
+    app.close()
+    storage.drop(app.location)
+    return recording
 
 
 def _fill(storage: Storage, folder: Path, crowd: int) -> InProcess:
-    there = InProcess(folder, storage.make(folder))
-    settle(there.location, open_keyring(settings_of(there)), crowd, known=1)
-    return there
+    app = InProcess(folder, storage.make(folder))
+    settle(app.location, open_keyring(settings_of(app)), crowd, known=1)
+    return app
 
 
-def _count_operations(found: Seen, there: InProcess, people: Actors, number: int) -> None:
-    engine, grown = open_engine(there.location), set()
-    for operation_id, row in GOOD.items():
-        attempt = CaseRunner(row, there, people)
+def _count_operations(recording: Recording, app: InProcess, actors: Actors, number: int) -> None:
+    engine, multiplied = open_engine(app.location), set()
+    for operation_id, row in ROWS.items():
+        attempt = CaseRunner(row, app, actors)
         request = attempt.prepare()
         user_id, tenant_id = (attempt.look_up(f"me.{name}") for name in ("user_id", "tenant_id"))
-        if user_id not in grown and number > 1:
+        if user_id not in multiplied and number > 1:
             with engine.begin() as connection:
                 multiply(connection, user_id=user_id, tenant_id=tenant_id, times=number - 1)
-            grown.add(user_id)
-        with found.by(operation_id) as counts:
-            answer = there.ask(request)
-        assert answer.status == row.status, (operation_id, answer.body)
-        found.counts.setdefault(operation_id, {})[number] = counts
+            multiplied.add(user_id)
+        with recording.recorded_as(operation_id) as counts:
+            response = app.ask(request)
+        assert response.status == row.status, (operation_id, response.body)
+        recording.counts.setdefault(operation_id, {})[number] = counts
     engine.dispose()
 
 
-def _ask(found: Seen, there: InProcess, people: Actors, row: Row, asker: str) -> int:
-    attempt = CaseRunner(row, there, people)
+def _send(recording: Recording, app: InProcess, actors: Actors, row: Row, source: str) -> int:
+    attempt = CaseRunner(row, app, actors)
     request = attempt.prepare()
-    with found.by(asker):
-        return there.ask(request).status
+    with recording.recorded_as(source):
+        return app.ask(request).status
 
 
-def _count_jobs(found: Seen, storage: Storage, folder: Path, number: int) -> Counter[str]:
-    """How often each statement is asked by the jobs, with so much for each of them to do."""
-    there = _fill(storage, folder, A_FEW)
-    with people_of(there) as people:
-        there.faults.armed = True  # so that the mail is left for the jobs
+def _count_jobs(recording: Recording, storage: Storage, folder: Path, number: int) -> Counter[str]:
+    """Return how often the jobs run each statement, with `number` rows for each of them."""
+    app = _fill(storage, folder, FEW_USERS)
+    with people_of(app) as actors:
+        app.faults.armed = True  # leaves the mail to the jobs
         for _ in range(number):
-            somebody = people.sign_up()
-            somebody.ask("GET", "/api/users/me/token/")  # which is observed
-            address = {"email": people.find("base")["email"]}
-            there.ask(json_request("POST", "/v1/auth/password/forgot", address))
-    stored = there.stored()
-    # One mail of each of the crowd is sent already. All others are waited for: what the end of the
-    # service leaves unsent it puts back, and that would be counted with the rest, or would not.
-    blocking = len(stored["outbox_message"]) - A_FEW
-    mails = blocking + len(stored["password_reset_request"])
+            user = actors.sign_up()
+            user.ask("GET", "/api/users/me/token/")  # which is observed
+            address = {"email": actors.find("base")["email"]}
+            app.ask(json_request("POST", "/v1/auth/password/forgot", address))
+    stored = app.stored()
+    # Of the seeded users, one mail each is sent already. The jobs wait for all others: mail that is
+    # unsent at the end is put back, which may or may not be counted.
+    pending = len(stored["outbox_message"]) - FEW_USERS
+    mails = pending + len(stored["password_reset_request"])
     assert mails >= number
-    with found.by("the jobs") as counts:
-        asyncio.run(there.live(until=lambda: len([*there.data.glob("mail/*.eml")]) == mails))
-    there.close()
-    storage.drop(there.location)
+    with recording.recorded_as("the jobs") as counts:
+        asyncio.run(app.live(until=lambda: len([*app.data.glob("mail/*.eml")]) == mails))
+    app.close()
+    storage.drop(app.location)
     return counts
 
 
-def _told(found: Seen, form: str) -> str:
-    return f"{found.askers[form]}: {form}"
+def _describe(recording: Recording, form: str) -> str:
+    return f"{recording.askers[form]}: {form}"
 
 
-def test_every_operation_is_asked_with_every_credential_that_it_takes(seen: Seen):
-    """HT-21: else what follows would leave it out."""
-    assert seen.let_in.keys() == OPERATIONS.keys()
+def test_recording_covers_each_operation_with_each_credential(recording: Recording):
+    """HT-21: otherwise the tests below would miss some."""
+    assert recording.accepted_kinds.keys() == OPERATIONS.keys()
     for operation_id, operation in OPERATIONS.items():
         kinds = {kind.name.lower() for kind in operation.accepted}
-        assert kinds <= seen.let_in[operation_id], operation_id
-    written = {form.split()[0] for form in seen.statements if seen.askers[form] == "the jobs"}
+        assert kinds <= recording.accepted_kinds[operation_id], operation_id
+    written = {
+        form.split()[0] for form in recording.statements if recording.sources[form] == "the jobs"
+    }
     assert written >= {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
 
-def test_every_statement_goes_over_an_index(seen: Seen):
-    """HT-21: what is asked costs as much with a million of users as with a thousand."""
-    exempt = [each for each in EXEMPT if each.is_for(seen.dialect)]
+def test_every_statement_uses_an_index(recording: Recording):
+    """HT-21: its cost does not grow from a thousand users to a million."""
+    exemptions = [exempt for exempt in EXEMPT if exempt.is_for(recording.dialect)]
     costly = [
-        f"{step.how} of {step.table}: {_told(seen, form)}"
-        for form, steps in seen.steps.items()
+        f"{step.how} of {step.table}: {_describe(recording, form)}"
+        for form, steps in recording.steps.items()
         for step in sorted(steps)
-        if not any(each.covers(step, seen.statements[form]) for each in exempt)
+        if not any(exempt.covers(step, recording.statements[form]) for exempt in exemptions)
     ]
     assert not costly, "\n".join(costly)
 
 
-def test_what_is_exempt_is_there(seen: Seen):
-    """HT-21: what need no longer be exempt would hide the next one."""
+def test_every_exemption_is_needed(recording: Recording):
+    """HT-21: a needless one would hide the next slow statement."""
     needless = [
-        each
-        for each in EXEMPT
-        if each.is_for(seen.dialect)
+        exempt
+        for exempt in EXEMPT
+        if exempt.is_for(recording.dialect)
         and not any(
-            each.covers(step, seen.statements[form])
-            for form, steps in seen.steps.items()
+            exempt.covers(step, recording.statements[form])
+            for form, steps in recording.steps.items()
             for step in steps
         )
     ]
     assert needless == []
 
 
-def test_no_operation_asks_in_a_loop(seen: Seen):
-    """HT-21: whoever has ten of each thing costs as many statements as whoever has one."""
+def test_no_operation_runs_statements_in_a_loop(recording: Recording):
+    """HT-21: with ten rows of each kind it runs as many statements as with one."""
     looped = [
-        f"{seen.counts[operation_id][FEW][form]} to {times}: {_told(seen, form)}"
+        f"{recording.counts[operation_id][FEW][form]} to {times}: {_describe(recording, form)}"
         for operation_id in OPERATIONS
-        for form, times in seen.counts[operation_id][MANY].items()
-        # What is there once or not at all, one statement may be about, or none.
-        if times >= max(seen.counts[operation_id][FEW][form], 1) + (MANY - FEW) // 2
+        for form, times in recording.counts[operation_id][MANY].items()
+        # For a row that exists once or not at all, there may be one statement, or none.
+        if times >= max(recording.counts[operation_id][FEW][form], 1) + (MANY - FEW) // 2
     ]
     assert not looped, "\n".join(looped)
 
 
-def test_no_job_asks_in_a_loop(seen: Seen):
-    """HT-21: but for what has to be done to each thing by itself."""
-    few, many = (seen.counts["jobs"][number] for number in (FEW, MANY))
+def test_jobs_run_only_exempt_statements_in_a_loop(recording: Recording):
+    """HT-21."""
+    few, many = (recording.counts["jobs"][number] for number in (FEW, MANY))
     looped = [form for form in many if many[form] >= few[form] + (MANY - FEW) // 2]
     reasoned = {words: [form for form in looped if words in form] for words in LOOPS}
     unreasoned = [form for form in looped if not any(words in form for words in LOOPS)]
-    assert not unreasoned, "\n".join(_told(seen, form) for form in unreasoned)
+    assert not unreasoned, "\n".join(_describe(recording, form) for form in unreasoned)
     assert [words for words, forms in reasoned.items() if not forms] == []

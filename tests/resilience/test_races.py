@@ -1,8 +1,8 @@
-"""Pairs of acts on one account at once, in every order of their steps, on both databases.
+"""Pairs of concurrent acts on one account, in every order of their steps, on both databases.
 
-Whatever the order, the outcome is one that there could be if one had come after the other (DB-02).
-On SQLite an act has the database to itself from its first step to its commit, but for the hash; on
-PostgreSQL it stops before it writes as well.
+In any order, the outcome is one that a serial execution could have had (DB-02). On SQLite an act
+has the database to itself from its first step to its commit, except during a hash; on PostgreSQL it
+also stops before it writes.
 """
 
 import threading
@@ -21,47 +21,47 @@ from accounts.errors import (
     InvalidGrant,
     InvalidToken,
     LimitReached,
-    PreconditionFailed,
     SecretInvalid,
     SecretUsed,
     WrongPassword,
 )
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
-from accounts.flows.api_keys import create_api_key, list_api_keys
-from accounts.flows.email_change import request_email_change, validate_email_change
-from accounts.flows.password_change import change_password
-from accounts.flows.personal_access_tokens import create_pat, list_pats
-from accounts.flows.pictures import UPLOADED, remove_picture, upload_picture
-from accounts.flows.profile import change_profile
-from accounts.flows.refresh_tokens import (
+from accounts.flows.email.email_change import request_email_change, validate_email_change
+from accounts.flows.oauth.refresh_tokens import (
     begin_family,
     find_refresh_token,
     revoke_family,
     rotate_refresh_token,
 )
-from accounts.flows.sessions import list_sessions, log_in, open_session, revoke_session
-from accounts.flows.settings import change_settings, find_settings, replace_settings
-from accounts.flows.users import open_user
+from accounts.flows.password.password_change import change_password
+from accounts.flows.profile.pictures import UPLOADED, remove_picture, upload_picture
+from accounts.flows.profile.profile import change_profile
+from accounts.flows.profile.settings import change_settings, find_settings, replace_settings
+from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session, revoke_session
+from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
+from accounts.flows.tokens.personal_access_tokens import create_pat, list_pats
 from accounts.limits import Limits, RateLimit
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import lock_account
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.user_views import find_user_view
+from accounts.services.users import open_user
+from handlers.errors import PreconditionFailed
 from handlers.etags import require_match, tag_of
 from models import Client, LoginSession, OneTimeSecret, RefreshToken, Tenant, User
 from oneself.conformance.pictures import encoded, gradient
 from oneself.database import Database
 from tests.support.databases import Files
 from tests.support.interleaving import Act, interleavings, meet, stops
-from tests.support.ledger import Outcome
+from tests.support.journal import Outcome
 from tests.support.postgresql import connected
 from tests.unit.conftest import COST, Clock, Env
 
 NEXT = ("Silent meadow 83 lantern", "Amber canyon 29 whistle")
 SCOPE = "me/profile:read"
 ENDLESS = RateLimit(10**6, 1)
-RULES = Limits(
+LIMITS = Limits(
     password_cost=COST,
     max_pats=2,
     max_api_keys=2,
@@ -75,99 +75,99 @@ PICTURE = encoded(gradient())
 
 
 @dataclass(frozen=True)
-class There:
-    """A database on which acts can meet, and what tells whether one waits for the other."""
+class RaceContext:
+    """A database for races, and a check of whether one act waits for the other."""
 
     env: Env
     is_waiting: Callable[[int], bool] | None
     numbers: "count[int]"
-    counted: Outcome
+    outcome: Outcome
 
     @property
     def steps(self) -> int:
-        """How many steps an act has that does not hash."""
+        """The number of steps of an act that does not hash."""
         return 2 if self.env.on_sqlite else 3
 
-    def user(self, **more: Any) -> Any:
-        """Somebody new."""
-        return self.env.user(f"person{next(self.numbers)}@example.com", **more)
+    def user(self, **options: Any) -> Any:
+        """Create a new user."""
+        return self.env.user(f"user{next(self.numbers)}@example.com", **options)
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """Two acts that meet, and what has to be true of it when both have ended."""
+class Race:
+    """Two concurrent acts, and a check of their outcome."""
 
     acts: tuple[Act, Act]
     check: Callable[[list[Any], list[str]], None]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def there(request, tmp_path_factory, outcomes):
-    """A database of each kind, whatever the other tests run on."""
+def context(request, tmp_path_factory, outcomes):
+    """A database of each kind, regardless of the one chosen for the other tests."""
     folder = tmp_path_factory.mktemp("races")
     on_sqlite = request.param == "sqlite"
     storage = Files(folder) if on_sqlite else request.getfixturevalue("servers")
-    folder = folder / "there"
+    folder = folder / "database"
     folder.mkdir()
     location = storage.make(folder)
     clock, keys = Clock(), Keyring(b"x" * 32)
-    database = Database(location, keys=keys, limits=RULES, clock=clock)
-    env = Env(database, location, clock, keys, RULES)
-    counted = outcomes[f"two at once, in one order of their steps, on {request.param}"]
+    database = Database(location, keys=keys, limits=LIMITS, clock=clock)
+    env = Env(database, location, clock, keys, LIMITS)
+    outcome = outcomes[f"two concurrent acts in one order of their steps, on {request.param}"]
     if on_sqlite:
-        yield There(env, None, count(), counted)
+        yield RaceContext(env, None, count(), outcome)
     else:
         with connected(location) as connection:
 
             def is_waiting(pid):
-                asked = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
-                return connection.execute(asked, (pid,)).fetchone() == ("Lock",)
+                query = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
+                return connection.execute(query, (pid,)).fetchone() == ("Lock",)
 
-            yield There(env, is_waiting, count(), counted)
+            yield RaceContext(env, is_waiting, count(), outcome)
     database.close()
     storage.drop(location)
 
 
-def _in_every_order(there, arrange, *, slow=(False, False)):
-    """Let them meet anew in each order; gives how many orders there were."""
-    first, second = (there.steps + hashes for hashes in slow)
+def _in_every_order(context, arrange, *, slow=(False, False)):
+    """Run a new race in each order of steps; return the number of orders."""
+    first, second = (context.steps + hashes for hashes in slow)
     orders = list(interleavings(first, second))
-    with stops(writing=not there.env.on_sqlite):
+    with stops(writing=not context.env.on_sqlite):
         for order in orders:
-            meeting = arrange(there)
+            race = arrange(context)
             outcomes, ended = meet(
-                there.env.database, meeting.acts, order, there.is_waiting, slow=slow
+                context.env.database, race.acts, order, context.is_waiting, slow=slow
             )
-            there.counted.rounds += 1
-            there.counted.books.acknowledged += _kinds(outcomes).count(None)
+            context.outcome.rounds += 1
+            context.outcome.books.acknowledged += _refusals_of(outcomes).count(None)
             try:
-                meeting.check(outcomes, ended)
-            except AssertionError as broken:
-                broken.add_note(f"order {order}, outcomes {outcomes}, ended {ended}")
+                race.check(outcomes, ended)
+            except AssertionError as error:
+                error.add_note(f"order {order}, outcomes {outcomes}, ended {ended}")
                 raise
     return len(orders)
 
 
-def _kinds(outcomes):
-    """The classes of refusals, and None for what was done."""
-    return [type(each) if isinstance(each, Exception) else None for each in outcomes]
+def _refusals_of(outcomes):
+    """Return the class of each refusal, and None for an act that succeeded."""
+    return [type(outcome) if isinstance(outcome, Exception) else None for outcome in outcomes]
 
 
-def _one_of(outcomes, *refusals):
-    """That one was done, and the other refused for one of these reasons."""
-    done, refused = sorted(_kinds(outcomes), key=lambda kind: kind is not None)
-    assert done is None
-    assert refused in refusals
+def _require_one_success(outcomes, *refusals):
+    """Check that one act succeeded, and the other was refused for one of these reasons."""
+    success, refusal = sorted(_refusals_of(outcomes), key=lambda kind: kind is not None)
+    assert success is None
+    assert refusal in refusals
 
 
 # Access tokens
 
 
-def _regenerate_and_regenerate(there):
-    view = there.user().view
+def _regenerate_and_regenerate(context):
+    view = context.user().view
     tokens = {}
 
-    def regenerating(name):
+    def regenerate_as(name):
         def act(session):
             lock_account(session, view.user_id)
             tokens[name] = regenerate_access_token(session, view)
@@ -175,59 +175,59 @@ def _regenerate_and_regenerate(there):
         return act
 
     def check(outcomes, ended):
-        assert _kinds(outcomes) == [None, None]
+        assert _refusals_of(outcomes) == [None, None]
         earlier, later = (tokens[name] for name in ended)
-        assert there.env.act(reveal_access_token, view) == later
-        assert there.env.recognise(CredentialKind.ACCESS_TOKEN, later).user == view
+        assert context.env.act(reveal_access_token, view) == later
+        assert context.env.recognise(CredentialKind.ACCESS_TOKEN, later).user == view
         with pytest.raises(InvalidToken):
-            there.env.recognise(CredentialKind.ACCESS_TOKEN, earlier)
+            context.env.recognise(CredentialKind.ACCESS_TOKEN, earlier)
 
-    return Meeting((regenerating("a"), regenerating("b")), check)
+    return Race((regenerate_as("a"), regenerate_as("b")), check)
 
 
-def test_of_two_tokens_that_are_regenerated_at_once_one_lives(there):
-    """DB-02: the one that was put there last, and no third."""
-    assert _in_every_order(there, _regenerate_and_regenerate)
+def test_concurrent_regenerations_leave_one_access_token(context):
+    """DB-02: the last one."""
+    assert _in_every_order(context, _regenerate_and_regenerate)
 
 
 # Passwords
 
 
-def _change_and_change(there):
-    user = there.user()
+def _change_and_change(context):
+    user = context.user()
 
-    def changing(new):
+    def change_to(new):
         return lambda session: change_password(
             session, user.principal, current=user.password, new=new
         )
 
     def check(outcomes, _ended):
-        _one_of(outcomes, WrongPassword)
-        won = _kinds(outcomes).index(None)
+        _require_one_success(outcomes, WrongPassword)
+        winner = _refusals_of(outcomes).index(None)
         email = user.view.email
         for number, new in enumerate(NEXT):
-            entered = {"email": email, "password": new, "user_agent": None}
-            if number == won:
-                there.env.act(log_in, **entered)
+            credentials = {"email": email, "password": new, "user_agent": None}
+            if number == winner:
+                context.env.act(log_in, **credentials)
             else:
                 with pytest.raises(AccountError):
-                    there.env.act(log_in, **entered)
+                    context.env.act(log_in, **credentials)
 
-    return Meeting((changing(NEXT[0]), changing(NEXT[1])), check)
-
-
-def test_of_two_changes_of_a_password_at_once_one_wins(there):
-    """PW-15: the other is told that what it took for the password is not it."""
-    assert _in_every_order(there, _change_and_change, slow=(True, True))
+    return Race((change_to(NEXT[0]), change_to(NEXT[1])), check)
 
 
-def _change_and_log_in(there):
-    user = there.user()
+def test_one_of_two_concurrent_password_changes_wins(context):
+    """PW-15: the other is refused for a wrong current password."""
+    assert _in_every_order(context, _change_and_change, slow=(True, True))
+
+
+def _change_and_log_in(context):
+    user = context.user()
 
     def change(session):
         change_password(session, user.principal, current=user.password, new=NEXT[0])
 
-    def enter(session):
+    def log_in_with_old_password(session):
         return log_in(
             session,
             email=user.view.email,
@@ -236,74 +236,74 @@ def _change_and_log_in(there):
         )
 
     def check(outcomes, ended):
-        changed, entered = _kinds(outcomes)
-        assert changed is None
-        # Whoever comes in with the old password came in before it was changed.
-        assert (entered is None) <= (ended == ["b", "a"])
+        change_refusal, login_refusal = _refusals_of(outcomes)
+        assert change_refusal is None
+        # A login with the old password has ended before the change.
+        assert (login_refusal is None) <= (ended == ["b", "a"])
 
-    return Meeting((change, enter), check)
+    return Race((change, log_in_with_old_password), check)
 
 
-def test_nobody_comes_in_by_a_password_that_was_changed(there):
-    """LG-12: also whoever was inside the hash when it happened."""
-    assert _in_every_order(there, _change_and_log_in, slow=(True, True))
+def test_old_password_is_refused_after_a_concurrent_change(context):
+    """LG-12: also if the login was hashing when the password was changed."""
+    assert _in_every_order(context, _change_and_log_in, slow=(True, True))
 
 
 # Addresses
 
 
-def _pending(there, user, address):
-    _, secret = there.env.act(request_email_change, user.view, address)
+def _pending(context, user, address):
+    _, secret = context.env.act(request_email_change, user.view, address)
     return {"identity_id": user.view.identity_id, "secret": secret}
 
 
-def _validating(secret):
+def _validate_with(secret):
     return lambda session: validate_email_change(session, **secret)
 
 
-def _owners(there, address):
-    return [row["id"] for row in there.env.rows("user") if row["email_canonical"] == address]
+def _owners(context, address):
+    return [row["id"] for row in context.env.rows("user") if row["email_canonical"] == address]
 
 
-def _validate_and_validate(there):
-    user = there.user()
-    address = f"new{next(there.numbers)}@example.com"
-    secret = _pending(there, user, address)
-
-    def check(outcomes, _ended):
-        _one_of(outcomes, SecretUsed)
-        assert _owners(there, address) == [user.user_id]
-
-    return Meeting((_validating(secret), _validating(secret)), check)
-
-
-def test_a_secret_is_used_once(there):
-    """EM-07: by one of two who have it."""
-    assert _in_every_order(there, _validate_and_validate)
-
-
-def _two_want_one_address(there):
-    address = f"new{next(there.numbers)}@example.com"
-    secrets = [_pending(there, there.user(), address) for _ in range(2)]
+def _validate_and_validate(context):
+    user = context.user()
+    address = f"new{next(context.numbers)}@example.com"
+    secret = _pending(context, user, address)
 
     def check(outcomes, _ended):
-        _one_of(outcomes, SecretInvalid)
-        assert len(_owners(there, address)) == 1
+        _require_one_success(outcomes, SecretUsed)
+        assert _owners(context, address) == [user.user_id]
 
-    return Meeting((_validating(secrets[0]), _validating(secrets[1])), check)
-
-
-def test_an_address_that_two_have_asked_for_is_given_to_one(there):
-    """UN-01: the other hears what everybody hears whose secret is not good."""
-    assert _in_every_order(there, _two_want_one_address)
+    return Race((_validate_with(secret), _validate_with(secret)), check)
 
 
-def _validate_and_open(there):
-    address = f"new{next(there.numbers)}@example.com"
-    secret = _pending(there, there.user(), address)
-    tenant = there.env.tenant()
+def test_concurrent_uses_of_a_secret_succeed_once(context):
+    """EM-07."""
+    assert _in_every_order(context, _validate_and_validate)
 
-    def opening(session):
+
+def _validate_one_address_twice(context):
+    address = f"new{next(context.numbers)}@example.com"
+    secrets = [_pending(context, context.user(), address) for _ in range(2)]
+
+    def check(outcomes, _ended):
+        _require_one_success(outcomes, SecretInvalid)
+        assert len(_owners(context, address)) == 1
+
+    return Race((_validate_with(secrets[0]), _validate_with(secrets[1])), check)
+
+
+def test_address_requested_by_two_users_goes_to_one(context):
+    """UN-01: the other is refused as with any invalid secret."""
+    assert _in_every_order(context, _validate_one_address_twice)
+
+
+def _validate_and_open(context):
+    address = f"new{next(context.numbers)}@example.com"
+    secret = _pending(context, context.user(), address)
+    tenant = context.env.tenant()
+
+    def create_user(session):
         return open_user(
             session,
             session.get_one(Tenant, tenant.id),
@@ -314,27 +314,27 @@ def _validate_and_open(there):
         )
 
     def check(outcomes, _ended):
-        _one_of(outcomes, SecretInvalid, EmailTaken)
-        assert len(_owners(there, address)) == 1
+        _require_one_success(outcomes, SecretInvalid, EmailTaken)
+        assert len(_owners(context, address)) == 1
 
-    return Meeting((_validating(secret), opening), check)
-
-
-def test_an_address_that_is_taken_meanwhile_is_not_given_twice(there):
-    """UN-01: whoever comes first has it, and the other one is refused."""
-    assert _in_every_order(there, _validate_and_open)
+    return Race((_validate_with(secret), create_user), check)
 
 
-def _request_and_request(there):
-    user = there.user()
+def test_address_taken_by_a_new_user_is_not_assigned_twice(context):
+    """UN-01: the first one gets it, and the other is refused."""
+    assert _in_every_order(context, _validate_and_open)
 
-    def requesting(session):
-        address = f"new{next(there.numbers)}@example.com"
+
+def _request_and_request(context):
+    user = context.user()
+
+    def request_change(session):
+        address = f"new{next(context.numbers)}@example.com"
         return request_email_change(session, user.view, address)[1]
 
     def check(outcomes, ended):
-        assert _kinds(outcomes) == [None, None]
-        with there.env.database.transaction(writing=False) as session:
+        assert _refusals_of(outcomes) == [None, None]
+        with context.env.database.transaction(writing=False) as session:
             pending = session.exec(
                 select(OneTimeSecret).where(
                     col(OneTimeSecret.user_id) == user.user_id,
@@ -345,57 +345,57 @@ def _request_and_request(there):
         assert len(pending) == 1
         later = outcomes["ab".index(ended[-1])]
         identity_id = user.view.identity_id
-        there.env.act(validate_email_change, identity_id=identity_id, secret=later)
+        context.env.act(validate_email_change, identity_id=identity_id, secret=later)
 
-    return Meeting((requesting, requesting), check)
-
-
-def test_of_two_requests_at_once_one_is_pending(there):
-    """EM-09: the one that was made last."""
-    assert _in_every_order(there, _request_and_request)
+    return Race((request_change, request_change), check)
 
 
-# Revoking
+def test_one_of_two_concurrent_email_change_requests_is_pending(context):
+    """EM-09: the last one."""
+    assert _in_every_order(context, _request_and_request)
 
 
-def _revoke_and_use(there):
-    user = there.user()
+# Revocation
 
-    def revoking(session):
+
+def _revoke_and_use(context):
+    user = context.user()
+
+    def revoke(session):
         lock_account(session, user.user_id)
         revoke_session(session, user.view, user.principal.credential.id)
 
-    def using(session):
-        # As an operation that writes does, after it has found out whose the credential is.
+    def use(session):
+        # As a writing operation does, once it knows the account.
         lock_account(session, user.user_id)
         principal = authenticate(session, Presented(CredentialKind.SESSION, user.token))
         change_profile(session, principal.user, {"first_name": "Mallory"})
 
     def check(outcomes, ended):
-        revoked, used = _kinds(outcomes)
-        assert revoked is None
-        assert used is (None if ended == ["b", "a"] else InvalidToken)
-        [row] = [row for row in there.env.rows("user") if row["id"] == user.user_id]
-        assert (row["first_name"] == "Mallory") is (used is None)
+        revoke_refusal, use_refusal = _refusals_of(outcomes)
+        assert revoke_refusal is None
+        assert use_refusal is (None if ended == ["b", "a"] else InvalidToken)
+        [row] = [row for row in context.env.rows("user") if row["id"] == user.user_id]
+        assert (row["first_name"] == "Mallory") is (use_refusal is None)
 
-    return Meeting((revoking, using), check)
+    return Race((revoke, use), check)
 
 
-def test_nothing_is_written_by_what_was_revoked(there):
-    """SE-06: from the moment on in which somebody was told that it is."""
-    assert _in_every_order(there, _revoke_and_use)
+def test_revoked_session_writes_nothing(context):
+    """SE-06: from the moment at which the revocation was acknowledged."""
+    assert _in_every_order(context, _revoke_and_use)
 
 
 # Limits
 
 
-def _making_pats(there):
-    user = there.user()
+def _pat_creation(context):
+    user = context.user()
     view = user.view
-    client, secret = there.env.client(view.tenant_id)
+    client, secret = context.env.client(view.tenant_id)
 
-    def making(session):
-        # Anew in each session: the client's row must be this transaction's own.
+    def create(session):
+        # Loaded in each session: the client's row must belong to this transaction.
         assert session.get_one(Client, client.id)
         return create_pat(
             session,
@@ -407,29 +407,29 @@ def _making_pats(there):
             client_secret=secret,
         )
 
-    there.env.act(making)
-    return user, making
+    context.env.act(create)
+    return user, create
 
 
-def _pat_and_pat(there):
-    user, making = _making_pats(there)
+def _pat_and_pat(context):
+    user, create = _pat_creation(context)
 
     def check(outcomes, _ended):
-        _one_of(outcomes, LimitReached)
-        assert len(there.env.act(list_pats, user.user_id)) == RULES.max_pats
+        _require_one_success(outcomes, LimitReached)
+        assert len(context.env.act(list_pats, user.user_id)) == LIMITS.max_pats
 
-    return Meeting((making, making), check)
-
-
-def test_the_limit_of_tokens_is_kept_by_two_at_once(there):
-    """TK-15: the last place is one's."""
-    assert _in_every_order(there, _pat_and_pat)
+    return Race((create, create), check)
 
 
-def _key_and_key(there):
-    user = there.user()
+def test_token_limit_holds_for_concurrent_requests(context):
+    """TK-15."""
+    assert _in_every_order(context, _pat_and_pat)
 
-    def making(session):
+
+def _key_and_key(context):
+    user = context.user()
+
+    def create(session):
         return create_api_key(
             session,
             user.principal,
@@ -439,58 +439,58 @@ def _key_and_key(there):
             expires_at=None,
         )
 
-    there.env.act(making)
+    context.env.act(create)
 
     def check(outcomes, _ended):
-        _one_of(outcomes, LimitReached)
-        assert len(there.env.act(list_api_keys, user.user_id)) == RULES.max_api_keys
+        _require_one_success(outcomes, LimitReached)
+        assert len(context.env.act(list_api_keys, user.user_id)) == LIMITS.max_api_keys
 
-    return Meeting((making, making), check)
-
-
-def test_the_limit_of_keys_is_kept_by_two_at_once(there):
-    """TK-15: the last place is one's."""
-    assert _in_every_order(there, _key_and_key)
+    return Race((create, create), check)
 
 
-def _session_and_session(there):
-    user = there.user()
+def test_api_key_limit_holds_for_concurrent_requests(context):
+    """TK-15."""
+    assert _in_every_order(context, _key_and_key)
 
-    def opening(session):
+
+def _session_and_session(context):
+    user = context.user()
+
+    def open_another(session):
         return open_session(session, user.user_id)
 
-    there.env.act(opening)
+    context.env.act(open_another)
 
     def check(outcomes, _ended):
-        assert _kinds(outcomes) == [None, None]
-        assert len(there.env.act(list_sessions, user.user_id)) == RULES.max_sessions
+        assert _refusals_of(outcomes) == [None, None]
+        assert len(context.env.act(list_sessions, user.user_id)) == LIMITS.max_sessions
 
-    return Meeting((opening, opening), check)
+    return Race((open_another, open_another), check)
 
 
-def test_the_limit_of_sessions_is_kept_by_two_at_once(there):
-    """SE-10: for each that is opened the oldest ends."""
-    assert _in_every_order(there, _session_and_session)
+def test_session_limit_holds_for_concurrent_logins(context):
+    """SE-10: for each new session the oldest ends."""
+    assert _in_every_order(context, _session_and_session)
 
 
 # Settings and pictures
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_of_two_patches_of_settings_at_once_none_is_lost(there, first):
-    """DB-02: whether there were settings before or not."""
+@pytest.mark.parametrize("is_first", [True, False])
+def test_concurrent_patches_of_settings_are_both_kept(context, is_first):
+    """DB-02: whether or not there were settings before."""
 
-    def arrange(there):
-        user_id = there.user().user_id
-        if not first:
-            there.env.act(change_settings, user_id, {"a": 0, "c": 0})
+    def arrange(context):
+        user_id = context.user().user_id
+        if not is_first:
+            context.env.act(change_settings, user_id, {"a": 0, "c": 0})
 
         def check(outcomes, _ended):
-            assert _kinds(outcomes) == [None, None]
-            expected = {"a": 1, "b": 2} if first else {"a": 1, "b": 2, "c": 0}
-            assert there.env.act(find_settings, user_id) == expected
+            assert _refusals_of(outcomes) == [None, None]
+            expected = {"a": 1, "b": 2} if is_first else {"a": 1, "b": 2, "c": 0}
+            assert context.env.act(find_settings, user_id) == expected
 
-        return Meeting(
+        return Race(
             (
                 lambda session: change_settings(session, user_id, {"a": 1}),
                 lambda session: change_settings(session, user_id, {"b": 2}),
@@ -498,15 +498,15 @@ def test_of_two_patches_of_settings_at_once_none_is_lost(there, first):
             check,
         )
 
-    assert _in_every_order(there, arrange)
+    assert _in_every_order(context, arrange)
 
 
-def _replace_and_replace(there):
-    """As an operation does: the account is held, and then looked at (oneself/http/execution.py)."""
-    user_id = there.user().user_id
-    tag = tag_of(there.env.act(find_settings, user_id))
+def _replace_and_replace(context):
+    """As an operation does: lock the account, then read (oneself/http/execution.py)."""
+    user_id = context.user().user_id
+    tag = tag_of(context.env.act(find_settings, user_id))
 
-    def replacing(document):
+    def replace_with(document):
         def act(session):
             lock_account(session, user_id)
             require_match(tag, find_settings(session, user_id))
@@ -515,61 +515,61 @@ def _replace_and_replace(there):
         return act
 
     def check(outcomes, _ended):
-        _one_of(outcomes, PreconditionFailed)
-        [won] = [each for each in outcomes if not isinstance(each, Exception)]
-        assert there.env.act(find_settings, user_id) == won
+        _require_one_success(outcomes, PreconditionFailed)
+        [winner] = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+        assert context.env.act(find_settings, user_id) == winner
 
-    return Meeting((replacing({"a": 1}), replacing({"b": 2})), check)
+    return Race((replace_with({"a": 1}), replace_with({"b": 2})), check)
 
 
-def test_of_two_who_replace_what_both_have_read_one_is_told(there):
+def test_one_of_two_replacements_with_the_same_tag_is_refused(context):
     """HT-16, DB-02: the tag is compared in the transaction that writes."""
-    assert _in_every_order(there, _replace_and_replace)
+    assert _in_every_order(context, _replace_and_replace)
 
 
-def _upload_and_remove(there):
-    user_id = there.user().user_id
-    there.env.act(upload_picture, there.env.view(user_id), PICTURE)
+def _upload_and_remove(context):
+    user_id = context.user().user_id
+    context.env.act(upload_picture, context.env.view(user_id), PICTURE)
 
-    def uploading(session):
+    def upload(session):
         upload_picture(session, find_user_view(session, user_id), PICTURE)
 
-    def removing(session):
+    def remove(session):
         remove_picture(session, find_user_view(session, user_id))
 
     def check(outcomes, ended):
-        assert _kinds(outcomes) == [None, None]
-        said = there.env.view(user_id).picture == UPLOADED
-        kept = user_id in {row["user_id"] for row in there.env.rows("picture")}
-        assert said == kept == (ended[-1] == "a")
+        assert _refusals_of(outcomes) == [None, None]
+        in_profile = context.env.view(user_id).picture == UPLOADED
+        stored = user_id in {row["user_id"] for row in context.env.rows("picture")}
+        assert in_profile == stored == (ended[-1] == "a")
 
-    return Meeting((uploading, removing), check)
+    return Race((upload, remove), check)
 
 
-def test_a_picture_is_there_and_said_to_be_or_neither(there):
-    """IM-09: whichever of an upload and a removal came last."""
-    assert _in_every_order(there, _upload_and_remove)
+def test_profile_and_stored_picture_agree(context):
+    """IM-09: after an upload and a removal in either order."""
+    assert _in_every_order(context, _upload_and_remove)
 
 
 # Refresh tokens
 
 
-def _family(there):
-    user = there.user()
-    client, _ = there.env.client(user.view.tenant_id)
-    with there.env.database.transaction(writing=True) as session:
+def _family(context):
+    user = context.user()
+    client, _ = context.env.client(user.view.tenant_id)
+    with context.env.database.transaction(writing=True) as session:
         login = session.get_one(LoginSession, user.principal.credential.session_id)
         token = begin_family(session, login, client, scopes=SESSION_RIGHTS, audience="a")
-    [row] = [row for row in there.env.rows("refresh_token") if row["user_id"] == user.user_id]
+    [row] = [row for row in context.env.rows("refresh_token") if row["user_id"] == user.user_id]
 
-    def rotating(session):
+    def rotate(session):
         return rotate_refresh_token(session, session.get_one(Client, client.id), token)[1]
 
-    return user, row["family_id"], rotating
+    return user, row["family_id"], rotate
 
 
-def _live(there, user):
-    with there.env.database.transaction(writing=False) as session:
+def _live(context, user):
+    with context.env.database.transaction(writing=False) as session:
         return session.exec(
             select(RefreshToken).where(
                 col(RefreshToken.user_id) == user.user_id,
@@ -579,61 +579,61 @@ def _live(there, user):
         ).all()
 
 
-def _rotate_and_rotate(there):
-    user, _, rotating = _family(there)
+def _rotate_and_rotate(context):
+    user, _, rotate = _family(context)
 
     def check(outcomes, _ended):
-        _one_of(outcomes, InvalidGrant)
-        assert _live(there, user) == []
+        _require_one_success(outcomes, InvalidGrant)
+        assert _live(context, user) == []
 
-    return Meeting((rotating, rotating), check)
-
-
-def test_a_refresh_token_that_two_use_ends_its_family(there):
-    """JW-12: one of the two may be a thief, and nobody knows which."""
-    assert _in_every_order(there, _rotate_and_rotate)
+    return Race((rotate, rotate), check)
 
 
-def _rotate_and_revoke(there):
-    user, family_id, rotating = _family(there)
+def test_refresh_token_used_twice_ends_its_family(context):
+    """JW-12: one of the two clients may be an attacker, and it is unknown which."""
+    assert _in_every_order(context, _rotate_and_rotate)
 
-    def revoking(session):
+
+def _rotate_and_revoke(context):
+    user, family_id, rotate = _family(context)
+
+    def revoke(session):
         return revoke_family(session, family_id)
 
     def check(outcomes, ended):
-        rotated, revoked = _kinds(outcomes)
-        assert revoked is None
-        assert rotated is (None if ended == ["a", "b"] else InvalidGrant)
-        assert _live(there, user) == []
-        if rotated is None:
-            assert there.env.act(find_refresh_token, outcomes[0]) is None
+        rotate_refusal, revoke_refusal = _refusals_of(outcomes)
+        assert revoke_refusal is None
+        assert rotate_refusal is (None if ended == ["a", "b"] else InvalidGrant)
+        assert _live(context, user) == []
+        if rotate_refusal is None:
+            assert context.env.act(find_refresh_token, outcomes[0]) is None
 
-    return Meeting((rotating, revoking), check)
-
-
-def test_no_token_outlives_the_end_of_its_family(there):
-    """JW-12: also one that was being made when it ended."""
-    assert _in_every_order(there, _rotate_and_revoke)
+    return Race((rotate, revoke), check)
 
 
-# The tester itself
+def test_no_refresh_token_outlives_its_revoked_family(context):
+    """JW-12: also one that was being created at that moment."""
+    assert _in_every_order(context, _rotate_and_revoke)
 
 
-def _count_and_count(there):
-    """As an act would be that forgets to hold what it reads."""
-    user_id = there.user().user_id
-    there.env.act(lambda session: _set_epoch(session, user_id, 0))
+# Check of the tests themselves
 
-    def counting(session):
-        found = session.exec(select(User.credential_epoch).where(col(User.id) == user_id)).one()
-        _set_epoch(session, user_id, found + 1)
+
+def _count_and_count(context):
+    """An act that does not lock what it reads."""
+    user_id = context.user().user_id
+    context.env.act(lambda session: _set_epoch(session, user_id, 0))
+
+    def increment(session):
+        epoch = session.exec(select(User.credential_epoch).where(col(User.id) == user_id)).one()
+        _set_epoch(session, user_id, epoch + 1)
 
     def check(outcomes, _ended):
-        assert _kinds(outcomes) == [None, None]
-        [row] = [row for row in there.env.rows("user") if row["id"] == user_id]
+        assert _refusals_of(outcomes) == [None, None]
+        [row] = [row for row in context.env.rows("user") if row["id"] == user_id]
         assert row["credential_epoch"] == 2
 
-    return Meeting((counting, counting), check)
+    return Race((increment, increment), check)
 
 
 def _set_epoch(session, user_id, epoch):
@@ -643,11 +643,11 @@ def _set_epoch(session, user_id, epoch):
     session.flush()
 
 
-def test_what_is_read_and_not_held_is_lost_in_some_order(there):
-    """DB-02: on PostgreSQL these tests would find it; on SQLite there is nothing to find."""
-    if there.env.on_sqlite:
-        assert _in_every_order(there, _count_and_count)
+def test_unlocked_read_loses_an_update_in_some_order(context):
+    """DB-02: found on PostgreSQL; on SQLite, writers are serial."""
+    if context.env.on_sqlite:
+        assert _in_every_order(context, _count_and_count)
         return
     with pytest.raises(AssertionError):
-        _in_every_order(there, _count_and_count)
+        _in_every_order(context, _count_and_count)
     assert threading.active_count() < 10

@@ -1,4 +1,4 @@
-"""The list of the service's parts has each of them, as it is pinned: `tox run -e parts`."""
+"""The SBOM lists each pinned package of the service: `tox run -e parts`."""
 
 import json
 import os
@@ -18,8 +18,8 @@ def parts():
     return json.loads(Path(os.environ["ONESELF_PARTS"]).read_text())
 
 
-def test_the_list_has_what_is_pinned_and_nothing_else(parts):
-    """SC-01: by name and version, in the form that scanners of advisories read."""
+def test_sbom_lists_exactly_the_pinned_packages(parts):
+    """SC-01: by name and version, in the format of vulnerability scanners."""
     listed = {(each["name"], each["version"]) for each in parts["components"]}
     pinned = set(PINNED.findall((ROOT / "requirements" / "runtime.txt").read_text()))
     assert len(pinned) > 30
@@ -28,8 +28,8 @@ def test_the_list_has_what_is_pinned_and_nothing_else(parts):
     assert parts["metadata"]["component"]["name"] == "oneself"
 
 
-def test_each_part_has_a_hash_and_a_name_that_others_know_it_by(parts):
-    """SC-01: what was installed can be held against it."""
+def test_each_component_has_a_hash_and_a_purl(parts):
+    """SC-01: so that an installation can be verified."""
     for each in parts["components"]:
         assert each["purl"].startswith(f"pkg:pypi/{each['name']}@{each['version']}")
         hashes = [

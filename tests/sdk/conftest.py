@@ -1,4 +1,4 @@
-"""A service, somebody new to it, and what `sdk/build.py` has built."""
+"""Fixtures for the SDKs: a service, a new user, and the packages of `sdk/build.py`."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import yaml
 
 from oneself.conformance.actors import PASSWORD, Actors
 from oneself.conformance.pictures import encoded, gradient
-from tests.sdk.newcomer import Newcomer
+from tests.sdk.new_user import NewUser
 from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service, started
 
@@ -28,52 +28,52 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def people(service: Service) -> Iterator[Actors]:
-    with people_of(service) as known:
-        yield known
+    with people_of(service) as actors:
+        yield actors
 
 
 @pytest.fixture
-def newcomer(service: Service, people: Actors) -> Newcomer:
-    person = people.sign_up()
-    return Newcomer(
+def new_user(service: Service, people: Actors) -> NewUser:
+    user = people.sign_up()
+    return NewUser(
         url=service.url,
-        user_id=person["user_id"],
-        tenant_id=person["tenant_id"],
-        email=person["email"],
+        user_id=user["user_id"],
+        tenant_id=user["tenant_id"],
+        email=user["email"],
         password=PASSWORD,
-        session=person["session_token"],
-        tenant_uuid=person["tenant_uuid"],
-        client_id=person["client_id"],
-        client_secret=person["client_secret"],
+        session=user["session_token"],
+        tenant_uuid=user["tenant_uuid"],
+        client_id=user["client_id"],
+        client_secret=user["client_secret"],
         picture=encoded(gradient()),
     )
 
 
 @pytest.fixture(scope="session")
 def dist() -> Path:
-    """Where the built SDKs are; `tox run -e sdk` builds them first."""
+    """Returns the folder with the built SDKs; `tox run -e sdk` builds them first."""
     return Path(os.environ["ONESELF_SDK_DIST"])
 
 
 @pytest.fixture(scope="session")
 def work() -> Path:
-    """Where they were built, and what they were built with is installed."""
+    """Returns the folder in which they were built, with the tools of the build."""
     return Path(os.environ["ONESELF_SDK_WORK"])
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, dist: Path, work: Path) -> Path:
-    """A project of a user's, with the SDK and the compiler."""
+    """Creates a TypeScript project of a user, with the SDK and the compiler."""
     folder = tmp_path_factory.mktemp("typescript")
     shutil.copytree(HERE, folder, dirs_exist_ok=True)
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
     (tarball,) = dist.glob("*.tgz")
-    # From the file alone: what the SDK needs at run time is nothing.
+    # From the tarball alone: the SDK has no runtime dependencies.
     command = ["npm", "install", "--offline", "--ignore-scripts", "--no-audit", str(tarball)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    assert [each.name for each in folder.glob("node_modules/[!.]*")] == ["oneself-client"]
+    assert [path.name for path in folder.glob("node_modules/[!.]*")] == ["oneself-client"]
     (folder / "node_modules" / "@types").symlink_to(work / "typescript/node_modules/@types")
-    # The types of Node lean on these.
+    # The types of Node need these.
     (folder / "node_modules/undici-types").symlink_to(work / "typescript/node_modules/undici-types")
     codes = DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]
     (folder / "codes.gen.ts").write_text(f"export const codes = {json.dumps(codes)} as const;\n")

@@ -1,4 +1,4 @@
-"""The examples, run as they stand against the started service."""
+"""The examples, run unchanged against the started service."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ import pytest
 import yaml
 from oneself_client import Oneself, errors
 
-from tests.sdk.newcomer import Newcomer
+from tests.sdk.new_user import NewUser
 from tests.support.ports import free_port
 from tests.support.service import ROOT
 
@@ -31,7 +31,7 @@ EXCHANGE = {
 
 
 def attempt(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """A command in the checkout, which may fail."""
+    """Run a command, which may fail, in the checkout."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         command,
@@ -44,7 +44,7 @@ def attempt(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(*command: str, **settings: str) -> str:
-    """A command in the checkout; its standard output."""
+    """Run a command in the checkout; return its standard output."""
     done = attempt(*command, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -54,8 +54,8 @@ def run(*command: str, **settings: str) -> str:
 
 
 @pytest.fixture
-def reports(service, newcomer, monkeypatch) -> tuple[Callable[[], ModuleType], tuple[str, str]]:
-    """Loads the service of the example; and the client that it is known by."""
+def reports(service, new_user, monkeypatch) -> tuple[Callable[[], ModuleType], tuple[str, str]]:
+    """Loads the example service on demand; also returns its client credentials."""
     added = run(
         *(
             sys.executable,
@@ -65,7 +65,7 @@ def reports(service, newcomer, monkeypatch) -> tuple[Callable[[], ModuleType], t
             "add",
             "reports",
             "--tenant",
-            newcomer.tenant_id,
+            new_user.tenant_id,
         ),
         *("--scope", "me/profile:read", "--scope", "me/profile:write"),
         *("--audience", AUDIENCE, "--json"),
@@ -73,7 +73,7 @@ def reports(service, newcomer, monkeypatch) -> tuple[Callable[[], ModuleType], t
     )
     client = yaml.safe_load(added)
     for name, value in {
-        "ONESELF_URL": newcomer.url,
+        "ONESELF_URL": new_user.url,
         "AUDIENCE": AUDIENCE,
         "CLIENT_ID": client["client_id"],
         "CLIENT_SECRET": client["client_secret"],
@@ -86,7 +86,7 @@ def reports(service, newcomer, monkeypatch) -> tuple[Callable[[], ModuleType], t
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        # FastAPI looks the annotations up there.
+        # FastAPI resolves annotations through it.
         monkeypatch.setitem(sys.modules, "example", module)
         spec.loader.exec_module(module)
         return module
@@ -94,8 +94,8 @@ def reports(service, newcomer, monkeypatch) -> tuple[Callable[[], ModuleType], t
     return load, (client["client_id"], client["client_secret"])
 
 
-def ask(load: Callable[[], ModuleType], *tokens: str) -> list[httpx2.Response]:
-    """Ask for the report, once with each token, from the start of the example to its end."""
+def request_report(load: Callable[[], ModuleType], *tokens: str) -> list[httpx2.Response]:
+    """Request the report with each token, within one lifespan of the example."""
 
     async def ask_all() -> list[httpx2.Response]:
         app = load().app
@@ -112,95 +112,97 @@ def ask(load: Callable[[], ModuleType], *tokens: str) -> list[httpx2.Response]:
     return asyncio.run(ask_all())
 
 
-def test_a_service_of_yours_takes_the_jwts_that_are_for_it(newcomer, reports):
+def test_service_accepts_jwts_for_its_audience(new_user, reports):
     load, client = reports
-    with Oneself(newcomer.url, client=client) as program:
+    with Oneself(new_user.url, client=client) as program:
 
         def exchange(**wanted: str) -> str:
             token: str = program.oauth.issue_token(
-                **EXCHANGE, subject_token=newcomer.session, **wanted
+                **EXCHANGE, subject_token=new_user.session, **wanted
             ).access_token
             return token
 
         ours = exchange(audience=AUDIENCE, scope="me/profile:read")
         others = exchange(scope="me/profile:read")
         writing = exchange(audience=AUDIENCE, scope="me/profile:write")
-    right, other, lacking, broken = ask(load, ours, others, writing, ours[:-4] + "AAAA")
-    assert (right.status_code, right.json()) == (200, {"for": newcomer.user_id})
-    assert (other.status_code, broken.status_code) == (401, 401)
+    valid, other_audience, lacking, broken = request_report(
+        load, ours, others, writing, ours[:-4] + "AAAA"
+    )
+    assert (valid.status_code, valid.json()) == (200, {"for": new_user.user_id})
+    assert (other_audience.status_code, broken.status_code) == (401, 401)
     assert lacking.status_code == 403
     assert 'error="insufficient_scope"' in lacking.headers["WWW-Authenticate"]
 
 
-def test_it_takes_a_personal_access_token_until_that_is_revoked(newcomer, reports):
+def test_service_accepts_a_personal_access_token_until_revoked(new_user, reports):
     load, _ = reports
-    with Oneself(newcomer.url, token=newcomer.session) as me:
+    with Oneself(new_user.url, token=new_user.session) as me:
         pat = me.hantera.create_pat(
             name="reports",
             expires_at=datetime.now(UTC) + timedelta(days=1),
             scopes=["me/profile:read"],
-            client_id=newcomer.client_id,
-            client_secret=newcomer.client_secret,
+            client_id=new_user.client_id,
+            client_secret=new_user.client_secret,
         )
-        (right,) = ask(load, pat.token)
-        assert (right.status_code, right.json()) == (200, {"for": newcomer.user_id})
+        (right,) = request_report(load, pat.token)
+        assert (right.status_code, right.json()) == (200, {"for": new_user.user_id})
         me.hantera.revoke_pat(pat.id)
-    revoked, session = ask(load, pat.token, newcomer.session)
+    revoked, session = request_report(load, pat.token, new_user.session)
     assert (revoked.status_code, session.status_code) == (401, 401)
 
 
-def jwt_with(header: object) -> str:
-    """A JWT that somebody made up."""
+def make_jwt(header: object) -> str:
+    """Make a JWT with this header and an invalid signature."""
     parts = json.dumps(header).encode(), b"{}", b"no signature"
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
-STRANGE = {
-    "an unknown key": jwt_with({"alg": "RS256", "typ": "at+jwt", "kid": "nope"}),
-    "no key": jwt_with({"alg": "RS256", "typ": "at+jwt"}),
-    "a key that is a number": jwt_with({"alg": "RS256", "typ": "at+jwt", "kid": 1}),
-    "no algorithm": jwt_with({"typ": "at+jwt", "kid": "nope"}),
-    "a type that is a number": jwt_with({"typ": 1}),
-    "a type that is a list": jwt_with({"typ": ["at+jwt"]}),
-    "no type": jwt_with({}),
-    "a header that is a list": jwt_with(["at+jwt"]),
+INVALID_TOKENS = {
+    "an unknown key": make_jwt({"alg": "RS256", "typ": "at+jwt", "kid": "nope"}),
+    "no key": make_jwt({"alg": "RS256", "typ": "at+jwt"}),
+    "a key that is a number": make_jwt({"alg": "RS256", "typ": "at+jwt", "kid": 1}),
+    "no algorithm": make_jwt({"typ": "at+jwt", "kid": "nope"}),
+    "a type that is a number": make_jwt({"typ": 1}),
+    "a type that is a list": make_jwt({"typ": ["at+jwt"]}),
+    "no type": make_jwt({}),
+    "a header that is a list": make_jwt(["at+jwt"]),
     "no JWT": "nope",
     "a personal access token that is too long": "pat_" + "A" * 5000,
 }
 
 
-def test_it_refuses_whatever_is_no_token(reports):
+def test_service_rejects_invalid_tokens(reports):
     load, _ = reports
-    answers = ask(load, *STRANGE.values())
-    told = dict(zip(STRANGE, (answer.status_code for answer in answers), strict=True))
-    assert told == dict.fromkeys(STRANGE, 401)
+    answers = request_report(load, *INVALID_TOKENS.values())
+    statuses = dict(zip(INVALID_TOKENS, (answer.status_code for answer in answers), strict=True))
+    assert statuses == dict.fromkeys(INVALID_TOKENS, 401)
     assert {answer.headers["WWW-Authenticate"] for answer in answers} == {
         'Bearer error="invalid_token"'
     }
 
 
-def test_made_up_keys_do_not_have_it_fetch_the_key_set_each_time(reports, monkeypatch):
+def test_unknown_keys_do_not_refetch_the_key_set_each_time(reports, monkeypatch):
     load, _ = reports
-    fetched = []
+    fetches = []
     fetch = jwt.PyJWKClient.fetch_data
     monkeypatch.setattr(
-        jwt.PyJWKClient, "fetch_data", lambda self: fetched.append(self.uri) or fetch(self)
+        jwt.PyJWKClient, "fetch_data", lambda self: fetches.append(self.uri) or fetch(self)
     )
-    made_up = [jwt_with({"alg": "RS256", "typ": "at+jwt", "kid": str(n)}) for n in range(5)]
-    assert {answer.status_code for answer in ask(load, *made_up)} == {401}
-    assert len(fetched) == 1
+    made_up = [make_jwt({"alg": "RS256", "typ": "at+jwt", "kid": str(n)}) for n in range(5)]
+    assert {answer.status_code for answer in request_report(load, *made_up)} == {401}
+    assert len(fetches) == 1
 
 
 @pytest.mark.parametrize(
-    "token", [STRANGE["an unknown key"], "pat_nope"], ids=["JWT", "personal access token"]
+    "token", [INVALID_TOKENS["an unknown key"], "pat_nope"], ids=["JWT", "personal access token"]
 )
-def test_it_says_so_when_tokens_cannot_be_checked(reports, monkeypatch, token):
+def test_service_returns_503_when_it_cannot_check_tokens(reports, monkeypatch, token):
     load, _ = reports
     monkeypatch.setenv("ONESELF_URL", f"http://127.0.0.1:{free_port()}")
-    (answer,) = ask(load, token)
+    (answer,) = request_report(load, token)
     assert (answer.status_code, answer.json()) == (
         503,
-        {"detail": "Tokens cannot be checked just now."},
+        {"detail": "Tokens cannot be checked at the moment."},
     )
 
 
@@ -211,47 +213,47 @@ WORKFLOW = yaml.safe_load((EXAMPLES / "ci/workflow.yaml").read_text())
 STEPS = [step for step in WORKFLOW["jobs"]["report"]["steps"] if "run" in step]
 
 
-def secrets_of(newcomer: Newcomer) -> dict[str, str]:
+def secrets_of(new_user: NewUser) -> dict[str, str]:
     return {
-        "ROBOT_EMAIL": newcomer.email,
-        "ROBOT_PASSWORD": newcomer.password,
-        "CLIENT_ID": newcomer.client_id,
-        "CLIENT_SECRET": newcomer.client_secret,
+        "ROBOT_EMAIL": new_user.email,
+        "ROBOT_PASSWORD": new_user.password,
+        "CLIENT_ID": new_user.client_id,
+        "CLIENT_SECRET": new_user.client_secret,
     }
 
 
-def test_the_job_of_the_workflow_has_a_token_and_ends_it(newcomer, tmp_path):
-    """The steps are run one after the other, with what the workflow gives each of them."""
-    secrets = secrets_of(newcomer)
-    given = tmp_path / "environment"
-    given.touch()
+def test_workflow_creates_and_revokes_its_token(new_user, tmp_path):
+    """The steps run in order, with the environment that the workflow gives each of them."""
+    secrets = secrets_of(new_user)
+    github_env = tmp_path / "environment"
+    github_env.touch()
     for step in STEPS:
         assert {f"${{{{ secrets.{name} }}}}" for name in step.get("env", {})} == set(
             step.get("env", {}).values()
         )
-        before = dict(line.split("=", 1) for line in given.read_text().splitlines())
+        before = dict(line.split("=", 1) for line in github_env.read_text().splitlines())
         said = run(
             *("bash", "-e", "-c", step["run"].replace("profile.json", str(tmp_path / "profile"))),
             **{name: secrets[name] for name in step.get("env", {})},
             **before,
-            ONESELF_URL=newcomer.url,
-            GITHUB_ENV=str(given),
-            PIP_NO_INDEX="1",  # what the client needs is installed here
+            ONESELF_URL=new_user.url,
+            GITHUB_ENV=str(github_env),
+            PIP_NO_INDEX="1",  # the client's dependencies are installed here
         )
-        after = dict(line.split("=", 1) for line in given.read_text().splitlines())
+        after = dict(line.split("=", 1) for line in github_env.read_text().splitlines())
         if "TOKEN" in after:
-            # The token is in the job's log only as what is to be hidden.
+            # The token is in the job's log only to be masked.
             assert said.replace(f"::add-mask::{after['TOKEN']}", "").count(after["TOKEN"]) == 0
-    assert newcomer.email in (tmp_path / "profile").read_text()
+    assert new_user.email in (tmp_path / "profile").read_text()
     with (
-        Oneself(newcomer.url, token=after["TOKEN"]) as job,
+        Oneself(new_user.url, token=after["TOKEN"]) as job,
         pytest.raises(errors.InvalidToken),
     ):
         job.hantera.get_profile()
 
 
-def test_the_job_installs_the_client_as_the_examples_say_before_it_uses_it():
-    """A runner has nothing of ours, and its own Python lets nobody install into it (PEP 668)."""
+def test_workflow_installs_the_client_first():
+    """A runner has no client, and its own Python rejects pip install (PEP 668)."""
     install = "pip install dist/oneself_client-*.whl"
     assert f"`{install}`" in (EXAMPLES / "README.md").read_text()
     steps = [step.get("uses") or step["run"] for step in WORKFLOW["jobs"]["report"]["steps"]]
@@ -262,42 +264,42 @@ def test_the_job_installs_the_client_as_the_examples_say_before_it_uses_it():
 
 
 @pytest.mark.parametrize("wrong", ["ROBOT_PASSWORD", "CLIENT_SECRET"])
-def test_a_job_that_gets_no_token_fails_there_and_leaves_nothing_open(newcomer, tmp_path, wrong):
+def test_workflow_without_a_token_fails_and_leaves_no_session(new_user, tmp_path, wrong):
     (step,) = (step for step in STEPS if "token_for_a_job.py make" in step["run"])
-    secrets = {**secrets_of(newcomer), wrong: "a guess"}
-    given = tmp_path / "environment"
-    given.touch()
-    with Oneself(newcomer.url, token=newcomer.session) as me:
+    secrets = {**secrets_of(new_user), wrong: "a guess"}
+    github_env = tmp_path / "environment"
+    github_env.touch()
+    with Oneself(new_user.url, token=new_user.session) as me:
         before = me.ipto.list_sessions().data.items
         done = attempt(
             *("bash", "-e", "-c", step["run"]),
             **secrets,
-            ONESELF_URL=newcomer.url,
-            GITHUB_ENV=str(given),
+            ONESELF_URL=new_user.url,
+            GITHUB_ENV=str(github_env),
         )
         assert len(me.ipto.list_sessions().data.items) == len(before)
-    assert (done.returncode, given.read_text(), done.stdout) == (1, "", "")
-    assert newcomer.password not in done.stderr
-    assert newcomer.client_secret not in done.stderr
+    assert (done.returncode, github_env.read_text(), done.stdout) == (1, "", "")
+    assert new_user.password not in done.stderr
+    assert new_user.client_secret not in done.stderr
 
 
 # ── Users from another system ────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
-def moved_in(service, newcomer) -> str:
+def imported(service, new_user) -> str:
     script, export = "examples/move_in/move_in.sh", "examples/move_in/export.csv"
-    return run("sh", script, export, newcomer.tenant_id, **service.environment)
+    return run("sh", script, export, new_user.tenant_id, **service.environment)
 
 
-def test_users_move_in_and_log_in_with_their_passwords(newcomer, moved_in):
-    assert "would import" in moved_in
-    with Oneself(newcomer.url) as anybody:
+def test_imported_users_log_in_with_their_passwords(new_user, imported):
+    assert "would import" in imported
+    with Oneself(new_user.url) as visitor:
         for email, password in (
             ("alice.liddell@example.com", "correct Horse 7 battery"),
             ("bob@example.com", "Violet tangent 47 harbour"),
         ):
-            assert anybody.ipto.log_in(email=email, password=password).data.email == email
+            assert visitor.ipto.log_in(email=email, password=password).data.email == email
         with pytest.raises(errors.InvalidCredentials):
-            anybody.ipto.log_in(email="carol@example.com", password="Violet tangent 47 harbour")
-        assert anybody.ipto.request_password_reset(email="carol@example.com").data.success
+            visitor.ipto.log_in(email="carol@example.com", password="Violet tangent 47 harbour")
+        assert visitor.ipto.request_password_reset(email="carol@example.com").data.success

@@ -1,4 +1,4 @@
-"""Each refusal that the document shows is an exception of its own, in every dialect."""
+"""Refusals in Python: each example of the document is raised as its own exception."""
 
 import inspect
 from collections.abc import Iterator
@@ -26,22 +26,24 @@ def examples() -> Iterator[Any]:
 EXAMPLES = list(examples())
 
 
-def asking(status: int, body: Any, **headers: str) -> Oneself:
-    """A client that is answered like this, whatever it asks for."""
+def client_with_response(status: int, body: Any, **headers: str) -> Oneself:
+    """Return a client that gets this response to every request."""
     answer = httpx2.Response(status, json=body, headers=headers)
     http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer))
     return Oneself("http://account.example", http=http, retries=Retries(attempts=1))
 
 
-def test_every_code_of_the_document_is_shown_in_an_example():
+def test_each_code_has_an_example():
     assert {parameter.values[1] for parameter in EXAMPLES} == set(CODES)
 
 
 @pytest.mark.parametrize(("status", "code", "body"), EXAMPLES)
-def test_an_example_is_raised_as_the_class_of_its_code(status, code, body):
+def test_example_is_raised_as_the_class_of_its_code(status, code, body):
     class_ = getattr(errors, "".join(word.capitalize() for word in code.split("_")))
     with pytest.raises(Refused) as refused:
-        asking(status, body, **{"X-Request-Id": "req_0a1b2c3d4e5f"}).status.get_health()
+        client_with_response(
+            status, body, **{"X-Request-Id": "req_0a1b2c3d4e5f"}
+        ).status.get_health()
     error = refused.value
     assert type(error) is class_
     assert issubclass(class_, OneselfError)
@@ -51,7 +53,7 @@ def test_an_example_is_raised_as_the_class_of_its_code(status, code, body):
     assert error.request_id == "req_0a1b2c3d4e5f"
 
 
-def test_there_is_a_class_for_each_code_and_for_no_other():
+def test_classes_match_the_codes():
     classes = {
         class_
         for _, class_ in inspect.getmembers(errors, inspect.isclass)
@@ -79,9 +81,9 @@ def test_there_is_a_class_for_each_code_and_for_no_other():
         (403, {"code": "policy_denied", "message": "No.", "notices": ["Later."]}),
     ],
 )
-def test_the_notices_of_policies_are_listed(status, body):
+def test_notices_of_policies_are_listed(status, body):
     with pytest.raises(errors.PolicyDenied) as refused:
-        asking(status, body).status.get_health()
+        client_with_response(status, body).status.get_health()
     assert refused.value.notices == ("Later.",)
 
 
@@ -108,17 +110,17 @@ def test_the_notices_of_policies_are_listed(status, body):
         },
     ],
 )
-def test_what_is_wrong_with_a_field_reads_alike_in_every_dialect(body):
+def test_violations_are_alike_in_every_dialect(body):
     with pytest.raises(errors.WeakPassword) as refused:
-        asking(422, body).status.get_health()
+        client_with_response(422, body).status.get_health()
     assert refused.value.violations == (
         errors.Violation("body", "/new_password", "must have a digit"),
     )
 
 
-def test_a_code_that_is_newer_than_the_client_is_a_refusal_all_the_same():
+def test_unknown_code_is_a_refusal():
     with pytest.raises(Refused) as refused:
-        asking(400, {"code": "too_good", "message": "No."}).status.get_health()
+        client_with_response(400, {"code": "too_good", "message": "No."}).status.get_health()
     assert type(refused.value) is Refused
     assert refused.value.code == "too_good"
 
@@ -126,12 +128,12 @@ def test_a_code_that_is_newer_than_the_client_is_a_refusal_all_the_same():
 @pytest.mark.parametrize(
     ("status", "body"), [(418, {}), (500, "<h1>502</h1>"), (200, []), (200, {"state": "ok"})]
 )
-def test_what_the_document_does_not_describe_is_no_refusal(status, body):
+def test_undocumented_response_is_not_a_refusal(status, body):
     with pytest.raises(errors.UnexpectedAnswer) as unexpected:
-        asking(status, body).status.get_health()
+        client_with_response(status, body).status.get_health()
     assert unexpected.value.status == status
 
 
-def test_an_enumeration_may_grow_and_an_object_too():
-    health = asking(200, {"status": "splendid", "since": "today"}).status.get_health()
+def test_unknown_enum_value_and_field_are_accepted():
+    health = client_with_response(200, {"status": "splendid", "since": "today"}).status.get_health()
     assert health.status == "splendid"

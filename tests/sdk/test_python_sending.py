@@ -1,4 +1,4 @@
-"""What the Python SDK sends: which credential, and what of it a second time."""
+"""Requests of the Python SDK: credentials and retries."""
 
 import asyncio
 import inspect
@@ -31,14 +31,14 @@ def refusal(status: int, code: str, headers: dict[str, str] | None = None) -> ht
 
 
 class Scripted:
-    """A service that answers, or breaks, in an order that is known beforehand."""
+    """A service with a script of responses and errors."""
 
     def __init__(self, *script: httpx2.Response | Exception) -> None:
         self.script = list(script)
-        self.asked: list[httpx2.Request] = []
+        self.requests: list[httpx2.Request] = []
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         outcome = self.script.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
@@ -58,82 +58,82 @@ def write(client: Oneself) -> object:
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_what_only_reads_is_sent_again_when_the_service_is_busy(status):
+def test_read_is_repeated_after_a_5xx(status):
     service = Scripted(refusal(status, "unavailable", AT_ONCE), HEALTHY)
     read(service.client())
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_what_changes_something_is_not(status):
+def test_write_is_not_repeated_after_a_5xx(status):
     service = Scripted(refusal(status, "unavailable", AT_ONCE))
     with pytest.raises(errors.Unavailable):
         write(service.client())
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(("act", "answer"), [(read, HEALTHY), (write, DONE)])
-def test_what_was_refused_for_now_is_sent_again(act, answer):
+def test_request_is_repeated_after_a_429(act, answer):
     service = Scripted(refusal(429, "too_many_attempts", AT_ONCE), answer)
     act(service.client())
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 @pytest.mark.parametrize(("act", "answer"), [(read, HEALTHY), (write, DONE)])
-def test_what_was_never_sent_is_sent_again(act, answer):
+def test_unsent_request_is_repeated(act, answer):
     service = Scripted(httpx2.ConnectError("refused"), answer)
     act(service.client())
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 @pytest.mark.parametrize(
     "error", [httpx2.ReadError, httpx2.ReadTimeout, httpx2.WriteError, httpx2.RemoteProtocolError]
 )
-def test_a_broken_connection_repeats_what_reads_and_nothing_else(error):
+def test_only_a_read_is_repeated_after_a_broken_connection(error):
     reading = Scripted(error("cut"), HEALTHY)
     read(reading.client())
-    assert len(reading.asked) == 2
+    assert len(reading.requests) == 2
     writing = Scripted(error("cut"))
     with pytest.raises(errors.Unreachable) as unreachable:
         write(writing.client())
-    assert len(writing.asked) == 1
+    assert len(writing.requests) == 1
     assert unreachable.value.may_have_been_carried_out
 
 
 @pytest.mark.parametrize(
     "outcome", [httpx2.ReadTimeout("cut"), refusal(502, "unavailable", AT_ONCE)]
 )
-def test_what_has_a_key_is_done_once_and_so_sent_again(outcome):
-    """HT-18: with the same key, or it would be another thing."""
+def test_write_with_an_idempotency_key_is_repeated(outcome):
+    """HT-18: with the same key."""
     service = Scripted(outcome, DONE)
     service.client().hyperclast.regenerate_access_token(idempotency_key="0b7ad1a2")
-    assert len(service.asked) == 2
-    assert {request.headers["Idempotency-Key"] for request in service.asked} == {"0b7ad1a2"}
+    assert len(service.requests) == 2
+    assert {request.headers["Idempotency-Key"] for request in service.requests} == {"0b7ad1a2"}
 
 
-def test_who_could_not_connect_knows_that_nothing_was_done():
+def test_failed_connection_means_not_carried_out():
     service = Scripted(httpx2.ConnectError("refused"))
     with pytest.raises(errors.Unreachable) as unreachable:
         write(service.client(retries=Retries(attempts=1)))
     assert not unreachable.value.may_have_been_carried_out
 
 
-def test_no_call_is_sent_more_often_than_allowed():
+def test_attempts_are_limited():
     service = Scripted(*(refusal(429, "too_many_attempts", AT_ONCE) for _ in range(5)))
     with pytest.raises(errors.TooManyAttempts):
         read(service.client(retries=Retries(attempts=4)))
-    assert len(service.asked) == 4
+    assert len(service.requests) == 4
 
 
-def test_a_wait_that_is_too_long_is_left_to_the_caller():
+def test_long_retry_after_is_raised_at_once():
     service = Scripted(refusal(429, "too_many_attempts", {"Retry-After": "2"}))
     with pytest.raises(errors.TooManyAttempts) as refused:
         read(service.client(retries=Retries(longest_wait=1)))
     assert refused.value.retry_after == 2
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
-def test_retry_after_is_seconds_or_a_moment():
+def test_retry_after_is_seconds_or_a_date():
     in_ten = format_datetime(datetime.now(UTC) + timedelta(seconds=10), usegmt=True)
     retries = Retries()
     for value, least, most in [
@@ -147,7 +147,7 @@ def test_retry_after_is_seconds_or_a_moment():
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "٣"])
-def test_without_a_readable_retry_after_the_wait_grows_and_is_bounded(value):
+def test_wait_without_retry_after_grows_up_to_the_limit(value):
     answer = refusal(429, "x", {"Retry-After": value} if value.isascii() else {})
     retries = Retries(attempts=20, longest_wait=30)
     waits = [retries.wait_after(attempt, answer, is_safe=True) for attempt in range(1, 19)]
@@ -157,14 +157,14 @@ def test_without_a_readable_retry_after_the_wait_grows_and_is_bounded(value):
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
-def test_an_operation_is_sent_the_credentials_that_the_document_has_for_it(operation_id):
-    """Exactly one, and none where none is wanted: two would be refused."""
+def test_operation_gets_its_documented_credential(operation_id):
+    """Exactly one, or none: the service rejects two."""
     accepted = {name for each in OPERATIONS[operation_id]["security"] for name in each}
     service = Scripted(refusal(404, "not_found"))
     client = service.client(token="sess_1", client=("cli_1", "cls:1"))
     with pytest.raises(Refused):
-        call(client, operation_id)
-    (request,) = service.asked
+        call_operation(client, operation_id)
+    (request,) = service.requests
     sent = request.headers.get("Authorization")
     if "client" in accepted:
         assert sent == "Basic Y2xpXzE6Y2xzJTNBMQ=="  # cli_1:cls%3A1
@@ -174,8 +174,8 @@ def test_an_operation_is_sent_the_credentials_that_the_document_has_for_it(opera
     assert "Cookie" not in request.headers
 
 
-def call(client: Oneself, operation_id: str) -> None:
-    """Call an operation with whatever it takes, by the name that it has in Python."""
+def call_operation(client: Oneself, operation_id: str) -> None:
+    """Call an operation by its id, with placeholder arguments."""
     tag, _, name = operation_id.partition(".")
     snake = "".join(f"_{each.lower()}" if each.isupper() else each for each in name)
     method: Callable[..., object] = getattr(getattr(client, tag), snake)
@@ -190,59 +190,59 @@ def call(client: Oneself, operation_id: str) -> None:
     method(**{name: values.get(name, "x") for name in required})
 
 
-def test_an_api_key_is_sent_as_such():
+def test_api_key_is_sent_in_its_header():
     service = Scripted(refusal(404, "not_found"))
     with pytest.raises(errors.NotFound):
         service.client(api_key="ipto_1").hyperclast.get_access_token()
-    assert service.asked[0].headers["X-API-Key"] == "ipto_1"
-    assert "Authorization" not in service.asked[0].headers
+    assert service.requests[0].headers["X-API-Key"] == "ipto_1"
+    assert "Authorization" not in service.requests[0].headers
 
 
-def test_a_token_can_be_asked_for_anew_each_time():
+def test_token_function_is_called_for_each_request():
     tokens = iter(["jwt_1", "jwt_2"])
     service = Scripted(DONE, DONE)
     client = service.client(token=lambda: next(tokens))
     write(client)
     write(client)
-    sent = [request.headers["Authorization"] for request in service.asked]
+    sent = [request.headers["Authorization"] for request in service.requests]
     assert sent == ["Bearer jwt_1", "Bearer jwt_2"]
 
 
-def test_two_credentials_for_one_request_are_a_mistake():
+def test_token_and_api_key_together_are_rejected():
     with pytest.raises(ValueError, match="exactly one"):
         Oneself("http://account.example", token="sess_1", api_key="ipto_1")
 
 
-def test_an_address_without_a_scheme_is_a_mistake():
+def test_url_without_a_scheme_is_rejected():
     with pytest.raises(ValueError, match="https://"):
         Oneself("account.example")
 
 
-def test_no_credential_is_shown_when_a_client_is_printed():
+def test_repr_of_a_client_shows_no_credential():
     client = Oneself("http://account.example", token="sess_1", client=("cli_1", "cls_1"))
     shown = repr(client) + repr(vars(client))
     assert "sess_1" not in shown
     assert "cls_1" not in shown
 
 
-def test_no_redirect_is_followed():
+def test_redirect_is_not_followed():
     service = Scripted(httpx2.Response(302, headers={"Location": "http://elsewhere.example/"}))
     with pytest.raises(errors.UnexpectedAnswer):
         write(service.client(token="sess_1"))
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
-def test_what_stands_in_a_path_cannot_leave_its_place():
+def test_path_argument_is_encoded():
     service = Scripted(refusal(404, "not_found"))
     with pytest.raises(errors.NotFound):
         service.client().ipto.revoke_session("../../me?x=1#y")
-    assert service.asked[0].url.raw_path == b"/v1/me/sessions/..%2F..%2Fme%3Fx%3D1%23y"
+    assert service.requests[0].url.raw_path == b"/v1/me/sessions/..%2F..%2Fme%3Fx%3D1%23y"
 
 
 # ── The same, asynchronously ─────────────────────────────────────────────────────────────────────
 
 
-def ask_async(service: Scripted, act: Callable[[AsyncOneself], Awaitable[object]]) -> object:
+def call_async(service: Scripted, act: Callable[[AsyncOneself], Awaitable[object]]) -> object:
     async def ask() -> object:
         async def answer(request: httpx2.Request) -> httpx2.Response:
             return service(request)
@@ -253,70 +253,73 @@ def ask_async(service: Scripted, act: Callable[[AsyncOneself], Awaitable[object]
     return asyncio.run(ask())
 
 
-def test_the_asynchronous_client_sends_again_what_it_may():
-    # Of its own: an answer that was read once cannot be read asynchronously.
+def test_async_client_repeats_safe_requests():
+    # Own responses: one that was read once cannot be read asynchronously.
     done = httpx2.Response(200, json={"access_token": "tok_1"})
     healthy = httpx2.Response(200, json={"status": "ok"})
     service = Scripted(refusal(429, "too_many_attempts", AT_ONCE), httpx2.ConnectError("no"), done)
-    ask_async(service, lambda client: client.hyperclast.regenerate_access_token())
-    assert [each.headers["Authorization"] for each in service.asked] == ["Bearer sess_1"] * 3
+    call_async(service, lambda client: client.hyperclast.regenerate_access_token())
+    assert [each.headers["Authorization"] for each in service.requests] == ["Bearer sess_1"] * 3
     reading = Scripted(httpx2.ReadError("cut"), refusal(503, "unavailable", AT_ONCE), healthy)
-    ask_async(reading, lambda client: client.status.get_health())
-    assert len(reading.asked) == 3
+    call_async(reading, lambda client: client.status.get_health())
+    assert len(reading.requests) == 3
 
 
-def test_the_asynchronous_client_sends_nothing_again_that_may_have_been_carried_out():
+def test_async_client_does_not_repeat_a_write():
     cut = Scripted(httpx2.ReadError("cut"))
     with pytest.raises(errors.Unreachable) as unreachable:
-        ask_async(cut, lambda client: client.hyperclast.regenerate_access_token())
+        call_async(cut, lambda client: client.hyperclast.regenerate_access_token())
     assert unreachable.value.may_have_been_carried_out
     busy = Scripted(refusal(503, "unavailable", AT_ONCE))
     with pytest.raises(errors.Unavailable):
-        ask_async(busy, lambda client: client.hyperclast.regenerate_access_token())
-    assert (len(cut.asked), len(busy.asked)) == (1, 1)
+        call_async(busy, lambda client: client.hyperclast.regenerate_access_token())
+    assert (len(cut.requests), len(busy.requests)) == (1, 1)
 
 
-# ── What goes ────────────────────────────────────────────────────────────────────────────────────
+# ── Deprecation ───────────────────────────────────────────────────────────────────────────────────
 
-GOING = {
+DEPRECATED = {
     "Deprecation": "@1775347200",
     "Sunset": "Mon, 05 Apr 2027 00:00:00 GMT",
     "Link": '<https://account.example/what-instead>; rel="deprecation"',
 }
-WARNED = (
-    "status.getHealth is deprecated and goes after Mon, 05 Apr 2027 00:00:00 GMT;"
+WARNING = (
+    "status.getHealth is deprecated and will be removed after Mon, 05 Apr 2027 00:00:00 GMT;"
     " see https://account.example/what-instead"
 )
 
 
-def test_a_deprecated_operation_warns_at_the_line_that_called_it():
-    answer = httpx2.Response(200, json={"status": "ok"}, headers=GOING)
-    with pytest.warns(DeprecationWarning, match="goes after") as warned:
+def test_deprecation_warning_points_to_the_caller():
+    answer = httpx2.Response(200, json={"status": "ok"}, headers=DEPRECATED)
+    with pytest.warns(DeprecationWarning, match="will be removed after") as warnings:
         read(Scripted(answer).client())
-    assert [str(each.message) for each in warned] == [WARNED]
-    assert warned[0].filename == __file__
-    assert warned[0].lineno == inspect.getsourcelines(read)[1] + 1
+    assert [str(each.message) for each in warnings] == [WARNING]
+    assert warnings[0].filename == __file__
+    assert warnings[0].lineno == inspect.getsourcelines(read)[1] + 1
 
 
-def test_the_asynchronous_client_warns_at_that_line_too():
-    answer = httpx2.Response(200, json={"status": "ok"}, headers=GOING)
+def test_async_deprecation_warning_points_to_the_caller():
+    answer = httpx2.Response(200, json={"status": "ok"}, headers=DEPRECATED)
 
     async def ask(client: AsyncOneself) -> object:
         return await client.status.get_health()
 
-    with pytest.warns(DeprecationWarning, match="goes after") as warned:
-        ask_async(Scripted(answer), ask)
-    assert [str(each.message) for each in warned] == [WARNED]
-    assert (warned[0].filename, warned[0].lineno) == (__file__, inspect.getsourcelines(ask)[1] + 1)
+    with pytest.warns(DeprecationWarning, match="will be removed after") as warnings:
+        call_async(Scripted(answer), ask)
+    assert [str(each.message) for each in warnings] == [WARNING]
+    assert (warnings[0].filename, warnings[0].lineno) == (
+        __file__,
+        inspect.getsourcelines(ask)[1] + 1,
+    )
 
 
-def test_a_refusal_of_a_deprecated_operation_warns_as_well():
+def test_refusal_of_a_deprecated_operation_warns():
     service = Scripted(refusal(403, "forbidden", {"Deprecation": "@1775347200"}))
     named = r"^hyperclast\.regenerateAccessToken is deprecated$"
     with pytest.warns(DeprecationWarning, match=named), pytest.raises(errors.Refused):
         write(service.client())
 
 
-def test_what_stays_warns_of_nothing(recwarn):
+def test_other_operation_does_not_warn(recwarn):
     read(Scripted(HEALTHY).client())
     assert not recwarn.list

@@ -1,4 +1,4 @@
-"""The TypeScript SDK, installed from its tarball as a user would, checked and run."""
+"""The TypeScript SDK, installed from its tarball, type-checked and run."""
 
 import copy
 import json
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.sdk.newcomer import Newcomer
+from tests.sdk.new_user import NewUser
 from tests.support.service import ROOT
 
 HERE = Path(__file__).parent / "typescript"
 DOCUMENT = yaml.safe_load((ROOT / "openapi" / "openapi.yaml").read_text())
-GOING = {"since": "2026-04-05", "sunset": "2027-04-05"}
+DEPRECATED = {"since": "2026-04-05", "sunset": "2027-04-05"}
 JOURNEYS = ["hantera", "hyperclast", "ipto", "jitsudo", "oauth", "scaikey"]
 
 
@@ -35,11 +35,11 @@ def run_test(project: Path, name: str, **settings: str) -> None:
     run("node", "--test", f"{name}.test.ts", cwd=project, **settings)
 
 
-def test_the_journeys_and_the_types_of_the_sdk_are_strict(project, work):
+def test_journeys_pass_the_strict_type_check(project, work):
     run("node", str(work / "typescript/node_modules/typescript/bin/tsc"), "-p", ".", cwd=project)
 
 
-def test_there_is_a_journey_for_each_dialect():
+def test_each_dialect_has_a_journey():
     tags = {tag["name"] for tag in DOCUMENT["tags"]} - {"status"}
     assert tags == set(JOURNEYS)
     written = {path.name for path in (HERE.parent / "journeys").glob("test_*.py")}
@@ -50,22 +50,22 @@ def test_there_is_a_journey_for_each_dialect():
 
 
 @pytest.mark.parametrize("dialect", JOURNEYS)
-def test_a_journey_arrives(project: Path, newcomer: Newcomer, dialect: str):
-    run_test(project, dialect, **newcomer.as_settings())
+def test_journey_succeeds(project: Path, new_user: NewUser, dialect: str):
+    run_test(project, dialect, **new_user.as_settings())
 
 
-def test_each_refusal_of_the_document_is_told_by_its_code(project):
+def test_refusals_have_their_codes(project):
     run_test(project, "refusals")
 
 
-def test_nothing_is_sent_twice_that_may_have_been_carried_out(project):
+def test_requests_are_repeated_only_when_safe(project):
     run_test(project, "sending")
 
 
-def test_editors_strike_through_an_operation_that_the_document_deprecates(tmp_path, work):
-    """As a method and as a function, and no other; both are generated anew from such a document."""
+def test_editors_strike_through_a_deprecated_operation(tmp_path, work):
+    """As a method and as a function, and no other operation."""
     document = copy.deepcopy(DOCUMENT)
-    document["paths"]["/v1/me"]["get"] |= {"deprecated": True, "x-deprecation": GOING}
+    document["paths"]["/v1/me"]["get"] |= {"deprecated": True, "x-deprecation": DEPRECATED}
     (tmp_path / "openapi.json").write_text(json.dumps(document, default=str))
     (tmp_path / "package.json").write_text('{"private": true, "type": "module"}')
     run(
@@ -85,17 +85,17 @@ def test_editors_strike_through_an_operation_that_the_document_deprecates(tmp_pa
         "  await functions.iptoLogOut();\n"
         "}\n"
     )
-    struck = run(
+    deprecated = run(
         "node",
-        str(HERE / "struck_through.mjs"),
+        str(HERE / "deprecated_names.mjs"),
         str(work / "typescript/node_modules/typescript/lib/typescript.js"),
         str(tmp_path / "uses.ts"),
         cwd=tmp_path,
     )
-    assert sorted(struck.split()) == ["getCurrentUser", "iptoGetCurrentUser"]
+    assert sorted(deprecated.split()) == ["getCurrentUser", "iptoGetCurrentUser"]
 
 
-def test_a_bundler_keeps_only_the_functions_that_are_used(project, work):
+def test_bundler_drops_unused_functions(project, work):
     (project / "small.ts").write_text(
         "import { connect, statusGetHealth } from 'oneself-client/functions';\n"
         "const client = connect({ baseUrl: 'http://account.example' });\n"

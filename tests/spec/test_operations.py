@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 import handlers
-from accounts import errors
-from accounts.services import authorization
+from accounts.services import credentials
 from accounts.services.principal import CredentialKind
 from handlers.exchange import Reply
 from models import wire
 from oneself.app import find_handler
 from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, path_pattern
+from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
+from tests.support.error_classes import ALL_REFUSALS, ERROR_MODULES
 
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
@@ -115,7 +115,7 @@ def test_operation_has_tag_name_summary_description_and_scope(operation):
     assert "security" in described
     assert described.get("x-extension", False) == ("x-extension-reason" in described)
     scope = described["x-scope"]
-    assert scope in {"public", "any", "client"} | authorization.SESSION_RIGHTS
+    assert scope in {"public", "any", "client"} | credentials.SESSION_RIGHTS
     assert (scope == "public") == operation.public
     assert (scope == "client") == (operation.client is not None)
 
@@ -199,13 +199,10 @@ def test_examples_match_their_schemas():
 
 def test_refusal_codes_and_classes_correspond():
     """The document lists the code of every class, and no other."""
-    classes = {
-        each.code
-        for each in vars(errors).values()
-        if isinstance(each, type) and issubclass(each, errors.AccountError) and each.code
-    }
+    classes = {refusal.code for refusal in ALL_REFUSALS.values()}
     assert set(DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]) == classes
-    tree = set(re.findall(r"── [A-Z]\w+ +([a-z_]+)$", errors.__doc__, re.MULTILINE))
+    trees = "\n".join(module.__doc__ for module in ERROR_MODULES)
+    tree = set(re.findall(r"── [A-Z]\w+ +([a-z_]+)$", trees, re.MULTILINE))
     assert tree == classes
 
 
@@ -221,7 +218,7 @@ def test_keys_of_refusal_examples_are_codes():
 
 
 def test_scopes_of_the_document_are_the_rights_of_a_session():
-    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == authorization.SESSION_RIGHTS
+    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == credentials.SESSION_RIGHTS
 
 
 def test_security_schemes_and_credential_kinds_correspond():
@@ -253,5 +250,5 @@ def test_path_belongs_to_the_dialect_of_its_operations():
     dialects = Dialects(DOCUMENT)
     for operation in OPERATIONS.values():
         path = re.sub(r"\{[^}]+\}", "x", operation.path)
-        assert dialects.owner(path) is Dialects.named(operation.dialect)
+        assert dialects.owner(path) is dialect_of(operation.dialect)
         assert path_pattern(operation.path).fullmatch(path)

@@ -1,4 +1,4 @@
-"""Stands between a service and its PostgreSQL, and cuts connections when it is told to."""
+"""A TCP proxy between a service and PostgreSQL that cuts connections on demand."""
 
 import random
 import socket
@@ -7,13 +7,13 @@ from contextlib import suppress
 
 __all__ = ["PHASES", "CuttingProxy"]
 
-#: When a connection is cut: before what is sent reaches the server, after it has and before the
-#: answer comes back, or in the middle of the answer.
+#: When a connection is cut: before the message reaches the server, after that but before the
+#: response, or in the middle of the response.
 PHASES = ("before", "after", "within")
 
 
 class CuttingProxy:
-    """A TCP proxy that, while it is armed, cuts some of the connections that say a word."""
+    """A TCP proxy that, while armed, cuts some connections at a given word."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -21,16 +21,16 @@ class CuttingProxy:
         self.port: int = self._listening.getsockname()[1]
         self.cut = 0
         self._armed: tuple[bytes, str, float] | None = None
-        self._random = random.Random(7)  # noqa: S311 # which of them, and no secret
+        self._random = random.Random(7)  # noqa: S311 # chooses connections, not secrets
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
     def arm(self, word: bytes, phase: str, share: float) -> None:
-        """From now on cut this share of the connections at a message with this word in it."""
+        """Cut this share of the connections at messages that contain this word."""
         self._armed = (word, phase, share)
 
     def disarm(self) -> None:
-        """Cut no more."""
+        """Stop cutting connections."""
         self._armed = None
 
     def _accept(self) -> None:
@@ -47,7 +47,7 @@ class CuttingProxy:
             server.settimeout(None)
             pair = _Pair(client, server)
             threading.Thread(target=self._forward, args=[pair], daemon=True).start()
-            threading.Thread(target=pair.bring_back, daemon=True).start()
+            threading.Thread(target=pair.forward_back, daemon=True).start()
 
     def _forward(self, pair: "_Pair") -> None:
         with suppress(OSError):
@@ -63,7 +63,7 @@ class CuttingProxy:
         pair.close_unless_silent()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self._listening.close()
 
 
@@ -72,12 +72,12 @@ class _Pair:
         self.client, self.server = client, server
         self.silent = self.within = False
 
-    def bring_back(self) -> None:
-        """Give the client what the server says, until it is cut."""
+    def forward_back(self) -> None:
+        """Forward the server's messages to the client until the connection is cut."""
         with suppress(OSError):
             while data := self.server.recv(65_536):
                 if self.silent:
-                    # The server has done what it was told to; its client does not hear of it.
+                    # The server has acted, but the client gets no response.
                     if self.within:
                         self.client.sendall(data[: len(data) // 2])
                     break
@@ -89,7 +89,7 @@ class _Pair:
             self._close()
 
     def _close(self) -> None:
-        for each in (self.client, self.server):
+        for connection in (self.client, self.server):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()

@@ -1,4 +1,4 @@
-"""Databases with all tables and no rows, of whichever kind: migrating takes longer than a test."""
+"""Databases for tests: migrated and empty, copied from a template for speed."""
 
 import re
 import secrets
@@ -18,13 +18,13 @@ from tests.support.postgresql import Databases, connected
 
 __all__ = ["Files", "Servers", "Storage", "in_words_of", "url_of"]
 
-#: Events are deleted by nobody but who may switch triggers off, and foreign keys with them.
+#: Events can only be deleted with triggers, and thereby foreign keys, switched off.
 _EMPTY = "; ".join(
     ["SET lock_timeout = 1000", "SET session_replication_role = replica"]
     + [f'DELETE FROM "{table}"' for table in metadata.tables]  # noqa: S608 # our own names
 )
 
-#: Whatever a test may have done to the tables, in a few numbers.
+#: A fingerprint of the schema, to notice changes template by a test.
 _TABLES = """
     SELECT
         (SELECT string_agg(version_num, ' ') FROM alembic_version),
@@ -43,19 +43,19 @@ _Kind = TypeVar("_Kind", Path, URL)
 
 
 class Storage(Protocol):
-    """Makes databases of one kind."""
+    """Creates databases of one kind."""
 
     def make(self, folder: Path) -> Location:
-        """A fresh one; a file lies in the folder."""
+        """Create an empty database; a file is created in the folder."""
 
     def copy(self, location: Location, folder: Path) -> Location:
-        """A copy of one that nobody is using."""
+        """Copy a database that is not in use."""
 
     def drop(self, location: Location) -> None:
-        """Take one away that nobody needs any more."""
+        """Delete or recycle a database."""
 
     def settings(self) -> Mapping[str, str]:
-        """The settings under which a service has a fresh one to itself."""
+        """Return the settings with which a service has an empty database of its own."""
 
 
 class Files:
@@ -75,18 +75,18 @@ class Files:
         return Path(shutil.copy(str(location), folder / "oneself.sqlite3"))
 
     def drop(self, location: Location) -> None:
-        """Nothing: it goes with its folder."""
+        """Do nothing: the file is deleted with its folder."""
 
     def settings(self) -> Mapping[str, str]:
-        """None: it makes one in its data folder."""
+        """Return no settings: the service creates a file in its data folder."""
         return {}
 
 
 class Servers:
     """Databases on a PostgreSQL server.
 
-    To make one takes longer than most tests, so one whose tables are as they were is emptied, and
-    is fresh again.
+    Creating one takes longer than most tests, so a database whose schema is unchanged is emptied
+    and reused.
     """
 
     def __init__(self, databases: Databases) -> None:
@@ -95,16 +95,16 @@ class Servers:
 
     @property
     def programs(self) -> Path | None:
-        """The folder of the server's programs, where it was started from here."""
+        """The folder of the server's programs, if the tests have started it."""
         server = self._databases.server
         return server.programs if server is not None else None
 
     @cached_property
     def _migrated(self) -> URL:
-        made = _migrated(self._databases.make())
-        with connected(made) as connection:
+        template = _migrated(self._databases.make())
+        with connected(template) as connection:
             self._tables = connection.execute(_TABLES).fetchone()
-        return made
+        return template
 
     def make(self, _folder: Path) -> URL:
         if self._emptied:
@@ -119,7 +119,7 @@ class Servers:
         assert isinstance(location, URL)
         try:
             emptied = self._is_emptied(location)
-        except psycopg.Error:  # a table is gone, or somebody in it still holds a lock
+        except psycopg.Error:  # a table is gone, or still locked
             emptied = False
         if emptied:
             self._emptied.append(location)
@@ -127,15 +127,15 @@ class Servers:
             self._databases.drop(location)
 
     def settings(self) -> Mapping[str, str]:
-        """A server's database, and the secret that has to come with it."""
+        """Return the URL of a new database, and the secret key that a service on it requires."""
         return {"database_url": url_of(self.blank()), "secret_key": secrets.token_urlsafe(32)}
 
     def blank(self) -> URL:
-        """One without tables."""
+        """Create a database without tables."""
         return self._databases.make()
 
     def discard(self, location: URL) -> None:
-        """Take one away for good."""
+        """Delete a database instead of reusing it."""
         self._databases.drop(location)
 
     def _is_emptied(self, location: URL) -> bool:
@@ -147,15 +147,15 @@ class Servers:
 
 
 def in_words_of(dialect: str, statement: str) -> str:
-    """A statement of SQLite's as another database says it: placeholders, and bytes."""
+    """Translate a statement from SQLite's dialect: placeholders and bytes."""
     if dialect == "sqlite":
         return statement
-    written = statement.replace("?", "%s").replace("AS BLOB", "AS BYTEA")
-    return re.sub(r"\bx'([0-9a-f]*)'", r"'\\x\1'::bytea", written)
+    translated = statement.replace("?", "%s").replace("AS BLOB", "AS BYTEA")
+    return re.sub(r"\bx'([0-9a-f]*)'", r"'\\x\1'::bytea", translated)
 
 
 def url_of(location: Location) -> str:
-    """What the setting of a process says that uses this database."""
+    """Return the value of ONESELF_DATABASE_URL for a database."""
     if isinstance(location, URL):
         return location.render_as_string(hide_password=False)
     return f"sqlite:///{location}"

@@ -1,4 +1,4 @@
-"""What a power cut would leave of the files that a test has written."""
+"""A simulated disk: the state of a test's files after a power cut."""
 
 import os
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ __all__ = ["Disk"]
 
 
 class Disk:
-    """Keeps the content of each file, and the names in each folder, as of when it was synced.
+    """Records file contents and folder entries as of their last fsync.
 
-    It stands for a disk that writes nothing before it has to, which is what fsync(2) is for. What
-    was there before is on it. What SQLite syncs by itself it does not see.
+    It simulates a disk that writes nothing earlier than fsync(2) requires. Files that exist at the
+    start count as written. Syncs by SQLite itself are not seen.
     """
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -27,18 +27,18 @@ class Disk:
 
     def _sync(self, descriptor: int) -> None:
         self._fsync(descriptor)
-        # By its name in /proc, since what is open for writing cannot be read.
+        # Through /proc, since a file opened for writing cannot be read.
         self._keep(Path(f"/proc/self/fd/{descriptor}").resolve())
 
     def _keep(self, path: Path) -> None:
         inode = path.stat().st_ino
         if path.is_dir():
-            self._names[inode] = {each.name: each.stat().st_ino for each in path.iterdir()}
+            self._names[inode] = {child.name: child.stat().st_ino for child in path.iterdir()}
         else:
             self._contents[inode] = path.read_bytes()
 
     def keeps(self, path: Path) -> bool:
-        """Whether a file would be there as it is now."""
+        """Return whether a file would survive a power cut with its present content."""
         inode = self._root.stat().st_ino
         for name in path.relative_to(self._root).parts:
             names = self._names.get(inode, {})

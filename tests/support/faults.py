@@ -1,4 +1,4 @@
-"""What can be wrong with an answer, one thing at a time."""
+"""Single faults in responses."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,28 +8,28 @@ from typing import Any
 
 from oneself.conformance.http_client import Answer, Request
 from tests.support.service import Service
-from tests.support.spoiling import spoiled
+from tests.support.tampering import spoiled
 
 __all__ = ["Fault", "add_field", "answer_with", "drop_field", "drop_header", "faulty", "set_field"]
 
-#: What becomes of an answer.
+#: Returns a changed response.
 Fault = Callable[[Answer], Answer]
 
 
 @contextmanager
 def faulty(service: Service, faults: Mapping[tuple[str, str], Fault]) -> Iterator[str]:
-    """The address of a proxy that passes all on, but breaks what (method, path) answers."""
+    """Run a proxy that applies faults to responses by (method, path); yield its URL."""
 
-    def spoil(request: Request, ask: Callable[[Request], Answer]) -> Answer:
+    def tamper(request: Request, ask: Callable[[Request], Answer]) -> Answer:
         fault = faults.get((request.method, request.target.partition("?")[0]))
         return ask(request) if fault is None else fault(ask(request))
 
-    with spoiled(service.port, spoil) as port:
+    with spoiled(service.port, tamper) as port:
         yield f"http://127.0.0.1:{port}"
 
 
 def set_field(name: str, value: Any) -> Fault:
-    """A field of the object that is answered has another value, or is one too many."""
+    """Set a field of the response object, or add it."""
     return lambda answer: _with_body(answer, {**answer.json(), name: value})
 
 
@@ -37,28 +37,28 @@ add_field = set_field
 
 
 def drop_field(name: str) -> Fault:
-    """A field of the object that is answered is missing."""
+    """Remove a field of the response object."""
     return lambda answer: _with_body(
         answer, {key: value for key, value in answer.json().items() if key != name}
     )
 
 
 def drop_header(name: str) -> Fault:
-    """A header is missing."""
+    """Remove a header."""
     return lambda answer: replace(
-        answer, headers=tuple(each for each in answer.headers if each[0].lower() != name)
+        answer, headers=tuple(header for header in answer.headers if header[0].lower() != name)
     )
 
 
 def answer_with(status: int, body: Any = None, **headers: str) -> Fault:
-    """Another status; with a body, that instead of what was answered, and with more headers."""
+    """Change the status, and optionally the body and some headers."""
 
-    def answer_so(answer: Answer) -> Answer:
-        answered = answer if body is None else _with_body(answer, body)
-        others = [each for each in answered.headers if each[0].lower() not in headers]
-        return replace(answered, status=status, headers=(*others, *headers.items()))
+    def change(answer: Answer) -> Answer:
+        changed = answer if body is None else _with_body(answer, body)
+        kept = [header for header in changed.headers if header[0].lower() not in headers]
+        return replace(changed, status=status, headers=(*kept, *headers.items()))
 
-    return answer_so
+    return change
 
 
 def _with_body(answer: Answer, content: Any) -> Answer:

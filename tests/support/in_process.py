@@ -1,4 +1,4 @@
-"""The application in the tests' own process, where what it asks the database can be made fail."""
+"""The application in the test process, with faults in its database statements."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Engine, event, inspect
 
-from accounts.flows.password_reset import mail_requested_resets
+from accounts.flows.password.password_reset import mail_requested_resets
 from oneself.app import create_app
 from oneself.commands.demo_data import make_demo
 from oneself.conformance.http_client import Answer, Request
@@ -24,19 +24,18 @@ from tests.support.databases import url_of
 
 __all__ = ["Fault", "Faults", "InProcess"]
 
-#: What happens to a connection at the moment that was chosen.
+#: Acts on the connection of the chosen statement or commit.
 Fault = Callable[[Connection], None]
 
 _PORT = 8080
-_SECONDS_TO_BE_DONE = 20
+_TIMEOUT = 20
 _PREFIX = "ONESELF_"
 
 
 class InProcess:
-    """An application over a database, with the people of the demo and without jobs.
+    """An application over a database, with the demo users and without background jobs.
 
-    It stands in for a started service: what asks that one can ask this one. What the jobs would do
-    with mail is done after each request.
+    It replaces a started service: both have the same `ask`. Mail jobs run after each request.
     """
 
     port = _PORT
@@ -62,11 +61,11 @@ class InProcess:
                 for budget in ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
             },
         }
-        named = {
+        values = {
             name.removeprefix(_PREFIX).lower(): value for name, value in self.environment.items()
         }
-        settings = Settings(**named)
-        # A hash costs as little as it can: here nobody has to wait for one.
+        settings = Settings(**values)
+        # The lowest cost, for speed.
         limits = replace(settings.limits, password_cost=4)
         self._database = Database(
             location, keys=open_keyring(settings), limits=limits, timeout=timeout
@@ -78,7 +77,7 @@ class InProcess:
         self.faults = Faults(self._engine.dialect.name)
 
     def ask(self, request: Request) -> Answer:
-        """Answer one request; then, unless it is to fail, do what jobs would do with mail."""
+        """Answer one request; then run the mail jobs, unless a fault is armed."""
         answer = asyncio.run(self._ask(request))
         if not self.faults.armed:
             run_alone(self._database, "mail", mail_requested_resets)
@@ -115,44 +114,44 @@ class InProcess:
         await self._app(scope, receive, send)
         start, *bodies = sent
         read = tuple((name.decode(), value.decode("latin-1")) for name, value in start["headers"])
-        return Answer(start["status"], read, b"".join(each.get("body", b"") for each in bodies))
+        return Answer(start["status"], read, b"".join(part.get("body", b"") for part in bodies))
 
     async def live(self, until: Callable[[], bool]) -> None:
-        """Start, let the jobs be done until that is enough, and stop; nothing can be asked then.
+        """Start, run the jobs until a condition holds, and shut down; no requests are possible.
 
-        Each job is done at the start, now and then, and once more at the end.
+        Each job runs at the start, periodically, and once more at the end.
         """
-        said: asyncio.Queue[Any] = asyncio.Queue()
-        heard: asyncio.Queue[Any] = asyncio.Queue()
-        living = asyncio.create_task(self._app({"type": "lifespan"}, said.get, heard.put))
-        await said.put({"type": "lifespan.startup"})
-        assert (await heard.get())["type"] == "lifespan.startup.complete"
-        deadline = time.monotonic() + _SECONDS_TO_BE_DONE
+        received: asyncio.Queue[Any] = asyncio.Queue()
+        sent: asyncio.Queue[Any] = asyncio.Queue()
+        lifespan = asyncio.create_task(self._app({"type": "lifespan"}, received.get, sent.put))
+        await received.put({"type": "lifespan.startup"})
+        assert (await sent.get())["type"] == "lifespan.startup.complete"
+        deadline = time.monotonic() + _TIMEOUT
         while not until():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-        await said.put({"type": "lifespan.shutdown"})
-        assert (await heard.get())["type"] == "lifespan.shutdown.complete"
-        await living
+        await received.put({"type": "lifespan.shutdown"})
+        assert (await sent.get())["type"] == "lifespan.shutdown.complete"
+        await lifespan
 
     def somebody(self) -> Mapping[str, str]:
-        """Somebody new, with every kind of credential, in a tenant with a client."""
-        person: Mapping[str, str] = make_demo(self._database)["base"]
-        return person
+        """Create a user with every kind of credential, in a tenant with a client."""
+        user: Mapping[str, str] = make_demo(self._database)["base"]
+        return user
 
     def stored(self, *but: str) -> Mapping[str, list[str]]:
-        """All rows of all tables but some, read over a connection of nobody's."""
+        """Return the rows of all tables except some, read over a separate connection."""
         with self._engine.connect() as connection:
             names = set(inspect(connection).get_table_names()) - {*but}
             return {
                 name: sorted(
-                    map(repr, connection.exec_driver_sql(f'SELECT * FROM "{name}"').all())  # noqa: S608 # a name of the schema's
+                    map(repr, connection.exec_driver_sql(f'SELECT * FROM "{name}"').all())  # noqa: S608 # names from the schema
                 )
                 for name in sorted(names)
             }
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._database.close()
         self._engine.dispose()
 
@@ -167,22 +166,22 @@ class Faults:
 
     @contextmanager
     def at(self, place: str, number: int, fault: Fault) -> Iterator[None]:
-        """Let the n-th statement or commit fail, of whatever the application does meanwhile."""
-        left = [number]
+        """Make the n-th statement or commit of the application fail until the end of the block."""
+        remaining = [number]
 
-        def reach(connection: Any, *_rest: Any) -> None:
+        def count_down(connection: Any, *_rest: Any) -> None:
             if connection.dialect.name != self.dialect:
                 return
-            left[0] -= 1
-            if left[0] == 0:
+            remaining[0] -= 1
+            if remaining[0] == 0:
                 self.happened = True
                 fault(connection)
 
         name = {"statement": "before_cursor_execute", "commit": "commit"}[place]
         self.armed, self.happened = True, False
-        event.listen(Engine, name, reach)
+        event.listen(Engine, name, count_down)
         try:
             yield
         finally:
-            event.remove(Engine, name, reach)
+            event.remove(Engine, name, count_down)
             self.armed = False

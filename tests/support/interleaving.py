@@ -1,7 +1,7 @@
-"""Two acts at once, step by step, in every order that their steps can come in.
+"""Two concurrent acts, run step by step in every order of their steps.
 
-As PostgreSQL's own isolation tester has it: an act stops before each of its named steps and waits
-until it is let go on; whoever waits for a lock is passed over until the other has moved.
+Like PostgreSQL's isolation tester: an act stops before each named step until the test lets it
+continue. An act that waits for a lock is skipped until the other one has moved.
 """
 
 import itertools
@@ -23,16 +23,17 @@ __all__ = ["Act", "Actor", "interleavings", "meet", "stops"]
 Act = Callable[[AccountSession], Any]
 
 _SECONDS = 30
-#: How long an act on SQLite may take until it counts as one that waits for the other, in seconds.
-_A_WHILE = 0.05
+#: Seconds after which an act on SQLite counts as waiting for the other.
+_LOCK_SECONDS = 0.05
 _WRITES = ("INSERT", "UPDATE", "DELETE")
-_here = threading.local()
+_thread_state = threading.local()
 
 
 class Actor(threading.Thread):
-    """One act in its transaction, which stops before its steps.
+    """A thread with one act in its transaction, which stops before its steps.
 
-    `outcome` is what it returned or the refusal that it raised, and `order` tells who ended first.
+    `outcome` is the return value or the error of the act. `order` lists the names of the acts in
+    the order in which they ended.
     """
 
     def __init__(
@@ -44,27 +45,27 @@ class Actor(threading.Thread):
         self._database = database
         self._act = act
         self._order = order
-        self._go = threading.Semaphore(0)
-        self._still = threading.Event()
+        self._next_step = threading.Semaphore(0)
+        self._stopped = threading.Event()
         self._pid: int | None = None
-        self._free = False
+        self._runs_freely = False
         self._slow = slow
 
     def run(self) -> None:
-        _here.actor = self
+        _thread_state.actor = self
         try:
             self._database.attempt(self._attempt)
         except AccountError as refusal:
             self.outcome = refusal
-        except Exception as failure:  # noqa: BLE001 # the test looks at it
+        except Exception as failure:  # noqa: BLE001 # the test checks it
             self.outcome = failure
             self._note_end()
-        self._still.set()
+        self._stopped.set()
 
     def _attempt(self) -> None:
-        # What is written before slow work is true by itself: it stops before what comes after.
-        self._written = self._slow
-        if self.name in self._order:  # it did not end: the commit failed, and it begins again
+        # Writes before slow work are independent of it: stop only before those after it.
+        self._has_written = self._slow
+        if self.name in self._order:  # the commit failed, and the act is retried
             self._order.remove(self.name)
         self.reach("read")
         with self._database.transaction(writing=True) as session:
@@ -78,9 +79,9 @@ class Actor(threading.Thread):
             self._note_end()
 
     def _note_end(self) -> None:
-        """Note it before the transaction lets go of what the other may wait for.
+        """Record the end before the transaction releases its locks.
 
-        Afterwards the other can be at its end before this thread goes on.
+        Afterwards the other act could end before this thread continues.
         """
         if self.name not in self._order:
             self._order.append(self.name)
@@ -88,55 +89,55 @@ class Actor(threading.Thread):
     def reach(self, step: str) -> None:
         """Stop before a step until it may be taken."""
         if step == "hash":
-            self._written = False
+            self._has_written = False
         self.steps.append(step)
-        if not self._free:
-            self._still.set()
-            assert self._go.acquire(timeout=_SECONDS)
+        if not self._runs_freely:
+            self._stopped.set()
+            assert self._next_step.acquire(timeout=_SECONDS)
 
     def about_to_ask(self, statement: str, pid: int) -> None:
-        """Stop before the first statement that writes; `pid` is what the server calls its asker."""
-        self._pid = pid  # another one after slow work
-        if not self._written and statement.lstrip().startswith(_WRITES):
-            self._written = True
+        """Stop before the first writing statement; `pid` is the server's process id."""
+        self._pid = pid  # it changes after slow work
+        if not self._has_written and statement.lstrip().startswith(_WRITES):
+            self._has_written = True
             self.reach("write")
 
     def let_go(self, is_waiting: Callable[[int], bool] | None) -> None:
-        """Let it take its next step, and wait until it has, or waits for the other."""
-        if not self.is_alive() or not self._still.is_set():
+        """Let the act take its next step; wait until it has, or waits for a lock."""
+        if not self.is_alive() or not self._stopped.is_set():
             return
-        self._still.clear()
-        self._go.release()
-        deadline = time.monotonic() + (_SECONDS if is_waiting else _A_WHILE)
-        while not self._still.wait(0.002) and time.monotonic() < deadline:
+        self._stopped.clear()
+        self._next_step.release()
+        deadline = time.monotonic() + (_SECONDS if is_waiting else _LOCK_SECONDS)
+        while not self._stopped.wait(0.002) and time.monotonic() < deadline:
             if is_waiting and self._pid is not None and is_waiting(self._pid):
                 return
 
     def finish(self) -> None:
-        """Stop it no more, and wait for its end."""
-        self._free = True
-        self._go.release(100)
+        """Run the act to its end without further stops."""
+        self._runs_freely = True
+        self._next_step.release(100)
         self.join(_SECONDS)
         assert not self.is_alive()
 
 
 @contextmanager
 def stops(*, writing: bool) -> Iterator[None]:
-    """Let actors stop inside bcrypt, and before they write where that says anything."""
+    """Make actors stop inside bcrypt, and before they write if `writing`."""
 
     def before(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        actor = getattr(_here, "actor", None)
+        actor = getattr(_thread_state, "actor", None)
         if actor is not None:
             pid = connection.connection.dbapi_connection.info.backend_pid
             actor.about_to_ask(statement, pid)
 
     check = bcrypt.checkpw
 
-    def checkpw(*given: Any) -> bool:
-        actor = getattr(_here, "actor", None)
+    def checkpw(*arguments: Any) -> bool:
+        actor = getattr(_thread_state, "actor", None)
         if actor is not None:
             actor.reach("hash")
-        return check(*given)
+        return check(*arguments)
 
     bcrypt.checkpw = checkpw
     if writing:
@@ -150,9 +151,9 @@ def stops(*, writing: bool) -> Iterator[None]:
 
 
 def interleavings(first: int, second: int) -> Iterator[tuple[int, ...]]:
-    """Every order of the steps of two actors: so many of the first and so many of the second."""
-    for places in itertools.combinations(range(first + second), first):
-        yield tuple(0 if place in places else 1 for place in range(first + second))
+    """Yield every order of the steps of two actors."""
+    for positions in itertools.combinations(range(first + second), first):
+        yield tuple(0 if position in positions else 1 for position in range(first + second))
 
 
 def meet(
@@ -163,18 +164,19 @@ def meet(
     *,
     slow: Sequence[bool],
 ) -> tuple[list[Any], list[str]]:
-    """Do two acts at once in an order; gives both outcomes, and who ended first.
+    """Run two acts in an order of steps; return both outcomes, and the order of their ends.
 
-    `slow` tells which of them hash; `is_waiting` whether a connection waits for a lock.
+    `slow` says which of them hash passwords; `is_waiting` returns whether a connection waits for a
+    lock.
     """
-    ended: list[str] = []
+    end_order: list[str] = []
     actors = [
-        Actor(name, database, act, ended, slow=hashes)
+        Actor(name, database, act, end_order, slow=hashes)
         for name, act, hashes in zip("ab", acts, slow, strict=True)
     ]
     for actor in actors:
         actor.start()
-        actor._still.wait(_SECONDS)  # noqa: SLF001 # its own module's
+        actor._stopped.wait(_SECONDS)  # noqa: SLF001 # same module
     for turn in order:
         actors[turn].let_go(is_waiting)
     threads = [threading.Thread(target=actor.finish) for actor in actors]
@@ -183,4 +185,4 @@ def meet(
     for thread in threads:
         thread.join(_SECONDS)
     assert not any(actor.is_alive() for actor in actors), [actor.steps for actor in actors]
-    return [actor.outcome for actor in actors], ended
+    return [actor.outcome for actor in actors], end_order

@@ -1,4 +1,4 @@
-"""What happens to an account without HTTP: an operator acts, time passes, mail arrives."""
+"""Acts on accounts without HTTP: by an operator, by time, and by received email."""
 
 import re
 import time
@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from accounts.flows.clients import add_client
-from accounts.flows.tenants import disable_tenant, find_tenant
-from accounts.flows.users import disable_user
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.flows.administration.clients import add_client
+from accounts.flows.administration.tenants import disable_tenant, find_tenant
+from accounts.flows.administration.users import disable_user
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.values.identifiers import new_uuid
 from models import (
@@ -39,9 +39,9 @@ _SECONDS_TO_DELIVER = 10
 
 
 class OperatorActs(Operator):
-    """Acts beside the running service, on its database and in its mail folder.
+    """Acts beside a running service, on its database and its mail folder.
 
-    They are the functions that the command line calls; a process for each would take a second.
+    They call the functions behind the command line, since a process for each would take a second.
     """
 
     def __init__(self, service: Service) -> None:
@@ -52,19 +52,19 @@ class OperatorActs(Operator):
         self._mail = service.data / "mail"
 
     def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Do the act of this name to a user or their tenant; what comes of it is by name too."""
+        """Apply the act of this name to a user or their tenant, and return its results by name."""
         with self._database.transaction(writing=True) as session:
             return _ACTS[name](session, session.get_one(User, user_id), **arguments)
 
     def find_tenant_uuid(self, tenant_id: str) -> str:
-        """The UUID of a tenant, which no dialect shows."""
+        """Return the UUID of a tenant, which no dialect shows."""
         with self._database.transaction(writing=False) as session:
             return find_tenant(session, tenant_id).uuid
 
     def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:
-        """The newest mail to somebody with this subject, as soon as there is one.
+        """Wait for the newest email to a recipient with a subject.
 
-        It is taken away, so that the next wait is for the next one.
+        It is deleted, so that the next call waits for the next one.
         """
         deadline = time.monotonic() + _SECONDS_TO_DELIVER
         while time.monotonic() < deadline:
@@ -73,14 +73,14 @@ class OperatorActs(Operator):
                 if (mail["To"], mail["Subject"]) == (recipient, subject):
                     path.unlink()
                     text = mail.get_body(("plain",)).get_content()
-                    found = _SECRET.search(text)
-                    return {"text": text, "secret": found[0] if found else ""}
+                    match = _SECRET.search(text)
+                    return {"text": text, "secret": match[0] if match else ""}
             time.sleep(0.05)
         message = f"no mail {subject!r} to {recipient}"
         raise AssertionError(message)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._database.close()
 
 
@@ -104,9 +104,9 @@ def _client(
         "client_id": client.id,
         "client_secret": secret,
         "client": f"{client.id}:{secret}",
-        # By an encoder that leaves nothing as it is, which a form allows.
+        # Percent-encode every character, which form encoding allows.
         "client_encoded": ":".join(
-            "".join(f"%{ord(each):02X}" for each in part) for part in (client.id, secret or "")
+            "".join(f"%{ord(char):02X}" for char in part) for part in (client.id, secret or "")
         ),
     }
 
@@ -123,7 +123,7 @@ def _disable_tenant(session: AccountSession, user: User) -> Mapping[str, Any]:
 
 
 def _time_passes(session: AccountSession, user: User, *, hours: int) -> Mapping[str, Any]:
-    """Everything that the user has and that ends some day ends so much sooner."""
+    """Move the expiry of all credentials and secrets of a user into the past."""
     tables: tuple[Any, ...] = (
         OneTimeSecret,
         LoginSession,
@@ -140,7 +140,7 @@ def _time_passes(session: AccountSession, user: User, *, hours: int) -> Mapping[
 
 
 def _name_tenant(session: AccountSession, user: User, *, uuid: str) -> Mapping[str, Any]:
-    """The tenant gets the UUID that a reference prints, and whoever had it gets another."""
+    """Give a tenant the UUID that a reference prints, and its present owner another one."""
     for former in session.exec(select(Tenant).where(col(Tenant.uuid) == uuid)).all():
         former.uuid = new_uuid()
         session.add(former)
@@ -152,10 +152,10 @@ def _name_tenant(session: AccountSession, user: User, *, uuid: str) -> Mapping[s
 
 
 def _swap_sealed_tokens(session: AccountSession, user: User, *, other: str) -> Mapping[str, Any]:
-    """Whoever can write to the database puts what is sealed for one user into another's row."""
-    mine, theirs = (session.get_one(AccessToken, user_id) for user_id in (user.id, other))
-    mine.token_sealed, theirs.token_sealed = theirs.token_sealed, mine.token_sealed
-    session.add_all((mine, theirs))
+    """Swap the sealed tokens of two users, as an attacker with database access could."""
+    own, theirs = (session.get_one(AccessToken, user_id) for user_id in (user.id, other))
+    own.token_sealed, theirs.token_sealed = theirs.token_sealed, own.token_sealed
+    session.add_all((own, theirs))
     return {}
 
 
@@ -171,7 +171,7 @@ _ACTS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
 
 @contextmanager
 def people_of(service: Service) -> Iterator[Actors]:
-    """The people of a service, and an operator beside it, for as long as it runs."""
+    """Open the actors of a service, with an operator, for as long as it runs."""
     operator = OperatorActs(service)
     try:
         yield Actors(service, operator)

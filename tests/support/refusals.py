@@ -1,4 +1,4 @@
-"""Refusals that no operation has, for tests of what becomes of any."""
+"""Refusals of no operation, for tests of the handling of any refusal."""
 
 from accounts.errors import Forbidden
 
@@ -6,7 +6,7 @@ __all__ = ["CountedAttempt"]
 
 
 class CountedAttempt(Forbidden):
-    """A refusal like that of a throttle, whose counter must not be forgotten with it."""
+    """A refusal like a throttle's, whose counter must be committed."""
 
     code = "counted_attempt"
     message = "That was one too many."

@@ -1,4 +1,4 @@
-"""Databases at an earlier revision, with rows in every table that it has."""
+"""Databases at an earlier revision, with rows in every table."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,10 +15,10 @@ import models
 __all__ = ["EARLIER", "fill", "migrate_to", "project", "rows_of", "schema_of", "tables_of"]
 
 _SCRIPTS = f"{models.__path__[0]}/migrations"
-_VERSION = "alembic_version"
-_BEGINNING = datetime(2026, 4, 5, 10, tzinfo=UTC)
+_VERSION_TABLE = "alembic_version"
+_START = datetime(2026, 4, 5, 10, tzinfo=UTC)
 
-#: What a column must be one of, where a check says so.
+#: Valid values of columns with a CHECK constraint.
 _CHOICES = {
     "provider": "local",
     "dataset_access_mode": "all_available",
@@ -34,7 +34,7 @@ EARLIER = tuple(
 
 
 def migrate_to(engine: Engine, revision: str) -> None:
-    """Make the tables as they were at a revision."""
+    """Migrate an empty database to a revision."""
     config = Config()
     config.set_main_option("script_location", _SCRIPTS)
     with engine.connect() as connection:
@@ -47,21 +47,21 @@ def migrate_to(engine: Engine, revision: str) -> None:
 
 
 def tables_of(connection: Connection) -> Sequence[sa.Table]:
-    """The tables that are there, each after those that it refers to."""
+    """Return the tables of a database, each after those that it refers to."""
     metadata = sa.MetaData()
     metadata.reflect(connection)
-    return [table for table in metadata.sorted_tables if table.name != _VERSION]
+    return [table for table in metadata.sorted_tables if table.name != _VERSION_TABLE]
 
 
 def fill(engine: Engine) -> None:
-    """Put three rows into every table: two with a value in every column, one with what it needs."""
+    """Insert three rows into every table; the third has only the required columns."""
     with engine.begin() as connection:
         for table in tables_of(connection):
             for number in range(3):
                 values = {
-                    each.name: _value(each, number)
-                    for each in table.columns
-                    if number < 2 or not each.nullable
+                    column.name: _value(column, number)
+                    for column in table.columns
+                    if number < 2 or not column.nullable
                 }
                 connection.execute(table.insert().values(values))
 
@@ -78,8 +78,8 @@ def _value(column: sa.Column[Any], number: int) -> Any:
     elif isinstance(kind, sa.LargeBinary):
         value = f"{column.table.name} {column.name} {number}".encode()
     elif isinstance(kind, sa.DateTime):
-        value = _BEGINNING + timedelta(days=number, microseconds=17)
-        if not kind.timezone:  # SQLite has none, and all that it has is UTC
+        value = _START + timedelta(days=number, microseconds=17)
+        if not kind.timezone:  # SQLite stores no time zone; all values are UTC
             value = value.replace(tzinfo=None)
     elif isinstance(kind, sa.Boolean):
         value = bool(number % 2)
@@ -87,11 +87,11 @@ def _value(column: sa.Column[Any], number: int) -> Any:
 
 
 def rows_of(engine: Engine) -> Mapping[str, list[dict[str, Any]]]:
-    """All that is stored, by table; each row by column, in an order of its values."""
+    """Return all rows by table, each as a dictionary, in a stable order."""
     with engine.connect() as connection:
         return {
             table.name: sorted(
-                (dict(row._mapping) for row in connection.execute(sa.select(table))),  # noqa: SLF001 # it is public in SQLAlchemy
+                (dict(row._mapping) for row in connection.execute(sa.select(table))),  # noqa: SLF001 # public in SQLAlchemy
                 key=repr,
             )
             for table in tables_of(connection)
@@ -99,8 +99,8 @@ def rows_of(engine: Engine) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def schema_of(engine: Engine) -> list[tuple[Any, ...]]:
-    """What the tables are, in the words of the database, with the revision that they say."""
-    said = {
+    """Return the schema as the database describes it, and its revision."""
+    queries = {
         "sqlite": "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2",
         "postgresql": """
             SELECT c.relname, c.relkind::text, a.attname, a.atttypid, a.attnotnull,
@@ -114,20 +114,20 @@ def schema_of(engine: Engine) -> list[tuple[Any, ...]]:
         """,
     }
     with engine.connect() as connection:
-        found = [tuple(row) for row in connection.exec_driver_sql(said[engine.dialect.name])]
-        if sa.inspect(connection).has_table(_VERSION):
-            found += [
+        schema = [tuple(row) for row in connection.exec_driver_sql(queries[engine.dialect.name])]
+        if sa.inspect(connection).has_table(_VERSION_TABLE):
+            schema += [
                 tuple(row)
                 for row in connection.exec_driver_sql("SELECT version_num FROM alembic_version")
             ]
-        return found
+        return schema
 
 
 def project(source: Engine, target: Engine) -> None:
-    """Copy the rows of one database into another that has fewer tables and columns."""
+    """Copy the rows of a database into another that has fewer tables and columns."""
     with source.connect() as reading, target.begin() as writing:
-        known = {table.name: table for table in tables_of(reading)}
+        tables = {table.name: table for table in tables_of(reading)}
         for table in tables_of(writing):
-            columns = [known[table.name].columns[each.name] for each in table.columns]
+            columns = [tables[table.name].columns[column.name] for column in table.columns]
             for row in reading.execute(sa.select(*columns)):
                 writing.execute(table.insert().values(dict(row._mapping)))  # noqa: SLF001 # as above

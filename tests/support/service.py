@@ -1,4 +1,4 @@
-"""The real service, as a process of its own, with the people of its demo."""
+"""A real service in its own process, with the demo users."""
 
 import json
 import os
@@ -25,7 +25,7 @@ _SECONDS_TO_STOP = 30
 
 @dataclass(frozen=True)
 class Service(Deployment):
-    """A deployment that runs on this machine, and what there is to know of it from inside."""
+    """A deployment on this machine, with access to its files."""
 
     port: int
     folder: Path
@@ -33,12 +33,12 @@ class Service(Deployment):
 
     @property
     def data(self) -> Path:
-        """The folder of its database, its key and its mail."""
+        """The folder of its database, key and mail."""
         return self.folder / "data"
 
     @property
     def log(self) -> str:
-        """What it has written to standard error."""
+        """Its standard error so far."""
         return (self.folder / "stderr.log").read_text()
 
 
@@ -46,23 +46,23 @@ class Service(Deployment):
 def started(
     folder: Path, *, module: str = "oneself", workers: int = 1, **settings: object
 ) -> Iterator[Service]:
-    """Start the service on a database of its own in `folder`; at the end SIGTERM must stop it.
+    """Run the service on its own database in `folder`; SIGTERM must stop it at the end.
 
-    `module` is what serves it, with the arguments of `python -m oneself serve`.
-    SIGTERM and not SIGKILL: it has to finish what is in flight, and to write its coverage.
+    `module` is run with the arguments of `python -m oneself serve`. SIGTERM and not SIGKILL, so
+    that it finishes open requests and writes its coverage.
     """
     port = free_port()
     environment = {
-        # Whole, since what measures the coverage of processes speaks through it, but without
-        # settings that somebody has at home.
+        # The whole environment, which the coverage of subprocesses needs, without the developer's
+        # own settings.
         **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
         "ONESELF_DATA_DIR": str(folder / "data"),
         "ONESELF_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "ONESELF_VALIDATE_RESPONSES": "1",
         "ONESELF_PASSWORD_COST": "10",
         "ONESELF_BODY_SECONDS": "1",
-        # Everybody here has one address. What an account has with its source stays as it is by
-        # default, and so do mails: the rows about these begin with an account of their own.
+        # All requests come from one address, so the limits per address are raised. Those of mail,
+        # and per account and address, are the defaults: rows about them sign up an account.
         "ONESELF_THROTTLE_SOURCE": "100000/1",
         "ONESELF_THROTTLE_SIGNUP": "100000/1",
         "ONESELF_THROTTLE_ACCOUNT": "100000/1",
@@ -87,7 +87,7 @@ def started(
             stderr=log,
         )
     try:
-        _wait_until_it_answers(service, process)
+        _wait_until_ready(service, process)
         yield service
     finally:
         process.send_signal(signal.SIGTERM)
@@ -99,7 +99,7 @@ def started(
     assert process.returncode == 0, service.log
 
 
-def _wait_until_it_answers(service: Service, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(service: Service, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < deadline:
         assert process.poll() is None, service.log

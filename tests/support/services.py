@@ -1,4 +1,4 @@
-"""The services that rows are asked of, by the name that a row has for them."""
+"""Variants of the service, by the names that rows use for them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from tests.support.service import ROOT, Service, started
 
 __all__ = ["started_as"]
 
-#: What an operator would write for a time in which little may be changed, so much that each
-#: dialect refuses something by it. Two of them forbid the same, to show where a second notice goes.
+#: Policies of a maintenance window, so broad that each dialect refuses something. Two of them
+#: forbid the same action, to show where a second notice appears.
 _FREEZE = """
 @id("freeze-passwords")
 @notice("Passwords cannot be changed during the maintenance of 5 April.")
@@ -39,12 +39,11 @@ forbid (principal, action == Action::"ipto.getCurrentUser", resource);
 
 @contextmanager
 def started_as(name: str | None, folder: Path, **more: object) -> Iterator[Service]:
-    """Start the service of this name: one set up by default, but with cheap hashes, for None.
+    """Start the variant of this name; None is the default one, with cheap hashes.
 
-    `closed` is that of an operator who lets nobody sign up, `frozen` of one who has added policies
-    of their own, and `scarce` of one with small budgets, behind a proxy that tells who asks: its
-    rows ask from addresses of their own, so that none uses up what another counts on. `fuzzed` has
-    no budgets to speak of.
+    `closed` rejects signups. `frozen` has additional policies. `scarce` has small rate limits,
+    behind a proxy that forwards client addresses: each of its rows uses its own address, so that
+    none exhausts another's limit. `fuzzed` has practically no rate limits.
     """
     settings: dict[str, object] = {}
     if name == "closed":

@@ -1,4 +1,4 @@
-"""The stages of a request, and how many functions of Python each of them calls."""
+"""The stages of a request, and the number of Python calls in each of them."""
 
 import gc
 import sys
@@ -13,10 +13,11 @@ from typing import Any
 __all__ = ["STAGES", "CallCounter"]
 
 _ROOT = Path(__file__).parents[2]
-_OF_FILES = {
+_FILES = {
     "guard": ("oneself/http/guard.py", "oneself/http/request/trace_context.py"),
     "routing": ("oneself/http/routing.py", "connexion"),
     "credential": (
+        "oneself/http/caller.py",
         "oneself/http/request/credential_reader.py",
         "oneself/http/request/credentials.py",
         "accounts/services/authentication.py",
@@ -25,6 +26,7 @@ _OF_FILES = {
         "accounts/crypto/keyring.py",
     ),
     "validation": (
+        "oneself/http/request/arguments.py",
         "oneself/http/request/bodies.py",
         "oneself/http/request/parameters.py",
         "oneself/http/request/request_body.py",
@@ -38,8 +40,11 @@ _OF_FILES = {
     "handler": ("handlers", "accounts"),
     "render": (
         "oneself/http/response/responses.py",
+        "handlers/dialect.py",
+        "handlers/problem_details.py",
         "oneself/http/response/dialects.py",
         "oneself/http/response/error_handler.py",
+        "oneself/http/response/rendering.py",
     ),
     "operation": (
         "oneself/http/operations.py",
@@ -48,15 +53,15 @@ _OF_FILES = {
         "oneself/runtime/credential_usage.py",
     ),
 }
-#: In the order in which a request comes through them.
-STAGES = tuple(_OF_FILES)
+#: In the order in which a request passes through them.
+STAGES = tuple(_FILES)
 
 
 class CallCounter:
-    """Counts calls by stage: what a library does is of the stage that asked it to.
+    """Counts Python calls by stage; a library's calls count for the stage that called it.
 
-    By a profiler, which sees every call of a function that is written in Python and nothing else,
-    so that the same request makes the same number on any machine, however busy it is.
+    It is a profiler that sees only calls of Python functions, so the same request gives the same
+    count on any machine, however busy.
     """
 
     def __init__(self) -> None:
@@ -67,21 +72,21 @@ class CallCounter:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Look at all threads that begin meanwhile, and at this one."""
-        threading.setprofile(self._see)
-        sys.setprofile(self._see)
+        """Profile this thread, and all threads started until the end of the block."""
+        threading.setprofile(self._profile)
+        sys.setprofile(self._profile)
         try:
             yield
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type] # which is how it is taken away
+            threading.setprofile(None)  # type: ignore[arg-type] # None removes it
 
     @contextmanager
     def counting(self) -> Iterator[Counter[str]]:
-        """What is called meanwhile; what belongs to no stage, as the event loop, is left out."""
+        """Count the calls of the block by stage, except those outside of any stage (event loop)."""
         self._counts = Counter()
         gc.collect()
-        gc.disable()  # it would run what somebody has left behind, at any moment
+        gc.disable()  # finalizers would add calls at random times
         self._counting = True
         try:
             yield self._counts
@@ -89,11 +94,11 @@ class CallCounter:
             self._counting = False
             gc.enable()
 
-    def _see(self, frame: FrameType, what: str, _argument: Any) -> None:
+    def _profile(self, frame: FrameType, what: str, _argument: Any) -> None:
         stack: list[str | None] = self._stacks.__dict__.setdefault("stack", [])
         if what == "call":
-            own = self._stage_of(frame.f_code.co_filename)
-            stage = own or (stack[-1] if stack else None)
+            own_stage = self._stage_of(frame.f_code.co_filename)
+            stage = own_stage or (stack[-1] if stack else None)
             stack.append(stage)
             if stage is not None and self._counting:
                 self._counts[stage] += 1
@@ -113,10 +118,10 @@ def _find_stage(file: str) -> str | None:
         parts = parts[len(parts) - parts[::-1].index("site-packages") :]
     elif not path.is_relative_to(_ROOT):
         return None
-    # A file is named before the folder that it is in.
+    # A file takes precedence over its folder.
     for length in range(len(parts), 0, -1):
         place = "/".join(parts[:length])
-        for stage, places in _OF_FILES.items():
+        for stage, places in _FILES.items():
             if place in places:
                 return stage
     return None

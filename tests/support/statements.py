@@ -1,4 +1,4 @@
-"""What a request asks the database, and how the database goes about it."""
+"""The statements of a request, and the costly steps in their query plans."""
 
 import json
 import re
@@ -10,41 +10,41 @@ from sqlalchemy import Connection, Engine, event
 
 __all__ = ["Asked", "Step", "asked_of", "steps_of"]
 
-#: A place for a value as psycopg is given it, `%(name)s::TIMESTAMP WITH TIME ZONE`.
+#: A placeholder of psycopg: `%(name)s::TIMESTAMP WITH TIME ZONE`.
 _PLACE = re.compile(r"%\(\w+\)s(?:::(?:TIMESTAMP WITH TIME ZONE|\w+))?")
-#: Lists of values, and lists of them.
+#: Lists of values, and lists of such lists.
 _VALUES = re.compile(r"\((?:\?(?:, )?)+\)(?:, \((?:\?(?:, )?)+\))*")
 _ABOUT_ROWS = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b")
 
-# SQLite's words: https://sqlite.org/eqp.html
+# The format of SQLite's plans: https://sqlite.org/eqp.html
 _SCAN = re.compile(r"SCAN (?P<name>\w+)")
 _SEARCH = re.compile(r"SEARCH (?P<name>\w+) [^(]*\((?P<terms>.*)\)")
 _ROWS_OF_VALUES = re.compile(r"SCAN (\d+ )?CONSTANT ROWS?")
 
 
 class Asked(NamedTuple):
-    """One statement, as it was sent to the driver."""
+    """A statement, as it was sent to the driver."""
 
     statement: str
     parameters: Any
 
     @property
     def reads_or_writes(self) -> bool:
-        """Whether it is about rows; a BEGIN is not, nor what comes along with one."""
+        """Return whether it is about rows, unlike BEGIN and the statements sent with it."""
         return _ABOUT_ROWS.match(self.statement) is not None and ";" not in self.statement
 
     @property
     def form(self) -> str:
-        """The statement as both databases have it, with however many values in its lists."""
+        """The statement in a form common to both databases, with lists of any length merged."""
         words = " ".join(self.statement.replace('"', "").split())
         return _VALUES.sub("(…)", _PLACE.sub("?", words))
 
 
 class Step(NamedTuple):
-    """A part of a plan that may cost more with every row that there is.
+    """A step of a query plan whose cost can grow with the number of rows.
 
-    `how` is "scan" for all rows of a table or of an index, "range" for all on one side of a value,
-    and "sort" for putting rows in order that do not come in it.
+    `how` is "scan" for all rows of a table or an index, "range" for all rows on one side of a
+    value, and "sort" for sorting rows that no index yields in order.
     """
 
     table: str
@@ -53,38 +53,40 @@ class Step(NamedTuple):
 
 @contextmanager
 def asked_of(dialect: str) -> Iterator[list[Asked]]:
-    """Collect what is asked meanwhile, by whatever thread, of databases of this kind."""
-    asked: list[Asked] = []
+    """Record the statements, of all threads, on databases of this dialect."""
+    statements: list[Asked] = []
 
     def note(
         connection: Connection, _cursor: Any, statement: str, parameters: Any, *more: Any
     ) -> None:
         _context, executemany = more
         if connection.dialect.name == dialect:
-            asked.append(Asked(statement, parameters[0] if executemany else parameters))
+            statements.append(Asked(statement, parameters[0] if executemany else parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield asked
+        yield statements
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def steps_of(connection: Connection, asked: Asked) -> set[Step]:
-    """The costly steps of a statement, by the plan that the database has for it.
+def steps_of(connection: Connection, statement: Asked) -> set[Step]:
+    """Return the costly steps in the query plan of a statement.
 
-    PostgreSQL chooses by what it knows of the rows, so there have to be many, and it has to have
-    analysed them. A table that is small all the same is read over its index where there is one.
+    PostgreSQL plans by its statistics, so there must be many rows, and an ANALYZE. Small tables are
+    read over an index if there is one.
     """
     if connection.dialect.name == "sqlite":
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked.statement}", asked.parameters)
+        plan = connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {statement.statement}", statement.parameters
+        )
         return set(_steps_of_sqlite([row[-1] for row in plan]))
     connection.exec_driver_sql("SET enable_seqscan = off")
     plan = connection.exec_driver_sql(
-        f"EXPLAIN (COSTS off, FORMAT json) {asked.statement}", asked.parameters
+        f"EXPLAIN (COSTS off, FORMAT json) {statement.statement}", statement.parameters
     )
-    found = plan.scalar_one()
-    [root] = json.loads(found) if isinstance(found, str) else found
+    text = plan.scalar_one()
+    [root] = json.loads(text) if isinstance(text, str) else text
     return set(_steps_of_postgresql(root["Plan"]))
 
 
@@ -95,7 +97,7 @@ def _steps_of_sqlite(lines: Sequence[str]) -> Iterator[Step]:
             continue
         if scan := _SCAN.match(line):
             yield Step(scan["name"], "scan")
-        elif "AUTOMATIC" in line:  # an index over the whole table, made for this statement
+        elif "AUTOMATIC" in line:  # an index built for this statement alone
             yield Step(line.split()[1], "scan")
         elif search := _SEARCH.match(line):
             if "=" not in search["terms"]:

@@ -1,4 +1,4 @@
-"""What a service has stored, read behind its back."""
+"""Read access to the database of a running service."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ __all__ = ["reading", "settings_of"]
 
 
 def settings_of(service: Service) -> Settings:
-    """The settings that a service runs under, and not those of the tests' own process."""
+    """Return the settings of a service, which are not those of the test process."""
     prefix = "ONESELF_"
     return Settings(
         **{
@@ -26,7 +26,7 @@ def settings_of(service: Service) -> Settings:
 
 @contextmanager
 def reading(service: Service) -> Iterator[Connection]:
-    """A connection to its database, for looking only."""
+    """Open a read-only connection to the database of a service."""
     engine = open_engine(settings_of(service).location)
     try:
         with engine.connect() as connection:

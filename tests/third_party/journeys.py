@@ -1,6 +1,6 @@
-"""The journeys of contracts/journeys, read by us and run by `redocly respect`.
+"""The journeys of contracts/journeys, run by `redocly respect`.
 
-They are read here as well, so that what respect says it did is compared with what there was to do.
+The files are also read here, to compare the steps that respect reports with those of the file.
 """
 
 import json
@@ -19,11 +19,11 @@ import yaml
 from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import json_request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.matching import after, write
+from oneself.conformance.rows.matching import add_span, format_timestamp
 from tests.support.service import ROOT, Service
 from tests.third_party.tools import node_command
 
-__all__ = ["FILES", "Outcome", "Step", "Took", "make_inputs", "read_steps", "run_respect"]
+__all__ = ["FILES", "Outcome", "Step", "StepResult", "make_inputs", "read_steps", "run_respect"]
 
 FILES = sorted((ROOT / "contracts" / "journeys").glob("*.arazzo.yaml"))
 
@@ -33,7 +33,7 @@ _SECONDS = 120
 
 @dataclass(frozen=True)
 class Step:
-    """A step as the file has it."""
+    """A step of the file."""
 
     workflow_id: str
     step_id: str
@@ -42,8 +42,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Took:
-    """A step as respect took it; each check is its name, whether it passed, and what it says."""
+class StepResult:
+    """A step as run by respect; each check has a name, whether it passed, and a message."""
 
     workflow_id: str
     step_id: str
@@ -53,37 +53,37 @@ class Took:
 
     @property
     def failed(self) -> list[str]:
-        return [f"{name}: {said}" for name, passed, said in self.checks if not passed]
+        return [f"{name}: {message}" for name, passed, message in self.checks if not passed]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run of respect: its exit status, what it took, and what it wrote."""
+    """A run of respect: its exit status, its steps and its output."""
 
     exit_status: int
-    steps: tuple[Took, ...]
-    said: str
+    steps: tuple[StepResult, ...]
+    output: str
 
-    def broken(self, path: Path) -> list[str]:
-        """Each way in which what respect took is not what the file has, or did not hold."""
+    def violations(self, path: Path) -> list[str]:
+        """Return each deviation from the file, and each failed check."""
         steps = read_steps(path)
-        wanted = [(step.workflow_id, step.step_id) for step in steps]
-        taken = [(each.workflow_id, each.step_id) for each in self.steps]
-        found = [] if taken == wanted else [f"steps: {taken} are not {wanted}"]
+        expected = [(step.workflow_id, step.step_id) for step in steps]
+        run_steps = [(each.workflow_id, each.step_id) for each in self.steps]
+        violations = [] if run_steps == expected else [f"steps: {run_steps} are not {expected}"]
         for step, each in zip(steps, self.steps, strict=False):
             names = [name for name, _, _ in each.checks]
             if names.count("success criteria check") != len(step.conditions):
-                found.append(f"{step.step_id}: not each of its criteria was checked")
+                violations.append(f"{step.step_id}: not all criteria were checked")
             if "status code check" not in names:
-                found.append(f"{step.step_id}: it was not held against the document")
-            found += [f"{step.step_id}: {failed}" for failed in each.failed]
+                violations.append(f"{step.step_id}: it was not validated against the document")
+            violations += [f"{step.step_id}: {failed}" for failed in each.failed]
         if self.exit_status:
-            found.append(f"exit status {self.exit_status}")
-        return found
+            violations.append(f"exit status {self.exit_status}")
+        return violations
 
 
 def read_steps(path: Path) -> tuple[Step, ...]:
-    """Each step of a file, in its order."""
+    """Return the steps of a file in order."""
     ids = {(each.path, each.method): each.operation_id for each in OPERATIONS.values()}
     return tuple(
         Step(
@@ -104,41 +104,41 @@ def _path_and_method(pointer: str) -> tuple[str, str]:
 
 
 def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
-    """What the journeys begin with: the demo's people with new credentials, and what was mailed.
+    """Return the inputs of the journeys: demo users with new credentials, and emailed secrets.
 
-    No journey can read mail, so whoever has some is made here.
+    Journeys cannot read email, so users with emailed secrets are created here.
     """
     command = [sys.executable, "-m", "oneself", "demo", "--json"]
     demo = subprocess.run(
         command, cwd=ROOT, env=service.environment, capture_output=True, check=True
     )
     unverified = people.sign_up()
-    forgetful = people.sign_up()
+    resetting = people.sign_up()
     verifications = {}
-    for person in (unverified, forgetful):
+    for person in (unverified, resetting):
         person.ask("POST", "/api/v1/me/verify-email")
-        mail = people.operator.wait_for_mail(person["email"], "Verify your e-mail address")
+        mail = people.operator.wait_for_mail(person["email"], "Verify your email address")
         verifications[person["email"]] = mail["secret"]
-    # A password is reset by mail to an address that is verified, and to no other.
+    # Reset emails go only to verified addresses.
     for path, body in (
-        ("/api/v1/me/verify-email/confirm", {"secret": verifications[forgetful["email"]]}),
-        ("/v1/auth/password/forgot", {"email": forgetful["email"]}),
+        ("/api/v1/me/verify-email/confirm", {"secret": verifications[resetting["email"]]}),
+        ("/v1/auth/password/forgot", {"email": resetting["email"]}),
     ):
         answer = service.ask(json_request("POST", path, body))
         assert answer.status in {200, 202}, answer
-    reset = people.operator.wait_for_mail(forgetful["email"], "Set a new password")
+    reset = people.operator.wait_for_mail(resetting["email"], "Reset your password")
     return {
         **json.loads(demo.stdout),
         "nonce": secrets.token_hex(6),
-        "next_month": write(after(datetime.now(UTC), "+30d")),
+        "next_month": format_timestamp(add_span(datetime.now(UTC), "+30d")),
         "unverified": {
             "email": unverified["email"],
             "session_token": unverified["session_token"],
             "secret": verifications[unverified["email"]],
         },
         "forgetful": {
-            "email": forgetful["email"],
-            "session_token": forgetful["session_token"],
+            "email": resetting["email"],
+            "session_token": resetting["session_token"],
             "secret": reset["secret"],
         },
     }
@@ -147,9 +147,9 @@ def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
 def run_respect(
     path: Path, url: str, inputs: Mapping[str, Any], folder: Path, *, journey: str | None = None
 ) -> Outcome:
-    """Run the journeys of a file, or one of them; what respect writes stays in `folder`."""
+    """Run the journeys of a file, or one of them; the output of respect is in `folder`."""
     log = folder / "respect.json"
-    ran = subprocess.run(
+    process = subprocess.run(
         [
             *node_command("ONESELF_REDOCLY"),
             "respect",
@@ -162,30 +162,30 @@ def run_respect(
             str(folder / "respect.har"),
             *(() if journey is None else ("--workflow", journey)),
         ],
-        # Elsewhere, because it reads an .env file and a configuration from where it is started.
+        # Another folder, because respect reads .env and a configuration from the current one.
         cwd=folder,
-        # Credentials among a command's arguments can be read by whoever else is on the machine.
+        # Not as arguments, which other users of the machine could read.
         env={**os.environ, "REDOCLY_CLI_RESPECT_INPUT": json.dumps(inputs)},
         capture_output=True,
         text=True,
         timeout=_SECONDS,
         check=False,
     )
-    said = ran.stdout + ran.stderr
-    assert log.exists(), said
+    output = process.stdout + process.stderr
+    assert log.exists(), output
     files = json.loads(log.read_bytes())["files"]
     steps = tuple(
-        _took(workflow["workflowId"], step)
+        _step_result(workflow["workflowId"], step)
         for file in files.values()
         for workflow in file["executedWorkflows"]
         for step in workflow["executedSteps"]
     )
-    return Outcome(ran.returncode, steps, said)
+    return Outcome(process.returncode, steps, output)
 
 
-def _took(workflow_id: str, step: Mapping[str, Any]) -> Took:
+def _step_result(workflow_id: str, step: Mapping[str, Any]) -> StepResult:
     response = step.get("response") or {}
-    return Took(
+    return StepResult(
         workflow_id,
         step["stepId"],
         response.get("statusCode"),

@@ -1,7 +1,7 @@
-"""The rows of contracts/ as Specmatic's examples: a request that was prepared, and its status.
+"""Rows of contracts/ as examples for Specmatic: a prepared request and its expected status.
 
-What a row needs before its request (a person, a session to end, a secret that was mailed, a used-up
-budget) is done first, so each example finds what it speaks of, and none uses up another's.
+The steps of a row run first (a user, a session to end, an emailed secret, an exhausted rate limit),
+so that each example finds the objects it names, and examples do not affect each other.
 """
 
 import base64
@@ -22,19 +22,19 @@ from oneself.http.request.schemas import Schemas
 
 __all__ = ["Inexpressible", "Seed", "seed_of"]
 
-#: One pixel of WebP (RFC 9649, section 3) in which every byte is ASCII. An example is JSON, and
-#: holds no other bytes; what Pillow writes has some.
+#: One pixel of WebP (RFC 9649, section 3) in ASCII bytes only, because examples are JSON. Pillow
+#: writes other bytes.
 _WEBP = "RIFF\x16\0\0\0WEBPVP8L\t\0\0\0/\0\0\0\0(eF\x06\0"
-#: The beginning of another kind of picture, and no picture.
+#: The signature of an unsupported format.
 _NO_PICTURE = "GIF89a"
-#: Whether a cookie counts is said by this header; contracts/specmatic-overlay.yaml joins the two.
+#: A cookie requires this header; contracts/specmatic-overlay.yaml combines the two.
 _SAME_ORIGIN = ("Sec-Fetch-Site", "same-origin")
-#: Refusals that come before anybody is asked who they are, or because nobody is.
-_ANSWERED_TO_ANYBODY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.METHOD_NOT_ALLOWED}
-#: For these, and no others, Specmatic sends a body that its schema refuses.
-_ABOUT_THE_BODY = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
+#: Refusals that need no credential.
+_WITHOUT_CREDENTIAL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.METHOD_NOT_ALLOWED}
+#: Only for these statuses does Specmatic send a body that breaks its schema.
+_BODY_STATUSES = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 _TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
-#: What each grant does not read.
+#: Fields that each grant ignores.
 _UNREAD = {
     "refresh_token": {"subject_token": "nothing", "subject_token_type": _TOKEN_TYPE},
     "urn:ietf:params:oauth:grant-type:token-exchange": {"refresh_token": "nothing"},
@@ -43,12 +43,12 @@ _SCHEMAS = Schemas(load_document())
 
 
 class Inexpressible(Exception):
-    """Specmatic has no words for this request; the reason is a key of contracts/specmatic.yaml."""
+    """Specmatic cannot express a request; the message is a key of contracts/specmatic.yaml."""
 
 
 @dataclass(frozen=True)
 class Seed:
-    """One example, and what it is about."""
+    """An example with its operation and expected status."""
 
     name: str
     operation_id: str
@@ -59,8 +59,8 @@ class Seed:
         return json.dumps(self.example, indent=1)
 
 
-def seed_of(name: str, row: Row, attempt: CaseRunner) -> Seed:
-    """The row as an example, its steps taken.
+def seed_of(name: str, row: Row, runner: CaseRunner) -> Seed:
+    """Run the steps of a row, and return its request as an example.
 
     Raises:
         Inexpressible: Specmatic cannot send this request.
@@ -72,32 +72,32 @@ def seed_of(name: str, row: Row, attempt: CaseRunner) -> Seed:
         raise Inexpressible("slow")
     if any(step.get("act") == "name tenant" for step in row.raw.get("before", ())):
         raise Inexpressible("one at a time")
-    request = _Asked(operation, row.status, attempt.prepare(), attempt)
+    request = _PreparedRequest(operation, row.status, runner.prepare(), runner)
     example = {
         "name": name,
-        "http-request": request.written(),
+        "http-request": request.as_example(),
         "http-response": _response(operation, row.status),
     }
     return Seed(name, operation.operation_id, row.status, example)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _PreparedRequest:
     operation: OperationSpec
     status: int
     request: Request
-    attempt: CaseRunner
+    runner: CaseRunner
 
     @property
-    def is_good(self) -> bool:
+    def is_success(self) -> bool:
         return self.status < HTTPStatus.BAD_REQUEST
 
-    def written(self) -> Mapping[str, Any]:
-        """The request in the form of an example."""
+    def as_example(self) -> Mapping[str, Any]:
+        """Return the request in the form of an example."""
         if self.request.method == "HEAD":
             raise Inexpressible("head")
         parts = urlsplit(self.request.target)
-        query = _once(parse_qsl(parts.query, keep_blank_values=True))
+        query = _unique(parse_qsl(parts.query, keep_blank_values=True))
         documented = {each["name"] for each in self.operation.parameters if each["in"] == "query"}
         if set(query) - documented:
             raise Inexpressible("undocumented")
@@ -112,12 +112,12 @@ class _Asked:
         }
 
     def _headers(self) -> dict[str, str]:
-        headers = _once(self.request.headers)
+        headers = _unique(self.request.headers)
         schemes = _schemes(self.operation)
         credentials = headers.keys() & {"Authorization", "X-API-Key", "Cookie"}
         if len(credentials) > 1:
             raise Inexpressible("several credentials")
-        if schemes and not credentials and self.status not in _ANSWERED_TO_ANYBODY:
+        if schemes and not credentials and self.status not in _WITHOUT_CREDENTIAL:
             raise Inexpressible("no credential")
         documented = {each["name"] for each in self.operation.parameters if each["in"] == "header"}
         if self.operation.bodies:
@@ -125,7 +125,7 @@ class _Asked:
         if headers.keys() - documented - set(_headers_of(schemes)):
             raise Inexpressible("undocumented")
         if "Cookie" in headers and _SAME_ORIGIN[0] not in headers:
-            if not self.is_good:
+            if not self.is_success:
                 raise Inexpressible("undocumented")
             headers |= [_SAME_ORIGIN]
         return headers
@@ -151,30 +151,30 @@ class _Asked:
         return {"body": self._content(text, media)} if text else {}
 
     def _picture(self, headers: dict[str, str]) -> Mapping[str, Any]:
-        """A picture, or what is none, in ASCII."""
+        """Return a valid or invalid picture in ASCII."""
         if self.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
             return {"body": _NO_PICTURE}
         if self.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return {"body": "x" * len(self.request.body)}
         headers["Content-Type"] = "image/webp"
-        return {"body": _NO_PICTURE if self.status in _ABOUT_THE_BODY else _WEBP}
+        return {"body": _NO_PICTURE if self.status in _BODY_STATUSES else _WEBP}
 
     def _documented_body(self, headers: dict[str, str]) -> Mapping[str, Any]:
-        """To Specmatic a 405 is an operation with another method, so the body comes along."""
+        """Return the documented body, which Specmatic requires for a 405 as well."""
         if not self.operation.bodies:
             return {}
         if takes_pictures(self.operation):
             return self._picture(headers)
-        media, described = next(iter(_request_body(self.operation).items()))
+        media, spec = next(iter(_request_body(self.operation).items()))
         headers["Content-Type"] = media
-        return {"form-fields" if media == FORM else "body": described["example"]}
+        return {"form-fields" if media == FORM else "body": spec["example"]}
 
     def _content(self, text: str, media: str) -> Any:
         content = text
         if media.endswith("json"):
             with suppress(json.JSONDecodeError):
-                content = json.loads(text, object_pairs_hook=_once)
-        if self.status in _ABOUT_THE_BODY or media not in self.operation.bodies:
+                content = json.loads(text, object_pairs_hook=_unique)
+        if self.status in _BODY_STATUSES or media not in self.operation.bodies:
             return content
         if not _SCHEMAS.validator(self.operation.bodies[media]).is_valid(content):
             raise Inexpressible("schema")
@@ -183,20 +183,20 @@ class _Asked:
         return content
 
     def _fields(self, text: str) -> Mapping[str, str]:
-        """A form; what it may have and has not is filled in, or Specmatic tries that by chance."""
-        fields = _once(parse_qsl(text, keep_blank_values=True))
-        described = resolve(load_document(), self.operation.bodies[FORM])["properties"]
-        if set(fields) - set(described) or not all(fields.values()):
+        """Return a form with all optional fields, because Specmatic would generate missing ones."""
+        fields = _unique(parse_qsl(text, keep_blank_values=True))
+        spec = resolve(load_document(), self.operation.bodies[FORM])["properties"]
+        if set(fields) - set(spec) or not all(fields.values()):
             raise Inexpressible("form")
         return fields | {
-            name: self._neutral(name, fields) for name in described if name not in fields
+            name: self._neutral_value(name, fields) for name in spec if name not in fields
         }
 
-    def _neutral(self, name: str, fields: Mapping[str, str]) -> str:
-        """What changes nothing: defaults, and what is not read."""
+    def _neutral_value(self, name: str, fields: Mapping[str, str]) -> str:
+        """Return a value without effect: a default, or one that is ignored."""
         unread = _UNREAD.get(fields.get("grant_type", ""), {})
-        known = {
-            "audience": self.attempt.deployment.url,
+        neutral_values = {
+            "audience": self.runner.deployment.url,
             "requested_token_type": _TOKEN_TYPE,
             "scope": "me/profile:read",
             "token_type_hint": "access_token",
@@ -204,31 +204,31 @@ class _Asked:
         }
         if name == "client_id":
             return self._client_id()
-        if name not in known:
+        if name not in neutral_values:
             raise Inexpressible("form")
-        return known[name]
+        return neutral_values[name]
 
     def _client_id(self) -> str:
-        """The id of the client that authenticates itself."""
+        """Return the id of the authenticating client."""
         basic = dict(self.request.headers).get("Authorization", "").removeprefix("Basic ")
         try:
-            # Each is form-encoded before they are joined (RFC 6749, section 2.3.1).
+            # Id and secret are form-encoded before they are joined (RFC 6749, section 2.3.1).
             return unquote_plus(base64.b64decode(basic, validate=True).decode().partition(":")[0])
         except ValueError:
             raise Inexpressible("form") from None
 
 
-def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Pairs as a mapping, which each name may stand in once."""
-    listed = list(pairs)
-    if len(dict(listed)) < len(listed):
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pairs as a mapping; repeated names are inexpressible."""
+    pairs_list = list(pairs)
+    if len(dict(pairs_list)) < len(pairs_list):
         raise Inexpressible("repeated")
-    return dict(listed)
+    return dict(pairs_list)
 
 
 def _schemes(operation: OperationSpec) -> frozenset[str]:
-    described = load_document()["paths"][operation.path][operation.method]["security"]
-    return frozenset(name for alternative in described for name in alternative)
+    spec = load_document()["paths"][operation.path][operation.method]["security"]
+    return frozenset(name for alternative in spec for name in alternative)
 
 
 def _headers_of(schemes: frozenset[str]) -> Iterator[str]:
@@ -242,20 +242,20 @@ def _headers_of(schemes: frozenset[str]) -> Iterator[str]:
 
 
 def _request_body(operation: OperationSpec) -> Mapping[str, Any]:
-    described = load_document()["paths"][operation.path][operation.method]["requestBody"]
-    content: Mapping[str, Any] = resolve(load_document(), described)["content"]
+    spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
+    content: Mapping[str, Any] = resolve(load_document(), spec)["content"]
     return content
 
 
 def _response(operation: OperationSpec, status: int) -> Mapping[str, Any]:
-    """The document's own example of this answer: Specmatic wants one, and compares its schema."""
-    described = operation.responses[status]
+    """Return the document's example of a response; Specmatic requires one and validates it."""
+    spec = operation.responses[status]
     headers = {
         name: str(header["example"])
-        for name, header in described["headers"].items()
+        for name, header in spec["headers"].items()
         if header.get("required")
     }
-    for media, content in described.get("content", {}).items():
+    for media, content in spec.get("content", {}).items():
         examples = [each["value"] for each in content.get("examples", {}).values()]
         body = content["example"] if "example" in content else examples[0]
         return {"status": status, "headers": {"Content-Type": media, **headers}, "body": body}
@@ -263,7 +263,7 @@ def _response(operation: OperationSpec, status: int) -> Mapping[str, Any]:
 
 
 def _has_mixed_list(content: Any) -> bool:
-    """Whether a list holds values of several types, which Specmatic takes for a mistake."""
+    """Return whether a list has items of several types, which Specmatic rejects."""
     if isinstance(content, Mapping):
         return any(map(_has_mixed_list, content.values()))
     if isinstance(content, list):

@@ -1,4 +1,4 @@
-"""Specmatic, which reads the document by itself, makes tests of it and judges the answers."""
+"""Runner of Specmatic, which generates tests from the document and validates the responses."""
 
 import json
 import os
@@ -20,23 +20,23 @@ from oneself.conformance.operations import OPERATIONS
 from oneself.document import METHODS, load_document, resolve
 from tests.third_party.seeds import Seed
 
-__all__ = ["Test", "Verdict", "judge"]
+__all__ = ["SpecmaticRun", "Test", "run_specmatic"]
 
 OVERLAY = Path(__file__).parents[2] / "contracts" / "specmatic-overlay.yaml"
 _SECONDS = 900
-#: How many ways of varying several fields of one body at a time are tried. Twenty already break
-#: each field in each way that all do, which are 27,000 and take six minutes.
+#: The number of combinations of several varied fields of one body. Twenty already cover each
+#: variation of each field; all 27,000 take six minutes.
 _COMBINATIONS = 60
-#: What stands in the place of each credential where an example brings none: nobody's.
-_NOBODY = {
-    "session": "nobody",
-    "sessionCookie": "__Host-oneself_session=nobody",
+#: Invalid credentials for examples without one.
+_INVALID_CREDENTIALS = {
+    "session": "invalid",
+    "sessionCookie": "__Host-oneself_session=invalid",
     "sameOrigin": "same-origin",
-    "apiKey": "nobody",
-    "accessToken": "nobody",
-    "personalAccessToken": "nobody",
-    "jwt": "nobody",
-    "client": "bm9ib2R5Om5vYm9keQ==",
+    "apiKey": "invalid",
+    "accessToken": "invalid",
+    "personalAccessToken": "invalid",
+    "jwt": "invalid",
+    "client": "aW52YWxpZDppbnZhbGlk",
 }
 _NAME = re.compile(
     r"(?P<sign>[+-]ve )? *Scenario: (?P<method>[A-Z]+) (?P<path>\S+)"
@@ -49,16 +49,16 @@ _IDS = {(each.method.upper(), each.path): name for name, each in OPERATIONS.item
 
 @dataclass(frozen=True)
 class Test:
-    """One request that Specmatic made, and what it says of the answer."""
+    """One request of Specmatic, and its verdict on the response."""
 
-    __test__ = False  # it is no test of pytest's
+    __test__ = False  # not a test of pytest
 
     name: str
     operation_id: str
-    #: The status that was expected: a number, or `4xx` of a request that breaks its schema.
+    #: The expected status: a number, or `4xx` for a request that breaks its schema.
     expected: str
     passed: bool
-    #: `+ve` where Specmatic varied the example within its schema, `-ve` where it broke that.
+    #: `+ve` for a variation within the schema, `-ve` for one that breaks it.
     sign: str
     message: str
     request: str
@@ -74,8 +74,8 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A run of Specmatic's: its tests, and what its own coverage says."""
+class SpecmaticRun:
+    """A run of Specmatic, with its tests and its own coverage."""
 
     exit_status: int
     report: Mapping[str, Any]
@@ -91,7 +91,7 @@ class Verdict:
 
     @property
     def covered(self) -> frozenset[tuple[str, int]]:
-        """Operations and statuses that Specmatic's coverage calls covered."""
+        """The operations and statuses that Specmatic reports as covered."""
         return frozenset(
             (_IDS[key], each["responseCode"])
             for each in self._operations()
@@ -100,7 +100,7 @@ class Verdict:
 
     @property
     def skipped(self) -> tuple[tuple[str, str | None, int], ...]:
-        """Operations, media types and statuses that it made no request for."""
+        """The operations, media types and statuses without a request."""
         return tuple(
             (_IDS[key], each.get("contentType"), each["responseCode"])
             for each in self._operations()
@@ -113,36 +113,36 @@ class Verdict:
         return operations
 
     def _test(self, raw: Mapping[str, Any]) -> Test:
-        named = _NAME.match(raw["name"])
-        assert named, raw["name"]
+        match = _NAME.match(raw["name"])
+        assert match, raw["name"]
         example = _EXAMPLE.search(raw["name"])
-        path = re.sub(r"\((\w+):\w+\)", r"{\1}", named["path"])
+        path = re.sub(r"\((\w+):\w+\)", r"{\1}", match["path"])
         seed = self.seeds[example["example"]] if example else None
-        operation_id = seed.operation_id if seed else _IDS[named["method"], path]
+        operation_id = seed.operation_id if seed else _IDS[match["method"], path]
         extra = raw["extra"]
         outputs = extra.get("outputs") or [{"content": ""}]
         return Test(
             raw["name"],
             operation_id,
-            named["status"],
+            match["status"],
             raw["status"] == "passed",
-            (named["sign"] or "").strip(),
+            (match["sign"] or "").strip(),
             raw["message"],
             extra.get("input", ""),
             _answer(outputs[0]["content"]),
         )
 
 
-def judge(
+def run_specmatic(
     url: str, seeds: Iterable[Seed], folder: Path, *, generative: bool, only: Iterable[str] = ()
-) -> Verdict:
-    """Let Specmatic test the service at `url`, with these examples, in a folder of its own.
+) -> SpecmaticRun:
+    """Run Specmatic on the service at `url` with these examples, in a folder.
 
-    Generative, it varies each example of a 2xx within its schema, and out of it. Its reports, one
-    for people (HTML) and one for machines (JUnit), are left in the folder.
+    With `generative`, it varies each example of a 2xx within its schema and beyond. The reports
+    (HTML and JUnit) are written to the folder.
     """
     by_name = {seed.name.partition(" ")[0]: seed for seed in seeds}
-    examples = folder / "openapi_examples"  # where Specmatic looks for those of openapi.yaml
+    examples = folder / "openapi_examples"  # the name that Specmatic expects
     examples.mkdir(parents=True)
     for name, seed in by_name.items():
         (examples / f"{name}.json").write_text(seed.as_json())
@@ -156,11 +156,11 @@ def judge(
     if paths := [f"PATH='{OPERATIONS[name].path}'" for name in only]:
         command.append(f"--filter={' || '.join(paths)}")
     with (folder / "output.txt").open("wb") as output:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=folder,
-            # Specmatic takes credentials, and settings, from its environment, so it gets no other.
-            env={"PATH": os.defpath, "HOME": str(folder), **_NOBODY},
+            # Specmatic reads credentials and settings from its environment.
+            env={"PATH": os.defpath, "HOME": str(folder), **_INVALID_CREDENTIALS},
             stdout=output,
             stderr=subprocess.STDOUT,
             timeout=_SECONDS,
@@ -170,14 +170,14 @@ def judge(
     assert page.exists(), f"no report; see {folder / 'output.txt'}"
     _, _, report = page.read_text().partition(_REPORT)
     read, _ = json.JSONDecoder().raw_decode(report)
-    return Verdict(done.returncode, read["results"], by_name)
+    return SpecmaticRun(process.returncode, read["results"], by_name)
 
 
 def _document() -> Mapping[str, Any]:
-    """The document with the headers of its answers where it refers to them.
+    """Return the document with the headers of its responses inlined.
 
-    Specmatic 2.55 reads `required` beside the reference and not behind it: of `X: {required: true}`
-    and of `X: {$ref: …}` to that, only the first is missed in an answer that lacks it.
+    Specmatic 2.55 does not resolve references for `required`: it detects a missing header for
+    `X: {required: true}`, but not for a `$ref` to it.
     """
     document: dict[str, Any] = deepcopy(dict(load_document()))
     responses = [*document["components"]["responses"].values()]
@@ -210,11 +210,11 @@ def _configuration(*, generative: bool) -> Mapping[str, Any]:
 
 
 def _jar() -> str:
-    """The program itself; the Python around it, which starts web servers, is not imported."""
-    found = find_spec("specmatic")
-    assert found
-    assert found.origin
-    return str(Path(found.origin).parent / "core" / "specmatic.jar")
+    """Return the path of the program; its Python package starts web servers when imported."""
+    spec = find_spec("specmatic")
+    assert spec
+    assert spec.origin
+    return str(Path(spec.origin).parent / "core" / "specmatic.jar")
 
 
 def _key(operation: Mapping[str, Any]) -> tuple[str, str]:
@@ -222,7 +222,7 @@ def _key(operation: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _answer(content: str) -> Answer:
-    """An answer as Specmatic prints it: a status line, headers, an empty line, the body."""
+    """Parse a response as printed by Specmatic: status line, headers, empty line, body."""
     head, _, body = content.partition("\n\n")
     status, *headers = head.split("\n")
     pairs = (header.partition(": ")[::2] for header in headers if ": " in header)

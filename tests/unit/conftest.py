@@ -1,8 +1,8 @@
-"""What the unit tests start from: a real database, a clock that can be moved, and people.
+"""Fixtures of the unit tests: a real database, a movable clock, and users.
 
-The acts are run as the service runs them, each in a transaction of its own. Nothing of ours is
-replaced; where two things have to happen at once, `during_the_hash` lets the one happen while the
-other is inside bcrypt, which is where the acts let go of the database.
+Acts run as in the service, each in its own transaction, and nothing of ours is mocked. For tests of
+concurrency, `during_hashing` runs one act while another is inside bcrypt, where acts release the
+database.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,23 +21,22 @@ from sqlalchemy.types import NullType
 
 from accounts.crypto.keyring import Keyring
 from accounts.crypto.password_hashing import hash_password
-from accounts.flows.clients import add_client
-from accounts.flows.sessions import open_session
-from accounts.flows.tenants import open_tenant
-from accounts.flows.users import open_user
+from accounts.flows.administration.clients import add_client
+from accounts.flows.sign_in.sessions import open_session
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind, Presented, Principal
 from accounts.services.user_views import UserView, find_user_view
+from accounts.services.users import open_tenant, open_user
 from models import Client, OutboxMessage, Tenant, metadata
 from oneself.database import Database, Location
 from tests.support.databases import Files, Storage, in_words_of
 from tests.support.disk import Disk
 from tests.support.in_process import InProcess
 
-# Examples that failed once are written into the tests by hand, not into a folder of the checkout.
+# Examples that failed once become tests, and are not kept in a folder of the checkout.
 settings.register_profile("unit", database=None, deadline=None)
 settings.load_profile("unit")
 
@@ -47,7 +46,7 @@ COST = 4
 
 
 class Clock:
-    """The time of the database, which stands still until a test moves it."""
+    """The time of the database, which changes only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = START
@@ -62,7 +61,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class LoggedInUser:
-    """A person of the house, with what only they know."""
+    """A logged-in user with their password and session token."""
 
     view: UserView
     password: str
@@ -76,7 +75,7 @@ class LoggedInUser:
 
 @dataclass(frozen=True)
 class Env:
-    """A database with the clock it goes by, and short ways to fill it."""
+    """A database with its clock, and helpers to fill and inspect it."""
 
     database: Database
     location: Location
@@ -85,7 +84,7 @@ class Env:
     limits: Limits
 
     def act(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Run one act in a writing transaction of its own."""
+        """Run an act in its own writing transaction."""
         with self.database.transaction(writing=True) as session:
             return act(session, *arguments, **named)
 
@@ -94,7 +93,7 @@ class Env:
         return tenant
 
     def client(self, tenant_id: str, *scopes: str) -> tuple[Client, str]:
-        """Add a client to a tenant, of all scopes or of some; the second is its secret."""
+        """Add a client with these scopes (default: all) to a tenant; return it with its secret."""
         with self.database.transaction(writing=True) as session:
             return add_client(
                 session,
@@ -112,7 +111,7 @@ class Env:
         password: str = PASSWORD,
         cost: int = COST,
     ) -> LoggedInUser:
-        """Open a user who is logged in; one of another provider has no password here."""
+        """Open a user and log them in; users of another provider have no password."""
         record = hash_password(password, self.keys, cost) if provider == "local" else None
         with self.database.transaction(writing=True) as session:
             user = open_user(
@@ -123,50 +122,50 @@ class Env:
                 record=record,
                 provider=provider,
             )
-            opened = open_session(session, user.id)
+            new_session = open_session(session, user.id)
         return LoggedInUser(
             self.view(user.id),
             password,
-            opened.token,
-            self.recognise(CredentialKind.SESSION, opened.token),
+            new_session.token,
+            self.recognise(CredentialKind.SESSION, new_session.token),
         )
 
     def view(self, user_id: str) -> UserView:
-        """The person as they are now."""
+        """Return the current view of a user."""
         view: UserView = self.act(find_user_view, user_id)
         return view
 
     def recognise(self, kind: CredentialKind, token: str) -> Principal:
-        """Authenticate, as a request with this credential would."""
+        """Authenticate as a request with this credential would."""
         with self.database.transaction(writing=False) as session:
             return authenticate(session, Presented(kind, token))
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """The rows of a table as they are stored, in no particular order.
+        """Return the rows of a table as stored, in no particular order.
 
-        Moments are texts and truths are numbers, as SQLite has them, whatever the database.
+        Times are text and booleans are numbers, as in SQLite, on any database.
         """
         columns = [
-            cast(each, Text) if isinstance(each.type, JSON) else type_coerce(each, NullType())
-            for each in metadata.tables[table].columns
+            cast(column, Text) if isinstance(column.type, JSON) else type_coerce(column, NullType())
+            for column in metadata.tables[table].columns
         ]
         with self.database.transaction(writing=False) as session:
-            found = session.core.execute(select(*columns))
+            result = session.core.execute(select(*columns))
             return [
                 {name: _as_in_sqlite(value) for name, value in row._mapping.items()}  # noqa: SLF001 # it is public in SQLAlchemy
-                for row in found
+                for row in result
             ]
 
     def messages(self) -> list[OutboxMessage]:
-        """What is in the outbox, delivered or not, oldest first."""
+        """Return the messages of the outbox, delivered or not, oldest first."""
         with self.database.transaction(writing=False) as session:
-            # What was posted in one moment stands in the order in which it was written.
-            written = "rowid" if session.core.dialect.name == "sqlite" else "ctid"
-            oldest_first = select(OutboxMessage).order_by(text(f"created_at, {written}"))
+            # Messages of the same time are in the order in which they were written.
+            row_order = "rowid" if session.core.dialect.name == "sqlite" else "ctid"
+            oldest_first = select(OutboxMessage).order_by(text(f"created_at, {row_order}"))
             return list(session.scalars(oldest_first))
 
-    def stored(self) -> bytes:
-        """All that is stored: whole files with their log or, of a server, every value."""
+    def stored_bytes(self) -> bytes:
+        """Return all stored bytes: the files of SQLite, or every value of a server."""
         if isinstance(self.location, Path):
             files = self.location.parent.glob(f"{self.location.name}*")
             return b"".join(path.read_bytes() for path in files)
@@ -185,21 +184,21 @@ class Env:
         return len(self.rows(table))
 
     def drop_trigger(self, table: str, verb: str) -> None:
-        """Let a table of events be changed, as somebody could who has the database."""
+        """Drop a trigger that protects an event table, as an attacker with the database could."""
         on = "" if self.on_sqlite else f" ON {table}"
         self.execute(f"DROP TRIGGER {table}_no_{verb}{on}")
 
     def spoil(self, table: str, column: str, value: str) -> None:
-        """Put into a column what cannot be read as what it should be."""
+        """Write a value into a column that cannot be read as the column's type."""
         if self.on_sqlite:
             self.execute(f"UPDATE {table} SET {column} = ?", value)  # noqa: S608 # a test's
         else:
-            # A column has one type, so the whole column is of another one then.
+            # A column has one type, so the whole column becomes text.
             self.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE text USING '{value}'")
 
     @contextmanager
-    def broken(self, table: str, verb: str, when: str = "true") -> Iterator[None]:
-        """While this lasts, the database fails at a change of a table, as at a full disk."""
+    def failing_on(self, table: str, verb: str, when: str = "true") -> Iterator[None]:
+        """Make the database fail on a change of a table, as with a full disk."""
         if self.on_sqlite:
             self.execute(
                 f"CREATE TRIGGER broken BEFORE {verb} ON {table} WHEN {when}"
@@ -221,7 +220,7 @@ class Env:
             self.execute("DROP FUNCTION broken CASCADE")
 
     def execute(self, statement: str, *parameters: Any) -> None:
-        """Change the stored rows behind the acts' back."""
+        """Change stored rows without an act."""
         with self.database.transaction(writing=True) as session:
             session.core.exec_driver_sql(
                 in_words_of(session.core.dialect.name, statement), parameters
@@ -234,37 +233,37 @@ def _as_in_sqlite(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
 
-def explained(session: AccountSession, statement: str, parameters: Any) -> list[str]:
-    """The steps in which a statement is done, in the words of the database."""
+def explain_query(session: AccountSession, statement: str, parameters: Any) -> list[str]:
+    """Return the database's plan for a statement, a step each."""
     if session.core.dialect.name == "sqlite":
-        found = session.core.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        return [row[-1] for row in found]
-    # In a table of a few rows no index is worth while.
+        plan = session.core.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        return [row[-1] for row in plan]
+    # In a table of few rows the planner would not use an index.
     session.core.exec_driver_sql("SET enable_seqscan = off")
-    found = session.core.exec_driver_sql(f"EXPLAIN (COSTS off) {statement}", parameters)
-    return [row[0].strip() for row in found]
+    plan = session.core.exec_driver_sql(f"EXPLAIN (COSTS off) {statement}", parameters)
+    return [row[0].strip() for row in plan]
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with all tables, for what is about files whatever the other tests run on."""
+    """A SQLite file with all tables, for tests of files on any database."""
     return Files(tmp_path_factory.mktemp("migrated")).make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def location(storage: Storage, tmp_path: Path) -> Iterator[Location]:
-    """A fresh database of this test's own."""
-    made = storage.make(tmp_path)
-    yield made
-    storage.drop(made)
+    """A fresh database for one test."""
+    location = storage.make(tmp_path)
+    yield location
+    storage.drop(location)
 
 
 @pytest.fixture
 def there(location: Location, tmp_path: Path) -> Iterator[InProcess]:
-    """A whole application over the database, which a test may spoil."""
-    made = InProcess(tmp_path, location)
-    yield made
-    made.close()
+    """A whole application over the database, which the test may damage."""
+    in_process = InProcess(tmp_path, location)
+    yield in_process
+    in_process.close()
 
 
 @pytest.fixture
@@ -279,17 +278,17 @@ def keys() -> Keyring:
 
 @pytest.fixture
 def open_house(location: Location, clock: Clock, keys: Keyring) -> Iterator[Callable[..., Env]]:
-    """Opens the database under rules of the test's choice; bcrypt's cost is the least there is."""
-    opened = []
+    """Open the database with limits of the test's choice, and bcrypt's lowest cost."""
+    databases = []
 
     def open_house(**limits: Any) -> Env:
         chosen = Limits(**{"password_cost": COST, **limits})
         database = Database(location, keys=keys, limits=chosen, clock=clock)
-        opened.append(database)
+        databases.append(database)
         return Env(database, location, clock, keys, chosen)
 
     yield open_house
-    for database in opened:
+    for database in databases:
         database.close()
 
 
@@ -300,7 +299,7 @@ def env(open_house: Callable[..., Env]) -> Env:
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """What a power cut would leave of what is written from now on."""
+    """A disk that tells what a power cut would leave of the files written from now on."""
     return Disk(tmp_path, monkeypatch)
 
 
@@ -316,35 +315,35 @@ def alice(env: Env) -> LoggedInUser:
 
 @pytest.fixture
 def bob(env: Env) -> LoggedInUser:
-    """Somebody else, in another tenant."""
+    """A user in another tenant."""
     return env.user("bob@example.org")
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[Callable[..., Any]]:
-    """Calls a function in another thread, and so over another connection, and waits for it."""
+    """Call a function in another thread, over another connection, and return its result."""
     with ThreadPoolExecutor(1) as thread:
         yield lambda work, *arguments, **named: thread.submit(work, *arguments, **named).result(30)
 
 
 @pytest.fixture
-def during_the_hash(
+def during_hashing(
     monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[..., Any]
 ) -> Callable[[Callable[[], Any]], list[Any]]:
-    """Lets something happen in another thread while the next password is being checked.
+    """Run a function in another thread while the next password is being checked.
 
-    What it returned is put into the list that the test gets.
+    Its result is added to the returned list.
     """
 
-    def arrange(happen: Callable[[], Any]) -> list[Any]:
-        check, outcomes = bcrypt.checkpw, []
+    def arrange(function: Callable[[], Any]) -> list[Any]:
+        check, results = bcrypt.checkpw, []
 
         def checkpw(password: bytes, hashed: bytes) -> bool:
             monkeypatch.setattr(bcrypt, "checkpw", check)
-            outcomes.append(elsewhere(happen))
+            results.append(elsewhere(function))
             return check(password, hashed)
 
         monkeypatch.setattr(bcrypt, "checkpw", checkpw)
-        return outcomes
+        return results
 
     return arrange

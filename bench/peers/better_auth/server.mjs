@@ -1,12 +1,12 @@
-// Better Auth on Node: /api/auth/get-session, with its cookie and a session out of the database at every request.
+// Better Auth on Node: /api/auth/get-session with its cookie; the session is read from the database each time.
 //
-// As its documentation has it for node:http and Node's own SQLite, with two exceptions. The session is not kept in a
-// cookie as well, because then the database would not be asked; and the rate limiter is off, because it would refuse
-// the load. Its bearer plugin and its joins stay off as they are by default: with either it answered fewer requests.
+// As in its documentation for node:http and Node's own SQLite, with two exceptions. The cookie cache is off, because
+// it would bypass the database; and the rate limiter is off, because it would reject the load. Its bearer plugin and
+// its joins are off, as by default: both made it slower.
 //
-// `node server.mjs prepare` makes tables and a person, and prints their cookie; `node server.mjs PORT` serves, in one
-// process. PEER_DATABASE is the path of the SQLite file. NODE_ENV=production is for whoever starts it to say: the
-// library reads it when it is imported.
+// `node server.mjs prepare` creates tables and a user, and prints the cookie; `node server.mjs PORT` serves in one
+// process. PEER_DATABASE is the path of the SQLite file. Set NODE_ENV=production before the start, since the library
+// reads it on import.
 import { createServer } from "node:http";
 import { DatabaseSync } from "node:sqlite";
 
@@ -18,12 +18,12 @@ const database = new DatabaseSync(process.env.PEER_DATABASE);
 database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
 
 const options = {
-  // Whatever the port: it is the origin that cookies are for, and that a change has to come from.
+  // Without the port: the origin of cookies, from which changes must come.
   baseURL: "http://127.0.0.1",
   secret: "abcdefghijklmnopqrstuvwxyz0123456789",
   database,
   emailAndPassword: { enabled: true },
-  // One field beyond those of the library, for a change that changes something.
+  // An additional field for a request to change.
   user: { additionalFields: { locale: { type: "string", required: false } } },
   session: { cookieCache: { enabled: false } },
   rateLimit: { enabled: false },

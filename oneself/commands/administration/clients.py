@@ -1,10 +1,10 @@
-"""Clients: programs that a tenant knows."""
+"""`client`: manage clients, the programs that a tenant has registered."""
 
 from typing import Annotated
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, require_tenant
+from oneself.commands.administration.tenants import TenantId, explained_if_missing
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show, show_list
 
@@ -12,20 +12,20 @@ __all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Add, list and renew clients, which JWTs and personal access tokens need.",
+    help="Add, list and renew clients, which JWTs and personal access tokens require.",
 )
 
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name to show.")],
     tenant_id: TenantId,
     scopes: Annotated[
         list[str],
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="What its tokens may be used for, such as me/profile:read; once for each.",
+            help="A scope of its tokens, such as me/profile:read. Repeat for each scope.",
         ),
     ],
     audiences: Annotated[
@@ -33,24 +33,26 @@ def add(
         typer.Option(
             "--audience",
             metavar="URL",
-            help="Whom its JWTs may be for besides this service; once for each.",
+            help="An audience of its JWTs besides this service. Repeat for each audience.",
         ),
     ] = None,
     *,
     public: Annotated[
-        bool, typer.Option("--public", help="It cannot keep a secret, and gets none.")
+        bool, typer.Option("--public", help="Create a public client, which has no secret.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a client, and print its secret, which cannot be shown again."""
-    from accounts.flows.clients import add_client
+    """Add a client and print its secret, which cannot be shown again."""
+    from accounts.flows.administration.clients import add_client
+    from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        tenant = require_tenant(session, tenant_id)
+        with explained_if_missing(tenant_id):
+            tenant = find_tenant(session, tenant_id)
         client, secret = add_client(
             session,
             tenant,
@@ -67,23 +69,23 @@ def add(
             "scopes": client.scopes,
             "audiences": client.audiences,
         }
-    note = None if public else "Keep the secret now: it cannot be shown again."
+    note = None if public else "Store the secret now: it cannot be shown again."
     show(record, as_json=as_json, note=note)
 
 
 @app.command("list")
 def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
-    """List the clients of a tenant, in the order in which they were added, and no secrets."""
-    from sqlmodel import col, select
-
-    from models import Client
+    """List the clients of a tenant, oldest first, without their secrets."""
+    from accounts.flows.administration import clients
+    from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=False) as session,
     ):
-        tenant = require_tenant(session, tenant_id)
+        with explained_if_missing(tenant_id):
+            tenant = find_tenant(session, tenant_id)
         records = [
             {
                 "client_id": client.id,
@@ -93,11 +95,7 @@ def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
                 "audiences": client.audiences,
                 "created_at": client.created_at.isoformat(),
             }
-            for client in session.exec(
-                select(Client)
-                .where(col(Client.tenant_id) == tenant.id)
-                .order_by(col(Client.created_at), col(Client.id))
-            )
+            for client in clients.list_clients(session, tenant.id)
         ]
     show_list("clients", records, as_json=as_json)
 
@@ -105,34 +103,35 @@ def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
 @app.command()
 def renew(
     client_id: Annotated[
-        str, typer.Argument(metavar="CLIENT_ID", help="Such as cli_0a1b2c3d4e5f.")
+        str, typer.Argument(metavar="CLIENT_ID", help="The client's id, such as cli_0a1b2c3d4e5f.")
     ],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Give a client a new secret, and print it; the old one is refused from the next request on.
+    """Replace the secret of a client, and print the new one. The old one stops working at once.
 
-    What was made with the client stays: its personal access tokens, and its refresh tokens for
-    whoever shows the new secret.
+    The client's personal access tokens stay valid, and so do its refresh tokens, which then need
+    the new secret.
     """
-    from accounts.flows.clients import renew_client_secret
-    from models import Client
+    from accounts.errors import NotFound
+    from accounts.flows.administration import clients
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        client = session.get(Client, client_id)
-        if client is None or client.is_public:
+        try:
+            client = clients.find_confidential_client(session, client_id)
+        except NotFound:
             raise Failure(
-                f"There is no client {client_id} that has a secret. See those of a tenant with:"
+                f"There is no client {client_id} that has a secret. List a tenant's clients with:"
                 " python -m oneself client list --tenant TENANT_ID"
-            )
+            ) from None
         record = {
             "client_id": client.id,
-            "client_secret": renew_client_secret(session, client),
+            "client_secret": clients.renew_client_secret(session, client),
             "tenant_id": client.tenant_id,
             "name": client.name,
         }
-    show(record, as_json=as_json, note="Keep the secret now: it cannot be shown again.")
+    show(record, as_json=as_json, note="Store the secret now: it cannot be shown again.")

@@ -1,17 +1,15 @@
-"""Tenants: organisations whose users and clients belong together."""
+"""`tenant`: manage tenants, the organisations that users and clients belong to."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show, show_list
 
-if TYPE_CHECKING:
-    from accounts.services.database import AccountSession
-    from models import Tenant
-
-__all__ = ["TenantId", "app", "require_tenant"]
+__all__ = ["TenantId", "app", "explained_if_missing"]
 
 app = typer.Typer(no_args_is_help=True, help="Add, list and disable tenants.")
 
@@ -20,19 +18,19 @@ TenantId = Annotated[str, typer.Option("--tenant", metavar="TENANT_ID", help="Th
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name to show.")],
     *,
     as_json: AsJson = False,
 ) -> None:
     """Add a tenant."""
-    from accounts.flows.tenants import open_tenant
+    from accounts.services.users import open_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings(), make=True) as database,
         database.transaction(writing=True) as session,
     ):
-        tenant = open_tenant(session, name, called="NAME")
+        tenant = open_tenant(session, name)
         record = {
             "tenant_id": tenant.id,
             "tenant_uuid": tenant.uuid,
@@ -45,14 +43,12 @@ def add(
 def list_tenants(
     *,
     limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="As many, the newest first.")
+        int, typer.Option(min=1, max=100_000, help="Maximum number of tenants to list.")
     ] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List tenants, newest first: each that was added, and one for each signup."""
-    from sqlmodel import col, select
-
-    from models import Tenant
+    """List tenants, newest first, including the one created by each signup."""
+    from accounts.flows.administration import tenants
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -67,11 +63,7 @@ def list_tenants(
                 "created_at": tenant.created_at.isoformat(),
                 "disabled": tenant.disabled_at is not None,
             }
-            for tenant in session.exec(
-                select(Tenant)
-                .order_by(col(Tenant.created_at).desc(), col(Tenant.id).desc())
-                .limit(limit)
-            )
+            for tenant in tenants.list_tenants(session, limit=limit)
         ]
     show_list("tenants", records, as_json=as_json)
 
@@ -82,32 +74,33 @@ def disable(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Disable a tenant: every credential of its users is refused from the next request on."""
-    from accounts.flows.tenants import disable_tenant
+    """Disable a tenant. All credentials of its users stop working at once."""
+    from accounts.flows.administration import tenants
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
         open_database(load_settings()) as database,
         database.transaction(writing=True) as session,
     ):
-        tenant = disable_tenant(session, require_tenant(session, tenant_id).id)
+        with explained_if_missing(tenant_id):
+            tenant = tenants.disable_tenant(session, tenant_id)
         record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}
     show(record, as_json=as_json)
 
 
-def require_tenant(session: "AccountSession", tenant_id: str) -> "Tenant":
-    """Find the tenant of an argument.
+@contextmanager
+def explained_if_missing(tenant_id: str) -> Iterator[None]:
+    """Explain a tenant that is not found to the operator who named it.
 
     Raises:
-        Failure: There is none.
+        Failure: There is no such tenant.
     """
     from accounts.errors import NotFound
-    from accounts.flows.tenants import find_tenant
 
     try:
-        return find_tenant(session, tenant_id)
+        yield
     except NotFound:
         raise Failure(
-            f"There is no tenant {tenant_id}. See: python -m oneself tenant list, or add one with:"
-            " python -m oneself tenant add NAME"
+            f"There is no tenant {tenant_id}. List them with: python -m oneself tenant list, or add"
+            " one with: python -m oneself tenant add NAME"
         ) from None

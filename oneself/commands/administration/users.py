@@ -1,20 +1,19 @@
-"""Users: people with an account."""
+"""`user`: manage users."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, require_tenant
+from oneself.commands.administration.tenants import TenantId, explained_if_missing
 from oneself.commands.administration.user_imports import import_users
 from oneself.commands.console.failures import USAGE, Failure
-from oneself.commands.console.output import AsJson, show, waiting
+from oneself.commands.console.output import AsJson, show, show_progress
 
 if TYPE_CHECKING:
     from accounts.services.database import AccountSession
-    from models import User
 
 __all__ = ["app"]
 
@@ -23,7 +22,7 @@ app = typer.Typer(
 )
 app.command("import")(import_users)
 
-Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The user's e-mail address.")]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The user's email address.")]
 
 
 @app.command()
@@ -34,50 +33,55 @@ def add(
     *,
     roles: Annotated[
         list[str] | None,
-        typer.Option("--role", metavar="ROLE", help="A role; once for each. Without any: member."),
+        typer.Option(
+            "--role", metavar="ROLE", help="A role. Repeat for each role. Default: member."
+        ),
     ] = None,
     provider: Annotated[
         Literal["local", "oidc", "saml"],
-        typer.Option(help="Who keeps the password: this service, or an identity provider."),
+        typer.Option(
+            help="Where the password is checked: in this service, or by an identity provider."
+        ),
     ] = "local",
-    admin: Annotated[
-        bool, typer.Option("--admin", help="Make the user an admin of the platform.")
-    ] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Make the user a platform admin.")] = False,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a user; the password of a local one is asked for, and is never an argument."""
+    """Add a user, and prompt for the password of a local one."""
     from accounts.crypto import password_hashing
     from accounts.errors import EmailTaken
-    from accounts.flows import users
+    from accounts.flows.administration.tenants import find_tenant
+    from accounts.flows.administration.users import describe
+    from accounts.services import users
     from accounts.values import email_address, password_strength
     from oneself.commands.console.session_setup import load_settings, open_database
 
     if password_stdin and provider != "local":
         raise Failure(
-            f"A user of an {provider} provider has no password here: leave out --password-stdin.",
+            f"A user of an {provider} provider has no password here. Omit --password-stdin.",
             status=USAGE,
         )
     with open_database(load_settings()) as database:
-        # Before the password is asked for, and let go of while somebody types and bcrypt works.
+        # Checked before the prompt; no transaction is open while the operator types or bcrypt runs.
         with database.transaction(writing=False) as session:
-            tenant = require_tenant(session, tenant_id)
+            with explained_if_missing(tenant_id):
+                tenant = find_tenant(session, tenant_id)
             address = email_address.parse_address(email, "EMAIL")
             if users.is_taken(session, address.canonical):
                 raise EmailTaken
             keys, limits = session.keys, session.limits
         record = None
         if provider == "local":
-            judged = password_strength.validate(
-                _ask_for_password(from_stdin=password_stdin),
+            password = password_strength.validate(
+                _read_password(from_stdin=password_stdin),
                 limits=limits,
                 own_words=(address.canonical, name, tenant.display_name),
                 field="the password",
             )
-            with waiting("Hashing the password"):
-                record = password_hashing.hash_password(judged, keys, limits.password_cost)
+            with show_progress("Hashing the password"):
+                record = password_hashing.hash_password(password, keys, limits.password_cost)
         with database.transaction(writing=True) as session:
             user = users.open_user(
                 session,
@@ -89,19 +93,20 @@ def add(
                 roles=roles or ("member",),
             )
             user.is_platform_admin = admin
-            described = _described(user)
-    show(described, as_json=as_json)
+            summary = describe(user)
+    show(summary._asdict(), as_json=as_json)
 
 
 @app.command()
 def disable(email: Email, *, as_json: AsJson = False) -> None:
-    """Disable a user: every credential of theirs is refused from the next request on."""
-    from accounts.flows.users import disable_user
+    """Disable a user. All their credentials stop working at once."""
+    from accounts.flows.administration.users import describe, disable_user, find_user_by_email
 
-    with _found(email) as (session, user):
+    with _writing_about(email) as session:
+        user = find_user_by_email(session, email)
         disable_user(session, user)
-        described = _described(user)
-    show(described, as_json=as_json)
+        summary = describe(user)
+    show(summary._asdict(), as_json=as_json)
 
 
 @app.command()
@@ -109,29 +114,31 @@ def role(
     email: Email,
     *,
     added: Annotated[
-        list[str] | None, typer.Option("--add", metavar="ROLE", help="A role to give.")
+        list[str] | None,
+        typer.Option("--add", metavar="ROLE", help="A role to add. Can be repeated."),
     ] = None,
     removed: Annotated[
-        list[str] | None, typer.Option("--remove", metavar="ROLE", help="A role to take.")
+        list[str] | None,
+        typer.Option("--remove", metavar="ROLE", help="A role to remove. Can be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give and take roles, in force from the next request on."""
-    from accounts.flows.users import change_roles
+    """Add and remove roles of a user, effective from the next request on."""
+    from accounts.flows.administration.users import change_roles, describe, find_user_by_email
 
     if not added and not removed:
-        raise Failure("Nothing would change: give --add ROLE or --remove ROLE.", status=USAGE)
-    with _found(email) as (session, user):
+        raise Failure("Nothing would change. Give --add ROLE or --remove ROLE.", status=USAGE)
+    with _writing_about(email) as session:
+        user = find_user_by_email(session, email)
         change_roles(session, user, add=added or (), remove=removed or ())
-        described = _described(user)
-    show(described, as_json=as_json)
+        summary = describe(user)
+    show(summary._asdict(), as_json=as_json)
 
 
 @contextmanager
-def _found(email: str) -> Iterator[tuple["AccountSession", "User"]]:
-    """The user with this address, in a transaction that writes."""
+def _writing_about(email: str) -> Iterator["AccountSession"]:
+    """Open a writing transaction, and explain a user that is not found."""
     from accounts.errors import NotFound
-    from accounts.flows.users import find_user_by_email
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with (
@@ -139,36 +146,22 @@ def _found(email: str) -> Iterator[tuple["AccountSession", "User"]]:
         database.transaction(writing=True) as session,
     ):
         try:
-            user = find_user_by_email(session, email)
+            yield session
         except NotFound:
             raise Failure(
                 f"There is no user {email}. Check the address, or add one with: python -m oneself"
                 " user add"
             ) from None
-        yield session, user
 
 
-def _ask_for_password(*, from_stdin: bool) -> str:
+def _read_password(*, from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.read().removesuffix("\n").removesuffix("\r")
     if not sys.stdin.isatty():
         raise Failure(
-            "There is no terminal to ask for the password at: pipe it in with --password-stdin.",
+            "There is no terminal to prompt for the password. Pipe it in with --password-stdin.",
             status=USAGE,
         )
-    # On standard error, since standard output may be read by a program.
-    entered: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    return entered
-
-
-def _described(user: "User") -> dict[str, Any]:
-    return {
-        "user_id": user.id,
-        "tenant_id": user.tenant_id,
-        "email": user.email,
-        "username": user.username,
-        "provider": user.provider,
-        "roles": user.roles,
-        "is_platform_admin": user.is_platform_admin,
-        "disabled": user.disabled_at is not None,
-    }
+    # On standard error, since a program may read standard output.
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return password

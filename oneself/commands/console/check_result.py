@@ -1,28 +1,38 @@
-"""What a check of an installation finds."""
+"""The result of one check of an installation."""
 
 from dataclasses import dataclass
 
-__all__ = ["CheckResult", "ok", "problem"]
+__all__ = ["CheckResult", "not_checked", "ok", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found; `to_do` says how to put it right, unless `found` does already."""
+    """The result of one check; `to_do` says how to fix it, unless `found` does already."""
 
     ok: bool
     found: str
     to_do: str | None = None
+    #: The check was not run, because an earlier one found a problem; then `ok` is false.
+    skipped: bool = False
 
     def __str__(self) -> str:
-        said = f"ok: {self.found}" if self.ok else f"PROBLEM: {self.found}"
-        return said if self.to_do is None else f"{said}\n{self.to_do}"
+        label = "" if self.skipped else "ok: " if self.ok else "PROBLEM: "
+        text = f"{label}{self.found}"
+        return text if self.to_do is None else f"{text}\n{self.to_do}"
 
 
 def ok(found: str) -> CheckResult:
-    """All is well."""
+    """Return the result of a check that passed."""
     return CheckResult(ok=True, found=found)
 
 
 def problem(found: str, to_do: str | None = None) -> CheckResult:
-    """Something is not, and what to do about it."""
+    """Return the result of a check that failed, with what to do about it."""
     return CheckResult(ok=False, found=found, to_do=to_do)
+
+
+def not_checked() -> CheckResult:
+    """Return the result of a check that needs another one to pass first."""
+    return CheckResult(
+        ok=False, found="not checked", to_do="Fix the problems above first.", skipped=True
+    )

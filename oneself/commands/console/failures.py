@@ -1,4 +1,4 @@
-"""What a command says when it cannot be done: one sentence, and never a traceback or a value."""
+"""Errors of commands: a short message instead of a traceback, never with a secret value."""
 
 import errno
 
@@ -11,26 +11,26 @@ USAGE = 2
 
 
 class Failure(Exception):
-    """A command that ends here; the message says why and what to do, `status` is the exit's."""
+    """Ends a command with the exit status `status`; the message says why, then what to do."""
 
-    def __init__(self, sentence: str, *, status: int = REFUSED) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, *, status: int = REFUSED) -> None:
+        super().__init__(message)
         self.status = status
 
 
 def explain(error: Exception) -> Failure | None:
-    """Put an error that an operator can do something about into words; None for a defect."""
+    """Describe an error that an operator can fix; return None for a defect."""
     if isinstance(error, Failure):
         return error
-    sentence = _sentence(error)
-    return Failure(sentence, status=_status(error)) if sentence else None
+    message = _describe(error)
+    return Failure(message, status=_status_of(error)) if message else None
 
 
-def _status(error: Exception) -> int:
-    """That of a setting that is wrong, where only the use of it has shown that."""
+def _status_of(error: Exception) -> int:
+    """Return USAGE for an invalid setting that was only noticed when it was used."""
     if isinstance(error, AccountError | OSError):
         return REFUSED
-    from oneself.runtime.key_file import BadSecretSetting  # loaded by whoever raised it
+    from oneself.runtime.key_file import BadSecretSetting  # loaded already if it was raised
     from oneself.runtime.policy_store import NoPolicyFolder
     from oneself.templating import NoTemplateFolder
 
@@ -38,12 +38,12 @@ def _status(error: Exception) -> int:
     return USAGE if isinstance(error, problem) else REFUSED
 
 
-def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error after the other
+def _describe(error: Exception) -> str | None:  # noqa: PLR0911 # one return for each kind of error
     if isinstance(error, AccountError):
-        return _refusal(error)
+        return _explain_refusal(error)
     if isinstance(error, OSError):
-        return _trouble_with_a_file(error)
-    # Whatever else is ours to explain has loaded these already.
+        return _explain_os_error(error)
+    # If one of these errors was raised, its module is loaded already.
     from sqlalchemy.exc import DBAPIError
 
     from accounts.crypto.keyring import SealBroken
@@ -57,38 +57,39 @@ def _sentence(error: Exception) -> str | None:  # noqa: PLR0911 # one error afte
     if isinstance(error, NoPolicyFolder | NoTemplateFolder):
         return f"{error} Correct the setting, and run the command again."
     if isinstance(error, TemplateBroken):
-        return f"{error} Correct it, or take it away: the text of this version is used then."
+        return f"{error} Correct the template, or delete it to use the built-in one."
     if isinstance(error, InvalidPolicies):
-        return f"{error} Correct the policies, and try them with: python -m oneself policy check"
+        return f"{error} Correct the policies, and check them with: python -m oneself policy check"
     if isinstance(error, SealBroken):
-        return f"{error} Restore the row from a backup, or make the account anew."
+        return f"{error} Restore the row from a backup, or create the account again."
     if isinstance(error, DBAPIError):
         answer = " ".join(str(error.orig).split()).rstrip(".?")
         return (
-            f"The database answered: {answer}. Check that its file is whole and writable and that"
-            " nothing else holds it, or that its server runs and takes the user and the password of"
-            " ONESELF_DATABASE_URL, and run the command again."
+            f"The database reported: {answer}. Check that its file is intact, writable and not"
+            " locked by another program, or that its server runs and accepts the user and the"
+            " password in ONESELF_DATABASE_URL; then run the command again."
         )
     return None
 
 
-def _trouble_with_a_file(error: OSError) -> str | None:
+def _explain_os_error(error: OSError) -> str | None:
     if error.filename is None:
         return None
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"{error.filename}: {error.strerror}. Make room there, and run the command again."
+        return f"{error.filename}: {error.strerror}. Free some space, and run the command again."
     return (
-        f"{error.filename}: {error.strerror}. See who may read and write there, and whether"
+        f"{error.filename}: {error.strerror}. Check the permissions, and whether"
         " ONESELF_DATA_DIR and ONESELF_DATABASE_URL name the right place."
     )
 
 
-def _refusal(error: AccountError) -> str:
+def _explain_refusal(error: AccountError) -> str:
     if isinstance(error, Invalid):
-        limits = "; ".join(
-            f"{'/'.join(map(str, broken.field))} {broken.rule}" for broken in error.violations
-        )
-        return f"{limits}. Correct it, and run the command again."
+        rules: dict[str, list[str]] = {}
+        for violation in error.violations:
+            rules.setdefault("/".join(map(str, violation.field)), []).append(violation.rule)
+        text = "; ".join(f"{field} {', '.join(broken)}" for field, broken in rules.items())
+        return f"{text[0].upper()}{text[1:]}. Correct it, and run the command again."
     if isinstance(error, EmailTaken):
-        return f"{error} Give another address."
+        return f"{error} Use another address."
     return str(error)

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, or one JSON object for programs."""
+"""Output of commands: tables for people, or one JSON object for programs."""
 
 import json
 import sys
@@ -10,40 +10,40 @@ import typer
 
 from oneself.commands.console.failures import Failure
 
-__all__ = ["AsJson", "show", "show_list", "waiting"]
+__all__ = ["AsJson", "show", "show_list", "show_progress"]
 
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")
+    bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")
 ]
 
-#: So wide a table shows every token in one line, to be copied; a narrower terminal wraps it.
+#: Wide enough for the longest token on one line, so that it can be copied.
 _WIDTH = 100
 
 
 def show(record: Mapping[str, Any], *, as_json: bool, note: str | None = None) -> None:
-    """Print a record; one whose values are records is a table for each of them.
+    """Print a record as a table; if its values are records, as one table for each.
 
     Raises:
-        Failure: It cannot be written.
+        Failure: Standard output cannot be written.
     """
     try:
         _print(record, as_json=as_json, note=note)
-        # At the end of the process nobody could say it.
+        # An error at the exit of the process could not be reported.
         sys.stdout.flush()
     except BrokenPipeError:
-        raise  # whoever was reading wants no more, and no sentence about it
-    except OSError as trouble:
+        raise  # the reader has closed the pipe on purpose
+    except OSError as error:
         raise Failure(
-            f"What came of it cannot be printed: {trouble.strerror}. It stands all the same; see"
-            " that standard output can be written before the next command."
-        ) from trouble
+            f"The result cannot be printed: {error.strerror}. The command was carried out: do not"
+            " repeat it. Check that standard output can be written before the next command."
+        ) from error
 
 
 def _print(record: Mapping[str, Any], *, as_json: bool, note: str | None) -> None:
     if as_json:
         sys.stdout.write(json.dumps(record) + "\n")
         return
-    from rich.console import Console  # programs do not need it
+    from rich.console import Console  # not needed with --json
 
     console = Console()
     if console.width < _WIDTH:
@@ -56,7 +56,7 @@ def _print(record: Mapping[str, Any], *, as_json: bool, note: str | None) -> Non
 
 
 def show_list(name: str, records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print records of one kind: a table for each, or one JSON object that has them by a name."""
+    """Print records of one kind: a table for each, or one JSON object with them as `name`."""
     if as_json or not records:
         show({name: list(records)}, as_json=as_json)
         return
@@ -65,9 +65,9 @@ def show_list(name: str, records: Sequence[Mapping[str, Any]], *, as_json: bool)
     show(tables, as_json=False)
 
 
-def waiting(what: str) -> AbstractContextManager[object]:
-    """A sign on standard error, if that is a terminal, that something takes its time."""
-    from rich.console import Console  # nor does the start of a migrated service
+def show_progress(what: str) -> AbstractContextManager[object]:
+    """Show a spinner on standard error, if that is a terminal, while the work takes time."""
+    from rich.console import Console  # not needed when `serve` starts on a migrated database
 
     return Console(stderr=True).status(f"{what} …")
 
@@ -80,12 +80,12 @@ def _table(title: str, fields: Mapping[str, Any]) -> Any:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in fields.items():
-        # As Text, since a name that somebody chose may look like markup.
-        table.add_row(name.replace("_", " "), Text(_written(value)))
+        # As Text, since a name chosen by a user may look like markup.
+        table.add_row(name.replace("_", " "), Text(_format_value(value)))
     return table
 
 
-def _written(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What nearly every command begins with: the settings, and the database that they name."""
+"""Setup shared by the commands: read the settings, and open the database they name."""
 
 import os
 import re
@@ -9,18 +9,17 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from models.schema import REVISION
 from oneself.commands.console.failures import USAGE, Failure
-from oneself.commands.console.output import waiting
+from oneself.commands.console.output import show_progress
 from oneself.database import Database, Location, open_engine
-from oneself.database.migrations import present_revision, upgrade
+from oneself.database.migrations import REVISION, present_revision, upgrade
 from oneself.runtime.durable_files import make_folder
 from oneself.runtime.key_file import check_root_key, open_keyring
 from oneself.settings import Settings
 
 __all__ = ["load_settings", "make_file", "open_database", "require_encoding", "require_file"]
 
-#: How Pydantic begins its rules, where ours begin with "must".
+#: The beginning of a rule in the words of Pydantic; ours begin with "must".
 _SUBJECT = re.compile(r"^(?:Value error, |(?:Input|String|URL) should )")
 
 
@@ -28,28 +27,28 @@ def load_settings() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        Failure: One breaks a rule; the sentence names each that does, its rule, and no value.
+        Failure: A setting is invalid. The message names each with its rule, and no value.
     """
     try:
         return Settings()
     except ValidationError as invalid:
-        broken = [
+        problems = [
             f"ONESELF_{str(error['loc'][0]).upper()} {_rule(error['msg'])}"
             for error in invalid.errors(include_input=False, include_context=False)
         ]
-    raise Failure("; ".join(broken) + ". The README lists the settings.", status=USAGE)
+    raise Failure("; ".join(problems) + ". The README lists the settings.", status=USAGE)
 
 
 @contextmanager
 def open_database(settings: Settings, *, make: bool = False) -> Iterator[Database]:
-    """The database, of this version's tables and with the right key; closed at the end.
+    """Open the database, with the tables of this version and the right key.
 
-    Where `make` allows it, one that is not there is made. One that is there and older is left as
-    it is, since a migration is better begun by somebody who has a copy.
+    With `make`, a missing database is created. An older one is never migrated here, since an
+    operator should back it up first.
 
     Raises:
-        Failure: It is not there, or of another version.
-        BadSecretKey, UnknownRootKey: The root secret cannot be used, or is not the database's.
+        Failure: The database is missing, or of another version.
+        BadSecretKey, UnknownRootKey: The root secret is malformed, or not the database's.
     """
     location = settings.location
     if not make:
@@ -66,39 +65,39 @@ def open_database(settings: Settings, *, make: bool = False) -> Iterator[Databas
 
 
 def require_file(location: Location) -> None:
-    """Let a path pass where there is a file; a server is asked when it is first needed.
+    """Check that a SQLite file exists; a server is only contacted when it is first needed.
 
     Raises:
-        Failure: There is none.
+        Failure: The file does not exist.
     """
     if isinstance(location, Path) and not location.exists():
-        # Where the one is set the other has no effect.
+        # If the URL is set, the folder has no effect.
         setting = "ONESELF_DATABASE_URL" if load_settings().database_url else "ONESELF_DATA_DIR"
         raise Failure(
-            f"There is no database at {location}. Set {setting} to where it is, or make one with:"
-            " python -m oneself db upgrade"
+            f"There is no database at {location}. Set {setting} to where it is, or create one"
+            " with: python -m oneself db upgrade"
         )
 
 
 def require_encoding(engine: Engine) -> None:
-    """Let a database pass that can hold every name, before there are tables in it.
+    """Check, before the tables are created, that the database can store every name.
 
     Raises:
-        Failure: It is on a server, and in another encoding than UTF-8.
+        Failure: The server's encoding is not UTF-8.
     """
-    from oneself.commands.console.storage_checks import checks_of
+    from oneself.commands.console.storage_checks import checks_for
 
-    look = checks_of(engine).get("encoding")
-    finding = None if look is None else look(engine)
-    if finding is not None and not finding.ok:
-        raise Failure(f"The encoding of the database is {finding.found}. {finding.to_do}")
+    check = checks_for(engine).get("encoding")
+    result = None if check is None else check(engine)
+    if result is not None and not result.ok:
+        raise Failure(f"The encoding of the database is {result.found}. {result.to_do}")
 
 
 def make_file(folder: Path, location: Location) -> None:
-    """Make the data folder and an empty SQLite file, which nobody else can read."""
+    """Create the data folder and an empty SQLite file, readable by their owner only."""
     make_folder(folder)
     if isinstance(location, Path):
-        # Before SQLite does, which would let the umask decide; its WAL takes the mode of this file.
+        # SQLite would create it with the umask's mode; its WAL inherits the mode of this file.
         with suppress(FileExistsError):
             os.close(os.open(location, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
@@ -109,20 +108,20 @@ def _require_tables(location: Location, *, make: bool) -> None:
         present = present_revision(engine)
         if present is None and not make:
             raise Failure(
-                "The database has no tables yet. Make them with: python -m oneself db upgrade"
+                "The database has no tables yet. Create them with: python -m oneself db upgrade"
             )
         if present is None:
             require_encoding(engine)
-            with waiting("Making the tables"):
+            with show_progress("Creating the tables"):
                 upgrade(engine)
         elif present != REVISION:
             raise Failure(
-                f"The database is at revision {present}, and this version works with {REVISION}."
-                " Copy it, then run: python -m oneself db upgrade"
+                f"The database is at revision {present}; this version needs {REVISION}. Back it"
+                " up, then run: python -m oneself db upgrade"
             )
     finally:
         engine.dispose()
 
 
 def _rule(message: str) -> str:
-    return _SUBJECT.sub(lambda found: "" if found[0].startswith("Value") else "must ", message)
+    return _SUBJECT.sub(lambda match: "" if match[0].startswith("Value") else "must ", message)

@@ -1,4 +1,4 @@
-"""Looking whether a database keeps what it is given: a SQLite file, or a PostgreSQL server."""
+"""Checks of the storage: a SQLite file, or a PostgreSQL server."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,24 +6,23 @@ from typing import Any
 
 from sqlalchemy import Engine, Row
 
-from models.schema import REVISION
 from oneself.commands.console.check_result import CheckResult, ok, problem
 from oneself.database import migrations, sqlite_driver
 
-__all__ = ["checks_of"]
+__all__ = ["checks_for"]
 
-_MOST_TOLD = 5
-#: So many seconds between two clocks are no longer the time that the question takes.
-_APART = 10
+_MAX_SHOWN = 5
+#: More seconds between two clocks than a query takes.
+_MAX_SKEW_SECONDS = 10
 
-# From and before which version a reset of the WAL does not corrupt the file; the first two are
-# backports (https://sqlite.org/wal.html#walresetbug).
-_FIXED = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (99,)))
+#: Version ranges (from, before) without the WAL-reset bug, which corrupts the file; the first two
+#: are backports (https://sqlite.org/wal.html#walresetbug).
+_FIXED_VERSIONS = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (99,)))
 
-#: The oldest server that is still looked after by its makers when this was written.
-_OLDEST_SERVER = 140_000
+#: PostgreSQL 14, the oldest version supported upstream at the time of writing.
+_MIN_SERVER_VERSION = 140_000
 
-#: What refuses to change or delete an event (LO-04); no comparison of tables looks at it.
+#: The triggers that make events append-only (LO-04); a comparison of tables ignores triggers.
 _EVENT_TABLES = ("security_event", "event_link")
 _TRIGGERS: Mapping[str, tuple[str, set[str]]] = {
     "sqlite": (
@@ -40,135 +39,138 @@ _TRIGGERS: Mapping[str, tuple[str, set[str]]] = {
     ),
 }
 
-_Look = Callable[[Engine], CheckResult]
+_EngineCheck = Callable[[Engine], CheckResult]
 
 
-def checks_of(engine: Engine) -> Mapping[str, _Look]:
-    """The checks of a database of this kind, in the order in which they are told."""
+def checks_for(engine: Engine) -> Mapping[str, _EngineCheck]:
+    """Return the checks for a database of this kind, by name, in the order of the output."""
     return _CHECKS[engine.dialect.name]
 
 
-def _ask(engine: Engine, question: str) -> Sequence[Row[Any]]:
+def _query(engine: Engine, query: str) -> Sequence[Row[Any]]:
     with engine.connect() as connection:
-        return connection.exec_driver_sql(question).all()
+        return connection.exec_driver_sql(query).all()
 
 
 def _library(_engine: Engine) -> CheckResult:
     driver = sqlite_driver()
     version = tuple(map(int, driver.sqlite_version.split(".")))
-    found = f"SQLite {driver.sqlite_version} of {driver.__name__.partition('.')[0]}"
-    if any(first <= version < end for first, end in _FIXED):
-        return ok(found)
+    library = f"SQLite {driver.sqlite_version} of {driver.__name__.partition('.')[0]}"
+    if any(first <= version < end for first, end in _FIXED_VERSIONS):
+        return ok(library)
     return problem(
-        f"{found}, in which a reset of the WAL can corrupt the database",
+        f"{library}, in which a WAL reset can corrupt the database",
         "Install pysqlite3 0.6.1 or newer, or a Python with SQLite 3.51.3 or newer.",
     )
 
 
 def _journal_mode(engine: Engine) -> CheckResult:
-    ((mode,),) = _ask(engine, "PRAGMA journal_mode")
+    ((mode,),) = _query(engine, "PRAGMA journal_mode")
     if mode == "wal":
         return ok("WAL")
     return problem(
         f"{mode}, not WAL",
-        "Run: python -m oneself db upgrade, which switches it. If it stays so, put the"
-        " database on a local disk, where WAL is possible.",
+        "Run: python -m oneself db upgrade, which switches to WAL. If that has no effect, move the"
+        " database to a local disk, where WAL is possible.",
     )
 
 
 def _integrity(engine: Engine) -> CheckResult:
-    found = [str(row[0]) for row in _ask(engine, "PRAGMA integrity_check")]
-    if found == ["ok"]:
-        return ok("the file is whole")
+    messages = [str(row[0]) for row in _query(engine, "PRAGMA integrity_check")]
+    if messages == ["ok"]:
+        return ok("the file is intact")
     return problem(
-        "; ".join(found[:_MOST_TOLD]),
+        "; ".join(messages[:_MAX_SHOWN]),
         "Stop the service, keep a copy of the file, and restore the last backup.",
     )
 
 
 def _foreign_keys(engine: Engine) -> CheckResult:
-    broken = _ask(engine, "PRAGMA foreign_key_check")
-    if not broken:
-        return ok("every row refers to rows that are there")
-    tables = ", ".join(sorted({row[0] for row in broken}))
+    dangling = _query(engine, "PRAGMA foreign_key_check")
+    if not dangling:
+        return ok("all references are valid")
+    tables = ", ".join(sorted({row[0] for row in dangling}))
     return problem(
-        f"{len(broken)} rows refer to rows that are not there, in: {tables}",
-        "Something else has written to the database. Compare it with the last backup.",
+        f"{len(dangling)} rows refer to missing rows, in: {tables}",
+        "Another program has written to the database. Compare it with the last backup.",
     )
 
 
 def _tables(engine: Engine) -> CheckResult:
     present = migrations.present_revision(engine)
-    if present != REVISION:
-        found = f"revision {present}, and this version works with {REVISION}"
-        return problem(found, "Copy the database, then run: python -m oneself db upgrade")
-    question, expected = _TRIGGERS[engine.dialect.name]
-    missing = expected - {row[0] for row in _ask(engine, question)}
-    others = migrations.differences(engine) + [f"no trigger {name}" for name in sorted(missing)]
-    if others:
+    if present != migrations.REVISION:
+        text = f"revision {present}; this version needs {migrations.REVISION}"
+        return problem(text, "Back up the database, then run: python -m oneself db upgrade")
+    query, expected = _TRIGGERS[engine.dialect.name]
+    missing = expected - {row[0] for row in _query(engine, query)}
+    differences = migrations.differences(engine) + [
+        f"no trigger {name}" for name in sorted(missing)
+    ]
+    if differences:
         return problem(
-            f"revision {present}, with differences: {', '.join(others)}",
-            "Something else has changed the tables. Compare them with those of the last backup.",
+            f"revision {present}, with differences: {', '.join(differences)}",
+            "Another program has changed the tables. Compare them with those of the last backup.",
         )
     return ok(f"revision {present}")
 
 
 def _server(engine: Engine) -> CheckResult:
-    ((version,),) = _ask(engine, "SHOW server_version")
-    ((number,),) = _ask(engine, "SHOW server_version_num")
-    if int(number) >= _OLDEST_SERVER:
+    ((version,),) = _query(engine, "SHOW server_version")
+    ((number,),) = _query(engine, "SHOW server_version_num")
+    if int(number) >= _MIN_SERVER_VERSION:
         return ok(f"PostgreSQL {version}")
-    return problem(f"PostgreSQL {version}, which this version is not tried with", "Upgrade it.")
+    return problem(f"PostgreSQL {version}, which is not supported", "Upgrade the server.")
 
 
 def _encoding(engine: Engine) -> CheckResult:
-    ((encoding,),) = _ask(engine, "SHOW server_encoding")
+    ((encoding,),) = _query(engine, "SHOW server_encoding")
     if encoding == "UTF8":
         return ok("UTF8")
     return problem(
-        f"{encoding}, which cannot hold every name",
-        "Make a database with ENCODING 'UTF8', and move the tables there.",
+        f"{encoding}, which cannot store every name",
+        "Create a database with ENCODING 'UTF8', and move the tables there.",
     )
 
 
 def _durability(engine: Engine) -> CheckResult:
-    """What the server may lose of what it has acknowledged."""
-    asked = ("fsync", "full_page_writes", "synchronous_commit")
-    off = [name for name in asked if _ask(engine, f"SHOW {name}")[0][0] == "off"]
+    """Check that a crash of the server loses no acknowledged write."""
+    names = ("fsync", "full_page_writes", "synchronous_commit")
+    off = [name for name in names if _query(engine, f"SHOW {name}")[0][0] == "off"]
     if not off:
-        return ok("what is committed is on disk")
+        return ok("committed data is on disk")
     return problem(
-        f"{', '.join(off)} off: a crash can lose what was acknowledged",
-        "Switch them on, in postgresql.conf or by ALTER SYSTEM.",
+        f"{', '.join(off)} off: a crash can lose acknowledged writes",
+        "Turn them on in postgresql.conf or with ALTER SYSTEM.",
     )
 
 
 def _server_clock(engine: Engine) -> CheckResult:
-    """It decides nothing here; but where two clocks differ, one is wrong."""
-    ((moment,),) = _ask(engine, "SELECT clock_timestamp()")
-    apart = abs((moment - datetime.now(UTC)).total_seconds())
-    if apart < _APART:
-        return ok("agrees with this machine's")
+    """Compare the clocks: the server's decides nothing, but if they differ, one is wrong."""
+    ((server_time,),) = _query(engine, "SELECT clock_timestamp()")
+    skew = abs((server_time - datetime.now(UTC)).total_seconds())
+    if skew < _MAX_SKEW_SECONDS:
+        return ok("agrees with this machine's clock")
     return problem(
-        f"{apart:,.0f} seconds apart from this machine's", "See that NTP sets the clocks of both."
+        f"{skew:,.0f} seconds apart from this machine's clock",
+        "Synchronise both machines with NTP.",
     )
 
 
 def _constraints(engine: Engine) -> CheckResult:
-    found = _ask(
+    rows = _query(
         engine,
         "SELECT conname FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace"
         " WHERE NOT convalidated AND nspname = current_schema() ORDER BY conname",
     )
-    if not found:
-        return ok("all are in force")
+    if not rows:
+        return ok("all are enforced")
     return problem(
-        f"not in force for every row: {', '.join(str(row[0]) for row in found[:_MOST_TOLD])}",
-        "Something else has changed the tables. Compare them with those of the last backup.",
+        f"not enforced for every row: {', '.join(str(row[0]) for row in rows[:_MAX_SHOWN])}",
+        "Another program has changed the tables. Compare them with those of the last backup.",
     )
 
 
-_CHECKS: Mapping[str, Mapping[str, _Look]] = {
+_CHECKS: Mapping[str, Mapping[str, _EngineCheck]] = {
     "sqlite": {
         "sqlite_library": _library,
         "journal_mode": _journal_mode,

@@ -1,4 +1,4 @@
-"""Looking whether all is well with an installation, and what to do where it is not."""
+"""`doctor`: check an installation, and say how to fix each problem."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oneself.commands.console.check_result import CheckResult, ok, problem
+from oneself.commands.console.check_result import CheckResult, not_checked, ok, problem
 from oneself.commands.console.failures import REFUSED, USAGE, Failure, explain
-from oneself.commands.console.output import AsJson, show, waiting
+from oneself.commands.console.output import AsJson, show, show_progress
 from oneself.commands.doctor.environment import clock, disk, mail_server
 from oneself.commands.doctor.unsafe_settings import find_unsafe_settings
 
@@ -22,9 +22,8 @@ __all__ = ["doctor"]
 
 _DIGEST_BYTES = 32
 _KEY_FILE = "secret.key"
-_PATIENCE = timedelta(minutes=10)
+_MAX_OUTBOX_AGE = timedelta(minutes=10)
 
-_NOT_YET = problem("not checked", "Put right what is wrong above first.")
 _Check = Callable[["AccountSession"], CheckResult]
 
 
@@ -34,57 +33,59 @@ def doctor(
         str | None,
         typer.Option(
             metavar="HEX",
-            help="A head of the chain of events, as the log had it, which must still be in it.",
+            help="Check that this head, taken from an old log line, is still in the chain of"
+            " events.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check database, keys, chain of events, clock, policies, mail, disk and settings.
+    """Check the database, keys, events, clock, policies, mail, disk and settings.
 
-    Nothing is repaired or written. It exits with 1 if anything is wrong, and says what to do.
+    Nothing is changed. If there is a problem, the exit status is 1, and the output says what to do.
     """
     from oneself.commands.console.session_setup import load_settings, require_file
 
-    expected = None if head is None else _parse(head)
+    expected = None if head is None else _parse_head(head)
     settings = load_settings()
     require_file(settings.location)
-    with waiting("Checking"):
-        findings = _examine(settings, expected)
-    problems = sum(not finding.ok for finding in findings.values())
-    record: dict[str, Any] = {name: str(finding) for name, finding in findings.items()}
+    with show_progress("Checking"):
+        results = _run_checks(settings, expected)
+    skipped = sum(result.skipped for result in results.values())
+    problems = sum(not result.ok for result in results.values()) - skipped
+    record: dict[str, Any] = {name: str(result) for name, result in results.items()}
     if as_json:
-        checks = {name: asdict(finding) for name, finding in findings.items()}
+        checks = {name: asdict(result) for name, result in results.items()}
         record = {"all_is_well": not problems, "checks": checks}
     show(record, as_json=as_json)
     if problems:
-        raise Failure(
-            f"{problems} of {len(findings)} checks found something wrong. Each says what to do.",
-            status=REFUSED,
-        )
+        counts = f"{problems} of {len(results)} checks found a problem"
+        if skipped:
+            counts += f", {skipped} could not run"
+        raise Failure(f"{counts}. The output says what to do.", status=REFUSED)
 
 
-def _parse(head: str) -> bytes:
+def _parse_head(head: str) -> bytes:
     try:
         digest = bytes.fromhex(head)
     except ValueError:
         digest = b""
     if len(digest) != _DIGEST_BYTES:
-        raise Failure("--head must be the 64 hex digits that the log has as head.", status=USAGE)
+        raise Failure("--head must be the 64 hex digits of a `head` in the log.", status=USAGE)
     return digest
 
 
-def _examine(settings: "Settings", head: bytes | None) -> dict[str, CheckResult]:
-    """Do each check; those that need the tables and the keys only where these are there."""
-    from oneself.commands.console.storage_checks import checks_of
+def _run_checks(settings: "Settings", head: bytes | None) -> dict[str, CheckResult]:
+    """Run all checks; those that read rows only if the tables and the keys are usable."""
+    from oneself.commands.console.storage_checks import checks_for
     from oneself.database import open_engine
 
-    findings = {}
+    results = {}
     engine = open_engine(settings.location, as_found=True)
-    for name, look in checks_of(engine).items():
-        findings[name] = _try(partial(look, engine))
+    for name, engine_check in checks_for(engine).items():
+        results[name] = _run_check(partial(engine_check, engine))
     engine.dispose()
-    findings["key_file"] = _try(partial(_key_file, settings))
-    needed = [findings["tables"], findings["key_file"]]
+    results["key_file"] = _run_check(partial(_key_file, settings))
+    prerequisites = [results["tables"], results["key_file"]]
     checks: dict[str, _Check] = {
         "root_key": _root_key,
         "event_chain": partial(_event_chain, head=head),
@@ -93,22 +94,24 @@ def _examine(settings: "Settings", head: bytes | None) -> dict[str, CheckResult]
         "clock": clock,
     }
     for name, check in checks.items():
-        unchecked = not all(finding.ok for finding in needed)
-        findings[name] = _NOT_YET if unchecked else _try(partial(_read, settings, check))
-        needed.append(findings["root_key"])
-    around = {
+        unchecked = not all(result.ok for result in prerequisites)
+        results[name] = (
+            not_checked() if unchecked else _run_check(partial(_check_database, settings, check))
+        )
+        prerequisites.append(results["root_key"])
+    environment_checks = {
         "policies": _policies,
         "mail_server": mail_server,
         "disk": disk,
         "settings": find_unsafe_settings,
     }
-    for name, regard in around.items():
-        findings[name] = _try(partial(regard, settings))
-    return findings
+    for name, check_settings in environment_checks.items():
+        results[name] = _run_check(partial(check_settings, settings))
+    return results
 
 
-def _try(check: Callable[[], CheckResult]) -> CheckResult:
-    """Do a check; what an operator can do something about is a finding, and a defect is not."""
+def _run_check(check: Callable[[], CheckResult]) -> CheckResult:
+    """Run a check, and report an error that an operator can fix as a problem."""
     try:
         return check()
     except Exception as error:
@@ -122,20 +125,20 @@ def _key_file(settings: "Settings") -> CheckResult:
     if settings.secret_key is not None and settings.secret_key.get_secret_value():
         return ok("none: the root secret is in ONESELF_SECRET_KEY")
     path = settings.data_dir / _KEY_FILE
-    # Looked for before anything opens the keys, which would make a new one.
+    # Checked before the keys are opened, which would create a missing file.
     if not path.exists():
         return problem(
-            f"{path} is not there",
-            "Put it back from where it is kept: without it no credential is good any more."
-            " If the database was never used, start the service, which makes one.",
+            f"{path} is missing",
+            "Restore it from your copy: without it no credential works. If the database was never"
+            " used, start the service, which creates the file.",
         )
     if path.stat().st_mode & 0o077:
-        return problem(f"others can read {path}", f"Run: chmod 600 {path}")
-    return ok(f"{path}, which nobody else can read")
+        return problem(f"other users can read {path}", f"Run: chmod 600 {path}")
+    return ok(f"{path}, readable by its owner only")
 
 
-def _read(settings: "Settings", check: _Check) -> CheckResult:
-    """Do a check. What opens the database for other commands would note the root secret in it."""
+def _check_database(settings: "Settings", check: _Check) -> CheckResult:
+    """Run a check on the rows, without recording the root secret as `open_database` would."""
     from oneself.database import Database
     from oneself.runtime.key_file import open_keyring
 
@@ -150,17 +153,14 @@ def _read(settings: "Settings", check: _Check) -> CheckResult:
 
 
 def _root_key(session: "AccountSession") -> CheckResult:
-    from sqlmodel import select
-
-    from accounts.services.root_keys import unknown_roots
-    from models import RootKey
+    from accounts.services.root_keys import list_roots, unknown_roots
     from oneself.runtime.key_file import UnknownRootKey
 
     missing = unknown_roots(session)
     if missing:
         raise UnknownRootKey(missing)
-    if session.exec(select(RootKey)).first() is None:
-        return problem("there is none in the database yet", "Start the service once.")
+    if not list_roots(session):
+        return problem("the database has none yet", "Start the service once.")
     return ok(f"known, key id {session.keys.key_id}")
 
 
@@ -170,52 +170,38 @@ def _event_chain(session: "AccountSession", head: bytes | None) -> CheckResult:
     report = verify_chain(session)
     problems = list(report.problems)
     if head is not None and not holds_head(session, head):
-        problems.insert(0, "the head that was given is not in the chain: its end was cut off")
+        problems.insert(0, "--head is not in the chain: events at its end were deleted")
     if not problems:
         return ok(
-            f"{report.checked} links, {report.unchained} events still without one, head"
+            f"{report.checked} links, {report.unchained} events not linked yet, head"
             f" {report.head or 'none'}",
         )
     return problem(
         "; ".join(problems),
-        "Where events have no link, see that the service runs and what its log says of the"
-        " job. Otherwise somebody has changed the tables of events: keep a copy of the database"
-        " and of the logs, and compare it with a backup.",
+        "If events have no link, check that the service runs, and what its log says about the"
+        " job. Otherwise the event tables were tampered with: keep a copy of the database and of"
+        " the logs, and compare it with a backup.",
     )
 
 
 def _outbox(session: "AccountSession") -> CheckResult:
-    from sqlalchemy import func
-    from sqlmodel import col, select
+    from accounts.services.outbox import count_undelivered
 
-    from models import OutboxMessage
-
-    waits = col(OutboxMessage.delivered_at).is_(None) & col(OutboxMessage.gave_up_at).is_(None)
-    too_long = col(OutboxMessage.created_at) < session.now - _PATIENCE
-    late = session.exec(select(func.count(col(OutboxMessage.id))).where(waits, too_long)).one()
-    if not late:
-        return ok("no message waits for longer than ten minutes")
+    overdue = count_undelivered(session, created_before=session.now - _MAX_OUTBOX_AGE)
+    if not overdue:
+        return ok("no email has waited for more than ten minutes")
     return problem(
-        f"{late} messages have waited for longer than ten minutes",
-        "See that the service runs, and what its log says of the delivery.",
+        f"{overdue} emails have waited for more than ten minutes",
+        "Check that the service runs, and what its log says about the delivery.",
     )
 
 
 def _signing_key(session: "AccountSession") -> CheckResult:
-    from sqlmodel import col, select
+    from accounts.services.signing_keys import has_active_key
 
-    from models import SigningKey
-
-    retires_at = col(SigningKey.retires_at)
-    kid = session.exec(
-        select(col(SigningKey.kid)).where(
-            col(SigningKey.active_from) <= session.now,
-            retires_at.is_(None) | (retires_at > session.now),
-        )
-    ).first()
-    if kid is not None:
+    if has_active_key(session):
         return ok("one is active")
-    return problem("none is active", "Start the service, which makes one.")
+    return problem("none is active", "Start the service, which creates one.")
 
 
 def _policies(settings: "Settings") -> CheckResult:

@@ -1,4 +1,4 @@
-"""Looking at what is around the service: the disk, the clock and the mail server."""
+"""The checks of `doctor` on the environment: the disk, the clock and the mail server."""
 
 import os
 import shutil
@@ -15,61 +15,60 @@ if TYPE_CHECKING:
 __all__ = ["clock", "disk", "mail_server"]
 
 _MIB = 1024 * 1024
-#: Room for a day of a busy service, so that whoever reads of it can still do something.
-_LEAST_FREE = 512 * _MIB
-_OTHERS = 0o077
-#: What clocks that are set by NTP never differ by.
+#: Enough for a day of a busy service, so that operators have time to react.
+_MIN_FREE = 512 * _MIB
+_GROUP_AND_OTHERS = 0o077
+#: Clocks set by NTP differ by less than this.
 _TOLERANCE = timedelta(minutes=1)
 
 
 def disk(settings: "Settings") -> CheckResult:
-    """Whether the data folder has room, can be written, and is nobody else's."""
+    """Check that the data folder is writable and private, and has enough free space."""
     folder = settings.data_dir.absolute()
-    # On PostgreSQL the folder is made with the first mail.
-    there = next(each for each in (folder, *folder.parents) if each.is_dir())
-    if os.statvfs(there).f_flag & os.ST_RDONLY or not os.access(there, os.W_OK):
-        return problem(f"{there} cannot be written", "Mount it for writing, as the user of serve.")
+    # With PostgreSQL, the first email creates the folder.
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    if os.statvfs(existing).f_flag & os.ST_RDONLY or not os.access(existing, os.W_OK):
+        return problem(
+            f"{existing} is not writable", "Make it writable for the user that runs `serve`."
+        )
     database = settings.location
-    held = [folder, database] if isinstance(database, Path) else [folder]
-    open_to_others = [each for each in held if each.exists() and each.stat().st_mode & _OTHERS]
-    if open_to_others:
-        names = " ".join(map(str, open_to_others))
-        return problem(f"others can get at {names}", f"Run: chmod go= {names}")
+    paths = [folder, database] if isinstance(database, Path) else [folder]
+    exposed = [path for path in paths if path.exists() and path.stat().st_mode & _GROUP_AND_OTHERS]
+    if exposed:
+        names = " ".join(map(str, exposed))
+        return problem(f"other users can access {names}", f"Run: chmod go= {names}")
     size = database.stat().st_size if isinstance(database, Path) else 0
-    free = shutil.disk_usage(there).free
-    # As much again as the database has, for its copy before the next migration.
-    needed = max(_LEAST_FREE, size)
+    free = shutil.disk_usage(existing).free
+    # Room for a copy of the database before the next migration.
+    needed = max(_MIN_FREE, size)
     if free < needed:
         return problem(
-            f"{free // _MIB:,} MiB are free at {there}, of {needed // _MIB:,} that should be",
-            "Make room: on a full disk every write is answered with a 503.",
+            f"{free // _MIB:,} MiB free at {existing}; at least {needed // _MIB:,} MiB are needed",
+            "Free some space: on a full disk every write is rejected with 503.",
         )
-    return ok(f"{free // _MIB:,} MiB are free at {there}")
+    return ok(f"{free // _MIB:,} MiB free at {existing}")
 
 
 def clock(session: "AccountSession") -> CheckResult:
-    """Whether anything has happened later than now, by the clock of this machine.
+    """Check that no event is in the future by this machine's clock.
 
-    Then the clock went back, or that of another replica is ahead, and what should have expired goes
-    on. Nothing is asked of the network: a time server would be one more that has to be trusted.
+    Otherwise the clock went back, or another replica's clock is ahead, and credentials live longer
+    than they should. No time server is queried, since it would have to be trusted.
     """
-    from sqlalchemy import func
-    from sqlmodel import col, select
+    from accounts.services.events import latest_event_time
 
-    from models import SecurityEvent
-
-    latest = session.exec(select(func.max(col(SecurityEvent.occurred_at)))).one()
+    latest = latest_event_time(session)
     if latest is not None and latest > session.now + _TOLERANCE:
         ahead = (latest - session.now).total_seconds()
         return problem(
             f"the last event is {ahead:,.0f} seconds ahead of this machine's clock",
-            "See that each machine's clock is set by NTP, this one's and those of all replicas.",
+            "Synchronise the clocks of all replicas with NTP.",
         )
-    return ok(f"{session.now:%Y-%m-%d %H:%M:%S} UTC, and nothing has happened later")
+    return ok(f"{session.now:%Y-%m-%d %H:%M:%S} UTC, and no event is later")
 
 
 def mail_server(settings: "Settings") -> CheckResult:
-    """Whether mail can be handed over: the server takes a connection, with TLS and the login."""
+    """Check that the mail server accepts a connection with TLS and the login."""
     from oneself.mail.factory import open_messages
     from oneself.mail.smtp import parse_smtp_url
     from oneself.mail.transport import TransportUnavailable
@@ -77,16 +76,16 @@ def mail_server(settings: "Settings") -> CheckResult:
     open_messages(settings)
     url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
     if not url:
-        return ok(f"none: mail is written into {settings.data_dir / 'mail'}")
+        return ok(f"none: emails are written to {settings.data_dir / 'mail'}")
     try:
         server = parse_smtp_url(url, ca_file=settings.smtp_ca_file, seconds=settings.smtp_seconds)
         server.greet()
-    except ValueError as broken:
-        return problem(f"ONESELF_SMTP_URL {broken}", "Correct it.")
-    except TransportUnavailable as away:
+    except ValueError as error:
+        return problem(f"ONESELF_SMTP_URL {error}", "Correct it.")
+    except TransportUnavailable as error:
         return problem(
-            f"{server.host}, port {server.port}: {away}",
-            "See that ONESELF_SMTP_URL is right and that the server can be reached from here."
-            " What is to be sent waits meanwhile.",
+            f"{server.host}, port {server.port}: {error}",
+            "Check ONESELF_SMTP_URL, and that the server can be reached from here. Until then,"
+            " emails wait in the outbox.",
         )
-    return ok(f"{server.host}, port {server.port}, takes mail from here")
+    return ok(f"{server.host}, port {server.port}, accepts connections")

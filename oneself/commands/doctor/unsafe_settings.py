@@ -1,4 +1,4 @@
-"""Settings that are each allowed, and dangerous together."""
+"""The `settings` check of `doctor`: unsafe combinations of settings."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,34 +15,38 @@ if TYPE_CHECKING:
 __all__ = ["find_unsafe_settings"]
 
 _DAY = 86_400
-#: A budget that lets so many times the default through in a day is none.
-_FAR_TOO_MUCH = 10
-#: In these PostgreSQL knows whom it sends the password to.
-_VERIFIED = frozenset({"verify-ca", "verify-full"})
+#: A rate limit that allows this many times the default in a day is no protection.
+_EXCESSIVE_FACTOR = 10
+#: The `sslmode` values that verify the server before the password is sent.
+_VERIFYING_MODES = frozenset({"verify-ca", "verify-full"})
 
 
-class _Danger(NamedTuple):
-    found: str
+class _Risk(NamedTuple):
+    problem: str
     to_do: str
 
 
 def find_unsafe_settings(settings: "Settings") -> CheckResult:
-    """What the settings open between them, where people reach the service from elsewhere.
+    """Report combinations of settings that are unsafe for a public service.
 
-    Where the public URL is this machine's, it is being tried out: nobody else can be harmed then,
-    but by plain http.
+    If the public URL is on loopback, the service is only being tried out; then only plain http to
+    other machines is reported.
     """
-    found = [*_of_transport(settings), *_of_the_database(settings.location)]
+    risks = [*_transport_risks(settings), *_database_risks(settings.location)]
     if _is_public(settings):
-        found += [*_of_the_source(settings), *_of_mail(settings), *_of_budgets(settings)]
-    if found:
+        risks += [
+            *_client_address_risks(settings),
+            *_mail_risks(settings),
+            *_rate_limit_risks(settings),
+        ]
+    if risks:
         return problem(
-            "; ".join(danger.found for danger in found), " ".join(danger.to_do for danger in found)
+            "; ".join(risk.problem for risk in risks), " ".join(risk.to_do for risk in risks)
         )
     if settings.validate_responses:
-        # It costs and harms nobody, so it is said and is no problem.
-        return ok("ONESELF_VALIDATE_RESPONSES is on, which costs time with each answer")
-    return ok("nothing is dangerous together")
+        # Slow but harmless: mention it without reporting a problem.
+        return ok("ONESELF_VALIDATE_RESPONSES is on, which slows down every response")
+    return ok("no unsafe combination")
 
 
 def _is_public(settings: "Settings") -> bool:
@@ -51,86 +55,91 @@ def _is_public(settings: "Settings") -> bool:
     return not is_loopback((settings.public_url.host or "").strip("[]"))
 
 
-def _of_transport(settings: "Settings") -> Iterator[_Danger]:
+def _transport_risks(settings: "Settings") -> Iterator[_Risk]:
     if settings.public_url.scheme == "https":
         return
     if _is_public(settings):
-        yield _Danger(
-            "ONESELF_PUBLIC_URL is plain http: passwords and tokens can be read on the way, and"
-            " links in mail lead there",
-            "Put a proxy that speaks https in front, and set ONESELF_PUBLIC_URL to its address.",
+        yield _Risk(
+            "ONESELF_PUBLIC_URL is plain http: passwords and tokens can be read in transit, and"
+            " links in emails are not protected",
+            "Put an https reverse proxy in front, and set ONESELF_PUBLIC_URL to its address.",
         )
     elif settings.allow_http:
-        yield _Danger(
-            "ONESELF_ALLOW_HTTP serves plain http to other machines, and ONESELF_PUBLIC_URL names"
-            " no proxy that speaks https",
+        yield _Risk(
+            "ONESELF_ALLOW_HTTP serves plain http to other machines, and ONESELF_PUBLIC_URL is not"
+            " the address of an https reverse proxy",
             "Unset ONESELF_ALLOW_HTTP, or set ONESELF_PUBLIC_URL to the proxy's address.",
         )
 
 
-def _of_the_source(settings: "Settings") -> Iterator[_Danger]:
-    """The service speaks no https by itself, so behind such an address there is a proxy."""
+def _client_address_risks(settings: "Settings") -> Iterator[_Risk]:
+    """Yield a risk if the reverse proxy, which an https URL implies, is not trusted."""
     if settings.public_url.scheme == "https" and not settings.proxies:
-        yield _Danger(
-            "ONESELF_TRUSTED_PROXIES is empty behind a proxy: everybody is one source, and who"
-            " guesses passwords locks all others out",
-            "Set ONESELF_TRUSTED_PROXIES to the addresses that the proxy asks from.",
+        yield _Risk(
+            "ONESELF_TRUSTED_PROXIES is empty behind a reverse proxy: all users share one client"
+            " address, so one attacker who guesses passwords locks out everyone",
+            "Set ONESELF_TRUSTED_PROXIES to the addresses that the proxy connects from.",
         )
 
 
-def _of_mail(settings: "Settings") -> Iterator[_Danger]:
+def _mail_risks(settings: "Settings") -> Iterator[_Risk]:
     if settings.smtp_url is not None and settings.smtp_url.get_secret_value():
         return
     if settings.signup == "open":
-        yield _Danger(
-            "ONESELF_SIGNUP is open and ONESELF_SMTP_URL is not set: no address is ever verified,"
-            " and who forgets a password has lost the account",
+        yield _Risk(
+            "ONESELF_SIGNUP is open and ONESELF_SMTP_URL is not set: users can neither verify"
+            " their address nor reset a forgotten password",
             "Set ONESELF_SMTP_URL, or ONESELF_SIGNUP=closed.",
         )
     if settings.email_change == "service":
-        yield _Danger(
-            "ONESELF_EMAIL_CHANGE is service and ONESELF_SMTP_URL is not set: the secret of a"
-            " change of the address reaches nobody",
+        yield _Risk(
+            "ONESELF_EMAIL_CHANGE is service and ONESELF_SMTP_URL is not set: the secret that"
+            " confirms an email change is never delivered",
             "Set ONESELF_SMTP_URL, or ONESELF_EMAIL_CHANGE=client.",
         )
 
 
-def _of_budgets(settings: "Settings") -> Iterator[_Danger]:
+def _rate_limit_risks(settings: "Settings") -> Iterator[_Risk]:
     for name, field in type(settings).model_fields.items():
         if not name.startswith("throttle_"):
             continue
-        budget, usual = (_in_a_day(text) for text in (getattr(settings, name), field.default))
-        if budget > _FAR_TOO_MUCH * usual:
+        rate_limit, default = (
+            _attempts_per_day(text) for text in (getattr(settings, name), field.default)
+        )
+        if rate_limit > _EXCESSIVE_FACTOR * default:
             variable = f"ONESELF_{name.upper()}"
-            yield _Danger(
-                f"{variable} lets {budget:,.0f} a day through, and its default {usual:,.0f}",
+            yield _Risk(
+                f"{variable} allows {rate_limit:,.0f} attempts a day, the default {default:,.0f}",
                 f"Unset {variable}.",
             )
 
 
-def _in_a_day(budget: str) -> float:
-    """How many attempts a budget that is full in the morning lets through until the next."""
-    attempts, _, seconds = budget.partition("/")
+def _attempts_per_day(rate_limit: str) -> float:
+    """Return the attempts that a full rate limit allows in a day."""
+    attempts, _, seconds = rate_limit.partition("/")
     return int(attempts) * (1 + _DAY / int(seconds))
 
 
-def _of_the_database(location: "Path | URL") -> Iterator[_Danger]:
-    """A name without a dot is one of this machine's own network, as in a compose file."""
+def _database_risks(location: "Path | URL") -> Iterator[_Risk]:
+    """Yield a risk if the connection to a remote server is not verified.
+
+    A host name without a dot is on a private network, as in a compose file.
+    """
     from sqlalchemy import URL
 
-    if not isinstance(location, URL) or location.query.get("sslmode") in _VERIFIED:
+    if not isinstance(location, URL) or location.query.get("sslmode") in _VERIFYING_MODES:
         return
     host = location.host or location.query.get("host") or ""
-    if not isinstance(host, str) or ("." not in host and ":" not in host) or _is_near(host):
+    if not isinstance(host, str) or ("." not in host and ":" not in host) or _is_local(host):
         return
-    yield _Danger(
-        "ONESELF_DATABASE_URL has no sslmode=verify-full: whoever sits between can pass for the"
-        " database, and read the password and all rows",
-        "Add sslmode=verify-full to it, with sslrootcert=… for an authority of your own.",
+    yield _Risk(
+        "ONESELF_DATABASE_URL has no sslmode=verify-full: an attacker on the network can"
+        " impersonate the database, and read the password and all rows",
+        "Add sslmode=verify-full, and sslrootcert=… if you use a private certificate authority.",
     )
 
 
-def _is_near(host: str) -> bool:
+def _is_local(host: str) -> bool:
     from oneself.settings_parsers import is_loopback
 
     return host.startswith("/") or is_loopback(host)

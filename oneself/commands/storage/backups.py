@@ -1,4 +1,4 @@
-"""Backing a database up while it is used, and restoring it."""
+"""`db backup` and `db restore`: copy a database in use, and restore it."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oneself.commands.console.failures import USAGE, Failure
-from oneself.commands.console.output import AsJson, show, waiting
+from oneself.commands.console.output import AsJson, show, show_progress
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["backup", "restore"]
 
-#: Whoever has a server has the programs of its version; a dump by another version fails.
+#: A dump by programs of another version than the server's can fail.
 _DUMP = (
-    "pg_dump --format=custom --no-owner --no-privileges --dbname=… --file={file}, with the programs"
-    " of the server's version, or with the physical backups of the server (see docs/operations.md)"
+    "pg_dump --format=custom --no-owner --no-privileges --dbname=… --file={file}, in the server's"
+    " version, or physical backups of the server (see docs/operations.md)"
 )
 _LOAD = (
     "pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbname=… {file},"
@@ -31,13 +31,14 @@ _LOAD = (
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to create.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a SQLite database as it is at this moment, while the service goes on.
+    """Back up the SQLite database, while the service runs.
 
-    The root secret is not in it. Keep that elsewhere: without it nothing in the copy opens.
+    The backup does not contain the root secret; keep it separately. Without it the backup is
+    useless.
     """
     from oneself.commands.console.session_setup import load_settings, require_file
     from oneself.commands.storage.sqlite_files import (
@@ -46,17 +47,20 @@ def backup(
         replace_database,
     )
 
-    location = _file_of(load_settings().location, _DUMP.format(file=file))
+    location = _require_sqlite(load_settings().location, _DUMP.format(file=file))
     require_file(location)
     if file.exists():
-        raise Failure(f"{file} is there already. Give another name, or move it away.")
+        raise Failure(f"{file} already exists. Give another name, or move it away.")
     if not file.parent.is_dir():
-        raise Failure(f"There is no folder {file.parent}. Make it, or give a FILE elsewhere.")
-    with waiting("Copying"), copy_database(location, file) as part:
-        _require_sound(part)
-        revision, key_ids = _contents(part)
+        raise Failure(f"There is no folder {file.parent}. Create it, or give another FILE.")
+    with show_progress("Copying"), copy_database(location, file) as part:
+        _require_intact(part)
+        revision, key_ids = _read_versions(part)
         if revision is None:
-            raise Failure(f"{location} has no tables of oneself: there is nothing to back up.")
+            raise Failure(
+                f"{location} has no tables of oneself. Check that the settings name the right"
+                " database."
+            )
         checkpoint(part)
         replace_database(part, file)
     show(
@@ -67,59 +71,59 @@ def backup(
             "root_keys": key_ids,
         },
         as_json=as_json,
-        note="The root keys that it needs are not in it.",
+        note="The backup does not contain the root secret; keep it separately.",
     )
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `db backup` has made.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup made by `db backup`.")],
     *,
     replace: Annotated[
         bool,
         typer.Option(
             "--replace",
-            help="Restore where there is a database, which is kept beside under another name.",
+            help="Replace an existing database, which is renamed and kept.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a backup where the settings want the database, once it is found to be whole.
+    """Verify a backup, and restore it to where the settings expect the database.
 
-    The key file, or ONESELF_SECRET_KEY, has to be there already. What was revoked, burnt or
-    delivered since the backup is so no longer: docs/operations.md says what to do about it.
+    The key file, or ONESELF_SECRET_KEY, must be in place first. Revocations, used one-time secrets
+    and deliveries since the backup are undone: docs/operations.md says what to do about it.
     """
     from oneself.commands.console.session_setup import load_settings
     from oneself.commands.storage.sqlite_files import (
         checkpoint,
         copy_database,
+        existing_files,
         move_aside,
-        occupants,
         replace_database,
     )
     from oneself.runtime.durable_files import make_folder
     from oneself.runtime.key_file import open_keyring
 
     settings = load_settings()
-    location = _file_of(settings.location, _LOAD.format(file=file))
+    location = _require_sqlite(settings.location, _LOAD.format(file=file))
     open_keyring(settings, make=False)
     if not file.exists():
-        raise Failure(f"There is no backup at {file}. Give a FILE that `db backup` has made.")
-    if occupants(location) and not replace:
+        raise Failure(f"There is no backup at {file}. Give a FILE made by `db backup`.")
+    if existing_files(location) and not replace:
         raise Failure(
-            f"There is a database at {location}. Give --replace to have it renamed, with every"
-            " service stopped, or set ONESELF_DATA_DIR to an empty folder."
+            f"There is a database at {location}. Stop every service and give --replace to rename"
+            " it, or set ONESELF_DATA_DIR to an empty folder."
         )
     make_folder(location.parent)
-    with waiting("Restoring"), copy_database(file, location) as part:
-        _require_sound(part)
-        revision, _ = _contents(part)
-        _require_known(revision, file)
-        _require_roots(settings, part)
+    with show_progress("Restoring"), copy_database(file, location) as part:
+        _require_intact(part)
+        revision, _ = _read_versions(part)
+        _require_known_revision(revision, file)
+        _require_root_keys(settings, part)
         if os.geteuid() == 0:
-            # Who restores is often somebody else than the service, which has to read the file.
+            # The operator is root, but the service must be able to read the file.
             owner = location.parent.stat()
             os.chown(part, owner.st_uid, owner.st_gid)
-        # Whatever can fail is done by now: until the copy has its name, there is no database.
+        # Everything that can fail comes before this: until the rename there is no database.
         checkpoint(part, in_use=True)
         with move_aside(location) as former:
             replace_database(part, location)
@@ -134,60 +138,62 @@ def restore(
     )
 
 
-def _file_of(location: "Location", instead: str) -> Path:
-    # A wrapper around pg_dump would hide which version of it runs, and the password's way to it.
+def _require_sqlite(location: "Location", instead: str) -> Path:
+    # Wrapping pg_dump would hide its version, and how the password reaches it.
     if not isinstance(location, Path):
-        raise Failure(f"This command is about SQLite. For PostgreSQL use: {instead}.", status=USAGE)
+        raise Failure(f"This command is for SQLite. For PostgreSQL use: {instead}.", status=USAGE)
     return location
 
 
-def _require_sound(copy: Path) -> None:
-    """Let a copy pass whose pages and references are whole.
+def _require_intact(copy: Path) -> None:
+    """Check that the pages and the references of a copy are intact.
 
     Raises:
-        Failure: Something is wrong with it.
+        Failure: The copy is damaged.
     """
-    from oneself.commands.console.storage_checks import checks_of
+    from oneself.commands.console.storage_checks import checks_for
 
-    with _engine_of(copy) as engine:
-        checks = checks_of(engine)
+    with _open_copy(copy) as engine:
+        checks = checks_for(engine)
         for name in ("integrity", "foreign_keys"):
-            finding = checks[name](engine)
-            if not finding.ok:
-                found = " ".join(finding.found.split())
-                raise Failure(f"The copy is not whole: {found}. It was not kept.")
+            result = checks[name](engine)
+            if not result.ok:
+                problem = " ".join(result.found.split())
+                raise Failure(
+                    f"The copy is damaged: {problem}. It was deleted; check the original."
+                )
 
 
-def _contents(copy: Path) -> tuple[str | None, list[str]]:
-    """The revision of its tables, and which root keys its rows are stored under."""
+def _read_versions(copy: Path) -> tuple[str | None, list[str]]:
+    """Return the revision of the tables, and the ids of the root keys of its rows."""
     from oneself.database import migrations
 
-    with _engine_of(copy) as engine:
+    with _open_copy(copy) as engine:
         revision = migrations.present_revision(engine)
         if revision is None:
             return None, []
         with engine.connect() as connection:
-            found = connection.exec_driver_sql("SELECT key_id FROM root_key ORDER BY created_at")
-            return revision, [str(row[0]) for row in found]
+            rows = connection.exec_driver_sql("SELECT key_id FROM root_key ORDER BY created_at")
+            return revision, [str(row[0]) for row in rows]
 
 
-def _require_known(revision: str | None, file: Path) -> None:
+def _require_known_revision(revision: str | None, file: Path) -> None:
     from oneself.database import migrations
 
     if revision is None:
-        raise Failure(f"{file} is a database, and none of oneself: it has no revision.")
+        raise Failure(f"{file} is not a database of oneself. Give a FILE made by `db backup`.")
     if not migrations.is_known(revision):
         raise Failure(
             f"{file} is at revision {revision}, which this version of oneself does not know."
-            " Use the version that it was made with, or a newer one."
+            " Use the version that created it, or a newer one."
         )
 
 
-def _require_roots(settings: "Settings", copy: Path) -> None:
-    """Let a copy pass that the keys of this place open.
+def _require_root_keys(settings: "Settings", copy: Path) -> None:
+    """Check that the configured root keys open every row of a copy.
 
     Raises:
-        UnknownRootKey: There are rows in it under another.
+        UnknownRootKey: Some rows are stored under another root key.
     """
     from accounts.services.root_keys import unknown_roots
     from oneself.database import Database
@@ -204,7 +210,7 @@ def _require_roots(settings: "Settings", copy: Path) -> None:
 
 
 @contextmanager
-def _engine_of(copy: Path) -> Iterator["Engine"]:
+def _open_copy(copy: Path) -> Iterator["Engine"]:
     from oneself.database import open_engine
 
     engine = open_engine(copy)

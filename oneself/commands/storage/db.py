@@ -1,23 +1,23 @@
-"""The database: bringing its tables to this version, checking them, and backups."""
+"""`db`: migrate the database, check its tables, back it up."""
 
 import typer
 
 from oneself.commands.console.failures import REFUSED, Failure
-from oneself.commands.console.output import AsJson, show, waiting
+from oneself.commands.console.output import AsJson, show, show_progress
 from oneself.commands.storage import backups
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade the database, check it, back it up.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade, check, back up and restore the database.")
 app.command()(backups.backup)
 app.command()(backups.restore)
 
 
 @app.command()
 def upgrade(*, as_json: AsJson = False) -> None:
-    """Bring the tables to this version, making the database where there is none.
+    """Migrate the tables to this version, and create a missing database.
 
-    All of it is one transaction. Back the database up before.
+    The migration is one transaction. Back up the database first.
     """
     from alembic.util import CommandError
 
@@ -34,13 +34,13 @@ def upgrade(*, as_json: AsJson = False) -> None:
         before = migrations.present_revision(engine)
         if before is None:
             require_encoding(engine)
-        with waiting("Migrating"):
+        with show_progress("Migrating"):
             migrations.upgrade(engine)
         after = migrations.present_revision(engine)
     except CommandError as error:
         raise Failure(
             f"The database is at revision {before}, which this version of oneself does not know."
-            " Use the version that it was made with, or a newer one."
+            " Use the version that created it, or a newer one."
         ) from error
     finally:
         engine.dispose()
@@ -49,8 +49,7 @@ def upgrade(*, as_json: AsJson = False) -> None:
 
 @app.command()
 def check(*, as_json: AsJson = False) -> None:
-    """Compare the tables with what this version works with; exit with 1 if they differ."""
-    from models.schema import REVISION
+    """Compare the tables with those of this version, and exit with 1 if they differ."""
     from oneself.commands.console.session_setup import load_settings, require_file
     from oneself.database import (
         migrations,
@@ -65,11 +64,11 @@ def check(*, as_json: AsJson = False) -> None:
         differences = migrations.differences(engine)
     finally:
         engine.dispose()
-    ok = present == REVISION and not differences
+    ok = present == migrations.REVISION and not differences
     show(
         {
             "revision": present,
-            "expected_revision": REVISION,
+            "expected_revision": migrations.REVISION,
             "differences": differences,
             "up_to_date": ok,
         },
@@ -77,7 +76,7 @@ def check(*, as_json: AsJson = False) -> None:
     )
     if not ok:
         raise Failure(
-            "The tables are not those of this version. Copy the database, then run: python -m"
+            "The tables are not those of this version. Back up the database, then run: python -m"
             " oneself db upgrade",
             status=REFUSED,
         )

@@ -1,4 +1,4 @@
-"""Copies of a SQLite database: of a file that is in use, and into the place of one that is not."""
+"""Copies of SQLite files: copy one in use, and replace one that is not."""
 
 import errno
 import fcntl
@@ -12,45 +12,46 @@ from oneself.commands.console.failures import Failure, explain
 from oneself.database import sqlite_driver
 from oneself.runtime.durable_files import sync
 
-__all__ = ["checkpoint", "copy_database", "move_aside", "occupants", "replace_database"]
+__all__ = ["checkpoint", "copy_database", "existing_files", "move_aside", "replace_database"]
 
-#: What SQLite keeps beside a file: taken for another file's, they would be played into it.
-_COMPANIONS = ("", "-wal", "-shm", "-journal")
+#: Suffixes of a database's files. A log left beside a replaced file would be replayed into it.
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
-#: The bytes that SQLite locks in a file, whatever is in it: PENDING_BYTE and the 511 after it
-#: (https://sqlite.org/fileformat2.html#the_lock_byte_page). Who has it open in WAL mode holds some.
+#: The bytes that SQLite locks in a database file: PENDING_BYTE and the 511 after it
+#: (https://sqlite.org/fileformat2.html#the_lock_byte_page). A connection in WAL mode locks some.
 _LOCKED_FROM, _LOCKED_BYTES = 0x4000_0000, 512
 
 
 @contextmanager
 def copy_database(source: Path, place: Path) -> Iterator[Path]:
-    """A copy beside `place`, which nobody else can read; whoever takes it away keeps it.
+    """Copy `source` to a private file beside `place`, deleted at the end unless it was moved.
 
     Raises:
-        Failure: `source` is no database, or cannot be read.
+        Failure: `source` is not a database, or cannot be read.
     """
     part = place.with_name(f"{place.name}.{os.getpid()}")
-    _remove(part)  # from a crash; in a container every start has the same id
+    _delete(part)  # left by a crash: in a container, every start has the same process id
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         _copy(source, part)
         yield part
     finally:
-        _remove(part)
+        _delete(part)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy all that is committed in a file at one moment, while others read and write it.
+    """Copy a consistent snapshot of a file that other processes read and write.
 
-    All in one step of SQLite's backup: in several, each write of another process would begin it
-    anew. In WAL mode nobody waits for it. VACUUM INTO would be smaller, and numbers the rows anew.
+    SQLite's backup runs in one step: in several, each write by another process would restart it.
+    In WAL mode it blocks no other connection. VACUUM INTO would be smaller, but
+    renumbers the rows.
 
     Raises:
-        Failure: `source` is no database, or cannot be read.
+        Failure: `source` is not a database, or cannot be read.
     """
     driver = sqlite_driver()
     try:
-        # Where there is none, the driver would make one.
+        # Without mode=ro the driver would create a missing file.
         reading = driver.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
         writing = driver.connect(target)
         try:
@@ -60,19 +61,19 @@ def _copy(source: Path, target: Path) -> None:
             reading.close()
     except driver.Error as error:
         raise Failure(
-            f"{source} cannot be copied: {error}. See that it is a database of SQLite, and that"
-            " it can be read."
+            f"{source} cannot be copied: {error}. Check that it is a SQLite database, and that it"
+            " can be read."
         ) from error
 
 
 def checkpoint(part: Path, *, in_use: bool = False) -> None:
-    """Have a copy on disk as one file, with nothing beside it.
+    """Flush a copy to disk as a single file.
 
-    One that is to be used is in WAL mode from the beginning, where that is possible. One that is to
-    be kept is not, or nobody could read it where nothing can be written.
+    With `in_use`, switch it to WAL mode, where that is possible. A backup is not in WAL mode, so
+    that it can be read from read-only media.
 
     Raises:
-        Failure: SQLite cannot, as on a disk that is full.
+        Failure: SQLite cannot write the file, for example because the disk is full.
     """
     driver = sqlite_driver()
     try:
@@ -84,21 +85,21 @@ def checkpoint(part: Path, *, in_use: bool = False) -> None:
         finally:
             writing.close()
     except driver.Error as error:
-        raise Failure(f"{part} cannot be written: {error}. See that there is room.") from error
+        raise Failure(f"{part} cannot be written: {error}. Free some space.") from error
     sync(part)
 
 
 def replace_database(part: Path, place: Path) -> None:
-    """Give a copy that is on disk its name, unless there is a file of that name, and keep the name.
+    """Give a flushed copy its final name durably, unless a file of that name exists.
 
     Raises:
-        Failure: There is one.
-        OSError: It cannot have the name, and nothing has.
+        Failure: A file of that name exists.
+        OSError: The copy cannot be renamed; then no file has the name.
     """
     try:
         place.hardlink_to(part)
     except FileExistsError as error:
-        raise Failure(f"{place} is there already. Give another name, or move it away.") from error
+        raise Failure(f"{place} already exists. Give another name, or move it away.") from error
     try:
         sync(place.parent)
     except OSError:
@@ -106,68 +107,68 @@ def replace_database(part: Path, place: Path) -> None:
         raise
 
 
-def occupants(place: Path) -> Sequence[Path]:
-    """The files of a database, as far as there are any."""
-    return [path for each in _COMPANIONS if (path := Path(f"{place}{each}")).exists()]
+def existing_files(place: Path) -> Sequence[Path]:
+    """Return the files of a database that exist."""
+    return [path for suffix in _SUFFIXES if (path := Path(f"{place}{suffix}")).exists()]
 
 
 @contextmanager
 def move_aside(place: Path) -> Iterator[Path | None]:
-    """Rename a database that nobody uses, and keep whoever has its name from opening it meanwhile.
+    """Rename an unused database, and keep it locked until the end.
 
-    SQLite is not asked, since what is replaced may be damaged; but its locks are honoured. What
-    goes wrong meanwhile gives it its name back: the next start would make an empty one.
+    The file is locked without SQLite, since it may be damaged, but with SQLite's locks. After an
+    error the name is restored: otherwise the next start would create an empty database.
 
     Raises:
-        Failure: A service or another program uses it; or it could not have its name back.
+        Failure: Another program uses the database; or its name could not be restored.
     """
-    found = occupants(place)
-    if not found:
+    files = existing_files(place)
+    if not files:
         yield None
         return
     former = place.with_name(f"{place.name}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    # Where only a companion was left, there is nobody who could be using it.
-    with found[0].open("r+b") as file:
+    # If only a log is left, no program can be using it, and the lock is harmless.
+    with files[0].open("r+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCKED_BYTES, _LOCKED_FROM)
         except OSError as error:
-            raise Failure(f"{place} is in use. Stop every service that uses it first.") from error
+            raise Failure(f"{place} is in use. Stop every service that uses it.") from error
         renamed: list[tuple[Path, Path]] = []
         try:
-            for path in found:
-                aside = Path(f"{former}{path.name.removeprefix(place.name)}")
-                path.rename(aside)
-                renamed.append((path, aside))
+            for path in files:
+                renamed_to = Path(f"{former}{path.name.removeprefix(place.name)}")
+                path.rename(renamed_to)
+                renamed.append((path, renamed_to))
             yield former
         except BaseException as error:
-            _restore(renamed, error)
+            _restore_names(renamed, error)
             raise
 
 
-def _restore(renamed: Sequence[tuple[Path, Path]], reason: BaseException) -> None:
-    """Give files their names back, the database last: nobody is to open it without its log.
+def _restore_names(renamed: Sequence[tuple[Path, Path]], reason: BaseException) -> None:
+    """Restore the names of files, the database last, so that it is never opened without its log.
 
     Raises:
-        Failure: One cannot have it; the sentence has the reason as well, and where the file is.
+        Failure: A file could not be renamed. The message has both errors, and the current name.
     """
-    for path, aside in reversed(renamed):
+    for path, renamed_to in reversed(renamed):
         try:
-            # A start in this moment has made another, and uses it.
+            # A service that was started meanwhile has created another database.
             if path.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-            aside.rename(path)
+            renamed_to.rename(path)
         except OSError as error:
-            why = explain(reason) if isinstance(reason, Exception) else None
+            cause = explain(reason) if isinstance(reason, Exception) else None
             raise Failure(
-                f"{why or 'The command broke off.'} What was at {path} could not be put back"
-                f" ({error.strerror}) and is at {aside}: see that nothing is at {path}, and rename"
-                " it, with what lies beside it."
+                f"{cause or 'The command was interrupted.'} The former {path} could not be restored"
+                f" ({error.strerror}) and is now at {renamed_to}: move away any file at {path},"
+                " then rename it, together with its -wal file."
             ) from reason
-    with suppress(OSError):  # they have their names, whatever a power cut would leave
+    with suppress(OSError):  # best effort: the names are restored already
         for path, _ in renamed[:1]:
             sync(path.parent)
 
 
-def _remove(path: Path) -> None:
-    for each in occupants(path):
-        each.unlink()
+def _delete(path: Path) -> None:
+    for file in existing_files(path):
+        file.unlink()

@@ -1,4 +1,4 @@
-"""What holds for every answer to a fuzzer, beyond what Schemathesis checks by itself."""
+"""Checks on every response to the fuzzer, in addition to those of Schemathesis."""
 
 import json
 import re
@@ -23,26 +23,26 @@ from oneself.conformance.fuzz.refusal_codes import codes_in, documented_codes
 from oneself.conformance.http_client import FORM, Answer, Request
 from oneself.document import OperationSpec, load_document
 
-__all__ = ["RULES", "Asker", "Exchange", "Rule", "reasons"]
+__all__ = ["RULES", "Exchange", "FuzzContext", "Rule", "reasons"]
 
 _REASONS = Path(__file__).parents[3] / "contracts" / "reasons.yaml"
 _WORD = re.compile(r"[A-Za-z_ ]*")
-#: Statuses that say that a request has not the shape, or that what it claims is not so.
+#: Statuses of malformed requests and of wrong values.
 _INVALID = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-class Asker(Protocol):
-    """Whoever asks, as far as a rule has to know."""
+class FuzzContext(Protocol):
+    """The part of the caller that rules need."""
 
     deployment: Deployment
 
-    def is_refused_though_good(self, request: Request) -> bool:
-        """Whether the credential of a request, which was not taken, is taken elsewhere."""
+    def is_accepted_elsewhere(self, request: Request) -> bool:
+        """Return whether another operation accepts the credential of a rejected request."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its answer; a valid request is one that has the documented shape."""
+    """A request and its response; `valid` if the request has the documented shape."""
 
     operation: OperationSpec
     request: Request
@@ -50,125 +50,132 @@ class Exchange:
     valid: bool
 
 
-#: Gives each way in which an answer breaks it.
-Rule = Callable[[Exchange, Asker], Iterator[str]]
+#: Yields each violation in an exchange.
+Rule = Callable[[Exchange, FuzzContext], Iterator[str]]
 
 
-def answer_is_documented(exchange: Exchange, _asker: Asker) -> Iterator[str]:
-    """The status, the headers and the body are the document's, and no field stands beside them."""
+def answer_is_documented(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+    """Status, headers and body match the document, without additional fields."""
     if exchange.request.method == exchange.operation.method.upper():
         yield from find_schema_violations(
             exchange.operation, exchange.request.method, exchange.answer
         )
 
 
-def refusal_has_documented_code(exchange: Exchange, _asker: Asker) -> Iterator[str]:
-    """A refusal says its code where its dialect has it, and the document knows the code."""
+def refusal_has_documented_code(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+    """A refusal has its code where the dialect puts it, and the document lists the code."""
     if exchange.answer.status < HTTPStatus.BAD_REQUEST or exchange.request.method == "HEAD":
         return
     try:
         codes = codes_in(exchange.operation.dialect, exchange.answer.json())
     except ValueError:
-        yield "body: a refusal is no JSON"
+        yield "body: a refusal is not JSON"
         return
     if not codes:
-        yield f"body: a refusal has no code where {exchange.operation.dialect} has it"
+        yield f"body: a refusal has no code where {exchange.operation.dialect} puts it"
     for code in codes:
         if code not in documented_codes(exchange.operation.operation_id, exchange.answer.status):
             yield f"body: {code!r} is not documented for {exchange.answer.status}"
 
 
-def challenge_comes_with_401(exchange: Exchange, _asker: Asker) -> Iterator[str]:
-    """RFC 9110, section 15.5.2: who has to prove themselves is told how."""
+def unauthorized_has_challenge(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+    """RFC 9110, section 15.5.2: a 401 has a challenge."""
     challenges = exchange.answer.values("www-authenticate")
     if exchange.answer.status == HTTPStatus.UNAUTHORIZED and not challenges:
         yield "header www-authenticate: is missing from a 401"
     if any(not re.match(r"(Bearer|Basic)( |$)", each) for each in challenges):
-        yield f"header www-authenticate: {challenges!r} challenges for no scheme of the document"
+        yield f"header www-authenticate: {challenges!r} has no scheme of the document"
 
 
-def allow_is_true(exchange: Exchange, _asker: Asker) -> Iterator[str]:
-    """RFC 9110, section 15.5.6: a 405 names the methods that there are, and no others."""
+def allow_lists_all_methods(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+    """RFC 9110, section 15.5.6: a 405 lists exactly the supported methods."""
     if exchange.answer.status != HTTPStatus.METHOD_NOT_ALLOWED:
         return
     item = load_document()["paths"][exchange.operation.path]
-    there = {method.upper() for method in item if method not in {"parameters", "summary"}}
-    there |= {"HEAD"} if "GET" in there else set()
-    said = {each.strip() for value in exchange.answer.values("allow") for each in value.split(",")}
-    if said != there:
-        yield f"header allow: names {sorted(said)}, and there are {sorted(there)}"
+    methods = {method.upper() for method in item if method not in {"parameters", "summary"}}
+    methods |= {"HEAD"} if "GET" in methods else set()
+    allowed = {
+        each.strip() for value in exchange.answer.values("allow") for each in value.split(",")
+    }
+    if allowed != methods:
+        yield f"header allow: lists {sorted(allowed)}, not {sorted(methods)}"
 
 
-def headers_are_safe(exchange: Exchange, asker: Asker) -> Iterator[str]:
-    """Nothing is stored, framed, sniffed or told to strangers, whatever is answered."""
-    yield from find_common_violations(exchange.answer, behind_proxy=asker.deployment.behind_proxy)
+def headers_are_safe(exchange: Exchange, context: FuzzContext) -> Iterator[str]:
+    """Every response forbids caching, framing and sniffing, and reveals no software."""
+    yield from find_common_violations(exchange.answer, behind_proxy=context.deployment.behind_proxy)
 
 
-def no_value_comes_back(exchange: Exchange, _asker: Asker) -> Iterator[str]:
-    """A refusal names fields and rules, and never a value that was sent (HT-03)."""
+def refusal_repeats_no_value(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+    """A refusal names fields and rules, never a value of the request (HT-03)."""
     words = {*_documented_words()}
-    # A fuzzer sends what it has been answered, the time of day among it.
+    # The fuzzer sends values of earlier responses, including times.
     words |= {*exchange.answer.values("x-request-id"), *_times(exchange.answer)}
     sent = [
         value
-        for value in _texts(_sent(exchange.request))
-        # A word alone, such as "request", a sentence may have for its own reasons.
+        for value in _texts(_body_values(exchange.request))
+        # A single word, such as "request", may occur in any message.
         if value not in words and not _WORD.fullmatch(value)
     ]
     yield from repeated_values(exchange.request, sent, exchange.answer)
 
 
-def good_credential_is_taken(exchange: Exchange, asker: Asker) -> Iterator[str]:
-    """A credential that is good elsewhere is never a 401 where its kind is accepted."""
+def valid_credential_is_accepted(exchange: Exchange, context: FuzzContext) -> Iterator[str]:
+    """A valid credential is not rejected with 401 where its kind is accepted."""
     if (
         exchange.answer.status == HTTPStatus.UNAUTHORIZED
         and exchange.operation.accepted
-        and asker.is_refused_though_good(exchange.request)
+        and context.is_accepted_elsewhere(exchange.request)
     ):
-        yield "status: 401, and the credential is good"
+        yield "status: 401, and the credential is valid"
 
 
-def valid_request_is_refused_for_a_reason(exchange: Exchange, _asker: Asker) -> Iterator[str]:
-    """What has the documented shape is refused as invalid only for what no schema can say."""
+def valid_request_is_refused_for_documented_reason(
+    exchange: Exchange, _context: FuzzContext
+) -> Iterator[str]:
+    """A well-formed request is rejected only for rules that no schema can express."""
     if not exchange.valid or exchange.answer.status not in _INVALID:
         return
     text = exchange.answer.body.decode(errors="replace")
-    known = reasons().get(exchange.operation.operation_id, ())
-    if not any(reason in text for reason in known):
+    documented = reasons().get(exchange.operation.operation_id, ())
+    if not any(reason in text for reason in documented):
         yield f"status: {exchange.answer.status}, and the request has the documented shape"
 
 
 RULES: tuple[Rule, ...] = (
     answer_is_documented,
     refusal_has_documented_code,
-    challenge_comes_with_401,
-    allow_is_true,
+    unauthorized_has_challenge,
+    allow_lists_all_methods,
     headers_are_safe,
-    no_value_comes_back,
-    good_credential_is_taken,
-    valid_request_is_refused_for_a_reason,
+    refusal_repeats_no_value,
+    valid_credential_is_accepted,
+    valid_request_is_refused_for_documented_reason,
 )
 
 
 def _times(answer: Answer) -> Iterator[str]:
-    """When the answer says that it was made."""
+    """Yield the timestamp of a response."""
     with suppress(ValueError, TypeError, KeyError):
         yield answer.json()["timestamp"]
 
 
 @cache
 def reasons() -> Mapping[str, tuple[str, ...]]:
-    """For what a request of the documented shape may still be refused, by operation."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Return the reasons why a well-formed request may be rejected, by operation."""
+    reasons_by_operation: dict[str, tuple[str, ...]] = {}
     for entry in yaml.safe_load(_REASONS.read_bytes()):
         for operation_id in entry["operations"]:
-            found[operation_id] = (*found.get(operation_id, ()), entry["says"])
-    return found
+            reasons_by_operation[operation_id] = (
+                *reasons_by_operation.get(operation_id, ()),
+                entry["says"],
+            )
+    return reasons_by_operation
 
 
 @cache
 def _documented_words() -> frozenset[str]:
-    """The words that a refusal may list as those to choose from."""
+    """Return the enumerated words, which a refusal may list as alternatives."""
     return frozenset(_enumerated(load_document()["components"]["schemas"]))
 
 
@@ -182,8 +189,8 @@ def _enumerated(schema: Any) -> Iterator[str]:
             yield from _enumerated(below)
 
 
-def _sent(request: Request) -> Any:
-    """The values in the body as it went out."""
+def _body_values(request: Request) -> Any:
+    """Return the values in the body of a request."""
     types = [value for name, value in request.headers if name.lower() == "content-type"]
     if types[:1] == [FORM]:
         return [value for _, value in parse_qsl(request.body.decode(errors="replace"))]

@@ -1,8 +1,8 @@
-"""What Schemathesis loads to fuzz a deployment: whom it asks as, and checks that it has not itself.
+"""Hooks that Schemathesis loads: the credential to send, and additional checks.
 
 `oneself.conformance.fuzz.runs` names this module in `SCHEMATHESIS_HOOKS`, and passes the
-deployment in more environment variables. Schemathesis calls each check with every response; the
-checks themselves are in `oneself.conformance.fuzz.checks`, which does not know Schemathesis.
+deployment in further environment variables. Schemathesis calls each check with every response. The
+checks are in `oneself.conformance.fuzz.checks`, which does not depend on Schemathesis.
 """
 
 import os
@@ -26,45 +26,45 @@ from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.traffic import Traffic
 
 _IDENTITY = FuzzIdentity.from_environment(os.environ)
-_TRAFFIC = Traffic(os.environ.get("ONESELF_PROVING_TRAFFIC"))
+_TRAFFIC = Traffic(os.environ.get("ONESELF_CONFORMANCE_TRAFFIC"))
 
 
 @schemathesis.auth(refresh_interval=None)
 class OneCredential:
-    """The credential of the scheme that this run is about."""
+    """The credential of this run's security scheme."""
 
     def get(self, _case: "Case[Any]", context: AuthContext) -> dict[str, str] | None:
-        """The headers that carry it; None where the operation takes no such credential."""
+        """Return its headers, or None if the operation does not accept it."""
         return _IDENTITY.headers_for(_operation_id(context.operation.definition.raw))
 
     def set(self, case: "Case[Any]", data: dict[str, str], _context: AuthContext) -> None:
-        """Put them on a request."""
+        """Add the headers to a request."""
         case.headers = CaseInsensitiveDict([*(case.headers or {}).items(), *data.items()])
 
 
 @schemathesis.deserializer("image/webp")
 def read_picture(_context: DeserializationContext, response: Response) -> str:
-    """The bytes of a picture, of which a schema says no more than that they are."""
+    """Decode a picture as text, because its schema only says that it is a string."""
     return response.content.decode("latin-1")
 
 
 @schemathesis.hook
 def before_call(_context: Any, case: "Case[Any]", _kwargs: Any) -> None:
-    """Give each request a key of its own: an example's would stand for the first one for ever."""
+    """Set a new idempotency key: a repeated one would return the first response again."""
     if case.headers and _is_valid(case) and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = str(uuid4())
 
 
 @schemathesis.hook
 def after_call(_context: Any, case: "Case[Any]", response: Response) -> None:
-    """Learn from an answer what has become of the person and their credentials."""
+    """Update the user and the credentials from a response."""
     operation_id = _operation_id(case.operation.definition.raw)
     _TRAFFIC.write(_request(response, case), _answer(response))
-    _IDENTITY.learn_from(operation_id, _request(response, case), _answer(response))
+    _IDENTITY.update_from(operation_id, _request(response, case), _answer(response))
 
 
 def _check(rule: checks.Rule) -> None:
-    """Register a rule as a check of Schemathesis, under its own name."""
+    """Register a rule as a Schemathesis check with the same name."""
 
     def check(_context: CheckContext, response: Response, case: "Case[Any]") -> None:
         exchange = checks.Exchange(
@@ -74,7 +74,7 @@ def _check(rule: checks.Rule) -> None:
             valid=_is_valid(case),
         )
         broken = [*rule(exchange, _IDENTITY)]
-        assert not broken, "\n".join(broken)  # noqa: S101 # how Schemathesis is told
+        assert not broken, "\n".join(broken)  # noqa: S101 # the interface of Schemathesis
 
     check.__name__ = rule.__name__
     check.__doc__ = rule.__doc__
@@ -86,7 +86,7 @@ for _rule in checks.RULES:
 
 
 def _is_valid(case: "Case[Any]") -> bool:
-    """Whether every part was generated to have the documented shape."""
+    """Return whether every part was generated to match its schema."""
     return case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
 
 
@@ -106,7 +106,7 @@ def _pairs(response: Response) -> Iterator[tuple[str, str]]:
 
 
 def _request(response: Response, case: "Case[Any]") -> Request:
-    """The request as it went out."""
+    """Return the request as it was sent."""
     sent = response.request
     body: Any = sent.body or b""
     return Request(

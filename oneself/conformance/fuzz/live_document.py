@@ -1,7 +1,7 @@
-"""The document with examples that the deployment knows, for a fuzzer that begins with examples.
+"""The document with examples that exist in the deployment, as starting points for the fuzzer.
 
-What the document shows is somebody else's client, and a moment that is over; from these a fuzzer
-gets no further than to the first refusal. Only examples differ: what is judged is the same.
+The document's own examples name an unknown client and times in the past, which are rejected at
+once. Only the examples change; the schemas stay as they are.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from oneself.document import METHODS, load_document, resolve
 
 __all__ = ["live_document"]
 
-#: For each operation, the fields of a body or the names of parameters, and which value is theirs.
+#: For each operation: fields of the body or parameters, with the names of their values.
 _LIVE: Mapping[str, Mapping[str, str]] = {
     "ipto.logIn": {"email": "email", "password": "password"},
     "ipto.changePassword": {"current_password": "password", "new_password": "other_password"},
@@ -35,7 +35,7 @@ _LIVE: Mapping[str, Mapping[str, str]] = {
 
 
 def live_document(values: Mapping[str, Any]) -> Any:
-    """The document with these values for examples, by the names in `_LIVE`."""
+    """Return the document with these values as examples, by the names in `_LIVE`."""
     document: Any = deepcopy(load_document())
     for item in document["paths"].values():
         for method in METHODS:

@@ -1,4 +1,4 @@
-"""What a refusal is called, read from its body, and what it may be called by the document."""
+"""Refusal codes: read from a body, and listed by the document."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -12,11 +12,11 @@ __all__ = ["codes_in", "documented_codes"]
 
 
 def codes_in(dialect: str, body: Any) -> list[str]:
-    """Every code in the body of a refusal, where its dialect has them; none if it has none.
+    """Return the codes in the body of a refusal, in the places of its dialect.
 
-    A list of violations may have a code in each item, as ScaiKey's has.
+    Each item of a list of violations can have a code, as in ScaiKey.
     """
-    return [str(each) for each in _found(refusal_shapes().where_codes_are(dialect), body)]
+    return [str(each) for each in _found(refusal_shapes().code_paths(dialect), body)]
 
 
 def _found(places: tuple[tuple[str, ...], ...], body: Any) -> Iterator[Any]:
@@ -34,7 +34,7 @@ def _found(places: tuple[tuple[str, ...], ...], body: Any) -> Iterator[Any]:
 
 @cache
 def documented_codes(operation_id: str, status: int) -> frozenset[str]:
-    """The codes that an operation documents for a status: the keys of its examples."""
+    """Return the codes that an operation documents for a status: the keys of its examples."""
     response = OPERATIONS[operation_id].responses.get(status, {})
     return frozenset(
         name

@@ -1,7 +1,7 @@
-"""Fuzzing a deployment with Schemathesis, once for each kind of credential.
+"""Fuzzer runs with Schemathesis, one for each kind of credential.
 
-Each run is a process of its own: Schemathesis keeps its hooks and its credentials for the whole of
-one, and its command line is the part of it that stays the same between versions.
+Each run is a separate process: Schemathesis keeps its hooks and credentials for a whole process,
+and its command line is its most stable interface.
 """
 
 import json
@@ -20,14 +20,19 @@ from xml.etree import ElementTree as ET
 from oneself.conformance.actors import Actors
 from oneself.conformance.credentials_file import read_credentials
 from oneself.conformance.deployment import Deployment, Unreachable
-from oneself.conformance.fuzz.identity import SCHEMES, FuzzIdentity, known_values, variables
+from oneself.conformance.fuzz.identity import (
+    SCHEMES,
+    FuzzIdentity,
+    environment_variables,
+    fuzz_values,
+)
 from oneself.conformance.fuzz.live_document import live_document
 from oneself.conformance.operations import OPERATIONS, links_of, schemes_of
 from oneself.conformance.outcomes import Outcome, Verdict
 from oneself.conformance.rows.request_building import credential_header
 from oneself.document import OperationSpec
 
-__all__ = ["FuzzRun", "Fuzzing", "plan"]
+__all__ = ["FuzzRun", "FuzzRunner", "plan"]
 
 _ROOT = Path(__file__).parents[3]
 _CONFIGURATION = _ROOT / "contracts" / "schemathesis.toml"
@@ -38,9 +43,9 @@ _LABELS = {f"{each.method.upper()} {each.path}": each for each in OPERATIONS.val
 
 @dataclass(frozen=True)
 class FuzzRun:
-    """Some operations, asked for with one kind of credential.
+    """Operations to fuzz with one kind of credential.
 
-    With `peers`, two people ask by turns, and what one of them made is asked for by the other.
+    With `peers`, two users take turns, and each requests objects of the other.
     """
 
     scheme: str
@@ -48,14 +53,14 @@ class FuzzRun:
     peers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        asking = " and ".join(self.peers) or self.scheme
-        return f"{asking}, {len(self.operations)} operations"
+        caller = " and ".join(self.peers) or self.scheme
+        return f"{caller}, {len(self.operations)} operations"
 
 
 def plan(wanted: Sequence[OperationSpec]) -> list[FuzzRun]:
-    """The runs that ask for each of the operations with each credential that it accepts.
+    """Return runs that cover each operation with each kind of credential it accepts.
 
-    What needs none, or a client alone, goes with the sessions: journeys lead through it.
+    Operations without a user credential run with the sessions, because links lead through them.
     """
     runs = []
     for scheme in SCHEMES:
@@ -67,14 +72,14 @@ def plan(wanted: Sequence[OperationSpec]) -> list[FuzzRun]:
         ]
         if scheme != "client" and operations:
             runs.append(FuzzRun(scheme, tuple(operations)))
-    owned = tuple(_of_owned_objects(wanted))
+    owned = tuple(_owned_object_operations(wanted))
     if owned:
         runs.append(FuzzRun("session", owned, peers=("base", "other_tenant")))
     return runs
 
 
-def _of_owned_objects(wanted: Sequence[OperationSpec]) -> Iterator[OperationSpec]:
-    """What makes, lists, shows or ends the objects that have an id, but for ending all of them."""
+def _owned_object_operations(wanted: Sequence[OperationSpec]) -> Iterator[OperationSpec]:
+    """Yield the operations on objects with an id, except those that end all of them."""
     collections = {each.path.partition("/{")[0] for each in wanted if "/{" in each.path}
     for each in wanted:
         of_collection = each.path.partition("/{")[0] in collections
@@ -84,11 +89,11 @@ def _of_owned_objects(wanted: Sequence[OperationSpec]) -> Iterator[OperationSpec
 
 
 @dataclass(frozen=True)
-class Fuzzing:
-    """How hard a deployment is fuzzed, and where what was exchanged is written to, if anywhere.
+class FuzzRunner:
+    """Runs Schemathesis on a deployment.
 
-    The file of `credentials` is kept true: it is written to when the person who asks changes.
-    `examples` are made for each operation in each run, from `seed`.
+    The `credentials` file is updated when the user changes. `examples` is the number of requests
+    for each operation in each run, generated from `seed`. Exchanges are written to `traffic`.
     """
 
     deployment: Deployment
@@ -99,38 +104,38 @@ class Fuzzing:
     traffic: Path | None = None
 
     def outcomes(self, run: FuzzRun) -> Iterator[Outcome]:
-        """Fuzz, and give what came of each operation."""
+        """Run the fuzzer, and yield the outcome of each operation."""
         with tempfile.TemporaryDirectory() as folder:
             try:
                 FuzzIdentity(self.deployment, self.credentials, run.scheme).prepare()
                 finished = self._start(run, Path(folder))
             except Unreachable as error:
-                yield from self._alike(run, Verdict.NOT_ASKED, str(error))
+                yield from self._same_for_all(run, Verdict.SKIPPED, str(error))
             except (OSError, HTTPException) as error:
                 if isinstance(error, OSError) and error.filename is not None:
-                    raise  # a file of ours, and no deployment
-                # Whatever the other suites have found is still to be written down.
-                reason = f"there is no answer ({type(error).__name__})"
-                yield from self._alike(run, Verdict.BROKEN, reason)
+                    raise  # a local file, not the deployment
+                # The outcomes of the other suites must still be reported.
+                reason = f"there is no response ({type(error).__name__})"
+                yield from self._same_for_all(run, Verdict.FAILED, reason)
             else:
                 yield from self._read(run, Path(folder), finished)
 
     def _start(self, run: FuzzRun, folder: Path) -> subprocess.CompletedProcess[str]:
-        # Whoever asks may have another session by now, or another address.
+        # The user may have a new session or email address by now.
         deployment = replace(self.deployment, people=read_credentials(self.credentials))
-        values = known_values(deployment)
+        values = fuzz_values(deployment)
         document = folder / "openapi.json"
         document.write_text(json.dumps(live_document(values)))
         configuration = folder / "schemathesis.toml"
         configuration.write_text(_written_configuration(values) + self._peers(run, folder))
         environment = {
             **os.environ,
-            **variables(deployment, self.credentials, run.scheme),
+            **environment_variables(deployment, self.credentials, run.scheme),
             "SCHEMATHESIS_HOOKS": "oneself.conformance.fuzz.hooks",
             "PYTHONPATH": str(_ROOT),
         }
         if self.traffic is not None:
-            environment["ONESELF_PROVING_TRAFFIC"] = str(self.traffic)
+            environment["ONESELF_CONFORMANCE_TRAFFIC"] = str(self.traffic)
         command = [
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", str(configuration), "run", str(document)),
@@ -146,13 +151,15 @@ class Fuzzing:
         )
 
     def _phases_of(self, run: FuzzRun) -> Iterator[str]:
-        """The phases; without a link between its operations, a run has no journeys to take."""
-        there = {each.operation_id for each in run.operations}
-        linked = any(target in there for each in run.operations for target in links_of(each))
+        """Return the phases, without the stateful one if no links connect the operations."""
+        operation_ids = {each.operation_id for each in run.operations}
+        linked = any(
+            target in operation_ids for each in run.operations for target in links_of(each)
+        )
         return (phase for phase in self.phases if linked or phase != "stateful")
 
     def _peers(self, run: FuzzRun, folder: Path) -> str:
-        """What the configuration says of people who must not see each other's objects."""
+        """Return the configuration of users who must not see each other's objects."""
         if not run.peers:
             return ""
         path = folder / "identities.json"
@@ -165,29 +172,29 @@ class Fuzzing:
     ) -> Iterator[Outcome]:
         report = _json(folder / "report.json")
         if not report.get("complete") or report["operations"]["tested"] != len(run.operations):
-            # What has not run has kept nothing.
-            said = (finished.stderr or finished.stdout).strip().splitlines()[-20:]
-            reason = "Schemathesis did not finish: " + "\n".join(said)
-            yield from self._alike(run, Verdict.BROKEN, reason)
+            # Tests that did not run have not passed.
+            output = (finished.stderr or finished.stdout).strip().splitlines()[-20:]
+            reason = "Schemathesis did not finish: " + "\n".join(output)
+            yield from self._same_for_all(run, Verdict.FAILED, reason)
             return
         found = _failures(folder / "junit.xml")
         for label, kinds in _warnings(report).items():
             found.setdefault(label, []).extend(kinds)
         for each in run.operations:
             reasons = tuple(found.pop(f"{each.method.upper()} {each.path}", ()))
-            yield self._outcome(run, each, Verdict.BROKEN if reasons else Verdict.KEPT, reasons)
+            yield self._outcome(run, each, Verdict.FAILED if reasons else Verdict.PASSED, reasons)
         for label, reasons_of_run in found.items():
             yield Outcome(
                 "fuzz",
                 "status",
                 f"{label}, with {run.scheme}",
                 _SOURCE,
-                Verdict.BROKEN,
+                Verdict.FAILED,
                 tuple(reasons_of_run),
             )
 
-    def _alike(self, run: FuzzRun, verdict: Verdict, reason: str) -> Iterator[Outcome]:
-        """What comes of each operation where none was fuzzed."""
+    def _same_for_all(self, run: FuzzRun, verdict: Verdict, reason: str) -> Iterator[Outcome]:
+        """Yield the same outcome for each operation, when none was fuzzed."""
         return (self._outcome(run, each, verdict, (reason,)) for each in run.operations)
 
     def _outcome(
@@ -197,11 +204,11 @@ class Fuzzing:
         verdict: Verdict,
         reasons: tuple[str, ...] = (),
     ) -> Outcome:
-        asking = " and ".join(run.peers) or run.scheme
+        caller = " and ".join(run.peers) or run.scheme
         return Outcome(
             "fuzz",
             operation.dialect,
-            f"{operation.operation_id} keeps to the document with {asking}, seed {self.seed}",
+            f"{operation.operation_id} conforms to the document with {caller}, seed {self.seed}",
             _SOURCE,
             verdict,
             reasons,
@@ -210,13 +217,13 @@ class Fuzzing:
 
 
 def _identity(people: Actors, name: str) -> dict[str, Any]:
-    """One of them, as Web Fuzzing Commons writes it down."""
+    """Return a user in the format of Web Fuzzing Commons."""
     header, value = credential_header("bearer", people.find(name)["session_token"])
     return {"name": name, "fixedHeaders": [{"name": header, "value": value}]}
 
 
 def _written_configuration(values: Mapping[str, Any]) -> str:
-    """contracts/schemathesis.toml with its variables: Schemathesis fills them in not everywhere."""
+    """Fill in contracts/schemathesis.toml; Schemathesis does not replace variables everywhere."""
     return _VARIABLE.sub(
         lambda found: json.dumps(values[found[1]])[1:-1], _CONFIGURATION.read_text()
     )
@@ -230,9 +237,9 @@ def _json(path: Path) -> Any:
 
 
 def _failures(path: Path) -> dict[str, list[str]]:
-    """What is told of each operation that failed, or of the stateful runs."""
+    """Return the failures of each operation, and of the stateful runs."""
     found: dict[str, list[str]] = {}
-    # What is read was written a moment ago, by a process of ours.
+    # The file was just written by our own process.
     for case in ET.parse(path).iter("testcase"):  # noqa: S314
         for kind in ("failure", "error"):
             for element in case.iter(kind):
@@ -241,7 +248,7 @@ def _failures(path: Path) -> dict[str, list[str]]:
 
 
 def _warnings(report: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Each warning, for the operations that it is about; one about none is about the run."""
+    """Return the warnings by operation; those without an operation concern the run."""
     found: dict[str, list[str]] = {}
     for kind, entries in report["warnings"].items():
         for entry in entries:

@@ -1,1 +1,1 @@
-"""The probes of contracts/probes.yaml: bytes that no client sends."""
+"""Probes of contracts/probes.yaml: raw bytes that no client sends."""

@@ -1,4 +1,4 @@
-"""What no answer to a probe may be, and what this probe's may not be."""
+"""Assertions on the responses to a probe."""
 
 import re
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from oneself.conformance.probes.table import Probe, Segment
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Answer, Read
 
-__all__ = ["Came", "find_violations"]
+__all__ = ["ConnectionResult", "find_violations"]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-#: A document seldom lists them, and a server may have them for every path.
+#: Documents seldom list these methods, and a server may support them on every path.
 _ALWAYS_ALLOWED = frozenset({"HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
-    """What came over one connection, after what it was opened with."""
+class ConnectionResult:
+    """The bytes received over one connection, with those that it sent first."""
 
     opening: tuple[Segment, ...]
     received: bytes = b""
@@ -27,49 +27,49 @@ class Came:
     was_reset: bool = False
 
     @property
-    def asked(self) -> tuple[str, str]:
-        """The method and the target that were asked for first."""
+    def request_line(self) -> tuple[str, str]:
+        """The method and target of the first request."""
         line = b"".join(segment.whole for segment in self.opening[:3]).split(b"\r\n", 1)[0]
         method, _, rest = line.decode("latin-1").partition(" ")
         return method, rest.partition(" ")[0]
 
 
-def find_violations(probe: Probe, came: Came, target: ProbeTarget) -> Iterator[str]:
-    """Each thing that came of a probe on one connection and should not have, in a sentence."""
-    yield from _echoes(came, target)
-    if _is_other_protocol(probe, came):
+def find_violations(probe: Probe, result: ConnectionResult, target: ProbeTarget) -> Iterator[str]:
+    """Yield a sentence for each violation on one connection of a probe."""
+    yield from _echoes(result, target)
+    if _is_other_protocol(probe, result):
         return
-    for answer in came.read.answers:
+    for answer in result.read.answers:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
             yield "The connection was switched to another protocol (101)."
-    # Whoever hangs up on a sender may take with it what it had begun to say.
-    if came.read.fault and not (came.read.is_cut and came.was_reset):
-        yield f"What came is no answer of HTTP/1.1: {came.read.fault}."
-    answers, allowed = came.read.final, probe.expected.answers
+    # A reset can destroy a response that the server has begun to send.
+    if result.read.fault and not (result.read.is_cut and result.was_reset):
+        yield f"The response is not HTTP/1.1: {result.read.fault}."
+    answers, allowed = result.read.final, probe.expected.answers
     if len(answers) > len(allowed):
-        yield f"{_count(len(answers), 'answer')} came to {_count(len(allowed), 'request')}."
+        yield f"{_count(len(answers), 'response')} came to {_count(len(allowed), 'request')}."
     for answer, statuses in zip(answers, allowed, strict=False):
         yield from _wrong_status(answer, statuses)
     for answer in answers:
         if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            yield from _wrong_allow(probe, answer, came, target)
-    yield from _wrong_end(probe, came)
+            yield from _wrong_allow(probe, answer, result, target)
+    yield from _wrong_end(probe, result)
 
 
-def _is_other_protocol(probe: Probe, came: Came) -> bool:
+def _is_other_protocol(probe: Probe, result: ConnectionResult) -> bool:
     pattern = probe.expected.or_bytes
     return pattern is not None and bool(
-        re.match(pattern.encode("latin-1"), came.received, re.DOTALL)
+        re.match(pattern.encode("latin-1"), result.received, re.DOTALL)
     )
 
 
-def _echoes(came: Came, target: ProbeTarget) -> Iterator[str]:
-    received = came.received.lower()
+def _echoes(result: ConnectionResult, target: ProbeTarget) -> Iterator[str]:
+    received = result.received.lower()
     if target.canary.encode() in received:
-        yield "The answer repeats what was sent."
-    refused = any(answer.status >= HTTPStatus.MULTIPLE_CHOICES for answer in came.read.answers)
+        yield "The response repeats the request."
+    refused = any(answer.status >= HTTPStatus.MULTIPLE_CHOICES for answer in result.read.answers)
     if refused and target.secret and target.secret.lower().encode() in received:
-        yield "The answer repeats the credential."
+        yield "The response repeats the credential."
 
 
 def _wrong_status(answer: Answer, allowed: tuple[str, ...]) -> Iterator[str]:
@@ -77,43 +77,45 @@ def _wrong_status(answer: Answer, allowed: tuple[str, ...]) -> Iterator[str]:
     if status in allowed or f"{status[0]}xx" in allowed:
         return
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        yield f"It was answered with {status}: the server's own failure."
+        yield f"The response is {status}, a server error."
     else:
-        yield f"It was answered with {status}, where only {' or '.join(allowed)} is allowed."
+        yield f"The response is {status}, and only {' or '.join(allowed)} is allowed."
 
 
-def _wrong_allow(probe: Probe, answer: Answer, came: Came, target: ProbeTarget) -> Iterator[str]:
+def _wrong_allow(
+    probe: Probe, answer: Answer, result: ConnectionResult, target: ProbeTarget
+) -> Iterator[str]:
     values = answer.values("allow")
     if not values:
         if not probe.expected.or_no_allow:
-            yield "A 405 came without Allow (RFC 9110, section 15.5.6)."
+            yield "A 405 has no Allow (RFC 9110, section 15.5.6)."
         return
     listed = [each.strip() for value in values for each in value.split(",") if each.strip()]
     if not all(_METHOD.fullmatch(each) for each in listed):
-        yield "Allow is no list of methods."
+        yield "Allow is not a list of methods."
         return
-    method, path = came.asked
+    method, path = result.request_line
     if method in listed:
-        yield "Allow lists the method that was refused."
-    known = target.read_methods
-    if path == target.read and known is not None:
-        found = set(listed)
-        if found - _ALWAYS_ALLOWED != known - _ALWAYS_ALLOWED:
-            yield f"Allow lists {_these(found)}, where the document has {_these(known)}."
+        yield "Allow lists the rejected method."
+    documented = target.read_methods
+    if path == target.read and documented is not None:
+        methods = set(listed)
+        if methods - _ALWAYS_ALLOWED != documented - _ALWAYS_ALLOWED:
+            yield f"Allow lists {_join(methods)}, but the document {_join(documented)}."
 
 
-def _wrong_end(probe: Probe, came: Came) -> Iterator[str]:
+def _wrong_end(probe: Probe, result: ConnectionResult) -> Iterator[str]:
     expected = probe.expected
-    if len(came.read.final) < len(expected.answers):
-        if not came.is_closed:
-            yield "It was neither answered nor closed in time."
+    if len(result.read.final) < len(expected.answers):
+        if not result.is_closed:
+            yield "The request was neither answered nor the connection closed in time."
         elif not expected.or_closed:
-            yield "The connection was closed without an answer."
-    elif expected.then_closed and not came.is_closed:
-        yield "The connection was not closed after the answer."
+            yield "The connection was closed without a response."
+    elif expected.then_closed and not result.is_closed:
+        yield "The connection was not closed after the response."
 
 
-def _these(methods: set[str] | frozenset[str]) -> str:
+def _join(methods: set[str] | frozenset[str]) -> str:
     return ", ".join(sorted(methods)) or "nothing"
 
 

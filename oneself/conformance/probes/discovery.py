@@ -1,4 +1,4 @@
-"""Choosing what of a deployment the probes are sent to."""
+"""Choice of the operations that probes are sent to."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,10 +18,10 @@ _JSON = "application/json"
 
 
 def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
-    """The first read and the first POST of a dialect, or of all, that a session may ask for.
+    """Return the first read and the first POST of a dialect, or of all, that accept a session.
 
     Raises:
-        OutOfReach: The dialect has none of one of them, or the credentials have no session.
+        Unreachable: The dialect lacks one of them, or the credentials have no session.
     """
     operations = [
         each
@@ -29,7 +29,7 @@ def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
         if dialect in {None, each.dialect} and "session" in schemes_of(each)
     ]
     read = _first(operations, "get", dialect)
-    # Not a password: a probe that got through would change it, and nobody could put it back.
+    # Not a password change: a probe that succeeded would change the password irrecoverably.
     post = _first(
         [each for each in operations if not each.operation_id.endswith(".changePassword")],
         "post",
@@ -56,7 +56,7 @@ def _first(operations: Iterable[OperationSpec], method: str, dialect: str | None
         suits = method == "get" or (_JSON in each.bodies and _has_required_text(each))
         if each.method == method and "{" not in each.path and suits:
             return each
-    message = f"{dialect} has no {method.upper()} that a probe could be sent to"
+    message = f"{dialect} has no {method.upper()} that accepts a session and suits probes"
     raise Unreachable(message)
 
 

@@ -1,4 +1,4 @@
-"""A probe for a reader to see, and for a shell to repeat."""
+"""Text and shell command of a probe, for reports."""
 
 import re
 import shlex
@@ -10,26 +10,26 @@ from oneself.conformance.probes.wire import Address
 
 __all__ = ["DRIBBLE_SECONDS", "GO_ON_SECONDS", "Exchange", "exchange_of"]
 
-#: How long a probe that dribbles waits between two pieces, and one that goes on for an answer.
+#: The pause between two pieces of `dribble`, and the wait of `go_on` for a response.
 DRIBBLE_SECONDS = 0.5
 GO_ON_SECONDS = 1.0
 
-_MOST_SHOWN = 2000
-_MOST_WRITTEN = 8000
+_MAX_SHOWN = 2000
+_MAX_SHELL_BYTES = 8000
 _MASK = "***"
-_THEN = {
-    "half_close": "and then nothing more, which the other side is told",
-    "leave": "and then hung up",
-    "reset": "and then broke off",
+_ENDINGS = {
+    "half_close": "then the sending side is closed",
+    "leave": "then the connection is closed",
+    "reset": "then the connection is reset",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was sent and what came, as text without secrets, and a shell line that repeats it.
+    """The bytes sent and received, as text without secrets, and a shell command that repeats them.
 
-    An end of line is one; every other byte beyond plain text is an escape. `shell` is None where
-    no shell can do it; it takes the credential from the variable CREDENTIAL.
+    Line breaks are kept; all other bytes beyond plain text are escaped. `shell` is None if no
+    shell can repeat it; it reads the credential from the variable CREDENTIAL.
     """
 
     sent: str
@@ -40,74 +40,74 @@ class Exchange:
 def exchange_of(
     probe: Probe, opening: tuple[Segment, ...], received: bytes, target: ProbeTarget
 ) -> Exchange:
-    """Write down one connection of a probe."""
-    later = probe.afterwards(target)
-    sent = _shown(b"".join(_start(segment) for segment in opening), target)
-    follows = [sent]
+    """Describe one connection of a probe."""
+    follow_up = probe.follow_up(target)
+    sent = _mask(b"".join(_start(segment) for segment in opening), target)
+    lines = [sent]
     if probe.then == "dribble":
-        each = _shown(b"".join(segment.data for segment in later), target)
-        follows.append(f"(and then, every {DRIBBLE_SECONDS} s)\n{each}")
+        each = _mask(b"".join(segment.data for segment in follow_up), target)
+        lines.append(f"(then, every {DRIBBLE_SECONDS} s)\n{each}")
     elif probe.then == "go_on":
-        follows.append(f"(and after an answer, or {GO_ON_SECONDS:g} s)")
-        follows.append(_shown(b"".join(_start(segment) for segment in later), target))
-    elif probe.then in _THEN:
-        follows.append(f"({_THEN[probe.then]})")
+        lines.append(f"(then, after a response or {GO_ON_SECONDS:g} s)")
+        lines.append(_mask(b"".join(_start(segment) for segment in follow_up), target))
+    elif probe.then in _ENDINGS:
+        lines.append(f"({_ENDINGS[probe.then]})")
     if probe.connections > 1:
-        follows.append(f"(this and the like over {probe.connections} connections)")
+        lines.append(f"(likewise over {probe.connections} connections)")
     return Exchange(
-        "\n".join(follows), _shown(received, target), _shell(probe, opening, later, target)
+        "\n".join(lines), _mask(received, target), _shell(probe, opening, follow_up, target)
     )
 
 
 def _start(segment: Segment) -> bytes:
-    """As much of a segment as can be shown of it."""
-    return segment.data * min(segment.times, _MOST_SHOWN // max(1, len(segment.data)) + 1)
+    """Return as much of a segment as can be shown."""
+    return segment.data * min(segment.times, _MAX_SHOWN // max(1, len(segment.data)) + 1)
 
 
-def _shown(data: bytes, target: ProbeTarget) -> str:
-    # The secret first, so that no part of one that is cut is left.
+def _mask(data: bytes, target: ProbeTarget) -> str:
+    # Mask the secret before cutting, so that no part of it is left.
     if target.secret:
         data = data.replace(target.secret.encode(), _MASK.encode())
-    cut = data[:_MOST_SHOWN]
+    cut = data[:_MAX_SHOWN]
     text = cut.decode("ascii", "backslashreplace").replace("\r\n", "\n\0")
     plain = "".join(
         f"\\x{ord(each):02x}" if not each.isprintable() and each not in "\n\0" else each
         for each in re.sub("\n(?!\0)", "\\\\n", text)
     )
     plain = plain.replace("\n\0", "\n").replace("\0", "\\x00")
-    return plain if len(data) <= _MOST_SHOWN else f"{plain}…"
+    return plain if len(data) <= _MAX_SHOWN else f"{plain}…"
 
 
 def _shell(
-    probe: Probe, opening: tuple[Segment, ...], later: tuple[Segment, ...], target: ProbeTarget
+    probe: Probe, opening: tuple[Segment, ...], follow_up: tuple[Segment, ...], target: ProbeTarget
 ) -> str | None:
     tls = target.address.scheme == "https" and not probe.plain
-    cannot = (
+    is_impossible = (
         probe.connections > 1
         or probe.then in {"leave", "reset"}
-        or (probe.then == "half_close" and tls)  # openssl has no such end
-        or any(len(segment.data) > _MOST_WRITTEN for segment in (*opening, *later))
+        or (probe.then == "half_close" and tls)  # openssl cannot half-close
+        or any(len(segment.data) > _MAX_SHELL_BYTES for segment in (*opening, *follow_up))
     )
-    if cannot:
+    if is_impossible:
         return None
     words = [_print(segment, target) for segment in opening if segment.data]
     if probe.then == "dribble":
-        each = "; ".join(_print(Segment(segment.data), target) for segment in later)
-        times = max(segment.times for segment in later)
+        each = "; ".join(_print(Segment(segment.data), target) for segment in follow_up)
+        times = max(segment.times for segment in follow_up)
         words.append(f"for each in $(seq {times}); do {each}; sleep {DRIBBLE_SECONDS}; done")
     elif probe.then == "go_on":
         words.append(f"sleep {GO_ON_SECONDS:g}")
-        words += [_print(segment, target) for segment in later]
+        words += [_print(segment, target) for segment in follow_up]
     if probe.then == "half_close":
         words.append("true")
     else:
-        # Else a shell that has nothing more to say would not listen either.
+        # Keep the input open; otherwise the shell would stop listening.
         words.append(f"sleep {target.deadline_seconds if probe.is_slow else 2:g}")
-    feed = "{ " + "; ".join(words) + "; }"
-    return f"{feed} | {_carrier(target.address, tls=tls, ends=probe.then == 'half_close')}"
+    input_ = "{ " + "; ".join(words) + "; }"
+    return f"{input_} | {_client_command(target.address, tls=tls, ends=probe.then == 'half_close')}"
 
 
-def _carrier(address: Address, *, tls: bool, ends: bool) -> str:
+def _client_command(address: Address, *, tls: bool, ends: bool) -> str:
     if tls:
         host = f"[{address.host}]" if ":" in address.host else address.host
         words = ["openssl", "s_client", "-quiet", "-servername", address.host]
@@ -116,7 +116,7 @@ def _carrier(address: Address, *, tls: bool, ends: bool) -> str:
 
 
 def _print(segment: Segment, target: ProbeTarget) -> str:
-    """A `printf` of POSIX that writes the bytes, the credential from a variable."""
+    """Return a POSIX `printf` that writes the bytes, with the credential from a variable."""
     line = target.credential.encode() if target.credential else None
     parts = segment.data.split(line) if line else [segment.data]
     words = ["printf", shlex.quote("%s".join(_octal(part) for part in parts))]
@@ -124,7 +124,7 @@ def _print(segment: Segment, target: ProbeTarget) -> str:
     if segment.times == 1:
         return " ".join(words)
     if len(parts) == 1:
-        # The format is written once for each word, of which none of it is shown.
+        # `printf` repeats its format for each argument; `%.0s` prints none of it.
         repeated = shlex.quote("%s".join(_octal(part) for part in parts) + "%.0s")
         return f"printf {repeated} $(seq {segment.times})"
     return f"for each in $(seq {segment.times}); do {' '.join(words)}; done"

@@ -1,4 +1,4 @@
-"""Sends probes to a deployment, and sees what comes of them."""
+"""Runner that sends probes to a deployment and checks the responses."""
 
 import threading
 import time
@@ -8,32 +8,31 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from oneself.conformance.probes.assertions import Came, find_violations
+from oneself.conformance.probes.assertions import ConnectionResult, find_violations
 from oneself.conformance.probes.exchange import (
     DRIBBLE_SECONDS,
     GO_ON_SECONDS,
     Exchange,
     exchange_of,
 )
-from oneself.conformance.probes.table import Lacking, Probe, Segment
+from oneself.conformance.probes.table import MissingWord, Probe, Segment
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Connection
 
 __all__ = ["ProbeOutcome", "run_probe", "run_probes"]
 
-#: How many probes run side by side, beside those that only wait for a deadline.
+#: The number of parallel probes, in addition to those that wait for a deadline.
 _THREADS = 16
-#: How long after the last answer another one is waited for, which nobody asked for; this, and
-#: twice what the last one took.
+#: The wait for a surplus response: this, plus twice the time that the last response took.
 _QUIET_SECONDS = 0.3
-_MOST_QUIET_SECONDS = 2.0
+_MAX_QUIET_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeOutcome:
-    """What came of a probe: each thing that should not have, or why it was not tried.
+    """The outcome of a probe: its violations, or why it was skipped.
 
-    `others_waited` is whether nobody else was answered any more.
+    `blocked_others` is true if other clients got no response afterwards.
     """
 
     probe: Probe
@@ -41,25 +40,25 @@ class ProbeOutcome:
     skipped: str | None = None
     exchange: Exchange | None = None
     seconds: float = 0.0
-    others_waited: bool = False
+    blocked_others: bool = False
 
 
 def run_probes(probes: Iterable[Probe], target: ProbeTarget) -> Iterator[ProbeOutcome]:
-    """Send many, several at once, and give each outcome as it is known.
+    """Send probes in parallel, and yield each outcome as it is known.
 
-    Those that wait for the deployment's deadline all wait at the same time. When nobody is answered
-    any more the rest is not tried: it would be waited for in vain, one after the other.
+    All probes that wait for the deployment's deadline run at the same time. Once other clients get
+    no response, the remaining probes are skipped, because each would only time out.
     """
     slow_first = sorted(probes, key=lambda probe: not probe.is_slow)
     slow = sum(probe.is_slow for probe in slow_first)
-    over = threading.Event()
+    stopped = threading.Event()
 
     def run(probe: Probe) -> ProbeOutcome:
-        if over.is_set():
-            return ProbeOutcome(probe, skipped="The deployment no longer answers anybody.")
+        if stopped.is_set():
+            return ProbeOutcome(probe, skipped="The deployment has stopped responding.")
         outcome = run_probe(probe, target)
-        if outcome.others_waited:
-            over.set()
+        if outcome.blocked_others:
+            stopped.set()
         return outcome
 
     with ThreadPoolExecutor(_THREADS + slow) as threads:
@@ -68,76 +67,76 @@ def run_probes(probes: Iterable[Probe], target: ProbeTarget) -> Iterator[ProbeOu
 
 
 def run_probe(probe: Probe, target: ProbeTarget) -> ProbeOutcome:
-    """Send one, judge what comes, and see whether somebody else is still answered."""
+    """Send a probe, check the responses, and check that other clients are still served."""
     if probe.only not in {None, target.address.scheme}:
         return ProbeOutcome(probe, skipped=f"The deployment does not speak {probe.only}.")
     try:
         openings = probe.openings(target)
-        later = probe.afterwards(target)
-    except Lacking as lacking:
-        return ProbeOutcome(probe, skipped=f"The deployment was given no {lacking}.")
+        follow_up = probe.follow_up(target)
+    except MissingWord as missing:
+        return ProbeOutcome(probe, skipped=f"The target has no {missing}.")
     began = time.monotonic()
     broken: list[str] = []
-    shown = Came(openings[0])
+    shown_result = ConnectionResult(openings[0])
     try:
         with ExitStack() as stack:
-            run = _Run(probe, target, later, stack)
+            run = _Run(probe, target, follow_up, stack)
             run.open(openings)
             broken += run.act()
-            for came in run.listen():
-                if found := tuple(find_violations(probe, came, target)):
-                    # Of many that are alike, one is enough to read.
-                    shown, broken = came, [*broken, *found]
+            for result in run.listen():
+                if violations := tuple(find_violations(probe, result, target)):
+                    # One of many similar connections is enough for the report.
+                    shown_result, broken = result, [*broken, *violations]
                     break
-                shown = came
+                shown_result = result
     except OSError as error:
         broken.append(f"No connection could be opened: {error}.")
-    if (trouble := _trouble_of_others(target)) is not None:
-        broken.append(f"Afterwards, somebody else {trouble}.")
+    if (problem := _other_client_problem(target)) is not None:
+        broken.append(f"Afterwards, another client {problem}.")
     return ProbeOutcome(
         probe,
         tuple(broken),
-        exchange=exchange_of(probe, shown.opening, shown.received, target),
+        exchange=exchange_of(probe, shown_result.opening, shown_result.received, target),
         seconds=time.monotonic() - began,
-        others_waited=trouble is not None,
+        blocked_others=problem is not None,
     )
 
 
 class _Run:
-    """One probe on its way, over one connection or many."""
+    """One run of a probe, over one or more connections."""
 
     def __init__(
-        self, probe: Probe, target: ProbeTarget, later: tuple[Segment, ...], stack: ExitStack
+        self, probe: Probe, target: ProbeTarget, follow_up: tuple[Segment, ...], stack: ExitStack
     ) -> None:
         self._probe = probe
         self._target = target
-        self._later = later
+        self._follow_up = follow_up
         self._stack = stack
-        self._deadline = time.monotonic() + target.deadline_seconds + target.patience_seconds
+        self._deadline = time.monotonic() + target.deadline_seconds + target.timeout_seconds
         self._connections: list[tuple[Connection, tuple[Segment, ...]]] = []
 
     def open(self, openings: tuple[tuple[Segment, ...], ...]) -> None:
-        """Connect as often as the probe says, and send the first bytes over each connection.
+        """Open the connections of the probe, and send the first bytes over each.
 
         Raises:
-            OSError: Nobody listens.
+            OSError: The connection is refused.
         """
         for number in range(self._probe.connections):
             opening = openings[number % len(openings)]
             connection = self._stack.enter_context(
                 Connection(
                     self._target.address,
-                    seconds=self._target.patience_seconds,
+                    seconds=self._target.timeout_seconds,
                     plain=self._probe.plain,
                 )
             )
             self._connections.append((connection, opening))
             for segment in opening:
-                if not connection.send(segment.whole, seconds=self._left()):
+                if not connection.send(segment.whole, seconds=self._remaining()):
                     break
 
     def act(self) -> list[str]:
-        """Do what follows the first bytes; what others had to suffer meanwhile is told."""
+        """Do what follows the first bytes; return problems of other clients meanwhile."""
         then = self._probe.then
         if then == "dribble":
             return self._dribble()
@@ -148,31 +147,33 @@ class _Run:
                 connection.reset()
             elif then == "go_on":
                 connection.read(1, seconds=GO_ON_SECONDS, quiet_seconds=0)
-                for segment in self._later:
-                    connection.send(segment.whole, seconds=self._left())
+                for segment in self._follow_up:
+                    connection.send(segment.whole, seconds=self._remaining())
         return []
 
     def _dribble(self) -> list[str]:
-        troubles: list[str] = []
-        pieces = (segment.data for segment in self._later for _ in range(segment.times))
-        talking = [connection for connection, _ in self._connections]
+        problems: list[str] = []
+        pieces = (segment.data for segment in self._follow_up for _ in range(segment.times))
+        open_connections = [connection for connection, _ in self._connections]
         for piece in pieces:
-            for connection in talking:
+            for connection in open_connections:
                 connection.receive(seconds=0)
-            # Whoever has an answer has been heard, and only waits for the end.
-            talking = [each for each in talking if not each.is_closed and not each.received]
-            if not talking or time.monotonic() > self._deadline:
+            # A connection with a response only waits for its end.
+            open_connections = [
+                each for each in open_connections if not each.is_closed and not each.received
+            ]
+            if not open_connections or time.monotonic() > self._deadline:
                 break
-            for connection in talking:
+            for connection in open_connections:
                 connection.send(piece, seconds=1)
-            if len(talking) > 1 and not troubles:
-                trouble = _trouble_of_others(self._target)
-                troubles += [f"Meanwhile, somebody else {trouble}."] if trouble else []
+            if len(open_connections) > 1 and not problems:
+                problem = _other_client_problem(self._target)
+                problems += [f"Meanwhile, another client {problem}."] if problem else []
             time.sleep(DRIBBLE_SECONDS)
-        return troubles
+        return problems
 
-    def listen(self) -> Iterator[Came]:
-        """What comes over each connection; nothing, where nobody listens any more."""
+    def listen(self) -> Iterator[ConnectionResult]:
+        """Yield the result of each connection, unless the probe has disconnected."""
         if self._probe.then in {"leave", "reset"}:
             return
         expected = self._probe.expected
@@ -181,20 +182,20 @@ class _Run:
             began = time.monotonic()
             read = connection.read(
                 requests,
-                seconds=self._left(),
+                seconds=self._remaining(),
                 quiet_seconds=0,
                 bodiless=expected.bodiless,
             )
             if not connection.is_closed:
-                took = time.monotonic() - began
-                quiet = min(_QUIET_SECONDS + 2 * took, _MOST_QUIET_SECONDS)
+                elapsed = time.monotonic() - began
+                quiet = min(_QUIET_SECONDS + 2 * elapsed, _MAX_QUIET_SECONDS)
                 read = connection.read(
                     requests,
-                    seconds=self._left(),
-                    quiet_seconds=self._left() if expected.then_closed else quiet,
+                    seconds=self._remaining(),
+                    quiet_seconds=self._remaining() if expected.then_closed else quiet,
                     bodiless=expected.bodiless,
                 )
-            yield Came(
+            yield ConnectionResult(
                 opening,
                 connection.received,
                 read,
@@ -202,16 +203,16 @@ class _Run:
                 was_reset=connection.was_reset,
             )
 
-    def _left(self) -> float:
+    def _remaining(self) -> float:
         return max(0.01, self._deadline - time.monotonic())
 
 
-def _trouble_of_others(target: ProbeTarget) -> str | None:
-    """What is wrong with the answer to a plain request of somebody else's; None for nothing."""
+def _other_client_problem(target: ProbeTarget) -> str | None:
+    """Return what is wrong with the response to another client, or None."""
     path, credential = (target.health, None) if target.health else (target.read, target.credential)
     lines = [f"GET {path} HTTP/1.1", f"Host: {target.host}", "Connection: close"]
     lines += [credential] if credential else []
-    seconds = target.patience_seconds
+    seconds = target.timeout_seconds
     try:
         with Connection(target.address, seconds=seconds) as connection:
             connection.send("\r\n".join([*lines, "", ""]).encode(), seconds=seconds)
@@ -219,6 +220,6 @@ def _trouble_of_others(target: ProbeTarget) -> str | None:
     except OSError as error:
         return f"could not connect: {error}"
     if not read.final:
-        return f"got no answer within {seconds:g} s"
+        return f"got no response within {seconds:g} s"
     status = read.final[0].status
-    return None if status == HTTPStatus.OK else f"was answered with {status}"
+    return None if status == HTTPStatus.OK else f"got a {status}"

@@ -1,4 +1,4 @@
-"""The probes of contracts/probes.yaml."""
+"""Loader of contracts/probes.yaml."""
 
 import re
 import zlib
@@ -12,13 +12,13 @@ import yaml
 
 from oneself.conformance.probes.target import ProbeTarget
 
-__all__ = ["Expected", "Lacking", "Piece", "Probe", "Segment", "load_probes"]
+__all__ = ["Expected", "MissingWord", "Piece", "Probe", "Segment", "load_probes"]
 
 _FILE = Path(__file__).parents[3] / "contracts" / "probes.yaml"
 _WORD = re.compile(r"\$\{([a-z_]+)\}")
 
-#: What follows the bytes: listening; closing one half first; a byte now and then; more once an
-#: answer came; hanging up without listening; the same by RST.
+#: What follows the bytes: listen; half-close first; send more slowly; send more after a response;
+#: close without listening; the same by RST.
 Then = Literal["listen", "half_close", "dribble", "go_on", "leave", "reset"]
 
 _KEYS = {
@@ -27,36 +27,36 @@ _KEYS = {
 }  # fmt: skip
 
 
-class Lacking(LookupError):
-    """A probe has a word that the target cannot fill; the message is that word."""
+class MissingWord(LookupError):
+    """A probe uses a word that the target does not define; the message is the word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Bytes that are sent so many times."""
+    """Bytes to send, repeated `times` times."""
 
     data: bytes
     times: int = 1
 
     @property
     def whole(self) -> bytes:
-        """All of them."""
+        """The repeated bytes."""
         return self.data * self.times
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text with words in it, one byte a character; repeated, and then encoded anew."""
+    """Text with words to fill in, one byte a character, that is repeated and then encoded."""
 
     text: str
     times: int = 1
     encoding: str | None = None
 
     def fill(self, words: Mapping[str, bytes | None]) -> Segment:
-        """The bytes of it for a target.
+        """Return the bytes for a target.
 
         Raises:
-            Lacking: The target has no such word.
+            MissingWord: The target does not define a word.
         """
         data = _fill(self.text, words)
         if self.encoding is None:
@@ -66,13 +66,13 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What may come of a probe on each of its connections.
+    """The allowed outcome on each connection of a probe.
 
-    `answers` has one list of statuses for each request in the bytes; more answers than that are
-    answers to something that was no request. `or_closed`: the connection may be closed instead of
-    an answer. `then_closed`: it has to be closed after the answers. `or_bytes`: a pattern of what
-    another protocol would say. `bodiless`: the answers have no body. `or_no_allow`: a 405 without
-    `Allow` will do.
+    `answers` has a list of statuses for each request in the bytes; a surplus response means that
+    other bytes were read as a request. `or_closed` allows a closed connection instead of a
+    response. `then_closed` requires that the connection closes after the responses. `or_bytes` is
+    a pattern of a response in another protocol. `bodiless` means responses without a body.
+    `or_no_allow` allows a 405 without `Allow`.
     """
 
     answers: tuple[tuple[str, ...], ...]
@@ -85,11 +85,10 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One promise about bytes that no well-behaved client sends.
+    """Bytes that no well-behaved client sends, and the allowed responses.
 
-    `send` has one way of beginning for each kind of connection; where there are several they take
-    turns. `plain` speaks no TLS, wherever it is. `is_slow` are those that wait for the deployment's
-    own deadline.
+    `send` has one opening for each kind of connection, which take turns. `plain` never uses TLS.
+    `is_slow` probes wait for the deployment's own deadline.
     """
 
     id: str
@@ -109,27 +108,28 @@ class Probe:
         return self.id
 
     def openings(self, target: ProbeTarget) -> tuple[tuple[Segment, ...], ...]:
-        """What is sent first, on each kind of connection.
+        """Return the first bytes for each kind of connection.
 
         Raises:
-            Lacking: The target cannot fill it.
+            MissingWord: The target does not define a word.
         """
         words = target.words()
         body = tuple(piece.fill(words) for piece in self.body)
         lengths = {
             "length": _length(body),
-            "more_length": _length(self.afterwards(target)),
+            "more_length": _length(self.follow_up(target)),
         }
         filled = {**words, **lengths}
         return tuple(
-            _joined((*(piece.fill(filled) for piece in opening), *body)) for opening in self.send
+            _merge_adjacent((*(piece.fill(filled) for piece in opening), *body))
+            for opening in self.send
         )
 
-    def afterwards(self, target: ProbeTarget) -> tuple[Segment, ...]:
-        """What is sent later: in one go, or each repetition by itself.
+    def follow_up(self, target: ProbeTarget) -> tuple[Segment, ...]:
+        """Return the bytes to send later, at once or repetition by repetition.
 
         Raises:
-            Lacking: The target cannot fill it.
+            MissingWord: The target does not define a word.
         """
         words = target.words()
         return tuple(piece.fill(words) for piece in self.more)
@@ -137,15 +137,15 @@ class Probe:
 
 @cache
 def load_probes() -> tuple[Probe, ...]:
-    """Every probe, in the order of the file.
+    """Return all probes, in the order of the file.
 
     Raises:
-        ValueError: One has a key, a word or an id that it cannot have.
+        ValueError: A probe has an unknown key, or two have the same id.
     """
-    probes = tuple(probe for raw in _raw()["probes"] for probe in _members(raw))
+    probes = tuple(probe for raw in _raw()["probes"] for probe in _expand(raw))
     ids = [probe.id for probe in probes]
-    if doubles := {each for each in ids if ids.count(each) > 1}:
-        message = f"two probes have the same id: {sorted(doubles)}"
+    if duplicates := {each for each in ids if ids.count(each) > 1}:
+        message = f"two probes have the same id: {sorted(duplicates)}"
         raise ValueError(message)
     return probes
 
@@ -158,7 +158,7 @@ def _raw() -> Mapping[str, Any]:
 
 
 def _fill(text: str, words: Mapping[str, bytes | None]) -> bytes:
-    """Put words into a text; those of the file are texts themselves."""
+    """Replace the words in a text; words of the file can contain further words."""
     filled = b""
     for number, part in enumerate(_WORD.split(text)):
         if number % 2 == 0:
@@ -168,12 +168,12 @@ def _fill(text: str, words: Mapping[str, bytes | None]) -> bytes:
         elif (word := words.get(part)) is not None:
             filled += word
         else:
-            raise Lacking(part)
+            raise MissingWord(part)
     return filled
 
 
-def _joined(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-    """The same bytes in as few segments as can be."""
+def _merge_adjacent(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """Merge adjacent segments that are not repeated."""
     joined: list[Segment] = []
     for segment in segments:
         if joined and joined[-1].times == segment.times == 1:
@@ -189,16 +189,16 @@ def _length(segments: tuple[Segment, ...]) -> bytes:
 
 def _encode(data: bytes, encoding: str) -> bytes:
     if encoding == "gzip":
-        # Level 9 and no time in it: the same bytes each time.
+        # Level 9 and no timestamp, for reproducible bytes.
         compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
         return compressor.compress(data) + compressor.flush()
     return data.decode().encode(encoding)
 
 
-def _members(raw: Mapping[str, Any]) -> Iterator[Probe]:
-    """The probe of an entry, or one for each line of its `for_each`."""
+def _expand(raw: Mapping[str, Any]) -> Iterator[Probe]:
+    """Yield the probe of an entry, or one for each line of its `for_each`."""
     if unknown := raw.keys() - _KEYS:
-        message = f"{raw['id']}: {sorted(unknown)} are no keys of a probe"
+        message = f"{raw['id']}: unknown keys {sorted(unknown)}"
         raise ValueError(message)
     if "for_each" not in raw:
         yield _probe(raw, ())
@@ -211,23 +211,23 @@ def _members(raw: Mapping[str, Any]) -> Iterator[Probe]:
 
 def _probe(raw: Mapping[str, Any], each: tuple[Piece, ...]) -> Probe:
     def pieces(key: str) -> tuple[Piece, ...]:
-        return tuple(_put(each, _pieces(raw.get(key, ""))))
+        return tuple(_substitute(each, _pieces(raw.get(key, ""))))
 
-    sent = raw["send"]
-    variants = sent["in_turns"] if isinstance(sent, dict) and "in_turns" in sent else [sent]
+    spec = raw["send"]
+    variants = spec["in_turns"] if isinstance(spec, dict) and "in_turns" in spec else [spec]
     expect = dict(raw["expect"])
     answers = expect.pop("answers", [])
     if answers and not isinstance(answers[0], list):
         answers = [answers] * expect.pop("requests", 1)
     then = raw.get("then", "listen")
     if then not in get_args(Then):
-        message = f"{raw['id']}: {then} is nothing to do"
+        message = f"{raw['id']}: unknown `then`: {then}"
         raise ValueError(message)
     return Probe(
         id=raw["id"],
         promise=raw["promise"],
         source=raw["source"],
-        send=tuple(tuple(_put(each, _pieces(variant))) for variant in variants),
+        send=tuple(tuple(_substitute(each, _pieces(variant))) for variant in variants),
         body=pieces("body"),
         then=cast("Then", then),
         more=pieces("more"),
@@ -246,8 +246,8 @@ def _pieces(raw: Any) -> tuple[Piece, ...]:
     return tuple(Piece(each) if isinstance(each, str) else Piece(**each) for each in entries)
 
 
-def _put(each: tuple[Piece, ...], pieces: tuple[Piece, ...]) -> Iterator[Piece]:
-    """Put what a line of `for_each` has to say where it belongs."""
+def _substitute(each: tuple[Piece, ...], pieces: tuple[Piece, ...]) -> Iterator[Piece]:
+    """Replace `${each}` by the pieces of a line of `for_each`."""
     for piece in pieces:
         before, here, after = piece.text.partition("${each}")
         if here:

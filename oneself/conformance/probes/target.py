@@ -1,4 +1,4 @@
-"""The deployment that probes are sent to, and what there is to say of it."""
+"""Target of the probes: a deployment and the words that describe it."""
 
 import json
 import secrets
@@ -13,17 +13,16 @@ __all__ = ["ProbeTarget"]
 
 @dataclass(frozen=True, slots=True)
 class ProbeTarget:
-    """A deployment, and what of its document the probes need.
+    """A deployment, and the parts of its document that probes need.
 
-    `read` is the path of a GET that needs a credential, with `read_methods` the methods that its
-    path has; `post` is the path of a POST that takes JSON such as `example`. `credential` is a
-    whole header line without its end, good for both. `health` is a path that anybody may GET; where
-    there is none, `read` is asked for instead. `deadline_seconds` is how long the deployment says
-    that it waits for a head or a body, and `patience_seconds` what it gets beyond that, and how
-    long anybody else may wait for an answer.
+    `read` is the path of a GET that needs a credential, and `read_methods` are the methods of that
+    path. `post` is the path of a POST that accepts JSON such as `example`. `credential` is a header
+    line without its end, valid for both. `health` is a public path to GET; by default, `read` is
+    used. `deadline_seconds` is how long the deployment waits for a head or a body. It gets
+    `timeout_seconds` more, which is also how long other clients may wait for a response.
 
-    No probe sends the example both unaltered and in good order, so nothing is made of it; it needs
-    a member that is a text, and `{}` should not do instead.
+    No probe sends the example complete and well-formed, so nothing is created. The example needs a
+    member that is a string, and `{}` must not be valid in its place.
     """
 
     address: Address
@@ -35,26 +34,27 @@ class ProbeTarget:
     health: str | None = None
     read_methods: frozenset[str] | None = None
     deadline_seconds: float = 10.0
-    patience_seconds: float = 5.0
-    #: Stands in what is sent, and nowhere else in the world: whoever answers with it echoes.
+    timeout_seconds: float = 5.0
+    #: A unique word in every request; a response that contains it echoes the request.
     canary: str = field(default_factory=lambda: f"probe{secrets.token_hex(6)}")
 
     @property
     def secret(self) -> str | None:
-        """The credential without its header and its scheme."""
+        """The credential without its header name and scheme."""
         return self.credential.rpartition(" ")[2] if self.credential else None
 
     def words(self) -> Mapping[str, bytes | None]:
-        """What a probe can say of this target; None for what it does not have."""
+        """Return the words that probes can use, with None for those this target lacks."""
         parent, _, last = self.read.rstrip("/").rpartition("/")
         slash = self.read[len(self.read.rstrip("/")) :]
-        members = [f"{json.dumps(key)}:{json.dumps(each)}" for key, each in self.example.items()]
+        members = {
+            key: f"{json.dumps(key)}:{json.dumps(value)}" for key, value in self.example.items()
+        }
         text = next((key for key, each in self.example.items() if isinstance(each, str)), None)
-        others = [f",{json.dumps(key)}:{json.dumps(each)}" for key, each in self.example.items()
-                  if key != text]  # fmt: skip
-        found = {
+        other_members = [f",{member}" for key, member in members.items() if key != text]
+        texts = {
             "host": self.host,
-            "stranger": f"{self.canary}.example",
+            "foreign_host": f"{self.canary}.example",
             "canary": self.canary,
             "credential": f"{self.credential}\r\n" if self.credential else None,
             "health": self.health,
@@ -66,8 +66,8 @@ class ProbeTarget:
             "last_escaped": "".join(f"%{byte:02x}" for byte in last.encode()) + slash,
             "last_escaped_twice": "".join(f"%25{byte:02x}" for byte in last.encode()) + slash,
             "read_with_other_end": self.read.rstrip("/") if slash else f"{self.read}/",
-            "members": ",".join(members),
+            "members": ",".join(members.values()),
             "text_name": None if text is None else json.dumps(text),
-            "other_members": "".join(others),
+            "other_members": "".join(other_members),
         }
-        return {word: None if said is None else said.encode() for word, said in found.items()}
+        return {word: None if value is None else value.encode() for word, value in texts.items()}

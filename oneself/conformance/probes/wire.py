@@ -1,7 +1,7 @@
-"""Raw HTTP/1.1 over a socket, plain or TLS: each byte of a request is the caller's own.
+"""Raw HTTP/1.1 over a socket, plain or TLS, with full control over each byte.
 
-Written by hand because every client library refuses to send what is wrong, and forgives what is
-wrong in an answer (RFC 9112 is the measure here).
+Client libraries refuse to send malformed requests and tolerate malformed responses, so this module
+parses responses strictly by RFC 9112.
 """
 
 import re
@@ -20,9 +20,9 @@ __all__ = ["Address", "Answer", "Connection", "Read", "parse_answers"]
 
 _PORTS = {"http": 80, "https": 443}
 _BLOCK = 65_536
-#: More than this of one connection is not kept; no answer to a probe is that long.
-_MOST_BYTES = 4 * 1024 * 1024
-_MOST_HEAD_BYTES = 65_536
+#: The most bytes kept of one connection; no response to a probe is that long.
+_MAX_BYTES = 4 * 1024 * 1024
+_MAX_HEAD_BYTES = 65_536
 
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)")
@@ -31,7 +31,7 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[\t ]*;[^\r\n]*)?\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a deployment listens; `trust` is what its certificate is verified by."""
+    """The address of a deployment; `trust` verifies its certificate."""
 
     scheme: str
     host: str
@@ -40,40 +40,40 @@ class Address:
 
     @classmethod
     def of_url(cls, url: str, trust: ssl.SSLContext | None = None) -> Self:
-        """The address in a URL.
+        """Parse the address in a URL.
 
         Raises:
-            ValueError: It is none of http or https with a host.
+            ValueError: It is not an http or https URL with a host.
         """
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
-            message = f"{url} is no URL of http or https"
+            message = f"{url} is not an http or https URL"
             raise ValueError(message)
         return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], trust)
 
     @property
     def host_header(self) -> str:
-        """What a client writes into `Host`: the default port is left out (RFC 9110, 7.2)."""
+        """The value of `Host`, without the default port (RFC 9110, section 7.2)."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer as it came."""
+    """A response as received."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def values(self, name: str) -> list[str]:
-        """Each value of a header, in the order they came."""
+        """Return the values of a header in order."""
         return [value for each, value in self.headers if each.lower() == name.lower()]
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What bytes say: whole answers, what is wrong with the next, and whether one is cut short."""
+    """Parsed bytes: complete responses, the fault in the next, and whether one is truncated."""
 
     answers: tuple[Answer, ...] = ()
     fault: str | None = None
@@ -81,18 +81,18 @@ class Read:
 
     @property
     def final(self) -> tuple[Answer, ...]:
-        """The answers without the interim ones, which only announce another."""
+        """The responses without interim ones (1xx)."""
         return tuple(answer for answer in self.answers if answer.status >= HTTPStatus.OK)
 
 
 class Connection:
-    """One connection, which keeps all that came over it."""
+    """A connection that keeps all received bytes."""
 
     def __init__(self, address: Address, *, seconds: float, plain: bool = False) -> None:
-        """Connect within `seconds`; `plain` speaks no TLS even where the address does.
+        """Connect within `seconds`; `plain` uses no TLS even if the address does.
 
         Raises:
-            OSError: Nobody listens, or the certificate is not to be trusted.
+            OSError: The connection is refused, or the certificate is not trusted.
         """
         self.received = b""
         self.is_closed = False
@@ -119,7 +119,7 @@ class Connection:
         self._socket.close()
 
     def send(self, data: bytes, *, seconds: float) -> bool:
-        """Send bytes; False when the other side would not take them all in that time."""
+        """Send bytes, and return whether all were accepted in time."""
         try:
             self._socket.settimeout(seconds)
             self._socket.sendall(data)
@@ -128,7 +128,7 @@ class Connection:
         return True
 
     def receive(self, *, seconds: float) -> bool:
-        """Wait for bytes or the end; whether anything came in that time."""
+        """Wait for bytes or the end, and return whether either came in time."""
         if self.is_closed:
             return False
         try:
@@ -140,47 +140,47 @@ class Connection:
             self.is_closed = self.was_reset = True
             return True
         self.is_closed = not data
-        self.received = (self.received + data)[:_MOST_BYTES]
+        self.received = (self.received + data)[:_MAX_BYTES]
         return True
 
     def read(
-        self, most: int, *, seconds: float, quiet_seconds: float, bodiless: bool = False
+        self, count: int, *, seconds: float, quiet_seconds: float, bodiless: bool = False
     ) -> Read:
-        """Read until the end, or until so many answers came and none more for a quiet while."""
+        """Read until the end, or until `count` responses came and then nothing for a while."""
         deadline = time.monotonic() + seconds
         while True:
             read = parse_answers(self.received, is_closed=self.is_closed, bodiless=bodiless)
-            whole = len(read.final) >= most and not read.is_cut
-            left = deadline - time.monotonic()
-            # After what is no HTTP nothing can be told from its end, and only the end is of use.
-            timeout = min(left, quiet_seconds) if whole or read.fault else left
+            is_complete = len(read.final) >= count and not read.is_cut
+            remaining = deadline - time.monotonic()
+            # After malformed bytes no response can be delimited, so read to the end.
+            timeout = min(remaining, quiet_seconds) if is_complete or read.fault else remaining
             if self.is_closed or timeout <= 0 or not self.receive(seconds=timeout):
                 return read
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent, and go on listening."""
-        # Not the method of a TLS socket, which would also forget the keys that answers come under.
+        """Close the sending side, and keep listening."""
+        # Not the TLS socket's method, which would also drop the keys needed to read responses.
         with suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Break off, as a machine that lost its power and came back: RST instead of FIN."""
+        """Close with RST instead of FIN, as after a power failure."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
 
 class _MalformedError(ValueError):
-    """Bytes that are no answer of HTTP/1.1; the message says where."""
+    """Bytes that are not an HTTP/1.1 response; the message says where."""
 
 
 class _CutShortError(ValueError):
-    """An answer that is not complete yet."""
+    """A response that is not complete yet."""
 
 
 def parse_answers(data: bytes, *, is_closed: bool, bodiless: bool = False) -> Read:
-    """Take bytes apart into answers, as RFC 9112 has them and no laxer.
+    """Parse bytes into responses, strictly by RFC 9112.
 
-    `is_closed` is whether nothing will follow them, `bodiless` whether they answer a HEAD.
+    `is_closed` means that no more bytes will follow, `bodiless` that they respond to HEAD.
     """
     answers: list[Answer] = []
     start = 0
@@ -194,22 +194,22 @@ def parse_answers(data: bytes, *, is_closed: bool, bodiless: bool = False) -> Re
             return Read(tuple(answers), fault, is_cut=True)
         answers.append(answer)
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
-            break  # what follows is no HTTP
+            break  # the following bytes are not HTTP
     return Read(tuple(answers))
 
 
 def _next(data: bytes, start: int, *, is_closed: bool, bodiless: bool) -> tuple[Answer, int]:
     end = data.find(b"\r\n\r\n", start)
     if not b"HTTP/1.".startswith(data[start : start + 7]):
-        raise _MalformedError("it does not begin as one")
+        raise _MalformedError("it does not begin with HTTP")
     if end < 0:
-        if len(data) - start > _MOST_HEAD_BYTES:
+        if len(data) - start > _MAX_HEAD_BYTES:
             raise _MalformedError("its head does not end")
         raise _CutShortError
     first, *lines = data[start:end].split(b"\r\n")
     line = _STATUS_LINE.fullmatch(first)
     if line is None:
-        raise _MalformedError("its status line is none")
+        raise _MalformedError("its status line is malformed")
     status = int(line[2])
     headers = tuple(_field(each) for each in lines)
     head = Answer(status, headers, b"")
@@ -227,7 +227,7 @@ def _next(data: bytes, start: int, *, is_closed: bool, bodiless: bool) -> tuple[
 def _field(line: bytes) -> tuple[str, str]:
     field = _FIELD.fullmatch(line)
     if field is None:
-        raise _MalformedError("one of its header lines is none")
+        raise _MalformedError("one of its header lines is malformed")
     return field[1].decode("ascii"), field[2].decode("latin-1").rstrip("\t ")
 
 
@@ -241,7 +241,7 @@ def _body(head: Answer, data: bytes, start: int, *, is_closed: bool) -> tuple[by
         return _dechunk(data, start)
     if lengths:
         if len(set(lengths)) > 1 or not re.fullmatch("[0-9]{1,15}", lengths[0]):
-            raise _MalformedError("its Content-Length is none")
+            raise _MalformedError("its Content-Length is malformed")
         end = start + int(lengths[0])
         if end > len(data):
             raise _CutShortError
@@ -268,7 +268,7 @@ def _dechunk(data: bytes, start: int) -> tuple[bytes, int]:
         body += data[start : start + size]
         start += size + 2
         if data[start - 2 : start] != b"\r\n":
-            raise _MalformedError("one of its chunks is not as long as it says")
+            raise _MalformedError("one of its chunks does not have the stated length")
     while True:
         end = data.find(b"\r\n", start)
         if end < 0:

@@ -1,1 +1,1 @@
-"""What came of a proof, for people and for a CI."""
+"""Conformance reports for people and for CI."""

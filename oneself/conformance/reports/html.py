@@ -1,4 +1,4 @@
-"""What came of a proof, as one page that needs nothing beside it."""
+"""Conformance report as a self-contained HTML page."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,10 +15,10 @@ _TEMPLATES = Path(__file__).parents[3] / "templates" / "proof"
 
 
 def write_html(outcomes: Sequence[Outcome], path: Path, *, url: str) -> None:
-    """Write the page: the numbers, each broken promise, what was not asked, what was kept.
+    """Write the page: the counts, then the failed, skipped and passed tests.
 
     Raises:
-        OSError: It cannot be written there.
+        OSError: The file cannot be written.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -34,7 +34,7 @@ def write_html(outcomes: Sequence[Outcome], path: Path, *, url: str) -> None:
         verdicts=[verdict.value for verdict in Verdict],
         sections=[
             (verdict.value, [each for each in outcomes if each.verdict is verdict])
-            for verdict in (Verdict.BROKEN, Verdict.NOT_ASKED, Verdict.KEPT)
+            for verdict in (Verdict.FAILED, Verdict.SKIPPED, Verdict.PASSED)
         ],
     )
     path.write_text(page)

@@ -1,7 +1,6 @@
-"""What came of a proof, for a CI that reads JUnit's XML.
+"""Conformance report as JUnit XML, for CI.
 
-Written with the standard library: the format is three elements deep, and a library for it would be
-one more thing that a proof depends upon.
+Written with the standard library: the format is three elements deep and not worth a dependency.
 """
 
 import re
@@ -13,15 +12,15 @@ from oneself.conformance.outcomes import Outcome, Verdict
 
 __all__ = ["write_junit"]
 
-#: XML 1.0, section 2.2: these are in no document, however they are written.
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: XML 1.0, section 2.2: not allowed in a document, even escaped.
+_INVALID_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_junit(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write a suite for each of ours, and in it a test case for each promise.
+    """Write a test suite for each suite, with a test case for each test.
 
     Raises:
-        OSError: It cannot be written there.
+        OSError: The file cannot be written.
     """
     root = ET.Element("testsuites", name="oneself")
     for suite in dict.fromkeys(each.suite for each in outcomes):
@@ -31,8 +30,8 @@ def write_junit(outcomes: Sequence[Outcome], path: Path) -> None:
             "testsuite",
             name=suite,
             tests=str(len(of_suite)),
-            failures=str(_number(of_suite, Verdict.BROKEN)),
-            skipped=str(_number(of_suite, Verdict.NOT_ASKED)),
+            failures=str(_number(of_suite, Verdict.FAILED)),
+            skipped=str(_number(of_suite, Verdict.SKIPPED)),
         )
         for each in of_suite:
             _add(element, each)
@@ -47,12 +46,12 @@ def _number(outcomes: Sequence[Outcome], verdict: Verdict) -> int:
 def _add(suite: ET.Element, outcome: Outcome) -> None:
     case = ET.SubElement(suite, "testcase", classname=outcome.dialect, name=_clean(outcome.promise))
     message = _clean("; ".join(outcome.reasons))
-    if outcome.verdict is Verdict.BROKEN:
+    if outcome.verdict is Verdict.FAILED:
         failure = ET.SubElement(case, "failure", message=message[:500])
         failure.text = _clean(outcome.as_text())
-    elif outcome.verdict is Verdict.NOT_ASKED:
+    elif outcome.verdict is Verdict.SKIPPED:
         ET.SubElement(case, "skipped", message=message)
 
 
 def _clean(text: str) -> str:
-    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _INVALID_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,4 +1,4 @@
-"""What came of a proof, for people: what is broken, what was not asked and why, and how many."""
+"""Conformance report for the terminal: failures, reasons of skipped tests, and counts."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,47 +11,47 @@ from oneself.conformance.outcomes import Outcome, Verdict
 
 __all__ = ["counts", "print_report"]
 
-_MOST_REASONS = 12
+_MAX_REASONS = 12
 
 
 def counts(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
-    """How many promises were kept, broken and not asked, by suite."""
-    found: dict[str, dict[str, int]] = {}
+    """Count the passed, failed and skipped tests of each suite."""
+    counts_by_suite: dict[str, dict[str, int]] = {}
     for each in outcomes:
-        of_suite = found.setdefault(each.suite, {verdict.value: 0 for verdict in Verdict})
+        of_suite = counts_by_suite.setdefault(each.suite, {verdict.value: 0 for verdict in Verdict})
         of_suite[each.verdict.value] += 1
-    return found
+    return counts_by_suite
 
 
 def print_report(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print each broken promise with all that repeats it, then the rest in numbers."""
+    """Print each failure with a command that repeats it, then the counts."""
     for each in outcomes:
-        if each.verdict is Verdict.BROKEN:
-            # As Text, since what was answered may look like markup.
+        if each.verdict is Verdict.FAILED:
+            # As Text, because a response may look like markup.
             console.print(Text(each.as_text()), soft_wrap=True)
             console.print()
-    left_out = Counter(
-        reason for each in outcomes if each.verdict is Verdict.NOT_ASKED for reason in each.reasons
+    skipped = Counter(
+        reason for each in outcomes if each.verdict is Verdict.SKIPPED for reason in each.reasons
     )
-    if left_out:
-        console.print(_table_of_reasons(left_out))
+    if skipped:
+        console.print(_table_of_reasons(skipped))
     console.print(_table_of_counts(outcomes))
 
 
-def _table_of_reasons(left_out: Counter[str]) -> Table:
-    table = Table(title="Not asked", title_justify="left")
-    table.add_column("promises", justify="right")
-    table.add_column("because", overflow="fold")
-    for reason, number in left_out.most_common(_MOST_REASONS):
+def _table_of_reasons(skipped: Counter[str]) -> Table:
+    table = Table(title="Skipped", title_justify="left")
+    table.add_column("tests", justify="right")
+    table.add_column("reason", overflow="fold")
+    for reason, number in skipped.most_common(_MAX_REASONS):
         table.add_row(str(number), Text(reason))
-    rest = sum(number for _, number in left_out.most_common()[_MOST_REASONS:])
+    rest = sum(number for _, number in skipped.most_common()[_MAX_REASONS:])
     if rest:
-        table.add_row(str(rest), "of other reasons, in the HTML and JUnit reports")
+        table.add_row(str(rest), "other reasons, listed in the HTML and JUnit reports")
     return table
 
 
 def _table_of_counts(outcomes: Iterable[Outcome]) -> Table:
-    table = Table(title="ResponseValidator", title_justify="left")
+    table = Table(title="Results", title_justify="left")
     table.add_column("suite")
     for verdict in Verdict:
         table.add_column(verdict.value, justify="right")

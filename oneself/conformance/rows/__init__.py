@@ -1,1 +1,1 @@
-"""The rows of contracts/: what is asked, by whom, and what is answered."""
+"""Rows of contracts/: requests and their expected responses."""

@@ -1,4 +1,4 @@
-"""Judging whether an answer keeps the promise of its row."""
+"""Assertions of a row on its response."""
 
 import json
 import re
@@ -18,13 +18,13 @@ from oneself.conformance.rows.table import Row, refusal_shapes
 
 __all__ = ["find_violations"]
 
-#: Headers that a client acts upon: an answer has those that its row promises, and no other.
-_MEANINGFUL = (
+#: Headers that clients act on: a response must have those of its row, and no others.
+_COMPARED_HEADERS = (
     "allow", "connection", "location", "ratelimit", "ratelimit-policy", "retry-after",
     "set-cookie", "www-authenticate",
 )  # fmt: skip
-#: What these say are names that OAuth has registered, and a rule may name them too.
-_NAMES = frozenset({"grant_type", "requested_token_type", "subject_token_type"})
+#: The values of these fields are registered names, which a rule may mention.
+_REGISTERED_NAMES = frozenset({"grant_type", "requested_token_type", "subject_token_type"})
 
 
 def find_violations(
@@ -36,38 +36,38 @@ def find_violations(
     look_up: Callable[[str], Any],
     behind_proxy: bool = False,
 ) -> list[str]:
-    """Each way in which the answer breaks the row's promise, or what is promised everywhere."""
+    """Return each violation of the row, and of the assertions on every response."""
     found = [
-        *_broken_status_and_headers(row, answer, now, look_up, behind_proxy=behind_proxy),
-        *_broken_body(row, request, answer, now, look_up),
+        *_status_and_header_violations(row, answer, now, look_up, behind_proxy=behind_proxy),
+        *_body_violations(row, request, answer, now, look_up),
         *find_common_violations(answer, behind_proxy=behind_proxy),
-        *repeated_values(request, [_described(row, look_up), _sent(request)], answer),
+        *repeated_values(request, [_row_values(row, look_up), _body_values(request)], answer),
     ]
-    # A row with a path of its own asks for no operation of the document.
+    # A row with its own path does not call an operation of the document.
     if row.operation is not None and "path" not in row.raw:
         found += find_schema_violations(row.operation, request.method, answer)
     return found
 
 
-def _described(row: Row, look_up: Callable[[str], Any]) -> Any:
-    """The values in the request as the row has it; of a form, what is sent says more."""
+def _row_values(row: Row, look_up: Callable[[str], Any]) -> Any:
+    """Return the values of the request in the row, except forms, which `_body_values` reads."""
     spec = row.raw.get("request", {})
     return fill({name: each for name, each in spec.items() if name != "form"}, look_up)
 
 
-def _sent(request: Request) -> Any:
-    """The values in the body as it went out, the document's own example among them."""
+def _body_values(request: Request) -> Any:
+    """Return the values in the body as sent, including those of the document's example."""
     if ("Content-Type", FORM) in request.headers:
         fields = parse_qsl(request.body.decode(errors="replace"))
-        return [value for name, value in fields if name not in _NAMES]
+        return [value for name, value in fields if name not in _REGISTERED_NAMES]
     try:
         return json.loads(request.body)
     except ValueError:
-        # What is no JSON has no names that a refusal could rightly repeat: each text is a value.
+        # Malformed JSON has no names that a refusal could repeat: each string is a value.
         return re.findall('"([^"]+)"', request.body.decode(errors="replace"))
 
 
-def _broken_status_and_headers(
+def _status_and_header_violations(
     row: Row,
     answer: Answer,
     now: datetime,
@@ -77,18 +77,22 @@ def _broken_status_and_headers(
 ) -> Iterator[str]:
     if answer.status != row.status:
         yield f"status: {answer.status} is not {row.status}"
-    promised = dict(row.expect.get("headers", {}))
+    expected_headers = dict(row.expect.get("headers", {}))
     if row.refusal is not None:
-        refused = refusal_shapes().in_dialect(row.dialect, row.refusal)
-        promised = {"Content-Type": refused.content_type, **refused.headers, **promised}
-    wanted = {name.lower(): fill(value, look_up) for name, value in promised.items()}
-    for name in {*_MEANINGFUL, *wanted} - ({"connection"} if behind_proxy else set()):
+        expected_refusal = refusal_shapes().in_dialect(row.dialect, row.refusal)
+        expected_headers = {
+            "Content-Type": expected_refusal.content_type,
+            **expected_refusal.headers,
+            **expected_headers,
+        }
+    wanted = {name.lower(): fill(value, look_up) for name, value in expected_headers.items()}
+    for name in {*_COMPARED_HEADERS, *wanted} - ({"connection"} if behind_proxy else set()):
         values = answer.values(name)
         expected = [] if wanted.get(name) is None else [wanted[name]]
         yield from differences(expected, values, answer, now, f"header {name}")
 
 
-def _broken_body(
+def _body_violations(
     row: Row,
     request: Request,
     answer: Answer,
@@ -112,10 +116,10 @@ def _broken_body(
         expected = fill(row.expect["body"], look_up)
     if expected is None or request.method == "HEAD":
         if answer.body:
-            yield f"body: there is one, of {len(answer.body)} bytes"
+            yield f"body: is not empty, but has {len(answer.body)} bytes"
         return
     if not isinstance(expected, Matcher | Mapping | list):
-        yield f"body: {expected!r} is nothing that an answer can be"
+        yield f"body: the row expects {expected!r}, which no response can be"
         return
     if isinstance(expected, Picture):
         yield from differences(expected, answer.body, answer, now)
@@ -123,6 +127,6 @@ def _broken_body(
     try:
         found = answer.json()
     except ValueError:
-        yield f"body: is no JSON, but {answer.body[:200]!r}"
+        yield f"body: is not JSON, but {answer.body[:200]!r}"
         return
     yield from differences(expected, found, answer, now)

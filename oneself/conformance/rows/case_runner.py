@@ -1,4 +1,4 @@
-"""One row on its way to the service: its person, its steps, its request."""
+"""Runner of a row: its user, its steps and its request."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -11,9 +11,9 @@ from oneself.conformance.actors import Actor, Actors
 from oneself.conformance.deployment import Deployment
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.matching import after, fill, write
+from oneself.conformance.rows.matching import add_span, fill, format_timestamp
 from oneself.conformance.rows.request_building import (
-    FROM_PERSON,
+    ACTOR_KEYS,
     build_body,
     build_target,
     credential_header,
@@ -25,12 +25,12 @@ __all__ = ["CaseRunner", "StepFailed"]
 
 
 class StepFailed(Exception):
-    """A step on the way to a promise was answered in another way than it has to be."""
+    """A step before the row's own request got an unexpected response."""
 
     def __init__(
         self, step: Mapping[str, Any], request: Request, answer: Answer, more: str = ""
     ) -> None:
-        super().__init__(f"the step {step['operation']} answers {answer.status}{more}")
+        super().__init__(f"the step {step['operation']} returns {answer.status}{more}")
         self.operation_id: str = step["operation"]
         self.request = request
         self.answer = answer
@@ -38,42 +38,42 @@ class StepFailed(Exception):
 
 @dataclass
 class CaseRunner:
-    """Who asks for a row, what its steps have kept, and when it began."""
+    """A row with its users, the values kept by its steps, and its start time."""
 
     row: Row
     deployment: Deployment
     people: Actors
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
-    #: What steps have kept, and a word that no other row has.
-    _kept: dict[str, Any] = field(default_factory=lambda: {"nonce": secrets.token_hex(6)})
+    #: The values kept by steps, and a word that is unique to the row.
+    _variables: dict[str, Any] = field(default_factory=lambda: {"nonce": secrets.token_hex(6)})
     _fresh: Actor | None = None
 
     def prepare(self) -> Request:
-        """Take the steps, and give the request that the row is about."""
+        """Run the steps, and return the row's own request."""
         for step in self.row.raw.get("before", ()):
             for _ in range(step.get("times", 1)):
-                outcome = self._take(step)
+                outcome = self._run_step(step)
             for name, pointer in step.get("keep", {}).items():
-                self._kept[name] = _at(outcome, pointer)
+                self._variables[name] = _resolve_pointer(outcome, pointer)
         return self.request_of(self.row.raw)
 
     def look_up(self, name: str) -> Any:
-        """What a placeholder stands for.
+        """Return the value of a placeholder.
 
         Raises:
-            KeyError: Nothing of this name is known.
+            KeyError: The name is unknown.
         """
         subject, _, rest = name.partition(".")
         if name.startswith("in "):
-            return write(after(self.now, name.removeprefix("in ")))
+            return format_timestamp(add_span(self.now, name.removeprefix("in ")))
         if subject == "service":
             return getattr(self.deployment, rest)
         if rest:
-            return self._person(None if subject == "me" else subject)[rest]
-        return self._kept[name]
+            return self._actor(None if subject == "me" else subject)[rest]
+        return self._variables[name]
 
     def request_of(self, spec: Mapping[str, Any]) -> Request:
-        """The request that the row or one of its steps describes."""
+        """Build the request of the row or of a step."""
         operation = OPERATIONS.get(spec.get("operation", ""))
         wanted = fill(spec.get("request", {}), self.look_up)
         headers = [*self._credentials(spec, operation), *_headers(wanted, operation)]
@@ -86,16 +86,16 @@ class CaseRunner:
         dribbles = bool(wanted.get("dribble"))
         return Request(method, target, tuple(headers), body, dribbles)
 
-    def _take(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
-        person = self._person(step.get("as"))
+    def _run_step(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
+        actor = self._actor(step.get("as"))
         if "act" in step:
-            return person.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
+            return actor.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
         if "mail" in step:
-            return self.people.operator.wait_for_mail(person["email"], step["mail"])
+            return self.people.operator.wait_for_mail(actor["email"], step["mail"])
         request = self.request_of(step)
         answer = self.deployment.ask(request)
-        good = answer.status < HTTPStatus.BAD_REQUEST
-        if not (answer.status == step["status"] if "status" in step else good):
+        ok = answer.status < HTTPStatus.BAD_REQUEST
+        if not (answer.status == step["status"] if "status" in step else ok):
             raise StepFailed(step, request, answer)
         headers = {name.lower(): value for name, value in answer.headers}
         try:
@@ -104,13 +104,13 @@ class CaseRunner:
             raise StepFailed(step, request, answer, " without JSON") from None
         for pointer in step.get("keep", {}).values():
             try:
-                _at(outcome, pointer)
+                _resolve_pointer(outcome, pointer)
             except (LookupError, TypeError, ValueError):
                 raise StepFailed(step, request, answer, f" without {pointer}") from None
         return outcome
 
-    def _person(self, name: str | None) -> Actor:
-        """Whoever a step names; of nobody, the row's own person."""
+    def _actor(self, name: str | None) -> Actor:
+        """Return the user that a step names, by default the user of the row."""
         named = name or self.row.raw.get("as", "base")
         if named != "fresh":
             return self.people.find(named)
@@ -121,18 +121,18 @@ class CaseRunner:
     def _credentials(
         self, spec: Mapping[str, Any], operation: OperationSpec | None
     ) -> Iterator[tuple[str, str]]:
-        sent = fill(spec.get("with", _usual_credential(operation)), self.look_up)
+        sent = fill(spec.get("with", _default_credential(operation)), self.look_up)
         for each in sent if isinstance(sent, list) else [sent]:
             if isinstance(each, Mapping):
                 [(kind, value)] = each.items()
                 yield credential_header(kind, value)
             elif each != "none":
-                person = self._person(spec.get("as"))
-                yield credential_header(each, person[FROM_PERSON[each]])
+                actor = self._actor(spec.get("as"))
+                yield credential_header(each, actor[ACTOR_KEYS[each]])
 
 
-def _usual_credential(operation: OperationSpec | None) -> str:
-    """What is sent where nothing is said about it."""
+def _default_credential(operation: OperationSpec | None) -> str:
+    """Return the kind of credential to send by default."""
     if operation is None or operation.public:
         return "none"
     return "session" if operation.client is None else "client"
@@ -157,8 +157,8 @@ def _json(answer: Answer) -> Mapping[str, Any]:
     return content if isinstance(content, Mapping) else {"items": content}
 
 
-def _at(content: Any, pointer: str) -> Any:
-    """What a JSON pointer (RFC 6901) points at."""
+def _resolve_pointer(content: Any, pointer: str) -> Any:
+    """Return the value at a JSON pointer (RFC 6901)."""
     for step in pointer.split("/")[1:]:
         content = content[int(step) if isinstance(content, list) else step]
     return content

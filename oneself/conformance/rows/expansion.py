@@ -1,4 +1,4 @@
-"""Spreading a row over the operations that the document has."""
+"""Expansion of a row over the operations of the document."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -10,9 +10,9 @@ from oneself.conformance.rows.request_building import takes_pictures
 from oneself.conformance.rows.schema_mutations import schema_mutations
 from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["members"]
+__all__ = ["expand_family"]
 
-#: The names that rows have for the kinds of credential, and those that the document has.
+#: The kinds of credential: names in rows, and security schemes of the document.
 _KINDS = {
     "session": "session",
     "api_key": "apiKey",
@@ -22,9 +22,9 @@ _KINDS = {
 }
 _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-#: What `for_each` can ask of an operation.
+#: The properties by which `for_each` selects operations.
 _TRAITS: Mapping[str, Callable[[OperationSpec], Any]] = {
-    # By a credential of a person; a client's is another matter.
+    # By a credential of a user; those of clients are separate.
     "secured": lambda operation: bool(operation.accepted),
     "takes_clients": lambda operation: operation.client is not None,
     "needs_clients": lambda operation: operation.client == "required",
@@ -39,18 +39,18 @@ _TRAITS: Mapping[str, Callable[[OperationSpec], Any]] = {
 }
 
 
-def members(
+def expand_family(
     family: Mapping[str, Any], operations: Iterable[OperationSpec]
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a family, with `${each.…}` filled in and the rest left for later."""
+    """Yield the rows of a family, with `${each.…}` replaced and other placeholders kept."""
     wanted = dict(family["for_each"])
     spread = _SPREADS[wanted.pop("spread", "once")]
-    left_out = wanted.pop("except", ())
+    excluded = wanted.pop("except", ())
     template = {key: value for key, value in family.items() if key != "for_each"}
     if not isinstance(template.get("request"), str):
         template["request"] = {"example": True, **template.get("request", {})}
     for operation in operations:
-        if operation.operation_id in left_out or any(
+        if operation.operation_id in excluded or any(
             _TRAITS[trait](operation) != value for trait, value in wanted.items()
         ):
             continue
@@ -59,15 +59,15 @@ def members(
                 "operation": operation.operation_id,
                 "scope": operation.scope,
                 "media": next(iter(operation.bodies), None),
-                # Whoever is nobody is refused before a large body is read (HT-07).
+                # Unauthenticated requests are rejected before a large body is read (HT-07).
                 "closing": "close" if takes_pictures(operation) else None,
                 **each,
             }
-            filled = fill(template, partial(_each, values))
+            filled = fill(template, partial(_look_up, values))
             yield {"operation": operation.operation_id, **filled}
 
 
-def _each(values: Mapping[str, Any], name: str) -> Any:
+def _look_up(values: Mapping[str, Any], name: str) -> Any:
     prefix, _, rest = name.partition(".")
     return values[rest] if prefix == "each" else f"${{{name}}}"
 
@@ -76,9 +76,9 @@ def _once(_operation: OperationSpec) -> Iterator[dict[str, Any]]:
     yield {}
 
 
-def _refused_kinds(operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    """Each kind of credential that the operation does not take, and how it says so."""
-    # A JWT is made of a session, and is no program's own.
+def _unaccepted_kinds(operation: OperationSpec) -> Iterator[dict[str, Any]]:
+    """Yield each kind of credential that the operation rejects, with the refusal code."""
+    # A JWT comes from a session, so it counts as one here.
     only_sessions = operation.accepted <= {_KINDS["session"], _KINDS["jwt"]}
     for name, kind in _KINDS.items():
         if kind not in operation.accepted:
@@ -87,23 +87,25 @@ def _refused_kinds(operation: OperationSpec) -> Iterator[dict[str, Any]]:
 
 
 def _absent_methods(operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    """Each method that the operation's path has not, with those that it has."""
-    there = {name.upper() for name in load_document()["paths"][operation.path]} & {*_ALL_METHODS}
-    if "GET" in there:
-        there.add("HEAD")
+    """Yield each unsupported method of the operation's path, with the supported ones."""
+    supported = {name.upper() for name in load_document()["paths"][operation.path]} & {
+        *_ALL_METHODS
+    }
+    if "GET" in supported:
+        supported.add("HEAD")
     for method in _ALL_METHODS:
-        if method not in there:
-            yield {"method": method, "allow": ", ".join(sorted(there))}
+        if method not in supported:
+            yield {"method": method, "allow": ", ".join(sorted(supported))}
 
 
 def _media_types(operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    """Each that the operation's body may have."""
+    """Yield each media type of the operation's body."""
     for media in operation.bodies:
         yield {"media": media}
 
 
 def _required_fields(operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    """What an empty object lacks, where it lacks anything."""
+    """Yield the violations of an empty body, if fields are required."""
     schema = resolve(load_document(), next(iter(operation.bodies.values())))
     if schema.get("required"):
         yield {
@@ -116,7 +118,7 @@ def _required_fields(operation: OperationSpec) -> Iterator[dict[str, Any]]:
 
 _SPREADS: Mapping[str, Callable[[OperationSpec], Iterator[dict[str, Any]]]] = {
     "once": _once,
-    "refused kinds": _refused_kinds,
+    "refused kinds": _unaccepted_kinds,
     "absent methods": _absent_methods,
     "required fields": _required_fields,
     "broken rules": schema_mutations,

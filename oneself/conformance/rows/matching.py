@@ -1,4 +1,4 @@
-"""Comparing what came with what was promised: every field, exactly."""
+"""Exact comparison of responses with expected values and matchers."""
 
 import json
 import re
@@ -15,16 +15,16 @@ from oneself.conformance.pictures import chunks_of, read_webp
 __all__ = [
     "Either",
     "Matcher",
-    "Moment",
     "Pattern",
     "Picture",
     "PublicKey",
     "SameRequestId",
-    "Second",
-    "after",
+    "Timestamp",
+    "UnixTime",
+    "add_span",
     "differences",
     "fill",
-    "write",
+    "format_timestamp",
 ]
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
@@ -34,106 +34,106 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Matcher:
-    """Stands in an expected body for a value that nobody can know beforehand."""
+    """Placeholder in an expected body for a value that is not known in advance."""
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
-        """Whether the value is one that was promised."""
+        """Return whether the matcher accepts a value."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Pattern(Matcher):
-    """A text that a regular expression describes from its beginning to its end."""
+    """A string that a regular expression matches completely."""
 
     pattern: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
-        """Whether the value is one of these."""
+        """Return whether the matcher accepts a value."""
         return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
 
 
 @dataclass(frozen=True)
-class Moment(Matcher):
-    """A moment in UTC, in whole seconds and so far from now, give or take two minutes."""
+class Timestamp(Matcher):
+    """A UTC timestamp in whole seconds, at a span from now, within two minutes."""
 
     span: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
-        """Whether the value is one of these."""
+        """Return whether the matcher accepts a value."""
         if not isinstance(value, str):
             return False
         try:
             moment = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         except ValueError:
             return False
-        return abs(moment - after(now, self.span)) <= _TOLERANCE
+        return abs(moment - add_span(now, self.span)) <= _TOLERANCE
 
 
 @dataclass(frozen=True)
-class Second(Matcher):
-    """A moment like that, as a number of seconds of Unix time."""
+class UnixTime(Matcher):
+    """A timestamp at a span from now, in seconds of Unix time."""
 
     span: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
-        """Whether the value is one of these."""
+        """Return whether the matcher accepts a value."""
         if type(value) is not int:
             return False
-        return abs(datetime.fromtimestamp(value, UTC) - after(now, self.span)) <= _TOLERANCE
+        return abs(datetime.fromtimestamp(value, UTC) - add_span(now, self.span)) <= _TOLERANCE
 
 
 @dataclass(frozen=True)
 class SameRequestId(Matcher):
-    """The id that the `X-Request-Id` header of the same answer has, perhaps behind a prefix."""
+    """The id in the `X-Request-Id` header of the same response, after a prefix."""
 
     prefix: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
-        """Whether the value is one of these."""
+        """Return whether the matcher accepts a value."""
         return [value] == [self.prefix + each for each in answer.values("x-request-id")]
 
 
 @dataclass(frozen=True)
 class Either(Matcher):
-    """One of several values, with matchers in them perhaps."""
+    """One of several values, which can contain matchers."""
 
     alternatives: tuple[Any, ...]
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
-        """Whether the value is one of these."""
+        """Return whether the matcher accepts a value."""
         return any(not [*differences(each, value, answer, now)] for each in self.alternatives)
 
 
 @dataclass(frozen=True)
 class PublicKey(Matcher):
-    """An RSA key that verifies signatures of this algorithm (RFC 7517), and that has no more in it.
+    """A public RSA key for an algorithm (RFC 7517), without private members.
 
-    It is named by its thumbprint (RFC 7638), so that neither the name nor the key can be another's.
+    Its id must be its thumbprint (RFC 7638), which binds the id to the key.
     """
 
     algorithm: str
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
-        """Whether the value is one of these."""
+        """Return whether the matcher accepts a value."""
         if not isinstance(value, Mapping) or not isinstance(value.get("n"), str):
             return False
         key = {"e": "AQAB", "kty": "RSA", "n": value["n"]}
         digest = sha256(json.dumps(key, separators=(",", ":"), sort_keys=True).encode()).digest()
-        named = urlsafe_b64encode(digest).decode().rstrip("=")
+        thumbprint = urlsafe_b64encode(digest).decode().rstrip("=")
         modulus = re.fullmatch(r"[A-Za-z0-9_-]{342}", value["n"])  # of 2,048 bits
         return modulus is not None and value == {
-            **key, "use": "sig", "alg": self.algorithm, "kid": named,
+            **key, "use": "sig", "alg": self.algorithm, "kid": thumbprint,
         }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Picture(Matcher):
-    """The bytes of a WebP file of so many by so many pixels, with pixels in it and nothing else."""
+    """The bytes of a WebP file of this size in pixels, without metadata."""
 
     size: tuple[int, ...]
 
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
-        """Whether the value is one of these."""
+        """Return whether the matcher accepts a value."""
         try:
             names = {name for name, _ in chunks_of(value)}
             size = read_webp(value).size
@@ -142,17 +142,17 @@ class Picture(Matcher):
         return size == self.size and names <= {"VP8 ", "VP8L", "VP8X", "ALPH"}
 
 
-def after(now: datetime, span: str) -> datetime:
-    """The moment that is `now`, `+30d` or `1y` from now; a year is one of the calendar.
+def add_span(now: datetime, span: str) -> datetime:
+    """Add a span such as `now`, `+30d` or `1y` to a time; a year is a calendar year.
 
     Raises:
-        ValueError: The span is written in another way.
+        ValueError: The span is malformed.
     """
     if span == "now":
         return now
     parts = _SPAN.fullmatch(span)
     if parts is None:
-        message = f"{span!r} is no span such as +30d"
+        message = f"{span!r} is not a span such as +30d"
         raise ValueError(message)
     sign, number, unit = -1 if parts[1] == "-" else 1, int(parts[2]), parts[3]
     if unit == "y":
@@ -162,13 +162,13 @@ def after(now: datetime, span: str) -> datetime:
     return now + sign * number * timedelta(seconds=_SECONDS[unit])
 
 
-def write(moment: datetime) -> str:
-    """A moment as the dialects write it."""
+def format_timestamp(moment: datetime) -> str:
+    """Format a time as the dialects do."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fill(value: Any, look_up: Callable[[str], Any]) -> Any:
-    """Put what they name in the place of the placeholders; one that stands alone keeps its type."""
+    """Replace the placeholders in a value; a placeholder on its own keeps its value's type."""
     if isinstance(value, str):
         whole = _PLACEHOLDER.fullmatch(value)
         if whole:
@@ -186,23 +186,23 @@ def fill(value: Any, look_up: Callable[[str], Any]) -> Any:
 def differences(  # noqa: C901 # a case for each kind of value
     expected: Any, found: Any, answer: Answer, now: datetime, where: str = "body"
 ) -> Iterator[str]:
-    """Each way in which what was found is not what was expected."""
+    """Yield each difference between an expected and a received value."""
     if isinstance(expected, Matcher):
         if not expected.fits(found, answer, now):
-            yield f"{where}: {found!r} is no {expected}"
+            yield f"{where}: {found!r} does not match {expected}"
     elif isinstance(expected, Mapping) and isinstance(found, Mapping):
         for name in expected.keys() | found.keys():
             if name not in found:
                 yield f"{where}/{name}: is missing"
             elif name not in expected:
-                yield f"{where}/{name}: was not promised, and is {found[name]!r}"
+                yield f"{where}/{name}: is not expected, and is {found[name]!r}"
             else:
                 yield from differences(expected[name], found[name], answer, now, f"{where}/{name}")
     elif isinstance(expected, list) and isinstance(found, list):
         if len(expected) != len(found):
             yield f"{where}: has {len(found)} items, not {len(expected)}: {found!r}"
-        for index, (one, other) in enumerate(zip(expected, found, strict=False)):
-            yield from differences(one, other, answer, now, f"{where}/{index}")
+        for index, (first, second) in enumerate(zip(expected, found, strict=False)):
+            yield from differences(first, second, answer, now, f"{where}/{index}")
     elif type(expected) is not type(found) or expected != found:
-        # The type too: to Python, 1 and 1.0 and True are all the same.
+        # Compare the types as well, because 1 == 1.0 == True in Python.
         yield f"{where}: {found!r} is not {expected!r}"

@@ -1,4 +1,4 @@
-"""What a refusal looks like in each dialect, read from contracts/refusals.yaml."""
+"""Refusals of each dialect, read from contracts/refusals.yaml."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Any
 
 from oneself.conformance.rows.matching import fill
 
-__all__ = ["RefusalShapes", "Refused"]
+__all__ = ["DialectRefusal", "RefusalShapes"]
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A refusal as a dialect puts it; `code` is what it is called there."""
+class DialectRefusal:
+    """A refusal in the form of a dialect, with the dialect's own code."""
 
     code: str
     status: int
@@ -21,7 +21,7 @@ class Refused:
 
 
 class RefusalShapes:
-    """The codes with their status and sentence, and the dialects with their shape."""
+    """The codes with their statuses and messages, and the shapes of the dialects."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self._codes: Mapping[str, Any] = spec["codes"]
@@ -29,11 +29,11 @@ class RefusalShapes:
 
     @property
     def codes(self) -> frozenset[str]:
-        """Every code that there is."""
+        """All codes."""
         return frozenset(self._codes)
 
-    def where_codes_are(self, dialect: str) -> tuple[tuple[str, ...], ...]:
-        """The steps from the body of a refusal to its code, for each shape that it can have."""
+    def code_paths(self, dialect: str) -> tuple[tuple[str, ...], ...]:
+        """Return the paths from the body of a refusal to its code, for each shape."""
         shape = self._dialects[dialect]
         return (*_paths_to_code(shape["plain"]), *_paths_of_list(shape))
 
@@ -45,18 +45,20 @@ class RefusalShapes:
         says: str | None = None,
         violations: Iterable[Mapping[str, Any]] | None = None,
         notices: Sequence[str] | None = None,
-    ) -> Refused:
-        """One refusal; `says` replaces its sentence.
+    ) -> DialectRefusal:
+        """Return a refusal in the form of a dialect.
 
-        `violations`, and `notices` of policies, go where the dialect has them.
+        `says` replaces its message; `violations` and `notices` go where the dialect puts them.
         """
         shape = self._dialects[dialect]
-        known = self._codes[code] | shape.get("differs", {}).get(code, {})
-        status = shape["invalid_status"] if known["status"] == "invalid" else known["status"]
+        code_spec = self._codes[code] | shape.get("differs", {}).get(code, {})
+        status = (
+            shape["invalid_status"] if code_spec["status"] == "invalid" else code_spec["status"]
+        )
         values = {
-            "code": known.get("called", code),
-            "title": known["message"],
-            "message": says or known["message"],
+            "code": code_spec.get("called", code),
+            "title": code_spec["message"],
+            "message": says or code_spec["message"],
             "status": status,
         }
         body = shape["plain"]
@@ -65,28 +67,30 @@ class RefusalShapes:
             values |= {"notices": notices, "joined": " ".join(notices)}
         if violations is not None:
             body = shape["listing"]
-            listed = [
-                fill(shape["violation"], {**values, **_places(each)}.__getitem__)
+            violation_items = [
+                fill(shape["violation"], {**values, **_field_forms(each)}.__getitem__)
                 for each in violations
             ]
-            joint = shape.get("joint")
-            values["violations"] = listed if joint is None else joint.join(listed)
-        instead = str.maketrans(shape.get("instead", {}))
-        return Refused(
+            separator = shape.get("joint")
+            values["violations"] = (
+                violation_items if separator is None else separator.join(violation_items)
+            )
+        replacements = str.maketrans(shape.get("instead", {}))
+        return DialectRefusal(
             values["code"],
             status,
             shape["content_type"],
-            known.get("headers", {}),
-            fill(body, lambda name: _translated(values[name], instead)),
+            code_spec.get("headers", {}),
+            fill(body, lambda name: _translate(values[name], replacements)),
         )
 
 
-def _translated(value: Any, instead: Mapping[int, str]) -> Any:
-    return value.translate(instead) if isinstance(value, str) else value
+def _translate(value: Any, replacements: Mapping[int, str]) -> Any:
+    return value.translate(replacements) if isinstance(value, str) else value
 
 
-def _places(violation: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The ways in which the dialects name a field: a JSON pointer, a path, a list of steps."""
+def _field_forms(violation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a field's name in all notations: JSON pointer, path, and list of steps."""
     steps = violation["field"]
     name = "/".join(map(str, steps))
     escaped = "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
@@ -108,7 +112,7 @@ def _paths_to_code(template: Any, *path: str) -> Iterator[tuple[str, ...]]:
 
 
 def _paths_of_list(shape: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Where each violation has a code of its own, and the refusal has none beside them."""
+    """Yield the paths to the codes of violations, if the refusal itself has no code."""
     if [*_paths_to_code(shape["listing"])]:
         return
     for name, below in shape["listing"].items():

@@ -1,4 +1,4 @@
-"""Writing the target, the body and the credential of a request that a row describes."""
+"""Target, body and credential of the request of a row."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from oneself.conformance.pictures import empty, encoded, gradient
 from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = [
-    "FROM_PERSON",
+    "ACTOR_KEYS",
     "PICTURE",
     "build_body",
     "build_target",
@@ -20,11 +20,11 @@ __all__ = [
     "takes_pictures",
 ]
 
-#: A small picture that is good, where nothing is said about it: a file has no example in YAML.
+#: A small valid picture, sent by default, because files have no example in YAML.
 PICTURE = encoded(gradient((3, 2)))
 
-#: What a person's credential of each kind is called among what is known of them.
-FROM_PERSON = {
+#: The name of each kind of credential among the data of a user.
+ACTOR_KEYS = {
     "session": "session_token",
     "cookie": "session_token",
     "api_key": "api_key",
@@ -36,7 +36,7 @@ FROM_PERSON = {
 
 
 def credential_header(kind: str, value: str) -> tuple[str, str]:
-    """The header that carries a credential."""
+    """Return the header of a credential."""
     if kind == "cookie":
         return "Cookie", f"{_cookie_name()}={value}"
     if kind == "api_key":
@@ -51,12 +51,12 @@ def _cookie_name() -> str:
 
 
 def takes_pictures(operation: OperationSpec) -> bool:
-    """Whether a body is a picture, and no JSON and no form."""
+    """Return whether the operation's body is a picture."""
     return any(media.startswith("image/") for media in operation.bodies)
 
 
 def build_target(path: str, operation: OperationSpec | None, wanted: Mapping[str, Any]) -> str:
-    """The path with its parameters, and the query behind it."""
+    """Build the path with its parameters and the query."""
     parameters = dict(wanted.get("path", {}))
     if operation and wanted.get("example"):
         parameters = {
@@ -72,9 +72,9 @@ def build_target(path: str, operation: OperationSpec | None, wanted: Mapping[str
 def build_body(
     wanted: Mapping[str, Any], operation: OperationSpec | None
 ) -> tuple[bytes, str | None]:
-    """The body, and its content type if it has one.
+    """Build the body and its content type, if any.
 
-    With `example`, and nothing else said, the body is the document's own example.
+    With `example`, the default body is the example of the document.
     """
     body, media = b"", None
     if "raw" in wanted:

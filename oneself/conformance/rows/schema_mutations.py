@@ -1,7 +1,7 @@
-"""For each rule that the document has about a value of a request, the request that breaks it.
+"""Requests that each break one rule of the document's schemas.
 
-Nothing else is wrong with these requests: a service that does not know the rule would go on to
-something else, and would say something else, even where it refuses the value in the end.
+They are otherwise valid, so a service that does not check the rule returns another response, even
+if it rejects the value later.
 """
 
 import re
@@ -13,17 +13,17 @@ from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = ["schema_mutations"]
 
-#: What fits no pattern, no format and no list of words, and is not too long for any.
-_UNFIT = 'no "such"'
-#: A path has no quotation marks and no spaces in it.
-_UNFIT_IN_A_PATH = "no-such"
-#: For a pattern or a format, something that breaks it and none of the others.
-_NEAR: Mapping[tuple[str, str], str] = {
+#: Breaks every pattern, format and enumeration, and is not too long for any.
+_INVALID_TEXT = 'no "such"'
+#: The same for a path, without quotation marks and spaces.
+_INVALID_PATH_SEGMENT = "no-such"
+#: Values that break only the pattern or only the format.
+_NEAR_MISSES: Mapping[tuple[str, str], str] = {
     ("pattern", "uri"): "http://example.com/photo.jpg",
     ("format", "uri"): "https://example.com/a photo.jpg",
 }
 
-#: What a refusal says, in the order in which it says it; `{}` is what the document has there.
+#: The messages of a refusal, in its order; `{}` is the value in the document.
 _SENTENCES: Mapping[str, str] = {
     "enum": "must be one of {}",
     "maximum": "must be at most {}",
@@ -47,7 +47,7 @@ _FORMATS = {
 
 
 class _Value(NamedTuple):
-    """One value of a request: in which part, where there, and what the document says of it."""
+    """A value of a request: its part, its path within the part, and its schema."""
 
     part: str
     steps: tuple[str | int, ...]
@@ -59,9 +59,9 @@ class _Value(NamedTuple):
 
 
 def schema_mutations(operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    """Each rule of each value: where, which, the request that breaks it, and what is said of it."""
+    """Yield, for each rule of each value, a request that breaks it and the expected violations."""
     for value in _values(operation):
-        for keyword, make in _BREAKERS.items():
+        for keyword, make in _MUTATIONS.items():
             limit = _rule(value, keyword, operation)
             if limit is None:
                 continue
@@ -87,14 +87,14 @@ def schema_mutations(operation: OperationSpec) -> Iterator[dict[str, Any]]:
 
 
 def _rule(value: _Value, keyword: str, operation: OperationSpec) -> Any:
-    """What the document has for a keyword; None where it has none, or where it cannot be broken."""
+    """Return the value of a keyword in the document; None if absent, or if it cannot be broken."""
     rule = value.schema.get(keyword)
     if value.schema.get("format") == "binary":
-        return None  # of bytes, of which a schema says nothing to a service
+        return None  # schemas do not apply to bytes
     if keyword == "additionalProperties":
         return "" if rule is False else None
     if keyword == "minLength" and FORM in operation.bodies:
-        return None  # a field without a value is one that is not there (RFC 6749, section 3.2)
+        return None  # an empty field counts as absent (RFC 6749, section 3.2)
     return rule or None
 
 
@@ -108,7 +108,7 @@ def _sentence(keyword: str, schema: Mapping[str, Any]) -> str:
 
 
 def _is_broken(keyword: str, value: _Value, wrong: str) -> bool:
-    """Whether a text that is too long for one rule breaks another one as well."""
+    """Return whether a string that is too long breaks another rule as well."""
     rule = value.schema.get(keyword)
     if rule is None:
         return False
@@ -117,27 +117,27 @@ def _is_broken(keyword: str, value: _Value, wrong: str) -> bool:
     if keyword == "pattern":
         return re.search(rule, wrong) is None
     if keyword == "format":
-        return str(rule) == "uuid"  # the others can be as long as one likes
+        return str(rule) == "uuid"  # other formats have no maximum length
     return keyword == "enum"
 
 
 def _too_long(value: _Value, limit: int) -> str:
-    """A text of one character too many, which is still what its format wants if that can be."""
+    """Return a string one character too long, in its format if possible."""
     form = value.schema.get("format")
     if form == "email":
         domain = ".".join(["label" * 12] * 3) + ".example"
         return f"{'a' * (limit - len(domain))}@{domain}"
     example = str(value.schema["example"])
     if form == "date-time":
-        whole = example.removesuffix("Z")
-        return f"{whole}.{'0' * (limit - len(whole) - 1)}Z"
+        resolved = example.removesuffix("Z")
+        return f"{resolved}.{'0' * (limit - len(resolved) - 1)}Z"
     return example + "a" * (limit + 1 - len(example))
 
 
-def _other(keyword: str) -> Callable[[_Value, Any], str]:
+def _invalid_text(keyword: str) -> Callable[[_Value, Any], str]:
     def make(value: _Value, _rule: Any) -> str:
-        usual = _UNFIT_IN_A_PATH if value.part == "path" else _UNFIT
-        return _NEAR.get((keyword, str(value.schema.get("format"))), usual)
+        default = _INVALID_PATH_SEGMENT if value.part == "path" else _INVALID_TEXT
+        return _NEAR_MISSES.get((keyword, str(value.schema.get("format"))), default)
 
     return make
 
@@ -147,12 +147,12 @@ def _item(value: _Value) -> Any:
 
 
 _UNKNOWN = "unknown_field"
-_BREAKERS: Mapping[str, Callable[[_Value, Any], Any]] = {
+_MUTATIONS: Mapping[str, Callable[[_Value, Any], Any]] = {
     "maxLength": _too_long,
     "minLength": lambda _, limit: "a" * (limit - 1),
-    "pattern": _other("pattern"),
-    "format": _other("format"),
-    "enum": _other("enum"),
+    "pattern": _invalid_text("pattern"),
+    "format": _invalid_text("format"),
+    "enum": _invalid_text("enum"),
     "maximum": lambda _, limit: limit + 1,
     "minimum": lambda _, limit: limit - 1,
     "maxItems": lambda value, limit: [_item(value)] * (limit + 1),
@@ -169,27 +169,27 @@ def _values(operation: OperationSpec) -> Iterator[_Value]:
         yield _Value(parameter["in"], (parameter["name"],), schema)
     for schema in operation.bodies.values():
         yield from _below(_Value("body", (), schema))
-        return  # what is in several media types is the same in each
+        return  # the schema is the same for all media types
 
 
 def _below(value: _Value) -> Iterator[_Value]:
-    whole = value._replace(schema=resolve(load_document(), value.schema))
-    yield whole
-    for name, schema in whole.schema.get("properties", {}).items():
+    resolved = value._replace(schema=resolve(load_document(), value.schema))
+    yield resolved
+    for name, schema in resolved.schema.get("properties", {}).items():
         yield from _below(_Value(value.part, (*value.steps, name), schema))
-    if "items" in whole.schema:
-        yield from _below(_Value(value.part, (*value.steps, 0), whole.schema["items"]))
+    if "items" in resolved.schema:
+        yield from _below(_Value(value.part, (*value.steps, 0), resolved.schema["items"]))
 
 
 def _request(operation: OperationSpec, value: _Value, wrong: Any) -> dict[str, Any]:
-    """The example of the operation with a wrong value in its place."""
+    """Build the operation's example with the wrong value in its place."""
     if value.part in {"path", "query"}:
         return {"example": True, value.part: {str(value.steps[0]): wrong}}
     body = "form" if FORM in operation.bodies else "json"
     if value.part == "header":
-        # By `example`, the header would have its own value as well.
-        beside = {body: _example(operation)} if operation.bodies else {}
-        return {"headers": {str(value.steps[0]): wrong}, **beside}
+        # With `example`, the header would be sent twice.
+        body_part = {body: _example(operation)} if operation.bodies else {}
+        return {"headers": {str(value.steps[0]): wrong}, **body_part}
     for step in reversed(value.steps):
         wrong = [wrong] if isinstance(step, int) else {str(step): wrong}
     if value.steps or "properties" in value.schema:

@@ -1,4 +1,4 @@
-"""Asking for a row, and judging what is answered."""
+"""Verdict of a row: run it and check the response."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,57 +11,57 @@ from oneself.conformance.rows.assertions import find_violations
 from oneself.conformance.rows.case_runner import CaseRunner, StepFailed
 from oneself.conformance.rows.table import Row
 
-__all__ = ["Ask", "run_case"]
+__all__ = ["Send", "run_case"]
 
-#: Sends a row's own request.
-Ask = Callable[[Request], Answer]
+#: Sends the request of a row.
+Send = Callable[[Request], Answer]
 
-_LONGEST_ANSWER = 2_000
+_MAX_ANSWER_LENGTH = 2_000
 
 
-def run_case(attempt: CaseRunner, ask: Ask | None = None) -> Outcome:
-    """What comes of a row: its steps, its request, and whether the answer keeps the promise."""
-    row = attempt.row
+def run_case(runner: CaseRunner, ask: Send | None = None) -> Outcome:
+    """Run the steps and the request of a row, and return the outcome."""
+    row = runner.row
     try:
-        request = attempt.prepare()
+        request = runner.prepare()
     except Unreachable as error:
-        return _outcome(row, Verdict.NOT_ASKED, str(error))
+        return _outcome(row, Verdict.SKIPPED, str(error))
     except StepFailed as failed:
-        outcome = _told(attempt, failed.request, failed.answer, [str(failed)])
+        outcome = _failure(runner, failed.request, failed.answer, [str(failed)])
         return replace(outcome, failed_step=failed.operation_id)
     except (OSError, HTTPException) as error:
-        return _outcome(row, Verdict.BROKEN, f"a step gets no answer ({type(error).__name__})")
+        return _outcome(row, Verdict.FAILED, f"a step got no response ({type(error).__name__})")
     try:
-        answer = (ask or attempt.deployment.ask)(request)
+        answer = (ask or runner.deployment.ask)(request)
     except (OSError, HTTPException) as error:
-        return _outcome(row, Verdict.BROKEN, f"there is no answer ({type(error).__name__})")
+        return _outcome(row, Verdict.FAILED, f"there is no response ({type(error).__name__})")
     broken = find_violations(
         row,
         request,
         answer,
-        now=attempt.now,
-        look_up=attempt.look_up,
-        behind_proxy=attempt.deployment.behind_proxy,
+        now=runner.now,
+        look_up=runner.look_up,
+        behind_proxy=runner.deployment.behind_proxy,
     )
     if broken:
-        return _told(attempt, request, answer, broken)
-    return _outcome(row, Verdict.KEPT)
+        return _failure(runner, request, answer, broken)
+    return _outcome(row, Verdict.PASSED)
 
 
 def _outcome(row: Row, verdict: Verdict, *reasons: str) -> Outcome:
     return Outcome("rows", row.dialect, str(row), str(row.raw["source"]), verdict, reasons)
 
 
-def _told(attempt: CaseRunner, request: Request, answer: Answer, broken: list[str]) -> Outcome:
-    """A broken promise with all that repeats it."""
+def _failure(runner: CaseRunner, request: Request, answer: Answer, broken: list[str]) -> Outcome:
+    """Return the outcome of a failed row, with a command that repeats it."""
     return Outcome(
         "rows",
-        attempt.row.dialect,
-        str(attempt.row),
-        str(attempt.row.raw["source"]),
-        Verdict.BROKEN,
+        runner.row.dialect,
+        str(runner.row),
+        str(runner.row.raw["source"]),
+        Verdict.FAILED,
         tuple(broken),
         request=f"{request.method} {request.target}",
-        repeat=request.as_curl(attempt.deployment.url),
-        answer=f"{answer.status} {answer.body[:_LONGEST_ANSWER].decode(errors='replace')}",
+        repeat=request.as_curl(runner.deployment.url),
+        answer=f"{answer.status} {answer.body[:_MAX_ANSWER_LENGTH].decode(errors='replace')}",
     )

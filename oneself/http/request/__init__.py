@@ -1,1 +1,1 @@
-"""Reading a request: address, credentials, parameters and body."""
+"""Reads a request: client address, credentials, parameters and body."""

@@ -1,4 +1,4 @@
-"""Reading a request's body: how much, for how long, and as what."""
+"""Reads request bodies, with limits on size, time, content type and JSON."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from starlette.types import Receive, Scope
 
-from accounts.errors import (
+from oneself.http.request.errors import (
     BodyTooLarge,
     MalformedBody,
     MalformedRequest,
@@ -30,18 +30,18 @@ __all__ = [
 _MAX_DEPTH = 32
 _INT64 = range(-(2**63), 2**63)
 _LISTS = frozenset({b"if-match", b"if-none-match", b"content-encoding"})
-#: As many digits as the server reads.
+#: The server reads no longer number.
 _LENGTH = re.compile(rb"[0-9]{1,20}")
 _CHARSET = re.compile(r'\s*charset\s*=\s*"?utf-8"?\s*', re.IGNORECASE)
 
 
 async def read_body(receive: Receive, *, most_bytes: int, seconds: float) -> bytes:
-    """The whole body, counted while it arrives, whatever its head said of it (HT-07, HT-08).
+    """Read the whole body; its size is counted, not taken from its head (HT-07, HT-08).
 
     Raises:
-        BodyTooLarge: More than `most_bytes` came.
-        RequestTimeout: It was not complete after `seconds`.
-        MalformedRequest: It broke off, or its chunks are none; Granian tells the two not apart.
+        BodyTooLarge: It has more than `most_bytes`.
+        RequestTimeout: It is not complete after `seconds`.
+        MalformedRequest: It broke off or is not validly chunked, which Granian does not tell apart.
     """
     chunks: list[bytes] = []
     size = 0
@@ -59,27 +59,27 @@ async def read_body(receive: Receive, *, most_bytes: int, seconds: float) -> byt
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     return b"".join(chunks)
-    except TimeoutError as late:
-        raise RequestTimeout from late
+    except TimeoutError as error:
+        raise RequestTimeout from error
 
 
 def expects_body(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether the head of a request says that a body follows (RFC 9112 section 6.3)."""
+    """Tell whether the head announces a body (RFC 9112 section 6.3)."""
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
 def announces_at_most(headers: Mapping[bytes, bytes], most_bytes: int) -> bool:
-    """Whether the head of a request says that its body, if there is one, has no more than that."""
+    """Tell whether the head announces no body, or one of at most `most_bytes`."""
     if not expects_body(headers):
         return True
-    # Of chunks nobody knows how many there will be.
+    # A chunked body does not announce its size.
     length = headers.get(b"content-length", b"")
     announced = b"transfer-encoding" not in headers and _LENGTH.fullmatch(length)
     return bool(announced) and int(length) <= most_bytes
 
 
 def refuse_body(body: bytes) -> None:
-    """Let an operation without a body go on only if there is none, of whatever content type.
+    """Require that there is no body; an empty one may have any content type.
 
     Raises:
         UnexpectedBody: There is at least one byte.
@@ -89,33 +89,33 @@ def refuse_body(body: bytes) -> None:
 
 
 def media_type(headers: Mapping[bytes, bytes], offered: Mapping[str, object]) -> str:
-    """Which of the offered media types the body is of, by its `Content-Type`.
+    """Return the media type of the body, which must be one of `offered`.
 
     Raises:
-        UnsupportedMediaType: None of them, no header, a charset that is not UTF-8, or a content
-            coding: how large a body is should be known from how many bytes arrive (HT-07).
+        UnsupportedMediaType: It is another or missing, its charset is not UTF-8, or the body is
+            compressed, so that its size would not be known from its bytes (HT-07).
     """
     if headers.get(b"content-encoding", b"identity").lower() not in {b"identity", b""}:
         raise UnsupportedMediaType
     essence, *parameters = headers.get(b"content-type", b"").decode("latin-1").split(";")
-    named = essence.strip().lower()
+    name = essence.strip().lower()
     for parameter in parameters:
         if parameter.strip().lower().startswith("charset") and not _CHARSET.fullmatch(parameter):
             raise UnsupportedMediaType
-    if named not in offered:
+    if name not in offered:
         raise UnsupportedMediaType
-    return named
+    return name
 
 
 def parse_json(body: bytes) -> Any:
-    """The JSON text in a body, as strictly as I-JSON (RFC 7493) has it.
+    """Parse a body as strict JSON (I-JSON, RFC 7493).
 
-    The standard library's reader, because orjson takes the last of two equal names and turns a
-    large integer into a float without a word; the bodies are small.
+    With the standard library: orjson silently keeps the last of two equal names and turns large
+    integers into floats. Bodies are small, so the difference in speed does not matter.
 
     Raises:
-        MalformedBody: Not UTF-8, not JSON, a name twice in an object, a number beyond 64 bits, a
-            lone surrogate, or more than 32 levels deep.
+        MalformedBody: It is not UTF-8 or not JSON, repeats a name in an object, has a number beyond
+            64 bits or a lone surrogate, or is more than 32 levels deep.
     """
     try:
         text = body.decode()
@@ -126,7 +126,7 @@ def parse_json(body: bytes) -> Any:
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:
-        # Raised for bad syntax, and by Python itself for an integer of more than 4,300 digits.
+        # Bad syntax, or an integer of more than 4,300 digits, which Python itself rejects.
         rule = "a syntax error, or a number out of range"
         raise MalformedBody(rule) from error
     _check(value, escapes="\\u" in text)
@@ -138,11 +138,11 @@ def _too_deep() -> MalformedBody:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        rule = "a name stands twice in one object"
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        rule = "a name occurs twice in one object"
         raise MalformedBody(rule)
-    return found
+    return members
 
 
 def _bounded_int(digits: str) -> int:
@@ -177,10 +177,9 @@ _DECODER = json.JSONDecoder(
 
 
 def _check(value: Any, *, escapes: bool) -> None:
-    """Walk the value level by level, to bound its depth.
+    """Check the depth of a value and, with `escapes`, its strings.
 
-    Where the text had escapes, lone surrogates are looked for, which UTF-8 cannot carry and no
-    database driver takes.
+    An escape can be a lone surrogate, which UTF-8 and the database drivers cannot encode.
     """
     level: list[Any] = [value]
     depth = 0
@@ -211,10 +210,10 @@ def _encodable(text: str) -> bool:
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
-    """The headers by lower-case name, sorted out once; of one that stands twice, the last.
+    """Return the headers by lower-case name, cached in the scope; the last of repeated ones.
 
-    Lists go on from one line to the next (RFC 9110 section 5.3). What must not stand twice is
-    refused before anything reads it.
+    Repeated lists are joined (RFC 9110 section 5.3). The guard rejects requests that repeat
+    another header that matters.
     """
     headers: dict[bytes, bytes] | None = scope.get("oneself.headers")
     if headers is None:
@@ -222,6 +221,6 @@ def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
         if len(headers) < len(scope["headers"]):
             for name in _LISTS & headers.keys():
                 headers[name] = b", ".join(
-                    value for each, value in scope["headers"] if each == name
+                    value for header, value in scope["headers"] if header == name
                 )
     return headers

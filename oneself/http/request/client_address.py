@@ -1,4 +1,4 @@
-"""Who a request came from, as far as the connection tells."""
+"""The address and the user agent of a client."""
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,18 +12,18 @@ from oneself.settings_parsers import Network
 __all__ = ["client_address", "origin_of", "user_agent_of"]
 
 _MOST_HOPS = 32
-#: Spellings of peers' addresses; one has many requests.
+#: Parsed addresses to cache; one peer sends many requests.
 _MOST_KEPT = 1024
 
 
 def origin_of(scope: Scope, request_id: str, proxies: Sequence[Network]) -> Origin:
-    """Who asked, before any credential is looked at."""
+    """Return the origin of a request, without its credential."""
     peer = scope["client"][0] if scope.get("client") else None
     return Origin(request_id, client_address(peer, scope["headers"], proxies))
 
 
 def user_agent_of(headers: Mapping[bytes, bytes]) -> str | None:
-    """What the client calls itself, as plain text of at most 200 characters."""
+    """Return the `User-Agent` as printable text of at most 200 characters."""
     text = headers.get(b"user-agent", b"").decode("latin-1")
     return "".join(character for character in text if character.isprintable())[:200] or None
 
@@ -31,10 +31,10 @@ def user_agent_of(headers: Mapping[bytes, bytes]) -> str | None:
 def client_address(
     peer: str | None, headers: Iterable[tuple[bytes, bytes]], proxies: Sequence[Network]
 ) -> str | None:
-    """The client's IP address in its shortest spelling, or None where the peer has none.
+    """Return the client's IP address in its shortest form; None if the peer has none.
 
-    `X-Forwarded-For` is read from its right end, which the nearest proxy wrote, and only as long as
-    whoever wrote it is one of `proxies`; what comes before that anybody could have written (LG-11).
+    `X-Forwarded-For` is read from its right end, where the nearest proxy wrote, and only as far as
+    the addresses are in `proxies`. Clients can forge everything before that (LG-11).
     """
     if not proxies:
         return _shortest(peer or "")
@@ -50,10 +50,10 @@ def client_address(
     for hop in reversed(hops[-_MOST_HOPS:]):
         if not any(address in network for network in proxies):
             break
-        before = _parse(hop.strip())
-        if before is None:
+        previous = _parse(hop.strip())
+        if previous is None:
             break
-        address = before
+        address = previous
     return str(address)
 
 

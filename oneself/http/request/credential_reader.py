@@ -1,4 +1,4 @@
-"""Who sends a request, as far as its head says, by what one operation accepts."""
+"""Reads the credentials that one operation accepts."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidClient
-from accounts.flows.clients import ClientCredentials
+from accounts.services.clients import ClientCredentials
 from accounts.services.principal import Presented
 from oneself.document import OperationSpec
 from oneself.http.request.credentials import (
@@ -21,7 +21,11 @@ __all__ = ["CredentialReader", "RequestCredentials"]
 
 
 class RequestCredentials(NamedTuple):
-    """What the head of one request says: of a person, of a client, or of neither."""
+    """The credentials of a request: of a user, of a client, or neither.
+
+    `presented` is the user's and not yet authenticated, `credentials` are the client's, and
+    `by_cookie` tells whether a cookie carries the user's.
+    """
 
     presented: Presented | None
     credentials: ClientCredentials | None
@@ -29,7 +33,7 @@ class RequestCredentials(NamedTuple):
 
 
 class CredentialReader:
-    """Reads the callers of one operation; whose the credentials are is looked up later."""
+    """Reads the credentials of one operation's requests, without a look at the database."""
 
     def __init__(
         self,
@@ -47,12 +51,13 @@ class CredentialReader:
         self._signing = signing
 
     def read(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> RequestCredentials:
-        """Read the credential that the operation asks for, and no other.
+        """Read the kind of credential that the operation accepts, and no other.
 
         Raises:
             NotAuthenticated, MultipleCredentials, InvalidToken: As `read_credential`.
-            CrossSiteRequest: A cookie came along with what another site may have sent.
-            InvalidClient: The client's header is missing, or is none.
+            CrossSiteRequest: The credential is a cookie, and another site may have sent the
+                request.
+            InvalidClient: The client's header is missing or malformed.
         """
         presented, by_cookie, credentials = None, False, None
         if self._spec.accepted:

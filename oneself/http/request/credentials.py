@@ -1,4 +1,4 @@
-"""Reading the one credential of a request; looking it up is `accounts.services.authentication`."""
+"""Reads the one credential of a request; `accounts.services.authentication` looks it up."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
@@ -6,16 +6,13 @@ from urllib.parse import unquote_plus
 
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims, looks_like_jwt
-from accounts.errors import (
-    CrossSiteRequest,
-    InvalidClient,
-    InvalidToken,
-    MultipleCredentials,
-    NotAuthenticated,
-)
-from accounts.flows.clients import ClientCredentials
+from accounts.errors import InvalidClient, InvalidToken
+from accounts.services.clients import ClientCredentials
+from accounts.services.credentials import BY_KIND
 from accounts.services.principal import CredentialKind, Presented
+from handlers.errors import CrossSiteRequest
 from handlers.exchange import COOKIE_NAME
+from oneself.http.request.errors import MultipleCredentials, NotAuthenticated
 
 __all__ = [
     "challenge",
@@ -28,11 +25,7 @@ __all__ = [
 ]
 
 _COOKIE = f"{COOKIE_NAME}=".encode()
-_BEARER_PREFIXES = {
-    tokens.SESSION: CredentialKind.SESSION,
-    tokens.ACCESS_TOKEN: CredentialKind.ACCESS_TOKEN,
-    tokens.PAT: CredentialKind.PAT,
-}
+_BEARER_PREFIXES = {type_.prefix: kind for kind, type_ in BY_KIND.items() if type_.prefix}
 _CARRIERS = frozenset({b"authorization", b"x-api-key"})
 _LONGEST_CLIENT_ID = 64
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -41,15 +34,15 @@ _SAFE_METHODS = frozenset({"GET", "HEAD"})
 def read_credential(
     headers: Sequence[tuple[bytes, bytes]], *, brand: str, read_jwt: Callable[[str], Claims]
 ) -> tuple[Presented, bool]:
-    """The one credential of a request, and whether a cookie carries it.
+    """Return the one credential of a request, and whether a cookie carries it.
 
-    A token whose form, checksum or signature is wrong is refused here, without the database
-    (TK-01, JW-01).
+    A token with a wrong form, checksum or signature is rejected here, without the database (TK-01,
+    JW-01).
 
     Raises:
         NotAuthenticated: There is none.
         MultipleCredentials: There is more than one (SE-10).
-        InvalidToken: It cannot be a token of ours.
+        InvalidToken: It cannot be a token of this service.
     """
     carried: list[tuple[bytes, bytes]] = []
     for name, value in headers:
@@ -78,7 +71,7 @@ def _read_bearer(header: bytes, read_jwt: Callable[[str], Claims]) -> Presented:
     if scheme.lower() != "bearer":
         raise NotAuthenticated
     token = rest.strip(" ")
-    # Of our opaque tokens none has a dot in it.
+    # The service's opaque tokens contain no dot.
     if "." in token and looks_like_jwt(token):
         return Presented(CredentialKind.JWT, token, read_jwt(token))
     return _read_token(token)
@@ -94,10 +87,10 @@ def _read_token(token: str, *, only: str | None = None) -> Presented:
 
 
 def read_client(headers: Mapping[bytes, bytes]) -> ClientCredentials | None:
-    """The client's id and secret of a Basic header; None where there is no header.
+    """Return the client's id and secret from a Basic header; None without a header.
 
     Raises:
-        InvalidClient: There is one, and it is no Basic header of an id and a secret.
+        InvalidClient: The header is not Basic, or has no id and secret.
     """
     header = headers.get(b"authorization")
     if header is None:
@@ -115,10 +108,10 @@ def read_client(headers: Mapping[bytes, bytes]) -> ClientCredentials | None:
 
 
 def is_same_origin(headers: Mapping[bytes, bytes], origins: frozenset[str]) -> bool:
-    """Whether our own pages, or no page at all, made the request (SE-09).
+    """Tell whether the service's own pages, or the user directly, made the request (SE-09).
 
-    Browsers say so in `Sec-Fetch-Site`, which a page cannot set. An older one sends an `Origin`;
-    what sends neither is no browser with our cookie in it, and is not believed.
+    Browsers say so in `Sec-Fetch-Site`, which a page cannot set; older ones send an `Origin`. A
+    request with neither does not count as same-origin: no browser that has the cookie sends it.
     """
     site = headers.get(b"sec-fetch-site")
     if site is not None:
@@ -128,7 +121,7 @@ def is_same_origin(headers: Mapping[bytes, bytes], origins: frozenset[str]) -> b
 
 
 def refuse_cross_site(method: str, *, same_origin: bool) -> None:
-    """Let a cookie authenticate an unsafe method only for our own pages.
+    """Require that a request which a cookie authenticates is safe or from the same origin.
 
     Raises:
         CrossSiteRequest: Another site may have made the request.
@@ -138,17 +131,17 @@ def refuse_cross_site(method: str, *, same_origin: bool) -> None:
 
 
 def sent_bearer(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether a Bearer token was sent, good or bad."""
+    """Tell whether a Bearer token was sent, valid or not."""
     return any(
         name == b"authorization" and value[:7].lower() == b"bearer " for name, value in headers
     )
 
 
 def challenge(*, bearer_was_sent: bool) -> str:
-    """The `WWW-Authenticate` of a 401; it names an error only where a token was sent (RFC 6750)."""
+    """Return the `WWW-Authenticate` of a 401, with an error only if a token was sent (RFC 6750)."""
     return 'Bearer realm="oneself"' + (', error="invalid_token"' if bearer_was_sent else "")
 
 
 def client_challenge() -> str:
-    """The `WWW-Authenticate` for a client that did not prove itself (RFC 6749 section 5.2)."""
+    """Return the `WWW-Authenticate` for an unauthenticated client (RFC 6749 section 5.2)."""
     return 'Basic realm="oneself"'

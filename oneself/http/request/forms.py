@@ -1,8 +1,9 @@
-"""Reading a body that is a form, as OAuth's are."""
+"""Reads form bodies, which OAuth uses."""
 
 from urllib.parse import parse_qsl
 
-from accounts.errors import InvalidRequest, Violation
+from accounts.errors import InvalidRequest
+from handlers.dialect import PlacedViolation
 
 __all__ = ["FORM", "parse_form"]
 
@@ -12,11 +13,11 @@ _MOST_FIELDS = 50
 
 
 def parse_form(body: bytes) -> dict[str, str]:
-    """The fields of a form; one without a value is as if it were not there (RFC 6749, 3.2).
+    """Return the fields of a form; an empty field counts as absent (RFC 6749 section 3.2).
 
     Raises:
-        InvalidRequest: It is no form in percent-encoded UTF-8, has more than 50 fields, or one of
-            them twice (RFC 6749 section 3.2).
+        InvalidRequest: The form is not percent-encoded UTF-8, has more than 50 fields, or repeats
+            one (RFC 6749 section 3.2).
     """
     try:
         pairs = parse_qsl(
@@ -28,8 +29,8 @@ def parse_form(body: bytes) -> dict[str, str]:
         )
     except ValueError as error:
         rule = "must be name=value pairs in percent-encoded UTF-8"
-        raise InvalidRequest([Violation("body", (), rule)]) from error
+        raise InvalidRequest([PlacedViolation((), rule, "body")]) from error
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise InvalidRequest([Violation("body", (), "must not have a field twice")])
+        raise InvalidRequest([PlacedViolation((), "must not have a field twice", "body")])
     return {name: value for name, value in fields.items() if value}

@@ -1,4 +1,4 @@
-"""What is in a body, by what one operation of the document says of it."""
+"""Reads the body of one operation as the document describes it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from oneself.http.request.schemas import Schemas, violations
 
 __all__ = ["RequestBodyReader"]
 
-#: Given to the handler as bytes; what they are is told from them, whatever their head says.
+#: Passed to the handler as bytes; their real format is detected when they are decoded.
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 
@@ -22,14 +22,15 @@ class RequestBodyReader:
         self._validators = {
             media: schemas.validator(schema) for media, schema in spec.bodies.items()
         }
+        self.types = {"body": _type_of(spec)} if spec.bodies else {}
 
     def read(self, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-        """Give the body by the name that handlers have for it; nothing where none is documented.
+        """Return the body as the argument `body`; nothing if the operation takes none.
 
         Raises:
-            UnexpectedBody: There is one, and none is documented.
-            UnsupportedMediaType: It is of none of the documented types, or compressed.
-            MalformedBody: It is no JSON.
+            UnexpectedBody: There is a body, and the operation takes none.
+            UnsupportedMediaType: It has no documented content type, or is compressed.
+            MalformedBody: It is not valid JSON.
             InvalidRequest: It does not have the documented shape.
         """
         if not self._validators:
@@ -43,3 +44,11 @@ class RequestBodyReader:
         if not validator.is_valid(content):
             raise InvalidRequest(violations(validator.iter_errors(content), "body"))
         return {"body": content}
+
+
+def _type_of(spec: OperationSpec) -> Any:
+    """Return the type of a body: bytes, or the name of its schema."""
+    if spec.bodies.keys() <= _PICTURES:
+        return bytes
+    [name] = {schema["$ref"].rpartition("/")[2] for schema in spec.bodies.values()}
+    return name

@@ -1,8 +1,7 @@
-"""The document's schemas as validators, and what they find as sentences.
+"""Compiles the document's schemas into validators, and words their errors.
 
-jsonschema-rs's Draft 4 is the nearest to OpenAPI 3.0: it counts code points, its patterns do not
-let a `$` match before a newline, and it does not take 5.0 for an integer. Two things it lacks are
-made up for here: `nullable`, and the format `uuid`.
+jsonschema-rs's Draft 4 is closest to OpenAPI 3.0: it counts code points, `$` in a pattern does not
+match before a newline, and 5.0 is no integer. This module adds `nullable` and the format `uuid`.
 """
 
 import re
@@ -12,8 +11,8 @@ from typing import Any
 import jsonschema_rs
 from jsonschema_rs import Draft4Validator, EmailOptions
 
-from accounts.errors import Place, Violation
 from accounts.values.identifiers import canonical_uuid
+from handlers.dialect import Place, PlacedViolation
 
 __all__ = ["Schemas", "violations"]
 
@@ -22,13 +21,13 @@ _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
 class Schemas:
-    """The components of one document, compiled when an operation asks for them."""
+    """The schemas of one document."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._components = _draft4(document.get("components", {}).get("schemas", {}))
 
     def validator(self, schema: Mapping[str, Any]) -> Draft4Validator:
-        """A validator of one schema, which may refer to components."""
+        """Compile one schema, which may refer to components."""
         return Draft4Validator(
             {"allOf": [_draft4(schema)], "components": {"schemas": self._components}},
             validate_formats=True,
@@ -41,7 +40,7 @@ class Schemas:
 
 
 def _draft4(schema: Any) -> Any:
-    """A schema with `nullable` in the words of Draft 4, and without what only describes."""
+    """Convert a schema to Draft 4: `nullable` becomes a type, descriptions are dropped."""
     if isinstance(schema, list):
         return [_draft4(item) for item in schema]
     if not isinstance(schema, Mapping):
@@ -58,25 +57,25 @@ def _draft4(schema: Any) -> Any:
 
 def violations(
     errors: Iterable[jsonschema_rs.ValidationError], place: Place, *path: str
-) -> list[Violation]:
-    """What the errors of a validator say, without the value and without names the caller chose."""
-    found = []
+) -> list[PlacedViolation]:
+    """Return a validator's errors as violations, without values and names that the caller chose."""
+    result = []
     for error in errors:
         field = (*path, *error.instance_path)
         kind: Any = error.kind
         if kind.name == "required":
             field, rule = (*field, kind.property), "is required"
         elif kind.name == "additionalProperties":
-            # The name is the caller's own. It helps to name a misspelt field; anything longer or
-            # stranger could be something that was pasted into the wrong place.
+            # The caller chose the name. It helps to name a misspelt field; a longer or stranger
+            # name could be a value that was pasted into the wrong place.
             unknown = [name for name in kind.unexpected if _PLAIN_NAME.fullmatch(name)]
             field, rule = (*field, *unknown[:1]), "is not a documented field"
         else:
             rule = _RULES.get(kind.name, lambda _: "does not have the documented shape")(kind)
-        found.append(Violation(place, field, rule))
-        if len(found) == _MOST_VIOLATIONS:
+        result.append(PlacedViolation(field, rule, place))
+        if len(result) == _MOST_VIOLATIONS:
             break
-    return found
+    return result
 
 
 _JSON_TYPES = {"object": "an object", "array": "an array", "integer": "an integer"}

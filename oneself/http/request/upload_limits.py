@@ -1,4 +1,4 @@
-"""How many large bodies are held in memory at once."""
+"""Limits how many large bodies are in memory at once."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,16 +9,15 @@ from accounts.errors import Unavailable
 __all__ = ["UploadLimits"]
 
 _MOST = 16
-#: Nobody has more than one picture; the other is for who begins anew while the first is awaited.
+#: A user has one picture; the second slot is for a retry while the first upload hangs.
 _MOST_OF_ONE = 2
 
 
 class UploadLimits:
-    """Room for so many, and of them for a few of each person.
+    """Upload slots: `most` in all, `most_of_one` for each user.
 
-    A pool counts work, and whoever sends slowly is no work yet: as many bodies as there are
-    connections would be held, each almost whole, until their time is over. Its threads and its
-    queue are left to those who have arrived.
+    Thread pools limit work, and an upload is no work until it has arrived. Without slots, slow
+    senders could keep one almost complete body in memory per connection until each times out.
     """
 
     def __init__(self, most: int = _MOST, most_of_one: int = _MOST_OF_ONE) -> None:
@@ -28,10 +27,10 @@ class UploadLimits:
 
     @contextmanager
     def held_by(self, user_id: str) -> Iterator[None]:
-        """Hold one more of this person's. From one event loop only: the count has no lock.
+        """Take a slot for a user. Call it from one event loop only: the count has no lock.
 
         Raises:
-            Unavailable: So many are held, of all or of this person.
+            Unavailable: All slots are taken, or the user's are.
         """
         if self._held.total() >= self._most or self._held[user_id] >= self._most_of_one:
             raise Unavailable
@@ -39,5 +38,5 @@ class UploadLimits:
         try:
             yield
         finally:
-            # Who holds none any more is forgotten by it.
+            # Subtraction also drops users with no slot left.
             self._held -= Counter((user_id,))

@@ -1,1 +1,1 @@
-"""Writing a response: dialects, refusals and validation against the document."""
+"""Writes a response: dialects, refusals and validation against the document."""

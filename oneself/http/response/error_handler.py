@@ -1,45 +1,49 @@
-"""From any exception to one refusal, and from a refusal to its status and headers."""
+"""Maps exceptions to refusals, and refusals to their status and headers."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from accounts import errors
-from accounts.errors import AccountError, Internal, Unavailable
+from accounts.errors import AccountError, Unavailable
+from handlers.dialect import Dialect
+from handlers.errors import Malformed, PreconditionFailed
 from oneself.database import does_not_answer
+from oneself.http.request import errors as request_errors
 from oneself.http.request.credentials import challenge, client_challenge
-from oneself.http.response.dialects import Dialect
+from oneself.http.request.errors import Internal
 
 __all__ = ["headers_of_refusal", "refusal_of", "status_of"]
 
 _log = logging.getLogger("oneself.http.response.error_handler")
 
-#: The status of each kind, where the dialect has none of its own; of two that fit, the nearest.
-_STATUS: Mapping[type[AccountError], int] = {
-    errors.Malformed: 400,
+_Entry = TypeVar("_Entry")
+_UNAUTHORIZED = 401
+
+#: By kind, where the dialect has no status of its own; the nearest ancestor in the table counts.
+_STATUSES: Mapping[type[AccountError], int] = {
+    Malformed: 400,
     errors.Rejected: 400,
-    errors.Unauthenticated: 401,
+    errors.Unauthenticated: _UNAUTHORIZED,
     errors.Forbidden: 403,
     errors.NotFound: 404,
-    errors.MethodNotAllowed: 405,
-    errors.RequestTimeout: 408,
+    request_errors.MethodNotAllowed: 405,
+    request_errors.RequestTimeout: 408,
     errors.Conflict: 409,
-    errors.PreconditionFailed: 412,
-    errors.BodyTooLarge: 413,
-    errors.UnsupportedMediaType: 415,
-    errors.UnknownHost: 421,
+    PreconditionFailed: 412,
+    request_errors.BodyTooLarge: 413,
+    request_errors.UnsupportedMediaType: 415,
+    request_errors.UnknownHost: 421,
     errors.TooManyAttempts: 429,
-    errors.Internal: 500,
+    request_errors.Internal: 500,
     errors.Unavailable: 503,
 }
 
-#: After these the body is not read to its end, so nothing that follows could be understood.
-_LEAVES_THE_BODY = (errors.MalformedRequest, errors.RequestTimeout, errors.BodyTooLarge)
-
 
 def refusal_of(error: Exception) -> AccountError:
-    """The refusal that an exception comes out as.
+    """Return the refusal that answers an exception.
 
-    What is not a refusal already is logged here with its traceback, and nothing of it goes out.
+    Any exception but a refusal is logged with its traceback, and the caller learns nothing of it.
     """
     if isinstance(error, AccountError):
         return error
@@ -52,39 +56,88 @@ def refusal_of(error: Exception) -> AccountError:
 
 
 def status_of(refusal: AccountError, dialect: Dialect) -> int:
-    """The status of a refusal in a dialect."""
-    for kind in type(refusal).__mro__:
-        if kind in dialect.statuses:
-            return dialect.statuses[kind]
-        if kind in _STATUS:
-            return _STATUS[kind]
-    message = f"{type(refusal).__name__} is of no kind that has a status"
-    raise TypeError(message)
+    """Return the status of a refusal in a dialect.
+
+    Raises:
+        TypeError: Its class has no ancestor in the table.
+    """
+    status = _nearest(refusal, dialect.statuses, _STATUSES)
+    if status is None:
+        message = f"{type(refusal).__name__} is of no kind that has a status"
+        raise TypeError(message)
+    return status
 
 
-def headers_of_refusal(  # noqa: PLR0911 # one kind after the other
+def headers_of_refusal(
     refusal: AccountError, dialect: Dialect, *, bearer_was_sent: bool
 ) -> dict[str, str]:
-    """The headers that a refusal brings along."""
-    if isinstance(refusal, errors.InvalidClient) and errors.InvalidClient in dialect.statuses:
-        return {"WWW-Authenticate": client_challenge()}
-    if isinstance(refusal, errors.Unauthenticated):
-        return {"WWW-Authenticate": challenge(bearer_was_sent=bearer_was_sent)}
-    if isinstance(refusal, errors.InsufficientScope):
-        scope = f'error="insufficient_scope", scope="{refusal.scope}"'
-        return {"WWW-Authenticate": f'Bearer realm="oneself", {scope}'}
-    if isinstance(refusal, errors.MethodNotAllowed):
-        return {"Allow": ", ".join(refusal.allowed)}
-    if isinstance(refusal, errors.TooManyAttempts):
-        name, wait = f'"{refusal.policy}"', refusal.retry_after
-        return {
-            "Retry-After": str(wait),
-            # draft-ietf-httpapi-ratelimit-headers-11
-            "RateLimit-Policy": f"{name};q={refusal.quota};w={refusal.window}",
-            "RateLimit": f"{name};r=0;t={wait}",
-        }
-    if isinstance(refusal, Unavailable):
-        return {"Retry-After": str(refusal.retry_after)}
-    if isinstance(refusal, _LEAVES_THE_BODY):
-        return {"Connection": "close"}
-    return {}
+    """Return the headers of a refusal in a dialect."""
+    headers_of = _nearest(refusal, _HEADERS)
+    if headers_of is None:
+        return {}
+    return headers_of(_Refused(refusal, status_of(refusal, dialect), bearer_was_sent))
+
+
+def _nearest(refusal: AccountError, *tables: Mapping[type[AccountError], _Entry]) -> _Entry | None:
+    """Return the entry of the refusal's class or of its nearest ancestor; the first table first."""
+    kinds = type(refusal).__mro__
+    return next((table[kind] for kind in kinds for table in tables if kind in table), None)
+
+
+class _Refused(NamedTuple):
+    refusal: Any
+    status: int
+    bearer_was_sent: bool
+
+
+def _challenge(refused: _Refused) -> dict[str, str]:
+    return {"WWW-Authenticate": challenge(bearer_was_sent=refused.bearer_was_sent)}
+
+
+def _challenge_client(refused: _Refused) -> dict[str, str]:
+    # With another status the client is not the caller, but named in the body.
+    is_caller = refused.status == _UNAUTHORIZED
+    return {"WWW-Authenticate": client_challenge()} if is_caller else {}
+
+
+def _challenge_scope(refused: _Refused) -> dict[str, str]:
+    scope = f'error="insufficient_scope", scope="{refused.refusal.scope}"'
+    return {"WWW-Authenticate": f'Bearer realm="oneself", {scope}'}
+
+
+def _allow(refused: _Refused) -> dict[str, str]:
+    return {"Allow": ", ".join(refused.refusal.allowed)}
+
+
+def _rate_limit(refused: _Refused) -> dict[str, str]:
+    refusal = refused.refusal
+    name, wait = f'"{refusal.policy}"', refusal.retry_after
+    return {
+        "Retry-After": str(wait),
+        # draft-ietf-httpapi-ratelimit-headers-11
+        "RateLimit-Policy": f"{name};q={refusal.quota};w={refusal.window}",
+        "RateLimit": f"{name};r=0;t={wait}",
+    }
+
+
+def _retry_after(refused: _Refused) -> dict[str, str]:
+    return {"Retry-After": str(refused.refusal.retry_after)}
+
+
+def _close(_refused: _Refused) -> dict[str, str]:
+    # The body was not read to its end, so no further request can be read from the connection.
+    return {"Connection": "close"}
+
+
+#: By kind, as the statuses; the other kinds add no header.
+_HEADERS: Mapping[type[AccountError], Callable[[_Refused], dict[str, str]]] = {
+    errors.InvalidClient: _challenge_client,
+    errors.Unauthenticated: _challenge,
+    errors.InsufficientScope: _challenge_scope,
+    request_errors.MethodNotAllowed: _allow,
+    errors.TooManyAttempts: _rate_limit,
+    errors.Unavailable: _retry_after,
+    request_errors.MalformedRequest: _close,
+    request_errors.RequestTimeout: _close,
+    request_errors.BodyTooLarge: _close,
+}

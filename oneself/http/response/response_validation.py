@@ -1,4 +1,4 @@
-"""Holding an answer against the document, in every test run and, by a setting, in production."""
+"""Validates answers against the document: in tests always, in production by a setting."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from oneself.http.response.responses import Answer
 
 __all__ = ["ResponseValidator"]
 
-#: Headers that concern the connection or the refusal as such, and that no operation lists.
+#: Headers of the connection, which no operation lists.
 _UNLISTED = frozenset({"Connection"})
-#: What every answer gets when it is sent.
+#: Headers that every answer gets when it is sent.
 _ADDED_LATER = frozenset({"X-Request-Id"})
 
 
 class ResponseValidator:
-    """What the document says that one operation answers."""
+    """Checks the answers of one operation against the document."""
 
     def __init__(self, spec: OperationSpec, schemas: Schemas) -> None:
         self._headers = {
@@ -33,8 +33,8 @@ class ResponseValidator:
             for status, response in spec.responses.items()
         }
 
-    def find_violations(self, answer: Answer) -> str:  # noqa: PLR0911 # one promise after the other
-        """Which promise an answer breaks, without its values; empty for none."""
+    def find_violations(self, answer: Answer) -> str:  # noqa: PLR0911 # one check after the other
+        """Return the first difference from the document, without values; empty for none."""
         if answer.status not in self._validators:
             return f"status {answer.status} ({answer.code}) is not documented"
         listed = self._headers[answer.status]
@@ -49,7 +49,7 @@ class ResponseValidator:
         if validator is None:
             return f"{answer.content_type} is not documented for {answer.status}"
         if answer.content is None:
-            return ""  # bytes, of which a schema says no more than that they are
+            return ""  # bytes, which no schema describes further
         return _differences(validator, answer.content)
 
 

@@ -1,20 +1,21 @@
-"""Putting an answer on the wire, with the headers that every answer has."""
+"""Sends answers, with the headers that every answer has."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
 from starlette.types import Send
 
 from accounts.errors import AccountError
-from oneself.http.response.dialects import Dialect, ResponseMeta
+from handlers.dialect import Dialect, Place, ResponseMeta
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
 __all__ = ["Answer", "answer_of_refusal", "send_answer"]
 
-# Stated on every answer, errors too (HT-15). Nothing here is a page: the policy forbids all, and
-# no answer is for a cache, since each belongs to whoever asked.
-_EVERYWHERE = (
+# On every answer, errors included (HT-15). API answers are not pages, so the policy forbids
+# everything; they belong to one caller, so no cache may store them.
+_COMMON_HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -27,7 +28,7 @@ _EVERYWHERE = (
 
 
 class Answer(NamedTuple):
-    """A whole answer. `content` is what `body` was made from, kept for checking it."""
+    """A complete answer; `content` is what `body` was serialised from, for validation."""
 
     status: int
     body: bytes
@@ -38,11 +39,16 @@ class Answer(NamedTuple):
 
 
 def answer_of_refusal(
-    refusal: AccountError, dialect: Dialect, meta: ResponseMeta, *, bearer_was_sent: bool
+    refusal: AccountError,
+    dialect: Dialect,
+    meta: ResponseMeta,
+    *,
+    bearer_was_sent: bool,
+    places: Mapping[str, Place] = MappingProxyType({}),
 ) -> Answer:
-    """A refusal in its dialect's own words."""
+    """Render a refusal in a dialect; `places` are those of the operation's parameters."""
     status = status_of(refusal, dialect)
-    content = dialect.refuse(refusal, status, meta)
+    content = dialect.refuse(refusal, status, meta, places)
     return Answer(
         status,
         orjson.dumps(content),
@@ -54,12 +60,12 @@ def answer_of_refusal(
 
 
 async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
-    """Send an answer, whole."""
-    headers = [*_EVERYWHERE]
+    """Send a complete answer."""
+    headers = [*_COMMON_HEADERS]
     if answer.headers:
         own = {name.lower().encode(): value.encode() for name, value in answer.headers.items()}
-        # A page says for itself what it may load; nothing else has a reason to differ.
-        headers = [each for each in _EVERYWHERE if each[0] not in own]
+        # Pages override them, to load their own files.
+        headers = [header for header in _COMMON_HEADERS if header[0] not in own]
         headers += own.items()
     headers.append((b"x-request-id", request_id.encode()))
     if answer.content_type is not None:

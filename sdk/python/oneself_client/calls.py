@@ -1,4 +1,4 @@
-"""One call of an operation, before it is sent."""
+"""A call of an operation, before it is sent."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ class Operation:
 
     operation_id: str
     method: str
-    #: The kinds of credential that it accepts, as the document names them.
+    #: The security schemes that it accepts.
     credentials: frozenset[str]
 
     @property
     def is_safe(self) -> bool:
-        """Whether it only reads (RFC 9110 section 9.2.1), so that it may be sent twice."""
+        """True if it only reads (RFC 9110 section 9.2.1), so that it may be sent twice."""
         return self.method in _SAFE
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation with the arguments that it was called with."""
+    """An operation with its arguments."""
 
     operation: Operation
     path: str
@@ -40,30 +40,30 @@ class Call:
 
     @property
     def may_be_sent_twice(self) -> bool:
-        """Whether it does no more then: it only reads, or has a key with which it is done once."""
+        """True if a repetition is harmless: it only reads, or it has an `Idempotency-Key`."""
         return self.operation.is_safe or "Idempotency-Key" in self.headers
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who asks. Nothing of it is shown when it is printed."""
+    """The credentials of a client, hidden from its `repr`."""
 
     token: str | Callable[[], str] | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     client: tuple[str, str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what the service would refuse for every operation.
+        """Reject credentials that the service would reject with every operation.
 
         Raises:
-            ValueError: There are two of them for the same request.
+            ValueError: Both a token and an API key are given.
         """
         if self.token is not None and self.api_key is not None:
-            msg = "Give a token or an API key: the service takes exactly one with a request."
+            msg = "Give either a token or an API key: the service accepts exactly one per request."
             raise ValueError(msg)
 
     def headers_for(self, operation: Operation) -> dict[str, str]:
-        """The one credential that goes with a request, if its operation takes any."""
+        """Return the header with the credential for an operation, if it accepts any."""
         if not operation.credentials:
             return {}
         if "client" in operation.credentials:
@@ -75,6 +75,6 @@ class Credentials:
 
 
 def _basic(client: tuple[str, str]) -> dict[str, str]:
-    # Each part as in a form, before the colon joins them (RFC 6749 section 2.3.1).
+    # Form-encode each part before joining them with a colon (RFC 6749 section 2.3.1).
     joined = ":".join(quote(part, safe="") for part in client)
     return {"Authorization": f"Basic {base64.b64encode(joined.encode()).decode()}"}

@@ -1,4 +1,4 @@
-"""What can come of a call other than its answer; `errors` has a class for each refusal."""
+"""The base classes of all errors; `errors` has a class for each refusal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,35 +23,35 @@ Steps = tuple[str | int, ...]
 
 
 class OneselfError(Exception):
-    """Anything that this package raises, but for wrong arguments."""
+    """The base class of all errors of this package, except those for wrong arguments."""
 
 
 class Unreachable(OneselfError):
-    """No answer came: the service cannot be reached, or it broke off, or it took too long."""
+    """No response: the service could not be reached, disconnected, or took too long."""
 
     def __init__(self, message: str, *, may_have_been_carried_out: bool) -> None:
         super().__init__(message)
-        #: False if the request was certainly not sent, or only asks for something.
+        #: False if the request was certainly not sent, or only reads.
         self.may_have_been_carried_out = may_have_been_carried_out
 
 
 class UnexpectedAnswer(OneselfError):
-    """An answer that the document does not describe, a proxy's for example."""
+    """A response that the API document does not describe, for example from a proxy."""
 
     def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
-        super().__init__(f"an answer with status {status} that the document does not describe")
+        super().__init__(f"response with status {status} that the API document does not describe")
         self.status = status
         self.headers = headers
         self.content = content
 
 
 class NotModified(OneselfError):
-    """What was asked for is still what `if_none_match` named."""
+    """The resource has not changed since the ETag in `if_none_match`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field that breaks one rule."""
+    """A rule that a field of the request breaks."""
 
     #: `body`, `query`, `path` or `header`.
     place: str
@@ -61,7 +61,7 @@ class Violation:
 
 
 class Refused(OneselfError):
-    """The service says no. Each code has a class of its own in `oneself_client.errors`."""
+    """A request rejected by the service. `oneself_client.errors` has a class for each code."""
 
     code: str = ""
 
@@ -78,30 +78,30 @@ class Refused(OneselfError):
     ) -> None:
         super().__init__(f"{message} ({status} {code})")
         self.code = code
-        #: For people to read; it may be reworded. Programs tell refusals apart by their class.
+        #: For people; the wording may change. Programs should check the class.
         self.message = message
         self.status = status
         self.headers = headers
-        #: The refusal as its dialect has it.
+        #: The body of the response, in the format of the dialect.
         self.body = body
-        #: What the policies of the deployment say, where one of them forbade it.
+        #: The notices of the policies that denied the request.
         self.notices = tuple(notices)
         self.violations = tuple(violations)
 
     @property
     def request_id(self) -> str | None:
-        """Names the request in the service's log."""
+        """The id of the request in the service's log."""
         return self.headers.get("X-Request-Id")
 
     @property
     def retry_after(self) -> float | None:
-        """The seconds to wait before the next try, if the service says so."""
+        """The seconds to wait before the next attempt, if the service sent `Retry-After`."""
         return retry_after(self.headers)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where a dialect puts the parts of a refusal: the steps to each of them in the body."""
+    """The paths of a dialect to the parts of a refusal in the response body."""
 
     code: Steps
     message: Steps
@@ -112,9 +112,9 @@ class Shape:
 def failure_of(
     answer: httpx2.Response, shapes: Sequence[Shape], classes: Mapping[str, type[Refused]]
 ) -> OneselfError:
-    """The exception for an answer that is not the one asked for."""
+    """Return the exception for an unsuccessful response."""
     if answer.status_code == httpx2.codes.NOT_MODIFIED:
-        return NotModified("It is still what `if_none_match` named.")
+        return NotModified("The resource has not changed.")
     unexpected = UnexpectedAnswer(answer.status_code, answer.headers, answer.content)
     try:
         body: Any = answer.json()
@@ -123,15 +123,15 @@ def failure_of(
     for shape in shapes:
         code, message = _follow(body, shape.code), _follow(body, shape.message)
         if isinstance(code, str) and isinstance(message, str):
-            # A code that is newer than this package has no class yet.
+            # A code of a newer service has no class in this package.
             return classes.get(code, Refused)(
                 code=code,
                 message=message,
                 status=answer.status_code,
                 headers=answer.headers,
                 body=body,
-                notices=[str(each) for each in _listed(body, shape.notices)],
-                violations=[_violation(each) for each in _listed(body, shape.violations)],
+                notices=[str(notice) for notice in _listed(body, shape.notices)],
+                violations=[_violation(item) for item in _listed(body, shape.violations)],
             )
     return unexpected
 
@@ -146,13 +146,13 @@ def _follow(body: Any, steps: Steps) -> Any:
 
 
 def _listed(body: Any, steps: Steps | None) -> Sequence[Any]:
-    found = _follow(body, steps) if steps is not None else None
-    return found if isinstance(found, list) else ()
+    items = _follow(body, steps) if steps is not None else None
+    return items if isinstance(items, list) else ()
 
 
-def _violation(listed: Mapping[str, Any]) -> Violation:
-    """Read either of the two shapes that the dialects have for it."""
-    if "loc" in listed:
-        place, *steps = (str(step) for step in listed["loc"])
-        return Violation(place, "".join(f"/{step}" for step in steps), str(listed["msg"]))
-    return Violation(str(listed["in"]), str(listed["field"]), str(listed["rule"]))
+def _violation(item: Mapping[str, Any]) -> Violation:
+    """Parse a violation in either of the two formats of the dialects."""
+    if "loc" in item:
+        place, *steps = (str(step) for step in item["loc"])
+        return Violation(place, "".join(f"/{step}" for step in steps), str(item["msg"]))
+    return Violation(str(item["in"]), str(item["field"]), str(item["rule"]))

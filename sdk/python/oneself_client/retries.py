@@ -1,7 +1,7 @@
-"""When a call is sent again by itself, and after how long.
+"""Automatic retries.
 
-Own, because libraries for it decide by method and status, and what counts here is whether the
-request may have been carried out: a password is not changed twice because an answer was lost.
+Retry libraries decide by method and status. Here a request is only repeated if it cannot have been
+carried out: a password must not be changed twice because a response was lost.
 """
 
 import random
@@ -16,62 +16,61 @@ __all__ = ["Retries", "retry_after", "was_certainly_not_sent"]
 
 _TOO_MANY_REQUESTS = 429
 _PASSING = frozenset({502, 503, 504})
-#: These are raised before the first byte of a request leaves.
+#: Errors raised before the first byte of a request is sent.
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often, and for how long, a call is tried before its failure is raised.
+    """The number of attempts for a call, and the longest wait between them.
 
-    An operation that changes something is sent again only if it was certainly not carried out: no
-    connection came about, or the service refused it for now with a 429. One that only reads, or
-    that has an `Idempotency-Key`, with which it is done once, is sent again after a broken
-    connection, a 502, a 503 or a 504 as well.
+    An operation that writes is only repeated if it was certainly not carried out: there was no
+    connection, or the service rejected it with 429. An operation that reads, or that has an
+    `Idempotency-Key`, is also repeated after a broken connection and after a 502, 503 or 504.
     """
 
-    #: How often a call is sent at most; 1 for never again.
+    #: The maximum number of attempts; 1 disables retries.
     attempts: int = 3
-    #: The longest time to wait for the next attempt, in seconds. If `Retry-After` asks for more,
-    #: the failure is raised at once, and says for how long.
+    #: The longest wait before the next attempt, in seconds. If `Retry-After` is longer, the error
+    #: is raised at once; its `retry_after` says how long to wait.
     longest_wait: float = 30.0
 
     def wait_after(
         self, attempt: int, outcome: httpx2.Response | httpx2.RequestError, *, is_safe: bool
     ) -> float | None:
-        """The seconds to wait before the next attempt, or None for no other."""
+        """Return the seconds to wait before the next attempt, or None to give up."""
         if attempt >= self.attempts or not _may_be_repeated(outcome, is_safe=is_safe):
             return None
-        asked = retry_after(outcome.headers) if isinstance(outcome, httpx2.Response) else None
-        if asked is not None:
-            return asked if asked <= self.longest_wait else None
-        # By chance, so that many clients that failed together do not come back together.
-        wait: float = random.uniform(0.5, 1.0) * 2 ** (attempt - 1)  # noqa: S311 # no secret
+        value = retry_after(outcome.headers) if isinstance(outcome, httpx2.Response) else None
+        if value is not None:
+            return value if value <= self.longest_wait else None
+        # Random, so that clients that failed together do not return together.
+        wait: float = random.uniform(0.5, 1.0) * 2 ** (attempt - 1)  # noqa: S311 # not a secret
         return min(self.longest_wait, wait)
 
 
 def _may_be_repeated(outcome: httpx2.Response | httpx2.RequestError, *, is_safe: bool) -> bool:
     if isinstance(outcome, httpx2.Response):
-        # A 503 of the service changed nothing, but a proxy's can follow a request carried out.
+        # A 503 of the service means that nothing changed, but one of a proxy does not.
         passing = is_safe and outcome.status_code in _PASSING
         return outcome.status_code == _TOO_MANY_REQUESTS or passing
     return is_safe or was_certainly_not_sent(outcome)
 
 
 def was_certainly_not_sent(error: httpx2.RequestError) -> bool:
-    """Whether not even a part of the request has left, so that nobody can have acted on it."""
+    """Return whether no part of the request was sent, so that it cannot have had an effect."""
     return isinstance(error, _NOT_SENT)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """What `Retry-After` asks for, in seconds from now (RFC 9110 section 10.2.3)."""
-    asked = headers.get("Retry-After", "").strip()
-    if asked.isascii() and asked.isdigit():
-        return float(asked)
+    """Return the seconds from now in `Retry-After` (RFC 9110 section 10.2.3), or None."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
     try:
-        moment = parsedate_to_datetime(asked)
+        date = parsedate_to_datetime(value)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())

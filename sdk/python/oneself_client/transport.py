@@ -1,4 +1,4 @@
-"""Sends calls, again where that is right, and gives what came of them."""
+"""The transports, which send calls with retries and return their replies."""
 
 import time
 import warnings
@@ -16,7 +16,7 @@ from .types import Reply
 
 __all__ = ["AsyncTransport", "Transport"]
 
-#: From the warning over two functions here, `send` and the method of the dialect to who called it.
+#: Stack levels from the warning to the caller of the dialect's method.
 _CALLER = 5
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ Read = Callable[[httpx2.Response], T]
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
-    """What the two ways of sending have in common."""
+    """The base of both transports."""
 
     base_url: str
     credentials: Credentials
@@ -38,7 +38,7 @@ class _Sender:
             "url": self.base_url + call.path,
             "headers": {**call.headers, **self.credentials.headers_for(call.operation)},
         }
-        # What a call does not have is left out: an empty value would be sent.
+        # Leave out missing parts: empty values would be sent.
         optional = {
             "params": call.params,
             "json": call.json,
@@ -53,7 +53,7 @@ class _Sender:
 
 @dataclass(frozen=True, slots=True)
 class Transport(_Sender):
-    """Sends calls, and waits for what comes of them."""
+    """Sends calls synchronously."""
 
     http: httpx2.Client = field(kw_only=True)
 
@@ -61,9 +61,9 @@ class Transport(_Sender):
         """Send a call.
 
         Raises:
-            Refused: The service says no.
-            Unreachable: No answer came.
-            UnexpectedAnswer: One came that the document does not describe.
+            Refused: The service rejected the request.
+            Unreachable: There was no response.
+            UnexpectedAnswer: The API document does not describe the response.
         """
         outcome, attempt = self._attempt(call), 1
         while (wait := self._wait_after(attempt, call, outcome)) is not None:
@@ -80,7 +80,7 @@ class Transport(_Sender):
 
 @dataclass(frozen=True, slots=True)
 class AsyncTransport(_Sender):
-    """Sends calls, and lets others run while it waits."""
+    """Sends calls asynchronously, on asyncio or trio."""
 
     http: httpx2.AsyncClient = field(kw_only=True)
 
@@ -88,9 +88,9 @@ class AsyncTransport(_Sender):
         """Send a call.
 
         Raises:
-            Refused: The service says no.
-            Unreachable: No answer came.
-            UnexpectedAnswer: One came that the document does not describe.
+            Refused: The service rejected the request.
+            Unreachable: There was no response.
+            UnexpectedAnswer: The API document does not describe the response.
         """
         outcome, attempt = await self._attempt(call), 1
         while (wait := self._wait_after(attempt, call, outcome)) is not None:
@@ -109,23 +109,23 @@ def _finish(call: Call, outcome: Outcome, read: Read[T]) -> Reply[T]:
     if isinstance(outcome, httpx2.RequestError):
         operation = call.operation
         raise Unreachable(
-            f"{operation.operation_id}: no answer ({type(outcome).__name__}: {outcome})",
+            f"{operation.operation_id}: no response ({type(outcome).__name__}: {outcome})",
             may_have_been_carried_out=not operation.is_safe and not was_certainly_not_sent(outcome),
         ) from outcome
     _warn_if_deprecated(call, outcome)
     try:
         value = read(outcome)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        # A body of another shape than the document's, which reading it comes upon.
+        # The body does not have the documented shape.
         raise UnexpectedAnswer(outcome.status_code, outcome.headers, outcome.content) from error
     return Reply(value, outcome.status_code, outcome.headers)
 
 
 def _warn_if_deprecated(call: Call, answer: httpx2.Response) -> None:
-    """Say that an operation goes, by what the service says, which may be newer than this package.
+    """Warn if the service, which may be newer than this package, has deprecated an operation.
 
-    The warning is the caller's own line's, so Python shows it once for each such line, in tests and
-    in scripts, and nowhere else unless it is asked to.
+    The warning points to the caller's line, so Python shows it once for each line, in tests and
+    scripts, and otherwise only on request.
     """
     if "Deprecation" not in answer.headers:
         return
@@ -133,7 +133,7 @@ def _warn_if_deprecated(call: Call, answer: httpx2.Response) -> None:
     link = answer.links.get("deprecation", {}).get("url")
     warnings.warn(
         f"{call.operation.operation_id} is deprecated"
-        + (f" and goes after {sunset}" if sunset else "")
+        + (f" and will be removed after {sunset}" if sunset else "")
         + (f"; see {link}" if link else ""),
         DeprecationWarning,
         stacklevel=_CALLER,

@@ -1,4 +1,4 @@
-"""What the signatures of the operations speak of."""
+"""Types in the signatures of the operations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Unset:
-    """The type of `UNSET`: not given, which is not the same as `None`."""
+    """The type of `UNSET`, the default of optional arguments, which differs from `None`."""
 
     def __bool__(self) -> Literal[False]:
         """Be false, so that `value or default` works."""
@@ -25,7 +25,7 @@ UNSET: Final = Unset()
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
-    """An answer whole: what it says, and the status and headers that it came with."""
+    """A whole response: its value, status and headers."""
 
     value: T
     status: int
@@ -33,5 +33,5 @@ class Reply(Generic[T]):
 
     @property
     def request_id(self) -> str | None:
-        """Names the request in the service's log."""
+        """The id of the request in the service's log."""
         return self.headers.get("X-Request-Id")

@@ -1,20 +1,20 @@
-/** How requests are sent: with which credential, how often, and what becomes of a failure. */
+/** Sends requests: credentials, retries and errors. */
 
 import { type Client, createClient } from './client/index.js';
 import { failureOf, Unreachable, UnexpectedAnswer } from './failures.js';
 import { type Retries, retrying } from './retries.js';
 
-/** A credential as it is, or a function that gives one, for JWTs, which last ten minutes. */
+/** A credential, or a function that returns one, for JWTs, which expire after ten minutes. */
 export type Credential = string | (() => string | Promise<string>);
 
-/** Where the deployment is, and who asks. A credential goes with an operation only if the document has one for it. */
+/** The deployment and the credentials. A credential is sent only with operations that accept it. */
 export type Options = {
-  /** `https://account.example.com` */
+  /** The URL of the deployment, such as `https://account.example.com`. */
   baseUrl: string;
-  /** The id and the secret of a client of the tenant, for the operations of `oauth`. */
+  /** The id and the secret of an OAuth client of the tenant, for the operations of `oauth`. */
   client?: { id: string; secret: string };
   retries?: Retries;
-  /** The seconds that one attempt may take, by default 30. */
+  /** The timeout of one attempt in seconds; by default 30. */
   timeout?: number;
   fetch?: typeof globalThis.fetch;
 } & (
@@ -26,7 +26,7 @@ export type Options = {
   | { apiKey?: Credential | undefined; token?: undefined }
 );
 
-/** A connection, for the functions of `oneself-client/functions`. */
+/** Create a connection for the functions of `oneself-client/functions`. */
 export function connect(options: Options): Client {
   const { baseUrl, client: id, retries = {}, timeout = 30 } = options;
   // Looked up for each call, so that a test can replace it.
@@ -35,18 +35,18 @@ export function connect(options: Options): Client {
     baseUrl,
     throwOnError: true,
     fetch: retrying(fetch, retries, timeout),
-    // Nowhere does the service redirect; and an API key would go along.
+    // The service never redirects; an API key would be sent to the new address.
     redirect: 'error',
     auth: async ({ type, scheme, in: place }) => {
       if (scheme === 'basic') return id === undefined ? undefined : `${encodeURIComponent(id.id)}:${encodeURIComponent(id.secret)}`;
       if (scheme === 'bearer') return read(options.token);
-      // The cookie is the browser's own to send.
+      // The browser sends the cookie itself.
       return type === 'apiKey' && place !== 'cookie' ? read(options.apiKey) : undefined;
     },
     bodySerializer: (body: unknown) => (body instanceof Blob ? body : JSON.stringify(body)),
   });
   client.interceptors.request.use((request, { body }) => {
-    // A file says itself what it is.
+    // A file has its own media type.
     if (body instanceof Blob && body.type !== '') request.headers.set('Content-Type', body.type);
     return request;
   });
@@ -54,12 +54,12 @@ export function connect(options: Options): Client {
     if (response !== undefined) {
       if (response.ok) throw new UnexpectedAnswer(response, error);
       const failure = failureOf(error, response);
-      // Only a refusal is what the types of an operation say its error is.
+      // The types of an operation describe only refusals as errors.
       if (failure instanceof UnexpectedAnswer) throw failure;
       return failure;
     }
     if (request === undefined || request.signal.aborted) throw error;
-    throw new Unreachable(`no answer from ${baseUrl}`, { cause: error });
+    throw new Unreachable(`no response from ${baseUrl}`, { cause: error });
   });
   return client;
 }

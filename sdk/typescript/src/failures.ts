@@ -1,4 +1,4 @@
-/** What can come of a call other than its answer. */
+/** The errors of calls. */
 
 import { shapes } from './document.gen.js';
 import { secondsToWait } from './retries.js';
@@ -6,45 +6,45 @@ import type { RefusalCode } from './types.gen.js';
 
 type Steps = ReadonlyArray<string | number>;
 
-/** Anything that this package throws, but for wrong arguments and a signal of yours. */
+/** The base class of all errors of this package, except wrong arguments and your own abort signal. */
 export class OneselfError extends Error {
   override readonly name: string = 'OneselfError';
 }
 
-/** No answer came: the service cannot be reached, or the connection broke, or it took too long. */
+/** No response: the service could not be reached, disconnected, or took too long. */
 export class Unreachable extends OneselfError {
   override readonly name = 'Unreachable';
 }
 
-/** An answer that the document does not describe, a proxy's for example. */
+/** A response that the API document does not describe, for example from a proxy. */
 export class UnexpectedAnswer extends OneselfError {
   override readonly name = 'UnexpectedAnswer';
 
   constructor(readonly response: Response, cause?: unknown) {
-    super(`an answer with status ${response.status} that the document does not describe`, { cause });
+    super(`response with status ${response.status} that the API document does not describe`, { cause });
   }
 }
 
-/** What was asked for is still what `If-None-Match` named. */
+/** The resource has not changed since the ETag in `If-None-Match`. */
 export class NotModified extends OneselfError {
   override readonly name = 'NotModified';
 }
 
 /**
- * The service says no. It has the fields of the refusal as its dialect has it as well, so that
- * `error.error.code` of ipto and `error.detail` of Hantera are there too.
+ * A request rejected by the service. It also has the fields of the body in the format of the dialect,
+ * such as `error.error.code` of ipto and `error.detail` of Hantera.
  */
 export class Refused<Code extends string = RefusalCode> extends OneselfError {
   override readonly name = 'Refused';
   readonly code: Code;
   readonly status: number;
-  /** Names the request in the service's log. */
+  /** The id of the request in the service's log. */
   readonly requestId: string | null;
-  /** The seconds to wait before the next try, if the service says so. */
+  /** The seconds to wait before the next attempt, if the service sent `Retry-After`. */
   readonly retryAfter: number | undefined;
-  /** What the policies of the deployment say, where one of them forbade it. */
+  /** The notices of the policies that denied the request. */
   readonly notices: readonly string[];
-  /** The refusal as its dialect has it. */
+  /** The body of the response, in the format of the dialect. */
   readonly body: unknown;
 
   constructor(code: Code, message: string, response: Response, body: object, notices: readonly string[]) {
@@ -60,16 +60,16 @@ export class Refused<Code extends string = RefusalCode> extends OneselfError {
   }
 }
 
-/** Whether something that was caught is a refusal, and one of these codes if any are given. */
+/** Check whether a caught error is a refusal, optionally with one of these codes. */
 export function isRefused(error: unknown): error is Refused;
 export function isRefused<Code extends RefusalCode>(error: unknown, ...codes: readonly Code[]): error is Refused<Code>;
 export function isRefused(error: unknown, ...codes: readonly string[]): boolean {
   return error instanceof Refused && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** The exception for an answer that is not the one asked for. */
+/** Return the error for an unsuccessful response. */
 export function failureOf(body: unknown, response: Response): OneselfError {
-  if (response.status === 304) return new NotModified('It is still what If-None-Match named.');
+  if (response.status === 304) return new NotModified('The resource has not changed.');
   for (const shape of shapes) {
     const code = follow(body, shape.code);
     const message = follow(body, shape.message);
@@ -82,10 +82,10 @@ export function failureOf(body: unknown, response: Response): OneselfError {
 }
 
 function follow(body: unknown, steps: Steps): unknown {
-  let found: unknown = body;
+  let node: unknown = body;
   for (const step of steps) {
-    if (typeof found !== 'object' || found === null) return undefined;
-    found = (found as Record<string | number, unknown>)[step];
+    if (typeof node !== 'object' || node === null) return undefined;
+    node = (node as Record<string | number, unknown>)[step];
   }
-  return found;
+  return node;
 }

@@ -1,4 +1,4 @@
-/** The operations as functions, of which a bundler keeps those that are used: `iptoGetCurrentUser({ client })`. */
+/** The operations as functions, for tree-shaking: `iptoGetCurrentUser({ client })`. */
 
 export { connect, type Credential, type Options } from './connect.js';
 export { isRefused, NotModified, OneselfError, Refused, UnexpectedAnswer, Unreachable } from './failures.js';

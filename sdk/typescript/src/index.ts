@@ -10,10 +10,10 @@ export type * from './types.gen.js';
 export type { Dialects } from './sdk.gen.js';
 
 /**
- * A client that has each dialect as an attribute: `createOneself({ baseUrl, token }).ipto.getCurrentUser()`.
+ * Create a client with each dialect as an attribute: `createOneself({ baseUrl, token }).ipto.getCurrentUser()`.
  *
- * An operation gives its answer in `data`, and throws what `isRefused` tells apart. With
- * `throwOnError: false` in its options it gives the refusal as `error`, typed as the document has it.
+ * An operation returns its response in `data`, and throws errors that `isRefused` can check. With
+ * `throwOnError: false` in its options, it returns the refusal as `error`, typed as in the document.
  */
 export function createOneself(options: Options): Dialects {
   return new Dialects({ client: connect(options) });

@@ -1,27 +1,27 @@
-/** When a call is sent again by itself, and after how long. */
+/** Automatic retries. */
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 const PASSING = new Set([502, 503, 504]);
 const TOO_MANY_REQUESTS = 429;
 
 /**
- * How often, and for how long, a call is tried before its failure is thrown.
+ * The number of attempts for a call, and the longest wait between them.
  *
- * An operation that changes something is sent again only after a 429, with which the service says
- * that it did nothing. One that only reads, or that has an `Idempotency-Key`, with which it is done
- * once, is sent again after a broken connection, a 502, a 503 or a 504 as well.
+ * An operation that writes is only repeated after a 429, which means that nothing was done. An
+ * operation that reads, or that has an `Idempotency-Key`, is also repeated after a broken connection
+ * and after a 502, 503 or 504.
  */
 export interface Retries {
-  /** How often a call is sent at most; 1 for never again. By default 3. */
+  /** The maximum number of attempts; 1 disables retries. By default 3. */
   attempts?: number;
   /**
-   * The longest time to wait for the next attempt, in seconds; by default 30. If `Retry-After` asks
-   * for more, the failure is thrown at once, and says for how long.
+   * The longest wait before the next attempt, in seconds; by default 30. If `Retry-After` is longer,
+   * the error is thrown at once; its `retryAfter` says how long to wait.
    */
   longestWait?: number;
 }
 
-/** A `fetch` that tries again, each time for at most so many seconds. */
+/** Return a `fetch` with retries, and a timeout in seconds for each attempt. */
 export function retrying(
   fetch: typeof globalThis.fetch,
   { attempts = 3, longestWait = 30 }: Retries,
@@ -33,7 +33,7 @@ export function retrying(
       const signal = AbortSignal.any([request.signal, AbortSignal.timeout(timeout * 1000)]);
       let outcome: Response | { readonly error: unknown };
       try {
-        // A body can be read once, so each attempt but the last has a copy of it.
+        // A body can be read only once, so each attempt but the last gets a copy.
         outcome = await fetch(attempt < attempts ? request.clone() : request, { signal });
       } catch (error) {
         outcome = { error };
@@ -52,17 +52,17 @@ export function retrying(
   };
 }
 
-/** What `Retry-After` asks for, in seconds from now (RFC 9110 section 10.2.3). */
+/** Return the seconds from now in `Retry-After` (RFC 9110 section 10.2.3). */
 export function secondsToWait(headers: Headers): number | undefined {
-  const asked = headers.get('Retry-After')?.trim() ?? '';
-  if (/^[0-9]+$/.test(asked)) return Number(asked);
-  const moment = Date.parse(asked);
-  return Number.isNaN(moment) ? undefined : Math.max(0, (moment - Date.now()) / 1000);
+  const value = headers.get('Retry-After')?.trim() ?? '';
+  if (/^[0-9]+$/.test(value)) return Number(value);
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, (date - Date.now()) / 1000);
 }
 
 function mayBeRepeated(request: Request, outcome: Response | { readonly error: unknown }): boolean {
   const isSafe = SAFE.has(request.method) || request.headers.has('Idempotency-Key');
-  // What failed without an answer may have been carried out: fetch does not tell how far it came.
+  // Without a response, the request may have been carried out: fetch does not say how far it got.
   if (!(outcome instanceof Response)) return isSafe;
   return outcome.status === TOO_MANY_REQUESTS || (isSafe && PASSING.has(outcome.status));
 }
@@ -72,9 +72,9 @@ function secondsBefore(
   outcome: Response | { readonly error: unknown },
   longestWait: number,
 ): number | undefined {
-  const asked = outcome instanceof Response ? secondsToWait(outcome.headers) : undefined;
-  if (asked !== undefined) return asked <= longestWait ? asked : undefined;
-  // By chance, so that many clients that failed together do not come back together.
+  const value = outcome instanceof Response ? secondsToWait(outcome.headers) : undefined;
+  if (value !== undefined) return value <= longestWait ? value : undefined;
+  // Random, so that clients that failed together do not return together.
   return Math.min(longestWait, (0.5 + Math.random() / 2) * 2 ** (attempt - 2));
 }
 

@@ -1,15 +1,15 @@
-"""Hyperclast: an access token that is shown again, and replaced."""
+"""Hyperclast: an access token is shown, used and regenerated."""
 
 import pytest
 from oneself_client import Oneself, errors
 
-from tests.sdk.newcomer import Newcomer
+from tests.sdk.new_user import NewUser
 
 
-def test_an_access_token_is_shown_used_and_regenerated(newcomer: Newcomer) -> None:
-    with Oneself(newcomer.url, token=newcomer.session) as me:
+def test_access_token_is_shown_used_and_regenerated(new_user: NewUser) -> None:
+    with Oneself(new_user.url, token=new_user.session) as me:
         user = me.hyperclast.get_current_user()
-        assert (user.email, user.is_authenticated) == (newcomer.email, True)
+        assert (user.email, user.is_authenticated) == (new_user.email, True)
         token = me.hyperclast.get_access_token().access_token
         assert token == user.access_token
 

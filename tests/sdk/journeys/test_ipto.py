@@ -1,29 +1,29 @@
-"""ipto, from the opening of an account to the end of its session."""
+"""ipto: from signup to logout."""
 
 from typing import assert_type
 
 import pytest
 from oneself_client import Oneself, Unset, errors
 
-from tests.sdk.newcomer import Newcomer
+from tests.sdk.new_user import NewUser
 
 NEW_PASSWORD = "n3wS3cur3P@ss!"
 
 
-def test_an_account_is_opened_and_its_password_changed(newcomer: Newcomer) -> None:
-    email, password = f"other.{newcomer.email}", newcomer.password
-    with Oneself(newcomer.url) as anybody:
-        anybody.ipto.sign_up(
+def test_user_signs_up_and_changes_the_password(new_user: NewUser) -> None:
+    email, password = f"other.{new_user.email}", new_user.password
+    with Oneself(new_user.url) as visitor:
+        visitor.ipto.sign_up(
             email=email, password=password, display_name="Alice Chen", tenant_name="Acme Corp"
         )
         with pytest.raises(errors.InvalidCredentials):
-            anybody.ipto.log_in(email=email, password="wrong-Passw0rd")
-        session = anybody.ipto.log_in(email=email, password=password).data.session_token
+            visitor.ipto.log_in(email=email, password="wrong-Passw0rd")
+        session = visitor.ipto.log_in(email=email, password=password).data.session_token
         assert_type(session, str | Unset)
-        # It is not there if a browser asked for a cookie instead.
+        # It is missing if a browser asked for a cookie instead.
         assert isinstance(session, str)
 
-        me = anybody.using(token=session)
+        me = visitor.using(token=session)
         user = me.ipto.get_current_user().data
         assert_type(user.email, str)
         assert (user.email, user.display_name, user.roles) == (email, "Alice Chen", ["owner"])
@@ -46,11 +46,11 @@ def test_an_account_is_opened_and_its_password_changed(newcomer: Newcomer) -> No
             me.ipto.get_current_user()
 
 
-def test_a_program_has_an_api_key(newcomer: Newcomer) -> None:
-    with Oneself(newcomer.url, token=newcomer.session) as me:
+def test_program_uses_an_api_key(new_user: NewUser) -> None:
+    with Oneself(new_user.url, token=new_user.session) as me:
         key = me.ipto.create_api_key(name="reporting", scopes=["me/profile:read"]).data
         program = me.using(api_key=key.key)
-        assert program.scaikey.get_profile().email == newcomer.email
+        assert program.scaikey.get_profile().email == new_user.email
         with pytest.raises(errors.InsufficientScope) as lacking:
             program.ipto.list_api_keys()
         assert lacking.value.request_id is not None
@@ -60,8 +60,8 @@ def test_a_program_has_an_api_key(newcomer: Newcomer) -> None:
             program.scaikey.get_profile()
 
 
-def test_the_events_come_in_pages(newcomer: Newcomer) -> None:
-    with Oneself(newcomer.url, token=newcomer.session) as me:
+def test_events_are_paginated(new_user: NewUser) -> None:
+    with Oneself(new_user.url, token=new_user.session) as me:
         me.scaikey.update_profile(first_name="Alice")
         first = me.ipto.list_events(limit=1).data
         assert len(first.items) == 1

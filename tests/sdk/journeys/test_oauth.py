@@ -1,28 +1,28 @@
-"""OAuth: a session becomes a JWT of fewer rights, which others can ask about."""
+"""OAuth: a session is exchanged for a JWT with fewer scopes, which others introspect."""
 
 import pytest
 from oneself_client import Oneself, errors
 
-from tests.sdk.newcomer import Newcomer
+from tests.sdk.new_user import NewUser
 
 
-def test_a_session_is_exchanged_for_a_jwt(newcomer: Newcomer) -> None:
-    client = (newcomer.client_id, newcomer.client_secret)
-    with Oneself(newcomer.url, client=client) as program:
+def test_session_is_exchanged_for_a_jwt(new_user: NewUser) -> None:
+    client = (new_user.client_id, new_user.client_secret)
+    with Oneself(new_user.url, client=client) as program:
         tokens = program.oauth.issue_token(
             grant_type="urn:ietf:params:oauth:grant-type:token-exchange",
-            subject_token=newcomer.session,
+            subject_token=new_user.session,
             subject_token_type="urn:ietf:params:oauth:token-type:access_token",
             scope="me/profile:read",
         )
         assert (tokens.token_type, tokens.scope) == ("Bearer", "me/profile:read")
         user = program.using(token=lambda: tokens.access_token)
-        assert user.scaikey.get_profile().email == newcomer.email
+        assert user.scaikey.get_profile().email == new_user.email
         with pytest.raises(errors.InsufficientScope):
             user.scaikey.update_profile(first_name="Alice")
 
-        told = program.oauth.introspect_token(token=tokens.access_token)
-        assert (told.active, told.client_id) == (True, newcomer.client_id)
+        response = program.oauth.introspect_token(token=tokens.access_token)
+        assert (response.active, response.client_id) == (True, new_user.client_id)
         keys = program.oauth.get_key_set().keys
         assert {key.alg for key in keys} == {"RS256"}
         assert str(program.oauth.get_server_metadata().jwks_uri).endswith("/jwks.json")
@@ -33,10 +33,10 @@ def test_a_session_is_exchanged_for_a_jwt(newcomer: Newcomer) -> None:
             user.scaikey.get_profile()
 
 
-def test_a_client_that_is_unknown_is_refused(newcomer: Newcomer) -> None:
+def test_unknown_client_is_rejected(new_user: NewUser) -> None:
     with (
-        Oneself(newcomer.url, client=(newcomer.client_id, "cls_wrong")) as stranger,
+        Oneself(new_user.url, client=(new_user.client_id, "cls_wrong")) as program,
         pytest.raises(errors.InvalidClient) as refused,
     ):
-        stranger.oauth.introspect_token(token=newcomer.session)
+        program.oauth.introspect_token(token=new_user.session)
     assert refused.value.status == 401

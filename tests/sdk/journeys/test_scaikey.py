@@ -1,22 +1,22 @@
-"""ScaiKey: the profile, field by field, and the password."""
+"""ScaiKey: profile fields, verification and the password."""
 
 import pytest
 from oneself_client import Oneself, errors
 
-from tests.sdk.newcomer import Newcomer
+from tests.sdk.new_user import NewUser
 
 NEW_PASSWORD = "n3wS3cur3P@ss!"
 
 
-def test_a_profile_is_changed_field_by_field(newcomer: Newcomer) -> None:
-    with Oneself(newcomer.url, token=newcomer.session) as me:
+def test_profile_fields_are_changed_separately(new_user: NewUser) -> None:
+    with Oneself(new_user.url, token=new_user.session) as me:
         before = me.scaikey.get_profile()
         assert before.email_verified is False
 
         changed = me.scaikey.update_profile(first_name="Alice", locale="de-DE")
         assert (changed.first_name, changed.locale) == ("Alice", "de-DE")
         assert changed.display_name == before.display_name
-        # None clears a field, and what is not given stays.
+        # None clears a field; fields not given stay.
         cleared = me.scaikey.update_profile(locale=None)
         assert (cleared.first_name, cleared.locale) == ("Alice", None)
 
@@ -27,13 +27,13 @@ def test_a_profile_is_changed_field_by_field(newcomer: Newcomer) -> None:
         assert (violation.place, violation.field) == ("body", "/phone")
 
 
-def test_the_password_is_changed_and_the_address_verified(newcomer: Newcomer) -> None:
-    with Oneself(newcomer.url, token=newcomer.session) as me:
+def test_password_is_changed_and_address_verified(new_user: NewUser) -> None:
+    with Oneself(new_user.url, token=new_user.session) as me:
         assert me.scaikey.request_email_verification().success
         with pytest.raises(errors.SecretInvalid):
             me.scaikey.confirm_email_verification(secret=f"ots_{'0' * 49}")
         done = me.scaikey.change_password(
-            current_password=newcomer.password, new_password=NEW_PASSWORD
+            current_password=new_user.password, new_password=NEW_PASSWORD
         )
         assert done.success
-        assert me.ipto.log_in(email=newcomer.email, password=NEW_PASSWORD).data.session_token
+        assert me.ipto.log_in(email=new_user.email, password=NEW_PASSWORD).data.session_token

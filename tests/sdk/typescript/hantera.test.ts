@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createOneself, isRefused, NotModified } from 'oneself-client';
-import { newcomer } from './newcomer.ts';
+import { newUser } from './new_user.ts';
 
-const me = createOneself({ baseUrl: newcomer.url, token: newcomer.session });
+const me = createOneself({ baseUrl: newUser.url, token: newUser.session });
 
 test('settings are merged', async () => {
   await me.hantera.replaceSettings({ body: { theme: 'dark', panes: { left: 240 } } });
@@ -11,8 +11,8 @@ test('settings are merged', async () => {
   assert.deepEqual(data, { panes: { left: 240, right: 120 } });
 });
 
-test('a picture is a file that says what it is', async () => {
-  const { data: profile } = await me.hantera.uploadPicture({ body: new Blob([newcomer.picture], { type: 'image/png' }) });
+test('a picture is a file with a media type', async () => {
+  const { data: profile } = await me.hantera.uploadPicture({ body: new Blob([newUser.picture], { type: 'image/png' }) });
   assert.ok(profile.picture);
   const { data: picture, response } = await me.hantera.getPicture();
   assert.equal(picture.type, 'image/webp');
@@ -28,12 +28,12 @@ test('a personal access token works until it is revoked', async () => {
       name: 'deploy',
       expiresAt: new Date(Date.now() + 30 * 86_400_000).toISOString(),
       scopes: ['me/profile:read'],
-      clientId: newcomer.client.id,
-      clientSecret: newcomer.client.secret,
+      clientId: newUser.client.id,
+      clientSecret: newUser.client.secret,
     },
   });
-  const program = createOneself({ baseUrl: newcomer.url, token: created.token });
-  assert.equal((await program.hantera.getProfile()).data.email, newcomer.email);
+  const program = createOneself({ baseUrl: newUser.url, token: created.token });
+  assert.equal((await program.hantera.getProfile()).data.email, newUser.email);
   assert.deepEqual((await me.hantera.listPats()).data.map((each) => each.id), [created.id]);
   assert.equal((await me.hantera.getPat({ path: { id: created.id } })).data.name, 'deploy');
   await me.hantera.revokePat({ path: { id: created.id } });
@@ -43,8 +43,8 @@ test('a personal access token works until it is revoked', async () => {
   await assert.rejects(program.hantera.getProfile(), (error) => isRefused(error, 'invalid_token'));
 });
 
-test('an address is changed by its secret', async () => {
-  const email = `new.${newcomer.email}`;
+test('an address is changed with the secret', async () => {
+  const email = `new.${newUser.email}`;
   const { data: change } = await me.hantera.requestEmailChange({ body: { email } });
   assert.equal((await me.hantera.getProfile()).data.pendingEmail, email);
   const { identityId, secret = '' } = change;

@@ -1,25 +1,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createOneself, isRefused } from 'oneself-client';
-import { newcomer, newPassword } from './newcomer.ts';
+import { newUser, newPassword } from './new_user.ts';
 
-test('an account is opened and its password changed', async () => {
-  const email = `other.${newcomer.email}`;
-  const password = newcomer.password;
-  const anybody = createOneself({ baseUrl: newcomer.url });
-  await anybody.ipto.signUp({
+test('a user signs up and changes the password', async () => {
+  const email = `other.${newUser.email}`;
+  const password = newUser.password;
+  const visitor = createOneself({ baseUrl: newUser.url });
+  await visitor.ipto.signUp({
     body: { email, password, display_name: 'Alice Chen', tenant_name: 'Acme Corp' },
   });
-  await assert.rejects(anybody.ipto.logIn({ body: { email, password: 'wrong-Passw0rd' } }), (error) =>
+  await assert.rejects(visitor.ipto.logIn({ body: { email, password: 'wrong-Passw0rd' } }), (error) =>
     isRefused(error, 'invalid_credentials'),
   );
-  const { data: login } = await anybody.ipto.logIn({ body: { email, password } });
+  const { data: login } = await visitor.ipto.logIn({ body: { email, password } });
 
-  const me = createOneself({ baseUrl: newcomer.url, token: login.data.session_token ?? '' });
+  const me = createOneself({ baseUrl: newUser.url, token: login.data.session_token ?? '' });
   const { data: user } = await me.ipto.getCurrentUser();
   assert.deepEqual([user.data.email, user.data.display_name, user.data.roles], [email, 'Alice Chen', ['owner']]);
 
-  // As a value and not as an exception, it has the type that the document gives it.
+  // As a value instead of an exception, the error has its documented type.
   const { data, error } = await me.ipto.changePassword({
     body: { current_password: password, new_password: 'Password' },
     throwOnError: false,
@@ -36,7 +36,7 @@ test('an account is opened and its password changed', async () => {
   assert.equal(changed.data.data.success, true);
 
   const { data: key } = await me.ipto.createApiKey({ body: { name: 'reporting', scopes: ['me/profile:read'] } });
-  const program = createOneself({ baseUrl: newcomer.url, apiKey: key.data.key });
+  const program = createOneself({ baseUrl: newUser.url, apiKey: key.data.key });
   assert.equal((await program.scaikey.getProfile()).data.email, email);
   await assert.rejects(program.ipto.listApiKeys(), (error) => isRefused(error, 'insufficient_scope'));
   const revoked = await me.ipto.revokeApiKey({ path: { api_key_id: key.data.api_key_id } });

@@ -1,4 +1,4 @@
-// Each refusal that the document shows, which the test that runs this has taken out of it.
+// Each example of a refusal in the document, extracted by the Python test that runs this.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -24,7 +24,7 @@ for (const { name, status, code, body } of examples) {
     assert.ok(isRefused(error, code));
     assert.deepEqual([error.code, error.status, error.body], [code, status, body]);
     assert.ok(JSON.stringify(body).includes(JSON.stringify(error.message).slice(1, -1)));
-    // What the dialect has is there as well; it may call other things by `code` and `status`.
+    // The fields of the body are there too; a dialect may use `code` and `status` for other things.
     for (const [field, value] of Object.entries(body)) {
       assert.deepEqual((error as unknown as Record<string, unknown>)[field], value);
     }

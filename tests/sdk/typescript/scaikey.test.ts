@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createOneself, isRefused } from 'oneself-client';
-import { newcomer, newPassword } from './newcomer.ts';
+import { newUser, newPassword } from './new_user.ts';
 
-test('a profile is changed field by field, and the password', async () => {
-  const me = createOneself({ baseUrl: newcomer.url, token: newcomer.session });
+test('profile fields and the password are changed', async () => {
+  const me = createOneself({ baseUrl: newUser.url, token: newUser.session });
   const { data: before } = await me.scaikey.getProfile();
   assert.equal(before.email_verified, false);
   const { data: changed } = await me.scaikey.updateProfile({ body: { first_name: 'Alice', locale: 'de-DE' } });
@@ -21,7 +21,7 @@ test('a profile is changed field by field, and the password', async () => {
     me.scaikey.confirmEmailVerification({ body: { secret: `ots_${'0'.repeat(49)}` } }),
     (error) => isRefused(error, 'secret_invalid'),
   );
-  await me.scaikey.changePassword({ body: { current_password: newcomer.password, new_password: newPassword } });
-  const { data: login } = await me.ipto.logIn({ body: { email: newcomer.email, password: newPassword } });
+  await me.scaikey.changePassword({ body: { current_password: newUser.password, new_password: newPassword } });
+  const { data: login } = await me.ipto.logIn({ body: { email: newUser.email, password: newPassword } });
   assert.match(login.data.session_token ?? '', /^sess_/);
 });

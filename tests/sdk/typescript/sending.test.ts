@@ -1,4 +1,4 @@
-// What is sent, and what of it a second time; nothing here needs a service.
+// Requests and retries, with a scripted service.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,16 +7,16 @@ import { createOneself, isRefused, type Options, Refused, UnexpectedAnswer, Unre
 type Outcome = Response | Error;
 
 function scripted(script: Outcome[], options: Partial<Options> = {}) {
-  const asked: Request[] = [];
+  const requests: Request[] = [];
   const fetch: typeof globalThis.fetch = async (input, init) => {
-    asked.push(new Request(input, init));
+    requests.push(new Request(input, init));
     const outcome = script.shift();
-    if (outcome === undefined) throw new Error('asked too often');
+    if (outcome === undefined) throw new Error('too many requests');
     if (outcome instanceof Error) throw outcome;
     return outcome;
   };
   const oneself = createOneself({ baseUrl: 'http://account.example/', fetch, ...options } as Options);
-  return { asked, oneself };
+  return { requests, oneself };
 }
 
 const refusal = (status: number, headers: Record<string, string> = { 'Retry-After': '0' }): Response =>
@@ -26,59 +26,59 @@ const done = (): Response => Response.json({ access_token: 'tok_1' });
 const isUnavailable = (error: unknown): boolean => isRefused(error, 'unavailable');
 
 for (const status of [502, 503, 504]) {
-  test(`a ${status} repeats what reads and nothing else`, async () => {
+  test(`a ${status} repeats a read and not a write`, async () => {
     const reading = scripted([refusal(status), healthy()]);
     await reading.oneself.status.getHealth();
-    assert.equal(reading.asked.length, 2);
+    assert.equal(reading.requests.length, 2);
     const writing = scripted([refusal(status)]);
     await assert.rejects(writing.oneself.hyperclast.regenerateAccessToken(), isUnavailable);
-    assert.equal(writing.asked.length, 1);
+    assert.equal(writing.requests.length, 1);
   });
 }
 
 for (const outcome of [refusal(502), new TypeError('fetch failed')]) {
-  test(`what has a key is done once, and so sent again after ${outcome.constructor.name}`, async () => {
-    const { asked, oneself } = scripted([outcome, done()]);
+  test(`a write with an idempotency key is repeated after ${outcome.constructor.name}`, async () => {
+    const { requests, oneself } = scripted([outcome, done()]);
     await oneself.hyperclast.regenerateAccessToken({ headers: { 'Idempotency-Key': '0b7ad1a2' } });
-    assert.deepEqual(asked.map((each) => each.headers.get('Idempotency-Key')), ['0b7ad1a2', '0b7ad1a2']);
+    assert.deepEqual(requests.map((each) => each.headers.get('Idempotency-Key')), ['0b7ad1a2', '0b7ad1a2']);
   });
 }
 
-test('what was refused for now is sent again, with its body', async () => {
-  const { asked, oneself } = scripted([refusal(429), Response.json({ data: { success: true } }, { status: 202 })]);
+test('a request is repeated with its body after a 429', async () => {
+  const { requests, oneself } = scripted([refusal(429), Response.json({ data: { success: true } }, { status: 202 })]);
   await oneself.ipto.requestPasswordReset({ body: { email: 'alice@example.com' } });
-  assert.deepEqual(await Promise.all(asked.map((each) => each.json())), [
+  assert.deepEqual(await Promise.all(requests.map((each) => each.json())), [
     { email: 'alice@example.com' },
     { email: 'alice@example.com' },
   ]);
 });
 
-test('a broken connection repeats what reads and nothing else', async () => {
+test('a broken connection repeats a read and not a write', async () => {
   const cut = new TypeError('fetch failed');
   const reading = scripted([cut, healthy()]);
   await reading.oneself.status.getHealth();
-  assert.equal(reading.asked.length, 2);
+  assert.equal(reading.requests.length, 2);
   const writing = scripted([cut]);
   await assert.rejects(
     writing.oneself.hyperclast.regenerateAccessToken(),
     (error) => error instanceof Unreachable && error.cause === cut,
   );
-  assert.equal(writing.asked.length, 1);
+  assert.equal(writing.requests.length, 1);
 });
 
-test('no call is sent more often than allowed', async () => {
-  const { asked, oneself } = scripted([refusal(429), refusal(429), refusal(429)], { retries: { attempts: 2 } });
+test('attempts are limited', async () => {
+  const { requests, oneself } = scripted([refusal(429), refusal(429), refusal(429)], { retries: { attempts: 2 } });
   await assert.rejects(oneself.status.getHealth(), isUnavailable);
-  assert.equal(asked.length, 2);
+  assert.equal(requests.length, 2);
 });
 
-test('a wait that is too long is left to the caller', async () => {
-  const { asked, oneself } = scripted([refusal(429, { 'Retry-After': '2' })], { retries: { longestWait: 1 } });
+test('a long Retry-After is thrown at once', async () => {
+  const { requests, oneself } = scripted([refusal(429, { 'Retry-After': '2' })], { retries: { longestWait: 1 } });
   await assert.rejects(oneself.status.getHealth(), (error) => isRefused(error) && error.retryAfter === 2);
-  assert.equal(asked.length, 1);
+  assert.equal(requests.length, 1);
 });
 
-test('what the document does not describe is no refusal, even where refusals are values', async () => {
+test('an undocumented response is not a refusal, even with throwOnError: false', async () => {
   const page = new Response('<h1>teapot</h1>', { status: 418 });
   const { oneself } = scripted([page]);
   await assert.rejects(
@@ -87,19 +87,19 @@ test('what the document does not describe is no refusal, even where refusals are
   );
 });
 
-test('a signal of the caller stops the call, and its reason comes through', async () => {
+test('the signal of the caller aborts the call with its reason', async () => {
   const reason = new Error('enough');
-  const { asked, oneself } = scripted([refusal(429, { 'Retry-After': '20' }), healthy()]);
+  const { requests, oneself } = scripted([refusal(429, { 'Retry-After': '20' }), healthy()]);
   const aborter = new AbortController();
   const call = oneself.status.getHealth({ signal: aborter.signal });
   setTimeout(() => aborter.abort(reason), 10);
   await assert.rejects(call, (error) => error === reason);
-  assert.equal(asked.length, 1);
+  assert.equal(requests.length, 1);
 });
 
-test('one credential goes with a request, and none where none is wanted', async () => {
+test('each operation gets its documented credential', async () => {
   const ok = (): Response => Response.json({});
-  const { asked, oneself } = scripted([ok(), ok(), ok()], {
+  const { requests, oneself } = scripted([ok(), ok(), ok()], {
     token: 'sess_1',
     client: { id: 'cli_1', secret: 'cls:1' },
   });
@@ -107,33 +107,33 @@ test('one credential goes with a request, and none where none is wanted', async 
   await oneself.oauth.introspectToken({ body: { token: 'tok_1' } });
   await oneself.status.getHealth();
   assert.deepEqual(
-    asked.map((each) => each.headers.get('Authorization')),
+    requests.map((each) => each.headers.get('Authorization')),
     ['Bearer sess_1', `Basic ${btoa('cli_1:cls%3A1')}`, null],
   );
-  assert.ok(asked.every((each) => !each.headers.has('X-API-Key') && !each.headers.has('Cookie')));
+  assert.ok(requests.every((each) => !each.headers.has('X-API-Key') && !each.headers.has('Cookie')));
 });
 
-test('an API key is sent as such', async () => {
-  const { asked, oneself } = scripted([Response.json({})], { apiKey: async () => 'ipto_1' });
+test('an API key is sent in its header', async () => {
+  const { requests, oneself } = scripted([Response.json({})], { apiKey: async () => 'ipto_1' });
   await oneself.ipto.getCurrentUser();
-  assert.equal(asked[0]?.headers.get('X-API-Key'), 'ipto_1');
-  assert.equal(asked[0]?.headers.get('Authorization'), null);
+  assert.equal(requests[0]?.headers.get('X-API-Key'), 'ipto_1');
+  assert.equal(requests[0]?.headers.get('Authorization'), null);
 });
 
-test('a file says itself what it is', async () => {
-  const { asked, oneself } = scripted([Response.json({})], { token: 'sess_1' });
+test('a file is sent with its own media type', async () => {
+  const { requests, oneself } = scripted([Response.json({})], { token: 'sess_1' });
   await oneself.hantera.uploadPicture({ body: new Blob(['RIFF'], { type: 'image/webp' }) });
-  assert.equal(asked[0]?.headers.get('Content-Type'), 'image/webp');
-  assert.equal(await asked[0]?.text(), 'RIFF');
+  assert.equal(requests[0]?.headers.get('Content-Type'), 'image/webp');
+  assert.equal(await requests[0]?.text(), 'RIFF');
 });
 
-test('no redirect is followed', async () => {
-  const { asked, oneself } = scripted([done()]);
+test('redirects are not followed', async () => {
+  const { requests, oneself } = scripted([done()]);
   await oneself.hyperclast.regenerateAccessToken();
-  assert.equal(asked[0]?.redirect, 'error');
+  assert.equal(requests[0]?.redirect, 'error');
 });
 
-// @ts-expect-error two credentials for one request are a mistake
+// @ts-expect-error token and apiKey together are rejected
 const mistaken: Options = { baseUrl: '', token: 'sess_1', apiKey: 'ipto_1' };
 void mistaken;
 

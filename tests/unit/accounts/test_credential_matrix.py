@@ -25,37 +25,38 @@ from accounts.errors import (
     SecretUsed,
     WrongPassword,
 )
-from accounts.flows.access_tokens import regenerate_access_token, reveal_access_token
-from accounts.flows.api_keys import create_api_key, revoke_api_key
-from accounts.flows.clients import ClientCredentials, authenticate_client, renew_client_secret
-from accounts.flows.email_change import (
+from accounts.flows.administration.clients import renew_client_secret
+from accounts.flows.administration.tenants import disable_tenant
+from accounts.flows.administration.users import change_roles, disable_user
+from accounts.flows.email.email_change import (
     request_email_change,
     undo_email_change,
     validate_email_change,
 )
-from accounts.flows.email_verification import confirm_email, request_email_verification
-from accounts.flows.password_change import change_password
-from accounts.flows.password_reset import (
+from accounts.flows.email.email_verification import confirm_email, request_email_verification
+from accounts.flows.oauth.token_exchange import exchange_refresh_token, exchange_session
+from accounts.flows.oauth.token_introspection import revoke_token
+from accounts.flows.password.password_change import change_password
+from accounts.flows.password.password_reset import (
     mail_requested_resets,
     request_password_reset,
     reset_password,
 )
-from accounts.flows.personal_access_tokens import create_pat, revoke_pat
-from accounts.flows.sessions import (
+from accounts.flows.sign_in.sessions import (
     log_in,
     log_out,
     open_session,
     revoke_other_sessions,
     revoke_session,
 )
-from accounts.flows.tenants import disable_tenant
-from accounts.flows.token_exchange import exchange_refresh_token, exchange_session
-from accounts.flows.token_introspection import revoke_token
-from accounts.flows.users import change_roles, disable_user
+from accounts.flows.tokens.api_keys import create_api_key, revoke_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat, revoke_pat
 from accounts.jobs.key_rotation import START, rekey_batch
 from accounts.limits import Limits
+from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import authorise
+from accounts.services.clients import ClientCredentials, authenticate_client
 from accounts.services.events import EventKind
 from accounts.services.one_time_secrets import SecretPurpose
 from accounts.services.outbox import open_parameters

@@ -1,13 +1,13 @@
-"""Text that would be a statement if it were ever put into one."""
+"""Text that would be harmful if it were interpolated into a statement."""
 
 import pytest
 
 from accounts.errors import InvalidCredentials, InvalidToken, NotFound
-from accounts.flows.api_keys import create_api_key, list_api_keys
-from accounts.flows.personal_access_tokens import find_pat, revoke_pat
-from accounts.flows.profile import change_profile
-from accounts.flows.sessions import list_sessions, log_in, open_session, revoke_session
-from accounts.flows.settings import change_settings, find_settings
+from accounts.flows.profile.profile import change_profile
+from accounts.flows.profile.settings import change_settings, find_settings
+from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session, revoke_session
+from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
+from accounts.flows.tokens.personal_access_tokens import find_pat, revoke_pat
 from accounts.services.principal import CredentialKind
 
 HOSTILE = [
@@ -26,14 +26,14 @@ hostile = pytest.mark.parametrize("text", HOSTILE)
 
 
 @pytest.fixture
-def bob(env, alice):  # noqa: ARG001 # somebody else who is there
+def bob(env, alice):  # noqa: ARG001 # a second user
     return env.user("bob@example.com")
 
 
 @hostile
-def test_what_is_written_is_read_again_and_nothing_else_is_touched(env, alice, bob, text):
-    """DB-16: in columns of text, in JSON, and in the event of the change."""
-    before = env.view(bob.user_id)
+def test_hostile_text_is_stored_unchanged(env, alice, bob, text):
+    """DB-16: in text columns, in JSON, and in the event of the change."""
+    other_view = env.view(bob.user_id)
     env.act(change_profile, alice.view, {"display_name": text, "first_name": text})
     env.act(change_settings, alice.user_id, {text: text})
     env.act(open_session, alice.user_id, user_agent=text)
@@ -48,15 +48,15 @@ def test_what_is_written_is_read_again_and_nothing_else_is_touched(env, alice, b
     view = env.view(alice.user_id)
     assert (view.display_name, view.first_name) == (text, text)
     assert env.act(find_settings, alice.user_id) == {text: text}
-    assert text in [each.user_agent for each in env.act(list_sessions, alice.user_id)]
-    assert [each.name for each in env.act(list_api_keys, alice.user_id)] == [text]
-    assert env.view(bob.user_id) == before
+    assert text in [listed.user_agent for listed in env.act(list_sessions, alice.user_id)]
+    assert [listed.name for listed in env.act(list_api_keys, alice.user_id)] == [text]
+    assert env.view(bob.user_id) == other_view
     assert env.act(find_settings, bob.user_id) == {}
 
 
 @hostile
-def test_nothing_is_found_by_what_is_no_name_of_it(env, alice, bob, text):
-    """DB-16: neither somebody else's, nor more than one."""
+def test_hostile_text_finds_nothing(env, alice, bob, text):
+    """DB-16: neither a row of another user, nor more than one."""
     with pytest.raises(InvalidCredentials):
         env.act(log_in, email=f"{text}@example.com", password=text, user_agent=None)
     with pytest.raises(NotFound):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from accounts.errors import InvalidRequest, PreconditionFailed
+from accounts.errors import InvalidRequest
+from handlers.errors import PreconditionFailed
 from handlers.etags import is_held, require_match, strong_tag, tag_of
 from handlers.exchange import Reply
 

@@ -1,7 +1,7 @@
-"""The clock of the machine goes hours ahead, and is put right, while all of it is used (OP-10).
+"""The system clock jumps hours ahead, and back, during use (OP-10).
 
-Nothing that was used up or revoked is good again, and nothing waits until the time that it was
-then. What only the clock tells, that a session has not expired, is as the clock tells it.
+Used and revoked credentials stay so, and nothing waits until the wrong time. Expiry alone follows
+the clock.
 """
 
 from contextlib import contextmanager
@@ -16,9 +16,13 @@ from accounts.errors import (
     SecretUsed,
     TooManyAttempts,
 )
-from accounts.flows.sessions import log_in, log_out
-from accounts.flows.token_exchange import exchange_session
-from accounts.flows.token_introspection import delete_expired_jwts, introspect_token, revoke_token
+from accounts.flows.oauth.token_exchange import exchange_session
+from accounts.flows.oauth.token_introspection import (
+    delete_expired_jwts,
+    introspect_token,
+    revoke_token,
+)
+from accounts.flows.sign_in.sessions import log_in, log_out
 from accounts.jobs.event_chain import chain_events, verify_chain
 from accounts.jobs.retention import delete_expired_records
 from accounts.limits import RateLimit
@@ -37,7 +41,7 @@ JUMPS = (timedelta(hours=1), timedelta(hours=5), timedelta(hours=23))
 EMAIL = "alice@example.com"
 WRONG = "Not this one 9"
 
-every_jump = pytest.mark.parametrize("jump", JUMPS, ids=str)
+each_jump = pytest.mark.parametrize("jump", JUMPS, ids=str)
 
 
 def _log_in(env, password=PASSWORD):
@@ -45,60 +49,62 @@ def _log_in(env, password=PASSWORD):
 
 
 def _jobs(env):
-    """What is done once an hour."""
+    """Run the hourly jobs."""
     for job in (delete_expired_jwts, delete_old_attempts, delete_expired_records):
         env.act(job)
 
 
-class _Mailbox:
-    """Remembers what it took."""
+class _Transport:
+    """A mail transport that records what it sent."""
 
     seconds = 20
 
     def __init__(self):
-        self.taken = []
+        self.sent = []
 
     @contextmanager
     def open(self):
-        yield lambda letter: self.taken.append(letter.id)
+        yield lambda email: self.sent.append(email.id)
 
 
-@every_jump
-@pytest.mark.parametrize("ahead", [True, False], ids=["ahead", "back"])
-def test_a_session_is_good_by_the_clock_and_a_revoked_one_never(env, alice, clock, jump, ahead):
-    """OP-10, SE-03: whichever way the clock went since."""
-    way = jump if ahead else -jump
-    ended = _log_in(env)
-    env.act(log_out, env.recognise(CredentialKind.SESSION, ended.token))
-    for moved in (way, -way):
-        clock.now += moved
+@each_jump
+@pytest.mark.parametrize("is_ahead", [True, False], ids=["ahead", "back"])
+def test_session_follows_the_clock_and_a_revoked_one_stays_revoked(
+    env, alice, clock, jump, is_ahead
+):
+    """OP-10, SE-03: in either direction."""
+    shift = jump if is_ahead else -jump
+    revoked = _log_in(env)
+    env.act(log_out, env.recognise(CredentialKind.SESSION, revoked.token))
+    for change in (shift, -shift):
+        clock.now += change
         _jobs(env)
         assert env.recognise(CredentialKind.SESSION, alice.token)
         with pytest.raises(InvalidToken):
-            env.recognise(CredentialKind.SESSION, ended.token)
+            env.recognise(CredentialKind.SESSION, revoked.token)
         opened = _log_in(env)
         assert env.recognise(CredentialKind.SESSION, opened.token)
 
 
-@every_jump
-def test_no_session_is_accepted_when_its_time_is_over(open_house, clock, jump):
-    """OP-10, SE-04: also one that was opened while the clock was ahead, by as much later."""
+@each_jump
+def test_expired_session_is_rejected_after_a_jump(open_house, clock, jump):
+    """OP-10, SE-04: one opened while the clock was ahead expires that much later."""
     env = open_house(session_lifetime=timedelta(days=1))
     alice = env.user(EMAIL)
     clock.now += jump
-    ahead = _log_in(env)
+    later_session = _log_in(env)
     clock.now -= jump
     clock.now += timedelta(days=1)
     with pytest.raises(InvalidToken):
         env.recognise(CredentialKind.SESSION, alice.token)
     clock.now += jump
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, ahead.token)
+        env.recognise(CredentialKind.SESSION, later_session.token)
 
 
-@every_jump
-def test_a_secret_works_once_whatever_the_clock(env, alice, clock, jump):
-    """OP-10, EM-07: and not while it has expired by the clock."""
+@each_jump
+def test_secret_works_once_after_a_jump(env, alice, clock, jump):
+    """OP-10, EM-07: and not while it is expired by the clock."""
     purpose, address = SecretPurpose.EMAIL_VERIFICATION, parse_address(EMAIL)
     secret = env.act(issue_secret, purpose, alice.user_id, address)
     clock.now += jump
@@ -106,15 +112,15 @@ def test_a_secret_works_once_whatever_the_clock(env, alice, clock, jump):
     clock.now -= 2 * jump
     with pytest.raises(SecretUsed):
         env.act(redeem_secret, purpose, secret)
-    later = env.act(issue_secret, purpose, alice.user_id, address)
+    expiring = env.act(issue_secret, purpose, alice.user_id, address)
     clock.move(days=1)
     with pytest.raises(SecretExpired):
-        env.act(redeem_secret, purpose, later)
+        env.act(redeem_secret, purpose, expiring)
 
 
-@every_jump
-def test_a_revoked_jwt_is_never_good_again(env, alice, clock, jump):
-    """OP-10, JW-09: although a job has looked at it while it was expired by the clock."""
+@each_jump
+def test_revoked_jwt_stays_revoked(env, alice, clock, jump):
+    """OP-10, JW-09: also after a job has run while it was expired by the clock."""
     env.act(ensure_signing_key)
     client, _ = env.client(alice.view.tenant_id)
     keys = env.act(load_key_set)
@@ -123,22 +129,22 @@ def test_a_revoked_jwt_is_never_good_again(env, alice, clock, jump):
     )
     assert env.act(introspect_token, keys, client, issued.access_token) is not None
     env.act(revoke_token, keys, client, issued.access_token)
-    for moved in (jump, -jump):
-        clock.now += moved
+    for change in (jump, -jump):
+        clock.now += change
         _jobs(env)
         assert env.act(introspect_token, keys, client, issued.access_token) is None
 
 
-@every_jump
-def test_there_is_always_a_key_that_signs(env, alice, clock, jump):
-    """OP-10, JW-08: also if keys were made or rotated while the clock was ahead."""
+@each_jump
+def test_signing_key_is_always_available(env, alice, clock, jump):
+    """OP-10, JW-08: also if keys were created or rotated while the clock was ahead."""
     client, _ = env.client(alice.view.tenant_id)
     clock.now += jump
     env.act(ensure_signing_key)
     env.act(rotate_signing_key)
     clock.now -= jump
-    for moved in (timedelta(), timedelta(minutes=2), jump, -jump):
-        clock.now += moved
+    for change in (timedelta(), timedelta(minutes=2), jump, -jump):
+        clock.now += change
         keys = env.act(load_key_set)
         issued = env.act(
             exchange_session, keys, client, subject_token=alice.token, scope=None, audience=None
@@ -146,9 +152,9 @@ def test_there_is_always_a_key_that_signs(env, alice, clock, jump):
         assert env.act(introspect_token, keys, client, issued.access_token) is not None
 
 
-@every_jump
-def test_nobody_is_locked_out_until_the_time_that_it_was(env, alice, clock, jump):
-    """OP-10, LG-09: who used up a budget while the clock was ahead waits for minutes, not hours."""
+@each_jump
+def test_rate_limit_recovers_after_the_clock_was_ahead(env, alice, clock, jump):
+    """OP-10, LG-09: within minutes, not hours."""
     clock.now += jump
     for _ in range(5):
         with pytest.raises(InvalidCredentials):
@@ -160,28 +166,28 @@ def test_nobody_is_locked_out_until_the_time_that_it_was(env, alice, clock, jump
     assert _log_in(env).user.user_id == alice.user_id
 
 
-def test_a_small_difference_between_clocks_gives_nobody_more_attempts(env, clock):
-    """OP-10, LG-04: two replicas that are minutes apart have one budget."""
-    budget = RateLimit(5, 300)
+def test_clock_skew_between_replicas_gives_no_extra_attempts(env, clock):
+    """OP-10, LG-04: two replicas that are minutes apart share one rate limit."""
+    limit = RateLimit(5, 300)
     clock.move(minutes=9)
     for _ in range(5):
-        env.act(consume, "a name", budget, "a policy")
+        env.act(consume, "a name", limit, "a policy")
     for minutes in (-9, 9, -4):
         clock.move(minutes=minutes)
         with pytest.raises(TooManyAttempts):
-            env.act(consume, "a name", budget, "a policy")
+            env.act(consume, "a name", limit, "a policy")
 
 
 @pytest.fixture
 def deliver(env):
-    """Delivers what is due; gives the ids of all that was taken until then."""
-    mailbox = _Mailbox()
+    """Delivers pending mail; returns the ids of all mail sent so far."""
+    transport = _Transport()
     messages = Messages(Templates(), public_url="https://me.example.com")
-    delivery = Delivery(env.database, mailbox, messages, sender="no-reply@example.com")
+    delivery = Delivery(env.database, transport, messages, sender="no-reply@example.com")
 
     def deliver():
         delivery.deliver_pending()
-        return mailbox.taken
+        return transport.sent
 
     return deliver
 
@@ -193,9 +199,9 @@ def _post(env, alice):
     return message.id
 
 
-@every_jump
-def test_mail_of_a_clock_that_was_ahead_is_delivered(env, alice, clock, jump, deliver):
-    """OP-10, EM-18: within the hour that a second attempt may take, and once."""
+@each_jump
+def test_mail_posted_while_the_clock_was_ahead_is_delivered(env, alice, clock, jump, deliver):
+    """OP-10, EM-18: once, within the hour that a second attempt may take."""
     clock.now += jump
     posted = _post(env, alice)
     clock.now -= jump
@@ -203,11 +209,9 @@ def test_mail_of_a_clock_that_was_ahead_is_delivered(env, alice, clock, jump, de
     assert deliver() == deliver() == [posted]
 
 
-@every_jump
-def test_mail_that_was_leased_by_a_clock_that_was_ahead_is_delivered(
-    env, alice, clock, jump, deliver
-):
-    """OP-10, EM-18: by whoever comes when its lease would long be over."""
+@each_jump
+def test_mail_leased_while_the_clock_was_ahead_is_delivered(env, alice, clock, jump, deliver):
+    """OP-10, EM-18: by the next delivery after a lease would normally end."""
     posted = _post(env, alice)
     until = clock.now + jump + timedelta(minutes=4)
     env.execute(
@@ -217,11 +221,11 @@ def test_mail_that_was_leased_by_a_clock_that_was_ahead_is_delivered(
     assert deliver() == [posted]
 
 
-@every_jump
-def test_events_are_chained_whatever_the_clock(env, alice, clock, jump):
+@each_jump
+def test_events_are_chained_after_a_jump(env, alice, clock, jump):
     """OP-10, LO-04: those of the time ahead, and those that come before them by the clock."""
-    for moved in (timedelta(), jump, -jump, -jump, jump):
-        clock.now += moved
+    for change in (timedelta(), jump, -jump, -jump, jump):
+        clock.now += change
         _log_in(env)
         env.act(chain_events)
     with env.database.transaction(writing=False, snapshot=True) as session:

@@ -1,4 +1,4 @@
-"""An operation that is to go says so on each of its answers (RFC 9745, RFC 8594)."""
+"""Deprecated operations announce it on each response (RFC 9745, RFC 8594)."""
 
 import asyncio
 import copy
@@ -11,57 +11,57 @@ from oneself.deprecation import BadDeprecation, headers_of_deprecation
 from oneself.document import load_document
 from oneself.settings import Settings
 
-SAID = {"since": "2026-04-05", "sunset": "2027-04-05"}
-GOING = {"operationId": "ipto.logOut", "deprecated": True, "x-deprecation": SAID}
+DEPRECATION = {"since": "2026-04-05", "sunset": "2027-04-05"}
+DEPRECATED = {"operationId": "ipto.logOut", "deprecated": True, "x-deprecation": DEPRECATION}
 
 
-def test_the_days_become_the_headers():
-    assert headers_of_deprecation(GOING) == {
+def test_dates_become_headers():
+    assert headers_of_deprecation(DEPRECATED) == {
         "Deprecation": "@1775347200",
         "Sunset": "Mon, 05 Apr 2027 00:00:00 GMT",
     }
 
 
-def test_a_link_leads_to_what_to_use_instead():
-    said = {**SAID, "link": "https://docs.example/instead"}
-    headers = headers_of_deprecation({**GOING, "x-deprecation": said})
+def test_link_points_to_the_replacement():
+    deprecation = {**DEPRECATION, "link": "https://docs.example/instead"}
+    headers = headers_of_deprecation({**DEPRECATED, "x-deprecation": deprecation})
     assert headers["Link"] == '<https://docs.example/instead>; rel="deprecation"'
 
 
-def test_an_operation_that_stays_says_nothing():
+def test_other_operations_have_no_headers():
     assert headers_of_deprecation({"operationId": "ipto.logOut"}) == {}
 
 
 @pytest.mark.parametrize(
     "operation",
     [
-        {**GOING, "deprecated": False},
+        {**DEPRECATED, "deprecated": False},
         {"operationId": "ipto.logOut", "deprecated": True},
-        {**GOING, "x-deprecation": {"since": "2026-04-05"}},
-        {**GOING, "x-deprecation": {**SAID, "sunset": "soon"}},
-        {**GOING, "x-deprecation": {**SAID, "sunset": 2027}},
-        {**GOING, "x-deprecation": {**SAID, "sunset": "2026-10-01"}},
-        {**GOING, "x-deprecation": ["2026-04-05", "2027-04-05"]},
+        {**DEPRECATED, "x-deprecation": {"since": "2026-04-05"}},
+        {**DEPRECATED, "x-deprecation": {**DEPRECATION, "sunset": "soon"}},
+        {**DEPRECATED, "x-deprecation": {**DEPRECATION, "sunset": 2027}},
+        {**DEPRECATED, "x-deprecation": {**DEPRECATION, "sunset": "2026-10-01"}},
+        {**DEPRECATED, "x-deprecation": ["2026-04-05", "2027-04-05"]},
     ],
 )
-def test_what_does_not_go_together_is_a_mistake(operation):
+def test_inconsistent_deprecation_is_rejected(operation):
     with pytest.raises(BadDeprecation, match=r"^ipto\.logOut: "):
         headers_of_deprecation(operation)
 
 
 @pytest.fixture
-def ask(env, monkeypatch):
-    """Asks an application whose ipto.getCurrentUser and ipto.changePassword are to go."""
+def call(env, monkeypatch):
+    """Calls an application with ipto.getCurrentUser and ipto.changePassword deprecated."""
     document = copy.deepcopy(dict(load_document()))
     for path, method in (("/v1/me", "get"), ("/v1/me/password", "post")):
-        document["paths"][path][method] |= {"deprecated": True, "x-deprecation": SAID}
+        document["paths"][path][method] |= {"deprecated": True, "x-deprecation": DEPRECATION}
     monkeypatch.setattr(oneself.app, "load_document", lambda: document)
     settings = Settings(
         data_dir=Path("unused"), public_url="http://localhost", validate_responses=True
     )
     app = oneself.app.create_app(settings, database=env.database)
 
-    def ask(method, path, *headers, body=b""):
+    def call(method, path, *headers, body=b""):
         sent = []
 
         async def receive():
@@ -83,26 +83,26 @@ def ask(env, monkeypatch):
             name.decode(): value.decode() for name, value in sent[0]["headers"]
         }
 
-    return ask
+    return call
 
 
-def test_each_answer_has_them_and_those_of_other_operations_have_not(ask, alice):
+def test_only_responses_of_deprecated_operations_have_the_headers(call, alice):
     bearer = (b"authorization", f"Bearer {alice.token}".encode())
     length = (b"content-length", b"70000")
-    for expected, answer in (
-        (200, ask("GET", "/v1/me", bearer)),
-        (401, ask("GET", "/v1/me")),
-        (415, ask("POST", "/v1/me/password", bearer, (b"content-length", b"1"), body=b"x")),
-        (413, ask("POST", "/v1/me/password", bearer, length, body=b"x" * 70_000)),
+    for expected, response in (
+        (200, call("GET", "/v1/me", bearer)),
+        (401, call("GET", "/v1/me")),
+        (415, call("POST", "/v1/me/password", bearer, (b"content-length", b"1"), body=b"x")),
+        (413, call("POST", "/v1/me/password", bearer, length, body=b"x" * 70_000)),
     ):
-        status, headers = answer
+        status, headers = response
         assert status == expected
         assert headers["deprecation"] == "@1775347200"
         assert headers["sunset"] == "Mon, 05 Apr 2027 00:00:00 GMT"
     for status, headers in (
-        ask("GET", "/api/v1/me", bearer),
-        ask("PUT", "/v1/me", bearer),
-        ask("GET", "/healthz"),
+        call("GET", "/api/v1/me", bearer),
+        call("PUT", "/v1/me", bearer),
+        call("GET", "/healthz"),
     ):
         assert status in {200, 405}
         assert not {"deprecation", "sunset"} & headers.keys()

@@ -42,7 +42,7 @@ def _line(message="a message", arguments=(), **extra):
 
 
 def _only_line(text):
-    """What a line says, if it is one line of plain characters."""
+    """Parse a line, which must be a single one of plain characters."""
     assert "\n" not in text
     assert "\r" not in text
     assert "\x1b" not in text
@@ -50,11 +50,11 @@ def _only_line(text):
     return json.loads(text)
 
 
-def test_a_line_says_when_how_bad_who_and_what():
-    """Whatever was given beside it stands beside it."""
-    said = _only_line(_line("%d of %s", (1, "two"), request_id="req_1", status=200))
-    assert said.pop("time").endswith("+00:00")
-    assert said == {
+def test_line_has_time_level_logger_and_message():
+    """Extra fields are added."""
+    line = _only_line(_line("%d of %s", (1, "two"), request_id="req_1", status=200))
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
         "level": "info",
         "logger": "oneself.tests",
         "message": "1 of two",
@@ -64,16 +64,16 @@ def test_a_line_says_when_how_bad_who_and_what():
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_text_begins_another_line(text):
-    """Neither as the message, nor as an argument, nor beside it (LO-05)."""
-    said = _only_line(_line("%s", (text,), user_agent=text, nested={"list": [text]}))
-    assert said["message"] == said["user_agent"] == said["nested"]["list"][0] == text
+def test_hostile_text_stays_on_one_line(text):
+    """LO-05: as the message, as an argument, and in an extra field."""
+    line = _only_line(_line("%s", (text,), user_agent=text, nested={"list": [text]}))
+    assert line["message"] == line["user_agent"] == line["nested"]["list"][0] == text
 
 
 @given(st.text(), st.text())
-def test_any_text_is_one_line(message, beside):
-    """Whatever it is made of (LO-05)."""
-    assert _only_line(_line("%s", (message,), beside=beside))["beside"] == beside
+def test_any_text_stays_on_one_line(message, extra):
+    """LO-05."""
+    assert _only_line(_line("%s", (message,), extra=extra))["extra"] == extra
 
 
 @pytest.mark.parametrize(
@@ -90,24 +90,24 @@ def test_any_text_is_one_line(message, beside):
     ],
     ids=range(8),
 )
-def test_what_json_does_not_have_is_said_somehow(odd):
+def test_values_outside_json_are_logged(odd):
     """A line that cannot be written would be missed when it is needed (LO-05)."""
-    assert _only_line(_line("%s", (odd,), beside=odd))["logger"] == "oneself.tests"
+    assert _only_line(_line("%s", (odd,), extra=odd))["logger"] == "oneself.tests"
 
 
-def test_a_traceback_is_in_its_line():
-    """With all of its own lines (OP-05)."""
+def test_traceback_stays_on_one_line():
+    """OP-05."""
     try:
-        raise ValueError("first\nsecond")  # noqa: TRY301 # it is the traceback that is tested
+        raise ValueError("first\nsecond")  # noqa: TRY301 # the traceback is tested
     except ValueError:
         record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
-    said = _only_line(JsonFormatter().format(record))
-    assert said["traceback"].startswith("Traceback")
-    assert said["traceback"].endswith("first\nsecond")
+    line = _only_line(JsonFormatter().format(record))
+    assert line["traceback"].startswith("Traceback")
+    assert line["traceback"].endswith("first\nsecond")
 
 
-def test_the_configuration_writes_our_lines_and_nobody_elses():
-    """Connexion logs rejected values, and Granian paths: neither is written (LO-06)."""
+def test_configuration_suppresses_connexion_and_access_logs():
+    """Connexion logs rejected values, and Granian paths (LO-06)."""
     program = (
         "import logging, logging.config\n"
         "from oneself.logging import configuration\n"
@@ -123,8 +123,8 @@ def test_the_configuration_writes_our_lines_and_nobody_elses():
         cwd=Path(__file__).parents[3],
         text=True,
     )
-    said = [json.loads(line) for line in ran.stderr.splitlines()]
-    assert [(each["logger"], each["level"]) for each in said] == [
+    lines = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert [(line["logger"], line["level"]) for line in lines] == [
         ("oneself.a", "info"),
         ("oneself.a", "error"),
         ("_granian", "error"),
@@ -133,15 +133,15 @@ def test_the_configuration_writes_our_lines_and_nobody_elses():
     assert ran.stdout == ""
 
 
-def test_the_level_is_of_our_own_lines():
-    """Others stay at their warnings."""
-    chosen = configuration("DEBUG")
-    assert chosen["loggers"]["oneself"]["level"] == "DEBUG"
-    assert chosen["root"]["level"] == "WARNING"
+def test_level_applies_to_our_own_loggers():
+    """Others log warnings and errors."""
+    config = configuration("DEBUG")
+    assert config["loggers"]["oneself"]["level"] == "DEBUG"
+    assert config["root"]["level"] == "WARNING"
 
 
-class Writes(io.StringIO):
-    """Standard error that remembers what came in one write."""
+class RecordedWrites(io.StringIO):
+    """Standard error that records each write."""
 
     def __init__(self):
         super().__init__()
@@ -153,7 +153,7 @@ class Writes(io.StringIO):
 
 
 class Broken(io.StringIO):
-    """Standard error on a disk that is full."""
+    """Standard error on a full disk."""
 
     def write(self, _text):
         raise OSError(28, "No space left on device")
@@ -162,8 +162,8 @@ class Broken(io.StringIO):
 @pytest.fixture
 def writes(monkeypatch):
     write_waiting_lines()
-    # Not the module itself: pytest puts its own standard error there before a test begins.
-    error = Writes()
+    # Not `sys` itself: pytest replaces its standard error before a test begins.
+    error = RecordedWrites()
     monkeypatch.setattr("oneself.logging.sys", SimpleNamespace(stderr=error))
     return error.each
 
@@ -179,7 +179,7 @@ def _log(n, level=logging.INFO):
     handler.handle(record)
 
 
-def test_the_lines_of_one_round_of_the_event_loop_are_one_write(writes):
+def test_lines_of_an_event_loop_iteration_are_one_write(writes):
     async def requests():
         for n in range(3):
             asyncio.get_running_loop().call_soon(_write, n)
@@ -194,13 +194,13 @@ def test_the_lines_of_one_round_of_the_event_loop_are_one_write(writes):
     assert writes == [[0, 1, 2], [3]]
 
 
-def test_who_is_in_no_event_loop_writes_at_once(writes):
+def test_line_outside_an_event_loop_is_written_at_once(writes):
     _write(0)
     _log(1)
     assert writes == [[0], [1]]
 
 
-def test_what_is_worse_than_information_is_written_at_once_after_what_came_before(writes):
+def test_warning_is_written_at_once_and_in_order(writes):
     async def fail():
         _write(0)
         _log(1, logging.WARNING)
@@ -209,22 +209,22 @@ def test_what_is_worse_than_information_is_written_at_once_after_what_came_befor
     asyncio.run(fail())
 
 
-def test_what_a_thread_writes_comes_after_what_came_before(writes):
+def test_line_of_a_thread_is_written_in_order(writes):
     async def work():
         _write(0)
         await asyncio.to_thread(_write, 1)
 
     asyncio.run(work())
-    assert [n for each in writes for n in each] == [0, 1]
+    assert [n for written in writes for n in written] == [0, 1]
 
 
-def test_no_write_is_longer_than_what_a_pipe_takes_whole(writes):
-    """The lines of two workers do not come between each other's (LO-05)."""
+def test_writes_are_atomic_for_a_pipe(writes):
+    """LO-05: the lines of two workers are not interleaved."""
 
     async def many():
         for n in range(5):
-            _write(n, beside="x" * 1500)
-        _write(5, beside="x" * 5000)
+            _write(n, extra="x" * 1500)
+        _write(5, extra="x" * 5000)
         _write(6)
         await asyncio.sleep(0)
 
@@ -232,8 +232,8 @@ def test_no_write_is_longer_than_what_a_pipe_takes_whole(writes):
     assert writes == [[0, 1], [2, 3], [4], [5], [6]]
 
 
-def _leave(n):
-    """Write in the last round of an event loop, which does not come to its end."""
+def _write_in_last_iteration(n):
+    """Write in the last iteration of an event loop, which is stopped before its end."""
     loop = asyncio.new_event_loop()
     loop.call_soon(loop.stop)
     loop.call_soon(_write, n)
@@ -241,27 +241,27 @@ def _leave(n):
     loop.close()
 
 
-def test_what_an_event_loop_leaves_is_written(writes):
-    """By whoever comes next, and by whoever ends it."""
-    _leave(0)
-    _leave(1)
+def test_lines_left_by_a_stopped_event_loop_are_written(writes):
+    """With the next line, or by `write_waiting_lines`."""
+    _write_in_last_iteration(0)
+    _write_in_last_iteration(1)
     assert writes == []
     write_waiting_lines()
-    _leave(2)
+    _write_in_last_iteration(2)
     _write(3)
     assert writes == [[0, 1], [2, 3]]
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch):
-    """Not the request that it is about, which was answered (OP-05)."""
+def test_failing_log_raises_no_error(monkeypatch):
+    """The request that it is about has been answered (OP-05)."""
     monkeypatch.setattr("oneself.logging.sys", SimpleNamespace(stderr=Broken()))
     _write(0)
     _log(1, logging.ERROR)
 
 
-def test_a_worker_does_not_write_what_its_parent_has_not_written_yet(writes):
-    """Nor wait for a lock that somebody held when it was forked."""
-    _leave(0)
+def test_forked_worker_does_not_write_its_parents_lines(writes):
+    """Nor does it wait for a lock that was held at the fork."""
+    _write_in_last_iteration(0)
     child = os.fork()
     if child == 0:
         write_waiting_lines()
@@ -271,17 +271,17 @@ def test_a_worker_does_not_write_what_its_parent_has_not_written_yet(writes):
     assert writes == [[0]]
 
 
-def test_a_handler_of_signals_may_write_while_a_line_is_written(monkeypatch):
-    """Granian's does, in whatever the main thread is doing."""
-    each = []
+def test_signal_handler_may_log_during_a_write(monkeypatch):
+    """As Granian's does in the main thread."""
+    written = []
 
     def write(text):
-        if not each:
-            each.append("interrupted")
+        if not written:
+            written.append("interrupted")
             _write(1)
-        each.append([json.loads(line)["n"] for line in text.splitlines()])
+        written.append([json.loads(line)["n"] for line in text.splitlines()])
 
     error = SimpleNamespace(write=write, flush=lambda: None)
     monkeypatch.setattr("oneself.logging.sys", SimpleNamespace(stderr=error))
     _write(0)
-    assert each == ["interrupted", [1], [0]]
+    assert written == ["interrupted", [1], [0]]

@@ -1,4 +1,4 @@
-"""What a worker is when it begins to serve."""
+"""Garbage collection in a worker that begins to serve."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ print(gc.isenabled(), gc.get_freeze_count() > 100_000)
 """
 
 
-def test_a_worker_looks_for_garbage_only_in_what_it_makes_while_it_serves(tmp_path):
-    """A look at all that was made at the start would keep every request waiting."""
+def test_objects_of_the_start_are_excluded_from_garbage_collection(tmp_path):
+    """A collection over all of them would delay every request."""
 
-    def run(*words):
+    def run(*arguments):
         return subprocess.run(
-            [sys.executable, *words],
+            [sys.executable, *arguments],
             cwd=ROOT,
             env={**os.environ, "ONESELF_DATA_DIR": str(tmp_path / "data")},
             check=True,

@@ -1,4 +1,4 @@
-"""What an operator sets, from the environment."""
+"""Settings from the environment."""
 
 import os
 from datetime import timedelta
@@ -20,7 +20,7 @@ def _plain_environment(monkeypatch):
 
 @pytest.fixture
 def settings_of(monkeypatch):
-    """The settings of an environment, named without their prefix."""
+    """Builds settings from variables, which are named without their prefix."""
 
     def settings_of(**environment):
         for name, value in environment.items():
@@ -30,8 +30,8 @@ def settings_of(monkeypatch):
     return settings_of
 
 
-def test_everything_has_a_default(settings_of):
-    """And those of the rules are the rules' own."""
+def test_every_setting_has_a_default(settings_of):
+    """The defaults of limits are those of `Limits`."""
     settings = settings_of()
     assert settings.limits == Limits()
     assert settings.secret_key is None
@@ -39,14 +39,14 @@ def test_everything_has_a_default(settings_of):
 
 
 def test_no_secret_has_a_default():
-    """There is nothing to forget to change (OP-04)."""
+    """OP-04."""
     for name, field in Settings.model_fields.items():
         if any(word in name for word in ("secret", "key", "token")) and name != "api_key_brand":
             assert field.default is None or isinstance(field.default, int), name
 
 
-def test_every_setting_says_what_it_is_for():
-    """The README's table is made of this."""
+def test_every_setting_has_a_description():
+    """docs/settings.md is generated from them."""
     assert all(field.description for field in Settings.model_fields.values())
 
 
@@ -81,32 +81,32 @@ def test_every_setting_says_what_it_is_for():
         ("allow_http", "canary"),
     ],
 )
-def test_a_wrong_value_is_named_and_not_repeated(settings_of, name, value):
+def test_invalid_setting_is_named_and_its_value_hidden(settings_of, name, value):
     """The error goes to a log, and the value may be a password (OP-04, LO-01)."""
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ValidationError) as error:
         settings_of(**{name: value})
-    assert name in str(refused.value)
-    assert "canary" not in str(refused.value)
-    assert "input_value" not in str(refused.value)
+    assert name in str(error.value)
+    assert "canary" not in str(error.value)
+    assert "input_value" not in str(error.value)
 
 
-def test_a_secret_is_not_shown(settings_of):
-    """Whoever prints the settings prints no secret (LO-01)."""
+def test_secret_is_hidden_in_repr(settings_of):
+    """LO-01."""
     assert "canary" not in repr(settings_of(secret_key="canary" * 10))
 
 
-def test_what_is_not_ours_is_left_alone(settings_of):
+def test_unknown_setting_is_ignored(settings_of):
     """A newer version's setting does not stop an older one."""
     settings_of(tomorrow="1")
 
 
-def test_settings_do_not_change(settings_of):
+def test_settings_are_immutable(settings_of):
     """They are read once, at the start."""
     with pytest.raises(ValidationError):
         settings_of().allow_http = True
 
 
-def test_the_database_is_in_the_data_folder_unless_it_is_elsewhere(settings_of):
+def test_database_is_in_the_data_folder_by_default(settings_of):
     """A path with four slashes is absolute."""
     assert settings_of(data_dir="/srv/data").location == Path("/srv/data/oneself.sqlite3")
     assert settings_of(database_url="sqlite:///here.db").location == Path("here.db")
@@ -123,8 +123,8 @@ def test_the_database_is_in_the_data_folder_unless_it_is_elsewhere(settings_of):
         ("http://[::1]:8080", "[::1]", "http://[::1]:8080"),
     ],
 )
-def test_the_public_address_says_host_and_origin(settings_of, url, host, origin):
-    """In the form in which a browser sends them (HT-10, SE-09)."""
+def test_public_url_gives_host_and_origin(settings_of, url, host, origin):
+    """In the form in which browsers send them (HT-10, SE-09)."""
     settings = settings_of(public_url=url)
     assert host in settings.known_hosts
     assert settings.public_origin == origin
@@ -143,13 +143,13 @@ def test_the_public_address_says_host_and_origin(settings_of, url, host, origin)
         "https://accounts.example/#canary",
     ],
 )
-def test_the_public_address_is_an_origin_and_nothing_more(settings_of, url):
-    """LO-01: it is published, with a password that is in it, and without a path."""
+def test_public_url_with_more_than_an_origin_is_rejected(settings_of, url):
+    """LO-01: it is published, with any password in it, and without its path."""
     rule = "must have a scheme, a host and a port at most"
-    with pytest.raises(ValidationError, match=rule) as refused:
+    with pytest.raises(ValidationError, match=rule) as error:
         settings_of(public_url=url)
-    assert "public_url" in str(refused.value)
-    assert "canary" not in str(refused.value)
+    assert "public_url" in str(error.value)
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -165,16 +165,16 @@ def test_the_public_address_is_an_origin_and_nothing_more(settings_of, url):
         ("::1,fd00::1/64", "by their first address"),
     ],
 )
-def test_proxies_that_cannot_be_trusted_are_refused_for_what_they_are(settings_of, text, rule):
-    """The refusal names the rule that is broken, and no other."""
-    with pytest.raises(ValidationError, match=rule) as refused:
+def test_unusable_trusted_proxies_are_rejected(settings_of, text, rule):
+    """The message has the rule that is broken, and no other."""
+    with pytest.raises(ValidationError, match=rule) as error:
         settings_of(trusted_proxies=text)
-    assert "canary" not in str(refused.value)
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_an_empty_setting_is_as_one_that_is_not_set(settings_of, name):
-    """As compose passes it on; an empty path would be the working folder."""
+def test_empty_setting_counts_as_unset(settings_of, name):
+    """As compose passes it on; an empty path would mean the working directory."""
     plain = settings_of()
     empty = settings_of(**{name: ""})
     assert empty == plain
@@ -182,13 +182,12 @@ def test_an_empty_setting_is_as_one_that_is_not_set(settings_of, name):
 
 
 def test_loopback_is_always_a_known_host(settings_of):
-    """Whoever is on the machine need not know the public name."""
+    """A client on the machine need not know the public name."""
     known = settings_of(public_url="https://accounts.example").known_hosts
     assert known == {"accounts.example", "localhost", "127.0.0.1", "[::1]"}
 
 
-def test_the_rules_are_what_was_set(settings_of):
-    """Each setting comes to the rule that it is for."""
+def test_settings_become_limits(settings_of):
     settings = settings_of(
         password_min_length="15",
         password_cost="13",
@@ -210,7 +209,7 @@ def test_the_rules_are_what_was_set(settings_of):
 
 
 @pytest.mark.parametrize(
-    ("host", "loopback"),
+    ("host", "expected"),
     [
         ("127.0.0.1", True),
         ("127.8.8.8", True),
@@ -223,13 +222,13 @@ def test_the_rules_are_what_was_set(settings_of):
         ("", False),
     ],
 )
-def test_loopback_is_reached_from_this_machine_only(host, loopback):
-    """Plain http is served there without being asked for (OP-04)."""
-    assert is_loopback(host) is loopback
+def test_loopback_is_recognised(host, expected):
+    """Plain HTTP is served there without a setting (OP-04)."""
+    assert is_loopback(host) is expected
 
 
-def test_a_database_can_be_a_server(settings_of):
-    """With its password, which nothing shows that shows the settings."""
+def test_database_can_be_a_postgresql_server(settings_of):
+    """Its password is hidden when settings are printed."""
     settings = settings_of(database_url="postgresql+psycopg://me:canary@db.example.com/accounts")
     assert settings.location.password == "canary"
     assert (settings.location.host, settings.location.database) == ("db.example.com", "accounts")
@@ -246,19 +245,19 @@ def test_a_database_can_be_a_server(settings_of):
         "postgresql+psycopg://me:canary@db",
     ],
 )
-def test_another_server_is_refused(settings_of, url):
-    """So is one without the name of a database; the refusal shows no password."""
-    with pytest.raises(ValidationError, match=r"must (begin with|name a database)") as refused:
+def test_other_database_urls_are_rejected(settings_of, url):
+    """Also without the name of a database; the message hides the password."""
+    with pytest.raises(ValidationError, match=r"must (begin with|name a database)") as error:
         settings_of(database_url=url)
-    assert "canary" not in str(refused.value)
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize("port", ["port", "", "0", "65536", "5432x", "-1"])
-def test_a_port_is_a_number(settings_of, port):
-    """The refusal names the rule that is broken, and no other."""
-    with pytest.raises(ValidationError, match=r"must have a port from 1 to 65535") as refused:
+def test_invalid_database_port_is_rejected(settings_of, port):
+    """The message has the rule that is broken, and no other."""
+    with pytest.raises(ValidationError, match=r"must have a port from 1 to 65535") as error:
         settings_of(database_url=f"postgresql+psycopg://me:canary@db:{port}/accounts")
-    assert "canary" not in str(refused.value)
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -273,11 +272,11 @@ def test_a_port_is_a_number(settings_of, port):
         ("autocommit=canary", "must have no options but those of libpq"),
     ],
 )
-def test_an_option_that_the_driver_would_refuse_is_refused_before(settings_of, options, rule):
-    """LO-01: not with the first connection, and not with its value."""
-    with pytest.raises(ValidationError, match=rule) as refused:
+def test_invalid_database_option_is_rejected_at_the_start(settings_of, options, rule):
+    """LO-01: before the first connection, and without its value."""
+    with pytest.raises(ValidationError, match=rule) as error:
         settings_of(database_url=f"postgresql+psycopg://me:canary@db/accounts?{options}")
-    assert "canary" not in str(refused.value)
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -289,8 +288,7 @@ def test_an_option_that_the_driver_would_refuse_is_refused_before(settings_of, o
         "host=/run/postgresql",
     ],
 )
-def test_the_options_of_libpq_are_taken(settings_of, options):
-    """As the README has them."""
+def test_libpq_options_are_accepted(settings_of, options):
     assert settings_of(database_url=f"postgresql+psycopg:///accounts?{options}").location.query
 
 
@@ -298,29 +296,29 @@ def test_the_options_of_libpq_are_taken(settings_of, options):
     "url",
     ["sqlite:///:memory:", "sqlite:///%3Amemory%3A", "sqlite:///canary/:memory:", "sqlite:///"],
 )
-def test_a_database_in_memory_is_refused(settings_of, url):
-    """Every thread would have one of its own, and each would be empty."""
+def test_in_memory_database_is_rejected(settings_of, url):
+    """Each thread would have a database of its own."""
     with pytest.raises(ValidationError, match="must name a file"):
         settings_of(database_url=url)
 
 
 @pytest.mark.parametrize("url", ["sqlite:////srv/x.db?timeout=5", "sqlite:////srv/canary.db?"])
-def test_a_file_has_no_options(settings_of, url):
-    """They would be a part of its name to whoever makes it, and to nobody else."""
-    with pytest.raises(ValidationError, match=r"must have a path and no options") as refused:
+def test_options_of_a_sqlite_url_are_rejected(settings_of, url):
+    """They would become a part of the file's name in some places."""
+    with pytest.raises(ValidationError, match=r"must have a path and no options") as error:
         settings_of(database_url=url)
-    assert "database_url" in str(refused.value)
-    assert "canary" not in str(refused.value)
+    assert "database_url" in str(error.value)
+    assert "canary" not in str(error.value)
 
 
-def test_the_path_of_a_file_is_written_as_in_any_url(settings_of):
-    """So that it can have each sign in it."""
-    written = "sqlite:////srv/my%20data%3F/%25.db"
-    assert settings_of(database_url=written).location == Path("/srv/my data?/%.db")
+def test_path_of_a_sqlite_url_is_percent_decoded(settings_of):
+    """So that it can contain any character."""
+    url = "sqlite:////srv/my%20data%3F/%25.db"
+    assert settings_of(database_url=url).location == Path("/srv/my data?/%.db")
 
 
 def test_leaked_passwords_are_read_from_a_file(tmp_path):
-    """PW-10: one a line, compared without case; without a file there are none."""
+    """PW-10: one per line, compared without case; none without a file."""
     path = tmp_path / "leaked.txt"
     path.write_text("Password1\n\nÉTÉ2024été\n", encoding="utf-8")
     assert Settings(password_blocklist=path).limits.leaked_passwords == {"password1", "été2024été"}
@@ -328,7 +326,7 @@ def test_leaked_passwords_are_read_from_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n\n", b"\xff\xfe"])
-def test_a_list_that_cannot_be_read_is_no_empty_list(tmp_path, content):
+def test_unreadable_password_list_is_rejected(tmp_path, content):
     """PW-10: the service does not start with it."""
     path = tmp_path / "leaked.txt"
     if content is not None:
@@ -337,8 +335,8 @@ def test_a_list_that_cannot_be_read_is_no_empty_list(tmp_path, content):
         Settings(password_blocklist=path)
 
 
-def test_metrics_are_for_this_machine_unless_it_is_said(settings_of):
-    """OP-11: they have no credential, so another address needs a word of its own."""
+def test_metrics_address_off_loopback_needs_metrics_remote(settings_of):
+    """OP-11: metrics are served without authentication."""
     assert settings_of().metrics_listener is None
     assert settings_of(metrics_address="127.0.0.1:9464").metrics_listener == ("127.0.0.1", 9464)
     assert settings_of(metrics_address="[::1]:9464").metrics_listener == ("::1", 9464)

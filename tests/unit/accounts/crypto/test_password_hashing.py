@@ -10,14 +10,14 @@ from accounts.crypto.keyring import Keyring
 from accounts.crypto.password_hashing import adopt_hash, hash_password, needs_rehash, verify
 
 KEYS = Keyring(b"r" * 32)
-OTHERS = Keyring(b"R" * 32)
+OTHER_KEYS = Keyring(b"R" * 32)
 COST = 4
 PASSWORD = "s3cur3P@ssw0rd!"
 RECORD = hash_password(PASSWORD, KEYS, COST)
 
 
-def test_the_record_says_scheme_pepper_and_cost():
-    """PW-14: scheme, pepper id, cost and salt are in the record, the password is not."""
+def test_record_has_scheme_pepper_and_cost():
+    """PW-14: and the salt, but not the password."""
     scheme, key_id, rest = RECORD.split("$", 2)
     assert scheme == "1"
     assert key_id == KEYS.key_id
@@ -26,11 +26,11 @@ def test_the_record_says_scheme_pepper_and_cost():
 
 
 def test_equal_passwords_have_different_records():
-    """PW-14: every record has a salt of its own."""
+    """PW-14: every record has its own salt."""
     assert hash_password(PASSWORD, KEYS, COST) != RECORD
 
 
-def test_the_right_password_is_told_from_wrong_ones():
+def test_only_the_right_password_is_accepted():
     """PW-07: case and white space are significant."""
     assert verify(PASSWORD, RECORD, KEYS, COST)
     for wrong in ("", PASSWORD.lower(), PASSWORD + " ", " " + PASSWORD, PASSWORD[:-1]):
@@ -38,7 +38,7 @@ def test_the_right_password_is_told_from_wrong_ones():
 
 
 def test_every_character_of_a_long_password_counts():
-    """PW-02, PW-03: nothing ends at 72 bytes, and an emoji is a character as any."""
+    """PW-02, PW-03: beyond 72 bytes as well, and for emoji."""
     for password in ("a" * 200, "\U0001f40c" * 64):
         record = hash_password(password, KEYS, COST)
         assert verify(password, record, KEYS, COST)
@@ -48,18 +48,18 @@ def test_every_character_of_a_long_password_counts():
         assert not verify(password[:72], record, KEYS, COST) or len(password) < 72
 
 
-def test_a_nul_ends_nothing():
-    """PW-04: even were one to come so far, what follows it counts."""
+def test_nul_does_not_end_a_password():
+    """PW-04: validation rejects it earlier; if it did not, the rest would count."""
     record = hash_password("abc", KEYS, COST)
     assert not verify("abc\0", record, KEYS, COST)
     assert not verify("abc\0abc", record, KEYS, COST)
 
 
-def test_another_pepper_verifies_nothing():
-    """PW-17: a record is worth nothing without the root secret."""
-    assert not verify(PASSWORD, RECORD, OTHERS, COST)
-    renamed = RECORD.replace(KEYS.key_id, OTHERS.key_id)
-    assert not verify(PASSWORD, renamed, OTHERS, COST)
+def test_record_does_not_verify_under_another_pepper():
+    """PW-17: a record is worthless without the root secret."""
+    assert not verify(PASSWORD, RECORD, OTHER_KEYS, COST)
+    renamed = RECORD.replace(KEYS.key_id, OTHER_KEYS.key_id)
+    assert not verify(PASSWORD, renamed, OTHER_KEYS, COST)
 
 
 CORRUPT = [
@@ -74,7 +74,7 @@ CORRUPT = [
     RECORD.replace("$04$", "$03$"),
     RECORD.replace("$04$", "$31$"),
     RECORD.upper(),
-    # The salt ends in a letter that leaves bits over: bcrypt itself raises at it.
+    # The last letter of the salt has unused bits set, which bcrypt itself rejects.
     RECORD[:39] + "A" + RECORD[40:],
     "\ud800",
     "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA",
@@ -82,26 +82,26 @@ CORRUPT = [
 
 
 @pytest.mark.parametrize("record", CORRUPT, ids=count())
-def test_a_corrupt_record_is_a_wrong_password(record):
-    """PW-16: nothing stored makes a login fail otherwise than by refusing."""
+def test_corrupt_record_is_a_wrong_password(record):
+    """PW-16: nothing stored causes anything but a refusal."""
     assert not verify(PASSWORD, record, KEYS, COST)
 
 
 @given(st.text(st.sampled_from("$12bxyAZ./0409") | st.characters(), max_size=80))
 @settings(deadline=None, max_examples=50)
-def test_any_record_at_all_is_a_wrong_password(record):
-    """PW-16: whatever stands there."""
+def test_arbitrary_record_is_a_wrong_password(record):
+    """PW-16: for any text."""
     assert not verify(PASSWORD, record, KEYS, COST)
 
 
 @pytest.mark.parametrize("record", [None, RECORD], ids=["none", "record"])
-def test_no_password_is_a_wrong_password(record):
-    """LG-02: what `normalise` gave None for is refused with a record and without."""
+def test_missing_password_is_a_wrong_password(record):
+    """LG-02: a password that `normalise` rejects, with and without a record."""
     assert not verify(None, record, KEYS, COST)
 
 
-def test_nobody_costs_the_same_time_as_somebody():
-    """LG-02, LG-03: unknown, without password, and corrupt take one bcrypt of the present cost."""
+def test_unknown_users_take_the_same_time():
+    """LG-02, LG-03: unknown, without password, and corrupt take one bcrypt of today's cost."""
     cost = 9
     record = hash_password(PASSWORD, KEYS, cost)
     bad_salt = record[:39] + "A" + record[40:]
@@ -115,81 +115,83 @@ def test_nobody_costs_the_same_time_as_somebody():
     assert max(fastest.values()) < 1.5 * min(fastest.values())
 
 
-def test_a_record_is_checked_with_its_own_cost():
-    """PW-15: a changed setting locks nobody out."""
+def test_record_is_checked_with_its_own_cost():
+    """PW-15: a changed setting locks no user out."""
     assert verify(PASSWORD, RECORD, KEYS, COST + 1)
     assert verify(PASSWORD, hash_password(PASSWORD, KEYS, COST + 1), KEYS, COST)
 
 
-def test_a_record_of_less_than_today_is_outdated():
-    """PW-15: a lower cost, another pepper and an unknown scheme are made anew, others are not."""
+def test_outdated_record_needs_rehash():
+    """PW-15: a lower cost, another pepper or an unknown scheme is replaced, others are not."""
     assert not needs_rehash(RECORD, KEYS, COST)
     assert not needs_rehash(RECORD, KEYS, COST - 1)
     assert needs_rehash(RECORD, KEYS, COST + 1)
-    assert needs_rehash(RECORD, OTHERS, COST)
+    assert needs_rehash(RECORD, OTHER_KEYS, COST)
     assert needs_rehash("2" + RECORD[1:], KEYS, COST)
     assert needs_rehash("", KEYS, COST)
 
 
-# ── Hashes from elsewhere ────────────────────────────────────────────────────────────────────────
+# ── Imported hashes ──────────────────────────────────────────────────────────────────────────────
 
-#: Of PASSWORD, as another system would have made it.
-ELSEWHERE = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(COST)).decode()
+#: The hash of PASSWORD in another system.
+FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(COST)).decode()
 
 
-def adopted(hashed: str) -> str:
-    found = adopt_hash(hashed, KEYS)
-    assert found is not None
-    record, _ = found
+def import_record(hashed: str) -> str:
+    imported = adopt_hash(hashed, KEYS)
+    assert imported is not None
+    record, _ = imported
     return record
 
 
-def test_a_hash_from_elsewhere_tells_the_right_password():
-    """PW-14: a record of scheme 2."""
-    record = adopted(ELSEWHERE)
+def test_imported_hash_accepts_the_right_password():
+    """PW-14: in a record of scheme 2."""
+    record = import_record(FOREIGN_HASH)
     assert verify(PASSWORD, record, KEYS, COST)
     for wrong in ("", PASSWORD.lower(), PASSWORD + " ", PASSWORD[:-1]):
         assert not verify(wrong, record, KEYS, COST)
 
 
 @pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
-def test_each_name_that_bcrypt_has_is_the_same_to_us(prefix):
-    assert verify(PASSWORD, adopted(prefix + ELSEWHERE[4:]), KEYS, COST)
+def test_imported_hash_may_have_any_bcrypt_prefix(prefix):
+    assert verify(PASSWORD, import_record(prefix + FOREIGN_HASH[4:]), KEYS, COST)
 
 
-def test_an_adopted_hash_says_its_cost_and_is_outdated_from_the_first():
-    """PW-15: the next login makes it a record of ours."""
-    assert adopt_hash(ELSEWHERE, KEYS) == (adopted(ELSEWHERE), COST)
-    assert needs_rehash(adopted(ELSEWHERE), KEYS, COST)
+def test_imported_hash_has_a_cost_and_needs_rehash():
+    """PW-15: the next login replaces it."""
+    assert adopt_hash(FOREIGN_HASH, KEYS) == (import_record(FOREIGN_HASH), COST)
+    assert needs_rehash(import_record(FOREIGN_HASH), KEYS, COST)
 
 
-def test_an_adopted_hash_opens_nothing_without_the_pepper():
-    """PW-17, TK-08: neither bcrypt's digest nor what it can be guessed by is in the record."""
-    record = adopted(ELSEWHERE)
-    assert ELSEWHERE[29:] not in record
-    assert not verify(PASSWORD, record, OTHERS, COST)
-    assert not verify(PASSWORD, record.replace(KEYS.key_id, OTHERS.key_id), OTHERS, COST)
+def test_imported_hash_is_useless_without_the_pepper():
+    """PW-17, TK-08: the record has neither bcrypt's digest nor a value to guess it by."""
+    record = import_record(FOREIGN_HASH)
+    assert FOREIGN_HASH[29:] not in record
+    assert not verify(PASSWORD, record, OTHER_KEYS, COST)
+    assert not verify(PASSWORD, record.replace(KEYS.key_id, OTHER_KEYS.key_id), OTHER_KEYS, COST)
     assert len(record) <= 200
 
 
-def test_letters_with_bits_left_over_are_read_as_bcrypt_reads_them():
-    salt, digest = ELSEWHERE[:29], ELSEWHERE[29:]
+def test_unused_bits_of_an_imported_hash_are_cleared():
+    salt, digest = FOREIGN_HASH[:29], FOREIGN_HASH[29:]
     letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    untidy = [
+    variants = [
         salt[:-1] + letters[letters.index(salt[-1]) + 15] + digest,
         salt + digest[:-1] + letters[letters.index(digest[-1]) + 3],
     ]
-    for hashed in untidy:
-        assert hashed != ELSEWHERE
-        assert verify(PASSWORD, adopted(hashed), KEYS, COST)
+    for hashed in variants:
+        assert hashed != FOREIGN_HASH
+        assert verify(PASSWORD, import_record(hashed), KEYS, COST)
 
 
-def test_a_long_password_counts_as_far_as_it_did_elsewhere():
-    """PW-03: until the first login, after which all of it does."""
-    long = "A1b" * 40
-    record = adopted(bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(COST)).decode())
-    assert verify(long, record, KEYS, COST)
-    assert not verify("x" + long, record, KEYS, COST)
+def test_long_password_is_cut_for_an_imported_hash():
+    """PW-03: until the first login, after which all of it counts."""
+    long_password = "A1b" * 40
+    record = import_record(
+        bcrypt.hashpw(long_password.encode()[:72], bcrypt.gensalt(COST)).decode()
+    )
+    assert verify(long_password, record, KEYS, COST)
+    assert not verify("x" + long_password, record, KEYS, COST)
 
 
 @pytest.mark.parametrize(
@@ -197,35 +199,35 @@ def test_a_long_password_counts_as_far_as_it_did_elsewhere():
     [
         "",
         PASSWORD,
-        ELSEWHERE[:-1],
-        ELSEWHERE + "x",
-        ELSEWHERE + "\n",
-        "$2x$" + ELSEWHERE[4:],
-        ELSEWHERE.replace("$04$", "$03$"),
-        ELSEWHERE.replace("$04$", "$31$"),
+        FOREIGN_HASH[:-1],
+        FOREIGN_HASH + "x",
+        FOREIGN_HASH + "\n",
+        "$2x$" + FOREIGN_HASH[4:],
+        FOREIGN_HASH.replace("$04$", "$03$"),
+        FOREIGN_HASH.replace("$04$", "$31$"),
         "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA",
         RECORD,
     ],
     ids=count(),
 )
-def test_what_is_no_bcrypt_hash_is_not_adopted(hashed):
+def test_other_hashes_are_not_imported(hashed):
     assert adopt_hash(hashed, KEYS) is None
 
 
-def test_a_corrupt_adopted_record_is_a_wrong_password():
+def test_corrupt_imported_record_is_a_wrong_password():
     """PW-16."""
-    record = adopted(ELSEWHERE)
+    record = import_record(FOREIGN_HASH)
     for corrupt in (record[:-1], record + "\n", record.replace("$04$", "$03$"), "1" + record[1:]):
         assert not verify(PASSWORD, corrupt, KEYS, COST)
 
 
-def test_an_adopted_hash_costs_the_same_time_as_nobody():
-    """LG-03: wrong passwords, of a cost that was lower elsewhere too."""
+def test_imported_hash_takes_the_same_time():
+    """LG-03: for wrong passwords, also with a lower cost in the other system."""
     cost = 9
     records = [
         None,
         *(
-            adopted(bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(lower)).decode())
+            import_record(bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(lower)).decode())
             for lower in (7, 9)
         ),
     ]

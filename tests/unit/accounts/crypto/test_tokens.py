@@ -1,4 +1,4 @@
-"""Opaque tokens: their form, and that a mistyped one is refused without the database."""
+"""Opaque tokens: their format, and rejection of mistyped ones without the database."""
 
 import re
 import string
@@ -15,13 +15,13 @@ from accounts.crypto import tokens
 from accounts.crypto.jwts import HeldKey, KeySet
 from accounts.crypto.tokens import api_key_prefix, mint, mint_api_key, well_formed
 from accounts.errors import InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, SecretInvalid
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.flows.email_change import validate_email_change
-from accounts.flows.email_verification import confirm_email
-from accounts.flows.password_reset import reset_password
-from accounts.flows.token_exchange import exchange_refresh_token, exchange_session
-from accounts.flows.token_introspection import introspect_token
+from accounts.flows.email.email_change import validate_email_change
+from accounts.flows.email.email_verification import confirm_email
+from accounts.flows.oauth.token_exchange import exchange_refresh_token, exchange_session
+from accounts.flows.oauth.token_introspection import introspect_token
+from accounts.flows.password.password_reset import reset_password
 from accounts.services.authentication import authenticate
+from accounts.services.clients import ClientCredentials, authenticate_client
 from handlers.exchange import COOKIE_NAME
 from oneself.http.request.credentials import read_credential
 from tests.unit.conftest import START
@@ -40,16 +40,16 @@ KEY = mint_api_key("ipto").key
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_token_is_its_kind_a_secret_and_a_checksum(kind):
-    """TK-01: 43 characters of base62 hold 256 bits, six more hold the CRC-32."""
+def test_token_is_prefix_secret_and_checksum(kind):
+    """TK-01: 43 characters of base62 hold 256 bits, six more the CRC-32."""
     token = mint(kind)
     assert re.fullmatch(kind + "[0-9A-Za-z]{49}", token)
     assert well_formed(token, kind)
     assert len(token) <= 255
 
 
-def test_the_checksum_is_the_crc_32_of_all_before_it():
-    """TK-01: a scanner for leaked secrets can check a token without us."""
+def test_checksum_is_the_crc_32_of_the_rest():
+    """TK-01: a scanner for leaked secrets can check a token on its own."""
     alphabet = string.digits + string.ascii_uppercase + string.ascii_lowercase
     value = 0
     for character in TOKEN[-6:]:
@@ -57,61 +57,63 @@ def test_the_checksum_is_the_crc_32_of_all_before_it():
     assert value == crc32(TOKEN[:-6].encode())
 
 
-def test_a_token_of_one_kind_is_no_token_of_another():
-    """TK-01: the kind is part of what is checked."""
-    for made in KINDS:
-        token = mint(made)
-        assert [kind for kind in KINDS if well_formed(token, kind)] == [made]
+def test_token_has_one_kind():
+    """TK-01: the prefix is part of the check."""
+    for token_kind in KINDS:
+        token = mint(token_kind)
+        assert [kind for kind in KINDS if well_formed(token, kind)] == [token_kind]
 
 
-def test_tokens_differ():
-    """TK-01: a thousand are a thousand."""
+def test_tokens_are_unique():
+    """TK-01: a thousand tokens have a thousand values."""
     assert len({mint(tokens.PAT) for _ in range(1000)}) == 1000
 
 
 @given(st.data(), st.sampled_from(BASE62) | st.characters())
-def test_a_token_with_any_one_character_changed_is_refused(data, other):
-    """TK-01: a mutation at every position is noticed without the database."""
-    at = data.draw(st.integers(0, len(TOKEN) - 1))
-    assume(TOKEN[at] != other)
-    assert not well_formed(TOKEN[:at] + other + TOKEN[at + 1 :], tokens.SESSION)
+def test_token_with_a_random_typo_is_rejected(data, replacement):
+    """TK-01: without the database, at any position."""
+    position = data.draw(st.integers(0, len(TOKEN) - 1))
+    assume(TOKEN[position] != replacement)
+    assert not well_formed(TOKEN[:position] + replacement + TOKEN[position + 1 :], tokens.SESSION)
 
 
-def test_a_token_changed_at_each_position_in_each_way_is_refused():
-    """TK-01: no character of base62 in any place makes another good token."""
-    for at, right in enumerate(TOKEN):
-        for other in BASE62.replace(right, ""):
-            assert not well_formed(TOKEN[:at] + other + TOKEN[at + 1 :], tokens.SESSION)
+def test_token_with_any_typo_is_rejected():
+    """TK-01: no other base62 character makes a valid token."""
+    for position, current in enumerate(TOKEN):
+        for replacement in BASE62.replace(current, ""):
+            assert not well_formed(
+                TOKEN[:position] + replacement + TOKEN[position + 1 :], tokens.SESSION
+            )
 
 
-def test_a_token_cut_short_is_refused():
-    """TK-01: 1 to all characters less, from either end (CVE-2026-27840)."""
+def test_truncated_token_is_rejected():
+    """TK-01: by any number of characters, at either end (CVE-2026-27840)."""
     for count in range(1, len(TOKEN) + 1):
         assert not well_formed(TOKEN[:-count], tokens.SESSION)
         assert not well_formed(TOKEN[count:], tokens.SESSION)
 
 
-@pytest.mark.parametrize("more", ["\n", "\r\n", " ", "\x00", "0", "A", "\u0660", "\ud800"])
-def test_a_token_with_more_about_it_is_refused(more):
-    """TK-01: a line break at the end is not forgiven."""
-    assert not well_formed(TOKEN + more, tokens.SESSION)
-    assert not well_formed(more + TOKEN, tokens.SESSION)
-    assert api_key_prefix(KEY + more, "ipto") is None
-    assert api_key_prefix(more + KEY, "ipto") is None
+@pytest.mark.parametrize("extra", ["\n", "\r\n", " ", "\x00", "0", "A", "\u0660", "\ud800"])
+def test_extended_token_is_rejected(extra):
+    """TK-01: not even a trailing line break is tolerated."""
+    assert not well_formed(TOKEN + extra, tokens.SESSION)
+    assert not well_formed(extra + TOKEN, tokens.SESSION)
+    assert api_key_prefix(KEY + extra, "ipto") is None
+    assert api_key_prefix(extra + KEY, "ipto") is None
 
 
-@pytest.mark.parametrize("more", ["0", "0" * 1000, "_", "\n", " ", "\u0660"])
-def test_a_right_checksum_does_not_make_up_for_a_wrong_form(more):
-    """TK-01: it can be computed by anybody, for a text of any length."""
-    assert not well_formed(mint(tokens.SESSION + more), tokens.SESSION)
+@pytest.mark.parametrize("extra", ["0", "0" * 1000, "_", "\n", " ", "\u0660"])
+def test_right_checksum_of_a_wrong_form_is_rejected(extra):
+    """TK-01: anyone can compute it, for a text of any length."""
+    assert not well_formed(mint(tokens.SESSION + extra), tokens.SESSION)
     prefix = api_key_prefix(KEY, "ipto")
-    for start in (f"ipto_{prefix}_{more}", f"ipto_{more}{prefix}_", f"ipto{more}_{prefix}_"):
+    for start in (f"ipto_{prefix}_{extra}", f"ipto_{extra}{prefix}_", f"ipto{extra}_{prefix}_"):
         assert api_key_prefix(mint(start), "ipto") is None
 
 
 @given(st.text())
-def test_any_text_can_be_asked_about(text):
-    """TK-01: no text makes the check fail, and none is a token."""
+def test_arbitrary_text_is_rejected(text):
+    """TK-01: no text causes an error, and none is a token."""
     assert not well_formed(text, tokens.PAT)
     assert not well_formed(tokens.PAT + text, tokens.PAT)
     assert api_key_prefix(text, "ipto") is None
@@ -119,8 +121,8 @@ def test_any_text_can_be_asked_about(text):
 
 
 @pytest.mark.parametrize("brand", ["ipto", "my_brand", "x"])
-def test_an_api_key_tells_the_prefix_it_is_found_by(brand):
-    """TK-09: the prefix is in the key, and narrows the lookup only."""
+def test_api_key_contains_its_prefix(brand):
+    """TK-09: it is part of the key, and only narrows the lookup."""
     key, prefix = mint_api_key(brand)
     assert re.fullmatch("[0-9A-Za-z]{12}", prefix)
     assert re.fullmatch(f"{brand}_{prefix}_[0-9A-Za-z]{{49}}", key)
@@ -128,60 +130,60 @@ def test_an_api_key_tells_the_prefix_it_is_found_by(brand):
     assert api_key_prefix(key, "other") is None
 
 
-def test_an_api_key_changed_at_each_position_is_refused():
+def test_api_key_with_any_typo_is_rejected():
     """TK-01: the checksum covers the brand and the prefix too."""
-    for at, right in enumerate(KEY):
-        for other in BASE62.replace(right, "") + "_ \n":
-            changed = KEY[:at] + other + KEY[at + 1 :]
-            assert changed == KEY or api_key_prefix(changed, "ipto") is None
+    for position, current in enumerate(KEY):
+        for replacement in BASE62.replace(current, "") + "_ \n":
+            mistyped = KEY[:position] + replacement + KEY[position + 1 :]
+            assert mistyped == KEY or api_key_prefix(mistyped, "ipto") is None
 
 
-def test_an_api_key_cut_short_is_refused():
-    """TK-01: 1 to all characters less, from either end."""
+def test_truncated_api_key_is_rejected():
+    """TK-01: by any number of characters, at either end."""
     for count in range(1, len(KEY) + 1):
         assert api_key_prefix(KEY[:-count], "ipto") is None
         assert api_key_prefix(KEY[count:], "ipto") is None
 
 
-# At the doors that a request goes through
+# The paths of a request
 
 
 def _mutations(token):
-    """What a token can be mistyped as, cut to, or copied with."""
-    for at, right in enumerate(token):
-        # Another of the alphabet, the other case, what looks alike, and what is no letter at all.
-        for other in {"0", "z", right.swapcase(), "_", ".", " ", "\n", "\xe9"} - {right}:
-            yield token[:at] + other + token[at + 1 :]
-        yield token[:at] + token[at + 1 :]
-        yield token[: at + 1] + token[at:]
-        yield token[:at]
-        yield token[at + 1 :]
-    for at in range(len(token) - 1):
-        swapped = token[:at] + token[at + 1] + token[at] + token[at + 2 :]
+    """Yield typos, truncations and extensions of a token."""
+    for position, current in enumerate(token):
+        # A letter of the alphabet, the other case, look-alikes, and characters that are no letters.
+        for replacement in {"0", "z", current.swapcase(), "_", ".", " ", "\n", "\xe9"} - {current}:
+            yield token[:position] + replacement + token[position + 1 :]
+        yield token[:position] + token[position + 1 :]
+        yield token[: position + 1] + token[position:]
+        yield token[:position]
+        yield token[position + 1 :]
+    for position in range(len(token) - 1):
+        swapped = token[:position] + token[position + 1] + token[position] + token[position + 2 :]
         if swapped != token:
             yield swapped
     yield from (token.swapcase(), token.upper(), token.lower(), token[::-1], token * 2)
-    yield from (f"{token}{more}" for more in ("\n", "\r\n", "\0", "0", ".", "=", ","))
-    yield from (f"{more}{token}" for more in ("\n", "\0", "0", "Bearer "))
+    yield from (f"{token}{extra}" for extra in ("\n", "\r\n", "\0", "0", ".", "=", ","))
+    yield from (f"{extra}{token}" for extra in ("\n", "\0", "0", "Bearer "))
 
 
 def _bearer(session, token):
-    _present(session, (b"authorization", f"Bearer {token}".encode("latin-1")))
+    _authenticate(session, (b"authorization", f"Bearer {token}".encode("latin-1")))
 
 
 def _cookie(session, token):
-    _present(session, (b"cookie", f"{COOKIE_NAME}={token}".encode("latin-1")))
+    _authenticate(session, (b"cookie", f"{COOKIE_NAME}={token}".encode("latin-1")))
 
 
 def _api_key(session, token):
-    _present(session, (b"x-api-key", token.encode("latin-1")))
+    _authenticate(session, (b"x-api-key", token.encode("latin-1")))
 
 
-def _present(session, *headers):
-    """Use a credential as a request does."""
+def _authenticate(session, *headers):
+    """Authenticate as a request does."""
 
     def read_jwt(_token):
-        raise InvalidToken  # none of them is signed, which is seen without the database as well
+        raise InvalidToken  # none of them is signed, which is checked without the database as well
 
     brand = session.limits.api_key_brand
     presented, _ = read_credential(headers, brand=brand, read_jwt=read_jwt)
@@ -195,17 +197,17 @@ def key_set():
 
 
 @pytest.fixture
-def doors(env, alice, key_set):
-    """What each kind of token is shown to, and how a wrong one is refused there."""
+def token_uses(env, alice, key_set):
+    """Each use of a kind of token: its prefix, the act, and the refusal of a wrong one."""
     client, _ = env.client(alice.view.tenant_id)
 
     def refresh(session, token):
         exchange_refresh_token(session, key_set, client, token=token, scope=None, audience=None)
 
-    def trade(session, token):
+    def exchange(session, token):
         exchange_session(session, key_set, client, subject_token=token, scope=None, audience=None)
 
-    def prove(session, token):
+    def authenticate_by_secret(session, token):
         authenticate_client(session, ClientCredentials(client.id, token))
 
     def introspect(session, token):
@@ -222,15 +224,15 @@ def doors(env, alice, key_set):
     return {
         "session": (tokens.SESSION, _bearer, InvalidToken),
         "session in a cookie": (tokens.SESSION, _cookie, InvalidToken),
-        "session that is traded": (tokens.SESSION, trade, InvalidRequest),
+        "exchanged session": (tokens.SESSION, exchange, InvalidRequest),
         "access token": (tokens.ACCESS_TOKEN, _bearer, InvalidToken),
         "PAT": (tokens.PAT, _bearer, InvalidToken),
-        "PAT that is introspected": (tokens.PAT, introspect, InvalidToken),
+        "introspected PAT": (tokens.PAT, introspect, InvalidToken),
         "API key": ("ipto_0123456789ab_", _api_key, InvalidToken),
         "refresh token": (tokens.REFRESH_TOKEN, refresh, InvalidGrant),
-        "refresh token that is introspected": (tokens.REFRESH_TOKEN, introspect, InvalidToken),
-        "client secret": (tokens.CLIENT_SECRET, prove, InvalidClient),
-        "secret of an e-mail change": (tokens.ONE_TIME_SECRET, change_address, SecretInvalid),
+        "introspected refresh token": (tokens.REFRESH_TOKEN, introspect, InvalidToken),
+        "client secret": (tokens.CLIENT_SECRET, authenticate_by_secret, InvalidClient),
+        "secret of an email change": (tokens.ONE_TIME_SECRET, change_address, SecretInvalid),
         "secret of a verification": (tokens.ONE_TIME_SECRET, confirm_email, SecretInvalid),
         "secret of a reset": (tokens.ONE_TIME_SECRET, reset, SecretInvalid),
     }
@@ -238,58 +240,58 @@ def doors(env, alice, key_set):
 
 @contextmanager
 def _listening(connection):
-    """Collects the statements that the database is asked."""
-    asked = []
+    """Collect the executed statements."""
+    statements = []
 
-    def ask(_connection, _cursor, statement, *_rest):
-        asked.append(statement)
+    def record(_connection, _cursor, statement, *_rest):
+        statements.append(statement)
 
-    event.listen(connection, "before_cursor_execute", ask)
+    event.listen(connection, "before_cursor_execute", record)
     try:
-        yield asked
+        yield statements
     finally:
-        event.remove(connection, "before_cursor_execute", ask)
+        event.remove(connection, "before_cursor_execute", record)
 
 
 @pytest.mark.parametrize(
-    "door",
+    "token_use",
     [
         "session",
         "session in a cookie",
-        "session that is traded",
+        "exchanged session",
         "access token",
         "PAT",
-        "PAT that is introspected",
+        "introspected PAT",
         "API key",
         "refresh token",
-        "refresh token that is introspected",
+        "introspected refresh token",
         "client secret",
-        "secret of an e-mail change",
+        "secret of an email change",
         "secret of a verification",
         "secret of a reset",
     ],
 )
-def test_a_mistyped_token_is_refused_without_a_query(env, doors, door):
-    """TK-01: at every position, cut short, or with a line break after it (CVE-2026-27840)."""
-    prefix, use, refusal = doors[door]
+def test_mistyped_token_is_rejected_without_a_query(env, token_uses, token_use):
+    """TK-01: at every position, truncated, or with a line break after it (CVE-2026-27840)."""
+    prefix, use, refusal = token_uses[token_use]
     token = mint(prefix)
-    with env.database.transaction(writing=True) as session, _listening(session.core) as asked:
+    with env.database.transaction(writing=True) as session, _listening(session.core) as statements:
         for wrong in set(_mutations(token)) - {token}:
-            # Around what a header or a cookie carries, spaces are no part of it.
+            # Spaces around the value of a header or a cookie are not part of it.
             if wrong.strip(" ") == token:
                 continue
             with pytest.raises(refusal):
                 use(session, wrong)
-            assert asked == [], f"{wrong!r} was looked up"
-        # The database is asked for one of the right form, or all of this would show nothing.
+            assert statements == [], f"{wrong!r} was looked up"
+        # A well-formed token does cause a query; otherwise the test would show nothing.
         with pytest.raises(refusal):
             use(session, token)
-        assert asked != []
+        assert statements != []
 
 
 @given(st.text(st.sampled_from(BASE62), min_size=49, max_size=49))
-def test_a_guess_is_refused_by_its_checksum(tail):
-    """TK-01: of 2 ** 35 texts of the right form one has it."""
+def test_guess_is_rejected_by_its_checksum(tail):
+    """TK-01: one in 2 ** 35 texts of the right form has a matching one."""
     assume(crc32((tokens.PAT + tail[:-6]).encode()) != _value(tail[-6:]))
     assert not well_formed(tokens.PAT + tail, tokens.PAT)
 

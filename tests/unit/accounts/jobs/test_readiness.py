@@ -1,4 +1,4 @@
-"""Whether this process stays, and the tables are those that it works with."""
+"""Readiness of a process: neither draining nor on an unknown schema."""
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -9,53 +9,53 @@ from models.schema import REVISION
 from oneself.database import does_not_answer
 
 
-def test_a_migrated_database_is_ready(env):
-    """Nothing is said of it (OP-02)."""
+def test_migrated_database_is_ready(env):
+    """OP-02: the check returns nothing."""
     assert env.act(require_ready) is None
 
 
-def test_a_process_that_is_about_to_end_is_not_ready(env):
-    """OP-01: whatever its database is."""
-    with pytest.raises(Unavailable) as refused:
+def test_draining_process_is_not_ready(env):
+    """OP-01: with any database."""
+    with pytest.raises(Unavailable) as caught:
         env.act(require_ready, leaving=True)
-    assert refused.value.retry_after == 5
-    assert refused.value.reason == "this process is about to end"
+    assert caught.value.retry_after == 5
+    assert caught.value.reason == "this process is about to end"
 
 
 @pytest.mark.parametrize(
-    ("statement", "found"),
+    ("statement", "revision"),
     [
         ("UPDATE alembic_version SET version_num = 'older'", "older"),
         ("DELETE FROM alembic_version", "None"),
     ],
 )
-def test_tables_of_another_version_are_not_ready(env, statement, found):
-    """A database that was never migrated, or by a newer version, waits (DB-15)."""
+def test_schema_of_another_version_is_not_ready(env, statement, revision):
+    """DB-15: neither without migrations, nor after those of a newer version."""
     env.execute(statement)
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as caught:
         env.act(require_ready)
-    assert refused.value.retry_after == 5
-    assert refused.value.reason == (
-        f"the tables are of revision {found}, and this version works with {REVISION}"
+    assert caught.value.retry_after == 5
+    assert caught.value.reason == (
+        f"the tables are of revision {revision}, and this version works with {REVISION}"
     )
 
 
-def test_a_database_with_rows_under_an_unknown_root_is_not_ready(env):
-    """TK-07: another replica was told of a new root secret, and this one was not."""
+def test_unknown_root_is_not_ready(env):
+    """TK-07: another replica was started with a new root secret, and this one was not."""
     env.execute(
         "INSERT INTO root_key (key_id, check_value, created_at) VALUES (?, ?, ?)",
         "00000000",
         b"0" * 32,
         "2026-04-05 10:00:00.000000",
     )
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as caught:
         env.act(require_ready)
-    assert "under 00000000, a root secret that is not known here" in refused.value.reason
+    assert "under 00000000, a root secret that is not known here" in caught.value.reason
 
 
-def test_a_database_without_tables_does_not_answer(env):
-    """The failure is the database's, which the edge makes a 503 of (OP-02)."""
+def test_database_without_tables_raises_an_error(env):
+    """OP-02: the database error becomes a 503."""
     env.execute("DROP TABLE alembic_version")
-    with pytest.raises(DBAPIError) as failed:
+    with pytest.raises(DBAPIError) as caught:
         env.act(require_ready)
-    assert does_not_answer(failed.value)
+    assert does_not_answer(caught.value)

@@ -1,4 +1,4 @@
-"""Remembering what happened to an account."""
+"""Recording security events."""
 
 import re
 from datetime import timedelta
@@ -18,8 +18,8 @@ ORIGIN = Origin("req_0123456789ab", "192.0.2.7", "session", "ses_0123456789ab")
 
 
 @pytest.fixture
-def nobody_else(env, alice):
-    """Alice, in a house where nothing has been recorded yet: how she came to be is an event too."""
+def alice_without_events(env, alice):
+    """Alice, without any recorded events."""
     for verb in ("update", "delete"):
         env.drop_trigger("security_event", verb)
     env.execute("DELETE FROM security_event")
@@ -36,9 +36,9 @@ def _only_event(env):
         return session.exec(select(SecurityEvent)).one()
 
 
-def test_an_event_says_who_what_when_and_where(env, nobody_else, clock):
-    """LO-02: the kind, the person and tenant, the moment of the act, the request and its source."""
-    view = nobody_else.view
+def test_event_has_user_kind_time_and_origin(env, alice_without_events, clock):
+    """LO-02: kind, user and tenant, time of the act, request and source."""
+    view = alice_without_events.view
     _record(env, view, EventKind.TOKEN_CREATED, token_kind="pat", token_id="pat_1")
     fields = _only_event(env).model_dump()
     assert UUID7.fullmatch(fields.pop("id"))
@@ -55,29 +55,29 @@ def test_an_event_says_who_what_when_and_where(env, nobody_else, clock):
     }
 
 
-def test_what_an_operator_does_is_from_nowhere(env, nobody_else):
-    """LO-02: without a request there is no source to name, and an event all the same."""
+def test_operator_event_has_no_origin(env, alice_without_events):
+    """LO-02: there is no request, and still an event."""
     with env.database.transaction(writing=True) as session:
-        record_event(session, EventKind.USER_ARCHIVED, nobody_else.view)
+        record_event(session, EventKind.USER_ARCHIVED, alice_without_events.view)
     (row,) = env.rows("security_event")
     names = ("request_id", "source", "credential_kind", "credential_id")
     assert [row[name] for name in names] == [None] * 4
     assert row["details"] == "{}"
 
 
-def test_each_event_is_a_row_of_its_own(env, nobody_else):
-    """LO-02: exactly once each, also at the same moment."""
-    _record(env, nobody_else.view)
-    _record(env, nobody_else.view)
+def test_each_event_has_its_own_row(env, alice_without_events):
+    """LO-02: exactly one for each, also at the same time."""
+    _record(env, alice_without_events.view)
+    _record(env, alice_without_events.view)
     assert len({row["id"] for row in env.rows("security_event")}) == 2
 
 
 @pytest.mark.parametrize("error", [NotFound, ValueError])
-def test_an_event_goes_with_the_change_that_it_tells_of(env, nobody_else, error):
-    """LO-03: what did not happen is not remembered."""
+def test_event_is_rolled_back_with_its_change(env, alice_without_events, error):
+    """LO-03: a rolled-back change leaves no event."""
 
     def fail(session):
-        record_event(session, EventKind.USER_UPDATED, nobody_else.view)
+        record_event(session, EventKind.USER_UPDATED, alice_without_events.view)
         session.flush()
         raise error
 
@@ -86,11 +86,11 @@ def test_an_event_goes_with_the_change_that_it_tells_of(env, nobody_else, error)
     assert env.count("security_event") == 0
 
 
-def test_a_failure_is_remembered_where_the_refusal_keeps_its_writes(env, nobody_else):
-    """LO-03: a change that failed has a row of its failure."""
+def test_failure_event_is_kept_when_the_refusal_keeps_writes(env, alice_without_events):
+    """LO-03: refusals that keep their writes keep the event of the failure."""
 
     def fail(session):
-        record_event(session, EventKind.PASSWORD_CHANGE_FAIL, nobody_else.view)
+        record_event(session, EventKind.PASSWORD_CHANGE_FAIL, alice_without_events.view)
         raise WrongPassword
 
     with pytest.raises(WrongPassword):
@@ -98,36 +98,36 @@ def test_a_failure_is_remembered_where_the_refusal_keeps_its_writes(env, nobody_
     assert [row["kind"] for row in env.rows("security_event")] == ["authn_password_change_fail"]
 
 
-def test_a_change_whose_event_cannot_be_written_does_not_happen(env, nobody_else):
+def test_change_is_rolled_back_when_its_event_cannot_be_written(env, alice_without_events):
     """LO-08: an account is not changed without a trace."""
 
     def change(session):
         session.core.execute(update(User).values(display_name="Changed"))
-        record_event(session, EventKind.USER_UPDATED, nobody_else.view)
+        record_event(session, EventKind.USER_UPDATED, alice_without_events.view)
 
-    with env.broken("security_event", "INSERT"), pytest.raises(IntegrityError, match="broken"):
+    with env.failing_on("security_event", "INSERT"), pytest.raises(IntegrityError, match="broken"):
         env.act(change)
     assert [row["display_name"] for row in env.rows("user")] == ["A Person"]
 
 
-def test_hostile_text_is_one_json_string(env, nobody_else):
-    """LO-05: no value in an event begins another line, or another field."""
+def test_hostile_text_is_stored_as_one_json_string(env, alice_without_events):
+    """LO-05: no value can begin another line or another field."""
     hostile = "a\r\nb\x1b[31m\x00\u2028" + "x" * 1000
-    _record(env, nobody_else.view, name=hostile)
+    _record(env, alice_without_events.view, name=hostile)
     assert _only_event(env).details == {"name": hostile}
     assert not re.search(r"[\x00-\x1f]", env.rows("security_event")[0]["details"])
 
 
-def test_what_is_observed_is_written_later(env, nobody_else, clock):
-    """LO-02: one row for all the readings of one kind and origin, which names no request."""
+def test_observations_are_written_later(env, alice_without_events, clock):
+    """LO-02: one row for all observations of one kind and origin, without a request."""
     with env.database.transaction(writing=False, origin=ORIGIN) as session:
-        observe_event(session, EventKind.SENSITIVE_READ, nobody_else.view)
-        observe_event(session, EventKind.SENSITIVE_READ, nobody_else.view)
-        observed = session.observed
+        observe_event(session, EventKind.SENSITIVE_READ, alice_without_events.view)
+        observe_event(session, EventKind.SENSITIVE_READ, alice_without_events.view)
+        observations = session.observed
     assert env.count("security_event") == 0
-    assert len(set(observed)) == 1
-    moment = clock.now - timedelta(minutes=1)
-    env.act(write_observations, {observed[0]: (2, moment)})
+    assert len(set(observations)) == 1
+    time = clock.now - timedelta(minutes=1)
+    env.act(write_observations, {observations[0]: (2, time)})
     (row,) = env.rows("security_event")
     assert (row["kind"], row["details"]) == ("sensitive_read", '{"times":2}')
     assert (row["request_id"], row["source"]) == (None, "192.0.2.7")

@@ -1,4 +1,4 @@
-"""Mail that waits to be sent."""
+"""The outbox of messages waiting to be sent."""
 
 from datetime import timedelta
 
@@ -6,6 +6,7 @@ import pytest
 
 from accounts.crypto.keyring import SealBroken
 from accounts.errors import NotFound
+from accounts.origin import Origin
 from accounts.services.outbox import MessageKind, measure_outbox, open_parameters, post_message
 
 
@@ -13,8 +14,8 @@ def _post(env, view, **parameters):
     env.act(post_message, MessageKind.EMAIL_VERIFICATION, view, **parameters)
 
 
-def test_a_message_goes_to_the_stored_address(env, alice):
-    """It bears the person's language and the moment of the act (EM-17)."""
+def test_message_goes_to_the_stored_address(env, alice):
+    """EM-17: with the user's locale and the time of the act."""
     _post(env, alice.view._replace(locale="de-DE"), secret="a secret")
     (message,) = env.messages()
     assert (message.recipient, message.locale) == ("alice@example.com", "de-DE")
@@ -22,14 +23,36 @@ def test_a_message_goes_to_the_stored_address(env, alice):
     assert env.act(open_parameters, message) == {"secret": "a secret"}
 
 
-def test_what_a_message_says_is_sealed(env, alice):
-    """A dump of the database shows no secret that was mailed (TK-08)."""
+@pytest.mark.parametrize(
+    ("kind", "ip_address"),
+    [
+        (MessageKind.PASSWORD_CHANGED, "192.0.2.7"),
+        (MessageKind.EMAIL_CHANGE_NOTICE, "192.0.2.7"),
+        (MessageKind.API_KEY_CREATED, "192.0.2.7"),
+        (MessageKind.PAT_CREATED, "192.0.2.7"),
+        (MessageKind.EMAIL_VERIFICATION, None),
+        (MessageKind.EMAIL_CHANGE_CONFIRMATION, None),
+        (MessageKind.EMAIL_ALREADY_IN_USE, None),
+        (MessageKind.PASSWORD_RESET, None),
+    ],
+)
+def test_message_has_the_client_address_only_for_the_owner_of_the_account(
+    env, alice, kind, ip_address
+):
+    with env.database.transaction(writing=True, origin=Origin(address="192.0.2.7")) as session:
+        post_message(session, kind, alice.view)
+    [message] = env.messages()
+    assert env.act(open_parameters, message).get("ip_address") == ip_address
+
+
+def test_message_parameters_are_sealed(env, alice):
+    """TK-08: a dump of the database shows no mailed secret."""
     _post(env, alice.view, secret="a secret")
     assert b"a secret" not in env.messages()[0].parameters_sealed
 
 
-def test_a_sealed_message_does_not_open_under_another_id(env, alice):
-    """Nobody gets the secret of somebody else by exchanging rows (TK-05)."""
+def test_sealed_message_is_unreadable_under_another_id(env, alice):
+    """TK-05: swapping rows does not reveal secrets of other users."""
     for secret in ("one", "two"):
         _post(env, alice.view, secret=secret)
     first, second = env.messages()
@@ -38,29 +61,29 @@ def test_a_sealed_message_does_not_open_under_another_id(env, alice):
         env.act(open_parameters, second)
 
 
-def test_an_act_that_is_refused_mails_nothing(env, alice):
-    """A message is in the transaction of its act (EM-18)."""
+def test_refused_act_mails_nothing(env, alice):
+    """EM-18: a message is written in the transaction of its act."""
 
-    def refused(session):
+    def post_and_refuse(session):
         post_message(session, MessageKind.EMAIL_ALREADY_IN_USE, alice.view)
         session.flush()
         raise NotFound
 
     with pytest.raises(NotFound):
-        env.act(refused)
+        env.act(post_and_refuse)
     assert env.messages() == []
 
 
-def test_what_is_not_delivered_is_measured(env, alice):
-    """OP-11: what waits, since when, and what was given up."""
+def test_undelivered_messages_are_measured(env, alice):
+    """OP-11: the number of waiting messages, since when, and the number given up."""
     assert env.act(measure_outbox) == (0, None, 0)
-    began = env.clock.now
+    start = env.clock.now
     for _ in range(4):
         _post(env, alice.view)
         env.clock.move(minutes=1)
     oldest, delivered, given_up, _ = env.messages()
     env.execute("UPDATE outbox_message SET delivered_at = due_at WHERE id = ?", delivered.id)
     env.execute("UPDATE outbox_message SET gave_up_at = due_at WHERE id = ?", given_up.id)
-    assert env.act(measure_outbox) == (2, began, 1)
+    assert env.act(measure_outbox) == (2, start, 1)
     env.execute("UPDATE outbox_message SET delivered_at = due_at WHERE id = ?", oldest.id)
-    assert env.act(measure_outbox) == (1, began + timedelta(minutes=3), 1)
+    assert env.act(measure_outbox) == (1, start + timedelta(minutes=3), 1)

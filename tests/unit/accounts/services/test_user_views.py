@@ -1,4 +1,4 @@
-"""People, as the dialects see them."""
+"""User views, as the dialects read them."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from accounts.services.user_views import find_user_view
 from models import User
 
 
-def test_a_person_is_read_with_their_tenant(env, alice):
-    """One row holds what every dialect shows."""
+def test_user_is_read_with_their_tenant(env, alice):
+    """One row has everything that the dialects show."""
     view = env.view(alice.user_id)
     tenant = env.rows("tenant")[0]
     assert (view.email, view.tenant_id, view.tenant_uuid, view.tenant_display_name) == (
@@ -21,27 +21,27 @@ def test_a_person_is_read_with_their_tenant(env, alice):
     assert view.is_platform_admin is False
 
 
-def test_nobody_is_found_by_an_unknown_id(env):
-    """An id that no row has is not found."""
+def test_unknown_id_is_not_found(env):
+    """The refusal is NotFound."""
     with pytest.raises(NotFound):
         env.act(find_user_view, "usr_000000000000")
 
 
-def test_a_person_is_read_with_what_the_session_has_changed(env, alice):
-    """A change that is not written yet is written first."""
+def test_user_is_read_with_pending_changes(env, alice):
+    """Pending changes are flushed first."""
     with env.database.transaction(writing=True) as session:
         session.get_one(User, alice.user_id).first_name = "Alice"
         assert find_user_view(session, alice.user_id).first_name == "Alice"
 
 
-def test_an_address_is_verified_once_there_is_a_moment_of_it(alice, clock):
-    """Whether an address is verified follows from when, and is no column of its own (EM-04)."""
+def test_address_is_verified_if_it_has_a_time_of_verification(alice, clock):
+    """EM-04: the flag is derived from the time, and has no column."""
     assert not alice.view.email_verified
     assert alice.view._replace(email_verified_at=clock.now).email_verified
 
 
 @pytest.mark.parametrize(
-    ("names", "shown"),
+    ("names", "expected"),
     [
         (("Alice Chen", "Al", "C"), "Alice Chen"),
         ((None, "Al", "C"), "Al C"),
@@ -51,10 +51,10 @@ def test_an_address_is_verified_once_there_is_a_moment_of_it(alice, clock):
         ((None, "A" * 199, "B"), "A" * 199),
     ],
 )
-def test_the_name_is_the_first_that_there_is(alice, names, shown):
+def test_name_is_the_first_available_one(alice, names, expected):
     """The display name, or first and last name within 200 characters, or the user name."""
     display_name, first_name, last_name = names
     view = alice.view._replace(
         display_name=display_name, first_name=first_name, last_name=last_name
     )
-    assert view.name == shown
+    assert view.name == expected

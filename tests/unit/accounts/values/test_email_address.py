@@ -24,21 +24,21 @@ from accounts.values.email_address import Address, canonical, parse_address
         (f"{'a' * 64}@example.com", f"{'a' * 64}@example.com"),
     ],
 )
-def test_addresses_are_compared_by_their_canonical_form(entered, key):
-    """EM-21: the domain is compared in IDNA and lower case, the local part without its case."""
+def test_address_has_a_canonical_form(entered, key):
+    """EM-21: the domain in IDNA and lower case, the local part without its case."""
     assert parse_address(entered).canonical == key
     assert canonical(entered) == key
 
 
-def test_an_address_is_shown_as_it_was_entered():
-    """EM-21: only the key loses the case, and only NFC changes what was entered."""
+def test_address_keeps_its_entered_form():
+    """EM-21: only the key loses the case; the entered form is only normalised to NFC."""
     assert parse_address("Alice@BU\u0308CHER.de") == Address(
         entered="Alice@B\u00dcCHER.de", canonical="alice@xn--bcher-kva.de"
     )
 
 
-def test_mail_goes_to_the_local_part_as_entered_at_the_ascii_domain():
-    """EM-21: what SMTP is given needs no SMTPUTF8."""
+def test_mailbox_has_the_entered_local_part_and_ascii_domain():
+    """EM-21: SMTPUTF8 is not needed."""
     assert parse_address("Alice@bücher.de").mailbox == "Alice@xn--bcher-kva.de"
 
 
@@ -77,18 +77,18 @@ def test_mail_goes_to_the_local_part_as_entered_at_the_ascii_domain():
         "a@" + "a." * 126 + "com",
     ],
 )
-def test_what_is_no_address_is_refused(value):
-    """EM-21: look-alike local parts, display names, quotes and address literals are refused."""
-    with pytest.raises(InvalidRequest) as refused:
+def test_malformed_address_is_rejected(value):
+    """EM-21: look-alike local parts, display names, quotes and address literals are rejected."""
+    with pytest.raises(InvalidRequest) as caught:
         parse_address(value, "new_email")
-    (violation,) = refused.value.violations
+    (violation,) = caught.value.violations
     assert violation.field == ("new_email",)
     assert violation.rule == "must be an e-mail address"
     assert canonical(value) is None
 
 
-def test_the_length_is_looked_at_before_anything_is_parsed():
-    """EM-21: a megabyte costs what 255 characters cost."""
+def test_length_is_checked_before_parsing():
+    """EM-21: a megabyte costs as much as 255 characters."""
     assert canonical("a" * 1_000_000 + "@example.com") is None
 
 
@@ -104,8 +104,8 @@ local_parts = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min
 
 
 @given(local_parts, labels, st.sampled_from(["com", "example.org", "DE"]))
-def test_the_canonical_form_is_its_own_canonical_form(local_part, label, rest):
-    """EM-21: canonicalising is idempotent, and leaves ASCII in lower case, no longer than fits."""
+def test_canonical_form_is_stable(local_part, label, rest):
+    """EM-21: canonicalising is idempotent; the result is ASCII in lower case, within the limit."""
     key = canonical(f"{local_part}@{label}.{rest}")
     if key is not None:
         assert canonical(key) == key
@@ -115,6 +115,6 @@ def test_the_canonical_form_is_its_own_canonical_form(local_part, label, rest):
 
 
 @given(st.text(max_size=40) | st.text(st.sampled_from("a@.-\ud800\x00é\u3002"), max_size=12))
-def test_looking_up_never_fails(value):
-    """EM-21: a login with any text at all gets a key or none."""
+def test_lookup_never_fails(value):
+    """EM-21: any login text gets a key or None."""
     assert canonical(value) is None or "@" in value

@@ -10,11 +10,11 @@ from accounts.values.identifiers import canonical_uuid, is_id, new_external_id, 
 
 
 @pytest.mark.parametrize("prefix", ["usr_", "tnt_", "key_", "ses_", "req_", "cli_", "msg_"])
-def test_an_id_is_its_prefix_and_12_hex_digits(prefix):
-    """UN-01: ids are ASCII in lower case, so no database can take two for one."""
-    made = new_id(prefix)
-    assert re.fullmatch(prefix + "[0-9a-f]{12}", made)
-    assert is_id(made, prefix)
+def test_id_is_its_prefix_and_12_hex_digits(prefix):
+    """UN-01: ids are ASCII in lower case, so no database confuses two of them."""
+    value = new_id(prefix)
+    assert re.fullmatch(prefix + "[0-9a-f]{12}", value)
+    assert is_id(value, prefix)
 
 
 @pytest.mark.parametrize(
@@ -32,37 +32,37 @@ def test_an_id_is_its_prefix_and_12_hex_digits(prefix):
         " cli_0a1b2c3d4e5f",
     ],
 )
-def test_what_is_no_id_of_its_kind_is_told_by_its_form(value):
+def test_malformed_id_is_detected(value):
     """UN-01: every character counts."""
     assert not is_id(value, "cli_")
 
 
-def test_an_external_id_is_10_letters_and_digits():
+def test_external_id_is_10_letters_and_digits():
     """UN-01: an external id is ASCII."""
     assert re.fullmatch("[0-9A-Za-z]{10}", new_external_id())
 
 
-def test_ids_differ():
-    """UN-01: a thousand of each are a thousand."""
+def test_ids_are_unique():
+    """UN-01: a thousand ids of each kind have a thousand values."""
     for make in (lambda: new_id("usr_"), new_external_id, new_uuid):
         assert len({make() for _ in range(1000)}) == 1000
 
 
-def test_a_uuid_is_of_version_7_and_tells_the_time():
-    """UN-01: a UUID has the version and variant of RFC 9562 and sorts by the millisecond."""
+def test_uuid_has_version_7_and_the_time():
+    """UN-01: it has the version and variant of RFC 9562, and sorts by the millisecond."""
     before = time.time_ns() // 1_000_000
-    made = uuid.UUID(text := new_uuid())
+    value = uuid.UUID(text := new_uuid())
     after = time.time_ns() // 1_000_000
-    assert made.version == 7
-    assert made.variant == uuid.RFC_4122
-    assert before <= made.int >> 80 <= after
-    assert str(made) == text
+    assert value.version == 7
+    assert value.variant == uuid.RFC_4122
+    assert before <= value.int >> 80 <= after
+    assert str(value) == text
     assert canonical_uuid(text) == text
 
 
 @given(st.uuids())
-def test_a_uuid_in_any_case_has_one_form(value):
-    """UN-01: the case of the digits is the only freedom."""
+def test_uuid_is_case_insensitive(value):
+    """UN-01: only the case of the digits may differ."""
     assert canonical_uuid(str(value)) == str(value)
     assert canonical_uuid(str(value).upper()) == str(value)
 
@@ -84,6 +84,6 @@ def test_a_uuid_in_any_case_has_one_form(value):
         "\ud800189d3a0-c0de-7abc-8def-0123456789ab",
     ],
 )
-def test_other_spellings_of_a_uuid_are_none(value):
-    """UN-01: what `uuid.UUID` would also read is not another name for the row."""
+def test_other_spellings_of_a_uuid_are_rejected(value):
+    """UN-01: other forms that `uuid.UUID` reads are not names of the row."""
     assert canonical_uuid(value) is None

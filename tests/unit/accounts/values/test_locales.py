@@ -22,8 +22,8 @@ from accounts.values.locales import parse_locale
         ("ca-ES-VALENCIA", "ca-ES-valencia"),
     ],
 )
-def test_a_known_locale_gets_its_canonical_case(entered, tag):
-    """UN-05: a locale is stored as the BCP 47 tag that was entered, in the case of RFC 5646."""
+def test_known_locale_gets_its_canonical_case(entered, tag):
+    """UN-05: stored as the entered BCP 47 tag, in the case of RFC 5646."""
     assert parse_locale(entered) == tag
 
 
@@ -58,11 +58,11 @@ def test_a_known_locale_gets_its_canonical_case(entered, tag):
         "en-" * 100 + "US",
     ],
 )
-def test_what_is_no_known_locale_is_refused(value):
-    """UN-05: paths, long texts, and both exceptions of Babel end in the same refusal."""
-    with pytest.raises(InvalidRequest) as refused:
+def test_unknown_locale_is_rejected(value):
+    """UN-05: paths, long texts and both exceptions of Babel have the same refusal."""
+    with pytest.raises(InvalidRequest) as caught:
         parse_locale(value, "language")
-    (violation,) = refused.value.violations
+    (violation,) = caught.value.violations
     assert violation.field == ("language",)
 
 
@@ -71,8 +71,8 @@ def test_what_is_no_known_locale_is_refused(value):
     | st.lists(st.text(st.sampled_from("deansrchtzDEUSL0149"), min_size=1, max_size=8), max_size=5)
     .map("-".join)
 )  # fmt: skip
-def test_a_stored_locale_is_its_own_form(text):
-    """UN-05: any text at all is refused, or read to a tag that reads to itself."""
+def test_canonical_locale_is_stable(text):
+    """UN-05: any text is rejected, or parsed to a tag that parses to itself."""
     try:
         tag = parse_locale(text)
     except InvalidRequest:

@@ -10,8 +10,8 @@ from accounts.errors import WeakPassword
 from accounts.limits import Limits
 from accounts.values.password_strength import normalise, validate
 
-RULES = Limits()
-OWN = ["alice.wonder99@teapots.example", "Alice Wonderland", "Acme Rocketry GmbH"]
+LIMITS = Limits()
+OWN_WORDS = ["alice.wonder99@teapots.example", "Alice Wonderland", "Acme Rocketry GmbH"]
 # fmt: off
 COMMON = [
     "Password1", "Passw0rd", "Password12", "Password123", "Password1234", "P@ssw0rd",
@@ -27,17 +27,17 @@ COMMON = [
 # fmt: on
 
 
-def broken(password, *, limits=RULES, own_words=()):
-    with pytest.raises(WeakPassword) as refused:
+def broken_rules(password, *, limits=LIMITS, own_words=()):
+    with pytest.raises(WeakPassword) as caught:
         validate(password, limits=limits, own_words=own_words)
-    assert {violation.field for violation in refused.value.violations} == {("new_password",)}
-    return [violation.rule for violation in refused.value.violations]
+    assert {violation.field for violation in caught.value.violations} == {("new_password",)}
+    return [violation.rule for violation in caught.value.violations]
 
 
 @pytest.mark.parametrize("password", ["s3cur3P@ssw0rd!", "n3wS3cur3P@ss!"])
-def test_the_published_examples_are_accepted(password):
-    """PW-08: the examples of the reference pass the blocklist and the account's own words."""
-    assert validate(password, limits=RULES, own_words=OWN) == password
+def test_published_examples_are_accepted(password):
+    """PW-08: they pass the blocklist and the check for the account's own words."""
+    assert validate(password, limits=LIMITS, own_words=OWN_WORDS) == password
 
 
 @pytest.mark.parametrize(
@@ -49,31 +49,31 @@ def test_the_published_examples_are_accepted(password):
         (7, "xQ7\U0001f40c\U0001f422\U0001f99c\U0001f9c9"),
     ],
 )
-def test_the_length_is_counted_in_code_points_after_normalising(length, text):
-    """PW-01: one less than the minimum is refused and the minimum accepted, in every script."""
+def test_length_is_counted_in_normalised_code_points(length, text):
+    """PW-01: one less than the minimum is rejected and the minimum accepted, in every script."""
     assert len(unicodedata.normalize("NFC", text)) == length
-    assert broken(text) == ["must have at least 8 characters"]
-    assert validate(text + "k", limits=RULES, own_words=())
+    assert broken_rules(text) == ["must have at least 8 characters"]
+    assert validate(text + "k", limits=LIMITS, own_words=())
 
 
-def test_the_minimum_is_a_setting():
-    """PW-01: 15 can be asked for."""
+def test_minimum_length_is_configurable():
+    """PW-01: 15, for example."""
     limits = Limits(password_min_length=15)
-    assert broken("n3wS3cur3P@ss!", limits=limits) == ["must have at least 15 characters"]
+    assert broken_rules("n3wS3cur3P@ss!", limits=limits) == ["must have at least 15 characters"]
     assert validate("s3cur3P@ssw0rd!", limits=limits, own_words=())
 
 
-def test_long_passwords_are_accepted_to_the_last_character():
-    """PW-02: 64 emoji and more pass, and none is cut off."""
+def test_long_passwords_are_not_truncated():
+    """PW-02: 64 emoji and more, without truncation."""
     password = "aB1" + "".join(chr(0x1F400 + number) for number in range(64))
-    assert validate(password, limits=RULES, own_words=()) == password
+    assert validate(password, limits=LIMITS, own_words=()) == password
 
 
 def test_every_missing_kind_of_character_is_named():
-    """PW-08: a refusal gives each reason."""
-    assert broken("xkvqzwpj") == ["must have an upper-case letter", "must have a digit"]
-    assert broken("XKVQZWPJ7") == ["must have a lower-case letter"]
-    assert broken("") == [
+    """PW-08: a refusal names every reason."""
+    assert broken_rules("xkvqzwpj") == ["must have an upper-case letter", "must have a digit"]
+    assert broken_rules("XKVQZWPJ7") == ["must have a lower-case letter"]
+    assert broken_rules("") == [
         "must have at least 8 characters",
         "must have an upper-case letter",
         "must have a lower-case letter",
@@ -83,67 +83,67 @@ def test_every_missing_kind_of_character_is_named():
 
 
 def test_letters_and_digits_of_every_script_count():
-    """PW-07: the kinds are Unicode's."""
-    assert validate("\u0416\u0443\u043a\u0432\u0448\u044d\u044e\u0663", limits=RULES, own_words=())
+    """PW-07: character kinds are those of Unicode."""
+    assert validate("\u0416\u0443\u043a\u0432\u0448\u044d\u044e\u0663", limits=LIMITS, own_words=())
 
 
 @pytest.mark.parametrize("hidden", [*"\x00\t\n\x1f\x7f\x80\x9f\ud800\udfff"])
-def test_control_characters_and_lone_surrogates_are_refused(hidden):
-    """PW-04, PW-05: a NUL or half a character is refused and never reaches bcrypt."""
+def test_control_characters_and_lone_surrogates_are_rejected(hidden):
+    """PW-04, PW-05: a NUL or half a character never reaches bcrypt."""
     password = f"xQ7vbkew{hidden}x"
-    assert broken(password) == ["must not have control characters or lone surrogates"]
+    assert broken_rules(password) == ["must not have control characters or lone surrogates"]
     assert normalise(password) is None
 
 
-def test_a_password_over_the_byte_limit_is_refused_at_once():
-    """PW-19: a megabyte is refused in less than 50 ms, at 1025 bytes as well, not at 1024."""
+def test_password_over_the_byte_limit_is_rejected_quickly():
+    """PW-19: a megabyte within 50 ms; 1025 bytes are rejected as well, 1024 are not."""
     start = time.perf_counter()
-    assert broken("\u00e9" * 500_000) == ["must have at most 1024 bytes"]
+    assert broken_rules("\u00e9" * 500_000) == ["must have at most 1024 bytes"]
     assert normalise("e\u0301" * 500_000) is None
     assert time.perf_counter() - start < 0.05
-    assert broken("xQ7vbkew" + "\u00e9" * 508 + "y") == ["must have at most 1024 bytes"]
-    assert validate("xQ7vbkew" + "\u00e9" * 508, limits=RULES, own_words=())
+    assert broken_rules("xQ7vbkew" + "\u00e9" * 508 + "y") == ["must have at most 1024 bytes"]
+    assert validate("xQ7vbkew" + "\u00e9" * 508, limits=LIMITS, own_words=())
     assert normalise("x" * 1025) is None
     assert normalise("x" * 1024) == "x" * 1024
     assert normalise("x" * 9, max_bytes=8) is None
 
 
-def test_both_spellings_of_a_letter_are_one_password():
+def test_composed_and_decomposed_letters_are_equal():
     """PW-06: set with U+00E9, entered with e and U+0301."""
-    assert validate("xQ7vbkew\u00e9", limits=RULES, own_words=()) == normalise("xQ7vbkewe\u0301")
+    assert validate("xQ7vbkew\u00e9", limits=LIMITS, own_words=()) == normalise("xQ7vbkewe\u0301")
 
 
-def test_every_space_is_the_same_space():
-    """PW-06: RFC 8265 maps the spaces of Unicode to the one of ASCII."""
+def test_all_spaces_are_equal():
+    """PW-06: RFC 8265 maps all spaces of Unicode to that of ASCII."""
     assert normalise("a\u00a0b\u3000c\u2000d") == "a b c d"
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs"]), max_size=60))
-def test_normalising_is_idempotent_and_changes_nothing_that_is_seen(password):
+def test_normalising_is_idempotent_and_invisible(password):
     """PW-06, PW-07: no trimming, no change of case, and no second change."""
-    form = normalise(f"  {password} ")
-    assert form == "  " + unicodedata.normalize("NFC", password) + " "
-    assert normalise(form) == form
+    normalised = normalise(f"  {password} ")
+    assert normalised == "  " + unicodedata.normalize("NFC", password) + " "
+    assert normalise(normalised) == normalised
 
 
 @given(st.text(st.characters(), max_size=80))
-def test_judging_answers_with_the_form_or_a_refusal(password):
-    """PW-05: no text makes it fail otherwise, and what is accepted can be entered."""
+def test_validation_returns_the_normalised_form_or_refuses(password):
+    """PW-05: no text raises another error, and accepted passwords can be entered."""
     try:
-        form = validate(password, limits=RULES, own_words=[password[:5]])
+        normalised = validate(password, limits=LIMITS, own_words=[password[:5]])
     except WeakPassword:
         return
-    assert normalise(password) == form
+    assert normalise(password) == normalised
 
 
 @pytest.mark.parametrize("password", COMMON)
-def test_a_common_password_is_refused(password):
-    """PW-08: a sample of 50 and more that meet every other rule, refused with the reason."""
-    assert broken(password) == ["must not be a common or easily guessed password"]
+def test_common_password_is_rejected(password):
+    """PW-08: a sample of 50 and more that break no other rule."""
+    assert broken_rules(password) == ["must not be a common or easily guessed password"]
 
 
-def test_the_sample_of_common_passwords_is_large_enough():
-    """PW-08: at least 50 are tried."""
+def test_sample_of_common_passwords_is_large_enough():
+    """PW-08: at least 50 are tested."""
     assert len(set(COMMON)) >= 50
 
 
@@ -163,59 +163,65 @@ def test_the_sample_of_common_passwords_is_large_enough():
         "ALICEwonder9999",
     ],
 )
-def test_a_password_made_of_own_words_is_refused(password):
+def test_password_made_of_own_words_is_rejected(password):
     """PW-09: local part, domain, name and tenant, alone or together, with trivial suffixes."""
-    assert "must not be made of the account's own words" in broken(password, own_words=OWN)
+    assert "must not be made of the account's own words" in broken_rules(
+        password, own_words=OWN_WORDS
+    )
 
 
 @pytest.mark.parametrize("password", ["W0nd3rland1", "4liceAA1", "Al1cewonder"])
-def test_an_own_word_in_disguise_is_refused(password):
-    """PW-09: letters written as digits do not hide a word."""
-    assert broken(password, own_words=[*OWN, "alicewonder"])
+def test_disguised_own_word_is_rejected(password):
+    """PW-09: digits in place of letters do not hide a word."""
+    assert broken_rules(password, own_words=[*OWN_WORDS, "alicewonder"])
 
 
 @pytest.mark.parametrize("password", ["xkWonder7vq", "Bob4582916"])
-def test_a_password_with_an_own_word_and_more_is_accepted(password):
-    """PW-09: words of fewer than four letters and words among others are no ground to refuse."""
-    assert validate(password, limits=RULES, own_words=[*OWN, "Bob Lee", "a", ""]) == password
+def test_password_containing_an_own_word_is_accepted(password):
+    """PW-09: words of fewer than four letters, and words among other text, are accepted."""
+    assert validate(password, limits=LIMITS, own_words=[*OWN_WORDS, "Bob Lee", "a", ""]) == password
 
 
-def test_a_password_without_letters_is_made_of_no_words():
-    """PW-09: nothing left is not the same as nothing there."""
-    assert "must not be made of the account's own words" not in broken("91827364", own_words=OWN)
+def test_password_without_letters_is_not_made_of_own_words():
+    """PW-09: an empty remainder does not mean that words were found."""
+    assert "must not be made of the account's own words" not in broken_rules(
+        "91827364", own_words=OWN_WORDS
+    )
 
 
-def test_the_beginning_of_a_long_password_is_weighed():
-    """PW-08: a weak password drawn out past what is weighed stays weak."""
-    assert broken("Password" + "1" * 100) == ["must not be a common or easily guessed password"]
-    assert broken("Aa1aaaaa" * 20) == ["must not be a common or easily guessed password"]
+def test_long_password_is_scored_by_its_beginning():
+    """PW-08: padding beyond the scored length does not help."""
+    assert broken_rules("Password" + "1" * 100) == [
+        "must not be a common or easily guessed password"
+    ]
+    assert broken_rules("Aa1aaaaa" * 20) == ["must not be a common or easily guessed password"]
 
 
-def test_many_look_alike_characters_do_not_avoid_the_blocklist():
-    """PW-08: where only a shorter beginning is weighed, it is weighed still."""
+def test_lookalike_characters_do_not_bypass_the_blocklist():
+    """PW-08: then only a shorter beginning is scored, but it still is."""
     weak = "Qwerty1234567890!@$"
-    assert broken(weak) == ["must not be a common or easily guessed password"]
+    assert broken_rules(weak) == ["must not be a common or easily guessed password"]
 
 
-def test_no_password_takes_long_to_judge():
-    """PW-19: what costs zxcvbn half a second unbounded costs some milliseconds."""
+def test_validation_time_is_bounded():
+    """PW-19: inputs that take zxcvbn half a second take some milliseconds."""
     costly = ["4@8({[<36&9!1|0$5+7%2" * 5, "4@8{[<36&!a" * 9, "1!|7" * 200, "aB1" * 300]
-    judged = []
+    durations = []
     for password in costly:
         start = time.process_time()
         with suppress(WeakPassword):
-            validate(password + "aB", limits=RULES, own_words=OWN)
-        judged.append(time.process_time() - start)
-    assert max(judged) < 0.05
+            validate(password + "aB", limits=LIMITS, own_words=OWN_WORDS)
+        durations.append(time.process_time() - start)
+    assert max(durations) < 0.05
 
 
 @pytest.mark.parametrize("entered", ["Violet tangent 47", "VIOLET tangent 47"])
-def test_a_password_that_has_leaked_is_refused(entered):
-    """PW-10: in whatever case, and with its reason; any other is taken."""
+def test_leaked_password_is_rejected(entered):
+    """PW-10: in any letter case; similar passwords are accepted."""
     limits = Limits(leaked_passwords=frozenset({"violet tangent 47"}))
-    with pytest.raises(WeakPassword) as refused:
+    with pytest.raises(WeakPassword) as caught:
         validate(entered, limits=limits, own_words=())
-    assert [each.rule for each in refused.value.violations] == [
+    assert [violation.rule for violation in caught.value.violations] == [
         "must not be a password that is known to have leaked"
     ]
     assert validate("Violet tangent 48", limits=limits, own_words=()) == "Violet tangent 48"

@@ -19,8 +19,8 @@ from accounts.values.phone_number import parse_phone
         ("+800 1234 5678", "+80012345678"),
     ],
 )
-def test_an_international_number_becomes_e164(entered, number):
-    """UN-06: a number is stored in one form, the published example +1234567890 included."""
+def test_international_number_becomes_e164(entered, number):
+    """UN-06: stored in one form, including the published example +1234567890."""
     assert parse_phone(entered) == number
 
 
@@ -55,19 +55,19 @@ def test_an_international_number_becomes_e164(entered, number):
         "+1202555\ud8000123",
     ],
 )
-def test_what_is_no_international_number_is_refused(value):
-    """UN-06: letters, extensions, foreign digits and what is too long are refused."""
-    with pytest.raises(InvalidRequest) as refused:
+def test_malformed_number_is_rejected(value):
+    """UN-06: letters, extensions, foreign digits and overlong texts are rejected."""
+    with pytest.raises(InvalidRequest) as caught:
         parse_phone(value, "mobile")
-    (violation,) = refused.value.violations
+    (violation,) = caught.value.violations
     assert violation.field == ("mobile",)
 
 
 @given(st.text(st.sampled_from("0123456789 ()-./"), max_size=31).map("+{}".format))
 @example("+44002079460000")
 @example("+39000612345")
-def test_a_stored_number_is_its_own_form(text):
-    """UN-06: what was answered can be sent back and means the same."""
+def test_canonical_number_is_stable(text):
+    """UN-06: a returned number can be sent back unchanged."""
     try:
         number = parse_phone(text)
     except InvalidRequest:

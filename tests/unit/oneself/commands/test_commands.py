@@ -1,4 +1,4 @@
-"""The command line: what each command does, says, and exits with."""
+"""The command line: what each command does, prints, and exits with."""
 
 import io
 import json
@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 
 from accounts.errors import LimitReached
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits
 from models.schema import REVISION
 from oneself import commands
@@ -21,7 +21,7 @@ from oneself.commands.console.failures import explain
 from oneself.database import Database, sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from tests.support.commands import Ran
+from tests.support.commands import CommandResult
 
 ROOT = Path(__file__).parents[4]
 PASSWORD = "Violet tangent 47 harbour"
@@ -31,14 +31,14 @@ SECRET = "canary-5d41402abc4b2a76b9719d911017c592"
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """The data folder of the settings; it is not there yet."""
+    """Returns the data folder of the settings, which does not exist yet."""
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("ONESELF_PASSWORD_COST", "10")
     return tmp_path / "data"
 
 
 class Terminal(io.StringIO):
-    """A standard input at which somebody sits."""
+    """A standard input that is a terminal."""
 
     def isatty(self):
         return True
@@ -52,9 +52,9 @@ def run(folder, monkeypatch, capsys):  # noqa: ARG001 # it is what the settings 
         monkeypatch.setattr(sys, "argv", ["__main__.py", *arguments])
         stream = io.StringIO(stdin) if isinstance(stdin, str) else stdin
         monkeypatch.setattr(sys, "stdin", stream)
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             commands.main()
-        return Ran(ended.value.code or 0, capsys.readouterr())
+        return CommandResult(exit_info.value.code or 0, capsys.readouterr())
 
     return run
 
@@ -77,7 +77,7 @@ def add_user(run, tenant_id):
 
 @pytest.fixture
 def sql(folder):
-    """Runs a statement behind the back of the commands."""
+    """Runs a statement on the file, bypassing the commands."""
 
     def sql(statement):
         connection = sqlite_driver().connect(folder / "oneself.sqlite3")
@@ -98,7 +98,7 @@ def _log_in(password):
     return opened.user
 
 
-# What holds for all of them
+# All commands
 
 
 COMMANDS = [
@@ -117,42 +117,38 @@ COMMANDS = [
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_has_help(run, words):
-    """With a sentence of its own, and without making anything."""
-    helped = run(*words, "--help")
-    assert helped.status == 0
-    assert " ".join(["Usage: python -m oneself", *words]) in helped.out
+    """And --json, except `serve`, which writes a log; --help creates nothing."""
+    ran = run(*words, "--help")
+    assert ran.status == 0
+    assert " ".join(["Usage: python -m oneself", *words]) in ran.out
     assert not Settings().data_dir.exists()
-    # A program can read what any of them says; the service itself writes a log.
-    is_group = "COMMAND [ARGS]" in helped.out
-    assert ("--json" in helped.out) == (not is_group and words != ["serve"])
+    is_group = "COMMAND [ARGS]" in ran.out
+    assert ("--json" in ran.out) == (not is_group and words != ["serve"])
 
 
-def test_there_are_no_other_commands():
-    """Else one could have no help, and be in no test that goes through them."""
+def test_list_of_commands_is_complete():
+    """Otherwise a command could miss from the tests of all of them."""
 
     def walk(command, *words):
         yield [*words]
         for name, below in getattr(command, "commands", {}).items():
             yield from walk(below, *words, name)
 
-    known = walk(get_command(commands._build(completes=True)))  # noqa: SLF001 # nobody else builds it
+    known = walk(get_command(commands._build(completes=True)))  # noqa: SLF001 # as main does
     assert sorted(known) == sorted(COMMANDS)
 
 
-def test_the_help_says_what_the_exit_status_means(run):
-    """Scripts go by it."""
+def test_help_explains_the_exit_status(run):
     assert "Exit status" in run("--help").out
 
 
-def test_the_version_is_the_projects(run):
-    """It is written in one place."""
+def test_version_is_the_projects(run):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert run("--version").out == project["version"] + "\n"
 
 
 @pytest.mark.parametrize("words", [["burn"], ["tenant", "add"], ["db", "check", "--loud"]])
-def test_a_command_line_that_cannot_be_read_exits_with_2(run, words):
-    """Its help says more, on standard error."""
+def test_malformed_command_line_exits_with_2(run, words):
     ran = run(*words)
     assert (ran.status, ran.out) == (2, "")
     assert "Usage" in ran.err
@@ -170,16 +166,15 @@ def test_a_command_line_that_cannot_be_read_exits_with_2(run, words):
         ("API_KEY_BRAND", "must match pattern"),
     ],
 )
-def test_a_bad_setting_is_named_without_its_value(run, monkeypatch, name, rule):
-    """It may be a secret that was put into the wrong variable."""
+def test_bad_setting_is_named_without_its_value(run, monkeypatch, name, rule):
+    """It may be a secret in the wrong variable."""
     monkeypatch.setenv(f"ONESELF_{name}", SECRET)
     ran = run("db", "check", "--json")
     assert ran.refused(f"ONESELF_{name} {rule}", status=2)
     assert SECRET not in ran.err
 
 
-def test_every_bad_setting_is_named_at_once(run, monkeypatch):
-    """So that an operator corrects them in one go."""
+def test_all_bad_settings_are_named_at_once(run, monkeypatch):
     monkeypatch.setenv("ONESELF_SESSION_DAYS", "0")
     monkeypatch.setenv("ONESELF_PASSWORD_COST", "99")
     assert run("demo").refused(
@@ -189,8 +184,8 @@ def test_every_bad_setting_is_named_at_once(run, monkeypatch):
     )
 
 
-def test_a_bad_secret_key_is_refused_without_being_shown(run, monkeypatch):
-    """And nothing is made."""
+def test_bad_secret_key_is_refused_without_being_shown(run, monkeypatch):
+    """And nothing is created."""
     monkeypatch.setenv("ONESELF_SECRET_KEY", "canary")
     ran = run("demo", "--json")
     assert ran.refused("ONESELF_SECRET_KEY", status=2)
@@ -198,8 +193,7 @@ def test_a_bad_secret_key_is_refused_without_being_shown(run, monkeypatch):
     assert not Settings().data_dir.exists()
 
 
-def test_another_secret_key_than_the_databases_is_refused(run, tenant_id, monkeypatch):
-    """Before anything is written with it."""
+def test_other_secret_key_than_the_databases_is_refused(run, tenant_id, monkeypatch):
     monkeypatch.setenv("ONESELF_SECRET_KEY", "k" * 43)
     assert run("tenant", "disable", tenant_id).refused("not the one that this database")
 
@@ -213,51 +207,49 @@ def test_another_secret_key_than_the_databases_is_refused(run, tenant_id, monkey
         ["db", "check"],
     ],
 )
-def test_a_database_that_is_not_there_is_not_made_by_these(run, folder, words):
+def test_missing_database_is_not_created_by_these_commands(run, folder, words):
     """The folder is probably the wrong one."""
     assert run(*words, "--json").refused("There is no database at", "ONESELF_DATA_DIR")
     assert not folder.exists()
 
 
-def test_the_setting_is_named_that_has_an_effect(run, folder, monkeypatch):
-    """Beside a URL the data folder is not where the database is looked for."""
+def test_effective_setting_is_named_for_a_missing_database(run, folder, monkeypatch):
+    """If the URL is set, the data folder has no effect."""
     monkeypatch.setenv("ONESELF_DATABASE_URL", f"sqlite:///{folder}/elsewhere.db")
     ran = run("db", "check")
     assert ran.refused(f"There is no database at {folder}/elsewhere.db", "ONESELF_DATABASE_URL")
     assert "ONESELF_DATA_DIR" not in ran.err
 
 
-def test_a_file_that_is_no_database_is_refused(run, folder):
-    """In the words of SQLite."""
+def test_file_that_is_no_database_is_refused(run, folder):
     folder.mkdir()
     (folder / "oneself.sqlite3").write_text("This is no database. " * 100)
     assert run("tenant", "add", "Example", "--json").refused("file is not a database")
 
 
-def test_a_folder_that_cannot_be_made_is_refused(run, folder, monkeypatch):
-    """By its name."""
+def test_folder_that_cannot_be_created_is_named(run, folder, monkeypatch):
     folder.write_text("a file")
     monkeypatch.setenv("ONESELF_DATA_DIR", str(folder / "deeper"))
     assert run("tenant", "add", "Example").refused(str(folder), "ONESELF_DATA_DIR")
 
 
 class Interrupted(io.StringIO):
-    """A standard input at which somebody presses Ctrl-C."""
+    """A standard input that is interrupted by Ctrl-C."""
 
     def read(self, *_):
         raise KeyboardInterrupt
 
 
-def test_ctrl_c_ends_a_command_with_130(add_user, sql):
-    """As shells have it, and without a traceback; nothing is there of what it was to do."""
+def test_ctrl_c_exits_with_130(add_user, sql):
+    """As in shells, without a traceback; nothing is written."""
     ran = add_user("--json", stdin=Interrupted())
     assert (ran.status, ran.out, ran.err) == (130, "", "")
     assert sql("SELECT * FROM user") == []
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_an_outcome_that_cannot_be_printed_is_said_to_stand(folder, options):
-    """By a disk that is full, say; it was done, and is not to be done again."""
+def test_unprintable_result_is_reported_as_done(folder, options):
+    """As on a full disk: the command must not be repeated."""
     words = [sys.executable, "-m", "oneself", "tenant", "add", "Example", *options]
     environment = {**os.environ, "ONESELF_DATA_DIR": str(folder)}
     with Path("/dev/full").open("w") as full:
@@ -270,7 +262,7 @@ def test_an_outcome_that_cannot_be_printed_is_said_to_stand(folder, options):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (("user", "import", "nothing.csv", "--tenant", "{}"), "nothing.csv cannot be read"),
         (("db", "backup", "nowhere/copy"), "There is no folder nowhere"),
@@ -278,39 +270,36 @@ def test_an_outcome_that_cannot_be_printed_is_said_to_stand(folder, options):
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
 )
-def test_a_file_that_an_argument_names_is_not_looked_for_in_a_setting(run, tenant_id, words, says):
-    """The sentence is about what was typed."""
+def test_missing_file_argument_is_not_blamed_on_a_setting(run, tenant_id, words, message):
     ran = run(*(word.format(tenant_id) for word in words))
-    assert ran.refused(says)
+    assert ran.refused(message)
     assert "ONESELF_DATA_DIR" not in ran.err
 
 
-def test_a_report_that_cannot_be_written_is_said_before_the_proof(run, folder):
-    """And not after the minutes that it takes."""
+def test_missing_report_folder_is_reported_before_the_tests(run, folder):
+    """They take minutes."""
     folder.mkdir()
     (folder / "people.json").write_text('{"base": {}}')
     words = ("prove", "--url", "http://localhost:1", "--credentials", str(folder / "people.json"))
     assert run(*words, "--html", "nowhere/proof.html").refused("There is no folder nowhere")
 
 
-def test_a_defect_is_not_explained_away(run, monkeypatch):
-    """It keeps its traceback."""
+def test_defect_keeps_its_traceback(run, monkeypatch):
     monkeypatch.setattr("oneself.commands.demo_data.make_demo", lambda _database: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("demo")
     assert explain(OSError("no file is named")) is None
 
 
-def test_any_other_refusal_is_said_in_its_own_words():
-    """They are made to be shown to anybody."""
+def test_other_refusal_keeps_its_message():
     assert str(explain(LimitReached())) == LimitReached.message
 
 
 # Tenants, users, clients
 
 
-def test_a_tenant_is_added_and_disabled(run, sql):
-    """The folder, the database and its key are made, for nobody else to read."""
+def test_tenant_is_added_and_disabled(run, sql):
+    """The folder, the database and its key are created, readable by their owner only."""
     added = run("tenant", "add", "Example", "--json").json
     assert sql("SELECT id, uuid, display_name FROM tenant") == [tuple(added.values())]
     data = Settings().data_dir
@@ -325,34 +314,33 @@ def test_a_tenant_is_added_and_disabled(run, sql):
 
 
 def test_tenants_are_listed_newest_first(run, sql):
-    """Without an end, a list of one for each signup would be as long as that of users."""
+    """And at most --limit, since each signup adds one."""
     first = run("tenant", "add", "First", "--json").json
     second = run("tenant", "add", "Second", "--json").json
     sql("UPDATE tenant SET created_at = '2026-01-01' WHERE display_name = 'First'")
     run("tenant", "disable", first["tenant_id"])
     listed = run("tenant", "list", "--json").json["tenants"]
-    assert [each["tenant_id"] for each in listed] == [second["tenant_id"], first["tenant_id"]]
-    assert [each["disabled"] for each in listed] == [False, True]
+    assert [item["tenant_id"] for item in listed] == [second["tenant_id"], first["tenant_id"]]
+    assert [item["disabled"] for item in listed] == [False, True]
     assert {**listed[1], **first} == listed[1]
     assert run("tenant", "list", "--limit", "1", "--json").json["tenants"] == listed[:1]
     assert second["tenant_id"] in run("tenant", "list").out
 
 
-def test_a_tenants_name_keeps_its_rules(run):
-    """A refusal names the argument and the rule."""
+def test_invalid_tenant_name_is_rejected(run):
+    """By the name of the argument, with the rule."""
     assert run("tenant", "add", " Example").refused("NAME must not begin")
 
 
 @pytest.mark.parametrize("columns", ["40", "400"])
-def test_people_get_a_table(run, monkeypatch, columns):
-    """In which a name that looks like markup is only a name."""
+def test_table_prints_markup_literally(run, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", columns)
     ran = run("tenant", "add", "[red]Example[/]")
     assert ran.status == 0
     assert "[red]Example[/]" in ran.out
 
 
-def test_a_user_logs_in_with_the_password_from_standard_input(add_user, tenant_id):
+def test_user_logs_in_with_the_password_from_standard_input(add_user, tenant_id):
     """The line break of `echo` is not part of it."""
     added = add_user("--json", stdin=PASSWORD + "\n").json
     assert added == {
@@ -368,22 +356,22 @@ def test_a_user_logs_in_with_the_password_from_standard_input(add_user, tenant_i
     assert _log_in(PASSWORD).user_id == added["user_id"]
 
 
-def test_a_user_is_added_with_roles_and_as_admin(add_user):
-    """Instead of the one role that is given otherwise."""
+def test_user_is_added_with_roles_and_as_admin(add_user):
+    """The roles replace the default one."""
     added = add_user("--json", "--admin", "--role", "owner", "--role", "editor").json
     assert added["is_platform_admin"] is True
     assert added["roles"] == ["owner", "editor"]
 
 
-def test_a_user_of_an_identity_provider_has_no_password(add_user, sql):
-    """And is asked for none."""
+def test_user_of_an_identity_provider_has_no_password(add_user, sql):
+    """And there is no prompt."""
     assert add_user("--json", "--provider", "oidc").json["provider"] == "oidc"
     assert sql("SELECT * FROM password_record") == []
     assert add_user("--provider", "saml", "--password-stdin").refused("no password", status=2)
 
 
-def test_a_password_is_asked_for_at_a_terminal(run, tenant_id, monkeypatch):
-    """Twice, and until both are the same; what is asked goes to standard error."""
+def test_terminal_prompts_for_the_password(run, tenant_id, monkeypatch):
+    """Twice, until both entries match; the prompt goes to standard error."""
     answers = [PASSWORD, "another", PASSWORD, PASSWORD]
     monkeypatch.setattr("getpass.getpass", lambda *_, **__: answers.pop(0))
     words = ("user", "add", EMAIL, "--tenant", tenant_id, "--name", "Carol Diaz", "--json")
@@ -393,51 +381,49 @@ def test_a_password_is_asked_for_at_a_terminal(run, tenant_id, monkeypatch):
     assert _log_in(PASSWORD).email == EMAIL
 
 
-def test_without_a_terminal_a_password_is_not_asked_for(run, tenant_id):
-    """A script would wait for ever."""
-    asked = run("user", "add", EMAIL, "--tenant", tenant_id, "--name", "Carol Diaz")
-    assert asked.refused("--password-stdin", status=2)
+def test_missing_terminal_is_refused(run, tenant_id):
+    """Otherwise a script would wait forever."""
+    ran = run("user", "add", EMAIL, "--tenant", tenant_id, "--name", "Carol Diaz")
+    assert ran.refused("--password-stdin", status=2)
 
 
-def test_a_weak_password_is_refused_by_every_rule_that_it_breaks(add_user, sql):
-    """Without being shown."""
+def test_weak_password_is_rejected_with_every_broken_rule(add_user, sql):
+    """Without showing it."""
     ran = add_user("--json", stdin="carol")
-    assert ran.refused("must have at least 8 characters", "must have a digit")
+    assert ran.refused("The password must have at least 8 characters, ", "must have a digit")
     assert "carol" not in ran.err
     assert sql("SELECT * FROM user") == []
 
 
-def test_an_address_that_is_taken_or_none_is_refused(add_user):
-    """Before a password is asked for."""
+def test_taken_or_malformed_address_is_refused_before_the_prompt(add_user):
     assert add_user("--provider", "oidc").status == 0
-    assert add_user("--json").refused("Another account has this e-mail address")
+    assert add_user("--json").refused("Another account has this email address")
     assert add_user("--json", email="carol").refused("EMAIL must be an e-mail address")
 
 
-def test_a_user_needs_a_tenant_that_there_is(run, tenant_id):
-    """Its id is not a secret, and is named."""
+def test_unknown_tenant_of_a_user_is_refused(run, tenant_id):
+    """The id is not a secret, and is named."""
     ran = run("user", "add", EMAIL, "--tenant", "tnt_0", "--name", "Carol", "--password-stdin")
     assert ran.refused("There is no tenant tnt_0")
     assert tenant_id not in ran.err
 
 
-def test_a_user_is_disabled(run, add_user):
-    """For good: there is no way back yet."""
+def test_user_is_disabled(run, add_user):
     add_user("--provider", "oidc")
     assert run("user", "disable", EMAIL, "--json").json["disabled"] is True
-    assert run("user", "disable", "nobody@example.com").refused("no user nobody@example.com")
+    assert run("user", "disable", "unknown@example.com").refused("no user unknown@example.com")
 
 
-def test_roles_are_given_and_taken(run, add_user):
-    """Both at once, each as often as one likes."""
+def test_roles_are_added_and_removed(run, add_user):
+    """Several at once."""
     add_user("--provider", "oidc")
     words = ("--add", "owner", "--add", "editor", "--remove", "member", "--json")
     assert run("user", "role", EMAIL, *words).json["roles"] == ["owner", "editor"]
-    assert run("user", "role", EMAIL, "--add", "OWNER").refused("roles must be at most")
+    assert run("user", "role", EMAIL, "--add", "OWNER").refused("Roles must be at most")
     assert run("user", "role", EMAIL).refused("--add ROLE", status=2)
 
 
-def test_a_client_is_added_and_shows_its_secret_once(run, tenant_id, sql):
+def test_client_secret_is_shown_once(run, tenant_id, sql):
     """It is stored as a digest."""
     words = ("client", "add", "ci", "--tenant", tenant_id, "--scope", "keys:read")
     added = run(*words, "--scope", "me/pat:read", "--json").json
@@ -451,11 +437,10 @@ def test_a_client_is_added_and_shows_its_secret_once(run, tenant_id, sql):
     }
     assert added["client_secret"] not in str(sql("SELECT * FROM client"))
     assert "cannot be shown again" in run(*words).out
-    assert run(*words, "--scope", "keys:burn").refused("scopes must be among", "keys:write")
+    assert run(*words, "--scope", "keys:burn").refused("Scopes must be among", "keys:write")
 
 
-def test_a_client_gets_a_new_secret(run, tenant_id, sql):
-    """The old one is no longer what is stored."""
+def test_client_secret_is_renewed(run, tenant_id, sql):
     words = ("client", "add", "ci", "--tenant", tenant_id, "--scope", "keys:read", "--json")
     added = run(*words).json
     before = sql("SELECT secret_digest FROM client")
@@ -468,44 +453,43 @@ def test_a_client_gets_a_new_secret(run, tenant_id, sql):
     )
 
 
-def test_the_clients_of_a_tenant_are_listed_without_their_secrets(run, tenant_id):
-    """Whoever has lost the id of one finds it there."""
+def test_clients_of_a_tenant_are_listed_without_secrets(run, tenant_id):
     words = ("--tenant", tenant_id, "--scope", "keys:read", "--json")
     added = [run("client", "add", name, *words).json for name in ("one", "two")]
     other = run("tenant", "add", "Other", "--json").json["tenant_id"]
     listed = run("client", "list", "--tenant", tenant_id, "--json")
-    assert [each["client_id"] for each in listed.json["clients"]] == [
-        each["client_id"] for each in added
+    assert [item["client_id"] for item in listed.json["clients"]] == [
+        item["client_id"] for item in added
     ]
-    assert not any(each["client_secret"] in listed.out for each in added)
+    assert not any(item["client_secret"] in listed.out for item in added)
     assert run("client", "list", "--tenant", other, "--json").json == {"clients": []}
     assert "none" in run("client", "list", "--tenant", other).out
     assert run("client", "list", "--tenant", "tnt_0").refused("There is no tenant", "tenant list")
 
 
-def test_a_public_client_has_no_secret(run, tenant_id):
-    """It could not keep one (RFC 6749 section 2.1); whom its tokens are for is fixed."""
+def test_public_client_has_no_secret(run, tenant_id):
+    """It cannot keep one (RFC 6749 section 2.1); the audiences of its tokens are fixed."""
     words = ("client", "add", "spa", "--tenant", tenant_id, "--scope", "me/profile:read")
     added = run(*words, "--public", "--audience", "https://api.example", "--json").json
     assert added["client_secret"] is None
     assert run("client", "renew", added["client_id"]).refused("that has a secret")
     assert added["audiences"] == ["https://api.example"]
     assert "cannot be shown again" not in run(*words, "--public").out
-    assert run(*words, "--audience", "a b\n").refused("audiences must be")
+    assert run(*words, "--audience", "a b\n").refused("Audiences must be")
 
 
 # The demo, and the database
 
 
-def test_the_demo_is_one_json_object(run):
-    """The contract suite reads it; test_demo_data.py says what is in it."""
+def test_demo_is_one_json_object(run):
+    """The contract suite reads it; test_demo_data.py tests its content."""
     made = run("demo", "--json").json
     assert set(made) == {"base", "other_tenant", "sso_user", "disabled_user"}
     assert run("demo", "--json").json["base"]["user_id"] == made["base"]["user_id"]
 
 
-def test_the_demo_for_people_shows_every_token_in_one_line(run, sql):
-    """So that it can be copied, also where the output is no terminal."""
+def test_demo_table_shows_each_token_on_one_line(run, sql):
+    """So that it can be copied, even from a pipe."""
     ran = run("demo")
     key = next(word for word in ran.out.split() if word.startswith("ipto_"))
     assert ran.status == 0
@@ -514,22 +498,21 @@ def test_the_demo_for_people_shows_every_token_in_one_line(run, sql):
     assert "sso user" in ran.out
 
 
-def test_an_access_token_that_cannot_be_read_is_made_anew(run, sql):
-    """The seal of a row is broken, and the demo needs a token to show."""
+def test_unreadable_access_token_is_regenerated(run, sql):
+    """The row is corrupt, and the demo needs a token to print."""
     before = run("demo", "--json").json["base"]["access_token"]
     sql("UPDATE access_token SET token_sealed = x'00'")
     assert run("demo", "--json").json["base"]["access_token"] != before
 
 
-def test_a_signing_key_that_cannot_be_read_is_said_to_be(run, sql):
-    """The seal of a row is broken, and the rest of the demo is not made."""
+def test_unreadable_signing_key_is_reported(run, sql):
     run("demo")
     sql("UPDATE signing_key SET private_sealed = x'00'")
     assert run("demo", "--json").refused("Restore the row")
 
 
-def test_a_database_is_made_upgraded_and_checked(run, folder):
-    """No key is made, for none is needed."""
+def test_database_is_created_upgraded_and_checked(run, folder):
+    """Without a key, since none is needed."""
     made = run("db", "upgrade", "--json").json
     assert made == {"revision_before": None, "revision": REVISION}
     assert run("db", "upgrade", "--json").json["revision_before"] == REVISION
@@ -542,8 +525,8 @@ def test_a_database_is_made_upgraded_and_checked(run, folder):
     assert [path.name for path in folder.iterdir()] == ["oneself.sqlite3"]
 
 
-def test_tables_that_differ_are_said_to(run, sql):
-    """With the differences on standard output, for a program too, and the status 1."""
+def test_altered_tables_are_reported(run, sql):
+    """On standard output, for programs too, and with status 1."""
     run("db", "upgrade")
     sql("DROP TABLE user_settings")
     checked = run("db", "check", "--json")
@@ -553,8 +536,8 @@ def test_tables_that_differ_are_said_to(run, sql):
     assert "add_table" in found["differences"]
 
 
-def test_a_database_of_another_version_is_refused(run, tenant_id, sql):
-    """A revision that is not known here is one of a newer version."""
+def test_database_of_another_version_is_refused(run, tenant_id, sql):
+    """An unknown revision is that of a newer version."""
     sql("UPDATE alembic_version SET version_num = '9999'")
     assert run("tenant", "disable", tenant_id).refused("9999", REVISION, "oneself db upgrade")
     assert run("db", "upgrade", "--json").refused("9999", "newer")

@@ -1,4 +1,4 @@
-"""`bin/oneself`: the commands by a name of their own, which bash, zsh and fish complete."""
+"""`bin/oneself`: the shorthand, and its completion in bash, zsh and fish."""
 
 import os
 import pty
@@ -29,7 +29,7 @@ each_completion = pytest.mark.parametrize(
 
 @pytest.fixture
 def home(tmp_path):
-    """A home with a link to the program on its PATH, as an environment for whatever runs there."""
+    """Returns the environment of a home directory with a link to the program in its PATH."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "oneself").symlink_to(ROOT / "bin" / "oneself")
     # The Python of these tests comes first, as that of an active virtual environment does.
@@ -44,8 +44,8 @@ def home(tmp_path):
     return {**kept, "HOME": str(tmp_path), "PATH": path, "TERM": "dumb"}
 
 
-def is_there(shell):
-    """Skip the test, with the reason, where a shell is not installed."""
+def skip_unless_installed(shell):
+    """Skip the test if a shell is not installed."""
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} on this machine (Debian: apt-get install {shell})")
 
@@ -74,14 +74,14 @@ def run(home):
 
 @pytest.fixture
 def bash(run):
-    """Runs a line of bash, without its settings."""
+    """Runs a line of bash, without startup files."""
     if shutil.which("bash") is None:
         pytest.fail("These tests need bash, which is what they test.")
     return lambda line: run(line, "bash", "--norc")
 
 
-def complete(bash, *words):
-    """What bash offers when Tab is pressed behind the last of the words."""
+def complete_in_bash(bash, *words):
+    """Return the completions that bash offers when Tab is pressed after the last word."""
     return bash(
         "source <(oneself --show-completion); "
         f"COMP_WORDS=({' '.join(map(repr, words))}); COMP_CWORD={len(words) - 1}; "
@@ -90,21 +90,21 @@ def complete(bash, *words):
 
 
 @each_completion
-def test_bash_completes_commands_options_and_their_values(bash, words, offered):
-    assert set(complete(bash, *words)) == offered
+def test_bash_completes_commands_options_and_values(bash, words, offered):
+    assert set(complete_in_bash(bash, *words)) == offered
 
 
-def test_the_program_calls_itself_by_its_name_wherever_it_is_called(bash):
+def test_usage_shows_the_shorthand_name(bash):
     assert "Usage: oneself user import" in bash("oneself user import --help")
 
 
-def test_python_m_oneself_offers_no_completion_since_it_would_be_pythons(bash):
+def test_python_m_oneself_offers_no_completion(bash):
+    """The completion would be Python's."""
     assert "--install-completion" in bash("oneself --help")
     assert "--install-completion" not in bash(f"cd {ROOT} && python3 -m oneself --help")
 
 
-def test_what_is_printed_and_installed_for_bash_is_valid(bash, home):
-    """And the start of the next shell reads it."""
+def test_bash_script_is_valid_and_read_by_the_next_shell(bash, home):
     bash("oneself --install-completion; oneself --show-completion > printed; bash -n printed")
     assert bash("source ~/.bashrc; complete -p oneself").split()[-3:] == [
         "-F",
@@ -116,8 +116,8 @@ def test_what_is_printed_and_installed_for_bash_is_valid(bash, home):
 
 
 @each_completion
-def test_fish_completes_them_once_it_is_installed(run, words, offered):
-    is_there("fish")
+def test_fish_completes_after_the_installation(run, words, offered):
+    skip_unless_installed("fish")
     run("oneself --install-completion", "fish")
     lines = run(f'complete -C "{" ".join(words)}"', "fish").splitlines()
     assert {line.partition("\t")[0] for line in lines} == offered
@@ -132,9 +132,9 @@ def test_fish_completes_them_once_it_is_installed(run, words, offered):
         ("oneself user add --provider s", "oneself user add --provider saml "),
     ],
 )
-def test_zsh_completes_them_once_it_is_installed(run, home, typed, completed):
-    """In a terminal, since nothing else than its editor completes; the first Tab only loads it."""
-    is_there("zsh")
+def test_zsh_completes_after_the_installation(run, home, typed, completed):
+    """In a terminal, since only zsh's line editor completes; the first Tab only loads it."""
+    skip_unless_installed("zsh")
     run("oneself --install-completion", "zsh", "-f")
     with (Path(home["HOME"]) / ".zshrc").open("a") as settings:
         # Another key prints what stands in the line.
@@ -162,7 +162,7 @@ def test_zsh_completes_them_once_it_is_installed(run, home, typed, completed):
 
 
 def _read_until(terminal, pattern):
-    """Read what a terminal shows until something is there; its group, or all of it."""
+    """Read the output of a terminal up to a pattern, and return its group, or all of the match."""
     shown = ""
     while (found := re.search(pattern, shown)) is None:
         readable, _, _ = select.select([terminal], [], [], 60)

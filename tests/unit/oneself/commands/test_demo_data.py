@@ -1,4 +1,4 @@
-"""The demo data: whom it makes, and that what it gives out works, also the second time."""
+"""The demo data: its users, and credentials that work, also after a second run."""
 
 from datetime import timedelta
 from typing import get_args
@@ -6,14 +6,14 @@ from typing import get_args
 import pytest
 
 from accounts.errors import InvalidCredentials, InvalidToken
-from accounts.flows.access_tokens import regenerate_access_token
-from accounts.flows.api_keys import create_api_key, list_api_keys
-from accounts.flows.clients import ClientCredentials, authenticate_client
-from accounts.flows.personal_access_tokens import create_pat, list_pats
-from accounts.flows.sessions import list_sessions, log_in, open_session
-from accounts.flows.tenants import disable_tenant
-from accounts.flows.users import disable_user, find_user_by_email
-from accounts.services.authorization import SESSION_RIGHTS
+from accounts.flows.administration.tenants import disable_tenant
+from accounts.flows.administration.users import disable_user, find_user_by_email
+from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session
+from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
+from accounts.flows.tokens.personal_access_tokens import create_pat, list_pats
+from accounts.services.access_tokens import regenerate_access_token
+from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.principal import CredentialKind
 from models import wire
 from oneself.commands.demo_data import make_demo
@@ -32,7 +32,7 @@ OWNER_KEYS = {
 
 
 @pytest.fixture
-def made(database):
+def demo(database):
     return make_demo(database)
 
 
@@ -42,14 +42,14 @@ def _log_in(env, account):
     ).user
 
 
-def _check_all(env, made):
-    """Every credential of the data is its owner's, and works."""
+def _check_credentials(env, demo):
+    """Check that every credential works, and is its owner's."""
     for name in OWNERS:
-        account = made[name]
+        account = demo[name]
         for field, kind in KINDS.items():
-            person = env.recognise(kind, account[field]).user
-            assert (person.user_id, person.tenant_id) == (account["user_id"], account["tenant_id"])
-            assert (person.email, person.tenant_uuid) == (account["email"], account["tenant_uuid"])
+            view = env.recognise(kind, account[field]).user
+            assert (view.user_id, view.tenant_id) == (account["user_id"], account["tenant_id"])
+            assert (view.email, view.tenant_uuid) == (account["email"], account["tenant_uuid"])
         assert _log_in(env, account).user_id == account["user_id"]
         client = env.act(
             authenticate_client,
@@ -57,16 +57,16 @@ def _check_all(env, made):
             tenant_id=account["tenant_id"],
         )
         assert set(client.scopes) == SESSION_RIGHTS
-    token = made["sso_user"]["session_token"]
-    person = env.recognise(CredentialKind.SESSION, token).user
-    assert (person.user_id, person.provider) == (made["sso_user"]["user_id"], "oidc")
+    token = demo["sso_user"]["session_token"]
+    view = env.recognise(CredentialKind.SESSION, token).user
+    assert (view.user_id, view.provider) == (demo["sso_user"]["user_id"], "oidc")
     with pytest.raises(InvalidCredentials):
-        _log_in(env, made["disabled_user"])
+        _log_in(env, demo["disabled_user"])
 
 
-def test_the_data_has_these_names(made):
-    """The contract suite and others read them."""
-    assert {name: set(account) for name, account in made.items()} == {
+def test_demo_has_documented_keys(demo):
+    """The contract suite reads them."""
+    assert {name: set(account) for name, account in demo.items()} == {
         "base": OWNER_KEYS,
         "other_tenant": OWNER_KEYS,
         "sso_user": {"tenant_id", "tenant_uuid", "user_id", "email", "session_token"},
@@ -74,37 +74,35 @@ def test_the_data_has_these_names(made):
     }
 
 
-def test_every_credential_works(env, made):
-    """All but the disabled user's, whose password is right and does not help."""
-    _check_all(env, made)
+def test_every_credential_works(env, demo):
+    """Except the disabled user's correct password."""
+    _check_credentials(env, demo)
 
 
-def test_the_people_are_in_the_tenants_that_they_should_be(env, made):
-    """Two tenants, and the users of the first in the first."""
-    alice, bruno = (env.view(made[name]["user_id"]) for name in OWNERS)
+def test_users_are_in_the_right_tenants(env, demo):
+    alice, bruno = (env.view(demo[name]["user_id"]) for name in OWNERS)
     assert (alice.name, alice.tenant_display_name) == ("Alice Chen", "Acme Corp")
     assert (bruno.name, bruno.tenant_display_name) == ("Bruno Keller", "Globex")
     assert alice.roles == bruno.roles == ["owner"]
     assert alice.email_verified
-    emil = env.act(find_user_by_email, made["disabled_user"]["email"])
-    assert {made["sso_user"]["tenant_id"], emil.tenant_id} == {alice.tenant_id}
+    emil = env.act(find_user_by_email, demo["disabled_user"]["email"])
+    assert {demo["sso_user"]["tenant_id"], emil.tenant_id} == {alice.tenant_id}
     assert emil.disabled_at is not None
 
 
-def test_programs_get_all_the_scopes_that_there_are(env, made):
-    """An API key those of the account that API keys may have, a token all."""
-    key = env.recognise(CredentialKind.API_KEY, made["base"]["api_key"])
+def test_keys_and_tokens_have_all_scopes(env, demo):
+    key = env.recognise(CredentialKind.API_KEY, demo["base"]["api_key"])
     assert key.credential.rights == SESSION_RIGHTS & set(get_args(wire.ApiKeyScope))
-    pat = env.recognise(CredentialKind.PAT, made["base"]["pat"])
+    pat = env.recognise(CredentialKind.PAT, demo["base"]["pat"])
     assert pat.credential.rights == SESSION_RIGHTS
 
 
-def test_a_second_run_gives_the_same_people_new_credentials(env, database, made):
-    """The old ones are dead, so that none lies about where the first output went."""
+def test_second_run_replaces_the_credentials(env, database, demo):
+    """The old ones stop working, wherever the first output went."""
     again = make_demo(database)
-    _check_all(env, again)
+    _check_credentials(env, again)
     for name in OWNERS:
-        before, after = made[name], again[name]
+        before, after = demo[name], again[name]
         kept = {"tenant_id", "tenant_uuid", "user_id", "email", "client_id", "access_token"}
         assert {field for field in before if before[field] == after[field]} == kept
         for field in ("session_token", "api_key", "pat"):
@@ -114,20 +112,18 @@ def test_a_second_run_gives_the_same_people_new_credentials(env, database, made)
             _log_in(env, before)
 
 
-def test_runs_do_not_pile_up(env, database, made):
-    """One of each, and as many people as before."""
+def test_repeated_runs_add_no_rows(env, database, demo):
     for _ in range(3):
         make_demo(database)
-    user_id = made["base"]["user_id"]
+    user_id = demo["base"]["user_id"]
     assert len(env.act(list_sessions, user_id)) == 1
     assert len(env.act(list_api_keys, user_id)) == 1
     assert len(env.act(list_pats, user_id)) == 1
     assert [env.count(table) for table in ("tenant", "user", "client")] == [2, 4, 2]
 
 
-def test_what_the_people_made_themselves_is_left_alone(env, database, made):
-    """Only what is called demo is the demo's."""
-    alice = made["base"]
+def test_credentials_of_other_names_are_kept(env, database, demo):
+    alice = demo["base"]
     principal = env.recognise(CredentialKind.SESSION, alice["session_token"])
     own = {"name": "mine", "scopes": ["me/profile:read"]}
     _, key = env.act(
@@ -148,38 +144,36 @@ def test_what_the_people_made_themselves_is_left_alone(env, database, made):
     env.recognise(CredentialKind.SESSION, token)
 
 
-def test_what_was_tried_out_is_mended(env, database, made):
-    """A disabled owner or tenant, and an access token that was regenerated."""
-    alice = made["base"]
+def test_changes_made_in_a_trial_are_undone(env, database, demo):
+    """A disabled user or tenant, and a regenerated access token."""
+    alice = demo["base"]
     env.act(regenerate_access_token, env.view(alice["user_id"]))
     env.act(lambda session: disable_user(session, find_user_by_email(session, alice["email"])))
-    env.act(disable_tenant, made["other_tenant"]["tenant_id"])
-    _check_all(env, make_demo(database))
+    env.act(disable_tenant, demo["other_tenant"]["tenant_id"])
+    _check_credentials(env, make_demo(database))
 
 
-def test_an_owner_who_left_is_brought_back(env, database, made):
-    """Whoever tried a change of the address finds the demo whole all the same."""
+def test_changed_address_is_restored(env, database, demo):
     env.execute(
         'UPDATE "user" SET email = ?, email_canonical = ? WHERE id = ?',
         "elsewhere@example.org",
         "elsewhere@example.org",
-        made["base"]["user_id"],
+        demo["base"]["user_id"],
     )
     again = make_demo(database)
-    assert again["base"]["user_id"] == made["base"]["user_id"]
-    assert again["base"]["tenant_id"] == made["base"]["tenant_id"]
-    _check_all(env, again)
+    assert again["base"]["user_id"] == demo["base"]["user_id"]
+    assert again["base"]["tenant_id"] == demo["base"]["tenant_id"]
+    _check_credentials(env, again)
 
 
-def test_a_tenant_of_real_people_is_left_alone(env, database):
-    """Although it has the name of the demo's."""
+def test_real_tenant_of_the_same_name_is_not_used(env, database):
     real = env.tenant("Acme Corp")
-    made = make_demo(database)
-    assert made["base"]["tenant_id"] != real.id
+    demo = make_demo(database)
+    assert demo["base"]["tenant_id"] != real.id
 
 
-def test_passwords_meet_the_rules_of_the_house(open_house):
-    """However long they have to be; and no two runs give the same."""
+def test_passwords_meet_the_configured_rules(open_house):
+    """And differ between two runs."""
     database = open_house(password_min_length=64).database
     passwords = {make_demo(database)["base"]["password"] for _ in range(2)}
     assert len(passwords) == 2

@@ -1,4 +1,4 @@
-"""The commands of the mail: what each shows, and above all what it does not."""
+"""The `mail` commands: what each shows, and above all what it must not show."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,10 +8,9 @@ import pytest
 from sqlmodel import select
 from typer.testing import CliRunner
 
-from accounts.flows.tenants import open_tenant
-from accounts.flows.users import open_user
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.user_views import find_user_view
+from accounts.services.users import open_tenant, open_user
 from models import OutboxMessage
 from oneself.commands import mail
 from oneself.commands.console.failures import explain
@@ -21,8 +20,8 @@ from oneself.database import sqlite_driver
 SECRET = "ots_canary"
 
 
-class Ran:
-    """What a command printed, its exit status, and the sentence that it ended with, if it did."""
+class Run:
+    """The output of a command, its exit status, and its error message."""
 
     def __init__(self, result):
         failure = explain(result.exception) if result.exception else None
@@ -34,12 +33,12 @@ class Ran:
 
     @property
     def json(self):
-        """What a program would read: all of standard output."""
+        """The object that a program reads from standard output."""
         assert (self.status, self.err) == (0, ""), self.sentence
         return json.loads(self.out)
 
     def refused(self, *words, status=1):
-        """It ended with this status and one sentence, and wrote nothing else to standard error."""
+        """Return True if it ended with this status and message, and wrote no standard error."""
         assert (self.status, self.err) == (status, "")
         assert all(word in self.sentence for word in words), self.sentence
         return True
@@ -47,7 +46,7 @@ class Ran:
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """The data folder of the settings."""
+    """Returns the data folder of the settings."""
     for name in ("SECRET_KEY", "SECRET_KEY_FORMER", "DATABASE_URL", "SMTP_URL"):
         monkeypatch.delenv(f"ONESELF_{name}", raising=False)
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "data"))
@@ -58,7 +57,7 @@ def folder(monkeypatch, tmp_path):
 
 @pytest.fixture
 def database(folder):  # noqa: ARG001 # it is what the settings name
-    """The database of the settings, with the tables and nothing in it."""
+    """Opens the database of the settings, with empty tables."""
     with open_database(load_settings(), make=True) as database:
         yield database
 
@@ -66,7 +65,7 @@ def database(folder):  # noqa: ARG001 # it is what the settings name
 @pytest.fixture
 def run(database):  # noqa: ARG001 # it is what is asked
     """Runs one of the commands."""
-    return lambda *arguments: Ran(CliRunner().invoke(mail.app, arguments))
+    return lambda *arguments: Run(CliRunner().invoke(mail.app, arguments))
 
 
 @pytest.fixture
@@ -89,8 +88,8 @@ def post(database):
     def post():
         before = ids()
         with database.transaction(writing=True) as session:
-            person = find_user_view(session, alice.id)
-            post_message(session, MessageKind.PASSWORD_RESET, person, secret=SECRET)
+            view = find_user_view(session, alice.id)
+            post_message(session, MessageKind.PASSWORD_RESET, view, secret=SECRET)
         (posted,) = ids() - before
         return posted
 
@@ -99,7 +98,7 @@ def post(database):
 
 @pytest.fixture
 def sql(folder):
-    """Runs a statement behind the back of the commands."""
+    """Runs a statement on the file, bypassing the commands."""
 
     def sql(statement, *parameters):
         connection = sqlite_driver().connect(folder / "oneself.sqlite3")
@@ -112,8 +111,8 @@ def sql(folder):
 
 
 @pytest.fixture
-def kill(sql):
-    """Lets a message be one that was given up."""
+def mark_dead(sql):
+    """Marks a message as dead."""
     return lambda message_id: sql(
         "UPDATE outbox_message SET gave_up_at = created_at, attempts = 7, due_at = created_at,"
         " last_problem = 'The server refused the recipient (550).' WHERE id = ?",
@@ -131,10 +130,10 @@ def _states(run, *options):
 
 
 @pytest.fixture
-def one_of_each(post, kill, sql):
-    """A message in each state, by the states."""
+def one_of_each(post, mark_dead, sql):
+    """Posts a message in each state; returns their ids by state."""
     ids = {state: post() for state in ("delivered", "dead", "leased", "waiting")}
-    kill(ids["dead"])
+    mark_dead(ids["dead"])
     sql(
         "UPDATE outbox_message SET leased_until = ? WHERE id = ?",
         _after(minutes=5),
@@ -151,14 +150,14 @@ def one_of_each(post, kill, sql):
 # list
 
 
-def test_an_empty_outbox_is_listed(run):
-    """OP-03: for programs an empty list, and a word for people."""
+def test_empty_outbox_is_listed(run):
+    """OP-03."""
     assert run("list", "--json").json == {"messages": []}
     assert "none" in run("list").out
 
 
-def test_a_list_says_what_became_of_each(run, one_of_each):
-    """EM-18: all that are not delivered, and those too if they are asked for."""
+def test_list_shows_the_state_of_each_message(run, one_of_each):
+    """EM-18: delivered ones only on request."""
     expected = {message_id: state for state, message_id in one_of_each.items()}
     delivered = expected.pop(one_of_each["delivered"])
     assert _states(run) == expected
@@ -168,18 +167,18 @@ def test_a_list_says_what_became_of_each(run, one_of_each):
     assert _states(run, *everything) == expected | {one_of_each["delivered"]: delivered}
 
 
-def test_the_newest_are_listed_first(run, post, sql):
-    """OP-03: and so many of them as are asked for."""
+def test_newest_messages_are_listed_first(run, post, sql):
+    """OP-03: at most --limit."""
     old, new = post(), post()
     sql("UPDATE outbox_message SET created_at = ? WHERE id = ?", _after(hours=-1), old)
     assert list(_states(run)) == [new, old]
     assert list(_states(run, "--limit", "1")) == [new]
 
 
-def test_a_listed_message_says_why_it_is_dead(run, post, kill):
-    """EM-18: in words of ours, and with whom it is for hinted at."""
+def test_listed_message_has_the_reason_of_its_failure(run, post, mark_dead):
+    """EM-18: with the recipient masked."""
     message_id = post()
-    kill(message_id)
+    mark_dead(message_id)
     (listed,) = run("list", "--json").json["messages"]
     assert listed.pop("created_at") == listed.pop("due_at")
     assert listed == {
@@ -192,8 +191,8 @@ def test_a_listed_message_says_why_it_is_dead(run, post, kill):
     }
 
 
-def test_people_get_a_table_of_each_message(run, post):
-    """LO-01: without the address, and without what the message says."""
+def test_list_is_a_table_without_the_address(run, post):
+    """LO-01."""
     first, second = post(), post()
     ran = run("list")
     assert ran.status == 0
@@ -204,8 +203,8 @@ def test_people_get_a_table_of_each_message(run, post):
 # show
 
 
-def test_a_waiting_message_shows_its_head_only(run, post):
-    """LO-01: the secret in it opens the account of whoever it is for."""
+def test_waiting_message_shows_headers_only(run, post):
+    """LO-01: its secret opens the recipient's account."""
     message_id = post()
     shown = run("show", message_id, "--json").json
     assert (shown["state"], shown["recipient"], shown["mail"]) == (
@@ -220,15 +219,15 @@ def test_a_waiting_message_shows_its_head_only(run, post):
 @pytest.mark.parametrize("state", ["waiting", "leased", "delivered", "dead"])
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_no_state_shows_a_secret(run, one_of_each, state, options):
-    """LO-01: nor is there an option for it."""
+    """LO-01."""
     shown = run("show", one_of_each[state], *options)
     assert (shown.status, shown.err) == (0, "")
     assert one_of_each[state] in shown.out
     assert SECRET not in shown.out
 
 
-def test_a_message_that_was_put_into_the_folder_is_shown(run, post):
-    """EM-18: who has no server reads it there, and so here."""
+def test_message_in_the_mail_folder_is_shown(run, post):
+    """EM-18: without a mail server, that is where it is delivered."""
     message_id = post()
     run("deliver")
     shown = run("show", message_id, "--json").json
@@ -237,16 +236,16 @@ def test_a_message_that_was_put_into_the_folder_is_shown(run, post):
     assert run("show", message_id).out.endswith(shown["mail"])
 
 
-def test_a_file_of_a_message_that_is_not_delivered_is_not_shown(run, folder, post):
-    """EM-18: it is not known whether it is whole."""
+def test_file_of_an_undelivered_message_is_not_shown(run, folder, post):
+    """EM-18: it may be incomplete."""
     message_id = post()
     (folder / "mail").mkdir()
     (folder / "mail" / f"{message_id}.eml").write_text(SECRET)
     assert run("show", message_id, "--json").json["mail"] is None
 
 
-def test_a_message_that_cannot_be_read_is_shown_without_its_head(run, post, sql):
-    """TK-05: which tells that it cannot."""
+def test_unreadable_message_is_shown_without_headers(run, post, sql):
+    """TK-05."""
     message_id = post()
     sql("UPDATE outbox_message SET parameters_sealed = x'00'")
     assert run("show", message_id, "--json").json["head"] is None
@@ -255,16 +254,16 @@ def test_a_message_that_cannot_be_read_is_shown_without_its_head(run, post, sql)
 
 @pytest.mark.parametrize("command", ["show", "retry"])
 @pytest.mark.parametrize("message_id", ["msg_000000000000", "../../etc/passwd"])
-def test_a_message_that_is_not_there_is_named(run, command, message_id):
-    """OP-03: nothing that was typed is taken for a file."""
+def test_unknown_message_is_named(run, command, message_id):
+    """OP-03: an id is never used as a path."""
     assert run(command, message_id).refused(f"There is no message {message_id}.")
 
 
 # deliver
 
 
-def test_what_is_due_is_delivered_now(run, folder, post):
-    """EM-18: and it is said how much that was."""
+def test_due_messages_are_delivered(run, folder, post):
+    """EM-18."""
     ids = sorted(post() for _ in range(12))
     expected = {"delivered": 12, "failed": 0, "unreadable": 0}
     assert run("deliver", "--json").json == expected
@@ -272,21 +271,21 @@ def test_what_is_due_is_delivered_now(run, folder, post):
     assert run("deliver", "--json").json == expected | {"delivered": 0}
 
 
-def test_a_server_that_is_away_is_said_once(run, monkeypatch, post):
-    """OP-03: with the exit status of what went wrong, and without the lines of a log."""
+def test_unreachable_server_is_reported_once(run, monkeypatch, post):
+    """OP-03: with exit status 1, and without log lines."""
     with create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     monkeypatch.setenv("ONESELF_SMTP_URL", f"smtp+plain://127.0.0.1:{port}")
     message_id = post()
     ran = run("deliver", "--json")
-    assert ran.refused("1 messages were not taken", "cannot be reached (ECONNREFUSED).")
+    assert ran.refused("1 messages were not accepted", "cannot be reached (ECONNREFUSED).")
     assert json.loads(ran.out) == {"delivered": 0, "failed": 1, "unreadable": 0}
     (listed,) = run("list", "--json").json["messages"]
     assert (listed["id"], listed["attempts"]) == (message_id, 1)
 
 
-def test_what_cannot_be_read_is_said(run, post, sql):
-    """TK-05: though the rest was delivered."""
+def test_unreadable_message_is_reported(run, post, sql):
+    """TK-05: the other messages are delivered."""
     broken, _ = post(), post()
     sql("UPDATE outbox_message SET parameters_sealed = x'00' WHERE id = ?", broken)
     ran = run("deliver", "--json")
@@ -294,8 +293,8 @@ def test_what_cannot_be_read_is_said(run, post, sql):
     assert json.loads(ran.out) == {"delivered": 1, "failed": 0, "unreadable": 1}
 
 
-def test_a_broken_url_of_a_server_is_not_shown(run, monkeypatch, post):
-    """LO-01: there is a password in it."""
+def test_malformed_smtp_url_is_not_shown(run, monkeypatch, post):
+    """LO-01: it contains a password."""
     post()
     monkeypatch.setenv("ONESELF_SMTP_URL", "smtp://u:can/ary@mail.example")
     ran = run("deliver")
@@ -306,10 +305,10 @@ def test_a_broken_url_of_a_server_is_not_shown(run, monkeypatch, post):
 # retry
 
 
-def test_a_dead_message_is_retried(run, post, kill):
-    """EM-18: as if it were new, and so it is delivered."""
+def test_dead_message_is_retried(run, post, mark_dead):
+    """EM-18: with its attempts reset."""
     message_id = post()
-    kill(message_id)
+    mark_dead(message_id)
     assert run("deliver", "--json").json["delivered"] == 0
     assert run("retry", message_id, "--json").json == {"retried": 1}
     (listed,) = run("list", "--json").json["messages"]
@@ -317,8 +316,8 @@ def test_a_dead_message_is_retried(run, post, kill):
     assert run("deliver", "--json").json["delivered"] == 1
 
 
-def test_a_message_that_waits_is_tried_at_once(run, post, sql):
-    """EM-18: for when the server is repaired, and the next try is an hour away."""
+def test_waiting_message_is_retried_at_once(run, post, sql):
+    """EM-18: as when the server is back, and the next try is an hour away."""
     message_id = post()
     sql("UPDATE outbox_message SET due_at = ?", _after(hours=1))
     assert run("deliver", "--json").json["delivered"] == 0
@@ -326,24 +325,24 @@ def test_a_message_that_waits_is_tried_at_once(run, post, sql):
     assert run("deliver", "--json").json["delivered"] == 1
 
 
-def test_a_message_whose_lease_is_over_is_retried(run, post, sql):
-    """EM-18: whoever had it is dead."""
+def test_message_with_an_expired_lease_is_retried(run, post, sql):
+    """EM-18."""
     message_id = post()
     sql("UPDATE outbox_message SET leased_until = ?", _after(seconds=-1))
     assert run("retry", message_id, "--json").json == {"retried": 1}
 
 
-def test_one_message_is_retried_and_no_other(run, post, kill):
-    """EM-18: the ID is the one that is meant."""
-    one, other = post(), post()
-    kill(one)
-    kill(other)
-    run("retry", one)
-    assert _states(run) == {one: "waiting", other: "dead"}
+def test_only_the_named_message_is_retried(run, post, mark_dead):
+    """EM-18."""
+    message_id, other_id = post(), post()
+    mark_dead(message_id)
+    mark_dead(other_id)
+    run("retry", message_id)
+    assert _states(run) == {message_id: "waiting", other_id: "dead"}
 
 
-def test_all_that_can_be_retried_are(run, one_of_each):
-    """EM-18: neither what is delivered nor what is being sent."""
+def test_all_dead_and_waiting_messages_are_retried(run, one_of_each):
+    """EM-18: not delivered and leased ones."""
     assert run("retry", "--all", "--json").json == {"retried": 2}
     assert _states(run) == {
         one_of_each["dead"]: "waiting",
@@ -353,26 +352,26 @@ def test_all_that_can_be_retried_are(run, one_of_each):
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"), [("delivered", "was delivered already"), ("leased", "is being sent")]
+    ("state", "reason"), [("delivered", "was already delivered"), ("leased", "is being sent")]
 )
-def test_a_message_that_cannot_be_retried_says_why(run, one_of_each, state, reason):
+def test_message_that_cannot_be_retried_has_a_reason(run, one_of_each, state, reason):
     """EM-18: it would be sent twice."""
     ran = run("retry", one_of_each[state])
     assert ran.refused(reason)
     assert ran.out == ""
 
 
-def test_a_message_that_was_emptied_is_not_retried(run, post, kill, sql):
-    """TK-08: there is nothing left to send, and it is not tried to."""
+def test_message_without_content_is_not_retried(run, post, mark_dead, sql):
+    """TK-08."""
     message_id = post()
-    kill(message_id)
+    mark_dead(message_id)
     sql("UPDATE outbox_message SET parameters_sealed = x''")
-    assert run("retry", message_id).refused("has been dead for too long")
+    assert run("retry", message_id).refused("failed more than a week ago")
     assert run("retry", "--all", "--json").json == {"retried": 0}
     assert _states(run) == {message_id: "dead"}
 
 
 @pytest.mark.parametrize("arguments", [(), ("msg_000000000000", "--all")])
-def test_a_retry_is_of_one_or_of_all(run, arguments):
-    """OP-03: and it is not guessed which."""
+def test_retry_needs_an_id_or_all(run, arguments):
+    """OP-03."""
     assert run("retry", *arguments).refused("Give the ID of one message", status=2)

@@ -1,4 +1,4 @@
-"""`policy check`: what it prints of a folder, and what it says of one that cannot be used."""
+"""`policy check`: the output for valid and invalid policies."""
 
 import json
 from pathlib import Path
@@ -25,8 +25,8 @@ def check(monkeypatch):
     return check
 
 
-def test_the_default_set_is_valid(check):
-    """AZ-03: a checkout starts with it, and the digest is the one that the service logs."""
+def test_default_policies_are_valid(check):
+    """AZ-03: the digest is the one in the service's log."""
     ran = check(DEFAULT, "--json")
     expected = read_policies(DEFAULT, load_document())
     assert (ran.exit_code, ran.stderr) == (0, "")
@@ -39,7 +39,7 @@ def test_the_default_set_is_valid(check):
     }
 
 
-def test_people_get_a_table(check):
+def test_output_is_a_table_by_default(check):
     """AZ-08: with the id of each policy."""
     ran = check(DEFAULT)
     assert ran.exit_code == 0
@@ -47,8 +47,8 @@ def test_people_get_a_table(check):
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_each_problem_is_a_line_and_the_status_is_1(check, tmp_path, options):
-    """AZ-03: a program gets them as one object, which it cannot take for a set."""
+def test_each_problem_is_printed_on_its_own_line(check, tmp_path, options):
+    """AZ-03: with --json, one object that cannot be mistaken for a valid set."""
     (tmp_path / "a.cedar").write_text("permit (principal, action, resource);")
     (tmp_path / "b.cedar").write_text("nonsense")
     ran = check(tmp_path, *options)
@@ -63,8 +63,8 @@ def test_each_problem_is_a_line_and_the_status_is_1(check, tmp_path, options):
     assert "ONESELF_POLICY_DIR" in next_step
 
 
-def test_a_folder_that_is_not_there_is_named(check, tmp_path):
-    """AZ-03: a mistyped setting is no empty set."""
+def test_missing_folder_is_named(check, tmp_path):
+    """AZ-03: a mistyped setting is not an empty set of policies."""
     ran = check(tmp_path / "polices")
     failure = explain(ran.exception)
     assert (failure.status, ran.stdout) == (USAGE, "")

@@ -1,4 +1,4 @@
-"""The commands about the database, on PostgreSQL."""
+"""The `db` and `doctor` commands on PostgreSQL."""
 
 import io
 import json
@@ -18,10 +18,10 @@ LAX = """
 
 @pytest.fixture
 def location(servers, monkeypatch, tmp_path):
-    """An empty database that the settings name."""
+    """Creates an empty database, which the settings name."""
     made = servers.blank()
-    written = made.render_as_string(hide_password=False)
-    monkeypatch.setenv("ONESELF_DATABASE_URL", written)
+    text = made.render_as_string(hide_password=False)
+    monkeypatch.setenv("ONESELF_DATABASE_URL", text)
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("ONESELF_SECRET_KEY", "x" * 43)
     monkeypatch.setenv("ONESELF_PASSWORD_COST", "10")
@@ -31,21 +31,21 @@ def location(servers, monkeypatch, tmp_path):
 
 @pytest.fixture
 def run(location, monkeypatch, capsys):  # noqa: ARG001 # the settings name it
-    """Runs a command; gives what it wrote as JSON, and on standard error."""
+    """Runs a command with --json; returns the object that it printed, and standard error."""
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["oneself", *words, "--json"])
         monkeypatch.setattr(sys, "stdin", io.StringIO())
         with pytest.raises(SystemExit):
             commands.main()
-        written = capsys.readouterr()
-        return json.loads(written.out) if written.out else None, written.err
+        text = capsys.readouterr()
+        return json.loads(text.out) if text.out else None, text.err
 
     return run
 
 
-def test_an_empty_database_is_migrated_once(run):
-    """DB-15: and then it is what the code expects."""
+def test_empty_database_is_migrated_once(run):
+    """DB-15: the tables are then those that the code expects."""
     found, failure = run("db", "check")
     assert (found["revision"], found["up_to_date"]) == (None, False)
     assert "db upgrade" in failure
@@ -55,13 +55,13 @@ def test_an_empty_database_is_migrated_once(run):
     assert (found["differences"], found["up_to_date"], failure) == ([], True, "")
 
 
-def test_a_database_without_tables_is_not_taken_for_one_without_rows(run):
-    """A wrong name in the URL would otherwise look as if everybody were gone."""
+def test_database_without_tables_is_rejected(run):
+    """Otherwise a wrong name in the URL would look as if all users were gone."""
     assert "no tables yet" in run("user", "disable", "alice@example.com")[1]
 
 
-def test_a_server_that_does_not_answer_is_named_without_the_password(run, location, monkeypatch):
-    """LO-01: the URL is not shown."""
+def test_unreachable_server_is_reported_without_its_password(run, location, monkeypatch):
+    """LO-01."""
     away = location.set(port=1, password="canary").render_as_string(hide_password=False)
     monkeypatch.setenv("ONESELF_DATABASE_URL", away)
     _, error = run("db", "check")
@@ -70,14 +70,14 @@ def test_a_server_that_does_not_answer_is_named_without_the_password(run, locati
     assert "canary" not in error
 
 
-def test_the_doctor_finds_what_the_server_would_lose(run):
-    """DB-03: the one of the tests is told not to wait for the disk."""
+def test_doctor_reports_missing_durability(run):
+    """DB-03: the server of the tests does not flush to disk."""
     run("demo")
     found, _ = run("doctor")
     wrong = {name: check["found"] for name, check in found["checks"].items() if not check["ok"]}
     assert wrong == {
-        "durability": "fsync, full_page_writes, synchronous_commit off: a crash can lose what was"
-        " acknowledged"
+        "durability": "fsync, full_page_writes, synchronous_commit off: a crash can lose"
+        " acknowledged writes"
     }
     assert found["checks"]["server"]["found"].startswith("PostgreSQL 1")
     assert found["checks"]["encoding"]["found"] == "UTF8"
@@ -85,8 +85,8 @@ def test_the_doctor_finds_what_the_server_would_lose(run):
 
 
 @pytest.fixture
-def in_ascii(location, monkeypatch):
-    """The settings name a database that is empty too, in no encoding at all."""
+def ascii_database(location, monkeypatch):
+    """Creates an empty database without an encoding, which the settings name."""
     other = location.set(database=f"{location.database}_ascii")
     with connected(location) as connection:
         connection.execute(
@@ -99,20 +99,19 @@ def in_ascii(location, monkeypatch):
 
 
 @pytest.mark.parametrize("words", [["db", "upgrade"], ["demo"]], ids=" ".join)
-def test_no_tables_are_made_in_another_encoding(run, in_ascii, words):
-    """The sentence says what is wrong, and there is nothing to take away again."""
+def test_no_tables_are_created_in_an_unsupported_encoding(run, ascii_database, words):
     found, failure = run(*words)
     assert found is None
     assert len(failure.splitlines()) == 1
-    assert "SQL_ASCII, which cannot hold every name" in failure
-    with connected(in_ascii) as connection:
+    assert "SQL_ASCII, which cannot store every name" in failure
+    with connected(ascii_database) as connection:
         [count] = connection.execute("SELECT count(*) FROM pg_stat_user_tables").fetchone()
     assert count == 0
 
 
-def test_the_doctor_finds_another_encoding(run, in_ascii):
-    """Which the driver would hide, as it gives bytes for text then."""
-    assert in_ascii.database
+def test_doctor_reports_an_unsupported_encoding(run, ascii_database):
+    """The driver would hide it, since it then returns bytes for text."""
+    assert ascii_database.database
     encoding = run("doctor")[0]["checks"]["encoding"]
     assert not encoding["ok"]
     assert encoding["found"].startswith("SQL_ASCII")
@@ -135,8 +134,8 @@ def test_the_doctor_finds_another_encoding(run, in_ascii):
         (LAX, "constraints", "fk_client_tenant_id_tenant"),
     ],
 )
-def test_the_doctor_finds_altered_tables(run, location, statement, check, found):
-    """LO-04, DB-15: whatever somebody has done to them."""
+def test_doctor_reports_altered_tables(run, location, statement, check, found):
+    """LO-04, DB-15."""
     run("db", "upgrade")
     with connected(location) as connection:
         connection.execute(statement)

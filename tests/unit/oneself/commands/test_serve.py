@@ -1,4 +1,4 @@
-"""Serving: what is refused before it begins, and one real start with every curl line."""
+"""`serve`: errors before the start, and a real start with every curl command."""
 
 import contextlib
 import errno
@@ -28,7 +28,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 # nothing listens there: Granian is left ou
 
 
 def _has_ipv6():
-    """A container often has none."""
+    """Return whether this machine has IPv6; a container often has none."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -60,9 +60,9 @@ def folder(monkeypatch, tmp_path, migrated_file):
 
 @pytest.fixture
 def serve(folder, port, monkeypatch, capsys):  # noqa: ARG001 # the settings name it
-    """Runs the command up to where Granian would take over; says what Granian was told."""
-    told = []
-    monkeypatch.setattr("oneself.server.serve", lambda _settings, **more: told.append(more))
+    """Runs the command up to the call of Granian; returns status, output and its arguments."""
+    calls = []
+    monkeypatch.setattr("oneself.server.serve", lambda _settings, **more: calls.append(more))
     # The command configures the logging of its process, which is the tests'.
     monkeypatch.setattr(logging.root, "handlers", list(logging.root.handlers))
     # It sets this for its workers, and here it is to be forgotten again.
@@ -72,85 +72,82 @@ def serve(folder, port, monkeypatch, capsys):  # noqa: ARG001 # the settings nam
     def serve(*options):
         monkeypatch.setattr(sys, "argv", ["oneself", "serve", "--port", str(port), *options])
         monkeypatch.setattr(sys, "stdin", io.StringIO())
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             commands.main()
         captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err, told
+        return exit_info.value.code or 0, captured.out, captured.err, calls
 
     return serve
 
 
-def _refused(ran, *words, status=1):
-    code, out, err, told = ran
-    assert (code, out, told) == (status, "", [])
+def assert_refused(ran, *words, status=1):
+    code, out, err, calls = ran
+    assert (code, out, calls) == (status, "", [])
     assert len(err.splitlines()) == 1
     assert all(word in err for word in words), err
 
 
-def test_it_serves_on_this_machine_unless_told_otherwise(serve, port):
-    """And prints nothing: what the service has to say goes to its log."""
+def test_default_address_is_loopback(serve, port):
+    """Nothing is printed: the service writes a log."""
     assert serve() == (0, "", "", [{"host": "127.0.0.1", "port": port, "workers": 1}])
 
 
-def test_a_host_name_becomes_an_address(serve):
-    """Granian knows no names."""
-    *_, (told,) = serve("--host", "localhost", "--workers", "3")
-    assert (told["host"], told["workers"]) == ("127.0.0.1", 3)
+def test_host_name_is_resolved(serve):
+    """Granian takes only addresses."""
+    *_, (calls,) = serve("--host", "localhost", "--workers", "3")
+    assert (calls["host"], calls["workers"]) == ("127.0.0.1", 3)
 
 
-def test_plain_http_off_loopback_needs_a_word(serve, monkeypatch):
-    """On the command line or in the environment."""
-    _refused(serve("--host", EVERYWHERE), "--allow-http", status=2)
+def test_plain_http_off_loopback_must_be_allowed(serve, monkeypatch):
+    assert_refused(serve("--host", EVERYWHERE), "--allow-http", status=2)
     assert serve("--host", EVERYWHERE, "--allow-http")[0] == 0
     monkeypatch.setenv("ONESELF_ALLOW_HTTP", "true")
     assert serve("--host", EVERYWHERE)[0] == 0
 
 
-def test_a_first_start_on_a_full_disk_says_so(serve, folder, monkeypatch):
-    """OP-04, DB-06: and leaves nothing that the next one would have to make sense of."""
+def test_first_start_on_a_full_disk_is_reported(serve, folder, monkeypatch):
+    """OP-04, DB-06: the next start finds nothing unexpected."""
 
     def be_full(_descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", be_full)
-        _refused(serve(), str(folder / "secret."), "No space left on device. Make room")
+        assert_refused(serve(), str(folder / "secret."), "No space left on device. Free some space")
     assert [path.name for path in folder.iterdir()] == ["oneself.sqlite3"]
     assert serve()[0] == 0
 
 
-def test_an_address_that_is_in_use_is_refused(serve, port):
-    """Also when whoever has it would share it, as another oneself would."""
+def test_address_in_use_is_refused(serve, port):
+    """Even if its user shares it, as another oneself would."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
-        _refused(serve(), f"port {port}", "in use")
+        assert_refused(serve(), f"port {port}", "in use")
 
 
-def test_an_address_for_metrics_that_is_in_use_is_refused(serve, port, monkeypatch):
-    """OP-11: nobody would notice that the figures of another service are looked at."""
+def test_metrics_address_in_use_is_refused(serve, port, monkeypatch):
+    """OP-11: otherwise another service's metrics would go unnoticed."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
         monkeypatch.setenv("ONESELF_METRICS_ADDRESS", f"127.0.0.1:{taken}")
-        _refused(serve(), "ONESELF_METRICS_ADDRESS", "in use")
+        assert_refused(serve(), "ONESELF_METRICS_ADDRESS", "in use")
     assert serve()[0] == 0
     with socket.create_server(("127.0.0.1", taken)):
         assert port != taken  # and it is free again
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", EVERYWHERE])
-def test_an_address_for_metrics_that_is_the_services_own_is_refused(
-    serve, port, host, tmp_path, monkeypatch
-):
-    """OP-11: before anything is done, and before each worker would fail at it."""
+def test_metrics_address_of_the_service_itself_is_refused(serve, port, host, tmp_path, monkeypatch):
+    """OP-11: before each worker would fail at it."""
     monkeypatch.setenv("ONESELF_METRICS_ADDRESS", f"127.0.0.1:{port}")
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "fresh"))
     ran = serve("--host", host, "--allow-http")
     assert not (tmp_path / "fresh").exists()
-    _refused(ran, f"ONESELF_METRICS_ADDRESS, 127.0.0.1:{port}", "in use", status=2)
+    assert_refused(ran, f"ONESELF_METRICS_ADDRESS, 127.0.0.1:{port}", "in use", status=2)
     with socket.create_server(("127.0.0.1", port)):
         pass  # it is free again
 
@@ -163,8 +160,8 @@ def test_an_address_for_metrics_that_is_the_services_own_is_refused(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     ],
 )
-def test_spans_that_nothing_would_send_are_refused(serve, monkeypatch, name):
-    """Whoever asks for them looks for them later; by default nobody needs what sends them."""
+def test_tracing_without_its_library_is_refused(serve, monkeypatch, name):
+    """Without tracing, the library is not needed."""
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     assert serve()[0] == 0
     monkeypatch.setitem(os.environ, name, "http://127.0.0.1:4318")
@@ -175,14 +172,14 @@ def test_spans_that_nothing_would_send_are_refused(serve, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", ["ONESELF_POLICY_DIR", "ONESELF_TEMPLATE_DIR"])
-def test_a_folder_that_is_none_is_a_wrong_setting(serve, folder, monkeypatch, name):
-    """By its name, and before anything is made."""
+def test_invalid_folder_is_reported_as_a_setting(serve, folder, monkeypatch, name):
+    """By its name, and before anything is created."""
     (folder / "oneself.sqlite3").unlink()
     elsewhere = folder.with_name("elsewhere")
     monkeypatch.setitem(os.environ, name, str(elsewhere))
-    _refused(serve(), name, "folder", str(elsewhere), status=2)
+    assert_refused(serve(), name, "folder", str(elsewhere), status=2)
     elsewhere.touch()
-    _refused(serve(), name, "folder", str(elsewhere), status=2)
+    assert_refused(serve(), name, "folder", str(elsewhere), status=2)
     assert list(folder.iterdir()) == []
 
 
@@ -194,53 +191,50 @@ def test_a_folder_that_is_none_is_a_wrong_setting(serve, folder, monkeypatch, na
         ("ONESELF_SECRET_KEY_FORMER", "k" * 43),
     ],
 )
-def test_a_bad_root_secret_is_a_wrong_setting(serve, folder, monkeypatch, name, secret):
-    """A former one is, alone or in itself; nothing was made, and none is shown."""
+def test_bad_root_secret_is_reported_as_a_setting(serve, folder, monkeypatch, name, secret):
+    """Nothing is created, and the secret is not shown."""
     (folder / "oneself.sqlite3").unlink()
     if secret != "k" * 43:
         monkeypatch.setitem(os.environ, "ONESELF_SECRET_KEY", "p" * 43)
     monkeypatch.setitem(os.environ, name, secret)
     ran = serve()
-    _refused(ran, name, status=2)
+    assert_refused(ran, name, status=2)
     assert secret not in ran[2]
     assert list(folder.iterdir()) == []
 
 
-def test_a_host_that_nobody_knows_is_refused(serve):
-    """By its name."""
-    _refused(serve("--host", "nowhere.invalid"), "nowhere.invalid")
+def test_unknown_host_is_refused(serve):
+    assert_refused(serve("--host", "nowhere.invalid"), "nowhere.invalid")
 
 
-def test_another_root_key_is_refused(serve, monkeypatch):
-    """Than the one that the first start left its mark of."""
+def test_other_root_key_than_the_databases_is_refused(serve, monkeypatch):
     serve()
     monkeypatch.setenv("ONESELF_SECRET_KEY", "k" * 43)
-    code, _, err, told = serve()
-    assert (code, len(told)) == (1, 1)
+    code, _, err, calls = serve()
+    assert (code, len(calls)) == (1, 1)
     assert "not the one that this database was made with" in err
 
 
-def test_a_key_file_that_others_can_read_is_refused(serve, folder):
-    """With the command that mends it."""
+def test_key_file_readable_by_others_is_refused(serve, folder):
+    """With the command that fixes it."""
     (folder / "secret.key").write_text("k" * 43)
     (folder / "secret.key").chmod(0o644)
-    _refused(serve(), "chmod 600")
+    assert_refused(serve(), "chmod 600")
 
 
-def test_an_older_database_is_refused_and_left_as_it_is(serve, folder):
-    """Whoever migrates it should have a copy."""
+def test_older_database_is_refused_and_not_migrated(serve, folder):
+    """An operator should back it up first."""
     with contextlib.closing(sqlite_driver().connect(folder / "oneself.sqlite3")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
         connection.commit()
-        _refused(serve(), "0000", "python -m oneself db upgrade")
+        assert_refused(serve(), "0000", "python -m oneself db upgrade")
         present = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         assert present == ("0000",)
 
 
-def test_a_bad_setting_is_refused(serve, monkeypatch):
-    """By its name and its rule."""
+def test_bad_setting_is_refused(serve, monkeypatch):
     monkeypatch.setenv("ONESELF_DRAIN_SECONDS", "soon")
-    _refused(serve(), "ONESELF_DRAIN_SECONDS must be a valid integer", status=2)
+    assert_refused(serve(), "ONESELF_DRAIN_SECONDS must be a valid integer", status=2)
 
 
 @pytest.mark.parametrize(
@@ -251,10 +245,10 @@ def test_a_bad_setting_is_refused(serve, monkeypatch):
         pytest.param("::1", "http://[::1]", marks=needs_ipv6),
     ],
 )
-def test_the_demo_tells_the_workers_where_they_are(serve, port, host, origin, monkeypatch):
-    """Unless the operator has said where people reach the service."""
-    code, out, _, told = serve("--demo", "--host", host, "--allow-http")
-    assert (code, len(told)) == (0, 1)
+def test_demo_sets_the_public_url_for_the_workers(serve, port, host, origin, monkeypatch):
+    """Unless the operator has set it."""
+    code, out, _, calls = serve("--demo", "--host", host, "--allow-http")
+    assert (code, len(calls)) == (0, 1)
     assert out.count(f"{origin}:{port}/") == 8
     assert re.search(
         r"^export SESSION=sess_\w+ ACCESS_TOKEN=tok_\w+ API_KEY=\w+ PAT=pat_", out, re.MULTILINE
@@ -266,30 +260,29 @@ def test_the_demo_tells_the_workers_where_they_are(serve, port, host, origin, mo
 
 
 @pytest.mark.parametrize(("workers", "threads"), [("1", "2"), ("2", "1"), ("5", "1")])
-def test_the_workers_share_the_processors(serve, monkeypatch, workers, threads):
-    """LG-13: all that hash at once are no more than there are processors, but for one a worker."""
+def test_workers_share_the_processors(serve, monkeypatch, workers, threads):
+    """LG-13: at most one hashing thread per processor, but at least one per worker."""
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert serve("--workers", workers)[0] == 0
     assert os.environ["ONESELF_PASSWORD_THREADS"] == threads
 
 
-def test_an_operator_may_have_more_threads_than_processors(serve, monkeypatch):
-    """What is set is not shared out."""
+def test_configured_threads_are_not_divided(serve, monkeypatch):
     monkeypatch.setitem(os.environ, "ONESELF_PASSWORD_THREADS", "7")
     assert serve("--workers", "64")[0] == 0
     assert os.environ["ONESELF_PASSWORD_THREADS"] == "7"
 
 
-def _asked(line):
-    """The request that a curl line makes."""
+def _parse_curl(line):
+    """Return the request that a curl command makes."""
     words = shlex.split(line)
     name, value = words[words.index("-H") + 1].split(": ", 1)
     body = words[words.index("-d") + 1] if "-d" in words else None
     return ("POST" if body else "GET", words[1]), {"headers": {name: value}, "content": body}
 
 
-def test_a_real_start_answers_every_line_and_ends_in_order(tmp_path, port):
-    """On a fresh folder; what is in flight when SIGTERM comes is answered, and the status is 0."""
+def test_real_start_answers_every_curl_command_and_drains(tmp_path, port):
+    """A request that is in flight at SIGTERM is answered, and the exit status is 0."""
     environment = {**os.environ, "ONESELF_DATA_DIR": str(tmp_path / "fresh")}
     with subprocess.Popen(
         [sys.executable, "-m", "oneself", "serve", "--demo", "--port", str(port)],
@@ -307,10 +300,10 @@ def test_a_real_start_answers_every_line_and_ends_in_order(tmp_path, port):
                 lines += [line] if line.startswith("curl ") else []
             _wait_for(port)
             for line in lines:
-                request, more = _asked(line)
+                request, more = _parse_curl(line)
                 assert httpx.request(*request, **more).status_code == 200, line
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as login:
-                rest = _begin(login, *_asked(lines[0]))
+                rest = _send_without_the_end(login, *_parse_curl(lines[0]))
                 process.send_signal(signal.SIGTERM)
                 time.sleep(0.3)
                 login.send(rest)
@@ -320,8 +313,8 @@ def test_a_real_start_answers_every_line_and_ends_in_order(tmp_path, port):
             process.kill()
 
 
-def _begin(connection, request, more):
-    """Send all of a request but the end of its body, and give that back."""
+def _send_without_the_end(connection, request, more):
+    """Send a request without the end of its body, and return the missing part."""
     body = more["content"].encode()
     connection.putrequest(request[0], httpx.URL(request[1]).path)
     for name, value in {**more["headers"], "Content-Length": str(len(body))}.items():

@@ -1,4 +1,4 @@
-"""A file of credentials is taken whole, or refused with a sentence that has no secret in it."""
+"""Credentials file: malformed files are rejected with a message that contains no secret."""
 
 import json
 from pathlib import Path
@@ -15,38 +15,38 @@ from oneself.conformance.credentials_file import (
 SECRET = "sess_8xV2pQ0mZr4Lw9Tn6Ys1Kc5Hb7Jd3Gf0Qa2We4Rt6Yu3IlpB7"
 
 
-def written(folder: Path, content: object) -> Path:
+def write_file(folder: Path, content: object) -> Path:
     path = folder / "people.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return path
 
 
-def test_the_people_of_a_good_file_are_known_by_their_names(tmp_path: Path):
-    people = {"base": {"session_token": SECRET}, "sso_user": {"email": "dora@example.com"}}
-    assert read_credentials(written(tmp_path, people)) == people
+def test_credentials_file_maps_names_to_users(tmp_path: Path):
+    users = {"base": {"session_token": SECRET}, "sso_user": {"email": "dora@example.com"}}
+    assert read_credentials(write_file(tmp_path, users)) == users
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        ("{", "is no JSON"),
-        ([], 'names nobody as "base"'),
-        ({"other": {}}, 'names nobody as "base"'),
-        ({"base": SECRET}, "base must be an object of texts"),
-        ({"base": {"session_token": [SECRET]}}, "base must be an object of texts"),
+        ("{", "is not JSON"),
+        ([], 'has no user "base"'),
+        ({"other": {}}, 'has no user "base"'),
+        ({"base": SECRET}, "base must be an object of strings"),
+        ({"base": {"session_token": [SECRET]}}, "base must be an object of strings"),
     ],
 )
-def test_a_file_of_another_shape_is_refused(tmp_path: Path, content: object, says: str):
-    with pytest.raises(WrongCredentials) as refused:
-        read_credentials(written(tmp_path, content))
-    assert says in str(refused.value)
-    assert SECRET not in str(refused.value)
+def test_malformed_credentials_file_is_rejected(tmp_path: Path, content: object, message: str):
+    with pytest.raises(WrongCredentials) as error:
+        read_credentials(write_file(tmp_path, content))
+    assert message in str(error.value)
+    assert SECRET not in str(error.value)
 
 
 @pytest.mark.parametrize("url", ["https://account.example.com", "http://[::1]:8080/"])
-def test_an_origin_can_be_asked(tmp_path: Path, url: str):
-    people = written(tmp_path, {"base": {}})
-    assert open_deployment(url, people).url == url.rstrip("/")
+def test_origin_opens_deployment(tmp_path: Path, url: str):
+    credentials = write_file(tmp_path, {"base": {}})
+    assert open_deployment(url, credentials).url == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,6 @@ def test_an_origin_can_be_asked(tmp_path: Path, url: str):
         "",
     ],
 )
-def test_what_is_no_origin_cannot(tmp_path: Path, url: str):
-    with pytest.raises(WrongUrl, match="is no address such as"):
-        open_deployment(url, written(tmp_path, {"base": {}}))
+def test_malformed_origin_is_rejected(tmp_path: Path, url: str):
+    with pytest.raises(WrongUrl, match="is not an address without a path"):
+        open_deployment(url, write_file(tmp_path, {"base": {}}))

@@ -1,4 +1,4 @@
-"""A deployment that cannot be reached: what is said of it, and that it ends no proof."""
+"""Unreachable deployments: messages, and outcomes of the suite."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from oneself.conformance.deployment import Deployment
-from oneself.conformance.fuzz.runs import Fuzzing, FuzzRun
+from oneself.conformance.fuzz.runs import FuzzRun, FuzzRunner
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Verdict
 from oneself.conformance.reachability import find_connection_problem
@@ -25,8 +25,8 @@ def deployment(url: str) -> Deployment:
 
 
 @contextmanager
-def answering(answer: bytes) -> Iterator[int]:
-    """The port of somebody who answers everybody with these bytes, and hangs up."""
+def fixed_response(answer: bytes) -> Iterator[int]:
+    """Yield the port of a server that sends these bytes to every client and disconnects."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer_all() -> None:
@@ -46,55 +46,54 @@ def answering(answer: bytes) -> Iterator[int]:
     thread.join(10)
 
 
-def test_any_answer_is_one():
-    """A reimplementation of one dialect need not have the path that is asked for."""
-    with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as port:
+def test_any_http_response_counts_as_reachable():
+    """A reimplementation of one dialect may lack the requested path."""
+    with fixed_response(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as port:
         assert find_connection_problem(deployment(f"http://127.0.0.1:{port}")) is None
 
 
 @pytest.mark.parametrize(
-    ("answer", "scheme", "says"),
+    ("answer", "scheme", "ending"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "https", "begins with http://"),
-        (b"\x15\x03\x03\x00\x02\x02\x46", "http", "begins with https://"),
-        (b"", "http", "begins with https://"),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "https", "begin with http://"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "http", "begin with https://"),
+        (b"", "http", "begin with https://"),
     ],
-    ids=["plain", "tls", "nothing"],
+    ids=["plain", "tls", "empty"],
 )
-def test_another_protocol_than_was_meant_is_told(answer: bytes, scheme: str, says: str):
-    with answering(answer) as port:
-        trouble = find_connection_problem(deployment(f"{scheme}://127.0.0.1:{port}"))
-    assert trouble is not None
-    assert trouble.endswith(says)
+def test_wrong_protocol_is_reported(answer: bytes, scheme: str, ending: str):
+    with fixed_response(answer) as port:
+        problem = find_connection_problem(deployment(f"{scheme}://127.0.0.1:{port}"))
+    assert problem is not None
+    assert problem.endswith(ending)
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "a..b"])
-def test_a_host_that_is_not_known_is_told(host: str):
-    assert find_connection_problem(deployment(f"http://{host}")) == "there is no host of that name"
+def test_unknown_host_is_reported(host: str):
+    assert find_connection_problem(deployment(f"http://{host}")) == "the host does not exist"
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_a_deployment_that_goes_away_ends_no_proof(suite: str, tmp_path: Path):
-    """What the other suites have found before is still reported."""
-    there = deployment(f"http://127.0.0.1:{free_port()}")
-    assert find_connection_problem(there) == "nobody listens there"
+def test_suite_completes_when_deployment_goes_away(suite: str, tmp_path: Path):
+    """The outcomes of earlier suites must still be reported."""
+    gone = deployment(f"http://127.0.0.1:{free_port()}")
+    assert find_connection_problem(gone) == "the connection is refused"
     credentials = tmp_path / "people.json"
-    credentials.write_text(json.dumps(there.people))
-    proof = Suite(there, credentials, suites=(suite,), operations=frozenset({READ}))
-    outcomes = [outcome for step in proof.steps() for outcome in step.outcomes]
-    asked = [each for each in outcomes if each.verdict is not Verdict.NOT_ASKED]
-    assert asked
-    for each in asked:
-        assert each.verdict is Verdict.BROKEN
-        assert "no answer (ConnectionRefusedError)" in each.reasons[0]
+    credentials.write_text(json.dumps(gone.people))
+    conformance = Suite(gone, credentials, suites=(suite,), operations=frozenset({READ}))
+    outcomes = [outcome for step in conformance.steps() for outcome in step.outcomes]
+    run = [each for each in outcomes if each.verdict is not Verdict.SKIPPED]
+    assert run
+    for each in run:
+        assert each.verdict is Verdict.FAILED
+        assert "no response (ConnectionRefusedError)" in each.reasons[0]
 
 
-def test_a_file_that_cannot_be_written_is_no_deployment_without_an_answer(tmp_path: Path):
-    """It is told as what it is."""
+def test_unwritable_credentials_file_is_not_reported_as_missing_response(tmp_path: Path):
     run = FuzzRun("session", (OPERATIONS[READ],))
-    with answering(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
+    with fixed_response(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
         people = {"base": {"session_token": "sess_" + "0" * 49}}
-        there = Deployment(f"http://127.0.0.1:{port}", people)
-        fuzzing = Fuzzing(there, tmp_path / "gone" / "people.json", examples=1, seed=1)
+        target = Deployment(f"http://127.0.0.1:{port}", people)
+        runner = FuzzRunner(target, tmp_path / "gone" / "people.json", examples=1, seed=1)
         with pytest.raises(FileNotFoundError):
-            list(fuzzing.outcomes(run))
+            list(runner.outcomes(run))

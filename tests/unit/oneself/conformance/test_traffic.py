@@ -1,4 +1,4 @@
-"""What was exchanged is written down byte by byte, and read again."""
+"""Recorded traffic is read back byte by byte."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ REQUEST = Request("PUT", "/a?b=c", (("X-A", "1"), ("X-A", "2")), b"\x00\xff")
 ANSWER = Answer(200, (("Content-Type", "image/webp"),), b"\xfe\x00")
 
 
-def test_what_was_written_is_read(tmp_path: Path):
+def test_recorded_exchanges_are_read_back(tmp_path: Path):
     traffic = Traffic(tmp_path / "exchanges.jsonl")
     traffic.write(REQUEST, ANSWER)
     traffic.write(REQUEST, ANSWER)
     assert [*read_traffic(tmp_path / "exchanges.jsonl")] == [(REQUEST, ANSWER)] * 2
 
 
-def test_without_a_file_nothing_is_written(tmp_path: Path):
+def test_traffic_without_path_writes_nothing(tmp_path: Path):
     Traffic(None).write(REQUEST, ANSWER)
     assert [*tmp_path.iterdir()] == []

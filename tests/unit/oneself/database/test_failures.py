@@ -1,4 +1,4 @@
-"""What fails inside comes out in the dialect's own words, and tells nothing (OP-05, DB-05)."""
+"""Internal failures are answered in the dialect's own shape, without details (OP-05, DB-05)."""
 
 import asyncio
 import base64
@@ -31,22 +31,22 @@ DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 CANARY = "canary-of-the-cause"
 CLIENT = f"cli_0a1b2c3d4e5f:{tokens.mint(tokens.CLIENT_SECRET)}"
-#: Whether the process lives, and what it holds in memory, is told without the database (OP-02).
+#: Health and what is kept in memory do not need the database (OP-02).
 WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"}
 
-every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 
 
 def _request(operation, token: str) -> tuple[dict[str, Any], bytes]:
-    """The document's own example of a request, by whoever has the token."""
-    described = DOCUMENT["paths"][operation.path][operation.method]
+    """Build the document's example of a request, with a token."""
+    description = DOCUMENT["paths"][operation.path][operation.method]
     path = operation.path
     headers = [(b"host", b"localhost")]
-    for each in operation.parameters:
-        if each["in"] == "path":
-            path = path.replace(f"{{{each['name']}}}", each["example"])
-        elif each["in"] == "header":
-            headers.append((each["name"].lower().encode(), each["example"].encode()))
+    for parameter in operation.parameters:
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+        elif parameter["in"] == "header":
+            headers.append((parameter["name"].lower().encode(), parameter["example"].encode()))
     if operation.accepted:
         headers.append((b"authorization", f"Bearer {token}".encode()))
     if operation.client:
@@ -56,7 +56,7 @@ def _request(operation, token: str) -> tuple[dict[str, Any], bytes]:
         body = PICTURE
         headers.append((b"content-type", b"image/png"))
     elif operation.bodies:
-        contents = resolve(DOCUMENT, described["requestBody"])["content"]
+        contents = resolve(DOCUMENT, description["requestBody"])["content"]
         media, content = next(iter(contents.items()))
         form = media == "application/x-www-form-urlencoded"
         body = (urlencode if form else json.dumps)(content["example"]).encode()
@@ -73,7 +73,7 @@ def _request(operation, token: str) -> tuple[dict[str, Any], bytes]:
     return scope, body
 
 
-def _ask(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, dict[str, str], bytes]:
+def _call(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, dict[str, str], bytes]:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _is_documented(operation, status: int, headers: dict[str, str], body: bytes)
 
 @pytest.fixture(scope="module")
 def signing_key(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
-    """A row of `signing_key`, made once: to make one takes longer than a test."""
+    """A row of `signing_key`, made once: making one takes longer than a test."""
     location = storage.make(tmp_path_factory.mktemp("signing"))
     database = Database(location, keys=Keyring(b"x" * 32), limits=Limits())
     with database.transaction(writing=True) as session:
@@ -108,17 +108,17 @@ def signing_key(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> t
 
 @pytest.fixture
 def app_of(env, tmp_path: Path, signing_key: tuple[Any, ...]) -> Callable[[], Any]:
-    """Builds the application over the house's database."""
+    """Builds the application over the database of `env`."""
     env.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?, ?)", *signing_key)
     settings = Settings(data_dir=tmp_path, public_url="http://localhost")
     return lambda: oneself.app.create_app(settings, database=env.database)
 
 
-@every_operation
-def test_an_unforeseen_failure_is_a_500_with_a_request_id_and_nothing_else(
+@each_operation
+def test_unexpected_error_returns_500_with_request_id_only(
     operation, app_of, alice, monkeypatch, caplog
 ):
-    """The cause stands in the log, with the traceback; the answer has the dialect's shape."""
+    """The log has the cause and the traceback; the response has the dialect's shape."""
     find = oneself.app.find_handler
 
     def find_broken(operation_id: str) -> Callable[..., Any]:
@@ -130,7 +130,7 @@ def test_an_unforeseen_failure_is_a_500_with_a_request_id_and_nothing_else(
 
     monkeypatch.setattr(oneself.app, "find_handler", find_broken)
     with caplog.at_level(logging.ERROR):
-        status, headers, body = _ask(app_of(), *_request(operation, alice.token))
+        status, headers, body = _call(app_of(), *_request(operation, alice.token))
     assert status == 500
     assert headers["x-request-id"].startswith("req_")
     assert b"internal_error" in body
@@ -139,27 +139,25 @@ def test_an_unforeseen_failure_is_a_500_with_a_request_id_and_nothing_else(
     assert CANARY in caplog.text
 
 
-@every_operation
-def test_a_database_that_does_not_answer_is_a_503_with_a_time_to_wait(
-    operation, app_of, alice, env
-):
-    """The next try may do better; what asks no database answers as ever (OP-02)."""
+@each_operation
+def test_unavailable_database_returns_503_with_retry_after(operation, app_of, alice, env):
+    """Operations without a database answer as usual (OP-02)."""
     app = app_of()
     for table in (*models.metadata.tables, "alembic_version"):
         env.execute(f'ALTER TABLE "{table}" RENAME TO "gone_{table}"')
-    status, headers, body = _ask(app, *_request(operation, alice.token))
+    status, headers, body = _call(app, *_request(operation, alice.token))
     if operation.operation_id in WITHOUT_DATABASE:
         assert status == 200
         return
-    # Signup is judged before the database is asked, and the example passes.
+    # Signup is validated before the database is used, and the example is valid.
     assert status == 503
     assert int(headers["retry-after"]) >= 1
     assert b"unavailable" in body
     assert _is_documented(operation, status, headers, body)
 
 
-async def _answered(app: Any, scope: dict[str, Any], body: bytes) -> int:
-    """The status of one request among others."""
+async def _status_of(app: Any, scope: dict[str, Any], body: bytes) -> int:
+    """Return the status of one of several concurrent requests."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -172,8 +170,8 @@ async def _answered(app: Any, scope: dict[str, Any], body: bytes) -> int:
     return int(sent[0]["status"])
 
 
-def test_a_queue_that_is_full_is_a_503(env, alice, monkeypatch):
-    """Past its limit the pool for passwords refuses at once (LG-13)."""
+def test_full_password_queue_returns_503(env, alice, monkeypatch):
+    """LG-13."""
     operation = OPERATIONS["ipto.logIn"]
     monkeypatch.setenv("ONESELF_PASSWORD_QUEUE", "0")
     monkeypatch.setenv("ONESELF_PASSWORD_THREADS", "1")
@@ -181,42 +179,39 @@ def test_a_queue_that_is_full_is_a_503(env, alice, monkeypatch):
     app = oneself.app.create_app(settings, database=env.database)
     scope, body = _request(operation, alice.token)
 
-    async def ask_together() -> list[int]:
-        return list(await asyncio.gather(*(_answered(app, scope, body) for _ in range(5))))
+    async def call_concurrently() -> list[int]:
+        return list(await asyncio.gather(*(_status_of(app, scope, body) for _ in range(5))))
 
-    statuses = asyncio.run(ask_together())
+    statuses = asyncio.run(call_concurrently())
     assert sorted(statuses) == [401, 503, 503, 503, 503]
 
 
-def test_pictures_that_are_decoded_keep_nobody_else_waiting(env, alice, monkeypatch):
-    """IM-05, LG-13: with one in its thread and one in the queue, a third is a 503 at once.
-
-    Whoever reads, writes or logs in meanwhile is answered, and so are the two in the end.
-    """
+def test_picture_decoding_delays_no_other_request(env, alice, monkeypatch):
+    """IM-05, LG-13: with one picture decoding and one queued, a third gets a 503 at once."""
     monkeypatch.setenv("ONESELF_IMAGE_QUEUE", "1")
     monkeypatch.setenv("ONESELF_IMAGE_THREADS", "1")
     settings = Settings(data_dir=Path("unused"), public_url="http://localhost")
     app = oneself.app.create_app(settings, database=env.database)
-    opens, begun, go_on = Image.open, threading.Event(), threading.Event()
+    opens, started, proceed = Image.open, threading.Event(), threading.Event()
 
     def slowly(*arguments: Any, **named: Any) -> Any:
-        begun.set()
-        assert go_on.wait(30)
+        started.set()
+        assert proceed.wait(30)
         return opens(*arguments, **named)
 
     monkeypatch.setattr(Image, "open", slowly)
 
-    async def ask(operation_id: str) -> int:
-        return await _answered(app, *_request(OPERATIONS[operation_id], alice.token))
+    async def call(operation_id: str) -> int:
+        return await _status_of(app, *_request(OPERATIONS[operation_id], alice.token))
 
-    async def ask_meanwhile() -> tuple[list[int], list[int]]:
-        uploads = [asyncio.create_task(ask("hantera.uploadPicture")) for _ in range(3)]
+    async def call_meanwhile() -> tuple[list[int], list[int]]:
+        uploads = [asyncio.create_task(call("hantera.uploadPicture")) for _ in range(3)]
         try:
-            assert await asyncio.to_thread(begun.wait, 30)
-            # Two have a place, so one of the three is refused: which, their first look decides.
+            assert await asyncio.to_thread(started.wait, 30)
+            # Two have a slot, so one of the three is refused, whichever comes last.
             await asyncio.wait(uploads, return_when=asyncio.FIRST_COMPLETED, timeout=30)
             others = [
-                await ask(operation_id)
+                await call(operation_id)
                 for operation_id in (
                     "hantera.uploadPicture",
                     "hantera.getProfile",
@@ -225,11 +220,11 @@ def test_pictures_that_are_decoded_keep_nobody_else_waiting(env, alice, monkeypa
                     "ipto.logIn",
                 )
             ]
-            assert sum(each.done() for each in uploads) == 1
+            assert sum(upload.done() for upload in uploads) == 1
         finally:
-            go_on.set()
-        return others, [await each for each in uploads]
+            proceed.set()
+        return others, [await upload for upload in uploads]
 
-    others, uploads = asyncio.run(ask_meanwhile())
+    others, uploads = asyncio.run(call_meanwhile())
     assert others == [503, 200, 200, 204, 401]
     assert sorted(uploads) == [200, 200, 503]

@@ -1,4 +1,4 @@
-"""Acts that share a transaction: who is told what, and when."""
+"""Group commit: acts that share a transaction, and when each gets its result."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ from tests.support.refusals import CountedAttempt
 pytestmark = pytest.mark.only_on("sqlite")
 
 
-def _open(session, number):
+def _add_tenant(session, number):
     session.core.exec_driver_sql(
         "INSERT INTO tenant VALUES (?, ?, 'A', '2026-01-01 00:00:00.000000', NULL)",
         (f"tnt_{number}", f"uuid-{number}"),
@@ -30,8 +30,8 @@ def _open(session, number):
     return number
 
 
-def _part(database, act, *arguments):
-    """An act as an operation does it: in a session that is a part of what is shared."""
+def _in_shared_transaction(database, act, *arguments):
+    """Wrap an act as an operation does: in a session that is a part of a shared transaction."""
 
     def run(shared):
         with database.transaction(writing=True, shared=shared) as session:
@@ -40,18 +40,18 @@ def _part(database, act, *arguments):
     return run
 
 
-def _together(database, *acts):
-    """What each of some acts returned or raised, begun in the same moment."""
+def _run_concurrently(database, *acts):
+    """Run acts that start at the same moment; return what each returned or raised."""
 
     async def run():
-        parts = (database.run_in_group(_part(database, *act)) for act in acts)
-        return await asyncio.gather(*parts, return_exceptions=True)
+        runs = (database.run_in_group(_in_shared_transaction(database, *act)) for act in acts)
+        return await asyncio.gather(*runs, return_exceptions=True)
 
     return asyncio.run(run())
 
 
 @contextmanager
-def _heard(name, listener):
+def _listening(name, listener):
     event.listen(Engine, name, listener)
     try:
         yield
@@ -60,23 +60,23 @@ def _heard(name, listener):
 
 
 @contextmanager
-def _counted():
-    """How often a transaction was begun, and committed."""
+def _counting():
+    """Count the transactions that are begun and committed."""
     counts = Counter()
 
-    def begun(_connection, _cursor, statement, *_rest):
+    def on_execute(_connection, _cursor, statement, *_rest):
         counts["begun"] += statement.startswith("BEGIN")
 
-    def committed(_connection):
+    def on_commit(_connection):
         counts["committed"] += 1
 
-    with _heard("before_cursor_execute", begun), _heard("commit", committed):
+    with _listening("before_cursor_execute", on_execute), _listening("commit", on_commit):
         yield counts
 
 
 @contextmanager
-def _held(location):
-    """The lock of whoever writes, in the hands of another process."""
+def _write_locked(location):
+    """Hold the write lock as another process does."""
     engine = open_engine(location, timeout=0)
     with engine.connect() as other:
         other.exec_driver_sql("BEGIN IMMEDIATE")
@@ -86,121 +86,123 @@ def _held(location):
 
 @pytest.fixture
 def database(env, request):
-    """One that has little patience, where a test asks for that."""
+    """A database; with a short timeout where a test asks for one."""
     timeout = getattr(request, "param", 5000)
     opened = Database(env.location, keys=env.keys, limits=env.limits, timeout=timeout)
     yield opened
     opened.close()
 
 
-impatient = pytest.mark.parametrize("database", [300], indirect=True)
+short_timeout = pytest.mark.parametrize("database", [300], indirect=True)
 
 
-def test_who_comes_together_waits_for_the_disk_once(database, env):
-    """Thirty-two at a time, so that the event loop does something else in between."""
-    with _counted() as counts:
-        told = _together(database, *((_open, number) for number in range(70)))
-    assert told == list(range(70))
+def test_concurrent_acts_share_a_commit(database, env):
+    """At most 32 at a time, so that the event loop does other work in between."""
+    with _counting() as counts:
+        results = _run_concurrently(database, *((_add_tenant, number) for number in range(70)))
+    assert results == list(range(70))
     assert env.count("tenant") == 70
     assert counts == {"begun": 3, "committed": 3}
 
 
-def test_a_refusal_takes_nothing_of_the_others_with_it(database, env):
-    """Nor does what it has written itself stay, whether by an entity or by a statement (DB-04)."""
+def test_refusal_undoes_only_its_own_act(database, env):
+    """DB-04: rows written by an entity and by a statement alike."""
 
     def refuse(session):
-        _open(session, 2)
+        _add_tenant(session, 2)
         tenant = Tenant(id="tnt_3", uuid="uuid-3", display_name="B", created_at=session.now)
         session.add(tenant)
         session.flush()
         raise NotFound
 
-    first, refused, last = _together(database, (_open, 1), (refuse,), (_open, 4))
+    first, refused, last = _run_concurrently(
+        database, (_add_tenant, 1), (refuse,), (_add_tenant, 4)
+    )
     assert (first, type(refused), last) == (1, NotFound, 4)
     assert env.count("tenant") == 2
 
 
-def test_where_all_are_refused_nobody_waits_for_the_disk(database, env):
-    """Whoever sends what is wrong again and again takes no time of those who write."""
+def test_group_of_refusals_is_not_committed(database, env):
+    """Repeated invalid requests take no time of those that write."""
 
     def refuse(session):
-        _open(session, 1)
+        _add_tenant(session, 1)
         raise NotFound
 
-    with _counted() as counts:
-        told = _together(database, (refuse,), (refuse,))
-    assert [type(each) for each in told] == [NotFound] * 2
+    with _counting() as counts:
+        results = _run_concurrently(database, (refuse,), (refuse,))
+    assert [type(result) for result in results] == [NotFound] * 2
     assert counts == {"begun": 1}
     assert env.count("tenant") == 0
-    assert _together(database, (_open, 1)) == [1]
+    assert _run_concurrently(database, (_add_tenant, 1)) == [1]
 
 
-def test_a_refusal_that_says_so_keeps_what_was_written(database, env):
-    """A counter counts although the act refused (LG-04)."""
+def test_refusal_with_keep_writes_keeps_its_writes(database, env):
+    """Failed attempts are counted although the act is refused (LG-04)."""
 
     def refuse(session):
         session.add(Tenant(id="tnt_1", uuid="uuid-1", display_name="B", created_at=session.now))
         raise CountedAttempt
 
-    refused, _ = _together(database, (refuse,), (_open, 2))
+    refused, _ = _run_concurrently(database, (refuse,), (_add_tenant, 2))
     assert type(refused) is CountedAttempt
     assert env.count("tenant") == 2
 
 
-def test_a_defect_undoes_all_and_is_told_to_all(database, env):
-    """What an act leaves behind that broke, nobody knows."""
+def test_unexpected_error_fails_the_whole_group(database, env):
+    """It is unknown what the failed act left behind."""
 
     def break_off(session):
-        _open(session, 2)
+        _add_tenant(session, 2)
         raise ZeroDivisionError
 
-    told = _together(database, (_open, 1), (break_off,))
-    assert [type(each) for each in told] == [ZeroDivisionError] * 2
+    results = _run_concurrently(database, (_add_tenant, 1), (break_off,))
+    assert [type(result) for result in results] == [ZeroDivisionError] * 2
     assert env.count("tenant") == 0
-    assert _together(database, (_open, 1)) == [1]
+    assert _run_concurrently(database, (_add_tenant, 1)) == [1]
 
 
-def test_what_the_database_refuses_is_done_alone(database, env):
-    """It may have ended the transaction of all of them, as where the disk is full (DB-05)."""
-    told = _together(database, (_open, 1), (_open, 1), (_open, 2))
-    assert [type(each) for each in told] == [RetryAlone] * 3
-    assert type(told[0].__cause__) is IntegrityError
+def test_database_error_asks_for_a_retry_alone(database, env):
+    """It may have ended the shared transaction, as a full disk does (DB-05)."""
+    results = _run_concurrently(database, (_add_tenant, 1), (_add_tenant, 1), (_add_tenant, 2))
+    assert [type(result) for result in results] == [RetryAlone] * 3
+    assert type(results[0].__cause__) is IntegrityError
     assert env.count("tenant") == 0
-    assert _together(database, (_open, 1), (_open, 2)) == [1, 2]
+    assert _run_concurrently(database, (_add_tenant, 1), (_add_tenant, 2)) == [1, 2]
 
 
-def test_an_act_that_goes_on_after_sqlite_has_given_up_takes_all_with_it(database, env):
-    """DB-04: what came before it was undone as well, and must not be told that it is there."""
+def test_act_that_continues_after_a_rollback_fails_the_group(database, env):
+    """DB-04: SQLite has undone the acts before it as well, which must not report success."""
 
     def go_on(session):
         session.core.exec_driver_sql("ROLLBACK")
         return 2
 
-    told = _together(database, (_open, 1), (go_on,), (_open, 3))
-    assert not [each for each in told if isinstance(each, int)]
+    results = _run_concurrently(database, (_add_tenant, 1), (go_on,), (_add_tenant, 3))
+    assert not [result for result in results if isinstance(result, int)]
     assert env.count("tenant") == 0
-    told = _together(database, (_open, 1), (go_on,))
-    assert not [each for each in told if isinstance(each, int)]
+    results = _run_concurrently(database, (_add_tenant, 1), (go_on,))
+    assert not [result for result in results if isinstance(result, int)]
     assert env.count("tenant") == 0
-    assert _together(database, (_open, 1)) == [1]
+    assert _run_concurrently(database, (_add_tenant, 1)) == [1]
 
 
-def test_a_commit_that_fails_is_told_to_all_and_keeps_nobody_waiting(database, env):
-    """DB-04: and not done again, for who knows what the disk has of it."""
+def test_failed_commit_fails_the_group_and_releases_the_lock(database, env):
+    """DB-04: it is not retried, since it is unknown what reached the disk."""
 
     def fail(_connection):
         raise OperationalError("COMMIT", None, Exception("disk I/O error"))
 
-    with _heard("commit", fail):
-        told = _together(database, (_open, 1), (_open, 2))
-    assert [type(each) for each in told] == [OperationalError] * 2
+    with _listening("commit", fail):
+        results = _run_concurrently(database, (_add_tenant, 1), (_add_tenant, 2))
+    assert [type(result) for result in results] == [OperationalError] * 2
     assert env.count("tenant") == 0
-    env.act(_open, 3)
-    assert _together(database, (_open, 4)) == [4]
+    env.act(_add_tenant, 3)
+    assert _run_concurrently(database, (_add_tenant, 4)) == [4]
 
 
-def test_nobody_is_told_before_the_commit(database, env):
-    """And the event loop goes on meanwhile; who comes then is in the next transaction."""
+def test_results_are_withheld_until_the_commit(database, env):
+    """Meanwhile the event loop goes on; later acts are in the next transaction."""
     reached, go_on = threading.Event(), threading.Event()
 
     def wait(_connection):
@@ -209,48 +211,56 @@ def test_nobody_is_told_before_the_commit(database, env):
             assert go_on.wait(10)
 
     async def run():
-        first = asyncio.ensure_future(database.run_in_group(_part(database, _open, 1)))
+        first = asyncio.ensure_future(
+            database.run_in_group(_in_shared_transaction(database, _add_tenant, 1))
+        )
         await asyncio.to_thread(reached.wait, 10)
-        later = asyncio.ensure_future(database.run_in_group(_part(database, _open, 2)))
+        later = asyncio.ensure_future(
+            database.run_in_group(_in_shared_transaction(database, _add_tenant, 2))
+        )
         await asyncio.sleep(0.05)
         seen = first.done(), later.done(), env.count("tenant")
         go_on.set()
         return seen, await asyncio.gather(first, later)
 
-    with _heard("commit", wait):
+    with _listening("commit", wait):
         assert asyncio.run(run()) == ((False, False, 0), [1, 2])
 
 
-def test_who_has_left_takes_nobody_along(database, env):
-    """What was begun is done, for a client that waits no longer as for the others."""
+def test_cancelled_act_does_not_cancel_the_group(database, env):
+    """Acts that have started are completed, whether or not their client is still connected."""
 
     async def run():
-        leaving, staying = (
-            asyncio.ensure_future(database.run_in_group(_part(database, _open, number)))
+        cancelled, remaining = (
+            asyncio.ensure_future(
+                database.run_in_group(_in_shared_transaction(database, _add_tenant, number))
+            )
             for number in (1, 2)
         )
         await asyncio.sleep(0)
-        leaving.cancel()
+        cancelled.cancel()
         with suppress(asyncio.CancelledError):
-            await leaving
-        return await staying
+            await cancelled
+        return await remaining
 
     assert asyncio.run(run()) == 2
     assert env.count("tenant") == 2
 
 
-def test_a_thread_that_writes_is_waited_for(database, env):
-    """But not by the event loop."""
+def test_group_waits_for_a_writing_thread(database, env):
+    """Without blocking the event loop."""
     begun, go_on = threading.Event(), threading.Event()
 
     def write():
         with database.transaction(writing=True) as session:
             begun.set()
             assert go_on.wait(10)
-            _open(session, 1)
+            _add_tenant(session, 1)
 
     async def run():
-        act = asyncio.ensure_future(database.run_in_group(_part(database, _open, 2)))
+        act = asyncio.ensure_future(
+            database.run_in_group(_in_shared_transaction(database, _add_tenant, 2))
+        )
         await asyncio.sleep(0.05)
         waits = not act.done()
         go_on.set()
@@ -264,9 +274,9 @@ def test_a_thread_that_writes_is_waited_for(database, env):
     assert env.count("tenant") == 2
 
 
-def test_a_thread_that_waits_has_its_turn(database):
-    """Or one group after the other would have the lock, and the thread a 503 in the end (DB-11)."""
-    order, blocking, begun = [], [], threading.Event()
+def test_waiting_thread_gets_its_turn(database):
+    """Otherwise group after group would take the lock, and the thread would time out (DB-11)."""
+    order, writes, begun = [], [], threading.Event()
 
     def write():
         begun.set()
@@ -276,72 +286,81 @@ def test_a_thread_that_waits_has_its_turn(database):
     def act(_session, number):
         order.append(number)
         if number == 0:
-            blocking.append(pool.submit(write))
+            writes.append(pool.submit(write))
             assert begun.wait(10)
 
     with ThreadPoolExecutor(1) as pool:
-        _together(database, *((act, number) for number in range(1000)))
-        blocking[0].result()
+        _run_concurrently(database, *((act, number) for number in range(1000)))
+        writes[0].result()
     assert order[-1] != "thread"
 
 
-@impatient
-def test_who_waits_for_a_thread_for_too_long_is_told_so(database):
+@short_timeout
+def test_act_times_out_behind_a_writing_thread(database):
     """DB-11."""
     with database.transaction(writing=True):
-        [refused] = _together(database, (_open, 1))
+        [refused] = _run_concurrently(database, (_add_tenant, 1))
     assert type(refused) is Unavailable
-    assert _together(database, (_open, 1)) == [1]
+    assert _run_concurrently(database, (_add_tenant, 1)) == [1]
 
 
-@impatient
-def test_who_waits_for_another_process_for_too_long_is_told_so(database, env):
-    """DB-05: and whoever comes after that is not."""
-    with _held(env.location):
-        [refused] = _together(database, (_open, 1))
+@short_timeout
+def test_act_times_out_behind_another_process(database, env):
+    """DB-05: later acts succeed."""
+    with _write_locked(env.location):
+        [refused] = _run_concurrently(database, (_add_tenant, 1))
     assert type(refused) is OperationalError
-    assert _together(database, (_open, 1)) == [1]
+    assert _run_concurrently(database, (_add_tenant, 1)) == [1]
 
 
-def test_another_process_is_waited_for(database, env):
-    """As long as any thread would."""
+def test_group_waits_for_another_process(database, env):
+    """As long as a thread would."""
 
     async def run(other):
-        act = asyncio.ensure_future(database.run_in_group(_part(database, _open, 1)))
+        act = asyncio.ensure_future(
+            database.run_in_group(_in_shared_transaction(database, _add_tenant, 1))
+        )
         await asyncio.sleep(0.05)
         waits = not act.done()
         other.rollback()
         return waits, await act
 
-    with _held(env.location) as other:
+    with _write_locked(env.location) as other:
         assert asyncio.run(run(other)) == (True, 1)
 
 
-def test_the_queue_has_an_end(database):
-    """OP-06: past it the answer is a 503 at once."""
-    told = Counter(
-        type(each) for each in _together(database, *((_open, number) for number in range(1030)))
+def test_full_queue_is_refused(database):
+    """OP-06: the response is a 503 at once."""
+    results = Counter(
+        type(result)
+        for result in _run_concurrently(
+            database, *((_add_tenant, number) for number in range(1030))
+        )
     )
-    assert told == {int: 1024, Unavailable: 6}
+    assert results == {int: 1024, Unavailable: 6}
 
 
-@impatient
-@pytest.mark.parametrize("by", ["a thread", "another process"])
-def test_a_queue_that_waits_in_vain_waits_once(database, env, by):
-    """OP-06, DB-11: a lock that the first group cannot have keeps the last for no longer."""
-    holding = database.transaction(writing=True) if by == "a thread" else _held(env.location)
+@short_timeout
+@pytest.mark.parametrize("blocked_by", ["a thread", "another process"])
+def test_queue_times_out_as_a_whole(database, env, blocked_by):
+    """OP-06, DB-11: after one group has timed out, the rest do not each wait as long."""
+    holding = (
+        database.transaction(writing=True)
+        if blocked_by == "a thread"
+        else _write_locked(env.location)
+    )
     began = time.monotonic()
     with holding:
-        told = _together(database, *((_open, number) for number in range(1000)))
-    assert time.monotonic() - began < 3  # of thirty groups, each with its own 300 ms
-    refusal = Unavailable if by == "a thread" else OperationalError
-    assert {type(each) for each in told} == {refusal}
+        results = _run_concurrently(database, *((_add_tenant, number) for number in range(1000)))
+    assert time.monotonic() - began < 3  # thirty groups with 300 ms each would take 9 s
+    refusal = Unavailable if blocked_by == "a thread" else OperationalError
+    assert {type(result) for result in results} == {refusal}
     assert env.count("tenant") == 0
-    assert _together(database, (_open, 1)) == [1]
+    assert _run_concurrently(database, (_add_tenant, 1)) == [1]
 
 
-def test_whose_turn_comes_too_late_is_refused_and_not_begun(env):
-    """OP-06: as with a disk that takes its longest for each commit; the asker may have gone."""
+def test_act_that_timed_out_in_the_queue_is_not_started(env):
+    """OP-06: as with a slow disk for each commit; the client may have disconnected."""
     connections = Sqlite(env.location, timeout=5000)
     group = GroupCommit(connections, timeout=0.1)
     begun = []
@@ -356,21 +375,21 @@ def test_whose_turn_comes_too_late_is_refused_and_not_begun(env):
         acts = (group.run(partial(act, number=number)) for number in numbers)
         return await asyncio.gather(*acts, return_exceptions=True)
 
-    told = asyncio.run(run(range(100)))
-    assert told[:32] == begun == [*range(32)]
-    assert {type(each) for each in told[32:]} == {Unavailable}
+    results = asyncio.run(run(range(100)))
+    assert results[:32] == begun == [*range(32)]
+    assert {type(result) for result in results[32:]} == {Unavailable}
     assert asyncio.run(run([100])) == [100]
     group.close()
     connections.close()
 
 
-def test_an_act_that_takes_long_cannot_share_a_transaction(database):
-    """It would commit what the others have not finished."""
+def test_slow_work_cannot_share_a_transaction(database):
+    """It would commit the unfinished writes of other acts."""
 
     def hash_something(session):
         with session.outside_transaction():
             pass
 
-    [told] = _together(database, (hash_something,))
-    assert type(told) is RuntimeError
-    assert "of its own" in str(told)
+    [result] = _run_concurrently(database, (hash_something,))
+    assert type(result) is RuntimeError
+    assert "of its own" in str(result)

@@ -1,6 +1,6 @@
-"""What is PostgreSQL's own: connections, waits, deadlocks, and connections that break.
+"""PostgreSQL: connections, waits, deadlocks, and connections that break.
 
-DB-13: the other tests are run on it by `--database postgresql`; these are whatever was chosen.
+DB-13: the other tests run on it with `--database postgresql`; these always do.
 """
 
 import threading
@@ -14,55 +14,56 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import select
 
 from accounts.crypto.keyring import Keyring
-from accounts.errors import EmailTaken, Internal, NotFound, Unavailable
-from accounts.flows.signup import sign_up
+from accounts.errors import EmailTaken, NotFound, Unavailable
+from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import Limits
 from accounts.services.signing_keys import ensure_signing_key
 from models import Tenant
 from oneself.database import Database, OutcomeUnknown, does_not_answer, open_engine
-from oneself.database.failures import begin_again
+from oneself.database.failures import can_retry
 from oneself.database.migrations import differences, present_revision, upgrade
 from oneself.database.postgresql import Postgresql
+from oneself.http.request.errors import Internal
 from oneself.http.response.error_handler import refusal_of
 from oneself.runtime.jobs import run_act, run_alone
 from oneself.runtime.key_file import UnknownRootKey, check_root_key
 
-SOON = 300  # milliseconds, for what has to wait in vain
+SHORT_TIMEOUT = 300  # milliseconds, for waits that must time out
 
 
 @pytest.fixture
 def location(servers, tmp_path):
-    """Whatever the other tests run on, this is about PostgreSQL."""
-    made = servers.make(tmp_path)
-    yield made
-    servers.drop(made)
+    """A PostgreSQL database, regardless of the one chosen for the other tests."""
+    created = servers.make(tmp_path)
+    yield created
+    servers.drop(created)
 
 
 @pytest.fixture
-def opened(location, keys, clock):
-    """Opens the database with settings of the test's choice."""
+def open_database(location, keys, clock):
+    """Opens the database with options of the test's choice."""
     databases = []
 
-    def opened(where=location, **named):
+    def open_database(url=location, **options):
         limits = Limits(password_cost=4)
-        databases.append(Database(where, keys=keys, limits=limits, clock=clock, **named))
+        databases.append(Database(url, keys=keys, limits=limits, clock=clock, **options))
         return databases[-1]
 
-    yield opened
+    yield open_database
     for database in databases:
         database.close()
 
 
 @pytest.fixture
 def server(location):
-    """Asks the server, over a connection that is nobody's."""
+    """Runs a statement on the server, over a connection of its own."""
     engine = open_engine(location)
     with engine.connect() as connection:
         yield lambda statement: connection.exec_driver_sql(statement).scalar()
     engine.dispose()
 
 
-def _ask(database, statement, *, writing=False):
+def _query(database, statement, *, writing=False):
     with database.transaction(writing=writing) as session:
         return session.core.exec_driver_sql(statement).scalar()
 
@@ -73,7 +74,7 @@ def _tenant(session, name):
 
 
 def _add_one(session, name):
-    """Read, add and write, as whoever does not think of others."""
+    """Read, add and write without a lock."""
     row = session.get_one(Tenant, name)
     row.display_name = str(int(row.display_name) + 1)
     session.flush()
@@ -83,7 +84,7 @@ def _count(env, name):
     return next(int(row["display_name"]) for row in env.rows("tenant") if row["id"] == name)
 
 
-# How a connection is set up
+# Connection settings
 
 
 @pytest.mark.parametrize(
@@ -97,49 +98,49 @@ def _count(env, name):
         ("application_name", "oneself"),
     ],
 )
-def test_every_connection_has_its_limits(database, elsewhere, name, expected):
+def test_every_connection_has_timeouts(database, elsewhere, name, expected):
     """DB-12: the first and each further one, reading and writing."""
     for writing in (False, True):
-        assert _ask(database, f"SHOW {name}", writing=writing) == expected
-        assert elsewhere(_ask, database, f"SHOW {name}", writing=writing) == expected
+        assert _query(database, f"SHOW {name}", writing=writing) == expected
+        assert elsewhere(_query, database, f"SHOW {name}", writing=writing) == expected
 
 
-def test_an_operator_may_say_otherwise(opened, location):
-    """DB-12: what stands in the URL counts, and the rest stays."""
+def test_options_of_the_url_override_ours(open_database, location):
+    """DB-12: only those that the URL names."""
     options = {"options": "-c statement_timeout=77s", "application_name": "mine"}
-    database = opened(location.update_query_dict(options))
-    assert _ask(database, "SHOW statement_timeout") == "77s"
-    assert _ask(database, "SHOW lock_timeout") == "5s"
-    assert _ask(database, "SHOW application_name") == "mine"
+    database = open_database(location.update_query_dict(options))
+    assert _query(database, "SHOW statement_timeout") == "77s"
+    assert _query(database, "SHOW lock_timeout") == "5s"
+    assert _query(database, "SHOW application_name") == "mine"
 
 
-@pytest.mark.parametrize(("written", "meant"), [("none", None), ("0", 0), ("7", 7)])
-def test_it_is_said_when_a_statement_is_prepared(opened, location, written, meant):
-    """In the driver's own terms, for a pooler whose connections are everybody's."""
-    database = opened(location.update_query_dict({"prepare_threshold": written}))
+@pytest.mark.parametrize(("text", "threshold"), [("none", None), ("0", 0), ("7", 7)])
+def test_prepare_threshold_is_passed_to_the_driver(open_database, location, text, threshold):
+    """For poolers that share connections."""
+    database = open_database(location.update_query_dict({"prepare_threshold": text}))
     with database.transaction(writing=False) as session:
-        assert session.connection().connection.dbapi_connection.prepare_threshold == meant
+        assert session.connection().connection.dbapi_connection.prepare_threshold == threshold
     for _ in range(10):
-        kept = _ask(database, "SELECT count(*) FROM pg_prepared_statements")
-    assert bool(kept) == (meant is not None)
+        prepared = _query(database, "SELECT count(*) FROM pg_prepared_statements")
+    assert bool(prepared) == (threshold is not None)
 
 
-def test_nothing_waits_in_the_event_loop(database):
-    """DB-11: a server may take its time, so a thread asks it."""
+def test_no_transaction_is_nonblocking(database):
+    """DB-11: a server may take its time, so only threads use it."""
     assert database.is_nonblocking is False
 
 
-# How many connections there are
+# Number of connections
 
 
-def test_there_are_no_more_connections_than_allowed(opened, server):
-    """DB-11: eight threads take turns at two."""
-    database = opened(connections=2)
+def test_number_of_connections_is_bounded(open_database, server):
+    """DB-11: eight threads take turns with two connections."""
+    database = open_database(connections=2)
     ready = threading.Barrier(8)
 
     def ask(_):
         ready.wait(30)
-        return [_ask(database, "SELECT pg_backend_pid()") for _ in range(20)]
+        return [_query(database, "SELECT pg_backend_pid()") for _ in range(20)]
 
     with ThreadPoolExecutor(8) as threads:
         used = {pid for pids in threads.map(ask, range(8)) for pid in pids}
@@ -147,46 +148,46 @@ def test_there_are_no_more_connections_than_allowed(opened, server):
     assert server("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") <= 3
 
 
-def test_who_waits_too_long_for_a_connection_is_refused(opened, elsewhere):
-    """DB-11: by a 503, and whoever comes later gets the connection."""
-    database = opened(connections=1, timeout=SOON)
+def test_waiting_for_a_connection_times_out(open_database, elsewhere):
+    """DB-11: with a 503; later transactions get the connection."""
+    database = open_database(connections=1, timeout=SHORT_TIMEOUT)
     with database.transaction(writing=False), pytest.raises(Unavailable):
-        elsewhere(_ask, database, "SELECT 1")
-    assert elsewhere(_ask, database, "SELECT 1") == 1
+        elsewhere(_query, database, "SELECT 1")
+    assert elsewhere(_query, database, "SELECT 1") == 1
 
 
-def test_no_connection_is_kept_for_slow_work(opened, elsewhere):
-    """DB-11: the one that there is serves somebody else meanwhile."""
-    database = opened(connections=1, timeout=SOON)
+def test_slow_work_holds_no_connection(open_database, elsewhere):
+    """DB-11: another thread can use it meanwhile."""
+    database = open_database(connections=1, timeout=SHORT_TIMEOUT)
     with database.transaction(writing=True) as session:
         with session.outside_transaction():
-            assert elsewhere(_ask, database, "SELECT 1", writing=True) == 1
+            assert elsewhere(_query, database, "SELECT 1", writing=True) == 1
         with pytest.raises(Unavailable):
-            elsewhere(_ask, database, "SELECT 1")
+            elsewhere(_query, database, "SELECT 1")
 
 
-def test_a_server_that_is_not_there_takes_no_place(opened, location):
-    """DB-12: each of many fails by itself, and at once."""
-    database = opened(location.set(port=1), connections=1, timeout=SOON)
+def test_failed_connection_attempt_frees_its_slot(open_database, location):
+    """DB-12."""
+    database = open_database(location.set(port=1), connections=1, timeout=SHORT_TIMEOUT)
     for _ in range(3):
         with pytest.raises(OperationalError) as refused:
-            _ask(database, "SELECT 1")
+            _query(database, "SELECT 1")
         assert does_not_answer(refused.value)
 
 
-# How transactions begin and end
+# Begin and end of a transaction
 
 
-def test_reading_begins_no_transaction(database, server):
-    """Each statement is one by itself, and so is a round trip less, twice."""
+def test_read_begins_no_transaction(database, server):
+    """It saves two round trips."""
     with database.transaction(writing=False) as session:
         session.core.exec_driver_sql("SELECT 1")
         state = "SELECT state FROM pg_stat_activity WHERE datname = current_database()"
         assert server(f"{state} AND pid <> pg_backend_pid()") == "idle"
 
 
-def test_a_snapshot_is_of_one_moment(env, elsewhere):
-    """DB-18: what is written meanwhile is not in it, and nothing can be written in it."""
+def test_snapshot_sees_one_moment_and_is_read_only(env, elsewhere):
+    """DB-18."""
     with env.database.transaction(writing=False, snapshot=True) as session:
         assert session.exec(select(Tenant)).all() == []
         elsewhere(env.act, _tenant, "tnt_1")
@@ -209,35 +210,35 @@ def test_a_snapshot_is_of_one_moment(env, elsewhere):
         "INSERT INTO client SELECT 'cli_1', 'canary', 'A', '', '', '[]', now()",
     ],
 )
-def test_what_the_server_says_of_a_failure_shows_no_value(env, statement):
-    """LO-01: its own words have the whole row that it refused."""
+def test_server_error_shows_no_value(env, statement):
+    """LO-01: the server's own message has the whole rejected row."""
     env.execute("INSERT INTO tenant VALUES ('tnt_1', 'uuid', 'A', now())")
     with pytest.raises(DBAPIError) as failed:
         env.execute(statement)
-    said = "".join(format_exception(failed.value))
-    assert "canary" not in said.replace(statement, "")
+    text = "".join(format_exception(failed.value))
+    assert "canary" not in text.replace(statement, "")
 
 
-def test_a_failure_that_somebody_hid_is_none_the_less_one(env):
-    """DB-04: the server would answer to the COMMIT, keep nothing, and call it a success."""
+def test_suppressed_statement_failure_prevents_the_commit(env):
+    """DB-04: the server would accept COMMIT, roll back, and report success."""
 
-    def hide(session):
+    def suppress_failure(session):
         _tenant(session, "tnt_1")
         with pytest.raises(DBAPIError):
             session.core.exec_driver_sql("SELECT 1 / 0")
 
     with pytest.raises(RuntimeError, match="a statement failed"):
-        env.act(hide)
+        env.act(suppress_failure)
     assert env.count("tenant") == 0
     env.act(_tenant, "tnt_1")
 
 
-# Who waits for whom
+# Locks
 
 
-def test_a_name_is_held_until_the_end(opened, elsewhere):
-    """DB-02: and by one at a time; another name is nobody's."""
-    database = opened(timeout=SOON)
+def test_lock_is_held_until_the_end_of_the_transaction(open_database, elsewhere):
+    """DB-02: by one transaction at a time; other names are free."""
+    database = open_database(timeout=SHORT_TIMEOUT)
 
     def lock(name):
         with database.transaction(writing=True) as session:
@@ -254,8 +255,8 @@ def test_a_name_is_held_until_the_end(opened, elsewhere):
     assert elsewhere(lock, "a")
 
 
-def test_slow_work_lets_go_of_what_was_held(database, elsewhere):
-    """DB-11: and it has to be held again after it."""
+def test_slow_work_releases_locks(database, elsewhere):
+    """DB-11: they have to be taken again afterwards."""
 
     def lock():
         with database.transaction(writing=True) as session:
@@ -271,36 +272,36 @@ def test_slow_work_lets_go_of_what_was_held(database, elsewhere):
         assert elsewhere(lock) is False
 
 
-def test_a_job_is_done_by_one_replica_at_a_time(database, opened):
-    """The other one leaves it, and does it the next time."""
-    done = []
+def test_job_is_run_by_one_replica_at_a_time(database, open_database):
+    """The other replica skips it until the next time."""
+    runs = []
 
     def job(session):
-        done.append(session)
-        if len(done) == 1:
-            run_alone(opened(), "a job", job)
+        runs.append(session)
+        if len(runs) == 1:
+            run_alone(open_database(), "a job", job)
 
     run_alone(database, "a job", job)
-    assert len(done) == 1
+    assert len(runs) == 1
     run_alone(database, "a job", job)
-    assert len(done) == 2
+    assert len(runs) == 2
 
 
-def test_whoever_reads_waits_for_nobody(opened, elsewhere):
-    """DB-01: reading sees what was committed, and holds nothing."""
-    database = opened(timeout=SOON)
+def test_readers_do_not_wait(open_database, elsewhere):
+    """DB-01: they see what was committed, and hold no lock."""
+    database = open_database(timeout=SHORT_TIMEOUT)
     with database.transaction(writing=True) as session:
         session.lock("a")
         _tenant(session, "tnt_1")
-        assert elsewhere(_ask, database, "SELECT count(*) FROM tenant") == 0
-    assert elsewhere(_ask, database, "SELECT count(*) FROM tenant") == 1
+        assert elsewhere(_query, database, "SELECT count(*) FROM tenant") == 0
+    assert elsewhere(_query, database, "SELECT count(*) FROM tenant") == 1
 
 
-# What is tried again
+# Retries
 
 
-def _one_after_the_other(first, second, met):
-    """Write to two rows, in this order, once both have written to their first."""
+def _update_in_order(first, second, met):
+    """Update two rows, in this order, once both transactions have updated their first."""
 
     def add_one(session, name):
         session.core.exec_driver_sql(
@@ -309,7 +310,7 @@ def _one_after_the_other(first, second, met):
 
     def act(session):
         add_one(session, first)
-        with suppress(threading.BrokenBarrierError):  # the second time it is alone
+        with suppress(threading.BrokenBarrierError):  # at the retry it is alone
             met.wait(5)
         met.abort()
         add_one(session, second)
@@ -317,25 +318,25 @@ def _one_after_the_other(first, second, met):
     return act
 
 
-def test_a_deadlock_is_tried_again(env):
-    """DB-10: of two who wait for each other both succeed, one of them later."""
+def test_deadlock_is_retried(env):
+    """DB-10: both transactions succeed, one of them later."""
     for name in ("tnt_1", "tnt_2"):
         env.act(_tenant, name)
     met = threading.Barrier(2)
     with ThreadPoolExecutor(2) as threads:
-        for each in [
-            threads.submit(run_act, env.database, _one_after_the_other(*names, met))
+        for update in [
+            threads.submit(run_act, env.database, _update_in_order(*names, met))
             for names in (("tnt_1", "tnt_2"), ("tnt_2", "tnt_1"))
         ]:
-            each.result(30)
+            update.result(30)
     assert (_count(env, "tnt_1"), _count(env, "tnt_2")) == (2, 2)
 
 
-def test_a_failure_to_serialise_is_tried_again(env, opened, location):
-    """DB-10: four threads add one thirty times each, where the server lets only some of them."""
+def test_serialization_failure_is_retried(env, open_database, location):
+    """DB-10: four threads add one thirty times each, and the server rejects some of them."""
     env.act(_tenant, "tnt_1")
     options = {"options": r"-c default_transaction_isolation=serializable"}
-    database = opened(location.update_query_dict(options))
+    database = open_database(location.update_query_dict(options))
     threads, rounds, failures = 4, 30, []
     ready = threading.Barrier(threads)
 
@@ -352,7 +353,7 @@ def test_a_failure_to_serialise_is_tried_again(env, opened, location):
         while done < rounds:
             try:
                 run_act(database, act)
-            except OperationalError:  # too often, which a client would hear as a 503
+            except OperationalError:  # retried too often; a client would get a 503
                 continue
             done += 1
 
@@ -362,40 +363,40 @@ def test_a_failure_to_serialise_is_tried_again(env, opened, location):
     assert _count(env, "tnt_1") == threads * rounds
 
 
-def test_there_is_an_end_to_trying(env):
-    """DB-10: who is always in the way is a 503 after five times."""
-    times = []
+def test_retries_are_bounded(env):
+    """DB-10: the response is a 503 after five attempts."""
+    attempts = []
 
     def act(session):
-        times.append(session)
+        attempts.append(session)
         session.core.exec_driver_sql(
             "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$"
         )
 
     with pytest.raises(OperationalError) as failed:
         run_act(env.database, act)
-    assert len(times) == 5
+    assert len(attempts) == 5
     assert isinstance(refusal_of(failed.value), Unavailable)
 
 
 @pytest.mark.parametrize("error", [NotFound, ValueError])
-def test_what_is_our_own_is_not_tried_again(env, error):
-    """DB-10: a refusal is an answer, and a defect stays one."""
-    times = []
+def test_own_errors_are_not_retried(env, error):
+    """DB-10: neither refusals nor unexpected errors."""
+    attempts = []
 
     def act(session):
-        times.append(session)
+        attempts.append(session)
         raise error
 
     with pytest.raises(error):
         run_act(env.database, act)
-    assert len(times) == 1
+    assert len(attempts) == 1
 
 
-# What the server does
+# Failures of the server
 
 
-def _cut_off(server):
+def _break_connections(server):
     server(
         "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -403,55 +404,55 @@ def _cut_off(server):
 
 
 @pytest.mark.parametrize("writing", [True, False])
-def test_connections_that_a_restart_broke_cost_nobody_anything(opened, server, writing):
-    """DB-12: the first to notice begins again, and takes all that were idle along."""
-    database = opened()
+def test_connections_broken_by_a_restart_cost_one_retry(open_database, server, writing):
+    """DB-12: the first to notice retries, and closes all idle ones."""
+    database = open_database()
     with ThreadPoolExecutor(4) as threads:
         ready = threading.Barrier(4)
 
-        def ask(_):
+        def use_connection(_):
             with database.transaction(writing=False) as session:
                 ready.wait(30)
                 return session.core.exec_driver_sql("SELECT 1").scalar()
 
-        list(threads.map(ask, range(4)))
-    _cut_off(server)
-    tried = []
+        list(threads.map(use_connection, range(4)))
+    _break_connections(server)
+    attempts = []
 
     def work():
-        tried.append(1)
-        return _ask(database, "SELECT 1", writing=writing)
+        attempts.append(1)
+        return _query(database, "SELECT 1", writing=writing)
 
     assert database.attempt(work) == 1
-    assert len(tried) == 2
+    assert len(attempts) == 2
     assert database.attempt(work) == 1
-    assert len(tried) == 3
+    assert len(attempts) == 3
 
 
-def test_a_connection_that_breaks_half_way_is_begun_again(env, server):
-    """DB-12: nothing of the first time is left."""
-    times = []
+def test_act_is_retried_when_its_connection_breaks_half_way(env, server):
+    """DB-12: nothing of the first attempt is left."""
+    attempts = []
 
     def act(session):
-        times.append(session)
-        _tenant(session, f"tnt_{len(times)}")
-        if len(times) == 1:
-            _cut_off(server)
+        attempts.append(session)
+        _tenant(session, f"tnt_{len(attempts)}")
+        if len(attempts) == 1:
+            _break_connections(server)
         session.core.exec_driver_sql("SELECT 1")
 
     run_act(env.database, act)
     assert [row["id"] for row in env.rows("tenant")] == ["tnt_2"]
 
 
-def test_a_transaction_whose_connection_broke_at_the_end_is_told_truly(env, server):
-    """DB-12: the server knows that it was not committed, and it is begun again."""
-    times = []
+def test_act_is_retried_when_its_connection_breaks_before_the_commit(env, server):
+    """DB-12: the server knows that it was not committed."""
+    attempts = []
 
     def act(session):
-        times.append(session)
-        _tenant(session, f"tnt_{len(times)}")
-        if len(times) == 1:
-            _cut_off(server)
+        attempts.append(session)
+        _tenant(session, f"tnt_{len(attempts)}")
+        if len(attempts) == 1:
+            _break_connections(server)
 
     run_act(env.database, act)
     assert [row["id"] for row in env.rows("tenant")] == ["tnt_2"]
@@ -459,75 +460,75 @@ def test_a_transaction_whose_connection_broke_at_the_end_is_told_truly(env, serv
 
 @pytest.fixture
 def connections(location):
-    """The connections of a database, as its transactions have them."""
-    made = Postgresql(location, timeout=SOON, connections=2)
-    yield made
-    made.close()
+    """The connections of a database, as its transactions use them."""
+    opened = Postgresql(location, timeout=SHORT_TIMEOUT, connections=2)
+    yield opened
+    opened.close()
 
 
-def _begun(connections):
+def _begin_writing(connections):
     connection = connections.take(blocking=True)
     return connection, connections.begin(connection, writing=True, snapshot=False)
 
 
-def test_how_a_commit_has_ended_can_be_asked_for(connections):
-    """DB-12: of one that was made nothing is to be done, and one that was not is begun again."""
-    connection, made = _begun(connections)
+def test_outcome_of_a_commit_can_be_asked_for(connections):
+    """DB-12: after a commit nothing is to be done; after a rollback the act is retried."""
+    connection, committed = _begin_writing(connections)
     connection.commit()
     connections.give_back(connection)
-    connections.require_committed(made)
-    connection, undone = _begun(connections)
+    connections.require_committed(committed)
+    connection, rolled_back = _begin_writing(connections)
     connection.rollback()
     connections.give_back(connection)
     with pytest.raises(OperationalError) as failed:
-        connections.require_committed(undone)
-    assert begin_again(failed.value)
+        connections.require_committed(rolled_back)
+    assert can_retry(failed.value)
 
 
-def test_a_server_that_may_have_crashed_is_not_believed(connections):
-    """DB-12: it would give the number of a transaction that it has lost to somebody else's."""
-    connection, made = _begun(connections)
+def test_outcome_is_unknown_when_the_server_may_have_crashed(connections):
+    """DB-12: it would reuse the number of a transaction that it lost."""
+    connection, committed = _begin_writing(connections)
     connection.commit()
     connections.give_back(connection)
-    connections.require_committed(made)
-    number, _, _ = made.partition(" ")
-    with pytest.raises(OutcomeUnknown):  # nobody was connected then who still is
+    connections.require_committed(committed)
+    number, _, _ = committed.partition(" ")
+    with pytest.raises(OutcomeUnknown):  # no client is still connected from then
         connections.require_committed(f"{number} 2000-01-01 00:00:00+00")
 
 
-def test_a_commit_that_is_still_being_made_is_waited_for(connections):
-    """DB-12: the server may be at it yet, when its client is told that the connection broke."""
-    connection, made = _begun(connections)
+def test_commit_in_progress_is_waited_for(connections):
+    """DB-12: the server may still be committing when the connection breaks."""
+    connection, transaction = _begin_writing(connections)
     with ThreadPoolExecutor(1) as thread:
-        asked = thread.submit(connections.require_committed, made)
+        outcome = thread.submit(connections.require_committed, transaction)
         time.sleep(0.1)
-        assert not asked.done()
+        assert not outcome.done()
         connection.commit()
-        asked.result(30)
+        outcome.result(30)
     connections.give_back(connection)
 
 
-def test_a_commit_that_nobody_knows_of_is_not_begun_again(connections):
-    """DB-12: it may be done already, so whoever asked hears of a failure, and of no second try."""
+def test_commit_of_unknown_outcome_is_not_retried(connections):
+    """DB-12: it may be done already, so the response is an error, and invites no retry."""
     with pytest.raises(OutcomeUnknown) as unknown:
         connections.require_committed("99999999999 2026-04-05 10:00:00+00")
     assert isinstance(refusal_of(unknown.value), Internal)
 
 
-def test_statements_end(opened):
-    """DB-12: one that takes too long is a 503, and its connection is good for the next."""
-    database = opened(timeout=SOON)
-    began = time.monotonic()
+def test_slow_statement_times_out(open_database):
+    """DB-12: with a 503, and the connection stays usable."""
+    database = open_database(timeout=SHORT_TIMEOUT)
+    start = time.monotonic()
     with pytest.raises(OperationalError) as ended:
-        _ask(database, "SELECT pg_sleep(30)")
-    assert time.monotonic() - began < 20
+        _query(database, "SELECT pg_sleep(30)")
+    assert time.monotonic() - start < 20
     assert isinstance(refusal_of(ended.value), Unavailable)
-    assert _ask(database, "SELECT 1") == 1
+    assert _query(database, "SELECT 1") == 1
 
 
-def test_a_transaction_in_which_nobody_says_anything_ends(opened):
-    """DB-12: what it holds is free again, and whoever fell asleep is refused."""
-    database = opened(timeout=100)
+def test_idle_transaction_times_out(open_database):
+    """DB-12: its locks are released, and its next statement fails."""
+    database = open_database(timeout=100)
 
     def sleep():
         with database.transaction(writing=True) as session:
@@ -539,7 +540,7 @@ def test_a_transaction_in_which_nobody_says_anything_ends(opened):
     assert does_not_answer(ended.value)
 
 
-def test_a_server_that_only_reads_is_a_503(env):
+def test_read_only_server_returns_503(env):
     """DB-06: as a standby is, until it takes over."""
 
     def write(session):
@@ -551,24 +552,24 @@ def test_a_server_that_only_reads_is_a_503(env):
     assert isinstance(refusal_of(refused.value), Unavailable)
 
 
-def test_a_database_without_tables_is_a_503(env):
+def test_database_without_tables_returns_503(env):
     """DB-15: it is about to be migrated or restored."""
     with pytest.raises(DBAPIError) as refused:
-        _ask(env.database, "SELECT * FROM nowhere")
+        _query(env.database, "SELECT * FROM nowhere")
     assert isinstance(refusal_of(refused.value), Unavailable)
 
 
 @pytest.mark.parametrize("table", ["security_event", "event_link"])
 def test_events_cannot_be_truncated(env, table):
-    """LO-04: it asks no trigger of a row, and so one of its own."""
+    """LO-04: TRUNCATE fires no row trigger, and so has a trigger of its own."""
     with pytest.raises(IntegrityError, match="only ever added"):
         env.execute(f"TRUNCATE {table}")
 
 
-# Several at once
+# Concurrent starts
 
 
-def test_of_several_migrations_at_once_one_is_done(servers):
+def test_concurrent_migrations_run_once(servers):
     """DB-15: the others find the tables there."""
     location = servers.blank()
     with ThreadPoolExecutor(3) as threads:
@@ -586,17 +587,17 @@ def _migrate(location):
     engine.dispose()
 
 
-def test_of_several_first_starts_at_once_one_makes_the_signing_key(env, opened):
-    """JW-08: two keys would both sign, and nobody has asked for the second."""
+def test_concurrent_first_starts_create_one_signing_key(env, open_database):
+    """JW-08: two keys would both sign."""
     with ThreadPoolExecutor(3) as threads:
-        list(threads.map(lambda _: run_act(opened(), ensure_signing_key), range(3)))
+        list(threads.map(lambda _: run_act(open_database(), ensure_signing_key), range(3)))
     assert env.count("signing_key") == 1
 
 
-@pytest.mark.parametrize("same", [True, False])
-def test_of_several_first_starts_at_once_one_decides_on_the_root(env, location, same):
-    """PW-17: with another secret it is refused, with the same one none is."""
-    roots = [b"a" * 32] * 3 if same else [letter * 32 for letter in (b"a", b"b", b"c")]
+@pytest.mark.parametrize("is_same", [True, False])
+def test_concurrent_first_starts_accept_one_root_secret(env, location, is_same):
+    """PW-17: another secret is rejected, the same one is accepted."""
+    roots = [b"a" * 32] * 3 if is_same else [letter * 32 for letter in (b"a", b"b", b"c")]
     ready = threading.Barrier(3)
 
     def start(root):
@@ -611,15 +612,15 @@ def test_of_several_first_starts_at_once_one_decides_on_the_root(env, location, 
         return True
 
     with ThreadPoolExecutor(3) as threads:
-        assert sum(threads.map(start, roots)) == (3 if same else 1)
+        assert sum(threads.map(start, roots)) == (3 if is_same else 1)
     assert env.count("root_key") == 1
 
 
-def test_of_two_who_sign_up_with_one_address_one_has_it(env):
-    """UN-01: the other hears that it is taken, and not that the service has failed."""
+def test_concurrent_signups_with_one_address_create_one_account(env):
+    """UN-01: the others are refused, and get no 500."""
     ready = threading.Barrier(4)
 
-    def sign(number):
+    def sign_up_as(number):
         ready.wait(30)
         try:
             env.act(
@@ -635,15 +636,15 @@ def test_of_two_who_sign_up_with_one_address_one_has_it(env):
         return 1
 
     with ThreadPoolExecutor(4) as threads:
-        assert sum(threads.map(sign, range(4))) == 1
+        assert sum(threads.map(sign_up_as, range(4))) == 1
     assert (env.count("user"), env.count("tenant")) == (1, 1)
 
 
-def test_of_two_with_one_name_at_two_hosts_both_get_a_user_name(env):
-    """UN-02: and each its own."""
+def test_concurrent_signups_with_one_local_part_get_different_usernames(env):
+    """UN-02."""
     ready = threading.Barrier(4)
 
-    def sign(number):
+    def sign_up_at(number):
         ready.wait(30)
         env.act(
             sign_up,
@@ -655,5 +656,5 @@ def test_of_two_with_one_name_at_two_hosts_both_get_a_user_name(env):
         )
 
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(sign, range(4)))
+        list(threads.map(sign_up_at, range(4)))
     assert len({row["username"] for row in env.rows("user")}) == 4

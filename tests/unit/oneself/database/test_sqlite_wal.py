@@ -1,4 +1,4 @@
-"""The log beside a SQLite file is emptied when it has become long, whoever reads (DB-07)."""
+"""A long write-ahead log of a SQLite file is truncated, even under constant reads (DB-07)."""
 
 import threading
 import time
@@ -10,30 +10,30 @@ from oneself.database import open_engine
 
 pytestmark = pytest.mark.only_on("sqlite")
 
-MANY = 16 * 1024 * 1024
-LINE = b"x" * 50_000
+MAX_WAL_BYTES = 16 * 1024 * 1024
+ROW = b"x" * 50_000
 
 
 @pytest.fixture
-def written(env):
-    """Writes so many bytes, a row a transaction; gives the size of the log."""
+def write_bytes(env):
+    """Writes so many bytes, one row per transaction; returns the size of the log."""
     env.execute("CREATE TABLE filling (content BLOB)")
 
-    def write(many):
-        for _ in range(many // len(LINE)):
-            env.execute("INSERT INTO filling VALUES (?)", LINE)
-        return _log(env)
+    def write(size):
+        for _ in range(size // len(ROW)):
+            env.execute("INSERT INTO filling VALUES (?)", ROW)
+        return _wal_size(env)
 
     return write
 
 
-def _log(env):
+def _wal_size(env):
     return env.location.with_name(f"{env.location.name}-wal").stat().st_size
 
 
 @contextmanager
 def _reading(env):
-    """Somebody reads in the file, and goes on until the end."""
+    """Keep a read transaction open."""
     engine = open_engine(env.location)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")
@@ -44,17 +44,17 @@ def _reading(env):
 
 
 @contextmanager
-def _requests(env):
-    """Two who read in turn, so that there is none in which nobody does."""
-    over, turns = threading.Event(), [threading.Event(), threading.Event()]
+def _constant_reads(env):
+    """Read from two threads in turn, so that a read transaction is always open."""
+    stopped, turns = threading.Event(), [threading.Event(), threading.Event()]
 
-    def read(mine, other):
-        while not over.is_set():
-            mine.wait(1)
-            mine.clear()
+    def read(own_turn, other):
+        while not stopped.is_set():
+            own_turn.wait(1)
+            own_turn.clear()
             with _reading(env):
                 other.set()
-                time.sleep(0.005)  # and the other has begun
+                time.sleep(0.005)  # the other has begun by then
 
     pairs = [(turns[0], turns[1]), (turns[1], turns[0])]
     threads = [threading.Thread(target=read, args=pair) for pair in pairs]
@@ -62,49 +62,49 @@ def _requests(env):
         thread.start()
     turns[0].set()
     yield
-    over.set()
+    stopped.set()
     for thread in threads:
         thread.join(30)
 
 
-def test_a_short_log_is_left_alone(env, written):
-    """DB-07: SQLite does it by itself, and nobody has to wait."""
-    before = written(MANY // 8)
-    env.database.shorten_log()
-    assert _log(env) == before > 0
+def test_short_log_is_not_truncated(env, write_bytes):
+    """DB-07: SQLite does it by itself, and no transaction has to wait."""
+    before = write_bytes(MAX_WAL_BYTES // 8)
+    env.database.truncate_wal()
+    assert _wal_size(env) == before > 0
 
 
-def test_a_log_that_somebody_kept_from_being_copied_is_emptied_afterwards(env, written):
-    """DB-07: not while they read, as for a backup; nobody is refused for it."""
+def test_log_is_truncated_after_a_long_read(env, write_bytes):
+    """DB-07: not during the read, such as a backup; writes go on."""
     with _reading(env):
-        long = written(MANY + MANY // 4)
-        assert long > MANY
-        env.database.shorten_log()
-        assert _log(env) == long
-        assert written(len(LINE)) >= long
-    env.database.shorten_log()
-    assert _log(env) == 0
+        wal_size = write_bytes(MAX_WAL_BYTES + MAX_WAL_BYTES // 4)
+        assert wal_size > MAX_WAL_BYTES
+        env.database.truncate_wal()
+        assert _wal_size(env) == wal_size
+        assert write_bytes(len(ROW)) >= wal_size
+    env.database.truncate_wal()
+    assert _wal_size(env) == 0
     assert (
         env.act(
             lambda session: session.core.exec_driver_sql(
                 "SELECT sum(length(content)) FROM filling"
             ).scalar()
         )
-        >= MANY
+        >= MAX_WAL_BYTES
     )
 
 
-def test_a_log_is_emptied_although_there_is_always_somebody_who_reads(env, written):
-    """DB-07: it grows for ever otherwise, while each of them reads for a moment only."""
-    with _requests(env):
-        assert max(written(MANY // 2) for _ in range(4)) > MANY
+def test_log_is_truncated_under_constant_reads(env, write_bytes):
+    """DB-07: otherwise it would grow without limit, although each read is short."""
+    with _constant_reads(env):
+        assert max(write_bytes(MAX_WAL_BYTES // 2) for _ in range(4)) > MAX_WAL_BYTES
         deadline = time.monotonic() + 10
-        while _log(env) > MANY:  # it may not be its turn at once
+        while _wal_size(env) > MAX_WAL_BYTES:  # it may have to wait for a reader
             assert time.monotonic() < deadline
-            env.database.shorten_log()
+            env.database.truncate_wal()
 
 
-def test_a_file_that_was_never_written_to_has_no_log(env):
-    """DB-07: or somebody else has just emptied and removed it."""
+def test_missing_log_is_ignored(env):
+    """DB-07: the file was never written to, or another process has just removed the log."""
     env.location.with_name(f"{env.location.name}-wal").unlink(missing_ok=True)
-    assert env.database.shorten_log() is None
+    assert env.database.truncate_wal() is None

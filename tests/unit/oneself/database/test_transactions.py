@@ -1,4 +1,4 @@
-"""Transactions: what is kept, what is not, and who waits for whom."""
+"""Transactions: what is committed, what is rolled back, and which waits for which."""
 
 import sqlite3
 import sys
@@ -24,7 +24,7 @@ from models import Tenant, User
 from oneself.database import Database, open_engine, sqlite_driver
 from tests.support.refusals import CountedAttempt
 
-#: One writer at a time, and connections of threads; test_postgresql.py has what is there instead.
+#: One writer at a time, and a connection per thread; PostgreSQL is tested in test_postgresql.py.
 only_on_sqlite = pytest.mark.only_on("sqlite")
 
 
@@ -42,21 +42,21 @@ def _pragmas(session):
     return {name: session.core.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names}
 
 
-def _beginnings(database):
-    """A transaction over each kind of connection, again and again."""
+def _transactions(database):
+    """Yield a transaction on each kind of connection, twice."""
     for blocking in (True, False, True, False):
         yield database.transaction(writing=False, blocking=blocking)
 
 
-def test_what_an_act_wrote_is_kept(env, elsewhere):
-    """Another connection sees it at once."""
+def test_writes_of_an_act_are_committed(env, elsewhere):
+    """Another connection sees them at once."""
     env.act(_tenant)
     assert elsewhere(env.count, "tenant") == 1
 
 
 @pytest.mark.parametrize("error", [NotFound, ValueError, KeyboardInterrupt, IntegrityError])
-def test_an_exception_leaves_no_row(env, elsewhere, error):
-    """Rows of the session and of the connection below it are gone alike (DB-04)."""
+def test_exception_rolls_back(env, elsewhere, error):
+    """Rows of the session and of the connection below it alike (DB-04)."""
     arguments = ("", {}, Exception()) if error is IntegrityError else ()
 
     def fail(session):
@@ -72,8 +72,8 @@ def test_an_exception_leaves_no_row(env, elsewhere, error):
     env.act(_tenant)
 
 
-def test_a_refusal_that_says_so_keeps_what_was_written(env, elsewhere):
-    """A counter counts although the act refused (LG-04)."""
+def test_refusal_with_keep_writes_commits(env, elsewhere):
+    """Failed attempts are counted although the act is refused (LG-04)."""
 
     def refuse(session):
         _tenant(session)
@@ -85,7 +85,7 @@ def test_a_refusal_that_says_so_keeps_what_was_written(env, elsewhere):
     assert elsewhere(env.count, "tenant") == 2
 
 
-def test_what_cannot_be_written_at_the_end_leaves_nothing(env):
+def test_failed_flush_at_the_end_rolls_back(env):
     """Rows that were only added are written at the end, all or none (DB-04)."""
 
     def add(session):
@@ -100,24 +100,24 @@ def test_what_cannot_be_written_at_the_end_leaves_nothing(env):
 
 
 @only_on_sqlite
-def test_a_commit_that_fails_keeps_nobody_waiting(env, elsewhere):
-    """DB-04: SQLite leaves the transaction open then, and everybody else without the write lock."""
+def test_failed_commit_releases_the_write_lock(env, elsewhere):
+    """DB-04: SQLite leaves the transaction open, and other writers would wait."""
 
-    def orphan(session):
+    def violate_foreign_key(session):
         session.core.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
         session.core.exec_driver_sql(
-            "INSERT INTO user_settings VALUES ('nobody', '{}', '2026-04-05')"
+            "INSERT INTO user_settings VALUES ('usr_none', '{}', '2026-04-05')"
         )
 
     with pytest.raises(IntegrityError):
-        env.act(orphan)
+        env.act(violate_foreign_key)
     elsewhere(env.act, _tenant, 1)
     env.act(_tenant, 2)
     assert (env.count("tenant"), env.count("user_settings")) == (2, 0)
 
 
-def test_a_row_without_its_owner_is_refused(env):
-    """Foreign keys are on, which SQLite has off (DB-01)."""
+def test_foreign_keys_are_enforced(env):
+    """They are off in SQLite by default (DB-01)."""
 
     def add(session):
         session.add(
@@ -139,15 +139,15 @@ def test_a_row_without_its_owner_is_refused(env):
 
 
 @only_on_sqlite
-def test_every_connection_is_prepared(database):
-    """Each thread's, waiting or not, the first and the tenth (DB-01)."""
+def test_pragmas_are_set_on_every_connection(database):
+    """Of each thread, blocking or not (DB-01)."""
 
     def check(_):
-        for transaction in _beginnings(database):
+        for transaction in _transactions(database):
             with transaction as session:
-                found = _pragmas(session)
-            assert found.pop("busy_timeout") in {0, 5000}
-            assert found == {
+                pragmas = _pragmas(session)
+            assert pragmas.pop("busy_timeout") in {0, 5000}
+            assert pragmas == {
                 "journal_mode": "wal",
                 "synchronous": 2,
                 "foreign_keys": 1,
@@ -162,37 +162,37 @@ def test_every_connection_is_prepared(database):
 
 @only_on_sqlite
 @pytest.mark.parametrize(("blocking", "milliseconds"), [(True, 5000), (False, 0)])
-def test_only_the_connection_that_may_wait_does(database, blocking, milliseconds):
-    """The event loop's must not (DB-01)."""
+def test_only_blocking_connections_wait(database, blocking, milliseconds):
+    """The event loop must not (DB-01)."""
     with database.transaction(writing=False, blocking=blocking) as session:
         assert _pragmas(session)["busy_timeout"] == milliseconds
 
 
 @only_on_sqlite
-def test_the_library_has_no_bug_that_corrupts_the_file(database):
-    """Below 3.53 a reset of the write-ahead log can (DB-03)."""
+def test_sqlite_version_has_no_corruption_bug(database):
+    """Below 3.53 a reset of the write-ahead log can corrupt the file (DB-03)."""
     with database.transaction(writing=False) as session:
         used = session.core.exec_driver_sql("SELECT sqlite_version()").scalar()
     assert used == sqlite_driver().sqlite_version
     assert tuple(map(int, used.split("."))) >= (3, 53)
 
 
-def test_the_standard_librarys_driver_stands_in(monkeypatch):
-    """Where there is no wheel of the newer one, the service still starts (DB-03)."""
+def test_standard_library_driver_is_the_fallback(monkeypatch):
+    """DB-03: on platforms without a wheel of the newer one."""
     monkeypatch.setitem(sys.modules, "pysqlite3", None)
     assert sqlite_driver() is sqlite3
 
 
 @only_on_sqlite
-def test_a_thread_keeps_its_connection(database, elsewhere):
-    """And another thread has another; so have reading that waits and that does not."""
+def test_threads_keep_their_connections(database, elsewhere):
+    """Each has a blocking and a nonblocking one."""
 
     def connections():
-        found = []
-        for transaction in _beginnings(database):
+        connections_used = []
+        for transaction in _transactions(database):
             with transaction as session:
-                found.append(session.core)
-        return found
+                connections_used.append(session.core)
+        return connections_used
 
     first, second = connections(), connections()
     assert first == second
@@ -200,18 +200,16 @@ def test_a_thread_keeps_its_connection(database, elsewhere):
     assert set(first).isdisjoint(elsewhere(connections))
 
 
-def test_a_connection_that_was_closed_is_opened_again(database):
-    """Whatever closed it, the next transaction has one."""
+def test_closed_connection_is_replaced(database):
     with database.transaction(writing=False) as session:
-        lost = session.core
-    lost.close()
+        closed = session.core
+    closed.close()
     with database.transaction(writing=False) as session:
-        assert session.core is not lost
+        assert session.core is not closed
         assert session.core.exec_driver_sql("SELECT 1").scalar() == 1
 
 
-def test_a_connection_that_broke_is_opened_again(database):
-    """It is not asked a second time."""
+def test_broken_connection_is_replaced(database):
     with database.transaction(writing=False) as session:
         broken = session.core
     broken.invalidate()
@@ -219,30 +217,28 @@ def test_a_connection_that_broke_is_opened_again(database):
         assert session.core is not broken
 
 
-def test_closing_closes_the_connections_of_every_thread(database, elsewhere):
-    """The file is nobody's after it."""
-
+def test_close_closes_the_connections_of_every_thread(database, elsewhere):
     def connection():
         with database.transaction(writing=True) as session:
             return session.core
 
-    held = [connection(), elsewhere(connection)]
+    connections = [connection(), elsewhere(connection)]
     database.close()
-    assert all(each.closed for each in held)
+    assert all(closed.closed for closed in connections)
 
 
-def test_an_act_has_one_moment(env, clock):
-    """However long it takes, it is all written at once (DB-18)."""
+def test_now_is_constant_within_a_transaction(env, clock):
+    """DB-18."""
     with env.database.transaction(writing=False) as session:
-        began = clock.now
+        start = clock.now
         clock.move(seconds=5)
-        assert session.now == began
+        assert session.now == start
     with env.database.transaction(writing=False) as session:
         assert session.now == clock.now
 
 
-def test_the_clock_is_utcs(location):
-    """Unless a test moves it (DB-18)."""
+def test_default_clock_is_utc(location):
+    """DB-18."""
     database = Database(location, keys=Keyring(b"x" * 32), limits=Limits())
     with database.transaction(writing=False) as session:
         assert session.now.tzinfo is UTC
@@ -250,8 +246,8 @@ def test_the_clock_is_utcs(location):
     database.close()
 
 
-def test_a_moment_without_an_offset_is_not_stored(env):
-    """Nobody could tell which moment it was (DB-18)."""
+def test_naive_datetime_is_rejected(env):
+    """DB-18: the moment that it means is ambiguous."""
 
     def add(session):
         naive = session.now.replace(tzinfo=None)
@@ -262,9 +258,9 @@ def test_a_moment_without_an_offset_is_not_stored(env):
     assert env.count("tenant") == 0
 
 
-def test_a_failed_statement_does_not_show_its_parameters(env):
-    """They would stand in the log (LO-01)."""
-    secret = "canary" * 2  # a traceback shows the lines of this test
+def test_error_of_a_failed_statement_hides_its_parameters(env):
+    """They would be logged (LO-01)."""
+    secret = "canary" * 2  # built here, since a traceback quotes the lines of this test
     with pytest.raises(DBAPIError) as failed:
         env.execute("UPDATE nowhere SET password = ?", secret)
     assert secret not in "".join(format_exception(failed.value))
@@ -274,8 +270,8 @@ def test_a_failed_statement_does_not_show_its_parameters(env):
 
 
 @only_on_sqlite
-def test_whoever_writes_locks_out_other_writers(database, elsewhere):
-    """The lock is taken at the beginning, before anything is read (DB-01)."""
+def test_writer_locks_out_other_writers(database, elsewhere):
+    """From the beginning of the transaction, before it reads (DB-01)."""
 
     def write():
         with database.transaction(writing=True, blocking=False):
@@ -287,8 +283,8 @@ def test_whoever_writes_locks_out_other_writers(database, elsewhere):
         assert elsewhere(write)
 
 
-def test_whoever_reads_is_not_locked_out(env, elsewhere):
-    """Readers see what was there before (DB-01)."""
+def test_readers_are_not_locked_out(env, elsewhere):
+    """They see the state before the write (DB-01)."""
 
     def read():
         with env.database.transaction(writing=False, blocking=False) as session:
@@ -301,8 +297,8 @@ def test_whoever_reads_is_not_locked_out(env, elsewhere):
 
 
 @only_on_sqlite
-def test_whoever_does_not_wait_is_refused_at_once(database, elsewhere):
-    """And can begin again on the same connection when the lock is gone (DB-05)."""
+def test_nonblocking_write_fails_at_once_when_locked(database, elsewhere):
+    """It can begin again on the same connection after that (DB-05)."""
 
     def write():
         began = time.perf_counter()
@@ -322,20 +318,20 @@ def test_whoever_does_not_wait_is_refused_at_once(database, elsewhere):
 
 
 @only_on_sqlite
-def test_whoever_waits_is_refused_when_their_patience_ends(location):
-    """It is bounded, and in milliseconds (DB-05)."""
+def test_blocking_write_fails_after_the_timeout(location):
+    """DB-05: the timeout is in milliseconds."""
     holder, waiter = open_engine(location), open_engine(location, timeout=200)
-    with holder.connect() as held, waiter.connect() as blocking:
-        held.exec_driver_sql("BEGIN IMMEDIATE")
-        began = time.perf_counter()
+    with holder.connect() as locking, waiter.connect() as blocking:
+        locking.exec_driver_sql("BEGIN IMMEDIATE")
+        start = time.perf_counter()
         with pytest.raises(OperationalError, match="locked"):
             blocking.exec_driver_sql("BEGIN IMMEDIATE")
-        assert 0.15 < time.perf_counter() - began < 3
+        assert 0.15 < time.perf_counter() - start < 3
 
 
 @only_on_sqlite
-def test_whoever_waits_goes_on_when_the_lock_is_gone(env, elsewhere):
-    """A writer that comes second is late, and not refused (DB-05)."""
+def test_blocking_write_continues_when_the_lock_is_released(env, elsewhere):
+    """DB-05."""
     with ThreadPoolExecutor(1) as thread:
         with env.database.transaction(writing=True) as session:
             _tenant(session, 1)
@@ -346,8 +342,8 @@ def test_whoever_waits_goes_on_when_the_lock_is_gone(env, elsewhere):
     assert elsewhere(env.count, "tenant") == 2
 
 
-def test_no_update_is_lost(env):
-    """Four threads read, add one and write fifty times each (DB-02)."""
+def test_concurrent_updates_are_not_lost(env):
+    """Four threads read, add one and write, fifty times each (DB-02)."""
     tenant = env.act(_tenant)
     env.execute("UPDATE tenant SET display_name = '0'")
     threads, rounds = 4, 50
@@ -368,7 +364,7 @@ def test_no_update_is_lost(env):
 
 @pytest.mark.parametrize("writing", [True, False])
 def test_slow_work_holds_no_lock(env, elsewhere, writing):
-    """While it is done another thread writes, and it is seen afterwards (DB-11)."""
+    """Another thread can write meanwhile, and the act sees it afterwards (DB-11)."""
     with env.database.transaction(writing=writing, blocking=False) as session:
         assert session.exec(select(Tenant)).all() == []
         with session.outside_transaction():
@@ -380,8 +376,8 @@ def test_slow_work_holds_no_lock(env, elsewhere, writing):
 
 
 @only_on_sqlite
-def test_what_follows_slow_work_is_a_writing_transaction(database, elsewhere):
-    """Whatever it was before (DB-01)."""
+def test_transaction_after_slow_work_is_a_writing_one(database, elsewhere):
+    """Also if the one before it was not (DB-01)."""
 
     def write():
         with database.transaction(writing=True, blocking=False):
@@ -394,9 +390,7 @@ def test_what_follows_slow_work_is_a_writing_transaction(database, elsewhere):
             elsewhere(write)
 
 
-def test_slow_work_that_fails_leaves_nothing_behind(env, elsewhere):
-    """There is no transaction to end, and the next one begins as ever."""
-
+def test_failed_slow_work_leaves_no_open_transaction(env, elsewhere):
     def fail(session):
         with session.outside_transaction():
             raise NotFound
@@ -407,8 +401,8 @@ def test_slow_work_that_fails_leaves_nothing_behind(env, elsewhere):
     assert env.count("tenant") == 1
 
 
-def test_a_refusal_during_slow_work_commits_nothing_of_whoever_has_the_connection_by_then(env):
-    """DB-04: although it says that what was written is kept, which is committed already."""
+def test_refusal_during_slow_work_commits_no_other_transaction(env):
+    """DB-04: also with `keep_writes`; the connection may be in use by another transaction."""
 
     def be_refused(others):
         database = env.database
@@ -428,29 +422,29 @@ def test_a_refusal_during_slow_work_commits_nothing_of_whoever_has_the_connectio
 
 
 @only_on_sqlite
-def test_a_lock_that_is_held_after_slow_work_is_a_failure(database):
-    """Whoever may not wait is refused there too (DB-05)."""
+def test_nonblocking_act_fails_when_locked_after_slow_work(database):
+    """DB-05."""
     other = open_engine(database_of(database), timeout=0)
-    with other.connect() as held:
+    with other.connect() as locking:
         with (
             pytest.raises(OperationalError, match="locked"),
             database.transaction(writing=False, blocking=False) as session,
             session.outside_transaction(),
         ):
-            held.exec_driver_sql("BEGIN IMMEDIATE")
-        held.rollback()
+            locking.exec_driver_sql("BEGIN IMMEDIATE")
+        locking.rollback()
     with database.transaction(writing=True, blocking=False):
         pass
 
 
 def database_of(database):
-    """The file that a database is in."""
+    """Return the file of a database."""
     with database.transaction(writing=False) as session:
         return Path(session.core.engine.url.database)
 
 
-def test_a_refusal_after_slow_work_leaves_no_row(env):
-    """Both halves of the act are one to whoever asked (DB-04)."""
+def test_refusal_after_slow_work_rolls_back(env):
+    """DB-04."""
 
     def refuse(session):
         with session.outside_transaction():
@@ -463,16 +457,16 @@ def test_a_refusal_after_slow_work_leaves_no_row(env):
     assert env.count("tenant") == 0
 
 
-def _impatient(env):
-    """The same database, of somebody who waits for others no longer than half a second."""
+def _with_short_timeout(env):
+    """Open the same database with a timeout of half a second."""
     keys, limits = Keyring(bytes(range(32))), Limits()
     return Database(env.location, keys=keys, limits=limits, timeout=500)
 
 
 @only_on_sqlite
-def test_threads_that_write_have_their_turn_however_the_one_before_ended(env, elsewhere):
-    """Whoever failed, or found the file locked by another process, keeps nobody waiting (DB-05)."""
-    database = _impatient(env)
+def test_failed_write_releases_the_write_lock(env, elsewhere):
+    """DB-05: after an exception, and after a timeout behind another process."""
+    database = _with_short_timeout(env)
 
     def write():
         with database.transaction(writing=True) as session:
@@ -491,9 +485,9 @@ def test_threads_that_write_have_their_turn_however_the_one_before_ended(env, el
 
 
 @only_on_sqlite
-def test_a_thread_that_waits_for_another_one_to_write_gives_up_some_time(env, elsewhere):
-    """What another thread keeps locked is as much as what another process does (DB-05)."""
-    database = _impatient(env)
+def test_waiting_for_a_writing_thread_times_out(env, elsewhere):
+    """DB-05: as waiting for another process does."""
+    database = _with_short_timeout(env)
 
     def write():
         with database.transaction(writing=True):
@@ -505,49 +499,49 @@ def test_a_thread_that_waits_for_another_one_to_write_gives_up_some_time(env, el
     database.close()
 
 
-def test_a_single_reading_leaves_nothing_open(env):
-    """Whichever way it goes to the database: one that is listened to, or fails, by SQLAlchemy."""
-    opened = sql_select(table("tenant", column("id")).c.id)
+def test_single_reading_leaves_no_open_transaction(env):
+    """With statements run by the driver and, with a listener or after a failure, by SQLAlchemy."""
+    tenant_ids = sql_select(table("tenant", column("id")).c.id)
     env.act(_tenant)
 
-    def begun(_connection, _cursor, statement, *_rest):
-        heard.append(statement)
+    def on_execute(_connection, _cursor, statement, *_rest):
+        statements.append(statement)
 
-    heard = []
+    statements = []
     for listening in (False, True):
         if listening:
-            event.listen(Engine, "before_cursor_execute", begun)
+            event.listen(Engine, "before_cursor_execute", on_execute)
         with env.database.reading() as reading:
-            assert [list(row) for row in reading.rows(opened, {})] == [["tnt_000000000001"]]
+            assert [list(row) for row in reading.rows(tenant_ids, {})] == [["tnt_000000000001"]]
             assert reading.observed == []
             reading.observed.append("seen")
         with pytest.raises(DBAPIError), env.database.reading() as reading:
             reading.rows(sql_select(column("nothing")), {})
-    event.remove(Engine, "before_cursor_execute", begun)
-    assert len(heard) == 2
-    # Nobody has to wait for it.
+    event.remove(Engine, "before_cursor_execute", on_execute)
+    assert len(statements) == 2
+    # A writer does not have to wait.
     env.act(_tenant, 2)
     assert env.count("tenant") == 2
 
 
-def test_what_an_act_did_in_its_session_is_in_no_other(env):
-    """A session that an act had is not used again: who knows what is left in it (DB-04)."""
+def test_sessions_are_not_reused(env):
+    """DB-04: pending objects and listeners of one session are not in the next."""
 
     def fail(session):
         session.add(Tenant(id="tnt_1", uuid="1", display_name="A", created_at=session.now))
-        event.listen(session, "after_commit", done.append, once=True)
+        event.listen(session, "after_commit", commits.append, once=True)
         raise NotFound
 
-    done = []
+    commits = []
     with pytest.raises(NotFound):
         env.act(fail)
     assert env.act(list) == []
     assert env.count("tenant") == 0
-    assert done == []
+    assert commits == []
 
 
-def test_a_prepared_statement_reads_what_any_other_reads(env, alice):
-    """Moments, lists and truths come out of it as their columns have them."""
+def test_prepared_statement_returns_the_same_values_as_sqlalchemy(env, alice):
+    """Timestamps, lists and booleans are converted by their columns' types."""
     statement = (
         sql_select(*USER_VIEW_COLUMNS, col(User.created_at))
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
@@ -555,17 +549,19 @@ def test_a_prepared_statement_reads_what_any_other_reads(env, alice):
     )
 
     def read(session):
-        given = {"email": "alice@example.com", "now": session.now}
-        return [*session.rows(statement, given)], session.core.execute(statement, given).all()
+        parameters = {"email": "alice@example.com", "now": session.now}
+        return [*session.rows(statement, parameters)], session.core.execute(
+            statement, parameters
+        ).all()
 
-    [ours], [theirs] = env.act(read)
-    assert tuple(ours) == tuple(theirs)
-    assert ours[0] == alice.user_id
+    [prepared], [executed] = env.act(read)
+    assert tuple(prepared) == tuple(executed)
+    assert prepared[0] == alice.user_id
 
 
 @pytest.mark.parametrize("writing", [False, True])
-def test_a_prepared_statement_that_fails_is_a_failure_of_the_database(env, writing):
-    """Whoever asks hears it as from any other statement: a 503, or a second attempt (DB-05)."""
+def test_failed_prepared_statement_raises_sqlalchemys_error(env, writing):
+    """So that it is a 503, or retried, as with any other statement (DB-05)."""
     statement = sql_select(column("id")).select_from(table("nowhere"))
     with (
         pytest.raises(DBAPIError, match="nowhere"),

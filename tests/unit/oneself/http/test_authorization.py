@@ -15,10 +15,11 @@ from sqlalchemy import Engine, event
 
 import oneself.app
 from accounts.crypto.keyring import Keyring
-from accounts.flows.users import change_roles, find_user_by_email
+from accounts.flows.administration.users import change_roles, find_user_by_email
 from accounts.limits import Limits
 from accounts.services.policies import Decision, Question
 from accounts.services.principal import CredentialKind
+from handlers.context import Context
 from oneself.commands.demo_data import make_demo
 from oneself.conformance.rows.request_building import PICTURE, takes_pictures
 from oneself.database import Database
@@ -174,9 +175,9 @@ def scene(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         handler = find(operation_id)
 
         @functools.wraps(handler)
-        def noted(**arguments: Any) -> Any:
+        def noted(context: Context, **arguments: Any) -> Any:
             scene.steps.append(Step("handles", operation_id))
-            return handler(**arguments)
+            return handler(context, **arguments)
 
         return noted
 

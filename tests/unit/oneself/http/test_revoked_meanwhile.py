@@ -5,7 +5,7 @@ from functools import partial
 import bcrypt
 import pytest
 
-from accounts.flows import pictures
+from accounts.flows.profile import pictures
 from oneself.conformance.http_client import Request, json_request
 from oneself.conformance.pictures import encoded, gradient
 

@@ -1,4 +1,4 @@
-"""What the mail says, and that nobody else says anything in it."""
+"""Mail composed from templates."""
 
 import email
 import email.policy
@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import jinja2.meta
 import pytest
 
 from accounts.errors import InvalidRequest
@@ -27,7 +26,9 @@ PARAMETERS = {
     "identity_id": "0b5c1f8e-0000-4000-8000-000000000000",
     "new_address": "new@example.com",
     "name": "Nightly build",
+    "ip_address": "192.0.2.7",
 }
+RESET_LINK = f"{PUBLIC_URL}/reset-password"
 HOSTILE = "<img src=x onerror='alert(1)'>&\"x\"</p>"
 
 PAGES = {
@@ -42,6 +43,15 @@ SHOWN = {
     MessageKind.API_KEY_CREATED: "name",
     MessageKind.PAT_CREATED: "name",
 }
+#: Kinds that tell the owner of an account about an act that may not be their own.
+ALERTS = {
+    MessageKind.EMAIL_CHANGE_NOTICE,
+    MessageKind.PASSWORD_CHANGED,
+    MessageKind.API_KEY_CREATED,
+    MessageKind.PAT_CREATED,
+}
+#: Kinds with a link to the form that requests a reset link.
+WITH_RESET_LINK = ALERTS | {MessageKind.EMAIL_ALREADY_IN_USE}
 BY_USERS = {kind: name for kind, name in SHOWN.items() if name != "secret"}
 
 every_mail = pytest.mark.parametrize(
@@ -54,7 +64,7 @@ by_users = pytest.mark.parametrize(
 
 @pytest.fixture
 def message(clock):
-    """Makes a message of the outbox."""
+    """Make a message of the outbox."""
 
     def message(kind=MessageKind.EMAIL_VERIFICATION, locale=None, recipient="alice@example.com"):
         return OutboxMessage(
@@ -72,18 +82,18 @@ def message(clock):
 
 
 @pytest.fixture
-def own(tmp_path):
-    folder = tmp_path / "own"
+def custom(tmp_path):
+    folder = tmp_path / "custom"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def put(own):
-    """Writes a template of the operator's; returns its file."""
+def put(custom):
+    """Write a template of the operator, and return its path."""
 
     def put(path, text):
-        file = own / "mail" / path
+        file = custom / "mail" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         return file
@@ -96,18 +106,18 @@ def _compose(message, **parameters):
 
 
 def _read(mail):
-    """The mail as whoever receives its bytes reads it."""
+    """Return the mail as its recipient parses it."""
     return email.message_from_bytes(bytes(mail), policy=email.policy.default)
 
 
 def _parts(mail):
-    """The plain text and the HTML."""
+    """Return the plain text and the HTML."""
     text, html_part = _read(mail).iter_parts()
     return text.get_content(), html_part.get_content()
 
 
 class _Page(html.parser.HTMLParser):
-    """What a browser makes of HTML: its tags, and the text between them."""
+    """The tags of an HTML page, and the text between them."""
 
     def __init__(self, source):
         super().__init__()
@@ -131,8 +141,8 @@ class _Page(html.parser.HTMLParser):
 
 
 @every_mail
-def test_every_kind_of_message_can_be_written(message, kind, language):
-    """Text first, HTML for who prefers it, to the person alone (RFC 2046 section 5.1.4)."""
+def test_every_message_has_text_and_html_for_one_recipient(message, kind, language):
+    """The preferred alternative is last (RFC 2046 section 5.1.4)."""
     mail = _read(_compose(message(kind, language)))
     assert mail.get_content_type() == "multipart/alternative"
     parts = list(mail.iter_parts())
@@ -146,35 +156,38 @@ def test_every_kind_of_message_can_be_written(message, kind, language):
 
 
 @every_mail
-def test_nothing_is_left_to_be_filled_in(message, kind, language):
-    """A reader sees no braces, and nothing that Python prints for want of a value."""
+def test_no_placeholder_is_left(message, kind, language):
+    """No braces, and no text that Python prints for a missing value."""
     mail = _compose(message(kind, language))
     for text in (mail["Subject"], *_parts(mail)):
         assert not re.search(r"[{}]|None|Undefined|%[sd(]", text)
 
 
 @every_mail
-def test_both_parts_say_the_same(message, kind, language):
-    """Each sentence of the HTML is in the text, whose lines are only broken elsewhere."""
+def test_text_and_html_have_the_same_sentences(message, kind, language):
+    """Only the line breaks and the labels of buttons differ."""
     text, source = _parts(_compose(message(kind, language)))
     page = _Page(source.partition("</h1>")[2])
     flat = re.sub(r"\W+", " ", text)
     paragraphs = [re.sub(r"\W+", " ", line).strip() for line in page.text.splitlines()]
-    labels = re.findall(r"<a [^>]*>([^<]*)</a>", source)
+    labels = re.findall(r"<a [^>]*>([^<]*)</a>", re.sub("-", " ", source))
     missing = [line for line in paragraphs if line not in flat and line not in labels]
     assert not missing
 
 
 @every_mail
-def test_a_mail_has_the_one_link_that_it_is_about(message, kind, language):
-    """EM-12: to a page of ours by the public address, with the secret whole; or none at all."""
+def test_links_lead_to_the_public_url(message, kind, language):
+    """EM-12: to the page of the mail with the secret, and to the form that resets a password."""
     text, source = _parts(_compose(message(kind, language)))
-    in_text, in_html = re.findall(r"\S*://\S*", text), _Page(source).links
-    assert in_text == in_html
+    links = re.findall(r"\S*://\S*", text)
+    assert links == _Page(source).links
+    assert all(f"\n    {link}\n" in text for link in links)
+    if kind in WITH_RESET_LINK:
+        assert links.pop() == RESET_LINK
     if kind not in PAGES:
-        assert in_text == []
+        assert links == []
         return
-    [link] = in_text
+    [link] = links
     parts = urlsplit(link)
     assert (parts.scheme, parts.netloc, parts.path) == ("https", HOST, PAGES[kind])
     assert "secret=ots_canary%2B%2F%3D%26%3F%20%C3%BC" in link
@@ -182,35 +195,57 @@ def test_a_mail_has_the_one_link_that_it_is_about(message, kind, language):
     if kind is MessageKind.EMAIL_CHANGE_CONFIRMATION:
         expected["identity"] = [PARAMETERS["identity_id"]]
     assert parse_qs(parts.query, strict_parsing=True) == expected
-    assert f"\n    {link}\n" in text
 
 
 @every_mail
-def test_only_mail_that_asks_for_an_act_has_a_secret(message, kind, language):
-    """EM-02, PW-18: whoever is only told of something can do nothing by it."""
+def test_mail_has_the_time_of_the_event(message, clock, kind, language):
+    clock.move(hours=1)
+    time = Templates().format_time(clock.now, language)
+    assert all(time in part for part in _parts(_compose(message(kind, language))))
+
+
+@every_mail
+def test_only_alerts_have_the_client_address(message, kind, language):
+    """Other mail can reach a person who has nothing to do with the client."""
+    for part in _parts(_compose(message(kind, language))):
+        assert ("192.0.2.7" in part) is (kind in ALERTS)
+
+
+@pytest.mark.parametrize("kind", sorted(ALERTS))
+def test_alert_without_a_client_address_is_composed(message, kind):
+    """Messages of an earlier version, of jobs and of the command line have none."""
+    parameters = {name: value for name, value in PARAMETERS.items() if name != "ip_address"}
+    mail = compose(message(kind), parameters, public_url=PUBLIC_URL)
+    assert all("IP address" not in part for part in _parts(mail))
+
+
+@every_mail
+def test_only_mail_with_a_page_has_a_secret(message, kind, language):
+    """EM-02, PW-18: a notification alone gives no access."""
     mail = _compose(message(kind, language))
-    has_one = "ots_canary" in "".join([str(mail.items()), *_parts(mail)])
-    assert has_one is (kind in PAGES)
+    has_secret = "ots_canary" in "".join([str(mail.items()), *_parts(mail)])
+    assert has_secret is (kind in PAGES)
     assert "ots_canary" not in str(mail.items())
 
 
-def test_a_message_is_given_no_more_than_it_says(message):
-    """EM-02: even if its parameters had a secret, what only tells could not show it."""
+def test_templates_get_only_the_parameters_of_their_kind(message):
+    """EM-02: a notification could not show a secret even if its parameters had one."""
     for kind in set(MessageKind) - set(PAGES):
         shown = {BY_USERS[kind]: "Nightly build"} if kind in BY_USERS else {}
+        shown |= {"ip_address": "192.0.2.7"} if kind in ALERTS else {}
         for language in LANGUAGES:
             bare = compose(message(kind, language), shown, public_url=PUBLIC_URL)
             assert bytes(bare) == bytes(_compose(message(kind, language)))
 
 
-def test_the_secret_alone_is_where_a_program_asks_for_it(message):
-    """In the mail that verifies an address, and in no other (ScaiKey, verify-email/confirm)."""
+def test_only_the_verification_mail_has_the_secret_outside_of_the_link(message):
+    """A program can ask the user for it (ScaiKey, verify-email/confirm)."""
     for kind in MessageKind:
         for language in LANGUAGES:
             text, source = _parts(_compose(message(kind, language), secret="ots_canary"))
-            alone = kind is MessageKind.EMAIL_VERIFICATION
-            assert ("\n    ots_canary\n" in text) is alone
-            assert (">ots_canary<" in source) is alone
+            is_verification = kind is MessageKind.EMAIL_VERIFICATION
+            assert ("\n    ots_canary\n" in text) is is_verification
+            assert (">ots_canary<" in source) is is_verification
 
 
 @pytest.mark.parametrize(
@@ -222,35 +257,40 @@ def test_the_secret_alone_is_where_a_program_asks_for_it(message):
             Limits().one_time_secret_lifetime,
             "24 hours|24 Stunden",
         ),
-        (MessageKind.EMAIL_CHANGE_NOTICE, Limits().undo_lifetime, "7 days|7 Tage"),
-        (MessageKind.PASSWORD_RESET, Limits().reset_lifetime, "an hour|eine Stunde"),
+        (MessageKind.EMAIL_CHANGE_NOTICE, Limits().undo_lifetime, "7 days|7 Tagen"),
+        (MessageKind.PASSWORD_RESET, Limits().reset_lifetime, "an hour|einer Stunde"),
     ],
 )
-def test_a_mail_says_how_long_its_link_lives(message, kind, lifetime, words):
-    """EM-05: as long as the rules have it, in each language and part."""
-    known = {timedelta(hours=24): "24 ", timedelta(days=7): "7 ", timedelta(hours=1): "an |eine "}
-    assert re.match(known[lifetime], words)
+def test_mail_tells_the_lifetime_of_its_link(message, kind, lifetime, words):
+    """EM-05: the lifetime of the limits, in each language and part."""
+    numbers = {
+        timedelta(hours=24): "24 ",
+        timedelta(days=7): "7 ",
+        timedelta(hours=1): "an |einer ",
+    }
+    assert re.match(numbers[lifetime], words)
     for language in LANGUAGES:
         assert all(re.search(words, part) for part in _parts(_compose(message(kind, language))))
 
 
 @every_mail
-def test_lines_of_text_are_short(message, kind, language):
-    """RFC 5322 section 2.1.1: at most 78 characters, but for a link, which must not be broken."""
+def test_text_lines_are_short(message, kind, language):
+    """RFC 5322 section 2.1.1: at most 78 characters, except for links, which must not be broken."""
     text, _ = _parts(_compose(message(kind, language)))
     long = [line for line in text.splitlines() if len(line) > 78 and "://" not in line]
     assert not long
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
+    assert "\n\n\n" not in text
 
 
 @every_mail
-def test_html_is_plain(message, kind, language):
-    """EM-20: nothing is loaded from anywhere, and nothing runs; the styles are inline."""
+def test_html_loads_and_runs_nothing(message, kind, language):
+    """EM-20: styles are inline."""
     _, source = _parts(_compose(message(kind, language)))
     page = _Page(source)
     assert {tag for tag, _ in page.tags} <= {
-        *("html", "head", "meta", "title", "body", "div", "h1", "p", "a", "bdi")
+        *("html", "head", "meta", "title", "body", "div", "h1", "p", "br", "a", "bdi")
     }
     assert {name for _, attributes in page.tags for name in attributes} <= {
         *("lang", "charset", "name", "content", "style", "href")
@@ -264,19 +304,19 @@ def test_html_is_plain(message, kind, language):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_subjects_are_all_different(message, language):
-    """A reader tells them apart in a list, and none is left in another language."""
+def test_subjects_differ_between_kinds_and_languages(message, language):
     subjects = {_compose(message(kind, language))["Subject"] for kind in MessageKind}
     assert len(subjects) == len(MessageKind)
-    others = set(LANGUAGES) - {language}
     assert subjects.isdisjoint(
-        _compose(message(kind, other))["Subject"] for kind in MessageKind for other in others
+        _compose(message(kind, other_language))["Subject"]
+        for kind in MessageKind
+        for other_language in set(LANGUAGES) - {language}
     )
 
 
 @pytest.mark.parametrize("kind", MessageKind)
-def test_german_is_polite_and_in_german_type(message, kind):
-    """No `du`, no straight quotation marks, no hyphen for a dash."""
+def test_german_is_polite_and_well_set(message, kind):
+    """No "du", no straight quotation marks, no hyphen for a dash."""
     text, source = _parts(_compose(message(kind, "de")))
     for part in (text, _Page(source).text):
         assert not re.search(r"\b([Dd]u|[Dd]ich|[Dd]ir|[Dd]ein\w*)\b", part)
@@ -287,28 +327,12 @@ def test_german_is_polite_and_in_german_type(message, kind):
 # The files
 
 
-def test_each_language_has_every_file():
-    """A text that is missing in one would be in another there."""
+def test_every_kind_has_its_three_templates():
     expected = {
         f"{kind}.{part}.j2" for kind in MessageKind for part in ("subject.txt", "txt", "html")
     }
-    for language in LANGUAGES:
-        assert {path.name for path in (MAIL / language).iterdir()} == expected
-    languages = {path.name for path in MAIL.iterdir() if path.is_dir()}
-    assert languages == set(LANGUAGES)
-
-
-def test_each_language_has_the_same_placeholders():
-    """What one tells, the other tells."""
-    environment = jinja2.Environment(autoescape=True)
-    for path in (MAIL / LANGUAGES[0]).iterdir():
-        asked = {
-            language: jinja2.meta.find_undeclared_variables(
-                environment.parse((MAIL / language / path.name).read_text("utf-8"))
-            )
-            for language in LANGUAGES
-        }
-        assert len({frozenset(names) for names in asked.values()}) == 1, path.name
+    shared = {"layout.html.j2", "parts.html.j2", "parts.txt.j2"}
+    assert {path.name for path in MAIL.iterdir()} == expected | shared
 
 
 # The language
@@ -325,18 +349,17 @@ def test_each_language_has_the_same_placeholders():
         (None, "en"),
     ],
 )
-def test_the_language_is_the_reader_s(message, locale, language):
-    """Where we have it; in its regions too, and in English else."""
+def test_mail_is_in_the_language_of_the_reader(message, locale, language):
     mail = _compose(message(locale=locale))
     assert mail["Content-Language"] == language
     assert bytes(mail) == bytes(_compose(message(locale=language)))
 
 
-# The head
+# Header fields
 
 
-def test_the_head_says_from_whom_and_when(message, clock):
-    """It is the same each time that the message is written, and so is all below it (EM-18)."""
+def test_header_fields_are_the_same_each_time(message, clock):
+    """EM-18: and so is the body."""
     mail = _read(_compose(message()))
     assert mail["From"].addresses[0].addr_spec == "no-reply@accounts.example"
     assert mail["Date"].datetime == clock.now
@@ -351,8 +374,8 @@ def test_the_head_says_from_whom_and_when(message, clock):
 
 @pytest.mark.parametrize("line_break", ["\r\n", "\n", "\r", "\u2028", "\x85", "\x0b", "\x1d"])
 @by_users
-def test_no_value_is_taken_for_a_head(message, kind, language, line_break):
-    """EM-15: line breaks in what a user wrote begin no head, no part and no paragraph."""
+def test_user_input_cannot_inject_header_fields(message, kind, language, line_break):
+    """EM-15: a line break in it begins no header field, no part and no paragraph."""
     value = line_break.join(
         ["a", "Bcc: all@example.com", "", "--=_msg_0a1b2c3d4e5f", "", "Call us: {{ secret }}%s"]
     )
@@ -365,8 +388,8 @@ def test_no_value_is_taken_for_a_head(message, kind, language, line_break):
 
 
 @every_mail
-def test_no_subject_has_what_a_user_wrote(message, kind, language):
-    """EM-15: whatever it is, the subject is the same."""
+def test_subject_has_no_user_input(message, kind, language):
+    """EM-15."""
     hostile = dict.fromkeys(PARAMETERS, HOSTILE)
     mail = compose(message(kind, language), hostile, public_url=PUBLIC_URL)
     assert mail["Subject"] == _compose(message(kind, language))["Subject"]
@@ -383,21 +406,21 @@ def test_no_subject_has_what_a_user_wrote(message, kind, language):
         "",
     ],
 )
-def test_no_recipient_is_taken_for_more_than_one(message, recipient):
-    """What is stored is an address; were it anything else, no mail would be made (EM-15)."""
+def test_malformed_recipient_is_rejected(message, recipient):
+    """EM-15: a stored value that is not one address gets no mail."""
     with pytest.raises(InvalidRequest):
         _compose(message(recipient=recipient))
 
 
-def test_an_internationalised_domain_is_written_in_ascii(message):
-    """SMTP without an extension takes no other, and an encoded word is no domain (RFC 2047)."""
+def test_internationalised_domain_is_written_in_ascii(message):
+    """SMTP without an extension takes no other, and an encoded word is not a domain (RFC 2047)."""
     mail = _compose(message(recipient="Alice@bücher.example"))
     assert b"\nTo: Alice@xn--bcher-kva.example\n" in bytes(mail)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
-def test_the_host_may_be_any_that_the_service_has(message, host):
-    """A service on loopback sends mail too, and the port is no part of a mail's names."""
+def test_loopback_host_is_accepted(message, host):
+    """The port is in links, and not in the Message-ID and the sender."""
     mail = _read(compose(message(), PARAMETERS, public_url=f"http://{host}:8080"))
     assert mail["Message-ID"] == f"<msg_0a1b2c3d4e5f@{host}>"
     assert mail["From"].addresses[0].addr_spec == f"no-reply@{host}"
@@ -406,15 +429,15 @@ def test_the_host_may_be_any_that_the_service_has(message, host):
     assert f"\n    http://{host}:8080/verify-email?secret=" in text
 
 
-def test_a_slash_after_the_public_address_is_not_doubled(message):
-    """The setting is a URL, and pydantic gives it one."""
+def test_final_slash_of_the_public_url_is_not_doubled(message):
+    """Pydantic adds one to the setting."""
     for public_url in (PUBLIC_URL, f"{PUBLIC_URL}/"):
         mail = compose(message(), PARAMETERS, public_url=public_url)
         assert bytes(mail) == bytes(_compose(message()))
 
 
-def test_nothing_of_a_request_is_in_a_mail(message):
-    """EM-12: the host in it is the setting's, and all the rest the same (GHSA-2wmj-46rj-qm2w)."""
+def test_host_in_mail_is_that_of_the_settings(message):
+    """EM-12: GHSA-2wmj-46rj-qm2w."""
     parameters = PARAMETERS | {"secret": "ots_canary"}
     here = bytes(_compose(message(), **parameters))
     there = bytes(compose(message(), parameters, public_url="https://other.example"))
@@ -422,12 +445,12 @@ def test_nothing_of_a_request_is_in_a_mail(message):
     assert there.replace(b"other.example", HOST.encode()) == here
 
 
-# What users wrote
+# User input
 
 
 @by_users
-def test_what_a_user_wrote_is_escaped_in_html(message, kind, language):
-    """EM-16: a name with markup is a name (CVE-2024-55224)."""
+def test_user_input_is_escaped_in_html(message, kind, language):
+    """EM-16: CVE-2024-55224."""
     _, plain = _parts(_compose(message(kind, language)))
     _, source = _parts(_compose(message(kind, language), **{BY_USERS[kind]: HOSTILE}))
     assert HOSTILE not in source
@@ -436,23 +459,23 @@ def test_what_a_user_wrote_is_escaped_in_html(message, kind, language):
 
 
 @by_users
-def test_what_a_user_wrote_stands_on_a_line_of_its_own(message, kind, language):
-    """Nobody takes it for a sentence of ours (CVE-2025-7365)."""
+def test_user_input_is_on_a_line_of_its_own(message, kind, language):
+    """It must not be mistaken for a sentence of the service (CVE-2025-7365)."""
     text, source = _parts(_compose(message(kind, language), **{BY_USERS[kind]: "Call us"}))
     assert text.count("Call us") == source.count("Call us") == 1
     assert "\n\n    Call us\n\n" in text
     assert "<bdi>Call us</bdi></p>" in source
 
 
-def test_the_mail_to_an_owner_of_a_taken_address_names_nobody(message):
-    """EM-13: neither who asked for it, nor for which account."""
+def test_mail_to_the_owner_of_a_taken_address_names_no_other_user(message):
+    """EM-13: neither the person who entered it nor their account."""
     for language in LANGUAGES:
         for part in _parts(_compose(message(MessageKind.EMAIL_ALREADY_IN_USE, language))):
             assert "@" not in part
 
 
-def test_a_long_address_stays_whole(message):
-    """However the lines of the mail are folded, in each form that a server may ask for."""
+def test_long_address_survives_folding(message):
+    """In both forms of the mail that a server can ask for."""
     address = f"{'l' * 64}@{'d' * 60}.{'e' * 60}.{'f' * 59}.example"
     for language in LANGUAGES:
         row = message(MessageKind.EMAIL_CHANGE_NOTICE, language, recipient=address)
@@ -473,8 +496,8 @@ def test_a_long_address_stays_whole(message):
         ("en", "Nightly build" * 100, PUBLIC_URL, "quoted-printable"),
     ],
 )
-def test_a_part_is_as_readable_as_can_be(message, language, name, public_url, encoding):
-    """Every server takes it (RFC 5321 section 4.5.3.1.6), and links can be copied out of a file."""
+def test_transfer_encoding_is_the_most_readable_one(message, language, name, public_url, encoding):
+    """Every server takes it (RFC 5321 section 4.5.3.1.6), and links can be copied from a file."""
     mail = compose(
         message(MessageKind.PAT_CREATED, language), {"name": name}, public_url=public_url
     )
@@ -485,77 +508,82 @@ def test_a_part_is_as_readable_as_can_be(message, language, name, public_url, en
     assert max(map(len, bytes(mail).splitlines())) <= 998
 
 
-# What cannot be written
+# Messages that cannot be composed
 
 
-def test_a_message_of_another_version_is_not_guessed_at(message):
-    """It stays in the outbox, for a service that knows it."""
+def test_unknown_kind_is_rejected(message):
+    """It stays in the outbox, for a version that knows it."""
     with pytest.raises(ValueError, match="unheard_of"):
         _compose(message("unheard_of"))
 
 
 @pytest.mark.parametrize("kind", sorted({*PAGES, *SHOWN}))
-def test_a_mail_with_a_gap_is_not_written(message, kind):
-    """A link without its secret would lead nowhere."""
+def test_missing_parameter_is_rejected(message, kind):
     with pytest.raises(KeyError):
         compose(message(kind), {}, public_url=PUBLIC_URL)
 
 
-# An operator's templates
+# Operators' templates
 
 
-def _messages(own):
-    return Messages(Templates(own), public_url=PUBLIC_URL)
+def _messages(custom):
+    return Messages(Templates(custom), public_url=PUBLIC_URL)
 
 
-def _own_mail(own, row):
-    return _messages(own).compose(row, PARAMETERS)
+def _compose_custom(custom, row):
+    return _messages(custom).compose(row, PARAMETERS)
 
 
-def test_what_we_ship_can_be_used(own):
-    """So can a folder that has nothing in it."""
+def test_shipped_templates_and_an_empty_folder_pass_the_check(custom):
     Messages(Templates(), public_url=PUBLIC_URL).check()
-    _messages(own).check()
+    _messages(custom).check()
 
 
-def test_an_operator_replaces_one_text_in_one_language(message, own, put):
-    """The HTML beside it, the subject, the other language and the other mails stay."""
+def test_operator_replaces_one_text_in_one_language(message, custom, put):
+    """Its HTML, its subject, other languages and other mails stay the same."""
     put("de/password_reset.txt.j2", "\nBitte: {{ link }}\n\n")
-    _messages(own).check()
+    _messages(custom).check()
     row = message(MessageKind.PASSWORD_RESET, "de")
-    text, source = _parts(_own_mail(own, row))
+    text, source = _parts(_compose_custom(custom, row))
     assert text.startswith("Bitte: https://")
     assert len(text.splitlines()) == 1
     assert source == _parts(_compose(row))[1]
     for kind in MessageKind:
         for language in LANGUAGES:
             if (kind, language) != (MessageKind.PASSWORD_RESET, "de"):
-                other = message(kind, language)
-                assert bytes(_own_mail(own, other)) == bytes(_compose(other))
+                other_row = message(kind, language)
+                assert bytes(_compose_custom(custom, other_row)) == bytes(_compose(other_row))
 
 
-def test_an_operator_replaces_a_subject(message, own, put):
-    """On one line, whatever its file looks like (EM-15)."""
+def test_operator_replaces_a_subject(message, custom, put):
+    """EM-15: it is on one line, even if its file has several."""
     put("de/password_changed.subject.txt.j2", "\nNeues\r\nPasswort bei {{ host }} ({{ language }})")
-    _messages(own).check()
-    mail = _own_mail(own, message(MessageKind.PASSWORD_CHANGED, "de"))
+    _messages(custom).check()
+    mail = _compose_custom(custom, message(MessageKind.PASSWORD_CHANGED, "de"))
     assert mail["Subject"] == "Neues Passwort bei accounts.example (de)"
     assert f"<title>{mail['Subject']}</title>" in _parts(mail)[1]
 
 
-def test_a_mail_is_in_one_language(message, own, put):
-    """What is in English only makes the mail English, and it says so."""
-    put("en/password_reset.txt.j2", "Please: {{ link }}")
-    _messages(own).check()
-    german, english = (
-        _own_mail(own, message(MessageKind.PASSWORD_RESET, each)) for each in ("de", "en")
+def test_operator_replaces_a_text_in_all_languages(message, custom, put):
+    put("password_reset.txt.j2", "{{ _('Set a new password') }}: {{ link }}")
+    _messages(custom).check()
+    english, german = (
+        _parts(_compose_custom(custom, message(MessageKind.PASSWORD_RESET, language)))[0]
+        for language in ("en", "de")
     )
-    assert bytes(german) == bytes(english)
-    assert german["Content-Language"] == "en"
-    assert _parts(german)[0].startswith("Please: ")
-    assert '<html lang="en">' in _parts(german)[1]
-    other = _own_mail(own, message(MessageKind.PASSWORD_CHANGED, "de"))
-    assert other["Content-Language"] == "de"
+    assert english.startswith("Set a new password: https://")
+    assert german.startswith("Neues Passwort festlegen: https://")
+
+
+def test_operator_adds_a_language(message, custom):
+    catalog = custom / "locales" / "fr" / "LC_MESSAGES" / "oneself.po"
+    catalog.parent.mkdir(parents=True)
+    catalog.write_text('msgid "Reset your password"\nmsgstr "Nouveau mot de passe"\n')
+    _messages(custom).check()
+    mail = _compose_custom(custom, message(MessageKind.PASSWORD_RESET, "fr-CA"))
+    assert mail["Subject"] == "Nouveau mot de passe"
+    assert mail["Content-Language"] == "fr"
+    assert '<html lang="fr">' in _parts(mail)[1]
 
 
 BROKEN = [
@@ -577,38 +605,47 @@ BROKEN = [
     ),
     ("layout.html.j2", "{{ logo }}{% block letter %}{% endblock %}", 1, "'logo' is undefined"),
     ("layout.html.j2", "no block", None, "{{ link }} is not in it."),
+    ("pasword_reset.txt.j2", "{{ link }}", None, "no mail is made from it."),
     ("de/pasword_reset.txt.j2", "{{ link }}", None, "no mail is made from it."),
     ("fr/password_reset.txt.j2", "{{ link }}", None, "no mail is made from it."),
 ]
 
 
-@pytest.mark.parametrize("broken_one", BROKEN, ids=range(len(BROKEN)))
-def test_a_broken_template_is_found_before_the_start(own, put, broken_one):
-    """It is named with its file, and with its line where there is one."""
-    path, text, line, problem = broken_one
+@pytest.mark.parametrize("case", BROKEN, ids=range(len(BROKEN)))
+def test_broken_template_fails_the_check(custom, put, case):
+    """It is named with its file, and with its line if that is known."""
+    path, text, line, problem = case
     file = put(path, text)
     with pytest.raises(TemplateBroken) as broken:
-        _messages(own).check()
+        _messages(custom).check()
     assert str(broken.value).endswith(problem)
-    expected = MAIL / "en" / "email_verification.html.j2" if text == "no block" else file
+    expected = MAIL / "email_verification.html.j2" if text == "no block" else file
     assert (broken.value.file, broken.value.line) == (expected, line)
 
 
-def test_a_template_that_nobody_would_see_is_found(own, put):
-    """In one language only, since another part makes the mail English."""
-    put("en/password_reset.html.j2", "{{ link }}")
-    file = put("de/password_reset.txt.j2", "{{ link }}")
+def test_template_that_fails_without_a_client_address_fails_the_check(custom, put):
+    put("password_changed.txt.j2", "{% if not ip_address %}{{ nmae }}{% endif %}")
+    with pytest.raises(TemplateBroken, match="nmae"):
+        _messages(custom).check()
+
+
+def test_template_that_is_hidden_by_those_for_each_language_fails_the_check(custom, put):
+    for language in LANGUAGES:
+        put(f"{language}/password_reset.txt.j2", "{{ link }}")
+    file = put("password_reset.txt.j2", "{{ link }}")
     with pytest.raises(TemplateBroken, match="no mail is made from it") as broken:
-        _messages(own).check()
+        _messages(custom).check()
     assert broken.value.file == file
 
 
-def test_what_fails_later_gives_way_to_ours(message, own, put, caplog):
-    """No mail is lost at night for a case that no sample has; it is logged once."""
+def test_template_that_fails_at_run_time_is_replaced_by_the_shipped_one(
+    message, custom, put, caplog
+):
+    """No mail is lost for a case that the samples do not cover; the failure is logged once."""
     put(
         "de/pat_created.txt.j2", "{% if name == 'Nightly build' %}{{ nmae }}{% endif %}{{ name }}\n"
     )
-    messages = _messages(own)
+    messages = _messages(custom)
     messages.check()
     row = message(MessageKind.PAT_CREATED, "de")
     for _ in range(3):

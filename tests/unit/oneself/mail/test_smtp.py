@@ -1,4 +1,4 @@
-"""Where mail goes: a folder, and servers that are true, broken, slow or not what they say."""
+"""Mail transports: a folder, and servers that are sound, broken, slow or malicious."""
 
 import email
 import email.policy
@@ -33,11 +33,11 @@ from tests.support.ports import free_port
 ALICE = "alice@example.com"
 SENDER = "no-reply@accounts.example"
 USER, PASSWORD = "mailer", "c4nary/s3cret"
-#: So long does a test wait for what does not come.
-A_MOMENT = 0.4
+#: Timeout in seconds, for tests that wait for it.
+TIMEOUT = 0.4
 
 
-def _letter(number=1, *, to=ALICE, text="To the reader.\n"):
+def _email(number=1, *, to=ALICE, text="To the reader.\n"):
     mail = EmailMessage()
     mail["From"] = Address("oneself", addr_spec=SENDER)
     mail["To"] = Address(addr_spec=ALICE)
@@ -47,13 +47,13 @@ def _letter(number=1, *, to=ALICE, text="To the reader.\n"):
     return Email(f"msg_{number}", SENDER, to, mail)
 
 
-def _deliver(mailbox, *letters):
-    """Send letters over one opening; what each raised, or None."""
+def _send(transport, *emails):
+    """Send emails with one opened transport; return the error of each, or None."""
     outcomes = []
-    with mailbox.open() as take:
-        for letter in letters or (_letter(),):
+    with transport.open() as send:
+        for message in emails or (_email(),):
             try:
-                take(letter)
+                send(message)
             except (EmailDeferred, EmailRejected, TransportUnavailable) as problem:
                 outcomes.append(problem)
             else:
@@ -61,23 +61,26 @@ def _deliver(mailbox, *letters):
     return outcomes
 
 
-def _problem(mailbox, *letters):
-    """Send a letter, and give the class and the sentence of why it was not taken."""
-    outcome = _deliver(mailbox, *letters)[-1]
+def _problem(transport, *emails):
+    """Send emails, and return the class and the message of the last error."""
+    outcome = _send(transport, *emails)[-1]
     return type(outcome), str(outcome)
 
 
 def _text(received):
-    """The text of a mail, as its reader sees it."""
+    """Return the text of a received mail."""
     mail = email.message_from_bytes(received.content, policy=email.policy.default)
     return mail.get_content().replace("\r\n", "\n")
 
 
-# A server of the library, which takes mail as servers do.
+# A server of the library, with regular behaviour
 
 
-class Post:
-    """What the server was told; a test can give other replies to a command, one for each time."""
+class Handler:
+    """Handler of the server, which records mail and commands.
+
+    `replies` are for the next times that a command is received.
+    """
 
     def __init__(self):
         self.received = []
@@ -136,19 +139,19 @@ class Post:
 
 
 @pytest.fixture
-def post():
-    return Post()
+def handler():
+    return Handler()
 
 
 @pytest.fixture
-def start(post):
-    """Starts a server that gives what it gets to `post`; returns its port."""
+def start(handler):
+    """Start a server with the handler `handler`, and return its port."""
     running = []
 
     def start(**options):
         if options.pop("logins", None):
-            options |= {"authenticator": post.authenticate, "auth_required": True}
-        controller = Controller(post, hostname="127.0.0.1", port=free_port(), **options)
+            options |= {"authenticator": handler.authenticate, "auth_required": True}
+        controller = Controller(handler, hostname="127.0.0.1", port=free_port(), **options)
         controller.start()
         running.append(controller)
         return controller.port
@@ -158,13 +161,13 @@ def start(post):
         controller.stop()
 
 
-# Servers of a few lines, which do what no good server does.
+# Scripted servers, with irregular behaviour
 
 
 @pytest.fixture
 def script():
-    """Starts a server that does what a function does to each connection; returns its port."""
-    listening, threads, over = [], [], threading.Event()
+    """Start a server that calls a function with each connection, and return its port."""
+    listening, threads, stop = [], [], threading.Event()
 
     def serve(server, act):
         while True:
@@ -173,7 +176,7 @@ def script():
             except OSError:
                 return
             with connection, suppress(OSError):
-                act(connection, over)
+                act(connection, stop)
 
     def script(act):
         server = create_server(("127.0.0.1", 0))
@@ -184,7 +187,7 @@ def script():
         return server.getsockname()[1]
 
     yield script
-    over.set()
+    stop.set()
     for server in listening:
         server.shutdown(2)
         server.close()
@@ -192,19 +195,19 @@ def script():
         thread.join(10)
 
 
-def _answer(connection, *replies):
-    """Read what comes for each reply, after the greeting."""
+def _reply_with(connection, *replies):
+    """Send the greeting, and then a reply to each command."""
     connection.sendall(b"220 ready\r\n")
     for reply in replies:
         connection.recv(1000)
         connection.sendall(reply)
 
 
-# Certificates.
+# Certificates
 
 
 class Authority:
-    """A certificate authority, and the certificates that it gives out."""
+    """A certificate authority, which issues certificates."""
 
     def __init__(self, folder):
         self._folder = folder
@@ -215,7 +218,7 @@ class Authority:
         self.file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
     def context(self, *names, since=timedelta(0)):
-        """What a server needs for being one of these names."""
+        """Return the TLS context of a server with these names."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "A server")])
         certificate = self._sign(subject, key.public_key(), datetime.now(UTC) - since, names=names)
@@ -263,7 +266,7 @@ def authority(tmp_path):
 
 @pytest.fixture
 def smtp(authority):
-    """A mailbox on this machine, which trusts the authority of the test."""
+    """Make a transport to a port of this machine, which trusts the authority of the test."""
 
     def smtp(port, scheme="smtp", *, login="", ca_file=authority.file, seconds=10.0):
         url = f"{scheme}://{login}127.0.0.1:{port}"
@@ -274,11 +277,11 @@ def smtp(authority):
 
 @pytest.fixture
 def plain(smtp):
-    """A mailbox on this machine without TLS."""
+    """Make a transport to a port of this machine, without TLS."""
     return lambda port, **options: smtp(port, "smtp+plain", **options)
 
 
-# The URL.
+# The URL
 
 
 @pytest.mark.parametrize(
@@ -296,8 +299,8 @@ def plain(smtp):
         ("smtp://u:a:b@mail.example", ("mail.example", 587, "smtp", "u", "a:b")),
     ],
 )
-def test_a_url_names_a_server(url, expected):
-    """EM-19: TLS is what a scheme says by itself, and never a guess."""
+def test_url_is_parsed(url, expected):
+    """EM-19: the scheme alone decides on TLS."""
     server = parse_smtp_url(url)
     assert (server.host, server.port, server.security, server.user, server.password) == expected
 
@@ -339,30 +342,30 @@ def test_a_url_names_a_server(url, expected):
         "smtp+plain://u:canary@localhost",
     ],
 )
-def test_any_other_url_is_refused_without_showing_it(url):
-    """LO-01: half a password is read as a port by who reads URLs, and shown in the error."""
-    with pytest.raises(ValueError, match=r"^must ") as refused:
+def test_malformed_url_is_rejected_without_its_parts(url):
+    """LO-01: a URL parser can take half of a password for a port, and show it in the error."""
+    with pytest.raises(ValueError, match=r"^must ") as error:
         parse_smtp_url(url)
-    assert refused.value.__cause__ is None
-    assert not any(part in str(refused.value) for part in ("canary", "ary", "mail.example"))
+    assert error.value.__cause__ is None
+    assert not any(part in str(error.value) for part in ("canary", "ary", "mail.example"))
 
 
-def test_a_server_can_be_shown(smtp):
-    """LO-01: in a traceback or a log it stands without its password."""
+def test_repr_of_a_server_has_no_password(smtp):
+    """LO-01: tracebacks and logs can show it."""
     assert "canary" not in repr(smtp(25, login="u:canary@"))
 
 
-# The folder.
+# The folder
 
 
 def _mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_letter_becomes_a_file(tmp_path):
-    """EM-18: it is called by the message's id, and is a whole mail."""
+def test_email_is_written_to_a_file(tmp_path):
+    """EM-18: named after the message."""
     folder = Folder(tmp_path / "mail" / "out")
-    assert _deliver(folder) == [None]
+    assert _send(folder) == [None]
     assert [path.name for path in folder.path.iterdir()] == ["msg_1.eml"]
     mail = email.message_from_bytes(
         folder.file_of("msg_1").read_bytes(), policy=email.policy.default
@@ -371,81 +374,81 @@ def test_a_letter_becomes_a_file(tmp_path):
     assert mail.get_content() == "To the reader.\n"
 
 
-def test_only_the_service_reads_its_mail(tmp_path):
-    """TK-03: there are secrets in it."""
+def test_files_are_readable_by_their_owner_only(tmp_path):
+    """TK-03: they contain secrets."""
     folder = Folder(tmp_path / "mail")
-    _deliver(folder)
+    _send(folder)
     assert _mode(folder.file_of("msg_1")) == 0o600
     assert _mode(folder.path) == 0o700
 
 
-def test_a_mail_that_was_taken_outlasts_a_power_cut(disk, tmp_path):
-    """EM-18: the outbox keeps nothing of it that could be sent again."""
+def test_written_mail_survives_a_power_cut(disk, tmp_path):
+    """EM-18: the outbox deletes its content after delivery."""
     folder = Folder(tmp_path / "mail" / "out")
-    assert _deliver(folder, _letter(1), _letter(2)) == [None, None]
+    assert _send(folder, _email(1), _email(2)) == [None, None]
     assert disk.keeps(folder.file_of("msg_1"))
     assert disk.keeps(folder.file_of("msg_2"))
 
 
-def test_half_a_file_is_written_over(tmp_path):
-    """EM-18: a crash within the writing leaves a part, and never a mail that is cut short."""
+def test_partial_file_is_overwritten(tmp_path):
+    """EM-18: a crash during a write leaves a .part file, and never a truncated mail."""
     (tmp_path / "msg_1.part").write_bytes(b"half" * 10_000)
     folder = Folder(tmp_path)
-    _deliver(folder)
+    _send(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["msg_1.eml"]
     assert b"half" not in folder.file_of("msg_1").read_bytes()
 
 
-def test_a_folder_that_cannot_be_written_takes_nothing(tmp_path):
-    """DB-06: which is for the folder and not for one letter, and says no path."""
+def test_unwritable_folder_is_unavailable(tmp_path):
+    """DB-06: the error is not for one email, and names no path."""
     (tmp_path / "mail").write_bytes(b"a file in the way")
     problem = _problem(Folder(tmp_path / "mail"))
     assert problem == (TransportUnavailable, "The folder cannot be written (EEXIST).")
 
 
-# TLS.
+# TLS
 
 
-def test_a_mail_is_sent_over_starttls(post, start, smtp, authority):
-    """EM-19: with the certificate verified, and nothing of the mail before it."""
+def test_mail_is_sent_over_starttls(handler, start, smtp, authority):
+    """EM-19: with a verified certificate, and no part of the mail in plain text."""
     port = start(tls_context=authority.context("127.0.0.1"), require_starttls=True)
-    assert _deliver(smtp(port)) == [None]
-    (received,) = post.received
+    assert _send(smtp(port)) == [None]
+    (received,) = handler.received
     assert received.over_tls
     assert (received.sender, received.recipients) == (SENDER, [ALICE])
     assert b"\r\nMessage-ID: <msg_1@accounts.example>\r\n" in received.content
     assert _text(received) == "To the reader.\n"
 
 
-def test_a_mail_is_sent_over_tls_from_the_start(post, start, smtp, authority):
-    """EM-19: as port 465 has it (RFC 8314 section 3.3)."""
+def test_mail_is_sent_over_implicit_tls(handler, start, smtp, authority):
+    """EM-19: as on port 465 (RFC 8314 section 3.3)."""
     port = start(ssl_context=authority.context("127.0.0.1"))
-    assert _deliver(smtp(port, "smtps")) == [None]
-    assert len(post.received) == 1
+    assert _send(smtp(port, "smtps")) == [None]
+    assert len(handler.received) == 1
 
 
-def test_a_server_is_verified_by_its_name(post, start, authority):
-    """EM-19: the host of the URL, also where that is no address."""
+def test_certificate_is_verified_for_the_host_of_the_url(handler, start, authority):
+    """EM-19."""
     port = start(tls_context=authority.context("localhost"), require_starttls=True)
     server = SmtpServer("localhost", port, Security.STARTTLS, ca_file=authority.file)
-    assert _deliver(server) == [None]
-    assert len(post.received) == 1
+    assert _send(server) == [None]
+    assert len(handler.received) == 1
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
 @pytest.mark.parametrize(
     ("names", "since", "trusted", "code"),
     [
-        (["127.0.0.1"], timedelta(0), False, 20),  # its issuer is not there
-        (["mail.example"], timedelta(0), True, 64),  # the address is another
+        (["127.0.0.1"], timedelta(0), False, 20),  # its issuer is not trusted
+        (["mail.example"], timedelta(0), True, 64),  # it is for another host
         (["127.0.0.1"], timedelta(days=1), True, 10),  # expired
     ],
-    ids=["unknown", "another", "expired"],
+    ids=["untrusted", "other host", "expired"],
 )
-def test_a_certificate_that_does_not_verify_gets_no_mail(  # noqa: PLR0917 # fixtures and parameters
-    post, start, smtp, authority, scheme, names, since, trusted, code
+def test_server_with_an_invalid_certificate_gets_no_mail(  # noqa: PLR0917 # fixtures and parameters
+    handler, start, smtp, authority, scheme, names, since, trusted, code
 ):
-    """EM-19: neither a mail nor a password, and no second try in plain text."""
+    """EM-19: nor a password, and there is no second attempt in plain text."""
     context = authority.context(*names, since=since)
     tls = {"ssl_context": context} if scheme == "smtps" else {"tls_context": context}
     port = start(**tls, logins=True)
@@ -455,40 +458,40 @@ def test_a_certificate_that_does_not_verify_gets_no_mail(  # noqa: PLR0917 # fix
         TransportUnavailable,
         f"The certificate of the server does not verify (OpenSSL: {code}).",
     )
-    assert not post.received
-    assert not post.logins
-    assert not {"MAIL", "DATA"} & set(post.commands)
+    assert not handler.received
+    assert not handler.logins
+    assert not {"MAIL", "DATA"} & set(handler.commands)
 
 
 @pytest.mark.parametrize("logins", [False, True])
-def test_a_server_without_starttls_gets_no_mail(post, start, smtp, logins):
-    """EM-19: whoever sits in between could have taken the offer out of the answer."""
-    with _unwarned(logins):
+def test_server_without_starttls_gets_no_mail(handler, start, smtp, logins):
+    """EM-19: an attacker on the path could have removed the offer from the reply."""
+    with _expect_warning(logins):
         port = start(logins=logins, auth_require_tls=False)
         login = f"{USER}:c4nary%2Fs3cret@" if logins else ""
         problem = _problem(smtp(port, login=login))
     assert problem == (TransportUnavailable, "The server does not offer STARTTLS.")
-    assert not post.received
-    assert not post.logins
-    assert not {"MAIL", "DATA"} & set(post.commands)
+    assert not handler.received
+    assert not handler.logins
+    assert not {"MAIL", "DATA"} & set(handler.commands)
 
 
 @contextmanager
-def _unwarned(expected):
-    """The library warns of a server that takes passwords without TLS, and that is what it is."""
-    if not expected:
+def _expect_warning(is_expected):
+    """Expect the library's warning of a server that accepts passwords without TLS."""
+    if not is_expected:
         yield
         return
     with pytest.warns(UserWarning, match="AUTH"):
         yield
 
 
-def test_a_server_that_refuses_starttls_gets_no_mail(script, smtp):
-    """EM-19: having offered it."""
+def test_server_that_refuses_starttls_gets_no_mail(script, smtp):
+    """EM-19: after it has offered it."""
     seen = Queue()
 
-    def act(connection, _over):
-        _answer(connection, b"250-hello\r\n250 STARTTLS\r\n", b"454 not now\r\n")
+    def act(connection, _stop):
+        _reply_with(connection, b"250-hello\r\n250 STARTTLS\r\n", b"454 not now\r\n")
         seen.put(connection.recv(1000))
 
     problem = _problem(smtp(script(act)))
@@ -496,23 +499,25 @@ def test_a_server_that_refuses_starttls_gets_no_mail(script, smtp):
     assert seen.get(timeout=10) == b""
 
 
-def test_a_server_whose_tls_is_none_gets_no_mail(script, smtp):
-    """EM-19: which is found out before anything is said."""
+def test_server_that_fails_at_tls_gets_no_mail(script, smtp):
+    """EM-19."""
 
-    def act(connection, _over):
-        _answer(connection, b"250-hello\r\n250 STARTTLS\r\n", b"220 go on\r\n", b"250 hello\r\n")
+    def act(connection, _stop):
+        _reply_with(
+            connection, b"250-hello\r\n250 STARTTLS\r\n", b"220 go on\r\n", b"250 hello\r\n"
+        )
 
     assert _problem(smtp(script(act))) == (TransportUnavailable, "TLS with the server failed.")
 
 
-def test_what_came_in_plain_text_is_no_answer_over_tls(script, smtp, authority):
-    """EM-19: a reply put behind the 220 is not taken for the server's own (CVE-2011-0411)."""
+def test_injected_plain_text_reply_is_discarded(script, smtp, authority):
+    """EM-19: a reply behind the 220 is not taken for one over TLS (CVE-2011-0411)."""
     context = authority.context("127.0.0.1")
     seen = Queue()
 
-    def act(connection, _over):
-        put_behind = b"220 go on\r\n250-hello\r\n250 AUTH PLAIN\r\n"
-        _answer(connection, b"250-hello\r\n250 STARTTLS\r\n", put_behind)
+    def act(connection, _stop):
+        injected = b"220 go on\r\n250-hello\r\n250 AUTH PLAIN\r\n"
+        _reply_with(connection, b"250-hello\r\n250 STARTTLS\r\n", injected)
         with context.wrap_socket(connection, server_side=True) as protected:
             seen.put(protected.recv(1000)[:4])
             protected.sendall(b"250 hello\r\n")
@@ -524,43 +529,43 @@ def test_what_came_in_plain_text_is_no_answer_over_tls(script, smtp, authority):
 
 
 @pytest.mark.parametrize(
-    ("content", "what"), [(None, "ENOENT"), (b"no certificate", "no certificate")]
+    ("content", "reason"), [(None, "ENOENT"), (b"no certificate", "no certificate")]
 )
-def test_an_authority_that_cannot_be_read_is_named(start, smtp, tmp_path, content, what):
-    """EM-19: it is not left out, which would be to trust whom the system trusts."""
+def test_unreadable_ca_file_is_an_error(start, smtp, tmp_path, content, reason):
+    """EM-19: without it the authorities of the system would be trusted."""
     file = tmp_path / "other.pem"
     if content is not None:
         file.write_bytes(content)
     problem = _problem(smtp(start(), ca_file=file))
-    assert problem == (TransportUnavailable, f"ONESELF_SMTP_CA_FILE cannot be read ({what}).")
+    assert problem == (TransportUnavailable, f"ONESELF_SMTP_CA_FILE cannot be read ({reason}).")
 
 
-# Logging in.
+# Login
 
 
 @pytest.mark.parametrize(("mechanism", "excluded"), [("PLAIN", []), ("LOGIN", ["PLAIN"])])
-def test_a_login_happens_over_tls(  # noqa: PLR0917 # fixtures and parameters
-    post, start, smtp, authority, mechanism, excluded
+def test_login_is_sent_over_tls(  # noqa: PLR0917 # fixtures and parameters
+    handler, start, smtp, authority, mechanism, excluded
 ):
-    """EM-19: by either mechanism that servers have."""
+    """EM-19: with each of the common mechanisms."""
     context = authority.context("127.0.0.1")
     port = start(tls_context=context, logins=True, auth_exclude_mechanism=excluded)
-    assert _deliver(smtp(port, login=f"{USER}:c4nary%2Fs3cret@")) == [None]
-    assert post.logins == [(mechanism, True, True)]
-    assert [received.logged_in for received in post.received] == [True]
+    assert _send(smtp(port, login=f"{USER}:c4nary%2Fs3cret@")) == [None]
+    assert handler.logins == [(mechanism, True, True)]
+    assert [received.logged_in for received in handler.received] == [True]
 
 
-def test_a_login_that_is_refused_says_so(post, start, smtp, authority):
-    """LO-01: with the code, and without what the server says or what was sent."""
+def test_refused_login_is_reported_with_its_code(handler, start, smtp, authority):
+    """LO-01: without the server's text and the credentials."""
     port = start(tls_context=authority.context("127.0.0.1"), logins=True)
     assert _problem(smtp(port, login=f"{USER}:wrong@")) == (
         TransportUnavailable,
         "The server refused the login (535).",
     )
-    assert not post.received
+    assert not handler.received
 
 
-# What a server says to a letter.
+# Replies to an email
 
 
 @pytest.mark.parametrize(
@@ -572,18 +577,18 @@ def test_a_login_that_is_refused_says_so(post, start, smtp, authority):
         ("DATA", "451", (EmailDeferred, "The server refused the message (451).")),
         ("DATA", "554", (EmailRejected, "The server refused the message (554).")),
         ("DATA", "421", (TransportUnavailable, "The server refused the message (421).")),
-        # The sender is the same for each letter, and it is not the letter that is wrong.
+        # All emails have the same sender, so the problem is not this email.
         ("MAIL", "451", (TransportUnavailable, "The server refused the sender (451).")),
         ("MAIL", "550", (TransportUnavailable, "The server refused the sender (550).")),
     ],
 )
-def test_a_refusal_is_for_good_or_for_now(  # noqa: PLR0917 # fixtures and parameters
-    post, start, plain, command, reply, expected
+def test_reply_code_decides_whether_an_email_is_retried(  # noqa: PLR0917 # fixtures and parameters
+    handler, start, plain, command, reply, expected
 ):
-    """EM-18, LO-01: told by the code; what the server says has the address in it."""
-    post.replies[command] = [f"{reply} no, {ALICE} {PASSWORD}"]
+    """EM-18, LO-01: the error has the code, and not the server's text, which has the address."""
+    handler.replies[command] = [f"{reply} no, {ALICE} {PASSWORD}"]
     assert _problem(plain(start())) == expected
-    assert not post.received
+    assert not handler.received
 
 
 @pytest.mark.parametrize(
@@ -596,162 +601,162 @@ def test_a_refusal_is_for_good_or_for_now(  # noqa: PLR0917 # fixtures and param
         ("RCPT", "421 no", 2),
     ],
 )
-def test_the_letter_behind_one_that_failed_is_sent(  # noqa: PLR0917 # fixtures and parameters
-    post, start, plain, command, reply, connections
+def test_next_email_is_sent_after_a_failure(  # noqa: PLR0917 # fixtures and parameters
+    handler, start, plain, command, reply, connections
 ):
-    """EM-18: over the same connection, if that is still one."""
-    post.replies[command] = [reply]
-    failed, sent = _deliver(plain(start()), _letter(1), _letter(2))
+    """EM-18: over the same connection if it is still open."""
+    handler.replies[command] = [reply]
+    failed, sent = _send(plain(start()), _email(1), _email(2))
     assert (failed is None, sent) == (False, None)
-    assert [b"<msg_2@" in received.content for received in post.received] == [True]
-    assert len(post.connections) == connections
+    assert [b"<msg_2@" in received.content for received in handler.received] == [True]
+    assert len(handler.connections) == connections
 
 
-def test_a_connection_that_breaks_in_a_mail_is_tried_again(post, start, plain):
-    """EM-18: nobody knows whether the server has it."""
-    post.replies["DATA"] = ["drop"]
+def test_email_is_deferred_when_the_connection_breaks(handler, start, plain):
+    """EM-18: the server may have received it."""
+    handler.replies["DATA"] = ["drop"]
     assert _problem(plain(start())) == (EmailDeferred, "The connection broke off.")
 
 
-def test_many_letters_go_over_one_connection(post, start, plain):
-    """EM-18: with a RSET between, so that nothing of one letter is in the next."""
-    assert _deliver(plain(start()), *map(_letter, range(5))) == [None] * 5
-    assert len(post.connections) == 1
-    between = ["RSET", "MAIL", "RCPT", "DATA"]
-    assert post.commands[1:] == between[1:] + between * 4
+def test_emails_share_one_connection(handler, start, plain):
+    """EM-18: with RSET between them, so that no part of one email gets into the next."""
+    assert _send(plain(start()), *map(_email, range(5))) == [None] * 5
+    assert len(handler.connections) == 1
+    commands = ["RSET", "MAIL", "RCPT", "DATA"]
+    assert handler.commands[1:] == commands[1:] + commands * 4
 
 
-def test_a_connection_that_ended_between_two_letters_is_made_again(post, start, plain):
-    """EM-18: servers close one that they have seen enough of."""
-    post.replies["RSET"] = ["421 enough"]
-    assert _deliver(plain(start()), _letter(1), _letter(2)) == [None, None]
-    assert len(post.connections) == 2
+def test_connection_closed_between_two_emails_is_reopened(handler, start, plain):
+    """EM-18."""
+    handler.replies["RSET"] = ["421 enough"]
+    assert _send(plain(start()), _email(1), _email(2)) == [None, None]
+    assert len(handler.connections) == 2
 
 
-def test_the_envelope_is_not_read_from_the_mail(post, start, plain):
-    """EM-17: whatever the head says, it goes where the outbox says, as that is written there."""
+def test_envelope_has_the_stored_recipient(handler, start, plain):
+    """EM-17: not the one of the mail's header."""
     stored = "A.b!#$%&'*+/=?^_`{|}~-c@xn--mnchen-3ya.example"
-    assert _deliver(plain(start()), _letter(to=stored)) == [None]
-    assert [received.recipients for received in post.received] == [[stored]]
+    assert _send(plain(start()), _email(to=stored)) == [None]
+    assert [received.recipients for received in handler.received] == [[stored]]
 
 
-def test_a_text_says_nothing_to_the_server(post, start, plain):
-    """EM-15: a line with a dot ends no mail and begins no other (RFC 5321 section 4.5.2)."""
+def test_text_cannot_inject_smtp_commands(handler, start, plain):
+    """EM-15: a line with a dot does not end the mail (RFC 5321 section 4.5.2)."""
     text = "Dear reader\n.\nMAIL FROM:<eve@example.net>\r\n.\r\nRCPT TO:<bob@example.org>\n..\n.\n"
-    assert _deliver(plain(start()), _letter(text=text), _letter(2)) == [None, None]
-    assert len(post.received) == 2
-    assert _text(post.received[0]) == text.replace("\r\n", "\n")
+    assert _send(plain(start()), _email(text=text), _email(2)) == [None, None]
+    assert len(handler.received) == 2
+    assert _text(handler.received[0]) == text.replace("\r\n", "\n")
 
 
-def test_a_mail_is_sent_in_seven_bits(post, start, plain):
-    """RFC 5321 section 2.4: in lines of at most 998, which every server takes."""
+def test_mail_is_sent_in_seven_bits_and_short_lines(handler, start, plain):
+    """RFC 5321 section 2.4: at most 998 characters, which every server accepts."""
     text = "Grüße aus München, 東京\n" * 100
-    assert _deliver(plain(start()), _letter(text=text)) == [None]
-    (received,) = post.received
+    assert _send(plain(start()), _email(text=text)) == [None]
+    (received,) = handler.received
     assert received.content.isascii()
     assert max(map(len, received.content.split(b"\r\n"))) <= 998
     assert _text(received) == text
 
 
-def test_the_name_of_this_machine_is_not_told(post, start, plain):
-    """IN-01: nor is the DNS asked for it, which can take as long as it likes."""
-    _deliver(plain(start()))
-    assert post.commands[0] == "EHLO [127.0.0.1]"
+def test_host_name_of_this_machine_is_not_sent(handler, start, plain):
+    """IN-01: nor is it looked up in the DNS, which can take long."""
+    _send(plain(start()))
+    assert handler.commands[0] == "EHLO [127.0.0.1]"
 
 
-# Servers that do not answer.
+# Servers that do not respond
 
 
-def _never(_connection, over):
-    over.wait(60)
+def _never(_connection, stop):
+    stop.wait(60)
 
 
-#: What a server says until it has the text of a mail.
+#: The replies of a server up to the text of a mail.
 _TAKING = (b"250 hello\r\n", b"250 OK\r\n", b"250 OK\r\n", b"354 go on\r\n")
 
 
-def _never_after_the_mail(connection, over):
-    _answer(connection, *_TAKING)
-    over.wait(60)
+def _never_after_the_mail(connection, stop):
+    _reply_with(connection, *_TAKING)
+    stop.wait(60)
 
 
-def _a_byte_now_and_then(connection, over):
-    """Which is never long enough for the timeout of a socket."""
-    while not over.is_set():
+def _a_byte_now_and_then(connection, stop):
+    """Send bytes so often that a socket never times out."""
+    while not stop.is_set():
         connection.sendall(b"2")
-        time.sleep(A_MOMENT / 8)
+        time.sleep(TIMEOUT / 8)
 
 
-def _a_line_now_and_then(connection, over):
+def _a_line_now_and_then(connection, stop):
     connection.sendall(b"220 ready\r\n")
     connection.recv(1000)
-    while not over.is_set():
+    while not stop.is_set():
         connection.sendall(b"250-and more\r\n")
-        time.sleep(A_MOMENT / 8)
+        time.sleep(TIMEOUT / 8)
 
 
 @pytest.mark.parametrize(
     "act", [_never, _never_after_the_mail, _a_byte_now_and_then, _a_line_now_and_then]
 )
-def test_a_server_that_hangs_is_left(script, plain, act):
-    """EM-18, EM-19: whatever it does, a letter has its time and no more."""
-    problem = _problem(plain(script(act), seconds=A_MOMENT))
+def test_hanging_server_times_out(script, plain, act):
+    """EM-18, EM-19: the time for one email is limited as a whole."""
+    problem = _problem(plain(script(act), seconds=TIMEOUT))
     assert problem == (TransportUnavailable, "The server did not answer in time.")
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
-def test_a_handshake_that_hangs_is_left(script, smtp, scheme):
-    """EM-19: TLS has the socket by then, and its time is limited all the same."""
+def test_hanging_tls_handshake_times_out(script, smtp, scheme):
+    """EM-19."""
 
-    def act(connection, over):
+    def act(connection, stop):
         if scheme == "smtp":
-            _answer(connection, b"250-hello\r\n250 STARTTLS\r\n", b"220 go on\r\n")
-        while not over.is_set():
-            # A record of a handshake that will never be whole (RFC 8446 section 5.1).
+            _reply_with(connection, b"250-hello\r\n250 STARTTLS\r\n", b"220 go on\r\n")
+        while not stop.is_set():
+            # A record of a handshake that is never completed (RFC 8446 section 5.1).
             connection.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")
-            time.sleep(A_MOMENT / 8)
+            time.sleep(TIMEOUT / 8)
 
-    problem = _problem(smtp(script(act), scheme, seconds=A_MOMENT))
+    problem = _problem(smtp(script(act), scheme, seconds=TIMEOUT))
     assert problem[0] is TransportUnavailable
 
 
-def test_half_a_reply_is_none(script, plain):
-    """EM-18: a 250 that was cut off within its line is nobody's word for having the mail."""
+def test_truncated_reply_does_not_count(script, plain):
+    """EM-18: a 250 without its line end does not confirm the mail."""
 
-    def act(connection, over):
-        _answer(connection, *_TAKING)
+    def act(connection, stop):
+        _reply_with(connection, *_TAKING)
         connection.recv(10_000)
         connection.sendall(b"250")
-        over.wait(60)
+        stop.wait(60)
 
-    problem = _problem(plain(script(act), seconds=A_MOMENT))
+    problem = _problem(plain(script(act), seconds=TIMEOUT))
     assert problem == (TransportUnavailable, "The server did not answer in time.")
 
 
-def test_leaving_waits_for_nobody(script, plain):
-    """OP-01: a server that does not say goodbye keeps nobody."""
+def test_closing_does_not_wait_for_the_server(script, plain):
+    """OP-01: it may never reply to QUIT."""
     seen = Queue()
 
-    def act(connection, _over):
-        _answer(connection, *_TAKING, b"250 OK\r\n")
+    def act(connection, _stop):
+        _reply_with(connection, *_TAKING, b"250 OK\r\n")
         connection.settimeout(10)
         with suppress(TimeoutError):
             seen.put(connection.recv(1000))
             seen.put(connection.recv(1000))
         seen.put("the client waits")
 
-    assert _deliver(plain(script(act), seconds=60)) == [None]
+    assert _send(plain(script(act), seconds=60)) == [None]
     assert [seen.get(timeout=20) for _ in range(2)] == [b"quit\r\n", b""]
 
 
-def test_a_server_that_is_not_there_is_named_by_its_error(plain):
-    """OP-03: it is the server's, and not this letter's."""
+def test_unreachable_server_is_reported_with_the_error(plain):
+    """OP-03: the problem is the server, and not this email."""
     problem = _problem(plain(free_port()))
     assert problem == (TransportUnavailable, "The server cannot be reached (ECONNREFUSED).")
 
 
-def test_a_name_that_is_nobodys_is_told():
-    """OP-03: RFC 6761 section 6.4 sees to it that this one never is."""
+def test_unknown_host_name_is_reported():
+    """OP-03: RFC 6761 section 6.4 guarantees that this name does not exist."""
     server = SmtpServer("mail.invalid", 587, Security.STARTTLS)
     assert _problem(server) == (TransportUnavailable, "The name of the server cannot be resolved.")
 
@@ -765,29 +770,29 @@ def test_a_name_that_is_nobodys_is_told():
             "The server did not greet (554).",
         ),
         (
-            lambda connection, _: _answer(connection, b"502 what\r\n"),
+            lambda connection, _: _reply_with(connection, b"502 what\r\n"),
             "The server does not speak ESMTP (502).",
         ),
     ],
     ids=["silent", "refusing", "ancient"],
 )
-def test_a_server_that_is_none_takes_no_mail(script, plain, act, problem):
-    """OP-03: and it is said which part of the conversation it failed at."""
+def test_server_that_is_not_a_mail_server_is_reported(script, plain, act, problem):
+    """OP-03: with the step that failed."""
     assert _problem(plain(script(act))) == (TransportUnavailable, problem)
 
 
-# The settings.
+# Settings
 
 
-def test_without_a_server_mail_goes_into_the_folder(env, tmp_path):
-    """EM-18: for who tries the service out."""
+def test_mail_is_written_to_a_folder_without_a_server(env, tmp_path):
+    """EM-18."""
     delivery = open_delivery(Settings(data_dir=tmp_path), env.database)
     assert delivery.mailbox == Folder(tmp_path / "mail")
     assert delivery.sender == "no-reply@localhost"
 
 
-def test_the_settings_name_the_server(env, monkeypatch):
-    """EM-19: with what it is verified by, and how long it may take."""
+def test_server_is_that_of_the_settings(env, monkeypatch):
+    """EM-19: with its authority and its timeout."""
     monkeypatch.setenv("ONESELF_SMTP_URL", "smtps://u:p@mail.example")
     monkeypatch.setenv("ONESELF_SMTP_CA_FILE", "/etc/authority.pem")
     monkeypatch.setenv("ONESELF_SMTP_SECONDS", "7")
@@ -799,25 +804,25 @@ def test_the_settings_name_the_server(env, monkeypatch):
     assert delivery.sender == "Accounts@xn--mnchen-3ya.example"
 
 
-# Before any letter.
+# The check of the settings
 
 
-def test_a_server_is_greeted_and_gets_no_letter(start, post, smtp, authority):
-    """EM-19: with TLS and the login, as before a letter."""
+def test_greeting_logs_in_and_sends_no_mail(start, handler, smtp, authority):
+    """EM-19: over TLS, as before an email."""
     port = start(tls_context=authority.context("127.0.0.1"), require_starttls=True, logins=True)
     smtp(port, login=f"{USER}:{PASSWORD.replace('/', '%2F')}@").greet()
-    assert post.logins[-1][1:] == (True, True)
-    assert post.received == []
+    assert handler.logins[-1][1:] == (True, True)
+    assert handler.received == []
     with pytest.raises(TransportUnavailable, match="refused the login"):
         smtp(port, login=f"{USER}:wrong@").greet()
 
 
-def test_a_greeting_tells_why_a_server_cannot_be_used(start, smtp, script, authority):
-    """EM-19: another's certificate, nobody there, and one that says nothing."""
-    other = start(tls_context=authority.context("192.0.2.1"), require_starttls=True)
+def test_greeting_reports_an_unusable_server(start, smtp, script, authority):
+    """EM-19: a wrong certificate, a closed port, and a server that does not respond."""
+    wrong = start(tls_context=authority.context("192.0.2.1"), require_starttls=True)
     with pytest.raises(TransportUnavailable, match="does not verify"):
-        smtp(other).greet()
+        smtp(wrong).greet()
     with pytest.raises(TransportUnavailable, match="cannot be reached"):
         smtp(free_port()).greet()
     with pytest.raises(TransportUnavailable, match="did not answer in time"):
-        smtp(script(lambda _line, over: over.wait()), seconds=A_MOMENT).greet()
+        smtp(script(lambda _line, stop: stop.wait()), seconds=TIMEOUT).greet()

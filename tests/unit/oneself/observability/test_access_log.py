@@ -1,4 +1,4 @@
-"""The line that each request leaves."""
+"""Access log: one line per request."""
 
 import json
 import logging
@@ -14,17 +14,17 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 @pytest.fixture
-def note(caplog, capsys):
+def log(caplog, capsys):
     caplog.set_level(logging.INFO, logger="oneself.requests")
 
-    def note(method, request_context, seconds):
+    def log(method, request_context, seconds):
         log_request(method, request_context, seconds)
         return json.loads(capsys.readouterr().err)
 
-    return note
+    return log
 
 
-def test_a_line_says_what_a_request_was_and_how_it_ended(note):
+def test_line_has_the_operation_and_the_outcome(log):
     request_context = RequestContext(
         "req_0a1b2c3d4e5f",
         0.0,
@@ -34,9 +34,9 @@ def test_a_line_says_what_a_request_was_and_how_it_ended(note):
         "policy_denied",
         Parent(TRACE, "00f067aa0ba902b7", 1),
     )
-    said = note("GET", request_context, 0.0123456)
-    assert said.pop("time").endswith("+00:00")
-    assert said == {
+    line = log("GET", request_context, 0.0123456)
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
         "level": "info",
         "logger": "oneself.requests",
         "message": "request",
@@ -51,13 +51,13 @@ def test_a_line_says_what_a_request_was_and_how_it_ended(note):
     }
 
 
-def test_a_method_that_nobody_knows_is_the_callers_word_and_not_written(note):
+def test_unknown_method_is_not_logged(log):
     """LO-06."""
-    said = note("CANARY", RequestContext("req_0a1b2c3d4e5f", 0.0), 0.0)
-    assert said["method"] is None
+    line = log("CANARY", RequestContext("req_0a1b2c3d4e5f", 0.0), 0.0)
+    assert line["method"] is None
 
 
-def test_nothing_is_written_where_information_is_not_wanted(caplog, capsys):
+def test_nothing_is_logged_above_info_level(caplog, capsys):
     caplog.set_level(logging.WARNING, logger="oneself.requests")
     log_request("GET", RequestContext("req_0a1b2c3d4e5f", 0.0), 0.0)
     assert capsys.readouterr().err == ""

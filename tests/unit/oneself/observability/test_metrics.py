@@ -1,4 +1,4 @@
-"""The figures of all workers, as whoever asks for them gets them."""
+"""Prometheus metrics of all workers, as served by the main process."""
 
 import os
 import urllib.request
@@ -13,8 +13,8 @@ _PID = 4_000_000
 
 
 @pytest.mark.parametrize("problem", [ProcessLookupError, PermissionError])
-def test_a_worker_that_is_gone_keeps_nobody_from_the_figures(monkeypatch, problem):
-    """OP-11, OP-08: also when its number is that of somebody else's process by now."""
+def test_metrics_are_served_after_a_worker_has_ended(monkeypatch, problem):
+    """OP-11, OP-08: also if its process id is in use by another user's process."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
     def kill(pid, _signal):
@@ -24,8 +24,8 @@ def test_a_worker_that_is_gone_keeps_nobody_from_the_figures(monkeypatch, proble
     monkeypatch.setattr(os, "kill", kill)
     port = free_port()
     with listening("127.0.0.1", port):
-        left = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"gauge_livesum_{_PID}.db"
-        left.touch()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            assert answer.status == 200
-        assert not left.exists()
+        leftover = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"gauge_livesum_{_PID}.db"
+        leftover.touch()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+            assert response.status == 200
+        assert not leftover.exists()

@@ -1,4 +1,4 @@
-"""Where spans go, if they go anywhere; what is in them is tried by tests/telemetry."""
+"""Tracing: where spans are sent. Their content is tested in tests/telemetry."""
 
 import sys
 
@@ -11,34 +11,34 @@ ALL, TRACES = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 
 
 @pytest.fixture(autouse=True)
-def nobody_asked(monkeypatch):
+def no_endpoint(monkeypatch):
     for name in (ALL, TRACES, "ONESELF_OTLP_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_by_default_spans_go_nowhere():
+def test_no_spans_are_sent_by_default():
     assert endpoint_of(Settings()) is None
 
 
 @pytest.mark.parametrize(
-    "written",
+    "setting",
     ["http://collector:4318", "http://collector:4318/", "http://collector:4318/v1/traces"],
 )
-def test_the_setting_names_the_collector(written, monkeypatch):
-    """With its path or without; and it counts for more than the others."""
+def test_setting_takes_precedence_over_standard_variables(setting, monkeypatch):
+    """With or without the path."""
     monkeypatch.setenv(ALL, "http://another:4318")
-    assert endpoint_of(Settings(otlp_endpoint=written)) == "http://collector:4318/v1/traces"
+    assert endpoint_of(Settings(otlp_endpoint=setting)) == "http://collector:4318/v1/traces"
 
 
-def test_the_standard_variables_are_as_the_standard_has_them(monkeypatch):
-    """The one of all signals gets a path, and that of traces is taken as it is."""
+def test_standard_variables_are_read_as_specified(monkeypatch):
+    """The variable for all signals gets a path added, the one for traces does not."""
     monkeypatch.setenv(ALL, "http://collector:4318/")
     assert endpoint_of(Settings()) == "http://collector:4318/v1/traces"
     monkeypatch.setenv(TRACES, "http://collector:4318/elsewhere")
     assert endpoint_of(Settings()) == "http://collector:4318/elsewhere"
 
 
-def test_without_the_library_it_is_said_how_it_is_installed(monkeypatch):
+def test_missing_library_error_has_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(TelemetryMissing, match="hashes -r"):
         require_library()

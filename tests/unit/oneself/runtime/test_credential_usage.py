@@ -1,4 +1,4 @@
-"""What reading leaves to be written, in batches."""
+"""Uses and observations of credentials are recorded in batches."""
 
 import json
 import threading
@@ -9,12 +9,12 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.crypto.keyring import Keyring, Purpose
-from accounts.flows.api_keys import create_api_key
-from accounts.flows.personal_access_tokens import create_pat
-from accounts.flows.sessions import list_sessions, open_session
+from accounts.flows.sign_in.sessions import list_sessions, open_session
+from accounts.flows.tokens.api_keys import create_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import Limits
 from accounts.origin import Origin
-from accounts.services.authentication import StoredAnew, authenticate
+from accounts.services.authentication import StaleDigest, authenticate
 from accounts.services.events import EventKind, Observation
 from accounts.services.principal import Credential, CredentialKind, Presented
 from oneself.database import Database
@@ -31,21 +31,21 @@ def _last_used(env, table):
 
 @pytest.fixture
 def statements(database):
-    """Every statement that the database is given from now on."""
-    seen = []
+    """The statements that the database executes from now on."""
+    executed = []
     with database.transaction(writing=False) as session:
         engine = session.core.engine
 
-    def note(_connection, _cursor, statement, *_more):
-        seen.append(statement)
+    def on_execute(_connection, _cursor, statement, *_more):
+        executed.append(statement)
 
-    event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", on_execute)
+    yield executed
+    event.remove(engine, "before_cursor_execute", on_execute)
 
 
-def test_each_kind_is_written_into_its_own_table(env, alice, clock):
-    """The moment is the one that was noted, not the one of the writing."""
+def test_use_is_written_to_the_table_of_its_kind(env, alice, clock):
+    """With the time of the use, not of the write."""
     key, _ = env.act(
         create_api_key,
         alice.principal,
@@ -76,8 +76,8 @@ def test_each_kind_is_written_into_its_own_table(env, alice, clock):
     assert env.act(list_sessions, alice.user_id)[0].last_used_at == used
 
 
-def test_nobody_elses_credential_is_touched(env, alice, bob, clock):
-    """Ids are compared with their kind."""
+def test_use_of_another_kind_with_the_same_id_is_not_written(env, alice, bob, clock):
+    """Ids are compared together with their kind."""
     recorder = UsageRecorder()
     recorder.note(alice.principal.credential, clock.now)
     recorder.note(_credential(CredentialKind.PAT, bob.principal.credential.id), clock.now)
@@ -85,14 +85,14 @@ def test_nobody_elses_credential_is_touched(env, alice, bob, clock):
     assert _last_used(env, "login_session")[bob.principal.credential.id] is None
 
 
-def test_a_thousand_uses_are_a_few_statements(env, alice, clock, statements):
+def test_many_uses_are_written_in_a_few_statements(env, alice, clock, statements):
     """No request waits for a write of its own (TK-16)."""
     sessions = [alice.principal.credential]
     for _ in range(9):
         env.act(open_session, alice.user_id)
     sessions = [
-        _credential(CredentialKind.SESSION, each.id)
-        for each in env.act(list_sessions, alice.user_id)
+        _credential(CredentialKind.SESSION, session.id)
+        for session in env.act(list_sessions, alice.user_id)
     ]
     recorder = UsageRecorder()
     for number in range(1000):
@@ -105,8 +105,7 @@ def test_a_thousand_uses_are_a_few_statements(env, alice, clock, statements):
     assert latest[-1].startswith(clock.now.strftime("%Y-%m-%d %H:%M:%S"))
 
 
-def test_where_nothing_was_used_nothing_is_written(env, alice, clock, statements):
-    """There is not even a transaction."""
+def test_empty_batch_begins_no_transaction(env, alice, clock, statements):
     recorder = UsageRecorder()
     recorder.write(env.database)
     recorder.note(_credential(CredentialKind.ACCESS_TOKEN, alice.user_id), clock.now)
@@ -114,8 +113,7 @@ def test_where_nothing_was_used_nothing_is_written(env, alice, clock, statements
     assert statements == []
 
 
-def test_what_was_written_is_written_once(env, alice, clock, statements):
-    """The second time there is nothing left."""
+def test_written_batch_is_not_written_again(env, alice, clock, statements):
     recorder = UsageRecorder()
     recorder.note(alice.principal.credential, clock.now)
     recorder.write(env.database)
@@ -124,8 +122,8 @@ def test_what_was_written_is_written_once(env, alice, clock, statements):
     assert statements == []
 
 
-def test_what_could_not_be_written_is_kept(env, alice, clock, tmp_path):
-    """The next time may be better (DB-05)."""
+def test_failed_batch_is_kept(env, alice, clock, tmp_path):
+    """DB-05."""
     recorder = UsageRecorder()
     recorder.note(alice.principal.credential, clock.now)
     without_tables = Database(tmp_path / "empty.sqlite3", keys=env.keys, limits=Limits())
@@ -136,8 +134,8 @@ def test_what_could_not_be_written_is_kept(env, alice, clock, tmp_path):
     assert None not in _last_used(env, "login_session").values()
 
 
-def test_a_use_during_the_writing_is_written_the_next_time(env, alice, clock):
-    """A later moment is not forgotten with the earlier one that was written."""
+def test_use_during_a_write_is_in_the_next_batch(env, alice, clock):
+    """It is not lost with the earlier use that is being written."""
     recorder = UsageRecorder()
     recorder.note(alice.principal.credential, clock.now)
     with env.database.transaction(writing=False) as session:
@@ -155,7 +153,7 @@ def test_a_use_during_the_writing_is_written_the_next_time(env, alice, clock):
     assert list(_last_used(env, "login_session").values()) == ["2026-04-05 10:05:00.000000"]
 
 
-def _read_by(alice, address="192.0.2.7"):
+def _sensitive_read(alice, address="192.0.2.7"):
     view = alice.view
     origin = Origin(address=address, credential_kind="session", credential_id="ses_1")
     return Observation(EventKind.SENSITIVE_READ, view.tenant_id, view.user_id, origin)
@@ -169,12 +167,14 @@ def _reads(env):
     }
 
 
-def test_what_was_read_often_is_one_event_with_its_number(env, alice, clock):
-    """LO-02: one for each source, with how often, and when for the last time."""
+def test_repeated_reads_are_one_event_with_a_count(env, alice, clock):
+    """LO-02: per client address, with the time of the last one."""
     recorder = UsageRecorder()
     for _ in range(3):
-        recorder.record_observed([_read_by(alice)], clock.move(minutes=1))
-    recorder.record_observed([_read_by(alice, "198.51.100.7"), _read_by(alice)], clock.now)
+        recorder.record_observed([_sensitive_read(alice)], clock.move(minutes=1))
+    recorder.record_observed(
+        [_sensitive_read(alice, "198.51.100.7"), _sensitive_read(alice)], clock.now
+    )
     clock.move(hours=1)
     recorder.write(env.database)
     assert _reads(env) == {
@@ -185,50 +185,50 @@ def test_what_was_read_often_is_one_event_with_its_number(env, alice, clock):
     assert len(_reads(env)) == 2
 
 
-def test_no_observation_is_lost_between_threads(env, alice, clock):
-    """LO-02: a second thread sees the same just while the first one counts it."""
+def test_concurrent_observations_are_all_counted(env, alice, clock):
+    """LO-02: a second thread records the same one while the first one counts it."""
     recorder, noted, hashed = UsageRecorder(), threading.Event(), []
 
-    def note_the_same():
-        recorder.record_observed([_read_by(alice)], clock.now)
+    def record_same():
+        recorder.record_observed([_sensitive_read(alice)], clock.now)
         noted.set()
 
-    second = threading.Thread(target=note_the_same)
+    second = threading.Thread(target=record_same)
 
     class Counted(Observation):
         def __hash__(self):
             hashed.append(self)
-            if len(hashed) == 2:  # the number has been read, and is about to be written
+            if len(hashed) == 2:  # the count has been read, and is about to be written
                 second.start()
                 noted.wait(0.2)
             return super().__hash__()
 
-    recorder.record_observed([Counted(*_read_by(alice))], clock.now)
+    recorder.record_observed([Counted(*_sensitive_read(alice))], clock.now)
     second.join(10)
     recorder.write(env.database)
     assert _reads(env)["192.0.2.7"][0] == 2
 
 
-def test_observations_that_could_not_be_written_are_added_to_later_ones(env, alice, clock):
-    """DB-05: none is lost, and the later moment stands."""
+def test_observations_of_a_failed_batch_are_added_to_later_ones(env, alice, clock):
+    """DB-05: the later time counts."""
     recorder = UsageRecorder()
-    recorder.record_observed([_read_by(alice), _read_by(alice)], clock.now)
+    recorder.record_observed([_sensitive_read(alice), _sensitive_read(alice)], clock.now)
     env.execute("ALTER TABLE security_event RENAME TO elsewhere")
     with env.database.transaction(writing=False) as session:
         engine = session.core.engine
-    # One more comes in while the writing is going wrong, and one after it.
+    # One more is recorded during the failing write, and one after it.
     event.listen(
         engine,
         "before_cursor_execute",
         lambda *_: recorder.record_observed(
-            [_read_by(alice), _read_by(alice, "198.51.100.7")], clock.now
+            [_sensitive_read(alice), _sensitive_read(alice, "198.51.100.7")], clock.now
         ),
         once=True,
     )
     with pytest.raises(DBAPIError):
         recorder.write(env.database)
     env.execute("ALTER TABLE elsewhere RENAME TO security_event")
-    recorder.record_observed([_read_by(alice)], clock.move(minutes=1))
+    recorder.record_observed([_sensitive_read(alice)], clock.move(minutes=1))
     recorder.write(env.database)
     assert _reads(env) == {
         "192.0.2.7": (4, "2026-04-05 10:01"),
@@ -238,51 +238,51 @@ def test_observations_that_could_not_be_written_are_added_to_later_ones(env, ali
 
 @pytest.fixture
 def rotated(env):
-    """The same database as a service opens it that has a new root secret first."""
+    """The same database, opened by a service with a new root secret in front."""
     keys = Keyring(b"y" * 32, b"x" * 32)
     database = Database(env.location, keys=keys, limits=env.limits, clock=env.clock)
     yield database, keys
     database.close()
 
 
-def _seen_anew(database, token):
-    """What authenticating under the new root leaves to be written."""
+def _authenticate_under_new_root(database, token):
+    """Authenticate under the new root, and return the observations to be written."""
     with database.transaction(writing=False) as session:
         authenticate(session, Presented(CredentialKind.SESSION, token))
         return list(session.observed)
 
 
-def test_a_credential_that_was_found_under_a_former_root_is_stored_anew(env, alice, rotated):
-    """TK-07: by its use it comes under the present root, and is good there alone."""
+def test_credential_under_a_former_root_is_rewritten_on_use(env, alice, rotated):
+    """TK-07: it is then stored under the current root only."""
     database, keys = rotated
     recorder = UsageRecorder()
-    recorder.record_observed(_seen_anew(database, alice.token), env.clock.now)
+    recorder.record_observed(_authenticate_under_new_root(database, alice.token), env.clock.now)
     recorder.write(database)
     [row] = env.rows("login_session")
     assert (row["token_digest"], row["key_id"]) == (
         keys.digest(Purpose.SESSION, alice.token),
         keys.key_id,
     )
-    assert _seen_anew(database, alice.token) == []
+    assert _authenticate_under_new_root(database, alice.token) == []
 
 
-def test_what_is_another_token_by_now_is_not_stored_anew(env, alice, rotated):
-    """TK-07: the digest that was read is compared in the statement that writes."""
+def test_credential_that_changed_meanwhile_is_not_rewritten(env, alice, rotated):
+    """TK-07: the writing statement compares the digest that was read."""
     database, _ = rotated
     recorder = UsageRecorder()
-    recorder.record_observed(_seen_anew(database, alice.token), env.clock.now)
+    recorder.record_observed(_authenticate_under_new_root(database, alice.token), env.clock.now)
     env.execute("UPDATE login_session SET token_digest = ?", b"z" * 32)
     before = env.rows("login_session")
     recorder.write(database)
     assert env.rows("login_session") == before
 
 
-def test_what_was_found_under_a_former_root_is_kept_until_it_is_written(env, alice, rotated):
-    """TK-07: a failure of the database forgets nothing (DB-05)."""
+def test_rewrite_of_a_failed_batch_is_kept(env, alice, rotated):
+    """TK-07, DB-05."""
     database, keys = rotated
-    other = env.act(open_session, alice.user_id).token
-    recorder, meanwhile = UsageRecorder(), _seen_anew(database, other)
-    recorder.record_observed(_seen_anew(database, alice.token), env.clock.now)
+    other_token = env.act(open_session, alice.user_id).token
+    recorder, meanwhile = UsageRecorder(), _authenticate_under_new_root(database, other_token)
+    recorder.record_observed(_authenticate_under_new_root(database, alice.token), env.clock.now)
     env.execute("ALTER TABLE login_session RENAME TO elsewhere")
     with database.transaction(writing=False) as session:
         engine = session.core.engine
@@ -299,10 +299,10 @@ def test_what_was_found_under_a_former_root_is_kept_until_it_is_written(env, ali
     assert {row["key_id"] for row in env.rows("login_session")} == {keys.key_id}
 
 
-def test_an_access_token_is_left_to_who_rewrites_what_is_sealed(env, alice, statements):
-    """TK-07: it can be read, so that it need not wait for its use."""
+def test_access_token_is_not_rewritten_on_use(env, alice, statements):
+    """TK-07: it can be decrypted, so `keys rewrite` does it."""
     recorder = UsageRecorder()
-    anew = StoredAnew(CredentialKind.ACCESS_TOKEN, alice.user_id, b"b" * 32, b"a" * 32)
-    recorder.record_observed([anew], env.clock.now)
+    rewrite = StaleDigest(CredentialKind.ACCESS_TOKEN, alice.user_id, b"b" * 32, b"a" * 32)
+    recorder.record_observed([rewrite], env.clock.now)
     recorder.write(env.database)
     assert statements == []

@@ -1,4 +1,4 @@
-"""How a worker hears that its service is about to end."""
+"""Draining: workers learn that their service is about to stop."""
 
 import multiprocessing
 
@@ -7,40 +7,43 @@ import pytest
 from oneself.runtime.draining import is_draining, listen_for_shutdown
 
 
-def _be_a_worker(heard, asked):
-    listen_for_shutdown(heard)
-    while asked.recv() != "end":
-        asked.send(is_draining())
+def _run_worker(receiver, requests):
+    listen_for_shutdown(receiver)
+    while requests.recv() != "end":
+        requests.send(is_draining())
 
 
-def test_who_is_told_by_nobody_stays():
-    """As a command that makes the application, or a test."""
+def test_process_without_a_pipe_is_not_draining():
+    """Such as a command that creates the application, or a test."""
     assert not is_draining()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_every_worker_hears_of_the_end_however_it_was_started(method):
-    """OP-01: before it and after it, and as often as it is asked."""
+def test_every_worker_learns_of_draining(method):
+    """OP-01: whether it started before or after the signal, forked or not, at each request."""
     context = multiprocessing.get_context(method)
-    heard, told = context.Pipe(duplex=False)
+    receiver, sender = context.Pipe(duplex=False)
 
-    def says(ask):
-        ask.send("are you leaving?")
-        assert ask.poll(30)
-        return ask.recv()
+    def is_worker_draining(requests):
+        requests.send("are you draining?")
+        assert requests.poll(30)
+        return requests.recv()
 
     def start():
-        ask, asked = context.Pipe()
-        worker = context.Process(target=_be_a_worker, args=(heard, asked), daemon=True)
+        requests, worker_end = context.Pipe()
+        worker = context.Process(target=_run_worker, args=(receiver, worker_end), daemon=True)
         worker.start()
-        return worker, ask
+        return worker, requests
 
-    first, ask_first = start()
-    assert not says(ask_first)
-    told.send_bytes(b"leaving")
-    second, ask_second = start()
-    assert [says(ask) for ask in (ask_first, ask_second, ask_first, ask_second)] == [True] * 4
-    for worker, ask in ((first, ask_first), (second, ask_second)):
-        ask.send("end")
+    first, first_requests = start()
+    assert not is_worker_draining(first_requests)
+    sender.send_bytes(b"draining")
+    second, second_requests = start()
+    assert [
+        is_worker_draining(requests)
+        for requests in (first_requests, second_requests, first_requests, second_requests)
+    ] == [True] * 4
+    for worker, requests in ((first, first_requests), (second, second_requests)):
+        requests.send("end")
         worker.join(30)
         assert worker.exitcode == 0

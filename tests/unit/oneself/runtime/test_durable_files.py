@@ -1,4 +1,4 @@
-"""Files that a power cut leaves whole."""
+"""Files that survive a power cut whole."""
 
 import errno
 import os
@@ -13,8 +13,8 @@ def _mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_what_is_put_is_kept_with_the_folders_that_it_is_in(disk, tmp_path):
-    """DB-04: each name is in another folder, and each of these has to be synced."""
+def test_file_is_kept_with_its_new_parent_folders(disk, tmp_path):
+    """DB-04: each name is in another folder, and each folder has to be synced."""
     path = tmp_path / "outer" / "inner" / "file"
     make_folder(path.parent)
     write(path.with_suffix(".part"), b"whole")
@@ -24,25 +24,25 @@ def test_what_is_put_is_kept_with_the_folders_that_it_is_in(disk, tmp_path):
     assert disk.keeps(path)
 
 
-def test_what_is_put_takes_the_place_of_what_was_there(disk, tmp_path):
+def test_put_replaces_the_previous_file(disk, tmp_path):
     path, part = tmp_path / "file", tmp_path / "part"
     for content in (b"former", b"present"):
         write(part, content)
         put(part, path)
     assert path.read_bytes() == b"present"
     assert disk.keeps(path)
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_is_there_already_is_no_folder_to_make(tmp_path):
+def test_make_folder_accepts_a_folder_and_rejects_a_file(tmp_path):
     make_folder(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "file")
 
 
-def test_nobody_else_reads_what_is_written(tmp_path):
-    """TK-03: whatever the mode of what was there."""
+def test_written_file_is_private(tmp_path):
+    """TK-03: with any mode of the previous file."""
     make_folder(tmp_path / "folder")
     path = tmp_path / "folder" / "file"
     path.touch(0o666)
@@ -51,18 +51,18 @@ def test_nobody_else_reads_what_is_written(tmp_path):
     assert _mode(path.parent) == 0o700
 
 
-def test_a_link_is_not_followed(tmp_path):
-    """TK-03: to where whoever has put it there could read along."""
-    (tmp_path / "elsewhere").write_bytes(b"theirs")
+def test_link_is_not_followed(tmp_path):
+    """TK-03: it could lead to where another user can read the secret."""
+    (tmp_path / "elsewhere").write_bytes(b"untouched")
     (tmp_path / "file").symlink_to(tmp_path / "elsewhere")
     write(tmp_path / "file", b"secret")
-    assert (tmp_path / "elsewhere").read_bytes() == b"theirs"
+    assert (tmp_path / "elsewhere").read_bytes() == b"untouched"
     assert not (tmp_path / "file").is_symlink()
 
 
 @pytest.fixture
 def failing(monkeypatch):
-    """Has each sync fail for a reason."""
+    """Makes each sync fail with an error number."""
 
     def failing(reason):
         def fsync(_descriptor):
@@ -74,8 +74,8 @@ def failing(monkeypatch):
 
 
 @pytest.mark.parametrize("reason", [errno.EINVAL, errno.ENOTSUP])
-def test_a_file_system_that_keeps_names_by_itself_need_not_be_asked(failing, tmp_path, reason):
-    """fsync(2): but a file it has to keep."""
+def test_unsupported_sync_of_a_folder_is_ignored(failing, tmp_path, reason):
+    """fsync(2): but not of a file."""
     (tmp_path / "file").touch()
     failing(reason)
     sync(tmp_path)
@@ -84,8 +84,8 @@ def test_a_file_system_that_keeps_names_by_itself_need_not_be_asked(failing, tmp
 
 
 @pytest.mark.parametrize("reason", [errno.EIO, errno.ENOSPC])
-def test_a_disk_that_fails_is_no_success(failing, tmp_path, reason):
-    """DB-06: it says which file it was, and half of one is not left."""
+def test_failed_sync_names_the_file(failing, tmp_path, reason):
+    """DB-06: a partial file is not left."""
     failing(reason)
     with pytest.raises(OSError, match=os.strerror(reason)) as failed:
         sync(tmp_path)

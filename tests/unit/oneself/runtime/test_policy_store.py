@@ -1,4 +1,4 @@
-"""The policies of a deployment: the default set, the folder, and its reloading."""
+"""The policies of a deployment: the default set, the folder, and reloading."""
 
 import copy
 import logging
@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from accounts.errors import Forbidden
-from accounts.services.authorization import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
+from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
 from accounts.services.policies import Decision, InvalidPolicies, Question, Subject
 from oneself.document import load_document, operation_specs
 from oneself.runtime.policy_store import PolicyStore, read_policies, schema_of
 
 DEFAULT = Path(__file__).parents[4] / "policies"
 DOCUMENT = load_document()
-ASKED = [described for described in operation_specs(DOCUMENT) if described.accepted]
+AUTHENTICATED = [spec for spec in operation_specs(DOCUMENT) if spec.accepted]
 ALICE = Subject("usr_alice", "tnt_1", ("owner",), "local", is_platform_admin=False)
 
 PERMIT = '@id("p") permit (principal, action, resource);'
@@ -28,19 +28,19 @@ PROFILE = Question(
     ALICE, "scaikey.getProfile", "session", frozenset({"me/profile:read"}), "me/profile:read"
 )
 ALLOWED = Decision(allowed=True, code=None, notices=())
-LACKING = Decision(
+SCOPE_MISSING = Decision(
     allowed=False,
     code=None,
     notices=("The credential lacks the scope that this operation needs.",),
 )
 
 
-def ask(policies, operation_id, credential="session", *, rights=SESSION_RIGHTS, subject=ALICE):
-    scope = next(each.scope for each in ASKED if each.operation_id == operation_id)
+def decide(policies, operation_id, credential="session", *, rights=SESSION_RIGHTS, subject=ALICE):
+    scope = next(spec.scope for spec in AUTHENTICATED if spec.operation_id == operation_id)
     return policies.decide(Question(subject, operation_id, credential, rights, scope))
 
 
-def closing(notice):
+def closing_policy(notice):
     return f'@id("closed") @notice("{notice}") forbid (principal, action, resource);'
 
 
@@ -62,8 +62,8 @@ def store(folder):
     return PolicyStore(folder, DOCUMENT)
 
 
-def reloaded(store):
-    """Two looks, after which a change is taken."""
+def reload_twice(store):
+    """Scan the folder twice, after which a change is loaded."""
     store.reload()
     store.reload()
     return store
@@ -72,17 +72,17 @@ def reloaded(store):
 # The schema
 
 
-def test_every_operation_of_a_person_is_an_action_of_its_group():
-    """AZ-07: as the document has them; what needs no credential is not asked about."""
+def test_authenticated_operations_are_actions_of_their_group():
+    """AZ-07: operations without a credential are none."""
     actions = schema_of(DOCUMENT)[""]["actions"]
     groups = {name: action["memberOf"] for name, action in actions.items() if "appliesTo" in action}
-    assert groups == {each.operation_id: [{"id": each.scope or "any"}] for each in ASKED}
+    assert groups == {spec.operation_id: [{"id": spec.scope or "any"}] for spec in AUTHENTICATED}
     assert "ipto.changePassword" in groups
     assert "ipto.logIn" not in groups
 
 
-def test_a_new_operation_is_reached_by_itself(default):
-    """AZ-07: by the forbid of its group, with no other change than in the document."""
+def test_policies_of_a_group_apply_to_new_operations(default):
+    """AZ-07: with no other change than in the document."""
     document = copy.deepcopy(dict(DOCUMENT))
     path = document["paths"]["/resources/me/password"]
     new = {**path["post"], "operationId": "hantera.setPassword"}
@@ -102,28 +102,26 @@ def test_a_new_operation_is_reached_by_itself(default):
 
 
 @pytest.mark.parametrize(
-    ("described", "kind"),
-    [(described, kind) for described in ASKED for kind in sorted(described.accepted)],
+    ("spec", "kind"),
+    [(spec, kind) for spec in AUTHENTICATED for kind in sorted(spec.accepted)],
     ids=lambda value: getattr(value, "operation_id", value),
 )
-def test_what_the_document_accepts_is_allowed_with_the_scope_and_not_without(
-    default, described, kind
-):
-    """AZ-02: the two walls stand in the same place, for every operation and kind."""
-    scope = described.scope
+def test_accepted_credentials_are_allowed_only_with_the_scope(default, spec, kind):
+    """AZ-02: the document and the policies agree, for every operation and kind of credential."""
+    scope = spec.scope
     rights = frozenset({scope} if scope else ())
-    question = Question(ALICE, described.operation_id, kind, rights, scope)
-    if (described.operation_id, kind) == ("hantera.requestEmailChange", "jwt"):
-        # With a new address comes the password, by a reset.
+    question = Question(ALICE, spec.operation_id, kind, rights, scope)
+    if (spec.operation_id, kind) == ("hantera.requestEmailChange", "jwt"):
+        # A new address gives access to the password, by a reset.
         assert not default.decide(question).allowed
         question = question._replace(rights=rights | {"me/auth:write"})
     assert default.decide(question) == ALLOWED
     if scope:
-        less = question._replace(rights=SESSION_RIGHTS - {scope})
-        assert default.decide(less) == LACKING
+        without_scope = question._replace(rights=SESSION_RIGHTS - {scope})
+        assert default.decide(without_scope) == SCOPE_MISSING
 
 
-PASSWORDS = [each.operation_id for each in ASKED if each.scope == "me/auth:write"]
+PASSWORDS = [spec.operation_id for spec in AUTHENTICATED if spec.scope == "me/auth:write"]
 TOKENS = ["hyperclast.getAccessToken", "hyperclast.regenerateAccessToken"]
 PATS = ["hantera.listPats", "hantera.createPat", "hantera.getPat", "hantera.revokePat"]
 KEYS = ["ipto.createApiKey", "ipto.revokeApiKey"]
@@ -140,52 +138,52 @@ ADDRESS = ["hantera.requestEmailChange"]
         (
             "accessToken",
             [
-                each.operation_id
-                for each in ASKED
-                if each.scope not in {*ACCESS_TOKEN_RIGHTS, None}
-                or each.operation_id == "hantera.requestEmailChange"
+                spec.operation_id
+                for spec in AUTHENTICATED
+                if spec.scope not in {*ACCESS_TOKEN_RIGHTS, None}
+                or spec.operation_id == "hantera.requestEmailChange"
             ],
         ),
     ],
 )
-def test_no_scope_gives_a_kind_what_is_not_for_it(default, credential, operations):
-    """TK-11: with every scope there is, and an operation that accepted the kind by mistake."""
+def test_no_scope_opens_operations_closed_to_a_credential_kind(default, credential, operations):
+    """TK-11: with every scope there is, for an operation that accepts the kind by mistake."""
     for operation_id in operations:
-        decision = ask(default, operation_id, credential)
+        decision = decide(default, operation_id, credential)
         assert not decision.allowed, operation_id
         assert decision.code in {"session_required", "credential_not_accepted"}
         assert decision.notices
 
 
 @pytest.mark.parametrize("operation_id", PASSWORDS)
-def test_a_password_kept_elsewhere_is_not_changed_here(default, operation_id):
-    """AZ-08: the caller is told where it is; everything else they may."""
+def test_password_of_another_identity_provider_is_not_changed_here(default, operation_id):
+    """AZ-08: the notice says where it is kept; all other operations are allowed."""
     elsewhere = ALICE._replace(provider="saml")
-    decision = ask(default, operation_id, subject=elsewhere)
+    decision = decide(default, operation_id, subject=elsewhere)
     assert decision == (
         False,
         "not_local_user",
         ("The password of this user is kept by another identity provider. Change it there.",),
     )
-    assert ask(default, "scaikey.updateProfile", subject=elsewhere) == ALLOWED
+    assert decide(default, "scaikey.updateProfile", subject=elsewhere) == ALLOWED
 
 
 @pytest.mark.parametrize(
-    "described",
-    [described for described in ASKED if described.scope],
-    ids=lambda described: described.operation_id,
+    "spec",
+    [spec for spec in AUTHENTICATED if spec.scope],
+    ids=lambda spec: spec.operation_id,
 )
-def test_a_permit_that_is_added_opens_nothing_without_the_scope(folder, described):
-    """TK-10: however wide somebody writes it."""
+def test_additional_permit_does_not_replace_the_scope(folder, spec):
+    """TK-10: not even one that permits everything."""
     shutil.copytree(DEFAULT, folder, dirs_exist_ok=True)
     (folder / "wide.cedar").write_text(PERMIT)
     policies = read_policies(folder, DOCUMENT)
-    rights = SESSION_RIGHTS - {described.scope}
-    assert ask(policies, described.operation_id, rights=rights) == LACKING
+    rights = SESSION_RIGHTS - {spec.scope}
+    assert decide(policies, spec.operation_id, rights=rights) == SCOPE_MISSING
 
 
-def test_every_forbid_of_the_default_set_says_why():
-    """AZ-08: each has a notice that is a sentence; and a code, but for the one of the scope."""
+def test_default_forbids_have_a_notice_and_a_code():
+    """AZ-08: each notice is a sentence; only the forbid of the scope has no code."""
     text = "".join(path.read_text() for path in sorted(DEFAULT.glob("*.cedar")))
     forbids = re.findall(r"((?:^@.*\n)+)forbid ", text, re.MULTILINE)
     assert len(forbids) == text.count("forbid (")
@@ -194,32 +192,32 @@ def test_every_forbid_of_the_default_set_says_why():
         assert re.search(r'^@notice\("[A-Z].*\."\)$', annotations, re.MULTILINE)
 
 
-def test_the_freeze_of_the_readme_freezes(folder):
-    """AZ-08: as it stands there, beside the default set."""
+def test_freeze_example_of_the_readme_works(folder):
+    """AZ-08: beside the default set, as written there."""
     shutil.copytree(DEFAULT, folder, dirs_exist_ok=True)
     example = re.search(r"```cedar\n(.*?)```", (DEFAULT / "README.md").read_text(), re.DOTALL)
     (folder / "maintenance.cedar").write_text(example[1])
     policies = read_policies(folder, DOCUMENT)
     notice = "Passwords cannot be changed during the maintenance of 5 April."
     for operation_id in PASSWORDS:
-        assert ask(policies, operation_id) == (False, None, (notice,))
-    assert ask(policies, "scaikey.getProfile") == ALLOWED
+        assert decide(policies, operation_id) == (False, None, (notice,))
+    assert decide(policies, "scaikey.getProfile") == ALLOWED
 
 
-def test_the_readme_names_no_code_that_there_is_not():
-    """AZ-08: what a forbid without a @code is refused with is a code of the service."""
+def test_default_code_in_the_readme_exists():
+    """AZ-08: a forbid without a @code is refused with this one."""
     text = (DEFAULT / "README.md").read_text()
     assert re.findall(r"the code is\s`(\w+)`", text) == ["policy_denied"]
-    assert "policy_denied" in {each.code for each in Forbidden.__subclasses__()}
+    assert "policy_denied" in {refusal.code for refusal in Forbidden.__subclasses__()}
 
 
 # The folder
 
 
-def test_a_set_is_all_files_in_the_order_of_their_names(folder):
-    """AZ-08: files of other names, and those that begin with a dot, are not policies."""
-    (folder / "z.cedar").write_text(closing("Zed.").replace("closed", "z"))
-    (folder / "a.cedar").write_text(closing("Eh.").replace("closed", "a"))
+def test_policies_are_read_in_order_of_file_names(folder):
+    """AZ-08: other files, and those that begin with a dot, are ignored."""
+    (folder / "z.cedar").write_text(closing_policy("Zed.").replace("closed", "z"))
+    (folder / "a.cedar").write_text(closing_policy("Eh.").replace("closed", "a"))
     for other in ("README.md", "b.cedar.bak", "b.CEDAR", ".b.cedar"):
         (folder / other).write_text("no policy")
     (folder / ".#a.cedar").symlink_to("somebody@example")
@@ -228,8 +226,8 @@ def test_a_set_is_all_files_in_the_order_of_their_names(folder):
     assert policies.decide(PROFILE).notices == ("Eh.", "Zed.")
 
 
-def test_a_file_is_followed_to_where_it_is(folder, tmp_path):
-    """AZ-03: a volume of Kubernetes is made of links."""
+def test_symbolic_links_to_policies_are_followed(folder, tmp_path):
+    """AZ-03: Kubernetes mounts volumes as links."""
     (folder / "default.cedar").rename(tmp_path / "elsewhere")
     (folder / "default.cedar").symlink_to(tmp_path / "elsewhere")
     assert read_policies(folder, DOCUMENT).ids == ("p",)
@@ -261,7 +259,7 @@ def _has_a_link_to_nothing(folder):
 
 
 def _has_latin_1(folder):
-    (folder / "more.cedar").write_bytes(closing("Schließt.").encode("latin-1"))
+    (folder / "more.cedar").write_bytes(closing_policy("Schließt.").encode("latin-1"))
 
 
 def _has_an_invalid_policy(folder):
@@ -281,8 +279,8 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("breaking", "problem"), BROKEN)
-def test_a_folder_that_cannot_be_used_starts_nothing(folder, breaking, problem):
-    """AZ-03: no file is passed over, since it may be the one that forbids."""
+def test_unusable_folder_prevents_the_start(folder, breaking, problem):
+    """AZ-03: no file is skipped, since it may be the one that forbids."""
     breaking(folder)
     for read in (read_policies, PolicyStore):
         with pytest.raises(InvalidPolicies) as invalid:
@@ -295,9 +293,9 @@ def test_a_folder_that_cannot_be_used_starts_nothing(folder, breaking, problem):
 
 
 @pytest.mark.parametrize(("breaking", "problem"), BROKEN)
-def test_the_last_good_set_stays_until_there_is_another(folder, store, caplog, breaking, problem):
-    """AZ-03: what is wrong is logged once, and what is right again is taken."""
-    good = shutil.copytree(folder, folder.with_name("good"))
+def test_last_valid_set_stays_until_there_is_another(folder, store, caplog, breaking, problem):
+    """AZ-03: the error is logged once, and a repaired set is loaded."""
+    backup = shutil.copytree(folder, folder.with_name("good"))
     digest = store.digest
     breaking(folder)
     for _ in range(5):
@@ -308,16 +306,16 @@ def test_the_last_good_set_stays_until_there_is_another(folder, store, caplog, b
     assert record.getMessage().endswith(problem)
     assert digest in record.getMessage()
     shutil.rmtree(folder) if folder.is_dir() else folder.unlink(missing_ok=True)
-    good.rename(folder)
-    assert not reloaded(store).degraded
+    backup.rename(folder)
+    assert not reload_twice(store).degraded
     assert (store.digest, store.decide(PROFILE)) == (digest, ALLOWED)
 
 
-def test_a_change_is_taken_at_the_second_look(folder, store, caplog):
+def test_change_is_loaded_at_the_second_scan(folder, store, caplog):
     """AZ-03: and logged with its digest."""
     caplog.set_level(logging.INFO, "oneself.runtime.policy_store")
     before = store.digest
-    (folder / "closed.cedar").write_text(closing("Closed."))
+    (folder / "closed.cedar").write_text(closing_policy("Closed."))
     store.reload()
     assert store.decide(PROFILE) == ALLOWED
     store.reload()
@@ -327,13 +325,13 @@ def test_a_change_is_taken_at_the_second_look(folder, store, caplog):
         f"the policies are {store.digest} now"
     ]
     (folder / "closed.cedar").unlink()
-    assert reloaded(store).decide(PROFILE) == ALLOWED
+    assert reload_twice(store).decide(PROFILE) == ALLOWED
 
 
-def test_an_editor_that_is_half_way_is_waited_for(folder, store, caplog):
-    """AZ-03: what differs at each look is not taken, valid or not, and nothing is said of it."""
+def test_unstable_folder_is_not_loaded(folder, store, caplog):
+    """AZ-03: a set that differs at each scan is neither loaded nor logged, valid or not."""
     for notice in ("One.", "Two.", '")', "Three."):
-        (folder / "closed.cedar").write_text(closing(notice))
+        (folder / "closed.cedar").write_text(closing_policy(notice))
         store.reload()
         assert store.decide(PROFILE) == ALLOWED
     store.reload()
@@ -341,19 +339,19 @@ def test_an_editor_that_is_half_way_is_waited_for(folder, store, caplog):
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-def test_a_change_that_keeps_size_and_time_is_seen(folder, store):
-    """AZ-03: the clock of a file system is coarse, and some tools set it back."""
+def test_change_with_the_same_size_and_time_is_detected(folder, store):
+    """AZ-03: file system clocks are coarse, and some tools set the time."""
     path = folder / "closed.cedar"
-    path.write_text(closing("Aaa."))
-    reloaded(store)
+    path.write_text(closing_policy("Aaa."))
+    reload_twice(store)
     before = path.stat()
-    path.write_text(closing("Bbb."))
+    path.write_text(closing_policy("Bbb."))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert reloaded(store).decide(PROFILE).notices == ("Bbb.",)
+    assert reload_twice(store).decide(PROFILE).notices == ("Bbb.",)
 
 
-def test_what_does_not_change_is_not_parsed_again(store, monkeypatch):
-    """AZ-18: a look every two seconds costs the reading of some files, and keeps the decisions."""
+def test_unchanged_folder_is_not_parsed_again(store, monkeypatch):
+    """AZ-18: a scan every two seconds only reads some files, and keeps cached decisions."""
     monkeypatch.setattr(
         "accounts.services.policies.Policies.parse", lambda *_: pytest.fail("parsed")
     )
@@ -363,45 +361,45 @@ def test_what_does_not_change_is_not_parsed_again(store, monkeypatch):
 
 
 @pytest.fixture
-def restless():
-    """Threads take turns a hundred times as often as they do by default, at more places."""
+def frequent_switches():
+    """Switch threads a hundred times as often as by default."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(interval / 100)
     yield
     sys.setswitchinterval(interval)
 
 
-@pytest.mark.usefixtures("restless")
+@pytest.mark.usefixtures("frequent_switches")
 def test_no_thread_sees_a_mix_of_two_sets(folder):
-    """AZ-17: 4 threads decide during 200 reloads; a set says one word in two files, or nothing."""
+    """AZ-17: 4 threads decide during 200 reloads; both files of a set have the same word."""
     paths = {"/api/v1/me": DOCUMENT["paths"]["/api/v1/me"]}
     store = PolicyStore(folder, {**DOCUMENT, "paths": paths})
     one, two = folder / "one.cedar", folder / "two.cedar"
-    ending = threading.Event()
+    stopping = threading.Event()
 
     def decide(number):
-        seen = set()
-        while not ending.is_set():
+        decisions = set()
+        while not stopping.is_set():
             for user in range(20):
                 subject = ALICE._replace(user_id=f"usr_{number}_{user}")
-                seen.add(store.decide(PROFILE._replace(subject=subject)))
-        return seen
+                decisions.add(store.decide(PROFILE._replace(subject=subject)))
+        return decisions
 
     with ThreadPoolExecutor(4) as threads:
-        deciding = [threads.submit(decide, number) for number in range(4)]
+        futures = [threads.submit(decide, number) for number in range(4)]
         try:
             for turn in range(200):
                 word = ("odd", "even")[turn % 2]
-                one.write_text(closing(word).replace("closed", "one"))
+                one.write_text(closing_policy(word).replace("closed", "one"))
                 store.reload()
-                two.write_text(closing(f"{word} too").replace("closed", "two"))
-                assert reloaded(store).decide(PROFILE).notices == (word, f"{word} too")
+                two.write_text(closing_policy(f"{word} too").replace("closed", "two"))
+                assert reload_twice(store).decide(PROFILE).notices == (word, f"{word} too")
         finally:
-            ending.set()
-    seen = set().union(*(each.result() for each in deciding))
-    assert seen <= {
+            stopping.set()
+    decisions = set().union(*(future.result() for future in futures))
+    assert decisions <= {
         ALLOWED,
         (False, None, ("odd", "odd too")),
         (False, None, ("even", "even too")),
     }
-    assert len(seen) >= 2
+    assert len(decisions) >= 2

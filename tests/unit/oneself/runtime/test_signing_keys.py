@@ -1,4 +1,4 @@
-"""The signing keys as the workers of two replicas hold them."""
+"""Signing keys in the memory of two replicas' workers."""
 
 import secrets
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ AUDIENCE = "https://api.example.com/"
 
 @pytest.fixture(scope="module")
 def stock():
-    """Three keys, since making one takes longer than a test."""
+    """Three keys, since generating one takes longer than a test."""
     return [rsa.generate_private_key(65537, 2048) for _ in range(3)]
 
 
@@ -37,25 +37,25 @@ def _from_stock(monkeypatch, stock):
 
 @pytest.fixture
 def replicas(open_house):
-    """Two databases over one file, each with the keys that it holds."""
-    houses = open_house(), open_house()
-    houses[0].act(ensure_signing_key)
-    return [(env, SigningKeys(env.database)) for env in houses]
+    """Two databases over one file, each with its keys in memory."""
+    envs = open_house(), open_house()
+    envs[0].act(ensure_signing_key)
+    return [(env, SigningKeys(env.database)) for env in envs]
 
 
 @contextmanager
 def _statements():
-    """Collects every statement that goes to any database."""
-    seen = []
+    """Collect the statements sent to any database."""
+    statements = []
 
-    def note(_connection, _cursor, statement, *_):
-        seen.append(statement)
+    def on_execute(_connection, _cursor, statement, *_):
+        statements.append(statement)
 
-    event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    event.listen(sqlalchemy.Engine, "before_cursor_execute", on_execute)
     try:
-        yield seen
+        yield statements
     finally:
-        event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+        event.remove(sqlalchemy.Engine, "before_cursor_execute", on_execute)
 
 
 def _sign(keys, moment):
@@ -75,120 +75,122 @@ def _sign(keys, moment):
     return keys.sign(claims, issuer=ISSUER)
 
 
-def _good(held, token, moment):
+def _is_valid(replica_keys, token, moment):
     try:
-        held.current.verify(token, issuer=ISSUER, audience=AUDIENCE, now=moment)
+        replica_keys.current.verify(token, issuer=ISSUER, audience=AUDIENCE, now=moment)
     except InvalidToken:
         return False
     return True
 
 
-def test_a_token_of_one_replica_is_good_at_the_other(replicas, clock):
-    """JW-08: they hold the same key."""
-    (_, here), (_, there) = replicas
-    assert _good(there, _sign(here.current, clock.now), clock.now)
-    assert _good(here, _sign(there.current, clock.now), clock.now)
-    assert here.current.public() == there.current.public()
+def test_token_of_one_replica_is_valid_at_the_other(replicas, clock):
+    """JW-08: they have the same key."""
+    (_, first), (_, second) = replicas
+    assert _is_valid(second, _sign(first.current, clock.now), clock.now)
+    assert _is_valid(first, _sign(second.current, clock.now), clock.now)
+    assert first.current.public() == second.current.public()
 
 
-def test_a_rotation_on_one_replica_reaches_the_other(replicas, clock):
-    """JW-08: both have read the key before either signs with it, and nobody is refused."""
-    (env, here), (_, there) = replicas
-    old = _sign(there.current, clock.now)
+def test_rotation_on_one_replica_reaches_the_other(replicas, clock):
+    """JW-08: both have read the key before either signs with it, and no token is refused."""
+    (env, first), (_, second) = replicas
+    old = _sign(second.current, clock.now)
     row = env.act(rotate_signing_key)
     clock.move(seconds=15)
-    here.refresh()
-    there.refresh()
-    assert here.current.signing_kid == there.current.signing_kid != row.kid
+    first.refresh()
+    second.refresh()
+    assert first.current.signing_kid == second.current.signing_kid != row.kid
     clock.now += OVERLAP - timedelta(seconds=15)
-    new = _sign(here.current, clock.now)
+    new = _sign(first.current, clock.now)
     assert new.split(".")[0] != old.split(".")[0]
-    assert _good(there, new, clock.now)
-    assert _good(there, old, clock.now)
-    there.refresh()
-    assert there.current.signing_kid == row.kid
-    assert _good(there, new, clock.now)
-    assert _good(there, old, clock.now)
+    assert _is_valid(second, new, clock.now)
+    assert _is_valid(second, old, clock.now)
+    second.refresh()
+    assert second.current.signing_kid == row.kid
+    assert _is_valid(second, new, clock.now)
+    assert _is_valid(second, old, clock.now)
 
 
-def test_a_replica_that_has_not_read_again_signs_what_the_other_takes(replicas, clock):
+def test_replica_with_an_outdated_key_signs_valid_tokens(replicas, clock):
     """JW-08: the former key verifies until its last token has expired."""
-    (env, here), (_, there) = replicas
+    (env, first), (_, second) = replicas
     env.act(rotate_signing_key)
-    here.refresh()
+    first.refresh()
     clock.now += OVERLAP
-    assert _good(here, _sign(there.current, clock.now), clock.now)
+    assert _is_valid(first, _sign(second.current, clock.now), clock.now)
     clock.now += LONGEST_LIFETIME + SKEW
-    assert not _good(here, _sign(there.current, clock.now), clock.now)
-    there.refresh()
-    assert _good(here, _sign(there.current, clock.now), clock.now)
+    assert not _is_valid(first, _sign(second.current, clock.now), clock.now)
+    second.refresh()
+    assert _is_valid(first, _sign(second.current, clock.now), clock.now)
 
 
-def test_an_unknown_key_costs_no_query(replicas, clock, stock):
-    """JW-08: a thousand made-up names, each well signed, and nothing is read for any of them."""
-    (_, here), _ = replicas
-    with _statements() as seen:
+def test_unknown_key_costs_no_query(replicas, clock, stock):
+    """JW-08: a thousand made-up key ids, each with a valid signature, cause no read."""
+    (_, first), _ = replicas
+    with _statements() as statements:
         for _ in range(1000):
             forger = KeySet.of(
                 [HeldKey(secrets.token_urlsafe(32), stock[-1], clock.now, None)], clock.now
             )
-            assert not _good(here, _sign(forger, clock.now), clock.now)
-        assert seen == []
-        here.refresh()
-        assert any("signing_key" in statement for statement in seen)
+            assert not _is_valid(first, _sign(forger, clock.now), clock.now)
+        assert statements == []
+        first.refresh()
+        assert any("signing_key" in statement for statement in statements)
 
 
-def test_a_changed_token_costs_no_query(replicas, clock):
-    """JW-01: at each of its positions."""
-    (_, here), _ = replicas
-    token = _sign(here.current, clock.now)
-    with _statements() as seen:
-        for position, present in enumerate(token):
-            changed = "A" if present != "A" else "B"
-            wrong = token[:position] + changed + token[position + 1 :]
-            assert not _good(here, wrong, clock.now)
-        assert _good(here, token, clock.now)
-    assert seen == []
+def test_tampered_token_costs_no_query(replicas, clock):
+    """JW-01: changed at each of its positions."""
+    (_, first), _ = replicas
+    token = _sign(first.current, clock.now)
+    with _statements() as statements:
+        for position, original in enumerate(token):
+            replacement = "A" if original != "A" else "B"
+            tampered = token[:position] + replacement + token[position + 1 :]
+            assert not _is_valid(first, tampered, clock.now)
+        assert _is_valid(first, token, clock.now)
+    assert statements == []
 
 
-def test_a_reading_is_one_select(replicas):
-    """JW-08: every worker does it every 15 seconds, beside the requests, and locks out nobody."""
-    (_, here), _ = replicas
-    with _statements() as seen:
-        here.refresh()
+def test_refresh_is_one_select(replicas):
+    """JW-08: every worker does it every 15 seconds, beside the requests, without a lock."""
+    (_, first), _ = replicas
+    with _statements() as statements:
+        first.refresh()
     # PostgreSQL needs no transaction around it.
-    assert [word for word in (each.split()[0] for each in seen) if word != "BEGIN"] == ["SELECT"]
+    assert [word for word in (text.split()[0] for text in statements) if word != "BEGIN"] == [
+        "SELECT"
+    ]
 
 
-def test_keys_are_read_where_another_writes(replicas, elsewhere):
-    """JW-08: a long writing transaction of somebody does not keep a worker from the new key."""
-    (env, here), _ = replicas
+def test_keys_are_read_during_a_write(replicas, elsewhere):
+    """JW-08: a long writing transaction does not keep a worker from the new key."""
+    (env, first), _ = replicas
     with env.database.transaction(writing=True):
-        elsewhere(here.refresh)
+        elsewhere(first.refresh)
 
 
-def test_what_was_read_does_not_change(replicas):
+def test_key_set_is_immutable(replicas):
     """JW-08: a request goes on with the set that it began with."""
-    (env, here), _ = replicas
-    before = here.current
+    (env, first), _ = replicas
+    before = first.current
     env.act(rotate_signing_key)
-    assert here.current is before
-    here.refresh()
-    assert here.current is not before
-    assert (len(before.public()), len(here.current.public())) == (1, 2)
+    assert first.current is before
+    first.refresh()
+    assert first.current is not before
+    assert (len(before.public()), len(first.current.public())) == (1, 2)
 
 
-def test_a_reading_that_fails_leaves_what_was_read(replicas, clock):
-    """JW-08: the job says so in the log, and the worker goes on."""
-    (env, here), _ = replicas
-    token = _sign(here.current, clock.now)
+def test_failed_refresh_keeps_the_previous_keys(replicas, clock):
+    """JW-08: the job logs the failure, and the worker goes on."""
+    (env, first), _ = replicas
+    token = _sign(first.current, clock.now)
     env.execute("DELETE FROM signing_key")
     with pytest.raises(NoSigningKey):
-        here.refresh()
-    assert _good(here, token, clock.now)
+        first.refresh()
+    assert _is_valid(first, token, clock.now)
 
 
-def test_a_worker_does_not_start_without_a_key(env):
-    """JW-08: it says so at once, and not at the first token."""
+def test_worker_does_not_start_without_a_key(env):
+    """JW-08: it fails at once, and not at the first token."""
     with pytest.raises(NoSigningKey):
         SigningKeys(env.database)

@@ -1,4 +1,4 @@
-"""The threads that operations run in."""
+"""Thread pools that operations run in."""
 
 import asyncio
 import threading
@@ -16,8 +16,8 @@ def pool():
     pool.close()
 
 
-def test_work_is_done_in_a_thread(pool):
-    """With its arguments, and with a name that an operator finds."""
+def test_work_is_done_in_a_named_thread(pool):
+    """The name tells an operator which pool it is."""
 
     def work(*arguments):
         return arguments, threading.current_thread().name
@@ -27,8 +27,8 @@ def test_work_is_done_in_a_thread(pool):
     assert name.startswith("test")
 
 
-def test_what_the_work_raises_comes_back(pool):
-    """And the place is free again."""
+def test_exception_of_the_work_is_raised(pool):
+    """The slot is free again."""
 
     def fail():
         raise KeyError("a")
@@ -38,40 +38,40 @@ def test_what_the_work_raises_comes_back(pool):
             asyncio.run(pool.run(fail))
 
 
-def test_past_the_queue_the_answer_comes_at_once(pool):
-    """LG-13: one works, one waits, and the third is refused rather than late (OP-06)."""
-    may_end = threading.Event()
+def test_full_queue_is_refused_at_once(pool):
+    """LG-13, OP-06: one runs, one waits, and the third is refused."""
+    finish = threading.Event()
 
     async def overload():
-        taken = [asyncio.create_task(pool.run(may_end.wait, 10)) for _ in range(2)]
+        accepted = [asyncio.create_task(pool.run(finish.wait, 10)) for _ in range(2)]
         await asyncio.sleep(0)
         for _ in range(3):
             with pytest.raises(Unavailable):
-                await pool.run(may_end.wait, 10)
-        # Nothing has ended for it.
-        assert not any(task.done() for task in taken)
-        may_end.set()
-        assert await asyncio.gather(*taken) == [True, True]
+                await pool.run(finish.wait, 10)
+        # The accepted work goes on.
+        assert not any(task.done() for task in accepted)
+        finish.set()
+        assert await asyncio.gather(*accepted) == [True, True]
 
     asyncio.run(overload())
-    assert asyncio.run(pool.run(may_end.is_set))
+    assert asyncio.run(pool.run(finish.is_set))
 
 
-def test_the_event_loop_goes_on_meanwhile(pool):
-    """LG-13: what the work waits for can only come from the loop itself."""
-    may_end = threading.Event()
+def test_event_loop_is_not_blocked(pool):
+    """LG-13: the work waits for an event that only the loop sets."""
+    finish = threading.Event()
 
     async def wait_for_the_loop():
-        slow = asyncio.create_task(pool.run(may_end.wait, 10))
+        slow = asyncio.create_task(pool.run(finish.wait, 10))
         await asyncio.sleep(0)
-        may_end.set()
+        finish.set()
         return await slow
 
     assert asyncio.run(wait_for_the_loop())
 
 
-def test_no_more_runs_at_once_than_there_are_threads():
-    """LG-13: of many that would meet, no three ever do."""
+def test_parallel_work_is_bounded_by_the_threads():
+    """LG-13: no three of many ever meet at a barrier."""
     pool = Pool("test", threads=2, queue=20)
     meeting = threading.Barrier(3)
 
@@ -82,49 +82,49 @@ def test_no_more_runs_at_once_than_there_are_threads():
             return False
         return True
 
-    async def ask_for_many():
+    async def run_many():
         return await asyncio.gather(*(pool.run(meet) for _ in range(20)))
 
-    assert asyncio.run(ask_for_many()) == [False] * 20
+    assert asyncio.run(run_many()) == [False] * 20
     pool.close()
 
 
-def test_who_hangs_up_while_waiting_costs_nothing(pool):
-    """LG-13: their place is free again, and their work is not done."""
-    may_end, done = threading.Event(), []
+def test_cancelled_waiting_work_is_not_done(pool):
+    """LG-13: its slot is free again."""
+    finish, done = threading.Event(), []
 
-    async def hang_up():
-        running = asyncio.create_task(pool.run(may_end.wait, 10))
-        waiting = asyncio.create_task(pool.run(done.append, "nobody waits for this"))
+    async def cancel_waiting():
+        running = asyncio.create_task(pool.run(finish.wait, 10))
+        waiting = asyncio.create_task(pool.run(done.append, "cancelled"))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         following = asyncio.create_task(pool.run(done.append, "following"))
         await asyncio.sleep(0)
-        may_end.set()
+        finish.set()
         await asyncio.gather(running, following)
 
-    asyncio.run(hang_up())
+    asyncio.run(cancel_waiting())
     assert done == ["following"]
 
 
-def test_closing_waits_for_what_is_running():
-    """OP-01: nothing is cut off."""
+def test_close_waits_for_running_work():
+    """OP-01."""
     pool = Pool("test", threads=1, queue=1)
-    began, closing, done = threading.Event(), threading.Event(), []
+    started, finish, done = threading.Event(), threading.Event(), []
 
     def work():
-        began.set()
-        closing.wait(10)
+        started.set()
+        finish.wait(10)
         done.append(True)
 
     async def begin():
         task = asyncio.create_task(pool.run(work))
         await asyncio.sleep(0)
-        began.wait(10)
+        started.wait(10)
         # Set by another thread, since this one is inside `close` by then.
-        threading.Timer(0.05, closing.set).start()
+        threading.Timer(0.05, finish.set).start()
         pool.close()
         assert done == [True]
         await task
@@ -132,30 +132,30 @@ def test_closing_waits_for_what_is_running():
     asyncio.run(begin())
 
 
-def test_who_watches_is_told_what_is_taken_and_what_is_refused():
-    """OP-06, OP-11: whenever it changes."""
-    told, refused, may_end = [], [], threading.Event()
-    watch = PoolObserver(told.append, lambda: refused.append(len(told)))
+def test_observer_is_told_of_pending_and_refused_work():
+    """OP-06, OP-11: at each change."""
+    pending, refused, finish = [], [], threading.Event()
+    watch = PoolObserver(pending.append, lambda: refused.append(len(pending)))
     pool = Pool("test", threads=1, queue=1, watch=watch)
 
     async def overload():
-        taken = [asyncio.create_task(pool.run(may_end.wait, 10)) for _ in range(2)]
+        accepted = [asyncio.create_task(pool.run(finish.wait, 10)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
-            await pool.run(may_end.wait, 10)
-        assert (told, refused) == ([1, 2], [2])
-        may_end.set()
-        await asyncio.gather(*taken)
+            await pool.run(finish.wait, 10)
+        assert (pending, refused) == ([1, 2], [2])
+        finish.set()
+        await asyncio.gather(*accepted)
 
     asyncio.run(overload())
     pool.close()
-    assert (told, refused) == ([1, 2, 1, 0], [2])
+    assert (pending, refused) == ([1, 2, 1, 0], [2])
 
 
-def test_who_watches_is_told_of_what_has_waited_for_too_long():
-    """OP-11: it is refused as well, and nobody else would know."""
+def test_observer_is_told_of_work_that_timed_out():
+    """OP-11."""
     refused = []
-    watch = PoolObserver(lambda _taken: None, lambda: refused.append("once"))
+    watch = PoolObserver(lambda _pending: None, lambda: refused.append("once"))
     pool = Pool("test", threads=1, queue=1, timeout=-1, watch=watch)
     with pytest.raises(Unavailable):
         asyncio.run(pool.run(threading.Event))

@@ -1,4 +1,4 @@
-"""The page at `/`, the one at `/docs` and what it loads, asked in process."""
+"""The pages at `/` and `/docs` and their files, called in process."""
 
 import asyncio
 import re
@@ -9,9 +9,10 @@ from hashlib import sha256
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from accounts.errors import InvalidRequest, MethodNotAllowed
+from accounts.errors import InvalidRequest
 from oneself.document import load_document
 from oneself.http.guard import RequestContext
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.templating import LANGUAGES, Templates
 from oneself.web.docs import Docs
 
@@ -34,14 +35,14 @@ class Seen:
         return set(self.headers["content-security-policy"].split("; "))
 
 
-async def _nobody(_scope: Scope, _receive: Receive, send: Send) -> None:
+async def _next_app(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
 
 
 @pytest.fixture(scope="module")
 def docs() -> Docs:
-    return Docs(_nobody, load_document(), templates=Templates(), public_origin=f"https://{HOST}")
+    return Docs(_next_app, load_document(), templates=Templates(), public_origin=f"https://{HOST}")
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def look(docs):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_first_page_says_what_this_is_and_where_to_go(look, language):
+def test_start_page_has_the_version_and_links_in_each_language(look, language):
     seen = look("/", language=language)
     assert (seen.status, seen.headers["content-language"]) == (200, language)
     assert f'<html lang="{language}">' in seen.html
@@ -80,8 +81,8 @@ def test_the_first_page_says_what_this_is_and_where_to_go(look, language):
     ]
 
 
-def test_the_first_page_loads_nothing_and_runs_nothing(look):
-    """HT-15: its one style is known by its hash."""
+def test_start_page_loads_and_runs_nothing(look):
+    """HT-15: its Content-Security-Policy allows its one style by its hash."""
     seen = look("/")
     assert "<script" not in seen.html
     assert "<link" not in seen.html
@@ -91,9 +92,9 @@ def test_the_first_page_loads_nothing_and_runs_nothing(look):
     assert "unsafe" not in seen.headers["content-security-policy"]
 
 
-def test_each_dialect_is_shown_by_the_path_that_it_is_known_by(look):
-    shown = re.findall(r"<code>([^<]+)</code>", look("/").html)
-    assert shown == [
+def test_start_page_shows_each_dialect_with_an_operation(look):
+    operations = re.findall(r"<code>([^<]+)</code>", look("/").html)
+    assert operations == [
         "GET /v1/me",
         "GET /api/users/me/",
         "GET /api/v1/me",
@@ -102,7 +103,7 @@ def test_each_dialect_is_shown_by_the_path_that_it_is_known_by(look):
     ]
 
 
-def test_the_docs_may_load_from_here_and_run_nothing_that_stands_in_a_page(look):
+def test_docs_load_from_this_host_and_have_no_inline_script(look):
     """HT-15, HT-23."""
     seen = look("/docs")
     assert seen.policy == {
@@ -120,12 +121,12 @@ def test_the_docs_may_load_from_here_and_run_nothing_that_stands_in_a_page(look)
     assert "style=" not in seen.html
 
 
-def test_what_the_docs_load_is_kept_under_the_name_of_its_content(look):
-    loaded = re.findall(r'(?:src|href)="(/docs/[^"]+)"', look("/docs").html)
-    assert [path.rpartition("/")[2] for path in loaded] == [
+def test_files_of_the_docs_are_cached_by_their_content(look):
+    paths = re.findall(r'(?:src|href)="(/docs/[^"]+)"', look("/docs").html)
+    assert [path.rpartition("/")[2] for path in paths] == [
         *("swagger_style.css", "docs.css", "swagger_bundle.js", "docs.js")
     ]
-    for path in loaded:
+    for path in paths:
         seen = look(path)
         assert seen.status == 200
         assert path.split("/")[2] == sha256(seen.body).hexdigest()[:16]
@@ -134,27 +135,27 @@ def test_what_the_docs_load_is_kept_under_the_name_of_its_content(look):
             "text/css; charset=utf-8",
             "text/javascript; charset=utf-8",
         }
-        # A script that is opened by itself can do nothing.
+        # A script that is opened on its own can do nothing.
         assert seen.policy == {"default-src 'none'", "frame-ancestors 'none'"}
 
 
-def test_the_pages_themselves_are_not_kept(look):
+def test_pages_are_not_cached(look):
     for path in ("/", "/docs"):
         assert look(path).headers["cache-control"] == "no-store"
         assert look(path).headers["cross-origin-opener-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/docs/docs.js", "/Docs", "/doc", "/index.html", "//"])
-def test_everything_else_is_passed_on(look, path):
+def test_other_paths_are_passed_on(look, path):
     """HT-12."""
     assert look(path).status == 204
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_the_pages_can_only_be_read(look, path):
+def test_pages_reject_other_methods_and_queries(look, path):
     """HT-13, HT-23."""
     with pytest.raises(MethodNotAllowed):
         look(path, method="POST")
-    # Swagger UI reads what to draw from a parameter if it is let, which another site could write.
+    # Swagger UI can read the URL of its document from the query, which another site could set.
     with pytest.raises(InvalidRequest):
         look(path, query=b"url=https://evil.example/openapi.json")

@@ -1,4 +1,4 @@
-"""The pages that a mailed link opens, asked in process."""
+"""The pages that mailed links open, called in process."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.crypto import tokens
 from accounts.errors import InvalidCredentials, WeakPassword
-from accounts.flows.sessions import log_in
+from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits, RateLimit
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supersede_secrets
 from accounts.services.outbox import open_parameters
@@ -37,27 +37,28 @@ from oneself.web.pages import Pages
 HOST = "accounts.example.com"
 NEW = "Copper lantern 92 estuary"
 VERIFY, CHANGE, UNDO, RESET = PAGES
-OVER = ("secret_invalid", "secret_used", "secret_expired", "secret_superseded")
+UNUSABLE = ("secret_invalid", "secret_used", "secret_expired", "secret_superseded")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 _VOID = {"input", "meta", "wbr"}
 
 HEADINGS = {
-    (VERIFY, "en"): ("Verify your address", "Your address is verified"),
-    (VERIFY, "de"): ("Ihre Adresse bestätigen", "Ihre Adresse ist bestätigt"),
-    (CHANGE, "en"): ("Change your address", "Your address is changed"),
-    (CHANGE, "de"): ("Ihre Adresse ändern", "Ihre Adresse ist geändert"),
-    (UNDO, "en"): ("Undo the change of your address", "The change is undone"),
+    (VERIFY, "en"): ("Verify your email address", "Your email address is verified"),
+    (VERIFY, "de"): ("Bestätigen Sie Ihre E-Mail-Adresse", "Ihre E-Mail-Adresse ist bestätigt"),
+    (CHANGE, "en"): ("Change your email address", "Your email address was changed"),
+    (CHANGE, "de"): ("Ihre E-Mail-Adresse ändern", "Ihre E-Mail-Adresse wurde geändert"),
+    (UNDO, "en"): ("Undo the change of your email address", "The change was undone"),
     (UNDO, "de"): (
-        "Änderung Ihrer Adresse rückgängig machen",
-        "Die Änderung ist rückgängig gemacht",
+        "Änderung Ihrer E-Mail-Adresse rückgängig machen",
+        "Die Änderung wurde rückgängig gemacht",
     ),
     (RESET, "en"): ("Set a new password", "Your new password is set"),
     (RESET, "de"): ("Neues Passwort festlegen", "Ihr neues Passwort ist festgelegt"),
 }
-OVER_HEADINGS = {
+REQUEST_HEADINGS = {"en": "Reset your password", "de": "Setzen Sie Ihr Passwort zurück"}
+UNUSABLE_HEADINGS = {
     "en": (
         "This link does not work",
-        "This link was used already",
+        "This link was already used",
         "This link has expired",
         "This link was replaced",
     ),
@@ -84,7 +85,7 @@ every_language = pytest.mark.parametrize("language", LANGUAGES)
 
 
 class Reader(HTMLParser):
-    """Reads a page as strictly as XML would be, and notes what a reader program needs of it."""
+    """Parses a page as strictly as XML, and collects its elements and texts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -96,7 +97,7 @@ class Reader(HTMLParser):
         assert self._open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(dict(attrs)) == len(attrs), "an attribute stands twice"
+        assert len(dict(attrs)) == len(attrs), "an attribute is repeated"
         self.elements.append((tag, dict(attrs)))
         if tag not in _VOID:
             self._open.append(tag)
@@ -113,14 +114,14 @@ class Reader(HTMLParser):
 
     @property
     def hidden(self) -> dict[str | None, str | None]:
-        """What its form sends without anybody entering it."""
-        found = self.every("input")
-        return {each["name"]: each["value"] for each in found if each["type"] == "hidden"}
+        """The hidden fields of its form."""
+        inputs = self.every("input")
+        return {each["name"]: each["value"] for each in inputs if each["type"] == "hidden"}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An answer, read."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -132,7 +133,7 @@ class Seen:
 
     @property
     def words(self) -> str:
-        """What there is to read, in one line."""
+        """The text of the page, in one line."""
         return " ".join(self.page.texts["main"].split())
 
     @property
@@ -141,7 +142,7 @@ class Seen:
 
 
 class Visitor:
-    """A browser that is told every header."""
+    """A browser whose request headers a test sets."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -193,7 +194,7 @@ def _named(headers: Mapping[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def visit_of() -> Iterator[Callable[..., Visitor]]:
-    """Builds the pages over the database of a house, inside of the guard."""
+    """Build the pages over the database of an environment, inside of the guard."""
     opened: list[Pool] = []
 
     def visit_of(env: Any, *, places: int = 1) -> Visitor:
@@ -201,7 +202,7 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
         pools = {name: Pool(name, threads=1, queue=places - 1) for name in names}
         opened.extend(pools.values())
         pages = Pages(
-            _beyond,
+            _next_app,
             database=env.database,
             pools=pools,
             templates=Templates(),
@@ -221,8 +222,8 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
         pool.close()
 
 
-async def _beyond(scope: Scope, _receive: Receive, send: Send) -> None:
-    """What comes after the pages."""
+async def _next_app(scope: Scope, _receive: Receive, send: Send) -> None:
+    """The application behind the pages."""
     assert scope["path"] not in PAGES
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
@@ -235,7 +236,7 @@ def visit(env: Any, visit_of: Callable[..., Visitor]) -> Visitor:
 
 @pytest.fixture
 def link_for(env: Any, alice: Any) -> Callable[[str], dict[str, str]]:
-    """Makes what a link to a page has after its question mark, for Alice, who can be mailed."""
+    """Make the query of a link to a page, for Alice, whose address is verified."""
     env.execute('UPDATE "user" SET verified_email = email, verified_email_canonical = email')
 
     def link_for(path: str) -> dict[str, str]:
@@ -252,10 +253,12 @@ def _form(path: str, link: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def bring(env: Any, alice: Any, visit: Visitor, link_for: Any) -> Callable[..., dict[str, str]]:
-    """Makes a link that is over, for one reason or another."""
+def unusable_link(
+    env: Any, alice: Any, visit: Visitor, link_for: Any
+) -> Callable[..., dict[str, str]]:
+    """Make the query of a link that no longer works, for a reason."""
 
-    def bring(path: str, reason: str) -> dict[str, str]:
+    def unusable_link(path: str, reason: str) -> dict[str, str]:
         link: dict[str, str] = link_for(path)
         if reason == "secret_invalid":
             link["secret"] = tokens.mint(tokens.ONE_TIME_SECRET)
@@ -267,11 +270,11 @@ def bring(env: Any, alice: Any, visit: Visitor, link_for: Any) -> Callable[..., 
             env.act(supersede_secrets, PAGES[path].purpose, alice.user_id)
         return link
 
-    return bring
+    return unusable_link
 
 
 def _assert_readable(seen: Seen, language: str) -> None:
-    """It is what a program needs that reads aloud, and loads and runs nothing."""
+    """The page has what a screen reader needs, and loads and runs nothing."""
     page = seen.page
     assert seen.html.startswith("<!doctype html>")
     assert [each["lang"] for each in page.every("html")] == [language]
@@ -281,12 +284,12 @@ def _assert_readable(seen: Seen, language: str) -> None:
     identifiers = [each["id"] for _, each in page.elements if "id" in each]
     assert len(set(identifiers)) == len(identifiers)
     inputs = [each for each in page.every("input") if each["type"] != "hidden"]
-    entered = [each for each in inputs if "hidden" not in each]
-    assert [each["for"] for each in page.every("label")] == [each["id"] for each in entered]
-    for each in entered:
-        assert set((each.get("aria-describedby") or "").split()) <= set(identifiers)
+    fields = [each for each in inputs if "hidden" not in each]
+    assert [each["for"] for each in page.every("label")] == [each["id"] for each in fields]
+    for field in fields:
+        assert set((field.get("aria-describedby") or "").split()) <= set(identifiers)
     assert {each["method"] for each in page.every("form")} <= {"post"}
-    # Relative, so that they hold behind a proxy that puts the service below a path of its own.
+    # Relative, so that they work behind a proxy that adds a path prefix.
     assert {f"/{each['action']}" for each in page.every("form")} <= set(PAGES)
     assert {each["href"] for each in page.every("a")} <= {"reset-password"}
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img", "link", "iframe", "base"})
@@ -296,8 +299,8 @@ def _assert_readable(seen: Seen, language: str) -> None:
 
 @every_language
 @every_page
-def test_a_link_says_what_it_does_and_its_button_does_it(visit, link_for, path, language):
-    """EM-11: in two steps, of which the first asks."""
+def test_link_shows_its_purpose_and_its_button_acts(visit, link_for, path, language):
+    """EM-11: in two steps."""
     link, (before, after) = link_for(path), HEADINGS[path, language]
     asked = visit.get(path, link, accept_language=language)
     assert (asked.status, asked.heading) == (200, before)
@@ -310,14 +313,14 @@ def test_a_link_says_what_it_does_and_its_button_does_it(visit, link_for, path, 
     assert link["secret"] not in done.html
 
 
-def test_a_verified_address_is_verified(env, alice, visit, link_for):
-    """EM-11: what the page says has happened."""
+def test_address_is_verified(env, alice, visit, link_for):
+    """EM-11."""
     visit.post(VERIFY, link_for(VERIFY))
     assert env.view(alice.user_id).email_verified
 
 
-def test_a_changed_address_is_changed_and_one_undone_is_back(env, alice, visit, link_for):
-    """EM-02: and whoever was logged in is not any more."""
+def test_address_is_changed_and_restored(env, alice, visit, link_for):
+    """EM-02: undoing the change ends all sessions."""
     undo = link_for(UNDO)
     visit.post(CHANGE, link_for(CHANGE))
     assert env.view(alice.user_id).email == "new@example.net"
@@ -327,21 +330,21 @@ def test_a_changed_address_is_changed_and_one_undone_is_back(env, alice, visit, 
     assert [each["href"] for each in done.page.every("a")] == ["reset-password"]
 
 
-def test_a_new_password_is_the_one_that_logs_in(env, alice, visit, link_for):
-    """PW-12: the one before is none any more."""
+def test_new_password_replaces_the_old_one(env, alice, visit, link_for):
+    """PW-12."""
     visit.post(RESET, _form(RESET, link_for(RESET)))
-    known = {"email": "alice@example.com", "user_agent": None}
-    env.act(log_in, password=NEW, **known)
+    login = {"email": "alice@example.com", "user_agent": None}
+    env.act(log_in, password=NEW, **login)
     with pytest.raises(InvalidCredentials):
-        env.act(log_in, password=alice.password, **known)
+        env.act(log_in, password=alice.password, **login)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @every_page
-def test_to_open_a_link_changes_nothing(env, visit, link_for, path, method):
-    """EM-11, SE-09: a scanner of mail opens it as often as it likes."""
+def test_opening_a_link_changes_nothing(env, visit, link_for, path, method):
+    """EM-11, SE-09: a mail scanner can open it any number of times."""
     link = link_for(path)
-    # Whatever else stands in it is nothing that a form would send.
+    # Fields of the form in the query are ignored.
     query = urlencode({**_form(path, link), "action": "again", "email": "a@example.com"})
     tables = ("one_time_secret", "user", "login_session", "security_event", "outbox_message")
     before = [env.rows(table) for table in tables]
@@ -350,23 +353,26 @@ def test_to_open_a_link_changes_nothing(env, visit, link_for, path, method):
         assert (seen.status, seen.heading) == (200, HEADINGS[path, "en"][0])
     assert [env.rows(table) for table in tables] == before
     assert visit.post(path, _form(path, link)).status == 200
-    assert visit.post(path, _form(path, link)).heading == "This link was used already"
+    assert visit.post(path, _form(path, link)).heading == "This link was already used"
 
 
 @every_language
-@pytest.mark.parametrize("reason", OVER)
+@pytest.mark.parametrize("reason", UNUSABLE)
 @every_page
-def test_a_link_that_is_over_says_why(visit, bring, path, reason, language):
+def test_unusable_link_is_explained(visit, unusable_link, path, reason, language):
     """EM-05, EM-09: before its button is pressed as well as after."""
-    link = bring(path, reason)
+    link = unusable_link(path, reason)
     for seen in (
         visit.get(path, link, accept_language=language),
         visit.post(path, _form(path, link), accept_language=language),
     ):
-        assert (seen.status, seen.heading) == (400, OVER_HEADINGS[language][OVER.index(reason)])
+        assert (seen.status, seen.heading) == (
+            400,
+            UNUSABLE_HEADINGS[language][UNUSABLE.index(reason)],
+        )
         _assert_readable(seen, language)
         assert NEW not in seen.html
-        # How a new one is had: by a button, by a form, by a link, or in words.
+        # The next step is a button, a form, a link, or an instruction.
         again = path == VERIFY and reason in {"secret_expired", "secret_superseded"}
         assert seen.page.hidden == ({**link, "action": "again"} if again else {})
         assert len(seen.page.every("form")) == (again or path == RESET)
@@ -374,23 +380,23 @@ def test_a_link_that_is_over_says_why(visit, bring, path, reason, language):
 
 
 @every_page
-def test_without_its_secret_a_link_does_not_work(visit, path):
-    """But for the page that has one sent."""
+def test_link_without_a_secret_does_not_work(visit, path):
+    """The page for a reset shows the form that requests one."""
     for seen in (visit.get(path), visit.get(path, {"secret": ""})):
-        heading = "Set a new password" if path == RESET else "This link does not work"
+        heading = "Reset your password" if path == RESET else "This link does not work"
         assert seen.heading == heading
         _assert_readable(seen, "en")
 
 
-def test_a_link_fills_in_no_field(visit):
-    """HT-05: what it has beside its secret is not ours, and may stand there twice."""
+def test_link_fills_in_no_field(visit):
+    """HT-05: its unknown parameters are ignored, even if they are repeated."""
     seen = visit.ask("GET", RESET, query="email=a%40example.com&email=b%40example.com&action=again")
-    [entered] = seen.page.every("input")
-    assert (seen.status, entered["value"]) == (200, "")
+    [field] = seen.page.every("input")
+    assert (seen.status, field["value"]) == (200, "")
 
 
-def test_the_identity_of_a_change_is_that_of_its_secret(visit, link_for, bob):
-    """EM-08: and one of somebody else uses nothing up."""
+def test_identity_must_be_that_of_the_secret(visit, link_for, bob):
+    """EM-08: a wrong identity does not use up the secret."""
     link = link_for(CHANGE)
     for identity in ("", bob.view.identity_id, "\x00"):
         wrong = {**link, "identity": identity}
@@ -400,7 +406,7 @@ def test_the_identity_of_a_change_is_that_of_its_secret(visit, link_for, bob):
 
 
 @every_page
-def test_a_secret_of_another_purpose_opens_no_page(visit, link_for, path):
+def test_secret_for_another_purpose_does_not_work(visit, link_for, path):
     """EM-08."""
     for other in set(PAGES) - {path}:
         link = link_for(other)
@@ -410,8 +416,8 @@ def test_a_secret_of_another_purpose_opens_no_page(visit, link_for, path):
 
 
 @every_page
-def test_a_disabled_person_is_told_only_that_it_does_not_work(env, alice, visit, link_for, path):
-    """SE-06: whatever they have got."""
+def test_link_of_a_disabled_user_does_not_work(env, alice, visit, link_for, path):
+    """SE-06."""
     link = link_for(path)
     env.execute('UPDATE "user" SET disabled_at = created_at WHERE id = ?', alice.user_id)
     assert visit.post(path, _form(path, link)).heading == "This link does not work"
@@ -419,9 +425,9 @@ def test_a_disabled_person_is_told_only_that_it_does_not_work(env, alice, visit,
 
 @pytest.mark.parametrize("reason", ["secret_expired", "secret_superseded"])
 @every_language
-def test_a_new_link_comes_by_mail_to_the_same_address(env, visit, bring, reason, language):
-    """EM-17: for the old one, and to nobody else."""
-    link = bring(VERIFY, reason)
+def test_new_link_is_mailed_to_the_same_address(env, visit, unusable_link, reason, language):
+    """EM-17."""
+    link = unusable_link(VERIFY, reason)
     offered = visit.get(VERIFY, link).page.hidden
     seen = visit.post(VERIFY, offered, accept_language=language)
     assert seen.status == 200
@@ -432,13 +438,13 @@ def test_a_new_link_comes_by_mail_to_the_same_address(env, visit, bring, reason,
         fresh = open_parameters(session, message)["secret"]
     assert fresh not in seen.html
     assert visit.post(VERIFY, {"secret": fresh}).status == 200
-    # Verified by now: the same words, and no mail.
+    # Now it is verified: the same page, and no mail.
     assert visit.post(VERIFY, offered, accept_language=language).html == seen.html
     assert env.count("outbox_message") == 1
 
 
-def test_a_new_link_is_for_a_true_secret_only(env, visit, link_for):
-    """EM-14: nobody has mail sent by one that they made up, or for something else."""
+def test_new_link_needs_an_existing_secret(env, visit, link_for):
+    """EM-14: an invented secret, or one for another purpose, sends no mail."""
     for secret in ("", "x", tokens.mint(tokens.ONE_TIME_SECRET), link_for(RESET)["secret"]):
         seen = visit.post(VERIFY, {"secret": secret, "action": "again"})
         assert seen.heading == "This link does not work"
@@ -448,12 +454,12 @@ def test_a_new_link_is_for_a_true_secret_only(env, visit, link_for):
 
 @every_language
 @pytest.mark.parametrize(("seconds", "minutes"), [(3600, 30), (60, 1)])
-def test_too_many_mails_are_refused_with_a_time_to_come_back(
+def test_too_many_mails_are_rejected_with_a_time_to_retry(
     open_house, visit_of, seconds, minutes, language
 ):
-    """EM-14, LG-12: on the page and in its head."""
+    """EM-14, LG-12: on the page and in its header."""
     visit = visit_of(open_house(mail_budget=RateLimit(2, seconds)))
-    form = {"email": "nobody@example.com"}
+    form = {"email": "unknown@example.com"}
     for _ in range(2):
         assert visit.post(RESET, form).status == 200
     seen = visit.post(RESET, form, accept_language=language)
@@ -464,11 +470,11 @@ def test_too_many_mails_are_refused_with_a_time_to_come_back(
 
 
 @every_language
-def test_a_known_address_and_an_unknown_one_are_told_the_same(env, alice, visit, language):
+def test_known_and_unknown_addresses_get_the_same_page(env, alice, visit, language):
     """LG-01."""
     known, unknown = (
         visit.post(RESET, {"email": email}, accept_language=language)
-        for email in (alice.view.email, "nobody@example.com")
+        for email in (alice.view.email, "unknown@example.com")
     )
     assert (known.status, known.html) == (200, unknown.html)
     _assert_readable(known, language)
@@ -479,14 +485,14 @@ def test_a_known_address_and_an_unknown_one_are_told_the_same(env, alice, visit,
 @pytest.mark.parametrize(
     "email", ["", "alice", "a@b@c", '"><script>alert(1)</script>', "\x00"], ids=range(5)
 )
-def test_what_is_no_address_is_asked_for_again(env, visit, email, language):
-    """EM-16: with a word on what is wrong, and with what was entered as plain text."""
+def test_malformed_address_is_rejected_in_the_form(env, visit, email, language):
+    """EM-16: the form explains the problem and keeps the input as plain text."""
     seen = visit.post(RESET, {"email": email}, accept_language=language)
-    assert (seen.status, seen.heading) == (400, HEADINGS[RESET, language][0])
+    assert (seen.status, seen.heading) == (400, REQUEST_HEADINGS[language])
     _assert_readable(seen, language)
-    [entered] = seen.page.every("input")
-    assert entered["value"] == email
-    assert (entered["aria-describedby"], entered["aria-invalid"]) == ("email-problem", "true")
+    [field] = seen.page.every("input")
+    assert field["value"] == email
+    assert (field["aria-describedby"], field["aria-invalid"]) == ("email-problem", "true")
     [problem] = [each for _, each in seen.page.elements if each.get("id") == "email-problem"]
     assert problem["role"] == "alert"
     assert re.match("Error: |Fehler: ", seen.page.texts["title"])
@@ -495,55 +501,54 @@ def test_what_is_no_address_is_asked_for_again(env, visit, email, language):
 
 @every_language
 @pytest.mark.parametrize("password", WEAK, ids=range(len(WEAK)))
-def test_a_weak_password_is_told_what_is_wrong_with_it(visit, link_for, password, language):
-    """PW-08: the secret stays good, and the password is not in the answer."""
+def test_weak_password_is_rejected_with_the_broken_rules(visit, link_for, password, language):
+    """PW-08: the secret stays valid, and the password is not in the response."""
     link = link_for(RESET)
     seen = visit.post(RESET, {**link, "new_password": password}, accept_language=language)
     assert (seen.status, seen.heading) == (400, HEADINGS[RESET, language][0])
     _assert_readable(seen, language)
     assert seen.page.hidden == link
     assert password not in seen.html
-    told = seen.html.partition('id="new_password-problem"')[2].partition("</div>")[0]
-    assert "<li>" in told
-    assert {"#", "meets the rules above", "die Regeln oben einhält"}.isdisjoint(
-        re.findall("#|meets the rules above|die Regeln oben einhält", told)
-    )
+    problem = seen.html.partition('id="new_password-problem"')[2].partition("</div>")[0]
+    assert "<li>" in problem
+    # The words for a rule that the page does not know.
+    assert not re.search("#|meets the rules above|die Regeln oben einhält", problem)
     assert visit.post(RESET, _form(RESET, link)).status == 200
 
 
 @pytest.mark.parametrize(("password", "rule"), WEAK.items(), ids=range(len(WEAK)))
-def test_the_weak_passwords_of_the_test_above_break_every_rule(password, rule):
-    """PW-08: so each rule has its words in each language."""
-    with pytest.raises(WeakPassword) as refused:
+def test_weak_passwords_of_the_test_above_break_every_rule(password, rule):
+    """PW-08: so the page has words for each rule."""
+    with pytest.raises(WeakPassword) as weak:
         validate(password, limits=Limits(), own_words=["alice@example.com"])
-    assert rule in {each.rule for each in refused.value.violations}
+    assert rule in {violation.rule for violation in weak.value.violations}
 
 
-def test_a_password_that_is_missing_is_weak(visit, link_for):
-    """EM-11: a form that was emptied uses nothing up."""
+def test_missing_password_is_rejected_as_weak(visit, link_for):
+    """EM-11: an empty form does not use up the secret."""
     link = link_for(RESET)
     assert visit.post(RESET, link).heading == "Set a new password"
     assert visit.get(RESET, link).status == 200
 
 
-def test_the_form_of_a_password_helps_the_programs_that_keep_them(open_house, visit_of):
-    """EM-16: they know whose it is and that it is a new one; an odd address is plain text."""
+def test_password_form_supports_password_managers(open_house, visit_of):
+    """EM-16: it names the account and marks the password as new; an odd address is plain text."""
     env = open_house(password_min_length=15)
     address = parse_address("o'brien&co@example.com")
     owner = env.user(address.entered)
     secret = env.act(issue_secret, SecretPurpose.PASSWORD_RESET, owner.user_id, address)
     seen = visit_of(env).get(RESET, {"secret": secret})
-    named, entered = (each for each in seen.page.every("input") if each["type"] != "hidden")
-    assert (named["autocomplete"], named["value"]) == ("username", address.entered)
-    assert "name" not in named
-    assert (entered["type"], entered["autocomplete"]) == ("password", "new-password")
-    assert (entered["minlength"], entered["aria-describedby"]) == ("15", "new_password-rules")
+    account, field = (each for each in seen.page.every("input") if each["type"] != "hidden")
+    assert (account["autocomplete"], account["value"]) == ("username", address.entered)
+    assert "name" not in account
+    assert (field["type"], field["autocomplete"]) == ("password", "new-password")
+    assert (field["minlength"], field["aria-describedby"]) == ("15", "new_password-rules")
     assert "At least 15 characters" in seen.words
     assert address.entered in seen.words
 
 
 @pytest.mark.parametrize(
-    ("spoken", "language"),
+    ("preferences", "language"),
     [
         (("de-AT", "en"), "de"),
         (("en-GB", "de"), "en"),
@@ -560,9 +565,11 @@ def test_the_form_of_a_password_helps_the_programs_that_keep_them(open_house, vi
     ],
     ids=range(12),
 )
-def test_the_language_is_the_persons_and_then_the_browsers(env, visit, link_for, spoken, language):
-    """Also where the secret is no longer good, but not for one that is none."""
-    locale, accepted = spoken
+def test_language_is_that_of_the_user_or_else_of_the_browser(
+    env, visit, link_for, preferences, language
+):
+    """After the secret was used too; an invalid secret has no user."""
+    locale, accepted = preferences
     env.execute('UPDATE "user" SET locale = ?', locale)
     link = link_for(VERIFY)
     _assert_readable(visit.get(VERIFY, link, accept_language=accepted), language)
@@ -572,8 +579,8 @@ def test_the_language_is_the_persons_and_then_the_browsers(env, visit, link_for,
 
 
 @every_page
-def test_no_header_of_a_request_changes_the_page(visit, link_for, path):
-    """EM-12: its links and its name are the settings'; what mail programs append is left out."""
+def test_request_headers_do_not_change_the_page(visit, link_for, path):
+    """EM-12: links and host are from the settings; parameters of mail programs are ignored."""
     link = link_for(path)
     expected = visit.get(path, link).html
     for name, value in {
@@ -590,8 +597,8 @@ def test_no_header_of_a_request_changes_the_page(visit, link_for, path):
 
 
 @every_page
-def test_each_answer_has_the_headers_of_a_page(visit, link_for, path):
-    """HT-15, EM-20: the policy knows the one style by its hash, and lets nothing else in."""
+def test_every_response_has_the_security_headers(visit, link_for, path):
+    """HT-15, EM-20: the Content-Security-Policy allows the one style by its hash."""
     for seen in (
         visit.get(path, link_for(path)),
         visit.post(path, link_for(path)),
@@ -640,8 +647,8 @@ def test_each_answer_has_the_headers_of_a_page(visit, link_for, path):
     ],
     ids=range(11),
 )
-def test_another_site_cannot_press_the_button(visit, link_for, headers, status, language):
-    """SE-09: our own form has the origin `null` in old browsers, since it sends no referrer."""
+def test_cross_site_form_post_is_rejected(visit, link_for, headers, status, language):
+    """SE-09: old browsers send the origin `null` with a page's own form, as it has no referrer."""
     link = link_for(VERIFY)
     seen = visit.post(VERIFY, link, accept_language=language, **headers)
     assert seen.status == status
@@ -654,7 +661,7 @@ def test_another_site_cannot_press_the_button(visit, link_for, headers, status, 
 
 @every_language
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "X"])
-def test_other_methods_are_none_of_a_page(visit, method, language):
+def test_other_methods_are_rejected(visit, method, language):
     """HT-13."""
     seen = visit.ask(method, RESET, headers={"accept-language": language})
     assert (seen.status, seen.headers["allow"]) == (405, "GET, HEAD, POST")
@@ -678,8 +685,8 @@ def test_other_methods_are_none_of_a_page(visit, method, language):
     ],
     ids=range(10),
 )
-def test_only_a_form_of_ours_is_read(visit, content_type, body, status, language):
-    """HT-04, HT-07: and none of it is in the answer."""
+def test_malformed_form_is_rejected(visit, content_type, body, status, language):
+    """HT-04, HT-07: and is not repeated in the response."""
     headers = {"accept-language": language, "content-type": content_type}
     seen = visit.ask("POST", VERIFY, body=body, headers=headers)
     assert seen.status == status
@@ -688,14 +695,14 @@ def test_only_a_form_of_ours_is_read(visit, content_type, body, status, language
     assert "canary" not in seen.html
 
 
-def test_a_password_of_the_greatest_length_fits_into_a_form(visit, link_for):
-    """HT-07: each of its bytes escaped."""
+def test_longest_password_fits_into_a_form(visit, link_for):
+    """HT-07: with its bytes percent-encoded."""
     password = NEW + "." + "ö" * 499
     assert len(password.encode()) == 1024
     assert visit.post(RESET, {**link_for(RESET), "new_password": password}).status == 200
 
 
-def test_a_form_that_does_not_arrive_is_not_waited_for(visit):
+def test_form_that_does_not_arrive_times_out(visit):
     """HT-08."""
 
     async def silence() -> Any:
@@ -707,17 +714,15 @@ def test_a_form_that_does_not_arrive_is_not_waited_for(visit):
 
 
 @pytest.mark.parametrize("query", ["secret=a&secret=b", "&".join(f"x{i}=1" for i in range(60))])
-def test_a_link_that_can_be_read_in_two_ways_is_not_read(visit, query):
+def test_ambiguous_link_is_rejected(visit, query):
     """HT-05."""
     seen = visit.ask("GET", VERIFY, query=query)
     assert (seen.status, seen.heading) == (400, "That did not work")
 
 
 @every_page
-def test_what_fails_inside_is_a_page_with_the_request_id_and_nothing_else(
-    env, visit, link_for, path, caplog
-):
-    """OP-05: and the cause stands in the log."""
+def test_internal_error_page_has_the_request_id_only(env, visit, link_for, path, caplog):
+    """OP-05: the cause is in the log."""
     link = link_for(path)
     env.spoil("one_time_secret", "expires_at", "canary")
     for seen, language in (
@@ -732,7 +737,7 @@ def test_what_fails_inside_is_a_page_with_the_request_id_and_nothing_else(
     assert "unforeseen" in caplog.text
 
 
-def test_a_database_that_fails_is_a_page_that_says_come_back(env, visit, link_for):
+def test_database_failure_is_a_page_that_asks_to_retry(env, visit, link_for):
     """DB-05."""
     link = link_for(VERIFY)
     env.execute("ALTER TABLE one_time_secret RENAME TO gone")
@@ -744,23 +749,23 @@ def test_a_database_that_fails_is_a_page_that_says_come_back(env, visit, link_fo
 
 
 @every_language
-def test_past_the_limit_of_the_queue_a_page_says_come_back(env, visit_of, language):
+def test_full_queue_is_a_page_that_asks_to_retry(env, visit_of, language):
     """LG-13."""
     seen = visit_of(env, places=0).get(RESET, accept_language=language)
     assert (seen.status, seen.headers["retry-after"]) == (503, "1")
     _assert_readable(seen, language)
 
 
-def test_the_log_names_the_page_and_nothing_of_the_link(
-    env, visit, link_for, bring, *, caplog, capsys
+def test_log_names_the_page_and_no_part_of_the_link(
+    env, visit, link_for, unusable_link, *, caplog, capsys
 ):
-    """LO-06, EM-03: of what is good, of what is over, and of what fails."""
+    """LO-06, EM-03: for valid links, unusable links and failures."""
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.INFO, logger="oneself.requests")
     hidden = {NEW, "alice@example.com", "new@example.net", "canary"}
     for path in PAGES:
-        for reason in OVER:
-            link = bring(path, reason)
+        for reason in UNUSABLE:
+            link = unusable_link(path, reason)
             visit.get(path, {**link, "utm_source": "canary"})
             visit.post(path, _form(path, link))
             hidden.update(link.values())
@@ -776,19 +781,19 @@ def test_the_log_names_the_page_and_nothing_of_the_link(
         "page.undoEmailChange",
         "page.resetPassword",
     }
-    assert {request["code"] for request in requests} >= {None, "invalid_request", *OVER}
+    assert {request["code"] for request in requests} >= {None, "invalid_request", *UNUSABLE}
     for line in (*lines, *map(JsonFormatter().format, caplog.records)):
-        assert not [each for each in hidden if each in line]
+        assert not [value for value in hidden if value in line]
 
 
-def test_whoever_presses_a_button_is_remembered_by_their_address(env, visit, link_for):
-    """LO-02: with the id of the request that the log has."""
+def test_event_has_the_client_address_and_the_request_id(env, visit, link_for):
+    """LO-02: the request id is that of the log."""
     done = visit.post(VERIFY, link_for(VERIFY))
     [event] = [row for row in env.rows("security_event") if row["kind"] == "user_updated"]
     assert (event["source"], event["request_id"]) == ("192.0.2.7", done.headers["x-request-id"])
 
 
 @pytest.mark.parametrize("path", ["/", "/verify-email/", "/Verify-Email", "/verify", "/v1/me"])
-def test_everything_else_is_passed_on(visit, path):
+def test_other_paths_are_passed_on(visit, path):
     """HT-12."""
     assert visit.get(path).status == 204

@@ -1,4 +1,4 @@
-"""The doctor: it finds each thing that is wrong, says what to do, and changes nothing."""
+"""`doctor`: it finds each problem, says how to fix it, and changes nothing."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from accounts.jobs.event_chain import chain_events
 from models import OutboxMessage, SecurityEvent, SigningKey
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.session_setup import open_database
-from oneself.commands.console.storage_checks import checks_of
+from oneself.commands.console.storage_checks import checks_for
 from oneself.commands.doctor.command import doctor
 from oneself.commands.doctor.environment import disk
 from oneself.database import sqlite_driver
@@ -28,8 +28,8 @@ CHECKS = [
 ]
 
 
-class Ran:
-    """What the command printed, its exit status, and its sentence where it refused."""
+class Run:
+    """The output of the command, its exit status, and its error message."""
 
     def __init__(self, result):
         if result.exception is not None and not isinstance(result.exception, Failure | SystemExit):
@@ -43,22 +43,22 @@ class Ran:
         return json.loads(self.out)["checks"]
 
     @property
-    def wrong(self):
-        """The names of the checks that found something."""
-        return [name for name, finding in self.checks.items() if not finding["ok"]]
+    def problems(self):
+        """The names of the checks that found a problem or could not run."""
+        return [name for name, result in self.checks.items() if not result["ok"]]
 
 
 @pytest.fixture
 def run():
-    """Runs the command as an installation of its own would, with nothing registered beside it."""
+    """Runs the command on its own, without the other commands."""
     app = typer.Typer()
     app.command()(doctor)
-    return lambda *words: Ran(CliRunner().invoke(app, words))
+    return lambda *words: Run(CliRunner().invoke(app, words))
 
 
 @pytest.fixture
 def settings(monkeypatch, migrated_file, tmp_path):
-    """The settings of a fresh database, with its tables, and nothing else."""
+    """Returns the settings of a new database that has only its tables."""
     folder = tmp_path / "data"
     folder.mkdir(mode=0o700)
     (folder / "oneself.sqlite3").write_bytes(migrated_file.read_bytes())
@@ -70,7 +70,7 @@ def settings(monkeypatch, migrated_file, tmp_path):
 
 @pytest.fixture
 def env(settings):
-    """The database of an installation where all is well, with three events in a chain."""
+    """Opens the database of a healthy installation, with three events in a chain."""
     with open_database(settings) as database:
         with database.transaction(writing=True) as session:
             session.add(
@@ -90,7 +90,7 @@ def env(settings):
 
 @pytest.fixture
 def sql(settings):
-    """Runs statements behind the back of the service."""
+    """Runs statements on the file, bypassing the service."""
 
     def sql(*statements):
         connection = sqlite_driver().connect(settings.location)
@@ -106,29 +106,29 @@ def _event(moment, event_id):
     return SecurityEvent(id=event_id, kind="user_updated", occurred_at=moment, details={})
 
 
-def _found(run, name, *words):
-    """What one check found, where it is the only one to find something."""
+def _find_problem(run, name, *words):
+    """Return the result of a check that must be the only one with a problem."""
     ran = run("--json", *words)
-    assert (ran.wrong, ran.status) == ([name], 1)
-    assert ran.failure == f"1 of {len(CHECKS)} checks found something wrong. Each says what to do."
+    assert (ran.problems, ran.status) == ([name], 1)
+    assert ran.failure == f"1 of {len(CHECKS)} checks found a problem. The output says what to do."
     return ran.checks[name]
 
 
 @pytest.mark.usefixtures("env")
-def test_all_is_well(run):
-    """LO-04, DB-03: one object, with a finding for each check and nothing to do."""
+def test_healthy_installation_passes(run):
+    """LO-04, DB-03."""
     ran = run("--json")
     assert (ran.status, ran.failure) == (0, "")
     assert json.loads(ran.out)["all_is_well"] is True
     assert [*ran.checks] == CHECKS
-    assert ran.wrong == []
-    assert {finding["to_do"] for finding in ran.checks.values()} == {None}
-    assert ran.checks["event_chain"]["found"].startswith("3 links, 0 events still without one")
+    assert ran.problems == []
+    assert {result["to_do"] for result in ran.checks.values()} == {None}
+    assert ran.checks["event_chain"]["found"].startswith("3 links, 0 events not linked yet")
 
 
 @pytest.mark.usefixtures("env")
-def test_people_are_shown_a_line_for_each_check(run, sql):
-    """LO-04: what is wrong stands out, with what to do below it."""
+def test_each_check_is_a_row_of_the_table(run, sql):
+    """LO-04."""
     sql("DELETE FROM signing_key")
     ran = run()
     for name in CHECKS:
@@ -139,28 +139,28 @@ def test_people_are_shown_a_line_for_each_check(run, sql):
 
 
 @pytest.mark.usefixtures("env")
-def test_nothing_is_written(run, settings, sql):
-    """LO-04: who looks for traces must not leave any."""
+def test_doctor_writes_nothing(run, settings, sql):
+    """LO-04: an investigation must not leave traces."""
     before = sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.location.read_bytes()
     run("--json")
     assert (sql("PRAGMA wal_checkpoint(TRUNCATE)"), settings.location.read_bytes()) == before
     assert sql("SELECT count(*) FROM root_key") == [(1,)]
 
 
-def test_the_mode_of_the_file_is_told_and_not_changed(run, settings, env, sql):
-    """DB-01, LO-04: as the disk has it, where a service could not switch it; not as we would."""
+def test_journal_mode_is_reported_and_not_changed(run, settings, env, sql):
+    """DB-01, LO-04."""
     env.close()
     sql("PRAGMA journal_mode = DELETE")
     before = settings.location.read_bytes()
-    finding = _found(run, "journal_mode")
-    assert finding["found"] == "delete, not WAL"
-    assert "local disk" in finding["to_do"]
+    result = _find_problem(run, "journal_mode")
+    assert result["found"] == "delete, not WAL"
+    assert "local disk" in result["to_do"]
     assert settings.location.read_bytes() == before
     assert [path.name for path in settings.data_dir.glob("*.sqlite3*")] == ["oneself.sqlite3"]
 
 
-def test_without_a_database_there_is_nothing_to_check(run, monkeypatch, tmp_path):
-    """OP-04: and none is made."""
+def test_missing_database_is_reported_and_not_created(run, monkeypatch, tmp_path):
+    """OP-04."""
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "none"))
     ran = run("--json")
     assert (ran.status, ran.out) == (1, "")
@@ -180,47 +180,47 @@ def test_without_a_database_there_is_nothing_to_check(run, monkeypatch, tmp_path
         *(("3.53.0", True), ("4.0.0", True)),
     ],
 )
-def test_a_library_that_can_corrupt_the_file_is_found(run, monkeypatch, version, fixed):
-    """DB-03: by its version, and by the two older ones that have the fix too."""
+def test_sqlite_with_the_wal_reset_bug_is_reported(run, monkeypatch, version, fixed):
+    """DB-03: by its version; two older branches have the fix too."""
     monkeypatch.setattr(sqlite_driver(), "sqlite_version", version)
     if fixed:
-        assert run("--json").wrong == []
+        assert run("--json").problems == []
         return
-    finding = _found(run, "sqlite_library")
-    assert version in finding["found"]
-    assert "pysqlite3" in finding["to_do"]
+    result = _find_problem(run, "sqlite_library")
+    assert version in result["found"]
+    assert "pysqlite3" in result["to_do"]
 
 
 @pytest.mark.usefixtures("env")
-def test_the_library_that_is_installed_has_the_fix(run):
-    """DB-03: the one that the tests run with."""
+def test_installed_sqlite_has_the_fix(run):
+    """DB-03."""
     assert run("--json").checks["sqlite_library"]["ok"] is True
 
 
-def test_a_database_that_cannot_have_a_wal_is_found():
+def test_database_without_wal_is_reported():
     """DB-01: as on a network file system; a database in memory cannot have one either."""
     engine = sqlalchemy.create_engine("sqlite://", module=sqlite_driver())
-    finding = checks_of(engine)["journal_mode"](engine)
+    result = checks_for(engine)["journal_mode"](engine)
     engine.dispose()
-    assert (finding.ok, finding.found) == (False, "memory, not WAL")
+    assert (result.ok, result.found) == (False, "memory, not WAL")
 
 
 @pytest.mark.usefixtures("env")
-def test_a_file_that_is_not_whole_is_found(run, settings, sql):
-    """DB-04: here one page, of an index, was overwritten."""
+def test_damaged_file_is_reported(run, settings, sql):
+    """DB-04: here one page of an index was overwritten."""
     ((page,),) = sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_refresh_token_client_id'")
     ((size,),) = sql("PRAGMA page_size")
     sql("PRAGMA wal_checkpoint(TRUNCATE)")
     with settings.location.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
-    finding = _found(run, "integrity")
-    assert "page" in finding["found"].lower() or "malformed" in finding["found"]
+    result = _find_problem(run, "integrity")
+    assert "page" in result["found"].lower() or "malformed" in result["found"]
 
 
 @pytest.mark.usefixtures("env")
-def test_a_file_that_is_no_database_is_found(run, settings, sql):
-    """DB-06: every check that reads it says so, and the others are still done."""
+def test_file_that_is_no_database_is_reported(run, settings, sql):
+    """DB-06: the other checks still run."""
     sql("PRAGMA wal_checkpoint(TRUNCATE)")
     settings.location.write_bytes(b"no database" * 1000)
     ran = run("--json")
@@ -232,33 +232,33 @@ def test_a_file_that_is_no_database_is_found(run, settings, sql):
 
 
 @pytest.mark.usefixtures("env")
-def test_a_row_that_refers_to_nothing_is_found(run, sql):
-    """DB-01: foreign keys are off for whoever does not turn them on."""
+def test_dangling_reference_is_reported(run, sql):
+    """DB-01: SQLite enforces foreign keys only for connections that ask for it."""
     sql("INSERT INTO user_settings VALUES ('usr_0', '{}', '2026-04-05 10:00:00.000000')")
-    finding = _found(run, "foreign_keys")
-    assert finding["found"] == "1 rows refer to rows that are not there, in: user_settings"
+    result = _find_problem(run, "foreign_keys")
+    assert result["found"] == "1 rows refer to missing rows, in: user_settings"
 
 
 @pytest.mark.usefixtures("env")
-def test_tables_of_another_version_are_found(run, sql):
-    """DB-15: the rows are not read then, since nobody knows what they mean."""
+def test_tables_of_another_version_are_reported(run, sql):
+    """DB-15: their rows are not read."""
     sql("UPDATE alembic_version SET version_num = '0001'")
     ran = run("--json")
-    assert ran.wrong == ["tables", *CHECKS[6:11]]
+    assert ran.problems == ["tables", *CHECKS[6:11]]
     assert "revision 0001" in ran.checks["tables"]["found"]
     assert "db upgrade" in ran.checks["tables"]["to_do"]
 
 
-def test_a_database_without_tables_is_found_and_left_empty(run, settings, sql):
-    """DB-15: other commands would make them."""
+def test_database_without_tables_is_reported_and_stays_empty(run, settings, sql):
+    """DB-15."""
     settings.location.write_bytes(b"")
-    assert "tables" in run("--json").wrong
+    assert "tables" in run("--json").problems
     assert sql("SELECT count(*) FROM sqlite_master") == [(0,)]
 
 
 @pytest.mark.usefixtures("env")
-def test_tables_that_differ_are_found(run, sql):
-    """DB-15: at the right revision too."""
+def test_altered_tables_are_reported(run, sql):
+    """DB-15: even at the right revision."""
     sql("DROP TABLE revoked_jwt")
     assert "add_table" in run("--json").checks["tables"]["found"]
 
@@ -266,8 +266,8 @@ def test_tables_that_differ_are_found(run, sql):
 @pytest.mark.usefixtures("env")
 @pytest.mark.parametrize("table", ["security_event", "event_link"])
 @pytest.mark.parametrize("verb", ["update", "delete"])
-def test_a_trigger_that_is_gone_is_found(run, sql, table, verb):
-    """LO-04: who takes events away begins with what refuses it."""
+def test_missing_trigger_is_reported(run, sql, table, verb):
+    """LO-04: an attacker who deletes events drops it first."""
     sql(f"DROP TRIGGER {table}_no_{verb}")
     assert f"no trigger {table}_no_{verb}" in run("--json").checks["tables"]["found"]
 
@@ -276,38 +276,42 @@ def test_a_trigger_that_is_gone_is_found(run, sql, table, verb):
 
 
 @pytest.mark.usefixtures("env")
-def test_a_key_file_that_others_can_read_is_found(run, settings):
-    """OP-04: with the command that puts it right."""
+def test_key_file_readable_by_others_is_reported(run, settings):
+    """OP-04."""
     path = settings.data_dir / "secret.key"
     path.chmod(0o640)
     ran = run("--json")
     assert ran.checks["key_file"]["to_do"] == f"Run: chmod 600 {path}"
-    assert ran.wrong == CHECKS[5:11]
+    assert ran.problems == CHECKS[5:11]
 
 
 @pytest.mark.usefixtures("env")
-def test_a_key_file_that_is_gone_is_found_and_none_is_made(run, settings):
-    """OP-04: a new one would open nothing, and hide that the old one is missing."""
+def test_missing_key_file_is_reported_and_not_created(run, settings):
+    """OP-04: a new one would open nothing, and hide the loss."""
     (settings.data_dir / "secret.key").unlink()
     ran = run("--json")
-    assert ran.wrong == CHECKS[5:11]
-    assert "is not there" in ran.checks["key_file"]["found"]
+    assert ran.problems == CHECKS[5:11]
+    assert "is missing" in ran.checks["key_file"]["found"]
     assert not (settings.data_dir / "secret.key").exists()
 
 
 @pytest.mark.usefixtures("env")
-def test_another_root_secret_is_found(run, settings, sql):
-    """PW-17: and is not noted as a new one of this database."""
+def test_wrong_root_secret_is_reported(run, settings, sql):
+    """PW-17: and is not recorded in the database."""
     (settings.data_dir / "secret.key").write_text("A" * 43 + "\n")
     ran = run("--json")
-    assert ran.wrong == CHECKS[6:11]
+    assert ran.problems == CHECKS[6:11]
+    assert ran.failure == (
+        f"1 of {len(CHECKS)} checks found a problem, 4 could not run. The output says what to do."
+    )
+    assert [name for name, result in ran.checks.items() if result["skipped"]] == CHECKS[7:11]
     assert "not the one that this database was made with" in ran.checks["root_key"]["found"]
     assert sql("SELECT count(*) FROM root_key") == [(1,)]
 
 
 @pytest.mark.usefixtures("env")
-def test_a_key_file_that_cannot_be_used_is_found_and_not_shown(run, settings):
-    """OP-04: what is in it may be a secret with one character too few."""
+def test_malformed_key_file_is_reported_without_its_content(run, settings):
+    """OP-04: it may be a secret that lacks one character."""
     (settings.data_dir / "secret.key").write_text("canary-5d41402abc4b\n")
     for ran in (run("--json"), run()):
         assert ran.status == 1
@@ -315,17 +319,17 @@ def test_a_key_file_that_cannot_be_used_is_found_and_not_shown(run, settings):
         assert "canary" not in ran.out + ran.failure
 
 
-def test_a_database_that_was_never_used_is_found(run, settings, sql):
-    """PW-17: it takes whatever root secret it is first used with, which is not the doctor's."""
+def test_unused_database_is_reported(run, settings, sql):
+    """PW-17: it keeps the first root secret used with it, which must not be the doctor's."""
     open_keyring(settings)
     ran = run("--json")
-    assert ran.wrong == CHECKS[6:11]
+    assert ran.problems == CHECKS[6:11]
     assert ran.checks["root_key"]["to_do"] == "Start the service once."
     assert sql("SELECT count(*) FROM root_key") == [(0,)]
 
 
-def test_a_root_secret_in_the_environment_needs_no_file(run, monkeypatch, settings):
-    """OP-04: then there is none, and none is made."""
+def test_root_secret_in_the_environment_needs_no_key_file(run, monkeypatch, settings):
+    """OP-04."""
     monkeypatch.setenv("ONESELF_SECRET_KEY", "A" * 43)
     with open_database(Settings()):
         ran = run("--json")
@@ -347,50 +351,50 @@ def test_a_root_secret_in_the_environment_needs_no_file(run, monkeypatch, settin
         ("DELETE FROM event_link WHERE sequence = 2", "link 2 is missing"),
     ],
 )
-def test_a_chain_that_was_tampered_with_is_found(run, sql, statement, problem):
-    """LO-04: whoever it was put the triggers back."""
+def test_tampered_chain_is_reported(run, sql, statement, problem):
+    """LO-04: even if the triggers were restored."""
     triggers = sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
     sql(
         *(f"DROP TRIGGER {name}" for name, _ in triggers),
         statement,
         *(text for _, text in triggers),
     )
-    finding = _found(run, "event_chain")
-    assert problem in finding["found"]
-    assert "copy of the database" in finding["to_do"]
+    result = _find_problem(run, "event_chain")
+    assert problem in result["found"]
+    assert "copy of the database" in result["to_do"]
 
 
-def test_events_that_nobody_chains_are_found(run, env):
-    """LO-04: either the job does not run or the links were taken away."""
+def test_unlinked_events_are_reported(run, env):
+    """LO-04: the job does not run, or links were deleted."""
     with env.transaction(writing=True) as session:
         session.add(_event(session.now - timedelta(minutes=11), "event 4"))
         session.add(_event(session.now, "event 5"))
-    finding = _found(run, "event_chain")
-    assert finding["found"] == "event event 4 is older than ten minutes and has no link"
+    result = _find_problem(run, "event_chain")
+    assert result["found"] == "event event 4 is older than ten minutes and has no link"
 
 
 @pytest.mark.usefixtures("env")
-def test_a_row_that_cannot_be_read_is_a_finding(run, sql):
-    """LO-04: not a traceback, and not a chain that is whole."""
+def test_unreadable_link_is_reported(run, sql):
+    """LO-04."""
     sql(
         "DROP TRIGGER event_link_no_update",
         "UPDATE event_link SET key_id = CAST(x'ff' AS TEXT)",
         "CREATE TRIGGER event_link_no_update BEFORE update ON event_link"
         " BEGIN SELECT RAISE(ABORT, ''); END",
     )
-    assert "The database answered" in _found(run, "event_chain")["found"]
+    assert "The database reported" in _find_problem(run, "event_chain")["found"]
 
 
 @pytest.mark.usefixtures("env")
-def test_a_head_that_is_in_the_chain_is_good(run, sql):
+def test_head_in_the_chain_passes(run, sql):
     """LO-04: the last one, and each before it."""
     for (digest,) in sql("SELECT chain_digest FROM event_link"):
         assert run("--json", "--head", digest.hex()).status == 0
 
 
 @pytest.mark.usefixtures("env")
-def test_a_head_that_is_not_in_the_chain_is_found(run, sql):
-    """LO-04: the end was cut off, with the events, and what is left looks whole."""
+def test_head_missing_from_the_chain_is_reported(run, sql):
+    """LO-04: the end was deleted together with its events; the rest looks intact."""
     ((digest,),) = sql("SELECT chain_digest FROM event_link WHERE sequence = 3")
     triggers = sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
     sql(
@@ -400,14 +404,14 @@ def test_a_head_that_is_not_in_the_chain_is_found(run, sql):
         *(text for _, text in triggers),
     )
     assert run("--json").status == 0
-    finding = _found(run, "event_chain", "--head", digest.hex())
-    assert "its end was cut off" in finding["found"]
+    result = _find_problem(run, "event_chain", "--head", digest.hex())
+    assert "events at its end were deleted" in result["found"]
 
 
 @pytest.mark.usefixtures("env")
 @pytest.mark.parametrize("head", ["", "0", "zz" * 32, "00" * 31, "00" * 33])
-def test_what_can_be_no_head_is_refused(run, head):
-    """LO-04: a head that was copied badly must not look like a chain that was cut."""
+def test_malformed_head_is_refused(run, head):
+    """LO-04: a copying error must not look like a shortened chain."""
     ran = run("--json", "--head", head)
     assert (ran.status, ran.out) == (2, "")
     assert "64 hex digits" in ran.failure
@@ -416,8 +420,8 @@ def test_what_can_be_no_head_is_refused(run, head):
 @pytest.mark.parametrize(
     ("minutes", "delivered", "ok"), [(9, None, True), (11, None, False), (11, 1, True)]
 )
-def test_mail_that_is_not_sent_is_found(run, env, minutes, delivered, ok):
-    """EM-18: a message that waits for longer than ten minutes; not one that is sent or new."""
+def test_overdue_mail_is_reported(run, env, minutes, delivered, ok):
+    """EM-18: a message that has waited for more than ten minutes."""
     with env.transaction(writing=True) as session:
         session.add(
             OutboxMessage(
@@ -433,7 +437,7 @@ def test_mail_that_is_not_sent_is_found(run, env, minutes, delivered, ok):
         )
     ran = run("--json")
     assert ran.checks["outbox"]["ok"] is ok
-    assert ran.checks["outbox"]["found"].startswith("1 messages") is not ok
+    assert ran.checks["outbox"]["found"].startswith("1 emails") is not ok
     assert "canary" not in ran.out
 
 
@@ -446,129 +450,124 @@ def test_mail_that_is_not_sent_is_found(run, env, minutes, delivered, ok):
         ("retires_at = '2099-01-01 00:00:00.000000'", True),
     ],
 )
-def test_a_signing_key_is_active_from_and_until_its_time(run, sql, change, ok):
-    """JW-08: one that is published already, or still, does not sign."""
+def test_signing_key_is_active_within_its_period(run, sql, change, ok):
+    """JW-08: a published key does not sign before and after."""
     sql(f"UPDATE signing_key SET {change}")  # noqa: S608 # ours
     assert run("--json").checks["signing_key"]["ok"] is ok
 
 
-# What is around it
+# The environment
 
 
-def test_a_clock_that_went_back_is_found(run, env):
-    """What should have expired goes on, by a clock that is behind."""
+def test_clock_behind_the_events_is_reported(run, env):
     with env.transaction(writing=True) as session:
         session.add(_event(session.now + timedelta(seconds=59), "event 4"))
-    assert run("--json").wrong == []
+    assert run("--json").problems == []
     with env.transaction(writing=True) as session:
         session.add(_event(session.now + timedelta(minutes=10), "event 5"))
-    finding = _found(run, "clock")
-    assert finding["found"].endswith("seconds ahead of this machine's clock")
-    assert "NTP" in finding["to_do"]
+    result = _find_problem(run, "clock")
+    assert result["found"].endswith("seconds ahead of this machine's clock")
+    assert "NTP" in result["to_do"]
 
 
 @pytest.mark.usefixtures("env")
 @pytest.mark.parametrize("name", ["", "oneself.sqlite3"])
-def test_data_that_others_can_get_at_are_found(run, settings, name):
-    """OP-04: the folder and the file, as `cp` and an editor leave them, with the command."""
+def test_data_accessible_to_others_are_reported(run, settings, name):
+    """OP-04: the folder and the file, with the command that fixes it."""
     path = settings.data_dir / name
     path.chmod(path.stat().st_mode | 0o044)
-    finding = _found(run, "disk")
-    assert finding["to_do"] == f"Run: chmod go= {path}"
+    result = _find_problem(run, "disk")
+    assert result["to_do"] == f"Run: chmod go= {path}"
 
 
 @pytest.mark.usefixtures("env")
 @pytest.mark.parametrize(("mebibytes", "ok"), [(511, False), (512, True)])
-def test_a_disk_that_is_nearly_full_is_found(run, monkeypatch, mebibytes, ok):
-    """While there is still room to do something about it."""
+def test_nearly_full_disk_is_reported(run, monkeypatch, mebibytes, ok):
     usage = shutil._ntuple_diskusage(2**40, 2**40, mebibytes * 2**20)  # noqa: SLF001 # its type
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
-    finding = run("--json").checks["disk"]
-    assert (finding["ok"], f"{mebibytes} MiB are free" in finding["found"]) == (ok, True)
+    result = run("--json").checks["disk"]
+    assert (result["ok"], f"{mebibytes} MiB free" in result["found"]) == (ok, True)
 
 
-def test_room_is_wanted_for_a_copy_of_the_database(monkeypatch, settings):
-    """The next migration begins with one; this file has 600 MiB and no content."""
+def test_free_space_must_fit_a_copy_of_the_database(monkeypatch, settings):
+    """Every migration starts with a copy; this file has 600 MiB and no content."""
     os.truncate(settings.location, 600 * 2**20)
     usage = shutil._ntuple_diskusage(2**40, 2**40, 550 * 2**20)  # noqa: SLF001 # its type
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     found = disk(settings).found
-    assert found.startswith("550 MiB are free")
-    assert found.endswith("of 600 that should be")
+    assert found.startswith("550 MiB free")
+    assert found.endswith("at least 600 MiB are needed")
 
 
-def test_a_folder_that_cannot_be_written_is_found(settings, monkeypatch):
-    """As one that is mounted for reading only."""
+def test_read_only_folder_is_reported(settings, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert disk(settings).found == f"{settings.data_dir} cannot be written"
+    assert disk(settings).found == f"{settings.data_dir} is not writable"
 
 
-def test_a_folder_that_is_not_there_yet_is_looked_at_where_it_will_be(tmp_path, monkeypatch):
-    """On PostgreSQL the first mail makes it."""
+def test_missing_folder_is_checked_at_its_parent(tmp_path, monkeypatch):
+    """With PostgreSQL, the first email creates it."""
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "not" / "there"))
     monkeypatch.setenv("ONESELF_DATABASE_URL", "postgresql+psycopg:///oneself")
-    finding = disk(Settings())
-    assert finding.ok
-    assert finding.found.endswith(f"MiB are free at {tmp_path}")
+    result = disk(Settings())
+    assert result.ok
+    assert result.found.endswith(f"MiB free at {tmp_path}")
 
 
 @pytest.mark.usefixtures("env")
-def test_a_mail_server_that_is_away_is_found(run, monkeypatch):
-    """By its host and port, and without user and password."""
+def test_unreachable_mail_server_is_reported(run, monkeypatch):
+    """By host and port, without user and password."""
     monkeypatch.setenv("ONESELF_SMTP_URL", "smtp://canary:canary@127.0.0.1:9")
-    finding = _found(run, "mail_server")
-    assert finding["found"].startswith("127.0.0.1, port 9: The server cannot be reached")
-    assert "canary" not in str(finding)
+    result = _find_problem(run, "mail_server")
+    assert result["found"].startswith("127.0.0.1, port 9: The server cannot be reached")
+    assert "canary" not in str(result)
     monkeypatch.setenv("ONESELF_SMTP_URL", "canary://127.0.0.1")
-    assert "must be smtp://" in _found(run, "mail_server")["found"]
+    assert "must be smtp://" in _find_problem(run, "mail_server")["found"]
 
 
 @pytest.mark.usefixtures("env")
-def test_a_text_of_mail_that_cannot_be_used_is_found(run, monkeypatch, tmp_path):
-    """Before the service does not start for it."""
+def test_broken_mail_template_is_reported(run, monkeypatch, tmp_path):
     (tmp_path / "texts" / "mail").mkdir(parents=True)
     (tmp_path / "texts" / "mail" / "layout.html.j2").write_text("{% if")
     monkeypatch.setenv("ONESELF_TEMPLATE_DIR", str(tmp_path / "texts"))
-    assert "Correct it, or take it away" in _found(run, "mail_server")["found"]
+    assert "Correct the template, or delete it" in _find_problem(run, "mail_server")["found"]
 
 
 @pytest.mark.usefixtures("env")
-def test_settings_that_are_dangerous_together_are_found(run, monkeypatch):
-    """Each by its name, with what to set."""
+def test_unsafe_settings_are_reported(run, monkeypatch):
     monkeypatch.setenv("ONESELF_PUBLIC_URL", "https://account.example.com")
-    finding = _found(run, "settings")
-    assert "ONESELF_TRUSTED_PROXIES" in finding["found"]
-    assert "ONESELF_SMTP_URL" in finding["to_do"]
+    result = _find_problem(run, "settings")
+    assert "ONESELF_TRUSTED_PROXIES" in result["found"]
+    assert "ONESELF_SMTP_URL" in result["to_do"]
 
 
 # The policies
 
 
 @pytest.mark.usefixtures("env")
-def test_policies_that_cannot_be_used_are_found(run, monkeypatch, tmp_path):
-    """AZ-03: with what is wrong, and where to correct it."""
+def test_invalid_policies_are_reported(run, monkeypatch, tmp_path):
+    """AZ-03."""
     folder = tmp_path / "policies"
     folder.mkdir()
     monkeypatch.setenv("ONESELF_POLICY_DIR", str(folder))
-    assert "no *.cedar file" in _found(run, "policies")["found"]
+    assert "no *.cedar file" in _find_problem(run, "policies")["found"]
     (folder / "a.cedar").write_text("permit (")
-    finding = _found(run, "policies")
-    assert "a.cedar" in finding["found"]
-    assert str(folder) in finding["to_do"]
+    result = _find_problem(run, "policies")
+    assert "a.cedar" in result["found"]
+    assert str(folder) in result["to_do"]
 
 
 @pytest.mark.usefixtures("env")
-def test_a_defect_is_no_finding(run, sql):
-    """OP-05: what nobody foresaw is not told as if an operator could put it right."""
+def test_defect_is_raised(run, sql):
+    """OP-05: an unexpected error must not look like something an operator can fix."""
     sql("UPDATE root_key SET check_value = 'no bytes'")
     with pytest.raises(TypeError):
         run("--json")
 
 
-def test_a_service_that_is_writing_is_not_in_the_way(run, env):
-    """DB-05: the doctor only reads, and neither waits for a writer nor makes one wait."""
+def test_doctor_runs_beside_a_writer(run, env):
+    """DB-05: it only reads, and blocks no writer."""
     with env.transaction(writing=True) as session:
         session.add(_event(session.now, "event 6"))
         session.flush()
         ran = run("--json")
-    assert (ran.status, ran.wrong) == (0, [])
+    assert (ran.status, ran.problems) == (0, [])

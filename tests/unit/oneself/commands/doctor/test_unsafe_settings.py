@@ -1,11 +1,11 @@
-"""Settings that are allowed one by one: which of them the doctor warns of together."""
+"""Unsafe combinations of settings, as reported by `doctor`."""
 
 import pytest
 
 from oneself.commands.doctor.unsafe_settings import find_unsafe_settings
 from oneself.settings import Settings
 
-#: A deployment that is as it should be; each case below spoils one thing.
+#: Safe settings of a deployment; each case below makes one of them unsafe.
 GOOD = {
     "PUBLIC_URL": "https://account.example.com",
     "TRUSTED_PROXIES": "10.0.0.7",
@@ -17,18 +17,17 @@ LOCAL = "http://localhost:8080"
 
 
 @pytest.fixture
-def run_in_group(monkeypatch):
-    def run_in_group(**settings):
+def check(monkeypatch):
+    def check(**settings):
         for name, value in settings.items():
             monkeypatch.setenv(f"ONESELF_{name}", value)
         return find_unsafe_settings(Settings())
 
-    return run_in_group
+    return check
 
 
-def test_nothing_is_said_of_a_deployment_as_it_should_be(run_in_group):
-    """A warning that always comes is read by nobody."""
-    assert run_in_group(**GOOD).ok
+def test_safe_settings_pass(check):
+    assert check(**GOOD).ok
 
 
 @pytest.mark.parametrize(
@@ -41,13 +40,13 @@ def test_nothing_is_said_of_a_deployment_as_it_should_be(run_in_group):
         {"PUBLIC_URL": "http://[::1]:8080"},
     ],
 )
-def test_nothing_is_said_of_what_is_tried_out_on_this_machine(run_in_group, change):
-    """As `tox run -e serve` begins, without mail and without a proxy."""
-    assert run_in_group(**change).ok
+def test_local_trial_passes(check, change):
+    """As `tox run -e serve` starts: without mail and without a reverse proxy."""
+    assert check(**change).ok
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "problem"),
     [
         ({"PUBLIC_URL": "http://account.example.com"}, "ONESELF_PUBLIC_URL is plain http"),
         ({"PUBLIC_URL": LOCAL}, "ONESELF_ALLOW_HTTP serves plain http"),
@@ -57,11 +56,11 @@ def test_nothing_is_said_of_what_is_tried_out_on_this_machine(run_in_group, chan
             {"SMTP_URL": "", "SIGNUP": "closed", "EMAIL_CHANGE": "service"},
             "ONESELF_EMAIL_CHANGE is service",
         ),
-        ({"THROTTLE_ACCOUNT": "1000000/1"}, "ONESELF_THROTTLE_ACCOUNT lets"),
-        ({"THROTTLE_ACCOUNT_SOURCE": "100/60"}, "and its default 1,445"),
-        ({"THROTTLE_SOURCE": "1000000/1"}, "ONESELF_THROTTLE_SOURCE lets"),
-        ({"THROTTLE_SIGNUP": "1000000/1"}, "ONESELF_THROTTLE_SIGNUP lets"),
-        ({"THROTTLE_MAIL": "1000000/1"}, "ONESELF_THROTTLE_MAIL lets"),
+        ({"THROTTLE_ACCOUNT": "1000000/1"}, "ONESELF_THROTTLE_ACCOUNT allows"),
+        ({"THROTTLE_ACCOUNT_SOURCE": "100/60"}, "a day, the default 1,445"),
+        ({"THROTTLE_SOURCE": "1000000/1"}, "ONESELF_THROTTLE_SOURCE allows"),
+        ({"THROTTLE_SIGNUP": "1000000/1"}, "ONESELF_THROTTLE_SIGNUP allows"),
+        ({"THROTTLE_MAIL": "1000000/1"}, "ONESELF_THROTTLE_MAIL allows"),
         *(
             ({"DATABASE_URL": f"postgresql+psycopg://me:canary@{rest}"}, "ONESELF_DATABASE_URL has")
             for rest in (
@@ -73,16 +72,16 @@ def test_nothing_is_said_of_what_is_tried_out_on_this_machine(run_in_group, chan
         ),
     ],
 )
-def test_each_danger_is_named_alone(run_in_group, change, named):
-    """With what to do about it, and without a value that may be a secret."""
-    finding = run_in_group(**{**GOOD, **change})
-    assert not finding.ok
-    assert named in finding.found
-    assert ";" not in finding.found
-    assert finding.to_do.startswith(
-        ("Put a proxy", "Set ONESELF_", "Unset ONESELF_", "Add sslmode")
+def test_unsafe_combination_is_reported_alone(check, change, problem):
+    """With a fix, and without a value that may be a secret."""
+    result = check(**{**GOOD, **change})
+    assert not result.ok
+    assert problem in result.found
+    assert ";" not in result.found
+    assert result.to_do.startswith(
+        ("Put an https", "Set ONESELF_", "Unset ONESELF_", "Add sslmode")
     )
-    assert "canary" not in str(finding)
+    assert "canary" not in str(result)
 
 
 @pytest.mark.parametrize(
@@ -98,19 +97,18 @@ def test_each_danger_is_named_alone(run_in_group, change, named):
         {"PUBLIC_URL": LOCAL, "ALLOW_HTTP": "false", "TRUSTED_PROXIES": "127.0.0.1"},
     ],
 )
-def test_what_is_not_dangerous_is_left_alone(run_in_group, change):
-    """Less than the defaults, a network of this machine's own, the machine itself."""
-    assert run_in_group(**{**GOOD, **change}).ok
+def test_safe_variation_passes(check, change):
+    """Stricter limits, a private network, the local machine."""
+    assert check(**{**GOOD, **change}).ok
 
 
-def test_what_only_costs_is_said_and_is_no_problem(run_in_group):
-    """Whoever holds each answer against the document wants to know why it is slower."""
-    finding = run_in_group(**GOOD, VALIDATE_RESPONSES="true")
-    assert finding.ok
-    assert "ONESELF_VALIDATE_RESPONSES is on" in finding.found
+def test_response_validation_is_mentioned_without_a_problem(check):
+    result = check(**GOOD, VALIDATE_RESPONSES="true")
+    assert result.ok
+    assert "ONESELF_VALIDATE_RESPONSES is on" in result.found
 
 
-def test_everybody_is_no_proxy(run_in_group):
-    """The settings refuse it, so that there is nothing to warn of."""
+def test_trusting_all_addresses_is_rejected(check):
+    """The settings themselves reject it, so no check is needed."""
     with pytest.raises(ValueError, match="never all of them"):
-        run_in_group(**GOOD | {"TRUSTED_PROXIES": "0.0.0.0/0"})
+        check(**GOOD | {"TRUSTED_PROXIES": "0.0.0.0/0"})

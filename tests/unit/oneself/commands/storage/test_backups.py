@@ -1,4 +1,4 @@
-"""Backups: what is in one, and what has to be true before it takes the place of a database."""
+"""Backups: their content, and the conditions for a restore."""
 
 import errno
 import io
@@ -19,7 +19,7 @@ from oneself.commands.console.session_setup import open_database
 from oneself.commands.storage import sqlite_files
 from oneself.database import sqlite_driver
 from oneself.settings import Settings
-from tests.support.commands import Ran
+from tests.support.commands import CommandResult
 
 IN_USE = """
 import sys
@@ -33,11 +33,11 @@ print("open", flush=True)
 sys.stdin.read()
 """
 
-_FORMER = re.compile(r"is at (\S+\.sqlite3\.\w+):")
+_FORMER = re.compile(r"is now at (\S+\.sqlite3\.\w+):")
 
 
-class Stopped(BaseException):
-    """As by Ctrl-C."""
+class Interrupted(BaseException):
+    """An interruption, as by Ctrl-C."""
 
 
 @pytest.fixture
@@ -45,16 +45,16 @@ def run(monkeypatch, capsys):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["oneself", *map(str, words), "--json"])
         monkeypatch.setattr(sys, "stdin", io.StringIO())
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             commands.main()
-        return Ran(ended.value.code or 0, capsys.readouterr())
+        return CommandResult(exit_info.value.code or 0, capsys.readouterr())
 
     return run
 
 
 @pytest.fixture
 def data(monkeypatch, migrated_file, tmp_path):
-    """The data folder of a deployment with one tenant."""
+    """Creates the data folder of a deployment with one tenant."""
     folder = tmp_path / "data"
     folder.mkdir(mode=0o700)
     shutil.copy(migrated_file, folder / "oneself.sqlite3")
@@ -69,16 +69,16 @@ def data(monkeypatch, migrated_file, tmp_path):
 
 @pytest.fixture
 def backup(run, data, tmp_path):
-    """A backup of it."""
+    """Creates a backup of that deployment."""
     assert data.exists()
-    made = tmp_path / "backup.sqlite3"
-    assert run("db", "backup", made).json["revision"] == REVISION
-    return made
+    target = tmp_path / "backup.sqlite3"
+    assert run("db", "backup", target).json["revision"] == REVISION
+    return target
 
 
 @pytest.fixture
 def elsewhere(monkeypatch, data, tmp_path):
-    """Another data folder, which the settings name now, with nothing but the key."""
+    """Creates another data folder, which the settings name now, with only the key."""
     folder = tmp_path / "elsewhere"
     folder.mkdir(mode=0o700)
     shutil.copy(data / "secret.key", folder)
@@ -106,60 +106,59 @@ def _tenants(path):
     return [row[0] for row in _sql(path, "SELECT display_name FROM tenant ORDER BY id")]
 
 
-def test_a_backup_is_one_file_that_nobody_else_can_read(backup, tmp_path):
-    """DB-09: with nothing beside it that could be forgotten, nor needed to read it."""
+def test_backup_is_one_private_file(backup, tmp_path):
+    """DB-09: no other file is needed to read it."""
     assert [path.name for path in tmp_path.glob("backup*")] == ["backup.sqlite3"]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert _tenants(backup) == ["before"]
     assert _sql(backup, "PRAGMA journal_mode") == [("delete",)]
 
 
-def test_a_backup_outlasts_a_power_cut(run, data, disk, tmp_path):
-    """DB-09: whoever was told that there is one may have deleted the one before."""
+def test_backup_survives_a_power_cut(run, data, disk, tmp_path):
+    """DB-09: the operator may have deleted the former one."""
     assert data.exists()
     run("db", "backup", tmp_path / "backup.sqlite3")
     assert disk.keeps(tmp_path / "backup.sqlite3")
 
 
-def test_the_root_secret_is_not_in_a_backup(data, backup, tmp_path):
-    """DB-09: a backup alone opens nothing."""
+def test_backup_does_not_contain_the_root_secret(data, backup, tmp_path):
+    """DB-09."""
     secret = (data / "secret.key").read_bytes().strip()
     assert secret not in backup.read_bytes()
     assert not list(tmp_path.glob("*.key"))
 
 
-def test_what_is_only_in_the_log_of_the_file_is_in_the_backup(run, data, tmp_path):
-    """DB-09: and what is not committed yet is not."""
-    held = sqlite_driver().connect(data / "oneself.sqlite3", isolation_level=None)
-    held.execute("PRAGMA journal_mode = WAL")
-    held.execute("UPDATE tenant SET display_name = 'logged'")
+def test_backup_contains_committed_writes_of_the_wal(run, data, tmp_path):
+    """DB-09: and no uncommitted ones."""
+    connection = sqlite_driver().connect(data / "oneself.sqlite3", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("UPDATE tenant SET display_name = 'logged'")
     assert (data / "oneself.sqlite3-wal").stat().st_size
-    held.execute("BEGIN IMMEDIATE")
-    held.execute("UPDATE tenant SET display_name = 'begun'")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE tenant SET display_name = 'begun'")
     run("db", "backup", tmp_path / "made")
-    held.execute("ROLLBACK")
-    held.close()
+    connection.execute("ROLLBACK")
+    connection.close()
     assert _tenants(tmp_path / "made") == ["logged"]
 
 
-def test_a_backup_never_takes_the_place_of_a_file(run, data, tmp_path):
-    """It may be the only other one."""
+def test_backup_does_not_replace_a_file(run, data, tmp_path):
     assert data.exists()
     (tmp_path / "there").write_text("the only other one")
-    assert run("db", "backup", tmp_path / "there").refused("is there already")
+    assert run("db", "backup", tmp_path / "there").refused("already exists")
     assert (tmp_path / "there").read_text() == "the only other one"
 
 
-def test_a_damaged_database_gives_no_backup(run, data, tmp_path):
-    """DB-09: it would be found out on the day when it is needed."""
-    _spoil(data / "oneself.sqlite3")
-    assert run("db", "backup", tmp_path / "made").refused("not whole")
+def test_damaged_database_is_not_backed_up(run, data, tmp_path):
+    """DB-09."""
+    _damage(data / "oneself.sqlite3")
+    assert run("db", "backup", tmp_path / "made").refused("is damaged")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 @pytest.mark.parametrize("name", ["a?timeout=5", "a%20b", "a?mode=memory&uri=true", "a#b"])
-def test_a_folder_may_have_any_name(run, tmp_path, monkeypatch, name):
-    """DB-09: the data are in the one file that is private and is backed up."""
+def test_folder_name_may_have_special_characters(run, tmp_path, monkeypatch, name):
+    """DB-09: the data are in the one private file that is backed up."""
     folder = tmp_path / name
     monkeypatch.setenv("ONESELF_DATA_DIR", str(folder))
     monkeypatch.delenv("ONESELF_DATABASE_URL", raising=False)
@@ -173,20 +172,20 @@ def test_a_folder_may_have_any_name(run, tmp_path, monkeypatch, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert modes == {"oneself.sqlite3": 0o600, "secret.key": 0o600}
-    made = folder / "b?timeout=5"
-    assert run("db", "backup", made).json["revision"] == REVISION
-    assert _tenants(made) == ["Example"]
+    target = folder / "b?timeout=5"
+    assert run("db", "backup", target).json["revision"] == REVISION
+    assert _tenants(target) == ["Example"]
 
 
-def test_a_database_without_tables_gives_no_backup(run, data, tmp_path):
-    """DB-09: who makes one of the wrong file would have nothing on the day when it is needed."""
+def test_database_without_tables_is_not_backed_up(run, data, tmp_path):
+    """DB-09: it is probably the wrong file."""
     (data / "oneself.sqlite3").write_bytes(b"")
     assert run("db", "backup", tmp_path / "made").refused("no tables of oneself")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def _spoil(path):
-    """Overwrite a page of an index, which nothing reads that only looks at the tables."""
+def _damage(path):
+    """Overwrite a page of an index that queries on the tables do not read."""
     [(page,)] = _sql(path, "SELECT rootpage FROM sqlite_master WHERE name = 'ix_user_tenant_id'")
     [(size,)] = _sql(path, "PRAGMA page_size")
     content = bytearray(path.read_bytes())
@@ -194,8 +193,8 @@ def _spoil(path):
     path.write_bytes(content)
 
 
-def test_a_backup_is_restored_into_an_empty_place(run, backup, elsewhere):
-    """DB-09: and then the doctor finds nothing but that no service has run there."""
+def test_backup_is_restored_into_an_empty_folder(run, backup, elsewhere):
+    """DB-09: doctor then only reports that no service has run."""
     found = run("db", "restore", backup).json
     assert (found["former"], found["revision"]) == (None, REVISION)
     assert _tenants(elsewhere / "oneself.sqlite3") == ["before"]
@@ -205,16 +204,16 @@ def test_a_backup_is_restored_into_an_empty_place(run, backup, elsewhere):
     assert [name for name in checks if not checks[name]["ok"]] == ["signing_key"]
 
 
-def test_what_is_restored_outlasts_a_power_cut(run, backup, elsewhere, disk, monkeypatch):
-    """DB-09: with the folder that it is in, where there was none."""
+def test_restored_database_survives_a_power_cut(run, backup, elsewhere, disk, monkeypatch):
+    """DB-09: and so does its new folder."""
     monkeypatch.setenv("ONESELF_SECRET_KEY", (elsewhere / "secret.key").read_text().strip())
     monkeypatch.setenv("ONESELF_DATA_DIR", str(elsewhere / "in" / "there"))
     run("db", "restore", backup)
     assert disk.keeps(elsewhere / "in" / "there" / "oneself.sqlite3")
 
 
-def test_a_database_is_replaced_only_when_told_and_kept_with_its_log(run, data, backup):
-    """DB-09: a log that stayed would be played into the other file."""
+def test_database_is_replaced_only_on_request_and_kept(run, data, backup):
+    """DB-09: with its log, which would otherwise be replayed into the new file."""
     _add(data, "later")
     (data / "oneself.sqlite3-wal").write_bytes(b"a log")
     assert run("db", "restore", backup).refused("There is a database at", "--replace")
@@ -226,8 +225,8 @@ def test_a_database_is_replaced_only_when_told_and_kept_with_its_log(run, data, 
     assert _tenants(former) == ["before", "later"]
 
 
-def test_a_log_without_its_database_is_in_the_way_too(run, backup, elsewhere):
-    """DB-09: as it is left by somebody who has moved the database by hand."""
+def test_log_without_its_database_blocks_a_restore(run, backup, elsewhere):
+    """DB-09: as after moving the database by hand."""
     (elsewhere / "oneself.sqlite3-wal").write_bytes(b"a log")
     assert run("db", "restore", backup).refused("--replace")
     run("db", "restore", "--replace", backup)
@@ -235,8 +234,8 @@ def test_a_log_without_its_database_is_in_the_way_too(run, backup, elsewhere):
     assert _tenants(elsewhere / "oneself.sqlite3") == ["before"]
 
 
-def test_a_database_that_is_in_use_is_not_replaced(run, data, backup):
-    """DB-09: the service would go on with the old one, and lose what it acknowledges."""
+def test_database_in_use_is_not_replaced(run, data, backup):
+    """DB-09: the service would continue on the old file and lose its writes."""
     command = [sys.executable, "-c", IN_USE, str(data / "oneself.sqlite3")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
         assert user.stdout.readline() == b"open\n"
@@ -250,8 +249,8 @@ def _fail(*_arguments):
 
 
 @pytest.fixture
-def failing(monkeypatch):
-    """Has a step of a restore fail: by a disk, by a file system that has no links."""
+def fail_step(monkeypatch):
+    """Makes a step of a restore fail, as a disk, or a file system without links, would."""
     fsync, rename = os.fsync, Path.rename
 
     def fsync_but(fails):
@@ -271,11 +270,11 @@ def failing(monkeypatch):
 
 
 @pytest.mark.parametrize("step", ["the copy", "the folder", "the link", "the log"])
-def test_a_restore_that_fails_leaves_what_there_was(run, data, backup, failing, step):
-    """DB-09: or the next start would make an empty database, and go on with that."""
+def test_failed_restore_leaves_the_database_unchanged(run, data, backup, fail_step, step):
+    """DB-09: otherwise the next start would create an empty one."""
     _add(data, "later")
     (data / "oneself.sqlite3-wal").write_bytes(b"a log")
-    failing(step)
+    fail_step(step)
     assert run("db", "restore", "--replace", backup).refused(": Input/output error")
     assert sorted(path.name for path in data.iterdir()) == [
         *("oneself.sqlite3", "oneself.sqlite3-wal", "secret.key"),
@@ -285,9 +284,11 @@ def test_a_restore_that_fails_leaves_what_there_was(run, data, backup, failing, 
     assert _tenants(data / "oneself.sqlite3") == ["before", "later"]
 
 
-@pytest.mark.parametrize("reason", [FileExistsError(errno.EEXIST, "File exists"), Stopped()])
-def test_where_the_former_database_is_nobody_has_to_guess(run, data, backup, monkeypatch, reason):
-    """DB-09: if a start has made another meanwhile, which is in use, the former stays aside."""
+@pytest.mark.parametrize("reason", [FileExistsError(errno.EEXIST, "File exists"), Interrupted()])
+def test_former_database_is_named_when_it_cannot_be_restored(
+    run, data, backup, monkeypatch, reason
+):
+    """DB-09: a service started meanwhile has created another one and uses it."""
 
     def start(place, _target):
         place.write_bytes(b"another")
@@ -300,12 +301,12 @@ def test_where_the_former_database_is_nobody_has_to_guess(run, data, backup, mon
 
 
 def _refusal_of(ran):
-    assert ran.refused("could not be put back (File exists)", "rename it")
+    assert ran.refused("could not be restored (File exists)", "rename it")
     return ran.err
 
 
-def test_a_copy_that_sqlite_cannot_finish_is_no_backup(run, data, monkeypatch, tmp_path):
-    """DB-09: it says why, as where the disk is full by then."""
+def test_unfinished_copy_is_no_backup(run, data, monkeypatch, tmp_path):
+    """DB-09: as on a full disk; the message has the reason."""
 
     class Full:
         execute = staticmethod(lambda _statement: _say_full())
@@ -327,50 +328,50 @@ def test_a_copy_that_sqlite_cannot_finish_is_no_backup(run, data, monkeypatch, t
             monkeypatch.setattr(driver, "connect", connect)
 
     monkeypatch.setattr(sqlite_files, "checkpoint", checkpoint)
-    assert run("db", "backup", tmp_path / "made").refused("disk is full", "room")
+    assert run("db", "backup", tmp_path / "made").refused("disk is full", "Free some space")
     assert data.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_nothing_is_restored_where_the_key_is_not(run, data, backup, elsewhere):
-    """DB-09, OP-04: a key that was made now would open nothing of it."""
+def test_restore_without_the_key_is_refused(run, data, backup, elsewhere):
+    """DB-09, OP-04: a new key would open none of its rows."""
     (elsewhere / "secret.key").unlink()
     assert run("db", "restore", backup).refused("Put back the one")
     assert list(elsewhere.iterdir()) == []
     assert data.exists()
 
 
-def test_nothing_is_restored_that_the_key_does_not_open(run, backup, elsewhere, monkeypatch):
-    """DB-09: before it is there, rather than at the next start."""
+def test_restore_with_another_key_is_refused(run, backup, elsewhere, monkeypatch):
+    """DB-09: at once, rather than at the next start."""
     monkeypatch.setenv("ONESELF_SECRET_KEY", "k" * 43)
     assert run("db", "restore", backup).refused("not the one that this database")
     assert [path.name for path in elsewhere.iterdir()] == ["secret.key"]
 
 
-def test_nothing_is_restored_that_is_damaged_or_no_database_of_ours(run, backup, elsewhere):
-    """DB-09, DB-15: and what there is stays."""
+def test_damaged_or_foreign_backup_is_refused(run, backup, elsewhere):
+    """DB-09, DB-15: the present file stays."""
     (elsewhere / "oneself.sqlite3").write_text("what there is")
     text, empty = elsewhere.parent / "text", elsewhere.parent / "empty"
     text.write_text("This is no database. " * 100)
     _sql(empty, "CREATE TABLE other (id)")
     for file, words in (
         (text, "cannot be copied"),
-        (empty, "no revision"),
+        (empty, "is not a database of oneself"),
         (elsewhere.parent / "nowhere", "There is no backup"),
     ):
         assert run("db", "restore", "--replace", file).refused(words)
     _sql(backup, "UPDATE alembic_version SET version_num = '9999'")
     assert run("db", "restore", "--replace", backup).refused("9999", "does not know")
     _sql(backup, "UPDATE alembic_version SET version_num = ?", REVISION)
-    _spoil(backup)
-    assert run("db", "restore", "--replace", backup).refused("not whole")
+    _damage(backup)
+    assert run("db", "restore", "--replace", backup).refused("is damaged")
     assert (elsewhere / "oneself.sqlite3").read_text() == "what there is"
     assert sorted(path.name for path in elsewhere.iterdir()) == ["oneself.sqlite3", "secret.key"]
 
 
 @pytest.mark.parametrize("words", [["backup", "pg_dump"], ["restore", "pg_restore"]])
-def test_a_server_has_programs_of_its_own_for_it(run, monkeypatch, tmp_path, words):
-    """DB-09: the sentence names them, and what they are called with."""
+def test_postgresql_backup_names_its_own_programs(run, monkeypatch, tmp_path, words):
+    """DB-09: with their arguments."""
     monkeypatch.setenv("ONESELF_DATABASE_URL", "postgresql+psycopg://somebody:canary@host/name")
     ran = run("db", words[0], tmp_path / "made")
     assert ran.refused(words[1], "--no-owner", status=2)

@@ -1,4 +1,4 @@
-"""Examples that the deployment knows stand where they belong, and nothing else is changed."""
+"""Live document: examples of the deployment replace those of the document, and nothing else."""
 
 from copy import deepcopy
 
@@ -23,7 +23,7 @@ def operation(document, path, method):
     return document["paths"][path][method]
 
 
-def test_the_example_of_a_body_and_of_its_fields_is_live():
+def test_body_examples_are_replaced():
     body = operation(live_document(VALUES), "/resources/me/pat", "post")["requestBody"]
     content = body["content"]["application/json"]
     assert content["example"]["clientId"] == "cli_0f0f0f0f0f0f"
@@ -31,28 +31,30 @@ def test_the_example_of_a_body_and_of_its_fields_is_live():
     assert content["schema"]["properties"]["clientSecret"]["example"] == "cls_0"
 
 
-def test_the_example_of_a_parameter_is_live():
+def test_parameter_examples_are_replaced():
     parameters = operation(live_document(VALUES), "/v1/users/me/password", "post")["parameters"]
     assert {each["name"]: each["example"] for each in parameters} == {
         "X-Tenant-ID": VALUES["tenant_uuid"]
     }
 
 
-def test_only_examples_differ():
-    def without_examples(thing):
-        if isinstance(thing, dict):
-            whole = resolve(load_document(), thing)
+def test_live_document_changes_only_examples():
+    def without_examples(value):
+        if isinstance(value, dict):
+            resolved = resolve(load_document(), value)
             return {
-                name: without_examples(below) for name, below in whole.items() if name != "example"
+                name: without_examples(child)
+                for name, child in resolved.items()
+                if name != "example"
             }
-        return [without_examples(each) for each in thing] if isinstance(thing, list) else thing
+        return [without_examples(item) for item in value] if isinstance(value, list) else value
 
-    live, written = live_document(VALUES), load_document()
-    for path in written["paths"]:
-        assert without_examples(live["paths"][path]) == without_examples(written["paths"][path])
+    live, original = live_document(VALUES), load_document()
+    for path in original["paths"]:
+        assert without_examples(live["paths"][path]) == without_examples(original["paths"][path])
 
 
-def test_the_document_itself_stays_as_it_is():
+def test_live_document_leaves_the_original_unchanged():
     before = deepcopy(load_document())
     live_document(VALUES)
     assert load_document() == before

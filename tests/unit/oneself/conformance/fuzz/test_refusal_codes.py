@@ -1,4 +1,4 @@
-"""A refusal's code is read where its dialect has it."""
+"""Refusal codes are read from the place that each dialect uses."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from oneself.document import load_document, resolve
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
-def test_the_code_of_each_example_is_its_key(operation_id: str):
+def test_example_code_equals_its_key(operation_id: str):
     operation = OPERATIONS[operation_id]
     for status, response in operation.responses.items():
         for content in resolve(load_document(), response).get("content", {}).values():
@@ -18,10 +18,10 @@ def test_the_code_of_each_example_is_its_key(operation_id: str):
 
 
 @pytest.mark.parametrize("body", [None, "go away", [], {}, {"error": "x"}, {"detail": "x"}])
-def test_a_body_without_a_code_has_none(body: object):
+def test_body_without_code_has_no_codes(body: object):
     assert codes_in("ipto", body) == []
 
 
-def test_each_violation_of_scaikey_has_a_code_of_its_own():
+def test_scaikey_violations_each_have_a_code():
     body = {"detail": [{"type": "invalid_request"}, {"type": "weak_password"}, {"msg": "?"}]}
     assert codes_in("scaikey", body) == ["invalid_request", "weak_password"]

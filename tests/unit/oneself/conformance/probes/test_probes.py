@@ -1,4 +1,4 @@
-"""The probes catch each wrong deployment at its flaw, and have nothing to say of a right one."""
+"""Probes report the flaw of each faulty deployment, and nothing for a correct one."""
 
 import ast
 import datetime as dt
@@ -47,23 +47,23 @@ def small():
 
 
 @pytest.fixture(scope="session")
-def of_small(small):
-    """What comes of each probe that is sent to it."""
+def outcomes_of_small(small):
+    """The outcome of each probe sent to it."""
     return _outcomes(small)
 
 
-# ── A right deployment ───────────────────────────────────────────────────────────────────────────
+# ── A correct deployment ─────────────────────────────────────────────────────────────────────────
 
 
-def test_a_right_deployment_keeps_every_promise(of_small):
-    """Ours is not the only one that can: this one is written from the promises alone."""
-    assert _broken(of_small) == {}
-    assert _skipped(of_small) == {"plain http where tls is spoken", "silent without tls"}
-    assert len(of_small) == len(PROBES)
+def test_correct_deployment_passes_every_probe(outcomes_of_small):
+    """The small deployment is path from the probes alone."""
+    assert _broken(outcomes_of_small) == {}
+    assert _skipped(outcomes_of_small) == {"plain http on a tls port", "silent without tls"}
+    assert len(outcomes_of_small) == len(PROBES)
 
 
 def _certificate(folder):
-    """A certificate of this machine that nobody has signed but itself."""
+    """Write a self-signed certificate for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -80,8 +80,8 @@ def _certificate(folder):
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    written = folder / "certificate.pem"
-    written.write_bytes(
+    path = folder / "certificate.pem"
+    path.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(
             serialization.Encoding.PEM,
@@ -89,116 +89,116 @@ def _certificate(folder):
             serialization.NoEncryption(),
         )
     )
-    return written
+    return path
 
 
 @pytest.fixture(scope="session")
 def small_with_tls(tmp_path_factory):
-    """The same over TLS."""
+    """A deployment without a flaw, over TLS."""
     certificate = _certificate(tmp_path_factory.mktemp("tls"))
     keys = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     keys.load_cert_chain(certificate)
     trust = ssl.create_default_context(cafile=str(certificate))
-    # Who greets slowly is hung up on too, and the many greetings here keep each other waiting.
+    # Slow handshakes are disconnected too, and the many handshakes here delay each other.
     with deployed(keys=keys, trust=trust, deadline=2) as target:
         yield target
 
 
 @pytest.fixture(scope="session")
-def of_small_with_tls(small_with_tls):
-    """What comes of each probe but the slow ones, for which TLS makes no difference."""
+def outcomes_of_small_with_tls(small_with_tls):
+    """The outcome of each probe except the slow ones, for which TLS makes no difference."""
     quick = [probe for probe in PROBES.values() if not probe.is_slow or probe.only]
     return _outcomes(small_with_tls, quick)
 
 
-def test_a_right_deployment_keeps_every_promise_over_tls(of_small_with_tls):
-    """All but those that are about a plain port, and with those about one that speaks TLS."""
-    assert _broken(of_small_with_tls) == {}
-    assert _skipped(of_small_with_tls) == {"tls without tls"}
+def test_correct_deployment_passes_every_probe_over_tls(outcomes_of_small_with_tls):
+    """Probes of plain ports are skipped; those of TLS ports run."""
+    assert _broken(outcomes_of_small_with_tls) == {}
+    assert _skipped(outcomes_of_small_with_tls) == {"tls without tls"}
 
 
-def test_a_certificate_that_is_not_trusted_is_not_spoken_to(small_with_tls):
-    """Else the credential would go to whoever answers."""
-    trusting_others = ssl.create_default_context()
-    address = replace(small_with_tls.address, trust=trusting_others)
+def test_untrusted_certificate_receives_no_request(small_with_tls):
+    """Otherwise the credential would be sent to an impostor."""
+    default_trust = ssl.create_default_context()
+    address = replace(small_with_tls.address, trust=default_trust)
     outcome = run_probe(PROBES["plain"], replace(small_with_tls, address=address))
     assert [each[:32] for each in outcome.broken] == [
         "No connection could be opened: [",
-        "Afterwards, somebody else could ",
+        "Afterwards, another client could",
     ]
     assert outcome.exchange.received == ""
 
 
-# ── Wrong deployments ────────────────────────────────────────────────────────────────────────────
+# ── Faulty deployments ───────────────────────────────────────────────────────────────────────────
 
 DEEP = "json of 10,000 levels: arrays"
-ONLY_4XX = "where only 4xx is allowed."
+ONLY_4XX = "and only 4xx is allowed."
 
-#: By what is wrong with a deployment: a probe, and all that is said of it.
+#: For each flaw of a deployment: a probe, and all violations that it reports.
 FLAWS = {
     "fails at a NUL": (
         "target: one with a NUL in it",
-        "It was answered with 500: the server's own failure.",
+        "The response is 500, a server error.",
     ),
-    "lets in by another case": ("path: Other case", f"It was answered with 200, {ONLY_4XX}"),
+    "lets in by another case": ("path: Other case", f"The response is 200, {ONLY_4XX}"),
     "redirects what ends in a slash": (
-        "path: Another end",
-        f"It was answered with 308, {ONLY_4XX}",
+        "path: A different end",
+        f"The response is 308, {ONLY_4XX}",
     ),
-    "takes any body": ("json: Each name twice", f"It was answered with 201, {ONLY_4XX}"),
-    "takes any host": ("host: an unknown Host", f"It was answered with 200, {ONLY_4XX}"),
+    "takes any body": ("json: Each name twice", f"The response is 201, {ONLY_4XX}"),
+    "takes any host": ("host: an unknown Host", f"The response is 200, {ONLY_4XX}"),
     "remembers who asked before": (
         "pipelined",
-        "It was answered with 200, where only 401 or 403 is allowed.",
-        "It was answered with 200, where only 401 or 403 is allowed.",
+        "The response is 200, and only 401 or 403 is allowed.",
+        "The response is 200, and only 401 or 403 is allowed.",
     ),
     "believes the length, not the chunks": (
         "coding: chunks and a length",
-        "2 answers came to 1 request.",
+        "2 responses came to 1 request.",
     ),
-    "knows no trailers": ("trailer", "2 answers came to 1 request."),
+    "knows no trailers": ("trailer", "2 responses came to 1 request."),
     "does not wait for bodies": (
-        "late body unread: a POST that nobody may make",
-        "2 answers came to 1 request.",
+        "late body unread: an unauthenticated POST",
+        "2 responses came to 1 request.",
     ),
-    "ignores Connection": ("after a close", "2 answers came to 1 request."),
+    "ignores Connection": ("after a close", "2 responses came to 1 request."),
     "answers in HTTP/0.9": (
         "no http: HTTP/0.9",
-        "What came is no answer of HTTP/1.1: it does not begin as one.",
+        "The response is not HTTP/1.1: it does not begin with HTTP.",
     ),
     "always breaks off": (
         "host: no Host",
-        "What came is no answer of HTTP/1.1: it breaks off.",
+        "The response is not HTTP/1.1: it breaks off.",
     ),
     "HEAD has a body": (
         "HEAD",
-        "What came is no answer of HTTP/1.1: it does not begin as one.",
+        "The response is not HTTP/1.1: it does not begin with HTTP.",
     ),
     "names the path that is not there": (
-        "body unread: a POST to nowhere",
-        "The answer repeats what was sent.",
+        "body unread: a POST to an unknown path",
+        "The response repeats the request.",
     ),
     "sends a TRACE back": (
         "TRACE",
-        "The answer repeats what was sent.",
-        "The answer repeats the credential.",
+        "The response repeats the request.",
+        "The response repeats the credential.",
     ),
     "never answers what is folded": (
         "head: a folded line",
-        "It was neither answered nor closed in time.",
+        "The request was neither answered nor the connection closed in time.",
     ),
     "waits for ever": (
         "silent: in a head",
-        "It was neither answered nor closed in time.",
+        "The request was neither answered nor the connection closed in time.",
     ),
     "counts the time from each line anew": (
         "slow lines",
-        "It was neither answered nor closed in time.",
+        "The request was neither answered nor the connection closed in time.",
     ),
-    "never closes": ("http/1.0", "The connection was not closed after the answer."),
+    "never closes": ("http/1.0", "The connection was not closed after the response."),
     "closes instead of a 400": (
-        "json: A comma too many",
-        "The connection was closed without an answer.",
+        "json: A trailing comma",
+        "The connection was closed without a response.",
     ),
     "upgrades": (
         "upgrade: HTTP/2",
@@ -206,64 +206,64 @@ FLAWS = {
     ),
     "says no Allow": (
         "method: PROPFIND",
-        "A 405 came without Allow (RFC 9110, section 15.5.6).",
+        "A 405 has no Allow (RFC 9110, section 15.5.6).",
     ),
-    "allows no methods": ("method: PROPFIND", "Allow is no list of methods."),
+    "allows no methods": ("method: PROPFIND", "Allow is not a list of methods."),
     "allows what it refuses": (
         "method: PROPFIND",
-        "Allow lists the method that was refused.",
-        "Allow lists GET, HEAD, PROPFIND, where the document has GET.",
+        "Allow lists the rejected method.",
+        "Allow lists GET, HEAD, PROPFIND, but the document GET.",
     ),
     "allows what there is not": (
         "method: PROPFIND",
-        "Allow lists DELETE, GET, HEAD, where the document has GET.",
+        "Allow lists DELETE, GET, HEAD, but the document GET.",
     ),
     "serves one after the other": (
         "two hundred slow",
-        "Meanwhile, somebody else got no answer within 3 s.",
-        "It was neither answered nor closed in time.",
+        "Meanwhile, another client got no response within 3 s.",
+        "The request was neither answered nor the connection closed in time.",
     ),
-    "is sick after a deep body": (DEEP, "Afterwards, somebody else was answered with 503."),
+    "is sick after a deep body": (DEEP, "Afterwards, another client got a 503."),
     "is sick when somebody breaks off": (
-        "broken off: in a body",
-        "Afterwards, somebody else was answered with 503.",
+        "reset: in a body",
+        "Afterwards, another client got a 503.",
     ),
     "stops after a deep body": (
         DEEP,
-        "Afterwards, somebody else could not connect: [Errno 111] Connection refused.",
+        "Afterwards, another client could not connect: [Errno 111] Connection refused.",
     ),
 }
 
 
-def _of_flaw(flaw):
+def _run_flaw(flaw):
     with deployed(flaw) as target:
         return run_probe(PROBES[FLAWS[flaw][0]], target)
 
 
 @pytest.fixture(scope="session")
-def of_flaws():
-    """What comes of the probe that is to find each flaw: side by side, since they only wait."""
+def outcomes_of_flaws():
+    """The outcome of the probe for each flaw, in parallel because they mostly wait."""
     with ThreadPoolExecutor(len(FLAWS)) as threads:
-        return dict(zip(FLAWS, threads.map(_of_flaw, FLAWS), strict=True))
+        return dict(zip(FLAWS, threads.map(_run_flaw, FLAWS), strict=True))
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_flaw_is_found_and_nothing_else_is_said(of_flaws, flaw):
-    """Each check that a probe makes is needed to find one of them, so none can stop unnoticed."""
-    _, *said = FLAWS[flaw]
-    assert of_flaws[flaw].broken == tuple(said)
+def test_flaw_is_reported_exactly(outcomes_of_flaws, flaw):
+    """Each check is needed to find a flaw, so that none can stop working unnoticed."""
+    _, *violations = FLAWS[flaw]
+    assert outcomes_of_flaws[flaw].broken == tuple(violations)
 
 
-def test_there_is_a_flaw_for_each_thing_that_can_be_said():
-    """What `judging` says, and nothing in FLAWS does, is a check that nobody checks."""
-    said = {sentence for _, *sentences in FLAWS.values() for sentence in sentences}
-    unsaid = [
+def test_every_violation_message_has_a_flaw():
+    """A message of `assertions` that FLAWS does not contain is an untested check."""
+    tested = {sentence for _, *sentences in FLAWS.values() for sentence in sentences}
+    untested = [
         pattern
         for node in ast.walk(ast.parse(inspect.getsource(assertions)))
         if isinstance(node, ast.Yield)
-        and not any(re.fullmatch(pattern := _pattern(node.value), each) for each in said)
+        and not any(re.fullmatch(pattern := _pattern(node.value), each) for each in tested)
     ]
-    assert unsaid == []
+    assert untested == []
 
 
 def _pattern(node):
@@ -271,110 +271,107 @@ def _pattern(node):
     return "".join(re.escape(p.value) if isinstance(p, ast.Constant) else ".+" for p in parts)
 
 
-def _only_kept(outcomes):
-    """What was tried and had nothing to say."""
+def _passed(outcomes):
+    """Return the names of the probes that ran and passed."""
     return {name for name, each in outcomes.items() if not each.broken and not each.skipped}
 
 
-def test_no_probe_that_listens_is_content_with_a_failure():
-    """Whatever is sent, a 500 is found; who hangs up does not hear it."""
+def test_every_listening_probe_reports_server_errors():
+    """Only probes that disconnect cannot see a 500."""
     with deployed("always fails") as target:
-        kept = _only_kept(_outcomes(target))
-    assert {name.partition(":")[0] for name in kept} == {"gone", "broken off"}
+        passed = _passed(_outcomes(target))
+    assert {name.partition(":")[0] for name in passed} == {"disconnected", "reset"}
 
 
-def test_few_probes_are_content_with_who_agrees_to_everything():
-    """Those that send what may be answered, and only to see that nothing breaks."""
+def test_few_probes_accept_a_deployment_that_accepts_everything():
+    """Those whose requests may succeed, and only check for harm."""
     with deployed("always agrees") as target:
-        kept = {name.partition(":")[0] for name in _only_kept(_outcomes(target))}
-    assert kept == {
-        "absolute target of the owner", "body of a GET", "broken off", "condition",
-        "forwarded host", "gone", "http/1.0", "length said twice", "many headers",
-        "more than was said", "negotiation", "OPTIONS of nothing", "path of the owner", "pipelined",
-        "plain", "preflight", "range", "upgrade of the owner",
+        passed = {name.partition(":")[0] for name in _passed(_outcomes(target))}
+    assert passed == {
+        "absolute target with credential", "body longer than stated", "body of a GET", "condition",
+        "disconnected", "forwarded host", "http/1.0", "many headers", "negotiation",
+        "OPTIONS of the server", "path with credential", "pipelined", "plain", "preflight", "range",
+        "repeated length", "reset", "upgrade with credential",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("flaw", ["always babbles", "always answers sixty times"])
-def test_no_probe_that_listens_is_content_with_what_is_no_answer_or_too_many(flaw):
-    """Nor is any of those content with either."""
+def test_every_listening_probe_reports_malformed_and_surplus_responses(flaw):
     with deployed(flaw) as target:
-        kept = _only_kept(_outcomes(target))
-    assert {name.partition(":")[0] for name in kept} == {"gone", "broken off"}
+        passed = _passed(_outcomes(target))
+    assert {name.partition(":")[0] for name in passed} == {"disconnected", "reset"}
 
 
-def test_what_comes_before_an_answer_is_no_answer(of_small):
-    """100 (Continue) is sent to who expects it, and one answer after it."""
-    outcome = of_small["expect: 100-continue with the body already there"]
+def test_interim_response_does_not_count_as_surplus(outcomes_of_small):
+    """A request that expects it gets 100 (Continue), then one final response."""
+    outcome = outcomes_of_small["expect: 100-continue with the body already there"]
     assert outcome.broken == ()
     assert outcome.exchange.received.count("HTTP/1.1 ") == 2
 
 
 @pytest.fixture
-def nobody(small):
-    """A target where nobody listens, on a port that nobody else can get meanwhile."""
-    with socket.socket() as kept:
-        kept.bind(("127.0.0.1", 0))
-        yield replace(small, address=Address("http", *kept.getsockname()))
+def closed_target(small):
+    """A target on a reserved port without a listener."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield replace(small, address=Address("http", *reserved.getsockname()))
 
 
-def test_where_nobody_listens_it_is_said(nobody):
-    """Nothing is promised by who cannot be reached."""
-    outcome = run_probe(PROBES["plain"], nobody)
-    assert outcome.others_waited
+def test_refused_connection_fails_the_probe(closed_target):
+    outcome = run_probe(PROBES["plain"], closed_target)
+    assert outcome.blocked_others
     assert [each.partition(":")[0] for each in outcome.broken] == [
         "No connection could be opened",
-        "Afterwards, somebody else could not connect",
+        "Afterwards, another client could not connect",
     ]
 
 
-def test_the_rest_is_not_tried_when_nobody_is_answered_any_more(nobody):
-    """A run ends soon, and says of each probe that was not sent that it was not."""
+def test_remaining_probes_are_skipped_when_deployment_stops_responding(closed_target):
+    """A run ends soon, and reports each probe that it did not send."""
     quick = [probe for probe in PROBES.values() if not probe.is_slow and not probe.only]
-    outcomes = _outcomes(nobody, quick)
-    left_out = {
-        each.skipped == "The deployment no longer answers anybody."
+    outcomes = _outcomes(closed_target, quick)
+    skipped = {
+        each.skipped == "The deployment has stopped responding."
         for each in outcomes.values()
-        if not each.others_waited
+        if not each.blocked_others
     }
-    assert left_out == {True}
-    # Each of the threads of a run tries one probe at most.
-    assert 1 <= sum(each.others_waited for each in outcomes.values()) <= 16
+    assert skipped == {True}
+    # Each thread of a run sends one probe at most.
+    assert 1 <= sum(each.blocked_others for each in outcomes.values()) <= 16
 
 
-# ── What a target has not ────────────────────────────────────────────────────────────────────────
+# ── Incomplete targets ───────────────────────────────────────────────────────────────────────────
 
 
-def test_a_probe_is_skipped_and_says_why_when_a_target_has_no_words_for_it(small):
-    """It is neither kept nor broken."""
-    poor = replace(small, credential=None, health=small.health, example={"count": 1})
-    for name, lacking in (
+def test_probe_is_skipped_with_a_reason_when_target_lacks_a_word(small):
+    incomplete = replace(small, credential=None, health=small.health, example={"count": 1})
+    for name, missing in (
         ("plain", "credential"),
         ("json: A lone surrogate", "text_name"),
         ("trailer", "credential"),
     ):
-        outcome = run_probe(PROBES[name], poor)
-        assert outcome.skipped == f"The deployment was given no {lacking}."
+        outcome = run_probe(PROBES[name], incomplete)
+        assert outcome.skipped == f"The target has no {missing}."
         assert (outcome.broken, outcome.exchange) == ((), None)
 
 
-def test_without_a_public_path_others_are_who_may_read(small):
-    """For a deployment of one dialect alone, which need not have a path for its health."""
+def test_other_client_uses_read_path_when_target_has_no_health_path(small):
+    """A deployment of a single dialect may have no health check."""
     private = replace(small, health=None)
     assert run_probe(PROBES["anonymous"], private).broken == ()
-    assert run_probe(PROBES["public path: A way up"], private).skipped
-    stranger = replace(private, credential="Authorization: Bearer wrong")
-    assert run_probe(PROBES["anonymous"], stranger).broken == (
-        "Afterwards, somebody else was answered with 401.",
+    assert run_probe(PROBES["public path: A dot-dot segment"], private).skipped
+    invalid = replace(private, credential="Authorization: Bearer wrong")
+    assert run_probe(PROBES["anonymous"], invalid).broken == (
+        "Afterwards, another client got a 401.",
     )
 
 
-# ── What is shown ────────────────────────────────────────────────────────────────────────────────
+# ── Reported text ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_secret_is_shown(of_small, of_flaws):
-    """Neither in what was sent, nor in what came, nor in the line for a shell."""
-    outcomes = [of_small["plain"], of_flaws["sends a TRACE back"]]
+def test_exchange_contains_no_secret(outcomes_of_small, outcomes_of_flaws):
+    """Neither the request nor the response nor the shell command does."""
+    outcomes = [outcomes_of_small["plain"], outcomes_of_flaws["sends a TRACE back"]]
     for outcome in outcomes:
         shown = outcome.exchange
         assert "Authorization: Bearer ***" in shown.sent
@@ -382,30 +379,30 @@ def test_no_secret_is_shown(of_small, of_flaws):
     assert "Authorization: Bearer ***" in outcomes[1].exchange.received
 
 
-def test_what_is_sent_can_be_read(of_small):
-    """An end of line is one, and any other byte beyond plain text is an escape."""
-    shown = of_small["path: A raw byte beyond ASCII"].exchange.sent
+def test_sent_bytes_are_readable(outcomes_of_small):
+    """Line breaks are kept; all other bytes beyond plain text are escaped."""
+    shown = outcomes_of_small["path: A raw byte beyond ASCII"].exchange.sent
     assert shown.startswith("GET /api/me\\xff HTTP/1.1\nHost: ")
-    shown = of_small["bare line feeds"].exchange.sent
+    shown = outcomes_of_small["bare line feeds"].exchange.sent
     assert shown.startswith("GET /api/me HTTP/1.1\\nHost: ")
-    shown = of_small["head: a NUL in a value"].exchange.sent
+    shown = outcomes_of_small["head: a NUL in a value"].exchange.sent
     assert "\nX-A: a\\x00b\n" in shown
-    shown = of_small["head: a header of 10 MB"].exchange.sent
+    shown = outcomes_of_small["head: a header of 10 MB"].exchange.sent
     assert len(shown) < 2100
     assert shown.endswith("aaa…")
-    shown = of_small["gone: in a body"].exchange.sent
-    assert shown.endswith("{\n(and then hung up)\n(this and the like over 20 connections)")
+    shown = outcomes_of_small["disconnected: in a body"].exchange.sent
+    assert shown.endswith("{\n(then the connection is closed)\n(likewise over 20 connections)")
 
 
-#: What stands in for nc: it keeps what it is given.
-KEEPER = "#!/bin/sh\ncat > {kept}\n"
+#: A replacement for nc that saves its input.
+FAKE_NC = "#!/bin/sh\ncat > {received}\n"
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "plain",
-        "two credentials: the owner's twice",
+        "two credentials: the valid one twice",
         "path: Half an escape",
         "path: A backslash",
         "target: one with a NUL in it",
@@ -414,55 +411,55 @@ KEEPER = "#!/bin/sh\ncat > {kept}\n"
         "json of 10,000 levels: objects",
         "fifty pipelined",
         "http/2",
-        "less than was said: a text that is whole",
+        "body shorter than stated: complete JSON",
     ],
 )
-def test_the_line_for_a_shell_sends_the_same_bytes(small, of_small, tmp_path, name):
-    """It takes the credential from a variable, so that none is written down."""
-    keeper, kept = tmp_path / "nc", tmp_path / "kept"
-    keeper.write_text(KEEPER.format(kept=kept))
-    keeper.chmod(0o755)
-    exchange = of_small[name].exchange
+def test_shell_command_sends_the_same_bytes(small, outcomes_of_small, tmp_path, name):
+    """The command reads the credential from a variable, so that no secret is printed."""
+    nc, received = tmp_path / "nc", tmp_path / "received"
+    nc.write_text(FAKE_NC.format(received=received))
+    nc.chmod(0o755)
+    exchange = outcomes_of_small[name].exchange
     assert exchange.shell.endswith(f" localhost {small.address.port}")
     line = re.sub("sleep [0-9.]+", "true", exchange.shell)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CREDENTIAL": small.credential}
     subprocess.run(["/bin/sh", "-c", line], env=environment, check=True)
     [opening] = PROBES[name].openings(small)
-    assert kept.read_bytes() == b"".join(segment.whole for segment in opening)
+    assert received.read_bytes() == b"".join(segment.whole for segment in opening)
 
 
-def test_a_shell_speaks_tls_by_openssl_and_does_not_do_all_things(
-    small_with_tls, of_small_with_tls
+def test_shell_command_uses_openssl_for_tls_or_is_absent(
+    small_with_tls, outcomes_of_small_with_tls
 ):
-    """None is better than a line that does something else."""
+    """No command is better than one that does something else."""
     port = small_with_tls.address.port
-    shell = of_small_with_tls["plain"].exchange.shell
+    shell = outcomes_of_small_with_tls["plain"].exchange.shell
     assert shell.endswith(
         f"| openssl s_client -quiet -servername localhost -connect localhost:{port}"
     )
-    for name in ("gone: in a head", "broken off: in a head", "half closed: at once"):
-        assert of_small_with_tls[name].exchange.shell is None
+    for name in ("disconnected: in a head", "reset: in a head", "half closed: at once"):
+        assert outcomes_of_small_with_tls[name].exchange.shell is None
 
 
 # ── The file ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_probe_says_what_it_promises_and_where_that_stands():
-    """In one sentence, with a rule or a page."""
+def test_every_probe_has_a_title_and_a_source():
+    """The title is one sentence; the source is a rule, a standard or the document."""
     for probe in PROBES.values():
         assert re.fullmatch(r"[A-Z0-9].*[^.]", probe.promise), probe.id
         assert "${" not in probe.promise, probe.id
         assert re.search(r"\b(HT-\d\d|RFC \d+|The document|CVE-)", probe.source), probe.id
 
 
-def test_every_rule_that_a_socket_can_try_is_tried():
-    """Of the rules of HTTP in docs/security.md."""
-    tried = {rule for probe in PROBES.values() for rule in re.findall("HT-[0-9]+", probe.source)}
-    assert tried >= {f"HT-{number:02}" for number in (4, 5, 7, 8, 9, 10, 12, 13)}
+def test_probes_cover_every_http_rule_that_a_socket_can_test():
+    """HT rules of docs/security.md."""
+    covered = {rule for probe in PROBES.values() for rule in re.findall("HT-[0-9]+", probe.source)}
+    assert covered >= {f"HT-{number:02}" for number in (4, 5, 7, 8, 9, 10, 12, 13)}
 
 
-def test_lengths_are_those_of_the_bodies_unless_a_lie_is_what_is_tried(small):
-    """Else a refusal would be for another reason than the probe's."""
+def test_content_length_equals_the_body_unless_the_probe_tests_it(small):
+    """Otherwise the request would be rejected for another reason."""
     for name in ("json: A lone surrogate", "content type: plain text", "body of a GET"):
         [opening] = PROBES[name].openings(small)
         head, _, body = b"".join(each.whole for each in opening).partition(b"\r\n\r\n")
@@ -470,30 +467,29 @@ def test_lengths_are_those_of_the_bodies_unless_a_lie_is_what_is_tried(small):
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ({"sends": ""}, "'sends'"),
-        ({"then": "dance"}, "dance is nothing to do"),
-        ({"send": "${nobody}"}, "nobody"),
+        ({"then": "dance"}, "unknown `then`: dance"),
+        ({"send": "${unknown}"}, "unknown"),
     ],
 )
-def test_a_probe_that_is_misspelt_is_no_probe(monkeypatch, small, entry, said):
-    """A word too many would else be a check too few."""
+def test_misspelt_probe_is_rejected(monkeypatch, small, entry, message):
+    """An ignored key would be a missing check."""
     raw = {"id": "x", "promise": "x", "source": "x", "send": "", "expect": {}, **entry}
     monkeypatch.setattr(table, "_raw", lambda: {"words": {}, "probes": [raw]})
-    with pytest.raises((ValueError, LookupError), match=said):
+    with pytest.raises((ValueError, LookupError), match=message):
         [probe.openings(small) for probe in load_probes.__wrapped__()]
 
 
-def test_two_probes_do_not_share_an_id(monkeypatch):
-    """A report would show one of them."""
+def test_duplicate_probe_id_is_rejected(monkeypatch):
     raw = {"id": "x", "promise": "x", "source": "x", "send": "", "expect": {}}
     monkeypatch.setattr(table, "_raw", lambda: {"words": {}, "probes": [raw, raw]})
     with pytest.raises(ValueError, match="same id"):
         load_probes.__wrapped__()
 
 
-def test_a_small_deployment_is_reached_by_its_address(small):
-    """What the tests above rest on."""
+def test_small_deployment_is_reachable(small):
+    """The tests above depend on it."""
     with Connection(small.address, seconds=1) as connection:
         assert connection.send(b"x", seconds=1)

@@ -1,4 +1,4 @@
-"""What leads to a promise can fail in every way in which a deployment can answer."""
+"""Steps of a row can fail in every way in which a deployment can respond."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ STEP: dict[str, Any] = {"operation": "hyperclast.getAccessToken", "keep": {"old"
 ROW = Row(
     "hyperclast",
     {
-        "promise": "The old token is dead",
+        "promise": "The old token is rejected",
         "source": "Hyperclast, Users",
         "operation": "hyperclast.getCurrentUser",
         "before": [STEP],
@@ -28,47 +28,47 @@ ROW = Row(
 
 
 @dataclass(frozen=True)
-class Stubborn(Deployment):
-    """It answers everything with the same."""
+class FixedDeployment(Deployment):
+    """A deployment with the same response to every request."""
 
     answer: Answer
 
-    def ask(self, request: Request) -> Answer:  # noqa: ARG002 # whatever it is
+    def ask(self, request: Request) -> Answer:  # noqa: ARG002 # the inherited signature
         return self.answer
 
 
-def _deployment(body: bytes, status: int = 200) -> Stubborn:
+def _deployment(body: bytes, status: int = 200) -> FixedDeployment:
     headers = (("content-type", "application/json"),)
-    known = {"base": {"session_token": "sess_a", "user_id": "usr_a"}}
-    return Stubborn("http://127.0.0.1:9", known, answer=Answer(status, headers, body))
+    users = {"base": {"session_token": "sess_a", "user_id": "usr_a"}}
+    return FixedDeployment("http://127.0.0.1:9", users, answer=Answer(status, headers, body))
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
-        (b'{"token": "tok_a"}', "answers 200 without /access_token"),
-        (b'["tok_a"]', "answers 200 without /access_token"),
-        (b'"tok_a"', "answers 200 without /access_token"),
-        (b"<p>tok_a</p>", "answers 200 without JSON"),
+        (b'{"token": "tok_a"}', "returns 200 without /access_token"),
+        (b'["tok_a"]', "returns 200 without /access_token"),
+        (b'"tok_a"', "returns 200 without /access_token"),
+        (b"<p>tok_a</p>", "returns 200 without JSON"),
     ],
 )
-def test_a_step_that_answers_without_what_is_kept_of_it_breaks_the_promise(body: bytes, said: str):
+def test_row_fails_when_step_response_lacks_kept_value(body: bytes, message: str):
     deployment = _deployment(body)
     outcome = run_case(CaseRunner(ROW, deployment, Actors(deployment)))
-    assert outcome.verdict is Verdict.BROKEN
-    assert outcome.reasons == (f"the step hyperclast.getAccessToken {said}",)
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.reasons == (f"the step hyperclast.getAccessToken {message}",)
     assert outcome.failed_step == "hyperclast.getAccessToken"
 
 
 @pytest.mark.parametrize("name", ["access_token", "api_key", "identity_id"])
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"<p>tok_a</p>"])
-def test_a_credential_that_is_not_answered_with_is_out_of_reach(name: str, body: bytes):
-    person = Actors(_deployment(body)).find("base")
-    with pytest.raises(Unreachable, match="answers without what is needed"):
-        person[name]
+def test_credential_missing_from_response_is_unreachable(name: str, body: bytes):
+    user = Actors(_deployment(body)).find("base")
+    with pytest.raises(Unreachable, match="returns a response without the needed values"):
+        user[name]
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"data": "Alice"}', b"<p>tok_a</p>"])
-def test_who_has_signed_up_and_is_told_nothing_is_out_of_reach(body: bytes):
-    with pytest.raises(Unreachable, match="signup answers without what is needed"):
+def test_signup_without_needed_values_is_unreachable(body: bytes):
+    with pytest.raises(Unreachable, match="signup returns a response without the needed values"):
         Actors(_deployment(body, 201)).sign_up()

@@ -1,4 +1,4 @@
-"""What judges the rows can fail: each way of breaking a promise breaks it."""
+"""Assertions of rows detect every kind of violation."""
 
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
@@ -18,11 +18,11 @@ from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.assertions import find_violations
 from oneself.conformance.rows.matching import (
     Either,
-    Moment,
     Pattern,
     PublicKey,
     SameRequestId,
-    Second,
+    Timestamp,
+    UnixTime,
     differences,
 )
 from oneself.conformance.rows.request_building import credential_header
@@ -68,12 +68,12 @@ HEALTH = OPERATIONS["status.getHealth"]
         ({"a": {"b": [{"c": 1}]}}, {"a": {"b": [{"c": 1, "d": 2}]}}),
         (Pattern("a+"), "aab"),
         (Pattern("a+"), "aa\n"),
-        (Moment("+30d"), "2026-05-05T10:03:00Z"),
-        (Moment("now"), "2026-04-05T10:00:00.000Z"),
-        (Second("+10m"), 1775383800 + 300),
-        (Second("+10m"), "1775383800"),
-        (Second("now"), 1775383200.0),
-        (Second("now"), True),
+        (Timestamp("+30d"), "2026-05-05T10:03:00Z"),
+        (Timestamp("now"), "2026-04-05T10:00:00.000Z"),
+        (UnixTime("+10m"), 1775383800 + 300),
+        (UnixTime("+10m"), "1775383800"),
+        (UnixTime("now"), 1775383200.0),
+        (UnixTime("now"), True),
         (Either((1, [Pattern("a+")])), 2),
         (Either((1, [Pattern("a+")])), ["b"]),
         (Either((1, 2)), True),
@@ -84,8 +84,7 @@ HEALTH = OPERATIONS["status.getHealth"]
         (PublicKey("RS512"), KEY),
     ],
 )
-def test_what_is_not_what_was_promised_is_told(expected: Any, found: Any):
-    """An extra field, a missing one, another literal, another type, another order."""
+def test_difference_is_reported(expected: Any, found: Any):
     assert list(differences(expected, found, GOOD, NOW))
 
 
@@ -94,33 +93,30 @@ def test_what_is_not_what_was_promised_is_told(expected: Any, found: Any):
     [
         ({"a": [1, None, {"b": "c"}]}, {"a": [1, None, {"b": "c"}]}),
         (Pattern("a+"), "aa"),
-        (Moment("+30d"), "2026-05-05T10:00:30Z"),
-        (Second("+10m"), 1775383800 - 30),
+        (Timestamp("+30d"), "2026-05-05T10:00:30Z"),
+        (UnixTime("+10m"), 1775383800 - 30),
         (Either((1, [Pattern("a+")])), ["aa"]),
         (SameRequestId("urn:"), "urn:req_0a1b2c3d4e5f"),
         (PublicKey("RS256"), KEY),
     ],
 )
-def test_what_was_promised_is_let_through(expected: Any, found: Any):
-    """Or every row would fail."""
+def test_expected_value_has_no_difference(expected: Any, found: Any):
     assert not list(differences(expected, found, GOOD, NOW))
 
 
-def test_a_good_answer_breaks_nothing():
+def test_valid_response_has_no_violations():
     """The control of the tests below."""
     assert not list(find_common_violations(GOOD))
     assert not list(find_schema_violations(HEALTH, "GET", GOOD))
 
 
-@pytest.mark.parametrize("lost", range(len(HEADERS) - 1), ids=[name for name, _ in HEADERS[:-1]])
-def test_a_lost_header_is_told(lost: int):
-    """Each header that every answer has."""
-    headers = HEADERS[:lost] + HEADERS[lost + 1 :]
+@pytest.mark.parametrize("missing", range(len(HEADERS) - 1), ids=[name for name, _ in HEADERS[:-1]])
+def test_missing_header_is_reported(missing: int):
+    headers = HEADERS[:missing] + HEADERS[missing + 1 :]
     assert list(find_common_violations(Answer(200, headers, GOOD.body)))
 
 
-def test_a_banner_is_told():
-    """What runs here is nobody's business."""
+def test_server_banner_is_reported():
     headers = tuple((name, "granian" if name == "server" else value) for name, value in HEADERS)
     assert list(find_common_violations(Answer(200, headers, GOOD.body)))
 
@@ -134,15 +130,13 @@ def test_a_banner_is_told():
         Answer(200, HEADERS, b"{}"),
         Answer(200, (*HEADERS[:-1], ("content-type", "text/plain")), GOOD.body),
     ],
-    ids=["status", "extra field", "other value", "missing field", "content type"],
+    ids=["status", "extra field", "wrong value", "missing field", "content type"],
 )
-def test_an_answer_that_the_document_has_not_is_told(answer: Answer):
-    """The document is held against the answer, whatever the row says."""
+def test_undocumented_response_is_reported(answer: Answer):
     assert list(find_schema_violations(HEALTH, "GET", answer))
 
 
-def test_a_value_that_comes_back_is_told():
-    """A refusal that repeats what was refused."""
+def test_refusal_that_repeats_a_value_is_reported():
     request = Request("POST", "/v1/auth/login", (), b"")
     answer = Answer(400, HEADERS, b'{"message":"hunter2-very-secret is too long"}')
     assert list(repeated_values(request, {"json": {"password": "hunter2-very-secret"}}, answer))
@@ -159,20 +153,22 @@ def test_a_value_that_comes_back_is_told():
     ],
     ids=["form", "basic"],
 )
-def test_a_value_that_comes_back_from_a_form_or_a_client_is_told(request_: Request, text: str):
-    """What is encoded on the way in could come back decoded."""
-    row = Row("oauth", {"promise": "It fails", "expect": {"status": 400, "body": {"error": text}}})
+def test_refusal_that_repeats_a_decoded_value_is_reported(request_: Request, text: str):
+    """Forms and Basic credentials are encoded in the request."""
+    row = Row(
+        "oauth",
+        {"promise": "The request is rejected", "expect": {"status": 400, "body": {"error": text}}},
+    )
     answer = Answer(400, HEADERS, f'{{"error":"{text}"}}'.encode())
-    said = find_violations(row, request_, answer, now=NOW, look_up={}.__getitem__)
-    assert said == [f"body: repeats {text!r}, which was sent"]
+    violations = find_violations(row, request_, answer, now=NOW, look_up={}.__getitem__)
+    assert violations == [f"body: repeats {text!r} from the request"]
 
 
-def test_two_waits_that_differ_are_told():
-    """`RateLimit` and `Retry-After` say the same thing to different clients."""
-    for wait, told in (("60", []), ("61", ["headers ratelimit and retry-after"])):
+def test_different_rate_limit_and_retry_after_are_reported():
+    for wait, expected in (("60", []), ("61", ["headers ratelimit and retry-after"])):
         headers = (*HEADERS, ("RateLimit", '"source";r=0;t=60'), ("Retry-After", wait))
-        found = find_common_violations(Answer(429, headers, b""))
-        assert [each.partition(":")[0] for each in found] == told
+        violations = find_common_violations(Answer(429, headers, b""))
+        assert [each.partition(":")[0] for each in violations] == expected
 
 
 REFUSED = Answer(
@@ -183,12 +179,12 @@ REFUSED = Answer(
 )
 
 
-def _broken(answer: Answer, **expect: Any) -> list[str]:
-    """How the answer breaks a row that expects to be told to authenticate."""
+def _violations(answer: Answer, **expect: Any) -> list[str]:
+    """Check a response with a row that by default expects `not_authenticated`."""
     row = Row(
         "ipto",
         {
-            "promise": "Nobody is nobody",
+            "promise": "An unauthenticated request is rejected",
             "operation": "ipto.getCurrentUser",
             "expect": expect or {"refusal": "not_authenticated"},
         },
@@ -196,9 +192,9 @@ def _broken(answer: Answer, **expect: Any) -> list[str]:
     return find_violations(row, Request("GET", "/v1/me"), answer, now=NOW, look_up={}.__getitem__)
 
 
-def test_a_row_that_is_kept_is_kept():
+def test_matching_response_passes_row():
     """The control of the tests below."""
-    assert _broken(REFUSED) == []
+    assert _violations(REFUSED) == []
 
 
 @pytest.mark.parametrize(
@@ -218,15 +214,15 @@ def test_a_row_that_is_kept_is_kept():
         Answer(401, REFUSED.headers, b"<html>"),
     ],
     ids=[
-        "status", "undocumented status", "lost header", "wrong header", "header too many",
-        "header twice", "code", "request id", "extra field", "renamed field", "no body", "no JSON",
+        "status", "undocumented status", "missing header", "wrong header", "additional header",
+        "repeated header", "code", "request id", "extra field", "renamed field", "no body",
+        "not JSON",
     ],
 )  # fmt: skip
-def test_a_row_that_is_broken_is_told(answer: Answer):
-    """Each part of what a row promises."""
-    assert _broken(answer)
+def test_wrong_response_fails_row(answer: Answer):
+    assert _violations(answer)
 
 
-def test_a_body_where_none_was_promised_is_told():
-    """A row without a body promises that there is none."""
-    assert _broken(GOOD, status=200)
+def test_unexpected_body_fails_row():
+    """A row without a body expects an empty one."""
+    assert _violations(GOOD, status=200)

@@ -7,14 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.errors import (
-    BodyTooLarge,
-    MalformedBody,
-    MalformedRequest,
-    RequestTimeout,
-    UnexpectedBody,
-    UnsupportedMediaType,
-)
 from oneself.http.request.bodies import (
     announces_at_most,
     expects_body,
@@ -23,6 +15,14 @@ from oneself.http.request.bodies import (
     parse_json,
     read_body,
     refuse_body,
+)
+from oneself.http.request.errors import (
+    BodyTooLarge,
+    MalformedBody,
+    MalformedRequest,
+    RequestTimeout,
+    UnexpectedBody,
+    UnsupportedMediaType,
 )
 
 DEEP = 32

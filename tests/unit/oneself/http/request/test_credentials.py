@@ -3,8 +3,9 @@
 import pytest
 
 from accounts.crypto import tokens
-from accounts.errors import CrossSiteRequest, InvalidToken, MultipleCredentials, NotAuthenticated
+from accounts.errors import InvalidToken
 from accounts.services.principal import CredentialKind
+from handlers.errors import CrossSiteRequest
 from handlers.exchange import COOKIE_NAME
 from oneself.http.request.credentials import (
     challenge,
@@ -13,6 +14,7 @@ from oneself.http.request.credentials import (
     refuse_cross_site,
     sent_bearer,
 )
+from oneself.http.request.errors import MultipleCredentials, NotAuthenticated
 
 SESSION = tokens.mint("sess_")
 KEY = tokens.mint_api_key("ipto").key

@@ -68,7 +68,13 @@ def _refused(**given):
 def test_parameters_are_read_by_their_python_names():
     """Path, query and header alike, for an operation that needs no credential here."""
     assert DESCRIBED.public
-    assert PARAMETERS.names == {"thing_id", "limit", "deep", "q", "x_tenant_id"}
+    assert PARAMETERS.types == {
+        "thing_id": str,
+        "limit": int,
+        "deep": bool | None,
+        "q": str | None,
+        "x_tenant_id": str,
+    }
     assert _read("limit=5&deep=true&q=a%20b") == {
         "thing_id": "t1",
         "limit": 5,

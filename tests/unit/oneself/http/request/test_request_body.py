@@ -2,14 +2,10 @@
 
 import pytest
 
-from accounts.errors import (
-    InvalidRequest,
-    MalformedBody,
-    UnexpectedBody,
-    UnsupportedMediaType,
-)
+from accounts.errors import InvalidRequest
 from oneself.conformance.pictures import encoded, gradient
 from oneself.document import load_document, operation_specs
+from oneself.http.request.errors import MalformedBody, UnexpectedBody, UnsupportedMediaType
 from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.request.schemas import Schemas
 

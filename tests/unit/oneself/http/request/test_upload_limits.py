@@ -16,7 +16,7 @@ from PIL import Image
 import oneself.app
 from accounts.crypto.keyring import Keyring
 from accounts.errors import Unavailable
-from accounts.flows.personal_access_tokens import create_pat
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
 from accounts.services.policies import Decision, Question

@@ -5,13 +5,17 @@ from datetime import UTC, datetime
 import pytest
 
 from accounts import errors
-from accounts.errors import AccountError, InvalidRequest, Violation, WeakPassword
-from accounts.services.authorization import rights
+from accounts.errors import InvalidRequest, Violation, WeakPassword
+from accounts.services.credentials import rights
+from handlers.dialect import PlacedViolation, ResponseMeta
+from handlers.errors import Malformed
 from oneself.document import load_document, operation_specs
+from oneself.http.request import errors as request_errors
 from oneself.http.request.schemas import Schemas
-from oneself.http.response.dialects import Dialects, ResponseMeta, path_pattern
+from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
 from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import answer_of_refusal
+from tests.support.error_classes import ALL_REFUSALS
 
 DOCUMENT = load_document()
 SCHEMAS = Schemas(DOCUMENT)
@@ -20,9 +24,9 @@ PROMISES = {name: ResponseValidator(each, SCHEMAS) for name, each in OPERATIONS.
 TAGS = sorted({each.dialect for each in OPERATIONS.values()})
 STAMP = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
 VIOLATIONS = [
-    Violation("body", ("settings", "a/b~c", 0), "must be a string"),
-    Violation("query", ("limit",), "must be an integer"),
-    Violation("body", (), "is required"),
+    PlacedViolation(("settings", "a/b~c", 0), "must be a string", "body"),
+    PlacedViolation(("limit",), "must be an integer", "query"),
+    PlacedViolation((), "is required", "body"),
 ]
 
 
@@ -31,26 +35,18 @@ def _made(kind):
     if kind is errors.TooManyAttempts:
         return kind("account", quota=5, window=300, retry_after=60)
     given = {
-        errors.MalformedRequest: ("two of something",),
-        errors.MalformedBody: ("a syntax error",),
+        request_errors.MalformedRequest: ("two of something",),
+        request_errors.MalformedBody: ("a syntax error",),
         errors.InvalidRequest: (VIOLATIONS,),
         errors.WeakPassword: (VIOLATIONS[:1],),
         errors.InsufficientScope: ("me/pat:write",),
-        errors.MethodNotAllowed: (["GET", "HEAD"],),
+        request_errors.MethodNotAllowed: (["GET", "HEAD"],),
     }
     return kind(*given.get(kind, ()))
 
 
-def _kinds(kind=AccountError):
-    for below in kind.__subclasses__():
-        if below.__module__ == errors.__name__:
-            if below.code:
-                yield below
-            yield from _kinds(below)
-
-
 _WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"}
-KINDS = sorted(_kinds(), key=lambda kind: kind.__name__)
+KINDS = sorted(ALL_REFUSALS.values(), key=lambda kind: kind.__name__)
 
 
 def _answer(refusal, dialect):
@@ -61,7 +57,7 @@ def _answer(refusal, dialect):
 @pytest.mark.parametrize("tag", TAGS)
 def test_every_refusal_is_as_documented_wherever_its_status_is(tag, kind):
     """Body, content type and headers, by the document of each operation that has the status."""
-    answer = _answer(_made(kind), Dialects.named(tag))
+    answer = _answer(_made(kind), dialect_of(tag))
     for name, spec in OPERATIONS.items():
         if kind is errors.InsufficientScope and not _can_lack_its_scope(spec):
             continue
@@ -81,8 +77,8 @@ def test_a_failure_of_ours_is_documented_in_every_operation(tag):
     """Anything can fail, and all but the sign of life can be busy (OP-02, OP-05, DB-05)."""
     for name, spec in OPERATIONS.items():
         if spec.dialect == tag:
-            for kind in (errors.Internal, errors.Unavailable):
-                answer = _answer(_made(kind), Dialects.named(tag))
+            for kind in (request_errors.Internal, errors.Unavailable):
+                answer = _answer(_made(kind), dialect_of(tag))
                 documented = PROMISES[name].find_violations(answer) == ""
                 # What asks no database is never busy.
                 alive = kind is errors.Unavailable and name in _WITHOUT_DATABASE
@@ -94,16 +90,16 @@ def test_a_failure_of_ours_is_documented_in_every_operation(tag):
 def test_every_refusal_says_its_code_and_its_request(tag, kind):
     """A client can tell refusals apart, and an operator can find each in the log (HT-02)."""
     refusal = _made(kind)
-    answer = _answer(refusal, Dialects.named(tag))
+    answer = _answer(refusal, dialect_of(tag))
     assert answer.code == kind.code
     # RFC 6749 section 5.2 has one word for whatever is malformed.
-    malformed = tag == "oauth" and issubclass(kind, errors.Malformed)
+    malformed = tag == "oauth" and issubclass(kind, Malformed)
     assert ("invalid_request" if malformed else kind.code) in str(answer.content)
 
 
 def test_ipto_has_an_envelope():
     """Around what it answers, and around what it refuses."""
-    ipto = Dialects.named("ipto")
+    ipto = dialect_of("ipto")
     around = {"request_id": "req_0a1b2c3d4e5f", "timestamp": "2026-04-05T10:00:00Z"}
     assert ipto.wrap({"a": 1}, STAMP) == {"data": {"a": 1}, **around}
     assert ipto.refuse(errors.NotFound(), 404, STAMP) == {
@@ -116,7 +112,7 @@ def test_ipto_has_an_envelope():
 def test_the_other_dialects_answer_as_they_are(tag):
     """There is nothing around a body."""
     body = {"a": 1}
-    assert Dialects.named(tag).wrap(body, STAMP) is body
+    assert dialect_of(tag).wrap(body, STAMP) is body
 
 
 def test_ipto_and_jitsudo_point_into_the_body():
@@ -129,9 +125,9 @@ def test_ipto_and_jitsudo_point_into_the_body():
         ]
     }
     refusal = InvalidRequest(VIOLATIONS)
-    ipto = Dialects.named("ipto").refuse(refusal, 400, STAMP)
+    ipto = dialect_of("ipto").refuse(refusal, 400, STAMP)
     assert ipto["error"]["details"] == details
-    assert Dialects.named("jitsudo").refuse(refusal, 400, STAMP) == {
+    assert dialect_of("jitsudo").refuse(refusal, 400, STAMP) == {
         "code": "invalid_request",
         "message": "The request does not have the documented shape.",
         "details": details,
@@ -144,8 +140,8 @@ def test_hyperclast_and_scaikey_say_where_as_their_pages_do():
         {"loc": ["body", "new_password"], "msg": "must have a digit", "type": "weak_password"}
     ]
     refusal = WeakPassword.of("new_password", ["must have a digit"])
-    assert Dialects.named("scaikey").refuse(refusal, 422, STAMP) == {"detail": detail}
-    assert Dialects.named("hyperclast").refuse(refusal, 422, STAMP) == {
+    assert dialect_of("scaikey").refuse(refusal, 422, STAMP) == {"detail": detail}
+    assert dialect_of("hyperclast").refuse(refusal, 422, STAMP) == {
         "error": "weak_password",
         "message": "The password is too weak.",
         "detail": detail,
@@ -155,16 +151,16 @@ def test_hyperclast_and_scaikey_say_where_as_their_pages_do():
 def test_what_is_not_invalid_has_a_message_only():
     """In the form of each dialect."""
     refusal = errors.WrongPassword()
-    assert Dialects.named("scaikey").refuse(refusal, 400, STAMP) == {
+    assert dialect_of("scaikey").refuse(refusal, 400, STAMP) == {
         "detail": "The current password is wrong.",
         "code": "wrong_password",
     }
-    assert Dialects.named("hyperclast").refuse(refusal, 400, STAMP) == {
+    assert dialect_of("hyperclast").refuse(refusal, 400, STAMP) == {
         "error": "wrong_password",
         "message": "The current password is wrong.",
         "detail": "The current password is wrong.",
     }
-    assert Dialects.named("jitsudo").refuse(refusal, 400, STAMP) == {
+    assert dialect_of("jitsudo").refuse(refusal, 400, STAMP) == {
         "code": "wrong_password",
         "message": "The current password is wrong.",
     }
@@ -172,12 +168,12 @@ def test_what_is_not_invalid_has_a_message_only():
 
 def test_oauth_refuses_as_rfc_6749_does():
     """One word and one description, without the characters that section 5.2 leaves out."""
-    oauth = Dialects.named("oauth")
+    oauth = dialect_of("oauth")
     assert oauth.refuse(errors.InvalidGrant(), 400, STAMP) == {
         "error": "invalid_grant",
         "error_description": "The refresh token is not valid.",
     }
-    odd = InvalidRequest([Violation("body", ("scope",), 'must match ^[!#-\\[]"$')])
+    odd = InvalidRequest([Violation(("scope",), 'must match ^[!#-\\[]"$')])
     assert oauth.refuse(odd, 400, STAMP) == {
         "error": "invalid_request",
         "error_description": "body scope: must match ^[!#-/[]'$",
@@ -190,7 +186,7 @@ def test_the_notices_of_the_policies_have_their_place_in_each_dialect():
     message = "A policy of this deployment forbids it."
     both = ["Closed today.", "Come back tomorrow."]
     said = {
-        tag: Dialects.named(tag).refuse(refusal, 403, STAMP)
+        tag: dialect_of(tag).refuse(refusal, 403, STAMP)
         for tag in ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth")
     }
     assert said["ipto"]["error"] == {
@@ -214,7 +210,7 @@ def test_the_notices_of_the_policies_have_their_place_in_each_dialect():
 @pytest.mark.parametrize("tag", ["hantera", "status"])
 def test_a_problem_is_of_rfc_9457(tag):
     """With a type that stays, and a detail that says where (HT-02)."""
-    dialect = Dialects.named(tag)
+    dialect = dialect_of(tag)
     assert dialect.refusal_type == "application/problem+json"
     assert dialect.refuse(InvalidRequest(VIOLATIONS[1:]), 400, STAMP) == {
         "type": "urn:oneself:problem:invalid_request",
@@ -229,7 +225,7 @@ def test_a_problem_is_of_rfc_9457(tag):
 def test_the_detail_of_a_problem_is_bounded():
     """An answer does not grow with what was sent (HT-03)."""
     refusal = InvalidRequest(VIOLATIONS * 1000)
-    assert len(Dialects.named("hantera").refuse(refusal, 400, STAMP)["detail"]) == 2000
+    assert len(dialect_of("hantera").refuse(refusal, 400, STAMP)["detail"]) == 2000
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
@@ -237,7 +233,7 @@ def test_the_owner_of_a_path_is_the_dialect_of_its_tag(name):
     """A refusal before routing speaks it too."""
     spec = OPERATIONS[name]
     path = spec.path.replace("{", "").replace("}", "")
-    assert Dialects(DOCUMENT).owner(path) is Dialects.named(spec.dialect)
+    assert Dialects(DOCUMENT).owner(path) is dialect_of(spec.dialect)
 
 
 @pytest.mark.parametrize(

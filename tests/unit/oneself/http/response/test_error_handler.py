@@ -9,9 +9,11 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from accounts import errors
 from accounts.crypto.keyring import SealBroken
 from accounts.errors import AccountError
-from oneself.http.response.dialects import Dialects
+from oneself.http.request.errors import Internal
+from oneself.http.response.dialects import dialect_of
 from oneself.http.response.error_handler import headers_of_refusal, refusal_of, status_of
 from oneself.logging import JsonFormatter
+from tests.support.error_classes import ALL_REFUSALS
 
 TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
 STATUSES = {
@@ -68,7 +70,7 @@ INVALID = {
 
 
 def _made(name):
-    kind = getattr(errors, name)
+    kind = ALL_REFUSALS[name]
     if kind is errors.TooManyAttempts:
         return kind("account", quota=5, window=300, retry_after=60)
     given = {
@@ -83,34 +85,33 @@ def _made(name):
 
 
 def _headers(refusal, *, tag="ipto", bearer_was_sent=False):
-    return headers_of_refusal(refusal, Dialects.named(tag), bearer_was_sent=bearer_was_sent)
+    return headers_of_refusal(refusal, dialect_of(tag), bearer_was_sent=bearer_was_sent)
 
 
 def test_every_refusal_has_a_status():
     """The tables of this test are complete, so that a new refusal is put into them."""
-    named = {kind.__name__ for kind in vars(errors).values() if getattr(kind, "code", "")}
-    assert named == {*STATUSES, *OF_THE_DIALECT, "InvalidClient"}
+    assert set(ALL_REFUSALS) == {*STATUSES, *OF_THE_DIALECT, "InvalidClient"}
 
 
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize(("name", "status"), STATUSES.items())
 def test_the_status_is_the_same_in_every_dialect(tag, name, status):
     """A kind of refusal has one status."""
-    assert status_of(_made(name), Dialects.named(tag)) == status
+    assert status_of(_made(name), dialect_of(tag)) == status
 
 
 @pytest.mark.parametrize("name", OF_THE_DIALECT)
 @pytest.mark.parametrize(("tag", "status"), INVALID.items())
 def test_what_is_invalid_has_the_status_of_the_dialect(tag, name, status):
     """Two of them document a 422."""
-    assert status_of(_made(name), Dialects.named(tag)) == status
+    assert status_of(_made(name), dialect_of(tag)) == status
 
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_client_that_is_not_known_is_not_authenticated_where_it_is_the_caller(tag):
     """To OAuth it is who asks (RFC 6749 section 5.2); elsewhere its secret is a field."""
     at_oauth = tag == "oauth"
-    assert status_of(errors.InvalidClient(), Dialects.named(tag)) == (401 if at_oauth else 400)
+    assert status_of(errors.InvalidClient(), dialect_of(tag)) == (401 if at_oauth else 400)
     challenge = {"WWW-Authenticate": 'Basic realm="oneself"'} if at_oauth else {}
     assert _headers(errors.InvalidClient(), tag=tag) == challenge
 
@@ -122,7 +123,7 @@ def test_a_refusal_of_no_kind_has_no_status():
         code = "odd"
 
     with pytest.raises(TypeError, match="Odd"):
-        status_of(Odd(), Dialects.named("ipto"))
+        status_of(Odd(), dialect_of("ipto"))
 
 
 def test_a_refusal_comes_out_as_itself():
@@ -153,7 +154,7 @@ def test_a_database_that_does_not_answer_is_unavailable(caplog):
 def test_anything_else_is_an_internal_error(caplog, error):
     """It is logged with its traceback, and nothing of it goes out (OP-05, HT-02)."""
     refusal = refusal_of(error)
-    assert isinstance(refusal, errors.Internal)
+    assert isinstance(refusal, Internal)
     assert "canary" not in str(refusal)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR

@@ -1,0 +1,40 @@
+"""Finding, listing and disabling tenants."""
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+
+from accounts.errors import NotFound
+from accounts.services.database import AccountSession
+from models import Tenant
+
+__all__ = ["disable_tenant", "find_tenant", "list_tenants"]
+
+
+def find_tenant(session: AccountSession, tenant_id: str) -> Tenant:
+    """Find a tenant by its id.
+
+    Raises:
+        NotFound: There is none.
+    """
+    tenant = session.get(Tenant, tenant_id)
+    if tenant is None:
+        raise NotFound
+    return tenant
+
+
+def list_tenants(session: AccountSession, *, limit: int) -> Sequence[Tenant]:
+    """List tenants, newest first."""
+    newest_first = col(Tenant.created_at).desc(), col(Tenant.id).desc()
+    return session.exec(select(Tenant).order_by(*newest_first).limit(limit)).all()
+
+
+def disable_tenant(session: AccountSession, tenant_id: str) -> Tenant:
+    """Refuse every credential of the tenant's users from the next request on.
+
+    Raises:
+        NotFound: There is no such tenant.
+    """
+    tenant = find_tenant(session, tenant_id)
+    tenant.disabled_at = tenant.disabled_at or session.now
+    return tenant

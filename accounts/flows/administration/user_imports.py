@@ -1,0 +1,75 @@
+"""Users from elsewhere, with the bcrypt hashes of their passwords instead of the passwords."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accounts.crypto import password_hashing
+from accounts.crypto.keyring import Keyring
+from accounts.errors import InvalidRequest
+from accounts.limits import Limits
+from accounts.services.database import AccountSession
+from accounts.services.recovery_address import mark_verified
+from accounts.services.users import open_user, parse_roles
+from accounts.values import email_address, names
+from models import Tenant, User
+
+__all__ = ["ImportedUser", "check_import", "import_user"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedUser:
+    """One user as another system has them; without a hash they reset the password by mail."""
+
+    email: str
+    name: str
+    password_hash: str | None = None
+    is_verified: bool = False
+    roles: Sequence[str] = ("member",)
+
+
+def check_import(imported: ImportedUser, *, keys: Keyring, limits: Limits) -> str:
+    """Hold a user against every rule that needs no database, and give the address as a key.
+
+    Raises:
+        InvalidRequest: A value breaks a rule.
+    """
+    address = email_address.parse_address(imported.email)
+    names.clean_name(imported.name, "name")
+    parse_roles(imported.roles)
+    _adopt(imported, keys, limits)
+    return address.canonical
+
+
+def import_user(session: AccountSession, tenant: Tenant, imported: ImportedUser) -> User:
+    """Open a user; their password is the one that its hash was made of.
+
+    Raises:
+        EmailTaken: Another user, in whatever tenant, has this address.
+        InvalidRequest: A value breaks a rule.
+    """
+    user = open_user(
+        session,
+        tenant,
+        email=imported.email,
+        display_name=imported.name,
+        record=_adopt(imported, session.keys, session.limits),
+        roles=imported.roles,
+    )
+    if imported.is_verified:
+        mark_verified(user, session.now)
+        session.add(user)
+    return user
+
+
+def _adopt(imported: ImportedUser, keys: Keyring, limits: Limits) -> str | None:
+    if imported.password_hash is None:
+        return None
+    adopted = password_hashing.adopt_hash(imported.password_hash, keys)
+    if adopted is None:
+        raise InvalidRequest.of("password_hash", "must be bcrypt's: $2a$, $2b$ or $2y$")
+    record, cost = adopted
+    if cost > limits.password_cost:
+        # Such a login would take longer than one of nobody, and so tell who has an account (LG-03).
+        rule = f"must have a cost of at most {limits.password_cost}, that of this deployment"
+        raise InvalidRequest.of("password_hash", rule)
+    return record

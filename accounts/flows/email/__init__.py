@@ -1,0 +1,1 @@
+"""Changing and verifying the email address."""

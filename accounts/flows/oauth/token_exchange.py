@@ -1,0 +1,251 @@
+"""Trading a session, or a refresh token, for a JWT of fewer rights and a short life."""
+
+from typing import NamedTuple
+
+from accounts.crypto import tokens
+from accounts.crypto.jwts import Claims, KeySet
+from accounts.errors import (
+    InvalidClient,
+    InvalidGrant,
+    InvalidRequest,
+    InvalidScope,
+    InvalidTarget,
+    InvalidToken,
+    UnsupportedGrantType,
+)
+from accounts.flows.oauth.refresh_tokens import begin_family, rotate_refresh_token
+from accounts.services.authentication import authenticate
+from accounts.services.clients import ClientCredentials, authenticate_client, find_public_client
+from accounts.services.credentials import SESSION_RIGHTS
+from accounts.services.database import AccountSession
+from accounts.services.events import EventKind, record_event
+from accounts.services.principal import CredentialKind, Presented
+from accounts.values.identifiers import new_uuid
+from models import Client, LoginSession, User
+
+__all__ = [
+    "GRANT_TYPES",
+    "IssuedToken",
+    "exchange_refresh_token",
+    "exchange_session",
+    "identify_client",
+    "issue_token",
+]
+
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_REFRESH = "refresh_token"
+
+#: What the token endpoint knows (RFC 8693 section 2.1, RFC 6749 section 6).
+GRANT_TYPES = (_EXCHANGE, _REFRESH)
+
+
+class IssuedToken(NamedTuple):
+    """What a client gets. `seconds` is how long the access token lasts."""
+
+    access_token: str
+    seconds: int
+    scopes: frozenset[str]
+    refresh_token: str
+
+
+def issue_token(
+    session: AccountSession,
+    key_set: KeySet,
+    credentials: ClientCredentials | None,
+    *,
+    grant_type: str,
+    client_id: str | None,
+    subject_token: str | None,
+    subject_token_type: str | None,
+    refresh_token: str | None,
+    scope: str | None,
+    audience: str | None,
+    resource: str | None,
+    actor_token: str | None,
+) -> IssuedToken:
+    """Answer a token request (RFC 6749 section 3.2), by whichever grant it names.
+
+    `audience` and `resource` are two names of one thing here: whom the JWT is for.
+
+    Raises:
+        InvalidClient, TooManyAttempts: As `identify_client`.
+        UnsupportedGrantType: There is no such grant.
+        InvalidRequest: The grant lacks a field that it needs, the subject token is not good, or
+            somebody is to act for another.
+        InvalidGrant: The refresh token is not.
+        InvalidScope, InvalidTarget: Nothing of what was asked for can be granted.
+    """
+    client = identify_client(session, credentials, client_id)
+    if actor_token is not None:
+        raise InvalidRequest.of("actor_token", "is not supported")
+    if None not in {audience, resource} and audience != resource:
+        raise InvalidTarget  # a JWT is for one
+    audience = audience or resource
+    if grant_type == _REFRESH:
+        token = _needed(refresh_token, "refresh_token")
+        return exchange_refresh_token(
+            session, key_set, client, token=token, scope=scope, audience=audience
+        )
+    if grant_type == _EXCHANGE:
+        subject = _needed(subject_token, "subject_token")
+        _needed(subject_token_type, "subject_token_type")
+        return exchange_session(
+            session, key_set, client, subject_token=subject, scope=scope, audience=audience
+        )
+    raise UnsupportedGrantType
+
+
+def _needed(value: str | None, name: str) -> str:
+    if value is None:
+        raise InvalidRequest.of(name, "is required")
+    return value
+
+
+def identify_client(
+    session: AccountSession, credentials: ClientCredentials | None, client_id: str | None
+) -> Client:
+    """Find the client that asks: by its secret, or a public one by the id that it states.
+
+    Raises:
+        InvalidClient: There is none, or it has a secret and did not show it.
+        InvalidRequest: `client_id` names another client than the one that is authenticated.
+        TooManyAttempts: The client or the source has failed too often.
+    """
+    if credentials is None:
+        if client_id is None:
+            raise InvalidClient
+        return find_public_client(session, client_id)
+    client = authenticate_client(session, credentials)
+    if client_id not in {None, client.id}:
+        raise InvalidRequest.of("client_id", "must be the client that authenticates")
+    return client
+
+
+def exchange_session(
+    session: AccountSession,
+    key_set: KeySet,
+    client: Client,
+    *,
+    subject_token: str,
+    scope: str | None,
+    audience: str | None,
+) -> IssuedToken:
+    """Trade a session of the client's tenant for a JWT and a first refresh token (RFC 8693).
+
+    Only a session is accepted: what has fewer rights or a set end must not become what has more
+    or none (TK-11).
+
+    Raises:
+        InvalidRequest: The subject token is no live session of a user of the client's tenant.
+        InvalidGrant: The session ends within this second.
+        InvalidScope: A scope does not exist, or nothing is left of those that were asked for.
+        InvalidTarget: The client may not ask for tokens for this audience.
+    """
+    principal = None
+    if tokens.well_formed(subject_token, tokens.SESSION):
+        try:
+            principal = authenticate(session, Presented(CredentialKind.SESSION, subject_token))
+        except InvalidToken:
+            principal = None
+    if principal is None or principal.user.tenant_id != client.tenant_id:
+        raise InvalidRequest.of("subject_token", "must be a live session of the client's tenant")
+    granted = _grantable(scope, frozenset(client.scopes) & principal.credential.rights)
+    target = _target(session, client, audience)
+    login = session.get_one(LoginSession, principal.credential.id)
+    claims = _claims(session, client, login, scopes=granted, audience=target)
+    # It is by this session that the request was made, as far as events go.
+    session.origin = session.origin._replace(
+        credential_kind=CredentialKind.SESSION.value, credential_id=login.id
+    )
+    following = begin_family(session, login, client, scopes=granted, audience=target)
+    record_event(
+        session, EventKind.TOKEN_CREATED, principal.user, credential="jwt", client_id=client.id
+    )
+    return _issued(session, key_set, claims, following)
+
+
+def exchange_refresh_token(
+    session: AccountSession,
+    key_set: KeySet,
+    client: Client,
+    *,
+    token: str,
+    scope: str | None,
+    audience: str | None,
+) -> IssuedToken:
+    """Trade a refresh token for the next of its family and a JWT; fewer scopes may be asked for.
+
+    Raises:
+        InvalidGrant: The token is not good for it; after a second use its family has ended.
+        InvalidScope: A scope does not exist, or nothing is left of those that were asked for.
+        InvalidTarget: The family is for another audience.
+    """
+    if scope is not None:
+        _grantable(scope, SESSION_RIGHTS)  # before the token is used up
+    row, following = rotate_refresh_token(session, client, token)
+    # The rights of the client may have become fewer since the family began.
+    granted = _grantable(scope, frozenset(row.scopes) & frozenset(client.scopes))
+    if audience not in {None, row.audience}:
+        raise InvalidTarget
+    login = session.get_one(LoginSession, row.session_id)
+    claims = _claims(session, client, login, scopes=granted, audience=row.audience)
+    return _issued(session, key_set, claims, following)
+
+
+def _grantable(scope: str | None, held: frozenset[str]) -> frozenset[str]:
+    """Which of the scopes that were asked for are held; all that are held, where none was named."""
+    asked = held if scope is None else frozenset(scope.split(" "))
+    if not asked <= SESSION_RIGHTS or not asked & held:
+        raise InvalidScope
+    return asked & held
+
+
+def _target(session: AccountSession, client: Client, audience: str | None) -> str:
+    """For whom the token will be: this service, or another that the client was registered for.
+
+    Of a public client, which anybody can pretend to be, only for whom it was registered.
+    """
+    allowed = [session.limits.issuer, *client.audiences]
+    if client.is_public and client.audiences:
+        allowed = client.audiences
+    if audience is None:
+        return allowed[0]
+    if audience not in allowed:
+        raise InvalidTarget
+    return audience
+
+
+def _claims(
+    session: AccountSession,
+    client: Client,
+    login: LoginSession,
+    *,
+    scopes: frozenset[str],
+    audience: str,
+) -> Claims:
+    user = session.get_one(User, login.user_id)
+    issued_at = session.now.replace(microsecond=0)
+    ends = login.expires_at.replace(microsecond=0)
+    if ends <= issued_at:
+        raise InvalidGrant  # the last second of the session
+    return Claims(
+        subject=user.id,
+        session_id=login.id,
+        client_id=client.id,
+        tenant_id=user.tenant_id,
+        audience=audience,
+        scopes=scopes,
+        epoch=user.credential_epoch,
+        jti=new_uuid(),
+        issued_at=issued_at,
+        expires_at=min(issued_at + session.limits.jwt_lifetime, ends),
+        authenticated_at=login.created_at.replace(microsecond=0),
+    )
+
+
+def _issued(
+    session: AccountSession, key_set: KeySet, claims: Claims, following: str
+) -> IssuedToken:
+    seconds = int((claims.expires_at - claims.issued_at).total_seconds())
+    signed = key_set.sign(claims, issuer=session.limits.issuer)
+    return IssuedToken(signed, seconds, claims.scopes, following)

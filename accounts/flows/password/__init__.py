@@ -1,0 +1,1 @@
+"""Changing the password, and resetting a forgotten one."""

@@ -1,0 +1,170 @@
+"""Setting a new password by mail, for who has forgotten the old one."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_
+from sqlmodel import col, select
+
+from accounts.crypto import password_hashing
+from accounts.crypto.keyring import Purpose, SealBroken
+from accounts.errors import SecretInvalid
+from accounts.flows.password.password_change import swap_password, validate_for
+from accounts.services import throttling
+from accounts.services.credentials import revoke_everything
+from accounts.services.database import AccountSession, lock_account
+from accounts.services.one_time_secrets import (
+    SecretPurpose,
+    issue_secret,
+    read_secret,
+    redeem_secret,
+    supersede_secrets,
+)
+from accounts.services.outbox import MessageKind, post_message
+from accounts.services.recovery_address import (
+    accept_verification,
+    has_recovery_address,
+    recovers_by,
+    recovery_address_of,
+)
+from accounts.services.user_views import ENABLED, UserView, find_user_view
+from accounts.services.users import is_taken
+from accounts.values import email_address
+from accounts.values.email_address import Address
+from accounts.values.identifiers import new_id
+from models import OneTimeSecret, PasswordRecord, PasswordResetRequest, Tenant, User
+
+__all__ = ["mail_requested_resets", "request_password_reset", "reset_password"]
+
+_BATCH = 50
+
+
+def request_password_reset(session: AccountSession, email: str) -> None:
+    """Note that somebody has forgotten the password of this address.
+
+    Whether it is anybody's is looked up afterwards, by a job: so a known address costs the same
+    statements, and the same time, as any other.
+
+    Raises:
+        InvalidRequest: It is not an e-mail address.
+        TooManyAttempts: It was asked for this address, or from this source, too often.
+    """
+    address = email_address.parse_address(email)
+    throttling.consume_mail(session, address.canonical, SecretPurpose.PASSWORD_RESET)
+    request_id = new_id("prr_")
+    sealed = session.keys.seal(Purpose.RESET_REQUEST, address.entered, request_id)
+    session.add(
+        PasswordResetRequest(
+            id=request_id,
+            address_sealed=sealed,
+            key_id=session.keys.key_id,
+            created_at=session.now,
+        )
+    )
+
+
+def mail_requested_resets(session: AccountSession) -> int:
+    """Mail a secret to each address that was asked for and is known; returns how many were asked.
+
+    The mail goes to the recovery address: the one that the person verified last or, where none
+    was, the one that the account was opened with. A changed address gets none until it is verified,
+    else whoever changed it in a stolen session could keep the account.
+    """
+    requests = session.exec(
+        select(PasswordResetRequest)
+        .order_by(col(PasswordResetRequest.created_at), col(PasswordResetRequest.id))
+        .limit(_BATCH)
+    ).all()
+    for request in requests:
+        try:
+            entered = session.keys.open(Purpose.RESET_REQUEST, request.address_sealed, request.id)
+        except SealBroken:
+            entered = ""  # of a root that is gone; whoever asked will ask again
+        for user in _resettable(session, email_address.canonical(entered) or ""):
+            lock_account(session, user.id)
+            address = recovery_address_of(user)
+            secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
+            post_message(
+                session,
+                MessageKind.PASSWORD_RESET,
+                find_user_view(session, user.id),
+                to=address.entered,
+                secret=secret,
+            )
+        session.delete(request)
+    return len(requests)
+
+
+def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
+    """Set a new password by the mailed secret, and end all that the old one may have led to.
+
+    Sessions, refresh tokens, JWTs, API keys and personal access tokens end, and the access token is
+    another: who resets a password may do so because somebody else has had it. The address that the
+    secret was mailed to is the present one again, and verified: the mail was read there, and
+    whoever has the account logs in with it.
+
+    Raises:
+        SecretInvalid: No such secret, its owner cannot log in here, or verified another address.
+        SecretUsed: It was used before.
+        SecretExpired: It is older than an hour.
+        SecretSuperseded: A later request or a change of the password ended it.
+        WeakPassword: The new password breaks a rule; the secret stays good.
+    """
+    pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
+    user, before = _find_user_view(session, pending)
+    new_password = validate_for(session, user, new)
+    with session.outside_transaction():
+        record = password_hashing.hash_password(
+            new_password, session.keys, session.limits.password_cost
+        )
+    # All of it again: the hash took its time, and the person may have been disabled meanwhile.
+    redeem_secret(session, SecretPurpose.PASSWORD_RESET, secret)
+    _find_user_view(session, pending)
+    if not swap_password(session, user, before=before, after=record):
+        raise SecretInvalid
+    # Whoever had the account may wait for the mail of an address of their own.
+    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.user_id)
+    supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id)
+    revoke_everything(session, user)
+    if not is_taken(session, pending.address_canonical, by_other_than=user.user_id):
+        owner = session.get_one(User, user.user_id, populate_existing=True)
+        accept_verification(session, owner, Address(pending.address, pending.address_canonical))
+
+
+def _resettable(session: AccountSession, canonical: str) -> Sequence[User]:
+    """Whoever may be meant by an address: it is theirs, or it was until they changed it."""
+    return session.exec(
+        select(User)
+        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+        .where(
+            or_(
+                col(User.email_canonical) == canonical,
+                recovers_by(canonical),
+            ),
+            has_recovery_address(),
+            col(User.provider) == "local",
+            ENABLED,
+        )
+        .limit(_BATCH)
+    ).all()
+
+
+def _find_user_view(session: AccountSession, pending: OneTimeSecret) -> tuple[UserView, str]:
+    """The person whom a secret is for and their password record, if it may still be reset by it.
+
+    Raises:
+        SecretInvalid: They are disabled or kept elsewhere, or verified another address since.
+    """
+    record = session.core.execute(
+        select(col(PasswordRecord.record))
+        .join(User, col(User.id) == col(PasswordRecord.user_id))
+        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+        .where(
+            col(User.id) == pending.user_id,
+            recovers_by(pending.address_canonical),
+            col(User.provider) == "local",
+            ENABLED,
+        )
+    ).scalar()
+    if record is None:
+        raise SecretInvalid
+    return find_user_view(session, pending.user_id), record

@@ -1,0 +1,1 @@
+"""The profile, the settings and the picture of a user."""

@@ -1,0 +1,85 @@
+"""The settings of a user: an object whose names and values are the applications' own."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import bindparam, insert, select, update
+from sqlmodel import col
+
+from accounts.errors import InvalidRequest, Violation
+from accounts.services.database import AccountSession, lock_account
+from models import UserSettings
+
+__all__ = ["change_settings", "find_settings", "replace_settings"]
+
+_MAX_NAMES = 100
+
+# Not through the entity, which compares by ==: for Python 1, 1.0 and true are the same.
+_SELECT = select(col(UserSettings.document)).where(
+    col(UserSettings.user_id) == bindparam("user_id")
+)
+_UPDATE = (
+    update(UserSettings)
+    .where(col(UserSettings.user_id) == bindparam("user"))
+    .values(document=bindparam("new_document"), changed_at=bindparam("now"))
+)
+_INSERT = insert(UserSettings)
+
+
+def find_settings(session: AccountSession, user_id: str) -> dict[str, Any]:
+    """The settings of a user; empty where none were ever set."""
+    for (document,) in session.rows(_SELECT, {"user_id": user_id}):
+        return cast("dict[str, Any]", document)
+    return {}
+
+
+def replace_settings(
+    session: AccountSession, user_id: str, document: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make the document the user's settings.
+
+    Raises:
+        InvalidRequest: It has too many names, or is too large.
+    """
+    lock_account(session, user_id)
+    whole = dict(document)
+    size = len(orjson.dumps(whole))
+    if len(whole) > _MAX_NAMES or size > session.limits.max_settings_bytes:
+        rule = f"must have at most {_MAX_NAMES} names and {session.limits.max_settings_bytes} bytes"
+        raise InvalidRequest([Violation((), rule)])
+    values = {"user": user_id, "new_document": whole, "now": session.now}
+    if not session.write(_UPDATE, values):
+        session.write(_INSERT, {"user_id": user_id, "document": whole, "changed_at": session.now})
+    return whole
+
+
+def change_settings(
+    session: AccountSession, user_id: str, patch: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Merge a patch into the user's settings as RFC 7396 says, and return them whole.
+
+    The account is held before it is read, so that of two patches at once neither is lost (DB-02);
+    the row could not be, since the first settings have none yet.
+
+    Raises:
+        InvalidRequest: The outcome has too many names, or is too large.
+    """
+    lock_account(session, user_id)
+    return replace_settings(session, user_id, _merged(find_settings(session, user_id), patch))
+
+
+def _merged(target: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396 section 2, on a copy. Our own, since the libraries for it have no releases any more.
+
+    It recurses as deep as the patch does, which the reader of bodies has bounded.
+    """
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, Mapping):
+            merged[name] = _merged(merged.get(name), value)
+        else:
+            merged[name] = value
+    return merged

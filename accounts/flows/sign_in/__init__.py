@@ -1,0 +1,1 @@
+"""Signup, login, logout and sessions."""

@@ -1,0 +1,59 @@
+"""Opening an account oneself."""
+
+from accounts.crypto import password_hashing
+from accounts.errors import EmailTaken, SignupClosed
+from accounts.flows.sign_in.sessions import OpenedSession, open_session
+from accounts.services import throttling, users
+from accounts.services.database import AccountSession
+from accounts.values import email_address, names, password_strength
+
+__all__ = ["sign_up"]
+
+
+def sign_up(
+    session: AccountSession,
+    *,
+    email: str,
+    password: str,
+    display_name: str,
+    tenant_name: str,
+    user_agent: str | None,
+) -> OpenedSession:
+    """Open a new tenant with its owner, and a session for them.
+
+    Everything is judged before the hash, so that a refusal costs none.
+
+    Raises:
+        SignupClosed: The operator has closed signup.
+        InvalidRequest: A value breaks a rule.
+        WeakPassword: The password does.
+        EmailTaken: Another account has this address.
+        TooManyAttempts: The source has opened as many accounts as it may for now.
+    """
+    if not session.limits.signup_open:
+        raise SignupClosed
+    address = email_address.parse_address(email)
+    name = names.clean_name(display_name, "display_name")
+    tenant_display_name = names.clean_name(tenant_name, "tenant_name")
+    judged = password_strength.validate(
+        password,
+        limits=session.limits,
+        own_words=(address.canonical, name, tenant_display_name),
+        field="password",
+    )
+    # Before it is told whether the address is taken: else anybody could ask for any number.
+    throttling.consume_for_source(
+        session, throttling.RateLimitScope.SIGNUP, session.limits.signup_budget
+    )
+    if users.is_taken(session, address.canonical):
+        raise EmailTaken
+    with session.outside_transaction():
+        record = password_hashing.hash_password(judged, session.keys, session.limits.password_cost)
+    # Again, before anything is written: this refusal keeps what was.
+    if users.is_taken(session, address.canonical):
+        raise EmailTaken
+    tenant = users.open_tenant(session, tenant_display_name)
+    user = users.open_user(
+        session, tenant, email=email, display_name=name, record=record, roles=("owner",)
+    )
+    return open_session(session, user.id, user_agent=user_agent)

@@ -1,0 +1,241 @@
+"""Registry of the kinds of stored credential.
+
+Authentication, usage recording, retention, key rotation, revocation and the HTTP credential reader
+are driven by it, so that a new kind is one entry here. Three kinds have no entry. JWTs are not
+stored: they end with their session, or with the credential epoch of the user. Client secrets
+(`accounts.services.clients`) authenticate no user, and one-time secrets
+(`accounts.services.one_time_secrets`) no request.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from sqlalchemy import ColumnElement, update
+from sqlmodel import col
+
+from accounts.crypto import tokens
+from accounts.crypto.keyring import Purpose
+from accounts.errors import NotFound
+from accounts.services.access_tokens import regenerate_access_token
+from accounts.services.database import AccountSession
+from accounts.services.events import EventKind, record_event, record_events
+from accounts.services.principal import CredentialKind
+from accounts.services.user_views import UserView
+from models import (
+    AccessToken,
+    ApiKey,
+    LoginSession,
+    PersonalAccessToken,
+    RefreshToken,
+    User,
+    wire,
+)
+
+__all__ = [
+    "ACCESS_TOKEN",
+    "ACCESS_TOKEN_RIGHTS",
+    "API_KEY",
+    "BY_KIND",
+    "CREDENTIAL_TYPES",
+    "PAT",
+    "REFRESH_TOKEN",
+    "REVOCABLE",
+    "SESSION",
+    "SESSION_RIGHTS",
+    "CredentialType",
+    "is_live",
+    "revoke",
+    "revoke_all",
+    "revoke_everything",
+    "rights",
+]
+
+#: Every access control entry. Today each enabled user has all of them over their own account.
+SESSION_RIGHTS: frozenset[str] = frozenset(get_args(wire.Scope))
+
+ACCESS_TOKEN_RIGHTS = frozenset(
+    {
+        "me/profile:read",
+        "me/profile:write",
+        "me/settings:read",
+        "me/settings:write",
+        "me/token:read",
+        "me/token:write",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialType:
+    """One kind of stored credential.
+
+    `name` is its name in security events, `purpose` the key that its digest is made with, and
+    `table` has a row for each credential; `id`, `digest`, `lookup` and `sealed` name columns of it.
+    A row is found by `lookup` if that is set, else by its digest. `kind` is set if the credential
+    authenticates requests of a user, and `prefix` if its tokens begin with a fixed text. `rights`
+    are those of every credential of this kind; without them each has its own scopes.
+    `revocation` is the event that is recorded when one is revoked.
+    """
+
+    name: str
+    purpose: Purpose
+    table: Any  # the tables have no base class in common
+    kind: CredentialKind | None = None
+    prefix: str | None = None
+    id: str = "id"
+    digest: str = "token_digest"
+    lookup: str | None = None
+    sealed: str | None = None
+    rights: frozenset[str] | None = None
+    revocation: EventKind | None = EventKind.TOKEN_REVOKED
+
+    def has(self, column: str) -> bool:
+        """Return whether the table has this column."""
+        return hasattr(self.table, column)
+
+    def column(self, name: str) -> Any:
+        """Return a column of the table."""
+        return getattr(self.table, name)
+
+
+SESSION = CredentialType(
+    "session",
+    Purpose.SESSION,
+    LoginSession,
+    kind=CredentialKind.SESSION,
+    prefix=tokens.SESSION,
+    rights=SESSION_RIGHTS,
+    revocation=EventKind.SESSION_LOGOUT,
+)
+REFRESH_TOKEN = CredentialType(
+    "refreshToken",
+    Purpose.REFRESH_TOKEN,
+    RefreshToken,
+    prefix=tokens.REFRESH_TOKEN,
+    # They end with their session, which has an event of its own.
+    revocation=None,
+)
+API_KEY = CredentialType(
+    "apiKey",
+    Purpose.API_KEY,
+    ApiKey,
+    kind=CredentialKind.API_KEY,
+    digest="key_digest",
+    # Two keys can share a prefix; it narrows the search, and the digest decides (TK-09).
+    lookup="prefix",
+)
+PAT = CredentialType(
+    "pat",
+    Purpose.PAT,
+    PersonalAccessToken,
+    kind=CredentialKind.PAT,
+    prefix=tokens.PAT,
+)
+ACCESS_TOKEN = CredentialType(
+    "accessToken",
+    Purpose.ACCESS_TOKEN,
+    AccessToken,
+    kind=CredentialKind.ACCESS_TOKEN,
+    prefix=tokens.ACCESS_TOKEN,
+    id="user_id",
+    sealed="token_sealed",
+    rights=ACCESS_TOKEN_RIGHTS,
+)
+
+#: Every kind of stored credential. Sessions stand before the rows that refer to them.
+CREDENTIAL_TYPES = (SESSION, REFRESH_TOKEN, API_KEY, PAT, ACCESS_TOKEN)
+
+#: The kinds that authenticate requests.
+BY_KIND = {type_.kind: type_ for type_ in CREDENTIAL_TYPES if type_.kind is not None}
+
+#: The kinds whose rows expire and can be revoked one by one.
+REVOCABLE = tuple(type_ for type_ in CREDENTIAL_TYPES if type_.has("revoked_at"))
+
+_FIXED_RIGHTS = {kind: type_.rights for kind, type_ in BY_KIND.items()}
+
+
+def rights(kind: CredentialKind, scopes: Iterable[str]) -> frozenset[str]:
+    """Return the rights of a credential: its kind's, else its scopes within the user's (TK-12)."""
+    return _FIXED_RIGHTS.get(kind) or SESSION_RIGHTS.intersection(scopes)
+
+
+def is_live(table: Any, now: Any) -> ColumnElement[bool]:
+    """Return the condition that a row of a revocable kind is neither revoked nor expired.
+
+    `now` is a time or a bind parameter.
+    """
+    live: ColumnElement[bool] = table.revoked_at.is_(None) & (table.expires_at > now)
+    return live
+
+
+def revoke(
+    session: AccountSession, user: UserView, type_: CredentialType, credential_id: str
+) -> None:
+    """Revoke one credential of the user.
+
+    Raises:
+        NotFound: The user has no live credential of this kind and id.
+    """
+    revoked = session.core.execute(
+        update(type_.table)
+        .where(
+            type_.column(type_.id) == credential_id,
+            type_.column("user_id") == user.user_id,
+            is_live(type_.table, session.now),
+        )
+        .values(revoked_at=session.now)
+    )
+    if not revoked.rowcount:
+        raise NotFound
+    if type_.revocation is not None:
+        record_event(session, type_.revocation, user, **_details(type_, credential_id))
+
+
+def revoke_all(
+    session: AccountSession,
+    user: UserView,
+    types: Iterable[CredentialType],
+    *,
+    except_id: str | None = None,
+) -> None:
+    """Revoke every credential of the user that is of these kinds, except one if an id is given.
+
+    Expired credentials are revoked too: they would be live again if the clock, which may be ahead,
+    is put right. Only those that were live get an event.
+    """
+    for type_ in types:
+        revoked = session.core.execute(
+            update(type_.table)
+            .where(
+                type_.column("user_id") == user.user_id,
+                type_.column(type_.id) != (except_id or ""),
+                type_.column("revoked_at").is_(None),
+            )
+            .values(revoked_at=session.now)
+            .returning(type_.column(type_.id), type_.column("expires_at"))
+        )
+        if type_.revocation is not None:
+            details = [
+                _details(type_, credential_id)
+                for credential_id, expires_at in revoked
+                if expires_at > session.now
+            ]
+            record_events(session, type_.revocation, user, details)
+
+
+def revoke_everything(session: AccountSession, user: UserView) -> None:
+    """Revoke every credential of the user, JWTs among them, and replace the access token."""
+    revoke_all(session, user, REVOCABLE)
+    regenerate_access_token(session, user)
+    session.core.execute(
+        update(User)
+        .where(col(User.id) == user.user_id)
+        .values(credential_epoch=col(User.credential_epoch) + 1)
+    )
+
+
+def _details(type_: CredentialType, credential_id: str) -> dict[str, str | int]:
+    if type_ is SESSION:
+        return {"session_id": credential_id}
+    return {"credential": type_.name, "credential_id": credential_id}

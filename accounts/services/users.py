@@ -1,0 +1,165 @@
+"""Tenants and users: creating them, and finding the owner of an address."""
+
+import re
+import secrets
+from collections.abc import Sequence
+
+from sqlalchemy import union_all
+from sqlmodel import col, select
+
+from accounts.errors import EmailTaken, InvalidRequest
+from accounts.services import access_tokens
+from accounts.services.database import AccountSession
+from accounts.services.events import EventKind, record_event
+from accounts.services.one_time_secrets import SecretPurpose, is_redeemable
+from accounts.services.recovery_address import recovers_by
+from accounts.services.user_views import find_user_view
+from accounts.values import email_address, names
+from accounts.values.identifiers import new_external_id, new_id, new_uuid
+from models import OneTimeSecret, PasswordRecord, Tenant, User
+
+__all__ = [
+    "find_claimant",
+    "find_owner",
+    "is_taken",
+    "open_tenant",
+    "open_user",
+    "parse_roles",
+]
+
+_NOT_IN_A_USERNAME = re.compile(r"[^a-z0-9._-]+")
+_ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_MAX_ROLES = 20
+
+
+def open_tenant(session: AccountSession, display_name: str) -> Tenant:
+    """Open a tenant.
+
+    Raises:
+        InvalidRequest: The name breaks a rule.
+    """
+    tenant = Tenant(
+        id=new_id("tnt_"),
+        uuid=new_uuid(),
+        display_name=names.clean_name(display_name, "tenant_name"),
+        created_at=session.now,
+    )
+    session.add(tenant)
+    # Users refer to it, and without relationships SQLModel does not order the inserts.
+    session.flush()
+    return tenant
+
+
+def open_user(
+    session: AccountSession,
+    tenant: Tenant,
+    *,
+    email: str,
+    display_name: str,
+    record: str | None,
+    provider: str = "local",
+    roles: Sequence[str] = ("member",),
+) -> User:
+    """Open a user with an access token; `record` is the password record of a local user.
+
+    Raises:
+        EmailTaken: Another user, in any tenant, has this address.
+        InvalidRequest: A value breaks a rule.
+    """
+    address = email_address.parse_address(email)
+    if is_taken(session, address.canonical):
+        raise EmailTaken
+    user = User(
+        id=new_id("usr_"),
+        uuid=new_uuid(),
+        external_id=new_external_id(),
+        tenant_id=tenant.id,
+        email=address.entered,
+        email_canonical=address.canonical,
+        first_email=address.entered,
+        first_email_canonical=address.canonical,
+        username=_free_username(session, address.canonical),
+        display_name=names.clean_name(display_name, "display_name"),
+        provider=provider,
+        roles=parse_roles(roles),
+        created_at=session.now,
+    )
+    session.add(user)
+    session.flush()  # rows that are added below refer to it
+    if record is not None:
+        session.add(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
+    access_tokens.issue_access_token(session, user.id)
+    record_event(session, EventKind.USER_CREATED, find_user_view(session, user.id))
+    return user
+
+
+def is_taken(session: AccountSession, canonical: str, *, by_other_than: str | None = None) -> bool:
+    """Return whether a user, except one if given, has this canonical address or can reclaim it.
+
+    A former address stays reserved for its owner while it is their recovery address, or an undo
+    link is valid: otherwise an attacker could take it, and it could not be restored.
+
+    The address is locked, so that the result is true until the transaction ends (UN-01).
+    """
+    session.lock(f"address {canonical}")
+    return any(claimant != by_other_than for claimant in _claimants(session, canonical))
+
+
+def find_claimant(session: AccountSession, canonical: str) -> User | None:
+    """Return the owner of the address, or a user who can still reclaim it."""
+    owner = find_owner(session, canonical)
+    if owner is not None:
+        return owner
+    claimants = _claimants(session, canonical)
+    return session.get(User, claimants[0]) if claimants else None
+
+
+def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
+    user_ids = session.core.execute(
+        union_all(
+            select(User.id).where(col(User.email_canonical) == canonical),
+            select(User.id).where(recovers_by(canonical)),
+            select(OneTimeSecret.user_id).where(
+                col(OneTimeSecret.address_canonical) == canonical,
+                col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
+                *is_redeemable(session.now),
+            ),
+        )
+    )
+    return user_ids.scalars().all()
+
+
+def find_owner(session: AccountSession, canonical: str) -> User | None:
+    """Return the user whose current address this is, or None."""
+    return session.exec(select(User).where(col(User.email_canonical) == canonical)).first()
+
+
+def parse_roles(roles: Sequence[str]) -> list[str]:
+    """Return the roles without duplicates.
+
+    Raises:
+        InvalidRequest: A role is not a short lower-case word, or there are too many.
+    """
+    if len(roles) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in roles):
+        rule = f"must be at most {_MAX_ROLES} lower-case words of at most 40 characters"
+        raise InvalidRequest.of("roles", rule)
+    return list(dict.fromkeys(roles))
+
+
+def _free_username(session: AccountSession, canonical: str) -> str:
+    """Return a free user name made from the address, with random digits if it is taken.
+
+    It never contains an `@`, so that no user name is the address of another user (UN-02).
+    """
+    local, _, _ = canonical.partition("@")
+    stem = _NOT_IN_A_USERNAME.sub("", local).strip("._-")[:40] or "user"
+    name = stem
+    while _has_username(session, name):
+        name = f"{stem}{secrets.randbelow(10**8):08}"
+    return name
+
+
+def _has_username(session: AccountSession, name: str) -> bool:
+    session.lock(f"user name {name}")
+    taken = session.core.execute(select(User.id).where(col(User.username) == name))
+    return taken.first() is not None

@@ -1,0 +1,90 @@
+"""Contexts: what an operation gives its handler beside the request's own parameters.
+
+A handler's first parameter is annotated with the context that its operation has. The annotation
+also says what is opened for it: a transaction for a `DatabaseContext`, one SELECT for a
+`PrincipalContext`, and nothing for a `Context`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from accounts.crypto.jwts import KeySet
+from accounts.services.database import AccountSession
+from accounts.services.principal import Principal
+from handlers.exchange import Exchange
+
+__all__ = [
+    "ClientContext",
+    "Context",
+    "DatabaseContext",
+    "PrincipalContext",
+    "Service",
+    "UserContext",
+]
+
+Credentials = TypeVar("Credentials")
+
+
+class Service(Protocol):
+    """Facts about the running service."""
+
+    @property
+    def issuer(self) -> str:
+        """The public URL: scheme, host and port, as the operator has set them."""
+
+    @property
+    def key_set(self) -> KeySet:
+        """The keys that JWTs are signed and verified with."""
+
+    @property
+    def is_degraded(self) -> bool:
+        """Tell whether the service runs on older policies, because the newest are invalid."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether the service is about to shut down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The context of an operation that needs no database."""
+
+    service: Service
+    read_exchange: Callable[[], Exchange]
+
+    @property
+    def exchange(self) -> Exchange:
+        """The facts about the request, which few operations need and each access computes."""
+        return self.read_exchange()
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalContext(Context):
+    """The context of an operation that only reads who the caller is."""
+
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseContext(Context):
+    """The context of a public operation; `session` is in a transaction."""
+
+    session: AccountSession
+
+
+@dataclass(frozen=True, slots=True)
+class UserContext(DatabaseContext):
+    """The context of an operation on the account of an authenticated user."""
+
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class ClientContext(DatabaseContext, Generic[Credentials]):
+    """The context of an OAuth operation; `credentials` are the client's, not yet verified.
+
+    Their type is `ClientCredentials`, or `ClientCredentials | None` where they may be absent.
+    """
+
+    credentials: Credentials

@@ -1,0 +1,65 @@
+"""Compares the signature of a handler with its operation, when the service starts."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
+
+from accounts.services.clients import ClientCredentials
+from handlers.context import (
+    ClientContext,
+    Context,
+    DatabaseContext,
+    PrincipalContext,
+    UserContext,
+)
+from oneself.document import OperationSpec
+
+__all__ = ["context_of"]
+
+#: The type of a body whose members are the applications' own.
+_OPEN_BODY = dict[str, Any]
+
+
+def context_of(
+    spec: OperationSpec, handler: Callable[..., Any], arguments: Mapping[str, Any]
+) -> Any:
+    """Return the context that a handler takes as its first parameter.
+
+    `arguments` are the types of the operation's arguments by name; that of a body is the name of
+    its schema.
+
+    Raises:
+        TypeError: The handler's signature is not that of the operation.
+    """
+    hints = get_type_hints(handler)
+    context, *names = inspect.signature(handler).parameters
+    problems = []
+    if hints[context] not in _contexts_of(spec):
+        problems.append(f"its context is {hints[context]}")
+    if different := set(names) ^ arguments.keys():
+        problems.append(f"its parameters differ: {', '.join(sorted(different))}")
+    problems += [
+        f"its {name} is a {hints[name]}, not a {arguments[name]}"
+        for name in names
+        if name in arguments and not _is_of_type(hints[name], arguments[name])
+    ]
+    if problems:
+        message = f"{spec.operation_id}: the handler is not the operation's: {'; '.join(problems)}"
+        raise TypeError(message)
+    return hints[context]
+
+
+def _contexts_of(spec: OperationSpec) -> tuple[Any, ...]:
+    if spec.accepted:
+        return (UserContext, PrincipalContext) if spec.method == "get" else (UserContext,)
+    if spec.client == "required":
+        return (ClientContext[ClientCredentials],)
+    if spec.client == "optional":
+        return (ClientContext[ClientCredentials | None],)
+    return (DatabaseContext, Context)
+
+
+def _is_of_type(hint: Any, expected: Any) -> bool:
+    if isinstance(expected, str):
+        return hint == _OPEN_BODY or getattr(hint, "__name__", None) == expected
+    return bool(hint == expected)

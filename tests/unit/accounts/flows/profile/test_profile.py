@@ -1,0 +1,146 @@
+"""Updating the profile."""
+
+import pytest
+
+from accounts.errors import InvalidRequest
+from accounts.flows.profile.pictures import UPLOADED, upload_picture
+from accounts.flows.profile.profile import change_profile
+from oneself.conformance.pictures import encoded, gradient
+
+ALL = {
+    "first_name": "Alice",
+    "last_name": "Chen",
+    "display_name": "Alice Chen",
+    "phone": "+15550100123",
+    "picture": "https://example.com:8443/a.png?b=c#d",
+    "locale": "de-DE",
+    "timezone": "Europe/Berlin",
+}
+
+
+def test_every_field_can_be_set_and_cleared(env, alice):
+    """None clears a field, and omitted fields stay."""
+    view = env.act(change_profile, alice.view, ALL)
+    assert {field: getattr(view, field) for field in ALL} == ALL
+    for field in ALL:
+        view = env.act(change_profile, alice.view, {field: None})
+        assert getattr(view, field) is None
+    assert view.email == alice.view.email
+
+
+def test_empty_change_changes_nothing(env, alice):
+    """The view is returned all the same."""
+    assert env.act(change_profile, alice.view, {}) == alice.view
+
+
+def test_unchanged_values_are_no_event(env, alice):
+    """LO-04: events are kept, and repeated requests must not fill their table."""
+    view = env.act(change_profile, alice.view, ALL)
+    count_before = env.count("security_event")
+    for _ in range(5):
+        assert env.act(change_profile, view, ALL) == view
+    assert env.count("security_event") == count_before
+
+
+def test_values_are_stored_in_canonical_form(env, alice):
+    """HT-06: phone in E.164, locale in its canonical case, name in NFC."""
+    view = env.act(
+        change_profile,
+        alice.view,
+        {"phone": "+1 (555) 010-0123", "locale": "DE-de", "first_name": "Zoe\u0308"},
+    )
+    assert (view.phone, view.locale, view.first_name) == ("+15550100123", "de-DE", "Zoë")
+
+
+def test_other_users_are_not_changed(env, alice, bob):
+    """AZ-10: a change applies to one user."""
+    env.act(change_profile, alice.view, ALL)
+    assert env.view(bob.user_id) == bob.view
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("first_name", ""),
+        ("last_name", "x" * 201),
+        ("display_name", "\u202ename"),
+        ("phone", "12345"),
+        ("locale", "../.."),
+        ("timezone", "../../etc/passwd"),
+    ],
+)
+def test_invalid_value_changes_nothing(env, alice, field, value):
+    """No other field of the request is changed; the refusal names the field."""
+    with pytest.raises(InvalidRequest) as caught:
+        env.act(change_profile, alice.view, {"picture": "https://example.com/", field: value})
+    assert [violation.field for violation in caught.value.violations] == [(field,)]
+    assert env.view(alice.user_id) == alice.view
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        "",
+        "picture.png",
+        "http://example.com/a.png",
+        "https://",
+        "https:///a.png",
+        "https://:443/a.png",
+        "https://alice@example.com/a.png",
+        "https://alice:secret@example.com/a.png",
+        "https://example.com:port/a.png",
+        "https://example.com:99999/a.png",
+        "https://[::1/a.png",
+        "https://exämple.com/a.png",
+        "https://example.com/a b.png",
+        "https://example.com/a\n.png",
+        "https://example.com/a\0.png",
+        " https://example.com/a.png",
+        "javascript:alert(1)",
+        "data:image/png;base64,AAAA",
+        "file:///etc/passwd",
+    ],
+)
+def test_picture_must_be_a_plain_https_address(env, alice, picture):
+    """HT-22: it is never fetched, but must not mislead clients either."""
+    with pytest.raises(InvalidRequest) as caught:
+        env.act(change_profile, alice.view, {"picture": picture})
+    (violation,) = caught.value.violations
+    assert violation.field == ("picture",)
+
+
+@pytest.mark.parametrize("picture", ["https://example.com/a.png", None])
+def test_new_picture_address_replaces_an_uploaded_picture(env, alice, picture):
+    """IM-08: its bytes are deleted, and the change is one event."""
+    view = env.act(upload_picture, alice.view, encoded(gradient()))
+    count_before = env.count("security_event")
+    view = env.act(change_profile, view, {"picture": picture, "first_name": "Alice"})
+    assert (view.picture, view.first_name) == (picture, "Alice")
+    assert env.count("picture") == 0
+    assert env.count("security_event") - count_before == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"first_name": "Alice"}, {"picture": "http://example.com/a.png"}, {"picture": UPLOADED}],
+    ids=str,
+)
+def test_uploaded_picture_stays_unless_replaced(env, alice, changes):
+    """IM-08: also if the new one is rejected; and clients cannot claim an upload themselves."""
+    view = env.act(upload_picture, alice.view, encoded(gradient()))
+    rows_before = env.rows("picture")
+    if "picture" in changes:
+        with pytest.raises(InvalidRequest):
+            env.act(change_profile, view, changes)
+    else:
+        env.act(change_profile, view, changes)
+    assert env.rows("picture") == rows_before
+    assert env.view(alice.user_id).picture == UPLOADED
+
+
+def test_pictures_of_other_users_stay(env, alice, bob):
+    """AZ-10, IM-08."""
+    for user in (alice, bob):
+        env.act(upload_picture, user.view, encoded(gradient()))
+    env.act(change_profile, env.view(alice.user_id), {"picture": None})
+    assert [row["user_id"] for row in env.rows("picture")] == [bob.user_id]
