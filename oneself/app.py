@@ -283,7 +283,7 @@ async def _lifespan(
     delivery = open_delivery(settings, database)
     every_job: tuple[tuple[Callable[[], object], float], ...] = (
         *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
-        (database.truncate_wal, _SECONDS_BETWEEN_LOOKS_AT_LOG),
+        (database.shorten_log, _SECONDS_BETWEEN_LOOKS_AT_LOG),
         *jobs,
     )
     async with AsyncExitStack() as stack:

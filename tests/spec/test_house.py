@@ -1,6 +1,7 @@
 """The rules of the house that no linter knows."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from alembic.script import ScriptDirectory
 from models.schema import REVISION
 from oneself.database import open_engine
 from oneself.database.migrations import differences, upgrade
+from oneself.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(
@@ -61,3 +63,20 @@ def test_the_migrations_make_the_tables_of_the_models(tmp_path):
     upgrade(engine)
     assert differences(engine) == []
     assert ScriptDirectory(str(ROOT / "models" / "migrations")).get_heads() == [REVISION]
+
+
+def test_the_readme_lists_every_setting():
+    """The table in the README has each variable, its default and its description, and no other."""
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `(ONESELF_[A-Z_]+)` \| (.*?) \| (.*?) \|$", readme, re.MULTILINE)
+    expected = [
+        (f"ONESELF_{name.upper()}", _written(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    ]
+    assert rows == expected
+
+
+def _written(default):
+    if default is None or default == "":
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"

@@ -302,7 +302,7 @@ def test_rewrite_of_a_failed_batch_is_kept(env, alice, rotated):
 def test_access_token_is_not_rewritten_on_use(env, alice, statements):
     """TK-07: it can be decrypted, so `keys rewrite` does it."""
     recorder = UsageRecorder()
-    rewrite = StoredAnew(CredentialKind.ACCESS_TOKEN, alice.user_id, b"b" * 32, b"a" * 32)
-    recorder.record_observed([rewrite], env.clock.now)
+    anew = StoredAnew(CredentialKind.ACCESS_TOKEN, alice.user_id, b"b" * 32, b"a" * 32)
+    recorder.record_observed([anew], env.clock.now)
     recorder.write(env.database)
     assert statements == []
