@@ -279,7 +279,7 @@ def _count_jobs(recording: Recording, storage: Storage, folder: Path, number: in
 
 
 def _describe(recording: Recording, form: str) -> str:
-    return f"{recording.askers[form]}: {form}"
+    return f"{recording.sources[form]}: {form}"
 
 
 def test_recording_covers_each_operation_with_each_credential(recording: Recording):
