@@ -231,7 +231,7 @@ def test_both_steps_print_the_next_step(run, demo, options):
     assert demo
     if options:
         run("keys", "rotate", "root")
-    out = run("keys", "rotate", "root", *options).out.replace("\n", " ")
+    out = " ".join(run("keys", "rotate", "root", *options).out.split())
     assert "Restart each" in out
     assert ("keys rewrite" if options else "rotate root --restarted") in out
 
