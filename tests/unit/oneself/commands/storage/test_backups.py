@@ -219,7 +219,7 @@ def test_database_is_replaced_only_on_request_and_kept(run, data, backup):
     assert run("db", "restore", backup).refused("There is a database at", "--replace")
     former = run("db", "restore", "--replace", backup).json["former"]
     assert _tenants(data / "oneself.sqlite3") == ["before"]
-    with open(f"{former}-wal", "rb") as log:  # noqa: PTH123 # a name, and no path
+    with open(f"{former}-wal", "rb") as log:  # noqa: PTH123 # a string, not a Path
         assert log.read() == b"a log"
     os.unlink(f"{former}-wal")  # noqa: PTH108 # as above
     assert _tenants(former) == ["before", "later"]
