@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, form_request, json_request
-from oneself.conformance.rows.matching import add_span, format_timestamp
+from oneself.conformance.timestamps import add_span, format_timestamp
 from oneself.document import load_document
 
 __all__ = ["PASSWORD", "Actor", "Actors", "NoOperator", "Operator"]

@@ -55,14 +55,14 @@ class Delivery:
     """
 
     def __init__(
-        self, database: Database, mailbox: Transport, messages: Messages, *, sender: str
+        self, database: Database, transport: Transport, messages: Messages, *, sender: str
     ) -> None:
         self._database = database
-        self.mailbox = mailbox
+        self.transport = transport
         self._messages = messages
         self.sender = sender
-        self._time_to_send = timedelta(seconds=mailbox.seconds)
-        self._lease = lease_duration(mailbox.seconds)
+        self._time_to_send = timedelta(seconds=transport.seconds)
+        self._lease = lease_duration(transport.seconds)
         self._ending = threading.Event()
         self._unreadable: set[str] = set()
 
@@ -88,7 +88,7 @@ class Delivery:
     def _outcomes(self) -> Iterator[str | None]:
         """Yield the problem of each attempted message, or None if it was sent."""
         while not self._ending.is_set() and (batch := self._claim()) is not None:
-            with self.mailbox.open() as take:
+            with self.transport.open() as take:
                 for position, claim in enumerate(batch):
                     if self._ending.is_set() or not self._holds(claim):
                         self._release(batch[position:])
@@ -101,7 +101,7 @@ class Delivery:
                     except TransportUnavailable as away:
                         yield from self._count_failure(batch[position:], away)
                         return
-                    except Exception as problem:  # noqa: BLE001 # a defect too stops one letter only
+                    except Exception as problem:  # noqa: BLE001 # a defect affects one message only
                         yield from self._count_failure([claim], problem)
                     else:
                         message_id = claim.message.id
@@ -109,7 +109,7 @@ class Delivery:
                         yield None
 
     def _claim(self) -> list[Lease] | None:
-        """Lease the next messages, and open them; None if there is none to be had."""
+        """Lease the next messages and open them; return None if none is available."""
         if not self._look(lambda session: has_due_messages(session, skip=self._unreadable)):
             return None
         claims, left = run_act(
@@ -118,12 +118,12 @@ class Delivery:
         )
         for claim, error in left:
             self._leave(claim, error)
-        # What is due, and locked by another transaction, is for the next run: until its end this
-        # one would look for it hundreds of times a second.
+        # Due messages that another transaction has locked are left to the next run: this one would
+        # look for them hundreds of times a second until that transaction ends.
         return claims if claims or left else None
 
     def _compose(self, claim: Lease) -> Email | None:
-        """The message in its envelope; None if nobody can write it, and then it is left."""
+        """Return the message in its envelope; if it cannot be composed, skip it and return None."""
         message = claim.message
         try:
             mail = self._messages.compose(message, claim.parameters)
@@ -139,10 +139,10 @@ class Delivery:
         return Email(message.id, self.sender, recipient, mail)
 
     def _leave(self, claim: Lease, error: Exception) -> None:
-        """Let a message be that is sealed with another key, or that a newer version has put there.
+        """Skip a message that is sealed with another key, or was posted by a newer version.
 
-        It is said once, without what the error says, which may be a parameter. Another replica may
-        be able to read it, so that its lease is over by now.
+        It is logged once, without the error's message, which can contain a parameter. Its lease is
+        released already, since another replica may be able to read it.
         """
         self._unreadable.add(claim.message.id)
         _log.error(
@@ -151,7 +151,7 @@ class Delivery:
         )
 
     def _holds(self, claim: Lease) -> bool:
-        """Whether the lease lasts until the message is sent; a slow batch could outlast it."""
+        """Return whether the lease lasts until the message is sent; a slow batch can outlast it."""
         return self._look(lambda session: holds_lease(session, claim, self._time_to_send))
 
     def _look(self, question: Callable[[AccountSession], bool]) -> bool:
@@ -165,7 +165,7 @@ class Delivery:
         run_act(self._database, lambda session: release_leases(session, batch))
 
     def _count_failure(self, claims: Sequence[Lease], problem: Exception) -> list[str]:
-        """Put messages off, or give them up; returns the reason, once for each."""
+        """Postpone messages or give them up; return the reason, once for each message."""
         known = isinstance(problem, MailProblem)
         reason = str(problem) if known else f"It could not be sent ({type(problem).__name__})."
         _log.warning("mail was not taken", extra={"problem": reason, "messages": len(claims)})

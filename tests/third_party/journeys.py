@@ -19,7 +19,7 @@ import yaml
 from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import json_request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.matching import add_span, format_timestamp
+from oneself.conformance.timestamps import add_span, format_timestamp
 from tests.support.service import ROOT, Service
 from tests.third_party.tools import node_command
 

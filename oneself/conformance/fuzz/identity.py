@@ -14,8 +14,8 @@ from oneself.conformance.credentials_file import open_deployment
 from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS, schemes_of
-from oneself.conformance.rows.matching import add_span, format_timestamp
 from oneself.conformance.rows.request_building import PICTURE, credential_header
+from oneself.conformance.timestamps import add_span, format_timestamp
 
 __all__ = ["SCHEMES", "FuzzIdentity", "environment_variables", "fuzz_values"]
 

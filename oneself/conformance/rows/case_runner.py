@@ -11,7 +11,7 @@ from oneself.conformance.actors import Actor, Actors
 from oneself.conformance.deployment import Deployment
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.matching import add_span, fill, format_timestamp
+from oneself.conformance.rows.matching import fill
 from oneself.conformance.rows.request_building import (
     ACTOR_KEYS,
     build_body,
@@ -19,6 +19,7 @@ from oneself.conformance.rows.request_building import (
     credential_header,
 )
 from oneself.conformance.rows.table import Row
+from oneself.conformance.timestamps import add_span, format_timestamp
 from oneself.document import OperationSpec
 
 __all__ = ["CaseRunner", "StepFailed"]

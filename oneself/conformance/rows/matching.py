@@ -11,6 +11,7 @@ from typing import Any
 
 from oneself.conformance.http_client import Answer
 from oneself.conformance.pictures import chunks_of, read_webp
+from oneself.conformance.timestamps import add_span
 
 __all__ = [
     "Either",
@@ -21,16 +22,12 @@ __all__ = [
     "SameRequestId",
     "Timestamp",
     "UnixTime",
-    "add_span",
     "differences",
     "fill",
-    "format_timestamp",
 ]
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
-_SPAN = re.compile(r"([+-]?)(\d+)([smhdy])")
 _TOLERANCE = timedelta(minutes=2)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Matcher:
@@ -140,31 +137,6 @@ class Picture(Matcher):
         except (OSError, ValueError, TypeError):
             return False
         return size == self.size and names <= {"VP8 ", "VP8L", "VP8X", "ALPH"}
-
-
-def add_span(now: datetime, span: str) -> datetime:
-    """Add a span such as `now`, `+30d` or `1y` to a time; a year is a calendar year.
-
-    Raises:
-        ValueError: The span is malformed.
-    """
-    if span == "now":
-        return now
-    parts = _SPAN.fullmatch(span)
-    if parts is None:
-        message = f"{span!r} is not a span such as +30d"
-        raise ValueError(message)
-    sign, number, unit = -1 if parts[1] == "-" else 1, int(parts[2]), parts[3]
-    if unit == "y":
-        year = now.year + sign * number
-        leap_day = (now.month, now.day) == (2, 29)
-        return now.replace(year=year, day=28) if leap_day else now.replace(year=year)
-    return now + sign * number * timedelta(seconds=_SECONDS[unit])
-
-
-def format_timestamp(time: datetime) -> str:
-    """Format a time as the dialects do."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fill(value: Any, look_up: Callable[[str], Any]) -> Any:

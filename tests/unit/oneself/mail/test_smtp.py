@@ -787,7 +787,7 @@ def test_server_that_is_not_a_mail_server_is_reported(script, plain, act, proble
 def test_mail_is_written_to_a_folder_without_a_server(env, tmp_path):
     """EM-18."""
     delivery = open_delivery(Settings(data_dir=tmp_path), env.database)
-    assert delivery.mailbox == Folder(tmp_path / "mail")
+    assert delivery.transport == Folder(tmp_path / "mail")
     assert delivery.sender == "no-reply@localhost"
 
 
@@ -798,7 +798,7 @@ def test_server_is_that_of_the_settings(env, monkeypatch):
     monkeypatch.setenv("ONESELF_SMTP_SECONDS", "7")
     monkeypatch.setenv("ONESELF_MAIL_FROM", "Accounts@münchen.example")
     delivery = open_delivery(Settings(), env.database)
-    assert delivery.mailbox == SmtpServer(
+    assert delivery.transport == SmtpServer(
         "mail.example", 465, Security.TLS, "u", "p", Path("/etc/authority.pem"), 7.0
     )
     assert delivery.sender == "Accounts@xn--mnchen-3ya.example"
