@@ -276,6 +276,13 @@ def test_missing_file_argument_is_not_blamed_on_a_setting(run, tenant_id, words,
     assert "ONESELF_DATA_DIR" not in ran.err
 
 
+@pytest.mark.parametrize("dialect", ["hyperclast", "Hyperclast", "HYPERCLAST"])
+def test_dialect_of_prove_may_have_any_case(run, dialect):
+    words = ("prove", "--url", "http://localhost", "--credentials", "nothing")
+    assert run(*words, "--dialect", dialect).refused("nothing cannot be read")
+    assert "must be one of ipto" in run(*words, "--dialect", "klingon").err
+
+
 def test_missing_report_folder_is_reported_before_the_tests(run, folder):
     """They take minutes."""
     folder.mkdir()
