@@ -1,6 +1,6 @@
-"""Which database the tests are run on, and what a suite says at the end, below its tests.
+"""The database that the tests run on, and the tables that a suite prints at its end.
 
-`--database sqlite` is the default, `postgresql` the other.
+`--database` is `sqlite` by default, or `postgresql`.
 """
 
 import io
@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--database",
         choices=("sqlite", "postgresql"),
         default="sqlite",
-        help="what the tests of the unit, of the service and of faults keep their data in",
+        help="the database of the unit, service and resilience tests",
     )
 
     parser.addoption(
@@ -33,7 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run only the contract rows that the changes of this checkout touch",
     )
     parser.addoption(
-        "--rounds", type=int, help="how often each thing is killed, on both databases; as a rule 20"
+        "--rounds",
+        type=int,
+        help="kill each process this often, on both databases; 20 times by default",
     )
 
 
@@ -46,19 +48,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for mark in item.iter_markers("only_on"):
             [kind] = mark.args
             if kind != chosen:
-                item.add_marker(pytest.mark.skip(reason=f"about {kind} and nothing else"))
+                item.add_marker(pytest.mark.skip(reason=f"only on {kind}"))
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """Makes databases on a PostgreSQL server, whatever was chosen; it starts in a second."""
+    """Create databases on a PostgreSQL server, which starts in a second."""
     with databases() as made:
         yield Servers(made)
 
 
 @pytest.fixture(scope="session")
 def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    """Makes the databases of the kind that was chosen."""
+    """Create databases of the chosen kind."""
     if request.config.getoption("--database") == "sqlite":
         return Files(tmp_path_factory.mktemp("migrated"))
     chosen: Servers = request.getfixturevalue("servers")
@@ -67,13 +69,13 @@ def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def show(pytestconfig: pytest.Config) -> Callable[[Table], None]:
-    """Have a table printed below the tests, filled until then."""
+    """Print a table below the tests; a test can fill it until then."""
     tables = pytestconfig.stash.setdefault(_TABLES, [])
     return tables.append
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where two processes run the tests, each hands its tables to the one that prints."""
+    """Hand the tables of a worker process to the process that prints."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["tables"] = [_drawn(table) for table in session.config.stash.get(_TABLES, [])]
@@ -81,7 +83,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take the tables of a process that has run its tests (a hook of pytest-xdist)."""
+    """Take the tables of a worker process (a hook of pytest-xdist)."""
     node.config.stash.setdefault(_HANDED, []).extend(getattr(node, "workeroutput", {})["tables"])
 
 
