@@ -333,7 +333,7 @@ class Conflict(AccountError):
 
 
 class EmailTaken(Conflict):
-    """Another account has this e-mail address."""
+    """Another account has this email address."""
 
     code = "email_taken"
     message = "Another account has this e-mail address."

@@ -123,7 +123,7 @@ def test_an_unforeseen_failure_is_a_500_with_a_request_id_and_nothing_else(
 
     def find_broken(operation_id: str) -> Callable[..., Any]:
         @functools.wraps(find(operation_id))
-        def broken(**_arguments: Any) -> None:
+        def broken(_context: object, **_arguments: Any) -> None:
             raise LookupError(CANARY)
 
         return broken
