@@ -30,12 +30,12 @@ class ResponseMeta(NamedTuple):
     """The id of the request that a response answers, and the time of the response."""
 
     request_id: str
-    moment: datetime
+    time: datetime
 
     @property
     def timestamp(self) -> str:
         """The time in RFC 3339, UTC, in whole seconds, as the references print it."""
-        return format_timestamp(self.moment)
+        return format_timestamp(self.time)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,14 +121,14 @@ def update_settings(
 
 
 def list_pats(context: UserContext) -> Reply[list[wire.HanteraPat]]:
-    active = personal_access_tokens.list_pats(context.session, context.principal.user.user_id)
-    return Reply([_pat(row) for row in active])
+    rows = personal_access_tokens.list_pats(context.session, context.principal.user.user_id)
+    return Reply([_pat(row) for row in rows])
 
 
 def create_pat(
     context: UserContext, body: wire.HanteraCreatePatRequest
 ) -> Reply[wire.HanteraCreatedPat]:
-    made, token = personal_access_tokens.create_pat(
+    pat, token = personal_access_tokens.create_pat(
         context.session,
         context.principal,
         name=body["name"],
@@ -139,16 +139,16 @@ def create_pat(
     )
     return Reply(
         {
-            "id": made.id,
-            "name": made.name,
+            "id": pat.id,
+            "name": pat.name,
             "token": token,
             "scopes": body["scopes"],
-            "clientId": made.client_id,
-            "createdAt": format_timestamp(made.created_at),
-            "expiresAt": format_timestamp(made.expires_at),
+            "clientId": pat.client_id,
+            "createdAt": format_timestamp(pat.created_at),
+            "expiresAt": format_timestamp(pat.expires_at),
         },
         HTTPStatus.CREATED,
-        headers={"Location": f"/resources/me/pat/{made.id}"},
+        headers={"Location": f"/resources/me/pat/{pat.id}"},
     )
 
 

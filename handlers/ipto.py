@@ -38,40 +38,40 @@ DIALECT = Dialect({Invalid: 400}, "application/json", _render, wrap=_wrap)
 
 
 def sign_up(context: DatabaseContext, body: wire.IptoSignUpRequest) -> Reply[wire.IptoSignUp]:
-    opened = signup.sign_up(context.session, **body, user_agent=context.exchange.user_agent)
+    login = signup.sign_up(context.session, **body, user_agent=context.exchange.user_agent)
     return Reply(
         {
-            "user_id": opened.user.user_id,
-            "tenant_id": opened.user.tenant_id,
-            "session_token": opened.token,
-            "display_name": opened.user.name,
-            "email": opened.user.email,
+            "user_id": login.user.user_id,
+            "tenant_id": login.user.tenant_id,
+            "session_token": login.token,
+            "display_name": login.user.name,
+            "email": login.user.email,
         },
         HTTPStatus.CREATED,
     )
 
 
 def log_in(context: DatabaseContext, body: wire.IptoLogInRequest) -> Reply[wire.IptoLogIn]:
-    opened = sessions.log_in(
+    login = sessions.log_in(
         context.session,
         email=body["email"],
         password=body["password"],
         user_agent=context.exchange.user_agent,
     )
     answer: wire.IptoLogIn = {
-        "user_id": opened.user.user_id,
-        "tenant_id": opened.user.tenant_id,
-        "expires_at": format_timestamp(opened.expires_at),
-        "display_name": opened.user.name,
-        "email": opened.user.email,
+        "user_id": login.user.user_id,
+        "tenant_id": login.user.tenant_id,
+        "expires_at": format_timestamp(login.expires_at),
+        "display_name": login.user.name,
+        "email": login.user.email,
     }
     if body.get("cookie"):
         # No token in the body: a script could read it, which HttpOnly is to prevent (SE-08).
         cookie = context.exchange.session_cookie(
-            opened.token, now=context.session.now, expires_at=opened.expires_at
+            login.token, now=context.session.now, expires_at=login.expires_at
         )
         return Reply(answer, headers=cookie)
-    return Reply({**answer, "session_token": opened.token})
+    return Reply({**answer, "session_token": login.token})
 
 
 def log_out(context: UserContext) -> Reply[wire.IptoSuccess]:
@@ -107,8 +107,8 @@ def change_password(
 
 
 def list_sessions(context: UserContext) -> Reply[wire.IptoSessionList]:
-    live = sessions.list_sessions(context.session, context.principal.user.user_id)
-    return Reply({"items": [_session(row, context.principal) for row in live]})
+    rows = sessions.list_sessions(context.session, context.principal.user.user_id)
+    return Reply({"items": [_session(row, context.principal) for row in rows]})
 
 
 def revoke_session(context: UserContext, session_id: str) -> Reply[None]:
@@ -124,7 +124,7 @@ def revoke_other_sessions(context: UserContext) -> Reply[None]:
 def create_api_key(
     context: UserContext, body: wire.IptoCreateApiKeyRequest
 ) -> Reply[wire.IptoCreatedApiKey]:
-    made, key = api_keys.create_api_key(
+    api_key, key = api_keys.create_api_key(
         context.session,
         context.principal,
         name=body["name"],
@@ -134,14 +134,14 @@ def create_api_key(
     )
     return Reply(
         {
-            "api_key_id": made.id,
+            "api_key_id": api_key.id,
             "key": key,
-            "name": made.name,
-            "key_prefix": made.prefix,
+            "name": api_key.name,
+            "key_prefix": api_key.prefix,
             "scopes": body["scopes"],
             "dataset_access_mode": body.get("dataset_access_mode", "all_available"),
-            "created_at": format_timestamp(made.created_at),
-            "expires_at": format_timestamp(made.expires_at),
+            "created_at": format_timestamp(api_key.created_at),
+            "expires_at": format_timestamp(api_key.expires_at),
         },
         HTTPStatus.CREATED,
     )
@@ -169,8 +169,8 @@ def list_events(context: UserContext, limit: int, cursor: str | None) -> Reply[w
 
 
 def list_api_keys(context: UserContext) -> Reply[wire.IptoApiKeyList]:
-    live = api_keys.list_api_keys(context.session, context.principal.user.user_id)
-    return Reply({"items": [_api_key(row) for row in live]})
+    rows = api_keys.list_api_keys(context.session, context.principal.user.user_id)
+    return Reply({"items": [_api_key(row) for row in rows]})
 
 
 def revoke_api_key(context: UserContext, api_key_id: str) -> Reply[None]:

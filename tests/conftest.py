@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run only the contract rows that the changes of this checkout touch",
     )
     parser.addoption(
-        "--rounds", type=int, help="times that each process is killed, on both databases (default: 20)"
+        "--rounds",
         type=int,
         help="kill each process this often, on both databases; 20 times by default",
     )

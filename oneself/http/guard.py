@@ -165,5 +165,5 @@ def _new_request_id() -> str:
 @lru_cache(maxsize=_MOST_HOSTS_KEPT)
 def _host_name(header: bytes) -> str | None:
     """Return the name in a `Host` header, without its port; None if it is malformed."""
-    matched = _HOST.fullmatch(header.decode("latin-1").lower())
-    return matched["name"] if matched else None
+    match = _HOST.fullmatch(header.decode("latin-1").lower())
+    return match["name"] if match else None

@@ -89,7 +89,7 @@ class _Operation:
                 admit = partial(self._execution.admit, request, large=large)
                 user_id = await self._database_pool.run(admit)
                 if large:
-                    slot.enter_context(upload_limits.held_by(user_id))
+                    slot.enter_context(upload_limits.slot_for(user_id))
             except AccountError as refusal:
                 answer = self._execution.refuse(refusal, request)
                 # The rest of the body is not read, so no other request can follow it.

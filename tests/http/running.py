@@ -46,9 +46,9 @@ class Running:
         name = answer.header("x-request-id")
         deadline = time.monotonic() + 5
         while True:
-            found = [line for line in self.log.splitlines() if f'"{name}"' in line]
-            if found or time.monotonic() > deadline:
-                [line] = found
+            lines = [line for line in self.log.splitlines() if f'"{name}"' in line]
+            if lines or time.monotonic() > deadline:
+                [line] = lines
                 return dict(json.loads(line))
             time.sleep(0.01)
 
@@ -175,6 +175,6 @@ def open_account(service: Running, email: str) -> Account:
     session = signed_up.json["data"]["session_token"]
     bearer = {"Authorization": f"Bearer {session}"}
     token = service.ask("GET", "/api/users/me/token/", headers=bearer).json["access_token"]
-    wanted = {"name": "edge", "scopes": ["me/profile:read", "me/settings:write"]}
-    made = service.ask("POST", "/v1/api-keys", headers=bearer, body=wanted)
-    return Account(email, PASSWORD, session, token, made.json["data"]["key"])
+    body = {"name": "edge", "scopes": ["me/profile:read", "me/settings:write"]}
+    created = service.ask("POST", "/v1/api-keys", headers=bearer, body=body)
+    return Account(email, PASSWORD, session, token, created.json["data"]["key"])

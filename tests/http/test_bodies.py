@@ -95,7 +95,7 @@ OTHER_TYPES = {
     "plain text": "text/plain",
     "a form": "application/x-www-form-urlencoded",
     "UTF-16": "application/json; charset=utf-16",
-    "a charset nobody knows": "application/json; charset=foo",
+    "an unknown charset": "application/json; charset=foo",
     "a charset without a value": "application/json; charset",
     "two charsets": "application/json; charset=utf-8; charset=utf-16",
     "two types": "application/json, text/plain",

@@ -23,13 +23,13 @@ def test_login_can_set_an_http_only_cookie(service: Running, alice: Account):
     cookie, *attributes = (answer.header("set-cookie") or "").split("; ")
     name, _, token = cookie.partition("=")
     assert name == "__Host-oneself_session"
-    [max_age] = [each for each in attributes if each.startswith("Max-Age=")]
+    [max_age] = [text for text in attributes if text.startswith("Max-Age=")]
     assert set(attributes) - {max_age} == {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"}
     assert 29 * 86_400 < int(max_age.removeprefix("Max-Age=")) <= 30 * 86_400
     assert token.encode() not in answer.body
     assert "session_token" not in answer.json["data"]
-    sent = {"Cookie": f"theme=dark; {cookie}; lang=en"}
-    assert service.ask("GET", "/v1/me", headers=sent).status == 200
+    headers = {"Cookie": f"theme=dark; {cookie}; lang=en"}
+    assert service.ask("GET", "/v1/me", headers=headers).status == 200
 
 
 def test_login_sets_no_cookie_by_default(service: Running, alice: Account):
@@ -62,17 +62,17 @@ PLACES: list[tuple[dict[str, str | None], bool]] = [
 
 
 def _from(service: Running, place: Mapping[str, str | None]) -> dict[str, str | None]:
-    ours = f"http://localhost:{service.port}"
-    return {name: value and value.replace("OURS", ours) for name, value in place.items()}
+    origin = f"http://localhost:{service.port}"
+    return {name: value and value.replace("OURS", origin) for name, value in place.items()}
 
 
-@pytest.mark.parametrize(("place", "ours"), PLACES, ids=str)
+@pytest.mark.parametrize(("place", "is_same_origin"), PLACES, ids=str)
 def test_cookie_is_set_for_the_same_origin_only(
-    service: Running, alice: Account, place: dict[str, str | None], *, ours: bool
+    service: Running, alice: Account, place: dict[str, str | None], *, is_same_origin: bool
 ):
     """SE-09: or another site could log a user in to an attacker's account."""
     answer = _log_in(service, alice, _from(service, place))
-    if ours:
+    if is_same_origin:
         assert answer.status == 200
         assert answer.header("set-cookie")
     else:
@@ -80,9 +80,9 @@ def test_cookie_is_set_for_the_same_origin_only(
         assert answer.header("set-cookie") is None
 
 
-@pytest.mark.parametrize(("place", "ours"), PLACES, ids=str)
+@pytest.mark.parametrize(("place", "is_same_origin"), PLACES, ids=str)
 def test_cookie_writes_from_the_same_origin_only(
-    service: Running, alice: Account, place: dict[str, str | None], *, ours: bool
+    service: Running, alice: Account, place: dict[str, str | None], *, is_same_origin: bool
 ):
     """SE-09: for each unsafe method in each dialect; GET always works."""
     headers = {**alice.cookie, **_from(service, place)}
@@ -93,10 +93,10 @@ def test_cookie_writes_from_the_same_origin_only(
         ("POST", "/api/users/me/token/regenerate/", None),
         ("POST", "/v1/me/password", {"current_password": "x", "new_password": "x"}),
     ):
-        if ours and path.endswith("/regenerate/"):
+        if is_same_origin and path.endswith("/regenerate/"):
             continue
         answer = service.ask(method, path, headers=headers, body=body)
-        if ours:
+        if is_same_origin:
             assert answer.status in {200, 400, 404}
         else:
             assert (answer.status, answer.code) == (403, "cross_site_request")
@@ -120,14 +120,14 @@ def test_form_of_another_site_is_rejected(service: Running, alice: Account):
 
 def test_logout_ends_the_session_and_clears_its_cookie(service: Running, alice: Account):
     """SE-03, SE-08."""
-    given = (_log_in(service, alice, OURS).header("set-cookie") or "").partition(";")[0]
-    headers = {"Cookie": given, **OURS}
-    other_site = {"Cookie": given, "Sec-Fetch-Site": "cross-site"}
+    cookie = (_log_in(service, alice, OURS).header("set-cookie") or "").partition(";")[0]
+    headers = {"Cookie": cookie, **OURS}
+    other_site = {"Cookie": cookie, "Sec-Fetch-Site": "cross-site"}
     assert service.ask("POST", "/v1/auth/logout", headers=other_site).status == 403
     answer = service.ask("POST", "/v1/auth/logout", headers=headers)
     assert (answer.status, answer.header("set-cookie")) == (200, CLEARED)
     assert service.ask("GET", "/v1/me", headers=headers).status == 401
-    token = given.partition("=")[2]
+    token = cookie.partition("=")[2]
     bearer = {"Authorization": f"Bearer {token}"}
     assert service.ask("GET", "/v1/me", headers=bearer).status == 401
 

@@ -44,10 +44,10 @@ def test_unknown_host_is_rejected_in_the_dialect_of_the_path(
     """HT-10."""
     answer = service.ask("GET", path, headers=alice.bearer, host="evil.example")
     assert answer.status == 421
-    found = answer.json
+    code = answer.json
     for step in steps:
-        found = found[step]
-    assert found == "unknown_host"
+        code = code[step]
+    assert code == "unknown_host"
     assert b"evil" not in answer.body
 
 
@@ -291,7 +291,7 @@ GARBAGE = {
     "a header of twice 64 KiB": GET + b"X-A: " + b"a" * 140_000 + b"\r\n\r\n",
     "a header of 10 MB": GET + b"X-A: " + b"a" * 10_000_000 + b"\r\n\r\n",
     "a target of twice 64 KiB": b"GET /" + b"a" * 140_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "1,000 headers": GET + b"".join(b"X-%d: a\r\n" % each for each in range(1000)) + b"\r\n",
+    "1,000 headers": GET + b"".join(b"X-%d: a\r\n" % number for number in range(1000)) + b"\r\n",
 }
 
 
@@ -358,7 +358,7 @@ def _every_kind_of_answer(service: Running, alice: Account) -> dict[int, Answer]
     bearer = alice.bearer
     settings = "/resources/me/settings"
     long = b'{"a":"' + b"x" * 70_000 + b'"}'
-    found = [
+    answers = [
         service.ask("GET", "/v1/me", headers=bearer),
         service.ask("GET", "/healthz"),
         service.ask("GET", "/openapi.yaml"),
@@ -379,7 +379,7 @@ def _every_kind_of_answer(service: Running, alice: Account) -> dict[int, Answer]
         service.ask("GET", "/v1/me", host="evil.example"),
         service.ask("PATCH", "/api/v1/me", headers=bearer, body={"x": 1}),
     ]
-    return {answer.status: answer for answer in found}
+    return {answer.status: answer for answer in answers}
 
 
 def test_every_answer_has_security_headers(service: Running, alice: Account):

@@ -24,7 +24,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def _ask_everything(service: Running, alice: Account) -> None:
     """Send requests that succeed, and some that are rejected at each stage."""
     bearer = {"Authorization": f"Bearer {alice.session}"}
-    right, wrong = ({"email": alice.email, "password": each} for each in (PASSWORD, "wrong"))
+    right, wrong = (
+        {"email": alice.email, "password": password} for password in (PASSWORD, "wrong")
+    )
     for method, path, headers, body, status in (
         ("GET", "/v1/me", bearer, None, HTTPStatus.OK),
         ("GET", "/v1/me", {}, None, HTTPStatus.UNAUTHORIZED),
@@ -38,9 +40,9 @@ def _ask_everything(service: Running, alice: Account) -> None:
         assert answer.status == status, (method, path)
 
 
-def _held(service: Running) -> Mapping[str, int]:
+def _count_resources(service: Running) -> Mapping[str, int]:
     worker = Path("/proc") / str(service.worker)
-    return {each: len(list((worker / each).iterdir())) for each in ("fd", "task")}
+    return {name: len(list((worker / name).iterdir())) for name in ("fd", "task")}
 
 
 def test_requests_leave_no_file_and_no_thread_behind(service: Running):
@@ -49,10 +51,10 @@ def test_requests_leave_no_file_and_no_thread_behind(service: Running):
     alice = open_account(service, "alice@example.com")
     for _ in range(_WARM_UP):
         _ask_everything(service, alice)
-    before = _held(service)
+    before = _count_resources(service)
     for _ in range(_MORE):
         _ask_everything(service, alice)
     deadline = time.monotonic() + 5
-    while any(_held(service)[each] >= before[each] + _MORE for each in before):
-        assert time.monotonic() < deadline, (before, _held(service))
+    while any(_count_resources(service)[name] >= before[name] + _MORE for name in before):
+        assert time.monotonic() < deadline, (before, _count_resources(service))
         time.sleep(0.05)

@@ -26,7 +26,7 @@ def test_each_request_has_one_json_line(service: Running, alice: Account):
 
 def test_log_has_nothing_that_a_caller_chose(service: Running, alice: Account):
     """LO-05, LO-06."""
-    sent = {
+    headers = {
         **alice.bearer,
         "User-Agent": 'canary1"}\t\xff',
         "Referer": "https://canary2.example/",
@@ -35,9 +35,9 @@ def test_log_has_nothing_that_a_caller_chose(service: Running, alice: Account):
         "X-Forwarded-For": "canary5",
     }
     answers = [
-        service.ask("GET", "/v1/me", headers=sent),
-        service.ask("GET", "/canary6/canary6?canary7=canary7", headers=sent),
-        service.ask("GET", "/v1/me", headers=sent, host="canary8"),
+        service.ask("GET", "/v1/me", headers=headers),
+        service.ask("GET", "/canary6/canary6?canary7=canary7", headers=headers),
+        service.ask("GET", "/v1/me", headers=headers, host="canary8"),
         service.ask("GET", "/v1/me", headers={"Authorization": "Bearer canary9"}),
         service.ask("GET", "/v1/me", headers={"X-API-Key": "canary10"}),
         service.ask("CANARY" * 1000, "/v1/me"),
@@ -52,8 +52,8 @@ def test_log_has_nothing_that_a_caller_chose(service: Running, alice: Account):
 def test_line_has_the_trace_id_of_a_request(service: Running):
     """LO-05, LO-06: only valid ids, and nothing else of the header."""
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    for sent, expected in ((f"00-{trace}-00f067aa0ba902b7-01", trace), ("canary", None)):
-        headers = {"traceparent": sent, "tracestate": "canary=canary"}
+    for header, expected in ((f"00-{trace}-00f067aa0ba902b7-01", trace), ("canary", None)):
+        headers = {"traceparent": header, "tracestate": "canary=canary"}
         line = service.line_of(service.ask("GET", "/healthz", headers=headers))
         assert line["trace_id"] == expected
     assert "00f067aa0ba902b7" not in service.log

@@ -49,11 +49,11 @@ def read(port):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
         lines = [line for line in text.splitlines() if not line.startswith("#")]
-        found = [SAMPLE.fullmatch(line) for line in lines]
-        assert all(found), lines
+        matches = [SAMPLE.fullmatch(line) for line in lines]
+        assert all(matches), lines
         return {
             (name, frozenset(LABEL.findall(labels or ""))): float(value)
-            for name, labels, value in (each.groups() for each in found)
+            for name, labels, value in (match.groups() for match in matches)
         }
 
     return read
@@ -72,9 +72,9 @@ def counted(read):
 
 def _becomes(expected, look):
     deadline = time.monotonic() + 30
-    while (found := look()) != expected and time.monotonic() < deadline:
+    while (value := look()) != expected and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert found == expected
+    assert value == expected
 
 
 def test_requests_are_counted_over_all_workers(service, read, counted):
@@ -110,11 +110,13 @@ def test_pools_and_outbox_are_measured(service, read):
     def gauges(name):
         return {
             dict(labels)["pool"]: value
-            for (found, labels), value in read().items()
-            if found == name
+            for (metric, labels), value in read().items()
+            if metric == name
         }
 
-    assert gauges("oneself_pool_threads") == {name: 2 * each for name, each in THREADS.items()}
+    assert gauges("oneself_pool_threads") == {
+        name: 2 * threads for name, threads in THREADS.items()
+    }
     _becomes(dict.fromkeys(THREADS, 0), lambda: gauges("oneself_pool_waiting"))
     assert gauges("oneself_pool_refused_total") == dict.fromkeys(THREADS, 0)
     assert set(gauges("oneself_pool_busy")) == set(THREADS)
@@ -134,7 +136,7 @@ def test_metrics_have_no_values_of_callers(service, read, port):
     service.ask("GET", "/v1/me", host="canary")
     codes = {refusal.code for refusal in ALL_REFUSALS.values()}
     allowed = {
-        "operation": {each.operation_id for each in operation_specs(load_document())} | {"other"},
+        "operation": {spec.operation_id for spec in operation_specs(load_document())} | {"other"},
         "status": {str(status.value) for status in HTTPStatus} | {"none"},
         "code": codes | {""},
         "pool": set(THREADS),
@@ -154,7 +156,9 @@ def test_documented_metrics_exist(read):
     named = set(re.findall(r"oneself_[a-z_]+", (ROOT / "docs" / "operations.md").read_text()))
     measured = {name for name, _ in read()}
     assert named
-    assert {name for name in named if not any(each.startswith(name) for each in measured)} == set()
+    assert {
+        name for name in named if not any(metric.startswith(name) for metric in measured)
+    } == set()
 
 
 def test_metrics_are_not_on_the_public_listener(service):

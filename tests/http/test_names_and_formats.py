@@ -154,7 +154,7 @@ def test_malformed_uri_is_rejected(service: Running, alice: Account, picture: st
 
 
 @pytest.mark.parametrize(
-    "moment",
+    "timestamp",
     [
         "x",
         "2026-07-05",
@@ -169,9 +169,9 @@ def test_malformed_uri_is_rejected(service: Running, alice: Account, picture: st
         "1783245600",
     ],
 )
-def test_malformed_timestamp_is_rejected(service: Running, alice: Account, moment: str):
+def test_malformed_timestamp_is_rejected(service: Running, alice: Account, timestamp: str):
     """HT-04, TK-13."""
-    body = {"name": "x", "scopes": ["me/profile:read"], "expires_at": moment}
+    body = {"name": "x", "scopes": ["me/profile:read"], "expires_at": timestamp}
     answer = service.ask("POST", "/v1/api-keys", headers=alice.bearer, body=body)
     assert (answer.status, answer.code) == (400, "invalid_request")
     [violation, *_] = answer.json["error"]["details"]["violations"]
@@ -179,11 +179,11 @@ def test_malformed_timestamp_is_rejected(service: Running, alice: Account, momen
 
 
 @pytest.mark.parametrize(
-    "moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-06-30T23:59:60Z"]
+    "timestamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-06-30T23:59:60Z"]
 )
-def test_timestamp_that_python_lacks_is_rejected(service: Running, alice: Account, moment: str):
+def test_timestamp_that_python_lacks_is_rejected(service: Running, alice: Account, timestamp: str):
     """HT-04: RFC 3339 allows some that Python does not."""
-    body = {"name": "x", "scopes": ["me/profile:read"], "expires_at": moment}
+    body = {"name": "x", "scopes": ["me/profile:read"], "expires_at": timestamp}
     answer = service.ask("POST", "/v1/api-keys", headers=alice.bearer, body=body)
     assert (answer.status, answer.code) == (400, "invalid_request")
 

@@ -43,7 +43,7 @@ def _upload(service: Running, account: Account, body: bytes, **headers: str) -> 
 
 
 def _get(service: Running, account: Account, method: str = "GET", **headers: str) -> Answer:
-    sent = {**account.bearer, **{name.replace("_", "-"): each for name, each in headers.items()}}
+    sent = {**account.bearer, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return service.ask(method, PATH, headers=sent)
 
 
@@ -147,12 +147,12 @@ def test_upload_without_the_scope_is_not_read(service: Running, alice: Account):
         sent = {"Content-Type": "image/png", "X-API-Key": alice.api_key}
         small = service.ask("PUT", PATH, headers=sent, body=b"x" * 64 * 1024)
         assert small.status == 403
-        told = [{**each.json, "instance": ""} for each in (small, answer)]
-        assert told[0] == told[1]
+        bodies = [{**body.json, "instance": ""} for body in (small, answer)]
+        assert bodies[0] == bodies[1]
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def patient_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service of its own, with timeouts long enough to show which request waits."""
     folder = tmp_path_factory.mktemp("patient")
     with running(folder, body_seconds=5, password_cost=10) as started:
@@ -167,40 +167,40 @@ def _stalled(service: Running, account: Account) -> Wire:
     return wire
 
 
-def test_stalled_uploads_of_one_user_delay_no_others(patient: Running):
+def test_stalled_uploads_of_one_user_delay_no_others(patient_service: Running):
     """HT-07, HT-08: forty of one user, who each send almost all of 5 MiB."""
-    alice, bob = (open_account(patient, f"{name}@example.com") for name in ("alice", "bob"))
+    alice, bob = (open_account(patient_service, f"{name}@example.com") for name in ("alice", "bob"))
     large = PNG.ljust(MOST, b"\0")
-    assert _upload(patient, alice, large).status == 200  # and Pillow has its memory
-    before = patient.resident_bytes()
+    assert _upload(patient_service, alice, large).status == 200  # and Pillow has its memory
+    before = patient_service.resident_bytes()
     with ExitStack() as stack:
-        wires = [stack.enter_context(_stalled(patient, alice)) for _ in range(40)]
+        wires = [stack.enter_context(_stalled(patient_service, alice)) for _ in range(40)]
         began = time.monotonic()
-        assert _upload(patient, alice, large).status == 503
+        assert _upload(patient_service, alice, large).status == 503
         for account, picture in ((alice, PNG), (bob, PNG), (bob, large)):
-            assert _upload(patient, account, picture).status == 200
-            assert patient.ask("GET", "/v1/me", headers=account.bearer).status == 200
+            assert _upload(patient_service, account, picture).status == 200
+            assert patient_service.ask("GET", "/v1/me", headers=account.bearer).status == 200
         assert time.monotonic() - began < 3
-        assert patient.resident_bytes() - before < 48 * 1024 * 1024
+        assert patient_service.resident_bytes() - before < 48 * 1024 * 1024
         answers = [answer for wire in wires if (answer := wire.answer()) is not None]
-    found = Counter((answer.status, answer.code) for answer in answers)
-    assert found == {(408, "request_timeout"): 2, (503, "unavailable"): 38}
+    counts = Counter((answer.status, answer.code) for answer in answers)
+    assert counts == {(408, "request_timeout"): 2, (503, "unavailable"): 38}
     for answer in answers:
         assert answer.header("connection") == "close"
         assert answer.header("content-type") == "application/problem+json"
         assert (answer.header("retry-after") is not None) == (answer.status == 503)
-    assert _upload(patient, alice, large).status == 200
+    assert _upload(patient_service, alice, large).status == 200
 
 
-def test_abandoned_upload_releases_its_slot(patient: Running):
+def test_abandoned_upload_releases_its_slot(patient_service: Running):
     """HT-07: at once, before its timeout."""
-    carol = open_account(patient, "carol@example.com")
+    carol = open_account(patient_service, "carol@example.com")
     for _ in range(3):
-        for wire in [_stalled(patient, carol) for _ in range(2)]:
+        for wire in [_stalled(patient_service, carol) for _ in range(2)]:
             with wire:
                 pass
     began, large = time.monotonic(), PNG.ljust(MOST, b"\0")
-    while _upload(patient, carol, large).status != 200:
+    while _upload(patient_service, carol, large).status != 200:
         assert time.monotonic() - began < 3
         time.sleep(0.05)
 
@@ -258,7 +258,7 @@ def test_file_name_of_a_client_is_ignored(service: Running, user: Account, dispo
 
 
 @pytest.mark.parametrize(
-    "uploaded",
+    "upload",
     [
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         b"",
@@ -268,11 +268,11 @@ def test_file_name_of_a_client_is_ignored(service: Running, user: Account, dispo
     ],
     ids=["SVG", "nothing", "cut short", "bomb", "GIF"],
 )
-def test_unreadable_picture_is_rejected(service: Running, user: Account, uploaded: bytes):
+def test_unreadable_picture_is_rejected(service: Running, user: Account, upload: bytes):
     """IM-01, IM-02, IM-04."""
     assert _upload(service, user, PNG).status == 200
     tag = _get(service, user).header("etag")
-    answer = _upload(service, user, uploaded)
+    answer = _upload(service, user, upload)
     assert (answer.status, answer.code) == (400, "unreadable_picture")
     assert _get(service, user).header("etag") == tag
 
@@ -308,22 +308,22 @@ def test_odd_metadata_in_a_picture_is_accepted(service: Running, user: Account, 
 def test_picture_is_served_as_a_download(service: Running, user: Account):
     """IM-07: with its type, for this origin only; HEAD has the same headers."""
     assert _upload(service, user, PNG).status == 200
-    given, head = _get(service, user), _get(service, user, "HEAD")
-    for answer in (given, head):
+    picture_answer, head = _get(service, user), _get(service, user, "HEAD")
+    for answer in (picture_answer, head):
         assert answer.status == 200
         assert answer.header("content-type") == "image/webp"
-        assert answer.header("content-length") == str(len(given.body))
+        assert answer.header("content-length") == str(len(picture_answer.body))
         assert answer.header("content-disposition") == 'attachment; filename="picture.webp"'
         assert {name: answer.header(name) for name in SAFE} == SAFE
     assert head.body == b""
-    assert head.header("etag") == given.header("etag")
-    assert read_webp(given.body).size == (48, 32)
+    assert head.header("etag") == picture_answer.header("etag")
+    assert read_webp(picture_answer.body).size == (48, 32)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("written", ["{}", "W/{}", '"other", {}', '"a",W/{} , "b"', "*"])
+@pytest.mark.parametrize("template", ["{}", "W/{}", '"other", {}', '"a",W/{} , "b"', "*"])
 def test_matching_if_none_match_gets_304(
-    service: Running, user: Account, method: str, written: str
+    service: Running, user: Account, method: str, template: str
 ):
     """HT-17: with security headers and the tag, without headers that describe a body."""
     assert _upload(service, user, PNG).status == 200
@@ -331,7 +331,7 @@ def test_matching_if_none_match_gets_304(
     with Wire(service.port) as wire:
         lines = [f"{method} {PATH} HTTP/1.1", "Host: localhost"]
         lines += [f"Authorization: Bearer {user.session}"]
-        lines += [f"If-None-Match: {written.format(tag)}"]
+        lines += [f"If-None-Match: {template.format(tag)}"]
         wire.send("\r\n".join(lines).encode() + b"\r\n\r\n")
         answer = wire.answer(method)
         assert answer is not None
@@ -364,8 +364,8 @@ def test_tag_reveals_nothing_to_other_users(service: Running, user: Account, ali
     assert _upload(service, user, PNG).status == 200
     tag = _get(service, user).header("etag") or ""
     for sent in (tag, "*"):
-        stranger = service.ask("GET", PATH, headers={"If-None-Match": sent})
-        assert stranger.status == 401
+        unauthenticated = service.ask("GET", PATH, headers={"If-None-Match": sent})
+        assert unauthenticated.status == 401
         assert _get(service, alice, If_None_Match=sent).status == 404
 
 
@@ -376,15 +376,15 @@ def test_concurrent_reader_sees_the_old_or_the_new_picture(service: Running, use
     """IM-09: each complete, with its own tag, and never a 404."""
     uploads = [encoded(gradient(size)) for size in ((48, 32), (32, 48))]
     known = {}
-    for uploaded in uploads:
-        assert _upload(service, user, uploaded).status == 200
+    for upload in uploads:
+        assert _upload(service, user, upload).status == 200
         answer = _get(service, user)
         known[answer.header("etag")] = answer.body
-    done = threading.Event()
+    is_over = threading.Event()
 
     def read() -> int:
         count = 0
-        while not done.is_set():
+        while not is_over.is_set():
             answer = _get(service, user)
             assert answer.status == 200
             assert known[answer.header("etag")] == answer.body
@@ -397,5 +397,5 @@ def test_concurrent_reader_sees_the_old_or_the_new_picture(service: Running, use
             for number in range(20):
                 assert _upload(service, user, uploads[number % 2]).status == 200
         finally:
-            done.set()
-        assert min(each.result(30) for each in reading) > 0
+            is_over.set()
+        assert min(future.result(30) for future in reading) > 0

@@ -39,10 +39,10 @@ def test_requests_in_flight_are_finished(tmp_path: Path):
         with (
             Wire(service.port) as hashing,
             Wire(service.port) as coming,
-            Wire(service.port) as kept,
+            Wire(service.port) as idle,
         ):
-            kept.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert kept.answer() is not None
+            idle.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert idle.answer() is not None
             coming.send(LOGIN + length + BODY[:20])
             hashing.send(LOGIN + length + BODY)
             time.sleep(0.3)
@@ -55,7 +55,7 @@ def test_requests_in_flight_are_finished(tmp_path: Path):
                 assert answer is not None
                 assert answer.status == HTTPStatus.OK
                 assert answer.json["data"]["session_token"].startswith("sess_")
-            assert kept.answer() is None
+            assert idle.answer() is None
             assert service.process.wait(15) == 0
         assert time.monotonic() - began < 15
         assert service.log.count('"operation":"ipto.logIn","status":200') == 2
@@ -97,8 +97,8 @@ def test_shutdown_works_after_temporary_files_were_deleted(tmp_path: Path, monke
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     with running(tmp_path, password_cost=10, drain_delay_seconds=3) as service:
-        for each in temporary.iterdir():
-            shutil.rmtree(each)
+        for folder in temporary.iterdir():
+            shutil.rmtree(folder)
         service.terminate()
         assert _is_draining(service)
         assert service.process.wait(15) == 0
@@ -140,7 +140,7 @@ def test_silent_client_does_not_delay_the_shutdown(tmp_path: Path):
 
 def test_starting_worker_does_not_delay_the_shutdown(tmp_path: Path):
     """OP-01, OP-08: one that replaces a killed one, at any stage of its start."""
-    for number, moment in enumerate((0, 0.3, 0.7)):
+    for number, delay in enumerate((0, 0.3, 0.7)):
         folder = tmp_path / str(number)
         folder.mkdir()
         with running(folder, drain_seconds=15, password_cost=10) as service:
@@ -149,7 +149,7 @@ def test_starting_worker_does_not_delay_the_shutdown(tmp_path: Path):
             deadline = time.monotonic() + 10
             while service.workers in ([], [killed]) and time.monotonic() < deadline:
                 time.sleep(0.005)
-            time.sleep(moment)
+            time.sleep(delay)
             service.terminate()
             # Sooner than it would be killed. The log does not help: Granian also says that it
             # kills one that has ended, if the system takes more than a millisecond to tell it so.

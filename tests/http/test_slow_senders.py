@@ -59,10 +59,10 @@ def test_incomplete_head_times_out(service: Running):
     """HT-08: so does a connection without any byte."""
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(service.port)) for _ in range(4)]
-        for wire, sent in zip(
+        for wire, data in zip(
             wires, (b"", b"G", b"GET / HTTP/1.1\r\nHo", b"PRI * HTTP/2.0\r\n\r\n"), strict=True
         ):
-            wire.send(sent)
+            wire.send(data)
         began = time.monotonic()
         for wire in wires:
             wire.seconds_until_closed()

@@ -25,7 +25,7 @@ class Answer:
 
     def every(self, name: str) -> list[str]:
         """Return all values of a header."""
-        return [value for found, value in self.headers if found == name]
+        return [value for header, value in self.headers if header == name]
 
     def header(self, name: str) -> str | None:
         """Return the value of a header that occurs at most once."""
@@ -93,10 +93,10 @@ class Wire:
 
     def answers(self) -> list[Answer]:
         """Read all answers until the connection is closed."""
-        found = []
+        answers = []
         while (answer := self.answer()) is not None:
-            found.append(answer)
-        return found
+            answers.append(answer)
+        return answers
 
     def seconds_until_closed(self) -> float:
         """Read until the other side closes, and return the seconds."""
@@ -124,8 +124,8 @@ def head_of(
 ) -> bytes:
     """Return the head of a request; a header that is None is left out."""
     lines = [f"{method} {target} HTTP/1.1"]
-    sent = {"Host": host, **(headers or {})}
-    lines += [f"{name}: {value}" for name, value in sent.items() if value is not None]
+    fields = {"Host": host, **(headers or {})}
+    lines += [f"{name}: {value}" for name, value in fields.items() if value is not None]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
@@ -139,13 +139,15 @@ def ask(
     host: str = "localhost",
 ) -> Answer:
     """Send one request on a connection of its own; a body other than bytes is sent as JSON."""
-    sent: dict[str, str | None] = {"Connection": "close"}
+    fields: dict[str, str | None] = {"Connection": "close"}
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     if body is not None:
-        sent |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
-    sent |= headers or {}
+        fields |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+    fields |= headers or {}
     with Wire(port) as wire:
-        wire.send(head_of(method, target, sent, host=host) + (content if body is not None else b""))
+        wire.send(
+            head_of(method, target, fields, host=host) + (content if body is not None else b"")
+        )
         answer = wire.answer(method)
         assert answer is not None, "the connection was closed without an answer"
         return answer

@@ -61,7 +61,10 @@ class Collector:
     def spans(self) -> list[Any]:
         """Return all spans in the order of their arrival."""
         return [
-            span for each in self.resources() for scope in each.scope_spans for span in scope.spans
+            span
+            for resource in self.resources()
+            for scope in resource.scope_spans
+            for span in scope.spans
         ]
 
     def close(self) -> None:
@@ -71,7 +74,10 @@ class Collector:
 
 
 def _attributes(span: Any) -> dict[str, Any]:
-    return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
+    return {
+        attribute.key: attribute.value.string_value or attribute.value.int_value
+        for attribute in span.attributes
+    }
 
 
 @pytest.fixture
@@ -107,8 +113,8 @@ def _wrong_login(service: Running) -> Any:
 def test_each_request_has_a_span(exported):
     """LO-06: with operation, dialect, status and code; the shutdown sends the last ones."""
     collector, _, ids = exported
-    found = {_attributes(span)["oneself.request_id"]: span for span in collector.spans()}
-    me, login, nowhere = (found[each] for each in ids)
+    spans = {_attributes(span)["oneself.request_id"]: span for span in collector.spans()}
+    me, login, nowhere = (spans[request_id] for request_id in ids)
     assert _attributes(me) == {
         "http.request.method": "GET",
         "http.response.status_code": 200,
@@ -130,8 +136,8 @@ def test_each_request_has_a_span(exported):
 def test_span_joins_the_trace_of_the_caller(exported):
     """LO-06: a malformed header starts a new trace."""
     collector, _, ids = exported
-    found = {_attributes(span)["oneself.request_id"]: span for span in collector.spans()}
-    me, login, _ = (found[each] for each in ids)
+    spans = {_attributes(span)["oneself.request_id"]: span for span in collector.spans()}
+    me, login, _ = (spans[request_id] for request_id in ids)
     assert (me.trace_id.hex(), me.parent_span_id.hex()) == (TRACE, PARENT)
     assert login.trace_id.hex() not in {TRACE, "0" * 32}
     assert login.parent_span_id == b""
@@ -140,15 +146,15 @@ def test_span_joins_the_trace_of_the_caller(exported):
 def test_span_has_no_values_and_no_secrets(exported):
     """LO-01, LO-06: and no path, no user's address and no client address."""
     collector, alice, _ = exported
-    sent = b"".join(collector.bodies)
+    exports = b"".join(collector.bodies)
     for secret in (
         *(alice.session, alice.access_token, alice.api_key, PASSWORD),
         *("Secret-of-a-guess", "secret-in-a-path", "secret-in-a-query", "alice.of.spans"),
         *("Alice Chen", "Acme Corp", "127.0.0.1", "sess_"),
     ):
-        assert secret.encode() not in sent, secret
+        assert secret.encode() not in exports, secret
     for resource in collector.resources():
-        names = {each.key for each in resource.resource.attributes}
+        names = {attribute.key for attribute in resource.resource.attributes}
         assert "service.name" in names
         assert names <= {
             "service.name",
@@ -166,10 +172,10 @@ def test_standard_variables_are_used(tmp_path, collector, monkeypatch):
     with running(tmp_path, password_cost=10) as service:
         service.assert_alive()
     [name] = {
-        each.value.string_value
+        attribute.value.string_value
         for resource in collector.resources()
-        for each in resource.resource.attributes
-        if each.key == "service.name"
+        for attribute in resource.resource.attributes
+        if attribute.key == "service.name"
     }
     assert name == "accounts of Acme"
     assert "status.getHealth" in {span.name for span in collector.spans()}

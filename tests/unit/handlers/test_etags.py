@@ -17,7 +17,7 @@ def test_strong_tag_is_quoted():
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "header",
     [
         '"9f86d081"',
         'W/"9f86d081"',
@@ -35,13 +35,13 @@ def test_strong_tag_is_quoted():
         '"\xe9", "9f86d081"',
     ],
 )
-def test_matching_if_none_match(sent):
+def test_matching_if_none_match(header):
     """HT-17: alone, in a list, or weak, since reads compare weakly (section 13.1.2)."""
-    assert is_held(sent, TAG)
+    assert is_held(header, TAG)
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "header",
     [
         None,
         "",
@@ -63,9 +63,9 @@ def test_matching_if_none_match(sent):
         "**",
     ],
 )
-def test_other_if_none_match_does_not_match(sent):
+def test_other_if_none_match_does_not_match(header):
     """HT-17: byte for byte, and a star counts only by itself."""
-    assert not is_held(sent, TAG)
+    assert not is_held(header, TAG)
 
 
 def test_empty_tag_matches_only_itself():
@@ -93,22 +93,22 @@ def test_tagged_reply_has_the_tag_of_its_body():
     assert (reply.body, reply.headers) == (BODY, {"ETag": tag_of(BODY)})
 
 
-@pytest.mark.parametrize("sent", [None, "*", " * ", "{}", '"other", {}', 'W/"other" , {} '])
-def test_matching_if_match_passes(sent):
+@pytest.mark.parametrize("header", [None, "*", " * ", "{}", '"other", {}', 'W/"other" , {} '])
+def test_matching_if_match_passes(header):
     """HT-16: so does a request without the header, as the dialects' pages have it."""
-    require_match(sent and sent.format(tag_of(BODY)), BODY)
+    require_match(header and header.format(tag_of(BODY)), BODY)
 
 
-@pytest.mark.parametrize("sent", ["W/{}", '"other"', '""', '"*"', '"other", W/{}', ',"other",'])
-def test_other_if_match_fails(sent):
+@pytest.mark.parametrize("header", ["W/{}", '"other"', '""', '"*"', '"other", W/{}', ',"other",'])
+def test_other_if_match_fails(header):
     """HT-16, HT-17: a weak tag never matches (RFC 9110 section 13.1.1)."""
     with pytest.raises(PreconditionFailed):
-        require_match(sent.format(tag_of(BODY)), BODY)
+        require_match(header.format(tag_of(BODY)), BODY)
 
 
-@pytest.mark.parametrize("sent", ["", " ", ",", "9f86d081", "**", '"other', '*, "other"', "{} x"])
-def test_malformed_if_match_is_rejected(sent):
+@pytest.mark.parametrize("header", ["", " ", ",", "9f86d081", "**", '"other', '*, "other"', "{} x"])
+def test_malformed_if_match_is_rejected(header):
     """HT-16: or a tag without its quotes would fail again and again."""
     with pytest.raises(InvalidRequest) as refused:
-        require_match(sent.format(tag_of(BODY)), BODY)
+        require_match(header.format(tag_of(BODY)), BODY)
     assert [each.field for each in refused.value.violations] == [("If-Match",)]

@@ -30,6 +30,7 @@ from accounts.services.throttling import (
     reserve_attempt,
 )
 from handlers import hantera, ipto, jitsudo, scaikey
+from handlers.context import UserContext
 from oneself.database import does_not_answer
 
 SOURCE, OTHER_SOURCE = "192.0.2.1", "198.51.100.7"
@@ -412,24 +413,28 @@ def _check_at_login(session, alice, password):
     log_in(session, email=alice.view.email, password=password, user_agent=None)
 
 
+def _context(session, alice):
+    return UserContext(service=None, read_exchange=None, session=session, principal=alice.principal)
+
+
 def _check_at_ipto(session, alice, password):
     body = {"current_password": password, "new_password": NEW_PASSWORD}
-    ipto.change_password(session, alice.principal, body)
+    ipto.change_password(_context(session, alice), body)
 
 
 def _check_at_scaikey(session, alice, password):
     body = {"current_password": password, "new_password": NEW_PASSWORD}
-    scaikey.change_password(session, alice.principal, body)
+    scaikey.change_password(_context(session, alice), body)
 
 
 def _check_at_hantera(session, alice, password):
     body = {"currentPassword": password, "newPassword": NEW_PASSWORD}
-    hantera.change_password(session, alice.principal, body)
+    hantera.change_password(_context(session, alice), body)
 
 
 def _check_at_jitsudo(session, alice, password):
     body = {"current_password": password, "new_password": NEW_PASSWORD}
-    jitsudo.change_password(session, alice.principal, alice.view.tenant_uuid, body)
+    jitsudo.change_password(_context(session, alice), alice.view.tenant_uuid, body)
 
 
 CHECKS = (_check_at_login, _check_at_ipto, _check_at_scaikey, _check_at_hantera, _check_at_jitsudo)

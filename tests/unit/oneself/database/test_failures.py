@@ -123,7 +123,7 @@ def test_unexpected_error_returns_500_with_request_id_only(
 
     def find_broken(operation_id: str) -> Callable[..., Any]:
         @functools.wraps(find(operation_id))
-        def broken(**_arguments: Any) -> None:
+        def broken(_context: object, **_arguments: Any) -> None:
             raise LookupError(CANARY)
 
         return broken

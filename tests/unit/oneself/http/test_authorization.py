@@ -31,8 +31,8 @@ from tests.support.databases import Storage
 
 DEFAULT = Path(__file__).parents[4] / "policies"
 DOCUMENT = load_document()
-OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
-OF_PERSONS = {name: each for name, each in OPERATIONS.items() if each.accepted}
+OPERATIONS = {spec.operation_id: spec for spec in operation_specs(DOCUMENT)}
+OF_USERS = {name: spec for name, spec in OPERATIONS.items() if spec.accepted}
 
 #: The member of a demo account that has a credential of each kind.
 NAMES = {
@@ -44,13 +44,13 @@ NAMES = {
 }
 EACH = [
     pytest.param(name, kind, id=f"{name}-{kind}")
-    for name, each in OF_PERSONS.items()
-    for kind in sorted(each.accepted)
+    for name, spec in OF_USERS.items()
+    for kind in sorted(spec.accepted)
 ]
 NOT_ACCEPTED = [
     pytest.param(name, kind, id=f"{name}-{kind}")
-    for name, each in OF_PERSONS.items()
-    for kind in sorted(NAMES.keys() - each.accepted)
+    for name, spec in OF_USERS.items()
+    for kind in sorted(NAMES.keys() - spec.accepted)
 ]
 
 CLOSED = '@id("closed") forbid (principal, action, resource);'
@@ -106,18 +106,18 @@ class Service:
         app = self.app(policy)
         self.steps.clear()
         self.questions.clear()
-        sent: list[dict[str, Any]] = []
+        messages: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
+            messages.append(message)
 
         asyncio.run(app(scope, receive, send))
         if any(step.what == "handles" for step in self.steps):
             self._account = None
-        start, end = sent
+        start, end = messages
         return start["status"], json.loads(end["body"] or b"null")
 
     def note_statement(self, *arguments: Any) -> None:
@@ -130,11 +130,11 @@ class Service:
 def _example(operation_id: str, headers: Mapping[str, str]) -> tuple[dict[str, Any], bytes]:
     operation = OPERATIONS[operation_id]
     path, every_header = operation.path, {"host": "localhost", **headers}
-    for each in operation.parameters:
-        if each["in"] == "path":
-            path = path.replace(f"{{{each['name']}}}", each["example"])
-        elif each["in"] == "header":
-            every_header[each["name"].lower()] = each["example"]
+    for parameter in operation.parameters:
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+        elif parameter["in"] == "header":
+            every_header[parameter["name"].lower()] = parameter["example"]
     body = b""
     if takes_pictures(operation):
         body, every_header["content-type"] = PICTURE, "image/png"
@@ -174,11 +174,11 @@ def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Itera
         handler = find(operation_id)
 
         @functools.wraps(handler)
-        def noted(context: Context, **arguments: Any) -> Any:
+        def record(context: Context, **arguments: Any) -> Any:
             service.steps.append(Step("handles", operation_id))
             return handler(context, **arguments)
 
-        return noted
+        return record
 
     def decide_noted(store: PolicyStore, question: Question) -> Decision:
         service.steps.append(Step("asks", question.action))
@@ -237,7 +237,7 @@ def test_policies_are_not_asked_about_an_unaccepted_kind(
     assert (status, service.steps) == (403, [])
 
 
-@pytest.mark.parametrize("operation_id", OF_PERSONS)
+@pytest.mark.parametrize("operation_id", OF_USERS)
 def test_policies_are_not_asked_about_an_unknown_caller(operation_id: str, service: Service):
     """AZ-07: without a credential, or with an expired one."""
     ended = by(service.account(), CredentialKind.SESSION)
@@ -247,7 +247,7 @@ def test_policies_are_not_asked_about_an_unknown_caller(operation_id: str, servi
         assert (status, service.steps) == (401, [])
 
 
-@pytest.mark.parametrize("operation_id", sorted(OPERATIONS.keys() - OF_PERSONS.keys()))
+@pytest.mark.parametrize("operation_id", sorted(OPERATIONS.keys() - OF_USERS.keys()))
 def test_public_and_client_operations_ask_no_policy(operation_id: str, service: Service):
     """AZ-07: they have no user, even if a credential is sent."""
     account = service.account()

@@ -21,7 +21,7 @@ from tests.support.databases import Storage
 from tests.support.in_process import InProcess
 
 DOCUMENT = load_document()
-OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
+OPERATIONS = {spec.operation_id: spec for spec in operation_specs(DOCUMENT)}
 JSON = "application/json"
 CREDENTIALS = {
     "session": ("Authorization", "Bearer {session_token}"),
@@ -33,7 +33,7 @@ CREDENTIALS = {
 }
 
 
-class Sent(NamedTuple):
+class Draft(NamedTuple):
     """A request under construction, and the place of the NUL."""
 
     place: str
@@ -58,7 +58,7 @@ def _places(value: Any) -> Iterator[tuple[str, Any]]:
         yield "", f"{value}\0"
     elif isinstance(value, dict):
         for name, inner in value.items():
-            rest = {each: value[each] for each in value if each != name}
+            rest = {key: value[key] for key in value if key != name}
             yield f"{name} itself", {**rest, f"{name}\0": inner}
             for place, changed in _places(inner):
                 yield f"{name} {place}", {**value, name: changed}
@@ -72,14 +72,14 @@ def _basic(name: str, secret: str) -> str:
     return f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"
 
 
-def _example(operation: OperationSpec, view: Mapping[str, str]) -> Sent:
+def _example(operation: OperationSpec, view: Mapping[str, str]) -> Draft:
     """Return the document's example, sent by a user who may send it."""
     path, headers, body = operation.path, {"User-Agent": "pytest"}, None
-    for each in operation.parameters:
-        if each["in"] == "path":
-            path = path.replace(f"{{{each['name']}}}", each["example"])
-        elif each["in"] == "header":
-            headers[each["name"]] = each["example"]
+    for parameter in operation.parameters:
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+        elif parameter["in"] == "header":
+            headers[parameter["name"]] = parameter["example"]
     if operation.accepted:
         headers["Authorization"] = f"Bearer {view['session_token']}"
     if operation.client:
@@ -89,28 +89,30 @@ def _example(operation: OperationSpec, view: Mapping[str, str]) -> Sent:
         media, content = next(iter(resolve(DOCUMENT, spec)["content"].items()))
         headers["Content-Type"] = media
         body = PICTURE if takes_pictures(operation) else content["example"]
-    return Sent("nowhere", path, {}, headers, body)
+    return Draft("nowhere", path, {}, headers, body)
 
 
-def _with_nuls(operation: OperationSpec, view: Mapping[str, str]) -> Iterator[Sent]:
+def _with_nuls(operation: OperationSpec, view: Mapping[str, str]) -> Iterator[Draft]:
     """Yield the example, then copies with a NUL in one place each."""
-    sent = _example(operation, view)
-    yield sent
-    for each in operation.parameters:
-        if each["in"] == "path":
-            path = operation.path.replace(f"{{{each['name']}}}", f"{each['example']}\0")
-            yield sent._replace(place="path", path=path)
-        elif each["in"] == "query":
-            yield sent._replace(place=f"query {each['name']}", query={each["name"]: "a\0"})
-    for name, value in sent.headers.items():
-        headers = {**sent.headers, name: f"{value}\0"}
-        yield sent._replace(place=f"header {name}", headers=headers)
-    rest = {name: sent.headers[name] for name in sent.headers if name != "Authorization"}
+    draft = _example(operation, view)
+    yield draft
+    for parameter in operation.parameters:
+        if parameter["in"] == "path":
+            path = operation.path.replace(f"{{{parameter['name']}}}", f"{parameter['example']}\0")
+            yield draft._replace(place="path", path=path)
+        elif parameter["in"] == "query":
+            yield draft._replace(
+                place=f"query {parameter['name']}", query={parameter["name"]: "a\0"}
+            )
+    for name, value in draft.headers.items():
+        headers = {**draft.headers, name: f"{value}\0"}
+        yield draft._replace(place=f"header {name}", headers=headers)
+    rest = {name: draft.headers[name] for name in draft.headers if name != "Authorization"}
     for place, (name, value) in _credentials(operation, view).items():
-        yield sent._replace(place=place, headers={**rest, name: value})
-    if sent.body is not None and not takes_pictures(operation):
-        for place, body in _places(sent.body):
-            yield sent._replace(place=f"body {place}", body=body)
+        yield draft._replace(place=place, headers={**rest, name: value})
+    if draft.body is not None and not takes_pictures(operation):
+        for place, body in _places(draft.body):
+            yield draft._replace(place=f"body {place}", body=body)
 
 
 def _credentials(
@@ -135,13 +137,13 @@ def _credentials(
     return {place: ("Authorization", _basic(*pair)) for place, pair in pairs.items()}
 
 
-def _status(service: InProcess, method: str, sent: Sent) -> int:
-    body = sent.body or b""
+def _status(service: InProcess, method: str, draft: Draft) -> int:
+    body = draft.body or b""
     if not isinstance(body, bytes):
-        form = sent.headers["Content-Type"] == FORM
+        form = draft.headers["Content-Type"] == FORM
         body = (urlencode if form else json.dumps)(body).encode()
-    target = sent.path + (f"?{urlencode(sent.query, quote_via=quote)}" if sent.query else "")
-    return service.ask(Request(method.upper(), target, tuple(sent.headers.items()), body)).status
+    target = draft.path + (f"?{urlencode(draft.query, quote_via=quote)}" if draft.query else "")
+    return service.ask(Request(method.upper(), target, tuple(draft.headers.items()), body)).status
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -149,16 +151,16 @@ def test_nul_in_a_request_is_no_server_error(
     operation: OperationSpec, service: InProcess, caplog: pytest.LogCaptureFixture
 ):
     """HT-04: from known and unknown callers, in every place."""
-    view, found = service.somebody(), {}
+    view, statuses = service.somebody(), {}
     with caplog.at_level(logging.ERROR):
         for number in range(len([*_with_nuls(operation, view)])):
-            sent = [*_with_nuls(operation, view)][number]
-            found[sent.place] = _status(service, operation.method, sent)
-            if found[sent.place] < 400 and operation.method != "get":
+            draft = [*_with_nuls(operation, view)][number]
+            statuses[draft.place] = _status(service, operation.method, draft)
+            if statuses[draft.place] < 400 and operation.method != "get":
                 view = service.somebody()  # the handler may have ended the credential
     # Or no request would have got far enough to prove anything.
-    assert not operation.accepted or found.pop("nowhere") != 401
-    assert {place: status for place, status in found.items() if status >= 500} == {}
+    assert not operation.accepted or statuses.pop("nowhere") != 401
+    assert {place: status for place, status in statuses.items() if status >= 500} == {}
     assert caplog.records == []
 
 
@@ -172,12 +174,12 @@ def test_nul_in_a_link_or_form_is_no_server_error(
     links = [{name: values.get(name, "ots_\0")} for name in page.asked]
     forms = [{name: values.get(name, "ots_\0")} for name in page.fields]
     with caplog.at_level(logging.ERROR):
-        found = [
-            _status(service, method, Sent("page", path, query, headers, body))
+        statuses = [
+            _status(service, method, Draft("page", path, query, headers, body))
             for method, query, body in (
-                *(("GET", each, None) for each in links),
-                *(("POST", {}, each) for each in forms),
+                *(("GET", link, None) for link in links),
+                *(("POST", {}, form) for form in forms),
             )
         ]
-    assert [status for status in found if status >= 500] == []
+    assert [status for status in statuses if status >= 500] == []
     assert caplog.records == []

@@ -39,8 +39,8 @@ def ask(there, caplog):
     def ask():
         caplog.clear()
         [status] = {there.ask(READY).status for _ in range(3)}
-        told = [each for each in caplog.records if each.name == LOGGER]
-        return status, [(each.levelname, each.getMessage()) for each in told]
+        records = [record for record in caplog.records if record.name == LOGGER]
+        return status, [(record.levelname, record.getMessage()) for record in records]
 
     return ask
 
@@ -52,15 +52,15 @@ def test_ready_service_logs_nothing(ask):
 def test_change_is_logged_once_with_its_reason(ask, execute):
     """Another reason is a change as well."""
     execute("UPDATE alembic_version SET version_num = 'another'")
-    status, told = ask()
+    status, records = ask()
     reason = f"the tables are of revision another, and this version works with {REVISION}"
-    assert (status, told) == (503, [("WARNING", f"not ready: {reason}")])
+    assert (status, records) == (503, [("WARNING", f"not ready: {reason}")])
 
     execute("ALTER TABLE alembic_version RENAME TO gone")
-    status, [(level, said)] = ask()
+    status, [(level, message)] = ask()
     assert (status, level) == (503, "WARNING")
-    assert said.startswith("not ready: the database answers: ")
-    assert "alembic_version" in said
+    assert message.startswith("not ready: the database answers: ")
+    assert "alembic_version" in message
 
     execute("ALTER TABLE gone RENAME TO alembic_version")
     execute("UPDATE alembic_version SET version_num = :right", right=REVISION)
@@ -76,9 +76,9 @@ def test_unknown_root_key_is_logged_by_its_id(ask, execute, there):
         check=b"0" * 32,
         now="2026-04-05 10:00:00.000000",
     )
-    status, [(level, said)] = ask()
+    status, [(level, message)] = ask()
     assert (status, level) == (503, "WARNING")
-    assert "stored under 0badc0de, a root secret that is not known here" in said
+    assert "stored under 0badc0de, a root secret that is not known here" in message
     assert b"0badc0de" not in there.ask(READY).body
 
 
@@ -108,10 +108,10 @@ def test_failure_before_the_handler_is_a_reason(caplog, failure, reason):
     scope = {"oneself.request_context": RequestContext("req_0a1b2c3d4e5f", 0.0)}
     with pytest.raises(type(failure)):
         asyncio.run(ReadinessLog(fail)(scope, None, None))
-    assert [each.getMessage() for each in caplog.records] == [f"not ready: {reason}"]
+    assert [record.getMessage() for record in caplog.records] == [f"not ready: {reason}"]
 
 
 def test_rejected_request_says_nothing_of_readiness(ask, there, caplog):
     assert there.ask(Request("GET", "/readyz?now=1")).status == 400
-    assert [each for each in caplog.records if each.name == LOGGER] == []
+    assert [record for record in caplog.records if record.name == LOGGER] == []
     assert ask() == (200, [])

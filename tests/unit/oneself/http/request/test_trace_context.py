@@ -8,22 +8,22 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 def _trace(*values):
-    return trace_id_of([(b"host", b"localhost"), *((b"traceparent", each) for each in values)])
+    return trace_id_of([(b"host", b"localhost"), *((b"traceparent", value) for value in values)])
 
 
 def test_valid_header_has_a_trace_id():
     """LO-06: sampled or not, and of later versions with more in them."""
-    for written in (
+    for header in (
         f"00-{TRACE}-{PARENT}-00",
         f"00-{TRACE}-{PARENT}-01",
         f"cc-{TRACE}-{PARENT}-01",
         f"cc-{TRACE}-{PARENT}-01-what comes later",
     ):
-        assert _trace(written.encode()) == TRACE
+        assert _trace(header.encode()) == TRACE
 
 
 @pytest.mark.parametrize(
-    "written",
+    "header",
     [
         "",
         TRACE,
@@ -43,13 +43,13 @@ def test_valid_header_has_a_trace_id():
         f" 00-{TRACE}-{PARENT}-01",
     ],
 )
-def test_malformed_header_is_ignored(written):
+def test_malformed_header_is_ignored(header):
     """LO-05, LO-06: as W3C Trace Context section 3.2.2.3 asks."""
-    assert _trace(written.encode()) is None
+    assert _trace(header.encode()) is None
 
 
 def test_two_headers_are_ignored():
     """LO-06: another reader could take the other one."""
-    good = f"00-{TRACE}-{PARENT}-01".encode()
-    assert _trace(good, good) is None
+    valid = f"00-{TRACE}-{PARENT}-01".encode()
+    assert _trace(valid, valid) is None
     assert _trace() is None

@@ -39,30 +39,30 @@ PNG = encoded(gradient())
 
 def test_slots_are_limited_in_all_and_for_each_user():
     """HT-07: beyond either limit a 503, which takes no slot."""
-    room = UploadLimits(most=3, most_of_one=2)
-    with ExitStack() as held:
-        held.enter_context(room.held_by("alice"))
-        held.enter_context(room.held_by("alice"))
+    limits = UploadLimits(slots=3, slots_per_user=2)
+    with ExitStack() as slots:
+        slots.enter_context(limits.slot_for("alice"))
+        slots.enter_context(limits.slot_for("alice"))
         for _ in range(2):
-            with pytest.raises(Unavailable), room.held_by("alice"):
+            with pytest.raises(Unavailable), limits.slot_for("alice"):
                 pass
-        held.enter_context(room.held_by("bob"))
+        slots.enter_context(limits.slot_for("bob"))
         for name in ("alice", "bob", "carol"):
-            with pytest.raises(Unavailable), room.held_by(name):
+            with pytest.raises(Unavailable), limits.slot_for(name):
                 pass
-    with ExitStack() as held:
+    with ExitStack() as slots:
         for name in ("alice", "alice", "carol"):
-            held.enter_context(room.held_by(name))
+            slots.enter_context(limits.slot_for(name))
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, Unavailable])
 def test_slot_is_released_after_an_error(error):
     """HT-07."""
-    room = UploadLimits(most=1, most_of_one=1)
+    limits = UploadLimits(slots=1, slots_per_user=1)
     for _ in range(3):
-        with pytest.raises(error), room.held_by("alice"):
+        with pytest.raises(error), limits.slot_for("alice"):
             raise error
-    with room.held_by("alice"):
+    with limits.slot_for("alice"):
         pass
 
 
@@ -73,7 +73,7 @@ class Upload:
     """One request whose body arrives when the test says so."""
 
     def __init__(self, app: Any, headers: Mapping[str, str]) -> None:
-        self.taken = asyncio.Event()
+        self.is_read = asyncio.Event()
         self._arriving: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._sent: list[dict[str, Any]] = []
         sent = {"host": "localhost", "content-type": "image/png", **headers}
@@ -88,7 +88,7 @@ class Upload:
         self._running = asyncio.create_task(app(self._scope, self._receive, self._send))
 
     async def _receive(self) -> dict[str, Any]:
-        self.taken.set()
+        self.is_read.set()
         return await self._arriving.get()
 
     async def _send(self, message: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ class Upload:
     async def is_taken(self) -> "Upload":
         """Wait until the body is being read."""
         async with asyncio.timeout(20):
-            await self.taken.wait()
+            await self.is_read.wait()
         return self
 
     async def answer(self) -> tuple[int, Mapping[str, str], Any]:
@@ -182,8 +182,8 @@ large = pytest.mark.parametrize("head", LARGE, ids=range(len(LARGE)))
 
 def _is_closed(refused: tuple[int, Mapping[str, str], Any], status: int, code: str) -> bool:
     """Tell whether an answer is this refusal in its dialect, and closes the connection."""
-    found, headers, body = refused
-    assert (found, body["code"]) == (status, code)
+    actual, headers, body = refused
+    assert (actual, body["code"]) == (status, code)
     assert headers["content-type"] == "application/problem+json"
     return headers["connection"] == "close"
 
@@ -204,7 +204,7 @@ def test_large_body_is_not_read_when_not_permitted(service: Service, app: Any, h
         ):
             upload = Upload(app, {**head, **headers})
             assert _is_closed(await upload.answer(), status, code)
-            assert not upload.taken.is_set()
+            assert not upload.is_read.is_set()
 
     asyncio.run(ask())
 
@@ -216,7 +216,7 @@ def test_large_body_is_not_read_when_a_policy_forbids_it(service: Service):
     async def ask() -> None:
         upload = Upload(app, {**LARGE[0], **service.bearer()})
         assert _is_closed(await upload.answer(), 403, "policy_denied")
-        assert not upload.taken.is_set()
+        assert not upload.is_read.is_set()
 
     asyncio.run(ask())
 
@@ -246,45 +246,45 @@ def test_third_upload_of_a_user_is_rejected(service: Service, app: Any):
 
     async def ask() -> None:
         headers = {**LARGE[0], **service.bearer()}
-        held = [await Upload(app, headers).is_taken() for _ in range(2)]
-        for each in held:
-            each.arrive(b"x" * SMALL, more=True)
+        uploads = [await Upload(app, headers).is_taken() for _ in range(2)]
+        for upload in uploads:
+            upload.arrive(b"x" * SMALL, more=True)
         for kind in ("session_token", "pat", "jwt"):
             third = Upload(app, {**LARGE[0], **service.bearer(kind=kind)})
             refused = await third.answer()
             assert _is_closed(refused, 503, "unavailable")
             assert int(refused[1]["retry-after"]) >= 1
-            assert not third.taken.is_set()
+            assert not third.is_read.is_set()
         small = Upload(app, {"content-length": str(SMALL), **service.bearer()})
         small.arrive(PNG.ljust(SMALL, b"\0"))
         assert (await small.answer())[0] == 200
         another = Upload(app, {**LARGE[0], **service.bearer("other_tenant")})
         another.arrive(PNG.ljust(SMALL + 1, b"\0"))
         assert (await another.answer())[0] == 200
-        for each in held:
-            each.leave()
-            assert (await each.answer())[0] == 400
+        for upload in uploads:
+            upload.leave()
+            assert (await upload.answer())[0] == 400
 
     asyncio.run(ask())
 
 
 def test_upload_is_rejected_when_all_slots_are_taken(service: Service, monkeypatch):
     """HT-07: of any user."""
-    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=2, most_of_one=1))
+    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(2, 1))
     app = service.app()
 
     async def ask() -> None:
         names = ("base", "other_tenant")
-        held = [
+        uploads = [
             await Upload(app, {**LARGE[0], **service.bearer(name)}).is_taken() for name in names
         ]
         last = Upload(app, {**LARGE[0], **service.bearer("sso_user")})
         assert _is_closed(await last.answer(), 503, "unavailable")
-        held[0].arrive(PNG)
-        assert (await held[0].answer())[0] == 200
+        uploads[0].arrive(PNG)
+        assert (await uploads[0].answer())[0] == 200
         last = await Upload(app, {**LARGE[0], **service.bearer("sso_user")}).is_taken()
-        for each in (held[1], last):
-            await each.cancel()
+        for upload in (uploads[1], last):
+            await upload.cancel()
 
     asyncio.run(ask())
 
@@ -320,7 +320,7 @@ def test_slot_is_released_at_the_end_of_an_upload(
     end: Callable[[Upload], Awaitable[None]], service: Service, monkeypatch
 ):
     """HT-07, HT-08: of any kind, twice as often as there are slots."""
-    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=1, most_of_one=1))
+    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(1, 1))
     app = service.app(body_seconds=0.2)
 
     async def ask() -> None:
@@ -332,12 +332,12 @@ def test_slot_is_released_at_the_end_of_an_upload(
 
 def test_slot_is_released_when_the_request_is_cancelled(service: Service, monkeypatch):
     """HT-07: as at the end of a worker, while the body arrives and while it is decoded."""
-    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=1, most_of_one=1))
+    monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(1, 1))
     app = service.app()
-    opens, begun, go_on = Image.open, threading.Event(), threading.Event()
+    opens, decoding, go_on = Image.open, threading.Event(), threading.Event()
 
     def slowly(*arguments: Any, **named: Any) -> Any:
-        begun.set()
+        decoding.set()
         assert go_on.wait(30)
         return opens(*arguments, **named)
 
@@ -347,8 +347,8 @@ def test_slot_is_released_when_the_request_is_cancelled(service: Service, monkey
         monkeypatch.setattr(Image, "open", slowly)
         decoded = await Upload(app, headers).is_taken()
         decoded.arrive(PNG)
-        assert await asyncio.to_thread(begun.wait, 20)
-        # Its bytes are still held, and so is its place.
+        assert await asyncio.to_thread(decoding.wait, 20)
+        # Its bytes are still in memory, so its slot is still taken.
         assert _is_closed(await Upload(app, headers).answer(), 503, "unavailable")
         await decoded.cancel()
         go_on.set()

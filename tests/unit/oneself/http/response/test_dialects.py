@@ -19,10 +19,10 @@ from tests.support.error_classes import ALL_REFUSALS
 
 DOCUMENT = load_document()
 SCHEMAS = Schemas(DOCUMENT)
-OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
-PROMISES = {name: ResponseValidator(each, SCHEMAS) for name, each in OPERATIONS.items()}
-TAGS = sorted({each.dialect for each in OPERATIONS.values()})
-STAMP = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
+OPERATIONS = {spec.operation_id: spec for spec in operation_specs(DOCUMENT)}
+VALIDATORS = {name: ResponseValidator(spec, SCHEMAS) for name, spec in OPERATIONS.items()}
+TAGS = sorted({spec.dialect for spec in OPERATIONS.values()})
+META = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
 VIOLATIONS = [
     PlacedViolation(("settings", "a/b~c", 0), "must be a string", "body"),
     PlacedViolation(("limit",), "must be an integer", "query"),
@@ -34,7 +34,7 @@ def _refusal_of(kind):
     """Return a refusal of a class, with the arguments that it needs."""
     if kind is errors.TooManyAttempts:
         return kind("account", quota=5, window=300, retry_after=60)
-    given = {
+    arguments = {
         request_errors.MalformedRequest: ("two of something",),
         request_errors.MalformedBody: ("a syntax error",),
         errors.InvalidRequest: (VIOLATIONS,),
@@ -42,7 +42,7 @@ def _refusal_of(kind):
         errors.InsufficientScope: ("me/pat:write",),
         request_errors.MethodNotAllowed: (["GET", "HEAD"],),
     }
-    return kind(*given.get(kind, ()))
+    return kind(*arguments.get(kind, ()))
 
 
 _WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"}
@@ -50,7 +50,7 @@ KINDS = sorted(ALL_REFUSALS.values(), key=lambda kind: kind.__name__)
 
 
 def _answer(refusal, dialect):
-    return answer_of_refusal(refusal, dialect, STAMP, bearer_was_sent=True)
+    return answer_of_refusal(refusal, dialect, META, bearer_was_sent=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,7 +62,7 @@ def test_refusal_matches_the_document(tag, kind):
         if kind is errors.InsufficientScope and not _can_lack_its_scope(spec):
             continue
         if spec.dialect == tag and answer.status in spec.responses:
-            assert PROMISES[name].find_violations(answer) == "", name
+            assert VALIDATORS[name].find_violations(answer) == "", name
 
 
 def _can_lack_its_scope(spec):
@@ -79,7 +79,7 @@ def test_server_errors_are_documented_for_every_operation(tag):
         if spec.dialect == tag:
             for kind in (request_errors.Internal, errors.Unavailable):
                 answer = _answer(_refusal_of(kind), dialect_of(tag))
-                documented = PROMISES[name].find_violations(answer) == ""
+                documented = VALIDATORS[name].find_violations(answer) == ""
                 # Operations without a database are never busy.
                 alive = kind is errors.Unavailable and name in _WITHOUT_DATABASE
                 assert documented is not alive, name
@@ -101,8 +101,8 @@ def test_ipto_has_an_envelope():
     """Around answers and refusals."""
     ipto = dialect_of("ipto")
     around = {"request_id": "req_0a1b2c3d4e5f", "timestamp": "2026-04-05T10:00:00Z"}
-    assert ipto.wrap({"a": 1}, STAMP) == {"data": {"a": 1}, **around}
-    assert ipto.refuse(errors.NotFound(), 404, STAMP) == {
+    assert ipto.wrap({"a": 1}, META) == {"data": {"a": 1}, **around}
+    assert ipto.refuse(errors.NotFound(), 404, META) == {
         "error": {"code": "not_found", "message": "Not found."},
         **around,
     }
@@ -111,7 +111,7 @@ def test_ipto_has_an_envelope():
 @pytest.mark.parametrize("tag", [tag for tag in TAGS if tag != "ipto"])
 def test_other_dialects_have_no_envelope(tag):
     body = {"a": 1}
-    assert dialect_of(tag).wrap(body, STAMP) is body
+    assert dialect_of(tag).wrap(body, META) is body
 
 
 def test_ipto_and_jitsudo_use_json_pointers():
@@ -124,9 +124,9 @@ def test_ipto_and_jitsudo_use_json_pointers():
         ]
     }
     refusal = InvalidRequest(VIOLATIONS)
-    ipto = dialect_of("ipto").refuse(refusal, 400, STAMP)
+    ipto = dialect_of("ipto").refuse(refusal, 400, META)
     assert ipto["error"]["details"] == details
-    assert dialect_of("jitsudo").refuse(refusal, 400, STAMP) == {
+    assert dialect_of("jitsudo").refuse(refusal, 400, META) == {
         "code": "invalid_request",
         "message": "The request does not have the documented shape.",
         "details": details,
@@ -139,8 +139,8 @@ def test_hyperclast_and_scaikey_list_locations():
         {"loc": ["body", "new_password"], "msg": "must have a digit", "type": "weak_password"}
     ]
     refusal = WeakPassword.of("new_password", ["must have a digit"])
-    assert dialect_of("scaikey").refuse(refusal, 422, STAMP) == {"detail": detail}
-    assert dialect_of("hyperclast").refuse(refusal, 422, STAMP) == {
+    assert dialect_of("scaikey").refuse(refusal, 422, META) == {"detail": detail}
+    assert dialect_of("hyperclast").refuse(refusal, 422, META) == {
         "error": "weak_password",
         "message": "The password is too weak.",
         "detail": detail,
@@ -149,16 +149,16 @@ def test_hyperclast_and_scaikey_list_locations():
 
 def test_refusal_without_violations_has_a_message():
     refusal = errors.WrongPassword()
-    assert dialect_of("scaikey").refuse(refusal, 400, STAMP) == {
+    assert dialect_of("scaikey").refuse(refusal, 400, META) == {
         "detail": "The current password is wrong.",
         "code": "wrong_password",
     }
-    assert dialect_of("hyperclast").refuse(refusal, 400, STAMP) == {
+    assert dialect_of("hyperclast").refuse(refusal, 400, META) == {
         "error": "wrong_password",
         "message": "The current password is wrong.",
         "detail": "The current password is wrong.",
     }
-    assert dialect_of("jitsudo").refuse(refusal, 400, STAMP) == {
+    assert dialect_of("jitsudo").refuse(refusal, 400, META) == {
         "code": "wrong_password",
         "message": "The current password is wrong.",
     }
@@ -167,12 +167,12 @@ def test_refusal_without_violations_has_a_message():
 def test_oauth_refusal_follows_rfc_6749():
     """One code and one description, without the characters that section 5.2 excludes."""
     oauth = dialect_of("oauth")
-    assert oauth.refuse(errors.InvalidGrant(), 400, STAMP) == {
+    assert oauth.refuse(errors.InvalidGrant(), 400, META) == {
         "error": "invalid_grant",
         "error_description": "The refresh token is not valid.",
     }
     odd = InvalidRequest([Violation(("scope",), 'must match ^[!#-\\[]"$')])
-    assert oauth.refuse(odd, 400, STAMP) == {
+    assert oauth.refuse(odd, 400, META) == {
         "error": "invalid_request",
         "error_description": "body scope: must match ^[!#-/[]'$",
     }
@@ -183,26 +183,26 @@ def test_policy_notices_are_in_every_dialect():
     refusal = errors.PolicyDenied(["Closed today.", "Come back tomorrow."])
     message = "A policy of this deployment forbids it."
     both = ["Closed today.", "Come back tomorrow."]
-    said = {
-        tag: dialect_of(tag).refuse(refusal, 403, STAMP)
+    bodies = {
+        tag: dialect_of(tag).refuse(refusal, 403, META)
         for tag in ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth")
     }
-    assert said["ipto"]["error"] == {
+    assert bodies["ipto"]["error"] == {
         "code": "policy_denied",
         "message": message,
         "details": {"notices": both},
     }
-    assert said["hyperclast"] == {
+    assert bodies["hyperclast"] == {
         "error": "policy_denied",
         "message": message,
         "detail": "Closed today. Come back tomorrow.",
     }
-    assert said["scaikey"] == {
+    assert bodies["scaikey"] == {
         "detail": f"{message} Closed today. Come back tomorrow.",
         "code": "policy_denied",
     }
-    assert said["hantera"]["notices"] == said["jitsudo"]["notices"] == both
-    assert said["oauth"]["error_description"] == message
+    assert bodies["hantera"]["notices"] == bodies["jitsudo"]["notices"] == both
+    assert bodies["oauth"]["error_description"] == message
 
 
 @pytest.mark.parametrize("tag", ["hantera", "status"])
@@ -210,7 +210,7 @@ def test_problem_details_follow_rfc_9457(tag):
     """HT-02: with a stable type and a detail."""
     dialect = dialect_of(tag)
     assert dialect.refusal_type == "application/problem+json"
-    assert dialect.refuse(InvalidRequest(VIOLATIONS[1:]), 400, STAMP) == {
+    assert dialect.refuse(InvalidRequest(VIOLATIONS[1:]), 400, META) == {
         "type": "urn:oneself:problem:invalid_request",
         "title": "The request does not have the documented shape.",
         "status": 400,
@@ -223,7 +223,7 @@ def test_problem_details_follow_rfc_9457(tag):
 def test_detail_of_a_problem_is_bounded():
     """HT-03: an answer does not grow with the request."""
     refusal = InvalidRequest(VIOLATIONS * 1000)
-    assert len(dialect_of("hantera").refuse(refusal, 400, STAMP)["detail"]) == 2000
+    assert len(dialect_of("hantera").refuse(refusal, 400, META)["detail"]) == 2000
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
