@@ -124,7 +124,7 @@ def measure(target: Deployment, ask: RequestFactory, clock: Callable[[], float])
     answers = target.application.ask(requests)
     elapsed = clock() - start
     for request, answer in zip(requests, answers, strict=True):
-        if answer.status != 200:  # noqa: PLR2004 # what a good reading is answered with
+        if answer.status != 200:  # noqa: PLR2004 # a success
             sys.exit(f"{request.path} answers {answer.status}: {answer.body[:200]!r}")
     return elapsed / BATCH * 1e6
 

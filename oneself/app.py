@@ -283,7 +283,7 @@ async def _lifespan(
     delivery = open_delivery(settings, database)
     all_jobs: tuple[tuple[Callable[[], object], float], ...] = (
         *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
-        (database.truncate_wal, _SECONDS_BETWEEN_LOG_CHECKS),
+        (database.shorten_log, _SECONDS_BETWEEN_LOG_CHECKS),
         *jobs,
     )
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Reading one's own security events, a page at a time."""
+"""Listing a user's own security events in pages."""
 
 import base64
 from collections.abc import Sequence
@@ -30,21 +30,21 @@ class ListedEvent(NamedTuple):
     details: dict[str, Any]
 
 
-_PLACE = (col(SecurityEvent.occurred_at), col(SecurityEvent.id))
+_POSITION = (col(SecurityEvent.occurred_at), col(SecurityEvent.id))
 _NEWEST = (
     select(*columns_of(SecurityEvent, ListedEvent))
     .where(col(SecurityEvent.user_id) == bindparam("user_id"))
-    .order_by(*(column.desc() for column in _PLACE))
+    .order_by(*(column.desc() for column in _POSITION))
     .limit(bindparam("at_most"))
 )
 _OLDER = _NEWEST.where(
-    tuple_(*_PLACE) < tuple_(bindparam("moment", type_=UtcDateTime), bindparam("event_id"))
+    tuple_(*_POSITION) < tuple_(bindparam("moment", type_=UtcDateTime), bindparam("event_id"))
 )
 
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Some events, newest first; `next_cursor` leads to older ones, and is None at the end."""
+    """Events, newest first; `next_cursor` leads to older ones, and is None on the last page."""
 
     events: Sequence[ListedEvent]
     next_cursor: str | None
@@ -53,48 +53,47 @@ class EventPage:
 def list_events(
     session: AccountSession, user_id: str, *, limit: int, cursor: str | None
 ) -> EventPage:
-    """List the events of a user, newest first, from the start or from where a page ended.
+    """List the events of a user, newest first, from the start or after the page of a cursor.
 
-    A page goes on after an event, not after a number of events: what happens between two pages
-    neither repeats an older event nor hides one. `limit` is at least 1, and the document bounds it.
+    A page continues after an event and not after a number of events: events between two requests
+    neither repeat an older event nor hide one. `limit` is at least 1; the document bounds it.
 
     Raises:
-        InvalidRequest: The cursor is not one that this user was given.
+        InvalidRequest: The cursor was not issued to this user.
     """
-    # One more than was asked for, to know whether there is another page without counting them.
+    # One more than requested, to know whether there is another page.
     key = {"user_id": user_id, "at_most": limit + 1}
     if cursor is None:
         rows = session.rows(_NEWEST, key)
     else:
-        moment, event_id = _open(session, user_id, cursor)
-        rows = session.rows(_OLDER, {**key, "moment": moment, "event_id": event_id})
-    found = [ListedEvent._make(row) for row in rows]
-    events = found[:limit]
-    more = len(found) > limit
-    return EventPage(events, _seal(session, user_id, events[-1]) if more else None)
+        occurred_at, event_id = _open(session, user_id, cursor)
+        rows = session.rows(_OLDER, {**key, "moment": occurred_at, "event_id": event_id})
+    events = [ListedEvent._make(row) for row in rows[:limit]]
+    has_more = len(rows) > limit
+    return EventPage(events, _seal(session, user_id, events[-1]) if has_more else None)
 
 
 def _seal(session: AccountSession, user_id: str, last: ListedEvent) -> str:
-    """Make the cursor that follows an event: 136 characters that tell nothing (HT-20)."""
-    place = f"{last.occurred_at.isoformat(timespec='microseconds')}|{last.id}"
-    return _encode(session.keys.seal(Purpose.CURSOR, place, _bound_to(user_id)))
+    """Return the cursor that continues after an event: 136 opaque characters (HT-20)."""
+    position = f"{last.occurred_at.isoformat(timespec='microseconds')}|{last.id}"
+    return _encode(session.keys.seal(Purpose.CURSOR, position, _bound_to(user_id)))
 
 
 def _open(session: AccountSession, user_id: str, cursor: str) -> tuple[datetime, str]:
     try:
         sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
-        # The reader also takes + and /, and drops spare bits: other spellings of the same cursor.
+        # The decoder also accepts + and /, and ignores spare bits: reject other spellings.
         if _encode(sealed) != cursor:
-            raise SealBroken  # noqa: TRY301 # it is refused like any other that we did not make
-        place = session.keys.open(Purpose.CURSOR, sealed, _bound_to(user_id))
+            raise SealBroken  # noqa: TRY301 # rejected like any other foreign cursor
+        position = session.keys.open(Purpose.CURSOR, sealed, _bound_to(user_id))
     except (ValueError, SealBroken):
         raise InvalidRequest.of("cursor", "must be a cursor of an earlier page") from None
-    moment, event_id = place.split("|")
-    return datetime.fromisoformat(moment), event_id
+    occurred_at, event_id = position.split("|")
+    return datetime.fromisoformat(occurred_at), event_id
 
 
 def _bound_to(user_id: str) -> str:
-    # With the name of the list: a cursor of another list of the same user is foreign here too.
+    # Includes the name of the list, so that a cursor of another list of the user is rejected too.
     return f"events|{user_id}"
 
 

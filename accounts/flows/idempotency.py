@@ -1,8 +1,8 @@
-"""A request that is sent again because its answer was lost: done once, and answered twice.
+"""Idempotency keys: a repeated request is performed once and gets the first response again.
 
-What has no answer may have been done or not, and whoever asked cannot know. With a key of their own
-making they may ask again. The header is that of draft-ietf-httpapi-idempotency-key-header-07, which
-expired before it was a standard, so the contract is our document's.
+A client whose response was lost cannot know whether the request was performed. With a key of its
+own choice it can safely retry. The header is that of draft-ietf-httpapi-idempotency-key-header-07,
+which expired before it became a standard, so our document defines the contract.
 """
 
 from datetime import timedelta
@@ -19,14 +19,14 @@ from models import IdempotencyRecord
 
 __all__ = ["Attempt", "delete_expired_responses", "find_response", "store_response"]
 
-_KEPT = timedelta(hours=24)
+_LIFETIME = timedelta(hours=24)
 
 
 class Attempt(NamedTuple):
     """One sending of a request.
 
-    `whose` is all that the key belongs to: two who send the same key do not mean the same.
-    `request` is all of the request that counts. Neither is stored but as a digest.
+    `whose` is the owner of the key: equal keys of different callers are different keys. `request`
+    is everything that makes two requests equal. Both are stored as digests only.
     """
 
     whose: str
@@ -35,15 +35,15 @@ class Attempt(NamedTuple):
 
 
 def find_response(session: AccountSession, attempt: Attempt) -> str | None:
-    """What the request was answered within the last 24 hours; None for a key that is new.
+    """Return the response to the request from the last 24 hours; None if the key is new.
 
-    The caller holds whatever two attempts at once would both write to, so that the later finds what
-    the earlier has kept.
+    The caller has locked what two concurrent attempts would both write to, so that the later
+    attempt finds the response of the earlier one.
 
     Raises:
-        IdempotencyKeyReused: The key stands for another request.
+        IdempotencyKeyReused: The key was used for another request.
     """
-    ids = [each.hex() for each in session.keys.digests(Purpose.IDEMPOTENCY, _key(attempt))]
+    ids = [digest.hex() for digest in session.keys.digests(Purpose.IDEMPOTENCY, _key(attempt))]
     row = session.exec(
         select(IdempotencyRecord).where(
             col(IdempotencyRecord.id).in_(ids), col(IdempotencyRecord.expires_at) > session.now
@@ -57,9 +57,9 @@ def find_response(session: AccountSession, attempt: Attempt) -> str | None:
 
 
 def store_response(session: AccountSession, attempt: Attempt, answer: str) -> None:
-    """Keep what the request is answered, in the transaction that does what it asks for."""
+    """Store the response to a request, in the transaction that performs the request."""
     row_id = session.keys.digest(Purpose.IDEMPOTENCY, _key(attempt)).hex()
-    # One that is over may not have been deleted yet.
+    # An expired row may not have been deleted yet.
     session.core.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.id) == row_id))
     session.add(
         IdempotencyRecord(
@@ -67,15 +67,16 @@ def store_response(session: AccountSession, attempt: Attempt, answer: str) -> No
             request_digest=session.keys.digest(Purpose.IDEMPOTENCY, _request(attempt)),
             answer_sealed=session.keys.seal(Purpose.IDEMPOTENCY, answer, row_id),
             key_id=session.keys.key_id,
-            expires_at=session.now + _KEPT,
+            expires_at=session.now + _LIFETIME,
         )
     )
 
 
 def delete_expired_responses(session: AccountSession) -> int:
-    """Delete the answers that are over; returns how many.
+    """Delete responses that expired a while ago; returns how many.
 
-    Not at once: by a clock that was ahead none is, and what was done would be done again (OP-10).
+    Not at once: a clock that is ahead would delete valid ones, and their requests would be
+    performed again (OP-10).
     """
     return session.core.execute(
         delete(IdempotencyRecord).where(

@@ -1,15 +1,15 @@
-"""The chain over the security events: a link holds a digest of one event and of the link before.
+"""The hash chain of security events: each link has a digest of one event and the previous link.
 
-The digests are keyed, by the root secret. Who has the database and not the secret can neither
-alter, take out nor put in an event within the chain unnoticed, nor write another chain that fits
-(LO-04). What the chain cannot show:
+The digests are keyed by the root secret. An attacker with the database but not the secret cannot
+alter, remove or insert an event within the chain unnoticed, nor write another valid chain (LO-04).
+The chain does not detect:
 
-- That its end was cut off: what is left is a chain, only a shorter one. Where the events are left,
-  the job chains them again, as they are by then. So each head is written to the log, which is best
-  kept elsewhere, and `doctor --head` tells whether a head is still in the chain.
-- What was done to an event before it had a link, which is as long as the job takes to come round,
-  nor that somebody put in one as if it had just happened: the job chains what is in the table.
-- Anything against somebody who has the root secret.
+- Truncation: the rest is a valid chain, only shorter. Events that are left without a link are
+  chained again, as they are by then. Therefore each head is logged, ideally to another system, and
+  `doctor --head` checks that a logged head is still in the chain.
+- Changes to an event before it is chained, which takes until the next run of the job, and inserted
+  events that look recent: the job chains all events in the table.
+- Attackers who have the root secret.
 """
 
 import json
@@ -41,16 +41,16 @@ _MOST_CHARACTERS = 60
 #: How long an event may be without a link before that is a problem.
 _GRACE = timedelta(minutes=10)
 
-# Transactions do not commit in the order of their times, and this is far more than the longest
-# takes. What turns up later than that was not written by the service: it is reported, not chained.
+# Transactions do not commit in the order of their times, and this is far longer than any of them
+# takes. An event that appears later was not written by the service: it is reported, not chained.
 _LATEST = timedelta(hours=1)
 
 
 def _as_stored(table: str) -> list[Any]:
-    """The columns of a table, read as the driver has them.
+    """Return the columns of a table, read without conversion.
 
-    A value that was made unreadable was altered, and must not stop whoever looks for that. JSON is
-    read as its text, so that not even a blank in it changes unseen.
+    A value that cannot be converted was altered, and must not abort the verification that looks for
+    it. JSON is read as text, so that not even a changed blank goes unnoticed.
     """
     return [
         cast(column, Text) if isinstance(column.type, JSON) else type_coerce(column, NullType())
@@ -69,7 +69,7 @@ _OLDEST_FIRST = (col(SecurityEvent.occurred_at), col(SecurityEvent.id))
 _NEWEST_LINK = select(*_LINK).order_by(col(EventLink.sequence).desc()).limit(1)
 
 # The id is the primary key and begins with the time (RFC 9562 section 5.7), so that only the newest
-# end of the table is looked through, however long it has become.
+# part of the table is searched, however large it is.
 _UNCHAINED = (
     select(*_EVENT)
     .outerjoin(EventLink, _LINK_OF_EVENT)
@@ -102,10 +102,10 @@ _LINK_WITH_DIGEST = (
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What was found: links read, events without one, the last digest in hex, and what is wrong.
+    """Result of a verification: links read, events without a link, last digest in hex, problems.
 
-    A problem names a link by its sequence and an event by its id, and no value. The first hundred
-    are given, and the number of those that follow.
+    A problem names a link by its sequence and an event by its id, and contains no value. It lists
+    the first hundred problems, and the number of the others.
     """
 
     checked: int
@@ -115,17 +115,17 @@ class ChainReport:
 
 
 def chain_events(session: AccountSession, *, at_most: int = _BATCH) -> int:
-    """Append a link for each of the oldest events without one, and return how many; for a job.
+    """Append a link for each of the oldest events without one; returns how many.
 
-    Who writes an event neither reads the chain nor waits for it. Of two replicas that append at
-    once one gets the sequence, which is a primary key. The other appends nothing, returns 0, and
-    goes on from there when it is run again. The head is logged once it is committed.
+    Requests that write events neither read the chain nor wait for it. Of two replicas that append
+    concurrently one gets the sequence, which is a primary key; the other appends nothing, returns
+    0, and continues at its next run. The head is logged after the commit.
     """
     session.flush()
     newest = session.core.execute(_NEWEST_LINK).first()
     last = dict(zip(_LINK_NAMES, newest, strict=True)) if newest else {}
     sequence, digest = last.get("sequence", 0), _bytes(last.get("chain_digest"))
-    first = _first_to_look_at(last.get("event_id"), session.now)
+    first = _least_unchained_id(last.get("event_id"), session.now)
     links = []
     for row in session.core.execute(_UNCHAINED, {"first": first, "at_most": at_most}):
         link = {
@@ -140,26 +140,26 @@ def chain_events(session: AccountSession, *, at_most: int = _BATCH) -> int:
     if not links:
         return 0
     try:
-        # A savepoint: who loses the race is left with a transaction that ends like any other.
+        # A savepoint: the replica that loses the race keeps a usable transaction.
         with session.begin_nested():
             session.add_all(links)
     except IntegrityError:
         _log.debug("another replica has appended to the chain of events")
         return 0
-    told = {"sequence": sequence, "head": digest.hex()}
+    fields = {"sequence": sequence, "head": digest.hex()}
 
-    def tell(_session: object) -> None:
-        _log.info("the chain of events was extended", extra=told)
+    def log_head(_session: object) -> None:
+        _log.info("the chain of events was extended", extra=fields)
 
-    # No sooner: a head that is written down and then rolled back looks like a chain that was cut.
-    event.listen(session, "after_commit", tell, once=True)
+    # Not before the commit: a head that is logged and rolled back would look like a truncation.
+    event.listen(session, "after_commit", log_head, once=True)
     return len(links)
 
 
 def verify_chain(session: AccountSession) -> ChainReport:
-    """Read the whole chain, and every event without a link, and report what does not fit.
+    """Verify the whole chain and every event without a link, and report the problems.
 
-    For a transaction in which all that is read is of one moment.
+    To be called in a transaction that reads a snapshot.
 
     Raises:
         sqlalchemy.exc.DBAPIError: The database cannot read a row at all.
@@ -171,16 +171,16 @@ def verify_chain(session: AccountSession) -> ChainReport:
         link = dict(zip(_LINK_NAMES, row, strict=False))
         stored = row[len(_LINK) :]
         checked += 1
-        number = link["sequence"]
-        if not isinstance(number, int) or number <= last:
-            problems.add(f"link {_name(number)} is out of place")
+        sequence = link["sequence"]
+        if not isinstance(sequence, int) or sequence <= last:
+            problems.add(f"link {_name(sequence)} is out of place")
             continue
-        if number > last + 1:
-            problems.add(_gap(last + 1, number - 1))
-        problem = _judge(session, digest if number == last + 1 else None, link, stored)
+        if sequence > last + 1:
+            problems.add(_gap(last + 1, sequence - 1))
+        problem = _verify_link(session, digest if sequence == last + 1 else None, link, stored)
         if problem is not None:
             problems.add(problem)
-        last, digest = number, _bytes(link["chain_digest"])
+        last, digest = sequence, _bytes(link["chain_digest"])
     unchained = 0
     due = {"due": session.now - _GRACE}
     for event_id, overdue in session.core.execute(
@@ -193,12 +193,12 @@ def verify_chain(session: AccountSession) -> ChainReport:
 
 
 def holds_head(session: AccountSession, head: bytes) -> bool:
-    """Whether a digest that was the last one is in the chain; only a whole chain proves it."""
+    """Return whether a former head is in the chain; conclusive only if the chain is valid."""
     return session.core.execute(_LINK_WITH_DIGEST, {"head": head}).first() is not None
 
 
 class _Problems:
-    """The first problems, and a count of the others: a lost root makes one of every link."""
+    """The first problems and the number of the others: a lost root makes every link a problem."""
 
     def __init__(self) -> None:
         self._first: list[str] = []
@@ -220,30 +220,33 @@ def _gap(first: int, last: int) -> str:
     return f"link {first} is missing" if first == last else f"links {first} to {last} are missing"
 
 
-def _judge(
-    session: AccountSession, before: bytes | None, link: Mapping[str, Any], stored: Sequence[Any]
+def _verify_link(
+    session: AccountSession, previous: bytes | None, link: Mapping[str, Any], stored: Sequence[Any]
 ) -> str | None:
-    """What is wrong with a link and its event; `before` is None where a link is missing before."""
-    number, event_id = link["sequence"], _name(link["event_id"])
+    """Return the problem of a link and its event, or None.
+
+    `previous` is the digest of the previous link; None if that link is missing.
+    """
+    sequence, event_id = link["sequence"], _name(link["event_id"])
     if all(value is None for value in stored):
-        return f"event {event_id} of link {number} is missing"
-    # After a gap nobody can tell what the link was made over.
-    if before is None:
+        return f"event {event_id} of link {sequence} is missing"
+    # After a gap the digest cannot be verified.
+    if previous is None:
         return None
-    # The root is in the text, so that it does not matter under which of them it is looked for.
-    text = _text(before, link, stored)
+    # The text includes the id of the root, so that a match under any root is conclusive.
+    text = _text(previous, link, stored)
     if session.keys.matches(Purpose.EVENT_CHAIN, text, _bytes(link["chain_digest"])):
         return None
     if link["key_id"] in session.keys.event_key_ids:
-        return f"link {number} or its event {event_id} was altered"
-    return f"link {number} was altered, or is under a root secret that is not known here"
+        return f"link {sequence} or its event {event_id} was altered"
+    return f"link {sequence} was altered, or is under a root secret that is not known here"
 
 
-def _text(before: bytes, link: Mapping[str, Any], stored: Sequence[Any]) -> str:
-    """What a digest is of: one text for each link, and no two links with the same; for ever.
+def _text(previous: bytes, link: Mapping[str, Any], stored: Sequence[Any]) -> str:
+    """Return the text that a link's digest is made of: unique for each link, and stable for ever.
 
-    What is null is left out, so that a column which is added some day, and is null in the older
-    rows, changes nothing about them.
+    Null values are left out, so that a column that is added later, and is null in older rows, does
+    not change their texts.
     """
     rows = {"link": link, "event": dict(zip(_EVENT_NAMES, stored, strict=True))}
     content = {
@@ -255,7 +258,7 @@ def _text(before: bytes, link: Mapping[str, Any], stored: Sequence[Any]) -> str:
         for table, row in rows.items()
     }
     return json.dumps(
-        {"before": before.hex(), **content},
+        {"before": previous.hex(), **content},
         sort_keys=True,
         separators=(",", ":"),
         default=_plain,
@@ -263,20 +266,20 @@ def _text(before: bytes, link: Mapping[str, Any], stored: Sequence[Any]) -> str:
 
 
 def _plain(value: object) -> object:
-    """A moment as SQLite has it, on every database; of anything else, what no text can be."""
+    """Return a time in SQLite's format on every database; other types as an unmistakable object."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
     return {"value": repr(value)}
 
 
-def _first_to_look_at(last_id: object, now: datetime) -> str:
-    """The least id that an event without a link can have."""
-    made = 0
-    # An id that is no UUID was put there by hand: then all are looked at, until the next link.
+def _least_unchained_id(last_id: object, now: datetime) -> str:
+    """Return the least id that an event without a link can have."""
+    created_ms = 0
+    # An id that is not a UUID was inserted by hand: then the whole table is searched once.
     with suppress(ValueError):
-        made = int(str(last_id)[:13].replace("-", ""), 16)
-    # An id from the future, too, must not hide what happens until then.
-    begin = min(made, int(now.timestamp() * 1000)) - _LATEST // timedelta(milliseconds=1)
+        created_ms = int(str(last_id)[:13].replace("-", ""), 16)
+    # An id from the future must not hide events until then.
+    begin = min(created_ms, int(now.timestamp() * 1000)) - _LATEST // timedelta(milliseconds=1)
     digits = f"{max(begin, 0):012x}"
     return f"{digits[:8]}-{digits[8:]}"
 
@@ -286,5 +289,5 @@ def _bytes(value: object) -> bytes:
 
 
 def _name(value: object) -> str:
-    """A stored name, escaped and cut: a row that was altered can hold anything (LO-05)."""
+    """Return a stored name, escaped and shortened: an altered row can contain anything (LO-05)."""
     return ascii(value)[:_MOST_CHARACTERS].strip("'")

@@ -1,14 +1,14 @@
-"""After a change of the root secret: storing anew what can be, counting and ending the rest.
+"""Root key rotation: rewriting rows under the present root secret, and retiring former ones.
 
-What is sealed is opened under the former root and sealed under the present one, in batches, while
-the service runs (TK-07). Of what is stored as a digest only, nobody has the secret. It stays good
-under the former root, is stored anew when it is next used, and keeps that root from being retired
-for as long as it is live; or it is revoked.
+Sealed values are opened under the former root and sealed under the present one, in batches, while
+the service runs (TK-07). Values stored as a digest cannot be recomputed without the plain secret:
+they stay valid under the former root and are replaced at their next use. Until then they keep that
+root from being retired, unless they are revoked.
 
-The links of the chain of events are neither. The tables of events are only ever added to, triggers
-see to that, and a link that could be written anew would prove nothing. So a root that has links is
-remembered when it is retired, for the verification of those links and for nothing else
-(`Keyring.events`). Costs: who verifies the chain from its beginning keeps every such root.
+The links of the event chain are never rewritten. Triggers make the tables of events append-only,
+and a link that could be rewritten would prove nothing. A root that has links is therefore kept when
+it is retired, for verifying those links and nothing else (`Keyring.events`). The cost: verifying
+the chain from its beginning takes every such root.
 """
 
 from datetime import datetime
@@ -48,12 +48,12 @@ __all__ = [
 
 _BATCH = 200
 
-# As in shadow(5): no password has this for a record, and the row stays to be written over.
+# As in shadow(5): no password has this record. The row is kept, to be overwritten by a reset.
 _NO_PASSWORD = "!"  # noqa: S105 # the sign that there is none
 
 
 class Position(NamedTuple):
-    """How far a run has come: the number of the table, and the last id that it saw there."""
+    """The progress of a run: the number of the table, and the last id that was read there."""
 
     table: int
     id: str
@@ -63,14 +63,14 @@ START = Position(0, "")
 
 
 class Unreadable(NamedTuple):
-    """A row whose seal does not open."""
+    """A row that cannot be unsealed."""
 
     table: str
     id: str
 
 
 class Batch(NamedTuple):
-    """What one batch did; `after` is where the next one begins, None when this was the last."""
+    """The result of a batch; `after` is where the next one begins, None after the last."""
 
     rewritten: int
     unreadable: tuple[Unreadable, ...]
@@ -78,10 +78,10 @@ class Batch(NamedTuple):
 
 
 class Retirement(NamedTuple):
-    """How the retirement of a root went.
+    """The result of retiring a root.
 
-    `rows` are, for each table, the live ones that stand in its way, or, where it is `done`, those
-    that were ended for it. `links` of the chain of events can be verified under it only.
+    `rows` are the numbers, by table, of the live rows that prevent it or, if it is `done`, of those
+    that were ended for it. `links` is the number of event links that only this root can verify.
     """
 
     done: bool
@@ -90,7 +90,7 @@ class Retirement(NamedTuple):
 
 
 class _Sealed(NamedTuple):
-    """A sealed column, with what names its row and, of a token, the digest that it is found by."""
+    """A sealed column, with the id of its row and, for a token, the digest that finds it."""
 
     id: Any
     sealed: Any
@@ -132,75 +132,74 @@ _SEALED = (
 
 
 def rekey_batch(session: AccountSession, after: Position = START, *, size: int = _BATCH) -> Batch:
-    """Seal the next rows under the present root; what does not open is left, and named.
+    """Seal the next rows under the present root, and report rows that cannot be unsealed.
 
-    One batch is one transaction of the caller's, so whatever ends a run between two, the next one
-    finds what is left. A row that changed since it was read is left as it is: a token that is
-    regenerated meanwhile stays the new one.
+    Each batch is one transaction of the caller, so that an interrupted run can be continued. A row
+    that has changed since it was read is left alone: a token that was regenerated meanwhile stays.
     """
-    kind = _SEALED[after.table]
+    column = _SEALED[after.table]
     rows = session.core.execute(
-        select(kind.id, kind.sealed)
-        .where(kind.where, kind.table.c.key_id != session.keys.key_id, kind.id > after.id)
-        .order_by(kind.id)
+        select(column.id, column.sealed)
+        .where(column.where, column.table.c.key_id != session.keys.key_id, column.id > after.id)
+        .order_by(column.id)
         .limit(size)
     ).all()
     rewritten = 0
     unreadable = []
     for row_id, sealed in rows:
         try:
-            plaintext = session.keys.open(kind.purpose, sealed, row_id)
+            plaintext = session.keys.open(column.purpose, sealed, row_id)
         except SealBroken:
-            unreadable.append(Unreadable(kind.table.name, row_id))
+            unreadable.append(Unreadable(column.table.name, row_id))
         else:
-            rewritten += _store(session, kind, row_id, sealed, plaintext)
-    following = Position(after.table + 1, "")
+            rewritten += _store(session, column, row_id, sealed, plaintext)
+    next_position = Position(after.table + 1, "")
     if len(rows) == size:
-        following = Position(after.table, rows[-1][0])
-    done = following.table == len(_SEALED)
-    return Batch(rewritten, tuple(unreadable), None if done else following)
+        next_position = Position(after.table, rows[-1][0])
+    done = next_position.table == len(_SEALED)
+    return Batch(rewritten, tuple(unreadable), None if done else next_position)
 
 
 def _store(
-    session: AccountSession, kind: _Sealed, row_id: str, sealed: bytes, plaintext: str
+    session: AccountSession, column: _Sealed, row_id: str, sealed: bytes, plaintext: str
 ) -> int:
-    """Store a text in the place of what is sealed there; 0 if that is no longer there."""
+    """Replace a sealed value by a text; returns 0 if the value has changed since."""
     values = {
-        kind.sealed.key: session.keys.seal(kind.purpose, plaintext, row_id),
+        column.sealed.key: session.keys.seal(column.purpose, plaintext, row_id),
         "key_id": session.keys.key_id,
     }
-    if kind.digest is not None:
-        values[kind.digest.key] = session.keys.digest(kind.purpose, plaintext)
+    if column.digest is not None:
+        values[column.digest.key] = session.keys.digest(column.purpose, plaintext)
     return session.core.execute(
-        update(kind.table).where(kind.id == row_id, kind.sealed == sealed).values(values)
+        update(column.table).where(column.id == row_id, column.sealed == sealed).values(values)
     ).rowcount
 
 
 def count_live(session: AccountSession) -> dict[str, dict[str, int]]:
-    """Count, for each root and each table, the rows that are good under that root only."""
-    counted: dict[str, dict[str, int]] = {}
+    """Count, for each root and table, the rows that are valid under that root only."""
+    counts: dict[str, dict[str, int]] = {}
     for name, key_id, live in _live(session.now):
         for root, rows in session.core.execute(
             select(key_id, func.count()).where(live).group_by(key_id)
         ):
-            counted.setdefault(root, {})[name] = rows
-    return counted
+            counts.setdefault(root, {})[name] = rows
+    return counts
 
 
 def count_links(session: AccountSession) -> dict[str, int]:
-    """Count, for each root, the links of the chain of events that are verified under it.
+    """Count, for each root, the links of the event chain that are verified under it.
 
-    They are not among what is live: they never go, and do not keep a root from being retired.
+    They do not count as live rows: they stay for ever, and do not keep a root from being retired.
     """
     root = col(EventLink.key_id)
     return dict(session.core.execute(select(root, func.count()).group_by(root)).all())
 
 
 def _live(now: datetime) -> list[tuple[str, Any, Any]]:
-    """The name of each table, what tells the root of a row, and whether the row is live."""
+    """Return for each table its name, the key id of a row, and the condition that it is live."""
     record = col(PasswordRecord.record)
     return [
-        *((kind.table.name, kind.table.c.key_id, kind.where) for kind in _SEALED),
+        *((column.table.name, column.table.c.key_id, column.where) for column in _SEALED),
         # A used refresh token counts until it expires: a second use of it must be noticed (RFC 9700
         # section 4.14.2), which takes the root that its digest is stored under.
         *(
@@ -216,22 +215,22 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
             col(OneTimeSecret.key_id),
             and_(*is_redeemable(now)),
         ),
-        # Its digest is all that a client can find it by, so it cannot be sealed anew either.
+        # A response is found by the digest of its key, so it cannot be sealed anew either.
         ("kept_answer", col(IdempotencyRecord.key_id), col(IdempotencyRecord.expires_at) > now),
-        # What a public client has for a secret was told to nobody.
+        # The secret of a public client was never given to anyone.
         ("client", col(Client.key_id), col(Client.is_public).is_(False)),
-        # Either scheme is under a root, whose id stands at the same place.
+        # Both schemes have the id of the root at the same position.
         ("password_record", func.substr(record, 3, 8), func.substr(record, 1, 2).in_(("1$", "2$"))),
     ]
 
 
 def retire_root(session: AccountSession, key_id: str, *, revoke: bool) -> Retirement:
-    """Forget a former root, once no live row is stored under it.
+    """Retire a former root, if no live row is stored under it.
 
-    With `revoke`, what is live under it ends: sessions, keys and tokens are revoked, one-time
-    secrets superseded, kept answers deleted, clients get a secret that nobody knows, and users a
-    password that nobody has, until they reset it. Of what is sealed and does not open, an access
-    token is made anew, and the rest is deleted.
+    With `revoke`, live rows are ended: sessions, keys and tokens are revoked, one-time secrets
+    superseded and idempotency records deleted; clients get an unknown secret, and users have no
+    password until they reset it. Of the sealed values that cannot be opened, access tokens are
+    regenerated, and the others deleted.
 
     Raises:
         ValueError: It is the present root.
@@ -289,15 +288,15 @@ def _replace_client_secrets(session: AccountSession, key_id: str) -> None:
 
 
 def _drop_unreadable(session: AccountSession, key_id: str) -> None:
-    for kind in _SEALED:
-        if kind.digest is None:
+    for column in _SEALED:
+        if column.digest is None:
             session.core.execute(
-                delete(kind.table).where(kind.where, kind.table.c.key_id == key_id)
+                delete(column.table).where(column.where, column.table.c.key_id == key_id)
             )
             continue
-        # There is exactly one access token for a user at any time, and its digest is still good.
-        left = session.core.execute(
-            select(kind.id, kind.sealed).where(kind.table.c.key_id == key_id)
+        # Each user must have exactly one access token, and its digest is still valid.
+        remaining = session.core.execute(
+            select(column.id, column.sealed).where(column.table.c.key_id == key_id)
         )
-        for row_id, sealed in left.all():
-            _store(session, kind, row_id, sealed, tokens.mint(tokens.ACCESS_TOKEN))
+        for row_id, sealed in remaining.all():
+            _store(session, column, row_id, sealed, tokens.mint(tokens.ACCESS_TOKEN))

@@ -1,4 +1,4 @@
-"""Whether this process stays, and the database is one that it can work with."""
+"""Readiness of this process and its database."""
 
 from sqlalchemy import text
 
@@ -13,13 +13,13 @@ _PRESENT = text("SELECT version_num FROM alembic_version")
 
 
 def require_ready(session: AccountSession, *, leaving: bool = False) -> None:
-    """Let a ready database pass, for a process that is not `leaving`.
+    """Check that the process is not `leaving`, and that it can work with the database.
 
     Raises:
-        Unavailable: It is; or the tables are of another version, or rows are stored under a root
-            secret that this process does not know, as after a rotation that others were told of
-            (TK-07). It says for the log which.
-        sqlalchemy.exc.OperationalError: It does not answer, or has no tables at all.
+        Unavailable: The process is shutting down, the tables are of another version, or rows are
+            stored under a root secret that this process does not have, as after a rotation on
+            other replicas (TK-07). The reason is for the log.
+        sqlalchemy.exc.OperationalError: The database does not respond, or has no tables.
     """
     reason = "this process is about to end" if leaving else _problem(session)
     if reason is not None:

@@ -1,6 +1,6 @@
-"""What has ended is kept for a while, so that people and operators can ask about it, and no longer.
+"""Deleting records that were revoked, used or expired longer ago than the retention time.
 
-Security events are no part of it: they are only ever added (LO-04).
+Until then users and operators can still ask about them. Security events are never deleted (LO-04).
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ _BATCH = 500
 
 
 def delete_expired_records(session: AccountSession, *, at_most: int = _BATCH) -> int:
-    """Delete what ended longer ago than is set, a bounded part of it; returns how many rows.
+    """Delete one part of the records that ended before the retention time; returns how many.
 
-    For a job that goes on while there is something: nobody waits for longer than one part takes.
-    A used refresh token stays as long as its family could be used, since a second use of it has to
-    be noticed (RFC 9700 section 4.14.2).
+    For a job that repeats it until nothing is left, so that other writers wait for one part only.
+    A used refresh token stays as long as its family is usable, since a second use of it must be
+    detected (RFC 9700 section 4.14.2).
     """
     before = session.now - session.limits.retention
     ended = {type_.table: _ended(type_.table, before) for type_ in REVOCABLE}
-    # A session stays until all that refers to it is deleted, which may take more than one part.
+    # A session stays until every row that refers to it is deleted, which may take several parts.
     refers_to_it = col(RefreshToken.session_id) == col(LoginSession.id)
     ended[LoginSession] &= ~select(RefreshToken.id).where(refers_to_it).exists()
     ended_sessions = select(LoginSession.id).where(_ended(LoginSession, before))
@@ -46,13 +46,13 @@ def _ended(table: Any, before: datetime) -> ColumnElement[bool]:
     return or_(_past(before, table.revoked_at), table.expires_at < before)
 
 
-def _past(before: datetime, *moments: datetime | None) -> ColumnElement[bool]:
-    """Whether one of the moments is past; null is none."""
-    return or_(*(col(moment) < before for moment in moments))
+def _past(before: datetime, *times: datetime | None) -> ColumnElement[bool]:
+    """Return the condition that one of these columns is earlier; null never is."""
+    return or_(*(col(time) < before for time in times))
 
 
 def _delete(session: AccountSession, table: Any, is_over: ColumnElement[bool], at_most: int) -> int:
-    """Delete the rows that are over, or as many as go in one part."""
+    """Delete at most `at_most` of the rows that are over."""
     ids: Sequence[str] = (
         session.core.execute(select(table.id).where(is_over).limit(at_most)).scalars().all()
     )

@@ -15,7 +15,7 @@ def post_notification(
 ) -> None:
     """Notify a user at the current address, and at the recovery address if that is another one.
 
-    The current address may belong to an attacker of whom the owner must be warned. Beyond the rate
+    An attacker may have set the current address, and the owner must learn of it. Beyond the rate
     limit of mails to one user nothing more is mailed, and the act still succeeds: the user was
     notified often enough, and an attacker cannot make the service flood an unverified address.
     """

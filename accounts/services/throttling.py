@@ -76,7 +76,7 @@ _RESET = text(
 
 
 class RateLimitScope(StrEnum):
-    """What is being attempted; attempts in one scope do not count in another."""
+    """The scopes of rate limits; attempts in one scope do not count in another."""
 
     PASSWORD = "password"  # noqa: S105 # the name of a scope
     CLIENT = "client"

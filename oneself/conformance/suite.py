@@ -118,13 +118,13 @@ class Suite:
             yield Step("probes", result.probe.id, number, len(probes), (outcome,))
 
     def _fuzz(self) -> Iterator[Step]:
-        wanted = [
+        selected = [
             each
             for each in OPERATIONS.values()
             if self.dialect in {None, each.dialect}
             and (self.operations is None or each.operation_id in self.operations)
         ]
-        runs = [(seed, run) for seed in self.seeds for run in plan(wanted)]
+        runs = [(seed, run) for seed in self.seeds for run in plan(selected)]
         yield from _numbered(
             "fuzz",
             (

@@ -180,13 +180,13 @@ class Database:
             raise RetryAlone
         return await self._group.run(act)
 
-    def truncate_wal(self) -> None:
+    def shorten_log(self) -> None:
         """Truncate a write-ahead log that has grown long; for a job.
 
         Raises:
             sqlalchemy.exc.OperationalError: It fails.
         """
-        self._connections.truncate_wal()
+        self._connections.shorten_log()
 
     def close(self) -> None:
         """Close every connection; no other thread may be using one."""

@@ -218,7 +218,7 @@ class Sqlite:
         """
         raise OutcomeUnknown
 
-    def truncate_wal(self) -> None:
+    def shorten_log(self) -> None:
         """Copy the write-ahead log back into the file and truncate it, if it is long (DB-07).
 
         SQLite restarts the log only at a moment without readers. Under load that may never come,

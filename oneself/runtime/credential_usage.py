@@ -1,4 +1,4 @@
-"""What reading leaves to be written, in batches: uses of credentials, and what was seen."""
+"""Last-used recorder: uses of credentials and observed events, written in batches."""
 
 import threading
 from collections.abc import Iterable
@@ -26,10 +26,10 @@ class _Batch(NamedTuple):
 
 
 class UsageRecorder:
-    """Keeps the latest use of each credential, and what was observed, until it is written.
+    """The latest use of each credential, and what was observed, until it is written.
 
-    A write for each request would make every read wait for the disk (TK-16). What a crash loses
-    is less than a minute of this, and nothing else.
+    A write per request would make every read wait for the disk (TK-16). A crash loses less than a
+    minute of this data, and nothing else.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class UsageRecorder:
     def record_observed(
         self, observed: Iterable[Observation | StaleDigest], moment: datetime
     ) -> None:
-        """Remember what an act observed."""
+        """Remember the events that an act observed."""
         for each in observed:
             with self._lock:
                 if isinstance(each, Observation):
@@ -55,10 +55,10 @@ class UsageRecorder:
                     self._batch.stale_digests[each.kind, each.id] = each
 
     def write(self, database: Database) -> None:
-        """Write down what was noted since the last time, in one transaction.
+        """Write what was recorded since the last time, in one transaction.
 
         Raises:
-            sqlalchemy.exc.OperationalError: The database does not answer; nothing is forgotten.
+            sqlalchemy.exc.OperationalError: The database does not answer; nothing is lost.
         """
         with self._lock:
             batch, self._batch = self._batch, _Batch({}, {}, {})

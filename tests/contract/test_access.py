@@ -98,7 +98,7 @@ class Caller:
     """
 
     service: Service
-    person: Actor
+    user: Actor
     public_client: str
     password: str
     _credentials: dict[tuple[str, frozenset[str]], str] = field(default_factory=dict)
@@ -113,18 +113,21 @@ class Caller:
     ) -> Answer:
         """Send a valid request with one credential; `more` are additional fields of its body."""
         operation = OPERATIONS[operation_id]
-        wanted = REQUESTS.get(operation_id, lambda _: {})(self)
-        headers = [*wanted.get("headers", {}).items(), *self._headers(operation_id, kind, scopes)]
+        overrides = REQUESTS.get(operation_id, lambda _: {})(self)
+        headers = [
+            *overrides.get("headers", {}).items(),
+            *self._headers(operation_id, kind, scopes),
+        ]
         body = b""
         if takes_pictures(operation):
             body = PICTURE
             headers.append(("Content-Type", "image/png"))
         elif operation.bodies:
             media, example = _example(operation_id)
-            fields = {**wanted.get("body", example), **(more or {})}
+            fields = {**overrides.get("body", example), **(more or {})}
             body = (urlencode(fields) if media == FORM else json.dumps(fields)).encode()
             headers.append(("Content-Type", media))
-        target = build_target(operation.path, operation, wanted)
+        target = build_target(operation.path, operation, overrides)
         answer = self.service.ask(Request(operation.method.upper(), target, tuple(headers), body))
         if answer.status < 400:
             self._spares.pop(ENDS.get(operation_id, ""), None)
@@ -146,15 +149,15 @@ class Caller:
     def credential(self, kind: str, scopes: frozenset[str] | None = None) -> str:
         """Return a credential of a kind, with these scopes or with all."""
         if kind in {"session", "cookie"}:
-            return str(self.person["session_token"])
+            return str(self.user["session_token"])
         if kind == "client":
-            return f"{self.person['client_id']}:{self.person['client_secret']}"
+            return f"{self.user['client_id']}:{self.user['client_secret']}"
         if kind == "access_token":  # an earlier request may have regenerated it
-            return str(self.person.ask("GET", "/api/users/me/token/")["access_token"])
-        wanted = SCOPES[kind] if scopes is None else scopes
-        if (kind, wanted) not in self._credentials:
-            self._credentials[kind, wanted] = self._make(kind, wanted)[1]
-        return self._credentials[kind, wanted]
+            return str(self.user.ask("GET", "/api/users/me/token/")["access_token"])
+        scope_set = SCOPES[kind] if scopes is None else scopes
+        if (kind, scope_set) not in self._credentials:
+            self._credentials[kind, scope_set] = self._make(kind, scope_set)[1]
+        return self._credentials[kind, scope_set]
 
     def spare(self, kind: str) -> tuple[str, str]:
         """Return the id and the value of a spare session, key or token."""
@@ -174,11 +177,11 @@ class Caller:
             issued = self.ask("oauth.issueToken", "client", more=more).json()
             return issued["refresh_token"], issued["access_token"]
         if kind == "api_key":
-            wanted = {"name": "A key", "scopes": sorted(scopes)}
-            made = self.person.ask("POST", "/v1/api-keys", wanted)["data"]
-            return made["api_key_id"], made["key"]
-        made = self.person.ask("POST", "/resources/me/pat", _pat(self, *sorted(scopes)))
-        return made["id"], made["token"]
+            body = {"name": "A key", "scopes": sorted(scopes)}
+            created = self.user.ask("POST", "/v1/api-keys", body)["data"]
+            return created["api_key_id"], created["key"]
+        created = self.user.ask("POST", "/resources/me/pat", _pat(self, *sorted(scopes)))
+        return created["id"], created["token"]
 
     def with_picture(self) -> dict[str, Any]:
         """Ensure that there is a picture, which an earlier request may have removed."""
@@ -188,7 +191,7 @@ class Caller:
     def seen(self) -> list[Any]:
         """Return the user as the dialects show it."""
         paths = ("/v1/me", "/api/users/me/", "/api/v1/me", "/resources/me/profile")
-        shown = [self.person.ask("GET", path) for path in paths]
+        shown = [self.user.ask("GET", path) for path in paths]
         return [each.get("data", each) for each in shown]
 
 
@@ -205,8 +208,8 @@ def _pat(caller: Caller, *scopes: str) -> dict[str, Any]:
         "name": "A token",
         "expiresAt": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
         "scopes": list(scopes),
-        "clientId": caller.person["client_id"],
-        "clientSecret": caller.person["client_secret"],
+        "clientId": caller.user["client_id"],
+        "clientSecret": caller.user["client_secret"],
     }
 
 
@@ -221,7 +224,7 @@ def _address() -> str:
 #: Changes to the document's examples that make the requests succeed.
 REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     "ipto.signUp": lambda _: {"body": {**_example("ipto.signUp")[1], "email": _address()}},
-    "ipto.logIn": lambda me: {"body": {"email": me.person["email"], "password": me.password}},
+    "ipto.logIn": lambda me: {"body": {"email": me.user["email"], "password": me.password}},
     "ipto.requestPasswordReset": lambda _: {"body": {"email": _address()}},
     "ipto.changePassword": lambda me: _new_password("current_password", "new_password", me),
     "ipto.revokeSession": lambda me: {"path": {"session_id": me.spare("session")[0]}},
@@ -236,13 +239,13 @@ REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     "hantera.getPat": lambda me: {"path": {"id": me.spare("pat")[0]}},
     "hantera.revokePat": lambda me: {"path": {"id": me.spare("pat")[0]}},
     "jitsudo.changePassword": lambda me: {
-        "headers": {"X-Tenant-ID": me.person["tenant_uuid"]},
+        "headers": {"X-Tenant-ID": me.user["tenant_uuid"]},
         **_new_password("current_password", "new_password", me),
     },
     "oauth.issueToken": lambda me: {
         "body": {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-            "subject_token": me.person["session_token"],
+            "subject_token": me.user["session_token"],
             "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
         }
     },
@@ -267,9 +270,9 @@ def caller(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         started(tmp_path_factory.mktemp("access"), **ample, **storage.settings()) as service,
         people_of(service) as people,
     ):
-        person = people.sign_up()
-        public_client = person.act("add client", public=True)["client_id"]
-        yield Caller(service, person, public_client, person["password"])
+        user = people.sign_up()
+        public_client = user.act("add client", public=True)["client_id"]
+        yield Caller(service, user, public_client, user["password"])
 
 
 # The matrix
@@ -369,7 +372,7 @@ def test_service_enforces_cell(cell: Cell, caller: Caller):
 def test_confidential_client_is_rejected_by_id_alone(caller: Caller):
     """TK-10: with or without credentials that the operation does not read."""
     for kind in ("none", "cookie", "api_key"):
-        for more in ({}, {"client_id": caller.person["client_id"]}):
+        for more in ({}, {"client_id": caller.user["client_id"]}):
             answer = caller.ask("oauth.issueToken", kind, more=more)
             assert (answer.status, code_of(answer)) == (401, "invalid_client")
 
@@ -450,8 +453,8 @@ def test_unknown_form_fields_do_not_become_jwt_claims(caller: Caller):
     payload = answer.json()["access_token"].split(".")[1]
     issued = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert (issued["sub"], issued["tenant"]) == (
-        caller.person["user_id"],
-        caller.person["tenant_id"],
+        caller.user["user_id"],
+        caller.user["tenant_id"],
     )
     assert str(issued["epoch"]) != claims["epoch"]
     assert not NEVER_WRITTEN.keys() & issued.keys()

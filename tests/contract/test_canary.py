@@ -164,14 +164,14 @@ def _plant_by_mistake(planter: Planter) -> None:
     )
 
 
-def _plant_by_right(planter: Planter, person: Actor) -> None:
+def _plant_by_right(planter: Planter, user: Actor) -> None:
     """Use each secret that the service issues or accepts, correctly and incorrectly."""
     for name in ("password", "session_token", "access_token", "api_key", "client_secret", "pat"):
-        planter.keep(f"by right: {name}", person[name])
-    client = credential_header("client", person["client"])
-    session = credential_header("bearer", person["session_token"])
+        planter.keep(f"by right: {name}", user[name])
+    client = credential_header("client", user["client"])
+    session = credential_header("bearer", user["session_token"])
     exchange = form_request(
-        "/oauth/token", {**_EXCHANGE, "subject_token": person["session_token"]}, (client,)
+        "/oauth/token", {**_EXCHANGE, "subject_token": user["session_token"]}, (client,)
     )
     issued = planter.get(exchange)
     jwt = planter.keep("by right: JWT", issued["access_token"])
@@ -181,10 +181,10 @@ def _plant_by_right(planter: Planter, person: Actor) -> None:
     planter.keep("by right: second JWT", rotated["access_token"])
     planter.keep("by right: second refresh token", rotated["refresh_token"])
     planter.refuse(form_request("/oauth/token", again, (client,)))
-    for token in (jwt, refresh, person["pat"], person["session_token"]):
+    for token in (jwt, refresh, user["pat"], user["session_token"]):
         planter.get(form_request("/oauth/introspect", {"token": token}, (client,)))
-    bearers = [("bearer", jwt), ("bearer", person["pat"]), ("bearer", person["access_token"])]
-    for kind, value in (*bearers, ("api_key", person["api_key"])):
+    bearers = [("bearer", jwt), ("bearer", user["pat"]), ("bearer", user["access_token"])]
+    for kind, value in (*bearers, ("api_key", user["api_key"])):
         planter.get(Request("GET", "/v1/me", (credential_header(kind, value),)))
         planter.refuse(
             json_request("POST", "/v1/me/password", {}, (credential_header(kind, value),))
@@ -203,22 +203,22 @@ def _plant_by_right(planter: Planter, person: Actor) -> None:
         planter.refuse(json_request("POST", path, body, (session,)))
     moved = planter.get(
         json_request(
-            "POST", "/resources/me/email/change", {"email": f"new.{person['email']}"}, (session,)
+            "POST", "/resources/me/email/change", {"email": f"new.{user['email']}"}, (session,)
         )
     )
     planter.keep("by right: secret of a change of the address", moved["secret"])
-    for token in (rotated["access_token"], rotated["refresh_token"], person["pat"]):
+    for token in (rotated["access_token"], rotated["refresh_token"], user["pat"]):
         planter.get(form_request("/oauth/revoke", {"token": token}, (client,)))
 
 
-def _plant_by_mail(planter: Planter, service: Service, person: Actor) -> None:
+def _plant_by_mail(planter: Planter, service: Service, user: Actor) -> None:
     """Use the two emailed secrets, up to the reset that ends all credentials."""
-    session = credential_header("bearer", person["session_token"])
+    session = credential_header("bearer", user["session_token"])
     planter.get(Request("POST", "/api/v1/me/verify-email", (session,)))
-    proof = planter.keep("by mail: verification", _mailed(service, person, VERIFY))
+    proof = planter.keep("by mail: verification", _mailed(service, user, VERIFY))
     planter.get(json_request("POST", "/api/v1/me/verify-email/confirm", {"secret": proof}))
-    planter.get(json_request("POST", "/v1/auth/password/forgot", {"email": person["email"]}))
-    reset = planter.keep("by mail: reset", _mailed(service, person, RESET))
+    planter.get(json_request("POST", "/v1/auth/password/forgot", {"email": user["email"]}))
+    reset = planter.keep("by mail: reset", _mailed(service, user, RESET))
     new = planter.keep("by mail: new password", _strong_password())
     for weak in (planter.keep("by mail: weak password", _canary()), new):
         planter.ask(
@@ -227,16 +227,16 @@ def _plant_by_mail(planter: Planter, service: Service, person: Actor) -> None:
     planter.refuse(
         json_request("POST", "/v1/auth/password/reset", {"secret": reset, "new_password": new})
     )
-    opened = planter.get(json_request("POST", _LOGIN, {"email": person["email"], "password": new}))
+    opened = planter.get(json_request("POST", _LOGIN, {"email": user["email"], "password": new}))
     planter.keep("by mail: session afterwards", opened["data"]["session_token"])
 
 
-def _mailed(service: Service, person: Actor, subject: str) -> str:
+def _mailed(service: Service, user: Actor, subject: str) -> str:
     """Wait for an email, and return its secret."""
     deadline = time.monotonic() + _SECONDS_TO_DELIVER
     while time.monotonic() < deadline:
         for recipient, title, text in _mails(service):
-            if (recipient, title) == (person["email"], subject):
+            if (recipient, title) == (user["email"], subject):
                 [secret] = set(re.findall(r"ots_[0-9A-Za-z]{49}", text))
                 return str(secret)
         time.sleep(0.05)
@@ -258,9 +258,9 @@ def planted(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Plant
     with started(folder, **storage.settings()) as service, people_of(service) as people:
         planter = Planter(service)
         _plant_by_mistake(planter)
-        person = people.sign_up(password=_strong_password())
-        _plant_by_right(planter, person)
-        _plant_by_mail(planter, service, person)
+        user = people.sign_up(password=_strong_password())
+        _plant_by_right(planter, user)
+        _plant_by_mail(planter, service, user)
         _plant_in_demo(planter, people)
     # The service is stopped so that batches are written; it does not wait for pending mail.
     subprocess.run(

@@ -37,49 +37,49 @@ _TABLES = (
 _LATER = "sensitive_read"
 
 
-def _change_address(person: Actor) -> None:
-    body = {"email": f"new.{person['email']}"}
-    pending = person.ask("POST", "/resources/me/email/change", body)
+def _change_address(user: Actor) -> None:
+    body = {"email": f"new.{user['email']}"}
+    pending = user.ask("POST", "/resources/me/email/change", body)
     proof = {"identityId": pending["identityId"], "secret": pending["secret"]}
-    person.ask("POST", "/resources/me/email/validate", proof)
+    user.ask("POST", "/resources/me/email/validate", proof)
 
 
 def _rename(method: str, path: str, field: str) -> Callable[[Actor], None]:
-    return lambda person: person.ask(method, path, {field: "Zoë Quinn"})
+    return lambda user: user.ask(method, path, {field: "Zoë Quinn"})
 
 
 def _change_password(path: str, current: str, new: str) -> Callable[[Actor, Service], None]:
-    def act(person: Actor, service: Service) -> None:
+    def act(user: Actor, service: Service) -> None:
         headers = (
-            ("Authorization", f"Bearer {person['session_token']}"),
-            *([("X-Tenant-ID", person["tenant_uuid"])] if "/users/" in path else []),
+            ("Authorization", f"Bearer {user['session_token']}"),
+            *([("X-Tenant-ID", user["tenant_uuid"])] if "/users/" in path else []),
         )
-        body = {current: person["password"], new: NEW_PASSWORD}
+        body = {current: user["password"], new: NEW_PASSWORD}
         answer = service.ask(json_request("POST", path, body, headers))
         assert answer.status in {200, 204}, answer
 
     return act
 
 
-def _shown(person: Actor) -> dict[str, dict[str, Any]]:
+def _shown(user: Actor) -> dict[str, dict[str, Any]]:
     """Return the user as each dialect shows it."""
     return {
-        "ipto": person.ask("GET", "/v1/me")["data"],
-        "hyperclast": person.ask("GET", "/api/users/me/"),
-        "scaikey": person.ask("GET", "/api/v1/me"),
-        "hantera": person.ask("GET", "/resources/me/profile"),
+        "ipto": user.ask("GET", "/v1/me")["data"],
+        "hyperclast": user.ask("GET", "/api/users/me/"),
+        "scaikey": user.ask("GET", "/api/v1/me"),
+        "hantera": user.ask("GET", "/resources/me/profile"),
     }
 
 
 READS = {
-    "ipto": lambda person, _service: person.ask("GET", "/v1/me"),
-    "hyperclast": lambda person, _service: person.ask("GET", "/api/users/me/"),
-    "scaikey": lambda person, _service: person.ask("GET", "/api/v1/me"),
-    "hantera": lambda person, _service: person.ask("GET", "/resources/me/profile"),
+    "ipto": lambda user, _service: user.ask("GET", "/v1/me"),
+    "hyperclast": lambda user, _service: user.ask("GET", "/api/users/me/"),
+    "scaikey": lambda user, _service: user.ask("GET", "/api/v1/me"),
+    "hantera": lambda user, _service: user.ask("GET", "/resources/me/profile"),
 }
 RENAMES = {
-    "scaikey": lambda person, _service: _rename("PATCH", "/api/v1/me", "display_name")(person),
-    "hantera": lambda person, _service: _rename("PATCH", "/resources/me/profile", "name")(person),
+    "scaikey": lambda user, _service: _rename("PATCH", "/api/v1/me", "display_name")(user),
+    "hantera": lambda user, _service: _rename("PATCH", "/resources/me/profile", "name")(user),
 }
 PASSWORDS = {
     "ipto": _change_password("/v1/me/password", "current_password", "new_password"),
@@ -87,31 +87,31 @@ PASSWORDS = {
     "hantera": _change_password("/resources/me/password", "currentPassword", "newPassword"),
     "jitsudo": _change_password("/v1/users/me/password", "current_password", "new_password"),
 }
-ADDRESSES = {"hantera": lambda person, _service: _change_address(person)}
+ADDRESSES = {"hantera": lambda user, _service: _change_address(user)}
 
 
-def _sees_name(person: Actor, _service: Service, name: str) -> None:
-    seen = _shown(person)
+def _sees_name(user: Actor, _service: Service, name: str) -> None:
+    seen = _shown(user)
     assert seen["ipto"]["display_name"] == name
     assert seen["scaikey"]["display_name"] == name
     assert seen["hantera"]["name"] == name
 
 
-def _sees_user(person: Actor, service: Service) -> None:
-    seen = _shown(person)
-    _sees_name(person, service, "Alice Chen")
-    assert {each["email"] for each in seen.values()} == {person["email"]}
-    assert seen["ipto"]["user_id"] == seen["scaikey"]["id"] == person["user_id"]
-    assert seen["ipto"]["tenant_id"] == seen["scaikey"]["tenant_id"] == person["tenant_id"]
+def _sees_user(user: Actor, service: Service) -> None:
+    seen = _shown(user)
+    _sees_name(user, service, "Alice Chen")
+    assert {each["email"] for each in seen.values()} == {user["email"]}
+    assert seen["ipto"]["user_id"] == seen["scaikey"]["id"] == user["user_id"]
+    assert seen["ipto"]["tenant_id"] == seen["scaikey"]["tenant_id"] == user["tenant_id"]
 
 
-def _sees_rename(person: Actor, service: Service) -> None:
-    _sees_name(person, service, "Zoë Quinn")
+def _sees_rename(user: Actor, service: Service) -> None:
+    _sees_name(user, service, "Zoë Quinn")
 
 
-def _sees_password(person: Actor, service: Service) -> None:
-    for password, status in ((person["password"], 401), (NEW_PASSWORD, 200)):
-        body = {"email": person["email"], "password": password}
+def _sees_password(user: Actor, service: Service) -> None:
+    for password, status in ((user["password"], 401), (NEW_PASSWORD, 200)):
+        body = {"email": user["email"], "password": password}
         assert service.ask(json_request("POST", "/v1/auth/login", body)).status == status
     # Every dialect rejects the old password as wrong.
     for path, current, new in (
@@ -121,18 +121,18 @@ def _sees_password(person: Actor, service: Service) -> None:
         ("/v1/users/me/password", "current_password", "new_password"),
     ):
         headers = (
-            ("Authorization", f"Bearer {person['session_token']}"),
-            *([("X-Tenant-ID", person["tenant_uuid"])] if "/users/" in path else []),
+            ("Authorization", f"Bearer {user['session_token']}"),
+            *([("X-Tenant-ID", user["tenant_uuid"])] if "/users/" in path else []),
         )
-        body = {current: person["password"], new: "an0therS3cur3P@ss!"}
+        body = {current: user["password"], new: "an0therS3cur3P@ss!"}
         answer = service.ask(json_request("POST", path, body, headers))
         assert answer.status == 400
         assert b"wrong_password" in answer.body
 
 
-def _sees_address(person: Actor, _service: Service) -> None:
-    seen = _shown(person)
-    assert {each["email"] for each in seen.values()} == {f"new.{person['email']}"}
+def _sees_address(user: Actor, _service: Service) -> None:
+    seen = _shown(user)
+    assert {each["email"] for each in seen.values()} == {f"new.{user['email']}"}
     assert (seen["hyperclast"]["email_verified"], seen["scaikey"]["email_verified"]) == (False,) * 2
     assert seen["hantera"]["pendingEmail"] is None
 
@@ -145,16 +145,16 @@ ACTS = {
 }
 
 
-def _rows(service: Service, person: Actor) -> dict[str, list[dict[str, Any]]]:
+def _rows(service: Service, user: Actor) -> dict[str, list[dict[str, Any]]]:
     """Return the stored rows of a user, without the columns that differ between users."""
     with reading(service) as connection:
         rows_by_table = {}
         for table in _TABLES:
             key = {"user": "id", "outbox_message": "recipient"}.get(table, "user_id")
-            wanted = person["email"] if table == "outbox_message" else person["user_id"]
+            key_value = user["email"] if table == "outbox_message" else user["user_id"]
             rows = connection.execute(
-                text(f'SELECT * FROM "{table}" WHERE {key} = :wanted'),  # noqa: S608 # ours
-                {"wanted": wanted},
+                text(f'SELECT * FROM "{table}" WHERE {key} = :key_value'),  # noqa: S608 # ours
+                {"key_value": key_value},
             )
             rows_by_table[table] = [
                 {name: _plain(name, value) for name, value in row.items() if name not in _OWN}
@@ -178,13 +178,13 @@ def test_act_stores_the_same_rows_in_every_dialect_and_is_visible_in_all(
     variants, check = ACTS[act]
     stored = {}
     for dialect, do in variants.items():
-        person = people.sign_up()
-        before = _rows(service, person)
-        do(person, service)
-        stored[dialect] = _rows(service, person)
+        user = people.sign_up()
+        before = _rows(service, user)
+        do(user, service)
+        stored[dialect] = _rows(service, user)
         if act == "read the user":
             assert stored[dialect] == before
-        check(person, service)
+        check(user, service)
     expected = next(iter(stored.values()))
     assert stored == dict.fromkeys(stored, expected)
     always = ("user", "password_record", "login_session", "security_event")

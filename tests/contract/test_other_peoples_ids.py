@@ -74,37 +74,37 @@ class Env:
     def find(self, who: str) -> Actor:
         return self.people.find({"alice": "base", "dora": "sso_user", "bruno": "other_tenant"}[who])
 
-    def row(self, noun: str, whose: str) -> str:
+    def row(self, object_kind: str, owner_name: str) -> str:
         """Return the id of a user's object, which is created on first use."""
-        if (noun, whose) not in self._made:
-            self._made[noun, whose] = FACTORIES[noun](self, whose)
-        return self._made[noun, whose]
+        if (object_kind, owner_name) not in self._made:
+            self._made[object_kind, owner_name] = FACTORIES[object_kind](self, owner_name)
+        return self._made[object_kind, owner_name]
 
     def credential(self, kind: str, who: str = "alice") -> tuple[str, str]:
         """Return the header of a user's credential."""
-        person = self.find(who)
+        user = self.find(who)
         if kind == "client":
-            return credential_header("basic", f"{person['client_id']}:{person['client_secret']}")
+            return credential_header("basic", f"{user['client_id']}:{user['client_secret']}")
         if kind == "jwt":
             return credential_header("jwt", self.row("jwt", who))
         name = {"session": "session_token", "cookie": "session_token"}.get(kind, kind)
-        return credential_header(kind, person[name])
+        return credential_header(kind, user[name])
 
     def request(self, case: "Case", value: str, kind: str, body: Mapping[str, Any]) -> Request:
         """Build Alice's request with the value in its place, and the other fields in `body`."""
         operation = OPERATIONS[case.named.operation_id]
-        wanted: dict[str, Any] = {case.named.place: {case.named.name: value}}
-        headers = list(wanted.get("header", {}).items())
+        parts: dict[str, Any] = {case.named.place: {case.named.name: value}}
+        headers = list(parts.get("header", {}).items())
         if kind != "none":
             headers.append(self.credential(kind))
         if kind == "cookie":
             headers.append(("Sec-Fetch-Site", "same-origin"))
         sent = b""
         if operation.bodies:
-            media, content = next(iter(operation.bodies)), {**body, **wanted.get("body", {})}
+            media, content = next(iter(operation.bodies)), {**body, **parts.get("body", {})}
             sent = (urlencode(content) if media == FORM else json.dumps(content)).encode()
             headers.append(("Content-Type", media))
-        target = build_target(operation.path, None, wanted)
+        target = build_target(operation.path, None, parts)
         return Request(operation.method.upper(), target, tuple(headers), sent)
 
     def post_form(self, path: str, form: Mapping[str, str], who: str) -> Answer:
@@ -133,40 +133,40 @@ def _rows(connection: Connection, table: str) -> Iterator[str]:
 # Objects of the users, by owner; "gone" is a deleted object of Alice.
 
 
-def _session(env: Env, whose: str) -> str:
+def _session(env: Env, owner_name: str) -> str:
     alice = env.find("alice")
-    if whose in {"dora", "bruno"}:
-        items = env.find(whose).ask("GET", "/v1/me/sessions")["data"]["items"]
+    if owner_name in {"dora", "bruno"}:
+        items = env.find(owner_name).ask("GET", "/v1/me/sessions")["data"]["items"]
     else:
         body = {"email": alice["email"], "password": alice["password"]}
         token = alice.ask("POST", "/v1/auth/login", body)["data"]["session_token"]
         bearer = (credential_header("session", token),)
         items = env.service.ask(Request("GET", "/v1/me/sessions", bearer)).json()["data"]["items"]
-        if whose == "gone":
+        if owner_name == "gone":
             assert env.service.ask(Request("POST", "/v1/auth/logout", bearer)).status == 200
     return str(next(each["session_id"] for each in items if each["current"]))
 
 
-def _api_key(env: Env, whose: str) -> str:
-    person = env.find(whose if whose in {"dora", "bruno"} else "alice")
+def _api_key(env: Env, owner_name: str) -> str:
+    user = env.find(owner_name if owner_name in {"dora", "bruno"} else "alice")
     body = {"name": "A key", "scopes": ["me/profile:read"]}
-    made: str = person.ask("POST", "/v1/api-keys", body)["data"]["api_key_id"]
-    if whose == "gone":
-        _delete(env, f"/v1/api-keys/{made}")
-    return made
+    created: str = user.ask("POST", "/v1/api-keys", body)["data"]["api_key_id"]
+    if owner_name == "gone":
+        _delete(env, f"/v1/api-keys/{created}")
+    return created
 
 
-def _pat(env: Env, whose: str) -> str:
-    person = env.find(whose if whose in {"dora", "bruno"} else "alice")
+def _pat(env: Env, owner_name: str) -> str:
+    user = env.find(owner_name if owner_name in {"dora", "bruno"} else "alice")
     # A client belongs to a tenant, here to that of Alice and Dora.
-    client = env.find("bruno" if whose == "bruno" else "alice")
+    client = env.find("bruno" if owner_name == "bruno" else "alice")
     body = {**_pat_body(), "clientId": client["client_id"]}
-    made: str = person.ask(
+    created: str = user.ask(
         "POST", "/resources/me/pat", {**body, "clientSecret": client["client_secret"]}
     )["id"]
-    if whose == "gone":
-        _delete(env, f"/resources/me/pat/{made}")
-    return made
+    if owner_name == "gone":
+        _delete(env, f"/resources/me/pat/{created}")
+    return created
 
 
 def _delete(env: Env, path: str) -> None:
@@ -179,16 +179,16 @@ def _pat_body() -> dict[str, Any]:
     return {"name": "A token", "expiresAt": expires_at, "scopes": ["me/profile:read"]}
 
 
-def _client(env: Env, whose: str) -> str:
-    if whose in {"public", "bruno's public"}:
-        owner = env.find("bruno" if whose == "bruno's public" else "alice")
+def _client(env: Env, owner_name: str) -> str:
+    if owner_name in {"public", "bruno's public"}:
+        owner = env.find("bruno" if owner_name == "bruno's public" else "alice")
         return str(owner.act("add client", public=True)["client_id"])
-    return str(env.find("bruno" if whose == "bruno" else "alice")["client_id"])
+    return str(env.find("bruno" if owner_name == "bruno" else "alice")["client_id"])
 
 
-def _identity(env: Env, whose: str) -> str:
-    if whose != "disabled":
-        identity = env.find("alice" if whose == "own" else whose)["identity_id"]
+def _identity(env: Env, owner_name: str) -> str:
+    if owner_name != "disabled":
+        identity = env.find("alice" if owner_name == "own" else owner_name)["identity_id"]
     else:  # a disabled user cannot read it
         email = env.people.find("disabled_user")["email"]
         with reading(env.service) as connection:
@@ -197,35 +197,35 @@ def _identity(env: Env, whose: str) -> str:
     return str(identity)
 
 
-def _tenant(env: Env, whose: str) -> str:
-    if whose == "disabled":
-        person = env.people.sign_up()
-        person.act("disable tenant")
+def _tenant(env: Env, owner_name: str) -> str:
+    if owner_name == "disabled":
+        user = env.people.sign_up()
+        user.act("disable tenant")
     else:
-        person = env.find("bruno" if whose == "bruno" else "alice")
-    return person.find_tenant_uuid()
+        user = env.find("bruno" if owner_name == "bruno" else "alice")
+    return user.find_tenant_uuid()
 
 
-def _cursor(env: Env, whose: str) -> str:
-    person = env.find("alice" if whose == "own" else whose)
-    person.ask("PATCH", "/api/v1/me", {"locale": "de-DE"})
-    person.ask("PATCH", "/api/v1/me", {"locale": "de-DE"})
-    return str(person.ask("GET", "/v1/me/events?limit=1")["data"]["next_cursor"])
+def _cursor(env: Env, owner_name: str) -> str:
+    user = env.find("alice" if owner_name == "own" else owner_name)
+    user.ask("PATCH", "/api/v1/me", {"locale": "de-DE"})
+    user.ask("PATCH", "/api/v1/me", {"locale": "de-DE"})
+    return str(user.ask("GET", "/v1/me/events?limit=1")["data"]["next_cursor"])
 
 
-def _jwt(env: Env, whose: str) -> str:
-    form = {**EXCHANGE, "subject_token": env.find(whose)["session_token"]}
-    return str(env.post_form("/oauth/token", form, whose).json()["access_token"])
+def _jwt(env: Env, owner_name: str) -> str:
+    form = {**EXCHANGE, "subject_token": env.find(owner_name)["session_token"]}
+    return str(env.post_form("/oauth/token", form, owner_name).json()["access_token"])
 
 
-def _refresh_token(env: Env, whose: str) -> str:
-    form = {**EXCHANGE, "subject_token": env.find(whose)["session_token"]}
-    return str(env.post_form("/oauth/token", form, whose).json()["refresh_token"])
+def _refresh_token(env: Env, owner_name: str) -> str:
+    form = {**EXCHANGE, "subject_token": env.find(owner_name)["session_token"]}
+    return str(env.post_form("/oauth/token", form, owner_name).json()["refresh_token"])
 
 
-def _secret(env: Env, whose: str) -> str:
-    person = env.find(whose)
-    pending = person.ask("POST", "/resources/me/email/change", {"email": person["email"]})
+def _secret(env: Env, owner_name: str) -> str:
+    user = env.find(owner_name)
+    pending = user.ask("POST", "/resources/me/email/change", {"email": user["email"]})
     return str(pending["secret"])
 
 
@@ -250,9 +250,9 @@ def _no_body(_env: Env, _whose: str) -> Mapping[str, Any]:
     return {}
 
 
-def _body_of_pat(env: Env, whose: str) -> Mapping[str, Any]:
+def _body_of_pat(env: Env, owner_name: str) -> Mapping[str, Any]:
     """Return the body with the client's own secret, if it has one."""
-    owner = env.find("bruno" if whose == "bruno" else "alice")
+    owner = env.find("bruno" if owner_name == "bruno" else "alice")
     return {**_pat_body(), "clientSecret": owner["client_secret"]}
 
 
@@ -261,10 +261,10 @@ def _body_of_validation(env: Env, _whose: str) -> Mapping[str, Any]:
     return {"secret": env.row("secret", "alice")}
 
 
-def _body_of_password(env: Env, whose: str) -> Mapping[str, Any]:
+def _body_of_password(env: Env, owner_name: str) -> Mapping[str, Any]:
     """Return a valid change; with Alice's own tenant, one that is rejected as weak."""
     current = env.find("alice")["password"]
-    new = current if whose == "own" else NEW_PASSWORD
+    new = current if owner_name == "own" else NEW_PASSWORD
     return {"current_password": current, "new_password": new}
 
 
@@ -281,7 +281,7 @@ class Case:
     """
 
     named: IdField
-    noun: str
+    object_kind: str
     others: tuple[str, ...]
     unknown: str
     refusal: tuple[int, str]
@@ -340,7 +340,7 @@ CASES = [
     ),
 ]  # fmt: skip
 EACH_KIND = [(case, kind) for case in CASES for kind in case.accepted()]
-EACH = [(case, kind, whose) for case, kind in EACH_KIND for whose in case.others]
+EACH = [(case, kind, owner_name) for case, kind in EACH_KIND for owner_name in case.others]
 
 
 def _id(value: object) -> str:
@@ -382,11 +382,13 @@ def test_cases_cover_every_documented_id_field():
     assert {case.named for case in CASES} == set(_documented_id_fields())
 
 
-@pytest.mark.parametrize(("case", "kind", "whose"), EACH, ids=_id)
-def test_foreign_id_gets_the_response_of_an_unknown_id(case: Case, kind: str, whose: str, env: Env):
+@pytest.mark.parametrize(("case", "kind", "owner_name"), EACH, ids=_id)
+def test_foreign_id_gets_the_response_of_an_unknown_id(
+    case: Case, kind: str, owner_name: str, env: Env
+):
     """AZ-10, AZ-13: and nothing changes."""
-    body = case.body(env, whose)
-    foreign = env.request(case, env.row(case.noun, whose), kind, body)
+    body = case.body(env, owner_name)
+    foreign = env.request(case, env.row(case.object_kind, owner_name), kind, body)
     unknown = env.request(case, case.unknown, kind, body)
     before = env.stored()
     answers = env.service.ask(foreign), env.service.ask(unknown)
@@ -398,7 +400,7 @@ def test_foreign_id_gets_the_response_of_an_unknown_id(case: Case, kind: str, wh
 @pytest.mark.parametrize(("case", "kind"), EACH_KIND, ids=_id)
 def test_own_id_is_accepted(case: Case, kind: str, env: Env):
     """AZ-10: the same request with the same credential, so that only the id differs."""
-    own = FACTORIES[case.noun](env, "own")
+    own = FACTORIES[case.object_kind](env, "own")
     request = env.request(case, own, kind, case.body(env, "own"))
     before = env.stored()
     answer = env.service.ask(request)
@@ -407,13 +409,13 @@ def test_own_id_is_accepted(case: Case, kind: str, env: Env):
     assert (env.stored() == before) == (answer.status == 400 or request.method == "GET")
 
 
-@pytest.mark.parametrize("whose", ["own", "bruno"])
-def test_confidential_client_id_without_secret_is_like_an_unknown_one(whose: str, env: Env):
+@pytest.mark.parametrize("owner_name", ["own", "bruno"])
+def test_confidential_client_id_without_secret_is_like_an_unknown_one(owner_name: str, env: Env):
     """AZ-10."""
     case = CASES[-1]
-    body = case.body(env, whose)
+    body = case.body(env, owner_name)
     before = env.stored()
-    ids = env.row("client", whose), case.unknown
+    ids = env.row("client", owner_name), case.unknown
     answers = [env.service.ask(env.request(case, each, "none", body)) for each in ids]
     assert env.stored() == before
     assert [(each.status, _code(each)) for each in answers] == [(401, "invalid_client")] * 2
@@ -432,10 +434,10 @@ def test_public_client_of_another_tenant_cannot_exchange_a_session(env: Env):
     assert env.service.ask(ours).status == 200
 
 
-@pytest.mark.parametrize("noun", ["jwt", "refresh token", "pat"])
-def test_client_cannot_introspect_or_revoke_tokens_of_another_tenant(noun: str, env: Env):
+@pytest.mark.parametrize("object_kind", ["jwt", "refresh token", "pat"])
+def test_client_cannot_introspect_or_revoke_tokens_of_another_tenant(object_kind: str, env: Env):
     """AZ-10, TK-18: they are like unknown tokens."""
-    token = env.find("alice")["pat"] if noun == "pat" else env.row(noun, "alice")
+    token = env.find("alice")["pat"] if object_kind == "pat" else env.row(object_kind, "alice")
     before = env.stored()
     answer = env.post_form("/oauth/introspect", {"token": token}, "bruno")
     assert (answer.status, answer.json()) == (200, {"active": False})

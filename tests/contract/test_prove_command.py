@@ -54,7 +54,7 @@ def prove_json(url: str, credentials: Path, *options: str) -> tuple[int, dict[st
 
 
 def test_prove_passes_on_the_service(service: Service, credentials: Path, tmp_path: Path):
-    junit, html = tmp_path / "proof.xml", tmp_path / "proof.html"
+    junit, html = tmp_path / "report.xml", tmp_path / "report.html"
     options = ("--suite", "rows", "--dialect", "hyperclast")
     result = prove(service.url, credentials, *options, "--junit", str(junit), "--html", str(html))
     assert result.returncode == 0, result.stdout

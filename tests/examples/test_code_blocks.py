@@ -327,7 +327,7 @@ def test_the_picture_of_the_layers_is_true():
 
 def tracked(folder: Path) -> bool:
     listed = subprocess.run(
-        ["git", "ls-files", "--", folder],  # noqa: S607 # whichever there is
+        ["git", "ls-files", "--", folder],  # noqa: S607 # any git
         cwd=ROOT,
         capture_output=True,
         check=False,
@@ -373,7 +373,7 @@ def environment(**more: str) -> dict[str, str]:
 def run(line: str, folder: Path, *, stdin: str = "", **more: str) -> str:
     """Run lines of shell in an empty folder; return their output."""
     done = subprocess.run(
-        ["bash", "-e", "-c", line],  # noqa: S607 # whichever a reader has
+        ["bash", "-e", "-c", line],  # noqa: S607 # any bash
         cwd=folder,
         env=environment(**more),
         input=stdin,

@@ -1,4 +1,4 @@
-"""Fuzzing of the started service: briefly by default, thoroughly in `tox run -e prove`."""
+"""Fuzzing of the started service: briefly by default, thoroughly in `tox run -e conformance`."""
 
 import json
 from collections.abc import Iterator
@@ -44,4 +44,4 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(pytestconfig: pytest.Config) -> None:
     """Skip tests that take minutes, unless `--whole` is given."""
     if not pytestconfig.getoption("--whole"):
-        pytest.skip("only with --whole, as `tox run -e prove` has it")
+        pytest.skip("only with --whole, as `tox run -e conformance` has it")

@@ -1,4 +1,4 @@
-"""The service that the tests of the edge ask, over raw sockets."""
+"""The running service that these tests send raw requests to."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from tests.http.running import Account, Running, open_account, running
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The service with little patience, and at the end a look at all that it logged."""
+    """The service with short timeouts; at the end all that it logged is checked."""
     folder = tmp_path_factory.mktemp("edge")
     settings = {"head_seconds": 2, "body_seconds": 2, "password_cost": 10}
     with running(folder, validate_responses=True, **settings) as started:
@@ -20,7 +20,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The service with room for bodies of 4 MiB, for what hides in a long one."""
+    """The service with a body limit of 4 MiB, for attacks that need long bodies."""
     folder = tmp_path_factory.mktemp("roomy")
     with running(folder, body_bytes=4 * 1024 * 1024, password_cost=10) as started:
         yield started
@@ -28,5 +28,5 @@ def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def alice(service: Running) -> Account:
-    """Somebody with an account."""
+    """A user with an account."""
     return open_account(service, "alice@example.com")

@@ -1,4 +1,4 @@
-"""The service as a process of its own, with what a test needs of it."""
+"""The service as a process of its own, for tests."""
 
 import json
 import os
@@ -24,25 +24,25 @@ PASSWORD = "s3cur3P@ssw0rd!"
 
 @dataclass(slots=True)
 class Running:
-    """A started service."""
+    """A running service."""
 
     port: int
     process: subprocess.Popen[bytes]
     folder: Path
-    #: What it ends with; a test that kills it says so.
+    #: The expected exit status; a test that kills the service sets another.
     status: int = 0
 
     def ask(self, method: str, target: str, **more: Any) -> Answer:
-        """One request on a connection of its own."""
+        """Send one request on a connection of its own."""
         return ask(self.port, method, target, **more)
 
     @property
     def log(self) -> str:
-        """What it wrote to standard error."""
+        """Return the standard error so far."""
         return (self.folder / "stderr.log").read_text()
 
     def line_of(self, answer: Answer) -> dict[str, Any]:
-        """The one line of the log about an answer, which may be a moment late."""
+        """Return the one log line about an answer, which may be a moment late."""
         name = answer.header("x-request-id")
         deadline = time.monotonic() + 5
         while True:
@@ -54,38 +54,38 @@ class Running:
 
     @property
     def worker(self) -> int:
-        """The process that answers, where there is one."""
+        """The id of the only worker's process."""
         [worker] = self.workers
         return worker
 
     @property
     def workers(self) -> list[int]:
-        """The processes that answer."""
+        """The ids of the workers' processes."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         lines = {pid: _command_line(pid) for pid in map(int, children.split())}
         return [pid for pid, line in lines.items() if line and b"tracker" not in line]
 
     @staticmethod
     def has_ended(pid: int) -> bool:
-        """Whether a process of its has ended, also if nobody has collected it."""
+        """Tell whether a process has ended, reaped or not."""
         return not _command_line(pid)
 
     def resident_bytes(self) -> int:
-        """How much memory its worker has."""
+        """Return the memory of the worker."""
         pages = Path(f"/proc/{self.worker}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def assert_alive(self) -> None:
-        """See that somebody else is answered."""
+        """Check that another caller gets an answer."""
         assert self.ask("GET", "/healthz").status == HTTPStatus.OK
 
     def terminate(self) -> None:
-        """Ask it to end, as an orchestrator does."""
+        """Send SIGTERM, as an orchestrator does."""
         self.process.send_signal(signal.SIGTERM)
 
 
 def _command_line(pid: int) -> bytes:
-    """Empty for a process that has ended, collected or not."""
+    """Return the command line of a process; empty after its end."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
@@ -94,13 +94,13 @@ def _command_line(pid: int) -> bytes:
 
 @contextmanager
 def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[Running]:
-    """Start the service in `folder`; at the end stop it, and see that it ended well."""
+    """Start the service in `folder`; at the end stop it, and check that it ended well."""
     port = free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
         "ONESELF_DATA_DIR": str(folder / "data"),
         "ONESELF_PUBLIC_URL": f"http://localhost:{port}",
-        # Here nobody guesses: what is wrong is wrong on purpose.
+        # Failed attempts are on purpose here.
         **{
             f"ONESELF_THROTTLE_{budget}": "100000/1"
             for budget in ("ACCOUNT_SOURCE", "SOURCE", "SIGNUP")
@@ -143,7 +143,7 @@ def _wait(service: Running) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody with an account, and their credentials."""
+    """A user with an account, and the credentials."""
 
     email: str
     password: str
@@ -153,17 +153,17 @@ class Account:
 
     @property
     def bearer(self) -> dict[str, str | None]:
-        """Their session, as a header."""
+        """The session as a Bearer header."""
         return {"Authorization": f"Bearer {self.session}"}
 
     @property
     def cookie(self) -> dict[str, str | None]:
-        """Their session, as a browser sends it."""
+        """The session as a cookie."""
         return {"Cookie": f"__Host-oneself_session={self.session}"}
 
 
 def open_account(service: Running, email: str) -> Account:
-    """Open an account, and take every kind of credential that it gives."""
+    """Sign up, and fetch every kind of credential that the account can have."""
     body = {
         "email": email,
         "password": PASSWORD,

@@ -1,4 +1,4 @@
-"""The session as a cookie: how it is given, and when it is believed."""
+"""Tests of the session cookie: when it is set, and when it is accepted."""
 
 from collections.abc import Mapping
 
@@ -16,9 +16,7 @@ def _log_in(service: Running, alice: Account, headers: Mapping[str, str | None] 
     return service.ask("POST", "/v1/auth/login", headers=headers, body=body)
 
 
-def test_a_login_can_answer_with_a_cookie_that_scripts_cannot_read(
-    service: Running, alice: Account
-):
+def test_login_can_set_an_http_only_cookie(service: Running, alice: Account):
     """SE-08."""
     answer = _log_in(service, alice, OURS)
     assert answer.status == 200
@@ -34,7 +32,7 @@ def test_a_login_can_answer_with_a_cookie_that_scripts_cannot_read(
     assert service.ask("GET", "/v1/me", headers=sent).status == 200
 
 
-def test_a_login_without_the_wish_sets_no_cookie(service: Running, alice: Account):
+def test_login_sets_no_cookie_by_default(service: Running, alice: Account):
     """SE-08."""
     body = {"email": alice.email, "password": alice.password}
     answer = service.ask("POST", "/v1/auth/login", headers=OURS, body=body)
@@ -42,7 +40,7 @@ def test_a_login_without_the_wish_sets_no_cookie(service: Running, alice: Accoun
     assert answer.json["data"]["session_token"].startswith("sess_")
 
 
-#: What a browser, or what is none, says of where a request comes from; and whether it is ours.
+#: Headers about the origin of a request, and whether it counts as the same origin.
 PLACES: list[tuple[dict[str, str | None], bool]] = [
     ({"Sec-Fetch-Site": "same-origin"}, True),
     ({"Sec-Fetch-Site": "none"}, True),
@@ -69,10 +67,10 @@ def _from(service: Running, place: Mapping[str, str | None]) -> dict[str, str | 
 
 
 @pytest.mark.parametrize(("place", "ours"), PLACES, ids=str)
-def test_only_our_own_pages_get_a_cookie(
+def test_cookie_is_set_for_the_same_origin_only(
     service: Running, alice: Account, place: dict[str, str | None], *, ours: bool
 ):
-    """SE-09: another site could else log somebody in as somebody else."""
+    """SE-09: or another site could log a user in to an attacker's account."""
     answer = _log_in(service, alice, _from(service, place))
     if ours:
         assert answer.status == 200
@@ -83,10 +81,10 @@ def test_only_our_own_pages_get_a_cookie(
 
 
 @pytest.mark.parametrize(("place", "ours"), PLACES, ids=str)
-def test_a_cookie_changes_something_only_from_our_own_pages(
+def test_cookie_writes_from_the_same_origin_only(
     service: Running, alice: Account, place: dict[str, str | None], *, ours: bool
 ):
-    """SE-09: on each unsafe method, and in each dialect; and a GET is always fine."""
+    """SE-09: for each unsafe method in each dialect; GET always works."""
     headers = {**alice.cookie, **_from(service, place)}
     for method, path, body in (
         ("PUT", "/resources/me/settings", {}),
@@ -106,21 +104,21 @@ def test_a_cookie_changes_something_only_from_our_own_pages(
     assert service.ask("HEAD", "/v1/me", headers=headers).status == 200
 
 
-def test_a_bearer_is_believed_wherever_it_comes_from(service: Running, alice: Account):
+def test_bearer_is_accepted_from_any_origin(service: Running, alice: Account):
     """SE-09: no browser adds it by itself."""
     headers = {**alice.bearer, "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     assert service.ask("PATCH", "/api/v1/me", headers=headers, body={}).status == 200
 
 
-def test_a_form_of_another_site_changes_nothing(service: Running, alice: Account):
-    """SE-09: the content types that a form can have are none of ours, cookie or not."""
+def test_form_of_another_site_is_rejected(service: Running, alice: Account):
+    """SE-09: no operation accepts the content types of forms, with or without a cookie."""
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         headers = {**alice.cookie, **OURS, "Content-Type": kind}
         answer = service.ask("PUT", "/resources/me/settings", headers=headers, body=b'{"a":1}')
         assert (answer.status, answer.code) == (415, "unsupported_media_type")
 
 
-def test_logging_out_ends_the_session_and_clears_its_cookie(service: Running, alice: Account):
+def test_logout_ends_the_session_and_clears_its_cookie(service: Running, alice: Account):
     """SE-03, SE-08."""
     given = (_log_in(service, alice, OURS).header("set-cookie") or "").partition(";")[0]
     headers = {"Cookie": given, **OURS}
@@ -134,7 +132,7 @@ def test_logging_out_ends_the_session_and_clears_its_cookie(service: Running, al
     assert service.ask("GET", "/v1/me", headers=bearer).status == 401
 
 
-def test_logging_out_with_a_bearer_sets_no_cookie(service: Running, alice: Account):
+def test_logout_with_a_bearer_sets_no_cookie(service: Running, alice: Account):
     """SE-08."""
     body = {"email": alice.email, "password": alice.password}
     logged_in = service.ask("POST", "/v1/auth/login", body=body)
@@ -143,8 +141,8 @@ def test_logging_out_with_a_bearer_sets_no_cookie(service: Running, alice: Accou
     assert (answer.status, answer.header("set-cookie")) == (200, None)
 
 
-def test_a_public_operation_ignores_cookies(service: Running, alice: Account):
-    """SE-09, SE-10: good or bad, one or many."""
+def test_public_operation_ignores_cookies(service: Running, alice: Account):
+    """SE-09, SE-10: valid or not, one or many."""
     mess = {"Cookie": f"__Host-oneself_session=x; {alice.cookie['Cookie']}"}
     assert service.ask("GET", "/healthz", headers=mess).status == 200
     body = {"email": alice.email, "password": alice.password}
@@ -164,8 +162,8 @@ def test_a_public_operation_ignores_cookies(service: Running, alice: Account):
         ";;;=;",
     ],
 )
-def test_another_cookie_is_no_credential(service: Running, alice: Account, cookie: str):
-    """SE-08: `__Host-` is what keeps a sibling domain from setting it."""
+def test_other_cookie_is_no_credential(service: Running, alice: Account, cookie: str):
+    """SE-08: `__Host-` keeps a sibling domain from setting it."""
     headers = {"Cookie": cookie.replace("TOKEN", alice.session)}
     answer = service.ask("GET", "/v1/me", headers=headers)
     assert (answer.status, answer.code) == (401, "not_authenticated")

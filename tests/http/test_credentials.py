@@ -1,4 +1,4 @@
-"""One credential, whole, at its own door."""
+"""Tests of credentials over the wire: exactly one, unchanged, where it belongs."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def _other(character: str) -> str:
     return "-"
 
 
-def test_no_other_character_at_any_place_of_a_token_is_let_in(service: Running, alice: Account):
+def test_token_with_a_changed_character_is_rejected(service: Running, alice: Account):
     """TK-01."""
     token = alice.session
     for place, character in enumerate(token):
@@ -22,7 +22,7 @@ def test_no_other_character_at_any_place_of_a_token_is_let_in(service: Running, 
         assert (answer.status, answer.code) == (401, "invalid_token"), place
 
 
-def test_no_part_of_a_token_is_let_in(service: Running, alice: Account):
+def test_part_of_a_token_is_rejected(service: Running, alice: Account):
     """TK-01, CVE-2026-27840."""
     token = alice.session
     parts = {token[:length] for length in range(len(token))} | {token[1:], token[5:]}
@@ -32,10 +32,8 @@ def test_no_part_of_a_token_is_let_in(service: Running, alice: Account):
         assert answer.status == 401, len(other)
 
 
-def test_the_case_of_a_token_matters_and_that_of_its_scheme_does_not(
-    service: Running, alice: Account
-):
-    """TK-01: RFC 9110 section 11.1."""
+def test_token_is_case_sensitive_and_its_scheme_is_not(service: Running, alice: Account):
+    """TK-01, RFC 9110 section 11.1."""
     token = alice.session
     for header, status in (
         (f"bearer {token}", 200),
@@ -52,7 +50,7 @@ def test_the_case_of_a_token_matters_and_that_of_its_scheme_does_not(
         assert answer.status == status, header[:8]
 
 
-def test_no_credential_is_let_in_at_another_door(service: Running, alice: Account):
+def test_credential_is_rejected_in_another_header(service: Running, alice: Account):
     """SE-10, TK-02."""
     for headers in (
         {"X-API-Key": alice.session},
@@ -68,7 +66,7 @@ def test_no_credential_is_let_in_at_another_door(service: Running, alice: Accoun
         assert (answer.status, answer.code) == (401, "invalid_token"), headers.keys()
 
 
-def test_two_credentials_are_a_400_whether_good_or_bad(service: Running, alice: Account):
+def test_two_credentials_are_rejected(service: Running, alice: Account):
     """SE-10."""
     bearer, key, cookie = alice.bearer, {"X-API-Key": alice.api_key}, alice.cookie
     bad_bearer = {"Authorization": "Bearer x"}
@@ -89,8 +87,8 @@ def test_two_credentials_are_a_400_whether_good_or_bad(service: Running, alice: 
         assert (answer.status, answer.code) == (400, "multiple_credentials"), headers.keys()
 
 
-def test_a_challenge_comes_with_every_401(service: Running):
-    """HT-01: RFC 6750 section 3 names no error where no token was sent."""
+def test_every_401_has_a_challenge(service: Running):
+    """HT-01, RFC 6750 section 3: without an error where no token was sent."""
     for path in ("/v1/me", "/api/users/me/", "/api/v1/me", "/resources/me/profile"):
         without = service.ask("GET", path)
         assert without.header("www-authenticate") == 'Bearer realm="oneself"'
@@ -99,7 +97,7 @@ def test_a_challenge_comes_with_every_401(service: Running):
         assert bad.header("www-authenticate") == challenge
 
 
-def test_a_missing_scope_is_named_in_the_challenge(service: Running, alice: Account):
+def test_missing_scope_is_in_the_challenge(service: Running, alice: Account):
     """HT-01."""
     answer = service.ask(
         "PATCH", "/api/v1/me", headers={"X-API-Key": alice.api_key}, body={"first_name": "x"}
@@ -110,7 +108,7 @@ def test_a_missing_scope_is_named_in_the_challenge(service: Running, alice: Acco
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"{}", b'{"first_name":"\\ud800"}'])
-def test_nobody_learns_from_a_refusal_without_a_credential(service: Running, body: bytes):
-    """HT-01: who is not known is told so, before what is wrong with what they sent."""
+def test_missing_credential_is_rejected_before_the_body(service: Running, body: bytes):
+    """HT-01."""
     answer = service.ask("PATCH", "/api/v1/me", body=body)
     assert (answer.status, answer.code) == (401, "not_authenticated")

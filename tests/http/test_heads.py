@@ -1,4 +1,4 @@
-"""A head that two readers could read in two ways, and one that is too much of a head."""
+"""Tests of ambiguous, malformed and oversized request heads."""
 
 import pytest
 
@@ -17,7 +17,7 @@ SECURITY = {
 
 
 def _ask_raw(service: Running, data: bytes) -> list[Answer]:
-    """Send bytes, and read every answer until the connection is closed, or idle for too long."""
+    """Send bytes, and read answers until the connection is closed, or idle for too long."""
     with Wire(service.port) as wire:
         wire.send(data)
         return wire.answers()
@@ -25,7 +25,7 @@ def _ask_raw(service: Running, data: bytes) -> list[Answer]:
 
 # ── Host ─────────────────────────────────────────────────────────────────────────────────────────
 
-#: A path of each dialect, and where its refusals have their code.
+#: A path of each dialect, and the place of the code in its refusals.
 OWNED = {
     "/v1/me": ("error", "code"),
     "/api/users/me/": ("error",),
@@ -38,7 +38,7 @@ OWNED = {
 
 
 @pytest.mark.parametrize(("path", "steps"), OWNED.items())
-def test_an_unknown_host_is_a_421_in_the_shape_of_the_path(
+def test_unknown_host_is_rejected_in_the_dialect_of_the_path(
     service: Running, alice: Account, path: str, steps: tuple[str, ...]
 ):
     """HT-10."""
@@ -69,7 +69,7 @@ def test_an_unknown_host_is_a_421_in_the_shape_of_the_path(
         "0x7f.1",
     ],
 )
-def test_a_host_that_is_not_ours_is_refused(service: Running, alice: Account, host: str):
+def test_unknown_host_is_rejected(service: Running, alice: Account, host: str):
     """HT-10."""
     answer = service.ask("GET", "/v1/me", headers=alice.bearer, host=host)
     assert answer.status in {400, 421}
@@ -87,8 +87,8 @@ def test_a_host_that_is_not_ours_is_refused(service: Running, alice: Account, ho
         "[::1]:",
     ],
 )
-def test_what_follows_the_name_in_a_host_is_a_port(service: Running, alice: Account, host: str):
-    """HT-09: RFC 9110 section 7.2."""
+def test_malformed_port_is_rejected(service: Running, alice: Account, host: str):
+    """HT-09, RFC 9110 section 7.2."""
     answer = service.ask("GET", "/v1/me", headers=alice.bearer, host=host)
     assert answer.status in {400, 421}
 
@@ -96,13 +96,13 @@ def test_what_follows_the_name_in_a_host_is_a_port(service: Running, alice: Acco
 @pytest.mark.parametrize(
     "host", ["localhost", "LocalHost", "localhost:8080", "127.0.0.1", "[::1]", "[::1]:8080"]
 )
-def test_our_names_are_ours_with_any_port(service: Running, alice: Account, host: str):
+def test_known_host_is_accepted_with_any_port(service: Running, alice: Account, host: str):
     """HT-10: behind a proxy, the port is the proxy's."""
     assert service.ask("GET", "/v1/me", headers=alice.bearer, host=host).status == 200
 
 
-def test_no_host_or_two_hosts_are_refused(service: Running, alice: Account):
-    """HT-09: RFC 9112 section 3.2."""
+def test_missing_or_repeated_host_is_rejected(service: Running, alice: Account):
+    """HT-09, RFC 9112 section 3.2."""
     without = head_of("GET", "/v1/me", {**alice.bearer, "Connection": "close"}, host="localhost")
     without = without.replace(b"Host: localhost\r\n", b"")
     twice = without.replace(b"\r\n", b"\r\nHost: localhost\r\nHost: localhost\r\n", 1)
@@ -112,8 +112,8 @@ def test_no_host_or_two_hosts_are_refused(service: Running, alice: Account):
         assert answer.status in {400, 421}
 
 
-def test_a_host_in_the_target_or_from_a_proxy_changes_nothing(service: Running, alice: Account):
-    """HT-09, HT-10: Granian hides the host of an absolute target; nothing is built from any."""
+def test_host_in_target_or_forwarded_header_is_ignored(service: Running, alice: Account):
+    """HT-09, HT-10: Granian hides the host of an absolute target; nothing is built from it."""
     target = "http://evil.example/v1/me"
     assert service.ask("GET", target).status == 401
     assert service.ask("GET", target, headers=alice.bearer, host="evil.example").status == 421
@@ -129,7 +129,7 @@ def test_a_host_in_the_target_or_from_a_proxy_changes_nothing(service: Running, 
 # ── Doubles ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_two_authorizations_are_a_400(service: Running, alice: Account):
+def test_two_authorization_headers_are_rejected(service: Running, alice: Account):
     """HT-09, SE-10."""
     good = alice.bearer["Authorization"]
     for first, second in ((good, good), (good, "Bearer x"), ("Bearer x", good), (good, "Basic x")):
@@ -155,7 +155,7 @@ SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         ("Transfer-Encoding: chunked", "Content-Length: 49"),
     ],
 )
-def test_with_two_lengths_nothing_that_follows_is_read(service: Running, headers: tuple[str, ...]):
+def test_two_lengths_end_the_connection(service: Running, headers: tuple[str, ...]):
     """HT-09: hyper reads the chunks and closes, as RFC 9112 section 6.1 allows."""
     answers = _ask_raw(service, _login(*headers, body=b"0\r\n\r\n" + SMUGGLED))
     assert [answer.status for answer in answers] == [400]
@@ -171,17 +171,17 @@ def test_with_two_lengths_nothing_that_follows_is_read(service: Running, headers
     ],
     ids=repr,
 )
-def test_chunks_of_anything_else_are_refused_and_nothing_that_follows_is_read(
+def test_other_transfer_codings_are_rejected_and_end_the_connection(
     service: Running, headers: tuple[str, ...]
 ):
-    """HT-09: RFC 9112 section 7: hyper takes whatever ends in chunks, and we know of no other."""
+    """HT-09, RFC 9112 section 7: hyper accepts any coding that ends in chunks."""
     [answer] = _ask_raw(service, _login(*headers, body=b"0\r\n\r\n" + SMUGGLED))
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
 @pytest.mark.parametrize("coding", ["chunked", "Chunked", "  CHUNKED  "])
-def test_chunks_are_chunks_in_any_case(service: Running, coding: str):
-    """HT-09: RFC 9110 section 7: what is strict is not narrow."""
+def test_chunked_is_case_insensitive(service: Running, coding: str):
+    """HT-09, RFC 9110 section 7: strict is not narrow."""
     chunks = b"2\r\n{}\r\n0\r\n\r\n"
     head = _login(f"Transfer-Encoding: {coding}", "Connection: close", body=chunks)
     [answer] = _ask_raw(service, head)
@@ -212,7 +212,7 @@ def test_chunks_are_chunks_in_any_case(service: Running, coding: str):
     ],
     ids=repr,
 )
-def test_a_length_that_is_none_is_refused_and_nothing_that_follows_is_read(
+def test_malformed_length_is_rejected_and_ends_the_connection(
     service: Running, headers: tuple[str, ...]
 ):
     """HT-09."""
@@ -235,14 +235,14 @@ CHUNKS = {
 
 
 @pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS.keys())
-def test_chunks_that_are_none_are_a_400(service: Running, chunks: bytes):
+def test_malformed_chunks_are_rejected(service: Running, chunks: bytes):
     """HT-04, HT-09: never a 5xx."""
     answers = _ask_raw(service, _login("Transfer-Encoding: chunked", body=chunks + SMUGGLED))
     assert [answer.status for answer in answers] in ([400], [])
     service.assert_alive()
 
 
-def test_a_trailer_is_no_header(service: Running, alice: Account):
+def test_trailer_is_no_header(service: Running, alice: Account):
     """HT-09."""
     chunks = b"2\r\n{}\r\n0\r\nAuthorization: Bearer " + alice.session.encode() + b"\r\n\r\n"
     head = b"PUT /resources/me/settings HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -252,8 +252,8 @@ def test_a_trailer_is_no_header(service: Running, alice: Account):
 
 
 @pytest.mark.parametrize("sent", [b"", b"{", b'{"email":'])
-def test_a_body_that_breaks_off_is_a_400_or_nothing(service: Running, sent: bytes):
-    """HT-04, OP-09: never a 5xx, for whoever listens with half of the connection."""
+def test_incomplete_body_is_rejected(service: Running, sent: bytes):
+    """HT-04, OP-09: never with a 5xx, for clients that still read."""
     with Wire(service.port) as wire:
         wire.send(_login("Content-Length: 100", body=sent))
         wire.socket.shutdown(1)
@@ -283,7 +283,7 @@ GARBAGE = {
     "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
     "an endless first line": b"A" * 200_000,
     "every byte": bytes(range(256)) * 10,
-    # hyper's limit of 64 KiB is that of a buffer, which one read may pass.
+    # hyper's limit of 64 KiB is a buffer's, which one read may exceed.
     "a header of little more than 64 KiB": GET + b"X-A: " + b"a" * 65_536 + b"\r\n\r\n",
     "a query of little more than 64 KiB": (
         b"GET /v1/me?" + b"a" * 65_537 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -296,8 +296,8 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE.keys())
-def test_what_is_no_head_is_a_4xx_or_closed(service: Running, data: bytes):
-    """HT-09: and at once, not only when patience ends."""
+def test_malformed_head_is_rejected(service: Running, data: bytes):
+    """HT-09: at once, and not when the timeout ends."""
     with Wire(service.port, timeout=1.5) as wire:
         wire.send(data)
         answers = wire.answers()
@@ -306,14 +306,14 @@ def test_what_is_no_head_is_a_4xx_or_closed(service: Running, data: bytes):
     service.assert_alive()
 
 
-def test_lines_without_a_carriage_return_mean_the_same(service: Running):
-    """HT-09: httparse takes them, as RFC 9112 section 2.2 allows; nothing is read otherwise."""
+def test_bare_line_feeds_are_accepted(service: Running):
+    """HT-09: httparse takes them, as RFC 9112 section 2.2 allows; no byte is read twice."""
     head = b"GET /v1/me HTTP/1.1\nHost: localhost\nConnection: close\n\n"
     answers = _ask_raw(service, head)
     assert [answer.status for answer in answers] in ([400], [401])
 
 
-def test_a_request_of_http_1_0_is_answered_and_closed(service: Running):
+def test_http_1_0_request_is_answered_and_closed(service: Running):
     """HT-09."""
     [answer] = _ask_raw(service, b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
     assert answer.status == 200
@@ -324,7 +324,7 @@ def test_a_request_of_http_1_0_is_answered_and_closed(service: Running):
 
 
 @pytest.mark.parametrize("upgrade", ["h2c", "websocket", "TLS/1.0"])
-def test_no_connection_becomes_another_protocol(service: Running, upgrade: str):
+def test_upgrade_is_ignored(service: Running, upgrade: str):
     """HT-09."""
     headers = {
         "Connection": "Upgrade, HTTP2-Settings",
@@ -340,8 +340,8 @@ def test_no_connection_becomes_another_protocol(service: Running, upgrade: str):
     assert answer.status in {400, 401}
 
 
-def test_pipelined_requests_are_answered_in_their_order(service: Running, alice: Account):
-    """HT-09: each on its own, whatever came before it on the connection."""
+def test_pipelined_requests_are_answered_in_order(service: Running, alice: Account):
+    """HT-09: each on its own."""
     authorised = head_of("GET", "/v1/me", alice.bearer, host="localhost")
     anonymous = head_of("GET", "/v1/me", host="localhost")
     posted = _login("Content-Length: 2", body=b"{}")
@@ -382,20 +382,20 @@ def _every_kind_of_answer(service: Running, alice: Account) -> dict[int, Answer]
     return {answer.status: answer for answer in found}
 
 
-def test_every_answer_has_the_headers_that_keep_browsers_safe(service: Running, alice: Account):
+def test_every_answer_has_security_headers(service: Running, alice: Account):
     """HT-15, HT-02, SE-13."""
     answers = _every_kind_of_answer(service, alice)
     assert set(answers) == {200, 204, 400, 401, 403, 404, 405, 413, 415, 421, 422}
     for status, answer in answers.items():
         assert {name: answer.header(name) for name in SECURITY} == SECURITY, status
-        # Granian writes its own name where we write none, so we write an empty one.
+        # Granian adds its own name unless the application sets the header.
         assert answer.header("server") == "", status
         assert answer.header("x-request-id"), status
         assert answer.header("x-powered-by") is None, status
 
 
-def test_what_granian_refuses_itself_names_nothing_either(service: Running):
-    """HT-02: what it cannot parse never reaches us, and has no body."""
+def test_refusal_by_granian_reveals_nothing(service: Running):
+    """HT-02: requests that it cannot parse never reach the application, and get no body."""
     [answer] = _ask_raw(service, b"garbage\r\n\r\n")
     assert answer.status == 400
     assert answer.header("server") is None

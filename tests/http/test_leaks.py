@@ -1,4 +1,4 @@
-"""What a worker still has when its requests are over."""
+"""Tests that requests leave nothing behind in a worker."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -9,21 +9,20 @@ import pytest
 
 from tests.http.running import PASSWORD, Account, Running, open_account, running
 
-#: Rounds of some requests; by then each thread that is ever needed has been started, and has
-#: opened its connections.
+#: Rounds before the measurement: afterwards every thread has started and opened its connections.
 _WARM_UP, _MORE = 10, 40
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One that hashes at the least cost, since each round has two logins."""
+    """A service with the cheapest hash, since each round has two logins."""
     folder = tmp_path_factory.mktemp("leaks")
     with running(folder, password_cost=10, body_seconds=2) as started:
         yield started
 
 
 def _ask_everything(service: Running, alice: Account) -> None:
-    """What is answered well, and what is refused at each stage."""
+    """Send requests that succeed, and some that are rejected at each stage."""
     bearer = {"Authorization": f"Bearer {alice.session}"}
     right, wrong = ({"email": alice.email, "password": each} for each in (PASSWORD, "wrong"))
     for method, path, headers, body, status in (
@@ -45,9 +44,8 @@ def _held(service: Running) -> Mapping[str, int]:
 
 
 def test_requests_leave_no_file_and_no_thread_behind(service: Running):
-    """OP-07: each over a connection of its own. On a busy machine a pool may start one more of its
-    threads late; what is left by each round would be as many as there are rounds.
-    """
+    """OP-07: each over a connection of its own. On a busy machine a pool may start one more thread
+    late; a leak would leave as many as there are rounds."""
     alice = open_account(service, "alice@example.com")
     for _ in range(_WARM_UP):
         _ask_everything(service, alice)

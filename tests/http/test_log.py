@@ -1,4 +1,4 @@
-"""What the service says of each request on standard error."""
+"""Tests of the access log on standard error."""
 
 import re
 
@@ -6,7 +6,7 @@ from tests.http.running import Account, Running
 from tests.http.wire import Wire
 
 
-def test_each_request_has_one_line_of_json_about_it(service: Running, alice: Account):
+def test_each_request_has_one_json_line(service: Running, alice: Account):
     """LO-02, LO-05, LO-06."""
     keys = {"time", "level", "logger", "message", "request_id", "method", "operation", "status"}
     keys |= {"code", "credential", "milliseconds", "trace_id"}
@@ -24,7 +24,7 @@ def test_each_request_has_one_line_of_json_about_it(service: Running, alice: Acc
         assert (line["status"], line["code"], line["credential"]) == (status, code, credential)
 
 
-def test_nothing_that_a_caller_chose_stands_in_the_log(service: Running, alice: Account):
+def test_log_has_nothing_that_a_caller_chose(service: Running, alice: Account):
     """LO-05, LO-06."""
     sent = {
         **alice.bearer,
@@ -49,8 +49,8 @@ def test_nothing_that_a_caller_chose_stands_in_the_log(service: Running, alice: 
         assert secret not in service.log
 
 
-def test_a_line_names_the_trace_of_a_request_and_nothing_else_of_the_header(service: Running):
-    """LO-05, LO-06: as others' logs and traces name it; what is no trace is left out."""
+def test_line_has_the_trace_id_of_a_request(service: Running):
+    """LO-05, LO-06: only valid ids, and nothing else of the header."""
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     for sent, expected in ((f"00-{trace}-00f067aa0ba902b7-01", trace), ("canary", None)):
         headers = {"traceparent": sent, "tracestate": "canary=canary"}
@@ -59,7 +59,7 @@ def test_a_line_names_the_trace_of_a_request_and_nothing_else_of_the_header(serv
     assert "00f067aa0ba902b7" not in service.log
 
 
-def test_a_method_cannot_begin_another_line_of_the_log(service: Running):
+def test_method_cannot_inject_a_line(service: Running):
     """LO-05."""
     with Wire(service.port) as wire:
         wire.send(b"X'`|~ /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -67,7 +67,7 @@ def test_a_method_cannot_begin_another_line_of_the_log(service: Running):
     assert service.line_of(answer)["status"] == answer.status
 
 
-def test_every_line_of_the_log_is_json(service: Running):
-    """LO-05: also what the libraries say when they start."""
+def test_every_line_is_json(service: Running):
+    """LO-05: also those of libraries at their start."""
     others = [line for line in service.log.splitlines() if not re.fullmatch(r"\{.*\}", line)]
     assert others == []

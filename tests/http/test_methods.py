@@ -1,4 +1,4 @@
-"""Each path has the methods that the document gives it, and says which."""
+"""Tests of the methods of each path."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def _paths() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _methods(path: str) -> set[str]:
-    """The methods of a path by the document alone: a HEAD goes with every GET."""
+    """Return the documented methods of a path: HEAD goes with every GET."""
     named = {name.upper() for name in _paths()[path] if name != "parameters"}
     return named | ({"HEAD"} if "GET" in named else set())
 
@@ -33,8 +33,8 @@ def _filled(path: str) -> str:
 
 
 @pytest.mark.parametrize("path", _paths())
-def test_any_other_method_is_a_405_that_lists_those_of_the_path(service: Running, path: str):
-    """HT-13: before any credential is asked for, and the same with one."""
+def test_other_method_is_rejected_with_the_methods_of_the_path(service: Running, path: str):
+    """HT-13: before any credential is read, and the same with one."""
     for method in _VERBS:
         if method in _methods(path):
             continue
@@ -46,7 +46,7 @@ def test_any_other_method_is_a_405_that_lists_those_of_the_path(service: Running
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.yaml", "/openapi.json"])
-def test_the_document_can_only_be_read(service: Running, path: str):
+def test_document_is_read_only(service: Running, path: str):
     """HT-13, HT-23."""
     assert service.ask("GET", path).status == 200
     answer = service.ask("POST", path)
@@ -55,7 +55,7 @@ def test_the_document_can_only_be_read(service: Running, path: str):
 
 @pytest.mark.parametrize("path", [path for path in _paths() if "GET" in _methods(path)])
 def test_head_is_get_without_its_body(service: Running, alice: Account, path: str):
-    """HT-13: the same credential is asked for, and the same length is told."""
+    """HT-13: with the same credential and the same length."""
     unlike = {"date", "x-request-id"}
     for headers in (None, alice.bearer, {"Authorization": "Bearer x"}):
         got = service.ask("GET", _filled(path), headers=headers)
@@ -68,7 +68,7 @@ def test_head_is_get_without_its_body(service: Running, alice: Account, path: st
 
 
 @pytest.mark.parametrize("target", ["localhost:80", "evil.example:443", "/v1/me", "*"])
-def test_connect_opens_nothing(service: Running, target: str):
+def test_connect_is_rejected(service: Running, target: str):
     """HT-13."""
     with Wire(service.port) as wire:
         wire.send(head_of("CONNECT", target, {"Connection": "close"}, host="localhost"))
@@ -77,7 +77,7 @@ def test_connect_opens_nothing(service: Running, target: str):
     assert all(answer.status in {400, 404, 405} for answer in answers)
 
 
-def test_options_and_trace_tell_nothing_of_the_request(service: Running, alice: Account):
+def test_options_and_trace_reveal_nothing(service: Running, alice: Account):
     """HT-13, HT-14: no CORS, no echo."""
     cors = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
     for method in ("OPTIONS", "TRACE"):
@@ -88,7 +88,7 @@ def test_options_and_trace_tell_nothing_of_the_request(service: Running, alice: 
     assert service.ask("OPTIONS", "*").status in {400, 404, 405}
 
 
-def test_no_origin_is_let_in(service: Running, alice: Account):
+def test_no_cors_headers(service: Running, alice: Account):
     """HT-14."""
     for origin in ("https://evil.example", "null", f"http://localhost:{service.port}"):
         answer = service.ask("GET", "/v1/me", headers={**alice.bearer, "Origin": origin})

@@ -1,4 +1,4 @@
-"""What Prometheus is told: the counts of all workers, and nothing about anybody."""
+"""Tests of the metrics: counts of all workers, and no personal data."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def port():
 
 @pytest.fixture(scope="module")
 def service(port, tmp_path_factory):
-    """Two workers, with a budget of three wrong passwords."""
+    """Two workers, with a rate limit of three wrong passwords."""
     with running(
         tmp_path_factory.mktemp("metrics"),
         workers=2,
@@ -43,7 +43,7 @@ def service(port, tmp_path_factory):
 
 @pytest.fixture
 def read(port):
-    """Reads all samples: (name, labels) and a number."""
+    """Read all samples: (name, labels) and a number."""
 
     def read():
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
@@ -61,7 +61,7 @@ def read(port):
 
 @pytest.fixture
 def counted(read):
-    """How many requests were counted, once none is under way: they are counted after the answer."""
+    """Return the number of counted requests once none is running: counting follows the answer."""
 
     def counted(operation, status, code=""):
         labels = {"operation": operation, "status": str(status), "code": code}
@@ -94,8 +94,8 @@ def test_requests_are_counted_over_all_workers(service, read, counted):
     assert samples["oneself_request_seconds_sum", labels] > 0
 
 
-def test_attempts_that_are_throttled_are_counted(service, counted):
-    """OP-11, LG-05: an attack is seen by it."""
+def test_throttled_attempts_are_counted(service, counted):
+    """OP-11, LG-05: they show an attack."""
     body = {"email": "nobody@example.com", "password": "Wrong horse 47 harbour"}
     for _ in range(5):
         service.ask("POST", "/v1/auth/login", body=body)
@@ -103,8 +103,8 @@ def test_attempts_that_are_throttled_are_counted(service, counted):
     _becomes(2, lambda: counted("ipto.logIn", 429, "too_many_attempts"))
 
 
-def test_pools_and_mail_are_told_of(service, read):
-    """OP-11: the threads of both workers, and what waits."""
+def test_pools_and_outbox_are_measured(service, read):
+    """OP-11: the threads of both workers, and the queue."""
     open_account(service, "waiting@example.com")
 
     def gauges(name):
@@ -124,8 +124,8 @@ def test_pools_and_mail_are_told_of(service, read):
     assert ("oneself_outbox_oldest_timestamp_seconds", frozenset()) in samples
 
 
-def test_nothing_that_anybody_chose_or_has_is_in_the_metrics(service, read, port):
-    """OP-11, LO-01, LO-06: every label has one of a few values that are ours."""
+def test_metrics_have_no_values_of_callers(service, read, port):
+    """OP-11, LO-01, LO-06: every label has one of a few known values."""
     alice = open_account(service, "canary@example.com")
     headers = {**alice.bearer, "User-Agent": "canary", "X-Forwarded-For": "canary"}
     service.ask("GET", "/v1/me", headers=headers)
@@ -149,26 +149,26 @@ def test_nothing_that_anybody_chose_or_has_is_in_the_metrics(service, read, port
         assert secret not in text
 
 
-def test_what_the_page_for_operators_names_is_measured(read):
-    """OP-11: an alert on a misspelt name never comes."""
+def test_documented_metrics_exist(read):
+    """OP-11: an alert on a misspelt name never fires."""
     named = set(re.findall(r"oneself_[a-z_]+", (ROOT / "docs" / "operations.md").read_text()))
     measured = {name for name, _ in read()}
     assert named
     assert {name for name in named if not any(each.startswith(name) for each in measured)} == set()
 
 
-def test_the_metrics_are_on_no_other_listener(service):
-    """OP-11: what is for the operator is not for everybody."""
+def test_metrics_are_not_on_the_public_listener(service):
+    """OP-11."""
     assert service.ask("GET", "/metrics").status == HTTPStatus.NOT_FOUND
 
 
-def test_what_a_worker_has_counted_stays_when_it_is_killed(service, read, counted):
-    """OP-11, OP-08: a count that went backwards would look like a restart of all."""
+def test_counts_survive_a_killed_worker(service, read, counted):
+    """OP-11, OP-08: a count that decreased would look like a restart of all workers."""
     for _ in range(20):
         service.ask("GET", "/healthz")
     _becomes(20, lambda: counted("status.getHealth", 200))
     os.kill(service.workers[0], signal.SIGKILL)
-    # What it had is nobody's any more, and then the next one's.
+    # Its files belong to no worker until the next one takes them over.
     threads = ("oneself_pool_threads", frozenset({("pool", "database")}))
     _becomes(THREADS["database"], lambda: read()[threads])
     _becomes(2 * THREADS["database"], lambda: read()[threads])

@@ -1,4 +1,4 @@
-"""Names that would mislead whoever reads them, and texts that are not what their format says."""
+"""Tests of misleading names, and of texts that violate their format."""
 
 import pytest
 
@@ -35,9 +35,7 @@ def _sign_up(**names: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", MISLEADING.values(), ids=MISLEADING.keys())
-def test_a_misleading_name_is_refused_in_the_shape_of_each_dialect(
-    service: Running, alice: Account, name: str
-):
+def test_misleading_name_is_rejected_in_each_dialect(service: Running, alice: Account, name: str):
     """HT-06."""
 
     def ipto(path: str, body: object, field: str) -> None:
@@ -64,8 +62,8 @@ def test_a_misleading_name_is_refused_in_the_shape_of_each_dialect(
     assert hantera.json["detail"].startswith("body name: ")
 
 
-def test_names_that_people_have_are_kept_as_they_are(service: Running, alice: Account):
-    """HT-06: joiners are needed to write Persian, and emoji."""
+def test_real_names_are_kept_unchanged(service: Running, alice: Account):
+    """HT-06: joiners are needed for Persian and emoji."""
     for name in (
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
         "👩\u200d💻",
@@ -76,15 +74,15 @@ def test_names_that_people_have_are_kept_as_they_are(service: Running, alice: Ac
         assert (answer.status, answer.json["first_name"]) == (200, name)
 
 
-def test_names_are_stored_composed(service: Running, alice: Account):
-    """HT-06, UN-01: NFC."""
+def test_names_are_stored_in_nfc(service: Running, alice: Account):
+    """HT-06, UN-01."""
     body = {"first_name": "Jose\u0301"}
     answer = service.ask("PATCH", "/api/v1/me", headers=alice.bearer, body=body)
     assert answer.json["first_name"] == "Jos\u00e9"
 
 
 def _rules(answer: Answer, field: str) -> list[str]:
-    """What a problem says of a field of the body."""
+    """Return the rules that a problem reports for a field of the body."""
     assert (answer.status, answer.code) == (400, "invalid_request")
     parts = answer.json["detail"].split("; ")
     return [part.removeprefix(f"body {field}: ") for part in parts if f"body {field}:" in part]
@@ -102,8 +100,8 @@ def _rules(answer: Answer, field: str) -> list[str]:
         "g1933e8f-7c45-7123-9abc-123456789abc",
     ],
 )
-def test_a_uuid_is_checked(service: Running, identity: str):
-    """HT-04: the format, which many validators only note."""
+def test_malformed_uuid_is_rejected(service: Running, identity: str):
+    """HT-04: many validators only note the format."""
     body = {"identityId": identity, "secret": "x"}
     answer = service.ask("POST", "/resources/me/email/validate", body=body)
     assert "must be a UUID" in _rules(answer, "identityId")
@@ -124,7 +122,7 @@ def test_a_uuid_is_checked(service: Running, identity: str):
         "a@localhost",
     ],
 )
-def test_an_email_address_is_checked(service: Running, alice: Account, email: str):
+def test_malformed_email_address_is_rejected(service: Running, alice: Account, email: str):
     """HT-04, UN-01."""
     answer = service.ask(
         "POST", "/resources/me/email/change", headers=alice.bearer, body={"email": email}
@@ -147,7 +145,7 @@ def test_an_email_address_is_checked(service: Running, alice: Account, email: st
         "https://example.com:port/",
     ],
 )
-def test_a_uri_is_checked(service: Running, alice: Account, picture: str):
+def test_malformed_uri_is_rejected(service: Running, alice: Account, picture: str):
     """HT-04, HT-22."""
     answer = service.ask(
         "PATCH", "/resources/me/profile", headers=alice.bearer, body={"picture": picture}
@@ -171,7 +169,7 @@ def test_a_uri_is_checked(service: Running, alice: Account, picture: str):
         "1783245600",
     ],
 )
-def test_a_date_and_time_is_checked(service: Running, alice: Account, moment: str):
+def test_malformed_timestamp_is_rejected(service: Running, alice: Account, moment: str):
     """HT-04, TK-13."""
     body = {"name": "x", "scopes": ["me/profile:read"], "expires_at": moment}
     answer = service.ask("POST", "/v1/api-keys", headers=alice.bearer, body=body)
@@ -183,8 +181,8 @@ def test_a_date_and_time_is_checked(service: Running, alice: Account, moment: st
 @pytest.mark.parametrize(
     "moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-06-30T23:59:60Z"]
 )
-def test_a_moment_beyond_the_calendar_is_a_400(service: Running, alice: Account, moment: str):
-    """HT-04: RFC 3339 has moments that Python has not."""
+def test_timestamp_that_python_lacks_is_rejected(service: Running, alice: Account, moment: str):
+    """HT-04: RFC 3339 allows some that Python does not."""
     body = {"name": "x", "scopes": ["me/profile:read"], "expires_at": moment}
     answer = service.ask("POST", "/v1/api-keys", headers=alice.bearer, body=body)
     assert (answer.status, answer.code) == (400, "invalid_request")
@@ -193,10 +191,10 @@ def test_a_moment_beyond_the_calendar_is_a_400(service: Running, alice: Account,
 @pytest.mark.parametrize(
     "client_id", ["cli_a1b2c3d4e5f6\n", "cli_A1B2C3D4E5F6", "\ncli_a1b2c3d4e5f6"]
 )
-def test_the_end_of_a_pattern_is_the_end_of_the_text(
+def test_pattern_does_not_match_before_a_line_feed(
     service: Running, alice: Account, client_id: str
 ):
-    """HT-04: Python's `$` also matches before a last line feed."""
+    """HT-04: Python's `$` does."""
     body = {
         "name": "x",
         "scopes": ["me/profile:read"],
@@ -220,7 +218,7 @@ def test_the_end_of_a_pattern_is_the_end_of_the_text(
         None,
     ],
 )
-def test_a_tenant_has_one_spelling_of_its_uuid(
+def test_other_spellings_of_a_tenant_uuid_are_rejected(
     service: Running, alice: Account, tenant: str | None
 ):
     """HT-04, AZ-13."""
@@ -232,15 +230,15 @@ def test_a_tenant_has_one_spelling_of_its_uuid(
     assert (violation["in"], violation["field"]) == ("header", "X-Tenant-ID")
 
 
-def test_two_idempotency_keys_are_a_400(service: Running, alice: Account):
-    """HT-18: remembered by one of them, it would be done again by the other."""
+def test_two_idempotency_keys_are_rejected(service: Running, alice: Account):
+    """HT-18: stored under one, the request would run again under the other."""
     headers = {**alice.bearer, "Idempotency-Key": "one", "idempotency-key": "two"}
     body = {"key_name": "A key", "scopes": ["me/profile:read"]}
     answer = service.ask("POST", "/v1/api-keys", headers=headers, body=body)
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
-def test_two_tenants_are_a_400(service: Running, alice: Account):
+def test_two_tenant_headers_are_rejected(service: Running, alice: Account):
     """HT-09, AZ-13."""
     uuid = "01933e8f-7c45-7123-9abc-123456789abc"
     headers = {**alice.bearer, "X-Tenant-ID": uuid, "x-tenant-id": uuid}

@@ -1,4 +1,4 @@
-"""Each path has one spelling, and a query has only what the document lists."""
+"""Tests of paths, which have one spelling, and of queries."""
 
 import pytest
 
@@ -57,17 +57,15 @@ OTHER_SPELLINGS = [
 
 
 @pytest.mark.parametrize("target", OTHER_SPELLINGS)
-def test_another_spelling_of_a_path_is_a_404_with_and_without_a_credential(
-    service: Running, alice: Account, target: str
-):
-    """HT-10, HT-12."""
+def test_other_spelling_of_a_path_is_not_found(service: Running, alice: Account, target: str):
+    """HT-10, HT-12: with and without a credential."""
     for headers in (None, alice.bearer):
         answer = service.ask("GET", target, headers=headers)
         assert (answer.status, answer.code) == (404, "not_found")
         assert answer.header("location") is None
 
 
-#: What is no request target at all; Granian refuses most of it, and asks nobody.
+#: Malformed request targets; Granian rejects most of them itself.
 NOT_A_TARGET = [
     b"/v1/me\0",
     b"/v1/\0me",
@@ -84,7 +82,7 @@ NOT_A_TARGET = [
 
 
 @pytest.mark.parametrize("target", NOT_A_TARGET)
-def test_what_is_no_path_is_refused_or_closed(service: Running, alice: Account, target: bytes):
+def test_malformed_target_is_rejected(service: Running, alice: Account, target: bytes):
     """HT-12."""
     with Wire(service.port) as wire:
         head = head_of("GET", "@", alice.bearer, host="localhost").replace(b"@", target, 1)
@@ -95,15 +93,15 @@ def test_what_is_no_path_is_refused_or_closed(service: Running, alice: Account, 
 
 
 @pytest.mark.parametrize("target", ["/v1/me#x", "/v1/me?"])
-def test_a_fragment_or_an_empty_query_does_not_lead_past_the_credential(
+def test_fragment_or_empty_query_does_not_bypass_authentication(
     service: Running, alice: Account, target: str
 ):
-    """HT-12: hyper cuts a fragment off; what is left is the plain path."""
+    """HT-12: hyper removes a fragment and leaves the plain path."""
     assert service.ask("GET", target).status == 401
     assert service.ask("GET", target, headers=alice.bearer).status == 200
 
 
-def test_a_path_of_more_than_two_thousand_characters_is_a_404(service: Running):
+def test_long_path_is_not_found(service: Running):
     """HT-12."""
     answer = service.ask("GET", "/" + "a" * 60_000)
     assert (answer.status, answer.code) == (404, "not_found")
@@ -130,9 +128,7 @@ def test_a_path_of_more_than_two_thousand_characters_is_a_404(service: Running):
         "a;b",
     ],
 )
-def test_a_query_that_the_document_does_not_list_is_refused(
-    service: Running, alice: Account, path: str, query: str
-):
+def test_undocumented_query_is_rejected(service: Running, alice: Account, path: str, query: str):
     """HT-05."""
     answer = service.ask("GET", f"{path}?{query}", headers=alice.bearer)
     assert answer.status == (422 if path.startswith("/api/") else 400)
@@ -140,7 +136,7 @@ def test_a_query_that_the_document_does_not_list_is_refused(
 
 
 @pytest.mark.parametrize("name", ["access_token", "api_key", "token", "X-API-Key"])
-def test_a_credential_in_the_query_is_never_read(service: Running, alice: Account, name: str):
+def test_credential_in_the_query_is_never_read(service: Running, alice: Account, name: str):
     """TK-19, LO-06."""
     for path in ("/v1/me", "/resources/me/settings"):
         answer = service.ask("GET", f"{path}?{name}={alice.session}")
@@ -150,8 +146,8 @@ def test_a_credential_in_the_query_is_never_read(service: Running, alice: Accoun
     assert alice.session not in service.log
 
 
-def test_the_id_in_a_path_is_checked(service: Running, alice: Account):
-    """HT-12: no id of ours has another form, so no other is looked for."""
+def test_malformed_id_in_a_path_is_rejected(service: Running, alice: Account):
+    """HT-12: no id has another form, so the database is not searched."""
     for path in (
         "/v1/me/sessions/..",
         "/v1/me/sessions/SES_0f1e2d3c4b5a",

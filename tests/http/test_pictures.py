@@ -1,4 +1,4 @@
-"""Pictures over the wire: how much of one is read, and with what headers one is given."""
+"""Tests of uploading and serving pictures over the wire."""
 
 import json
 import struct
@@ -19,7 +19,7 @@ from tests.http.wire import Answer, Wire
 PATH = "/resources/me/profile/picture"
 MOST = 5 * 1024 * 1024
 PNG = encoded(gradient())
-#: Exactly these of those that say what may be done with an answer (IM-07, HT-15).
+#: Exactly these headers say what may be done with the answer (IM-07, HT-15).
 SAFE = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -31,10 +31,10 @@ SAFE = {
 
 
 @pytest.fixture
-def somebody(service: Running) -> Account:
-    """Somebody new, whose picture is nobody else's matter."""
-    somebody.number = getattr(somebody, "number", 0) + 1
-    return open_account(service, f"pictured.{somebody.number}@example.com")
+def user(service: Running) -> Account:
+    """A new user, whose picture no other test uses."""
+    user.number = getattr(user, "number", 0) + 1
+    return open_account(service, f"pictured.{user.number}@example.com")
 
 
 def _upload(service: Running, account: Account, body: bytes, **headers: str) -> Answer:
@@ -54,7 +54,7 @@ def _head(account: Account | None, length: int, *more: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-# How much is read
+# Limits
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,9 @@ def _head(account: Account | None, length: int, *more: str) -> bytes:
     ],
     ids=["nothing", "unknown session", "nonsense", "unknown key", "unknown cookie"],
 )
-def test_of_what_a_stranger_sends_nothing_is_awaited(service: Running, credential: tuple[str, ...]):
+def test_upload_without_a_valid_credential_is_not_read(
+    service: Running, credential: tuple[str, ...]
+):
     """HT-07, IM-02: the answer comes after 100 KiB of 5 MiB, and the connection is closed."""
     with Wire(service.port) as wire:
         wire.send(_head(None, MOST, *credential) + b"x" * 100 * 1024)
@@ -80,8 +82,8 @@ def test_of_what_a_stranger_sends_nothing_is_awaited(service: Running, credentia
     service.assert_alive()
 
 
-def test_of_what_a_stranger_sends_in_chunks_nothing_is_awaited(service: Running):
-    """HT-07: where no length was given neither."""
+def test_chunked_upload_without_a_valid_credential_is_not_read(service: Running):
+    """HT-07."""
     head = _head(None, 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     with Wire(service.port) as wire:
         wire.send(head + b"%x\r\n" % MOST + b"x" * 100 * 1024)
@@ -91,8 +93,8 @@ def test_of_what_a_stranger_sends_in_chunks_nothing_is_awaited(service: Running)
         assert wire.answer() is None
 
 
-def test_what_a_stranger_sent_is_not_another_request(service: Running, alice: Account):
-    """HT-09: what would have been the body asks for something, and is not heard."""
+def test_unread_body_is_not_another_request(service: Running, alice: Account):
+    """HT-09: a request inside of the body is not answered."""
     hidden = (
         f"GET /v1/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {alice.session}\r\n\r\n"
     )
@@ -101,19 +103,19 @@ def test_what_a_stranger_sent_is_not_another_request(service: Running, alice: Ac
         assert [answer.status for answer in wire.answers()] == [401]
 
 
-def test_somebody_whose_session_has_ended_is_a_stranger(service: Running, somebody: Account):
+def test_upload_with_an_ended_session_is_not_read(service: Running, user: Account):
     """HT-07, SE-03."""
-    assert service.ask("POST", "/v1/auth/logout", headers=somebody.bearer).status == 200
+    assert service.ask("POST", "/v1/auth/logout", headers=user.bearer).status == 200
     with Wire(service.port) as wire:
-        wire.send(_head(somebody, MOST) + b"x" * 100 * 1024)
+        wire.send(_head(user, MOST) + b"x" * 100 * 1024)
         answer = wire.answer()
         assert answer is not None
         assert (answer.status, answer.code) == (401, "invalid_token")
         assert wire.answer() is None
 
 
-def test_many_strangers_leave_the_memory_as_it_was(service: Running):
-    """HT-07: forty at once, each of whom has announced 5 MiB and sent as much as is taken."""
+def test_unauthenticated_uploads_take_no_memory(service: Running):
+    """HT-07: forty at once, each announcing 5 MiB and sending as much as is read."""
 
     def send(_number: int) -> int:
         with Wire(service.port) as wire:
@@ -129,8 +131,8 @@ def test_many_strangers_leave_the_memory_as_it_was(service: Running):
     service.assert_alive()
 
 
-def test_of_what_somebody_may_not_send_nothing_is_awaited(service: Running, alice: Account):
-    """HT-07, AZ-07: by a key without the scope; of 64 KiB the refusal is the same."""
+def test_upload_without_the_scope_is_not_read(service: Running, alice: Account):
+    """HT-07, AZ-07: by an API key; for 64 KiB the refusal is the same."""
     head = [f"X-API-Key: {alice.api_key}"]
     for rest in (f"Content-Length: {MOST}", "Transfer-Encoding: chunked"):
         lines = _head(None, 0, *head).replace(b"Content-Length: 0", rest.encode())
@@ -151,7 +153,7 @@ def test_of_what_somebody_may_not_send_nothing_is_awaited(service: Running, alic
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service of its own: it may be busy, and waits long enough to tell who is waited for."""
+    """A service of its own, with timeouts long enough to show which request waits."""
     folder = tmp_path_factory.mktemp("patient")
     with running(folder, body_seconds=5, password_cost=10) as started:
         yield started
@@ -159,14 +161,14 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def _stalled(service: Running, account: Account) -> Wire:
-    """An upload that lacks its last bytes."""
+    """Start an upload that lacks its last bytes."""
     wire = Wire(service.port)
     wire.send(_head(account, MOST) + b"x" * (MOST - 16 * 1024))
     return wire
 
 
-def test_many_who_stall_are_held_by_twos_and_keep_nobody_waiting(patient: Running):
-    """HT-07, HT-08: forty of one person, who each send all of 5 MiB but a little."""
+def test_stalled_uploads_of_one_user_delay_no_others(patient: Running):
+    """HT-07, HT-08: forty of one user, who each send almost all of 5 MiB."""
     alice, bob = (open_account(patient, f"{name}@example.com") for name in ("alice", "bob"))
     large = PNG.ljust(MOST, b"\0")
     assert _upload(patient, alice, large).status == 200  # and Pillow has its memory
@@ -190,8 +192,8 @@ def test_many_who_stall_are_held_by_twos_and_keep_nobody_waiting(patient: Runnin
     assert _upload(patient, alice, large).status == 200
 
 
-def test_who_leaves_an_upload_is_not_waited_for(patient: Running):
-    """HT-07: what was held of theirs is held no longer, before its time is over."""
+def test_abandoned_upload_releases_its_slot(patient: Running):
+    """HT-07: at once, before its timeout."""
     carol = open_account(patient, "carol@example.com")
     for _ in range(3):
         for wire in [_stalled(patient, carol) for _ in range(2)]:
@@ -203,21 +205,21 @@ def test_who_leaves_an_upload_is_not_waited_for(patient: Running):
         time.sleep(0.05)
 
 
-def test_5_mib_are_read_and_one_byte_more_is_a_413(service: Running, somebody: Account):
-    """IM-02: a picture with a tail of just so many bytes, and with one more."""
+def test_upload_over_5_mib_is_rejected(service: Running, user: Account):
+    """IM-02: a picture padded to exactly the limit, and with one byte more."""
     for size, status, code in ((MOST, 200, None), (MOST + 1, 413, "body_too_large")):
-        answer = _upload(service, somebody, PNG.ljust(size, b"\0"))
+        answer = _upload(service, user, PNG.ljust(size, b"\0"))
         assert (answer.status, answer.json.get("code")) == (status, code)
 
 
-def test_only_pictures_have_so_much_room(service: Running, somebody: Account):
-    """HT-07: an upload does not widen what the other operations of its path read."""
+def test_other_operations_keep_their_body_limit(service: Running, user: Account):
+    """HT-07: also on the same path."""
     for method in ("GET", "DELETE"):
-        answer = service.ask(method, PATH, headers=somebody.bearer, body=b"x" * 100_000)
+        answer = service.ask(method, PATH, headers=user.bearer, body=b"x" * 100_000)
         assert (answer.status, answer.code) == (413, "body_too_large")
 
 
-# What it is
+# Formats
 
 
 @pytest.mark.parametrize(
@@ -234,26 +236,24 @@ def test_only_pictures_have_so_much_room(service: Running, somebody: Account):
         ("multipart/form-data; boundary=x", 415),
     ],
 )
-def test_a_picture_is_told_by_its_bytes(
-    service: Running, somebody: Account, declared: str, status: int
+def test_format_of_a_picture_is_detected_from_its_bytes(
+    service: Running, user: Account, declared: str, status: int
 ):
-    """IM-01: under the name of another kind that is taken it is taken, under no other."""
-    answer = _upload(service, somebody, PNG, **{"Content-Type": declared})
+    """IM-01: any accepted picture type will do as its content type, and no other."""
+    answer = _upload(service, user, PNG, **{"Content-Type": declared})
     assert answer.status == status
     if status == 200:
-        assert _get(service, somebody).header("content-type") == "image/webp"
+        assert _get(service, user).header("content-type") == "image/webp"
 
 
 @pytest.mark.parametrize(
     "disposition",
     ['attachment; filename="../../x"', "attachment; filename=a.php%00.png", 'inline; name="p.svg"'],
 )
-def test_what_a_client_calls_its_file_is_not_read(
-    service: Running, somebody: Account, disposition: str
-):
-    """IM-07: it is given under a name of ours."""
-    assert _upload(service, somebody, PNG, **{"Content-Disposition": disposition}).status == 200
-    answer = _get(service, somebody)
+def test_file_name_of_a_client_is_ignored(service: Running, user: Account, disposition: str):
+    """IM-07: the download has the service's own name."""
+    assert _upload(service, user, PNG, **{"Content-Disposition": disposition}).status == 200
+    answer = _get(service, user)
     assert answer.header("content-disposition") == 'attachment; filename="picture.webp"'
 
 
@@ -268,13 +268,13 @@ def test_what_a_client_calls_its_file_is_not_read(
     ],
     ids=["SVG", "nothing", "cut short", "bomb", "GIF"],
 )
-def test_what_is_no_picture_is_a_400(service: Running, somebody: Account, uploaded: bytes):
+def test_unreadable_picture_is_rejected(service: Running, user: Account, uploaded: bytes):
     """IM-01, IM-02, IM-04."""
-    assert _upload(service, somebody, PNG).status == 200
-    tag = _get(service, somebody).header("etag")
-    answer = _upload(service, somebody, uploaded)
+    assert _upload(service, user, PNG).status == 200
+    tag = _get(service, user).header("etag")
+    answer = _upload(service, user, uploaded)
     assert (answer.status, answer.code) == (400, "unreadable_picture")
-    assert _get(service, somebody).header("etag") == tag
+    assert _get(service, user).header("etag") == tag
 
 
 def _odd_notes(orientation: int, tag: int, kind: int, value: bytes) -> bytes:
@@ -292,27 +292,23 @@ def _odd_notes(orientation: int, tag: int, kind: int, value: bytes) -> bytes:
     ],
     ids=["a number of another type", "a place beyond the end", "a list cut short"],
 )
-def test_odd_notes_in_a_picture_are_nobodys_business(
-    service: Running, somebody: Account, noted: bytes
-):
-    """IM-03, LO-05: it is taken, and what Pillow thinks of them does not stand in the log."""
+def test_odd_metadata_in_a_picture_is_accepted(service: Running, user: Account, noted: bytes):
+    """IM-03, LO-05: and Pillow's opinion of it is not in the log."""
     before = len(service.log)
-    assert _upload(service, somebody, encoded(gradient(), exif=noted)).status == 200
-    service.line_of(_get(service, somebody))
+    assert _upload(service, user, encoded(gradient(), exif=noted)).status == 200
+    service.line_of(_get(service, user))
     for line in service.log[before:].splitlines():
         json.loads(line)
     assert "canary" not in service.log
 
 
-# How it is given
+# Downloads
 
 
-def test_a_picture_is_given_so_that_no_browser_makes_more_of_it(
-    service: Running, somebody: Account
-):
-    """IM-07: as what it is, to be saved, and for this origin only; HEAD says the same."""
-    assert _upload(service, somebody, PNG).status == 200
-    given, head = _get(service, somebody), _get(service, somebody, "HEAD")
+def test_picture_is_served_as_a_download(service: Running, user: Account):
+    """IM-07: with its type, for this origin only; HEAD has the same headers."""
+    assert _upload(service, user, PNG).status == 200
+    given, head = _get(service, user), _get(service, user, "HEAD")
     for answer in (given, head):
         assert answer.status == 200
         assert answer.header("content-type") == "image/webp"
@@ -326,15 +322,15 @@ def test_a_picture_is_given_so_that_no_browser_makes_more_of_it(
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("written", ["{}", "W/{}", '"other", {}', '"a",W/{} , "b"', "*"])
-def test_whoever_has_it_gets_a_304_without_a_body(
-    service: Running, somebody: Account, method: str, written: str
+def test_matching_if_none_match_gets_304(
+    service: Running, user: Account, method: str, written: str
 ):
-    """HT-17: with the headers of safety and its tag, and without what describes a body."""
-    assert _upload(service, somebody, PNG).status == 200
-    tag = _get(service, somebody).header("etag") or ""
+    """HT-17: with security headers and the tag, without headers that describe a body."""
+    assert _upload(service, user, PNG).status == 200
+    tag = _get(service, user).header("etag") or ""
     with Wire(service.port) as wire:
         lines = [f"{method} {PATH} HTTP/1.1", "Host: localhost"]
-        lines += [f"Authorization: Bearer {somebody.session}"]
+        lines += [f"Authorization: Bearer {user.session}"]
         lines += [f"If-None-Match: {written.format(tag)}"]
         wire.send("\r\n".join(lines).encode() + b"\r\n\r\n")
         answer = wire.answer(method)
@@ -344,52 +340,52 @@ def test_whoever_has_it_gets_a_304_without_a_body(
         assert answer.header("content-type") is None
         assert answer.header("content-disposition") is None
         assert answer.header("content-length") in {None, "0"}
-        # Nothing follows it but the answer to the next request.
+        # The next bytes are the answer to the next request.
         wire.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         following = wire.answer()
         assert following is not None
         assert following.status == 200
 
 
-def test_whoever_has_another_is_sent_it(service: Running, somebody: Account):
-    """HT-17: after a change, and by the tag of somebody else's picture."""
-    assert _upload(service, somebody, PNG).status == 200
-    former = _get(service, somebody).header("etag") or ""
+def test_other_if_none_match_gets_the_picture(service: Running, user: Account):
+    """HT-17: after a change, and with the tag of another user's picture."""
+    assert _upload(service, user, PNG).status == 200
+    former = _get(service, user).header("etag") or ""
     other = encoded(gradient((8, 8)))
-    assert _upload(service, somebody, other).status == 200
+    assert _upload(service, user, other).status == 200
     for tag in (former, f"W/{former}", f'"x", {former}', '"*"', "", former.strip('"')):
-        answer = _get(service, somebody, If_None_Match=tag)
+        answer = _get(service, user, If_None_Match=tag)
         assert answer.status == 200
         assert read_webp(answer.body).size == (8, 8)
 
 
-def test_nobody_is_told_anything_by_a_tag(service: Running, somebody: Account, alice: Account):
-    """HT-17, IM-08: without a credential it is a 401, with another's it is about another's."""
-    assert _upload(service, somebody, PNG).status == 200
-    tag = _get(service, somebody).header("etag") or ""
+def test_tag_reveals_nothing_to_other_users(service: Running, user: Account, alice: Account):
+    """HT-17, IM-08: without a credential a 401; with another user's, that user's picture counts."""
+    assert _upload(service, user, PNG).status == 200
+    tag = _get(service, user).header("etag") or ""
     for sent in (tag, "*"):
         stranger = service.ask("GET", PATH, headers={"If-None-Match": sent})
         assert stranger.status == 401
         assert _get(service, alice, If_None_Match=sent).status == 404
 
 
-# Many at once
+# Concurrency
 
 
-def test_a_reader_sees_one_picture_or_the_other(service: Running, somebody: Account):
-    """IM-09: over the wire as well; each whole, with its own tag, and never a 404."""
+def test_concurrent_reader_sees_the_old_or_the_new_picture(service: Running, user: Account):
+    """IM-09: each complete, with its own tag, and never a 404."""
     uploads = [encoded(gradient(size)) for size in ((48, 32), (32, 48))]
     known = {}
     for uploaded in uploads:
-        assert _upload(service, somebody, uploaded).status == 200
-        answer = _get(service, somebody)
+        assert _upload(service, user, uploaded).status == 200
+        answer = _get(service, user)
         known[answer.header("etag")] = answer.body
     done = threading.Event()
 
     def read() -> int:
         count = 0
         while not done.is_set():
-            answer = _get(service, somebody)
+            answer = _get(service, user)
             assert answer.status == 200
             assert known[answer.header("etag")] == answer.body
             count += 1
@@ -399,7 +395,7 @@ def test_a_reader_sees_one_picture_or_the_other(service: Running, somebody: Acco
         reading = [threads.submit(read) for _ in range(2)]
         try:
             for number in range(20):
-                assert _upload(service, somebody, uploads[number % 2]).status == 200
+                assert _upload(service, user, uploads[number % 2]).status == 200
         finally:
             done.set()
         assert min(each.result(30) for each in reading) > 0

@@ -1,4 +1,4 @@
-"""How the service ends: what it has begun it finishes, and it begins nothing more."""
+"""Tests of the graceful shutdown."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ BODY = b'{"email":"alice@example.com","password":"%s"}' % PASSWORD.encode()
 
 
 def _refused(port: int) -> bool:
-    """Whether nobody listens any more, within two seconds."""
+    """Tell whether the port is closed within two seconds."""
     deadline = time.monotonic() + 2
     while time.monotonic() < deadline:
         try:
@@ -31,8 +31,8 @@ def _refused(port: int) -> bool:
     return False
 
 
-def test_what_is_in_flight_is_finished_and_nothing_else_begun(tmp_path: Path):
-    """OP-01: a slow hash, a body that still comes, a connection that is only kept."""
+def test_requests_in_flight_are_finished(tmp_path: Path):
+    """OP-01: a slow hash, a body still arriving, an idle connection; nothing else begins."""
     with running(tmp_path, password_cost=14) as service:
         open_account(service, "alice@example.com")
         length = b"Content-Length: %d\r\n\r\n" % len(BODY)
@@ -61,8 +61,8 @@ def test_what_is_in_flight_is_finished_and_nothing_else_begun(tmp_path: Path):
         assert service.log.count('"operation":"ipto.logIn","status":200') == 2
 
 
-def _says_that_it_leaves(service: Running) -> bool:
-    """Whether readiness is refused, by a worker that has time to say so."""
+def _is_draining(service: Running) -> bool:
+    """Tell whether readiness is refused, by a worker that has time to answer."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -71,12 +71,12 @@ def _says_that_it_leaves(service: Running) -> bool:
     return False
 
 
-def test_readiness_is_refused_for_a_while_before_anything_else_is(tmp_path: Path):
-    """OP-01: by every worker, also by one that is started meanwhile; and all are served."""
+def test_readiness_is_refused_before_requests_are(tmp_path: Path):
+    """OP-01: by every worker, also one that starts meanwhile; all requests are served."""
     with running(tmp_path, workers=2, password_cost=10, drain_delay_seconds=12) as service:
         open_account(service, "alice@example.com")
         service.terminate()
-        assert _says_that_it_leaves(service)
+        assert _is_draining(service)
         killed = service.workers[0]
         os.kill(killed, signal.SIGKILL)
         deadline = time.monotonic() + 8
@@ -84,15 +84,15 @@ def test_readiness_is_refused_for_a_while_before_anything_else_is(tmp_path: Path
             assert time.monotonic() < deadline
             time.sleep(0.02)
         new = open_account(service, "bob@example.com")
-        for _ in range(30):  # connections go to this or that worker
+        for _ in range(30):  # connections go to either worker
             assert service.ask("GET", "/v1/me", headers=new.bearer).status == HTTPStatus.OK
             assert service.ask("GET", "/healthz").status == HTTPStatus.OK
             assert service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE
         assert service.process.wait(30) == 0
 
 
-def test_the_end_comes_although_somebody_has_cleaned_up(tmp_path: Path, monkeypatch):
-    """OP-01: a service lives for longer than what nobody touches in a folder for a while."""
+def test_shutdown_works_after_temporary_files_were_deleted(tmp_path: Path, monkeypatch):
+    """OP-01: a service outlives the age at which cleaners delete untouched files."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
@@ -100,28 +100,28 @@ def test_the_end_comes_although_somebody_has_cleaned_up(tmp_path: Path, monkeypa
         for each in temporary.iterdir():
             shutil.rmtree(each)
         service.terminate()
-        assert _says_that_it_leaves(service)
+        assert _is_draining(service)
         assert service.process.wait(15) == 0
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_who_asks_twice_does_not_wait(tmp_path: Path, second: signal.Signals):
-    """OP-01: the delay is for balancers, and not for who wants to be done."""
+def test_second_signal_skips_the_delay(tmp_path: Path, second: signal.Signals):
+    """OP-01: the delay is for load balancers."""
     with running(tmp_path, password_cost=10, drain_delay_seconds=300) as service:
         service.terminate()
-        assert _says_that_it_leaves(service)
+        assert _is_draining(service)
         service.process.send_signal(second)
         assert service.process.wait(15) == 0
 
 
-def test_an_interrupt_ends_it_at_once(tmp_path: Path):
-    """OP-01: somebody sits there, who has pressed Ctrl-C."""
+def test_interrupt_skips_the_delay(tmp_path: Path):
+    """OP-01: a person has pressed Ctrl-C."""
     with running(tmp_path, password_cost=10, drain_delay_seconds=300) as service:
         service.process.send_signal(signal.SIGINT)
         assert service.process.wait(15) == 0
 
 
-def test_who_sends_nothing_more_does_not_keep_the_service_from_ending(tmp_path: Path):
+def test_silent_client_does_not_delay_the_shutdown(tmp_path: Path):
     """OP-01, HT-08."""
     with (
         running(tmp_path, head_seconds=2, body_seconds=2, drain_seconds=10) as service,
@@ -138,8 +138,8 @@ def test_who_sends_nothing_more_does_not_keep_the_service_from_ending(tmp_path: 
         assert silent.answer() is None
 
 
-def test_a_worker_that_is_just_starting_does_not_keep_the_service_from_ending(tmp_path: Path):
-    """OP-01, OP-08: one that takes the place of a killed one, whatever it has come to."""
+def test_starting_worker_does_not_delay_the_shutdown(tmp_path: Path):
+    """OP-01, OP-08: one that replaces a killed one, at any stage of its start."""
     for number, moment in enumerate((0, 0.3, 0.7)):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -151,13 +151,13 @@ def test_a_worker_that_is_just_starting_does_not_keep_the_service_from_ending(tm
                 time.sleep(0.005)
             time.sleep(moment)
             service.terminate()
-            # Sooner than it would be killed. The log does not tell: Granian also says that it
+            # Sooner than it would be killed. The log does not help: Granian also says that it
             # kills one that has ended, if the system takes more than a millisecond to tell it so.
             assert service.process.wait(14) == 0
 
 
 def _end_by_themselves(service: Running, workers: list[int], *, within: float) -> bool:
-    """Whether workers do; those that do not are killed, so that they are not left behind."""
+    """Tell whether workers end; those that do not are killed."""
     deadline = time.monotonic() + within
     while not all(map(service.has_ended, workers)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -167,8 +167,8 @@ def _end_by_themselves(service: Running, workers: list[int], *, within: float) -
     return not left
 
 
-def test_workers_end_when_the_main_process_is_gone(tmp_path: Path):
-    """OP-08, OP-01: in an orderly way, and the next service gets the port."""
+def test_workers_end_when_the_main_process_is_killed(tmp_path: Path):
+    """OP-08, OP-01: gracefully, and the next service gets the port."""
     with running(tmp_path, workers=2, password_cost=14) as service:
         open_account(service, "alice@example.com")
         workers = service.workers
@@ -187,8 +187,8 @@ def test_workers_end_when_the_main_process_is_gone(tmp_path: Path):
         assert service.log.count("the main process is gone") == 2
 
 
-def test_a_worker_ends_without_the_main_process_whatever_it_waits_for(tmp_path: Path):
-    """OP-08, OP-01: it has the time that it would have had from the main process, and no more."""
+def test_blocked_worker_ends_when_the_main_process_is_killed(tmp_path: Path):
+    """OP-08, OP-01: within the time that the main process would have given it."""
     with (
         running(tmp_path, password_cost=10, drain_seconds=1, body_seconds=15) as service,
         Wire(service.port) as in_a_body,
@@ -202,8 +202,8 @@ def test_a_worker_ends_without_the_main_process_whatever_it_waits_for(tmp_path: 
         assert _end_by_themselves(service, workers, within=10)
 
 
-def test_the_sign_of_life_needs_no_database_and_readiness_does(tmp_path: Path):
-    """OP-02: an orchestrator must not restart what only waits for its database."""
+def test_health_needs_no_database_and_readiness_does(tmp_path: Path):
+    """OP-02: an orchestrator must not restart a service that waits for its database."""
     with running(tmp_path, password_cost=10) as service:
         database = tmp_path / "data" / "oneself.sqlite3"
         connection = sqlite_driver().connect(database, isolation_level=None)

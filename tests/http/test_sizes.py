@@ -1,4 +1,4 @@
-"""How much of a body is read, and what it costs."""
+"""Tests of the body limits, and of the memory that bodies cost."""
 
 import time
 
@@ -28,7 +28,7 @@ def _padded(size: int) -> bytes:
     return b" " * (size - 2) + b"{}"
 
 
-def test_the_largest_body_is_read_and_one_byte_more_is_a_413(service: Running, alice: Account):
+def test_body_over_the_limit_is_rejected(service: Running, alice: Account):
     """HT-07."""
     for size, status in ((LIMIT, 200), (LIMIT + 1, 413)):
         body = _padded(size)
@@ -41,8 +41,8 @@ def test_the_largest_body_is_read_and_one_byte_more_is_a_413(service: Running, a
         assert chunked.status == status
 
 
-def test_an_operation_without_a_body_reads_no_more_of_one(service: Running, alice: Account):
-    """HT-07: and one that nobody may call, or that is not there, reads none."""
+def test_unexpected_body_over_the_limit_is_rejected(service: Running, alice: Account):
+    """HT-07: unauthenticated and unknown operations read none."""
     body = b"x" * 100_000
     reads = service.ask("GET", "/v1/me", headers=alice.bearer, body=body)
     assert (reads.status, reads.code) == (413, "body_too_large")
@@ -51,8 +51,8 @@ def test_an_operation_without_a_body_reads_no_more_of_one(service: Running, alic
     assert service.ask("POST", "/v1/auth/login", body=body, host="evil.example").status == 421
 
 
-def test_a_body_is_counted_whatever_its_head_says(service: Running, alice: Account):
-    """HT-07: what follows a body of the stated length is another request, and a bad one."""
+def test_body_longer_than_announced_is_not_read(service: Running, alice: Account):
+    """HT-07: the bytes after the announced length are another, malformed request."""
     with Wire(service.port) as wire:
         wire.send(_head(alice, b"Content-Length: 2") + b"{}" + b"x" * 100_000)
         assert [answer.status for answer in wire.answers()] in ([200, 400], [200, 431], [200])
@@ -60,8 +60,10 @@ def test_a_body_is_counted_whatever_its_head_says(service: Running, alice: Accou
 
 
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "stated"])
-def test_who_goes_on_sending_can_read_the_413(service: Running, alice: Account, *, chunked: bool):
-    """HT-07: as most clients do, which read nothing before they have sent everything."""
+def test_client_that_keeps_sending_can_read_the_413(
+    service: Running, alice: Account, *, chunked: bool
+):
+    """HT-07: most clients read nothing before they have sent everything."""
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 8000000"
     piece = b"x" * 20_000
     with Wire(service.port) as wire:
@@ -76,7 +78,7 @@ def test_who_goes_on_sending_can_read_the_413(service: Running, alice: Account, 
     assert answer.header("connection") == "close"
 
 
-def test_fifty_large_uploads_leave_the_memory_as_it_was(service: Running, alice: Account):
+def test_large_bodies_take_no_lasting_memory(service: Running, alice: Account):
     """HT-07."""
     body = b"x" * 3_000_000
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""Who sends slowly, or nothing, is not waited for; and nobody else waits meanwhile."""
+"""Tests of slow and silent clients, which time out and delay no others."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from oneself.settings import Settings
 from tests.http.running import Account, Running, running
 from tests.http.wire import Wire, head_of
 
-#: What the tested service waits for a head and for a body, and what a test adds to be sure.
+#: Timeouts of the service for a head and for a body, and the margin of the tests.
 TIMEOUT = 2
 SLACK = 2.5
 
@@ -41,7 +41,7 @@ def _dribbling(wire: Wire, data: bytes) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["head_seconds", "body_seconds"])
-def test_no_setting_makes_the_service_wait_longer_than_fifteen_seconds(name: str):
+def test_timeouts_are_at_most_fifteen_seconds(name: str):
     """HT-08."""
     getattr(Settings(**{name: 15}), name)
     for value in (15.1, 0, -1, float("inf"), float("nan")):
@@ -49,14 +49,14 @@ def test_no_setting_makes_the_service_wait_longer_than_fifteen_seconds(name: str
             Settings(**{name: value})
 
 
-def test_a_head_that_dribbles_is_cut_off(service: Running):
-    """HT-08: a byte now and then does not begin the time anew."""
+def test_slow_head_times_out(service: Running):
+    """HT-08: a byte now and then does not restart the timeout."""
     with Wire(service.port) as wire, _dribbling(wire, b"GET /healthz HTTP/1.1\r\nX: " + b"a" * 99):
         assert wire.seconds_until_closed() < TIMEOUT + SLACK
 
 
-def test_who_sends_no_whole_head_is_cut_off(service: Running):
-    """HT-08: also who sends nothing at all."""
+def test_incomplete_head_times_out(service: Running):
+    """HT-08: so does a connection without any byte."""
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(service.port)) for _ in range(4)]
         for wire, sent in zip(
@@ -69,7 +69,7 @@ def test_who_sends_no_whole_head_is_cut_off(service: Running):
         assert time.monotonic() - began < TIMEOUT + SLACK
 
 
-def test_a_connection_that_is_kept_and_not_used_is_closed(service: Running):
+def test_idle_connection_is_closed(service: Running):
     """HT-08."""
     with Wire(service.port) as wire:
         wire.send(head_of("GET", "/healthz", host="localhost"))
@@ -79,7 +79,7 @@ def test_a_connection_that_is_kept_and_not_used_is_closed(service: Running):
         assert 0.5 < wire.seconds_until_closed() < TIMEOUT + SLACK
 
 
-def test_a_body_that_dribbles_is_cut_off_with_a_408(service: Running):
+def test_slow_body_is_rejected_with_408(service: Running):
     """HT-08."""
     with Wire(service.port) as wire:
         began = time.monotonic()
@@ -93,7 +93,7 @@ def test_a_body_that_dribbles_is_cut_off_with_a_408(service: Running):
             assert wire.seconds_until_closed() < SLACK
 
 
-#: Heads that promise a body, and what comes of it.
+#: Heads that announce a body, and the part of it that is sent.
 SILENT = (
     b"Content-Length: 200\r\n\r\n",
     b"Content-Length: 200\r\n\r\n{}",
@@ -105,8 +105,8 @@ SILENT = (
 )
 
 
-def test_who_falls_silent_in_a_body_gets_a_408_and_is_closed(service: Running):
-    """HT-08: the connection too, each time; garbage that only a collector frees would hold it."""
+def test_silent_client_gets_408_and_is_disconnected(service: Running):
+    """HT-08: every time; garbage in a cycle would keep the connection open."""
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(service.port)) for _ in SILENT]
         for wire, rest in zip(wires, SILENT, strict=True):
@@ -121,8 +121,8 @@ def test_who_falls_silent_in_a_body_gets_a_408_and_is_closed(service: Running):
         assert time.monotonic() - began < TIMEOUT + SLACK
 
 
-def test_a_connection_is_closed_with_its_408_and_not_when_memory_is_next_tidied(tmp_path: Path):
-    """HT-08: while garbage in a cycle holds Granian's end of it, who is silent keeps it open."""
+def test_connection_is_closed_without_garbage_collection(tmp_path: Path):
+    """HT-08: a reference cycle to Granian's end of it would keep it open."""
     with running(tmp_path, body_seconds=0.2) as service, ThreadPoolExecutor(3) as threads:
 
         def stall(number: int) -> float:
@@ -136,7 +136,7 @@ def test_a_connection_is_closed_with_its_408_and_not_when_memory_is_next_tidied(
         assert max(threads.map(stall, range(60))) < 0.5
 
 
-def test_a_hundred_slow_connections_keep_nobody_waiting(service: Running, alice: Account):
+def test_slow_connections_delay_no_others(service: Running, alice: Account):
     """HT-08."""
     with ExitStack() as stack:
         for number in range(100):

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand: every byte of a request is the test's own, and an answer is read as it came."""
+"""A minimal HTTP/1.1 client: sends exact bytes, and reads answers as they are."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ _PATIENCE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer: names of headers in lower case, in their order."""
+    """One answer; header names are in lower case and in their order."""
 
     status: int
     version: str
@@ -24,23 +24,23 @@ class Answer:
     body: bytes
 
     def every(self, name: str) -> list[str]:
-        """The values of a header."""
+        """Return all values of a header."""
         return [value for found, value in self.headers if found == name]
 
     def header(self, name: str) -> str | None:
-        """The value of a header that stands at most once."""
+        """Return the value of a header that occurs at most once."""
         values = self.every(name)
         assert len(values) <= 1, f"{name} stands {len(values)} times"
         return values[0] if values else None
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
     @property
     def code(self) -> str | None:
-        """The refusal code, in whichever dialect."""
+        """Return the refusal's code, in any dialect."""
         body = self.json
         if "errors" in body or not isinstance(body, dict):
             return None
@@ -71,7 +71,7 @@ class Wire:
         self.socket.close()
 
     def send(self, data: bytes) -> bool:
-        """Send bytes; False when the other side would not take them all."""
+        """Send bytes; return False when the other side does not take them all."""
         try:
             self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
@@ -79,7 +79,7 @@ class Wire:
         return True
 
     def answer(self, method: str = "GET") -> Answer | None:
-        """The next answer, None when the connection was closed instead of one."""
+        """Read the next answer; None if the connection was closed instead."""
         while True:
             try:
                 line = self._reader.readline()
@@ -92,14 +92,14 @@ class Wire:
                 return answer
 
     def answers(self) -> list[Answer]:
-        """Every answer until the connection is closed."""
+        """Read all answers until the connection is closed."""
         found = []
         while (answer := self.answer()) is not None:
             found.append(answer)
         return found
 
     def seconds_until_closed(self) -> float:
-        """Read until the other side closes, and tell how long that took."""
+        """Read until the other side closes, and return the seconds."""
         began = time.monotonic()
         with suppress(ConnectionResetError):
             while self._reader.read1(65_536):
@@ -122,7 +122,7 @@ class Wire:
 def head_of(
     method: str, target: str, headers: Mapping[str, str | None] | None = None, *, host: str
 ) -> bytes:
-    """The head of a request; a header that is None is left out."""
+    """Return the head of a request; a header that is None is left out."""
     lines = [f"{method} {target} HTTP/1.1"]
     sent = {"Host": host, **(headers or {})}
     lines += [f"{name}: {value}" for name, value in sent.items() if value is not None]
@@ -138,7 +138,7 @@ def ask(
     body: Any = None,
     host: str = "localhost",
 ) -> Answer:
-    """One request on a connection of its own; a body that is not bytes is sent as JSON."""
+    """Send one request on a connection of its own; a body other than bytes is sent as JSON."""
     sent: dict[str, str | None] = {"Connection": "close"}
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     if body is not None:

@@ -112,8 +112,8 @@ class IgnoredScope(Mutant):
             keep = {"keep": {"narrow": "/access_token"}}
             return {"with": {"bearer": "${narrow}"}, "before": [make | keep], "request": {}}
         if CredentialKind.API_KEY in self.operation.accepted:
-            wanted = {"name": "narrow", "scopes": self._others("ApiKeyScope")}
-            make = {"operation": "ipto.createApiKey", "request": {"json": wanted}}
+            body = {"name": "narrow", "scopes": self._others("ApiKeyScope")}
+            make = {"operation": "ipto.createApiKey", "request": {"json": body}}
             keep = {"keep": {"narrow": "/data/key"}}
             return {"with": {"api_key": "${narrow}"}, "before": [make | keep], "request": {}}
         return None

@@ -1,6 +1,6 @@
 """Mutation tests: the conformance suite fails on every mutant of the service.
 
-Mutants are derived from the document by rules; `tox run -e mutants -- --seed 2` draws others. The
+Mutants are derived from the document by rules; `pytest tests/mutants --seed 2` draws others. The
 suite is that of `python -m oneself prove`: the rows, then the fuzzer, for the mutated operation.
 """
 

@@ -102,12 +102,12 @@ class MutantRunner:
         """Switch the service to a mutant, or to none, on a fresh copy of its data."""
         folder = self._service.folder / str(next(self._numbers))
         folder.mkdir()
-        wanted = {
+        command = {
             "mutant": mutant and str(mutant),
             "folder": str(folder / "data"),
             "settings": _SETTINGS[suite],
         }
-        answer = self._service.ask(Request("PUT", CONTROL, body=json.dumps(wanted).encode()))
+        answer = self._service.ask(Request("PUT", CONTROL, body=json.dumps(command).encode()))
         assert answer.status == HTTPStatus.OK, self._service.log
         (folder / "people.json").write_text(json.dumps(self._service.people))
         environment = {**self._service.environment, "ONESELF_DATA_DIR": str(folder / "data")}
@@ -184,7 +184,7 @@ def _send(mutant: Mutant, row_fields: RowFields, service: Service, people: Actor
     return service.ask(CaseRunner(Row("mutants", raw), service, people).prepare())
 
 
-def _request(mutant: Mutant, wanted: Mapping[str, Any], service: Service) -> dict[str, Any]:
+def _request(mutant: Mutant, change: Mapping[str, Any], service: Service) -> dict[str, Any]:
     """Build the operation's example with one value replaced or removed."""
     operation = mutant.operation
     values = fuzz_values(replace(service, people=read_credentials(service.folder / "people.json")))
@@ -197,10 +197,10 @@ def _request(mutant: Mutant, wanted: Mapping[str, Any], service: Service) -> dic
     for content in live.get("requestBody", {}).get("content", {}).values():
         if "example" in content:
             parts["body"] = content["example"]
-    if "place" in wanted:
-        _put(parts, wanted["place"], wanted["value"])
-    if "without" in wanted:
-        part, name = wanted["without"]
+    if "place" in change:
+        _put(parts, change["place"], change["value"])
+    if "without" in change:
+        part, name = change["without"]
         parts[part] = {each: value for each, value in parts[part].items() if each != name}
     request: dict[str, Any] = {"path": parts["path"], "headers": parts["header"]}
     if parts["query"]:

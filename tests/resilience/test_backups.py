@@ -36,7 +36,7 @@ class CountingClient:
         assert response.status == 200, response
         self.acknowledged = self.requested
         if self.requested % 5 == 0 and len(self.keys) < MAX_KEYS:
-            body = {"name": f"Key {self.asked}", "scopes": ["me/profile:read"]}
+            body = {"name": f"Key {self.requested}", "scopes": ["me/profile:read"]}
             created = self._ask("POST", "/v1/api-keys", headers=self._headers, body=body)
             assert created.status == 201, created
             self.keys.add(created.json["data"]["api_key_id"])

@@ -1,4 +1,4 @@
-"""What somebody has who has a copy of the database and not the root secret: nothing."""
+"""A copy of the database without the root secret gives no access."""
 
 import base64
 import json
@@ -51,20 +51,20 @@ PREFIXES = {
     CredentialKind.PAT: tokens.PAT,
 }
 
-# A thief tries as often as they like.
-ENDLESS = RateLimit(10**9, 1)
-RULES = Limits(
+# An attacker with a dump is not rate-limited.
+UNLIMITED = RateLimit(10**9, 1)
+LIMITS = Limits(
     password_cost=4,
-    account_and_source_budget=ENDLESS,
-    account_budget=ENDLESS,
-    source_budget=ENDLESS,
+    account_and_source_budget=UNLIMITED,
+    account_budget=UNLIMITED,
+    source_budget=UNLIMITED,
 )
 
 
 @pytest.fixture
 def database(storage, tmp_path) -> Iterator[Database]:
     location = storage.make(tmp_path)
-    database = Database(location, keys=Keyring(ROOT), limits=RULES)
+    database = Database(location, keys=Keyring(ROOT), limits=LIMITS)
     check_root_key(database)
     yield database
     database.close()
@@ -73,11 +73,11 @@ def database(storage, tmp_path) -> Iterator[Database]:
 
 @pytest.fixture
 def secrets(database):
-    """One live credential of every kind, made by the acts."""
+    """One live credential of every kind, created by the acts."""
     with database.transaction(writing=True) as session:
         ensure_signing_key(session)
     with database.transaction(writing=True) as session:
-        opened = sign_up(
+        signup = sign_up(
             session,
             email="alice@example.com",
             password=PASSWORD,
@@ -85,14 +85,14 @@ def secrets(database):
             tenant_name="Example",
             user_agent=None,
         )
-    person = opened.user
+    user = signup.user
     with database.transaction(writing=True) as session:
-        tenant = session.get_one(Tenant, person.tenant_id)
+        tenant = session.get_one(Tenant, user.tenant_id)
         client, client_secret = add_client(
             session, tenant, name="A program", scopes=sorted(SESSION_RIGHTS)
         )
     with database.transaction(writing=True) as session:
-        principal = authenticate(session, Presented(CredentialKind.SESSION, opened.token))
+        principal = authenticate(session, Presented(CredentialKind.SESSION, signup.token))
         _, api_key = create_api_key(
             session,
             principal,
@@ -114,29 +114,31 @@ def secrets(database):
             session,
             load_key_set(session),
             client,
-            subject_token=opened.token,
+            subject_token=signup.token,
             scope=SCOPES[0],
             audience=None,
         )
         pending = {
-            purpose: issue_secret(session, purpose, person.user_id, ADDRESS)
+            purpose: issue_secret(session, purpose, user.user_id, ADDRESS)
             for purpose in SecretPurpose
         }
         post_message(
             session,
             MessageKind.EMAIL_VERIFICATION,
-            person,
+            user,
             secret=pending[SecretPurpose.EMAIL_VERIFICATION],
         )
         request_password_reset(session, "alice@example.com")
-        access_token = reveal_access_token(session, person)
-        made = {"api_key": api_key, "pat": pat, "session_token": opened.token}
-        store_response(session, Attempt("ipto.createApiKey", "once", PASSWORD), json.dumps(made))
+        access_token = reveal_access_token(session, user)
+        response = {"api_key": api_key, "pat": pat, "session_token": signup.token}
+        store_response(
+            session, Attempt("ipto.createApiKey", "once", PASSWORD), json.dumps(response)
+        )
     return SimpleNamespace(
-        person=person,
+        user=user,
         client_id=client.id,
         credentials={
-            CredentialKind.SESSION: opened.token,
+            CredentialKind.SESSION: signup.token,
             CredentialKind.ACCESS_TOKEN: access_token,
             CredentialKind.API_KEY: api_key,
             CredentialKind.PAT: pat,
@@ -149,22 +151,28 @@ def secrets(database):
 
 
 def _dump(database):
-    """Every value of every column of every table."""
+    """Return every value of every column of every table."""
     with database.transaction(writing=False) as session:
         names = inspect(session.core).get_table_names()
         rows = {
-            name: session.core.exec_driver_sql(f'SELECT * FROM "{name}"').all()  # noqa: S608 # its own names
+            name: session.core.exec_driver_sql(f'SELECT * FROM "{name}"').all()  # noqa: S608 # its own table names
             for name in names
         }
     assert "access_token" in rows
-    # A kind of credential that is kept in another table belongs into the fixture above.
-    assert {name for name, found in rows.items() if not found} <= {
+    # A credential kind stored in another table belongs into the fixture above.
+    assert {name for name, table_rows in rows.items() if not table_rows} <= {
         "user_settings",
         "event_link",
         "picture",
         "revoked_jwt",
     }
-    return [value for found in rows.values() for row in found for value in row if value is not None]
+    return [
+        value
+        for table_rows in rows.values()
+        for row in table_rows
+        for value in row
+        if value is not None
+    ]
 
 
 def _base62(number, length):
@@ -175,8 +183,8 @@ def _base62(number, length):
     return "".join(reversed(digits))
 
 
-def _spelt(value):
-    """A value in all the ways that it can be written down."""
+def _encodings(value):
+    """Yield the encodings of a value."""
     content = value if isinstance(value, bytes) else str(value).encode()
     yield content.decode("latin-1")
     yield content.decode(errors="replace")
@@ -185,10 +193,11 @@ def _spelt(value):
     yield base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def _dressed(value, prefix):
-    """A value in the form of a token, as it comes from `mint`, so that its form refuses nothing.
+def _as_tokens(value, prefix):
+    """Yield a value in the form of a token, as `mint` makes it, so that its form is valid.
 
-    As a number, as a thief would who believes that the token is stored; and its beginning.
+    Encoded as a number, and its first characters: as an attacker would who takes the stored value
+    for the token.
     """
     content = value if isinstance(value, bytes) else str(value).encode()
     bodies = [_base62(int.from_bytes(content[-32:]), 43)]
@@ -196,14 +205,14 @@ def _dressed(value, prefix):
     if len(letters) >= 43:
         bodies.append(letters[:43])
     for body in bodies:
-        whole = prefix + body
-        yield whole + _base62(crc32(whole.encode()), 6)
+        unchecked = prefix + body
+        yield unchecked + _base62(crc32(unchecked.encode()), 6)
 
 
-def _doors(session, client_id):
-    """Each door: its name, how what opens it begins, and what tries something there."""
-    key = session.core.exec_driver_sql("SELECT prefix FROM api_key").scalar_one()
-    prefixes = PREFIXES | {CredentialKind.API_KEY: f"ipto_{key}_"}
+def _entry_points(session, client_id):
+    """Yield each entry point: its name, its credentials' prefix, a function that tries one."""
+    api_key_prefix = session.core.exec_driver_sql("SELECT prefix FROM api_key").scalar_one()
+    prefixes = PREFIXES | {CredentialKind.API_KEY: f"ipto_{api_key_prefix}_"}
     for kind, prefix in prefixes.items():
         yield kind, prefix, lambda token, kind=kind: authenticate(session, Presented(kind, token))
     for purpose in SecretPurpose:
@@ -218,22 +227,25 @@ def _doors(session, client_id):
     yield (
         "JWT",
         "eyJ",
-        lambda token: key_set.verify(token, issuer=RULES.issuer, audience=None, now=session.now),
+        lambda token: key_set.verify(token, issuer=LIMITS.issuer, audience=None, now=session.now),
     )
 
 
-def _opened_by(session, secrets, spell):
-    """The doors that open, once for each spelling that does it; `spell` is given their prefixes."""
-    for name, prefix, attempt in _doors(session, secrets.client_id):
-        for spelling in spell(prefix):
+def _accepted(session, secrets, candidates):
+    """Yield the name of an entry point for each candidate that it accepts.
+
+    `candidates` is called with the prefix of its credentials.
+    """
+    for name, prefix, authenticate_with in _entry_points(session, secrets.client_id):
+        for candidate in candidates(prefix):
             with suppress(InvalidToken, SecretInvalid, InvalidClient):
-                if attempt(spelling) is not None:
+                if authenticate_with(candidate) is not None:
                     yield name
 
 
-def test_each_door_opens_for_what_was_given_out(database, secrets):
-    """TK-08: so that the doors below are not merely shut."""
-    everything = [
+def test_issued_credentials_are_accepted(database, secrets):
+    """TK-08: otherwise the tests below would prove nothing."""
+    issued = [
         *secrets.credentials.values(),
         *secrets.pending.values(),
         secrets.client_secret,
@@ -241,41 +253,41 @@ def test_each_door_opens_for_what_was_given_out(database, secrets):
         secrets.jwt,
     ]
     with database.transaction(writing=True) as session:
-        opened = list(_opened_by(session, secrets, lambda _: everything))
-    assert set(opened) == {
+        accepted = list(_accepted(session, secrets, lambda _: issued))
+    assert set(accepted) == {
         *secrets.credentials,
         *SecretPurpose,
         "client secret",
         "refresh token",
         "JWT",
     }
-    assert len(opened) == len(everything)
+    assert len(accepted) == len(issued)
 
 
-def test_no_value_of_a_dump_opens_a_door(database, secrets):
-    """TK-08: as it is, in hex, in base64 or as a text."""
-    values = {spelling for value in _dump(database) for spelling in _spelt(value)}
+def test_no_dumped_value_is_accepted(database, secrets):
+    """TK-08: as it is, in hex, in base64 or as text."""
+    values = {encoding for value in _dump(database) for encoding in _encodings(value)}
     with database.transaction(writing=True) as session:
-        assert list(_opened_by(session, secrets, lambda _: values)) == []
+        assert list(_accepted(session, secrets, lambda _: values)) == []
 
 
-def test_no_value_of_a_dump_opens_a_door_in_the_form_of_a_token(database, secrets):
-    """TK-08: a digest is not the token that it is the digest of, whatever is put around it."""
+def test_no_dumped_value_is_accepted_as_a_token(database, secrets):
+    """TK-08: a digest is not the token that it belongs to, with any prefix and checksum."""
     values = _dump(database)
 
-    def spell(prefix):
-        dressed = {token for value in values for token in _dressed(value, prefix)}
-        assert all(tokens.well_formed(token, prefix) for token in dressed)
-        return dressed
+    def candidates(prefix):
+        forged = {token for value in values for token in _as_tokens(value, prefix)}
+        assert all(tokens.well_formed(token, prefix) for token in forged)
+        return forged
 
     with database.transaction(writing=True) as session:
-        assert list(_opened_by(session, secrets, spell)) == []
+        assert list(_accepted(session, secrets, candidates)) == []
 
 
-def test_no_value_of_a_dump_is_the_password(database, secrets):
-    """TK-08, PW-14: nor is what bcrypt was given, which is not stored."""
+def test_no_dumped_value_is_the_password(database, secrets):
+    """TK-08, PW-14: nor is the input of bcrypt, which is not stored."""
     assert secrets
-    values = {spelling for value in _dump(database) for spelling in _spelt(value)}
+    values = {encoding for value in _dump(database) for encoding in _encodings(value)}
     keys = Keyring(ROOT)
     with database.transaction(writing=False) as session:
         record = session.core.exec_driver_sql("SELECT record FROM password_record").scalar_one()
@@ -285,9 +297,9 @@ def test_no_value_of_a_dump_is_the_password(database, secrets):
 
 
 @pytest.mark.only_on("sqlite")  # the files of a server are elsewhere
-def test_no_secret_is_in_the_file(database, secrets, tmp_path):
-    """TK-03, TK-08: nor twenty characters of one; the WAL is read too."""
-    planted = [
+def test_no_secret_is_in_the_database_file(database, secrets, tmp_path):
+    """TK-03, TK-08: nor twenty characters of one, in the file or its WAL."""
+    issued = [
         *secrets.credentials.values(),
         *secrets.pending.values(),
         secrets.client_secret,
@@ -298,46 +310,46 @@ def test_no_secret_is_in_the_file(database, secrets, tmp_path):
         "-----BEGIN PRIVATE KEY-----",
     ]
     with database.transaction(writing=True) as session:
-        # One that was replaced is none of anybody's business either.
-        planted.append(
-            regenerate_access_token(session, find_user_view(session, secrets.person.user_id))
+        # A replaced one must not be there either.
+        issued.append(
+            regenerate_access_token(session, find_user_view(session, secrets.user.user_id))
         )
     files = sorted(tmp_path.glob("oneself.sqlite3*"))
     assert {"oneself.sqlite3", "oneself.sqlite3-wal"} <= {path.name for path in files}
     content = b"".join(path.read_bytes() for path in files)
-    assert secrets.person.user_id.encode() in content
-    for secret in planted:
+    assert secrets.user.user_id.encode() in content
+    for secret in issued:
         for start in range(len(secret) - 19):
             assert secret[start : start + 20].encode() not in content
     assert ROOT not in content
 
 
-def test_two_tokens_that_change_places_open_no_more(database, secrets):
-    """TK-05: a seal is bound to its row, also for somebody who can write into the database."""
+def test_swapped_sealed_tokens_cannot_be_decrypted(database, secrets):
+    """TK-05: a seal is bound to its row, even if an attacker can write to the database."""
     with database.transaction(writing=True) as session:
-        other = sign_up(
+        other_user = sign_up(
             session,
             email="bob@example.com",
             password=PASSWORD,
-            display_name="Somebody Else",
+            display_name="Bob",
             tenant_name="Example",
             user_agent=None,
         ).user
     sealed = text("SELECT token_sealed FROM access_token WHERE user_id = :user_id")
-    people = [secrets.person, other]
+    users = [secrets.user, other_user]
     with database.transaction(writing=True) as session:
         one, two = (
-            session.core.execute(sealed, {"user_id": each.user_id}).scalar_one() for each in people
+            session.core.execute(sealed, {"user_id": user.user_id}).scalar_one() for user in users
         )
-        for person, moved in ((secrets.person, two), (other, one)):
+        for user, moved in ((secrets.user, two), (other_user, one)):
             session.core.execute(
                 text("UPDATE access_token SET token_sealed = :moved WHERE user_id = :user_id"),
-                {"moved": moved, "user_id": person.user_id},
+                {"moved": moved, "user_id": user.user_id},
             )
-    for person in people:
+    for user in users:
         with (
             database.transaction(writing=True) as session,
-            pytest.raises(Exception, match="token") as refused,
+            pytest.raises(Exception, match="token") as error,
         ):
-            reveal_access_token(session, person)
-        assert isinstance(refused.value.__cause__, SealBroken)
+            reveal_access_token(session, user)
+        assert isinstance(error.value.__cause__, SealBroken)

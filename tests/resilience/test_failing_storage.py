@@ -78,9 +78,9 @@ def user(app):
 def _full(_app, connections):
     """Allow no more pages than there are."""
     connections.vacuum()
-    connections.tell(f"max_page_count = {connections.ask('page_count')}")
+    connections.set_pragma(f"max_page_count = {connections.read_pragma('page_count')}")
     yield
-    connections.tell(f"max_page_count = {2**30}")
+    connections.set_pragma(f"max_page_count = {2**30}")
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def test_request_of_a_disconnected_client_is_done_completely_or_not_at_all(
                 break
         keys, events, mails = _stored(engine)
         engine.dispose()
-        settings = service.ask("GET", "/resources/me/settings", headers=alice.bearer).json
+        document = service.ask("GET", "/resources/me/settings", headers=alice.bearer).json
         assert service.ask("GET", "/readyz").status == HTTPStatus.OK
         assert '"status":5' not in service.log
     assert len(keys) > REQUESTS // 4  # otherwise too few were done at all
@@ -73,7 +73,7 @@ def test_request_of_a_disconnected_client_is_done_completely_or_not_at_all(
     doubled = [name for name, times in Counter(keys).items() if times > 1]
     outcome.books.doubled += doubled
     assert doubled == []
-    assert settings == {} or settings["n"] == settings["m"]
+    assert document == {} or document["n"] == document["m"]
 
 
 def _stored(engine):

@@ -47,8 +47,8 @@ class Exempt(NamedTuple):
     reason: str
     only_on: str | None = None
 
-    def covers(self, step: Step, asked: Asked) -> bool:
-        return step == (self.table, self.kind) and self.words in asked.form
+    def covers(self, step: Step, statement: Asked) -> bool:
+        return step == (self.table, self.kind) and self.words in statement.form
 
     def is_for(self, dialect: str) -> bool:
         return self.only_on in {None, dialect}
@@ -160,9 +160,9 @@ class Recording:
     def recorded_as(self, source: str) -> Iterator[Counter[str]]:
         """Record the statements run in this context; the counts are complete at its end."""
         counts: Counter[str] = Counter()
-        with asked_of(self.dialect) as asked:
+        with asked_of(self.dialect) as recorded:
             yield counts
-        for statement in asked:
+        for statement in recorded:
             if statement.reads_or_writes:
                 self.statements.setdefault(statement.form, statement)
                 self.sources.setdefault(statement.form, source)
@@ -174,8 +174,8 @@ class Recording:
         with engine.connect() as connection:
             if self.dialect == "postgresql":
                 connection.exec_driver_sql("ANALYZE")
-            for form, asked in self.statements.items():
-                self.steps[form] = steps_of(connection, asked)
+            for form, statement in self.statements.items():
+                self.steps[form] = steps_of(connection, statement)
         engine.dispose()
 
 
@@ -225,9 +225,9 @@ def recording(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Rec
     return recording
 
 
-def _fill(storage: Storage, folder: Path, crowd: int) -> InProcess:
+def _fill(storage: Storage, folder: Path, users: int) -> InProcess:
     app = InProcess(folder, storage.make(folder))
-    settle(app.location, open_keyring(settings_of(app)), crowd, known=1)
+    settle(app.location, open_keyring(settings_of(app)), users, known=1)
     return app
 
 
@@ -279,7 +279,7 @@ def _count_jobs(recording: Recording, storage: Storage, folder: Path, number: in
 
 
 def _describe(recording: Recording, form: str) -> str:
-    return f"{recording.askers[form]}: {form}"
+    return f"{recording.sources[form]}: {form}"
 
 
 def test_recording_covers_each_operation_with_each_credential(recording: Recording):

@@ -1,6 +1,6 @@
-"""What a collector of OpenTelemetry's is told of requests, and what it never is.
+"""Tests of the spans that an OpenTelemetry collector receives.
 
-In an environment of its own, `tox run -e telemetry`, since what sends spans is an extra.
+Run in an environment of their own, `tox run -e telemetry`, since the exporter is an extra.
 """
 
 import threading
@@ -25,7 +25,7 @@ SECONDS = 20
 
 
 class Collector:
-    """Takes spans on loopback, and keeps them."""
+    """Receives spans on loopback and keeps them."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -46,7 +46,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, *_what: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -59,7 +59,7 @@ class Collector:
             yield from proto.ExportTraceServiceRequest.FromString(body).resource_spans
 
     def spans(self) -> list[Any]:
-        """All that came, in the order in which it came."""
+        """Return all spans in the order of their arrival."""
         return [
             span for each in self.resources() for scope in each.scope_spans for span in scope.spans
         ]
@@ -82,8 +82,8 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
-def told(tmp_path: Path, collector: Collector) -> tuple[Collector, Account, list[str]]:
-    """A collector that was told of some requests, whose they were, and their ids in order."""
+def exported(tmp_path: Path, collector: Collector) -> tuple[Collector, Account, list[str]]:
+    """A collector with the spans of some requests, the account, and the request ids in order."""
     endpoint = f"http://127.0.0.1:{collector.port}"
     ids: list[str] = []
 
@@ -104,9 +104,9 @@ def _wrong_login(service: Running) -> Any:
     return service.ask("POST", "/v1/auth/login", body=wrong)
 
 
-def test_each_request_has_a_span_that_says_what_it_was(told):
-    """LO-06: by operation, dialect, status and code, and the end of the service sends the last."""
-    collector, _, ids = told
+def test_each_request_has_a_span(exported):
+    """LO-06: with operation, dialect, status and code; the shutdown sends the last ones."""
+    collector, _, ids = exported
     found = {_attributes(span)["oneself.request_id"]: span for span in collector.spans()}
     me, login, nowhere = (found[each] for each in ids)
     assert _attributes(me) == {
@@ -127,9 +127,9 @@ def test_each_request_has_a_span_that_says_what_it_was(told):
     assert collector.paths == {"/v1/traces"}
 
 
-def test_a_span_is_part_of_the_trace_of_whoever_asked(told):
-    """LO-06: if they said so well; any other begins a trace."""
-    collector, _, ids = told
+def test_span_joins_the_trace_of_the_caller(exported):
+    """LO-06: a malformed header starts a new trace."""
+    collector, _, ids = exported
     found = {_attributes(span)["oneself.request_id"]: span for span in collector.spans()}
     me, login, _ = (found[each] for each in ids)
     assert (me.trace_id.hex(), me.parent_span_id.hex()) == (TRACE, PARENT)
@@ -137,9 +137,9 @@ def test_a_span_is_part_of_the_trace_of_whoever_asked(told):
     assert login.parent_span_id == b""
 
 
-def test_no_value_and_no_secret_is_in_a_span(told):
-    """LO-01, LO-06: nor a path, an address of a person, or where they ask from."""
-    collector, alice, _ = told
+def test_span_has_no_values_and_no_secrets(exported):
+    """LO-01, LO-06: and no path, no user's address and no client address."""
+    collector, alice, _ = exported
     sent = b"".join(collector.bodies)
     for secret in (
         *(alice.session, alice.access_token, alice.api_key, PASSWORD),
@@ -159,8 +159,8 @@ def test_no_value_and_no_secret_is_in_a_span(told):
         }
 
 
-def test_the_standard_variables_are_heard(tmp_path, collector, monkeypatch):
-    """A deployment that sets them for all of its services has no other to set."""
+def test_standard_variables_are_used(tmp_path, collector, monkeypatch):
+    """Deployments that set them for all services need no other setting."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "accounts of Acme")
     with running(tmp_path, password_cost=10) as service:
@@ -176,13 +176,13 @@ def test_the_standard_variables_are_heard(tmp_path, collector, monkeypatch):
 
 
 @pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "is away"])
-def test_a_collector_that_takes_nothing_keeps_nobody_waiting(tmp_path, collector, hangs):
+def test_blocked_collector_delays_no_request(tmp_path, collector, hangs):
     """OP-03, OP-01: requests are answered, and the service ends in time."""
     port = collector.port
     if hangs:
         collector.hangs.set()
     else:
-        port = 9  # nobody is there
+        port = 9  # nothing listens there
     endpoint = f"http://127.0.0.1:{port}"
     with running(tmp_path, password_cost=10, otlp_endpoint=endpoint) as service:
         alice = open_account(service, "alice@example.com")

@@ -115,10 +115,10 @@ def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
     unverified = people.sign_up()
     resetting = people.sign_up()
     verifications = {}
-    for person in (unverified, resetting):
-        person.ask("POST", "/api/v1/me/verify-email")
-        mail = people.operator.wait_for_mail(person["email"], "Verify your email address")
-        verifications[person["email"]] = mail["secret"]
+    for user in (unverified, resetting):
+        user.ask("POST", "/api/v1/me/verify-email")
+        mail = people.operator.wait_for_mail(user["email"], "Verify your email address")
+        verifications[user["email"]] = mail["secret"]
     # Reset emails go only to verified addresses.
     for path, body in (
         ("/api/v1/me/verify-email/confirm", {"secret": verifications[resetting["email"]]}),

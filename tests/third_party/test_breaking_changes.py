@@ -1,7 +1,7 @@
 """The version of the document follows SemVer 2.0.0 since the last release.
 
 `openapi/released.yaml` is the last released document; see openapi/README.md. `redocly diff` decides
-which changes are breaking. `tox run -e document` runs these tests.
+which changes are breaking. `tox run -e spec` runs these tests.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Responses to rows and journeys conform to the document, as validated by Prism.
 
 Prism is a proxy between the rows and the service. tests/contract checks the rows themselves; these
-tests check only that the document describes each response. `tox run -e prism` runs them.
+tests check only that the document describes each response. `tox run -e third-party` runs them.
 """
 
 import json
@@ -234,10 +234,10 @@ def faulty_prism(
     """The service behind a faulty proxy, and Prism in front of both."""
 
     def spoil(request: Request, forward: Callable[[Request], Answer]) -> Answer:
-        wanted = dict(request.headers).get(HEADER.lower())
+        fault = dict(request.headers).get(HEADER.lower())
         headers = tuple(each for each in request.headers if each[0] != HEADER.lower())
         answer = forward(replace(request, headers=headers))
-        return FAULTS[wanted or "nothing"](answer)
+        return FAULTS[fault or "nothing"](answer)
 
     service = services[None].service
     with (

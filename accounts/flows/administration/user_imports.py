@@ -1,4 +1,4 @@
-"""Users from elsewhere, with the bcrypt hashes of their passwords instead of the passwords."""
+"""Importing users of another system, with bcrypt hashes in place of passwords."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["ImportedUser", "check_import", "import_user"]
 
 @dataclass(frozen=True, slots=True)
 class ImportedUser:
-    """One user as another system has them; without a hash they reset the password by mail."""
+    """A user of another system; without a hash the user resets the password by mail."""
 
     email: str
     name: str
@@ -28,7 +28,7 @@ class ImportedUser:
 
 
 def check_import(imported: ImportedUser, *, keys: Keyring, limits: Limits) -> str:
-    """Hold a user against every rule that needs no database, and give the address as a key.
+    """Validate a user without the database; returns the canonical address.
 
     Raises:
         InvalidRequest: A value breaks a rule.
@@ -41,10 +41,10 @@ def check_import(imported: ImportedUser, *, keys: Keyring, limits: Limits) -> st
 
 
 def import_user(session: AccountSession, tenant: Tenant, imported: ImportedUser) -> User:
-    """Open a user; their password is the one that its hash was made of.
+    """Open a user with an existing password hash.
 
     Raises:
-        EmailTaken: Another user, in whatever tenant, has this address.
+        EmailTaken: Another user, in any tenant, has this address.
         InvalidRequest: A value breaks a rule.
     """
     user = open_user(
@@ -69,7 +69,8 @@ def _adopt(imported: ImportedUser, keys: Keyring, limits: Limits) -> str | None:
         raise InvalidRequest.of("password_hash", "must be bcrypt's: $2a$, $2b$ or $2y$")
     record, cost = adopted
     if cost > limits.password_cost:
-        # Such a login would take longer than one of nobody, and so tell who has an account (LG-03).
+        # Its logins would take longer than those of unknown addresses, and so reveal that there is
+        # an account (LG-03).
         rule = f"must have a cost of at most {limits.password_cost}, that of this deployment"
         raise InvalidRequest.of("password_hash", rule)
     return record

@@ -42,7 +42,7 @@ def describe(user: User) -> UserRecord:
 
 
 def find_user_by_email(session: AccountSession, email: str) -> User:
-    """Find the user with this address.
+    """Return the user with this address.
 
     Raises:
         NotFound: There is none.
@@ -54,7 +54,7 @@ def find_user_by_email(session: AccountSession, email: str) -> User:
 
 
 def disable_user(session: AccountSession, user: User) -> None:
-    """Refuse every credential of the user from the next request on."""
+    """Disable a user: every credential is rejected from the next request on."""
     if user.disabled_at is None:
         user.disabled_at = session.now
         record_event(session, EventKind.USER_ARCHIVED, find_user_view(session, user.id))
@@ -63,15 +63,15 @@ def disable_user(session: AccountSession, user: User) -> None:
 def change_roles(
     session: AccountSession, user: User, *, add: Iterable[str] = (), remove: Iterable[str] = ()
 ) -> None:
-    """Give and take roles, in force from the next request on.
+    """Add and remove roles, effective from the next request on.
 
     Raises:
         InvalidRequest: A role is not a short lower-case word, or there would be too many.
     """
     lock_account(session, user.id)
-    session.refresh(user, ["roles"])  # somebody else may have given one since it was found
-    kept = [role for role in user.roles if role not in set(remove)]
-    user.roles = parse_roles([*kept, *(role for role in add if role not in kept)])
+    session.refresh(user, ["roles"])  # they may have changed before the account was locked
+    remaining = [role for role in user.roles if role not in set(remove)]
+    user.roles = parse_roles([*remaining, *(role for role in add if role not in remaining)])
     session.add(user)
     record_event(
         session,

@@ -1,4 +1,4 @@
-"""Changing the e-mail address: requested by one secret, done by another hand that has it."""
+"""Changing the email address: requesting, completing and undoing a change."""
 
 from sqlalchemy import update
 from sqlmodel import col, select
@@ -39,38 +39,39 @@ __all__ = [
 def request_email_change(
     session: AccountSession, user: UserView, email: str
 ) -> tuple[str, str | None]:
-    """Start a change; returns the address as it will be, and the secret that completes it.
+    """Request a change; returns the new address, and the secret that completes the change.
 
-    The caller mails the secret, as the Hantera page has it, unless the rules let the service mail
-    it; then there is none for the caller. In either case the recovery address is told, and
-    given what undoes the change for seven days: not an unverified one, which may be a thief's. For
-    an address that another account has, all looks the same, but the secret will never validate, and
-    it is that account that is told (EM-13).
+    The caller mails the secret, as documented on the Hantera page. If the limits let the service
+    mail it, the second value is None. In both cases the recovery address is notified and gets a
+    link that undoes the change for seven days; an unverified address does not, since it may be an
+    attacker's. If another account has the new address, the response looks the same, but the secret
+    never validates, and the owner of that account is notified (EM-13).
 
     Raises:
-        InvalidRequest: It is not an e-mail address.
-        TooManyAttempts: One of the two was mailed too often, or the source asked too often.
+        InvalidRequest: It is not an email address.
+        TooManyAttempts: One of the two addresses was mailed too often, or the source has made too
+            many requests.
     """
     address = email_address.parse_address(email)
     lock_account(session, user.user_id)
     throttling.consume_mail(session, address.canonical, SecretPurpose.EMAIL_CHANGE)
-    told = recovery_address(session, user.user_id)
+    recovery = recovery_address(session, user.user_id)
     throttling.consume_notification(session, user.user_id, MessageKind.EMAIL_CHANGE_NOTICE)
     record_event(session, EventKind.USER_UPDATED, user, fields="pending_email")
-    mailed = session.limits.service_mails_email_changes
+    is_mailed = session.limits.service_mails_email_changes
     secret = issue_secret(
-        session, SecretPurpose.EMAIL_CHANGE, user.user_id, address, is_mailed=mailed
+        session, SecretPurpose.EMAIL_CHANGE, user.user_id, address, is_mailed=is_mailed
     )
-    undo = issue_secret(session, SecretPurpose.EMAIL_UNDO, user.user_id, told)
+    undo = issue_secret(session, SecretPurpose.EMAIL_UNDO, user.user_id, recovery)
     if users.is_taken(session, address.canonical, by_other_than=user.user_id):
         owner = users.find_owner(session, address.canonical)
         if owner is not None:
             post_message(
                 session, MessageKind.EMAIL_ALREADY_IN_USE, find_user_view(session, owner.id)
             )
-        # The row keeps the digest of a secret that nobody was given.
+        # The row keeps the digest of the first secret, which is never sent.
         secret = tokens.mint(tokens.ONE_TIME_SECRET)
-    elif mailed:
+    elif is_mailed:
         post_message(
             session,
             MessageKind.EMAIL_CHANGE_CONFIRMATION,
@@ -79,42 +80,41 @@ def request_email_change(
             secret=secret,
             identity_id=user.identity_id,
         )
-    # Told in any case: an address that is taken must not be told from one that is free.
+    # Notified in any case, so that a taken address cannot be told from a free one.
     post_message(
         session,
         MessageKind.EMAIL_CHANGE_NOTICE,
         user,
-        to=told.entered,
+        to=recovery.entered,
         new_address=address.entered,
         secret=undo,
     )
-    return address.entered, None if mailed else secret
+    return address.entered, None if is_mailed else secret
 
 
 def find_pending_email(session: AccountSession, user_id: str) -> str | None:
-    """The address of the user's pending change, if there is one."""
+    """Return the address of the user's pending change, or None."""
     return find_pending_address(session, SecretPurpose.EMAIL_CHANGE, user_id)
 
 
 def validate_email_change(session: AccountSession, *, identity_id: str, secret: str) -> str:
-    """Complete a change by its secret; returns the address that the account has now.
+    """Complete a change by its secret; returns the new address of the account.
 
-    The new address counts as verified if this service mailed the secret there, and not if a client
-    did: that it was mailed is its word only. Until it is verified, a reset of the password goes to
+    The new address counts as verified if this service mailed the secret there. If a client did, it
+    does not, since the mailing is not proven. Until the address is verified, password resets go to
     the address that was verified last.
 
     Raises:
-        SecretInvalid: It is not a secret of this person's, or the address was taken meanwhile.
+        SecretInvalid: It is not a secret of this user, or the address was taken meanwhile.
         SecretUsed: It was used before.
         SecretExpired: It is older than 24 hours.
-        SecretSuperseded: A later request or a change of the password ended it.
+        SecretSuperseded: A later request or a password change superseded it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
     user = _find_user(session, pending)
-    named = user is not None and user.uuid == identity_id.lower()
     if (
         user is None
-        or not named
+        or user.uuid != identity_id.lower()
         or users.is_taken(session, pending.address_canonical, by_other_than=pending.user_id)
     ):
         raise SecretInvalid
@@ -131,17 +131,19 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
 
 
 def undo_email_change(session: AccountSession, secret: str) -> str:
-    """Undo a change by what an address was mailed; returns that address, which is back.
+    """Undo a change by the secret of an undo link; returns the restored address.
 
-    It is as verified as it was when the change was asked for. Whoever asks for it did not ask for
-    the change, so somebody else is logged in: every session ends, and with it its JWTs and refresh
-    tokens. A change that is pending ends as well.
+    The address is as verified as it was when the change was requested. The owner did not request
+    the change, so another person may be logged in: every session is revoked, and with it its JWTs
+    and refresh tokens. A pending change is superseded.
 
     Raises:
-        SecretInvalid: No such secret, its owner is disabled, or another account has the address.
+        SecretInvalid: There is no such secret, its user is disabled, or another account has the
+            address.
         SecretUsed: It was used before.
         SecretExpired: It is older than seven days.
-        SecretSuperseded: What was told of an earlier change was used since, or read.
+        SecretSuperseded: The undo link of an earlier change was used since, or its address was
+            verified.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_UNDO, secret)
     user = _find_user(session, pending)
@@ -151,17 +153,17 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
         raise SecretInvalid
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.id)
     restore_address(session, user, Address(pending.address, pending.address_canonical))
-    _end_later_undos(session, pending)
+    _supersede_later_undo_links(session, pending)
     view = find_user_view(session, user.id)
     record_event(session, EventKind.USER_UPDATED, view, fields="email")
     revoke_all(session, view, [SESSION, REFRESH_TOKEN])
     return pending.address
 
 
-def _end_later_undos(session: AccountSession, used: OneTimeSecret) -> None:
-    """End what is about changes that came later, and are undone with the earlier one.
+def _supersede_later_undo_links(session: AccountSession, used: OneTimeSecret) -> None:
+    """Supersede the undo links of later changes, which are undone with the earlier one.
 
-    Earlier ones stay: they were mailed to whoever had the account before.
+    Earlier links stay: they were mailed to addresses that had the account before.
     """
     session.core.execute(
         update(OneTimeSecret)
@@ -176,7 +178,7 @@ def _end_later_undos(session: AccountSession, used: OneTimeSecret) -> None:
 
 
 def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
-    """The enabled user whom a secret is of."""
+    """Return the user of a secret, if user and tenant are enabled."""
     return session.exec(
         select(User)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
@@ -188,7 +190,7 @@ def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
 
 
 def _set_address(session: AccountSession, user: User, address: Address) -> None:
-    """Put an address there that nobody has shown to read; another spelling is still the same."""
+    """Set an unverified address; another spelling of the current address stays verified."""
     values: dict[str, object] = {"email": address.entered, "email_canonical": address.canonical}
     if user.email_canonical != address.canonical:
         values["email_verified_at"] = None

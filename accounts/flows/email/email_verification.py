@@ -1,4 +1,4 @@
-"""Verifying that a person reads the mail of their address."""
+"""Verifying the email address of a user."""
 
 from sqlalchemy import case, exists, null, update
 from sqlmodel import col, select
@@ -25,10 +25,10 @@ _IS_FIRST = col(User.first_email_canonical) == col(User.email_canonical)
 
 
 def request_email_verification(session: AccountSession, user: UserView) -> None:
-    """Mail a secret to the person's address; nothing, where it is verified already.
+    """Mail a secret to the user's address, unless it is verified.
 
     Raises:
-        TooManyAttempts: The address was mailed too often, or the source asked too often.
+        TooManyAttempts: Too many mails to the address, or requests from the source.
     """
     if user.email_verified:
         return
@@ -40,12 +40,12 @@ def request_email_verification(session: AccountSession, user: UserView) -> None:
 
 
 def request_again(session: AccountSession, secret: str) -> None:
-    """Mail another secret for one that is over, to the same address; nothing, if it is verified.
+    """Mail a new secret in place of an expired one, to the same address, unless it is verified.
 
-    Whoever has the old secret has read the mail that it came in, and gets no more than that again.
+    The old secret shows that the caller has read its mail; all it yields is the same mail again.
 
     Raises:
-        SecretInvalid: No such secret, its owner is disabled, or the address is no longer theirs.
+        SecretInvalid: There is no such secret, its user is disabled, or has another address now.
         TooManyAttempts: The address was mailed too often.
     """
     row = find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
@@ -65,13 +65,13 @@ def request_again(session: AccountSession, secret: str) -> None:
 
 
 def confirm_email(session: AccountSession, secret: str) -> None:
-    """Mark the address as verified that the secret was mailed to.
+    """Mark the address that the secret was mailed to as verified.
 
     Raises:
-        SecretInvalid: No such secret, its owner is disabled, or the address is no longer theirs.
+        SecretInvalid: There is no such secret, its user is disabled, or has another address now.
         SecretUsed: It was used before.
         SecretExpired: It is older than 24 hours.
-        SecretSuperseded: A later request or a change of the address ended it.
+        SecretSuperseded: A later request or an address change superseded it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
     verified = session.core.execute(
@@ -88,7 +88,7 @@ def confirm_email(session: AccountSession, secret: str) -> None:
             email_verified_at=session.now,
             verified_email=col(User.email),
             verified_email_canonical=col(User.email_canonical),
-            # What the account was opened with is forgotten once it is verified.
+            # The first address of an account is cleared once it is verified.
             first_email=case((_IS_FIRST, null()), else_=col(User.first_email)),
             first_email_canonical=case((_IS_FIRST, null()), else_=col(User.first_email_canonical)),
         )

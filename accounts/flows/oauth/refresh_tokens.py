@@ -1,4 +1,4 @@
-"""Refresh tokens: each good for one exchange, in families that die together."""
+"""Refresh tokens: each valid for one exchange, in families that are revoked together."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -32,9 +32,9 @@ def begin_family(
     scopes: Iterable[str],
     audience: str,
 ) -> str:
-    """Make the first token of a new family, for a session; it lasts as long as the session.
+    """Issue the first token of a new family, which lasts as long as its session.
 
-    Past the largest number of families that a user may have, the oldest ends.
+    At the largest number of families of a user, the oldest is revoked.
     """
     session.lock(f"families {login.user_id}")
     live = session.exec(
@@ -44,7 +44,7 @@ def begin_family(
     ).all()
     for family_id in live[session.limits.max_refresh_families - 1 :]:
         revoke_family(session, family_id)
-    return _add(
+    return _issue(
         session,
         family_id=new_id("fam_"),
         session_id=login.id,
@@ -59,19 +59,20 @@ def begin_family(
 def rotate_refresh_token(
     session: AccountSession, client: Client, token: str
 ) -> tuple[RefreshToken, str]:
-    """Use a client's token up; returns its row, and the next of its family.
+    """Use up a client's token; returns its row, and the next token of the family.
 
-    One conditional UPDATE: of two parallel exchanges one wins. The other, like any second use, ends
-    the whole family, since one of the two may be a thief's (RFC 9700 section 4.14.2). So does a
-    client that repeats an exchange whose answer it has lost; it begins a new family then.
+    One conditional UPDATE: of two parallel exchanges one wins. The other, like any second use,
+    revokes the whole family, since one of the two may be an attacker's (RFC 9700 section 4.14.2).
+    So does a client that repeats an exchange whose response was lost; it must begin a new family.
 
     Raises:
-        InvalidGrant: Unknown, another client's, used, expired or revoked, or its session has ended.
+        InvalidGrant: The token is unknown, used, expired, revoked or another client's, or its
+            session has ended.
     """
     row = _find(session, token, col(RefreshToken.client_id) == client.id)
     if row is None:
         raise InvalidGrant
-    _hold(session, row.family_id)
+    _lock_family(session, row.family_id)
     used = session.core.execute(
         update(RefreshToken)
         .where(
@@ -82,13 +83,13 @@ def rotate_refresh_token(
         .values(used_at=session.now)
     )
     if not used.rowcount:
-        # Read again: another may have used it between finding and holding it.
+        # Read again: another request may have used it before the family was locked.
         session.refresh(row)
         if row.used_at is not None and revoke_family(session, row.family_id):
             user = find_user_view(session, row.user_id)
             record_event(session, EventKind.TOKEN_REUSE, user, family_id=row.family_id)
         raise InvalidGrant
-    following = _add(
+    next_token = _issue(
         session,
         family_id=row.family_id,
         session_id=row.session_id,
@@ -98,11 +99,11 @@ def rotate_refresh_token(
         audience=row.audience,
         expires_at=row.expires_at,
     )
-    return row, following
+    return row, next_token
 
 
 def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | None:
-    """The row of a token that could be exchanged now, unused."""
+    """Return the row of a token that could be exchanged now, without using it up; else None."""
     return _find(
         session,
         token,
@@ -112,20 +113,20 @@ def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | No
 
 
 def revoke_family(session: AccountSession, family_id: str) -> bool:
-    """End every token of a family; tells whether one was alive."""
-    _hold(session, family_id)
-    ended = session.core.execute(
+    """Revoke every token of a family; returns False if all were revoked already."""
+    _lock_family(session, family_id)
+    revoked = session.core.execute(
         update(RefreshToken)
         .where(col(RefreshToken.family_id) == family_id, col(RefreshToken.revoked_at).is_(None))
         .values(revoked_at=session.now)
     )
-    return ended.rowcount > 0
+    return revoked.rowcount > 0
 
 
-def _hold(session: AccountSession, family_id: str) -> None:
-    """Let nobody else exchange or end tokens of a family until the end of the transaction.
+def _lock_family(session: AccountSession, family_id: str) -> None:
+    """Lock a family until the transaction ends.
 
-    Else the token that an exchange is just adding would outlive the end of its family.
+    Otherwise the token that a concurrent exchange adds would outlive the revocation.
     """
     session.lock(f"family {family_id}")
 
@@ -146,7 +147,7 @@ def _is_unused(now: datetime) -> ColumnElement[bool]:
 
 
 def _is_of_live_session(now: datetime) -> ColumnElement[bool]:
-    # Of the one session. As a list for IN, SQLite would make it of all live sessions first.
+    # Correlated with the one session. For IN, SQLite would first list all live sessions.
     return exists().where(
         col(LoginSession.id) == col(RefreshToken.session_id),
         col(User.id) == col(LoginSession.user_id),
@@ -156,7 +157,7 @@ def _is_of_live_session(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _add(
+def _issue(
     session: AccountSession,
     *,
     family_id: str,

@@ -1,4 +1,4 @@
-"""Trading a session, or a refresh token, for a JWT of fewer rights and a short life."""
+"""The token endpoint: exchanging a session or a refresh token for a short-lived JWT."""
 
 from typing import NamedTuple
 
@@ -35,12 +35,12 @@ __all__ = [
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _REFRESH = "refresh_token"
 
-#: What the token endpoint knows (RFC 8693 section 2.1, RFC 6749 section 6).
+#: The supported grant types (RFC 8693 section 2.1, RFC 6749 section 6).
 GRANT_TYPES = (_EXCHANGE, _REFRESH)
 
 
 class IssuedToken(NamedTuple):
-    """What a client gets. `seconds` is how long the access token lasts."""
+    """The tokens for a client. `seconds` is the lifetime of the access token."""
 
     access_token: str
     seconds: int
@@ -63,39 +63,39 @@ def issue_token(
     resource: str | None,
     actor_token: str | None,
 ) -> IssuedToken:
-    """Answer a token request (RFC 6749 section 3.2), by whichever grant it names.
+    """Issue tokens for a token request (RFC 6749 section 3.2).
 
-    `audience` and `resource` are two names of one thing here: whom the JWT is for.
+    `audience` and `resource` are two names for the same thing here: the audience of the JWT.
 
     Raises:
         InvalidClient, TooManyAttempts: As `identify_client`.
-        UnsupportedGrantType: There is no such grant.
-        InvalidRequest: The grant lacks a field that it needs, the subject token is not good, or
-            somebody is to act for another.
-        InvalidGrant: The refresh token is not.
-        InvalidScope, InvalidTarget: Nothing of what was asked for can be granted.
+        UnsupportedGrantType: The grant type is not supported.
+        InvalidRequest: A required field is missing, the subject token is invalid, or there is an
+            actor token.
+        InvalidGrant: The refresh token is invalid.
+        InvalidScope, InvalidTarget: The scopes or the audience cannot be granted.
     """
     client = identify_client(session, credentials, client_id)
     if actor_token is not None:
         raise InvalidRequest.of("actor_token", "is not supported")
     if None not in {audience, resource} and audience != resource:
-        raise InvalidTarget  # a JWT is for one
+        raise InvalidTarget  # a JWT has one audience
     audience = audience or resource
     if grant_type == _REFRESH:
-        token = _needed(refresh_token, "refresh_token")
+        token = _require(refresh_token, "refresh_token")
         return exchange_refresh_token(
             session, key_set, client, token=token, scope=scope, audience=audience
         )
     if grant_type == _EXCHANGE:
-        subject = _needed(subject_token, "subject_token")
-        _needed(subject_token_type, "subject_token_type")
+        subject = _require(subject_token, "subject_token")
+        _require(subject_token_type, "subject_token_type")
         return exchange_session(
             session, key_set, client, subject_token=subject, scope=scope, audience=audience
         )
     raise UnsupportedGrantType
 
 
-def _needed(value: str | None, name: str) -> str:
+def _require(value: str | None, name: str) -> str:
     if value is None:
         raise InvalidRequest.of(name, "is required")
     return value
@@ -104,11 +104,11 @@ def _needed(value: str | None, name: str) -> str:
 def identify_client(
     session: AccountSession, credentials: ClientCredentials | None, client_id: str | None
 ) -> Client:
-    """Find the client that asks: by its secret, or a public one by the id that it states.
+    """Return the client of a request: by its secret, or a public client by its id.
 
     Raises:
-        InvalidClient: There is none, or it has a secret and did not show it.
-        InvalidRequest: `client_id` names another client than the one that is authenticated.
+        InvalidClient: There is none, or it has a secret and did not send it.
+        InvalidRequest: `client_id` names another client than the authenticated one.
         TooManyAttempts: The client or the source has failed too often.
     """
     if credentials is None:
@@ -130,16 +130,16 @@ def exchange_session(
     scope: str | None,
     audience: str | None,
 ) -> IssuedToken:
-    """Trade a session of the client's tenant for a JWT and a first refresh token (RFC 8693).
+    """Exchange a session of the client's tenant for a JWT and a first refresh token (RFC 8693).
 
-    Only a session is accepted: what has fewer rights or a set end must not become what has more
-    or none (TK-11).
+    Only sessions are accepted: a credential with fewer rights or a fixed end must not be exchanged
+    for one with more rights or a later end (TK-11).
 
     Raises:
-        InvalidRequest: The subject token is no live session of a user of the client's tenant.
+        InvalidRequest: The subject token is not a live session of a user of the client's tenant.
         InvalidGrant: The session ends within this second.
-        InvalidScope: A scope does not exist, or nothing is left of those that were asked for.
-        InvalidTarget: The client may not ask for tokens for this audience.
+        InvalidScope: A scope does not exist, or none of the requested scopes can be granted.
+        InvalidTarget: The client may not request tokens for this audience.
     """
     principal = None
     if tokens.well_formed(subject_token, tokens.SESSION):
@@ -153,15 +153,15 @@ def exchange_session(
     target = _target(session, client, audience)
     login = session.get_one(LoginSession, principal.credential.id)
     claims = _claims(session, client, login, scopes=granted, audience=target)
-    # It is by this session that the request was made, as far as events go.
+    # In events, this session is the credential of the request.
     session.origin = session.origin._replace(
         credential_kind=CredentialKind.SESSION.value, credential_id=login.id
     )
-    following = begin_family(session, login, client, scopes=granted, audience=target)
+    next_token = begin_family(session, login, client, scopes=granted, audience=target)
     record_event(
         session, EventKind.TOKEN_CREATED, principal.user, credential="jwt", client_id=client.id
     )
-    return _issued(session, key_set, claims, following)
+    return _sign(session, key_set, claims, next_token)
 
 
 def exchange_refresh_token(
@@ -173,37 +173,37 @@ def exchange_refresh_token(
     scope: str | None,
     audience: str | None,
 ) -> IssuedToken:
-    """Trade a refresh token for the next of its family and a JWT; fewer scopes may be asked for.
+    """Exchange a refresh token for a JWT, of the same or fewer scopes, and the next token.
 
     Raises:
-        InvalidGrant: The token is not good for it; after a second use its family has ended.
-        InvalidScope: A scope does not exist, or nothing is left of those that were asked for.
+        InvalidGrant: The token cannot be exchanged; a second use revokes its family.
+        InvalidScope: A scope does not exist, or none of the requested scopes can be granted.
         InvalidTarget: The family is for another audience.
     """
     if scope is not None:
         _grantable(scope, SESSION_RIGHTS)  # before the token is used up
-    row, following = rotate_refresh_token(session, client, token)
-    # The rights of the client may have become fewer since the family began.
+    row, next_token = rotate_refresh_token(session, client, token)
+    # The client may have lost scopes since the family began.
     granted = _grantable(scope, frozenset(row.scopes) & frozenset(client.scopes))
     if audience not in {None, row.audience}:
         raise InvalidTarget
     login = session.get_one(LoginSession, row.session_id)
     claims = _claims(session, client, login, scopes=granted, audience=row.audience)
-    return _issued(session, key_set, claims, following)
+    return _sign(session, key_set, claims, next_token)
 
 
-def _grantable(scope: str | None, held: frozenset[str]) -> frozenset[str]:
-    """Which of the scopes that were asked for are held; all that are held, where none was named."""
-    asked = held if scope is None else frozenset(scope.split(" "))
-    if not asked <= SESSION_RIGHTS or not asked & held:
+def _grantable(scope: str | None, available: frozenset[str]) -> frozenset[str]:
+    """Return the requested scopes that can be granted, or all of them if none was requested."""
+    requested = available if scope is None else frozenset(scope.split(" "))
+    if not requested <= SESSION_RIGHTS or not requested & available:
         raise InvalidScope
-    return asked & held
+    return requested & available
 
 
 def _target(session: AccountSession, client: Client, audience: str | None) -> str:
-    """For whom the token will be: this service, or another that the client was registered for.
+    """Return the audience of the JWT: this service, or one that the client is registered for.
 
-    Of a public client, which anybody can pretend to be, only for whom it was registered.
+    A public client, which any program can impersonate, is limited to its registered audiences.
     """
     allowed = [session.limits.issuer, *client.audiences]
     if client.is_public and client.audiences:
@@ -225,8 +225,8 @@ def _claims(
 ) -> Claims:
     user = session.get_one(User, login.user_id)
     issued_at = session.now.replace(microsecond=0)
-    ends = login.expires_at.replace(microsecond=0)
-    if ends <= issued_at:
+    ends_at = login.expires_at.replace(microsecond=0)
+    if ends_at <= issued_at:
         raise InvalidGrant  # the last second of the session
     return Claims(
         subject=user.id,
@@ -238,14 +238,12 @@ def _claims(
         epoch=user.credential_epoch,
         jti=new_uuid(),
         issued_at=issued_at,
-        expires_at=min(issued_at + session.limits.jwt_lifetime, ends),
+        expires_at=min(issued_at + session.limits.jwt_lifetime, ends_at),
         authenticated_at=login.created_at.replace(microsecond=0),
     )
 
 
-def _issued(
-    session: AccountSession, key_set: KeySet, claims: Claims, following: str
-) -> IssuedToken:
+def _sign(session: AccountSession, key_set: KeySet, claims: Claims, next_token: str) -> IssuedToken:
     seconds = int((claims.expires_at - claims.issued_at).total_seconds())
-    signed = key_set.sign(claims, issuer=session.limits.issuer)
-    return IssuedToken(signed, seconds, claims.scopes, following)
+    access_token = key_set.sign(claims, issuer=session.limits.issuer)
+    return IssuedToken(access_token, seconds, claims.scopes, next_token)

@@ -1,4 +1,4 @@
-"""What a client may learn of a token, and how it gives one back (RFC 7662, RFC 7009)."""
+"""Token introspection and revocation by clients (RFC 7662, RFC 7009)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ __all__ = ["ActiveToken", "delete_expired_jwts", "introspect_token", "revoke_tok
 
 @dataclass(frozen=True, slots=True)
 class ActiveToken:
-    """What is said of a token that is good now."""
+    """The introspection result of a live token."""
 
     client_id: str
     subject: str
@@ -39,10 +39,10 @@ class ActiveToken:
 def introspect_token(
     session: AccountSession, key_set: KeySet, client: Client, token: str
 ) -> ActiveToken | None:
-    """What a token of the client's tenant is good for now; None for any other, whatever it is.
+    """Introspect a live token of the client's tenant; returns None for any other token.
 
-    JWTs, refresh tokens and personal access tokens can be asked for, which are made with clients.
-    Whoever is shown one can find out no more by this than by using it.
+    It covers the tokens that are issued through clients: JWTs, refresh tokens and personal access
+    tokens. A client learns no more about a token than it could by using it.
     """
     if looks_like_jwt(token):
         return _active_jwt(session, key_set, client, token)
@@ -63,10 +63,10 @@ def introspect_token(
 
 
 def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token: str) -> None:
-    """End a token that was made with this client; with a refresh token its whole family.
+    """Revoke a token that was issued through this client; with a refresh token its whole family.
 
-    Any other token is to this client as one that is unknown, and that is no error (RFC 7009
-    section 2.2): what it asked for, that the token be of no use to it, is so.
+    Any other token is treated as unknown, which is not an error (RFC 7009 section 2.2): it is of no
+    use to this client, as requested.
     """
     if looks_like_jwt(token):
         claims = _claims(session, key_set, token)
@@ -74,7 +74,7 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
             return
         session.lock(f"jwt {claims.jti}")
         if session.get(RevokedJwt, claims.jti) is not None:
-            return  # once is one event
+            return  # a repeated revocation records no event
         session.add(RevokedJwt(jti=claims.jti, expires_at=claims.expires_at))
         user_id, credential = claims.subject, "jwt"
     elif tokens.well_formed(token, tokens.PAT):
@@ -96,9 +96,10 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
 
 
 def delete_expired_jwts(session: AccountSession) -> int:
-    """Delete the revoked tokens that expired a day ago; returns how many.
+    """Delete the records of revoked JWTs that expired a day ago; returns how many.
 
-    Not at once: if the clock was ahead for some hours, and is put right, they would be good again.
+    Not at once: if the clock is ahead for some hours and then corrected, those JWTs would be valid
+    again.
     """
     return session.core.execute(
         delete(RevokedJwt).where(col(RevokedJwt.expires_at) <= session.now - KEPT_BEYOND)

@@ -1,4 +1,4 @@
-"""Changing the password."""
+"""Changing the password of a user who knows the current one."""
 
 from sqlalchemy import exists, select, update
 from sqlmodel import col
@@ -19,7 +19,7 @@ from models import PasswordRecord, Tenant, User
 
 __all__ = ["change_password", "swap_password", "validate_for"]
 
-# Of the one record that is written to. As a list for IN, SQLite would make it of all users first.
+# Correlated with the one record that is written. For IN, SQLite would first list all users.
 _IS_OF_ENABLED = exists().where(
     col(User.id) == col(PasswordRecord.user_id), col(Tenant.id) == col(User.tenant_id), ENABLED
 )
@@ -32,43 +32,43 @@ def change_password(
     current: str,
     new: str,
 ) -> None:
-    """Change the password of a person who knows the current one.
+    """Change the password of a user who knows the current one.
 
-    Sessions stay, as the Users page of ipto has it, unless the rules say otherwise; a pending
-    change of the address or a pending reset does not, since whoever began it may be why the
-    password changes (EM-09).
+    Sessions stay, as documented on the Users page of ipto, unless the limits say otherwise. A
+    pending address change and a pending reset are superseded: the user may be changing the
+    password because of them (EM-09).
 
-    The form of the new password is new_password before any attempt is counted or hash computed.
+    The new password is validated before an attempt is counted or a hash computed.
 
     Raises:
-        NotLocalUser: Another provider keeps the password.
+        NotLocalUser: An identity provider has the password.
         WeakPassword: The new password breaks a rule, or is the current one.
         TooManyAttempts: The account or the source has failed too often, here or at a login.
-        WrongPassword: `current` is not the current password, or was changed by somebody meanwhile.
-        InvalidToken: The session has ended meanwhile.
+        WrongPassword: `current` is not the current password, or it was changed meanwhile.
+        InvalidToken: The credential of the request was revoked meanwhile.
     """
     user = principal.user
     if user.provider != "local":
         raise NotLocalUser
     new_password = validate_for(session, user, new)
-    entered = password_strength.normalise(current)
-    if entered == new_password:
+    current_password = password_strength.normalise(current)
+    if current_password == new_password:
         raise WeakPassword.of("new_password", ["must differ from the current password"])
-    # The login's own budgets: two doors to one password are no reason for twice the attempts.
+    # The same limits as for logins: a second way to try a password must not double the attempts.
     reservation = throttling.reserve_attempt(
         session, throttling.RateLimitScope.PASSWORD, user.user_id
     )
     record = session.core.execute(
         select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == user.user_id)
     ).scalar()
-    changed = None
+    new_record = None
     with session.outside_transaction():
         cost = session.limits.password_cost
-        if password_hashing.verify(entered, record, session.keys, cost):
-            changed = password_hashing.hash_password(new_password, session.keys, cost)
+        if password_hashing.verify(current_password, record, session.keys, cost):
+            new_record = password_hashing.hash_password(new_password, session.keys, cost)
     lock_account(session, user.user_id)
     session.authenticate_again()
-    if changed is None or not swap_password(session, user, before=record, after=changed):
+    if new_record is None or not swap_password(session, user, before=record, after=new_record):
         record_event(session, EventKind.PASSWORD_CHANGE_FAIL, user)
         raise WrongPassword
     throttling.refund_attempt(session, reservation)
@@ -78,10 +78,10 @@ def change_password(
 
 
 def validate_for(session: AccountSession, user: UserView, new: str) -> str:
-    """Judge a new password for a person, and give it normalised.
+    """Validate a new password of a user, and return it normalised.
 
     Raises:
-        WeakPassword: It breaks a rule, or is made of the person's own words.
+        WeakPassword: It breaks a rule, or is made of the user's own words.
     """
     return password_strength.validate(
         new,
@@ -94,11 +94,11 @@ def validate_for(session: AccountSession, user: UserView, new: str) -> str:
 def swap_password(
     session: AccountSession, user: UserView, *, before: str | None, after: str
 ) -> bool:
-    """Put a new record in the place of the one that was read before the hash; tell if it was there.
+    """Replace the password record that was read before the hash; return False if it has changed.
 
     Compare and swap: of two changes with the same old password exactly one wins, and none if the
-    person was disabled meanwhile. The person is
-    told by mail, without any secret (PW-18), and pending resets end.
+    user was disabled meanwhile. The user is notified by mail, without any secret (PW-18), and
+    pending resets are superseded.
     """
     swapped = session.core.execute(
         update(PasswordRecord)

@@ -1,4 +1,4 @@
-"""Setting a new password by mail, for who has forgotten the old one."""
+"""Resetting a forgotten password by mail."""
 
 from collections.abc import Sequence
 
@@ -39,14 +39,14 @@ _BATCH = 50
 
 
 def request_password_reset(session: AccountSession, email: str) -> None:
-    """Note that somebody has forgotten the password of this address.
+    """Record a request to reset the password of the account with this address.
 
-    Whether it is anybody's is looked up afterwards, by a job: so a known address costs the same
-    statements, and the same time, as any other.
+    A job looks the account up afterwards, so that existing and unknown addresses cost the same
+    statements and the same time.
 
     Raises:
-        InvalidRequest: It is not an e-mail address.
-        TooManyAttempts: It was asked for this address, or from this source, too often.
+        InvalidRequest: It is not an email address.
+        TooManyAttempts: Too many requests for this address, or from this source.
     """
     address = email_address.parse_address(email)
     throttling.consume_mail(session, address.canonical, SecretPurpose.PASSWORD_RESET)
@@ -63,11 +63,11 @@ def request_password_reset(session: AccountSession, email: str) -> None:
 
 
 def mail_requested_resets(session: AccountSession) -> int:
-    """Mail a secret to each address that was asked for and is known; returns how many were asked.
+    """Mail a secret for each requested address of an account; returns how many were requested.
 
-    The mail goes to the recovery address: the one that the person verified last or, where none
-    was, the one that the account was opened with. A changed address gets none until it is verified,
-    else whoever changed it in a stolen session could keep the account.
+    The mail goes to the recovery address: the one that the user verified last or, if none was, the
+    one that the account was opened with. A changed address gets no secret until it is verified:
+    otherwise an attacker who changed it in a stolen session could take over the account.
     """
     requests = session.exec(
         select(PasswordResetRequest)
@@ -76,10 +76,10 @@ def mail_requested_resets(session: AccountSession) -> int:
     ).all()
     for request in requests:
         try:
-            entered = session.keys.open(Purpose.RESET_REQUEST, request.address_sealed, request.id)
+            email = session.keys.open(Purpose.RESET_REQUEST, request.address_sealed, request.id)
         except SealBroken:
-            entered = ""  # of a root that is gone; whoever asked will ask again
-        for user in _resettable(session, email_address.canonical(entered) or ""):
+            email = ""  # sealed under a root that was retired; the user can request another reset
+        for user in _find_resettable(session, email_address.canonical(email) or ""):
             lock_account(session, user.id)
             address = recovery_address_of(user)
             secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
@@ -95,19 +95,20 @@ def mail_requested_resets(session: AccountSession) -> int:
 
 
 def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
-    """Set a new password by the mailed secret, and end all that the old one may have led to.
+    """Set a new password by the mailed secret, and revoke every credential of the user.
 
-    Sessions, refresh tokens, JWTs, API keys and personal access tokens end, and the access token is
-    another: who resets a password may do so because somebody else has had it. The address that the
-    secret was mailed to is the present one again, and verified: the mail was read there, and
-    whoever has the account logs in with it.
+    Sessions, refresh tokens, JWTs, API keys and personal access tokens are revoked and the access
+    token is regenerated, since the reason for the reset may be that another person knew the old
+    password. The address that the secret was mailed to becomes the current address again, and
+    verified: the mail was read there, and the user logs in with it.
 
     Raises:
-        SecretInvalid: No such secret, its owner cannot log in here, or verified another address.
+        SecretInvalid: There is no such secret, or its user cannot log in here or has verified
+            another address since.
         SecretUsed: It was used before.
         SecretExpired: It is older than an hour.
-        SecretSuperseded: A later request or a change of the password ended it.
-        WeakPassword: The new password breaks a rule; the secret stays good.
+        SecretSuperseded: A later request or a password change superseded it.
+        WeakPassword: The new password breaks a rule; the secret stays valid.
     """
     pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
     user, before = _find_user_view(session, pending)
@@ -116,12 +117,12 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
         record = password_hashing.hash_password(
             new_password, session.keys, session.limits.password_cost
         )
-    # All of it again: the hash took its time, and the person may have been disabled meanwhile.
+    # Checked again: the user may have been disabled during the hash.
     redeem_secret(session, SecretPurpose.PASSWORD_RESET, secret)
     _find_user_view(session, pending)
     if not swap_password(session, user, before=before, after=record):
         raise SecretInvalid
-    # Whoever had the account may wait for the mail of an address of their own.
+    # An attacker may be waiting for mail to an address of their own.
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.user_id)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id)
     revoke_everything(session, user)
@@ -130,8 +131,8 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
         accept_verification(session, owner, Address(pending.address, pending.address_canonical))
 
 
-def _resettable(session: AccountSession, canonical: str) -> Sequence[User]:
-    """Whoever may be meant by an address: it is theirs, or it was until they changed it."""
+def _find_resettable(session: AccountSession, canonical: str) -> Sequence[User]:
+    """Return the enabled local users whose current or recovery address this is."""
     return session.exec(
         select(User)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
@@ -149,10 +150,10 @@ def _resettable(session: AccountSession, canonical: str) -> Sequence[User]:
 
 
 def _find_user_view(session: AccountSession, pending: OneTimeSecret) -> tuple[UserView, str]:
-    """The person whom a secret is for and their password record, if it may still be reset by it.
+    """Return the user of a secret and their password record, if the secret may still reset it.
 
     Raises:
-        SecretInvalid: They are disabled or kept elsewhere, or verified another address since.
+        SecretInvalid: The user is disabled or not local, or has verified another address since.
     """
     record = session.core.execute(
         select(col(PasswordRecord.record))

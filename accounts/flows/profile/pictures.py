@@ -1,4 +1,4 @@
-"""The picture of a person: uploaded, read, removed."""
+"""Uploading, reading and removing the picture of a user."""
 
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ __all__ = [
     "upload_picture",
 ]
 
-#: What stands in the place of an address for a picture that is kept here. Where it is read is the
-#: service's own address, which an operator may change.
+#: Stored in place of a URL for a picture that the service keeps. Its URL is made when it is shown,
+#: since an operator may change the public address of the service.
 UPLOADED = "uploaded"
 
 _PICTURE = select(col(Picture.content), col(Picture.media_type), col(Picture.tag)).where(
@@ -31,7 +31,7 @@ _PICTURE = select(col(Picture.content), col(Picture.media_type), col(Picture.tag
 
 
 class StoredPicture(NamedTuple):
-    """A picture as it is kept; `tag` changes with its bytes."""
+    """A stored picture; `tag` changes with its bytes."""
 
     content: bytes
     media_type: str
@@ -39,13 +39,13 @@ class StoredPicture(NamedTuple):
 
 
 def upload_picture(session: AccountSession, user: UserView, uploaded: bytes) -> UserView:
-    """Put an uploaded picture in the place of whatever was there, written anew.
+    """Re-encode an uploaded picture, and replace the user's picture with it.
 
-    One statement replaces it: who reads meanwhile has the old one or the new one (IM-09).
+    One statement replaces it: a concurrent reader gets the old one or the new one (IM-09).
 
     Raises:
-        UnreadablePicture: It is no picture that is taken.
-        InvalidToken: Whoever asks has lost the right to while it was written anew.
+        UnreadablePicture: The upload is not a picture of a supported format.
+        InvalidToken: The credential of the request was revoked during the encoding.
     """
     with session.outside_transaction():
         encoded = encode_picture(uploaded)
@@ -60,11 +60,11 @@ def upload_picture(session: AccountSession, user: UserView, uploaded: bytes) -> 
             changed_at=session.now,
         )
     )
-    return _note(session, user, UPLOADED)
+    return _set_picture(session, user, UPLOADED)
 
 
 def find_picture(session: AccountSession, user: UserView) -> StoredPicture:
-    """Read the uploaded picture of a person.
+    """Return the uploaded picture of a user.
 
     Raises:
         NotFound: There is none.
@@ -76,19 +76,19 @@ def find_picture(session: AccountSession, user: UserView) -> StoredPicture:
 
 
 def delete_upload(session: AccountSession, user: UserView) -> None:
-    """Delete the bytes of an uploaded picture, which something else takes the place of."""
+    """Delete the bytes of an uploaded picture that is being replaced."""
     session.core.execute(delete(Picture).where(col(Picture.user_id) == user.user_id))
 
 
 def remove_picture(session: AccountSession, user: UserView) -> None:
-    """Remove the picture of a person, uploaded or an address, if there is one."""
+    """Remove the picture of a user, an upload or a URL, if there is one."""
     lock_account(session, user.user_id)
     if user.picture is not None:
         delete_upload(session, user)
-        _note(session, user, None)
+        _set_picture(session, user, None)
 
 
-def _note(session: AccountSession, user: UserView, picture: str | None) -> UserView:
+def _set_picture(session: AccountSession, user: UserView, picture: str | None) -> UserView:
     session.flush()
     session.core.execute(update(User).where(col(User.id) == user.user_id).values(picture=picture))
     record_event(session, EventKind.USER_UPDATED, user, fields="picture")

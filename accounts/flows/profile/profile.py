@@ -1,4 +1,4 @@
-"""Changing what a person says of themselves."""
+"""Updating the profile."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -27,9 +27,9 @@ def change_profile(
     user: UserView,
     changes: Mapping[str, str | None],
 ) -> UserView:
-    """Change the fields that are in `changes`, all or none; None clears a field.
+    """Update the fields that are in `changes`, all or none; None clears a field.
 
-    `user` is as they were read in this transaction, while their account was held.
+    `user` was read in this transaction, with the account locked.
 
     Raises:
         InvalidRequest: A value breaks its field's rule.
@@ -38,7 +38,7 @@ def change_profile(
         field: None if value is None else _PARSERS[field](value, field)
         for field, value in changes.items()
     }
-    # What is there already is no change, and no event: one token could write them without end.
+    # An equal value is no change and no event: otherwise one token could write events without end.
     values = {field: value for field, value in values.items() if value != getattr(user, field)}
     if not values:
         return user
@@ -46,30 +46,30 @@ def change_profile(
     if "picture" in values and user.picture == UPLOADED:
         delete_upload(session, user)
     fields = tuple(sorted(values))
-    given = {f"new_{field}": value for field, value in values.items()}
-    session.write(_update_of(fields), {"user_id": user.user_id, **given})
+    parameters = {f"new_{field}": value for field, value in values.items()}
+    session.write(_build_update(fields), {"user_id": user.user_id, **parameters})
     record_event(session, EventKind.USER_UPDATED, user, fields=", ".join(fields))
-    # What a reading would find: nobody else writes to the account since before it was read.
+    # Equal to what a read would return: the account has been locked since `user` was read.
     return user._replace(**values)
 
 
 @cache
-def _update_of(fields: tuple[str, ...]) -> Update:
-    """The statement that changes these fields; there are fewer sets of them than 128."""
-    changed: dict[str, Any] = {field: bindparam(f"new_{field}") for field in fields}
-    return update(User).where(col(User.id) == bindparam("user_id")).values(changed)
+def _build_update(fields: tuple[str, ...]) -> Update:
+    """Build the statement that sets these fields; there are fewer than 128 combinations."""
+    values: dict[str, Any] = {field: bindparam(f"new_{field}") for field in fields}
+    return update(User).where(col(User.id) == bindparam("user_id")).values(values)
 
 
 def _parse_picture(value: str, field: str) -> str:
-    """An https URL with a host and without a login in it; never fetched by this service (HT-22)."""
+    """Return an https URL with a host and no user name; the service never fetches it (HT-22)."""
     try:
         url = urlsplit(value)
         port = url.port
     except ValueError:
         port, url = -1, urlsplit("")
-    plain = value.isascii() and value.isprintable() and " " not in value
+    is_plain = value.isascii() and value.isprintable() and " " not in value
     if (
-        not plain
+        not is_plain
         or url.scheme != "https"
         or not url.hostname
         or url.username is not None

@@ -1,4 +1,4 @@
-"""The settings of a user: an object whose names and values are the applications' own."""
+"""The settings of a user: a JSON object whose names and values belong to the applications."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -15,7 +15,7 @@ __all__ = ["change_settings", "find_settings", "replace_settings"]
 
 _MAX_NAMES = 100
 
-# Not through the entity, which compares by ==: for Python 1, 1.0 and true are the same.
+# Not through the entity, which compares by ==: to Python, 1, 1.0 and True are equal.
 _SELECT = select(col(UserSettings.document)).where(
     col(UserSettings.user_id) == bindparam("user_id")
 )
@@ -28,7 +28,7 @@ _INSERT = insert(UserSettings)
 
 
 def find_settings(session: AccountSession, user_id: str) -> dict[str, Any]:
-    """The settings of a user; empty where none were ever set."""
+    """Return the settings of a user; empty if none were set."""
     for (document,) in session.rows(_SELECT, {"user_id": user_id}):
         return cast("dict[str, Any]", document)
     return {}
@@ -37,7 +37,7 @@ def find_settings(session: AccountSession, user_id: str) -> dict[str, Any]:
 def replace_settings(
     session: AccountSession, user_id: str, document: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Make the document the user's settings.
+    """Replace the user's settings by a document, and return it.
 
     Raises:
         InvalidRequest: It has too many names, or is too large.
@@ -57,22 +57,22 @@ def replace_settings(
 def change_settings(
     session: AccountSession, user_id: str, patch: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Merge a patch into the user's settings as RFC 7396 says, and return them whole.
+    """Merge a patch into the user's settings (RFC 7396), and return the result.
 
-    The account is held before it is read, so that of two patches at once neither is lost (DB-02);
-    the row could not be, since the first settings have none yet.
+    The account is locked before the read, so that of two concurrent patches neither is lost
+    (DB-02). The row itself cannot be locked, since it may not exist yet.
 
     Raises:
-        InvalidRequest: The outcome has too many names, or is too large.
+        InvalidRequest: The result has too many names, or is too large.
     """
     lock_account(session, user_id)
     return replace_settings(session, user_id, _merged(find_settings(session, user_id), patch))
 
 
 def _merged(target: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
-    """RFC 7396 section 2, on a copy. Our own, since the libraries for it have no releases any more.
+    """Return a merged copy (RFC 7396 section 2). The libraries for it are no longer maintained.
 
-    It recurses as deep as the patch does, which the reader of bodies has bounded.
+    The recursion is as deep as the patch, which the parser of request bodies bounds.
     """
     merged = dict(target) if isinstance(target, Mapping) else {}
     for name, value in patch.items():

@@ -1,4 +1,4 @@
-"""Logging in and out, and the sessions between."""
+"""Login, logout, and listing and revoking sessions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ _LIVE = (
 
 @dataclass(frozen=True, slots=True)
 class OpenedSession:
-    """A new session; the token is known here and never again."""
+    """A new session; the only time that its token is known."""
 
     user: UserView
     session_id: str
@@ -65,45 +65,45 @@ class OpenedSession:
 def log_in(
     session: AccountSession, *, email: str, password: str, user_agent: str | None
 ) -> OpenedSession:
-    """Open a session for whoever knows the password of this address.
+    """Log in a user by email address and password.
 
-    An unknown address, a disabled account and one whose password is kept elsewhere cost one hash
-    like any other, and are refused alike (LG-01, LG-02). A failed attempt leaves a count and no
-    event: it is nobody's.
+    An unknown address, a disabled account and an account without a local password cost one hash
+    like any other, and are rejected alike (LG-01, LG-02). A failed attempt is counted and leaves
+    no event, since it cannot be attributed to a user.
 
     Raises:
         TooManyAttempts: The account or the source has failed too often.
         InvalidCredentials: No enabled local user has this address and this password.
     """
     user_id, record = _find_password(session, email)
-    # By the person and not by the address, which whoever has a session could change in between.
+    # Counted by user and not by address, which a logged-in attacker could change between attempts.
     reservation = throttling.reserve_attempt(
         session,
         throttling.RateLimitScope.PASSWORD,
         user_id or email_address.canonical(email) or email,
     )
-    entered = password_strength.normalise(password)
-    renewed = None
+    normalised = password_strength.normalise(password)
+    new_record = None
     with session.outside_transaction():
         cost = session.limits.password_cost
-        known = password_hashing.verify(entered, record, session.keys, cost)
+        ok = password_hashing.verify(normalised, record, session.keys, cost)
         if (
-            known
-            and entered
+            ok
+            and normalised
             and record
             and password_hashing.needs_rehash(record, session.keys, cost)
         ):
-            renewed = password_hashing.hash_password(entered, session.keys, cost)
+            new_record = password_hashing.hash_password(normalised, session.keys, cost)
     if user_id is not None:
         lock_account(session, user_id)
     # Read again: the password may have been changed, or the user disabled, during the hash.
-    if not known or user_id is None or _find_password(session, email) != (user_id, record):
+    if not ok or user_id is None or _find_password(session, email) != (user_id, record):
         raise InvalidCredentials
-    if renewed is not None:
+    if new_record is not None:
         session.core.execute(
             update(PasswordRecord)
             .where(col(PasswordRecord.user_id) == user_id)
-            .values(record=renewed)
+            .values(record=new_record)
         )
     throttling.refund_attempt(session, reservation)
     opened = open_session(session, user_id, user_agent=user_agent)
@@ -119,13 +119,13 @@ def log_in(
 
 
 def _find_password(session: AccountSession, email: str) -> tuple[str | None, str | None]:
-    """The id and the password record of the enabled local user with this address, or two Nones."""
+    """Return id and password record of the enabled local user with this address, or two Nones."""
     row = session.core.execute(
         select(col(User.id), col(PasswordRecord.record))
         .join(PasswordRecord, col(PasswordRecord.user_id) == col(User.id))
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
-            # Nobody has an empty one; of None it would be another statement, and over all users.
+            # No user has an empty address; None would make it IS NULL, over all users.
             col(User.email_canonical) == (email_address.canonical(email) or ""),
             col(User.provider) == "local",
             ENABLED,
@@ -137,17 +137,17 @@ def _find_password(session: AccountSession, email: str) -> tuple[str | None, str
 def open_session(
     session: AccountSession, user_id: str, *, user_agent: str | None = None
 ) -> OpenedSession:
-    """Open a session for a user who has proved who they are.
+    """Open a session for an authenticated user.
 
-    Past the largest number of sessions the oldest ends: refusing the login instead would let a
-    thief who logs in often enough keep the owner out.
+    At the largest number of sessions the oldest is revoked. Rejecting the login instead would let
+    an attacker keep the owner out by logging in often enough.
     """
     lock_account(session, user_id)
     oldest = list_sessions(session, user_id)[session.limits.max_sessions - 1 :]
     if oldest:
         session.core.execute(
             update(LoginSession)
-            .where(col(LoginSession.id).in_([each.id for each in oldest]))
+            .where(col(LoginSession.id).in_([listed.id for listed in oldest]))
             .values(revoked_at=session.now)
         )
     token = tokens.mint(tokens.SESSION)
@@ -170,18 +170,18 @@ def open_session(
 
 
 def list_sessions(session: AccountSession, user_id: str) -> Sequence[ListedSession]:
-    """The live sessions of a user, newest first."""
-    found = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
-    return [ListedSession._make(row) for row in found]
+    """List the live sessions of a user, newest first."""
+    rows = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
+    return [ListedSession._make(row) for row in rows]
 
 
 def log_out(session: AccountSession, principal: Principal) -> None:
-    """End the session that the principal was recognised by."""
+    """Revoke the session that authenticated the principal."""
     revoke_session(session, principal.user, principal.credential.id)
 
 
 def revoke_session(session: AccountSession, user: UserView, session_id: str) -> None:
-    """End one of the person's sessions, and with it the JWTs and refresh tokens made of it.
+    """Revoke one of the user's sessions, and with it the JWTs and refresh tokens made from it.
 
     Raises:
         NotFound: The user has no live session of this id.
@@ -190,5 +190,5 @@ def revoke_session(session: AccountSession, user: UserView, session_id: str) -> 
 
 
 def revoke_other_sessions(session: AccountSession, principal: Principal) -> None:
-    """End every session of the person but the one that the principal was recognised by."""
+    """Revoke every session of the user except the one that authenticated the principal."""
     revoke_all(session, principal.user, [SESSION], except_id=principal.credential.session_id)

@@ -1,4 +1,4 @@
-"""Opening an account oneself."""
+"""Signup: a new user opens an account of their own."""
 
 from accounts.crypto import password_hashing
 from accounts.errors import EmailTaken, SignupClosed
@@ -21,35 +21,38 @@ def sign_up(
 ) -> OpenedSession:
     """Open a new tenant with its owner, and a session for them.
 
-    Everything is judged before the hash, so that a refusal costs none.
+    All values are validated before the hash, so that a rejected request costs no hash.
 
     Raises:
         SignupClosed: The operator has closed signup.
         InvalidRequest: A value breaks a rule.
-        WeakPassword: The password does.
+        WeakPassword: The password breaks a rule.
         EmailTaken: Another account has this address.
-        TooManyAttempts: The source has opened as many accounts as it may for now.
+        TooManyAttempts: Too many signups from the source.
     """
     if not session.limits.signup_open:
         raise SignupClosed
     address = email_address.parse_address(email)
     name = names.clean_name(display_name, "display_name")
     tenant_display_name = names.clean_name(tenant_name, "tenant_name")
-    judged = password_strength.validate(
+    normalised = password_strength.validate(
         password,
         limits=session.limits,
         own_words=(address.canonical, name, tenant_display_name),
         field="password",
     )
-    # Before it is told whether the address is taken: else anybody could ask for any number.
+    # Counted before the response reveals whether the address is taken: otherwise an attacker could
+    # probe any number of addresses.
     throttling.consume_for_source(
         session, throttling.RateLimitScope.SIGNUP, session.limits.signup_budget
     )
     if users.is_taken(session, address.canonical):
         raise EmailTaken
     with session.outside_transaction():
-        record = password_hashing.hash_password(judged, session.keys, session.limits.password_cost)
-    # Again, before anything is written: this refusal keeps what was.
+        record = password_hashing.hash_password(
+            normalised, session.keys, session.limits.password_cost
+        )
+    # Again, before anything is written: this refusal keeps earlier writes.
     if users.is_taken(session, address.canonical):
         raise EmailTaken
     tenant = users.open_tenant(session, tenant_display_name)

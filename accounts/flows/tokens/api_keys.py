@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked."""
+"""API keys: creating, listing and revoking."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -53,16 +53,16 @@ def create_api_key(
     dataset_access_mode: str,
     expires_at: datetime | None,
 ) -> tuple[ApiKey, str]:
-    """Make an API key; the second of the pair is the key itself, known here and never again.
+    """Create an API key; returns its row and the key itself, which cannot be read again.
 
-    A key made with another key is narrower: it has scopes of that key only, and expires no later,
-    so that a thief with one key gains no right by it, and no time beyond the end of that key
-    (TK-11). It lives on if that key is revoked: whoever revokes one looks at the list.
+    A key that is created with another key is narrower: its scopes are among those of that key, and
+    it expires no later, so that an attacker with a stolen key gains neither rights nor time
+    (TK-11). It stays valid if that key is revoked: users who revoke a key should look at the list.
 
     Raises:
         InvalidRequest: The name or the expiry breaks a rule.
-        ScopeNotHeld: The key that makes it lacks a scope, or expires sooner.
-        LimitReached: The user has as many keys as one may have.
+        ScopeNotHeld: The key that authenticates the request lacks a scope, or expires sooner.
+        LimitReached: The user has the largest number of keys.
     """
     latest = session.now + session.limits.api_key_lifetime
     if expires_at is not None and not session.now < expires_at <= latest:
@@ -70,14 +70,14 @@ def create_api_key(
         raise InvalidRequest.of("expires_at", f"must be in the future and at most {days} days away")
     lock_account(session, principal.user.user_id)
     if principal.credential.kind is CredentialKind.API_KEY:
-        maker = session.get_one(ApiKey, principal.credential.id)
-        latest = min(latest, maker.expires_at)
-        if not set(scopes) <= set(maker.scopes) or (expires_at or latest) > latest:
+        parent = session.get_one(ApiKey, principal.credential.id)
+        latest = min(latest, parent.expires_at)
+        if not set(scopes) <= set(parent.scopes) or (expires_at or latest) > latest:
             raise ScopeNotHeld
     if len(list_api_keys(session, principal.user.user_id)) >= session.limits.max_api_keys:
         raise LimitReached
     key, prefix = tokens.mint_api_key(session.limits.api_key_brand)
-    made = ApiKey(
+    api_key = ApiKey(
         id=new_id("key_"),
         user_id=principal.user.user_id,
         name=names.clean_name(name, "name"),
@@ -89,28 +89,28 @@ def create_api_key(
         created_at=session.now,
         expires_at=expires_at or latest,
     )
-    session.add(made)
+    session.add(api_key)
     record_event(
         session,
         EventKind.TOKEN_CREATED,
         principal.user,
         credential=API_KEY.name,
-        credential_id=made.id,
+        credential_id=api_key.id,
     )
-    post_notification(session, MessageKind.API_KEY_CREATED, principal.user, name=made.name)
-    return made, key
+    post_notification(session, MessageKind.API_KEY_CREATED, principal.user, name=api_key.name)
+    return api_key, key
 
 
 def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ListedApiKey]:
-    """The live API keys of a user, newest first."""
-    found = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
-    return [ListedApiKey._make(row) for row in found]
+    """List the live API keys of a user, newest first."""
+    rows = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
+    return [ListedApiKey._make(row) for row in rows]
 
 
 def revoke_api_key(session: AccountSession, user: UserView, api_key_id: str) -> None:
-    """Revoke one of the person's API keys.
+    """Revoke one of the user's API keys.
 
     Raises:
-        NotFound: The person has no live key of this id.
+        NotFound: The user has no live key of this id.
     """
     revoke(session, user, API_KEY, api_key_id)

@@ -1,4 +1,4 @@
-"""Personal access tokens: made, found, listed, revoked."""
+"""Personal access tokens: creating, finding, listing and revoking."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -27,7 +27,7 @@ __all__ = ["ListedPat", "create_pat", "find_pat", "list_pats", "revoke_pat"]
 
 
 class ListedPat(NamedTuple):
-    """An active token, as its owner sees it."""
+    """A live token, as its owner sees it."""
 
     id: str
     name: str
@@ -38,7 +38,7 @@ class ListedPat(NamedTuple):
     last_used_at: datetime | None
 
 
-_ACTIVE = (
+_LIVE = (
     select(*columns_of(PersonalAccessToken, ListedPat))
     .where(
         col(PersonalAccessToken.user_id) == bindparam("user_id"),
@@ -46,7 +46,7 @@ _ACTIVE = (
     )
     .order_by(col(PersonalAccessToken.created_at).desc(), col(PersonalAccessToken.id))
 )
-_ONE = _ACTIVE.where(col(PersonalAccessToken.id) == bindparam("id"))
+_ONE = _LIVE.where(col(PersonalAccessToken.id) == bindparam("id"))
 
 
 def create_pat(
@@ -59,14 +59,14 @@ def create_pat(
     client_id: str,
     client_secret: str,
 ) -> tuple[PersonalAccessToken, str]:
-    """Make a token; the second of the pair is the token itself, known here and never again.
+    """Create a token; returns its row and the token itself, which cannot be read again.
 
     Raises:
         InvalidRequest: The name or the expiry breaks a rule.
         TooManyAttempts: The client or the source has failed too often.
-        InvalidClient: The user's tenant has no client of this id and secret.
+        InvalidClient: The user's tenant has no client with this id and secret.
         ScopeNotHeld: The user or the client lacks a scope.
-        LimitReached: The user has as many tokens as one may have.
+        LimitReached: The user has the largest number of tokens.
     """
     if not session.now < expires_at <= _a_year_after(session.now):
         raise InvalidRequest.of("expires_at", "must be in the future and at most one year away")
@@ -76,13 +76,12 @@ def create_pat(
         ClientCredentials(client_id, client_secret),
         tenant_id=principal.user.tenant_id,
     )
-    wanted = set(scopes)
-    if not wanted <= principal.credential.rights or not wanted <= set(client.scopes):
+    if not set(scopes) <= principal.credential.rights & set(client.scopes):
         raise ScopeNotHeld
     if len(list_pats(session, principal.user.user_id)) >= session.limits.max_pats:
         raise LimitReached
     token = tokens.mint(tokens.PAT)
-    made = PersonalAccessToken(
+    pat = PersonalAccessToken(
         id=new_uuid(),
         user_id=principal.user.user_id,
         client_id=client.id,
@@ -93,45 +92,45 @@ def create_pat(
         created_at=session.now,
         expires_at=expires_at,
     )
-    session.add(made)
+    session.add(pat)
     record_event(
-        session, EventKind.TOKEN_CREATED, principal.user, credential=PAT.name, credential_id=made.id
+        session, EventKind.TOKEN_CREATED, principal.user, credential=PAT.name, credential_id=pat.id
     )
-    post_notification(session, MessageKind.PAT_CREATED, principal.user, name=made.name)
-    return made, token
+    post_notification(session, MessageKind.PAT_CREATED, principal.user, name=pat.name)
+    return pat, token
 
 
-def _a_year_after(moment: datetime) -> datetime:
-    """The same time on the same day of the next year, or on 28 February for the 29th (TK-13)."""
+def _a_year_after(start: datetime) -> datetime:
+    """Return the same day and time a year later, and 28 February for the 29th (TK-13)."""
     try:
-        return moment.replace(year=moment.year + 1)
+        return start.replace(year=start.year + 1)
     except ValueError:
-        return moment.replace(year=moment.year + 1, day=28)
+        return start.replace(year=start.year + 1, day=28)
 
 
 def list_pats(session: AccountSession, user_id: str) -> Sequence[ListedPat]:
-    """The active tokens of a user, newest first."""
-    found = session.rows(_ACTIVE, {"user_id": user_id, "now": session.now})
-    return [ListedPat._make(row) for row in found]
+    """List the live tokens of a user, newest first."""
+    rows = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
+    return [ListedPat._make(row) for row in rows]
 
 
 def find_pat(session: AccountSession, user: UserView, pat_id: str) -> ListedPat:
-    """Find one of the person's active tokens.
+    """Return one of the user's live tokens.
 
     Raises:
-        NotFound: The person has no active token of this id.
+        NotFound: The user has no live token of this id.
     """
     key = {"user_id": user.user_id, "now": session.now, "id": pat_id.lower()}
-    found = session.rows(_ONE, key)
-    if not found:
+    rows = session.rows(_ONE, key)
+    if not rows:
         raise NotFound
-    return ListedPat._make(found[0])
+    return ListedPat._make(rows[0])
 
 
 def revoke_pat(session: AccountSession, user: UserView, pat_id: str) -> None:
-    """Revoke one of the person's tokens.
+    """Revoke one of the user's tokens.
 
     Raises:
-        NotFound: The person has no active token of this id.
+        NotFound: The user has no live token of this id.
     """
     revoke(session, user, PAT, pat_id.lower())

@@ -57,7 +57,7 @@ class FuzzRun:
         return f"{caller}, {len(self.operations)} operations"
 
 
-def plan(wanted: Sequence[OperationSpec]) -> list[FuzzRun]:
+def plan(selected: Sequence[OperationSpec]) -> list[FuzzRun]:
     """Return runs that cover each operation with each kind of credential it accepts.
 
     Operations without a user credential run with the sessions, because links lead through them.
@@ -66,22 +66,22 @@ def plan(wanted: Sequence[OperationSpec]) -> list[FuzzRun]:
     for scheme in SCHEMES:
         operations = [
             each
-            for each in wanted
+            for each in selected
             if scheme in schemes_of(each)
             or (scheme == "session" and not set(schemes_of(each)) - {"client"})
         ]
         if scheme != "client" and operations:
             runs.append(FuzzRun(scheme, tuple(operations)))
-    owned = tuple(_owned_object_operations(wanted))
+    owned = tuple(_owned_object_operations(selected))
     if owned:
         runs.append(FuzzRun("session", owned, peers=("base", "other_tenant")))
     return runs
 
 
-def _owned_object_operations(wanted: Sequence[OperationSpec]) -> Iterator[OperationSpec]:
+def _owned_object_operations(selected: Sequence[OperationSpec]) -> Iterator[OperationSpec]:
     """Yield the operations on objects with an id, except those that end all of them."""
-    collections = {each.path.partition("/{")[0] for each in wanted if "/{" in each.path}
-    for each in wanted:
+    collections = {each.path.partition("/{")[0] for each in selected if "/{" in each.path}
+    for each in selected:
         of_collection = each.path.partition("/{")[0] in collections
         ends_all = each.method == "delete" and "/{" not in each.path
         if of_collection and not ends_all:

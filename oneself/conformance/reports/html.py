@@ -11,7 +11,7 @@ from oneself.conformance.reports.text import counts
 
 __all__ = ["write_html"]
 
-_TEMPLATES = Path(__file__).parents[3] / "templates" / "proof"
+_TEMPLATES = Path(__file__).parents[3] / "templates" / "conformance"
 
 
 def write_html(outcomes: Sequence[Outcome], path: Path, *, url: str) -> None:

@@ -85,10 +85,14 @@ def _status_and_header_violations(
             **expected_refusal.headers,
             **expected_headers,
         }
-    wanted = {name.lower(): fill(value, look_up) for name, value in expected_headers.items()}
-    for name in {*_COMPARED_HEADERS, *wanted} - ({"connection"} if behind_proxy else set()):
+    expected_values = {
+        name.lower(): fill(value, look_up) for name, value in expected_headers.items()
+    }
+    for name in {*_COMPARED_HEADERS, *expected_values} - (
+        {"connection"} if behind_proxy else set()
+    ):
         values = answer.values(name)
-        expected = [] if wanted.get(name) is None else [wanted[name]]
+        expected = [] if expected_values.get(name) is None else [expected_values[name]]
         yield from differences(expected, values, answer, now, f"header {name}")
 
 

@@ -75,15 +75,15 @@ class CaseRunner:
     def request_of(self, spec: Mapping[str, Any]) -> Request:
         """Build the request of the row or of a step."""
         operation = OPERATIONS.get(spec.get("operation", ""))
-        wanted = fill(spec.get("request", {}), self.look_up)
-        headers = [*self._credentials(spec, operation), *_headers(wanted, operation)]
-        body, media = build_body(wanted, operation)
+        request_spec = fill(spec.get("request", {}), self.look_up)
+        headers = [*self._credentials(spec, operation), *_headers(request_spec, operation)]
+        body, media = build_body(request_spec, operation)
         if media is not None:
             headers.append(("Content-Type", media))
         path = spec.get("path") or (operation.path if operation else "/")
         method = spec.get("method") or (operation.method.upper() if operation else "GET")
-        target = build_target(fill(path, self.look_up), operation, wanted)
-        dribbles = bool(wanted.get("dribble"))
+        target = build_target(fill(path, self.look_up), operation, request_spec)
+        dribbles = bool(request_spec.get("dribble"))
         return Request(method, target, tuple(headers), body, dribbles)
 
     def _run_step(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -139,13 +139,13 @@ def _default_credential(operation: OperationSpec | None) -> str:
 
 
 def _headers(
-    wanted: Mapping[str, Any], operation: OperationSpec | None
+    request_spec: Mapping[str, Any], operation: OperationSpec | None
 ) -> Iterator[tuple[str, str]]:
-    if operation and wanted.get("example"):
+    if operation and request_spec.get("example"):
         for each in operation.parameters:
             if each["in"] == "header" and each.get("required"):
                 yield each["name"], each["example"]
-    for name, values in wanted.get("headers", {}).items():
+    for name, values in request_spec.get("headers", {}).items():
         for value in values if isinstance(values, list) else [values]:
             yield name, value
 

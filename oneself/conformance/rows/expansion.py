@@ -43,15 +43,15 @@ def expand_family(
     family: Mapping[str, Any], operations: Iterable[OperationSpec]
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of a family, with `${each.…}` replaced and other placeholders kept."""
-    wanted = dict(family["for_each"])
-    spread = _SPREADS[wanted.pop("spread", "once")]
-    excluded = wanted.pop("except", ())
+    traits = dict(family["for_each"])
+    spread = _SPREADS[traits.pop("spread", "once")]
+    excluded = traits.pop("except", ())
     template = {key: value for key, value in family.items() if key != "for_each"}
     if not isinstance(template.get("request"), str):
         template["request"] = {"example": True, **template.get("request", {})}
     for operation in operations:
         if operation.operation_id in excluded or any(
-            _TRAITS[trait](operation) != value for trait, value in wanted.items()
+            _TRAITS[trait](operation) != value for trait, value in traits.items()
         ):
             continue
         for each in spread(operation):

@@ -63,10 +63,10 @@ class Timestamp(Matcher):
         if not isinstance(value, str):
             return False
         try:
-            moment = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            time = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         except ValueError:
             return False
-        return abs(moment - add_span(now, self.span)) <= _TOLERANCE
+        return abs(time - add_span(now, self.span)) <= _TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ def add_span(now: datetime, span: str) -> datetime:
     return now + sign * number * timedelta(seconds=_SECONDS[unit])
 
 
-def format_timestamp(moment: datetime) -> str:
+def format_timestamp(time: datetime) -> str:
     """Format a time as the dialects do."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fill(value: Any, look_up: Callable[[str], Any]) -> Any:

@@ -55,48 +55,50 @@ def takes_pictures(operation: OperationSpec) -> bool:
     return any(media.startswith("image/") for media in operation.bodies)
 
 
-def build_target(path: str, operation: OperationSpec | None, wanted: Mapping[str, Any]) -> str:
+def build_target(
+    path: str, operation: OperationSpec | None, request_spec: Mapping[str, Any]
+) -> str:
     """Build the path with its parameters and the query."""
-    parameters = dict(wanted.get("path", {}))
-    if operation and wanted.get("example"):
+    parameters = dict(request_spec.get("path", {}))
+    if operation and request_spec.get("example"):
         parameters = {
             each["name"]: each["example"] for each in operation.parameters if each["in"] == "path"
         } | parameters
     target = re.sub(r"\{([^}]+)\}", lambda found: str(parameters[found[1]]), path)
-    query = wanted.get("query")
+    query = request_spec.get("query")
     if query is None:
         return target
     return f"{target}?{query if isinstance(query, str) else urlencode(query)}"
 
 
 def build_body(
-    wanted: Mapping[str, Any], operation: OperationSpec | None
+    request_spec: Mapping[str, Any], operation: OperationSpec | None
 ) -> tuple[bytes, str | None]:
     """Build the body and its content type, if any.
 
     With `example`, the default body is the example of the document.
     """
     body, media = b"", None
-    if "raw" in wanted:
-        raw = wanted["raw"]
+    if "raw" in request_spec:
+        raw = request_spec["raw"]
         if not isinstance(raw, str):
             raw = raw.get("prefix", "") + raw["repeat"] * raw["times"] + raw.get("suffix", "")
         body = raw.encode()
         media = FORM if operation and FORM in operation.bodies else "application/json"
-    elif "form" in wanted:
-        body, media = urlencode(wanted["form"], doseq=True).encode(), FORM
-    elif "json" in wanted:
-        body, media = json.dumps(wanted["json"]).encode(), "application/json"
-    elif "picture" in wanted:
-        spec = wanted["picture"]
+    elif "form" in request_spec:
+        body, media = urlencode(request_spec["form"], doseq=True).encode(), FORM
+    elif "json" in request_spec:
+        body, media = json.dumps(request_spec["json"]).encode(), "application/json"
+    elif "picture" in request_spec:
+        spec = request_spec["picture"]
         make = empty if spec.get("empty") else gradient
         body = encoded(make(tuple(spec["size"])), spec["format"])
         media = f"image/{spec['format']}"
-    elif operation and takes_pictures(operation) and wanted.get("example"):
+    elif operation and takes_pictures(operation) and request_spec.get("example"):
         body, media = PICTURE, "image/png"
-    elif operation and operation.bodies and wanted.get("example"):
+    elif operation and operation.bodies and request_spec.get("example"):
         spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
         media, content = next(iter(resolve(load_document(), spec)["content"].items()))
         example = content["example"]
         body = (urlencode(example) if media == FORM else json.dumps(example)).encode()
-    return body, wanted.get("content_type", media)
+    return body, request_spec.get("content_type", media)

@@ -1,7 +1,7 @@
-"""What becomes of every credential when something happens: one table, and each of its cells tried.
+"""The effect of every act on every credential: one table, and a test of each cell.
 
-The table is credential_matrix.yaml. Here is how each of its rows is brought about and how each of
-its columns is used, both by the acts that a request or an operator runs.
+The table is credential_matrix.yaml. This module performs its rows and uses its columns, both by the
+acts that a request or an operator runs.
 """
 
 from collections.abc import Callable
@@ -82,11 +82,11 @@ CELLS = [
     for row, cells in TABLE["rows"].items()
     for column, expected in zip(COLUMNS, cells, strict=True)
 ]
-ROOT, NEXT_ROOT = b"x" * 32, b"n" * 32  # the first is that of the house
+ROOT, NEXT_ROOT = b"x" * 32, b"n" * 32  # the first is that of the env fixture
 NEW_PASSWORD = "Silent meadow 83 lantern"
 POLICIES = Path(__file__).parents[3] / "policies"
 
-#: By these a credential is told to be dead. Any other refusal is a mistake in the test.
+#: The refusals of a dead credential. Any other refusal is a mistake in the test.
 REFUSED = (
     InvalidToken,
     InvalidGrant,
@@ -100,7 +100,7 @@ REFUSED = (
 
 @dataclass(frozen=True)
 class Owner:
-    """A person with one credential for each column."""
+    """A user with one credential for each column."""
 
     user_id: str
     identity_id: str
@@ -108,25 +108,25 @@ class Owner:
     email: str
     password: str
     client_id: str
-    held: dict[str, str]
+    credentials: dict[str, str]
 
 
-# A person with everything
+# A user with one credential of each kind
 
 
 def _mailed(env):
-    """The secret of the last mail."""
+    """Return the secret of the last mail."""
     return env.act(open_parameters, env.messages()[-1])["secret"]
 
 
-def _furnish(env, email):
-    """Open a person of a tenant of their own, and make each credential as its owner would."""
+def _open_owner(env, email):
+    """Open a user in a tenant of their own, and create each credential as its owner would."""
     user = env.user(email)
-    held = {"session": user.token, "cookie": user.token}
-    held["another session"] = env.act(open_session, user.user_id).token
-    held["access token"] = env.act(reveal_access_token, user.view)
-    client, held["client secret"] = env.client(user.view.tenant_id)
-    _, held["API key"] = env.act(
+    credentials = {"session": user.token, "cookie": user.token}
+    credentials["another session"] = env.act(open_session, user.user_id).token
+    credentials["access token"] = env.act(reveal_access_token, user.view)
+    client, credentials["client secret"] = env.client(user.view.tenant_id)
+    _, credentials["API key"] = env.act(
         create_api_key,
         user.principal,
         name="Key",
@@ -134,14 +134,14 @@ def _furnish(env, email):
         dataset_access_mode="all_available",
         expires_at=None,
     )
-    _, held["PAT"] = env.act(
+    _, credentials["PAT"] = env.act(
         create_pat,
         user.principal,
         name="Token",
         scopes=["me/profile:read"],
         expires_at=env.clock.now + timedelta(days=1),
         client_id=client.id,
-        client_secret=held["client secret"],
+        client_secret=credentials["client secret"],
     )
     key_set = env.act(load_key_set)
     for session, suffix in (("session", ""), ("another session", " of another session")):
@@ -149,27 +149,29 @@ def _furnish(env, email):
             exchange_session,
             key_set,
             client,
-            subject_token=held[session],
+            subject_token=credentials[session],
             scope="me/profile:read",
             audience=None,
         )
-        held[f"JWT{suffix}"] = issued.access_token
-        held[f"refresh token{suffix}"] = issued.refresh_token
+        credentials[f"JWT{suffix}"] = issued.access_token
+        credentials[f"refresh token{suffix}"] = issued.refresh_token
 
     identity_id = user.view.identity_id
     env.act(request_email_verification, user.view)
     env.act(confirm_email, _mailed(env))
     _, secret = env.act(request_email_change, user.view, f"new.{email}")
-    held["secret of an undo"] = _mailed(env)
+    credentials["secret of an undo"] = _mailed(env)
     env.act(validate_email_change, identity_id=identity_id, secret=secret)
 
     view = env.view(user.user_id)
     env.act(request_email_verification, view)
-    held["secret of a verification"] = _mailed(env)
+    credentials["secret of a verification"] = _mailed(env)
     env.act(request_password_reset, email)
     env.act(mail_requested_resets)
-    held["secret of a reset"] = _mailed(env)
-    _, held["secret of an e-mail change"] = env.act(request_email_change, view, f"newer.{email}")
+    credentials["secret of a reset"] = _mailed(env)
+    _, credentials["secret of an email change"] = env.act(
+        request_email_change, view, f"newer.{email}"
+    )
     return Owner(
         user_id=view.user_id,
         identity_id=identity_id,
@@ -177,43 +179,46 @@ def _furnish(env, email):
         email=view.email,
         password=user.password,
         client_id=client.id,
-        held=held,
+        credentials=credentials,
     )
 
 
 @pytest.fixture(scope="module")
-def furnished(storage, tmp_path_factory):
-    """A database with two furnished people, made once, and copied for each test."""
-    location = storage.make(tmp_path_factory.mktemp("furnished"))
+def seeded(storage, tmp_path_factory):
+    """A database with two owners of every credential, created once and copied for each test."""
+    location = storage.make(tmp_path_factory.mktemp("seeded"))
     keys, limits, clock = Keyring(ROOT), Limits(password_cost=COST), Clock()
     database = Database(location, keys=keys, limits=limits, clock=clock)
     env = Env(database, location, clock, keys, limits)
     env.act(ensure_signing_key)
-    people = _furnish(env, "alice@example.com"), _furnish(env, "bob@example.org")
+    users = (
+        _open_owner(env, "alice@example.com"),
+        _open_owner(env, "bob@example.org"),
+    )
     database.close()
-    return location, *people
+    return location, *users
 
 
 @pytest.fixture
-def alice(furnished):
-    return furnished[1]
+def alice(seeded):
+    return seeded[1]
 
 
 @pytest.fixture
-def bob(furnished):
-    return furnished[2]
+def bob(seeded):
+    return seeded[2]
 
 
 @pytest.fixture
-def location(storage, furnished, tmp_path):
-    made = storage.copy(furnished[0], tmp_path)
+def location(storage, seeded, tmp_path):
+    made = storage.copy(seeded[0], tmp_path)
     yield made
     storage.drop(made)
 
 
 @pytest.fixture
 def rotate_root():
-    """Opens a house anew, with a root secret that replaces the former one."""
+    """Return a function that reopens an env with a new root secret."""
     opened = []
 
     def rotate_root(env):
@@ -226,11 +231,11 @@ def rotate_root():
         database.close()
 
 
-# How each column is used
+# Using each column
 
 
 def _request(*headers):
-    """Use a credential as a request does: read it from the head, and find whose it is."""
+    """Use a credential as a request does: read it from the headers, and authenticate."""
 
     def use(session, owner):
         def read_jwt(token):
@@ -258,7 +263,7 @@ def _api_key(token):
 
 def _refresh_token(token):
     def use(session, owner):
-        # Whether the client can prove itself is another column.
+        # Authenticating the client is another column.
         client = session.get_one(Client, owner.client_id)
         keys = load_key_set(session)
         exchange_refresh_token(session, keys, client, token=token, scope=None, audience=None)
@@ -304,7 +309,7 @@ USES: dict[str, Callable] = {
     "API key": _api_key,
     "PAT": _bearer,
     "client secret": _client_secret,
-    "secret of an e-mail change": _email_change,
+    "secret of an email change": _email_change,
     "secret of a verification": _email_verification,
     "secret of a reset": _password_reset,
     "secret of an undo": _email_undo,
@@ -312,21 +317,21 @@ USES: dict[str, Callable] = {
 
 
 def _state(env, owner, column):
-    """Use a credential for real, and then undo it, so that it can be used again."""
+    """Use a credential, and roll back, so that it can be used again."""
     try:
         with env.database.transaction(writing=True) as session:
-            USES[column](owner.held[column])(session, owner)
+            USES[column](owner.credentials[column])(session, owner)
             session.abandon()
     except REFUSED:
         return "dead"
     return "alive"
 
 
-# How each row is brought about. What it returns is the house to go on with, if that is another.
+# Performing each row. A function returns the env to continue with, if it is another one.
 
 
 def _principal(env, owner):
-    return env.recognise(CredentialKind.SESSION, owner.held["session"])
+    return env.recognise(CredentialKind.SESSION, owner.credentials["session"])
 
 
 def _change_password(env, owner):
@@ -339,20 +344,20 @@ def _fail_to_change_password(env, owner):
 
 
 def _reset_password(env, owner):
-    env.act(reset_password, secret=owner.held["secret of a reset"], new=NEW_PASSWORD)
+    env.act(reset_password, secret=owner.credentials["secret of a reset"], new=NEW_PASSWORD)
 
 
 def _change_address(env, owner):
-    secret = owner.held["secret of an e-mail change"]
+    secret = owner.credentials["secret of an email change"]
     env.act(validate_email_change, identity_id=owner.identity_id, secret=secret)
 
 
 def _verify_address(env, owner):
-    env.act(confirm_email, owner.held["secret of a verification"])
+    env.act(confirm_email, owner.credentials["secret of a verification"])
 
 
 def _undo_change(env, owner):
-    env.act(undo_email_change, owner.held["secret of an undo"])
+    env.act(undo_email_change, owner.credentials["secret of an undo"])
 
 
 def _log_in_elsewhere(env, owner):
@@ -368,7 +373,7 @@ def _revoke_other_sessions(env, owner):
 
 
 def _revoke_another_session(env, owner):
-    another = env.recognise(CredentialKind.SESSION, owner.held["another session"])
+    another = env.recognise(CredentialKind.SESSION, owner.credentials["another session"])
     env.act(revoke_session, _principal(env, owner).user, another.credential.id)
 
 
@@ -395,12 +400,12 @@ def _regenerate_access_token(env, owner):
 
 
 def _revoke_api_key(env, owner):
-    principal = env.recognise(CredentialKind.API_KEY, owner.held["API key"])
+    principal = env.recognise(CredentialKind.API_KEY, owner.credentials["API key"])
     env.act(revoke_api_key, principal.user, principal.credential.id)
 
 
 def _revoke_pat(env, owner):
-    principal = env.recognise(CredentialKind.PAT, owner.held["PAT"])
+    principal = env.recognise(CredentialKind.PAT, owner.credentials["PAT"])
     env.act(revoke_pat, principal.user, principal.credential.id)
 
 
@@ -408,13 +413,13 @@ def _revoked_by_its_client(column):
     def revoke(env, owner):
         with env.database.transaction(writing=True) as session:
             client = session.get_one(Client, owner.client_id)
-            revoke_token(session, load_key_set(session), client, owner.held[column])
+            revoke_token(session, load_key_set(session), client, owner.credentials[column])
 
     return revoke
 
 
 def _use_refresh_token_twice(env, owner):
-    use = USES["refresh token"](owner.held["refresh token"])
+    use = USES["refresh token"](owner.credentials["refresh token"])
     env.act(use, owner)
     with pytest.raises(InvalidGrant):
         env.act(use, owner)
@@ -425,7 +430,7 @@ def _renew_client_secret(env, owner):
 
 
 def _rotate_signing_key(env, _owner):
-    """To the last second of the JWTs, with the job that forgets keys."""
+    """Until the last second of the JWTs, with the job that deletes retired keys."""
     former = env.act(load_key_set).signing_kid
     env.act(rotate_signing_key)
     env.clock.move(minutes=9, seconds=59)
@@ -434,8 +439,8 @@ def _rotate_signing_key(env, _owner):
 
 
 @pytest.fixture
-def happen(open_house, rotate_root):
-    """Brings a row about in a fresh copy of the house, after what is to be done before it."""
+def perform(open_house, rotate_root):
+    """Return a function that performs a row in a fresh copy of the database, after a callback."""
 
     def rotate(env, _owner):
         rotated, after = rotate_root(env), START
@@ -446,13 +451,13 @@ def happen(open_house, rotate_root):
 
     acts = {**ACTS, "the root secret rotated": rotate}
 
-    def happen(row, owner, before=None):
+    def perform(row, owner, before=None):
         env = open_house(**RULES.get(row, {}))
         if before is not None:
             before(env)
         return acts[row](env, owner) or env
 
-    return happen
+    return perform
 
 
 ACTS: dict[str, Callable] = {
@@ -482,44 +487,44 @@ ACTS: dict[str, Callable] = {
 RULES = {"a password change ends other sessions": {"password_change_ends_other_sessions": True}}
 
 
-# The table, tried
+# The cells of the table
 
 
 @pytest.mark.parametrize(("row", "column", "expected"), CELLS)
-def test_each_cell_is_as_the_table_has_it(happen, alice, row, column, expected):
-    """SE-06, SE-07, PW-12, EM-09: a credential is good before, and after it as the table says."""
+def test_credential_is_alive_or_dead_as_in_the_table(perform, alice, row, column, expected):
+    """SE-06, SE-07, PW-12, EM-09: each is alive before."""
 
     def before(env):
         assert _state(env, alice, column) == "alive"
 
-    assert _state(happen(row, alice, before), alice, column) == expected
+    assert _state(perform(row, alice, before), alice, column) == expected
 
 
 @pytest.mark.parametrize("row", TABLE["rows"])
-def test_what_happens_to_one_person_ends_nothing_of_another(happen, alice, bob, row):
-    """SE-07: every statement that ends something names its owner."""
-    env = happen(row, alice)
+def test_credentials_of_another_user_stay_alive(perform, alice, bob, row):
+    """SE-07: every revoking statement is limited to its user."""
+    env = perform(row, alice)
     assert {column: _state(env, bob, column) for column in COLUMNS} == dict.fromkeys(
         COLUMNS, "alive"
     )
 
 
-def test_a_cookie_is_the_session_it_carries():
-    """SE-07: the two columns are one credential."""
-    of = {(row, column): expected for row, column, expected in CELLS}
-    assert [row for row in TABLE["rows"] if of[row, "session"] != of[row, "cookie"]] == []
+def test_cookie_and_session_columns_are_equal():
+    """SE-07: they are one credential."""
+    cells = {(row, column): expected for row, column, expected in CELLS}
+    assert [row for row in TABLE["rows"] if cells[row, "session"] != cells[row, "cookie"]] == []
 
 
-def test_a_cell_says_alive_or_dead():
-    """SE-07: and nothing that a comparison could take for neither."""
+def test_cells_are_alive_or_dead():
+    """SE-07."""
     assert {expected for _, _, expected in CELLS} == {"alive", "dead"}
 
 
-# What is missing from the table
+# Completeness of the table
 
 
 def _kinds():
-    """Whatever a credential can be, by its name in the code."""
+    """Return every kind of credential, by its name in the code."""
     prefixes = [name for name, value in vars(tokens).items() if _is_prefix(name, value)]
     return {
         *(f"CredentialKind.{kind.name}" for kind in CredentialKind),
@@ -533,14 +538,14 @@ def _is_prefix(name, value):
 
 
 def test_each_kind_of_credential_has_a_column():
-    """SE-07: a new kind, purpose or prefix fails here until each of its cells was thought about."""
+    """SE-07: a new kind, purpose or prefix fails here until it has a column."""
     columns = {kind for kinds in COLUMNS.values() for kind in kinds}
     assert sorted(_kinds() - columns) == []
     assert sorted(columns - _kinds()) == []
 
 
 def test_each_kind_of_event_has_a_row():
-    """SE-07: something new that can happen fails here until it has a row, or a reason for none."""
+    """SE-07: a new kind of event fails here until it has a row, or a reason for none."""
     kinds = {str(kind) for kind in EventKind}
     named = [*TABLE["events"], *TABLE["events_without_a_row"]]
     assert sorted(kinds.symmetric_difference(named)) == []
@@ -548,18 +553,18 @@ def test_each_kind_of_event_has_a_row():
 
 
 @pytest.mark.parametrize(("kind", "row"), TABLE["events"].items())
-def test_a_row_is_the_event_that_it_stands_for(happen, alice, kind, row):
-    """SE-07: what the row does is recorded as that."""
+def test_row_records_its_event(perform, alice, kind, row):
+    """SE-07."""
 
     def count(env):
         return [event["kind"] for event in env.rows("security_event")].count(kind)
 
     counted = []
-    env = happen(row, alice, lambda env: counted.append(count(env)))
+    env = perform(row, alice, lambda env: counted.append(count(env)))
     assert count(env) == counted[0] + 1
 
 
-# Rights that a role gave
+# Rights by role
 
 
 DOCUMENT = {
@@ -585,8 +590,8 @@ unless { principal.roles.contains("member") };
 """
 
 
-def test_a_role_that_a_policy_asks_for_is_lost_at_once(env, alice):
-    """TK-12: the rights of a token are its scopes within what its user may do at each request."""
+def test_removed_role_is_effective_at_the_next_request(env, alice):
+    """TK-12: the rights of a token are its scopes within those of its user at each request."""
     default = (POLICIES / "default.cedar").read_text()
     policies = Policies.parse(
         {"default.cedar": default, "members.cedar": MEMBERS_ONLY}, schema_of(DOCUMENT)
@@ -594,7 +599,7 @@ def test_a_role_that_a_policy_asks_for_is_lost_at_once(env, alice):
 
     def read_profile():
         authorise(
-            env.recognise(CredentialKind.PAT, alice.held["PAT"]),
+            env.recognise(CredentialKind.PAT, alice.credentials["PAT"]),
             policies.decide,
             action="scaikey.getProfile",
             accepted=frozenset({CredentialKind.PAT}),

@@ -1,4 +1,4 @@
-"""Tags of what is answered, by which a client knows what it has."""
+"""Tests of entity tags and of the preconditions."""
 
 import pytest
 
@@ -11,8 +11,8 @@ TAG = strong_tag("9f86d081")
 BODY = {"theme": "dark", "size": 1}
 
 
-def test_a_digest_becomes_a_strong_tag():
-    """HT-17: in quotes, and without the mark of a weak one (RFC 9110, section 8.8.3)."""
+def test_strong_tag_is_quoted():
+    """HT-17, RFC 9110 section 8.8.3: without the mark of a weak tag."""
     assert TAG == '"9f86d081"'
 
 
@@ -35,8 +35,8 @@ def test_a_digest_becomes_a_strong_tag():
         '"\xe9", "9f86d081"',
     ],
 )
-def test_what_a_client_has_is_known_again(sent):
-    """HT-17: alone, among others, or weak, since reading compares weakly (section 13.1.2)."""
+def test_matching_if_none_match(sent):
+    """HT-17: alone, in a list, or weak, since reads compare weakly (section 13.1.2)."""
     assert is_held(sent, TAG)
 
 
@@ -63,19 +63,19 @@ def test_what_a_client_has_is_known_again(sent):
         "**",
     ],
 )
-def test_what_a_client_has_not_is_sent(sent):
-    """HT-17: byte for byte, and a star is one only by itself."""
+def test_other_if_none_match_does_not_match(sent):
+    """HT-17: byte for byte, and a star counts only by itself."""
     assert not is_held(sent, TAG)
 
 
-def test_the_tag_of_nothing_is_no_tag_of_something():
-    """HT-17: an empty tag is one as well, and only of what has it."""
+def test_empty_tag_matches_only_itself():
+    """HT-17."""
     assert is_held('""', strong_tag(""))
     assert not is_held('""', TAG)
 
 
-def test_every_byte_of_an_answer_counts_for_its_tag():
-    """HT-17: for Python 1, 1.0 and true are the same, and for whoever reads them they are not."""
+def test_tag_depends_on_every_byte():
+    """HT-17: 1, 1.0 and true are equal in Python and differ in JSON."""
     bodies = [
         BODY,
         {"size": 1, "theme": "dark"},
@@ -88,27 +88,27 @@ def test_every_byte_of_an_answer_counts_for_its_tag():
     assert tag_of({**BODY}) == tag_of(BODY)
 
 
-def test_an_answer_to_be_changed_bears_the_tag_of_its_body():
+def test_tagged_reply_has_the_tag_of_its_body():
     reply = Reply.tagged(BODY)
     assert (reply.body, reply.headers) == (BODY, {"ETag": tag_of(BODY)})
 
 
 @pytest.mark.parametrize("sent", [None, "*", " * ", "{}", '"other", {}', 'W/"other" , {} '])
-def test_what_was_read_may_be_changed(sent):
-    """HT-16: and so it may without the header, since the dialects' pages know none."""
+def test_matching_if_match_passes(sent):
+    """HT-16: so does a request without the header, as the dialects' pages have it."""
     require_match(sent and sent.format(tag_of(BODY)), BODY)
 
 
 @pytest.mark.parametrize("sent", ["W/{}", '"other"', '""', '"*"', '"other", W/{}', ',"other",'])
-def test_what_is_not_what_was_read_is_not_changed(sent):
-    """HT-16, HT-17: a weak tag is never the same (RFC 9110, section 13.1.1)."""
+def test_other_if_match_fails(sent):
+    """HT-16, HT-17: a weak tag never matches (RFC 9110 section 13.1.1)."""
     with pytest.raises(PreconditionFailed):
         require_match(sent.format(tag_of(BODY)), BODY)
 
 
 @pytest.mark.parametrize("sent", ["", " ", ",", "9f86d081", "**", '"other', '*, "other"', "{} x"])
-def test_what_is_no_list_of_tags_is_refused_as_none(sent):
-    """HT-16: a tag without its quotes would else be an old one, again and again."""
+def test_malformed_if_match_is_rejected(sent):
+    """HT-16: or a tag without its quotes would fail again and again."""
     with pytest.raises(InvalidRequest) as refused:
         require_match(sent.format(tag_of(BODY)), BODY)
     assert [each.field for each in refused.value.violations] == [("If-Match",)]

@@ -45,7 +45,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capsys):  # noqa: ARG001 # it is what the settings name
+def run(folder, monkeypatch, capsys):  # noqa: ARG001 # used through the settings
     """Runs a command line as `python -m oneself` does."""
 
     def run(*arguments, stdin=""):

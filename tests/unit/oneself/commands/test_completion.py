@@ -32,16 +32,16 @@ def home(tmp_path):
     """Returns the environment of a home directory with a link to the program in its PATH."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "oneself").symlink_to(ROOT / "bin" / "oneself")
-    # The Python of these tests comes first, as that of an active virtual environment does.
+    # The Python of these tests comes first, like that of an active virtual environment.
     python = Path(sys.executable).parent
     path = os.pathsep.join(map(str, (tmp_path / "bin", python, os.environ["PATH"])))
-    kept = {
+    environment = {
         name: value
         for name, value in os.environ.items()
-        # Where else a shell would look for its settings, which are not these tests'.
+        # Other places with the shell settings of the developer.
         if name not in {"ZDOTDIR", "FPATH"} and not name.startswith("XDG_")
     }
-    return {**kept, "HOME": str(tmp_path), "PATH": path, "TERM": "dumb"}
+    return {**environment, "HOME": str(tmp_path), "PATH": path, "TERM": "dumb"}
 
 
 def skip_unless_installed(shell):
@@ -58,7 +58,7 @@ def run(home):
     """
 
     def run(line, *shell):
-        done = subprocess.run(
+        completed = subprocess.run(
             [*shell, "-c", f"{line}\ntrue"],
             cwd=home["HOME"],
             env=home,
@@ -66,8 +66,8 @@ def run(home):
             text=True,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
+        assert (completed.returncode, completed.stderr) == (0, "")
+        return completed.stdout
 
     return run
 
@@ -137,13 +137,13 @@ def test_zsh_completes_after_the_installation(run, home, typed, completed):
     skip_unless_installed("zsh")
     run("oneself --install-completion", "zsh", "-f")
     with (Path(home["HOME"]) / ".zshrc").open("a") as settings:
-        # Another key prints what stands in the line.
+        # Ctrl-B prints the command line.
         settings.write(
             "PS1='ready'\nshow() print -r \"<$BUFFER>\"\nzle -N show\nbindkey '^B' show\n"
         )
     terminal, inside = pty.openpty()
     with subprocess.Popen(
-        ["zsh", "-d", "-i"],  # noqa: S607 # whichever there is; without the machine's settings
+        ["zsh", "-d", "-i"],  # noqa: S607 # any zsh; without the machine's settings
         cwd=home["HOME"],
         env=home,
         stdin=inside,
@@ -164,8 +164,8 @@ def test_zsh_completes_after_the_installation(run, home, typed, completed):
 def _read_until(terminal, pattern):
     """Read the output of a terminal up to a pattern, and return its group, or all of the match."""
     shown = ""
-    while (found := re.search(pattern, shown)) is None:
+    while (match := re.search(pattern, shown)) is None:
         readable, _, _ = select.select([terminal], [], [], 60)
         assert readable, f"zsh hangs after: {shown}"
         shown += os.read(terminal, 65_536).decode()
-    return found[found.re.groups]
+    return match[match.re.groups]

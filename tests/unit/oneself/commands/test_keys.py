@@ -35,7 +35,7 @@ def folder(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capsys):  # noqa: ARG001 # it is what the settings name
+def run(folder, monkeypatch, capsys):  # noqa: ARG001 # used through the settings
     """Runs a command line as `python -m oneself` does."""
 
     def run(*arguments):
@@ -72,9 +72,9 @@ def set_root_secrets(monkeypatch):
     """Sets root secrets in the environment, the present one and former ones."""
 
     def set_root_secrets(present, *former):
-        text = [base64.urlsafe_b64encode(root).decode() for root in (present, *former)]
-        monkeypatch.setenv("ONESELF_SECRET_KEY", text[0])
-        monkeypatch.setenv("ONESELF_SECRET_KEY_FORMER", ",".join(text[1:]))
+        encoded = [base64.urlsafe_b64encode(root).decode() for root in (present, *former)]
+        monkeypatch.setenv("ONESELF_SECRET_KEY", encoded[0])
+        monkeypatch.setenv("ONESELF_SECRET_KEY_FORMER", ",".join(encoded[1:]))
 
     return set_root_secrets
 
@@ -168,7 +168,7 @@ def test_rotated_signing_key_replaces_the_former(run, demo, sql):
     first = run("keys", "rotate", "signing", "--json").json["kid"]
     second = run("keys", "rotate", "signing", "--json").json
     assert sql("SELECT kid FROM signing_key WHERE retires_at IS NULL") == [(second["kid"],)]
-    sql(f"UPDATE signing_key SET retires_at = '2020-01-01' WHERE kid = '{first}'")  # noqa: S608 # a test's
+    sql(f"UPDATE signing_key SET retires_at = '2020-01-01' WHERE kid = '{first}'")  # noqa: S608 # test data
     third = run("keys", "rotate", "signing", "--json").json
     assert third["forgotten"] == 1
     assert sql(f"SELECT * FROM signing_key WHERE kid = '{first}'") == []  # noqa: S608 # as above
@@ -231,7 +231,7 @@ def test_both_steps_print_the_next_step(run, demo, options):
     assert demo
     if options:
         run("keys", "rotate", "root")
-    out = run("keys", "rotate", "root", *options).out.replace("\n", " ")
+    out = " ".join(run("keys", "rotate", "root", *options).out.split())
     assert "Restart each" in out
     assert ("keys rewrite" if options else "rotate root --restarted") in out
 
@@ -242,10 +242,10 @@ def test_no_secret_is_printed(run, demo, folder):
     printed = [run("keys", "rotate", "root"), run("keys", "rotate", "root")]
     printed += [run("keys", "rotate", "root", "--restarted"), run("keys", "list")]
     [_, former] = open_keyring(Settings()).key_ids
-    text = (folder / "secret.key").read_text().split()
+    secrets = (folder / "secret.key").read_text().split()
     printed += [run("keys", "rewrite"), run("keys", "retire", former, "--revoke")]
     for ran in printed:
-        for secret in text:
+        for secret in secrets:
             assert secret[-20:] not in ran.out + ran.err
 
 
@@ -295,12 +295,12 @@ def test_unreadable_row_is_named_and_exits_with_1(run, demo, sql):
     """TK-05, TK-07: the other rows are rewritten."""
     _, new = _rotate(run)
     [(broken,)] = sql("SELECT min(user_id) FROM access_token")
-    sql(f"UPDATE access_token SET token_sealed = x'01' WHERE user_id = '{broken}'")  # noqa: S608 # a test's
+    sql(f"UPDATE access_token SET token_sealed = x'01' WHERE user_id = '{broken}'")  # noqa: S608 # test data
     ran = run("keys", "rewrite", "--json")
     assert ran.status == 1
     assert json.loads(ran.out)["unreadable"] == [{"table": "access_token", "id": broken}]
     assert "1 rows cannot be decrypted" in ran.err
-    [(left,)] = sql(f"SELECT count(*) FROM access_token WHERE key_id = '{new}'")  # noqa: S608 # a test's
+    [(left,)] = sql(f"SELECT count(*) FROM access_token WHERE key_id = '{new}'")  # noqa: S608 # test data
     assert left == len(demo) - 1
 
 
@@ -395,8 +395,8 @@ def test_root_with_links_is_kept_in_the_environment(
     assert "Put events: before it in ONESELF_SECRET_KEY_FORMER" in retired.out
     set_root_secrets(TWO)
     assert run("keys", "list").refused(former)
-    text = base64.urlsafe_b64encode(ONE).decode()
-    monkeypatch.setenv("ONESELF_SECRET_KEY_FORMER", f"events:{text}")
+    encoded = base64.urlsafe_b64encode(ONE).decode()
+    monkeypatch.setenv("ONESELF_SECRET_KEY_FORMER", f"events:{encoded}")
     assert _states(run) == {new: "present", former: "events"}
 
 

@@ -56,14 +56,14 @@ def folder(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def database(folder):  # noqa: ARG001 # it is what the settings name
+def database(folder):  # noqa: ARG001 # used through the settings
     """Opens the database of the settings, with empty tables."""
     with open_database(load_settings(), make=True) as database:
         yield database
 
 
 @pytest.fixture
-def run(database):  # noqa: ARG001 # it is what is asked
+def run(database):  # noqa: ARG001 # used by the command
     """Runs one of the commands."""
     return lambda *arguments: Run(CliRunner().invoke(mail.app, arguments))
 
@@ -286,8 +286,8 @@ def test_unreachable_server_is_reported_once(run, monkeypatch, post):
 
 def test_unreadable_message_is_reported(run, post, sql):
     """TK-05: the other messages are delivered."""
-    broken, _ = post(), post()
-    sql("UPDATE outbox_message SET parameters_sealed = x'00' WHERE id = ?", broken)
+    unreadable_id, _ = post(), post()
+    sql("UPDATE outbox_message SET parameters_sealed = x'00' WHERE id = ?", unreadable_id)
     ran = run("deliver", "--json")
     assert ran.refused("1 messages cannot be read")
     assert json.loads(ran.out) == {"delivered": 1, "failed": 0, "unreadable": 1}

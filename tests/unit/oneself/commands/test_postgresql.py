@@ -19,18 +19,18 @@ LAX = """
 @pytest.fixture
 def location(servers, monkeypatch, tmp_path):
     """Creates an empty database, which the settings name."""
-    made = servers.blank()
-    text = made.render_as_string(hide_password=False)
-    monkeypatch.setenv("ONESELF_DATABASE_URL", text)
+    url = servers.blank()
+    url_text = url.render_as_string(hide_password=False)
+    monkeypatch.setenv("ONESELF_DATABASE_URL", url_text)
     monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("ONESELF_SECRET_KEY", "x" * 43)
     monkeypatch.setenv("ONESELF_PASSWORD_COST", "10")
-    yield made
-    servers.discard(made)
+    yield url
+    servers.discard(url)
 
 
 @pytest.fixture
-def run(location, monkeypatch, capsys):  # noqa: ARG001 # the settings name it
+def run(location, monkeypatch, capsys):  # noqa: ARG001 # used through the settings
     """Runs a command with --json; returns the object that it printed, and standard error."""
 
     def run(*words):
@@ -38,8 +38,8 @@ def run(location, monkeypatch, capsys):  # noqa: ARG001 # the settings name it
         monkeypatch.setattr(sys, "stdin", io.StringIO())
         with pytest.raises(SystemExit):
             commands.main()
-        text = capsys.readouterr()
-        return json.loads(text.out) if text.out else None, text.err
+        captured = capsys.readouterr()
+        return json.loads(captured.out) if captured.out else None, captured.err
 
     return run
 
@@ -74,14 +74,14 @@ def test_doctor_reports_missing_durability(run):
     """DB-03: the server of the tests does not flush to disk."""
     run("demo")
     found, _ = run("doctor")
-    wrong = {name: check["found"] for name, check in found["checks"].items() if not check["ok"]}
-    assert wrong == {
+    problems = {name: check["found"] for name, check in found["checks"].items() if not check["ok"]}
+    assert problems == {
         "durability": "fsync, full_page_writes, synchronous_commit off: a crash can lose"
         " acknowledged writes"
     }
     assert found["checks"]["server"]["found"].startswith("PostgreSQL 1")
     assert found["checks"]["encoding"]["found"] == "UTF8"
-    assert found["checks"]["server_clock"]["found"] == "agrees with this machine's"
+    assert found["checks"]["server_clock"]["found"] == "agrees with this machine's clock"
 
 
 @pytest.fixture

@@ -59,13 +59,13 @@ def folder(monkeypatch, tmp_path, migrated_file):
 
 
 @pytest.fixture
-def serve(folder, port, monkeypatch, capsys):  # noqa: ARG001 # the settings name it
+def serve(folder, port, monkeypatch, capsys):  # noqa: ARG001 # used through the settings
     """Runs the command up to the call of Granian; returns status, output and its arguments."""
     calls = []
     monkeypatch.setattr("oneself.server.serve", lambda _settings, **more: calls.append(more))
-    # The command configures the logging of its process, which is the tests'.
+    # The command configures the logging of its process, which here is the tests' process.
     monkeypatch.setattr(logging.root, "handlers", list(logging.root.handlers))
-    # It sets this for its workers, and here it is to be forgotten again.
+    # The command sets variables for its workers; restore them after the test.
     monkeypatch.delenv("ONESELF_PUBLIC_URL", raising=False)
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
@@ -137,7 +137,7 @@ def test_metrics_address_in_use_is_refused(serve, port, monkeypatch):
         assert_refused(serve(), "ONESELF_METRICS_ADDRESS", "in use")
     assert serve()[0] == 0
     with socket.create_server(("127.0.0.1", taken)):
-        assert port != taken  # and it is free again
+        assert port != taken  # the metrics port is free again
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", EVERYWHERE])
@@ -149,7 +149,7 @@ def test_metrics_address_of_the_service_itself_is_refused(serve, port, host, tmp
     assert not (tmp_path / "fresh").exists()
     assert_refused(ran, f"ONESELF_METRICS_ADDRESS, 127.0.0.1:{port}", "in use", status=2)
     with socket.create_server(("127.0.0.1", port)):
-        pass  # it is free again
+        pass  # the port is free again
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def _send_without_the_end(connection, request, more):
     for name, value in {**more["headers"], "Content-Length": str(len(body))}.items():
         connection.putheader(name, value)
     connection.endheaders(body[:10])
-    time.sleep(0.5)  # until it is with a worker
+    time.sleep(0.5)  # until a worker has it
     return body[10:]
 
 

@@ -1,4 +1,4 @@
-"""Every operation of a person asks the policies, once, before anything is done."""
+"""Tests that the policies decide once on every operation of a user, before it begins."""
 
 import asyncio
 import base64
@@ -34,7 +34,7 @@ DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 OF_PERSONS = {name: each for name, each in OPERATIONS.items() if each.accepted}
 
-#: What a person of the demo has of each kind.
+#: The member of a demo account that has a credential of each kind.
 NAMES = {
     CredentialKind.SESSION: "session_token",
     CredentialKind.API_KEY: "api_key",
@@ -62,17 +62,16 @@ unless { principal.roles.contains("owner") };
 
 
 class Step(NamedTuple):
-    """What a request led to: a question, a handler that began, or a statement that writes."""
+    """A step that a request led to: a question, a handler that began, or a writing statement."""
 
     what: str
     of: str
 
 
-class Scene:
-    """The application over a database of its own, and the steps that its requests lead to.
+class Service:
+    """The application over a database of its own, which records the steps of its requests.
 
-    Nothing is replaced: what asks, what handles and what writes is written down, and goes on.
-    """
+    Nothing is replaced: policies, handlers and statements are recorded and go on."""
 
     def __init__(self, folder: Path, storage: Storage) -> None:
         limits = Limits(password_cost=4)
@@ -84,7 +83,7 @@ class Scene:
         self._apps: dict[str, Any] = {}
 
     def app(self, policy: str) -> Any:
-        """The application under the default policies and one more."""
+        """Return the application under the default policies and one more."""
         if policy not in self._apps:
             folder = self._settings.data_dir / f"policies-{len(self._apps)}"
             shutil.copytree(DEFAULT, folder)
@@ -93,8 +92,8 @@ class Scene:
             self._apps[policy] = oneself.app.create_app(settings, database=self.database)
         return self._apps[policy]
 
-    def somebody(self, *, anew: bool = False) -> Mapping[str, str]:
-        """Somebody whose credentials are good, whatever a handler has done to earlier ones."""
+    def account(self, *, anew: bool = False) -> Mapping[str, str]:
+        """Return an account with valid credentials, even if handlers revoked earlier ones."""
         if anew or self._account is None:
             self._account = make_demo(self.database)["base"]
         return self._account
@@ -102,7 +101,7 @@ class Scene:
     def ask(
         self, operation_id: str, headers: Mapping[str, str], *, policy: str = ""
     ) -> tuple[int, Any]:
-        """Send the document's own example; gives the status and the body, and begins the steps."""
+        """Send the document's example; return status and body, and restart the steps."""
         scope, body = _example(operation_id, headers)
         app = self.app(policy)
         self.steps.clear()
@@ -122,7 +121,7 @@ class Scene:
         return start["status"], json.loads(end["body"] or b"null")
 
     def note_statement(self, *arguments: Any) -> None:
-        """Write down a statement that writes; SQLAlchemy tells it third, after two handles."""
+        """Record a writing statement, which SQLAlchemy passes as the third argument."""
         verb = arguments[2].split(maxsplit=1)[0].upper()
         if verb not in {"SELECT", "BEGIN", "PRAGMA"}:
             self.steps.append(Step("writes", verb))
@@ -158,7 +157,7 @@ def _example(operation_id: str, headers: Mapping[str, str]) -> tuple[dict[str, A
 
 
 def by(account: Mapping[str, str], kind: CredentialKind) -> dict[str, str]:
-    """The header that carries somebody's credential."""
+    """Return the header that carries the credential of an account."""
     token = account[NAMES[kind]]
     if kind is CredentialKind.API_KEY:
         return {"x-api-key": token}
@@ -166,9 +165,9 @@ def by(account: Mapping[str, str], kind: CredentialKind) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def scene(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """One for all tests here: to compile the operations takes longer than to ask them."""
-    scene = Scene(tmp_path_factory.mktemp("scene"), storage)
+def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Shared by all tests, because compiling the operations takes longer than requests."""
+    service = Service(tmp_path_factory.mktemp("service"), storage)
     find, decide = oneself.app.find_handler, PolicyStore.decide
 
     def find_noted(operation_id: str) -> Callable[..., Any]:
@@ -176,101 +175,99 @@ def scene(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
         @functools.wraps(handler)
         def noted(context: Context, **arguments: Any) -> Any:
-            scene.steps.append(Step("handles", operation_id))
+            service.steps.append(Step("handles", operation_id))
             return handler(context, **arguments)
 
         return noted
 
     def decide_noted(store: PolicyStore, question: Question) -> Decision:
-        scene.steps.append(Step("asks", question.action))
-        scene.questions.append(question)
+        service.steps.append(Step("asks", question.action))
+        service.questions.append(question)
         return decide(store, question)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(oneself.app, "find_handler", find_noted)
         patch.setattr(PolicyStore, "decide", decide_noted)
-        event.listen(Engine, "before_cursor_execute", scene.note_statement)
-        yield scene
-        event.remove(Engine, "before_cursor_execute", scene.note_statement)
-    scene.database.close()
+        event.listen(Engine, "before_cursor_execute", service.note_statement)
+        yield service
+        event.remove(Engine, "before_cursor_execute", service.note_statement)
+    service.database.close()
 
 
-def test_every_kind_of_credential_is_tried():
-    """AZ-07: a new kind needs somebody here who has one."""
+def test_every_credential_kind_is_covered():
+    """AZ-07: a new kind needs an account here that has one."""
     assert set(NAMES) == set(CredentialKind)
 
 
 @pytest.mark.parametrize(("operation_id", "kind"), EACH)
-def test_the_policies_are_asked_once_and_before_anything_is_done(
-    operation_id: str, kind: CredentialKind, scene: Scene
+def test_policies_decide_once_before_the_handler(
+    operation_id: str, kind: CredentialKind, service: Service
 ):
-    """AZ-07: about this operation, its scope and this credential; only then the handler begins."""
-    account = scene.somebody()
-    scene.ask(operation_id, by(account, kind))
-    assert scene.steps[:2] == [Step("asks", operation_id), Step("handles", operation_id)]
-    assert {step.what for step in scene.steps[2:]} <= {"writes"}
-    [question] = scene.questions
+    """AZ-07: on this operation, its scope and this credential."""
+    account = service.account()
+    service.ask(operation_id, by(account, kind))
+    assert service.steps[:2] == [Step("asks", operation_id), Step("handles", operation_id)]
+    assert {step.what for step in service.steps[2:]} <= {"writes"}
+    [question] = service.questions
     assert question.subject.user_id == account["user_id"]
     assert (question.credential, question.required) == (kind, OPERATIONS[operation_id].scope)
 
 
-def test_there_are_operations_that_write(scene: Scene):
-    """AZ-07: else that nothing was written before the question would say nothing."""
-    scene.ask("scaikey.updateProfile", by(scene.somebody(), CredentialKind.SESSION))
-    assert Step("writes", "UPDATE") in scene.steps
+def test_writing_operations_are_covered(service: Service):
+    """AZ-07: or the tests for nothing being written would prove nothing."""
+    service.ask("scaikey.updateProfile", by(service.account(), CredentialKind.SESSION))
+    assert Step("writes", "UPDATE") in service.steps
 
 
 @pytest.mark.parametrize(("operation_id", "kind"), EACH)
-def test_what_the_policies_deny_is_not_begun(operation_id: str, kind: CredentialKind, scene: Scene):
-    """AZ-07: no handler ran, and nothing was written."""
-    status, body = scene.ask(operation_id, by(scene.somebody(), kind), policy=CLOSED)
-    assert scene.steps == [Step("asks", operation_id)]
+def test_denied_operation_does_not_begin(operation_id: str, kind: CredentialKind, service: Service):
+    """AZ-07: no handler runs, and nothing is written."""
+    status, body = service.ask(operation_id, by(service.account(), kind), policy=CLOSED)
+    assert service.steps == [Step("asks", operation_id)]
     assert status == 403
     assert "policy_denied" in json.dumps(body)
 
 
 @pytest.mark.parametrize(("operation_id", "kind"), NOT_ACCEPTED)
-def test_a_kind_that_is_not_accepted_is_not_even_asked_about(
-    operation_id: str, kind: CredentialKind, scene: Scene
+def test_policies_are_not_asked_about_an_unaccepted_kind(
+    operation_id: str, kind: CredentialKind, service: Service
 ):
-    """AZ-07, TK-11: no policy can let in what the document leaves out."""
-    status, _ = scene.ask(operation_id, by(scene.somebody(), kind))
-    assert (status, scene.steps) == (403, [])
+    """AZ-07, TK-11: no policy can allow what the document leaves out."""
+    status, _ = service.ask(operation_id, by(service.account(), kind))
+    assert (status, service.steps) == (403, [])
 
 
 @pytest.mark.parametrize("operation_id", OF_PERSONS)
-def test_nobody_gets_as_far_as_the_question(operation_id: str, scene: Scene):
-    """AZ-07: without a credential, or with one that has ended, there is no one to ask about."""
-    ended = by(scene.somebody(), CredentialKind.SESSION)
-    scene.somebody(anew=True)
+def test_policies_are_not_asked_about_an_unknown_caller(operation_id: str, service: Service):
+    """AZ-07: without a credential, or with an expired one."""
+    ended = by(service.account(), CredentialKind.SESSION)
+    service.account(anew=True)
     for headers in ({}, ended):
-        status, _ = scene.ask(operation_id, headers)
-        assert (status, scene.steps) == (401, [])
+        status, _ = service.ask(operation_id, headers)
+        assert (status, service.steps) == (401, [])
 
 
 @pytest.mark.parametrize("operation_id", sorted(OPERATIONS.keys() - OF_PERSONS.keys()))
-def test_what_is_public_or_a_clients_asks_nothing(operation_id: str, scene: Scene):
-    """AZ-07: there is nobody to ask about, whoever's credential comes along."""
-    account = scene.somebody()
+def test_public_and_client_operations_ask_no_policy(operation_id: str, service: Service):
+    """AZ-07: they have no user, even if a credential is sent."""
+    account = service.account()
     headers = by(account, CredentialKind.API_KEY)
     if OPERATIONS[operation_id].client is not None:
         pair = f"{account['client_id']}:{account['client_secret']}"
         headers = {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-    scene.ask(operation_id, headers, policy=CLOSED)
-    assert scene.steps[0] == Step("handles", operation_id)
-    assert not scene.questions
+    service.ask(operation_id, headers, policy=CLOSED)
+    assert service.steps[0] == Step("handles", operation_id)
+    assert not service.questions
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_a_right_that_the_user_loses_is_lost_by_every_credential_at_once(
-    kind: CredentialKind, scene: Scene
-):
-    """TK-12: at the next request, by a policy on what the user is now; and it comes back."""
-    account = scene.somebody()
+def test_lost_right_is_lost_by_every_credential_at_once(kind: CredentialKind, service: Service):
+    """TK-12: from the next request, by a policy on the user's roles; and it comes back."""
+    account = service.account()
     headers = by(account, kind)
     for roles, status in ({"remove": ["owner"]}, 403), ({"add": ["owner"]}, 200):
-        assert scene.ask("scaikey.getProfile", headers)[0] == 200
-        with scene.database.transaction(writing=True) as session:
+        assert service.ask("scaikey.getProfile", headers)[0] == 200
+        with service.database.transaction(writing=True) as session:
             user = find_user_by_email(session, account["email"])
             change_roles(session, user, **roles)
-        assert scene.ask("scaikey.getProfile", headers, policy=OWNERS_ONLY)[0] == status
+        assert service.ask("scaikey.getProfile", headers, policy=OWNERS_ONLY)[0] == status

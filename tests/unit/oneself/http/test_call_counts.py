@@ -1,8 +1,8 @@
-"""What a request costs in calls of Python and in statements, stage by stage.
+"""Costs of requests, in Python calls and in statements, by stage.
 
-Calls are counted and not timed, so that nothing else on the machine can make this fail. The
-numbers are those of the day on which they were written, and a tenth more. Whoever adds to a stage
-what is worth its cost raises its number; whoever did not mean to finds out here where it went.
+Calls are counted and not timed, so that load on the machine cannot make a test fail. The limits are
+the numbers of the day on which they were written plus a tenth. A change that is worth its cost
+raises its limit; any other learns here where the cost is.
 """
 
 import logging
@@ -19,24 +19,24 @@ from tests.support.stages import STAGES, CallCounter
 from tests.support.statements import asked_of
 
 ME = "/v1/me"
-#: On PostgreSQL more is done of it by the driver, in Python.
+#: On PostgreSQL the driver does more of the work in Python.
 pytestmark = pytest.mark.only_on("sqlite")
 
 
 class Cost(NamedTuple):
-    """The most that a request may cost: statements, and calls by the stages in their order."""
+    """The limits of a request: statements, and calls by the stages in their order."""
 
     statements: int
     calls: tuple[int, ...]
 
 
-#: By request: the kind of credential, the method and the path, and the body.
+#: By request: the kind of credential, the method, the path and the body.
 COSTS: Mapping[tuple[str, str, str, str], Cost] = {
     ("session_token", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 31, 6, 11, 15)),
     ("access_token", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 30, 6, 11, 15)),
     ("api_key", "GET", ME, ""): Cost(1, (11, 4, 23, 4, 7, 33, 6, 11, 15)),
     ("pat", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 33, 6, 11, 15)),
-    # PyJWT looks at each character of a token by itself, which is 1,121 of them.
+    # PyJWT looks at each of the 1,121 characters of a token.
     ("jwt", "GET", ME, ""): Cost(1, (11, 4, 1312, 4, 7, 33, 61, 11, 15)),
     ("session_token", "GET", "/v1/me/events", ""): Cost(2, (11, 4, 26, 10, 7, 97, 31, 17, 24)),
     ("session_token", "GET", "/resources/me/pat", ""): Cost(2, (11, 4, 26, 4, 7, 85, 13, 12, 24)),
@@ -54,32 +54,32 @@ COSTS: Mapping[tuple[str, str, str, str], Cost] = {
 def measured(
     storage: Storage, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[tuple[str, str, str, str], tuple[int, Counter[str]]]:
-    """Each request, made until all that is kept is there, and then once more."""
+    """Each request, sent until the caches are warm, and then once more."""
     logging.getLogger("oneself.requests").setLevel(logging.WARNING)
     folder = tmp_path_factory.mktemp("calls")
     counter = CallCounter()
-    found = {}
+    costs = {}
     with counter.installed():
-        # One thread, or it would be a matter of luck which of them opens its connection meanwhile.
-        there = InProcess(folder, storage.make(folder), threads=1)
-        there.faults.armed = True  # the mail is no part of a request
+        # One thread, or it would depend on chance which of them opens its connection.
+        service = InProcess(folder, storage.make(folder), threads=1)
+        service.faults.armed = True  # mail is not part of a request
         for case in COSTS:
-            request = _request(there, *case)
+            request = _request(service, *case)
             for _ in range(3):
-                there.ask(request)
-            # One after the other: whoever is listened to takes another way to the database.
-            with asked_of(there.faults.dialect) as asked:
-                there.ask(request)
+                service.ask(request)
+            # Apart from the calls, because a listener changes the path to the database.
+            with asked_of(service.faults.dialect) as statements:
+                service.ask(request)
             with counter.counting() as calls:
-                there.ask(request)
-            found[case] = sum(each.reads_or_writes for each in asked), calls
-    there.close()
-    storage.drop(there.location)
-    return found
+                service.ask(request)
+            costs[case] = sum(statement.reads_or_writes for statement in statements), calls
+    service.close()
+    storage.drop(service.location)
+    return costs
 
 
-def _request(there: InProcess, kind: str, method: str, path: str, body: str) -> Request:
-    base = there.people["base"]
+def _request(service: InProcess, kind: str, method: str, path: str, body: str) -> Request:
+    base = service.people["base"]
     headers = [("Content-Type", "application/json")] if body else []
     if kind == "api_key":
         headers.append(("X-API-Key", base[kind]))
@@ -89,8 +89,8 @@ def _request(there: InProcess, kind: str, method: str, path: str, body: str) -> 
 
 
 @pytest.mark.parametrize("case", COSTS, ids=["-".join(filter(None, case[:3])) for case in COSTS])
-def test_no_stage_calls_more_than_it_did(case, measured):
-    """A stage that does is named, with both numbers."""
+def test_calls_stay_within_limits(case, measured):
+    """The failure names the stage, its limit and its number."""
     _, calls = measured[case]
     most = dict(zip(STAGES, COSTS[case].calls, strict=True))
     grown = {stage: (most[stage], calls[stage]) for stage in STAGES if calls[stage] > most[stage]}
@@ -98,7 +98,7 @@ def test_no_stage_calls_more_than_it_did(case, measured):
 
 
 @pytest.mark.parametrize("case", COSTS, ids=["-".join(filter(None, case[:3])) for case in COSTS])
-def test_no_request_asks_the_database_more_than_it_did(case, measured):
-    """Of a reading there is one statement for who asks, and one more for what is shown."""
+def test_statements_stay_within_limits(case, measured):
+    """A read takes one statement for the caller, and one more for the resource."""
     statements, _ = measured[case]
     assert statements <= COSTS[case].statements

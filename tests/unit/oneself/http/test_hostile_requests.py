@@ -1,6 +1,6 @@
-"""A NUL in any place where a request has text, which PostgreSQL takes in none of its own.
+"""Requests with a NUL in any text, which PostgreSQL cannot store.
 
-SQLite takes it, so that here it is only shown that nothing else goes wrong with it.
+SQLite can, so that these tests show on it only that nothing else goes wrong.
 """
 
 import base64
@@ -34,7 +34,7 @@ CREDENTIALS = {
 
 
 class Sent(NamedTuple):
-    """A request in the making: where the NUL stands, and all that stands elsewhere."""
+    """A request under construction, and the place of the NUL."""
 
     place: str
     path: str
@@ -44,16 +44,16 @@ class Sent(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def there(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     folder = tmp_path_factory.mktemp("hostile")
-    there = InProcess(folder, storage.make(folder))
-    yield there
-    there.close()
-    storage.drop(there.location)
+    service = InProcess(folder, storage.make(folder))
+    yield service
+    service.close()
+    storage.drop(service.location)
 
 
 def _places(value: Any) -> Iterator[tuple[str, Any]]:
-    """Each text in a JSON value, and each name of an object, with a NUL behind it."""
+    """Each text in a JSON value, and each name of an object, with a NUL appended."""
     if isinstance(value, str):
         yield "", f"{value}\0"
     elif isinstance(value, dict):
@@ -73,7 +73,7 @@ def _basic(name: str, secret: str) -> str:
 
 
 def _example(operation: OperationSpec, view: Mapping[str, str]) -> Sent:
-    """The document's own example, by somebody who may send it."""
+    """Return the document's example, sent by a user who may send it."""
     path, headers, body = operation.path, {"User-Agent": "pytest"}, None
     for each in operation.parameters:
         if each["in"] == "path":
@@ -92,8 +92,8 @@ def _example(operation: OperationSpec, view: Mapping[str, str]) -> Sent:
     return Sent("nowhere", path, {}, headers, body)
 
 
-def _spoilt(operation: OperationSpec, view: Mapping[str, str]) -> Iterator[Sent]:
-    """The example, and then with a NUL in one place after the other."""
+def _with_nuls(operation: OperationSpec, view: Mapping[str, str]) -> Iterator[Sent]:
+    """Yield the example, then copies with a NUL in one place each."""
     sent = _example(operation, view)
     yield sent
     for each in operation.parameters:
@@ -116,7 +116,7 @@ def _spoilt(operation: OperationSpec, view: Mapping[str, str]) -> Iterator[Sent]
 def _credentials(
     operation: OperationSpec, view: Mapping[str, str]
 ) -> Mapping[str, tuple[str, str]]:
-    """A header for each kind of credential that could be sent, with a NUL in it."""
+    """Yield a header with a NUL for each kind of credential."""
     if operation.accepted:
         return {
             kind: (name, value.format_map(view) + "\0")
@@ -135,45 +135,45 @@ def _credentials(
     return {place: ("Authorization", _basic(*pair)) for place, pair in pairs.items()}
 
 
-def _status(there: InProcess, method: str, sent: Sent) -> int:
+def _status(service: InProcess, method: str, sent: Sent) -> int:
     body = sent.body or b""
     if not isinstance(body, bytes):
         form = sent.headers["Content-Type"] == FORM
         body = (urlencode if form else json.dumps)(body).encode()
     target = sent.path + (f"?{urlencode(sent.query, quote_via=quote)}" if sent.query else "")
-    return there.ask(Request(method.upper(), target, tuple(sent.headers.items()), body)).status
+    return service.ask(Request(method.upper(), target, tuple(sent.headers.items()), body)).status
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_a_nul_is_never_ours_to_answer_for(
-    operation: OperationSpec, there: InProcess, caplog: pytest.LogCaptureFixture
+def test_nul_in_a_request_is_no_server_error(
+    operation: OperationSpec, service: InProcess, caplog: pytest.LogCaptureFixture
 ):
-    """HT-04: whoever asks, known or not, and wherever it stands."""
-    view, found = there.somebody(), {}
+    """HT-04: from known and unknown callers, in every place."""
+    view, found = service.somebody(), {}
     with caplog.at_level(logging.ERROR):
-        for number in range(len([*_spoilt(operation, view)])):
-            sent = [*_spoilt(operation, view)][number]
-            found[sent.place] = _status(there, operation.method, sent)
+        for number in range(len([*_with_nuls(operation, view)])):
+            sent = [*_with_nuls(operation, view)][number]
+            found[sent.place] = _status(service, operation.method, sent)
             if found[sent.place] < 400 and operation.method != "get":
-                view = there.somebody()  # it may have ended the credential
-    # Else nobody would have got far enough for the others to say anything.
+                view = service.somebody()  # the handler may have ended the credential
+    # Or no request would have got far enough to prove anything.
     assert not operation.accepted or found.pop("nowhere") != 401
     assert {place: status for place, status in found.items() if status >= 500} == {}
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_nul_in_a_link_or_a_form_is_never_ours_to_answer_for(
-    path: str, there: InProcess, caplog: pytest.LogCaptureFixture
+def test_nul_in_a_link_or_form_is_no_server_error(
+    path: str, service: InProcess, caplog: pytest.LogCaptureFixture
 ):
-    """HT-04: of pages as well, which no document describes."""
+    """HT-04: pages too, which no document describes."""
     page, headers = PAGES[path], {"Content-Type": FORM}
     values = {"email": "alice\0@example.com", "action": "again\0"}
     links = [{name: values.get(name, "ots_\0")} for name in page.asked]
     forms = [{name: values.get(name, "ots_\0")} for name in page.fields]
     with caplog.at_level(logging.ERROR):
         found = [
-            _status(there, method, Sent("page", path, query, headers, body))
+            _status(service, method, Sent("page", path, query, headers, body))
             for method, query, body in (
                 *(("GET", each, None) for each in links),
                 *(("POST", {}, each) for each in forms),

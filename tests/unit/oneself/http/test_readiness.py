@@ -1,4 +1,4 @@
-"""What the log is told of readiness: each change once, with its reason."""
+"""Tests of the log lines about readiness."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ LOGGER = "oneself.http.readiness"
 
 @pytest.fixture
 def execute(there):
-    """Runs a statement behind the service's back."""
+    """Run a statement behind the service's back."""
     engine = open_engine(there.location)
 
     def execute(statement, **values):
@@ -33,7 +33,7 @@ def execute(there):
 
 @pytest.fixture
 def ask(there, caplog):
-    """Asks often, and gives the status and what the log was told meanwhile."""
+    """Probe several times; return the status and the log lines."""
     caplog.set_level(logging.INFO, logger=LOGGER)
 
     def ask():
@@ -45,12 +45,12 @@ def ask(there, caplog):
     return ask
 
 
-def test_nothing_is_said_of_what_is_ready(ask):
+def test_ready_service_logs_nothing(ask):
     assert ask() == (200, [])
 
 
-def test_each_change_is_told_once_and_with_its_reason(ask, execute):
-    """And another reason is a change as well."""
+def test_change_is_logged_once_with_its_reason(ask, execute):
+    """Another reason is a change as well."""
     execute("UPDATE alembic_version SET version_num = 'another'")
     status, told = ask()
     reason = f"the tables are of revision another, and this version works with {REVISION}"
@@ -68,8 +68,8 @@ def test_each_change_is_told_once_and_with_its_reason(ask, execute):
     assert ask() == (200, [])
 
 
-def test_a_root_that_is_not_known_is_named_by_its_id(ask, execute, there):
-    """To the log, and to nobody who asks."""
+def test_unknown_root_key_is_logged_by_its_id(ask, execute, there):
+    """In the log, and not in the answer."""
     execute(
         "INSERT INTO root_key (key_id, check_value, created_at) VALUES (:id, :check, :now)",
         id="0badc0de",
@@ -98,8 +98,8 @@ def test_a_root_that_is_not_known_is_named_by_its_id(ask, execute, there):
     ],
     ids=["busy", "told", "database", "unforeseen"],
 )
-def test_a_failure_on_the_way_is_a_reason_too(caplog, failure, reason):
-    """Where no transaction begins, the looking itself is never reached."""
+def test_failure_before_the_handler_is_a_reason(caplog, failure, reason):
+    """Without a transaction the readiness check never runs."""
 
     async def fail(*_asgi):
         raise failure
@@ -111,7 +111,7 @@ def test_a_failure_on_the_way_is_a_reason_too(caplog, failure, reason):
     assert [each.getMessage() for each in caplog.records] == [f"not ready: {reason}"]
 
 
-def test_a_wrong_question_says_nothing_of_readiness(ask, there, caplog):
+def test_rejected_request_says_nothing_of_readiness(ask, there, caplog):
     assert there.ask(Request("GET", "/readyz?now=1")).status == 400
     assert [each for each in caplog.records if each.name == LOGGER] == []
     assert ask() == (200, [])

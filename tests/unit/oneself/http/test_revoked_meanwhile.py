@@ -1,4 +1,4 @@
-"""What was revoked while a request did slow work writes nothing (ADR 11)."""
+"""Tests that a credential revoked during slow work writes nothing (ADR 11)."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ def _asked(there, method, path, session, body):
 
 @pytest.fixture
 def session(there):
-    """That of somebody who has just signed up."""
+    """The session token of a user who has just signed up."""
     body = {
         "email": "carol@example.net",
         "password": OLD,
@@ -33,7 +33,7 @@ def session(there):
 
 @pytest.fixture
 def during(monkeypatch, elsewhere):
-    """Has a function preceded, once, by something that happens in another thread."""
+    """Run a callback in another thread, once, before a function."""
 
     def during(module, name, happen):
         work = getattr(module, name)
@@ -48,8 +48,8 @@ def during(monkeypatch, elsewhere):
     return during
 
 
-def test_a_session_that_ends_during_the_hash_changes_no_password(there, session, during):
-    """SE-06: a thief's, which the owner ends meanwhile."""
+def test_password_stays_when_session_ends_during_the_hash(there, session, during):
+    """SE-06: the owner ends an attacker's session."""
     log_out = partial(_asked, there, "POST", "/v1/auth/logout", session, None)
     during(bcrypt, "checkpw", log_out)
     body = {"current_password": OLD, "new_password": NEW}
@@ -59,8 +59,8 @@ def test_a_session_that_ends_during_the_hash_changes_no_password(there, session,
     assert there.ask(json_request("POST", "/v1/auth/login", log_in)).status == 200
 
 
-def test_a_session_that_ends_while_a_picture_is_written_anew_changes_none(there, session, during):
-    """SE-06: as above."""
+def test_picture_stays_when_session_ends_during_the_encoding(there, session, during):
+    """SE-06."""
     before = there.stored("login_session", "security_event")
     log_out = partial(_asked, there, "POST", "/v1/auth/logout", session, None)
     during(pictures, "encode_picture", log_out)

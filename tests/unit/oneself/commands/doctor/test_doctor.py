@@ -102,8 +102,8 @@ def sql(settings):
     return sql
 
 
-def _event(moment, event_id):
-    return SecurityEvent(id=event_id, kind="user_updated", occurred_at=moment, details={})
+def _event(occurred_at, event_id):
+    return SecurityEvent(id=event_id, kind="user_updated", occurred_at=occurred_at, details={})
 
 
 def _find_problem(run, name, *words):
@@ -452,7 +452,7 @@ def test_overdue_mail_is_reported(run, env, minutes, delivered, ok):
 )
 def test_signing_key_is_active_within_its_period(run, sql, change, ok):
     """JW-08: a published key does not sign before and after."""
-    sql(f"UPDATE signing_key SET {change}")  # noqa: S608 # ours
+    sql(f"UPDATE signing_key SET {change}")  # noqa: S608 # test data
     assert run("--json").checks["signing_key"]["ok"] is ok
 
 
@@ -483,7 +483,7 @@ def test_data_accessible_to_others_are_reported(run, settings, name):
 @pytest.mark.usefixtures("env")
 @pytest.mark.parametrize(("mebibytes", "ok"), [(511, False), (512, True)])
 def test_nearly_full_disk_is_reported(run, monkeypatch, mebibytes, ok):
-    usage = shutil._ntuple_diskusage(2**40, 2**40, mebibytes * 2**20)  # noqa: SLF001 # its type
+    usage = shutil._ntuple_diskusage(2**40, 2**40, mebibytes * 2**20)  # noqa: SLF001 # the type of its result
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     result = run("--json").checks["disk"]
     assert (result["ok"], f"{mebibytes} MiB free" in result["found"]) == (ok, True)
@@ -492,7 +492,7 @@ def test_nearly_full_disk_is_reported(run, monkeypatch, mebibytes, ok):
 def test_free_space_must_fit_a_copy_of_the_database(monkeypatch, settings):
     """Every migration starts with a copy; this file has 600 MiB and no content."""
     os.truncate(settings.location, 600 * 2**20)
-    usage = shutil._ntuple_diskusage(2**40, 2**40, 550 * 2**20)  # noqa: SLF001 # its type
+    usage = shutil._ntuple_diskusage(2**40, 2**40, 550 * 2**20)  # noqa: SLF001 # the type of its result
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     found = disk(settings).found
     assert found.startswith("550 MiB free")

@@ -219,7 +219,7 @@ def test_database_is_replaced_only_on_request_and_kept(run, data, backup):
     assert run("db", "restore", backup).refused("There is a database at", "--replace")
     former = run("db", "restore", "--replace", backup).json["former"]
     assert _tenants(data / "oneself.sqlite3") == ["before"]
-    with open(f"{former}-wal", "rb") as log:  # noqa: PTH123 # a name, and no path
+    with open(f"{former}-wal", "rb") as log:  # noqa: PTH123 # a string, not a Path
         assert log.read() == b"a log"
     os.unlink(f"{former}-wal")  # noqa: PTH108 # as above
     assert _tenants(former) == ["before", "later"]
@@ -372,7 +372,7 @@ def test_damaged_or_foreign_backup_is_refused(run, backup, elsewhere):
 @pytest.mark.parametrize("words", [["backup", "pg_dump"], ["restore", "pg_restore"]])
 def test_postgresql_backup_names_its_own_programs(run, monkeypatch, tmp_path, words):
     """DB-09: with their arguments."""
-    monkeypatch.setenv("ONESELF_DATABASE_URL", "postgresql+psycopg://somebody:canary@host/name")
+    monkeypatch.setenv("ONESELF_DATABASE_URL", "postgresql+psycopg://user:canary@host/name")
     ran = run("db", words[0], tmp_path / "made")
     assert ran.refused(words[1], "--no-owner", status=2)
     assert "canary" not in ran.err

@@ -54,7 +54,7 @@ def test_text_report_counts_reasons_beyond_the_first_twelve():
 
 
 def test_junit_report_has_counts_and_failures(tmp_path: Path):
-    path = tmp_path / "proof.xml"
+    path = tmp_path / "report.xml"
     write_junit(ALL, path)
     rows, fuzz = ET.parse(path).getroot()  # noqa: S314 # our own file
     assert (rows.get("tests"), rows.get("failures"), rows.get("skipped")) == ("2", "1", "0")
@@ -66,7 +66,7 @@ def test_junit_report_has_counts_and_failures(tmp_path: Path):
 
 
 def test_html_report_is_self_contained_and_escaped(tmp_path: Path):
-    path = tmp_path / "proof.html"
+    path = tmp_path / "report.html"
     write_html(ALL, path, url="http://localhost:8080")
     page = path.read_text()
     assert FAILED.promise in page

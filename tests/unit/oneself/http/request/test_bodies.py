@@ -1,4 +1,4 @@
-"""Reading a body: how much, for how long, and as what."""
+"""Tests of reading bodies: size, time, content type and JSON."""
 
 import asyncio
 import time
@@ -48,8 +48,7 @@ def _nested(depth, inner):
     ],
     ids=range(10),
 )
-def test_json_is_read(body, value):
-    """What I-JSON has is read as it is."""
+def test_valid_json_is_parsed(body, value):
     read = parse_json(body)
     if value is not None:
         assert read == value
@@ -98,8 +97,8 @@ def test_json_is_read(body, value):
     ],
     ids=range(37),
 )
-def test_what_is_no_json_is_refused(body, rule):
-    """Nothing is guessed, nothing fails, and nothing of it is repeated (HT-04, PW-05)."""
+def test_malformed_json_is_rejected(body, rule):
+    """HT-04, PW-05: nothing is guessed or repeated."""
     with pytest.raises(MalformedBody) as refused:
         parse_json(body)
     assert rule in str(refused.value)
@@ -108,8 +107,8 @@ def test_what_is_no_json_is_refused(body, rule):
 @given(
     st.binary(max_size=200) | st.text(alphabet='[]{}",:\\u0d8e19-.', max_size=60).map(str.encode)
 )
-def test_any_bytes_are_read_or_refused(body):
-    """There is no third (HT-04)."""
+def test_random_bytes_are_parsed_or_rejected(body):
+    """HT-04."""
     try:
         value = parse_json(body)
     except MalformedBody:
@@ -118,15 +117,15 @@ def test_any_bytes_are_read_or_refused(body):
 
 
 @given(st.binary(min_size=8, max_size=50))
-def test_a_refusal_repeats_nothing_of_the_body(body):
-    """The rule is one of a few sentences (HT-03)."""
+def test_refusal_repeats_nothing_of_the_body(body):
+    """HT-03: the rule is one of a few sentences."""
     with pytest.raises(MalformedBody) as refused:
         parse_json(b"canary" + body)
     assert "canary" not in str(refused.value)
 
 
-def test_an_empty_array_is_a_level_like_any_other():
-    """What is counted is how deep it is nested (HT-04)."""
+def test_empty_array_counts_as_a_level():
+    """HT-04."""
     parse_json(_nested(DEEP, b""))
     parse_json(b'{"a":' * DEEP + b"1" + b"}" * DEEP)
     with pytest.raises(MalformedBody):
@@ -134,7 +133,7 @@ def test_an_empty_array_is_a_level_like_any_other():
 
 
 class Sender:
-    """An ASGI `receive` that gives what it was made with, and then waits."""
+    """An ASGI `receive` that returns given messages and then waits."""
 
     def __init__(self, *messages):
         self.messages = list(messages)
@@ -153,32 +152,32 @@ def _read(sender, most_bytes=10, seconds=5):
     return asyncio.run(read_body(sender, most_bytes=most_bytes, seconds=seconds))
 
 
-def test_a_body_may_come_in_pieces():
-    """It is put together, and may be of exactly the most bytes (HT-07)."""
+def test_body_in_chunks_is_joined():
+    """HT-07: up to exactly the limit."""
     assert (
         _read(Sender(_chunk(b"12345"), _chunk(b""), _chunk(b"67890", more=False))) == b"1234567890"
     )
     assert _read(Sender({"type": "http.request"})) == b""
 
 
-def test_a_body_is_counted_while_it_comes():
-    """What follows the byte that is too many is not waited for (HT-07)."""
+def test_oversized_body_is_rejected_while_it_arrives():
+    """HT-07: the rest is not awaited."""
     sender = Sender(_chunk(b"1234567890"), _chunk(b"1"), _chunk(b"2", more=False))
     with pytest.raises(BodyTooLarge):
         _read(sender)
     assert len(sender.messages) == 1
 
 
-def test_a_slow_body_is_not_waited_for():
-    """The time is for all of it, however often a little comes (HT-08)."""
+def test_slow_body_times_out():
+    """HT-08: the time is for the whole body, however often a part arrives."""
     began = time.perf_counter()
     with pytest.raises(RequestTimeout):
         _read(Sender(_chunk(b"1"), _chunk(b"2")), seconds=0.05)
     assert time.perf_counter() - began < 2
 
 
-def test_a_body_that_breaks_off_is_no_body():
-    """The client left, or its chunks are none: what came is not taken for all of it (OP-09)."""
+def test_incomplete_body_is_rejected():
+    """OP-09: the client left, or its chunks are malformed."""
     with pytest.raises(MalformedRequest, match="broke off"):
         _read(Sender(_chunk(b"1"), {"type": "http.disconnect"}))
 
@@ -193,8 +192,8 @@ def test_a_body_that_breaks_off_is_no_body():
         ({b"transfer-encoding": b"chunked", b"content-length": b"0"}, True),
     ],
 )
-def test_the_head_says_whether_a_body_follows(headers, expected):
-    """By a length that is not zero, or by chunks (HT-07)."""
+def test_head_announces_a_body(headers, expected):
+    """HT-07: by a length other than zero, or by chunks."""
     assert expects_body(headers) is expected
 
 
@@ -218,13 +217,13 @@ def test_the_head_says_whether_a_body_follows(headers, expected):
     ],
     ids=range(14),
 )
-def test_the_head_says_whether_a_body_is_small(headers, expected):
-    """Where it does not, the body may be of any size (HT-07)."""
+def test_head_announces_a_small_body(headers, expected):
+    """HT-07: without a length, a body may have any size."""
     assert announces_at_most(headers, 10) is expected
 
 
-def test_an_operation_without_a_body_refuses_the_first_byte():
-    """Whatever its content type."""
+def test_unexpected_body_is_rejected():
+    """Of any content type."""
     refuse_body(b"")
     with pytest.raises(UnexpectedBody):
         refuse_body(b" ")
@@ -243,7 +242,7 @@ OFFERED = {"application/json": {}, "application/merge-patch+json": {}}
         (b" application/merge-patch+json ;", "application/merge-patch+json"),
     ],
 )
-def test_a_content_type_names_one_of_those_offered(header, named):
+def test_offered_content_type_is_accepted(header, named):
     """In any case, and with parameters that change nothing."""
     assert media_type({b"content-type": header}, OFFERED) == named
 
@@ -262,21 +261,21 @@ def test_a_content_type_names_one_of_those_offered(header, named):
         b"\xff/\xff",
     ],
 )
-def test_any_other_content_type_is_refused(header):
-    """None is guessed from the body (HT-04, SE-09)."""
+def test_other_content_type_is_rejected(header):
+    """HT-04, SE-09: none is guessed from the body."""
     with pytest.raises(UnsupportedMediaType):
         media_type({b"content-type": header}, OFFERED)
 
 
-def test_a_body_without_a_content_type_is_refused():
-    """HT-04: nor is it guessed."""
+def test_missing_content_type_is_rejected():
+    """HT-04."""
     with pytest.raises(UnsupportedMediaType):
         media_type({}, OFFERED)
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"br", b"identity, gzip", b"x"])
-def test_a_compressed_body_is_refused_and_not_taken_for_what_it_is_not(coding):
-    """HT-07, and RFC 9110 section 15.5.16: also where it is not compressed, but says so."""
+def test_compressed_body_is_rejected(coding):
+    """HT-07, RFC 9110 section 15.5.16: also if it only claims to be compressed."""
     headers = {b"content-type": b"application/json", b"content-encoding": coding}
     with pytest.raises(UnsupportedMediaType):
         media_type(headers, OFFERED)
@@ -284,14 +283,14 @@ def test_a_compressed_body_is_refused_and_not_taken_for_what_it_is_not(coding):
     assert media_type(headers, OFFERED) == "application/json"
 
 
-def test_a_list_goes_on_in_the_next_line():
-    """RFC 9110 section 5.3: with the last line alone, a tag that matches would be lost."""
+def test_repeated_list_headers_are_joined():
+    """RFC 9110 section 5.3: or a matching tag would be lost."""
     lines = [(b"if-match", b'"a"'), (b"x", b"1"), (b"if-match", b'"b", "c"'), (b"x", b"2")]
     assert headers_of({"headers": lines}) == {b"if-match": b'"a", "b", "c"', b"x": b"2"}
 
 
-def test_of_a_header_that_stands_twice_the_last_is_read():
-    """Those for which it matters are refused before (HT-09)."""
+def test_last_of_repeated_headers_is_read():
+    """HT-09: the guard rejects those for which it matters."""
     assert headers_of({"headers": [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]}) == {
         b"a": b"3",
         b"b": b"2",

@@ -1,4 +1,4 @@
-"""Which address a request came from."""
+"""Tests of the client address of a request."""
 
 import os
 
@@ -25,15 +25,15 @@ def _address(peer, *forwarded, trusted=PROXY):
 
 
 @pytest.mark.parametrize("forwarded", [[], [LIE], [LIE, PROXY], ["not-an-ip"]])
-def test_where_no_proxy_is_trusted_the_header_is_not_read(forwarded):
-    """LG-11: anybody can write it."""
+def test_forwarded_header_is_ignored_without_trusted_proxies(forwarded):
+    """LG-11: any client can write it."""
     assert _address(CLIENT, *forwarded, trusted="") == CLIENT
     assert _address("::1", *forwarded, trusted="") == "::1"
 
 
 @pytest.mark.parametrize("forwarded", [[], [LIE], [f"{LIE}, {PROXY}"], [PROXY]])
-def test_who_is_no_trusted_proxy_is_the_client_whatever_they_say(forwarded):
-    """LG-11: a client that reaches the service past the proxy is throttled as itself."""
+def test_untrusted_peer_is_the_client(forwarded):
+    """LG-11: clients that bypass the proxy are throttled by their own address."""
     assert _address(CLIENT, *forwarded) == CLIENT
 
 
@@ -53,8 +53,8 @@ def test_who_is_no_trusted_proxy_is_the_client_whatever_they_say(forwarded):
         (["2001:db8:0:0::7"], "2001:db8::7"),
     ],
 )
-def test_the_client_is_the_last_that_a_trusted_proxy_did_not_write_of_itself(forwarded, address):
-    """LG-11: from the right end, in one header or in several; what stands before may be a lie."""
+def test_client_is_the_last_untrusted_hop(forwarded, address):
+    """LG-11: from the right end, in one header or several; hops before it may be forged."""
     assert _address(PROXY, *forwarded) == address
 
 
@@ -68,8 +68,8 @@ def test_the_client_is_the_last_that_a_trusted_proxy_did_not_write_of_itself(for
         (f"{CLIENT}, 10.0.0.2, 11.0.0.1", "11.0.0.1"),
     ],
 )
-def test_a_chain_of_trusted_networks_is_followed_to_the_first_stranger(forwarded, address):
-    """LG-11: each hop is believed as long as whoever wrote it is one of ours."""
+def test_trusted_networks_are_followed_to_the_first_untrusted_hop(forwarded, address):
+    """LG-11: a hop counts if a trusted proxy wrote it."""
     assert _address(PROXY, forwarded, trusted="10.0.0.0/8, 2001:db8:ff::/48") == address
 
 
@@ -96,15 +96,15 @@ def test_a_chain_of_trusted_networks_is_followed_to_the_first_stranger(forwarded
     ],
     ids=range(17),
 )
-def test_what_is_no_address_is_never_the_client(nonsense):
-    """LG-11: then it is the proxy that wrote it, and nothing before it is read."""
+def test_malformed_hop_is_never_the_client(nonsense):
+    """LG-11: the proxy that wrote it is, and nothing before it is read."""
     assert _address(PROXY, nonsense) == PROXY
     assert _address(PROXY, f"{LIE}, {nonsense}") == PROXY
     assert _address(PROXY, f"{LIE}, {nonsense}, {CLIENT}") == CLIENT
 
 
-def test_a_long_chain_is_read_at_its_end_only():
-    """LG-11: ten thousand bytes of lies change nothing, and a chain of proxies has its end too."""
+def test_long_chain_is_read_at_its_end_only():
+    """LG-11: ten thousand bytes of forged hops change nothing, and proxies are bounded too."""
     lies = ", ".join([LIE] * 2000)
     assert _address(PROXY, f"{lies}, {CLIENT}") == CLIENT
     assert _address(PROXY, lies, CLIENT) == CLIENT
@@ -124,26 +124,26 @@ def test_a_long_chain_is_read_at_its_end_only():
         ("/run/oneself.sock", None),
     ],
 )
-def test_one_client_has_one_spelling(peer, address):
-    """LG-10: an IPv4 address stays one over IPv6, and a zone is this machine's own word."""
+def test_address_has_one_spelling(peer, address):
+    """LG-10: an IPv4 address stays one over IPv6, and a zone is dropped."""
     assert _address(peer, trusted="") == address
     assert _address(peer) == address
     if address is not None:
         assert _address(PROXY, peer) == address
 
 
-def test_a_proxy_is_recognised_over_ipv6_too():
-    """LG-10: a socket that takes both shows an IPv4 proxy as a mapped address."""
+def test_proxy_is_recognised_over_ipv6():
+    """LG-10: a dual-stack socket shows an IPv4 proxy as a mapped address."""
     assert _address(f"::ffff:{PROXY}", CLIENT) == CLIENT
 
 
-def test_a_peer_that_is_none_brings_no_address():
-    """LG-11: a header alone is nobody's word."""
+def test_missing_peer_has_no_address():
+    """LG-11: a header alone proves nothing."""
     assert _address(None, CLIENT) is None
 
 
-def test_another_header_is_not_read():
-    """LG-11: nor is a name that begins alike."""
+def test_similar_header_is_ignored():
+    """LG-11."""
     headers = [(name, LIE.encode()) for name in (b"x-forwarded-fo", b"forwarded", b"x-real-ip")]
     proxies = Settings(trusted_proxies=PROXY).proxies
     assert client_address(PROXY, headers, proxies) == PROXY
@@ -152,8 +152,8 @@ def test_another_header_is_not_read():
 @given(st.lists(st.binary(max_size=60), max_size=5))
 @example([b"\xb2.0.0.1"])
 @example([b"1.1.1.1%\xff"])
-def test_whatever_stands_there_the_end_is_the_proxys(values):
-    """LG-11: nothing that is sent makes a failure, nor a client other than the last one written."""
+def test_random_headers_never_change_the_last_hop(values):
+    """LG-11: no input fails, or yields a client other than the last hop."""
     proxies = Settings(trusted_proxies=PROXY).proxies
     headers = [(b"x-forwarded-for", value) for value in values]
     assert (
@@ -176,8 +176,8 @@ def test_whatever_stands_there_the_end_is_the_proxys(values):
         "0/0",
     ],
 )
-def test_nobody_can_trust_everybody(trusted):
-    """LG-11: else everybody chooses whom they are throttled as; and no value is repeated."""
+def test_trusting_all_addresses_is_rejected(trusted):
+    """LG-11: or clients could choose their address; and no value is repeated."""
     with pytest.raises(ValidationError) as refused:
         Settings(trusted_proxies=trusted)
     assert "never all of them" in str(refused.value)
@@ -192,7 +192,7 @@ def test_nobody_can_trust_everybody(trusted):
         ("10.0.0.0/8,2001:db8::/32 , ::1", ["10.0.0.0/8", "2001:db8::/32", "::1/128"]),
     ],
 )
-def test_addresses_and_networks_are_told_by_commas(trusted, networks):
+def test_trusted_proxies_are_comma_separated(trusted, networks):
     """LG-11: one address is a network of one."""
     assert [str(each) for each in Settings(trusted_proxies=trusted).proxies] == networks
 
@@ -201,8 +201,8 @@ def test_addresses_and_networks_are_told_by_commas(trusted, networks):
     "text", ["5", "5/", "/5", "0/300", "5/0", "-5/300", "5/300s", " 5/300", "5/3e2"]
 )
 @pytest.mark.parametrize("name", ["account_source", "account", "source", "signup", "mail"])
-def test_a_budget_is_attempts_and_seconds(name, text):
-    """LG-04: none that lets everything through, or nothing, and none that is guessed at."""
+def test_malformed_rate_limit_is_rejected(name, text):
+    """LG-04: so are those that allow everything or nothing."""
     with pytest.raises(ValidationError):
         Settings(**{f"throttle_{name}": text})
 
@@ -217,7 +217,7 @@ def test_a_budget_is_attempts_and_seconds(name, text):
         ("mail", "mail_budget"),
     ],
 )
-def test_each_budget_is_a_rule_of_the_acts(name, rule):
-    """LG-04: what is set is what is kept to."""
+def test_rate_limit_setting_reaches_the_acts(name, rule):
+    """LG-04."""
     limits = Settings(**{f"throttle_{name}": "7/11"}).limits
     assert getattr(limits, rule) == (7, 11)

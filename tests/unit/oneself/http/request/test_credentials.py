@@ -1,4 +1,4 @@
-"""Reading the one credential of a request."""
+"""Tests of reading the one credential of a request."""
 
 import pytest
 
@@ -48,43 +48,41 @@ def _read(*headers, brand="ipto", read_jwt=None):
         ("pat_", CredentialKind.PAT),
     ],
 )
-def test_a_bearer_token_says_its_kind(prefix, kind):
-    """By how it begins."""
+def test_bearer_prefix_determines_the_kind(prefix, kind):
     token = tokens.mint(prefix)
     assert _read(_bearer(token)) == ((kind, token, None), False)
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer ", "Bearer   "])
-def test_the_scheme_is_in_any_case(scheme):
-    """And any number of spaces follow it (RFC 9110 section 11.4)."""
+def test_scheme_is_case_insensitive(scheme):
+    """RFC 9110 section 11.4: any number of spaces may follow."""
     assert _read(_bearer(SESSION, scheme))[0].token == SESSION
 
 
-def test_an_api_key_has_a_header_of_its_own():
-    """It is no Bearer token."""
+def test_api_key_is_read_from_its_header():
+    """It is not a Bearer token."""
     assert _read(_key(KEY)) == ((CredentialKind.API_KEY, KEY, None), False)
     with pytest.raises(InvalidToken):
         _read(_bearer(KEY))
 
 
-def test_an_api_key_has_the_brand_of_the_house():
-    """The key of another house is none of ours."""
+def test_api_key_of_another_brand_is_rejected():
     other = tokens.mint_api_key("acme").key
     assert _read(_key(other), brand="acme")[0].token == other
     with pytest.raises(InvalidToken):
         _read(_key(other))
 
 
-def test_a_session_may_come_as_a_cookie():
-    """Among others, which are none of ours."""
+def test_session_cookie_is_read():
+    """Other cookies are ignored."""
     crumbs = ["a=b", f"{COOKIE_NAME}={SESSION}", "oneself_session=x", f"x{COOKIE_NAME}=y", ""]
     assert _read(_cookie(*crumbs)) == ((CredentialKind.SESSION, SESSION, None), True)
     assert _read((b"cookie", f"a=b;{COOKIE_NAME}={SESSION};c=d".encode()))[1] is True
 
 
 @pytest.mark.parametrize("prefix", ["tok_", "pat_"])
-def test_a_cookie_holds_nothing_but_a_session(prefix):
-    """A token for programs is not sent by browsers (SE-09)."""
+def test_cookie_with_another_token_is_rejected(prefix):
+    """SE-09: browsers do not send tokens made for programs."""
     with pytest.raises(InvalidToken):
         _read(_session_cookie(tokens.mint(prefix)))
 
@@ -101,8 +99,8 @@ def test_a_cookie_holds_nothing_but_a_session(prefix):
         ((b"x-access-token", SESSION.encode()),),
     ],
 )
-def test_whoever_sends_no_credential_is_not_authenticated(headers):
-    """Another scheme is none of ours, and so is no credential (HT-01)."""
+def test_missing_credential_is_not_authenticated(headers):
+    """HT-01: another scheme counts as none."""
     with pytest.raises(NotAuthenticated):
         _read(*headers)
 
@@ -126,8 +124,8 @@ def test_whoever_sends_no_credential_is_not_authenticated(headers):
     ],
     ids=range(13),
 )
-def test_what_cannot_be_a_token_is_refused(token):
-    """Without the database, and as what is well formed but unknown would be (TK-01, TK-02)."""
+def test_malformed_token_is_rejected(token):
+    """TK-01, TK-02: without the database, and as an unknown token would be."""
     for header in (_bearer(token), _key(token), _session_cookie(token)):
         with pytest.raises(InvalidToken):
             _read(header)
@@ -149,8 +147,8 @@ def test_what_cannot_be_a_token_is_refused(token):
     ],
     ids=range(10),
 )
-def test_only_one_credential_is_sent(headers):
-    """A bad one beside a good one is no good request (SE-10)."""
+def test_several_credentials_are_rejected(headers):
+    """SE-10: even if one of them is valid."""
     with pytest.raises(MultipleCredentials):
         _read(*headers)
     with pytest.raises(MultipleCredentials):
@@ -158,8 +156,8 @@ def test_only_one_credential_is_sent(headers):
 
 
 @pytest.mark.parametrize("space", ["\n", "\r", "\t", "\x0b", "\x85", "\xa0"])
-def test_white_space_after_a_token_is_no_part_of_it(space):
-    """Only spaces end a header; a token with anything else behind it is another (TK-01)."""
+def test_token_with_trailing_white_space_is_rejected(space):
+    """TK-01: only spaces end a header."""
     for header in (_bearer(SESSION + space), _key(KEY + space), _key(f"{KEY} ")):
         with pytest.raises(InvalidToken):
             _read(header)
@@ -188,27 +186,27 @@ ORIGINS = frozenset({"https://example.com"})
         ({}, False),
     ],
 )
-def test_only_our_own_pages_are_of_our_origin(headers, same):
-    """What the browser says of the request is believed, and then the Origin (SE-09)."""
+def test_same_origin(headers, same):
+    """SE-09: Sec-Fetch-Site counts first, then Origin."""
     assert is_same_origin(headers, ORIGINS) is same
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "post"])
-def test_a_cookie_changes_nothing_for_another_site(method):
-    """A Bearer token is never sent by a page that does not have it (SE-09)."""
+def test_cross_site_write_with_a_cookie_is_rejected(method):
+    """SE-09: a page cannot send a Bearer token that it does not have."""
     with pytest.raises(CrossSiteRequest):
         refuse_cross_site(method, same_origin=False)
     refuse_cross_site(method, same_origin=True)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_cookie_reads_for_whoever_may_not_see_the_answer(method):
-    """Reading changes nothing, and browsers keep the answer from other sites (SE-09)."""
+def test_cross_site_read_with_a_cookie_is_accepted(method):
+    """SE-09: it changes nothing, and browsers keep the answer from other sites."""
     refuse_cross_site(method, same_origin=False)
 
 
-def test_a_challenge_names_an_error_only_if_a_token_was_sent():
-    """RFC 6750 section 3.1 (HT-01)."""
+def test_challenge_has_an_error_only_if_a_token_was_sent():
+    """HT-01, RFC 6750 section 3.1."""
     assert challenge(bearer_was_sent=False) == 'Bearer realm="oneself"'
     assert challenge(bearer_was_sent=True) == 'Bearer realm="oneself", error="invalid_token"'
 
@@ -224,6 +222,6 @@ def test_a_challenge_names_an_error_only_if_a_token_was_sent():
         ([], False),
     ],
 )
-def test_whether_a_bearer_token_was_sent(headers, sent):
-    """Good or bad, in any case."""
+def test_sent_bearer(headers, sent):
+    """Valid or not, in any case."""
     assert sent_bearer(headers) is sent

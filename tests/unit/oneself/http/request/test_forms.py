@@ -1,4 +1,4 @@
-"""Reading a body that is a form."""
+"""Tests of reading forms."""
 
 from urllib.parse import urlencode
 
@@ -30,19 +30,19 @@ def _rule(body):
         (b"a;b=1", {"a;b": "1"}),
     ],
 )
-def test_a_form_is_names_and_values(body, fields):
-    """RFC 6749, appendix B: percent-encoded UTF-8, with a plus for a space."""
+def test_form_is_parsed(body, fields):
+    """RFC 6749 appendix B: percent-encoded UTF-8, with a plus for a space."""
     assert parse_form(body) == fields
 
 
-def test_a_field_without_a_value_is_as_if_it_were_not_there():
-    """RFC 6749, 3.2: it is no empty scope and no empty secret."""
+def test_empty_field_counts_as_absent():
+    """RFC 6749 section 3.2: it is no empty scope and no empty secret."""
     assert parse_form(b"scope=&audience=x&client_id=") == {"audience": "x"}
 
 
 @pytest.mark.parametrize("body", [b"a=1&a=2", b"a=1&a=1", b"a=&a=1", b"a=1&%61=2", b"a=&a="])
-def test_no_field_stands_twice(body):
-    """RFC 6749, 3.2: two readers could take a different one of them."""
+def test_repeated_field_is_rejected(body):
+    """RFC 6749 section 3.2: two parsers could pick different ones."""
     assert _rule(body) == "must not have a field twice"
 
 
@@ -64,19 +64,19 @@ def test_no_field_stands_twice(body):
         b"&".join(b"a%d=1" % number for number in range(51)),
     ],
 )
-def test_what_is_no_form_is_refused(body):
-    """RFC 6749, appendix B: nothing is guessed at, and no text of the body is repeated."""
+def test_malformed_form_is_rejected(body):
+    """RFC 6749 appendix B: nothing is guessed or repeated."""
     assert _rule(body) == "must be name=value pairs in percent-encoded UTF-8"
 
 
-def test_fifty_fields_are_not_too_many():
-    """The work of reading one is bounded, and no form of ours has ten."""
+def test_fifty_fields_are_accepted():
+    """The work is bounded, and no form of the document has ten."""
     assert len(parse_form(b"&".join(b"a%d=1" % number for number in range(50)))) == 50
 
 
 @given(st.dictionaries(st.text(max_size=9), st.text(min_size=1, max_size=30), max_size=20))
-def test_what_a_client_writes_is_what_is_read(fields):
-    """RFC 6749, appendix B: whatever the characters; a secret can have any."""
+def test_form_survives_a_round_trip(fields):
+    """RFC 6749 appendix B: with any characters, as a secret can have."""
     assert parse_form(urlencode(fields).encode()) == fields
 
 
@@ -84,8 +84,8 @@ def test_what_a_client_writes_is_what_is_read(fields):
 @example(b"a=%")
 @example(b"a=%zz")
 @example(b"=")
-def test_any_bytes_are_a_form_or_are_refused(body):
-    """RFC 6749, 3.2: never a failure of another kind."""
+def test_random_bytes_are_parsed_or_rejected(body):
+    """RFC 6749 section 3.2."""
     try:
         fields = parse_form(body)
     except InvalidRequest:

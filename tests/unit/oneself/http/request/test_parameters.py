@@ -1,4 +1,4 @@
-"""Reading parameters, as a small document describes them."""
+"""Tests of reading parameters, with a small document."""
 
 import pytest
 
@@ -59,14 +59,14 @@ def _read(query="", path=PATH, headers=HEADERS):
     return PARAMETERS.read(path, query.encode(), headers)
 
 
-def _refused(**given):
+def _refused(**arguments):
     with pytest.raises(InvalidRequest) as refused:
-        _read(**given)
+        _read(**arguments)
     return [(each.place, each.field, each.rule) for each in refused.value.violations]
 
 
 def test_parameters_are_read_by_their_python_names():
-    """Path, query and header alike, for an operation that needs no credential here."""
+    """Path, query and header alike."""
     assert DESCRIBED.public
     assert PARAMETERS.types == {
         "thing_id": str,
@@ -84,8 +84,8 @@ def test_parameters_are_read_by_their_python_names():
     }
 
 
-def test_what_is_not_sent_is_its_default():
-    """Or None where the document has none."""
+def test_absent_parameter_has_its_default():
+    """Or None without one."""
     assert _read() == {
         "thing_id": "t1",
         "limit": 20,
@@ -98,8 +98,8 @@ def test_what_is_not_sent_is_its_default():
 @pytest.mark.parametrize(
     ("sent", "read"), [("0", 0), ("7", 7), ("1000", 1000), ("-5", -5), ("-0", 0)]
 )
-def test_an_integer_is_digits(sent, read):
-    """And perhaps a minus before them."""
+def test_integer_is_parsed(sent, read):
+    """Digits, perhaps after a minus."""
     assert _read(f"limit={sent}")["limit"] == read
 
 
@@ -123,8 +123,8 @@ def test_an_integer_is_digits(sent, read):
         "9" * 5000,
     ],
 )
-def test_nothing_else_is_an_integer(sent):
-    """Python would read many of these, and a client of another language would not (HT-05)."""
+def test_malformed_integer_is_rejected(sent):
+    """HT-05: Python reads many of these, and clients in other languages do not."""
     assert _refused(query=f"limit={sent}") == [("query", ("limit",), "must be an integer")]
 
 
@@ -136,20 +136,20 @@ def test_nothing_else_is_an_integer(sent):
         ("9" * 18, "must be at most 1000"),
     ],
 )
-def test_an_integer_keeps_to_its_bounds(sent, rule):
-    """A limit of any size would be any amount of work (HT-21)."""
+def test_integer_out_of_bounds_is_rejected(sent, rule):
+    """HT-21: an unbounded limit would be unbounded work."""
     assert _refused(query=f"limit={sent}") == [("query", ("limit",), rule)]
 
 
 @pytest.mark.parametrize("sent", ["True", "1", "yes", "", "TRUE"])
-def test_a_truth_is_true_or_false(sent):
-    """As JSON writes them, and not in any other way."""
+def test_boolean_is_true_or_false(sent):
+    """As in JSON."""
     assert _read("deep=false")["deep"] is False
     assert _refused(query=f"deep={sent}") == [("query", ("deep",), "must be a boolean")]
 
 
-def test_a_text_is_percent_encoded_utf_8():
-    """A plus is a space, as forms have it."""
+def test_string_is_percent_decoded():
+    """A plus is a space, as in forms."""
     assert _read("q=%C3%9F+%E2%82%AC")["q"] == "ß €"
     assert _read("q=")["q"] == ""
     assert _refused(query="q=canary") == [("query", ("q",), "must have at most 5 characters")]
@@ -172,8 +172,8 @@ def test_a_text_is_percent_encoded_utf_8():
         "a=1&" * 40,
     ],
 )
-def test_a_query_that_cannot_be_read_is_refused_whole(query):
-    """There are no two ways to read a query that is accepted (HT-05)."""
+def test_malformed_query_is_rejected(query):
+    """HT-05: an accepted query has one reading."""
     ((place, field, _),) = _refused(query=query)
     assert (place, field) == ("query", ())
 
@@ -181,46 +181,44 @@ def test_a_query_that_cannot_be_read_is_refused_whole(query):
 @pytest.mark.parametrize(
     "query", ["more=1", "limit=1&more=1", "Limit=1", "access_token=canary", "=1"]
 )
-def test_an_unknown_parameter_is_refused_and_not_named(query):
-    """Its name is the caller's own; a token in the query is never read (HT-05, TK-19)."""
+def test_unknown_parameter_is_rejected_without_its_name(query):
+    """HT-05, TK-19: the caller chose the name; a token in the query is never read."""
     assert _refused(query=query) == [("query", (), "has a parameter that is not documented")]
 
 
 @pytest.mark.parametrize("query", ["limit=1&limit=1", "limit=1&limit=2", "limit=1&%6Cimit=2"])
-def test_a_parameter_does_not_stand_twice(query):
-    """Neither the first nor the last is meant (HT-05)."""
+def test_repeated_parameter_is_rejected(query):
+    """HT-05."""
     assert _refused(query=query) == [("query", ("limit",), "must not stand twice")]
 
 
-def test_a_missing_header_is_named():
-    """It is required by the document."""
+def test_missing_header_is_named():
     assert _refused(headers={}) == [("header", ("X-Tenant-ID",), "is required")]
 
 
 @pytest.mark.parametrize("sent", [b"", b"canary", TENANT.encode() + b"\xff", b"\xff"])
-def test_a_header_of_the_wrong_form_is_named(sent):
-    """Whatever its bytes are (HT-04)."""
+def test_malformed_header_is_named(sent):
+    """HT-04."""
     assert _refused(headers={b"x-tenant-id": sent}) == [
         ("header", ("X-Tenant-ID",), "must be a UUID")
     ]
 
 
-def test_a_path_parameter_of_the_wrong_form_is_named():
-    """The whole of it has to match (HT-12)."""
+def test_malformed_path_parameter_is_named():
+    """HT-12: the whole segment has to match."""
     for thing_id in ("t", "x1", "t1\n", ""):
         assert _refused(path={"thing_id": thing_id}) == [
             ("path", ("thing_id",), "must match ^t[0-9]+$")
         ]
 
 
-def test_all_that_is_wrong_is_said_at_once():
-    """A caller need not try again for each."""
+def test_all_violations_are_listed():
     said = _refused(query="limit=x&deep=x", path={"thing_id": "x"}, headers={})
     assert [place for place, _, _ in said] == ["path", "query", "query", "header"]
 
 
 @pytest.mark.parametrize(
-    ("documented", "called"),
+    ("documented", "expected"),
     [
         ("X-Tenant-ID", "x_tenant_id"),
         ("identityId", "identity_id"),
@@ -231,6 +229,5 @@ def test_all_that_is_wrong_is_said_at_once():
         ("limit", "limit"),
     ],
 )
-def test_a_parameter_has_a_python_name(documented, called):
-    """No name of the document is changed for Python's sake."""
-    assert python_name(documented) == called
+def test_python_name_of_parameter(documented, expected):
+    assert python_name(documented) == expected

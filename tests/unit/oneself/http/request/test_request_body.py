@@ -1,4 +1,4 @@
-"""What is in a body, by what one operation of the document says of it."""
+"""Tests of reading the body of an operation."""
 
 import pytest
 
@@ -29,14 +29,14 @@ def _read(operation_id, body, content_type):
     [encoded(gradient()), b"", b"{}", b"\xff\xfe\0", b'{"twice": 1, "twice": 2}'],
     ids=["picture", "nothing", "JSON", "bytes", "bad JSON"],
 )
-def test_a_picture_is_given_as_it_came(body, content_type):
-    """IM-01: what it is shows in its bytes; nothing here looks at them, or believes its name."""
+def test_picture_is_passed_on_as_bytes(body, content_type):
+    """IM-01: its format is detected later, and its content type not believed."""
     assert _read("hantera.uploadPicture", body, content_type) == {"body": body}
 
 
 @pytest.mark.parametrize("content_type", [b"IMAGE/PNG", b"image/png; name=a.png", b" image/png "])
-def test_the_name_of_a_kind_is_read_as_any_other(content_type):
-    """RFC 9110, section 8.3.1: whatever its case and its parameters; a file name is one (IM-07)."""
+def test_picture_content_type_may_have_parameters(content_type):
+    """IM-07, RFC 9110 section 8.3.1: in any case; a file name is a parameter."""
     assert _read("hantera.uploadPicture", b"x", content_type) == {"body": b"x"}
 
 
@@ -58,28 +58,28 @@ def test_the_name_of_a_kind_is_read_as_any_other(content_type):
         b"image/png, image/jpeg",
     ],
 )
-def test_another_kind_is_refused_by_its_name(content_type):
-    """IM-01: and so is none, whatever is in the body."""
+def test_other_picture_content_type_is_rejected(content_type):
+    """IM-01: so is none, for any body."""
     with pytest.raises(UnsupportedMediaType):
         _read("hantera.uploadPicture", encoded(gradient()), content_type)
 
 
 @pytest.mark.parametrize("content_type", PICTURES)
-def test_a_picture_is_taken_only_where_one_is_documented(content_type):
+def test_picture_is_rejected_by_other_operations(content_type):
     """IM-01."""
     with pytest.raises(UnsupportedMediaType):
         _read("hantera.updateProfile", encoded(gradient()), content_type)
 
 
 @pytest.mark.parametrize("operation_id", ["hantera.getPicture", "hantera.removePicture"])
-def test_where_no_body_is_documented_there_is_none(operation_id):
-    """HT-08: whatever it calls itself; and its absence may call itself anything."""
+def test_undocumented_body_is_rejected(operation_id):
+    """HT-08: of any content type; an empty one is accepted."""
     assert _read(operation_id, b"", b"image/png") == {}
     with pytest.raises(UnexpectedBody):
         _read(operation_id, b"x", b"image/png")
 
 
-def test_json_is_read_and_held_against_its_schema():
+def test_json_is_validated():
     """HT-03: the refusal names the field."""
     assert _read("hantera.updateProfile", b'{"name": "John Admin"}', b"application/json") == {
         "body": {"name": "John Admin"}
@@ -92,8 +92,8 @@ def test_json_is_read_and_held_against_its_schema():
     assert (violation.place, violation.field) == ("body", ("name",))
 
 
-def test_a_form_is_read_and_held_against_its_schema():
-    """HT-03: each field of it."""
+def test_form_is_validated():
+    """HT-03."""
     form = b"application/x-www-form-urlencoded"
     assert _read("oauth.revokeToken", b"token=a+b", form) == {"body": {"token": "a b"}}
     with pytest.raises(InvalidRequest) as refused:

@@ -1,4 +1,4 @@
-"""Schemas as validators, and what they find as sentences without values."""
+"""Tests of the validators and of the wording of their errors."""
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ def _thing(**fields):
     return _said(THING, {"name": "A"} | fields)
 
 
-def test_what_is_as_documented_breaks_nothing():
+def test_valid_body_has_no_violations():
     """A reference to a component is followed."""
     assert _thing(maybe="ab", count=5, kind="that", code="a", tags=["a"], open={"a": {}}) == []
 
@@ -81,44 +81,41 @@ def test_what_is_as_documented_breaks_nothing():
         ({"more": 1}, ("more",), "is not a documented field"),
     ],
 )
-def test_each_rule_is_said_of_its_field(fields, field, rule):
-    """A sentence that can follow the field's name, without the value (HT-03)."""
+def test_violation_names_field_and_rule(fields, field, rule):
+    """HT-03: a sentence that can follow the field's name, without the value."""
     assert _thing(**fields) == [(field, rule)]
 
 
-def test_a_missing_field_is_named():
-    """It is where it would be if it were there."""
+def test_missing_field_is_named():
     assert _said(THING, {}, "outer") == [(("outer", "name"), "is required")]
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 5, True])
-def test_the_whole_can_be_wrong(value):
-    """There is no field to name then."""
+def test_violation_of_the_whole_body_names_no_field(value):
     assert _said(THING, value) == [((), "must be an object")]
 
 
-def test_null_is_a_value_where_it_is_allowed_only():
-    """Draft 4 has a type for what OpenAPI has a keyword (HT-04)."""
+def test_null_is_valid_only_where_nullable():
+    """HT-04: Draft 4 has a type for OpenAPI's keyword."""
     assert _thing(maybe=None) == []
     assert _thing(maybe=5) == [(("maybe",), "must be null or a string")]
     assert _thing(name=None) == [(("name",), "must be a string")]
 
 
 @pytest.mark.parametrize("value", [5.0, True, "5"])
-def test_only_an_integer_is_one(value):
-    """Neither a float without a fraction, nor a truth."""
+def test_float_and_boolean_are_no_integers(value):
     assert _thing(count=value) == [(("count",), "must be an integer")]
 
 
 def test_length_is_counted_in_code_points():
-    """Neither in bytes nor in UTF-16 units."""
+    """Not in bytes, and not in UTF-16 units."""
     assert _thing(name="👩👩👩👩👩") == []
     assert _thing(name="👩👩👩👩👩👩") != []
 
 
 @pytest.mark.parametrize("value", ["a\n", "\na", "a\nb"])
-def test_a_pattern_is_of_the_whole_text(value):
-    """A line break at the end is no end (TK-01)."""
+def test_pattern_does_not_match_before_a_line_break(value):
+    """TK-01."""
     assert _thing(code=value) == [(("code",), "must match ^[a-z]+$")]
 
 
@@ -149,8 +146,8 @@ def test_a_pattern_is_of_the_whole_text(value):
         ("uri", ["https://example.com/a"], ["example.com", "/a", ""]),
     ],
 )
-def test_a_format_is_held_to(form, good, bad):
-    """A text of another form is refused by the name of the form."""
+def test_format_is_validated(form, good, bad):
+    """The violation names the format."""
     schema = {"type": "string", "format": form}
     for value in good:
         assert _said(schema, value) == []
@@ -160,13 +157,12 @@ def test_a_format_is_held_to(form, good, bad):
         assert rule.startswith("must be a")
 
 
-def test_a_format_without_a_sentence_is_named():
-    """Whatever the document will use next is said somehow."""
+def test_unknown_format_is_named():
     assert _said({"type": "string", "format": "ipv4"}, "canary") == [((), "must be ipv4")]
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "shown"),
     [
         ("nmae", ("nmae",)),
         ("n" * 32, ("n" * 32,)),
@@ -179,23 +175,21 @@ def test_a_format_without_a_sentence_is_named():
         ("näme", ()),
     ],
 )
-def test_an_unknown_field_is_named_only_if_it_looks_like_one(name, told):
-    """A misspelling is helped with; whatever was pasted there is not repeated (HT-03, AZ-11)."""
-    assert _thing(**{name: 1}) == [(told, "is not a documented field")]
+def test_unknown_field_is_named_only_if_it_looks_like_a_name(name, shown):
+    """HT-03, AZ-11: a misspelling is shown, a pasted value is not."""
+    assert _thing(**{name: 1}) == [(shown, "is not a documented field")]
 
 
-def test_of_many_violations_the_first_are_said():
-    """An answer does not grow with what was sent (HT-03)."""
+def test_violations_are_limited():
+    """HT-03: an answer does not grow with the request."""
     assert len(_said({"type": "array", "items": NAME}, [1] * 1000)) == 20
 
 
-def test_a_document_may_have_no_components():
-    """Every schema is written where it is used then."""
+def test_document_without_components():
     assert Schemas({}).validator({"type": "string"}).is_valid("a")
 
 
-def test_only_what_describes_is_dropped():
-    """A property may be called like a keyword."""
+def test_property_named_like_a_keyword_is_kept():
     schema = {
         "type": "object",
         "description": "Text.",
@@ -227,14 +221,14 @@ def _texts(value):
 
 
 @given(VALUES | FIELDS)
-def test_no_violation_holds_a_value(value):
-    """Whatever is sent, what is answered does not repeat it (HT-03)."""
+def test_violation_never_repeats_a_value(value):
+    """HT-03."""
     said = str(_said(THING, value))
     for text in _texts(value):
         assert text not in said
 
 
 @given(st.dictionaries(CANARY.map(lambda name: f"{name}-"), VALUES, min_size=1, max_size=3))
-def test_no_violation_holds_a_name_that_was_pasted(value):
-    """Names are the caller's own too (HT-03)."""
+def test_violation_never_repeats_a_pasted_name(value):
+    """HT-03."""
     assert "canary" not in str(_said(THING, {"name": "A"} | value))

@@ -1,4 +1,4 @@
-"""The trace that a request belongs to."""
+"""Tests of the trace context of a request."""
 
 import pytest
 
@@ -11,8 +11,8 @@ def _trace(*values):
     return trace_id_of([(b"host", b"localhost"), *((b"traceparent", each) for each in values)])
 
 
-def test_a_well_formed_header_names_a_trace():
-    """LO-06: sampled or not, and of a later version too, whatever that adds."""
+def test_valid_header_has_a_trace_id():
+    """LO-06: sampled or not, and of later versions with more in them."""
     for written in (
         f"00-{TRACE}-{PARENT}-00",
         f"00-{TRACE}-{PARENT}-01",
@@ -43,13 +43,13 @@ def test_a_well_formed_header_names_a_trace():
         f" 00-{TRACE}-{PARENT}-01",
     ],
 )
-def test_a_malformed_header_names_none(written):
-    """LO-05, LO-06: it is ignored, as section 3.2.2.3 of the recommendation asks."""
+def test_malformed_header_is_ignored(written):
+    """LO-05, LO-06: as W3C Trace Context section 3.2.2.3 asks."""
     assert _trace(written.encode()) is None
 
 
-def test_of_two_headers_neither_counts():
-    """LO-06: whoever reads the other one would look in another trace."""
+def test_two_headers_are_ignored():
+    """LO-06: another reader could take the other one."""
     good = f"00-{TRACE}-{PARENT}-01".encode()
     assert _trace(good, good) is None
     assert _trace() is None

@@ -1,4 +1,4 @@
-"""How many large bodies are held at once, by whom, and until when."""
+"""Tests of the upload slots."""
 
 import asyncio
 import json
@@ -37,8 +37,8 @@ PNG = encoded(gradient())
 # The count itself
 
 
-def test_there_is_room_for_so_many_of_all_and_of_one():
-    """HT-07: past either the answer is a 503, and what was refused holds nothing."""
+def test_slots_are_limited_in_all_and_for_each_user():
+    """HT-07: beyond either limit a 503, which takes no slot."""
     room = UploadLimits(most=3, most_of_one=2)
     with ExitStack() as held:
         held.enter_context(room.held_by("alice"))
@@ -56,7 +56,7 @@ def test_there_is_room_for_so_many_of_all_and_of_one():
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, Unavailable])
-def test_whatever_happens_meanwhile_the_place_is_free_again(error):
+def test_slot_is_released_after_an_error(error):
     """HT-07."""
     room = UploadLimits(most=1, most_of_one=1)
     for _ in range(3):
@@ -119,8 +119,8 @@ class Upload:
         return start["status"], headers, json.loads(end["body"])
 
 
-class Scene:
-    """The application over a database of its own, with people."""
+class Service:
+    """The application over a database of its own, with demo users."""
 
     def __init__(self, folder: Path, storage: Storage) -> None:
         limits = Limits(password_cost=4)
@@ -141,21 +141,21 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    scene = Scene(tmp_path_factory.mktemp("scene"), storage)
-    yield scene
-    scene.database.close()
+def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("service"), storage)
+    yield service
+    service.database.close()
 
 
 @pytest.fixture(scope="module")
-def app(scene: Scene) -> Any:
-    return scene.app()
+def app(service: Service) -> Any:
+    return service.app()
 
 
-def _narrow(scene: Scene) -> str:
-    """A personal access token of somebody's that may read their settings, and nothing else."""
-    base = scene.people["base"]
-    with scene.database.transaction(writing=True) as session:
+def _narrow(service: Service) -> str:
+    """Create a personal access token that may only read settings."""
+    base = service.people["base"]
+    with service.database.transaction(writing=True) as session:
         presented = Presented(CredentialKind.SESSION, base["session_token"])
         _, token = create_pat(
             session,
@@ -169,7 +169,7 @@ def _narrow(scene: Scene) -> str:
     return token
 
 
-#: Heads of which nobody knows that no more than 64 KiB follow.
+#: Heads that do not announce a body of at most 64 KiB.
 LARGE = (
     {"content-length": str(SMALL + 1)},
     {"content-length": str(5 * 1024 * 1024)},
@@ -181,7 +181,7 @@ large = pytest.mark.parametrize("head", LARGE, ids=range(len(LARGE)))
 
 
 def _is_closed(refused: tuple[int, Mapping[str, str], Any], status: int, code: str) -> bool:
-    """Whether it is this refusal in the dialect's shape, and nothing can follow it."""
+    """Tell whether an answer is this refusal in its dialect, and closes the connection."""
     found, headers, body = refused
     assert (found, body["code"]) == (status, code)
     assert headers["content-type"] == "application/problem+json"
@@ -189,9 +189,9 @@ def _is_closed(refused: tuple[int, Mapping[str, str], Any], status: int, code: s
 
 
 @large
-def test_a_large_body_that_nobody_may_send_is_not_read(scene: Scene, app: Any, head):
-    """HT-07, AZ-07: not by whose credential has no such scope, and not of another type."""
-    narrow, whole = {"authorization": f"Bearer {_narrow(scene)}"}, scene.bearer()
+def test_large_body_is_not_read_when_not_permitted(service: Service, app: Any, head):
+    """HT-07, AZ-07: without the scope, or of another content type."""
+    narrow, whole = {"authorization": f"Bearer {_narrow(service)}"}, service.bearer()
 
     async def ask() -> None:
         for status, code, headers in (
@@ -209,21 +209,21 @@ def test_a_large_body_that_nobody_may_send_is_not_read(scene: Scene, app: Any, h
     asyncio.run(ask())
 
 
-def test_a_large_body_that_a_policy_forbids_is_not_read(scene: Scene):
-    """HT-07, AZ-07: the policies are asked before it."""
-    app = scene.app(policy='@id("closed") forbid (principal, action, resource);')
+def test_large_body_is_not_read_when_a_policy_forbids_it(service: Service):
+    """HT-07, AZ-07."""
+    app = service.app(policy='@id("closed") forbid (principal, action, resource);')
 
     async def ask() -> None:
-        upload = Upload(app, {**LARGE[0], **scene.bearer()})
+        upload = Upload(app, {**LARGE[0], **service.bearer()})
         assert _is_closed(await upload.answer(), 403, "policy_denied")
         assert not upload.taken.is_set()
 
     asyncio.run(ask())
 
 
-def test_what_a_policy_forbids_meanwhile_is_not_done(scene: Scene, monkeypatch):
-    """AZ-07: of a large body they are asked again, since it may take its time to arrive."""
-    app, decide = scene.app(), PolicyStore.decide
+def test_policies_decide_again_after_a_large_body(service: Service, monkeypatch):
+    """AZ-07: it may take long to arrive."""
+    app, decide = service.app(), PolicyStore.decide
     answers = [None, Decision(allowed=False, code=None, notices=())]
 
     def decide_in_turn(store: PolicyStore, question: Question) -> Decision:
@@ -232,7 +232,7 @@ def test_what_a_policy_forbids_meanwhile_is_not_done(scene: Scene, monkeypatch):
     monkeypatch.setattr(PolicyStore, "decide", decide_in_turn)
 
     async def ask() -> None:
-        upload = await Upload(app, {**LARGE[0], **scene.bearer()}).is_taken()
+        upload = await Upload(app, {**LARGE[0], **service.bearer()}).is_taken()
         upload.arrive(PNG)
         status, _, body = await upload.answer()
         assert (status, body["code"]) == (403, "policy_denied")
@@ -241,24 +241,24 @@ def test_what_a_policy_forbids_meanwhile_is_not_done(scene: Scene, monkeypatch):
     assert answers == []
 
 
-def test_of_one_person_two_are_held_and_nobody_else_is_kept_waiting(scene: Scene, app: Any):
-    """HT-07: a third is a 503 in the words of its dialect; small ones and others' go on."""
+def test_third_upload_of_a_user_is_rejected(service: Service, app: Any):
+    """HT-07: with 503 in its dialect; small bodies and other users go on."""
 
     async def ask() -> None:
-        headers = {**LARGE[0], **scene.bearer()}
+        headers = {**LARGE[0], **service.bearer()}
         held = [await Upload(app, headers).is_taken() for _ in range(2)]
         for each in held:
             each.arrive(b"x" * SMALL, more=True)
         for kind in ("session_token", "pat", "jwt"):
-            third = Upload(app, {**LARGE[0], **scene.bearer(kind=kind)})
+            third = Upload(app, {**LARGE[0], **service.bearer(kind=kind)})
             refused = await third.answer()
             assert _is_closed(refused, 503, "unavailable")
             assert int(refused[1]["retry-after"]) >= 1
             assert not third.taken.is_set()
-        small = Upload(app, {"content-length": str(SMALL), **scene.bearer()})
+        small = Upload(app, {"content-length": str(SMALL), **service.bearer()})
         small.arrive(PNG.ljust(SMALL, b"\0"))
         assert (await small.answer())[0] == 200
-        another = Upload(app, {**LARGE[0], **scene.bearer("other_tenant")})
+        another = Upload(app, {**LARGE[0], **service.bearer("other_tenant")})
         another.arrive(PNG.ljust(SMALL + 1, b"\0"))
         assert (await another.answer())[0] == 200
         for each in held:
@@ -268,19 +268,21 @@ def test_of_one_person_two_are_held_and_nobody_else_is_kept_waiting(scene: Scene
     asyncio.run(ask())
 
 
-def test_of_all_so_many_are_held(scene: Scene, monkeypatch):
-    """HT-07: whoever comes then, with whatever they have held so far."""
+def test_upload_is_rejected_when_all_slots_are_taken(service: Service, monkeypatch):
+    """HT-07: of any user."""
     monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=2, most_of_one=1))
-    app = scene.app()
+    app = service.app()
 
     async def ask() -> None:
         names = ("base", "other_tenant")
-        held = [await Upload(app, {**LARGE[0], **scene.bearer(name)}).is_taken() for name in names]
-        last = Upload(app, {**LARGE[0], **scene.bearer("sso_user")})
+        held = [
+            await Upload(app, {**LARGE[0], **service.bearer(name)}).is_taken() for name in names
+        ]
+        last = Upload(app, {**LARGE[0], **service.bearer("sso_user")})
         assert _is_closed(await last.answer(), 503, "unavailable")
         held[0].arrive(PNG)
         assert (await held[0].answer())[0] == 200
-        last = await Upload(app, {**LARGE[0], **scene.bearer("sso_user")}).is_taken()
+        last = await Upload(app, {**LARGE[0], **service.bearer("sso_user")}).is_taken()
         for each in (held[1], last):
             await each.cancel()
 
@@ -314,24 +316,24 @@ async def _is_too_large(upload: Upload) -> None:
 
 
 @pytest.mark.parametrize("end", [_arrives, _is_no_picture, _leaves, _stalls, _is_too_large])
-def test_whoever_is_done_or_gives_up_gives_the_place_back(
-    end: Callable[[Upload], Awaitable[None]], scene: Scene, monkeypatch
+def test_slot_is_released_at_the_end_of_an_upload(
+    end: Callable[[Upload], Awaitable[None]], service: Service, monkeypatch
 ):
-    """HT-07, HT-08: in whatever way, twice as often as there are places."""
+    """HT-07, HT-08: of any kind, twice as often as there are slots."""
     monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=1, most_of_one=1))
-    app = scene.app(body_seconds=0.2)
+    app = service.app(body_seconds=0.2)
 
     async def ask() -> None:
         for _ in range(2):
-            await end(await Upload(app, {**LARGE[0], **scene.bearer()}).is_taken())
+            await end(await Upload(app, {**LARGE[0], **service.bearer()}).is_taken())
 
     asyncio.run(ask())
 
 
-def test_who_is_cut_off_gives_the_place_back(scene: Scene, monkeypatch):
-    """HT-07: as at the end of a worker, while the body comes and while it is decoded."""
+def test_slot_is_released_when_the_request_is_cancelled(service: Service, monkeypatch):
+    """HT-07: as at the end of a worker, while the body arrives and while it is decoded."""
     monkeypatch.setattr(oneself.app, "UploadLimits", lambda: UploadLimits(most=1, most_of_one=1))
-    app = scene.app()
+    app = service.app()
     opens, begun, go_on = Image.open, threading.Event(), threading.Event()
 
     def slowly(*arguments: Any, **named: Any) -> Any:
@@ -340,7 +342,7 @@ def test_who_is_cut_off_gives_the_place_back(scene: Scene, monkeypatch):
         return opens(*arguments, **named)
 
     async def ask() -> None:
-        headers = {**LARGE[0], **scene.bearer()}
+        headers = {**LARGE[0], **service.bearer()}
         await (await Upload(app, headers).is_taken()).cancel()
         monkeypatch.setattr(Image, "open", slowly)
         decoded = await Upload(app, headers).is_taken()

@@ -1,4 +1,4 @@
-"""How each dialect dresses an answer and a refusal, held against the document."""
+"""Tests of the dialects' refusals and envelopes against the document."""
 
 from datetime import UTC, datetime
 
@@ -30,8 +30,8 @@ VIOLATIONS = [
 ]
 
 
-def _made(kind):
-    """A refusal of a kind, with whatever its kind needs."""
+def _refusal_of(kind):
+    """Return a refusal of a class, with the arguments that it needs."""
     if kind is errors.TooManyAttempts:
         return kind("account", quota=5, window=300, retry_after=60)
     given = {
@@ -55,9 +55,9 @@ def _answer(refusal, dialect):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tag", TAGS)
-def test_every_refusal_is_as_documented_wherever_its_status_is(tag, kind):
-    """Body, content type and headers, by the document of each operation that has the status."""
-    answer = _answer(_made(kind), dialect_of(tag))
+def test_refusal_matches_the_document(tag, kind):
+    """Body, content type and headers, for each operation that has the status."""
+    answer = _answer(_refusal_of(kind), dialect_of(tag))
     for name, spec in OPERATIONS.items():
         if kind is errors.InsufficientScope and not _can_lack_its_scope(spec):
             continue
@@ -66,39 +66,39 @@ def test_every_refusal_is_as_documented_wherever_its_status_is(tag, kind):
 
 
 def _can_lack_its_scope(spec):
-    """Whether a credential of an accepted kind may be without the scope."""
+    """Tell whether a credential of an accepted kind may lack the scope."""
     return any(
         spec.scope is not None and spec.scope not in rights(kind, ()) for kind in spec.accepted
     )
 
 
 @pytest.mark.parametrize("tag", TAGS)
-def test_a_failure_of_ours_is_documented_in_every_operation(tag):
-    """Anything can fail, and all but the sign of life can be busy (OP-02, OP-05, DB-05)."""
+def test_server_errors_are_documented_for_every_operation(tag):
+    """OP-02, OP-05, DB-05: all but the operations without a database can be busy."""
     for name, spec in OPERATIONS.items():
         if spec.dialect == tag:
             for kind in (request_errors.Internal, errors.Unavailable):
-                answer = _answer(_made(kind), dialect_of(tag))
+                answer = _answer(_refusal_of(kind), dialect_of(tag))
                 documented = PROMISES[name].find_violations(answer) == ""
-                # What asks no database is never busy.
+                # Operations without a database are never busy.
                 alive = kind is errors.Unavailable and name in _WITHOUT_DATABASE
                 assert documented is not alive, name
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tag", TAGS)
-def test_every_refusal_says_its_code_and_its_request(tag, kind):
-    """A client can tell refusals apart, and an operator can find each in the log (HT-02)."""
-    refusal = _made(kind)
+def test_refusal_has_its_code(tag, kind):
+    """HT-02: clients can tell refusals apart."""
+    refusal = _refusal_of(kind)
     answer = _answer(refusal, dialect_of(tag))
     assert answer.code == kind.code
-    # RFC 6749 section 5.2 has one word for whatever is malformed.
+    # RFC 6749 section 5.2 has one code for all malformed requests.
     malformed = tag == "oauth" and issubclass(kind, Malformed)
     assert ("invalid_request" if malformed else kind.code) in str(answer.content)
 
 
 def test_ipto_has_an_envelope():
-    """Around what it answers, and around what it refuses."""
+    """Around answers and refusals."""
     ipto = dialect_of("ipto")
     around = {"request_id": "req_0a1b2c3d4e5f", "timestamp": "2026-04-05T10:00:00Z"}
     assert ipto.wrap({"a": 1}, STAMP) == {"data": {"a": 1}, **around}
@@ -109,14 +109,13 @@ def test_ipto_has_an_envelope():
 
 
 @pytest.mark.parametrize("tag", [tag for tag in TAGS if tag != "ipto"])
-def test_the_other_dialects_answer_as_they_are(tag):
-    """There is nothing around a body."""
+def test_other_dialects_have_no_envelope(tag):
     body = {"a": 1}
     assert dialect_of(tag).wrap(body, STAMP) is body
 
 
-def test_ipto_and_jitsudo_point_into_the_body():
-    """By a JSON pointer (RFC 6901), and by the name of a parameter elsewhere (HT-03)."""
+def test_ipto_and_jitsudo_use_json_pointers():
+    """HT-03, RFC 6901: into the body; other places have the name of a parameter."""
     details = {
         "violations": [
             {"in": "body", "field": "/settings/a~1b~0c/0", "rule": "must be a string"},
@@ -134,8 +133,8 @@ def test_ipto_and_jitsudo_point_into_the_body():
     }
 
 
-def test_hyperclast_and_scaikey_say_where_as_their_pages_do():
-    """ScaiKey's `HTTPValidationError` is a list of places."""
+def test_hyperclast_and_scaikey_list_locations():
+    """As ScaiKey's `HTTPValidationError`."""
     detail = [
         {"loc": ["body", "new_password"], "msg": "must have a digit", "type": "weak_password"}
     ]
@@ -148,8 +147,7 @@ def test_hyperclast_and_scaikey_say_where_as_their_pages_do():
     }
 
 
-def test_what_is_not_invalid_has_a_message_only():
-    """In the form of each dialect."""
+def test_refusal_without_violations_has_a_message():
     refusal = errors.WrongPassword()
     assert dialect_of("scaikey").refuse(refusal, 400, STAMP) == {
         "detail": "The current password is wrong.",
@@ -166,8 +164,8 @@ def test_what_is_not_invalid_has_a_message_only():
     }
 
 
-def test_oauth_refuses_as_rfc_6749_does():
-    """One word and one description, without the characters that section 5.2 leaves out."""
+def test_oauth_refusal_follows_rfc_6749():
+    """One code and one description, without the characters that section 5.2 excludes."""
     oauth = dialect_of("oauth")
     assert oauth.refuse(errors.InvalidGrant(), 400, STAMP) == {
         "error": "invalid_grant",
@@ -180,8 +178,8 @@ def test_oauth_refuses_as_rfc_6749_does():
     }
 
 
-def test_the_notices_of_the_policies_have_their_place_in_each_dialect():
-    """AZ-08: what a policy says to whoever it stops reaches them."""
+def test_policy_notices_are_in_every_dialect():
+    """AZ-08."""
     refusal = errors.PolicyDenied(["Closed today.", "Come back tomorrow."])
     message = "A policy of this deployment forbids it."
     both = ["Closed today.", "Come back tomorrow."]
@@ -208,8 +206,8 @@ def test_the_notices_of_the_policies_have_their_place_in_each_dialect():
 
 
 @pytest.mark.parametrize("tag", ["hantera", "status"])
-def test_a_problem_is_of_rfc_9457(tag):
-    """With a type that stays, and a detail that says where (HT-02)."""
+def test_problem_details_follow_rfc_9457(tag):
+    """HT-02: with a stable type and a detail."""
     dialect = dialect_of(tag)
     assert dialect.refusal_type == "application/problem+json"
     assert dialect.refuse(InvalidRequest(VIOLATIONS[1:]), 400, STAMP) == {
@@ -222,15 +220,15 @@ def test_a_problem_is_of_rfc_9457(tag):
     }
 
 
-def test_the_detail_of_a_problem_is_bounded():
-    """An answer does not grow with what was sent (HT-03)."""
+def test_detail_of_a_problem_is_bounded():
+    """HT-03: an answer does not grow with the request."""
     refusal = InvalidRequest(VIOLATIONS * 1000)
     assert len(dialect_of("hantera").refuse(refusal, 400, STAMP)["detail"]) == 2000
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
-def test_the_owner_of_a_path_is_the_dialect_of_its_tag(name):
-    """A refusal before routing speaks it too."""
+def test_owner_of_a_path_is_the_dialect_of_its_tag(name):
+    """Refusals before routing are in it too."""
     spec = OPERATIONS[name]
     path = spec.path.replace("{", "").replace("}", "")
     assert Dialects(DOCUMENT).owner(path) is dialect_of(spec.dialect)
@@ -248,13 +246,13 @@ def test_the_owner_of_a_path_is_the_dialect_of_its_tag(name):
         "/v1/me/sessions/a\n/",
     ],
 )
-def test_an_unknown_path_is_refused_as_a_problem(path):
-    """A path with one slash more, or less, is another (HT-10)."""
+def test_unknown_path_is_refused_with_problem_details(path):
+    """HT-10: one slash more or less is another path."""
     assert Dialects(DOCUMENT).owner(path).refusal_type == "application/problem+json"
 
 
-def test_a_parameter_is_one_segment_of_a_path():
-    """And whatever else is in the path stands for itself (HT-12)."""
+def test_path_parameter_is_one_segment():
+    """HT-12: other characters of a template match themselves."""
     pattern = path_pattern("/a.b/{one}/c/{two_2}")
     assert pattern.fullmatch("/a.b/x/c/y.z-1")
     for other in ("/a.b//c/y", "/axb/x/c/y", "/a.b/x/y/c/z", "/a.b/x/c/", "/a.b/x/c/y/"):

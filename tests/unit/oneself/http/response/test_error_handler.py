@@ -1,4 +1,4 @@
-"""From any exception to one refusal, and from a refusal to its status and headers."""
+"""Tests of the mapping of exceptions to refusals, statuses and headers."""
 
 import json
 import logging
@@ -89,36 +89,33 @@ def _headers(refusal, *, tag="ipto", bearer_was_sent=False):
 
 
 def test_every_refusal_has_a_status():
-    """The tables of this test are complete, so that a new refusal is put into them."""
+    """Fails for a new refusal until these tables have it."""
     assert set(ALL_REFUSALS) == {*STATUSES, *OF_THE_DIALECT, "InvalidClient"}
 
 
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize(("name", "status"), STATUSES.items())
-def test_the_status_is_the_same_in_every_dialect(tag, name, status):
-    """A kind of refusal has one status."""
+def test_status_is_the_same_in_every_dialect(tag, name, status):
     assert status_of(_made(name), dialect_of(tag)) == status
 
 
 @pytest.mark.parametrize("name", OF_THE_DIALECT)
 @pytest.mark.parametrize(("tag", "status"), INVALID.items())
-def test_what_is_invalid_has_the_status_of_the_dialect(tag, name, status):
-    """Two of them document a 422."""
+def test_status_of_invalid_fields_depends_on_the_dialect(tag, name, status):
+    """Two dialects document a 422."""
     assert status_of(_made(name), dialect_of(tag)) == status
 
 
 @pytest.mark.parametrize("tag", TAGS)
-def test_a_client_that_is_not_known_is_not_authenticated_where_it_is_the_caller(tag):
-    """To OAuth it is who asks (RFC 6749 section 5.2); elsewhere its secret is a field."""
+def test_invalid_client_is_unauthenticated_where_it_is_the_caller(tag):
+    """RFC 6749 section 5.2; in other dialects the client is a field of the body."""
     at_oauth = tag == "oauth"
     assert status_of(errors.InvalidClient(), dialect_of(tag)) == (401 if at_oauth else 400)
     challenge = {"WWW-Authenticate": 'Basic realm="oneself"'} if at_oauth else {}
     assert _headers(errors.InvalidClient(), tag=tag) == challenge
 
 
-def test_a_refusal_of_no_kind_has_no_status():
-    """Whoever adds one without a kind is told at once."""
-
+def test_refusal_without_a_kind_has_no_status():
     class Odd(AccountError):
         code = "odd"
 
@@ -126,14 +123,13 @@ def test_a_refusal_of_no_kind_has_no_status():
         status_of(Odd(), dialect_of("ipto"))
 
 
-def test_a_refusal_comes_out_as_itself():
-    """With whatever it holds."""
+def test_refusal_is_returned_unchanged():
     refusal = errors.Unavailable(retry_after=7)
     assert refusal_of(refusal) is refusal
 
 
-def test_a_database_that_does_not_answer_is_unavailable(caplog):
-    """It may be better in a second; the cause is logged, and not at the loudest (DB-05)."""
+def test_database_failure_is_unavailable(caplog):
+    """DB-05: it may recover in a second; the cause is logged as a warning."""
     error = OperationalError("UPDATE …", {}, Exception("database is locked"))
     refusal = refusal_of(error)
     assert isinstance(refusal, errors.Unavailable)
@@ -151,8 +147,8 @@ def test_a_database_that_does_not_answer_is_unavailable(caplog):
         ExceptionGroup("canary", [OSError("canary")]),
     ],
 )
-def test_anything_else_is_an_internal_error(caplog, error):
-    """It is logged with its traceback, and nothing of it goes out (OP-05, HT-02)."""
+def test_unexpected_exception_is_an_internal_error(caplog, error):
+    """OP-05, HT-02: it is logged with its traceback, and the caller learns nothing of it."""
     refusal = refusal_of(error)
     assert isinstance(refusal, Internal)
     assert "canary" not in str(refusal)
@@ -161,23 +157,23 @@ def test_anything_else_is_an_internal_error(caplog, error):
     assert "canary" in json.loads(JsonFormatter().format(record))["traceback"]
 
 
-def test_a_refusal_is_not_logged(caplog):
-    """That somebody was refused is said in the line of their request."""
+def test_refusal_is_not_logged(caplog):
+    """The access log has its code."""
     refusal_of(errors.NotFound())
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("name", ["NotAuthenticated", "InvalidToken", "InvalidCredentials"])
-def test_whoever_is_not_authenticated_is_challenged(name):
-    """Always, and with an error only if a token was sent (HT-01)."""
+def test_unauthenticated_refusal_has_a_challenge(name):
+    """HT-01: with an error only if a token was sent."""
     assert _headers(_made(name)) == {"WWW-Authenticate": 'Bearer realm="oneself"'}
     assert _headers(_made(name), bearer_was_sent=True) == {
         "WWW-Authenticate": 'Bearer realm="oneself", error="invalid_token"'
     }
 
 
-def test_whoever_lacks_a_scope_is_told_which():
-    """RFC 6750 section 3.1 (HT-01)."""
+def test_missing_scope_is_in_the_challenge():
+    """HT-01, RFC 6750 section 3.1."""
     assert _headers(_made("InsufficientScope"), bearer_was_sent=True) == {
         "WWW-Authenticate": (
             'Bearer realm="oneself", error="insufficient_scope", scope="keys:write"'
@@ -185,8 +181,8 @@ def test_whoever_lacks_a_scope_is_told_which():
     }
 
 
-def test_some_refusals_bring_a_header():
-    """The methods that there are, when to come back (LG-12), and that nothing more is read."""
+def test_headers_of_refusals():
+    """LG-12: allowed methods, time to wait, end of the connection."""
     assert _headers(_made("MethodNotAllowed")) == {"Allow": "GET, HEAD"}
     assert _headers(errors.Unavailable(retry_after=5)) == {"Retry-After": "5"}
     assert _headers(_made("TooManyAttempts")) == {
@@ -199,6 +195,5 @@ def test_some_refusals_bring_a_header():
 
 
 @pytest.mark.parametrize("name", ["SessionRequired", "NotFound", "WrongPassword", "Internal"])
-def test_most_refusals_bring_none(name):
-    """Nothing needs to be said beyond the body."""
+def test_most_refusals_have_no_headers(name):
     assert _headers(_made(name), bearer_was_sent=True) == {}

@@ -1,6 +1,6 @@
 """Fuzzing: the service conforms to the document for generated requests.
 
-By default a session sends a few generated requests to each operation. `tox run -e prove` adds
+By default a session sends a few generated requests to each operation. `tox run -e conformance` adds
 `--whole`: many requests, with every kind of credential and from several seeds, and all rows. It
 fails if a response or a keyword of the document was not exercised.
 """
