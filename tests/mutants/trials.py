@@ -108,7 +108,7 @@ class MutantRunner:
             "settings": _SETTINGS[suite],
         }
         answer = self._service.ask(Request("PUT", CONTROL, body=json.dumps(command).encode()))
-        assert answer.status == HTTPStatus.OK, self._service.log
+        assert answer.status == HTTPStatus.OK, f"{answer}\n{self._service.log}"
         (folder / "people.json").write_text(json.dumps(self._service.people))
         environment = {**self._service.environment, "ONESELF_DATA_DIR": str(folder / "data")}
         service = replace(self._service, folder=folder, environment=environment)
