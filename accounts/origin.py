@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["NOWHERE", "Origin"]
+__all__ = ["NO_ORIGIN", "Origin"]
 
 
 class Origin(NamedTuple):
@@ -19,4 +19,4 @@ class Origin(NamedTuple):
 
 
 #: The origin of acts by operators and background jobs.
-NOWHERE = Origin()
+NO_ORIGIN = Origin()

@@ -25,15 +25,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from accounts.crypto.jwt_claims import LONGEST_LIFETIME, Claims
+from accounts.crypto.jwt_claims import MAX_LIFETIME, Claims
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.signing_keys import load_key_set
 from accounts.values.identifiers import new_uuid
 from bench.in_process import Application, Request
 from oneself.document import load_document, operation_specs
-from tests.support.databases import Files, Servers, Storage, url_of
+from tests.support.databases import PostgresqlStorage, SqliteStorage, Storage, location_url
 from tests.support.postgresql import databases
-from tests.support.seed_data import Known, settle
+from tests.support.seed_data import SeededUser, seed_users
 
 FEW = 1_000
 #: Users with usable credentials, the same number in both databases.
@@ -49,9 +49,9 @@ class Deployment(NamedTuple):
     """A service, and its users with usable credentials."""
 
     application: Application
-    known: Sequence[Known]
+    with_credentials: Sequence[SeededUser]
 
-    def jwt(self, user: Known) -> str:
+    def jwt(self, user: SeededUser) -> str:
         """Sign a JWT with all scopes for a user's session."""
         now = datetime.now(UTC)
         with self.application.database.transaction(writing=False) as session:
@@ -67,7 +67,7 @@ class Deployment(NamedTuple):
             epoch=0,
             jti=new_uuid(),
             issued_at=now,
-            expires_at=now + LONGEST_LIFETIME,
+            expires_at=now + MAX_LIFETIME,
             authenticated_at=now,
         )
         return keys.sign(claims, issuer=issuer)
@@ -78,7 +78,7 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),)
 
 
-RequestFactory = Callable[[Deployment, Known], Request]
+RequestFactory = Callable[[Deployment, SeededUser], Request]
 
 
 def read_requests() -> Mapping[str, RequestFactory]:
@@ -108,18 +108,18 @@ def deployment(storage: Storage, folder: Path, people: int) -> Iterator[Deployme
     """Run a service with this number of users."""
     folder.mkdir()
     location = storage.make(folder)
-    with Application(folder, database_url=url_of(location)) as application:
+    with Application(folder, database_url=location_url(location)) as application:
         start = time.perf_counter()
-        known = settle(location, application.keys, people, known=KNOWN)
+        with_credentials = seed_users(location, application.keys, people, with_credentials=KNOWN)
         elapsed = time.perf_counter() - start
         size = location.stat().st_size if isinstance(location, Path) else 0
         print(f"{people:9,} users: written in {elapsed:.0f} s, {size / 1e6:,.0f} MB", flush=True)
-        yield Deployment(application, known)
+        yield Deployment(application, with_credentials)
 
 
 def measure(target: Deployment, ask: RequestFactory, clock: Callable[[], float]) -> float:
     """Return the microseconds per request, over a batch for random users."""
-    requests = [ask(target, each) for each in random.sample(target.known, BATCH)]
+    requests = [ask(target, each) for each in random.sample(target.with_credentials, BATCH)]
     start = clock()
     answers = target.application.ask(requests)
     elapsed = clock() - start
@@ -165,10 +165,10 @@ def main() -> None:
         free = shutil.disk_usage(folder).free
         if free < options.people * BYTES_PER_USER:
             sys.exit(f"{folder} has {free / 1e9:.0f} GB left, which is not enough")
-        storage: Storage = Files(folder)
+        storage: Storage = SqliteStorage(folder)
         clock = time.process_time
         if options.database == "postgresql":
-            storage = Servers(stack.enter_context(databases()))
+            storage = PostgresqlStorage(stack.enter_context(databases()))
             clock = time.perf_counter
         few, many = (
             stack.enter_context(deployment(storage, folder / str(people), people))

@@ -32,7 +32,7 @@ from oneself.http.services import Services
 from oneself.logging import write_waiting_lines
 from oneself.mail.factory import open_delivery
 from oneself.observability.access_log import log_request
-from oneself.observability.tracing import Spans, endpoint_of
+from oneself.observability.tracing import Spans, trace_endpoint
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.jobs import repeated, run_alone, run_in_parts
 from oneself.runtime.key_file import open_keyring
@@ -140,7 +140,7 @@ def create_app(
     if metrics is not None:
         observers.append(metrics.count_request)
     if spans is not None:
-        observers.append(spans.note)
+        observers.append(spans.record)
     pools = _pools(settings, metrics)
     connexion = ConnexionMiddleware(
         _raise_not_found,
@@ -213,14 +213,16 @@ def _metrics(settings: Settings) -> "Metrics | None":
 
 
 def _spans(settings: Settings) -> Spans | None:
-    endpoint = endpoint_of(settings)
+    endpoint = trace_endpoint(settings)
     return None if endpoint is None else Spans(endpoint)
 
 
 def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
-    def pool(name: str, *, threads: int, queue: int, yields: bool = False) -> Pool:
+    def pool(name: str, *, threads: int, queue: int, low_priority: bool = False) -> Pool:
         observer = None if metrics is None else metrics.observe_pool(name, threads)
-        return Pool(name, threads=threads, queue=queue, yields=yields, watch=observer)
+        return Pool(
+            name, threads=threads, queue=queue, low_priority=low_priority, observer=observer
+        )
 
     return {
         "database": pool("database", threads=settings.database_threads, queue=1024),
@@ -228,12 +230,12 @@ def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
             "password",
             threads=settings.password_threads,
             queue=settings.password_queue,
-            yields=True,
+            low_priority=True,
         ),
         # A mail server that hangs blocks this thread, and no request.
         "mail": pool("mail", threads=1, queue=1),
         "image": pool(
-            "image", threads=settings.image_threads, queue=settings.image_queue, yields=True
+            "image", threads=settings.image_threads, queue=settings.image_queue, low_priority=True
         ),
     }
 
@@ -247,7 +249,7 @@ def _measurements(
 
     def measure() -> None:
         with database.transaction(writing=False) as session:
-            metrics.look_at_outbox(session)
+            metrics.observe_outbox(session)
 
     return ((partial(database.attempt, measure), _SECONDS_BETWEEN_OUTBOX_MEASUREMENTS),)
 
@@ -283,7 +285,7 @@ async def _lifespan(
     delivery = open_delivery(settings, database)
     all_jobs: tuple[tuple[Callable[[], object], float], ...] = (
         *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
-        (database.shorten_log, _SECONDS_BETWEEN_LOG_CHECKS),
+        (database.truncate_wal, _SECONDS_BETWEEN_LOG_CHECKS),
         *jobs,
     )
     async with AsyncExitStack() as stack:

@@ -46,7 +46,7 @@ class OperationSpec:
     `accepted` are the kinds of user credential, empty if none is read; `client` says whether a
     client authenticates itself instead. `scope` is the access control entry, or None. `bodies` maps
     a media type to a schema, `responses` a status to its headers and to a schema by media type.
-    `farewell` are the headers that a deprecated operation adds to each response.
+    `deprecation_headers` are the headers that a deprecated operation adds to each response.
     """
 
     operation_id: str
@@ -60,7 +60,7 @@ class OperationSpec:
     parameters: tuple[Mapping[str, Any], ...]
     bodies: Mapping[str, Any]
     responses: Mapping[int, Mapping[str, Any]]
-    farewell: Mapping[str, str]
+    deprecation_headers: Mapping[str, str]
 
     @property
     def public(self) -> bool:
@@ -111,7 +111,7 @@ def _describe(
             int(status): _response(document, response)
             for status, response in operation["responses"].items()
         },
-        farewell=headers_of_deprecation(operation),
+        deprecation_headers=headers_of_deprecation(operation),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from tests.support.databases import Files, Servers, Storage
+from tests.support.databases import PostgresqlStorage, SqliteStorage, Storage
 from tests.support.postgresql import databases
 from tests.support.touched import is_touched
 
@@ -52,18 +52,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
+def servers() -> Iterator[PostgresqlStorage]:
     """Create databases on a PostgreSQL server, which starts in a second."""
     with databases() as made:
-        yield Servers(made)
+        yield PostgresqlStorage(made)
 
 
 @pytest.fixture(scope="session")
 def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Storage:
     """Create databases of the chosen kind."""
     if request.config.getoption("--database") == "sqlite":
-        return Files(tmp_path_factory.mktemp("migrated"))
-    chosen: Servers = request.getfixturevalue("servers")
+        return SqliteStorage(tmp_path_factory.mktemp("migrated"))
+    chosen: PostgresqlStorage = request.getfixturevalue("servers")
     return chosen
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 
 __all__ = [
-    "LONGEST_LIFETIME",
+    "MAX_LIFETIME",
     "Claims",
     "decode_part",
     "encode_part",
@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 #: Longest lifetime of a token (JW-09).
-LONGEST_LIFETIME = timedelta(minutes=10)
+MAX_LIFETIME = timedelta(minutes=10)
 
 _ID = re.compile(r"[!-~]{1,36}")  # a `jti` must fit into `RevokedJwt`
 _URI = re.compile(r"[!-~]{1,2048}")
@@ -90,8 +90,8 @@ def read_claims(payload: dict[str, Any]) -> Claims:
     _text(payload, "iss", _URI)
     if payload["scope"] != " ".join(sorted(claims.scopes)):
         raise ValueError("The claim scope is not sorted, or has a scope twice.")
-    if not timedelta() < claims.expires_at - claims.issued_at <= LONGEST_LIFETIME:
-        raise ValueError(f"A token is good for at most {LONGEST_LIFETIME}.")
+    if not timedelta() < claims.expires_at - claims.issued_at <= MAX_LIFETIME:
+        raise ValueError(f"A token is good for at most {MAX_LIFETIME}.")
     return claims
 
 

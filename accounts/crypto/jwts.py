@@ -17,7 +17,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from accounts.crypto.jwt_claims import (
-    LONGEST_LIFETIME,
+    MAX_LIFETIME,
     Claims,
     decode_part,
     encode_part,
@@ -29,11 +29,11 @@ from accounts.crypto.jwt_claims import (
 from accounts.errors import InvalidToken
 
 __all__ = [
-    "LONGEST_LIFETIME",
+    "MAX_LIFETIME",
     "SKEW",
     "Claims",
-    "HeldKey",
     "KeySet",
+    "LoadedKey",
     "looks_like_jwt",
     "thumbprint",
 ]
@@ -63,7 +63,7 @@ _JWS = jwt.PyJWS(
 )
 
 
-class HeldKey(NamedTuple):
+class LoadedKey(NamedTuple):
     """A key in memory: its name, when it starts to sign and when it stops verifying."""
 
     kid: str
@@ -80,11 +80,11 @@ class KeySet:
     which a newer key starts to sign, so `sign` goes by the time of the token.
     """
 
-    keys: tuple[HeldKey, ...]
+    keys: tuple[LoadedKey, ...]
     signing_kid: str
 
     @classmethod
-    def of(cls, keys: Iterable[HeldKey], now: datetime) -> "KeySet":
+    def of(cls, keys: Iterable[LoadedKey], now: datetime) -> "KeySet":
         """Build the set from at least one key."""
         loaded = tuple(keys)
         return cls(loaded, _signer(loaded, now).kid)
@@ -188,7 +188,7 @@ def thumbprint(key: RSAPublicKey) -> str:
     return encode_part(hashlib.sha256(members.encode()).digest())
 
 
-def _signer(keys: tuple[HeldKey, ...], time: datetime) -> HeldKey:
+def _signer(keys: tuple[LoadedKey, ...], time: datetime) -> LoadedKey:
     """Return the key that signs at `time`.
 
     Among the keys that have started, the one that verifies longest wins: it is the newest one, even

@@ -7,7 +7,7 @@ import bcrypt
 
 from accounts.crypto.keyring import Keyring
 
-__all__ = ["adopt_hash", "hash_password", "needs_rehash", "verify"]
+__all__ = ["hash_password", "import_hash", "needs_rehash", "verify"]
 
 # Scheme 1 is bcrypt(base64(HMAC-SHA-384(pepper, NFC of the OpaqueString in UTF-8))). A cost above
 # 19 takes half a minute or more: no record of ours has one, and a forged record cannot ask for it.
@@ -30,7 +30,7 @@ _BCRYPT_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _BCRYPT_BYTES = 72
 
 
-def adopt_hash(hashed: str, keys: Keyring) -> tuple[str, int] | None:
+def import_hash(hashed: str, keys: Keyring) -> tuple[str, int] | None:
     """Return a record for an imported bcrypt hash and its cost, or None for other hashes.
 
     The hash was made of the password alone. Other implementations may set bits in the last letters

@@ -16,9 +16,9 @@ __all__ = [
     "SESSION",
     "ApiKeyParts",
     "api_key_prefix",
+    "is_well_formed",
     "mint",
     "mint_api_key",
-    "well_formed",
 ]
 
 SESSION = "sess_"
@@ -55,7 +55,7 @@ def mint(prefix: str) -> str:
     return body + _checksum(body)
 
 
-def well_formed(token: str, prefix: str) -> bool:
+def is_well_formed(token: str, prefix: str) -> bool:
     """Return whether `mint(prefix)` could have made the token; any single typo is detected."""
     # All of it is matched: a token that is cut short or has a trailing line break is another token
     # (CVE-2026-27840).

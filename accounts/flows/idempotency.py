@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from accounts.crypto.keyring import Purpose
 from accounts.errors import IdempotencyKeyReused
 from accounts.services.database import AccountSession
-from accounts.values.clock_skew import KEPT_BEYOND
+from accounts.values.clock_skew import KEEP_AFTER_EXPIRY
 from models import IdempotencyRecord
 
 __all__ = ["Attempt", "delete_expired_responses", "find_response", "store_response"]
@@ -80,7 +80,7 @@ def delete_expired_responses(session: AccountSession) -> int:
     """
     return session.core.execute(
         delete(IdempotencyRecord).where(
-            col(IdempotencyRecord.expires_at) <= session.now - KEPT_BEYOND
+            col(IdempotencyRecord.expires_at) <= session.now - KEEP_AFTER_EXPIRY
         )
     ).rowcount
 

@@ -30,7 +30,7 @@ from accounts.services.database import AccountSession
 from models import EventLink, SecurityEvent, metadata
 from models.columns import UtcDateTime
 
-__all__ = ["ChainReport", "chain_events", "holds_head", "verify_chain"]
+__all__ = ["ChainReport", "chain_events", "contains_head", "verify_chain"]
 
 _log = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ def verify_chain(session: AccountSession) -> ChainReport:
     return ChainReport(checked, unchained, digest.hex() or None, tuple(problems))
 
 
-def holds_head(session: AccountSession, head: bytes) -> bool:
+def contains_head(session: AccountSession, head: bytes) -> bool:
     """Return whether a former head is in the chain; conclusive only if the chain is valid."""
     return session.core.execute(_LINK_WITH_DIGEST, {"head": head}).first() is not None
 

@@ -4,7 +4,7 @@ from sqlalchemy import text
 
 from accounts.errors import Unavailable
 from accounts.services.database import AccountSession
-from accounts.services.root_keys import unknown_roots
+from accounts.services.root_keys import find_unknown_roots
 from models.schema import REVISION
 
 __all__ = ["require_ready"]
@@ -30,6 +30,6 @@ def _problem(session: AccountSession) -> str | None:
     present = session.core.execute(_PRESENT).scalar()
     if present != REVISION:
         return f"the tables are of revision {present}, and this version works with {REVISION}"
-    if unknown := unknown_roots(session):
+    if unknown := find_unknown_roots(session):
         return f"rows are stored under {', '.join(unknown)}, a root secret that is not known here"
     return None

@@ -40,7 +40,7 @@ def authenticate_client(
         TooManyAttempts: The client or the source address has failed too often.
     """
     client_id, secret = credentials
-    if secret is None or not tokens.well_formed(secret, tokens.CLIENT_SECRET):
+    if secret is None or not tokens.is_well_formed(secret, tokens.CLIENT_SECRET):
         raise InvalidClient
     reservation = throttling.reserve_attempt(session, throttling.RateLimitScope.CLIENT, client_id)
     client = _find(session, client_id)

@@ -196,7 +196,7 @@ def find_locale(session: AccountSession, purpose: SecretPurpose, secret: str) ->
 def _matches(
     session: AccountSession, purpose: SecretPurpose, secret: str
 ) -> tuple[ColumnElement[bool], ...]:
-    if not tokens.well_formed(secret, tokens.ONE_TIME_SECRET):
+    if not tokens.is_well_formed(secret, tokens.ONE_TIME_SECRET):
         raise SecretInvalid
     digests = session.keys.digests(Purpose.ONE_TIME_SECRET, secret)
     return col(OneTimeSecret.secret_digest).in_(digests), col(OneTimeSecret.purpose) == purpose

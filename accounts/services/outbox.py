@@ -26,9 +26,9 @@ __all__ = [
     "find_message",
     "list_messages",
     "measure_outbox",
-    "open_parameters",
     "post_message",
     "retry_messages",
+    "unseal_parameters",
 ]
 
 _RETENTION_OF_DEAD = timedelta(days=7)
@@ -153,7 +153,7 @@ def measure_outbox(session: AccountSession) -> OutboxState:
     return OutboxState(waiting, oldest, undelivered - waiting)
 
 
-def open_parameters(session: AccountSession, message: Message) -> Mapping[str, str]:
+def unseal_parameters(session: AccountSession, message: Message) -> Mapping[str, str]:
     """Return the unsealed parameters of a message.
 
     Raises:

@@ -14,8 +14,8 @@ from sqlmodel import col
 
 from accounts.crypto.keyring import SealBroken
 from accounts.services.database import AccountSession, columns_of
-from accounts.services.outbox import Message, open_parameters
-from accounts.values.clock_skew import has_come
+from accounts.services.outbox import Message, unseal_parameters
+from accounts.values.clock_skew import is_due
 from models import OutboxMessage
 
 __all__ = [
@@ -91,7 +91,7 @@ def lease_messages(
     )
     for message in map(Message._make, rows):
         try:
-            leases.append(Lease(message, open_parameters(session, message), until))
+            leases.append(Lease(message, unseal_parameters(session, message), until))
         except (SealBroken, ValueError) as error:
             unreadable.append((Lease(message, {}, until), error))
     if unreadable:
@@ -155,10 +155,10 @@ def _due(session: AccountSession, skip: Collection[str]) -> Select[str]:
     due = (
         select(col(OutboxMessage.id))
         .where(
-            has_come(due_at, session.now, _LONGEST_PAUSE),
+            is_due(due_at, session.now, _LONGEST_PAUSE),
             col(OutboxMessage.delivered_at).is_(None),
             col(OutboxMessage.gave_up_at).is_(None),
-            or_(leased_until.is_(None), has_come(leased_until, session.now, _LONGEST_LEASE)),
+            or_(leased_until.is_(None), is_due(leased_until, session.now, _LONGEST_LEASE)),
         )
         .order_by(due_at, col(OutboxMessage.id))
     )

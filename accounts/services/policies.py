@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import cedarpy
 
-from accounts.services.policy_lint import in_order, problems_of
+from accounts.services.policy_lint import find_problems, in_order
 
 __all__ = ["Decision", "InvalidPolicies", "Policies", "Question", "Subject"]
 
@@ -133,7 +133,7 @@ class Policies:
         problems = [
             problem
             for name, text in files
-            for problem in problems_of(name, text, parsed_schema, ids)
+            for problem in find_problems(name, text, parsed_schema, ids)
         ]
         if not problems and not ids:
             problems = ["There is no policy, and without one nothing is allowed."]

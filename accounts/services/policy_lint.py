@@ -8,9 +8,9 @@ import cedarpy
 from cedarpy.pst import Template
 
 from accounts.errors import AccountError, Forbidden, InvalidRequest
-from accounts.values.names import clean_name
+from accounts.values.names import normalize_name
 
-__all__ = ["in_order", "problems_of"]
+__all__ = ["find_problems", "in_order"]
 
 _ANNOTATIONS = frozenset({"id", "code", "notice", "description"})
 _LONGEST_ID = 100
@@ -26,7 +26,9 @@ _MOST_STEPS = 300
 _POSITION = re.compile(r"^for policy `policy\d+`, ")
 
 
-def problems_of(file: str, text: str, schema: cedarpy.Schema, ids: dict[str, str]) -> Iterator[str]:
+def find_problems(
+    file: str, text: str, schema: cedarpy.Schema, ids: dict[str, str]
+) -> Iterator[str]:
     """Yield the problems of a file, and add its policy ids to `ids`, with their positions."""
     if problem := _parse_problem(text):
         yield f"{file}: {problem}."
@@ -84,7 +86,7 @@ def _text_problems(name: str, text: str, longest: int) -> Iterator[str]:
         yield f"has no @{name}, or an empty one"
         return
     try:
-        if clean_name(text, name, longest) != text:
+        if normalize_name(text, name, longest) != text:
             yield f"has a @{name} that must be in Unicode's NFC"
     except InvalidRequest as refusal:
         yield f"has a @{name} that {refusal.violations[0].rule}"

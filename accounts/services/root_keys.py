@@ -8,7 +8,7 @@ from sqlmodel import col
 from accounts.services.database import AccountSession
 from models import RootKey
 
-__all__ = ["list_roots", "remember_root", "unknown_roots"]
+__all__ = ["find_unknown_roots", "list_roots", "remember_root"]
 
 
 def list_roots(session: AccountSession) -> dict[str, datetime]:
@@ -17,7 +17,7 @@ def list_roots(session: AccountSession) -> dict[str, datetime]:
     return dict(rows.all())
 
 
-def unknown_roots(session: AccountSession) -> list[str]:
+def find_unknown_roots(session: AccountSession) -> list[str]:
     """Return the key ids of roots in use that this process does not have (TK-07)."""
     rows = session.core.execute(
         select(col(RootKey.key_id), col(RootKey.check_value)).order_by(col(RootKey.created_at))

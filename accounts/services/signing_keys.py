@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import ColumnElement, delete, update
 from sqlmodel import col, select
 
-from accounts.crypto.jwts import LONGEST_LIFETIME, SKEW, HeldKey, KeySet, thumbprint
+from accounts.crypto.jwts import MAX_LIFETIME, SKEW, KeySet, LoadedKey, thumbprint
 from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.services.database import AccountSession
 from models import SigningKey
@@ -86,7 +86,7 @@ def rotate_signing_key(session: AccountSession) -> SigningKey:
         private_key = _generate()
     session.lock(_LOCK)
     active_from = session.now + OVERLAP
-    retires_at = active_from + LONGEST_LIFETIME + SKEW
+    retires_at = active_from + MAX_LIFETIME + SKEW
     # A key that retires already gets no more time. It gets less if a host whose clock was far ahead
     # has rotated it: a stolen key must not outlive this rotation.
     session.core.execute(
@@ -145,11 +145,11 @@ def _add(session: AccountSession, private_key: RSAPrivateKey, active_from: datet
     return row
 
 
-def _open(session: AccountSession, row: SigningKey) -> HeldKey:
+def _open(session: AccountSession, row: SigningKey) -> LoadedKey:
     try:
         pem = session.keys.open(Purpose.SIGNING_KEY, row.private_sealed, row.kid)
     except SealBroken as error:
         raise SealBroken(f"The signing key {row.kid} cannot be opened. {error}") from error
     # Checking its arithmetic takes 27 ms, and the seal shows that it is unchanged since `_add`.
     private_key = load_pem_private_key(pem.encode(), None, unsafe_skip_rsa_key_validation=True)
-    return HeldKey(row.kid, cast("RSAPrivateKey", private_key), row.active_from, row.retires_at)
+    return LoadedKey(row.kid, cast("RSAPrivateKey", private_key), row.active_from, row.retires_at)

@@ -19,7 +19,7 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import TooManyAttempts
 from accounts.limits import RateLimit
 from accounts.services.database import AccountSession
-from accounts.values.clock_skew import APART
+from accounts.values.clock_skew import MAX_CLOCK_DIFFERENCE
 from models import RateLimitCounter
 from models.columns import UtcDateTime
 
@@ -159,7 +159,9 @@ def consume(session: AccountSession, name: str, budget: RateLimit, policy: str) 
             "now": now,
             "interval": interval,
             "window": budget.attempts * interval,
-            "latest": now + budget.attempts * interval + APART // timedelta(microseconds=1),
+            "latest": now
+            + budget.attempts * interval
+            + MAX_CLOCK_DIFFERENCE // timedelta(microseconds=1),
             "moment": session.now,
         },
     ).first()

@@ -41,7 +41,7 @@ def open_tenant(session: AccountSession, display_name: str) -> Tenant:
     tenant = Tenant(
         id=new_id("tnt_"),
         uuid=new_uuid(),
-        display_name=names.clean_name(display_name, "tenant_name"),
+        display_name=names.normalize_name(display_name, "tenant_name"),
         created_at=session.now,
     )
     session.add(tenant)
@@ -79,7 +79,7 @@ def open_user(
         first_email=address.entered,
         first_email_canonical=address.canonical,
         username=_free_username(session, address.canonical),
-        display_name=names.clean_name(display_name, "display_name"),
+        display_name=names.normalize_name(display_name, "display_name"),
         provider=provider,
         roles=parse_roles(roles),
         created_at=session.now,

@@ -10,18 +10,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, or_
 
-__all__ = ["APART", "KEPT_BEYOND", "has_come"]
+__all__ = ["KEEP_AFTER_EXPIRY", "MAX_CLOCK_DIFFERENCE", "is_due"]
 
 #: Largest difference between two maintained clocks.
-APART = timedelta(minutes=10)
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 
 #: Time to keep a record that rejects something after it has expired.
-KEPT_BEYOND = timedelta(days=1)
+KEEP_AFTER_EXPIRY = timedelta(days=1)
 
 
-def has_come(time: Any, now: datetime, furthest: timedelta) -> ColumnElement[bool]:
+def is_due(time: Any, now: datetime, furthest: timedelta) -> ColumnElement[bool]:
     """Match times that have passed, or are further ahead than a right clock could have set.
 
     `furthest` is how far ahead of `now` such times are set at most.
     """
-    return or_(time <= now, time > now + furthest + APART)
+    return or_(time <= now, time > now + furthest + MAX_CLOCK_DIFFERENCE)

@@ -4,7 +4,7 @@ import unicodedata
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["clean_name"]
+__all__ = ["normalize_name"]
 
 # Control characters, lone surrogates, line and paragraph separators.
 _REJECTED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -18,7 +18,7 @@ _BIDIRECTIONAL = frozenset(
 _VISIBLE = frozenset("LNPS")
 
 
-def clean_name(value: str, field: str, max_length: int = 200) -> str:
+def normalize_name(value: str, field: str, max_length: int = 200) -> str:
     """Return the NFC form of a name or label; `max_length` is in code points of that form.
 
     White space at either end is rejected, not cut: a name is stored as entered, or not at all.

@@ -221,11 +221,11 @@ def _headers(
     session: "AccountSession", message: "Message", settings: "Settings"
 ) -> dict[str, str] | None:
     """Return the headers of an unsent message, or None if it cannot be read."""
-    from accounts.services.outbox import open_parameters
+    from accounts.services.outbox import unseal_parameters
     from oneself.mail.factory import open_messages
 
     try:
-        parameters = open_parameters(session, message)
+        parameters = unseal_parameters(session, message)
         mail = open_messages(settings).compose(message, parameters)
     except Exception:  # noqa: BLE001 # as in the delivery, any error means unreadable
         return None

@@ -50,7 +50,7 @@ def serve(
     from oneself.document import load_document
     from oneself.logging import configuration
     from oneself.mail.factory import open_delivery
-    from oneself.observability.tracing import TelemetryMissing, endpoint_of, require_library
+    from oneself.observability.tracing import TelemetryMissing, require_library, trace_endpoint
     from oneself.runtime.jobs import run_act
     from oneself.runtime.policy_store import read_policies
     from oneself.server import serve as serve_until_stopped
@@ -71,7 +71,7 @@ def serve(
     read_policies(settings.policy_dir, load_document())
     Templates(settings.template_dir)
     try:
-        if endpoint_of(settings) is not None:
+        if trace_endpoint(settings) is not None:
             require_library()
     except TelemetryMissing as missing:
         raise Failure(str(missing), status=USAGE) from missing

@@ -233,7 +233,7 @@ class Actors:
         self._operator: Operator = operator or NoOperator()
         self._values = {
             name: Actor(deployment, self._operator, values)
-            for name, values in deployment.people.items()
+            for name, values in deployment.actors.items()
         }
 
     @property

@@ -27,21 +27,21 @@ def read_credentials(path: Path) -> Mapping[str, Mapping[str, Any]]:
         WrongCredentials: It is not an object of objects of strings.
     """
     try:
-        people = json.loads(path.read_bytes())
+        actors = json.loads(path.read_bytes())
     except ValueError:
         message = f"{path} is not JSON"
         raise WrongCredentials(message) from None
-    if not isinstance(people, dict) or "base" not in people:
+    if not isinstance(actors, dict) or "base" not in actors:
         message = f'{path} has no user "base"; `python -m oneself demo --json` prints such a file'
         raise WrongCredentials(message)
-    for name, fields in people.items():
+    for name, fields in actors.items():
         is_text_map = isinstance(fields, dict) and all(
             isinstance(each, str) for each in fields.values()
         )
         if not is_text_map:
             message = f"{path}: {name} must be an object of strings"
             raise WrongCredentials(message)
-    return people
+    return actors
 
 
 def open_deployment(url: str, credentials: Path, *, behind_proxy: bool = False) -> Deployment:

@@ -22,12 +22,12 @@ class Unreachable(Exception):
 class Deployment:
     """The address and the users of a deployment.
 
-    `url` is an origin without a path. `people` maps names to what `demo --json` prints of each.
+    `url` is an origin without a path. `actors` maps names to what `demo --json` prints of each.
     `behind_proxy` allows headers that a reverse proxy sets. `traffic` records all exchanges.
     """
 
     url: str
-    people: Mapping[str, Mapping[str, Any]]
+    actors: Mapping[str, Mapping[str, Any]]
     behind_proxy: bool = field(default=False, kw_only=True)
     traffic: Traffic = field(default=Traffic(None), kw_only=True, compare=False)
 

@@ -72,27 +72,27 @@ class Suite:
     def _rows(self) -> Iterator[Step]:
         rows = [row for row in load_rows() if self._concerns(row)]
         deployment = replace(self.deployment, traffic=Traffic(self.traffic))
-        people = Actors(deployment, self.operator)
+        actors = Actors(deployment, self.operator)
         slow = [row for row in rows if row.dribbles]
         fast = [row for row in rows if not row.dribbles]
         # Each of these waits for the deployment's timeout, so they run in parallel.
         with ThreadPoolExecutor(max(1, len(slow))) as pool:
-            futures = [pool.submit(self._run_row, row, deployment, people) for row in slow]
+            futures = [pool.submit(self._run_row, row, deployment, actors) for row in slow]
             pending: Iterable[tuple[Row, Callable[[], list[Outcome]]]] = (
-                *((row, partial(self._run_row, row, deployment, people)) for row in fast),
+                *((row, partial(self._run_row, row, deployment, actors)) for row in fast),
                 *((row, future.result) for row, future in zip(slow, futures, strict=True)),
             )
             yield from _numbered(
                 "rows", ((str(row), evaluate) for row, evaluate in pending), len(rows)
             )
 
-    def _run_row(self, row: Row, deployment: Deployment, people: Actors) -> list[Outcome]:
+    def _run_row(self, row: Row, deployment: Deployment, actors: Actors) -> list[Outcome]:
         row_service = row.raw.get("service")
         if row_service != self.service:
             reason = f"it needs a deployment with the settings of {row_service!r}"
             source = str(row.raw["source"])
             return [Outcome("rows", row.dialect, str(row), source, Verdict.SKIPPED, (reason,))]
-        outcome = run_case(CaseRunner(row, deployment, people))
+        outcome = run_case(CaseRunner(row, deployment, actors))
         return [self._skip_other_dialect(outcome, row)]
 
     def _skip_other_dialect(self, outcome: Outcome, row: Row) -> Outcome:
@@ -140,7 +140,7 @@ class Suite:
     def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
         """Run the fuzzer once, and return the outcomes."""
         # An earlier run may have changed the user's credentials.
-        deployment = replace(self.deployment, people=read_credentials(self.credentials))
+        deployment = replace(self.deployment, actors=read_credentials(self.credentials))
         fuzz_runner = FuzzRunner(
             deployment, self.credentials, self.examples, seed, traffic=self.traffic
         )

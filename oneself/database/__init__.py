@@ -1,7 +1,7 @@
 """Database access: connections, transactions, group commit and migrations."""
 
 from oneself.database.database import Database, Location, open_engine
-from oneself.database.failures import OutcomeUnknown, does_not_answer
+from oneself.database.failures import OutcomeUnknown, is_database_unavailable
 from oneself.database.group_commit import RetryAlone
 from oneself.database.sessions import SingleReading
 from oneself.database.sqlite import sqlite_driver
@@ -12,7 +12,7 @@ __all__ = [
     "OutcomeUnknown",
     "RetryAlone",
     "SingleReading",
-    "does_not_answer",
+    "is_database_unavailable",
     "open_engine",
     "sqlite_driver",
 ]

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from accounts.crypto.keyring import Keyring
 from accounts.errors import AccountError
 from accounts.limits import Limits
-from accounts.origin import NOWHERE, Origin
+from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
 from oneself.database.failures import can_retry
 from oneself.database.group_commit import GroupCommit, RetryAlone
@@ -39,14 +39,14 @@ _ATTEMPTS = 5
 _MAX_FIRST_PAUSE = 0.02
 
 
-def open_engine(location: Location, *, timeout: int = _TIMEOUT, as_found: bool = False) -> Engine:
+def open_engine(location: Location, *, timeout: int = _TIMEOUT, read_only: bool = False) -> Engine:
     """Return an engine for a database.
 
-    `timeout` is how long a statement waits for a lock, in milliseconds. With `as_found` a file is
+    `timeout` is how long a statement waits for a lock, in milliseconds. With `read_only` a file is
     opened read-only, and keeps its journal mode.
     """
     if isinstance(location, Path):
-        return open_file(location, timeout=timeout, as_found=as_found)
+        return open_file(location, timeout=timeout, read_only=read_only)
     return open_server(location, timeout=timeout)
 
 
@@ -62,15 +62,15 @@ class Database:
         clock: Callable[[], datetime] = _NOW,
         connections: int = 4,
         timeout: int = _TIMEOUT,
-        as_found: bool = False,
+        read_only: bool = False,
     ) -> None:
         """Open no connection yet.
 
         `connections` bounds those to a PostgreSQL server. `timeout` is how long a transaction waits
-        for one, or for a lock, in milliseconds. With `as_found` a file is opened read-only.
+        for one, or for a lock, in milliseconds. With `read_only` a file is opened read-only.
         """
         self._connections: Sqlite | Postgresql = (
-            Sqlite(location, timeout=timeout, as_found=as_found)
+            Sqlite(location, timeout=timeout, read_only=read_only)
             if isinstance(location, Path)
             else Postgresql(location, timeout=timeout, connections=connections)
         )
@@ -94,7 +94,7 @@ class Database:
         blocking: bool = True,
         snapshot: bool = False,
         shared: Connection | None = None,
-        origin: Origin = NOWHERE,
+        origin: Origin = NO_ORIGIN,
     ) -> Iterator[AccountSession]:
         """Yield a session in one transaction: committed at the end, rolled back on an exception.
 
@@ -180,13 +180,13 @@ class Database:
             raise RetryAlone
         return await self._group.run(act)
 
-    def shorten_log(self) -> None:
+    def truncate_wal(self) -> None:
         """Truncate a write-ahead log that has grown long; for a job.
 
         Raises:
             sqlalchemy.exc.OperationalError: It fails.
         """
-        self._connections.shorten_log()
+        self._connections.truncate_wal()
 
     def close(self) -> None:
         """Close every connection; no other thread may be using one."""

@@ -2,7 +2,7 @@
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-__all__ = ["OutcomeUnknown", "can_retry", "does_not_answer", "sqlstate"]
+__all__ = ["OutcomeUnknown", "can_retry", "is_database_unavailable", "sqlstate"]
 
 #: Classes of SQLSTATE that the client cannot help and that pass: connection, resources, operator
 #: intervention, system (PostgreSQL's Appendix A).
@@ -43,7 +43,7 @@ def can_retry(error: DBAPIError) -> bool:
     return error.connection_invalidated or sqlstate(error) in _CONFLICTS
 
 
-def does_not_answer(error: Exception) -> bool:
+def is_database_unavailable(error: Exception) -> bool:
     """Return whether the database is locked, full, read-only or gone, rather than misused.
 
     It may be better in a second (DB-05).

@@ -230,7 +230,7 @@ class Postgresql:
             time.sleep(_POLL_SECONDS)
         raise OutcomeUnknown
 
-    def shorten_log(self) -> None:
+    def truncate_wal(self) -> None:
         """Do nothing: the server manages its own log."""
 
     def close(self) -> None:

@@ -31,11 +31,13 @@ def sqlite_driver() -> ModuleType:
     return driver
 
 
-def open_file(path: Path, *, timeout: int, cache_kib: int = 2000, as_found: bool = False) -> Engine:
+def open_file(
+    path: Path, *, timeout: int, cache_kib: int = 2000, read_only: bool = False
+) -> Engine:
     """Return an engine for a SQLite file, with pragmas that make commits durable (DB-01).
 
     `timeout` is how long a statement waits for another writer, in milliseconds; `cache_kib` is how
-    much of the file a connection keeps in memory, in KiB. With `as_found` no statement changes the
+    much of the file a connection keeps in memory, in KiB. With `read_only` no statement changes the
     file, and it keeps its journal mode.
     """
     engine = sqlalchemy.create_engine(
@@ -59,7 +61,7 @@ def open_file(path: Path, *, timeout: int, cache_kib: int = 2000, as_found: bool
         dbapi.isolation_level = None
         for pragma in (
             f"busy_timeout = {timeout}",
-            "query_only = ON" if as_found else "journal_mode = WAL",
+            "query_only = ON" if read_only else "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
             "trusted_schema = OFF",
@@ -86,12 +88,12 @@ class Sqlite:
 
     is_nonblocking = True
 
-    def __init__(self, path: Path, *, timeout: int, as_found: bool = False) -> None:
+    def __init__(self, path: Path, *, timeout: int, read_only: bool = False) -> None:
         self._path = path
-        self._blocking_engine = open_file(path, timeout=timeout, as_found=as_found)
+        self._blocking_engine = open_file(path, timeout=timeout, read_only=read_only)
         # There are few connections of event loops, and most requests use them: with more of the
         # indexes in memory, a million users cost less.
-        self._nonblocking_engine = open_file(path, timeout=0, cache_kib=8000, as_found=as_found)
+        self._nonblocking_engine = open_file(path, timeout=0, cache_kib=8000, read_only=read_only)
         self._local = threading.local()
         self._connections: list[Connection] = []
         self._timeout = timeout / 1000
@@ -218,7 +220,7 @@ class Sqlite:
         """
         raise OutcomeUnknown
 
-    def shorten_log(self) -> None:
+    def truncate_wal(self) -> None:
         """Copy the write-ahead log back into the file and truncate it, if it is long (DB-07).
 
         SQLite restarts the log only at a moment without readers. Under load that may never come,

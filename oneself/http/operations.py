@@ -48,7 +48,7 @@ class _Operation:
         """Answer one request."""
         request_context: RequestContext = scope["oneself.request_context"]
         request_context.operation_id = self._spec.operation_id
-        request_context.headers = self._spec.farewell
+        request_context.headers = self._spec.deprecation_headers
         headers = headers_of(scope)
         request = Request(scope, headers, b"", request_context)
         if self._upload_limits is not None:

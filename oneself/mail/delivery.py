@@ -63,7 +63,7 @@ class Delivery:
         self.sender = sender
         self._time_to_send = timedelta(seconds=transport.seconds)
         self._lease = lease_duration(transport.seconds)
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
         self._unreadable: set[str] = set()
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ class Delivery:
         The remaining messages stay in the outbox: a hanging server must not delay the shutdown of
         the service (OP-01).
         """
-        self._ending.set()
+        self._stopping.set()
 
     def deliver_pending(self) -> Run:
         """Deliver all due messages, until none is left or the transport is unavailable.
@@ -87,22 +87,22 @@ class Delivery:
 
     def _outcomes(self) -> Iterator[str | None]:
         """Yield the problem of each attempted message, or None if it was sent."""
-        while not self._ending.is_set() and (batch := self._claim()) is not None:
-            with self.transport.open() as take:
+        while not self._stopping.is_set() and (batch := self._claim()) is not None:
+            with self.transport.open() as send:
                 for position, claim in enumerate(batch):
-                    if self._ending.is_set() or not self._holds(claim):
+                    if self._stopping.is_set() or not self._has_lease(claim):
                         self._release(batch[position:])
                         break
-                    letter = self._compose(claim)
-                    if letter is None:
+                    email = self._compose(claim)
+                    if email is None:
                         continue
                     try:
-                        take(letter)
+                        send(email)
                     except TransportUnavailable as away:
-                        yield from self._count_failure(batch[position:], away)
+                        yield from self._record_failure(batch[position:], away)
                         return
                     except Exception as problem:  # noqa: BLE001 # a defect affects one message only
-                        yield from self._count_failure([claim], problem)
+                        yield from self._record_failure([claim], problem)
                     else:
                         message_id = claim.message.id
                         run_act(self._database, partial(mark_delivered, message_id=message_id))
@@ -110,14 +110,14 @@ class Delivery:
 
     def _claim(self) -> list[Lease] | None:
         """Lease the next messages and open them; return None if none is available."""
-        if not self._look(lambda session: has_due_messages(session, skip=self._unreadable)):
+        if not self._read(lambda session: has_due_messages(session, skip=self._unreadable)):
             return None
         claims, left = run_act(
             self._database,
             lambda session: lease_messages(session, self._lease, skip=self._unreadable),
         )
         for claim, error in left:
-            self._leave(claim, error)
+            self._skip(claim, error)
         # Due messages that another transaction has locked are left to the next run: this one would
         # look for them hundreds of times a second until that transaction ends.
         return claims if claims or left else None
@@ -134,11 +134,11 @@ class Delivery:
             recipient = parse_address(message.recipient).mailbox
         except Exception as error:  # noqa: BLE001 # every error affects this message only
             self._release([claim])
-            self._leave(claim, error)
+            self._skip(claim, error)
             return None
         return Email(message.id, self.sender, recipient, mail)
 
-    def _leave(self, claim: Lease, error: Exception) -> None:
+    def _skip(self, claim: Lease, error: Exception) -> None:
         """Skip a message that is sealed with another key, or was posted by a newer version.
 
         It is logged once, without the error's message, which can contain a parameter. Its lease is
@@ -150,11 +150,11 @@ class Delivery:
             extra={"message_id": claim.message.id, "problem": type(error).__name__},
         )
 
-    def _holds(self, claim: Lease) -> bool:
+    def _has_lease(self, claim: Lease) -> bool:
         """Return whether the lease lasts until the message is sent; a slow batch can outlast it."""
-        return self._look(lambda session: holds_lease(session, claim, self._time_to_send))
+        return self._read(lambda session: holds_lease(session, claim, self._time_to_send))
 
-    def _look(self, question: Callable[[AccountSession], bool]) -> bool:
+    def _read(self, question: Callable[[AccountSession], bool]) -> bool:
         def look() -> bool:
             with self._database.transaction(writing=False) as session:
                 return question(session)
@@ -164,7 +164,7 @@ class Delivery:
     def _release(self, batch: Sequence[Lease]) -> None:
         run_act(self._database, lambda session: release_leases(session, batch))
 
-    def _count_failure(self, claims: Sequence[Lease], problem: Exception) -> list[str]:
+    def _record_failure(self, claims: Sequence[Lease], problem: Exception) -> list[str]:
         """Postpone messages or give them up; return the reason, once for each message."""
         known = isinstance(problem, MailProblem)
         reason = str(problem) if known else f"It could not be sent ({type(problem).__name__})."

@@ -100,7 +100,7 @@ class Metrics:
 
         return PoolObserver(observe, refused.inc)
 
-    def look_at_outbox(self, session: AccountSession) -> None:
+    def observe_outbox(self, session: AccountSession) -> None:
         """Measure the waiting mail."""
         waiting, oldest, given_up = measure_outbox(session)
         self._outbox.labels("waiting").set(waiting)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from oneself.http.guard import RequestContext
     from oneself.settings import Settings
 
-__all__ = ["Spans", "TelemetryMissing", "endpoint_of", "require_library"]
+__all__ = ["Spans", "TelemetryMissing", "require_library", "trace_endpoint"]
 
 #: The library's own variables; either of them turns tracing on.
 _OTEL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -39,7 +39,7 @@ class TelemetryMissing(ImportError):
         )
 
 
-def endpoint_of(settings: "Settings") -> str | None:
+def trace_endpoint(settings: "Settings") -> str | None:
     """Return the URL that spans are sent to, with its path, or None."""
     if settings.otlp_endpoint:
         return settings.otlp_endpoint.rstrip("/").removesuffix(_PATH) + _PATH
@@ -83,7 +83,7 @@ class Spans:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("oneself")
 
-    def note(self, method: str, request_context: "RequestContext", seconds: float) -> None:
+    def record(self, method: str, request_context: "RequestContext", seconds: float) -> None:
         """Record the span of a finished request."""
         from opentelemetry import trace  # noqa: PLC0415 # as above
 

@@ -36,7 +36,7 @@ class UsageRecorder:
         self._lock = threading.Lock()
         self._batch = _Batch({}, {}, {})
 
-    def note(self, credential: Credential, moment: datetime) -> None:
+    def record_use(self, credential: Credential, moment: datetime) -> None:
         """Remember that a credential was used."""
         if credential.kind in RECORDED_KINDS:
             with self._lock:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from accounts.crypto.keyring import Keyring
-from accounts.services.root_keys import remember_root, unknown_roots
+from accounts.services.root_keys import find_unknown_roots, remember_root
 from oneself.database import Database
 from oneself.runtime.durable_files import make_folder, put, sync, write
 from oneself.settings import Settings
@@ -116,7 +116,7 @@ def check_root_key(database: Database) -> None:
     with database.transaction(writing=True) as session:
         # Of two concurrent first starts with two secrets, one must fail.
         session.lock("root keys")
-        missing = unknown_roots(session)
+        missing = find_unknown_roots(session)
         if missing:
             raise UnknownRootKey(missing)
         remember_root(session, session.keys.key_id)

@@ -59,21 +59,21 @@ class Pool:
         *,
         threads: int,
         queue: int,
-        yields: bool = False,
+        low_priority: bool = False,
         timeout: float = _TIMEOUT,
-        watch: PoolObserver | None = None,
+        observer: PoolObserver | None = None,
     ) -> None:
-        """Create the threads; with `yields` they run at the lowest priority.
+        """Create the threads; with `low_priority` they run at the lowest priority.
 
         `timeout` is how long work may wait in the queue, in seconds.
         """
         self._executor = ThreadPoolExecutor(
-            threads, thread_name_prefix=name, initializer=_lower_priority if yields else None
+            threads, thread_name_prefix=name, initializer=_lower_priority if low_priority else None
         )
         self._limit = threads + queue
         self._timeout = timeout
         self._pending = 0
-        self._watch = watch or _NO_OBSERVER
+        self._watch = observer or _NO_OBSERVER
 
     async def run(self, work: Callable[..., Outcome], *arguments: object) -> Outcome:
         """Do the work in a thread. Call it from one event loop only: the count has no lock.

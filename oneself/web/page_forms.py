@@ -17,7 +17,7 @@ from accounts.errors import (
     TooManyAttempts,
 )
 from accounts.flows.email.email_change import undo_email_change, validate_email_change
-from accounts.flows.email.email_verification import confirm_email, request_again
+from accounts.flows.email.email_verification import confirm_email, resend_verification
 from accounts.flows.password.password_reset import request_password_reset, reset_password
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, find_secret, read_secret
@@ -57,13 +57,13 @@ class BrokenRule(NamedTuple):
 class Page:
     """One page: `show` only reads, and `submit` is the action of its button.
 
-    `asked` are the parameters of its links, and `fields` those that its forms may send.
+    `parameters` are the parameters of its links, and `fields` those that its forms may send.
     """
 
     name: str
     operation_id: str
     purpose: SecretPurpose
-    asked: frozenset[str]
+    parameters: frozenset[str]
     fields: frozenset[str]
     show: Callable[[AccountSession, Fields], View]
     submit: Callable[[AccountSession, Fields], View]
@@ -118,7 +118,7 @@ def _show_verification(session: AccountSession, fields: Fields) -> View:
 def _verify(session: AccountSession, fields: Fields) -> View:
     action, secret = fields.get("action"), fields.get("secret", "")
     if action == _AGAIN:
-        request_again(session, secret)
+        resend_verification(session, secret)
         return View("verify_email_again")
     if action is not None:
         raise InvalidRequest.of("action", "must be a known one")

@@ -133,7 +133,7 @@ class Pages:
         if scope["method"] not in _METHODS:
             raise MethodNotAllowed(_METHODS)
         if scope["method"] != "POST":
-            return _read_query(scope["query_string"], page.asked)
+            return _read_query(scope["query_string"], page.parameters)
         headers = headers_of(scope)
         body = await read_body(receive, most_bytes=_MOST_BYTES, seconds=self._body_seconds)
         self._refuse_other_sites(headers)
@@ -206,7 +206,7 @@ def _refused(
     return refuse(refusal_of(error), page, fields, shown=shown, request_id=request_id)
 
 
-def _read_query(query: bytes, asked: frozenset[str]) -> Mapping[str, str]:
+def _read_query(query: bytes, parameters: frozenset[str]) -> Mapping[str, str]:
     """Return the known parameters of a link; mail programs append others, which are ignored.
 
     Raises:
@@ -216,7 +216,7 @@ def _read_query(query: bytes, asked: frozenset[str]) -> Mapping[str, str]:
         pairs = parse_qsl(query.decode("latin-1"), max_num_fields=_MOST_PARAMETERS)
     except ValueError as error:
         raise InvalidRequest.of("query", "must have at most 50 parameters") from error
-    wanted = [(name, value) for name, value in pairs if name in asked]
+    wanted = [(name, value) for name, value in pairs if name in parameters]
     if len(dict(wanted)) != len(wanted):
         raise InvalidRequest.of("secret", "must stand once")
     return dict(wanted)

@@ -131,7 +131,7 @@ def test_dialog_for_credentials_opens_at_its_first_field(page, service):
 
 
 def test_operations_can_be_tried_out_after_logging_in(page, service, screenshot):
-    alice = service.people["base"]
+    alice = service.actors["base"]
     open_docs(page, service)
     login = find_operation(page, "post", "/v1/auth/login")
     login.locator("textarea").fill(

@@ -10,7 +10,7 @@ from oneself.conformance.http_client import Answer
 from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
 from tests.support.databases import Storage
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.service import Service
 from tests.support.services import started_as
 
@@ -45,35 +45,35 @@ def scarce_service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def people(service: Service) -> Iterator[Actors]:
-    with people_of(service) as users:
+def actors(service: Service) -> Iterator[Actors]:
+    with open_actors(service) as users:
         yield users
 
 
 @pytest.fixture(scope="session")
 def closed_people(closed_service: Service) -> Iterator[Actors]:
-    with people_of(closed_service) as users:
+    with open_actors(closed_service) as users:
         yield users
 
 
 @pytest.fixture(scope="session")
 def frozen_people(frozen_service: Service) -> Iterator[Actors]:
-    with people_of(frozen_service) as users:
+    with open_actors(frozen_service) as users:
         yield users
 
 
 @pytest.fixture(scope="session")
 def scarce_people(scarce_service: Service) -> Iterator[Actors]:
-    with people_of(scarce_service) as users:
+    with open_actors(scarce_service) as users:
         yield users
 
 
 @pytest.fixture(scope="session")
-def slow_row_answers(service: Service, people: Actors) -> Mapping[str, tuple[CaseRunner, Answer]]:
+def slow_row_answers(service: Service, actors: Actors) -> Mapping[str, tuple[CaseRunner, Answer]]:
     """The responses to rows with slow bodies, sent in parallel because each waits for a second."""
 
     def answer(row: Row) -> tuple[CaseRunner, Answer]:
-        runner = CaseRunner(row, service, people)
+        runner = CaseRunner(row, service, actors)
         return runner, service.ask(runner.prepare())
 
     rows = [row for row in load_rows() if row.dribbles]

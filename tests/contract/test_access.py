@@ -27,7 +27,7 @@ from oneself.conformance.rows.table import FOLDER
 from oneself.document import load_document, resolve
 from oneself.http.request.forms import FORM
 from tests.support.databases import Storage
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.service import Service, started
 
 TEXT = (FOLDER / "access.yaml").read_bytes()
@@ -268,9 +268,9 @@ def caller(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     ample = {f"throttle_{name}": "100000/1" for name in budgets}
     with (
         started(tmp_path_factory.mktemp("access"), **ample, **storage.settings()) as service,
-        people_of(service) as people,
+        open_actors(service) as actors,
     ):
-        user = people.sign_up()
+        user = actors.sign_up()
         public_client = user.act("add client", public=True)["client_id"]
         yield Caller(service, user, public_client, user["password"])
 

@@ -21,7 +21,7 @@ from oneself.conformance.actors import Actor, Actors
 from oneself.conformance.http_client import Answer, Request, form_request, json_request
 from oneself.conformance.rows.request_building import credential_header
 from tests.support.databases import Storage
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.service import ROOT, Service, started
 from tests.support.stored import reading
 
@@ -255,13 +255,13 @@ def _mails(service: Service) -> Iterator[tuple[str, str, str]]:
 def planted(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Planted:
     """Everything that a separate service has written, after it has stopped."""
     folder = tmp_path_factory.mktemp("canary")
-    with started(folder, **storage.settings()) as service, people_of(service) as people:
+    with started(folder, **storage.settings()) as service, open_actors(service) as actors:
         planter = Planter(service)
         _plant_by_mistake(planter)
-        user = people.sign_up(password=_strong_password())
+        user = actors.sign_up(password=_strong_password())
         _plant_by_right(planter, user)
         _plant_by_mail(planter, service, user)
-        _plant_in_demo(planter, people)
+        _plant_in_demo(planter, actors)
     # The service is stopped so that batches are written; it does not wait for pending mail.
     subprocess.run(
         [sys.executable, "-m", "oneself", "mail", "deliver"],
@@ -280,8 +280,8 @@ def planted(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Plant
     )
 
 
-def _plant_in_demo(planter: Planter, people: Actors) -> None:
-    base = people.find("base")
+def _plant_in_demo(planter: Planter, actors: Actors) -> None:
+    base = actors.find("base")
     for name in ("password", "session_token", "access_token", "api_key", "client_secret", "pat"):
         planter.keep(f"demo: {name}", base[name])
 

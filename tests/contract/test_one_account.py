@@ -173,12 +173,12 @@ def _plain(name: str, value: Any) -> Any:
 
 @pytest.mark.parametrize("act", ACTS)
 def test_act_stores_the_same_rows_in_every_dialect_and_is_visible_in_all(
-    act: str, service: Service, people: Actors
+    act: str, service: Service, actors: Actors
 ):
     variants, check = ACTS[act]
     stored = {}
     for dialect, do in variants.items():
-        user = people.sign_up()
+        user = actors.sign_up()
         before = _rows(service, user)
         do(user, service)
         stored[dialect] = _rows(service, user)

@@ -20,7 +20,7 @@ from oneself.conformance.rows.request_building import build_target, credential_h
 from oneself.document import load_document, resolve
 from oneself.http.request.forms import FORM
 from tests.support.databases import Storage
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.service import Service, started
 from tests.support.stored import reading
 
@@ -68,11 +68,11 @@ class Env:
     """Alice, the caller; Dora, of her tenant; Bruno, of another tenant; and their objects."""
 
     service: Service
-    people: Actors
+    actors: Actors
     _made: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def find(self, who: str) -> Actor:
-        return self.people.find({"alice": "base", "dora": "sso_user", "bruno": "other_tenant"}[who])
+        return self.actors.find({"alice": "base", "dora": "sso_user", "bruno": "other_tenant"}[who])
 
     def row(self, object_kind: str, owner_name: str) -> str:
         """Return the id of a user's object, which is created on first use."""
@@ -190,7 +190,7 @@ def _identity(env: Env, owner_name: str) -> str:
     if owner_name != "disabled":
         identity = env.find("alice" if owner_name == "own" else owner_name)["identity_id"]
     else:  # a disabled user cannot read it
-        email = env.people.find("disabled_user")["email"]
+        email = env.actors.find("disabled_user")["email"]
         with reading(env.service) as connection:
             query = text('SELECT uuid FROM "user" WHERE email = :email')
             identity = connection.execute(query, {"email": email}).scalar_one()
@@ -199,7 +199,7 @@ def _identity(env: Env, owner_name: str) -> str:
 
 def _tenant(env: Env, owner_name: str) -> str:
     if owner_name == "disabled":
-        user = env.people.sign_up()
+        user = env.actors.sign_up()
         user.act("disable tenant")
     else:
         user = env.find("bruno" if owner_name == "bruno" else "alice")
@@ -372,9 +372,9 @@ def env(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     ample = {"throttle_account_source": "100000/1", "throttle_mail": "100000/1"}
     with (
         started(tmp_path_factory.mktemp("ids"), **ample, **storage.settings()) as service,
-        people_of(service) as people,
+        open_actors(service) as actors,
     ):
-        yield Env(service, people)
+        yield Env(service, actors)
 
 
 def test_cases_cover_every_documented_id_field():

@@ -19,7 +19,7 @@ READ, POST = "/v1/me", "/v1/api-keys"
 @pytest.fixture(scope="module")
 def session(service: Service) -> str:
     """The Authorization header of a session."""
-    return f"Bearer {service.people['base']['session_token']}"
+    return f"Bearer {service.actors['base']['session_token']}"
 
 
 @pytest.fixture(scope="module")

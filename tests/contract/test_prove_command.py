@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from oneself.conformance.http_client import Answer, Request
-from tests.support.faults import drop_field, faulty
+from tests.support.faults import drop_field, faulty_proxy
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
-from tests.support.tampering import spoiled
+from tests.support.tampering import tampering_proxy
 
 PAGE = (ROOT / "docs" / "conformance.md").read_text()
 
@@ -33,7 +33,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def credentials(service: Service, tmp_path: Path) -> Path:
     path = tmp_path / "people.json"
-    path.write_text(json.dumps(service.people))
+    path.write_text(json.dumps(service.actors))
     return path
 
 
@@ -65,7 +65,7 @@ def test_prove_passes_on_the_service(service: Service, credentials: Path, tmp_pa
 
 
 def test_failure_is_reported_with_a_repeat_command(service: Service, credentials: Path):
-    with faulty(service, {("GET", "/api/users/me/"): drop_field("username")}) as url:
+    with faulty_proxy(service, {("GET", "/api/users/me/"): drop_field("username")}) as url:
         result = prove(url, credentials, "--suite", "rows", "--dialect", "hyperclast")
     assert result.returncode == 1
     assert "body/username: is missing" in result.stdout
@@ -82,7 +82,7 @@ def test_prove_tests_only_one_dialect_of_a_reimplementation(service: Service, cr
             return ask(request)
         return ask(replace(request, method="GET", target="/nowhere", headers=(), body=b""))
 
-    with spoiled(service.port, only_hyperclast) as port:
+    with tampering_proxy(service.port, only_hyperclast) as port:
         url = f"http://127.0.0.1:{port}"
         options = ("--suite", "rows", "--dialect", "hyperclast", "--behind-proxy")
         status, report = prove_json(url, credentials, *options)

@@ -23,8 +23,8 @@ def runner_for(request: pytest.FixtureRequest) -> Callable[[Row], CaseRunner]:
         name = row.raw.get("service")
         prefix = f"{name}_" if name else ""
         service: Service = request.getfixturevalue(f"{prefix}service")
-        people: Actors = request.getfixturevalue(f"{prefix}people")
-        return CaseRunner(row, service, people)
+        actors: Actors = request.getfixturevalue(f"{prefix}people")
+        return CaseRunner(row, service, actors)
 
     return runner_for
 

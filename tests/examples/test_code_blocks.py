@@ -36,8 +36,8 @@ from oneself.document import load_document
 from oneself.runtime.policy_store import read_policies
 from oneself.settings import Settings
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
-from tests.support.databases import Servers, url_of
-from tests.support.operator_acts import people_of
+from tests.support.databases import PostgresqlStorage, location_url
+from tests.support.operator_acts import open_actors
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service, started
 
@@ -359,7 +359,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def exports(service: Service) -> str:
     """Returns the `export` line of `serve --demo`, which the README's examples need."""
-    return export_line(service.people["base"])
+    return export_line(service.actors["base"])
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -445,7 +445,7 @@ def test_curl_line_of_a_dialect_works(dialect: str, service: Service, exports: s
     if dialect == "jitsudo":
         assert json.loads(answered)["code"] == "wrong_password"
     else:
-        assert service.people["base"]["email"] in answered
+        assert service.actors["base"]["email"] in answered
 
 
 def test_no_command_of_curl_is_in_a_sentence():
@@ -473,7 +473,7 @@ def test_the_freeze_is_answered_as_the_readme_says(tmp_path: Path):
     (policies / "freeze.cedar").write_text(find_block("@id(", page="docs/operations.md"))
     with started(tmp_path, policy_dir=policies) as frozen:
         line = here(DIALECTS["jitsudo"], frozen) + " --silent"
-        answered = run(f"{export_line(frozen.people['base'])}; {line}", tmp_path)
+        answered = run(f"{export_line(frozen.actors['base'])}; {line}", tmp_path)
     expected = find_block('{"code": "policy_denied"', page="docs/operations.md")
     assert json.loads(answered) == json.loads(expected)
 
@@ -544,9 +544,9 @@ def test_a_backup_is_made_and_restored_as_the_page_says(service: Service, tmp_pa
 
 
 @pytest.fixture
-def server_url(servers: Servers) -> Iterator[str]:
+def server_url(servers: PostgresqlStorage) -> Iterator[str]:
     location = servers.blank()
-    yield url_of(location)
+    yield location_url(location)
     servers.discard(location)
 
 
@@ -569,8 +569,8 @@ def test_the_row_that_is_explained_is_kept(service: Service):
     [raw] = yaml.safe_load(find_block("- promise:", page="contracts/README.md"))
     row = Row("contracts/README.md", raw)
     check_row(row)
-    with people_of(service) as people:
-        outcome = run_case(CaseRunner(row, service, people))
+    with open_actors(service) as actors:
+        outcome = run_case(CaseRunner(row, service, actors))
     assert outcome.verdict is Verdict.PASSED, outcome.as_text()
 
 

@@ -30,7 +30,7 @@ def service(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def credentials(service: Service) -> Path:
     """The credentials file of its users."""
     path = service.folder / "credentials.json"
-    path.write_text(json.dumps(service.people))
+    path.write_text(json.dumps(service.actors))
     return path
 
 

@@ -17,7 +17,7 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.outcomes import Outcome, Verdict
 from tests.support.service import Service
-from tests.support.tampering import Spoil, spoiled
+from tests.support.tampering import Tamper, tampering_proxy
 
 pytestmark = pytest.mark.usefixtures("whole")
 
@@ -88,7 +88,7 @@ def change_nothing(request: Request, ask: Send) -> Answer:
 
 
 #: For each rule: an operation, and a change of its responses that breaks the rule.
-FAULTS: Mapping[str, tuple[str, Spoil]] = {
+FAULTS: Mapping[str, tuple[str, Tamper]] = {
     "answer_is_documented": (READ, add_field),
     "refusal_has_documented_code": (PAGED, change_code),
     "unauthorized_has_challenge": (PAGED, drop_challenge),
@@ -100,10 +100,10 @@ FAULTS: Mapping[str, tuple[str, Spoil]] = {
 }
 
 
-def fuzz(service: Service, operation_id: str, spoil: Spoil, folder: Path) -> Outcome:
+def fuzz(service: Service, operation_id: str, spoil: Tamper, folder: Path) -> Outcome:
     """Fuzz an operation through a proxy that changes its responses."""
     credentials = folder / "credentials.json"
-    credentials.write_text(json.dumps(service.people))
+    credentials.write_text(json.dumps(service.actors))
     path = OPERATIONS[operation_id].path
 
     def spoil_operation(request: Request, ask: Send) -> Answer:
@@ -111,7 +111,7 @@ def fuzz(service: Service, operation_id: str, spoil: Spoil, folder: Path) -> Out
         is_operation = request.target.partition("?")[0] == path
         return spoil(request, ask) if is_operation else ask(request)
 
-    with spoiled(service.port, spoil_operation) as port:
+    with tampering_proxy(service.port, spoil_operation) as port:
         deployment = replace(service, url=f"http://127.0.0.1:{port}")
         phases = ("examples", "coverage", "fuzzing")
         runner = FuzzRunner(deployment, credentials, examples=10, seed=1, phases=phases)
@@ -139,7 +139,7 @@ def test_unchanged_responses_pass(operation_id: str, service: Service, tmp_path:
 
 def test_unfinished_run_fails(service: Service, tmp_path: Path):
     credentials = tmp_path / "credentials.json"
-    credentials.write_text(json.dumps(service.people))
+    credentials.write_text(json.dumps(service.actors))
     runner = FuzzRunner(service, credentials, examples=1, seed=1, phases=("no such phase",))
     [outcome] = runner.outcomes(FuzzRun("session", (OPERATIONS[READ],)))
     assert outcome.verdict is Verdict.FAILED

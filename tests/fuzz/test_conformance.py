@@ -101,5 +101,5 @@ def test_every_response_and_keyword_was_exercised(traffic: Path, show: Callable[
 
 def _credentials(service: Service) -> Path:
     path = service.folder / "credentials.json"
-    path.write_text(json.dumps(service.people))
+    path.write_text(json.dumps(service.actors))
     return path

@@ -25,7 +25,7 @@ from tests.mutants.answer_rules import ANSWER_RULES
 from tests.mutants.mutation import Mutant, RowFields
 from tests.mutants.request_rules import Place
 from tests.mutants.serving import CONTROL
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.service import Service
 
 __all__ = ["Fate", "MutantRunner", "Trial"]
@@ -82,8 +82,8 @@ class MutantRunner:
         for suite in self._suites:
             if suite == "fuzz" and not is_distinguishable:
                 break
-            with self._switched_to(mutant, suite) as (service, people):
-                failure = next(self._failures(suite, mutant, service, people, deadline), None)
+            with self._switched_to(mutant, suite) as (service, actors):
+                failure = next(self._failures(suite, mutant, service, actors, deadline), None)
                 changed = self._changed()
             if failure is not None:
                 assert changed or not isinstance(mutant, ANSWER_RULES), f"{mutant} did nothing"
@@ -109,18 +109,18 @@ class MutantRunner:
         }
         answer = self._service.ask(Request("PUT", CONTROL, body=json.dumps(command).encode()))
         assert answer.status == HTTPStatus.OK, f"{answer}\n{self._service.log}"
-        (folder / "people.json").write_text(json.dumps(self._service.people))
+        (folder / "people.json").write_text(json.dumps(self._service.actors))
         environment = {**self._service.environment, "ONESELF_DATA_DIR": str(folder / "data")}
         service = replace(self._service, folder=folder, environment=environment)
-        with people_of(service) as people:
-            yield service, people
+        with open_actors(service) as actors:
+            yield service, actors
 
     def _changed(self) -> int:
         answer = self._service.ask(Request("GET", CONTROL))
         return int(answer.json()["changed"])
 
     def _failures(
-        self, suite: str, mutant: Mutant, service: Service, people: Actors, deadline: float
+        self, suite: str, mutant: Mutant, service: Service, actors: Actors, deadline: float
     ) -> Iterator[Outcome]:
         """Yield each failed test as soon as it is known."""
         suite_run = Suite(
@@ -128,7 +128,7 @@ class MutantRunner:
             service.folder / "people.json",
             suites=(suite,),
             examples=_EXAMPLES,
-            operator=people.operator,
+            operator=actors.operator,
             operations=_linked_operations(mutant)
             if suite == "fuzz"
             else frozenset({mutant.operation_id}),
@@ -141,12 +141,12 @@ class MutantRunner:
 
     def _check_without(self, mutant: Mutant, failure: Outcome) -> None:
         """Assert that the failed test passes without the mutant."""
-        with self._switched_to(None, failure.suite) as (service, people):
+        with self._switched_to(None, failure.suite) as (service, actors):
             if failure.suite == "rows":
                 row = next(each for each in load_rows() if str(each) == failure.promise)
-                found = [run_case(CaseRunner(row, service, people))]
+                found = [run_case(CaseRunner(row, service, actors))]
             else:
-                found = [*self._failures("fuzz", mutant, service, people, time.monotonic() + 600)]
+                found = [*self._failures("fuzz", mutant, service, actors, time.monotonic() + 600)]
         same = [each for each in found if each.promise == failure.promise]
         assert all(each.verdict is Verdict.PASSED for each in same), (
             f"this fails without {mutant} as well:\n{same[0].as_text()}"
@@ -159,8 +159,8 @@ class MutantRunner:
             return False
         answers = []
         for each in (None, mutant):
-            with self._switched_to(each) as (service, people):
-                answers.append(_comparable(_send(mutant, row_fields, service, people)))
+            with self._switched_to(each) as (service, actors):
+                answers.append(_comparable(_send(mutant, row_fields, service, actors)))
         return answers[0] != answers[1]
 
 
@@ -171,7 +171,7 @@ def _linked_operations(mutant: Mutant) -> frozenset[str]:
     return frozenset({name, *before, *links_of(mutant.operation)})
 
 
-def _send(mutant: Mutant, row_fields: RowFields, service: Service, people: Actors) -> Answer:
+def _send(mutant: Mutant, row_fields: RowFields, service: Service, actors: Actors) -> Answer:
     """Send the distinguishing request, otherwise valid, as a user."""
     raw = {
         "promise": "A distinguishing request",
@@ -181,13 +181,13 @@ def _send(mutant: Mutant, row_fields: RowFields, service: Service, people: Actor
         **row_fields,
         "request": _request(mutant, row_fields["request"], service),
     }
-    return service.ask(CaseRunner(Row("mutants", raw), service, people).prepare())
+    return service.ask(CaseRunner(Row("mutants", raw), service, actors).prepare())
 
 
 def _request(mutant: Mutant, change: Mapping[str, Any], service: Service) -> dict[str, Any]:
     """Build the operation's example with one value replaced or removed."""
     operation = mutant.operation
-    values = fuzz_values(replace(service, people=read_credentials(service.folder / "people.json")))
+    values = fuzz_values(replace(service, actors=read_credentials(service.folder / "people.json")))
     live = live_document(values)["paths"][operation.path][operation.method]
     known = {each["name"]: each for each in live.get("parameters", ()) if "name" in each}
     parts: dict[str, Any] = {"path": {}, "query": {}, "header": {}}

@@ -12,7 +12,7 @@ _COLUMNS = (
     "rounds",
     "acknowledged",
     "lost",
-    "doubled",
+    "duplicated",
     "unanswered",
     "5xx",
     "recovery, seconds",

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.http.running import open_account, running
-from tests.support.databases import Files, url_of
+from tests.support.databases import SqliteStorage, location_url
 from tests.support.journal import Load
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ class CountingClient:
         self.requested = self.acknowledged = 0
         self.keys = set()
 
-    def ask_for_something(self):
+    def send_random_request(self):
         """Increment the counter; every fifth time create a key."""
         self.requested += 1
         body = {"n": self.requested}
@@ -79,7 +79,7 @@ class PostgresqlBackups:
         self._run("pg_dump", self.settings["database_url"], "--format=custom", f"--file={file}")
 
     def restore(self, _data, file):
-        url = url_of(self._servers.blank())
+        url = location_url(self._servers.blank())
         self._run("pg_restore", url, "--exit-on-error", "--single-transaction", file)
         return self.settings | {"database_url": url}
 
@@ -99,7 +99,7 @@ def _oneself(data, *arguments, **settings):
 @pytest.fixture
 def backups(storage):
     """Backup and restore for this kind of database."""
-    if isinstance(storage, Files):
+    if isinstance(storage, SqliteStorage):
         return SqliteBackups()
     programs = storage.programs
     if programs is None:
@@ -118,7 +118,7 @@ def test_backup_contains_what_was_acknowledged_before_it(backups, tmp_path, outc
             for number in range(CLIENTS)
         ]
         load = Load(clients)
-        load.go()
+        load.resume()
         try:
             for number in range(BACKUPS):
                 time.sleep(0.3)
@@ -138,7 +138,9 @@ def test_backup_contains_what_was_acknowledged_before_it(backups, tmp_path, outc
     outcome = outcomes["backup under load, restored"]
     for file, before, after in made:
         outcome.rounds += 1
-        outcome.books.acknowledged += sum(acknowledged + len(keys) for acknowledged, keys in before)
+        outcome.journal.acknowledged += sum(
+            acknowledged + len(keys) for acknowledged, keys in before
+        )
         folder = tmp_path / f"restored {file.name}"
         data = folder / "data"
         data.mkdir(parents=True, mode=0o700)

@@ -277,7 +277,7 @@ def test_no_dumped_value_is_accepted_as_a_token(database, secrets):
 
     def candidates(prefix):
         forged = {token for value in values for token in _as_tokens(value, prefix)}
-        assert all(tokens.well_formed(token, prefix) for token in forged)
+        assert all(tokens.is_well_formed(token, prefix) for token in forged)
         return forged
 
     with database.transaction(writing=True) as session:

@@ -19,7 +19,7 @@ from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
 from tests.support.in_process import InProcess
 from tests.support.journal import Outcome
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 
 #: Attempts are counted in a transaction of their own, before what they are for.
 _COMMITTED_SEPARATELY = "attempt_budget"
@@ -67,7 +67,7 @@ def app(storage, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def actors(app):
-    with people_of(app) as opened:
+    with open_actors(app) as opened:
         yield opened
 
 

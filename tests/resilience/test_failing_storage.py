@@ -13,9 +13,9 @@ from sqlalchemy import Engine, event
 
 from oneself.conformance.http_client import json_request
 from oneself.database import open_engine
-from tests.support.databases import Files
+from tests.support.databases import SqliteStorage
 from tests.support.in_process import InProcess
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 
 pytestmark = pytest.mark.only_on("sqlite")  # a server reports its own disk
 
@@ -63,14 +63,14 @@ def app(tmp_path, connections):  # noqa: ARG001 # listens before the first conne
     """The application, with a short timeout."""
     folder = tmp_path / "made"
     folder.mkdir()
-    in_process = InProcess(tmp_path, Files(tmp_path).make(folder), timeout=300)
+    in_process = InProcess(tmp_path, SqliteStorage(tmp_path).make(folder), timeout=300)
     yield in_process
     in_process.close()
 
 
 @pytest.fixture
 def user(app):
-    with people_of(app) as actors:
+    with open_actors(app) as actors:
         yield actors.sign_up()
 
 

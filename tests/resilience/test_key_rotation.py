@@ -36,7 +36,7 @@ from accounts.values.identifiers import new_external_id, new_id, new_uuid
 from models import User
 from oneself.database import Database, open_engine
 from oneself.runtime.key_file import check_root_key
-from tests.support.databases import url_of
+from tests.support.databases import location_url
 
 REPOSITORY = Path(__file__).parents[2]
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -118,7 +118,7 @@ def _start_rewrite(location):
     current, former = (base64.urlsafe_b64encode(root).decode() for root in (NEW, OLD))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
-        "ONESELF_DATABASE_URL": url_of(location),
+        "ONESELF_DATABASE_URL": location_url(location),
         "ONESELF_SECRET_KEY": current,
         "ONESELF_SECRET_KEY_FORMER": former,
     }
@@ -270,7 +270,7 @@ def test_replicas_with_either_root_first_serve_during_a_rotation(location, serve
     _finish(_start_rewrite(location))
     assert stored.count_under(OLD_ID) == 0
     current = services[0].issued | services[1].issued
-    assert all(tokens.well_formed(token, tokens.ACCESS_TOKEN) for token in current.values())
+    assert all(tokens.is_well_formed(token, tokens.ACCESS_TOKEN) for token in current.values())
     both = serve(NEW, OLD)
     _require_valid(both, current)
     assert dict(_reveal_tokens(both)) == current

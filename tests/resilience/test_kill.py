@@ -20,7 +20,7 @@ from sqlalchemy import text
 from oneself.database import Location, open_engine
 from tests.http.running import Running, open_account, running
 from tests.support.cutting_proxy import PHASES, CuttingProxy
-from tests.support.databases import url_of
+from tests.support.databases import location_url
 from tests.support.journal import Client, Load, Outcome
 from tests.support.postgresql import databases
 
@@ -59,7 +59,7 @@ def _with_secret(url: str) -> dict[str, str]:
 def _postgresql_worker_killed(_folder: Path) -> Iterator[Scenario]:
     with databases(durable=True) as made:
         location = made.make()
-        yield Scenario(location, _with_secret(url_of(location)), _kill_a_worker)
+        yield Scenario(location, _with_secret(location_url(location)), _kill_a_worker)
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def _postgresql_killed(_folder: Path) -> Iterator[Scenario]:
             server.kill() if number % 2 else server.stop()
             server.start()
 
-        yield Scenario(location, _with_secret(url_of(location)), inject_fault)
+        yield Scenario(location, _with_secret(location_url(location)), inject_fault)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def _network_cut(_folder: Path) -> Iterator[Scenario]:
             proxy.disarm()
 
         through = location.set(port=proxy.port)
-        yield Scenario(location, _with_secret(url_of(through)), inject_fault)
+        yield Scenario(location, _with_secret(location_url(through)), inject_fault)
         assert proxy.cut
         proxy.close()
 
@@ -158,15 +158,15 @@ def _run_rounds(service: Running, scenario: Scenario, rounds: int, outcome: Outc
     pauses = random.Random(1)  # noqa: S311 # lengths of rounds, no secret
     try:
         for number in range(rounds):
-            load.go()
+            load.resume()
             time.sleep(pauses.uniform(0.05, 0.3))
             scenario.inject_fault(service, number)
             outcome.recoveries.append(_wait_for_recovery(service))
             load.pause()
             outcome.rounds += 1
-            outcome.books.add(load.check(Client.check))
-            assert outcome.books.lost == [], f"round {number}"
-            assert outcome.books.doubled == [], f"round {number}"
+            outcome.journal.add(load.check(Client.check))
+            assert outcome.journal.lost == [], f"round {number}"
+            assert outcome.journal.duplicated == [], f"round {number}"
     finally:
         load.close()
 
@@ -181,7 +181,7 @@ def _run(fault: str, folder: Path, rounds: int, outcome: Outcome) -> None:
         ) as service:
             _run_rounds(service, scenario, rounds, outcome)
         _check_stored(scenario.location)
-    assert outcome.books.acknowledged > rounds * CLIENTS
+    assert outcome.journal.acknowledged > rounds * CLIENTS
 
 
 @pytest.mark.parametrize("fault", SCENARIOS)

@@ -24,7 +24,7 @@ from accounts.services.users import open_tenant, open_user
 from oneself.commands.console.session_setup import load_settings, open_database
 from oneself.database import open_engine
 from tests.http.running import open_account, running
-from tests.support.databases import in_words_of
+from tests.support.databases import translate_sql
 from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def sql(folder):  # noqa: ARG001 # sets the environment
     def sql(statement):
         engine = open_engine(load_settings().location, timeout=SECONDS * 1000)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            result = connection.exec_driver_sql(in_words_of(engine.dialect.name, statement))
+            result = connection.exec_driver_sql(translate_sql(engine.dialect.name, statement))
             rows = [tuple(row) for row in result] if result.returns_rows else []
         engine.dispose()
         return rows
@@ -225,7 +225,7 @@ def test_mail_survives_repeated_kills_of_its_sender(start_smtp, posted, sql, out
     kills = statuses.count(-signal.SIGKILL)
     outcome = outcomes["sender of mail killed"]
     outcome.rounds += kills
-    outcome.books.acknowledged += len(posted)
+    outcome.journal.acknowledged += len(posted)
     assert kills > 0
     assert len(killing_server.received) <= MESSAGES + kills
     assert all(len(texts) == 1 for texts in _texts_by_id(killing_server).values())
@@ -244,7 +244,7 @@ class HangingServer:
     def __init__(self, port):
         self._listener = create_server(("127.0.0.1", port))
         self._connections = []
-        self.connected = threading.Event()
+        self.direct_connection = threading.Event()
         self._thread = threading.Thread(target=self._accept)
         self._thread.start()
 
@@ -254,7 +254,7 @@ class HangingServer:
                 self._connections.append(self._listener.accept()[0])
             except OSError:
                 return
-            self.connected.set()
+            self.direct_connection.set()
 
     def close(self):
         self._listener.shutdown(2)
@@ -320,7 +320,7 @@ def test_hanging_mail_server_delays_no_request_and_no_stop(
         try:
             status = _status_of(port, "POST", "/api/v1/me/verify-email", session)
             assert status == HTTPStatus.OK
-            assert hanging.connected.wait(SECONDS)
+            assert hanging.direct_connection.wait(SECONDS)
             # From here on the job waits for the server; more requests follow than there are
             # threads.
             outcome = outcomes["mail server hangs"]
@@ -351,7 +351,7 @@ def test_uses_are_recorded_when_the_mail_server_outlasts_the_drain(tmp_path, sql
     settings |= {"smtp_seconds": "60", "drain_seconds": "5"}
     with running(tmp_path, **settings) as service:
         open_account(service, "alice@example.com")
-        assert hanging.connected.wait(SECONDS)
+        assert hanging.direct_connection.wait(SECONDS)
         assert sql("SELECT count(*) FROM login_session WHERE last_used_at IS NOT NULL") == [(0,)]
     assert "Killing worker-1" in service.log
     assert sql("SELECT count(*) FROM login_session WHERE last_used_at IS NOT NULL") == [(1,)]

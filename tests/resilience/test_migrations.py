@@ -32,7 +32,7 @@ from oneself.commands.demo_data import make_demo
 from oneself.database import Database, Location, open_engine
 from oneself.database.migrations import differences, present_revision, upgrade
 from tests.http.running import Running, open_account, running
-from tests.support.databases import Servers, Storage
+from tests.support.databases import PostgresqlStorage, Storage
 from tests.support.journal import Client, Load
 from tests.support.revisions import EARLIER, fill, migrate_to, project, rows_of, schema_of
 
@@ -64,7 +64,7 @@ def _first(row: dict[str, Any], current: str) -> str | None:
 @pytest.fixture
 def blank(storage: Storage, tmp_path: Path) -> Iterator[Location]:
     """A database without tables."""
-    if isinstance(storage, Servers):
+    if isinstance(storage, PostgresqlStorage):
         location = storage.blank()
         yield location
         storage.discard(location)
@@ -229,7 +229,7 @@ def test_interrupted_migration_changes_nothing(  # noqa: PLR0917 # parameters an
         assert schema_of(engine) == before, number
         assert rows_of(engine) == rows, number
     assert number > 1
-    outcome.books.acknowledged += 1
+    outcome.journal.acknowledged += 1
     assert present_revision(engine) == REVISION
     assert differences(engine) == []
     for table, kept in rows.items():
@@ -279,7 +279,7 @@ def test_old_replica_with_newer_tables_is_unready_and_loses_nothing(storage, tmp
         engine = open_engine(_location(settings, tmp_path))
         outcome = outcomes["replica older than the tables"]
         try:
-            load.go()
+            load.resume()
             time.sleep(0.5)
             start = time.monotonic()
             _apply_newer_version(engine)
@@ -292,10 +292,10 @@ def test_old_replica_with_newer_tables_is_unready_and_loses_nothing(storage, tmp
             load.close()
             engine.dispose()
         outcome.rounds += 1
-        outcome.books.add(round_result)
+        outcome.journal.add(round_result)
         assert (
             round_result.lost,
-            round_result.doubled,
+            round_result.duplicated,
             round_result.failures,
             round_result.unanswered,
         ) == ([], [], 0, 0)

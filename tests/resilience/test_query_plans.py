@@ -25,10 +25,10 @@ from oneself.database import open_engine
 from oneself.runtime.key_file import open_keyring
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.row_copies import multiply
-from tests.support.seed_data import settle
-from tests.support.statements import Asked, Step, asked_of, steps_of
+from tests.support.seed_data import seed_users
+from tests.support.statements import Statement, Step, costly_steps, record_statements
 from tests.support.stored import settings_of
 
 KINDS = (*ACTOR_KEYS, "none")
@@ -47,7 +47,7 @@ class Exempt(NamedTuple):
     reason: str
     only_on: str | None = None
 
-    def covers(self, step: Step, statement: Asked) -> bool:
+    def covers(self, step: Step, statement: Statement) -> bool:
         return step == (self.table, self.kind) and self.words in statement.form
 
     def is_for(self, dialect: str) -> bool:
@@ -148,7 +148,7 @@ class Recording:
     """The recorded statements, their first source, and their counts where these are compared."""
 
     dialect: str
-    statements: dict[str, Asked] = field(default_factory=dict)
+    statements: dict[str, Statement] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     #: By operation, or "jobs": how often each statement was run for few and for many rows.
     counts: dict[str, dict[int, Counter[str]]] = field(default_factory=dict)
@@ -160,7 +160,7 @@ class Recording:
     def recorded_as(self, source: str) -> Iterator[Counter[str]]:
         """Record the statements run in this context; the counts are complete at its end."""
         counts: Counter[str] = Counter()
-        with asked_of(self.dialect) as recorded:
+        with record_statements(self.dialect) as recorded:
             yield counts
         for statement in recorded:
             if statement.reads_or_writes:
@@ -175,7 +175,7 @@ class Recording:
             if self.dialect == "postgresql":
                 connection.exec_driver_sql("ANALYZE")
             for form, statement in self.statements.items():
-                self.steps[form] = steps_of(connection, statement)
+                self.steps[form] = costly_steps(connection, statement)
         engine.dispose()
 
 
@@ -205,7 +205,7 @@ def recording(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Rec
     folder = tmp_path_factory.mktemp("plans")
     app = _fill(storage, folder, MANY_USERS)
     recording = Recording(app.faults.dialect)
-    with people_of(app) as actors:
+    with open_actors(app) as actors:
         for number in (FEW, MANY):
             _count_operations(recording, app, actors, number)
         for operation_id, row in ROWS.items():
@@ -227,7 +227,7 @@ def recording(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Rec
 
 def _fill(storage: Storage, folder: Path, users: int) -> InProcess:
     app = InProcess(folder, storage.make(folder))
-    settle(app.location, open_keyring(settings_of(app)), users, known=1)
+    seed_users(app.location, open_keyring(settings_of(app)), users, with_credentials=1)
     return app
 
 
@@ -258,7 +258,7 @@ def _send(recording: Recording, app: InProcess, actors: Actors, row: Row, source
 def _count_jobs(recording: Recording, storage: Storage, folder: Path, number: int) -> Counter[str]:
     """Return how often the jobs run each statement, with `number` rows for each of them."""
     app = _fill(storage, folder, FEW_USERS)
-    with people_of(app) as actors:
+    with open_actors(app) as actors:
         app.faults.armed = True  # leaves the mail to the jobs
         for _ in range(number):
             user = actors.sign_up()

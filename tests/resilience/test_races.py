@@ -52,10 +52,10 @@ from handlers.etags import require_match, tag_of
 from models import Client, LoginSession, OneTimeSecret, RefreshToken, Tenant, User
 from oneself.conformance.pictures import encoded, gradient
 from oneself.database import Database
-from tests.support.databases import Files
-from tests.support.interleaving import Act, interleavings, meet, stops
+from tests.support.databases import SqliteStorage
+from tests.support.interleaving import Act, interleavings, run_interleaved, stop_points
 from tests.support.journal import Outcome
-from tests.support.postgresql import connected
+from tests.support.postgresql import direct_connection
 from tests.unit.conftest import COST, Clock, Env
 
 NEXT = ("Silent meadow 83 lantern", "Amber canyon 29 whistle")
@@ -106,7 +106,7 @@ def context(request, tmp_path_factory, outcomes):
     """A database of each kind, regardless of the one chosen for the other tests."""
     folder = tmp_path_factory.mktemp("races")
     on_sqlite = request.param == "sqlite"
-    storage = Files(folder) if on_sqlite else request.getfixturevalue("servers")
+    storage = SqliteStorage(folder) if on_sqlite else request.getfixturevalue("servers")
     folder = folder / "database"
     folder.mkdir()
     location = storage.make(folder)
@@ -117,7 +117,7 @@ def context(request, tmp_path_factory, outcomes):
     if on_sqlite:
         yield RaceContext(env, None, count(), outcome)
     else:
-        with connected(location) as connection:
+        with direct_connection(location) as connection:
 
             def is_waiting(pid):
                 query = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
@@ -132,14 +132,14 @@ def _in_every_order(context, arrange, *, slow=(False, False)):
     """Run a new race in each order of steps; return the number of orders."""
     first, second = (context.steps + hashes for hashes in slow)
     orders = list(interleavings(first, second))
-    with stops(writing=not context.env.on_sqlite):
+    with stop_points(writing=not context.env.on_sqlite):
         for order in orders:
             race = arrange(context)
-            outcomes, ended = meet(
+            outcomes, ended = run_interleaved(
                 context.env.database, race.acts, order, context.is_waiting, slow=slow
             )
             context.outcome.rounds += 1
-            context.outcome.books.acknowledged += _refusals_of(outcomes).count(None)
+            context.outcome.journal.acknowledged += _refusals_of(outcomes).count(None)
             try:
                 race.check(outcomes, ended)
             except AssertionError as error:
@@ -178,9 +178,9 @@ def _regenerate_and_regenerate(context):
         assert _refusals_of(outcomes) == [None, None]
         earlier, later = (tokens[name] for name in ended)
         assert context.env.act(reveal_access_token, view) == later
-        assert context.env.recognise(CredentialKind.ACCESS_TOKEN, later).user == view
+        assert context.env.authenticate(CredentialKind.ACCESS_TOKEN, later).user == view
         with pytest.raises(InvalidToken):
-            context.env.recognise(CredentialKind.ACCESS_TOKEN, earlier)
+            context.env.authenticate(CredentialKind.ACCESS_TOKEN, earlier)
 
     return Race((regenerate_as("a"), regenerate_as("b")), check)
 

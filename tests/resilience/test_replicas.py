@@ -24,7 +24,7 @@ from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
 from tests.http.running import Account, Running, open_account, running
 from tests.http.wire import Answer
-from tests.support.databases import in_words_of
+from tests.support.databases import translate_sql
 from tests.support.journal import Client, Load, Outcome
 from tests.support.ports import free_port
 
@@ -64,7 +64,7 @@ class _Deployment:
     def sql(self, statement: str) -> Any:
         """Run a statement without the service, and return its rows."""
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            translated = in_words_of(self.engine.dialect.name, statement)
+            translated = translate_sql(self.engine.dialect.name, statement)
             rows = connection.exec_driver_sql(translated)
             return [tuple(row) for row in rows] if rows.returns_rows else []
 
@@ -161,7 +161,7 @@ def test_revoked_credential_is_refused_by_all_replicas_at_once(
         assert _statuses_of_all_workers(other, target, headers) == {HTTPStatus.UNAUTHORIZED}
         assert _statuses_of_all_workers(one, target, headers) == {HTTPStatus.UNAUTHORIZED}
         outcome.rounds += 1
-        outcome.books.acknowledged += 1
+        outcome.journal.acknowledged += 1
 
 
 def test_new_credential_is_accepted_by_all_replicas_at_once(deployment, alice, outcome):
@@ -174,7 +174,7 @@ def test_new_credential_is_accepted_by_all_replicas_at_once(deployment, alice, o
             HTTPStatus.OK
         }
         outcome.rounds += 1
-        outcome.books.acknowledged += 1
+        outcome.journal.acknowledged += 1
 
 
 def test_rate_limit_is_shared_by_replicas(deployment, alice):
@@ -213,7 +213,7 @@ def test_each_mail_is_sent_once(deployment, alice, outcome):
             "POST", "/v1/api-keys", headers=alice.bearer, body=body
         )
         assert created.status == HTTPStatus.CREATED
-        outcome.books.acknowledged += 1
+        outcome.journal.acknowledged += 1
     _wait_for_mail(deployment)
     [(posted,)] = deployment.sql("SELECT count(*) FROM outbox_message")
     assert len(deployment.mail_server.received) == posted > 30
@@ -247,16 +247,16 @@ def test_concurrent_writes_at_two_replicas_are_not_lost(deployment, outcome):
         return succeeded
 
     try:
-        load.go()
+        load.resume()
         with ThreadPoolExecutor(REPLICAS) as threads:
             succeeded = sum(threads.map(write, range(REPLICAS)))
         load.pause()
         result = load.check(Client.check)
     finally:
         load.close()
-    outcome.books.add(result)
-    outcome.books.acknowledged += succeeded
-    assert (result.lost, result.doubled, result.failures) == ([], [], 0)
+    outcome.journal.add(result)
+    outcome.journal.acknowledged += succeeded
+    assert (result.lost, result.duplicated, result.failures) == ([], [], 0)
     settings = one.ask("GET", "/resources/me/settings", headers=shared.bearer).json
     assert len(settings) == succeeded == 2 * 40
 

@@ -13,7 +13,7 @@ import yaml
 from oneself.conformance.actors import PASSWORD, Actors
 from oneself.conformance.pictures import encoded, gradient
 from tests.sdk.new_user import NewUser
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.service import ROOT, Service, started
 
 HERE = Path(__file__).parent / "typescript"
@@ -27,14 +27,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def people(service: Service) -> Iterator[Actors]:
-    with people_of(service) as actors:
+def actors(service: Service) -> Iterator[Actors]:
+    with open_actors(service) as actors:
         yield actors
 
 
 @pytest.fixture
-def new_user(service: Service, people: Actors) -> NewUser:
-    user = people.sign_up()
+def new_user(service: Service, actors: Actors) -> NewUser:
+    user = actors.sign_up()
     return NewUser(
         url=service.url,
         user_id=user["user_id"],

@@ -55,7 +55,7 @@ def _is_example(token: str) -> bool:
 def _secrets_in(text: str) -> Iterator[str]:
     """Yield a description of each secret."""
     for kind in _KINDS.finditer(text):
-        if tokens.well_formed(kind[0], f"{kind[1]}_") and not _is_example(kind[0]):
+        if tokens.is_well_formed(kind[0], f"{kind[1]}_") and not _is_example(kind[0]):
             yield f"a token of ours, {kind[0][:8]}…"
     for key in _KEYS.finditer(text):
         brand = key[0].partition("_")[0]

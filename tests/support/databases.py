@@ -14,9 +14,9 @@ from sqlalchemy import URL
 from models import metadata
 from oneself.database import Location, open_engine
 from oneself.database.migrations import upgrade
-from tests.support.postgresql import Databases, connected
+from tests.support.postgresql import Databases, direct_connection
 
-__all__ = ["Files", "Servers", "Storage", "in_words_of", "url_of"]
+__all__ = ["PostgresqlStorage", "SqliteStorage", "Storage", "location_url", "translate_sql"]
 
 #: Events can only be deleted with triggers, and thereby foreign keys, switched off.
 _EMPTY = "; ".join(
@@ -58,7 +58,7 @@ class Storage(Protocol):
         """Return the settings with which a service has an empty database of its own."""
 
 
-class Files:
+class SqliteStorage:
     """SQLite files."""
 
     def __init__(self, folder: Path) -> None:
@@ -82,7 +82,7 @@ class Files:
         return {}
 
 
-class Servers:
+class PostgresqlStorage:
     """Databases on a PostgreSQL server.
 
     Creating one takes longer than most tests, so a database whose schema is unchanged is emptied
@@ -102,7 +102,7 @@ class Servers:
     @cached_property
     def _migrated(self) -> URL:
         template = _migrated(self._databases.make())
-        with connected(template) as connection:
+        with direct_connection(template) as connection:
             self._tables = connection.execute(_TABLES).fetchone()
         return template
 
@@ -128,7 +128,7 @@ class Servers:
 
     def settings(self) -> Mapping[str, str]:
         """Return the URL of a new database, and the secret key that a service on it requires."""
-        return {"database_url": url_of(self.blank()), "secret_key": secrets.token_urlsafe(32)}
+        return {"database_url": location_url(self.blank()), "secret_key": secrets.token_urlsafe(32)}
 
     def blank(self) -> URL:
         """Create a database without tables."""
@@ -139,14 +139,14 @@ class Servers:
         self._databases.drop(location)
 
     def _is_emptied(self, location: URL) -> bool:
-        with connected(location) as connection:
+        with direct_connection(location) as connection:
             if connection.execute(_TABLES).fetchone() != self._tables:
                 return False
             connection.execute(_EMPTY)
             return True
 
 
-def in_words_of(dialect: str, statement: str) -> str:
+def translate_sql(dialect: str, statement: str) -> str:
     """Translate a statement from SQLite's dialect: placeholders and bytes."""
     if dialect == "sqlite":
         return statement
@@ -154,7 +154,7 @@ def in_words_of(dialect: str, statement: str) -> str:
     return re.sub(r"\bx'([0-9a-f]*)'", r"'\\x\1'::bytea", translated)
 
 
-def url_of(location: Location) -> str:
+def location_url(location: Location) -> str:
     """Return the value of ONESELF_DATABASE_URL for a database."""
     if isinstance(location, URL):
         return location.render_as_string(hide_password=False)

@@ -8,23 +8,31 @@ from typing import Any
 
 from oneself.conformance.http_client import Answer, Request
 from tests.support.service import Service
-from tests.support.tampering import spoiled
+from tests.support.tampering import tampering_proxy
 
-__all__ = ["Fault", "add_field", "answer_with", "drop_field", "drop_header", "faulty", "set_field"]
+__all__ = [
+    "Fault",
+    "add_field",
+    "answer_with",
+    "drop_field",
+    "drop_header",
+    "faulty_proxy",
+    "set_field",
+]
 
 #: Returns a changed response.
 Fault = Callable[[Answer], Answer]
 
 
 @contextmanager
-def faulty(service: Service, faults: Mapping[tuple[str, str], Fault]) -> Iterator[str]:
+def faulty_proxy(service: Service, faults: Mapping[tuple[str, str], Fault]) -> Iterator[str]:
     """Run a proxy that applies faults to responses by (method, path); yield its URL."""
 
     def tamper(request: Request, ask: Callable[[Request], Answer]) -> Answer:
         fault = faults.get((request.method, request.target.partition("?")[0]))
         return ask(request) if fault is None else fault(ask(request))
 
-    with spoiled(service.port, tamper) as port:
+    with tampering_proxy(service.port, tamper) as port:
         yield f"http://127.0.0.1:{port}"
 
 

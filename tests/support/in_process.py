@@ -20,7 +20,7 @@ from oneself.mail.factory import open_delivery
 from oneself.runtime.jobs import run_alone
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from tests.support.databases import url_of
+from tests.support.databases import location_url
 
 __all__ = ["Fault", "Faults", "InProcess"]
 
@@ -50,7 +50,7 @@ class InProcess:
         self.location = location
         self.environment = {
             "ONESELF_DATA_DIR": str(self.data),
-            "ONESELF_DATABASE_URL": url_of(location),
+            "ONESELF_DATABASE_URL": location_url(location),
             "ONESELF_SECRET_KEY": "x" * 43,
             "ONESELF_PUBLIC_URL": self.url,
             "ONESELF_VALIDATE_RESPONSES": "1",
@@ -70,7 +70,7 @@ class InProcess:
         self._database = Database(
             location, keys=open_keyring(settings), limits=limits, timeout=timeout
         )
-        self.people: Mapping[str, Any] = make_demo(self._database)
+        self.actors: Mapping[str, Any] = make_demo(self._database)
         self._app = create_app(settings, database=self._database)
         self._delivery = open_delivery(settings, self._database)
         self._engine = open_engine(location)
@@ -134,7 +134,7 @@ class InProcess:
         assert (await sent.get())["type"] == "lifespan.shutdown.complete"
         await lifespan
 
-    def somebody(self) -> Mapping[str, str]:
+    def create_demo_user(self) -> Mapping[str, str]:
         """Create a user with every kind of credential, in a tenant with a client."""
         user: Mapping[str, str] = make_demo(self._database)["base"]
         return user

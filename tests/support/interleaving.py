@@ -18,7 +18,7 @@ from accounts.errors import AccountError
 from accounts.services.database import AccountSession
 from oneself.database import Database
 
-__all__ = ["Act", "Actor", "interleavings", "meet", "stops"]
+__all__ = ["Act", "Actor", "interleavings", "run_interleaved", "stop_points"]
 
 Act = Callable[[AccountSession], Any]
 
@@ -122,7 +122,7 @@ class Actor(threading.Thread):
 
 
 @contextmanager
-def stops(*, writing: bool) -> Iterator[None]:
+def stop_points(*, writing: bool) -> Iterator[None]:
     """Make actors stop inside bcrypt, and before they write if `writing`."""
 
     def before(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -156,7 +156,7 @@ def interleavings(first: int, second: int) -> Iterator[tuple[int, ...]]:
         yield tuple(0 if position in positions else 1 for position in range(first + second))
 
 
-def meet(
+def run_interleaved(
     database: Database,
     acts: Sequence[Act],
     order: Sequence[int],

@@ -14,19 +14,19 @@ from typing import Any
 
 from tests.http.running import Account, Running
 
-__all__ = ["Books", "Client", "Load", "Outcome"]
+__all__ = ["Client", "Journal", "Load", "Outcome"]
 
 _MAX_KEYS = 20
 
 
 @dataclass
-class Books:
+class Journal:
     """The counts of one round, or of all rounds."""
 
     acknowledged: int = 0
     unanswered: int = 0
     lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
 
     @property
@@ -34,12 +34,12 @@ class Books:
         """The number of responses with a 5xx status."""
         return sum(times for status, times in self.statuses.items() if status >= 500)
 
-    def add(self, other: "Books") -> None:
+    def add(self, other: "Journal") -> None:
         """Add the counts of another round."""
         self.acknowledged += other.acknowledged
         self.unanswered += other.unanswered
         self.lost += other.lost
-        self.doubled += other.doubled
+        self.duplicated += other.duplicated
         self.statuses += other.statuses
 
 
@@ -48,25 +48,25 @@ class Outcome:
     """The results for one kind of fault: rounds, counts and recovery times."""
 
     rounds: int = 0
-    books: Books = field(default_factory=Books)
+    journal: Journal = field(default_factory=Journal)
     #: Seconds from the fault until all clients get responses again, where measured.
     recoveries: list[float] = field(default_factory=list)
 
     def count_answer(self, status: int, *, faulty: bool) -> None:
         """Count a response, and a round if a fault came before it."""
         self.rounds += faulty
-        self.books.statuses[status] += 1
-        self.books.acknowledged += status < 300
+        self.journal.statuses[status] += 1
+        self.journal.acknowledged += status < 300
 
     def cells(self) -> list[str]:
         """Return a row of the table: the counts, and the seconds of recovery."""
         counts = (
             self.rounds,
-            self.books.acknowledged,
-            len(self.books.lost),
-            len(self.books.doubled),
-            self.books.unanswered,
-            self.books.failures,
+            self.journal.acknowledged,
+            len(self.journal.lost),
+            len(self.journal.duplicated),
+            self.journal.unanswered,
+            self.journal.failures,
         )
         seconds = self.recoveries
         recovery = (
@@ -80,7 +80,7 @@ class Client:
 
     def __init__(self, service: Running, account: Account, seed: int) -> None:
         self.account = account
-        self.books = Books()
+        self.journal = Journal()
         self._service = service
         self._random = random.Random(seed)  # noqa: S311 # chooses requests, not secrets
         self._number = 0
@@ -90,7 +90,7 @@ class Client:
         self._keys: dict[str, str | None] = {}  # ids by name; None if unknown
         self._possibly_revoked: set[str] = set()
 
-    def ask_for_something(self) -> None:
+    def send_random_request(self) -> None:
         """Change one thing, chosen at random."""
         self._number += 1
         self._random.choice(
@@ -102,15 +102,15 @@ class Client:
         try:
             answer = self._service.ask(method, target, headers=self.account.bearer, body=body)
         except (OSError, AssertionError, ValueError):
-            self.books.unanswered += 1
+            self.journal.unanswered += 1
             time.sleep(0.02)  # the service is down; do not slow down its start
             return None
-        self.books.statuses[answer.status] += 1
+        self.journal.statuses[answer.status] += 1
         if answer.status >= 500:
             return None
         assert answer.status < 400, answer
         if method != "GET":
-            self.books.acknowledged += 1
+            self.journal.acknowledged += 1
         return answer
 
     def _change(self, name: str, value: Any, answer: Any) -> None:
@@ -157,7 +157,7 @@ class Client:
         else:
             del self._keys[name]
 
-    def check(self) -> Books:
+    def check(self) -> Journal:
         """Compare the account with the journal; return the round's counts and start a new one."""
         present = {
             "settings": self._read("/resources/me/settings").get("n"),
@@ -169,11 +169,11 @@ class Client:
             # After a request without a response, the token is unknown.
             is_unknown = name == "token" and None in allowed
             if value not in allowed and not is_unknown:
-                self.books.lost.append(f"{name}: {value} is not one of {allowed}")
+                self.journal.lost.append(f"{name}: {value} is not one of {allowed}")
             self._values[name] = [value]
         self._check_keys()
-        books, self.books = self.books, Books()
-        return books
+        journal, self.journal = self.journal, Journal()
+        return journal
 
     def _check_keys(self) -> None:
         items = self._read("/v1/api-keys")["data"]["items"]
@@ -181,15 +181,15 @@ class Client:
         ids = {item["name"]: item["api_key_id"] for item in items}
         for name, times in counts.items():
             if times > 1:
-                self.books.doubled.append(f"{name}: {times} times")
+                self.journal.duplicated.append(f"{name}: {times} times")
             if name not in self._keys:
-                self.books.lost.append(f"{name}: it was revoked, but exists")
+                self.journal.lost.append(f"{name}: it was revoked, but exists")
         for name, key_id in list(self._keys.items()):
             if name in counts:
                 self._keys[name] = ids[name]
             else:
                 if key_id is not None and name not in self._possibly_revoked:
-                    self.books.lost.append(f"{name}: it was created, but is missing")
+                    self.journal.lost.append(f"{name}: it was created, but is missing")
                 del self._keys[name]
         self._possibly_revoked.clear()
 
@@ -221,7 +221,7 @@ class Load:
                     return
                 self._open_requests += 1
             try:
-                client.ask_for_something()
+                client.send_random_request()
             except BaseException as failure:  # noqa: BLE001 # raised by `pause`
                 self.failures.append(failure)
                 return
@@ -230,7 +230,7 @@ class Load:
                     self._open_requests -= 1
                     self._condition.notify_all()
 
-    def go(self) -> None:
+    def resume(self) -> None:
         """Let the clients send requests."""
         with self._condition:
             self._is_paused = False
@@ -244,9 +244,9 @@ class Load:
         if self.failures:
             raise self.failures[0]
 
-    def check(self, look: Callable[[Client], Books]) -> Books:
+    def check(self, look: Callable[[Client], Journal]) -> Journal:
         """Return the sum of a check of all clients, while they are paused."""
-        total = Books()
+        total = Journal()
         for client in self._clients:
             total.add(look(client))
         return total

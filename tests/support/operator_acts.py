@@ -32,7 +32,7 @@ from oneself.runtime.key_file import open_keyring
 from tests.support.service import Service
 from tests.support.stored import settings_of
 
-__all__ = ["OperatorActs", "people_of"]
+__all__ = ["OperatorActs", "open_actors"]
 
 _SECRET = re.compile(r"ots_[0-9A-Za-z]{49}")
 _SECONDS_TO_DELIVER = 10
@@ -170,7 +170,7 @@ _ACTS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
 
 
 @contextmanager
-def people_of(service: Service) -> Iterator[Actors]:
+def open_actors(service: Service) -> Iterator[Actors]:
     """Open the actors of a service, with an operator, for as long as it runs."""
     operator = OperatorActs(service)
     try:

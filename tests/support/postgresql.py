@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, make_url
 
-__all__ = ["Databases", "Server", "connected", "databases"]
+__all__ = ["Databases", "Server", "databases", "direct_connection"]
 
 _SECONDS = 60
 _UNPRIVILEGED = 65_534
@@ -197,7 +197,7 @@ def databases(*, durable: bool = False) -> Iterator[Databases]:
 
 
 @contextmanager
-def connected(url: URL) -> Iterator["psycopg.Connection[Any]"]:
+def direct_connection(url: URL) -> Iterator["psycopg.Connection[Any]"]:
     """Connect directly, without any setup by the service."""
     connection = _connect(url)
     try:

@@ -17,7 +17,7 @@ from models import wire
 from oneself.database import Location
 from tests.support.bulk_insert import writing
 
-__all__ = ["Known", "settle"]
+__all__ = ["SeededUser", "seed_users"]
 
 _USERS_PER_TENANT = 10
 #: Users per batch of rows.
@@ -39,7 +39,7 @@ _TABLES = (
 Rows = dict[str, list[dict[str, Any]]]
 
 
-class Known(NamedTuple):
+class SeededUser(NamedTuple):
     """A seeded user with usable credentials."""
 
     user_id: str
@@ -53,15 +53,17 @@ class Known(NamedTuple):
     pat_id: str
 
 
-def settle(location: Location, keys: Keyring, count: int, *, known: int) -> list[Known]:
-    """Add users; `known` of them, evenly spread, have usable credentials.
+def seed_users(
+    location: Location, keys: Keyring, count: int, *, with_credentials: int
+) -> list[SeededUser]:
+    """Add users; `with_credentials` of them, evenly spread, have usable credentials.
 
     Each has one live credential of each kind, an expired session, a delivered email, a used secret,
     settings and linked events. One in ten has a picture, and so have all users with credentials.
     """
-    users: list[Known] = []
+    users: list[SeededUser] = []
     with writing(location) as write:
-        for rows, seeded in _SeedData(keys, count, known=known).rows():
+        for rows, seeded in _SeedData(keys, count, with_credentials=with_credentials).rows():
             for table in filter(rows.__getitem__, _TABLES):
                 write(table, rows[table])
             users += seeded
@@ -71,17 +73,17 @@ def settle(location: Location, keys: Keyring, count: int, *, known: int) -> list
 class _SeedData:
     """Generates users, identical for the same number except for their secrets."""
 
-    def __init__(self, keys: Keyring, count: int, *, known: int) -> None:
+    def __init__(self, keys: Keyring, count: int, *, with_credentials: int) -> None:
         self._keys = keys
         self._count = count
-        self._interval = count // known
+        self._interval = count // with_credentials
         self._random = Random(1)  # noqa: S311 # for ids, which are not secret
         self._now = datetime.now(UTC)
         self._tenant_id = self._client_id = ""
         self._sequence = self._ids = 0
         self._event_interval = _A_YEAR / (count * _EVENTS)
 
-    def rows(self) -> Iterator[tuple[Rows, list[Known]]]:
+    def rows(self) -> Iterator[tuple[Rows, list[SeededUser]]]:
         numbers = iter(range(self._count))
         while batch := list(islice(numbers, _BATCH)):
             rows: Rows = {table: [] for table in _TABLES}
@@ -89,7 +91,7 @@ class _SeedData:
             for number in batch:
                 if number % _USERS_PER_TENANT == 0:
                     self._add_tenant(rows, number)
-                user = self._add_user(rows, number, known=number % self._interval == 0)
+                user = self._add_user(rows, number, with_credentials=number % self._interval == 0)
                 if user is not None:
                     seeded.append(user)
             yield rows, seeded
@@ -134,7 +136,7 @@ class _SeedData:
             }
         )
 
-    def _add_user(self, rows: Rows, number: int, *, known: bool) -> Known | None:
+    def _add_user(self, rows: Rows, number: int, *, with_credentials: bool) -> SeededUser | None:
         user_id = self._id("usr_")
         key_id, now, then = self._keys.key_id, self._now, self._now - _A_WEEK
         address = f"user.{number}@seed.example"
@@ -167,7 +169,7 @@ class _SeedData:
                 "disabled_at": None,
             }
         )
-        seeded = self._make_credentials(user_id) if known else None
+        seeded = self._make_credentials(user_id) if with_credentials else None
         row = {"user_id": user_id, "key_id": key_id, "created_at": then}
         credential = {**row, "expires_at": now + _A_WEEK, "last_used_at": then, "revoked_at": None}
         digests = self._digests(seeded)
@@ -249,7 +251,7 @@ class _SeedData:
         rows["user_settings"].append(
             {"user_id": user_id, "document": _SETTINGS, "changed_at": then}
         )
-        if known or number % 10 == 0:
+        if with_credentials or number % 10 == 0:
             rows["picture"].append(
                 {
                     "user_id": user_id,
@@ -322,8 +324,8 @@ class _SeedData:
             }
         )
 
-    def _make_credentials(self, user_id: str) -> Known:
-        return Known(
+    def _make_credentials(self, user_id: str) -> SeededUser:
+        return SeededUser(
             user_id=user_id,
             tenant_id=self._tenant_id,
             client_id=self._client_id,
@@ -335,7 +337,7 @@ class _SeedData:
             pat_id=self._uuid(),
         )
 
-    def _digests(self, seeded: Known | None) -> "_Digests":
+    def _digests(self, seeded: SeededUser | None) -> "_Digests":
         if seeded is None:
             prefix = f"{self._random.getrandbits(48):012x}"
             spare = self._random.randbytes(88)

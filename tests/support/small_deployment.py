@@ -14,7 +14,7 @@ from oneself.conformance.probes.wire import Address
 from oneself.http.request.bodies import parse_json
 from oneself.http.request.errors import MalformedBody
 
-__all__ = ["EXAMPLE", "SECRET", "deployed"]
+__all__ = ["EXAMPLE", "SECRET", "running_deployment"]
 
 SECRET = "a-credential-of-the-owner"
 EXAMPLE = {"name": "ci", "count": 1}
@@ -369,7 +369,7 @@ _ALWAYS: Mapping[str, bytes] = {
 
 
 @contextmanager
-def deployed(
+def running_deployment(
     flaw: str = "",
     trust: ssl.SSLContext | None = None,
     keys: ssl.SSLContext | None = None,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, event
 
-__all__ = ["Asked", "Step", "asked_of", "steps_of"]
+__all__ = ["Statement", "Step", "costly_steps", "record_statements"]
 
 #: A placeholder of psycopg: `%(name)s::TIMESTAMP WITH TIME ZONE`.
 _PLACE = re.compile(r"%\(\w+\)s(?:::(?:TIMESTAMP WITH TIME ZONE|\w+))?")
@@ -22,7 +22,7 @@ _SEARCH = re.compile(r"SEARCH (?P<name>\w+) [^(]*\((?P<terms>.*)\)")
 _ROWS_OF_VALUES = re.compile(r"SCAN (\d+ )?CONSTANT ROWS?")
 
 
-class Asked(NamedTuple):
+class Statement(NamedTuple):
     """A statement, as it was sent to the driver."""
 
     statement: str
@@ -52,16 +52,16 @@ class Step(NamedTuple):
 
 
 @contextmanager
-def asked_of(dialect: str) -> Iterator[list[Asked]]:
+def record_statements(dialect: str) -> Iterator[list[Statement]]:
     """Record the statements, of all threads, on databases of this dialect."""
-    statements: list[Asked] = []
+    statements: list[Statement] = []
 
     def note(
         connection: Connection, _cursor: Any, statement: str, parameters: Any, *more: Any
     ) -> None:
         _context, executemany = more
         if connection.dialect.name == dialect:
-            statements.append(Asked(statement, parameters[0] if executemany else parameters))
+            statements.append(Statement(statement, parameters[0] if executemany else parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
@@ -70,7 +70,7 @@ def asked_of(dialect: str) -> Iterator[list[Asked]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def steps_of(connection: Connection, statement: Asked) -> set[Step]:
+def costly_steps(connection: Connection, statement: Statement) -> set[Step]:
     """Return the costly steps in the query plan of a statement.
 
     PostgreSQL plans by its statistics, so there must be many rows, and an ANALYZE. Small tables are

@@ -8,17 +8,17 @@ from typing import ClassVar
 
 from oneself.conformance.http_client import Answer, Request, ask
 
-__all__ = ["Spoil", "spoiled"]
+__all__ = ["Tamper", "tampering_proxy"]
 
 #: Returns the response to a request; the second argument fetches the original one.
-Spoil = Callable[[Request, Callable[[Request], Answer]], Answer]
+Tamper = Callable[[Request, Callable[[Request], Answer]], Answer]
 
 #: Hop-by-hop headers, which each connection sets itself (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 @contextmanager
-def spoiled(port: int, tamper: Spoil) -> Iterator[int]:
+def tampering_proxy(port: int, tamper: Tamper) -> Iterator[int]:
     """Run a proxy on a port of its own that tampers with the responses of `port`."""
 
     class Handler(BaseHTTPRequestHandler):

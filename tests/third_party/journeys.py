@@ -103,7 +103,7 @@ def _path_and_method(pointer: str) -> tuple[str, str]:
     return path.replace("~1", "/").replace("~0", "~"), method
 
 
-def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
+def make_inputs(service: Service, actors: Actors) -> Mapping[str, Any]:
     """Return the inputs of the journeys: demo users with new credentials, and emailed secrets.
 
     Journeys cannot read email, so users with emailed secrets are created here.
@@ -112,12 +112,12 @@ def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
     demo = subprocess.run(
         command, cwd=ROOT, env=service.environment, capture_output=True, check=True
     )
-    unverified = people.sign_up()
-    resetting = people.sign_up()
+    unverified = actors.sign_up()
+    resetting = actors.sign_up()
     verifications = {}
     for user in (unverified, resetting):
         user.ask("POST", "/api/v1/me/verify-email")
-        mail = people.operator.wait_for_mail(user["email"], "Verify your email address")
+        mail = actors.operator.wait_for_mail(user["email"], "Verify your email address")
         verifications[user["email"]] = mail["secret"]
     # Reset emails go only to verified addresses.
     for path, body in (
@@ -126,7 +126,7 @@ def make_inputs(service: Service, people: Actors) -> Mapping[str, Any]:
     ):
         answer = service.ask(json_request("POST", path, body))
         assert answer.status in {200, 202}, answer
-    reset = people.operator.wait_for_mail(resetting["email"], "Reset your password")
+    reset = actors.operator.wait_for_mail(resetting["email"], "Reset your password")
     return {
         **json.loads(demo.stdout),
         "nonce": secrets.token_hex(6),

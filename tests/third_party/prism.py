@@ -170,7 +170,7 @@ def prism_proxy(service: Service, upstream: int, folder: Path) -> Iterator[Prism
         _wait_until_ready(port, process, log)
         yield PrismService(
             service.url,
-            service.people,
+            service.actors,
             service.port,
             service.folder,
             service.environment,

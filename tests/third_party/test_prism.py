@@ -21,10 +21,10 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import SERVICES, Row, load_rows
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.service import ROOT
 from tests.support.services import started_as
-from tests.support.tampering import spoiled
+from tests.support.tampering import tampering_proxy
 from tests.third_party.journeys import FILES, make_inputs, read_steps, run_respect
 from tests.third_party.prism import PrismResult, PrismService, prism_proxy, violations_of
 
@@ -52,7 +52,7 @@ class ProxiedService:
     """A service behind Prism, and its users, who are also created through Prism."""
 
     service: PrismService
-    people: Actors
+    actors: Actors
 
 
 @dataclass
@@ -83,7 +83,7 @@ def services(
             folder = tmp_path_factory.mktemp(name or "open")
             running = stack.enter_context(started_as(name, folder))
             service = stack.enter_context(prism_proxy(running, running.port, folder))
-            found[name] = ProxiedService(service, stack.enter_context(people_of(service)))
+            found[name] = ProxiedService(service, stack.enter_context(open_actors(service)))
         yield found
 
 
@@ -125,7 +125,7 @@ def test_row_response_conforms_to_document(
 ):
     each = services[row.raw.get("service")]
     before = len(each.service.results)
-    runner = CaseRunner(row, each.service, each.people)
+    runner = CaseRunner(row, each.service, each.actors)
     result = each.service.send(runner.prepare())
     found = each.service.results[before:]
     tally.rows[row.dialect] += 1
@@ -146,7 +146,7 @@ def test_journey_responses_conform_to_document(
     path: Path, services: Mapping[str | None, ProxiedService], tally: Tally, tmp_path: Path
 ):
     service = services[None].service
-    inputs = make_inputs(service, services[None].people)
+    inputs = make_inputs(service, services[None].actors)
     outcome = run_respect(path, f"http://127.0.0.1:{service.prism_port}", inputs, tmp_path)
     assert outcome.violations(path) == []
     for step, result in zip(read_steps(path), outcome.steps, strict=True):
@@ -241,7 +241,7 @@ def faulty_prism(
 
     service = services[None].service
     with (
-        spoiled(service.port, spoil) as port,
+        tampering_proxy(service.port, spoil) as port,
         prism_proxy(service, port, tmp_path_factory.mktemp("spoiled")) as running,
     ):
         yield running
@@ -272,10 +272,10 @@ def has_names(operation_id: str) -> bool:
 
 
 def send_spoiled(
-    spoil: str, operation_id: str, service: PrismService, people: Actors
+    spoil: str, operation_id: str, service: PrismService, actors: Actors
 ) -> tuple[str, ...]:
     """Send a request with a fault in its response, and return Prism's violations."""
-    request = CaseRunner(successes()[operation_id], service, people).prepare()
+    request = CaseRunner(successes()[operation_id], service, actors).prepare()
     if operation_id == "hantera.uploadPicture":
         # The picture of the journeys is text as well; Prism would not forward another.
         headers = (request.headers[0], ("Content-Type", "image/webp"))
@@ -289,7 +289,7 @@ def send_spoiled(
 def test_wrong_status_is_detected(
     operation_id: str, faulty_prism: PrismService, services: Mapping[str | None, ProxiedService]
 ):
-    found = send_spoiled("undocumented status", operation_id, faulty_prism, services[None].people)
+    found = send_spoiled("undocumented status", operation_id, faulty_prism, services[None].actors)
     assert any("status code" in each for each in found), found
 
 
@@ -298,7 +298,7 @@ def test_missing_field_is_detected(
     operation_id: str, faulty_prism: PrismService, services: Mapping[str | None, ProxiedService]
 ):
     found = send_spoiled(
-        "missing required field", operation_id, faulty_prism, services[None].people
+        "missing required field", operation_id, faulty_prism, services[None].actors
     )
     assert any("required" in each for each in found), found
 
@@ -307,5 +307,5 @@ def test_missing_field_is_detected(
 def test_fault_is_detected(
     spoil: str, faulty_prism: PrismService, services: Mapping[str | None, ProxiedService]
 ):
-    found = send_spoiled(spoil, "ipto.getCurrentUser", faulty_prism, services[None].people)
+    found = send_spoiled(spoil, "ipto.getCurrentUser", faulty_prism, services[None].actors)
     assert bool(found) == (spoil != "nothing")

@@ -18,10 +18,10 @@ from rich.table import Table
 from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
-from tests.support.operator_acts import people_of
+from tests.support.operator_acts import open_actors
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
-from tests.support.tampering import Spoil, spoiled
+from tests.support.tampering import Tamper, tampering_proxy
 from tests.third_party.journeys import (
     FILES,
     Outcome,
@@ -76,8 +76,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def people(service: Service) -> Iterator[Actors]:
-    with people_of(service) as users:
+def actors(service: Service) -> Iterator[Actors]:
+    with open_actors(service) as users:
         yield users
 
 
@@ -93,9 +93,9 @@ def coverage(show: Callable[[Table], None]) -> Coverage:
 
 @every_file
 def test_journeys_of_dialect_pass(
-    path: Path, service: Service, people: Actors, coverage: Coverage, tmp_path: Path
+    path: Path, service: Service, actors: Actors, coverage: Coverage, tmp_path: Path
 ):
-    outcome = run_respect(path, service.url, make_inputs(service, people), tmp_path)
+    outcome = run_respect(path, service.url, make_inputs(service, actors), tmp_path)
     coverage.add(path, outcome)
     assert outcome.violations(path) == []
 
@@ -131,7 +131,7 @@ def test_journeys_cover_every_success_of_every_operation(coverage: Coverage):
 # Faults that respect must detect.
 
 
-def changing(method: str, target: str, change: Callable[[Answer], Answer]) -> Spoil:
+def changing(method: str, target: str, change: Callable[[Answer], Answer]) -> Tamper:
     """Change the successful responses of an operation."""
 
     def spoil(request: Request, forward: Callable[[Request], Answer]) -> Answer:
@@ -169,7 +169,7 @@ def change_nothing(request: Request, forward: Callable[[Request], Answer]) -> An
     return forward(request)
 
 
-FAULTS: Mapping[str, tuple[Spoil, str, str]] = {
+FAULTS: Mapping[str, tuple[Tamper, str, str]] = {
     "missing required field": (
         changing("GET", "/v1/me", with_content(lambda content: content["data"].pop("roles"))),
         "currentUser",
@@ -219,10 +219,10 @@ FAULTS: Mapping[str, tuple[Spoil, str, str]] = {
 }
 
 
-def run_spoiled(spoil: Spoil, service: Service, folder: Path) -> Outcome:
+def run_spoiled(spoil: Tamper, service: Service, folder: Path) -> Outcome:
     path = ROOT / "contracts" / "journeys" / "ipto.arazzo.yaml"
     inputs = {"nonce": secrets.token_hex(6)}
-    with spoiled(service.port, spoil) as port:
+    with tampering_proxy(service.port, spoil) as port:
         return run_respect(path, f"http://127.0.0.1:{port}", inputs, folder, journey="apiKeys")
 
 

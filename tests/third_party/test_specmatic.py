@@ -24,8 +24,15 @@ from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
 from oneself.document import load_document, resolve
-from tests.support.faults import add_field, answer_with, drop_field, drop_header, faulty, set_field
-from tests.support.operator_acts import people_of
+from tests.support.faults import (
+    add_field,
+    answer_with,
+    drop_field,
+    drop_header,
+    faulty_proxy,
+    set_field,
+)
+from tests.support.operator_acts import open_actors
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
 from tests.third_party.seeds import Inexpressible, Seed, seed_of
@@ -103,12 +110,12 @@ def prepare(
     """Return the rows as examples; with `once`, only the first 2xx of each operation."""
     seeds: list[Seed] = []
     done = set()
-    with people_of(service) as people:
+    with open_actors(service) as actors:
         for number, row in enumerate(rows):
             if once and (row.status >= HTTPStatus.MULTIPLE_CHOICES or row.operation_id in done):
                 continue
             try:
-                seed = seed_of(f"{number:04} {row}", row, CaseRunner(row, service, people))
+                seed = seed_of(f"{number:04} {row}", row, CaseRunner(row, service, actors))
             except Inexpressible as reason:
                 unsent_rows[str(reason)] += 1
             else:
@@ -305,7 +312,7 @@ def test_specmatic_detects_faults(folder, tmp_path):
     operation_ids = {*faults, "ipto.listApiKeys", "hantera.listPats", "hantera.updateProfile"}
     with started_as(None, tmp_path, **LARGE_BUDGETS) as service:
         seeds = prepare(service, rows_of(None), Counter(), once=True)
-        with faulty(service, proxied) as url:
+        with faulty_proxy(service, proxied) as url:
             run = run_specmatic(
                 url,
                 [seed for seed in seeds if seed.operation_id in operation_ids],

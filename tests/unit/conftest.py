@@ -32,7 +32,7 @@ from accounts.services.user_views import UserView, find_user_view
 from accounts.services.users import open_tenant, open_user
 from models import Client, OutboxMessage, Tenant, metadata
 from oneself.database import Database, Location
-from tests.support.databases import Files, Storage, in_words_of
+from tests.support.databases import SqliteStorage, Storage, translate_sql
 from tests.support.disk import Disk
 from tests.support.in_process import InProcess
 
@@ -127,7 +127,7 @@ class Env:
             self.view(user.id),
             password,
             new_session.token,
-            self.recognise(CredentialKind.SESSION, new_session.token),
+            self.authenticate(CredentialKind.SESSION, new_session.token),
         )
 
     def view(self, user_id: str) -> UserView:
@@ -135,7 +135,7 @@ class Env:
         view: UserView = self.act(find_user_view, user_id)
         return view
 
-    def recognise(self, kind: CredentialKind, token: str) -> Principal:
+    def authenticate(self, kind: CredentialKind, token: str) -> Principal:
         """Authenticate as a request with this credential would."""
         with self.database.transaction(writing=False) as session:
             return authenticate(session, Presented(kind, token))
@@ -188,7 +188,7 @@ class Env:
         on = "" if self.on_sqlite else f" ON {table}"
         self.execute(f"DROP TRIGGER {table}_no_{verb}{on}")
 
-    def spoil(self, table: str, column: str, value: str) -> None:
+    def corrupt_column(self, table: str, column: str, value: str) -> None:
         """Write a value into a column that cannot be read as the column's type."""
         if self.on_sqlite:
             self.execute(f"UPDATE {table} SET {column} = ?", value)  # noqa: S608 # a test's
@@ -223,7 +223,7 @@ class Env:
         """Change stored rows without an act."""
         with self.database.transaction(writing=True) as session:
             session.core.exec_driver_sql(
-                in_words_of(session.core.dialect.name, statement), parameters
+                translate_sql(session.core.dialect.name, statement), parameters
             )
 
 
@@ -247,7 +247,7 @@ def explain_query(session: AccountSession, statement: str, parameters: Any) -> l
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with all tables, for tests of files on any database."""
-    return Files(tmp_path_factory.mktemp("migrated")).make(tmp_path_factory.mktemp("made"))
+    return SqliteStorage(tmp_path_factory.mktemp("migrated")).make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def location(storage: Storage, tmp_path: Path) -> Iterator[Location]:
 
 
 @pytest.fixture
-def there(location: Location, tmp_path: Path) -> Iterator[InProcess]:
+def application(location: Location, tmp_path: Path) -> Iterator[InProcess]:
     """A whole application over the database, which the test may damage."""
     in_process = InProcess(tmp_path, location)
     yield in_process
@@ -277,24 +277,24 @@ def keys() -> Keyring:
 
 
 @pytest.fixture
-def open_house(location: Location, clock: Clock, keys: Keyring) -> Iterator[Callable[..., Env]]:
+def make_env(location: Location, clock: Clock, keys: Keyring) -> Iterator[Callable[..., Env]]:
     """Open the database with limits of the test's choice, and bcrypt's lowest cost."""
     databases = []
 
-    def open_house(**limits: Any) -> Env:
+    def make_env(**limits: Any) -> Env:
         chosen = Limits(**{"password_cost": COST, **limits})
         database = Database(location, keys=keys, limits=chosen, clock=clock)
         databases.append(database)
         return Env(database, location, clock, keys, chosen)
 
-    yield open_house
+    yield make_env
     for database in databases:
         database.close()
 
 
 @pytest.fixture
-def env(open_house: Callable[..., Env]) -> Env:
-    return open_house()
+def env(make_env: Callable[..., Env]) -> Env:
+    return make_env()
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def bob(env: Env) -> LoggedInUser:
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Callable[..., Any]]:
+def run_in_thread() -> Iterator[Callable[..., Any]]:
     """Call a function in another thread, over another connection, and return its result."""
     with ThreadPoolExecutor(1) as thread:
         yield lambda work, *arguments, **named: thread.submit(work, *arguments, **named).result(30)
@@ -328,7 +328,7 @@ def elsewhere() -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def during_hashing(
-    monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[..., Any]
+    monkeypatch: pytest.MonkeyPatch, run_in_thread: Callable[..., Any]
 ) -> Callable[[Callable[[], Any]], list[Any]]:
     """Run a function in another thread while the next password is being checked.
 
@@ -340,7 +340,7 @@ def during_hashing(
 
         def checkpw(password: bytes, hashed: bytes) -> bool:
             monkeypatch.setattr(bcrypt, "checkpw", check)
-            results.append(elsewhere(function))
+            results.append(run_in_thread(function))
             return check(password, hashed)
 
         monkeypatch.setattr(bcrypt, "checkpw", checkpw)

@@ -45,7 +45,7 @@ def add_client(
     client = Client(
         id=new_id(CLIENT_ID_PREFIX),
         tenant_id=tenant.id,
-        name=names.clean_name(name, "name"),
+        name=names.normalize_name(name, "name"),
         secret_digest=b"",
         key_id=session.keys.key_id,
         scopes=unique_scopes,

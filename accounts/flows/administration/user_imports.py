@@ -34,7 +34,7 @@ def check_import(imported: ImportedUser, *, keys: Keyring, limits: Limits) -> st
         InvalidRequest: A value breaks a rule.
     """
     address = email_address.parse_address(imported.email)
-    names.clean_name(imported.name, "name")
+    names.normalize_name(imported.name, "name")
     parse_roles(imported.roles)
     _adopt(imported, keys, limits)
     return address.canonical
@@ -64,7 +64,7 @@ def import_user(session: AccountSession, tenant: Tenant, imported: ImportedUser)
 def _adopt(imported: ImportedUser, keys: Keyring, limits: Limits) -> str | None:
     if imported.password_hash is None:
         return None
-    adopted = password_hashing.adopt_hash(imported.password_hash, keys)
+    adopted = password_hashing.import_hash(imported.password_hash, keys)
     if adopted is None:
         raise InvalidRequest.of("password_hash", "must be bcrypt's: $2a$, $2b$ or $2y$")
     record, cost = adopted

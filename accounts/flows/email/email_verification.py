@@ -19,7 +19,7 @@ from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values.email_address import parse_address
 from models import Tenant, User
 
-__all__ = ["confirm_email", "request_again", "request_email_verification"]
+__all__ = ["confirm_email", "request_email_verification", "resend_verification"]
 
 _IS_FIRST = col(User.first_email_canonical) == col(User.email_canonical)
 
@@ -39,7 +39,7 @@ def request_email_verification(session: AccountSession, user: UserView) -> None:
     post_message(session, MessageKind.EMAIL_VERIFICATION, user, secret=secret)
 
 
-def request_again(session: AccountSession, secret: str) -> None:
+def resend_verification(session: AccountSession, secret: str) -> None:
     """Mail a new secret in place of an expired one, to the same address, unless it is verified.
 
     The old secret shows that the caller has read its mail; all it yields is the same mail again.

@@ -134,7 +134,7 @@ def _lock_family(session: AccountSession, family_id: str) -> None:
 def _find(
     session: AccountSession, token: str, *conditions: ColumnElement[bool]
 ) -> RefreshToken | None:
-    if not tokens.well_formed(token, tokens.REFRESH_TOKEN):
+    if not tokens.is_well_formed(token, tokens.REFRESH_TOKEN):
         return None
     digests = session.keys.digests(Purpose.REFRESH_TOKEN, token)
     return session.exec(

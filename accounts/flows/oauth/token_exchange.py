@@ -142,7 +142,7 @@ def exchange_session(
         InvalidTarget: The client may not request tokens for this audience.
     """
     principal = None
-    if tokens.well_formed(subject_token, tokens.SESSION):
+    if tokens.is_well_formed(subject_token, tokens.SESSION):
         try:
             principal = authenticate(session, Presented(CredentialKind.SESSION, subject_token))
         except InvalidToken:

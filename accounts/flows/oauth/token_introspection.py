@@ -16,7 +16,7 @@ from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import CredentialKind, Presented, Principal
 from accounts.services.user_views import find_user_view
-from accounts.values.clock_skew import KEPT_BEYOND
+from accounts.values.clock_skew import KEEP_AFTER_EXPIRY
 from models import Client, PersonalAccessToken, RevokedJwt, User
 
 __all__ = ["ActiveToken", "delete_expired_jwts", "introspect_token", "revoke_token"]
@@ -46,7 +46,7 @@ def introspect_token(
     """
     if looks_like_jwt(token):
         return _active_jwt(session, key_set, client, token)
-    if tokens.well_formed(token, tokens.PAT):
+    if tokens.is_well_formed(token, tokens.PAT):
         return _active_pat(session, client, token)
     row = find_refresh_token(session, token)
     if row is None or session.get_one(User, row.user_id).tenant_id != client.tenant_id:
@@ -77,7 +77,7 @@ def revoke_token(session: AccountSession, key_set: KeySet, client: Client, token
             return  # a repeated revocation records no event
         session.add(RevokedJwt(jti=claims.jti, expires_at=claims.expires_at))
         user_id, credential = claims.subject, "jwt"
-    elif tokens.well_formed(token, tokens.PAT):
+    elif tokens.is_well_formed(token, tokens.PAT):
         principal = _principal(session, Presented(CredentialKind.PAT, token))
         if principal is None:
             return
@@ -102,7 +102,7 @@ def delete_expired_jwts(session: AccountSession) -> int:
     again.
     """
     return session.core.execute(
-        delete(RevokedJwt).where(col(RevokedJwt.expires_at) <= session.now - KEPT_BEYOND)
+        delete(RevokedJwt).where(col(RevokedJwt.expires_at) <= session.now - KEEP_AFTER_EXPIRY)
     ).rowcount
 
 

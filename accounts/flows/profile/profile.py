@@ -14,7 +14,7 @@ from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.user_views import UserView
 from accounts.values.locales import parse_locale
-from accounts.values.names import clean_name
+from accounts.values.names import normalize_name
 from accounts.values.phone_number import parse_phone
 from accounts.values.timezones import parse_timezone
 from models import User
@@ -80,9 +80,9 @@ def _parse_picture(value: str, field: str) -> str:
 
 
 _PARSERS: Mapping[str, Callable[[str, str], str]] = {
-    "first_name": clean_name,
-    "last_name": clean_name,
-    "display_name": clean_name,
+    "first_name": normalize_name,
+    "last_name": normalize_name,
+    "display_name": normalize_name,
     "phone": parse_phone,
     "picture": _parse_picture,
     "locale": parse_locale,

@@ -33,8 +33,8 @@ def sign_up(
     if not session.limits.signup_open:
         raise SignupClosed
     address = email_address.parse_address(email)
-    name = names.clean_name(display_name, "display_name")
-    tenant_display_name = names.clean_name(tenant_name, "tenant_name")
+    name = names.normalize_name(display_name, "display_name")
+    tenant_display_name = names.normalize_name(tenant_name, "tenant_name")
     normalised = password_strength.validate(
         password,
         limits=session.limits,

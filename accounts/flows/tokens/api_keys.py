@@ -80,7 +80,7 @@ def create_api_key(
     api_key = ApiKey(
         id=new_id("key_"),
         user_id=principal.user.user_id,
-        name=names.clean_name(name, "name"),
+        name=names.normalize_name(name, "name"),
         prefix=prefix,
         key_digest=session.keys.digest(Purpose.API_KEY, key),
         key_id=session.keys.key_id,

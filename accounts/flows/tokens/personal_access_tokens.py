@@ -85,7 +85,7 @@ def create_pat(
         id=new_uuid(),
         user_id=principal.user.user_id,
         client_id=client.id,
-        name=names.clean_name(name, "name"),
+        name=names.normalize_name(name, "name"),
         token_digest=session.keys.digest(Purpose.PAT, token),
         key_id=session.keys.key_id,
         scopes=list(scopes),

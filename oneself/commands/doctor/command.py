@@ -80,7 +80,7 @@ def _run_checks(settings: "Settings", head: bytes | None) -> dict[str, CheckResu
     from oneself.database import open_engine
 
     results = {}
-    engine = open_engine(settings.location, as_found=True)
+    engine = open_engine(settings.location, read_only=True)
     for name, engine_check in checks_for(engine).items():
         results[name] = _run_check(partial(engine_check, engine))
     engine.dispose()
@@ -143,7 +143,7 @@ def _check_database(settings: "Settings", check: _Check) -> CheckResult:
     from oneself.runtime.key_file import open_keyring
 
     database = Database(
-        settings.location, keys=open_keyring(settings), limits=settings.limits, as_found=True
+        settings.location, keys=open_keyring(settings), limits=settings.limits, read_only=True
     )
     try:
         with database.transaction(writing=False, snapshot=True) as session:
@@ -153,10 +153,10 @@ def _check_database(settings: "Settings", check: _Check) -> CheckResult:
 
 
 def _root_key(session: "AccountSession") -> CheckResult:
-    from accounts.services.root_keys import list_roots, unknown_roots
+    from accounts.services.root_keys import find_unknown_roots, list_roots
     from oneself.runtime.key_file import UnknownRootKey
 
-    missing = unknown_roots(session)
+    missing = find_unknown_roots(session)
     if missing:
         raise UnknownRootKey(missing)
     if not list_roots(session):
@@ -165,11 +165,11 @@ def _root_key(session: "AccountSession") -> CheckResult:
 
 
 def _event_chain(session: "AccountSession", head: bytes | None) -> CheckResult:
-    from accounts.jobs.event_chain import holds_head, verify_chain
+    from accounts.jobs.event_chain import contains_head, verify_chain
 
     report = verify_chain(session)
     problems = list(report.problems)
-    if head is not None and not holds_head(session, head):
+    if head is not None and not contains_head(session, head):
         problems.insert(0, "--head is not in the chain: events at its end were deleted")
     if not problems:
         return ok(

@@ -195,14 +195,14 @@ def _require_root_keys(settings: "Settings", copy: Path) -> None:
     Raises:
         UnknownRootKey: Some rows are stored under another root key.
     """
-    from accounts.services.root_keys import unknown_roots
+    from accounts.services.root_keys import find_unknown_roots
     from oneself.database import Database
     from oneself.runtime.key_file import UnknownRootKey, open_keyring
 
     database = Database(copy, keys=open_keyring(settings, make=False), limits=settings.limits)
     try:
         with database.transaction(writing=False) as session:
-            missing = unknown_roots(session)
+            missing = find_unknown_roots(session)
     finally:
         database.close()
     if missing:

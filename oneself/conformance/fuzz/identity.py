@@ -51,7 +51,7 @@ _DEFAULTS = {
 
 def fuzz_values(deployment: Deployment) -> dict[str, Any]:
     """Return the values that the fuzzer cannot generate, by name."""
-    base = deployment.people["base"]
+    base = deployment.actors["base"]
     return {
         **{name: base.get(name, default) for name, default in _DEFAULTS.items()},
         "cursor": _find_cursor(deployment) or _DEFAULTS["cursor"],
@@ -179,8 +179,8 @@ class FuzzIdentity:
 
     def _save(self) -> None:
         """Update the credentials file, so that the next run can use the same user."""
-        people = {**self.deployment.people, "base": dict(self._actor)}
-        self._credentials.write_text(json.dumps(people))
+        actors = {**self.deployment.actors, "base": dict(self._actor)}
+        self._credentials.write_text(json.dumps(actors))
 
     def _headers(self, scheme: str) -> dict[str, str]:
         carried_as, name = SCHEMES[scheme]

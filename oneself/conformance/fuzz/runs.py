@@ -122,7 +122,7 @@ class FuzzRunner:
 
     def _start(self, run: FuzzRun, folder: Path) -> subprocess.CompletedProcess[str]:
         # The user may have a new session or email address by now.
-        deployment = replace(self.deployment, people=read_credentials(self.credentials))
+        deployment = replace(self.deployment, actors=read_credentials(self.credentials))
         values = fuzz_values(deployment)
         document = folder / "openapi.json"
         document.write_text(json.dumps(live_document(values)))
@@ -163,8 +163,8 @@ class FuzzRunner:
         if not run.peers:
             return ""
         path = folder / "identities.json"
-        people = Actors(replace(self.deployment, people=read_credentials(self.credentials)))
-        path.write_text(json.dumps({"auth": [_identity(people, name) for name in run.peers]}))
+        actors = Actors(replace(self.deployment, actors=read_credentials(self.credentials)))
+        path.write_text(json.dumps({"auth": [_identity(actors, name) for name in run.peers]}))
         return f"\n[auth.wfc]\npath = {json.dumps(str(path))}\npeers = {json.dumps(run.peers)}\n"
 
     def _read(
@@ -216,9 +216,9 @@ class FuzzRunner:
         )
 
 
-def _identity(people: Actors, name: str) -> dict[str, Any]:
+def _identity(actors: Actors, name: str) -> dict[str, Any]:
     """Return a user in the format of Web Fuzzing Commons."""
-    header, value = credential_header("bearer", people.find(name)["session_token"])
+    header, value = credential_header("bearer", actors.find(name)["session_token"])
     return {"name": name, "fixedHeaders": [{"name": header, "value": value}]}
 
 

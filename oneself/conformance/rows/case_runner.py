@@ -43,7 +43,7 @@ class CaseRunner:
 
     row: Row
     deployment: Deployment
-    people: Actors
+    actors: Actors
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     #: The values kept by steps, and a word that is unique to the row.
     _variables: dict[str, Any] = field(default_factory=lambda: {"nonce": secrets.token_hex(6)})
@@ -92,7 +92,7 @@ class CaseRunner:
         if "act" in step:
             return actor.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
         if "mail" in step:
-            return self.people.operator.wait_for_mail(actor["email"], step["mail"])
+            return self.actors.operator.wait_for_mail(actor["email"], step["mail"])
         request = self.request_of(step)
         answer = self.deployment.ask(request)
         ok = answer.status < HTTPStatus.BAD_REQUEST
@@ -114,9 +114,9 @@ class CaseRunner:
         """Return the user that a step names, by default the user of the row."""
         named = name or self.row.raw.get("as", "base")
         if named != "fresh":
-            return self.people.find(named)
+            return self.actors.find(named)
         if self._fresh is None:
-            self._fresh = self.people.sign_up(**fill(self.row.raw.get("signup", {}), self.look_up))
+            self._fresh = self.actors.sign_up(**fill(self.row.raw.get("signup", {}), self.look_up))
         return self._fresh
 
     def _credentials(

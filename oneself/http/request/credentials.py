@@ -80,7 +80,7 @@ def _read_bearer(header: bytes, read_jwt: Callable[[str], Claims]) -> Presented:
 def _read_token(token: str, *, only: str | None = None) -> Presented:
     for prefix, kind in _BEARER_PREFIXES.items():
         if token.startswith(prefix) and only in {None, prefix}:
-            if tokens.well_formed(token, prefix):
+            if tokens.is_well_formed(token, prefix):
                 return Presented(kind, token)
             break
     raise InvalidToken

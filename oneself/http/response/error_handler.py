@@ -8,7 +8,7 @@ from accounts import errors
 from accounts.errors import AccountError, Unavailable
 from handlers.dialect import Dialect
 from handlers.errors import Malformed, PreconditionFailed
-from oneself.database import does_not_answer
+from oneself.database import is_database_unavailable
 from oneself.http.request import errors as request_errors
 from oneself.http.request.credentials import challenge, client_challenge
 from oneself.http.request.errors import Internal
@@ -47,7 +47,7 @@ def refusal_of(error: Exception) -> AccountError:
     """
     if isinstance(error, AccountError):
         return error
-    if does_not_answer(error):
+    if is_database_unavailable(error):
         # Locked by another writer, full, read-only or gone: it may be better in a second (DB-05).
         _log.warning("the database does not answer", exc_info=error)
         return Unavailable()

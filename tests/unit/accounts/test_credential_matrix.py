@@ -59,7 +59,7 @@ from accounts.services.authorization import authorise
 from accounts.services.clients import ClientCredentials, authenticate_client
 from accounts.services.events import EventKind
 from accounts.services.one_time_secrets import SecretPurpose
-from accounts.services.outbox import open_parameters
+from accounts.services.outbox import unseal_parameters
 from accounts.services.policies import Policies
 from accounts.services.principal import CredentialKind
 from accounts.services.signing_keys import (
@@ -116,7 +116,7 @@ class Owner:
 
 def _mailed(env):
     """Return the secret of the last mail."""
-    return env.act(open_parameters, env.messages()[-1])["secret"]
+    return env.act(unseal_parameters, env.messages()[-1])["secret"]
 
 
 def _open_owner(env, email):
@@ -331,7 +331,7 @@ def _state(env, owner, column):
 
 
 def _principal(env, owner):
-    return env.recognise(CredentialKind.SESSION, owner.credentials["session"])
+    return env.authenticate(CredentialKind.SESSION, owner.credentials["session"])
 
 
 def _change_password(env, owner):
@@ -373,7 +373,7 @@ def _revoke_other_sessions(env, owner):
 
 
 def _revoke_another_session(env, owner):
-    another = env.recognise(CredentialKind.SESSION, owner.credentials["another session"])
+    another = env.authenticate(CredentialKind.SESSION, owner.credentials["another session"])
     env.act(revoke_session, _principal(env, owner).user, another.credential.id)
 
 
@@ -400,12 +400,12 @@ def _regenerate_access_token(env, owner):
 
 
 def _revoke_api_key(env, owner):
-    principal = env.recognise(CredentialKind.API_KEY, owner.credentials["API key"])
+    principal = env.authenticate(CredentialKind.API_KEY, owner.credentials["API key"])
     env.act(revoke_api_key, principal.user, principal.credential.id)
 
 
 def _revoke_pat(env, owner):
-    principal = env.recognise(CredentialKind.PAT, owner.credentials["PAT"])
+    principal = env.authenticate(CredentialKind.PAT, owner.credentials["PAT"])
     env.act(revoke_pat, principal.user, principal.credential.id)
 
 
@@ -439,7 +439,7 @@ def _rotate_signing_key(env, _owner):
 
 
 @pytest.fixture
-def perform(open_house, rotate_root):
+def perform(make_env, rotate_root):
     """Return a function that performs a row in a fresh copy of the database, after a callback."""
 
     def rotate(env, _owner):
@@ -452,7 +452,7 @@ def perform(open_house, rotate_root):
     acts = {**ACTS, "the root secret rotated": rotate}
 
     def perform(row, owner, before=None):
-        env = open_house(**RULES.get(row, {}))
+        env = make_env(**RULES.get(row, {}))
         if before is not None:
             before(env)
         return acts[row](env, owner) or env
@@ -599,7 +599,7 @@ def test_removed_role_is_effective_at_the_next_request(env, alice):
 
     def read_profile():
         authorise(
-            env.recognise(CredentialKind.PAT, alice.credentials["PAT"]),
+            env.authenticate(CredentialKind.PAT, alice.credentials["PAT"]),
             policies.decide,
             action="scaikey.getProfile",
             accepted=frozenset({CredentialKind.PAT}),

@@ -66,6 +66,6 @@ def test_hostile_text_finds_nothing(env, alice, bob, text):
             env.act(act, alice.view, text)
     for kind in (CredentialKind.SESSION, CredentialKind.PAT, CredentialKind.ACCESS_TOKEN):
         with pytest.raises(InvalidToken):
-            env.recognise(kind, text)
+            env.authenticate(kind, text)
     assert len(env.act(list_sessions, bob.user_id)) == 1
     assert env.count("user") == 2

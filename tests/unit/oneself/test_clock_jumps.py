@@ -75,31 +75,31 @@ def test_session_follows_the_clock_and_a_revoked_one_stays_revoked(
     """OP-10, SE-03: in either direction."""
     shift = jump if is_ahead else -jump
     revoked = _log_in(env)
-    env.act(log_out, env.recognise(CredentialKind.SESSION, revoked.token))
+    env.act(log_out, env.authenticate(CredentialKind.SESSION, revoked.token))
     for change in (shift, -shift):
         clock.now += change
         _jobs(env)
-        assert env.recognise(CredentialKind.SESSION, alice.token)
+        assert env.authenticate(CredentialKind.SESSION, alice.token)
         with pytest.raises(InvalidToken):
-            env.recognise(CredentialKind.SESSION, revoked.token)
+            env.authenticate(CredentialKind.SESSION, revoked.token)
         opened = _log_in(env)
-        assert env.recognise(CredentialKind.SESSION, opened.token)
+        assert env.authenticate(CredentialKind.SESSION, opened.token)
 
 
 @each_jump
-def test_expired_session_is_rejected_after_a_jump(open_house, clock, jump):
+def test_expired_session_is_rejected_after_a_jump(make_env, clock, jump):
     """OP-10, SE-04: one opened while the clock was ahead expires that much later."""
-    env = open_house(session_lifetime=timedelta(days=1))
+    env = make_env(session_lifetime=timedelta(days=1))
     alice = env.user(EMAIL)
     clock.now += jump
     later_session = _log_in(env)
     clock.now -= jump
     clock.now += timedelta(days=1)
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, alice.token)
+        env.authenticate(CredentialKind.SESSION, alice.token)
     clock.now += jump
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, later_session.token)
+        env.authenticate(CredentialKind.SESSION, later_session.token)
 
 
 @each_jump

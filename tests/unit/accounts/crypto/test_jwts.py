@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.crypto.jwts import (
-    LONGEST_LIFETIME,
+    MAX_LIFETIME,
     Claims,
-    HeldKey,
     KeySet,
+    LoadedKey,
     looks_like_jwt,
     thumbprint,
 )
@@ -43,7 +43,7 @@ CLAIMS = Claims(
     epoch=3,
     jti="jti_0123456789ab",
     issued_at=NOW,
-    expires_at=NOW + LONGEST_LIFETIME,
+    expires_at=NOW + MAX_LIFETIME,
     authenticated_at=NOW - timedelta(days=2),
 )
 PAYLOAD = {
@@ -70,7 +70,7 @@ class TokenFactory:
         self.private_key = rsa.generate_private_key(65537, 2048)
         self.public_key = self.private_key.public_key()
         self.kid = thumbprint(self.public_key)
-        self.loaded_key = HeldKey(self.kid, self.private_key, NOW - timedelta(days=number), None)
+        self.loaded_key = LoadedKey(self.kid, self.private_key, NOW - timedelta(days=number), None)
         self.keys = KeySet.of([self.loaded_key], NOW)
         self.header = {"alg": "RS256", "kid": self.kid, "typ": "at+jwt"}
 
@@ -272,7 +272,7 @@ def test_unknown_key_is_rejected(factory, other_factory):
 def test_short_key_cannot_sign():
     """JW-01: fewer than 2,048 bits is an error, where PyJWT only warns (RFC 7518 section 3.3)."""
     short = rsa.generate_private_key(65537, 1024)  # noqa: S505 # too short on purpose
-    keys = KeySet.of([HeldKey("short", short, NOW, None)], NOW)
+    keys = KeySet.of([LoadedKey("short", short, NOW, None)], NOW)
     with pytest.raises(jwt.InvalidKeyError):
         keys.sign(CLAIMS, issuer=ISSUER)
 
@@ -472,7 +472,7 @@ def test_number_outside_json_is_rejected(factory, name, number):
 
 def test_token_expires_exactly(factory):
     """JW-04: valid a second before, and not at the second; there is no leeway."""
-    end = NOW + LONGEST_LIFETIME
+    end = NOW + MAX_LIFETIME
     assert factory.verify(factory.token(), now=end - timedelta(seconds=1)) == CLAIMS
     assert factory.verify(factory.token(), now=end - timedelta(microseconds=1)) == CLAIMS
     assert factory.rejects(factory.token(), now=end)
@@ -903,13 +903,13 @@ def _set(*keys, now=NOW):
 
 
 def _claims_at(time):
-    return CLAIMS._replace(issued_at=time, expires_at=time + LONGEST_LIFETIME)
+    return CLAIMS._replace(issued_at=time, expires_at=time + MAX_LIFETIME)
 
 
 def test_newer_key_starts_to_sign_by_itself(factory, other_factory):
     """JW-08: a set that was read earlier knows when, and needs no reload."""
     active_from = NOW + timedelta(seconds=60)
-    old_key = other_factory.loaded_key._replace(retires_at=active_from + LONGEST_LIFETIME)
+    old_key = other_factory.loaded_key._replace(retires_at=active_from + MAX_LIFETIME)
     keys = _set(factory.loaded_key._replace(active_from=active_from), old_key)
     assert keys.signing_kid == other_factory.kid
     just_before = active_from - timedelta(microseconds=1)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.crypto.keyring import Keyring
-from accounts.crypto.password_hashing import adopt_hash, hash_password, needs_rehash, verify
+from accounts.crypto.password_hashing import hash_password, import_hash, needs_rehash, verify
 
 KEYS = Keyring(b"r" * 32)
 OTHER_KEYS = Keyring(b"R" * 32)
@@ -138,7 +138,7 @@ FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(COST)).decode()
 
 
 def import_record(hashed: str) -> str:
-    imported = adopt_hash(hashed, KEYS)
+    imported = import_hash(hashed, KEYS)
     assert imported is not None
     record, _ = imported
     return record
@@ -159,7 +159,7 @@ def test_imported_hash_may_have_any_bcrypt_prefix(prefix):
 
 def test_imported_hash_has_a_cost_and_needs_rehash():
     """PW-15: the next login replaces it."""
-    assert adopt_hash(FOREIGN_HASH, KEYS) == (import_record(FOREIGN_HASH), COST)
+    assert import_hash(FOREIGN_HASH, KEYS) == (import_record(FOREIGN_HASH), COST)
     assert needs_rehash(import_record(FOREIGN_HASH), KEYS, COST)
 
 
@@ -211,7 +211,7 @@ def test_long_password_is_cut_for_an_imported_hash():
     ids=count(),
 )
 def test_other_hashes_are_not_imported(hashed):
-    assert adopt_hash(hashed, KEYS) is None
+    assert import_hash(hashed, KEYS) is None
 
 
 def test_corrupt_imported_record_is_a_wrong_password():

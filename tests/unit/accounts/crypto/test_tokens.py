@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from accounts.crypto import tokens
-from accounts.crypto.jwts import HeldKey, KeySet
-from accounts.crypto.tokens import api_key_prefix, mint, mint_api_key, well_formed
+from accounts.crypto.jwts import KeySet, LoadedKey
+from accounts.crypto.tokens import api_key_prefix, is_well_formed, mint, mint_api_key
 from accounts.errors import InvalidClient, InvalidGrant, InvalidRequest, InvalidToken, SecretInvalid
 from accounts.flows.email.email_change import validate_email_change
 from accounts.flows.email.email_verification import confirm_email
@@ -44,7 +44,7 @@ def test_token_is_prefix_secret_and_checksum(kind):
     """TK-01: 43 characters of base62 hold 256 bits, six more the CRC-32."""
     token = mint(kind)
     assert re.fullmatch(kind + "[0-9A-Za-z]{49}", token)
-    assert well_formed(token, kind)
+    assert is_well_formed(token, kind)
     assert len(token) <= 255
 
 
@@ -61,7 +61,7 @@ def test_token_has_one_kind():
     """TK-01: the prefix is part of the check."""
     for token_kind in KINDS:
         token = mint(token_kind)
-        assert [kind for kind in KINDS if well_formed(token, kind)] == [token_kind]
+        assert [kind for kind in KINDS if is_well_formed(token, kind)] == [token_kind]
 
 
 def test_tokens_are_unique():
@@ -74,14 +74,16 @@ def test_token_with_a_random_typo_is_rejected(data, replacement):
     """TK-01: without the database, at any position."""
     position = data.draw(st.integers(0, len(TOKEN) - 1))
     assume(TOKEN[position] != replacement)
-    assert not well_formed(TOKEN[:position] + replacement + TOKEN[position + 1 :], tokens.SESSION)
+    assert not is_well_formed(
+        TOKEN[:position] + replacement + TOKEN[position + 1 :], tokens.SESSION
+    )
 
 
 def test_token_with_any_typo_is_rejected():
     """TK-01: no other base62 character makes a valid token."""
     for position, current in enumerate(TOKEN):
         for replacement in BASE62.replace(current, ""):
-            assert not well_formed(
+            assert not is_well_formed(
                 TOKEN[:position] + replacement + TOKEN[position + 1 :], tokens.SESSION
             )
 
@@ -89,15 +91,15 @@ def test_token_with_any_typo_is_rejected():
 def test_truncated_token_is_rejected():
     """TK-01: by any number of characters, at either end (CVE-2026-27840)."""
     for count in range(1, len(TOKEN) + 1):
-        assert not well_formed(TOKEN[:-count], tokens.SESSION)
-        assert not well_formed(TOKEN[count:], tokens.SESSION)
+        assert not is_well_formed(TOKEN[:-count], tokens.SESSION)
+        assert not is_well_formed(TOKEN[count:], tokens.SESSION)
 
 
 @pytest.mark.parametrize("extra", ["\n", "\r\n", " ", "\x00", "0", "A", "\u0660", "\ud800"])
 def test_extended_token_is_rejected(extra):
     """TK-01: not even a trailing line break is tolerated."""
-    assert not well_formed(TOKEN + extra, tokens.SESSION)
-    assert not well_formed(extra + TOKEN, tokens.SESSION)
+    assert not is_well_formed(TOKEN + extra, tokens.SESSION)
+    assert not is_well_formed(extra + TOKEN, tokens.SESSION)
     assert api_key_prefix(KEY + extra, "ipto") is None
     assert api_key_prefix(extra + KEY, "ipto") is None
 
@@ -105,7 +107,7 @@ def test_extended_token_is_rejected(extra):
 @pytest.mark.parametrize("extra", ["0", "0" * 1000, "_", "\n", " ", "\u0660"])
 def test_right_checksum_of_a_wrong_form_is_rejected(extra):
     """TK-01: anyone can compute it, for a text of any length."""
-    assert not well_formed(mint(tokens.SESSION + extra), tokens.SESSION)
+    assert not is_well_formed(mint(tokens.SESSION + extra), tokens.SESSION)
     prefix = api_key_prefix(KEY, "ipto")
     for start in (f"ipto_{prefix}_{extra}", f"ipto_{extra}{prefix}_", f"ipto{extra}_{prefix}_"):
         assert api_key_prefix(mint(start), "ipto") is None
@@ -114,8 +116,8 @@ def test_right_checksum_of_a_wrong_form_is_rejected(extra):
 @given(st.text())
 def test_arbitrary_text_is_rejected(text):
     """TK-01: no text causes an error, and none is a token."""
-    assert not well_formed(text, tokens.PAT)
-    assert not well_formed(tokens.PAT + text, tokens.PAT)
+    assert not is_well_formed(text, tokens.PAT)
+    assert not is_well_formed(tokens.PAT + text, tokens.PAT)
     assert api_key_prefix(text, "ipto") is None
     assert api_key_prefix("ipto_" + text, "ipto") is None
 
@@ -193,7 +195,7 @@ def _authenticate(session, *headers):
 @pytest.fixture(scope="module")
 def key_set():
     private_key = rsa.generate_private_key(65537, 2048)
-    return KeySet.of([HeldKey("a-key", private_key, START, None)], START)
+    return KeySet.of([LoadedKey("a-key", private_key, START, None)], START)
 
 
 @pytest.fixture
@@ -293,7 +295,7 @@ def test_mistyped_token_is_rejected_without_a_query(env, token_uses, token_use):
 def test_guess_is_rejected_by_its_checksum(tail):
     """TK-01: one in 2 ** 35 texts of the right form has a matching one."""
     assume(crc32((tokens.PAT + tail[:-6]).encode()) != _value(tail[-6:]))
-    assert not well_formed(tokens.PAT + tail, tokens.PAT)
+    assert not is_well_formed(tokens.PAT + tail, tokens.PAT)
 
 
 def _value(text):

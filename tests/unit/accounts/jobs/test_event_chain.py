@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from accounts.crypto.keyring import Keyring, Purpose
-from accounts.jobs.event_chain import chain_events, holds_head, verify_chain
+from accounts.jobs.event_chain import chain_events, contains_head, verify_chain
 from models import SecurityEvent, metadata
 from oneself.database import Database
 from tests.unit.conftest import explain_query
@@ -202,7 +202,7 @@ def test_pending_event_of_the_transaction_is_chained(env):
         session.add(SecurityEvent(id="0191", kind="a", occurred_at=session.now, details={}))
         assert verify_chain(session).unchained == 1
         digest = verify_chain(session).head
-        assert holds_head(session, bytes.fromhex(digest))
+        assert contains_head(session, bytes.fromhex(digest))
 
 
 def test_only_the_newest_events_are_searched(env, seven_ids):
@@ -354,7 +354,7 @@ def test_every_logged_head_is_in_the_chain(env, clock, caplog):
         _add_event(env, clock.move(seconds=1))
         env.act(chain_events)
     heads = [bytes.fromhex(record.head) for record in caplog.records]
-    assert [env.act(holds_head, head) for head in [*heads, bytes(32)]] == [True] * 3 + [False]
+    assert [env.act(contains_head, head) for head in [*heads, bytes(32)]] == [True] * 3 + [False]
 
 
 def test_truncated_chain_lacks_its_head(env, unprotected_ids):
@@ -364,7 +364,7 @@ def test_truncated_chain_lacks_its_head(env, unprotected_ids):
         for event_id in unprotected_ids[5:]:
             env.execute(f"DELETE FROM {table} WHERE {name} = ?", event_id)  # noqa: S608 # ours
     assert _problems(env) == []
-    assert not env.act(holds_head, head)
+    assert not env.act(contains_head, head)
 
 
 def test_rechained_end_lacks_its_head(env, unprotected_ids, clock):
@@ -375,7 +375,7 @@ def test_rechained_end_lacks_its_head(env, unprotected_ids, clock):
     clock.move(minutes=1)
     assert env.act(chain_events) == 2
     assert _problems(env) == []
-    assert not env.act(holds_head, head)
+    assert not env.act(contains_head, head)
 
 
 # Detection

@@ -24,9 +24,9 @@ from accounts.services.one_time_secrets import (
     read_secret,
     redeem_secret,
 )
-from accounts.services.outbox import MessageKind, open_parameters, post_message
+from accounts.services.outbox import MessageKind, post_message, unseal_parameters
 from accounts.services.principal import CredentialKind
-from accounts.services.root_keys import remember_root, unknown_roots
+from accounts.services.root_keys import find_unknown_roots, remember_root
 from accounts.values.email_address import parse_address
 from models import (
     EventLink,
@@ -109,7 +109,7 @@ def test_sealed_rows_are_resealed_under_the_current_root(
     for table in ("access_token", "signing_key", "password_reset_request", "outbox_message"):
         assert {row["key_id"] for row in env.rows(table)} == {only_new.keys.key_id}
     assert only_new.act(reveal_access_token, alice.view) == sealed_token
-    assert only_new.recognise(CredentialKind.ACCESS_TOKEN, sealed_token).user == alice.view
+    assert only_new.authenticate(CredentialKind.ACCESS_TOKEN, sealed_token).user == alice.view
     with only_new.database.transaction(writing=False) as session:
         keys = session.keys
         assert keys.open(Purpose.SIGNING_KEY, env.rows("signing_key")[0]["private_sealed"], "kid")
@@ -118,7 +118,7 @@ def test_sealed_rows_are_resealed_under_the_current_root(
     [message] = only_new.messages()
     assert message.id == message_id
     with only_new.database.transaction(writing=False) as session:
-        assert open_parameters(session, message) == {"new_address": "a@b.c"}
+        assert unseal_parameters(session, message) == {"new_address": "a@b.c"}
 
 
 def test_second_run_changes_nothing(env, rotated, sealed_token):
@@ -191,7 +191,7 @@ def test_token_regenerated_during_rekeying_is_kept(rotated, alice):
         finally:
             event.remove(session.core, "before_cursor_execute", regenerate)
     assert rotated.act(reveal_access_token, alice.view) == regenerated[0]
-    assert rotated.recognise(CredentialKind.ACCESS_TOKEN, regenerated[0])
+    assert rotated.authenticate(CredentialKind.ACCESS_TOKEN, regenerated[0])
 
 
 @pytest.fixture
@@ -318,8 +318,8 @@ def test_root_with_live_rows_is_not_retired(env, rotated, digest_rows):
     outcome = rotated.act(retire_root, env.keys.key_id, revoke=False)
     assert outcome == (False, LIVE_ROWS, 0)
     assert {row["key_id"] for row in env.rows("root_key")} == {env.keys.key_id, NEW_ID}
-    assert rotated.recognise(CredentialKind.API_KEY, digest_rows.api_key)
-    assert rotated.recognise(CredentialKind.PAT, digest_rows.pat)
+    assert rotated.authenticate(CredentialKind.API_KEY, digest_rows.api_key)
+    assert rotated.authenticate(CredentialKind.PAT, digest_rows.pat)
     assert rotated.act(redeem_secret, SecretPurpose.EMAIL_CHANGE, digest_rows.secret)
 
 
@@ -337,7 +337,7 @@ def test_revoking_ends_all_rows_under_the_root(env, rotated, alice, digest_rows)
         (CredentialKind.PAT, digest_rows.pat),
     ):
         with pytest.raises(InvalidToken):
-            rotated.recognise(kind, token)
+            rotated.authenticate(kind, token)
     with pytest.raises(SecretSuperseded):
         rotated.act(redeem_secret, SecretPurpose.EMAIL_CHANGE, digest_rows.secret)
     with pytest.raises(InvalidClient):
@@ -358,7 +358,7 @@ def test_revoking_spares_other_roots(env, rotated, digest_rows, clock):
     clock.move(hours=1)
     rotated.act(retire_root, env.keys.key_id, revoke=True)
     assert rotated.act(read_secret, SecretPurpose.EMAIL_CHANGE, secret)
-    assert rotated.recognise(CredentialKind.SESSION, bob.token)
+    assert rotated.authenticate(CredentialKind.SESSION, bob.token)
     assert rotated.act(log_in, email=bob.view.email, password=bob.password, user_agent=None)
     live_after = rotated.act(count_live)[NEW_ID]
     assert {name: live_after[name] for name in live_before} == live_before | {
@@ -383,7 +383,7 @@ def test_root_without_live_rows_is_retired_and_sealed_rows_kept(env, rotated, on
     env.execute("DELETE FROM password_record")
     rows_before = env.rows("login_session")
     assert rotated.act(retire_root, env.keys.key_id, revoke=False) == (True, {}, 0)
-    assert only_new.act(unknown_roots) == []
+    assert only_new.act(find_unknown_roots) == []
     assert only_new.act(reveal_access_token, alice.view) == token
     assert env.rows("login_session") == rows_before
 
@@ -407,10 +407,10 @@ def test_unreadable_rows_keep_a_root_until_revoked(env, rotated, alice, sealed_t
     assert (outcome.done, set(outcome.rows)) == (True, tables)
     assert [env.count(table) for table in sorted(tables)] == [1, 0, 0, 0]
     with pytest.raises(InvalidToken):
-        rotated.recognise(CredentialKind.ACCESS_TOKEN, sealed_token)
+        rotated.authenticate(CredentialKind.ACCESS_TOKEN, sealed_token)
     new_token = rotated.act(reveal_access_token, alice.view)
-    assert tokens.well_formed(new_token, tokens.ACCESS_TOKEN)
-    assert rotated.recognise(CredentialKind.ACCESS_TOKEN, new_token).user == alice.view
+    assert tokens.is_well_formed(new_token, tokens.ACCESS_TOKEN)
+    assert rotated.authenticate(CredentialKind.ACCESS_TOKEN, new_token).user == alice.view
 
 
 def test_retired_root_with_links_is_remembered(env, rotated):
@@ -452,16 +452,16 @@ def test_root_is_remembered_once(env):
 
 def test_unknown_roots_are_named(env, rotated, only_new):
     """TK-07: missing ones, and ones with a wrong check value."""
-    assert rotated.act(unknown_roots) == []
-    assert only_new.act(unknown_roots) == [env.keys.key_id]
-    assert env.act(unknown_roots) == [NEW_ID]
+    assert rotated.act(find_unknown_roots) == []
+    assert only_new.act(find_unknown_roots) == [env.keys.key_id]
+    assert env.act(find_unknown_roots) == [NEW_ID]
     env.execute("UPDATE root_key SET check_value = ?", Keyring(OTHER).check_value())
-    assert rotated.act(unknown_roots) == [env.keys.key_id, NEW_ID]
+    assert rotated.act(find_unknown_roots) == [env.keys.key_id, NEW_ID]
 
 
 def test_imported_hash_belongs_to_its_root(env, rotated, alice):
     """TK-07: it is counted until a login rehashes it, and revoking deletes it."""
-    imported = password_hashing.adopt_hash(f"$2b$04${'a' * 21}u{'b' * 30}u", env.keys)
+    imported = password_hashing.import_hash(f"$2b$04${'a' * 21}u{'b' * 30}u", env.keys)
     assert imported is not None
     env.execute("UPDATE password_record SET record = ?", imported[0])
     assert rotated.act(count_live)[env.keys.key_id]["password_record"] == 1

@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError
 from accounts.errors import Unavailable
 from accounts.jobs.readiness import require_ready
 from models.schema import REVISION
-from oneself.database import does_not_answer
+from oneself.database import is_database_unavailable
 
 
 def test_migrated_database_is_ready(env):
@@ -58,4 +58,4 @@ def test_database_without_tables_raises_an_error(env):
     env.execute("DROP TABLE alembic_version")
     with pytest.raises(DBAPIError) as caught:
         env.act(require_ready)
-    assert does_not_answer(caught.value)
+    assert is_database_unavailable(caught.value)

@@ -31,8 +31,8 @@ TABLES = (
 
 
 @pytest.fixture
-def env(open_house):
-    return open_house(retention=RETENTION, session_lifetime=timedelta(days=365))
+def env(make_env):
+    return make_env(retention=RETENTION, session_lifetime=timedelta(days=365))
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_active_records_are_never_deleted(env, alice, client, clock):
     clock.move(days=299)
     assert env.act(delete_expired_records) == 0
     assert _counts(env) == counts_before
-    assert env.recognise(CredentialKind.SESSION, alice.token)
+    assert env.authenticate(CredentialKind.SESSION, alice.token)
     env.act(rotate_refresh_token, client[0], next_token)
     # Reuse of a token used long ago still revokes its family (RFC 9700 section 4.14.2).
     with pytest.raises(InvalidGrant):

@@ -31,7 +31,7 @@ def test_access_token_is_the_same_each_time(env, alice):
     """It is the token that the user was opened with."""
     token = env.act(reveal_access_token, alice.view)
     assert env.act(reveal_access_token, alice.view) == token
-    assert env.recognise(KIND, token).user == alice.view
+    assert env.authenticate(KIND, token).user == alice.view
 
 
 def test_access_token_of_unknown_user_is_not_found(env, alice):
@@ -45,16 +45,16 @@ def test_regenerated_token_replaces_the_old_one(env, alice):
     old = env.act(reveal_access_token, alice.view)
     new = env.act(regenerate_access_token, alice.view)
     with pytest.raises(InvalidToken):
-        env.recognise(KIND, old)
+        env.authenticate(KIND, old)
     assert env.act(reveal_access_token, alice.view) == new
-    assert env.recognise(KIND, new).user == alice.view
+    assert env.authenticate(KIND, new).user == alice.view
 
 
 def test_regenerating_keeps_tokens_of_other_users(env, alice, bob):
     """Only the token of the caller is replaced."""
     stored = env.act(reveal_access_token, bob.view)
     env.act(regenerate_access_token, alice.view)
-    env.recognise(KIND, stored)
+    env.authenticate(KIND, stored)
 
 
 def test_token_is_sealed_differently_each_time(env, alice):
@@ -82,7 +82,7 @@ def test_swapped_digests_do_not_reveal_tokens(env, alice, bob):
     """TK-05: a token authenticates the user of its row, and the seal binds it to that row."""
     token = env.act(reveal_access_token, alice.view)
     _swap(env, "token_digest")
-    assert env.recognise(KIND, token).user.user_id == bob.user_id
+    assert env.authenticate(KIND, token).user.user_id == bob.user_id
     assert env.act(reveal_access_token, alice.view) == token
 
 
@@ -100,9 +100,9 @@ def test_concurrent_regeneration_leaves_one_valid_token(env, alice):
             created = list(threads.map(race, range(racers)))
         token = env.act(reveal_access_token, alice.view)
         (revoked,) = set(created) - {token}
-        assert env.recognise(KIND, token).user == alice.view
+        assert env.authenticate(KIND, token).user == alice.view
         with pytest.raises(InvalidToken):
-            env.recognise(KIND, revoked)
+            env.authenticate(KIND, revoked)
 
 
 def test_revealing_a_token_is_an_event(env, alice):

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.exc import IntegrityError
 
 from accounts.crypto import tokens
-from accounts.crypto.jwts import HeldKey, KeySet
+from accounts.crypto.jwts import KeySet, LoadedKey
 from accounts.crypto.keyring import Keyring, Purpose
 from accounts.errors import (
     InvalidClient,
@@ -53,7 +53,7 @@ ISSUER = "http://localhost:8080"  # the default
 @pytest.fixture(scope="module")
 def key_set():
     private_key = rsa.generate_private_key(65537, 2048)
-    return KeySet.of([HeldKey("a-key", private_key, START, None)], START)
+    return KeySet.of([LoadedKey("a-key", private_key, START, None)], START)
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def test_keys_with_the_same_prefix_are_distinguished(env, alice, bob):
     shared = tokens.api_key_prefix(next(iter(owners)), "ipto")
     env.execute("UPDATE api_key SET prefix = ?", shared)
     first, second = owners
-    assert env.recognise(CredentialKind.API_KEY, first).user.user_id == owners[first][1]
+    assert env.authenticate(CredentialKind.API_KEY, first).user.user_id == owners[first][1]
     # The second key is not found by its own prefix any more, so it gets a secret with the shared
     # one: the prefix matches both rows, and the digest only its own.
     second_token = tokens.mint(f"ipto_{shared}_")
@@ -359,10 +359,10 @@ def test_keys_with_the_same_prefix_are_distinguished(env, alice, bob):
         env.keys.digest(Purpose.API_KEY, second_token),
         owners[second][0],
     )
-    assert env.recognise(CredentialKind.API_KEY, second_token).user.user_id == owners[second][1]
-    assert env.recognise(CredentialKind.API_KEY, first).user.user_id == owners[first][1]
+    assert env.authenticate(CredentialKind.API_KEY, second_token).user.user_id == owners[second][1]
+    assert env.authenticate(CredentialKind.API_KEY, first).user.user_id == owners[first][1]
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.API_KEY, tokens.mint(f"ipto_{shared}_"))
+        env.authenticate(CredentialKind.API_KEY, tokens.mint(f"ipto_{shared}_"))
 
 
 TABLES = (
@@ -384,10 +384,10 @@ TABLES = (
 
 
 @pytest.fixture
-def env(open_house):
+def env(make_env):
     """An environment without rate limits, since an attacker with a copy is not limited."""
     unlimited = RateLimit(1_000_000, 60)
-    return open_house(
+    return make_env(
         account_and_source_budget=unlimited, account_budget=unlimited, source_budget=unlimited
     )
 

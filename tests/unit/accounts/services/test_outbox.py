@@ -7,7 +7,7 @@ import pytest
 from accounts.crypto.keyring import SealBroken
 from accounts.errors import NotFound
 from accounts.origin import Origin
-from accounts.services.outbox import MessageKind, measure_outbox, open_parameters, post_message
+from accounts.services.outbox import MessageKind, measure_outbox, post_message, unseal_parameters
 
 
 def _post(env, view, **parameters):
@@ -20,7 +20,7 @@ def test_message_goes_to_the_stored_address(env, alice):
     (message,) = env.messages()
     assert (message.recipient, message.locale) == ("alice@example.com", "de-DE")
     assert (message.created_at, message.delivered_at) == (env.clock.now, None)
-    assert env.act(open_parameters, message) == {"secret": "a secret"}
+    assert env.act(unseal_parameters, message) == {"secret": "a secret"}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_message_has_the_client_address_only_for_the_owner_of_the_account(
     with env.database.transaction(writing=True, origin=Origin(address="192.0.2.7")) as session:
         post_message(session, kind, alice.view)
     [message] = env.messages()
-    assert env.act(open_parameters, message).get("ip_address") == ip_address
+    assert env.act(unseal_parameters, message).get("ip_address") == ip_address
 
 
 def test_message_parameters_are_sealed(env, alice):
@@ -58,7 +58,7 @@ def test_sealed_message_is_unreadable_under_another_id(env, alice):
     first, second = env.messages()
     second.parameters_sealed = first.parameters_sealed
     with pytest.raises(SealBroken):
-        env.act(open_parameters, second)
+        env.act(unseal_parameters, second)
 
 
 def test_refused_act_mails_nothing(env, alice):

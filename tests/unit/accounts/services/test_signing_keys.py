@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from accounts.crypto.jwts import LONGEST_LIFETIME, SKEW, Claims, thumbprint
+from accounts.crypto.jwts import MAX_LIFETIME, SKEW, Claims, thumbprint
 from accounts.crypto.keyring import Keyring, SealBroken
 from accounts.errors import InvalidToken
 from accounts.services.signing_keys import (
@@ -22,7 +22,7 @@ from oneself.database import Database
 
 ISSUER = "https://account.example.com/"
 AUDIENCE = "https://api.example.com/"
-VERIFIES_AFTER = LONGEST_LIFETIME + SKEW
+VERIFIES_AFTER = MAX_LIFETIME + SKEW
 MICROSECOND = timedelta(microseconds=1)
 
 _generate_private_key = rsa.generate_private_key
@@ -49,7 +49,7 @@ def during_generation(monkeypatch, stock):
     return functions
 
 
-def _claims(time, lifetime=LONGEST_LIFETIME):
+def _claims(time, lifetime=MAX_LIFETIME):
     return Claims(
         subject="usr_0123456789ab",
         session_id="ses_0123456789ab",
@@ -104,17 +104,17 @@ def test_second_start_creates_no_second_key(env, during_generation):
     assert _is_valid(env, token)
 
 
-def test_concurrent_starts_create_one_key(env, during_generation, elsewhere):
+def test_concurrent_starts_create_one_key(env, during_generation, run_in_thread):
     """JW-08: the other one checks again before it stores its key."""
-    during_generation.append(lambda: elsewhere(env.act, ensure_signing_key))
+    during_generation.append(lambda: run_in_thread(env.act, ensure_signing_key))
     env.act(ensure_signing_key)
     assert env.count("signing_key") == 1
 
 
 @pytest.mark.parametrize("act", [ensure_signing_key, rotate_signing_key])
-def test_nothing_is_locked_during_key_generation(env, during_generation, elsewhere, act):
+def test_nothing_is_locked_during_key_generation(env, during_generation, run_in_thread, act):
     """JW-08: it takes as long as a hash, without a lock (DB-01)."""
-    during_generation.append(lambda: elsewhere(env.act, open_tenant, "Meanwhile"))
+    during_generation.append(lambda: run_in_thread(env.act, open_tenant, "Meanwhile"))
     env.act(act)
     assert (env.count("tenant"), env.count("signing_key")) == (1, 1)
 
@@ -236,7 +236,7 @@ def test_old_key_verifies_all_its_tokens(env, clock):
     env.act(rotate_signing_key)
     clock.now += OVERLAP - timedelta(seconds=1)
     token = _sign(env)
-    clock.now += LONGEST_LIFETIME - timedelta(seconds=1)
+    clock.now += MAX_LIFETIME - timedelta(seconds=1)
     assert _is_valid(env, token)
     clock.now += timedelta(seconds=1)
     assert not _is_valid(env, token)
@@ -252,7 +252,7 @@ def test_host_with_slow_clock_signs_valid_tokens(env, clock):
     behind = clock.now - SKEW - timedelta(seconds=1)
     token = keys.sign(_claims(behind), issuer=ISSUER)
     assert old_kid in _kids(env)
-    clock.now = behind + LONGEST_LIFETIME - MICROSECOND
+    clock.now = behind + MAX_LIFETIME - MICROSECOND
     assert _is_valid(env, token)
 
 
@@ -328,7 +328,7 @@ def test_rotation_by_a_slow_clock_is_effective(env, clock):
     keys = env.act(load_key_set)
     assert keys.signing_kid == last.kid
     token = _sign(env, keys)
-    clock.now += LONGEST_LIFETIME - timedelta(seconds=1)
+    clock.now += MAX_LIFETIME - timedelta(seconds=1)
     assert _is_valid(env, token)
 
 

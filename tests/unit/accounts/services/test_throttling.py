@@ -31,7 +31,7 @@ from accounts.services.throttling import (
 )
 from handlers import hantera, ipto, jitsudo, scaikey
 from handlers.context import UserContext
-from oneself.database import does_not_answer
+from oneself.database import is_database_unavailable
 
 SOURCE, OTHER_SOURCE = "192.0.2.1", "198.51.100.7"
 WRONG = "Wrong"
@@ -261,9 +261,9 @@ def test_success_replenishes_the_account_and_source_limit(env, alice):
     _fail(env, 5)
 
 
-def test_success_refunds_one_attempt_of_account_and_source(open_house):
+def test_success_refunds_one_attempt_of_account_and_source(make_env):
     """LG-17: failures of other accounts and other sources stay counted."""
-    env = open_house(account_budget=RateLimit(10, 3600), source_budget=RateLimit(20, 600))
+    env = make_env(account_budget=RateLimit(10, 3600), source_budget=RateLimit(20, 600))
     alice = env.user("alice@example.com")
     # Three at the account from other sources, four at other accounts from this one.
     for source, _ in zip(_sources(), range(3), strict=False):
@@ -286,9 +286,9 @@ def test_success_at_one_account_refunds_nothing_at_another(env, alice, bob):
         _log_in(env, password=alice.password)
 
 
-def test_successes_do_not_offset_failures_of_the_source(open_house):
+def test_successes_do_not_offset_failures_of_the_source(make_env):
     """LG-17: a source that alternates between its own account and others is still limited."""
-    env = open_house(source_budget=RateLimit(10, 600))
+    env = make_env(source_budget=RateLimit(10, 600))
     bob = env.user("bob@example.org")
     victims = (f"victim{number}@example.com" for number in range(100))
 
@@ -300,9 +300,9 @@ def test_successes_do_not_offset_failures_of_the_source(open_house):
     assert (failures, refusal.policy) == (10, "source")
 
 
-def test_late_refund_does_not_exceed_the_limit(open_house):
+def test_late_refund_does_not_exceed_the_limit(make_env):
     """LG-17: after a slow hash, time has refilled the attempt already."""
-    env = open_house(source_budget=RateLimit(5, 10), account_and_source_budget=PLENTY)
+    env = make_env(source_budget=RateLimit(5, 10), account_and_source_budget=PLENTY)
     reservation = _reserve(env)
     env.clock.move(hours=1)
     _act(env, refund_attempt, reservation)
@@ -457,10 +457,10 @@ def test_all_password_checks_share_a_limit(env, alice, bob, last_check, bcrypt_c
     _act(env, last_check, alice, alice.password)
 
 
-def test_scopes_have_separate_limits(open_house):
+def test_scopes_have_separate_limits(make_env):
     """LG-17: of the same name and source, in all three limits."""
     five = RateLimit(5, 300)
-    env = open_house(account_and_source_budget=five, account_budget=five, source_budget=five)
+    env = make_env(account_and_source_budget=five, account_budget=five, source_budget=five)
     for scope in RateLimitScope:
         assert _count_passing(lambda scope=scope: _reserve(env, scope=scope))[0] == 5
     sources = _sources()
@@ -539,9 +539,9 @@ def test_mails_are_limited_by_address_and_purpose(env):
     assert mail("bob@example.org", "a reset")[0] == 5
 
 
-def test_mails_are_limited_by_source(open_house):
+def test_mails_are_limited_by_source(make_env):
     """EM-14: over all addresses."""
-    env = open_house(source_budget=RateLimit(7, 60))
+    env = make_env(source_budget=RateLimit(7, 60))
     addresses = (f"user{number}@example.com" for number in range(100))
     passed, refusal = _count_passing(lambda: _act(env, consume_mail, next(addresses), "a reset"))
     assert (passed, refusal.policy) == (7, "mail")
@@ -672,7 +672,7 @@ def test_no_secret_is_checked_when_attempts_cannot_be_counted(env, alice, bcrypt
     check = {"client": check_client, "signup": check_signup}.get(entry, entry)
     with pytest.raises(DBAPIError) as caught:
         _act(env, check, alice, alice.password)
-    assert does_not_answer(caught.value)
+    assert is_database_unavailable(caught.value)
     assert bcrypt_calls == []
 
 
@@ -681,7 +681,7 @@ def test_failed_refund_opens_no_session(env, alice, during_hashing):
     during_hashing(lambda: env.execute("DROP TABLE attempt_budget"))
     with pytest.raises(DBAPIError) as caught:
         _log_in(env, password=alice.password)
-    assert does_not_answer(caught.value)
+    assert is_database_unavailable(caught.value)
     assert env.count("login_session") == 1
 
 
@@ -710,11 +710,9 @@ def test_counters_are_deleted_when_their_source_is_unfamiliar(env, alice, clock)
         "mail_budget",
     ],
 )
-def test_counters_are_kept_until_replenished(open_house, budget):
+def test_counters_are_kept_until_replenished(make_env, budget):
     """LG-05: also with a period longer than a source stays familiar."""
-    env = open_house(
-        **{budget: RateLimit(1, 5_000_000)}, known_source_lifetime=timedelta(seconds=10)
-    )
+    env = make_env(**{budget: RateLimit(1, 5_000_000)}, known_source_lifetime=timedelta(seconds=10))
     _consume_all(env, RateLimit(1, 5_000_000))
     env.clock.move(seconds=5_000_000)
     assert env.act(delete_old_attempts) == 0

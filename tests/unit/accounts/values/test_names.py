@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.errors import InvalidRequest
-from accounts.values.names import clean_name
+from accounts.values.names import normalize_name
 
 
 def broken_rules(value, **limits):
     with pytest.raises(InvalidRequest) as caught:
-        clean_name(value, "display_name", **limits)
+        normalize_name(value, "display_name", **limits)
     (violation,) = caught.value.violations
     assert violation.field == ("display_name",)
     return violation.rule
@@ -21,12 +21,12 @@ def broken_rules(value, **limits):
 )
 def test_visible_name_is_kept(name):
     """UN-03: names of every script are accepted, with the joiners that some need."""
-    assert clean_name(name, "display_name") == unicodedata.normalize("NFC", name)
+    assert normalize_name(name, "display_name") == unicodedata.normalize("NFC", name)
 
 
 def test_decomposed_name_is_composed():
     """UN-01: a name has one spelling in the database."""
-    assert clean_name("Zoe\u0308", "display_name") == "Zo\u00eb"
+    assert normalize_name("Zoe\u0308", "display_name") == "Zo\u00eb"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_surrounding_white_space_is_rejected(padded):
 
 def test_length_is_counted_after_normalising():
     """UN-01: U+1D160 is one character as entered, and three in NFC."""
-    assert clean_name("e\u0308" * 3, "name", max_length=3) == "\u00eb" * 3
+    assert normalize_name("e\u0308" * 3, "name", max_length=3) == "\u00eb" * 3
     assert "at most 2 characters" in broken_rules("\U0001d160", max_length=2)
 
 
@@ -65,7 +65,7 @@ def test_refusal_does_not_repeat_the_value():
 def test_cleaned_name_is_stable(text):
     """UN-01: cleaning is idempotent."""
     try:
-        name = clean_name(text, "name")
+        name = normalize_name(text, "name")
     except InvalidRequest:
         return
-    assert clean_name(name, "name") == name
+    assert normalize_name(name, "name") == name

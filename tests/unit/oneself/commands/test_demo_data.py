@@ -47,7 +47,7 @@ def _check_credentials(env, demo):
     for name in OWNERS:
         account = demo[name]
         for field, kind in KINDS.items():
-            view = env.recognise(kind, account[field]).user
+            view = env.authenticate(kind, account[field]).user
             assert (view.user_id, view.tenant_id) == (account["user_id"], account["tenant_id"])
             assert (view.email, view.tenant_uuid) == (account["email"], account["tenant_uuid"])
         assert _log_in(env, account).user_id == account["user_id"]
@@ -58,7 +58,7 @@ def _check_credentials(env, demo):
         )
         assert set(client.scopes) == SESSION_RIGHTS
     token = demo["sso_user"]["session_token"]
-    view = env.recognise(CredentialKind.SESSION, token).user
+    view = env.authenticate(CredentialKind.SESSION, token).user
     assert (view.user_id, view.provider) == (demo["sso_user"]["user_id"], "oidc")
     with pytest.raises(InvalidCredentials):
         _log_in(env, demo["disabled_user"])
@@ -91,9 +91,9 @@ def test_users_are_in_the_right_tenants(env, demo):
 
 
 def test_keys_and_tokens_have_all_scopes(env, demo):
-    key = env.recognise(CredentialKind.API_KEY, demo["base"]["api_key"])
+    key = env.authenticate(CredentialKind.API_KEY, demo["base"]["api_key"])
     assert key.credential.rights == SESSION_RIGHTS & set(get_args(wire.ApiKeyScope))
-    pat = env.recognise(CredentialKind.PAT, demo["base"]["pat"])
+    pat = env.authenticate(CredentialKind.PAT, demo["base"]["pat"])
     assert pat.credential.rights == SESSION_RIGHTS
 
 
@@ -107,7 +107,7 @@ def test_second_run_replaces_the_credentials(env, database, demo):
         assert {field for field in before if before[field] == after[field]} == kept
         for field in ("session_token", "api_key", "pat"):
             with pytest.raises(InvalidToken):
-                env.recognise(KINDS[field], before[field])
+                env.authenticate(KINDS[field], before[field])
         with pytest.raises(InvalidCredentials):
             _log_in(env, before)
 
@@ -124,7 +124,7 @@ def test_repeated_runs_add_no_rows(env, database, demo):
 
 def test_credentials_of_other_names_are_kept(env, database, demo):
     alice = demo["base"]
-    principal = env.recognise(CredentialKind.SESSION, alice["session_token"])
+    principal = env.authenticate(CredentialKind.SESSION, alice["session_token"])
     own = {"name": "mine", "scopes": ["me/profile:read"]}
     _, key = env.act(
         create_api_key, principal, dataset_access_mode="all_available", expires_at=None, **own
@@ -139,9 +139,9 @@ def test_credentials_of_other_names_are_kept(env, database, demo):
     )
     token = env.act(open_session, alice["user_id"]).token
     make_demo(database)
-    env.recognise(CredentialKind.API_KEY, key)
-    env.recognise(CredentialKind.PAT, pat)
-    env.recognise(CredentialKind.SESSION, token)
+    env.authenticate(CredentialKind.API_KEY, key)
+    env.authenticate(CredentialKind.PAT, pat)
+    env.authenticate(CredentialKind.SESSION, token)
 
 
 def test_changes_made_in_a_trial_are_undone(env, database, demo):
@@ -172,9 +172,9 @@ def test_real_tenant_of_the_same_name_is_not_used(env, database):
     assert demo["base"]["tenant_id"] != real.id
 
 
-def test_passwords_meet_the_configured_rules(open_house):
+def test_passwords_meet_the_configured_rules(make_env):
     """And differ between two runs."""
-    database = open_house(password_min_length=64).database
+    database = make_env(password_min_length=64).database
     passwords = {make_demo(database)["base"]["password"] for _ in range(2)}
     assert len(passwords) == 2
     assert all(len(password) >= 64 for password in passwords)

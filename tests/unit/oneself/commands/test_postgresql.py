@@ -8,7 +8,7 @@ import pytest
 
 from models.schema import REVISION
 from oneself import commands
-from tests.support.postgresql import connected
+from tests.support.postgresql import direct_connection
 
 LAX = """
     ALTER TABLE client DROP CONSTRAINT fk_client_tenant_id_tenant,
@@ -88,13 +88,13 @@ def test_doctor_reports_missing_durability(run):
 def ascii_database(location, monkeypatch):
     """Creates an empty database without an encoding, which the settings name."""
     other = location.set(database=f"{location.database}_ascii")
-    with connected(location) as connection:
+    with direct_connection(location) as connection:
         connection.execute(
             f"CREATE DATABASE {other.database} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
         )
     monkeypatch.setenv("ONESELF_DATABASE_URL", other.render_as_string(hide_password=False))
     yield other
-    with connected(location) as connection:
+    with direct_connection(location) as connection:
         connection.execute(f"DROP DATABASE {other.database} WITH (FORCE)")
 
 
@@ -104,7 +104,7 @@ def test_no_tables_are_created_in_an_unsupported_encoding(run, ascii_database, w
     assert found is None
     assert len(failure.splitlines()) == 1
     assert "SQL_ASCII, which cannot store every name" in failure
-    with connected(ascii_database) as connection:
+    with direct_connection(ascii_database) as connection:
         [count] = connection.execute("SELECT count(*) FROM pg_stat_user_tables").fetchone()
     assert count == 0
 
@@ -137,7 +137,7 @@ def test_doctor_reports_an_unsupported_encoding(run, ascii_database):
 def test_doctor_reports_altered_tables(run, location, statement, check, found):
     """LO-04, DB-15."""
     run("db", "upgrade")
-    with connected(location) as connection:
+    with direct_connection(location) as connection:
         connection.execute(statement)
     checks = run("doctor")[0]["checks"]
     assert not checks[check]["ok"]

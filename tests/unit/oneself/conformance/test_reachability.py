@@ -79,7 +79,7 @@ def test_suite_completes_when_deployment_goes_away(suite: str, tmp_path: Path):
     gone = deployment(f"http://127.0.0.1:{free_port()}")
     assert find_connection_problem(gone) == "the connection is refused"
     credentials = tmp_path / "people.json"
-    credentials.write_text(json.dumps(gone.people))
+    credentials.write_text(json.dumps(gone.actors))
     conformance = Suite(gone, credentials, suites=(suite,), operations=frozenset({READ}))
     outcomes = [outcome for step in conformance.steps() for outcome in step.outcomes]
     run = [each for each in outcomes if each.verdict is not Verdict.SKIPPED]
@@ -92,8 +92,8 @@ def test_suite_completes_when_deployment_goes_away(suite: str, tmp_path: Path):
 def test_unwritable_credentials_file_is_not_reported_as_missing_response(tmp_path: Path):
     run = FuzzRun("session", (OPERATIONS[READ],))
     with fixed_response(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
-        people = {"base": {"session_token": "sess_" + "0" * 49}}
-        target = Deployment(f"http://127.0.0.1:{port}", people)
+        actors = {"base": {"session_token": "sess_" + "0" * 49}}
+        target = Deployment(f"http://127.0.0.1:{port}", actors)
         runner = FuzzRunner(target, tmp_path / "gone" / "people.json", examples=1, seed=1)
         with pytest.raises(FileNotFoundError):
             list(runner.outcomes(run))

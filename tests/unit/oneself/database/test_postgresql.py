@@ -19,7 +19,7 @@ from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import Limits
 from accounts.services.signing_keys import ensure_signing_key
 from models import Tenant
-from oneself.database import Database, OutcomeUnknown, does_not_answer, open_engine
+from oneself.database import Database, OutcomeUnknown, is_database_unavailable, open_engine
 from oneself.database.failures import can_retry
 from oneself.database.migrations import differences, present_revision, upgrade
 from oneself.database.postgresql import Postgresql
@@ -98,11 +98,11 @@ def _count(env, name):
         ("application_name", "oneself"),
     ],
 )
-def test_every_connection_has_timeouts(database, elsewhere, name, expected):
+def test_every_connection_has_timeouts(database, run_in_thread, name, expected):
     """DB-12: the first and each further one, reading and writing."""
     for writing in (False, True):
         assert _query(database, f"SHOW {name}", writing=writing) == expected
-        assert elsewhere(_query, database, f"SHOW {name}", writing=writing) == expected
+        assert run_in_thread(_query, database, f"SHOW {name}", writing=writing) == expected
 
 
 def test_options_of_the_url_override_ours(open_database, location):
@@ -148,22 +148,22 @@ def test_number_of_connections_is_bounded(open_database, server):
     assert server("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") <= 3
 
 
-def test_waiting_for_a_connection_times_out(open_database, elsewhere):
+def test_waiting_for_a_connection_times_out(open_database, run_in_thread):
     """DB-11: with a 503; later transactions get the connection."""
     database = open_database(connections=1, timeout=SHORT_TIMEOUT)
     with database.transaction(writing=False), pytest.raises(Unavailable):
-        elsewhere(_query, database, "SELECT 1")
-    assert elsewhere(_query, database, "SELECT 1") == 1
+        run_in_thread(_query, database, "SELECT 1")
+    assert run_in_thread(_query, database, "SELECT 1") == 1
 
 
-def test_slow_work_holds_no_connection(open_database, elsewhere):
+def test_slow_work_holds_no_connection(open_database, run_in_thread):
     """DB-11: another thread can use it meanwhile."""
     database = open_database(connections=1, timeout=SHORT_TIMEOUT)
     with database.transaction(writing=True) as session:
         with session.outside_transaction():
-            assert elsewhere(_query, database, "SELECT 1", writing=True) == 1
+            assert run_in_thread(_query, database, "SELECT 1", writing=True) == 1
         with pytest.raises(Unavailable):
-            elsewhere(_query, database, "SELECT 1")
+            run_in_thread(_query, database, "SELECT 1")
 
 
 def test_failed_connection_attempt_frees_its_slot(open_database, location):
@@ -172,7 +172,7 @@ def test_failed_connection_attempt_frees_its_slot(open_database, location):
     for _ in range(3):
         with pytest.raises(OperationalError) as refused:
             _query(database, "SELECT 1")
-        assert does_not_answer(refused.value)
+        assert is_database_unavailable(refused.value)
 
 
 # Begin and end of a transaction
@@ -186,11 +186,11 @@ def test_read_begins_no_transaction(database, server):
         assert server(f"{state} AND pid <> pg_backend_pid()") == "idle"
 
 
-def test_snapshot_sees_one_moment_and_is_read_only(env, elsewhere):
+def test_snapshot_sees_one_moment_and_is_read_only(env, run_in_thread):
     """DB-18."""
     with env.database.transaction(writing=False, snapshot=True) as session:
         assert session.exec(select(Tenant)).all() == []
-        elsewhere(env.act, _tenant, "tnt_1")
+        run_in_thread(env.act, _tenant, "tnt_1")
         assert session.exec(select(Tenant)).all() == []
     with (
         pytest.raises(DBAPIError, match="read-only"),
@@ -236,7 +236,7 @@ def test_suppressed_statement_failure_prevents_the_commit(env):
 # Locks
 
 
-def test_lock_is_held_until_the_end_of_the_transaction(open_database, elsewhere):
+def test_lock_is_held_until_the_end_of_the_transaction(open_database, run_in_thread):
     """DB-02: by one transaction at a time; other names are free."""
     database = open_database(timeout=SHORT_TIMEOUT)
 
@@ -248,14 +248,14 @@ def test_lock_is_held_until_the_end_of_the_transaction(open_database, elsewhere)
 
     with database.transaction(writing=True) as session:
         session.lock("a")
-        assert elsewhere(lock, "b")
+        assert run_in_thread(lock, "b")
         with pytest.raises(OperationalError) as refused:
-            elsewhere(lock, "a")
+            run_in_thread(lock, "a")
         assert isinstance(refusal_of(refused.value), Unavailable)
-    assert elsewhere(lock, "a")
+    assert run_in_thread(lock, "a")
 
 
-def test_slow_work_releases_locks(database, elsewhere):
+def test_slow_work_releases_locks(database, run_in_thread):
     """DB-11: they have to be taken again afterwards."""
 
     def lock():
@@ -264,12 +264,12 @@ def test_slow_work_releases_locks(database, elsewhere):
 
     with database.transaction(writing=True) as session:
         session.lock("a")
-        assert elsewhere(lock) is False
+        assert run_in_thread(lock) is False
         with session.outside_transaction():
-            assert elsewhere(lock) is True
-        assert elsewhere(lock) is True
+            assert run_in_thread(lock) is True
+        assert run_in_thread(lock) is True
         session.lock("a")
-        assert elsewhere(lock) is False
+        assert run_in_thread(lock) is False
 
 
 def test_job_is_run_by_one_replica_at_a_time(database, open_database):
@@ -287,14 +287,14 @@ def test_job_is_run_by_one_replica_at_a_time(database, open_database):
     assert len(runs) == 2
 
 
-def test_readers_do_not_wait(open_database, elsewhere):
+def test_readers_do_not_wait(open_database, run_in_thread):
     """DB-01: they see what was committed, and hold no lock."""
     database = open_database(timeout=SHORT_TIMEOUT)
     with database.transaction(writing=True) as session:
         session.lock("a")
         _tenant(session, "tnt_1")
-        assert elsewhere(_query, database, "SELECT count(*) FROM tenant") == 0
-    assert elsewhere(_query, database, "SELECT count(*) FROM tenant") == 1
+        assert run_in_thread(_query, database, "SELECT count(*) FROM tenant") == 0
+    assert run_in_thread(_query, database, "SELECT count(*) FROM tenant") == 1
 
 
 # Retries
@@ -537,7 +537,7 @@ def test_idle_transaction_times_out(open_database):
 
     with pytest.raises(DBAPIError) as ended:
         sleep()
-    assert does_not_answer(ended.value)
+    assert is_database_unavailable(ended.value)
 
 
 def test_read_only_server_returns_503(env):

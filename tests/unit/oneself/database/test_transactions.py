@@ -48,14 +48,14 @@ def _transactions(database):
         yield database.transaction(writing=False, blocking=blocking)
 
 
-def test_writes_of_an_act_are_committed(env, elsewhere):
+def test_writes_of_an_act_are_committed(env, run_in_thread):
     """Another connection sees them at once."""
     env.act(_tenant)
-    assert elsewhere(env.count, "tenant") == 1
+    assert run_in_thread(env.count, "tenant") == 1
 
 
 @pytest.mark.parametrize("error", [NotFound, ValueError, KeyboardInterrupt, IntegrityError])
-def test_exception_rolls_back(env, elsewhere, error):
+def test_exception_rolls_back(env, run_in_thread, error):
     """Rows of the session and of the connection below it alike (DB-04)."""
     arguments = ("", {}, Exception()) if error is IntegrityError else ()
 
@@ -68,11 +68,11 @@ def test_exception_rolls_back(env, elsewhere, error):
 
     with pytest.raises(error):
         env.act(fail)
-    assert elsewhere(env.count, "tenant") == env.count("tenant") == 0
+    assert run_in_thread(env.count, "tenant") == env.count("tenant") == 0
     env.act(_tenant)
 
 
-def test_refusal_with_keep_writes_commits(env, elsewhere):
+def test_refusal_with_keep_writes_commits(env, run_in_thread):
     """Failed attempts are counted although the act is refused (LG-04)."""
 
     def refuse(session):
@@ -82,7 +82,7 @@ def test_refusal_with_keep_writes_commits(env, elsewhere):
 
     with pytest.raises(CountedAttempt):
         env.act(refuse)
-    assert elsewhere(env.count, "tenant") == 2
+    assert run_in_thread(env.count, "tenant") == 2
 
 
 def test_failed_flush_at_the_end_rolls_back(env):
@@ -100,7 +100,7 @@ def test_failed_flush_at_the_end_rolls_back(env):
 
 
 @only_on_sqlite
-def test_failed_commit_releases_the_write_lock(env, elsewhere):
+def test_failed_commit_releases_the_write_lock(env, run_in_thread):
     """DB-04: SQLite leaves the transaction open, and other writers would wait."""
 
     def violate_foreign_key(session):
@@ -111,7 +111,7 @@ def test_failed_commit_releases_the_write_lock(env, elsewhere):
 
     with pytest.raises(IntegrityError):
         env.act(violate_foreign_key)
-    elsewhere(env.act, _tenant, 1)
+    run_in_thread(env.act, _tenant, 1)
     env.act(_tenant, 2)
     assert (env.count("tenant"), env.count("user_settings")) == (2, 0)
 
@@ -184,7 +184,7 @@ def test_standard_library_driver_is_the_fallback(monkeypatch):
 
 
 @only_on_sqlite
-def test_threads_keep_their_connections(database, elsewhere):
+def test_threads_keep_their_connections(database, run_in_thread):
     """Each has a blocking and a nonblocking one."""
 
     def connections():
@@ -197,7 +197,7 @@ def test_threads_keep_their_connections(database, elsewhere):
     first, second = connections(), connections()
     assert first == second
     assert len(set(first)) == 2
-    assert set(first).isdisjoint(elsewhere(connections))
+    assert set(first).isdisjoint(run_in_thread(connections))
 
 
 def test_closed_connection_is_replaced(database):
@@ -217,12 +217,12 @@ def test_broken_connection_is_replaced(database):
         assert session.core is not broken
 
 
-def test_close_closes_the_connections_of_every_thread(database, elsewhere):
+def test_close_closes_the_connections_of_every_thread(database, run_in_thread):
     def connection():
         with database.transaction(writing=True) as session:
             return session.core
 
-    connections = [connection(), elsewhere(connection)]
+    connections = [connection(), run_in_thread(connection)]
     database.close()
     assert all(closed.closed for closed in connections)
 
@@ -270,7 +270,7 @@ def test_error_of_a_failed_statement_hides_its_parameters(env):
 
 
 @only_on_sqlite
-def test_writer_locks_out_other_writers(database, elsewhere):
+def test_writer_locks_out_other_writers(database, run_in_thread):
     """From the beginning of the transaction, before it reads (DB-01)."""
 
     def write():
@@ -278,12 +278,12 @@ def test_writer_locks_out_other_writers(database, elsewhere):
             return True
 
     with database.transaction(writing=True), pytest.raises(OperationalError, match="locked"):
-        elsewhere(write)
+        run_in_thread(write)
     with database.transaction(writing=False):
-        assert elsewhere(write)
+        assert run_in_thread(write)
 
 
-def test_readers_are_not_locked_out(env, elsewhere):
+def test_readers_are_not_locked_out(env, run_in_thread):
     """They see the state before the write (DB-01)."""
 
     def read():
@@ -292,12 +292,12 @@ def test_readers_are_not_locked_out(env, elsewhere):
 
     with env.database.transaction(writing=True) as session:
         _tenant(session)
-        assert elsewhere(read) == 0
-    assert elsewhere(read) == 1
+        assert run_in_thread(read) == 0
+    assert run_in_thread(read) == 1
 
 
 @only_on_sqlite
-def test_nonblocking_write_fails_at_once_when_locked(database, elsewhere):
+def test_nonblocking_write_fails_at_once_when_locked(database, run_in_thread):
     """It can begin again on the same connection after that (DB-05)."""
 
     def write():
@@ -310,11 +310,11 @@ def test_nonblocking_write_fails_at_once_when_locked(database, elsewhere):
         with database.transaction(writing=True, blocking=False) as session:
             return session.core
 
-    before = elsewhere(write_again)
+    before = run_in_thread(write_again)
     with database.transaction(writing=True):
-        assert elsewhere(write) < 0.5
+        assert run_in_thread(write) < 0.5
         assert not before.in_transaction()
-    assert elsewhere(write_again) is before
+    assert run_in_thread(write_again) is before
 
 
 @only_on_sqlite
@@ -330,7 +330,7 @@ def test_blocking_write_fails_after_the_timeout(location):
 
 
 @only_on_sqlite
-def test_blocking_write_continues_when_the_lock_is_released(env, elsewhere):
+def test_blocking_write_continues_when_the_lock_is_released(env, run_in_thread):
     """DB-05."""
     with ThreadPoolExecutor(1) as thread:
         with env.database.transaction(writing=True) as session:
@@ -339,7 +339,7 @@ def test_blocking_write_continues_when_the_lock_is_released(env, elsewhere):
             time.sleep(0.05)
             assert not second.done()
         second.result(10)
-    assert elsewhere(env.count, "tenant") == 2
+    assert run_in_thread(env.count, "tenant") == 2
 
 
 def test_concurrent_updates_are_not_lost(env):
@@ -363,20 +363,20 @@ def test_concurrent_updates_are_not_lost(env):
 
 
 @pytest.mark.parametrize("writing", [True, False])
-def test_slow_work_holds_no_lock(env, elsewhere, writing):
+def test_slow_work_holds_no_lock(env, run_in_thread, writing):
     """Another thread can write meanwhile, and the act sees it afterwards (DB-11)."""
     with env.database.transaction(writing=writing, blocking=False) as session:
         assert session.exec(select(Tenant)).all() == []
         with session.outside_transaction():
             assert not session.core.in_transaction()
-            elsewhere(env.act, _tenant, 1)
+            run_in_thread(env.act, _tenant, 1)
         assert len(session.exec(select(Tenant)).all()) == 1
         _tenant(session, 2)
-    assert elsewhere(env.count, "tenant") == 2
+    assert run_in_thread(env.count, "tenant") == 2
 
 
 @only_on_sqlite
-def test_transaction_after_slow_work_is_a_writing_one(database, elsewhere):
+def test_transaction_after_slow_work_is_a_writing_one(database, run_in_thread):
     """Also if the one before it was not (DB-01)."""
 
     def write():
@@ -385,19 +385,19 @@ def test_transaction_after_slow_work_is_a_writing_one(database, elsewhere):
 
     with database.transaction(writing=False) as session:
         with session.outside_transaction():
-            elsewhere(write)
+            run_in_thread(write)
         with pytest.raises(OperationalError):
-            elsewhere(write)
+            run_in_thread(write)
 
 
-def test_failed_slow_work_leaves_no_open_transaction(env, elsewhere):
+def test_failed_slow_work_leaves_no_open_transaction(env, run_in_thread):
     def fail(session):
         with session.outside_transaction():
             raise NotFound
 
     with pytest.raises(NotFound):
         env.act(fail)
-    elsewhere(env.act, _tenant)
+    run_in_thread(env.act, _tenant)
     assert env.count("tenant") == 1
 
 
@@ -464,7 +464,7 @@ def _with_short_timeout(env):
 
 
 @only_on_sqlite
-def test_failed_write_releases_the_write_lock(env, elsewhere):
+def test_failed_write_releases_the_write_lock(env, run_in_thread):
     """DB-05: after an exception, and after a timeout behind another process."""
     database = _with_short_timeout(env)
 
@@ -480,12 +480,12 @@ def test_failed_write_releases_the_write_lock(env, elsewhere):
         pass
     with pytest.raises(NotFound), database.transaction(writing=True):
         raise NotFound
-    assert elsewhere(write) == 0
+    assert run_in_thread(write) == 0
     database.close()
 
 
 @only_on_sqlite
-def test_waiting_for_a_writing_thread_times_out(env, elsewhere):
+def test_waiting_for_a_writing_thread_times_out(env, run_in_thread):
     """DB-05: as waiting for another process does."""
     database = _with_short_timeout(env)
 
@@ -494,8 +494,8 @@ def test_waiting_for_a_writing_thread_times_out(env, elsewhere):
             pass
 
     with database.transaction(writing=True), pytest.raises(Unavailable):
-        elsewhere(write)
-    assert elsewhere(write) is None
+        run_in_thread(write)
+    assert run_in_thread(write) is None
     database.close()
 
 

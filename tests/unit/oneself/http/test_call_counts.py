@@ -16,7 +16,7 @@ from oneself.conformance.http_client import Request
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess
 from tests.support.stages import STAGES, CallCounter
-from tests.support.statements import asked_of
+from tests.support.statements import record_statements
 
 ME = "/v1/me"
 #: On PostgreSQL the driver does more of the work in Python.
@@ -68,7 +68,7 @@ def measured(
             for _ in range(3):
                 service.ask(request)
             # Apart from the calls, because a listener changes the path to the database.
-            with asked_of(service.faults.dialect) as statements:
+            with record_statements(service.faults.dialect) as statements:
                 service.ask(request)
             with counter.counting() as calls:
                 service.ask(request)
@@ -79,7 +79,7 @@ def measured(
 
 
 def _request(service: InProcess, kind: str, method: str, path: str, body: str) -> Request:
-    base = service.people["base"]
+    base = service.actors["base"]
     headers = [("Content-Type", "application/json")] if body else []
     if kind == "api_key":
         headers.append(("X-API-Key", base[kind]))

@@ -151,13 +151,13 @@ def test_nul_in_a_request_is_no_server_error(
     operation: OperationSpec, service: InProcess, caplog: pytest.LogCaptureFixture
 ):
     """HT-04: from known and unknown callers, in every place."""
-    view, statuses = service.somebody(), {}
+    view, statuses = service.create_demo_user(), {}
     with caplog.at_level(logging.ERROR):
         for number in range(len([*_with_nuls(operation, view)])):
             draft = [*_with_nuls(operation, view)][number]
             statuses[draft.place] = _status(service, operation.method, draft)
             if statuses[draft.place] < 400 and operation.method != "get":
-                view = service.somebody()  # the handler may have ended the credential
+                view = service.create_demo_user()  # the handler may have ended the credential
     # Or no request would have got far enough to prove anything.
     assert not operation.accepted or statuses.pop("nowhere") != 401
     assert {place: status for place, status in statuses.items() if status >= 500} == {}

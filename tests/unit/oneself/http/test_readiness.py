@@ -19,9 +19,9 @@ LOGGER = "oneself.http.readiness"
 
 
 @pytest.fixture
-def execute(there):
+def execute(application):
     """Run a statement behind the service's back."""
-    engine = open_engine(there.location)
+    engine = open_engine(application.location)
 
     def execute(statement, **values):
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -32,13 +32,13 @@ def execute(there):
 
 
 @pytest.fixture
-def ask(there, caplog):
+def ask(application, caplog):
     """Probe several times; return the status and the log lines."""
     caplog.set_level(logging.INFO, logger=LOGGER)
 
     def ask():
         caplog.clear()
-        [status] = {there.ask(READY).status for _ in range(3)}
+        [status] = {application.ask(READY).status for _ in range(3)}
         records = [record for record in caplog.records if record.name == LOGGER]
         return status, [(record.levelname, record.getMessage()) for record in records]
 
@@ -68,7 +68,7 @@ def test_change_is_logged_once_with_its_reason(ask, execute):
     assert ask() == (200, [])
 
 
-def test_unknown_root_key_is_logged_by_its_id(ask, execute, there):
+def test_unknown_root_key_is_logged_by_its_id(ask, execute, application):
     """In the log, and not in the answer."""
     execute(
         "INSERT INTO root_key (key_id, check_value, created_at) VALUES (:id, :check, :now)",
@@ -79,7 +79,7 @@ def test_unknown_root_key_is_logged_by_its_id(ask, execute, there):
     status, [(level, message)] = ask()
     assert (status, level) == (503, "WARNING")
     assert "stored under 0badc0de, a root secret that is not known here" in message
-    assert b"0badc0de" not in there.ask(READY).body
+    assert b"0badc0de" not in application.ask(READY).body
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_failure_before_the_handler_is_a_reason(caplog, failure, reason):
     assert [record.getMessage() for record in caplog.records] == [f"not ready: {reason}"]
 
 
-def test_rejected_request_says_nothing_of_readiness(ask, there, caplog):
-    assert there.ask(Request("GET", "/readyz?now=1")).status == 400
+def test_rejected_request_says_nothing_of_readiness(ask, application, caplog):
+    assert application.ask(Request("GET", "/readyz?now=1")).status == 400
     assert [record for record in caplog.records if record.name == LOGGER] == []
     assert ask() == (200, [])

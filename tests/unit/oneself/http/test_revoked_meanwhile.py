@@ -12,14 +12,14 @@ from oneself.conformance.pictures import encoded, gradient
 OLD, NEW = "Violet tangent 47 harbour", "Ochre lantern 58 meadow"
 
 
-def _asked(there, method, path, session, body):
+def _asked(application, method, path, session, body):
     bearer = ("Authorization", f"Bearer {session}")
     request = json_request(method, path, body)
-    return there.ask(Request(method, path, (*request.headers, bearer), request.body))
+    return application.ask(Request(method, path, (*request.headers, bearer), request.body))
 
 
 @pytest.fixture
-def session(there):
+def session(application):
     """The session token of a user who has just signed up."""
     body = {
         "email": "carol@example.net",
@@ -27,12 +27,12 @@ def session(there):
         "display_name": "Carol",
         "tenant_name": "Carol's",
     }
-    answer = there.ask(json_request("POST", "/v1/auth/signup", body))
+    answer = application.ask(json_request("POST", "/v1/auth/signup", body))
     return answer.json()["data"]["session_token"]
 
 
 @pytest.fixture
-def during(monkeypatch, elsewhere):
+def during(monkeypatch, run_in_thread):
     """Run a callback in another thread, once, before a function."""
 
     def during(module, name, happen):
@@ -40,7 +40,7 @@ def during(monkeypatch, elsewhere):
 
         def first(*arguments):
             monkeypatch.setattr(module, name, work)
-            elsewhere(happen)
+            run_in_thread(happen)
             return work(*arguments)
 
         monkeypatch.setattr(module, name, first)
@@ -48,24 +48,24 @@ def during(monkeypatch, elsewhere):
     return during
 
 
-def test_password_stays_when_session_ends_during_the_hash(there, session, during):
+def test_password_stays_when_session_ends_during_the_hash(application, session, during):
     """SE-06: the owner ends an attacker's session."""
-    log_out = partial(_asked, there, "POST", "/v1/auth/logout", session, None)
+    log_out = partial(_asked, application, "POST", "/v1/auth/logout", session, None)
     during(bcrypt, "checkpw", log_out)
     body = {"current_password": OLD, "new_password": NEW}
-    answer = _asked(there, "POST", "/v1/me/password", session, body)
+    answer = _asked(application, "POST", "/v1/me/password", session, body)
     assert (answer.status, answer.json()["error"]["code"]) == (401, "invalid_token")
     log_in = {"email": "carol@example.net", "password": OLD}
-    assert there.ask(json_request("POST", "/v1/auth/login", log_in)).status == 200
+    assert application.ask(json_request("POST", "/v1/auth/login", log_in)).status == 200
 
 
-def test_picture_stays_when_session_ends_during_the_encoding(there, session, during):
+def test_picture_stays_when_session_ends_during_the_encoding(application, session, during):
     """SE-06."""
-    before = there.stored("login_session", "security_event")
-    log_out = partial(_asked, there, "POST", "/v1/auth/logout", session, None)
+    before = application.stored("login_session", "security_event")
+    log_out = partial(_asked, application, "POST", "/v1/auth/logout", session, None)
     during(pictures, "encode_picture", log_out)
     head = (("Authorization", f"Bearer {session}"), ("Content-Type", "image/png"))
     upload = Request("PUT", "/resources/me/profile/picture", head, encoded(gradient()))
-    answer = there.ask(upload)
+    answer = application.ask(upload)
     assert (answer.status, answer.json()["code"]) == (401, "invalid_token")
-    assert there.stored("login_session", "security_event") == before
+    assert application.stored("login_session", "security_event") == before

@@ -17,8 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from accounts.services.outbox import (
     MessageKind,
     delete_dead_messages,
-    open_parameters,
     post_message,
+    unseal_parameters,
 )
 from models import OutboxMessage
 from oneself.database import Database
@@ -28,8 +28,8 @@ from oneself.mail.messages import Messages
 from oneself.mail.smtp import Folder, Security, SmtpServer
 from oneself.settings import Settings
 from oneself.templating import Templates
-from tests.support.postgresql import connected
-from tests.support.statements import asked_of
+from tests.support.postgresql import direct_connection
+from tests.support.statements import record_statements
 
 SECRET = "ots_canary"
 URL = "https://accounts.example"
@@ -286,7 +286,7 @@ def test_mail_is_given_up_after_a_day(env, by_smtp, mail_server, post):
     assert timedelta(hours=23) < env.clock.now - began <= timedelta(hours=24)
     assert message.gave_up_at == env.clock.now
     with env.database.transaction(writing=False) as session:
-        assert open_parameters(session, message) == {"secret": SECRET}
+        assert unseal_parameters(session, message) == {"secret": SECRET}
     env.clock.move(days=30)
     assert by_smtp.deliver_pending() == Run(0, 0, 0, None)
 
@@ -550,7 +550,7 @@ def cut(env):
     """Terminate all connections to the database, as a failover does."""
 
     def cut():
-        with connected(env.location) as connection:
+        with direct_connection(env.location) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -615,7 +615,7 @@ def test_leases_are_released_in_one_statement(env, by_smtp, mail_server, post):
     """OP-01, HT-21: a large batch delays neither the shutdown nor writers."""
     post(10)
     mail_server.happen = by_smtp.stop
-    with asked_of("sqlite" if env.on_sqlite else "postgresql") as statements:
+    with record_statements("sqlite" if env.on_sqlite else "postgresql") as statements:
         by_smtp.deliver_pending()
     released = "UPDATE outbox_message SET leased_until=? WHERE outbox_message.id IN (…)"
     assert [statement.form.startswith(released) for statement in statements].count(True) == 1

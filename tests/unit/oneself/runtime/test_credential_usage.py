@@ -66,9 +66,9 @@ def test_use_is_written_to_the_table_of_its_kind(env, alice, clock):
     )
     recorder = UsageRecorder()
     used = clock.now + timedelta(minutes=1)
-    recorder.note(alice.principal.credential, used)
-    recorder.note(_credential(CredentialKind.API_KEY, key.id), used)
-    recorder.note(_credential(CredentialKind.PAT, pat.id), used)
+    recorder.record_use(alice.principal.credential, used)
+    recorder.record_use(_credential(CredentialKind.API_KEY, key.id), used)
+    recorder.record_use(_credential(CredentialKind.PAT, pat.id), used)
     clock.move(hours=1)
     recorder.write(env.database)
     for table in ("login_session", "api_key", "personal_access_token"):
@@ -79,8 +79,8 @@ def test_use_is_written_to_the_table_of_its_kind(env, alice, clock):
 def test_use_of_another_kind_with_the_same_id_is_not_written(env, alice, bob, clock):
     """Ids are compared together with their kind."""
     recorder = UsageRecorder()
-    recorder.note(alice.principal.credential, clock.now)
-    recorder.note(_credential(CredentialKind.PAT, bob.principal.credential.id), clock.now)
+    recorder.record_use(alice.principal.credential, clock.now)
+    recorder.record_use(_credential(CredentialKind.PAT, bob.principal.credential.id), clock.now)
     recorder.write(env.database)
     assert _last_used(env, "login_session")[bob.principal.credential.id] is None
 
@@ -96,7 +96,7 @@ def test_many_uses_are_written_in_a_few_statements(env, alice, clock, statements
     ]
     recorder = UsageRecorder()
     for number in range(1000):
-        recorder.note(sessions[number % 10], clock.move(seconds=1))
+        recorder.record_use(sessions[number % 10], clock.move(seconds=1))
     statements.clear()
     recorder.write(env.database)
     assert len(statements) <= 3
@@ -108,14 +108,14 @@ def test_many_uses_are_written_in_a_few_statements(env, alice, clock, statements
 def test_empty_batch_begins_no_transaction(env, alice, clock, statements):
     recorder = UsageRecorder()
     recorder.write(env.database)
-    recorder.note(_credential(CredentialKind.ACCESS_TOKEN, alice.user_id), clock.now)
+    recorder.record_use(_credential(CredentialKind.ACCESS_TOKEN, alice.user_id), clock.now)
     recorder.write(env.database)
     assert statements == []
 
 
 def test_written_batch_is_not_written_again(env, alice, clock, statements):
     recorder = UsageRecorder()
-    recorder.note(alice.principal.credential, clock.now)
+    recorder.record_use(alice.principal.credential, clock.now)
     recorder.write(env.database)
     statements.clear()
     recorder.write(env.database)
@@ -125,7 +125,7 @@ def test_written_batch_is_not_written_again(env, alice, clock, statements):
 def test_failed_batch_is_kept(env, alice, clock, tmp_path):
     """DB-05."""
     recorder = UsageRecorder()
-    recorder.note(alice.principal.credential, clock.now)
+    recorder.record_use(alice.principal.credential, clock.now)
     without_tables = Database(tmp_path / "empty.sqlite3", keys=env.keys, limits=Limits())
     with pytest.raises(OperationalError):
         recorder.write(without_tables)
@@ -137,14 +137,14 @@ def test_failed_batch_is_kept(env, alice, clock, tmp_path):
 def test_use_during_a_write_is_in_the_next_batch(env, alice, clock):
     """It is not lost with the earlier use that is being written."""
     recorder = UsageRecorder()
-    recorder.note(alice.principal.credential, clock.now)
+    recorder.record_use(alice.principal.credential, clock.now)
     with env.database.transaction(writing=False) as session:
         engine = session.core.engine
     later = clock.now + timedelta(minutes=5)
     event.listen(
         engine,
         "before_cursor_execute",
-        lambda *_: recorder.note(alice.principal.credential, later),
+        lambda *_: recorder.record_use(alice.principal.credential, later),
         once=True,
     )
     recorder.write(env.database)

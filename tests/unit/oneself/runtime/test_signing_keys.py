@@ -9,7 +9,7 @@ import sqlalchemy
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import event
 
-from accounts.crypto.jwts import LONGEST_LIFETIME, SKEW, Claims, HeldKey, KeySet
+from accounts.crypto.jwts import MAX_LIFETIME, SKEW, Claims, KeySet, LoadedKey
 from accounts.errors import InvalidToken
 from accounts.services.signing_keys import (
     OVERLAP,
@@ -36,9 +36,9 @@ def _from_stock(monkeypatch, stock):
 
 
 @pytest.fixture
-def replicas(open_house):
+def replicas(make_env):
     """Two databases over one file, each with its keys in memory."""
-    envs = open_house(), open_house()
+    envs = make_env(), make_env()
     envs[0].act(ensure_signing_key)
     return [(env, SigningKeys(env.database)) for env in envs]
 
@@ -69,7 +69,7 @@ def _sign(keys, moment):
         epoch=0,
         jti="jti_0123456789ab",
         issued_at=moment,
-        expires_at=moment + LONGEST_LIFETIME,
+        expires_at=moment + MAX_LIFETIME,
         authenticated_at=moment,
     )
     return keys.sign(claims, issuer=ISSUER)
@@ -118,7 +118,7 @@ def test_replica_with_an_outdated_key_signs_valid_tokens(replicas, clock):
     first.refresh()
     clock.now += OVERLAP
     assert _is_valid(first, _sign(second.current, clock.now), clock.now)
-    clock.now += LONGEST_LIFETIME + SKEW
+    clock.now += MAX_LIFETIME + SKEW
     assert not _is_valid(first, _sign(second.current, clock.now), clock.now)
     second.refresh()
     assert _is_valid(first, _sign(second.current, clock.now), clock.now)
@@ -130,7 +130,7 @@ def test_unknown_key_costs_no_query(replicas, clock, stock):
     with _statements() as statements:
         for _ in range(1000):
             forger = KeySet.of(
-                [HeldKey(secrets.token_urlsafe(32), stock[-1], clock.now, None)], clock.now
+                [LoadedKey(secrets.token_urlsafe(32), stock[-1], clock.now, None)], clock.now
             )
             assert not _is_valid(first, _sign(forger, clock.now), clock.now)
         assert statements == []
@@ -162,11 +162,11 @@ def test_refresh_is_one_select(replicas):
     ]
 
 
-def test_keys_are_read_during_a_write(replicas, elsewhere):
+def test_keys_are_read_during_a_write(replicas, run_in_thread):
     """JW-08: a long writing transaction does not keep a worker from the new key."""
     (env, first), _ = replicas
     with env.database.transaction(writing=True):
-        elsewhere(first.refresh)
+        run_in_thread(first.refresh)
 
 
 def test_key_set_is_immutable(replicas):

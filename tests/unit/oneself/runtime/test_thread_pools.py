@@ -135,8 +135,8 @@ def test_close_waits_for_running_work():
 def test_observer_is_told_of_pending_and_refused_work():
     """OP-06, OP-11: at each change."""
     pending, refused, finish = [], [], threading.Event()
-    watch = PoolObserver(pending.append, lambda: refused.append(len(pending)))
-    pool = Pool("test", threads=1, queue=1, watch=watch)
+    observer = PoolObserver(pending.append, lambda: refused.append(len(pending)))
+    pool = Pool("test", threads=1, queue=1, observer=observer)
 
     async def overload():
         accepted = [asyncio.create_task(pool.run(finish.wait, 10)) for _ in range(2)]
@@ -155,8 +155,8 @@ def test_observer_is_told_of_pending_and_refused_work():
 def test_observer_is_told_of_work_that_timed_out():
     """OP-11."""
     refused = []
-    watch = PoolObserver(lambda _pending: None, lambda: refused.append("once"))
-    pool = Pool("test", threads=1, queue=1, timeout=-1, watch=watch)
+    observer = PoolObserver(lambda _pending: None, lambda: refused.append("once"))
+    pool = Pool("test", threads=1, queue=1, timeout=-1, observer=observer)
     with pytest.raises(Unavailable):
         asyncio.run(pool.run(threading.Event))
     pool.close()

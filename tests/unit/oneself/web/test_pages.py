@@ -21,7 +21,7 @@ from accounts.errors import InvalidCredentials, WeakPassword
 from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits, RateLimit
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supersede_secrets
-from accounts.services.outbox import open_parameters
+from accounts.services.outbox import unseal_parameters
 from accounts.values.email_address import parse_address
 from accounts.values.password_strength import validate
 from oneself.conformance.http_client import FORM
@@ -435,7 +435,7 @@ def test_new_link_is_mailed_to_the_same_address(env, visit, unusable_link, reaso
     [message] = env.messages()
     assert (message.kind, message.recipient) == ("email_verification", "alice@example.com")
     with env.database.transaction(writing=False) as session:
-        fresh = open_parameters(session, message)["secret"]
+        fresh = unseal_parameters(session, message)["secret"]
     assert fresh not in seen.html
     assert visit.post(VERIFY, {"secret": fresh}).status == 200
     # Now it is verified: the same page, and no mail.
@@ -455,10 +455,10 @@ def test_new_link_needs_an_existing_secret(env, visit, link_for):
 @every_language
 @pytest.mark.parametrize(("seconds", "minutes"), [(3600, 30), (60, 1)])
 def test_too_many_mails_are_rejected_with_a_time_to_retry(
-    open_house, visit_of, seconds, minutes, language
+    make_env, visit_of, seconds, minutes, language
 ):
     """EM-14, LG-12: on the page and in its header."""
-    visit = visit_of(open_house(mail_budget=RateLimit(2, seconds)))
+    visit = visit_of(make_env(mail_budget=RateLimit(2, seconds)))
     form = {"email": "unknown@example.com"}
     for _ in range(2):
         assert visit.post(RESET, form).status == 200
@@ -531,9 +531,9 @@ def test_missing_password_is_rejected_as_weak(visit, link_for):
     assert visit.get(RESET, link).status == 200
 
 
-def test_password_form_supports_password_managers(open_house, visit_of):
+def test_password_form_supports_password_managers(make_env, visit_of):
     """EM-16: it names the account and marks the password as new; an odd address is plain text."""
-    env = open_house(password_min_length=15)
+    env = make_env(password_min_length=15)
     address = parse_address("o'brien&co@example.com")
     owner = env.user(address.entered)
     secret = env.act(issue_secret, SecretPurpose.PASSWORD_RESET, owner.user_id, address)
@@ -724,7 +724,7 @@ def test_ambiguous_link_is_rejected(visit, query):
 def test_internal_error_page_has_the_request_id_only(env, visit, link_for, path, caplog):
     """OP-05: the cause is in the log."""
     link = link_for(path)
-    env.spoil("one_time_secret", "expires_at", "canary")
+    env.corrupt_column("one_time_secret", "expires_at", "canary")
     for seen, language in (
         (visit.get(path, link, accept_language="de"), "de"),
         (visit.post(path, _form(path, link)), "en"),
@@ -771,7 +771,7 @@ def test_log_names_the_page_and_no_part_of_the_link(
             hidden.update(link.values())
     visit.post(RESET, {"email": "alice@example.com"})
     visit.post(VERIFY, {"secret": "canary", "canary": "canary"})
-    env.spoil("one_time_secret", "expires_at", "broken")
+    env.corrupt_column("one_time_secret", "expires_at", "broken")
     visit.post(VERIFY, link_for(VERIFY) | {"action": "canary"})
     lines = capsys.readouterr().err.splitlines()
     requests = [json.loads(line) for line in lines]

@@ -304,9 +304,9 @@ def _authenticate_from(env, address, client, secret):
         authenticate_client(session, ClientCredentials(client.id, secret))
 
 
-def test_wrong_secrets_are_rate_limited(open_house):
+def test_wrong_secrets_are_rate_limited(make_env):
     """LG-04: beyond the limit the right secret is rejected too, from that source."""
-    env = open_house(account_and_source_budget=RateLimit(3, 300))
+    env = make_env(account_and_source_budget=RateLimit(3, 300))
     client, secret = _add(env, env.tenant())
     for _ in range(3):
         with pytest.raises(InvalidClient):
@@ -316,18 +316,18 @@ def test_wrong_secrets_are_rate_limited(open_house):
     _authenticate_from(env, "192.0.2.2", client, secret)
 
 
-def test_right_secrets_are_not_rate_limited(open_house):
+def test_right_secrets_are_not_rate_limited(make_env):
     """LG-17: a program may authenticate as often as it needs to."""
-    env = open_house(account_and_source_budget=RateLimit(3, 300), source_budget=RateLimit(3, 300))
+    env = make_env(account_and_source_budget=RateLimit(3, 300), source_budget=RateLimit(3, 300))
     client, secret = _add(env, env.tenant())
     for _ in range(10):
         _authenticate_from(env, "192.0.2.1", client, secret)
 
 
 @pytest.mark.parametrize("client_id", ["a\0b", "cli_000000000000"])
-def test_unknown_client_ids_are_rate_limited_by_source(open_house, client_id):
+def test_unknown_client_ids_are_rate_limited_by_source(make_env, client_id):
     """LG-04, LG-08: well-formed or not; malformed ids do not bypass the limit."""
-    env = open_house(source_budget=RateLimit(3, 300))
+    env = make_env(source_budget=RateLimit(3, 300))
     client, secret = _add(env, env.tenant())
     unknown = Client(id=client_id)
     for _ in range(3):

@@ -37,7 +37,7 @@ def _change_roles(env, email, **changes):
 def test_user_is_opened_with_an_access_token(env, tenant):
     """Every user always has exactly one."""
     user = _open(env, tenant, "carol@example.com")
-    assert env.recognise(
+    assert env.authenticate(
         CredentialKind.ACCESS_TOKEN, env.act(reveal_access_token, env.view(user.id))
     ).user == env.view(user.id)
 
@@ -180,7 +180,7 @@ def test_user_is_disabled_once(env, alice, clock):
     disabled_at = env.act(find_user_by_email, alice.view.email).disabled_at
     assert (clock.now - disabled_at).days == 2
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, alice.token)
+        env.authenticate(CredentialKind.SESSION, alice.token)
 
 
 def test_roles_are_added_and_removed(env, alice):
@@ -191,7 +191,7 @@ def test_roles_are_added_and_removed(env, alice):
         "member",
         "auditor",
     ]
-    assert env.recognise(CredentialKind.SESSION, alice.token).user.roles == [
+    assert env.authenticate(CredentialKind.SESSION, alice.token).user.roles == [
         "member",
         "auditor",
     ]

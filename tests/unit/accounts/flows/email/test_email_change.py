@@ -28,7 +28,7 @@ from accounts.flows.password.password_reset import (
     request_password_reset,
     reset_password,
 )
-from accounts.services.outbox import open_parameters
+from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 
 NEW = "New.Address@Example.net"
@@ -47,7 +47,7 @@ def _verification_secret(env, user):
     env.act(request_email_verification, env.view(user.user_id))
     message = env.messages()[-1]
     assert message.kind == "email_verification"
-    return env.act(open_parameters, message)["secret"]
+    return env.act(unseal_parameters, message)["secret"]
 
 
 def test_address_changes_when_its_secret_is_validated(env, alice):
@@ -73,7 +73,7 @@ def test_old_address_is_notified(env, alice):
     _, secret = _request(env, alice)
     (message,) = env.messages()
     assert (message.kind, message.recipient) == ("email_change_notice", alice.view.email)
-    parameters = env.act(open_parameters, message)
+    parameters = env.act(unseal_parameters, message)
     assert parameters == {"new_address": NEW, "secret": parameters["secret"]}
     assert parameters["secret"] != secret
     with pytest.raises(SecretInvalid):
@@ -250,9 +250,9 @@ def test_change_supersedes_the_verification_of_the_old_address(env, alice):
 
 
 @pytest.fixture
-def mailing(open_house):
+def mailing(make_env):
     """An environment in which the service mails the secrets of changes itself."""
-    return open_house(service_mails_email_changes=True)
+    return make_env(service_mails_email_changes=True)
 
 
 def test_service_mails_the_secret_and_does_not_return_it(mailing):
@@ -262,7 +262,7 @@ def test_service_mails_the_secret_and_does_not_return_it(mailing):
     confirmation, notice = mailing.messages()
     assert (confirmation.kind, confirmation.recipient) == ("email_change_confirmation", NEW)
     assert (notice.kind, notice.recipient) == ("email_change_notice", alice.view.email)
-    mailed = mailing.act(open_parameters, confirmation)
+    mailed = mailing.act(unseal_parameters, confirmation)
     assert mailed["identity_id"] == alice.view.identity_id
     assert _validate(mailing, alice, mailed["secret"]) == NEW
 
@@ -274,7 +274,7 @@ def test_secret_mailed_by_the_service_verifies_the_address(mailing, env):
         env.user("bob@example.org"),
     )
     _request(mailing, alice)
-    secret = mailing.act(open_parameters, mailing.messages()[0])["secret"]
+    secret = mailing.act(unseal_parameters, mailing.messages()[0])["secret"]
     _validate(mailing, alice, secret)
     assert mailing.view(alice.user_id).email_verified
     _, secret = _request(env, bob, "bob.new@example.org")
@@ -320,7 +320,7 @@ def _undo_secret(env):
     """Return the undo secret that the last notice mailed to the former address."""
     message = env.messages()[-1]
     assert message.kind == "email_change_notice"
-    return env.act(open_parameters, message)["secret"]
+    return env.act(unseal_parameters, message)["secret"]
 
 
 def test_pending_change_is_undone(env, alice):
@@ -330,7 +330,7 @@ def test_pending_change_is_undone(env, alice):
     with pytest.raises(SecretSuperseded):
         _validate(env, alice, secret)
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, alice.token)
+        env.authenticate(CredentialKind.SESSION, alice.token)
     assert env.view(alice.user_id).email == alice.view.email
 
 
@@ -428,7 +428,7 @@ def test_verifying_the_original_address_supersedes_later_undo_secrets(
     if verified_by == "reset":
         env.act(request_password_reset, alice.view.email)
         env.act(mail_requested_resets)
-        mailed = env.act(open_parameters, env.messages()[-1])["secret"]
+        mailed = env.act(unseal_parameters, env.messages()[-1])["secret"]
         env.act(reset_password, secret=mailed, new="Silent meadow 83 lantern")
     with pytest.raises(SecretSuperseded):
         env.act(undo_email_change, attacker_undo)

@@ -14,15 +14,15 @@ from accounts.flows.administration.tenants import disable_tenant
 from accounts.flows.email.email_change import request_email_change
 from accounts.flows.email.email_verification import (
     confirm_email,
-    request_again,
     request_email_verification,
+    resend_verification,
 )
-from accounts.services.outbox import open_parameters
+from accounts.services.outbox import unseal_parameters
 
 
 def _mailed(env):
     """Return the mailed secrets in the order of their messages."""
-    return [env.act(open_parameters, message)["secret"] for message in env.messages()]
+    return [env.act(unseal_parameters, message)["secret"] for message in env.messages()]
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_user_of_disabled_tenant_cannot_verify(env, alice, secret):
 
 
 def _mailed_secret(env):
-    return env.act(open_parameters, env.messages()[-1])["secret"]
+    return env.act(unseal_parameters, env.messages()[-1])["secret"]
 
 
 def test_expired_secret_can_be_requested_again(env, alice, clock):
@@ -116,7 +116,7 @@ def test_expired_secret_can_be_requested_again(env, alice, clock):
     env.act(request_email_verification, alice.view)
     old = _mailed_secret(env)
     clock.move(days=2)
-    env.act(request_again, old)
+    env.act(resend_verification, old)
     assert env.messages()[-1].recipient == alice.view.email
     env.act(confirm_email, _mailed_secret(env))
     assert env.view(alice.user_id).email_verified
@@ -128,7 +128,7 @@ def test_no_new_secret_is_mailed_to_a_verified_address(env, alice):
     secret = _mailed_secret(env)
     env.act(confirm_email, secret)
     count_before = env.count("outbox_message")
-    env.act(request_again, secret)
+    env.act(resend_verification, secret)
     assert env.count("outbox_message") == count_before
 
 
@@ -139,7 +139,7 @@ def test_no_new_secret_is_mailed_for_a_wrong_secret_or_disabled_tenant(env, alic
     env.act(disable_tenant, alice.view.tenant_id)
     for wrong in (secret, tokens.mint(tokens.ONE_TIME_SECRET)):
         with pytest.raises(SecretInvalid):
-            env.act(request_again, wrong)
+            env.act(resend_verification, wrong)
 
 
 def test_verification_mails_are_rate_limited(env, alice):

@@ -242,9 +242,9 @@ def test_ending_families_spares_other_users(env, alice, bob, client, token):
     assert _is_active(env, other_token)
 
 
-def test_oldest_family_ends_beyond_the_limit(open_house):
+def test_oldest_family_ends_beyond_the_limit(make_env):
     """JW-12: a new family is always possible, and their number is bounded."""
-    env = open_house(max_refresh_families=3)
+    env = make_env(max_refresh_families=3)
     alice, bob = env.user("alice@example.com"), env.user("bob@example.org")
     client, _ = env.client(alice.view.tenant_id)
     other_token = _begin(env, bob, env.client(bob.view.tenant_id)[0])
@@ -256,9 +256,9 @@ def test_oldest_family_ends_beyond_the_limit(open_house):
     assert _is_active(env, other_token)
 
 
-def test_used_tokens_do_not_count_as_families(open_house):
+def test_used_tokens_do_not_count_as_families(make_env):
     """JW-12: a family is one, however often it is rotated."""
-    env = open_house(max_refresh_families=2)
+    env = make_env(max_refresh_families=2)
     alice = env.user("alice@example.com")
     client, _ = env.client(alice.view.tenant_id)
     first = _begin(env, alice, client)

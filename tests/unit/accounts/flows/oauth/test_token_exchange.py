@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from accounts.crypto import tokens
-from accounts.crypto.jwts import HeldKey, KeySet
+from accounts.crypto.jwts import KeySet, LoadedKey
 from accounts.errors import (
     InvalidClient,
     InvalidGrant,
@@ -45,7 +45,7 @@ READ, WRITE, SETTINGS = "me/profile:read", "me/profile:write", "me/settings:read
 @pytest.fixture(scope="module")
 def key_set():
     private_key = rsa.generate_private_key(65537, 2048)
-    return KeySet.of([HeldKey("a-key", private_key, START, None)], START)
+    return KeySet.of([LoadedKey("a-key", private_key, START, None)], START)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from accounts.crypto import tokens
-from accounts.crypto.jwts import Claims, HeldKey, KeySet
+from accounts.crypto.jwts import Claims, KeySet, LoadedKey
 from accounts.errors import InvalidToken
 from accounts.flows.administration.tenants import disable_tenant
 from accounts.flows.administration.users import disable_user
@@ -39,7 +39,7 @@ CLIENT_TOKENS = ["JWT", "refresh token", "PAT"]
 
 def _key_set():
     private_key = rsa.generate_private_key(65537, 2048)
-    return KeySet.of([HeldKey("a-key", private_key, START, None)], START)
+    return KeySet.of([LoadedKey("a-key", private_key, START, None)], START)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def test_credential_not_made_with_a_client_is_inactive(
     assert client_side.introspect(token) is None
     client_side.revoke(token)
     assert _revocations(env) == []
-    env.recognise(CredentialKind.SESSION, alice.token)
+    env.authenticate(CredentialKind.SESSION, alice.token)
 
 
 @pytest.mark.parametrize(

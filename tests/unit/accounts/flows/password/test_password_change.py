@@ -23,7 +23,7 @@ from accounts.flows.password.password_reset import reset_password
 from accounts.flows.sign_in.sessions import log_in, open_session
 from accounts.origin import Origin
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
-from accounts.services.outbox import open_parameters
+from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 from accounts.values.email_address import parse_address
 from models import User
@@ -112,20 +112,20 @@ def test_change_keeps_other_sessions_by_default(env, alice):
     """PW-12: ipto documents this."""
     other_token = env.act(open_session, alice.user_id).token
     _change(env, alice)
-    env.recognise(CredentialKind.SESSION, alice.token)
-    env.recognise(CredentialKind.SESSION, other_token)
+    env.authenticate(CredentialKind.SESSION, alice.token)
+    env.authenticate(CredentialKind.SESSION, other_token)
 
 
-def test_change_ends_other_sessions_when_configured(open_house):
+def test_change_ends_other_sessions_when_configured(make_env):
     """PW-12: except the session of the change, and those of other users."""
-    env = open_house(password_change_ends_other_sessions=True)
+    env = make_env(password_change_ends_other_sessions=True)
     alice, bob = env.user("alice@example.com"), env.user("bob@example.org")
     other_token = env.act(open_session, alice.user_id).token
     _change(env, alice)
-    env.recognise(CredentialKind.SESSION, alice.token)
-    env.recognise(CredentialKind.SESSION, bob.token)
+    env.authenticate(CredentialKind.SESSION, alice.token)
+    env.authenticate(CredentialKind.SESSION, bob.token)
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, other_token)
+        env.authenticate(CredentialKind.SESSION, other_token)
 
 
 def test_change_ends_a_pending_email_change(env, alice):
@@ -158,7 +158,7 @@ def test_change_is_reported_by_mail(env, alice):
     _change(env, alice)
     (message,) = env.messages()
     assert (message.kind, message.recipient) == ("password_changed", alice.view.email)
-    assert env.act(open_parameters, message) == {}
+    assert env.act(unseal_parameters, message) == {}
 
 
 def test_change_is_an_event(env, alice, bob):
@@ -252,7 +252,7 @@ def test_nothing_is_locked_during_hashing(env, alice, bob, during_hashing):
     """DB-11: other transactions can write meanwhile."""
     sessions = during_hashing(lambda: env.act(open_session, bob.user_id))
     _change(env, alice)
-    env.recognise(CredentialKind.SESSION, sessions[0].token)
+    env.authenticate(CredentialKind.SESSION, sessions[0].token)
 
 
 def test_one_of_two_concurrent_changes_wins(env, alice):

@@ -36,7 +36,7 @@ from accounts.limits import RateLimit
 from accounts.origin import Origin
 from accounts.services.access_tokens import reveal_access_token
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
-from accounts.services.outbox import open_parameters
+from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 from accounts.values.email_address import parse_address
 from models import LoginSession, User
@@ -49,7 +49,7 @@ OTHER_PASSWORD = "Amber compass 19 walnut"
 def _verify(env, user):
     """Verify the current address of a user."""
     env.act(request_email_verification, env.view(user.user_id))
-    env.act(confirm_email, env.act(open_parameters, env.messages()[-1])["secret"])
+    env.act(confirm_email, env.act(unseal_parameters, env.messages()[-1])["secret"])
 
 
 def _change_address(env, user, email):
@@ -70,7 +70,7 @@ def alice(env):
 def _resets(env):
     """Return the recipient and the secret of each reset mail."""
     return [
-        (message.recipient, env.act(open_parameters, message)["secret"])
+        (message.recipient, env.act(unseal_parameters, message)["secret"])
         for message in env.messages()
         if message.kind == "password_reset"
     ]
@@ -110,7 +110,7 @@ def _disable(env, user):
 
 
 @pytest.fixture
-def during_new_hash(monkeypatch, elsewhere):
+def during_new_hash(monkeypatch, run_in_thread):
     """Run a function in another thread while the next new password is being hashed."""
 
     def arrange(function):
@@ -118,7 +118,7 @@ def during_new_hash(monkeypatch, elsewhere):
 
         def hashpw(password, salt):
             monkeypatch.setattr(bcrypt, "hashpw", hash_password)
-            outcomes.append(elsewhere(function))
+            outcomes.append(run_in_thread(function))
             return hash_password(password, salt)
 
         monkeypatch.setattr(bcrypt, "hashpw", hashpw)
@@ -198,9 +198,9 @@ def test_requests_for_one_address_are_rate_limited(env, clock, email):
     env.act(request_password_reset, email)
 
 
-def test_requests_of_one_source_are_rate_limited(open_house):
+def test_requests_of_one_source_are_rate_limited(make_env):
     """EM-14: other sources are not affected."""
-    env = open_house(source_budget=RateLimit(3, 600))
+    env = make_env(source_budget=RateLimit(3, 600))
 
     def request(number, address):
         with env.database.transaction(writing=True, origin=Origin(address=address)) as session:
@@ -389,7 +389,7 @@ def test_reset_is_an_event_and_a_mail(env, alice, secret):
     _reset(env, secret)
     message = env.messages()[-1]
     assert (message.kind, message.recipient) == ("password_changed", alice.view.email)
-    assert env.act(open_parameters, message) == {}
+    assert env.act(unseal_parameters, message) == {}
     changes = [row for row in env.rows("security_event") if "password_change" in row["kind"]]
     assert [row["user_id"] for row in changes] == [alice.user_id]
     assert secret not in str(env.rows("security_event"))
@@ -401,8 +401,8 @@ def test_reset_replaces_the_access_token(env, alice, secret):
     _reset(env, secret)
     new_token = env.act(reveal_access_token, alice.view)
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.ACCESS_TOKEN, old_token)
-    assert env.recognise(CredentialKind.ACCESS_TOKEN, new_token).user.user_id == alice.user_id
+        env.authenticate(CredentialKind.ACCESS_TOKEN, old_token)
+    assert env.authenticate(CredentialKind.ACCESS_TOKEN, new_token).user.user_id == alice.user_id
 
 
 def test_reset_revokes_refresh_families_and_jwts(env, alice, bob, secret):
@@ -431,7 +431,7 @@ def test_reset_supersedes_a_pending_verification(env, alice, secret):
     """EM-09: otherwise an attacker could verify a changed address and get the next reset mail."""
     _change_address(env, alice, "thief@example.org")
     env.act(request_email_verification, env.view(alice.user_id))
-    verification = env.act(open_parameters, env.messages()[-1])["secret"]
+    verification = env.act(unseal_parameters, env.messages()[-1])["secret"]
     _reset(env, secret)
     with pytest.raises((SecretInvalid, SecretSuperseded)):
         env.act(confirm_email, verification)
@@ -550,7 +550,7 @@ def test_nothing_is_locked_during_hashing(env, bob, secret, during_new_hash):
     """DB-11: other transactions can write meanwhile."""
     sessions = during_new_hash(lambda: env.act(open_session, bob.user_id))
     _reset(env, secret)
-    env.recognise(CredentialKind.SESSION, sessions[0].token)
+    env.authenticate(CredentialKind.SESSION, sessions[0].token)
 
 
 @pytest.mark.parametrize("disabled", ["user", "tenant"])
@@ -577,7 +577,7 @@ def test_password_changed_during_hashing_stays(env, alice, secret, during_new_ha
     with pytest.raises(SecretSuperseded):
         _reset(env, secret)
     assert _logs_in(env, OTHER_PASSWORD)
-    env.recognise(CredentialKind.SESSION, alice.token)
+    env.authenticate(CredentialKind.SESSION, alice.token)
 
 
 def test_address_verified_during_hashing_invalidates_the_secret(
@@ -601,9 +601,9 @@ def test_reset_during_the_hashing_of_another_wins(env, secret, during_new_hash):
     assert _logs_in(env, OTHER_PASSWORD)
 
 
-def test_record_rehashed_during_hashing_consumes_no_secret(open_house, during_new_hash):
+def test_record_rehashed_during_hashing_consumes_no_secret(make_env, during_new_hash):
     """DB-02: a login has rehashed the old password at a higher cost; a retry succeeds."""
-    env = open_house(password_cost=5)
+    env = make_env(password_cost=5)
     alice = env.user(ADDRESS)
     _verify(env, alice)
     _request_resets(env, ADDRESS)

@@ -41,7 +41,7 @@ def _recorded_changes(env, user):
 
 
 @pytest.fixture
-def during_decoding(monkeypatch, elsewhere):
+def during_decoding(monkeypatch, run_in_thread):
     """Run a function in another thread while the next picture is being decoded.
 
     Its result is added to the returned list.
@@ -52,7 +52,7 @@ def during_decoding(monkeypatch, elsewhere):
 
         def patched_open(*arguments, **options):
             monkeypatch.setattr(Image, "open", open_image)
-            outcomes.append(elsewhere(function))
+            outcomes.append(run_in_thread(function))
             return open_image(*arguments, **options)
 
         monkeypatch.setattr(Image, "open", patched_open)

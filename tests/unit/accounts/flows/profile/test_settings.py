@@ -101,9 +101,9 @@ def test_number_of_names_is_limited(env, alice):
     env.act(change_settings, alice.user_id, {"name0": None, "more": 1})
 
 
-def test_size_is_limited(open_house):
+def test_size_is_limited(make_env):
     """Counted in UTF-8 as stored, to the exact byte."""
-    env = open_house(max_settings_bytes=20)
+    env = make_env(max_settings_bytes=20)
     alice = env.user("alice@example.com")
     env.act(replace_settings, alice.user_id, {"a": "ß" * 6})  # {"a":""} is 8 bytes
     for act, argument in (

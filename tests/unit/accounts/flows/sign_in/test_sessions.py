@@ -24,14 +24,14 @@ from accounts.flows.sign_in.sessions import (
     revoke_other_sessions,
     revoke_session,
 )
-from accounts.origin import NOWHERE, Origin
+from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.credentials import SESSION, revoke_all
 from accounts.services.principal import CredentialKind
 
 NEW_PASSWORD = "Silent meadow 83 lantern"
 
 
-def _log_in(env, email="alice@example.com", password=None, user_agent=None, origin=NOWHERE):
+def _log_in(env, email="alice@example.com", password=None, user_agent=None, origin=NO_ORIGIN):
     """Log in as the service does: in a writing transaction, released for the hash."""
     with env.database.transaction(writing=True, origin=origin) as session:
         return log_in(session, email=email, password=password, user_agent=user_agent)
@@ -57,7 +57,7 @@ def test_right_password_opens_a_session(env, alice):
     new_session = _log_in(env, password=alice.password, user_agent="A browser")
     assert new_session.user == alice.view
     assert new_session.expires_at == env.clock.now + timedelta(days=30)
-    assert env.recognise(CredentialKind.SESSION, new_session.token).user == alice.view
+    assert env.authenticate(CredentialKind.SESSION, new_session.token).user == alice.view
     assert "A browser" in [row["user_agent"] for row in env.rows("login_session")]
 
 
@@ -139,9 +139,9 @@ def test_unreadable_record_is_treated_as_a_wrong_password(env, alice, record):
         _log_in(env, password=alice.password)
 
 
-def test_login_rehashes_an_old_record(env, open_house, alice):
+def test_login_rehashes_an_old_record(env, make_env, alice):
     """PW-15: the cost is raised at the next login, for the same password."""
-    stricter = open_house(password_cost=5)
+    stricter = make_env(password_cost=5)
     assert _cost(env) == ["04"]
     _log_in(stricter, password=alice.password)
     assert _cost(env) == ["05"]
@@ -150,16 +150,16 @@ def test_login_rehashes_an_old_record(env, open_house, alice):
 
 
 @pytest.mark.usefixtures("alice")
-def test_failed_login_does_not_rehash(env, open_house):
+def test_failed_login_does_not_rehash(env, make_env):
     """PW-15: only the right password is hashed again."""
     with pytest.raises(InvalidCredentials):
-        _log_in(open_house(password_cost=5), password="Wrong")
+        _log_in(make_env(password_cost=5), password="Wrong")
     assert _cost(env) == ["04"]
 
 
-def test_password_change_during_login_wins_over_rehashing(env, open_house, alice, during_hashing):
+def test_password_change_during_login_wins_over_rehashing(env, make_env, alice, during_hashing):
     """PW-15: the old password is not written back, and does not log in any more."""
-    stricter = open_house(password_cost=5)
+    stricter = make_env(password_cost=5)
     during_hashing(
         lambda: env.act(change_password, alice.principal, current=alice.password, new=NEW_PASSWORD)
     )
@@ -181,12 +181,12 @@ def test_concurrent_logins_open_two_sessions(env, alice, during_hashing):
     other_sessions = during_hashing(lambda: _log_in(env, password=alice.password))
     new_session = _log_in(env, password=alice.password)
     for login in (*other_sessions, new_session):
-        env.recognise(CredentialKind.SESSION, login.token)
+        env.authenticate(CredentialKind.SESSION, login.token)
 
 
-def test_concurrent_rehashing_leaves_a_valid_record(env, open_house, alice, during_hashing):
+def test_concurrent_rehashing_leaves_a_valid_record(env, make_env, alice, during_hashing):
     """PW-15: the later of the two finds a changed record and is rejected."""
-    stricter = open_house(password_cost=5)
+    stricter = make_env(password_cost=5)
     during_hashing(lambda: _log_in(stricter, password=alice.password))
     with pytest.raises(InvalidCredentials):
         _log_in(stricter, password=alice.password)
@@ -224,11 +224,9 @@ def test_every_failed_login_costs_one_hash(env, alice, bcrypt_calls):
 
 
 @pytest.mark.parametrize("cost", [5, 6])
-def test_failed_logins_cost_the_same_after_the_cost_was_raised(
-    open_house, alice, bcrypt_calls, cost
-):
+def test_failed_logins_cost_the_same_after_the_cost_was_raised(make_env, alice, bcrypt_calls, cost):
     """LG-03: also for users whose record still has the old cost."""
-    stricter = open_house(password_cost=cost)
+    stricter = make_env(password_cost=cost)
     work = {}
     for email in (alice.view.email, "nobody@example.com"):
         bcrypt_calls.clear()
@@ -301,9 +299,9 @@ def test_failed_login_is_counted_and_no_event(env, alice):
     assert env.count("attempt_budget") == 1 + 2 + 2
 
 
-def test_oldest_session_ends_beyond_the_limit(open_house):
+def test_oldest_session_ends_beyond_the_limit(make_env):
     """SE-11: an attacker who logs in often must not keep the owner out."""
-    env = open_house(max_sessions=3)
+    env = make_env(max_sessions=3)
     alice = env.user("alice@example.com")
     session_tokens = [alice.token]
     for _ in range(4):
@@ -311,27 +309,27 @@ def test_oldest_session_ends_beyond_the_limit(open_house):
         session_tokens.append(_log_in(env, password=alice.password).token)
     for token in session_tokens[:2]:
         with pytest.raises(InvalidToken):
-            env.recognise(CredentialKind.SESSION, token)
+            env.authenticate(CredentialKind.SESSION, token)
     for token in session_tokens[2:]:
-        env.recognise(CredentialKind.SESSION, token)
+        env.authenticate(CredentialKind.SESSION, token)
     assert len(env.act(list_sessions, alice.user_id)) == 3
 
 
-def test_lowered_limit_ends_all_excess_sessions(env, open_house, alice):
+def test_lowered_limit_ends_all_excess_sessions(env, make_env, alice):
     """The limit is enforced at the next login, for any number of sessions."""
     for _ in range(5):
         env.clock.move(minutes=1)
         env.act(open_session, alice.user_id)
-    open_house(max_sessions=2).act(open_session, alice.user_id)
+    make_env(max_sessions=2).act(open_session, alice.user_id)
     assert len(env.act(list_sessions, alice.user_id)) == 2
 
 
-def test_session_limit_is_per_user(open_house):
+def test_session_limit_is_per_user(make_env):
     """A login does not end sessions of other users."""
-    env = open_house(max_sessions=1)
+    env = make_env(max_sessions=1)
     alice = env.user("alice@example.com")
     env.user("bob@example.org")
-    env.recognise(CredentialKind.SESSION, alice.token)
+    env.authenticate(CredentialKind.SESSION, alice.token)
 
 
 def test_sessions_are_listed_newest_first(env, alice):
@@ -348,7 +346,7 @@ def test_sessions_are_listed_newest_first(env, alice):
         sessions[1].id
     ]
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, new_session.token)
+        env.authenticate(CredentialKind.SESSION, new_session.token)
     env.clock.move(days=30)
     assert env.act(list_sessions, alice.user_id) == []
 
@@ -358,8 +356,8 @@ def test_logout_ends_this_session_only(env, alice):
     other_token = env.act(open_session, alice.user_id).token
     env.act(log_out, alice.principal)
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, alice.token)
-    env.recognise(CredentialKind.SESSION, other_token)
+        env.authenticate(CredentialKind.SESSION, alice.token)
+    env.authenticate(CredentialKind.SESSION, other_token)
 
 
 def test_session_of_another_user_is_not_found(env, alice, bob):
@@ -368,7 +366,7 @@ def test_session_of_another_user_is_not_found(env, alice, bob):
         env.act(revoke_session, alice.view, bob.principal.credential.id)
     with pytest.raises(NotFound):
         env.act(revoke_session, alice.view, "ses_000000000000")
-    env.recognise(CredentialKind.SESSION, bob.token)
+    env.authenticate(CredentialKind.SESSION, bob.token)
 
 
 def test_session_ends_once(env, alice):
@@ -377,7 +375,7 @@ def test_session_ends_once(env, alice):
     with pytest.raises(NotFound):
         env.act(log_out, alice.principal)
     expired = env.act(open_session, alice.user_id)
-    session_id = env.recognise(CredentialKind.SESSION, expired.token).credential.id
+    session_id = env.authenticate(CredentialKind.SESSION, expired.token).credential.id
     env.clock.move(days=30)
     with pytest.raises(NotFound):
         env.act(revoke_session, alice.view, session_id)
@@ -389,9 +387,9 @@ def test_all_other_sessions_can_be_revoked(env, alice, bob):
     env.act(revoke_other_sessions, alice.principal)
     for token in other_tokens:
         with pytest.raises(InvalidToken):
-            env.recognise(CredentialKind.SESSION, token)
-    env.recognise(CredentialKind.SESSION, alice.token)
-    env.recognise(CredentialKind.SESSION, bob.token)
+            env.authenticate(CredentialKind.SESSION, token)
+    env.authenticate(CredentialKind.SESSION, alice.token)
+    env.authenticate(CredentialKind.SESSION, bob.token)
 
 
 def test_each_ended_session_is_an_event(env, alice, bob):
@@ -407,8 +405,8 @@ def test_each_ended_session_is_an_event(env, alice, bob):
     assert set(session_ids[:2]) == other_ids
     assert session_ids[2:] == [alice.principal.credential.id]
     with pytest.raises(InvalidToken):
-        env.recognise(CredentialKind.SESSION, alice.token)
-    env.recognise(CredentialKind.SESSION, bob.token)
+        env.authenticate(CredentialKind.SESSION, alice.token)
+    env.authenticate(CredentialKind.SESSION, bob.token)
 
 
 def test_failed_password_change_during_login_has_no_effect(env, alice, during_hashing):

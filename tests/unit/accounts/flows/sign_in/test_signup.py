@@ -41,7 +41,7 @@ def test_signup_opens_a_tenant_with_its_owner(env):
     assert new_session.user.tenant_display_name == "Carol's"
     assert new_session.user.roles == ["owner"]
     assert not new_session.user.email_verified
-    assert env.recognise(CredentialKind.SESSION, new_session.token).user == new_session.user
+    assert env.authenticate(CredentialKind.SESSION, new_session.token).user == new_session.user
 
 
 def test_each_signup_opens_its_own_tenant(env):
@@ -51,9 +51,9 @@ def test_each_signup_opens_its_own_tenant(env):
     assert first.user.tenant_id != second.user.tenant_id
 
 
-def test_closed_signup_is_rejected(open_house):
+def test_closed_signup_is_rejected(make_env):
     """AZ-19: the act enforces it, not only the API."""
-    env = open_house(signup_open=False)
+    env = make_env(signup_open=False)
     with pytest.raises(SignupClosed):
         _sign_up(env)
     assert env.count("tenant") == 0
@@ -86,13 +86,13 @@ def test_taken_address_is_rejected_before_hashing(env, alice, monkeypatch):
         _sign_up(env, email=alice.view.email.upper())
 
 
-def test_address_taken_during_hashing_is_rejected(env, elsewhere, monkeypatch):
+def test_address_taken_during_hashing_is_rejected(env, run_in_thread, monkeypatch):
     """UN-01: one of two signups with one address wins, and the other one leaves no rows."""
     original = bcrypt.hashpw
 
     def hashpw(password, salt):
         monkeypatch.setattr(bcrypt, "hashpw", original)
-        elsewhere(_sign_up, env)
+        run_in_thread(_sign_up, env)
         return original(password, salt)
 
     monkeypatch.setattr(bcrypt, "hashpw", hashpw)
@@ -101,9 +101,9 @@ def test_address_taken_during_hashing_is_rejected(env, elsewhere, monkeypatch):
     assert [env.count(table) for table in ("tenant", "user", "login_session")] == [1, 1, 1]
 
 
-def test_signups_of_one_source_are_rate_limited(open_house):
+def test_signups_of_one_source_are_rate_limited(make_env):
     """LG-13: each account costs a hash and rows; over the limit there is neither."""
-    env = open_house(signup_budget=RateLimit(3, 60))
+    env = make_env(signup_budget=RateLimit(3, 60))
     for number in range(3):
         _sign_up(env, email=f"carol{number}@example.net")
     with pytest.MonkeyPatch.context() as patch:
@@ -117,9 +117,9 @@ def test_signups_of_one_source_are_rate_limited(open_house):
     _sign_up(env, email="carol4@example.net")
 
 
-def test_concurrent_signups_are_counted_before_hashing(open_house):
+def test_concurrent_signups_are_counted_before_hashing(make_env):
     """LG-04: of ten concurrent signups, only as many hash as the limit allows."""
-    env = open_house(signup_budget=RateLimit(3, 60))
+    env = make_env(signup_budget=RateLimit(3, 60))
     with ThreadPoolExecutor(10) as threads:
         outcomes = [
             threads.submit(_sign_up, env, email=f"carol{number}@example.net")
@@ -131,9 +131,9 @@ def test_concurrent_signups_are_counted_before_hashing(open_house):
 
 
 @pytest.mark.parametrize("overrides", [{"email": "nobody"}, {"password": "short"}])
-def test_invalid_signup_is_not_counted(open_house, overrides):
+def test_invalid_signup_is_not_counted(make_env, overrides):
     """LG-13: typos cost no hash, so they do not count."""
-    env = open_house(signup_budget=RateLimit(1, 60))
+    env = make_env(signup_budget=RateLimit(1, 60))
     for _ in range(3):
         with pytest.raises((InvalidRequest, WeakPassword)):
             _sign_up(env, **overrides)

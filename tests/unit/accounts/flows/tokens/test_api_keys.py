@@ -29,7 +29,7 @@ def _create(env, principal, **overrides):
 def parent_key(env, alice):
     """A key that may create keys and expires in thirty days."""
     _, key = _create(env, alice.principal, expires_at=env.clock.now + timedelta(days=30))
-    return env.recognise(KIND, key)
+    return env.authenticate(KIND, key)
 
 
 def test_api_key_is_shown_once_and_identified_by_its_prefix(env, alice):
@@ -39,16 +39,16 @@ def test_api_key_is_shown_once_and_identified_by_its_prefix(env, alice):
     row = env.rows("api_key")[0]
     assert (row["name"], row["dataset_access_mode"]) == ("Backups", "allow_list")
     assert key not in [str(value) for value in row.values()]
-    assert env.recognise(KIND, key).user == alice.view
+    assert env.authenticate(KIND, key).user == alice.view
 
 
-def test_api_key_starts_with_the_configured_brand(open_house):
+def test_api_key_starts_with_the_configured_brand(make_env):
     """The brand is a setting of the operator."""
-    env = open_house(api_key_brand="acme")
+    env = make_env(api_key_brand="acme")
     alice = env.user("alice@example.com")
     _, key = _create(env, alice.principal)
     assert key.startswith("acme_")
-    env.recognise(KIND, key)
+    env.authenticate(KIND, key)
 
 
 def test_key_without_expiry_gets_the_longest_lifetime(env, alice, clock):
@@ -85,7 +85,7 @@ def test_key_can_create_a_narrower_key(env, parent_key):
     """TK-11: with some of its scopes, and an expiry no later than its own."""
     own_end = env.clock.now + timedelta(days=30)
     _, key = _create(env, parent_key, scopes=["keys:read"], expires_at=own_end)
-    assert env.recognise(KIND, key).credential.rights == {"keys:read"}
+    assert env.authenticate(KIND, key).credential.rights == {"keys:read"}
 
 
 def test_key_cannot_create_a_wider_key(env, parent_key):
@@ -112,18 +112,18 @@ def test_key_created_by_a_key_expires_with_it_by_default(env, parent_key):
 def test_revoked_key_cannot_create_keys(env, alice, parent_key):
     """Authentication rejects it before the act runs."""
     _, key = _create(env, alice.principal)
-    revoked = env.recognise(KIND, key)
+    revoked = env.authenticate(KIND, key)
     env.act(revoke_api_key, alice.view, revoked.credential.id)
     with pytest.raises(InvalidToken):
-        env.recognise(KIND, key)
+        env.authenticate(KIND, key)
     assert parent_key.credential.id in [
         listed.id for listed in env.act(list_api_keys, alice.user_id)
     ]
 
 
-def test_number_of_keys_per_user_is_limited(open_house):
+def test_number_of_keys_per_user_is_limited(make_env):
     """TK-20: revoking a key makes room for another one."""
-    env = open_house(max_api_keys=2)
+    env = make_env(max_api_keys=2)
     alice = env.user("alice@example.com")
     record, _ = _create(env, alice.principal)
     _create(env, alice.principal)
@@ -133,18 +133,18 @@ def test_number_of_keys_per_user_is_limited(open_house):
     _create(env, alice.principal)
 
 
-def test_expired_keys_do_not_count_towards_the_limit(open_house):
+def test_expired_keys_do_not_count_towards_the_limit(make_env):
     """Only active keys count."""
-    env = open_house(max_api_keys=1)
+    env = make_env(max_api_keys=1)
     alice = env.user("alice@example.com")
     _create(env, alice.principal, expires_at=env.clock.now + SECOND)
     env.clock.move(seconds=1)
     _create(env, alice.principal)
 
 
-def test_key_limit_survives_concurrent_creation(open_house):
+def test_key_limit_survives_concurrent_creation(make_env):
     """TK-20: counting and creating happen in one writing transaction."""
-    env = open_house(max_api_keys=5)
+    env = make_env(max_api_keys=5)
     alice = env.user("alice@example.com")
     racers = 10
     ready = threading.Barrier(racers)
@@ -193,4 +193,4 @@ def test_key_of_another_user_is_not_found(env, alice, bob):
     record, key = _create(env, bob.principal)
     with pytest.raises(NotFound):
         env.act(revoke_api_key, alice.view, record.id)
-    env.recognise(KIND, key)
+    env.authenticate(KIND, key)

@@ -45,7 +45,7 @@ def test_token_is_shown_once(env, alice, create):
     assert token.startswith("pat_")
     row = env.rows("personal_access_token")[0]
     assert token not in [str(value) for value in row.values()]
-    principal = env.recognise(KIND, token)
+    principal = env.authenticate(KIND, token)
     assert principal.user == alice.view
     assert principal.credential.rights == {"me/profile:read"}
 
@@ -85,10 +85,10 @@ def test_token_is_valid_until_its_expiry(env, clock, create):
     _, token = create(
         expires_at=end.astimezone(datetime.fromisoformat("2026-01-01T00:00+05:30").tzinfo)
     )
-    env.recognise(KIND, token)
+    env.authenticate(KIND, token)
     clock.move(seconds=1)
     with pytest.raises(InvalidToken):
-        env.recognise(KIND, token)
+        env.authenticate(KIND, token)
 
 
 def test_invalid_name_is_rejected(env, create):
@@ -139,9 +139,9 @@ def test_token_needs_a_client_of_the_tenant(env, bob, create):
     assert env.count("personal_access_token") == 0
 
 
-def test_number_of_tokens_per_user_is_limited(env, open_house, alice):
+def test_number_of_tokens_per_user_is_limited(env, make_env, alice):
     """TK-20: revoking a token makes room for another one."""
-    limited = open_house(max_pats=1)
+    limited = make_env(max_pats=1)
     client, secret = env.client(alice.view.tenant_id)
 
     def create():
@@ -208,7 +208,7 @@ def test_token_of_another_user_is_not_found(env, alice, bob, create):
             env.act(act, bob.view, record.id)
         with pytest.raises(NotFound):
             env.act(act, alice.view, "00000000-0000-7000-8000-000000000000")
-    env.recognise(KIND, token)
+    env.authenticate(KIND, token)
 
 
 def test_revoked_token_is_not_found(env, alice, create):

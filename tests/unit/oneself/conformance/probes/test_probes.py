@@ -22,7 +22,7 @@ from oneself.conformance.probes import assertions, table
 from oneself.conformance.probes.runner import run_probe, run_probes
 from oneself.conformance.probes.table import load_probes
 from oneself.conformance.probes.wire import Address, Connection
-from tests.support.small_deployment import SECRET, deployed
+from tests.support.small_deployment import SECRET, running_deployment
 
 PROBES = {probe.id: probe for probe in load_probes()}
 
@@ -42,7 +42,7 @@ def _skipped(outcomes):
 @pytest.fixture(scope="session")
 def small():
     """A deployment without a flaw."""
-    with deployed() as target:
+    with running_deployment() as target:
         yield target
 
 
@@ -100,7 +100,7 @@ def small_with_tls(tmp_path_factory):
     keys.load_cert_chain(certificate)
     trust = ssl.create_default_context(cafile=str(certificate))
     # Slow handshakes are disconnected too, and the many handshakes here delay each other.
-    with deployed(keys=keys, trust=trust, deadline=2) as target:
+    with running_deployment(keys=keys, trust=trust, deadline=2) as target:
         yield target
 
 
@@ -236,7 +236,7 @@ FLAWS = {
 
 
 def _run_flaw(flaw):
-    with deployed(flaw) as target:
+    with running_deployment(flaw) as target:
         return run_probe(PROBES[FLAWS[flaw][0]], target)
 
 
@@ -278,14 +278,14 @@ def _passed(outcomes):
 
 def test_every_listening_probe_reports_server_errors():
     """Only probes that disconnect cannot see a 500."""
-    with deployed("always fails") as target:
+    with running_deployment("always fails") as target:
         passed = _passed(_outcomes(target))
     assert {name.partition(":")[0] for name in passed} == {"disconnected", "reset"}
 
 
 def test_few_probes_accept_a_deployment_that_accepts_everything():
     """Those whose requests may succeed, and only check for harm."""
-    with deployed("always agrees") as target:
+    with running_deployment("always agrees") as target:
         passed = {name.partition(":")[0] for name in _passed(_outcomes(target))}
     assert passed == {
         "absolute target with credential", "body longer than stated", "body of a GET", "condition",
@@ -297,7 +297,7 @@ def test_few_probes_accept_a_deployment_that_accepts_everything():
 
 @pytest.mark.parametrize("flaw", ["always babbles", "always answers sixty times"])
 def test_every_listening_probe_reports_malformed_and_surplus_responses(flaw):
-    with deployed(flaw) as target:
+    with running_deployment(flaw) as target:
         passed = _passed(_outcomes(target))
     assert {name.partition(":")[0] for name in passed} == {"disconnected", "reset"}
 

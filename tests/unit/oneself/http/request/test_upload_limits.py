@@ -125,7 +125,7 @@ class Service:
     def __init__(self, folder: Path, storage: Storage) -> None:
         limits = Limits(password_cost=4)
         self.database = Database(storage.make(folder), keys=Keyring(b"x" * 32), limits=limits)
-        self.people: Mapping[str, Any] = make_demo(self.database)
+        self.actors: Mapping[str, Any] = make_demo(self.database)
         self._settings = Settings(data_dir=folder, public_url=limits.issuer, body_seconds=5)
         self._folder = folder
 
@@ -137,7 +137,7 @@ class Service:
         return oneself.app.create_app(changed, database=self.database)
 
     def bearer(self, who: str = "base", kind: str = "session_token") -> dict[str, str]:
-        return {"authorization": f"Bearer {self.people[who][kind]}"}
+        return {"authorization": f"Bearer {self.actors[who][kind]}"}
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def app(service: Service) -> Any:
 
 def _narrow(service: Service) -> str:
     """Create a personal access token that may only read settings."""
-    base = service.people["base"]
+    base = service.actors["base"]
     with service.database.transaction(writing=True) as session:
         presented = Presented(CredentialKind.SESSION, base["session_token"])
         _, token = create_pat(
