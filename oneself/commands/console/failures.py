@@ -87,7 +87,8 @@ def _explain_refusal(error: AccountError) -> str:
     if isinstance(error, Invalid):
         rules: dict[str, list[str]] = {}
         for violation in error.violations:
-            rules.setdefault("/".join(map(str, violation.field)), []).append(violation.rule)
+            field = "/".join(map(str, violation.field)).replace("_", " ")
+            rules.setdefault(field, []).append(violation.rule)
         text = "; ".join(f"{field} {', '.join(broken)}" for field, broken in rules.items())
         return f"{text[0].upper()}{text[1:]}. Correct it, and run the command again."
     if isinstance(error, EmailTaken):

@@ -335,8 +335,7 @@ def test_tenants_are_listed_newest_first(run, sql):
 
 
 def test_invalid_tenant_name_is_rejected(run):
-    """By the name of the argument, with the rule."""
-    assert run("tenant", "add", " Example").refused("NAME must not begin")
+    assert run("tenant", "add", " Example").refused("Tenant name must not begin")
 
 
 @pytest.mark.parametrize("columns", ["40", "400"])

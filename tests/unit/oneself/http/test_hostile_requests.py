@@ -171,7 +171,7 @@ def test_nul_in_a_link_or_form_is_no_server_error(
     """HT-04: pages too, which no document describes."""
     page, headers = PAGES[path], {"Content-Type": FORM}
     values = {"email": "alice\0@example.com", "action": "again\0"}
-    links = [{name: values.get(name, "ots_\0")} for name in page.asked]
+    links = [{name: values.get(name, "ots_\0")} for name in page.parameters]
     forms = [{name: values.get(name, "ots_\0")} for name in page.fields]
     with caplog.at_level(logging.ERROR):
         statuses = [
