@@ -1,7 +1,7 @@
 """Compares the signature of a handler with its operation, when the service starts."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 from accounts.services.clients import ClientCredentials
@@ -14,7 +14,7 @@ from handlers.context import (
 )
 from oneself.document import OperationSpec
 
-__all__ = ["context_of"]
+__all__ = ["context_of", "differences"]
 
 #: The type of a body whose members are the applications' own.
 _OPEN_BODY = dict[str, Any]
@@ -33,20 +33,24 @@ def context_of(
     """
     hints = get_type_hints(handler)
     context, *names = inspect.signature(handler).parameters
-    problems = []
-    if hints[context] not in _contexts_of(spec):
-        problems.append(f"its context is {hints[context]}")
-    if different := set(names) ^ arguments.keys():
-        problems.append(f"its parameters differ: {', '.join(sorted(different))}")
-    problems += [
-        f"its {name} is a {hints[name]}, not a {arguments[name]}"
-        for name in names
-        if name in arguments and not _is_of_type(hints[name], arguments[name])
-    ]
-    if problems:
+    types = {name: hints[name] for name in names}
+    if problems := [*differences(spec, hints[context], types, arguments)]:
         message = f"{spec.operation_id}: the handler is not the operation's: {'; '.join(problems)}"
         raise TypeError(message)
     return hints[context]
+
+
+def differences(
+    spec: OperationSpec, context: Any, types: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield where a handler's context and types differ from its operation's, in words."""
+    if context not in _contexts_of(spec):
+        yield f"its context is {context}"
+    if different := types.keys() ^ arguments.keys():
+        yield f"its parameters differ: {', '.join(sorted(different))}"
+    for name in types.keys() & arguments.keys():
+        if not _is_of_type(types[name], arguments[name]):
+            yield f"its {name} is a {types[name]}, not a {arguments[name]}"
 
 
 def _contexts_of(spec: OperationSpec) -> tuple[Any, ...]:

@@ -47,8 +47,8 @@ class RequestBodyReader:
 
 
 def _type_of(spec: OperationSpec) -> Any:
-    """Return the type of a body: bytes, or the name of its schema."""
+    """Return the type of a body: bytes, or the name of its schema; "" if it has none."""
     if spec.bodies.keys() <= _PICTURES:
         return bytes
-    [name] = {schema["$ref"].rpartition("/")[2] for schema in spec.bodies.values()}
+    [name] = {schema.get("$ref", "").rpartition("/")[2] for schema in spec.bodies.values()}
     return name
