@@ -36,6 +36,9 @@ __all__ = ["CONTROL", "application"]
 
 CONTROL = "/-/mutant"
 
+# A mutant's document and the handlers differ on purpose, which the start would reject.
+patch.object(handler_signature, "differences", return_value=()).start()
+
 
 class _RunningApp:
     """A started application."""
@@ -137,9 +140,7 @@ def _build(mutant: Mutant | None, settings: Settings) -> ASGIApp:
     policies = PolicyStore(settings.policy_dir, load_document())
     if mutant is not None:
         mutant.change_document(document)
-    # A mutant's document and the handlers differ on purpose, which the start would reject.
-    with patch.object(handler_signature, "differences", return_value=()):
-        return create_app(settings, document=document, policies=policies)
+    return create_app(settings, document=document, policies=policies)
 
 
 def _concerns(scope: Scope, mutant: Mutant) -> bool:
