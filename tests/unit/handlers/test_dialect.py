@@ -44,7 +44,7 @@ def test_placed_violation_reads_as_a_sentence():
     ],
 )
 def test_pointer_of_violation(violation, pointer):
-    """RFC 6901."""
+    """HT-03, RFC 6901."""
     assert violation.pointer == pointer
 
 
