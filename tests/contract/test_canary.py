@@ -21,6 +21,7 @@ from oneself.conformance.actors import Actor, Actors
 from oneself.conformance.http_client import Answer, Request, form_request, json_request
 from oneself.conformance.rows.request_building import credential_header
 from tests.support.databases import Storage
+from tests.support.deadlines import patient
 from tests.support.operator_acts import open_actors
 from tests.support.service import ROOT, Service, started
 from tests.support.stored import reading
@@ -233,7 +234,7 @@ def _plant_by_mail(planter: Planter, service: Service, user: Actor) -> None:
 
 def _mailed(service: Service, user: Actor, subject: str) -> str:
     """Wait for an email, and return its secret."""
-    deadline = time.monotonic() + _SECONDS_TO_DELIVER
+    deadline = time.monotonic() + patient(_SECONDS_TO_DELIVER)
     while time.monotonic() < deadline:
         for recipient, title, text in _mails(service):
             if (recipient, title) == (user["email"], subject):

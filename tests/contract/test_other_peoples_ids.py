@@ -20,6 +20,7 @@ from oneself.conformance.rows.request_building import build_target, credential_h
 from oneself.document import load_document, resolve
 from oneself.http.request.forms import FORM
 from tests.support.databases import Storage
+from tests.support.deadlines import patient
 from tests.support.operator_acts import open_actors
 from tests.support.service import Service, started
 from tests.support.stored import reading
@@ -114,7 +115,7 @@ class Env:
 
     def stored(self) -> Mapping[str, list[str]]:
         """Return the rows of all compared tables, once all mail is delivered."""
-        deadline = time.monotonic() + SECONDS_TO_DELIVER
+        deadline = time.monotonic() + patient(SECONDS_TO_DELIVER)
         with reading(self.service) as connection:
             waiting = "SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL"
             while connection.exec_driver_sql(waiting).scalar():

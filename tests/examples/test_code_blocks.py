@@ -37,6 +37,7 @@ from oneself.runtime.policy_store import read_policies
 from oneself.settings import Settings
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
 from tests.support.databases import PostgresqlStorage, location_url
+from tests.support.deadlines import patient
 from tests.support.operator_acts import open_actors
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service, started
@@ -402,7 +403,7 @@ def serving(line: str, port: int, folder: Path, **more: str) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patient(60)
         ready = f"curl --silent --fail --output /dev/null {origin}/readyz"
         while subprocess.run(shlex.split(ready), check=False).returncode:
             assert process.poll() is None, log.read_text()
@@ -411,7 +412,7 @@ def serving(line: str, port: int, folder: Path, **more: str) -> Iterator[None]:
         yield
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(60)
+        process.wait(patient(60))
 
 
 @pytest.fixture

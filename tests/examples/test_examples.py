@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.http.running import Account, Running, open_account, running
+from tests.support.deadlines import patient
 
 EXAMPLES = Path(__file__).parent
 ROOT = EXAMPLES.parents[1]
@@ -97,7 +98,7 @@ def _run(example: Path, folder: Path, replacements: dict[str, str], *, print_dat
         capture_output=True,
         check=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     return ran.stdout
 
@@ -177,7 +178,7 @@ def test_jitsudo_change_password(example: Path, service: Running, tmp_path: Path
         env={**os.environ, "ONESELF_DATA_DIR": str(service.folder / "data")},
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=patient(60),
     )
     caller = json.loads(demo.stdout)["base"]
     replacements = {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.http.wire import Answer, ask
+from tests.support.deadlines import patient
 from tests.support.ports import free_port
 
 __all__ = ["PASSWORD", "Account", "Running", "open_account", "running"]
@@ -44,7 +45,7 @@ class Running:
     def line_of(self, answer: Answer) -> dict[str, Any]:
         """Return the one log line about an answer, which may be a moment late."""
         name = answer.header("x-request-id")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + patient(5)
         while True:
             lines = [line for line in self.log.splitlines() if f'"{name}"' in line]
             if lines or time.monotonic() > deadline:
@@ -119,7 +120,7 @@ def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[R
         if process.poll() is None:
             service.terminate()
             try:
-                process.wait(20)
+                process.wait(patient(20))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -128,7 +129,7 @@ def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[R
 
 
 def _wait(service: Running) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while time.monotonic() < deadline:
         assert service.process.poll() is None, service.log
         try:

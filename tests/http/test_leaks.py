@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.http.running import PASSWORD, Account, Running, open_account, running
+from tests.support.deadlines import patient
 
 #: Rounds before the measurement: afterwards every thread has started and opened its connections.
 _WARM_UP, _MORE = 10, 40
@@ -54,7 +55,7 @@ def test_requests_leave_no_file_and_no_thread_behind(service: Running):
     before = _count_resources(service)
     for _ in range(_MORE):
         _ask_everything(service, alice)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + patient(5)
     while any(_count_resources(service)[name] >= before[name] + _MORE for name in before):
         assert time.monotonic() < deadline, (before, _count_resources(service))
         time.sleep(0.05)

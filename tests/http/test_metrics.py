@@ -12,6 +12,7 @@ import pytest
 
 from oneself.document import load_document, operation_specs
 from tests.http.running import open_account, running
+from tests.support.deadlines import patient
 from tests.support.error_classes import ALL_REFUSALS
 from tests.support.service import free_port
 
@@ -46,7 +47,9 @@ def read(port):
     """Read all samples: (name, labels) and a number."""
 
     def read():
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/metrics", timeout=patient(5)
+        ) as answer:
             text = answer.read().decode()
         lines = [line for line in text.splitlines() if not line.startswith("#")]
         matches = [SAMPLE.fullmatch(line) for line in lines]
@@ -71,7 +74,7 @@ def counted(read):
 
 
 def _becomes(expected, look):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while (value := look()) != expected and time.monotonic() < deadline:
         time.sleep(0.05)
     assert value == expected
@@ -145,7 +148,7 @@ def test_metrics_have_no_values_of_callers(service, read, port):
     for _, labels in read():
         for name, value in labels:
             assert name == "le" or value in allowed[name], (name, value)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=patient(5)) as answer:
         text = answer.read().decode().lower()
     for secret in ("canary", "@", "127.0.0.1", alice.session.lower(), alice.api_key.lower()):
         assert secret not in text

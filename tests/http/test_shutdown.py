@@ -14,6 +14,7 @@ from models.schema import REVISION
 from oneself.database import sqlite_driver
 from tests.http.running import PASSWORD, Running, open_account, running
 from tests.http.wire import Wire
+from tests.support.deadlines import patient
 
 LOGIN = b"POST /v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = b'{"email":"alice@example.com","password":"%s"}' % PASSWORD.encode()
@@ -21,10 +22,10 @@ BODY = b'{"email":"alice@example.com","password":"%s"}' % PASSWORD.encode()
 
 def _refused(port: int) -> bool:
     """Tell whether the port is closed within two seconds."""
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + patient(2)
     while time.monotonic() < deadline:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", port), timeout=patient(1)).close()
         except OSError:
             return True
         time.sleep(0.02)
@@ -56,14 +57,14 @@ def test_requests_in_flight_are_finished(tmp_path: Path):
                 assert answer.status == HTTPStatus.OK
                 assert answer.json["data"]["session_token"].startswith("sess_")
             assert idle.answer() is None
-            assert service.process.wait(15) == 0
-        assert time.monotonic() - began < 15
+            assert service.process.wait(patient(15)) == 0
+        assert time.monotonic() - began < patient(15)
         assert service.log.count('"operation":"ipto.logIn","status":200') == 2
 
 
 def _is_draining(service: Running) -> bool:
     """Tell whether readiness is refused, by a worker that has time to answer."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patient(10)
     while time.monotonic() < deadline:
         if service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE:
             return True
@@ -79,7 +80,7 @@ def test_readiness_is_refused_before_requests_are(tmp_path: Path):
         assert _is_draining(service)
         killed = service.workers[0]
         os.kill(killed, signal.SIGKILL)
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + patient(8)
         while killed in service.workers or len(service.workers) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -88,7 +89,7 @@ def test_readiness_is_refused_before_requests_are(tmp_path: Path):
             assert service.ask("GET", "/v1/me", headers=new.bearer).status == HTTPStatus.OK
             assert service.ask("GET", "/healthz").status == HTTPStatus.OK
             assert service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE
-        assert service.process.wait(30) == 0
+        assert service.process.wait(patient(30)) == 0
 
 
 def test_shutdown_works_after_temporary_files_were_deleted(tmp_path: Path, monkeypatch):
@@ -101,7 +102,7 @@ def test_shutdown_works_after_temporary_files_were_deleted(tmp_path: Path, monke
             shutil.rmtree(folder)
         service.terminate()
         assert _is_draining(service)
-        assert service.process.wait(15) == 0
+        assert service.process.wait(patient(15)) == 0
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
@@ -111,14 +112,14 @@ def test_second_signal_skips_the_delay(tmp_path: Path, second: signal.Signals):
         service.terminate()
         assert _is_draining(service)
         service.process.send_signal(second)
-        assert service.process.wait(15) == 0
+        assert service.process.wait(patient(15)) == 0
 
 
 def test_interrupt_skips_the_delay(tmp_path: Path):
     """OP-01: a person has pressed Ctrl-C."""
     with running(tmp_path, password_cost=10, drain_delay_seconds=300) as service:
         service.process.send_signal(signal.SIGINT)
-        assert service.process.wait(15) == 0
+        assert service.process.wait(patient(15)) == 0
 
 
 def test_silent_client_does_not_delay_the_shutdown(tmp_path: Path):
@@ -133,7 +134,7 @@ def test_silent_client_does_not_delay_the_shutdown(tmp_path: Path):
         in_a_body.send(LOGIN + b"Content-Length: 9\r\n\r\n{")
         time.sleep(0.2)
         service.terminate()
-        assert service.process.wait(8) == 0
+        assert service.process.wait(patient(8)) == 0
         assert "Killing" not in service.log
         assert silent.answer() is None
 
@@ -146,19 +147,19 @@ def test_starting_worker_does_not_delay_the_shutdown(tmp_path: Path):
         with running(folder, drain_seconds=15, password_cost=10) as service:
             killed = service.worker
             os.kill(killed, signal.SIGKILL)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + patient(10)
             while service.workers in ([], [killed]) and time.monotonic() < deadline:
                 time.sleep(0.005)
             time.sleep(delay)
             service.terminate()
             # Sooner than it would be killed. The log does not help: Granian also says that it
             # kills one that has ended, if the system takes more than a millisecond to tell it so.
-            assert service.process.wait(14) == 0
+            assert service.process.wait(patient(14)) == 0
 
 
 def _end_by_themselves(service: Running, workers: list[int], *, within: float) -> bool:
     """Tell whether workers end; those that do not are killed."""
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + patient(within)
     while not all(map(service.has_ended, workers)) and time.monotonic() < deadline:
         time.sleep(0.02)
     left = [pid for pid in workers if not service.has_ended(pid)]

@@ -37,6 +37,7 @@ from models import User
 from oneself.database import Database, open_engine
 from oneself.runtime.key_file import check_root_key
 from tests.support.databases import location_url
+from tests.support.deadlines import patient
 
 REPOSITORY = Path(__file__).parents[2]
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -164,18 +165,18 @@ def stored(location):
 
 def _kill_during_rewrite(process, stored):
     """Kill a process shortly after its first write; return whether it left work to do."""
-    before, deadline = stored.count_under(OLD_ID), time.monotonic() + SECONDS
+    before, deadline = stored.count_under(OLD_ID), time.monotonic() + patient(SECONDS)
     while stored.count_under(OLD_ID) == before and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     time.sleep(random.uniform(0, 0.01))  # noqa: S311 # within a batch, or between two
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=SECONDS)
+    process.communicate(timeout=patient(SECONDS))
     return stored.count_under(OLD_ID) > 0
 
 
 def _finish(process):
-    printed, error = process.communicate(timeout=SECONDS)
+    printed, error = process.communicate(timeout=patient(SECONDS))
     assert process.returncode == 0, error.decode()
     return json.loads(printed)
 

@@ -21,6 +21,7 @@ from oneself.database import Location, open_engine
 from tests.http.running import Running, open_account, running
 from tests.support.cutting_proxy import PHASES, CuttingProxy
 from tests.support.databases import location_url
+from tests.support.deadlines import patient
 from tests.support.journal import Client, Load, Outcome
 from tests.support.postgresql import databases
 
@@ -86,7 +87,7 @@ def _network_cut(_folder: Path) -> Iterator[Scenario]:
         def inject_fault(_service: Running, number: int) -> None:
             keyword = (b"COMMIT", b"BEGIN", b"UPDATE", b"INSERT", b"SELECT")[number // 3 % 5]
             proxy.arm(keyword, PHASES[number % 3], share=0.3)
-            before, deadline = proxy.cut, time.monotonic() + 2
+            before, deadline = proxy.cut, time.monotonic() + patient(2)
             while proxy.cut == before and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(0.1)
@@ -111,7 +112,7 @@ def _wait_for_recovery(service: Running) -> float:
     start = time.monotonic()
     successes = 0
     while successes < WORKERS * 2:
-        assert time.monotonic() < start + SECONDS, service.log[-5000:]
+        assert time.monotonic() < start + patient(SECONDS), service.log[-5000:]
         try:
             ready = service.ask("GET", "/readyz").status == 200
         except (OSError, AssertionError):

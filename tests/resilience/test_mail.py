@@ -25,6 +25,7 @@ from oneself.commands.console.session_setup import load_settings, open_database
 from oneself.database import open_engine
 from tests.http.running import open_account, running
 from tests.support.databases import translate_sql
+from tests.support.deadlines import patient
 from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ class KillingServer:
         self.commands += 1
         if self.victim is not None and self.should_kill(command):
             self.victim.kill()
-            self.victim.wait(SECONDS)
+            self.victim.wait(patient(SECONDS))
             self.victim = None
 
     async def handle_MAIL(self, _server, _session, envelope, address, _options):  # noqa: N802 # the library's name
@@ -156,7 +157,7 @@ def _deliver_rest(sql):
     """Deliver the remaining mail, undisturbed."""
     _end_leases(sql)
     process = _start_delivery()
-    _, errors = process.communicate(timeout=SECONDS)
+    _, errors = process.communicate(timeout=patient(SECONDS))
     assert process.returncode == 0, errors.decode()
     assert sql("SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL") == [(0,)]
     assert sql("SELECT count(*) FROM outbox_message WHERE parameters_sealed != x''") == [(0,)]
@@ -189,7 +190,7 @@ def test_mail_survives_sigkill_of_its_sender(start_smtp, posted, sql, command, r
     )
     start_smtp(killing_server)
     killing_server.victim = process = _start_delivery()
-    process.communicate(timeout=SECONDS)
+    process.communicate(timeout=patient(SECONDS))
     assert process.returncode == -signal.SIGKILL
     undelivered = sql("SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL")
     assert undelivered == [(MESSAGES - len(killing_server.received) + repeated,)]
@@ -216,7 +217,7 @@ def test_mail_survives_repeated_kills_of_its_sender(start_smtp, posted, sql, out
             pass
         time.sleep(random.uniform(0, 0.01))  # noqa: S311 # as above
         process.kill()
-        process.communicate(timeout=SECONDS)
+        process.communicate(timeout=patient(SECONDS))
         killing_server.victim = None
         statuses.append(process.returncode)
         _end_leases(sql)
@@ -244,7 +245,7 @@ class HangingServer:
     def __init__(self, port):
         self._listener = create_server(("127.0.0.1", port))
         self._connections = []
-        self.direct_connection = threading.Event()
+        self.connected = threading.Event()
         self._thread = threading.Thread(target=self._accept)
         self._thread.start()
 
@@ -254,7 +255,7 @@ class HangingServer:
                 self._connections.append(self._listener.accept()[0])
             except OSError:
                 return
-            self.direct_connection.set()
+            self.connected.set()
 
     def close(self):
         self._listener.shutdown(2)
@@ -273,7 +274,7 @@ def hanging(monkeypatch):
 
 
 def _status_of(port, method, path, session=None):
-    connection = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    connection = HTTPConnection("127.0.0.1", port, timeout=patient(SECONDS))
     connection.request(method, path, headers={"Authorization": f"Bearer {session}"})
     status = connection.getresponse().status
     connection.close()
@@ -287,7 +288,7 @@ def _serve(port, log):
         cwd=REPOSITORY,
         stderr=log,
     )
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + patient(SECONDS)
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if _status_of(port, "GET", "/healthz") == HTTPStatus.OK:
@@ -320,7 +321,7 @@ def test_hanging_mail_server_delays_no_request_and_no_stop(
         try:
             status = _status_of(port, "POST", "/api/v1/me/verify-email", session)
             assert status == HTTPStatus.OK
-            assert hanging.direct_connection.wait(SECONDS)
+            assert hanging.connected.wait(patient(SECONDS))
             # From here on the job waits for the server; more requests follow than there are
             # threads.
             outcome = outcomes["mail server hangs"]
@@ -330,7 +331,7 @@ def test_hanging_mail_server_delays_no_request_and_no_stop(
                 assert _status_of(port, "GET", "/readyz") == HTTPStatus.OK
             assert sql("SELECT attempts FROM outbox_message") == [(0,)]
             service.send_signal(signal.SIGTERM)
-            service.wait(SECONDS)
+            service.wait(patient(SECONDS))
         finally:
             service.kill()
             service.wait()
@@ -351,7 +352,7 @@ def test_uses_are_recorded_when_the_mail_server_outlasts_the_drain(tmp_path, sql
     settings |= {"smtp_seconds": "60", "drain_seconds": "5"}
     with running(tmp_path, **settings) as service:
         open_account(service, "alice@example.com")
-        assert hanging.direct_connection.wait(SECONDS)
+        assert hanging.connected.wait(patient(SECONDS))
         assert sql("SELECT count(*) FROM login_session WHERE last_used_at IS NOT NULL") == [(0,)]
     assert "Killing worker-1" in service.log
     assert sql("SELECT count(*) FROM login_session WHERE last_used_at IS NOT NULL") == [(1,)]

@@ -33,6 +33,7 @@ from oneself.database import Database, Location, open_engine
 from oneself.database.migrations import differences, present_revision, upgrade
 from tests.http.running import Running, open_account, running
 from tests.support.databases import PostgresqlStorage, Storage
+from tests.support.deadlines import patient
 from tests.support.journal import Client, Load
 from tests.support.revisions import EARLIER, fill, migrate_to, project, rows_of, schema_of
 
@@ -261,7 +262,7 @@ def _apply_newer_version(engine: Engine) -> None:
 
 
 def _becomes_unready(service: Running) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patient(10)
     while time.monotonic() < deadline:
         if service.ask("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE:
             return True
@@ -308,7 +309,7 @@ def test_old_replica_with_newer_tables_is_unready_and_loses_nothing(storage, tmp
         env=os.environ | _environment(settings, tmp_path),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert restart.returncode == 1

@@ -16,6 +16,8 @@ from socket import create_server
 
 import pytest
 
+from tests.support.deadlines import patient
+
 REPOSITORY = Path(__file__).parents[2]
 WORKERS, PARALLEL, BUDGET = 2, 50, 5
 SECONDS = 60
@@ -29,6 +31,8 @@ COUNTING = """
 import os
 
 import bcrypt
+
+from tests.support.deadlines import patient
 
 
 def counted(true):
@@ -108,7 +112,7 @@ class _Service:
 
     def wait(self):
         """Wait until both workers answer."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + patient(SECONDS)
         answered = set()
         while len(answered) < WORKERS:
             assert time.monotonic() < deadline, self.log
@@ -125,7 +129,7 @@ class _Service:
         """Stop it with SIGTERM; it must exit with 0."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(SECONDS)
+            self.process.wait(patient(SECONDS))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -136,7 +140,7 @@ class _Client:
     """An open connection, and the worker at its other end."""
 
     def __init__(self, service):
-        self._connection = HTTPConnection("127.0.0.1", service.port, timeout=SECONDS)
+        self._connection = HTTPConnection("127.0.0.1", service.port, timeout=patient(SECONDS))
         assert self.ask("GET", "/healthz") == HTTPStatus.OK
         self.worker = self._find_worker(service)
 
@@ -210,7 +214,7 @@ def _in_parallel(clients, attempt):
     ready = threading.Barrier(len(clients))
 
     def ask(number):
-        ready.wait(SECONDS)
+        ready.wait(patient(SECONDS))
         return attempt(clients[number], number)
 
     with ThreadPoolExecutor(len(clients)) as threads:

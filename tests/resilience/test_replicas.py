@@ -25,6 +25,7 @@ from oneself.settings import Settings
 from tests.http.running import Account, Running, open_account, running
 from tests.http.wire import Answer
 from tests.support.databases import translate_sql
+from tests.support.deadlines import patient
 from tests.support.journal import Client, Load, Outcome
 from tests.support.ports import free_port
 
@@ -197,7 +198,7 @@ def test_disabled_user_is_refused_by_all_replicas(deployment, alice):
 
 def _wait_for_mail(deployment: _Deployment) -> None:
     """Wait until all mail is delivered, and no delivery writes to the outbox."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + patient(SECONDS)
     while deployment.sql("SELECT count(*) FROM outbox_message WHERE delivered_at IS NULL") != [
         (0,)
     ]:
@@ -234,7 +235,7 @@ def test_concurrent_writes_at_two_replicas_are_not_lost(deployment, outcome):
 
     def write(number: int) -> int:
         """Add keys to a document; a lost update would lose one."""
-        ready.wait(SECONDS)
+        ready.wait(patient(SECONDS))
         succeeded = 0
         for key in range(40):
             response = deployment.replicas[number].ask(
@@ -278,7 +279,7 @@ def test_expired_records_are_deleted_by_concurrent_jobs(deployment, alice):
         deleted.append(count)
         return count
 
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + patient(SECONDS)
     with ThreadPoolExecutor(REPLICAS) as threads:
         while deployment.sql("SELECT count(*) FROM outbox_message") != [(0,)]:
             assert time.monotonic() < deadline
@@ -295,7 +296,7 @@ def test_events_are_chained_once(deployment, alice):
     for replica in deployment.replicas:
         for _ in range(5):
             replica.ask("PATCH", "/api/v1/me", headers=alice.bearer, body={"first_name": "A"})
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + patient(SECONDS)
     unchained = (
         "SELECT count(*) FROM security_event e LEFT JOIN event_link l ON l.event_id = e.id"
         " WHERE l.event_id IS NULL"

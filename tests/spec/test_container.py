@@ -20,6 +20,7 @@ import yaml
 from oneself.commands.serve import serve
 from oneself.commands.storage import db
 from oneself.settings import Settings
+from tests.support.deadlines import patient
 from tests.support.service import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -186,15 +187,15 @@ def test_service_runs_from_the_copied_files_and_writes_nothing_there(tmp_path):
             _get(f"http://127.0.0.1:{port}{path}", process)
     finally:
         process.terminate()
-        assert process.wait(30) == 0, (tmp_path / "log").read_text()
+        assert process.wait(patient(30)) == 0, (tmp_path / "log").read_text()
     assert _files(image) == before
 
 
 def _get(url, process):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 # loopback's
+            with urllib.request.urlopen(url, timeout=patient(5)) as response:  # noqa: S310 # loopback's
                 assert response.status == 200
                 return
         except urllib.error.HTTPError:

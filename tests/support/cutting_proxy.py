@@ -5,6 +5,8 @@ import socket
 import threading
 from contextlib import suppress
 
+from tests.support.deadlines import patient
+
 __all__ = ["PHASES", "CuttingProxy"]
 
 #: When a connection is cut: before the message reaches the server, after that but before the
@@ -40,7 +42,7 @@ class CuttingProxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=patient(10))
             except OSError:
                 client.close()
                 continue

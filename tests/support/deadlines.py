@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from functools import cache
+from functools import cache, lru_cache
 
 __all__ = ["patient"]
 
@@ -32,10 +32,12 @@ def patient(seconds: float) -> float:
     time spent on it. It is 1 on an idle machine and about 3 beside two busy loops on two cores.
     """
     with _LOCK:
-        return seconds * min(_LONGEST, max(1.0, _slowness()))
+        return seconds * min(_LONGEST, max(1.0, _slowness(int(time.monotonic()))))
 
 
-def _slowness() -> float:
+@lru_cache(maxsize=1)
+def _slowness(_second: int) -> float:
+    """Measure once a second, since a test can ask in fifty threads at once."""
     peer = _peer()
     assert peer.stdin
     assert peer.stdout

@@ -21,6 +21,7 @@ from oneself.runtime.jobs import run_alone
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
 from tests.support.databases import location_url
+from tests.support.deadlines import patient
 
 __all__ = ["Fault", "Faults", "InProcess"]
 
@@ -126,7 +127,7 @@ class InProcess:
         lifespan = asyncio.create_task(self._app({"type": "lifespan"}, received.get, sent.put))
         await received.put({"type": "lifespan.startup"})
         assert (await sent.get())["type"] == "lifespan.startup.complete"
-        deadline = time.monotonic() + _TIMEOUT
+        deadline = time.monotonic() + patient(_TIMEOUT)
         while not until():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, event
 from accounts.errors import AccountError
 from accounts.services.database import AccountSession
 from oneself.database import Database
+from tests.support.deadlines import patient
 
 __all__ = ["Act", "Actor", "interleavings", "run_interleaved", "stop_points"]
 
@@ -93,7 +94,7 @@ class Actor(threading.Thread):
         self.steps.append(step)
         if not self._runs_freely:
             self._stopped.set()
-            assert self._next_step.acquire(timeout=_SECONDS)
+            assert self._next_step.acquire(timeout=patient(_SECONDS))
 
     def about_to_ask(self, statement: str, pid: int) -> None:
         """Stop before the first writing statement; `pid` is the server's process id."""
@@ -176,7 +177,7 @@ def run_interleaved(
     ]
     for actor in actors:
         actor.start()
-        actor._stopped.wait(_SECONDS)  # noqa: SLF001 # same module
+        actor._stopped.wait(patient(_SECONDS))  # noqa: SLF001 # same module
     for turn in order:
         actors[turn].let_go(is_waiting)
     threads = [threading.Thread(target=actor.finish) for actor in actors]

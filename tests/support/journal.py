@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.http.running import Account, Running
+from tests.support.deadlines import patient
 
 __all__ = ["Client", "Journal", "Load", "Outcome"]
 
@@ -240,7 +241,7 @@ class Load:
         """Stop sending, and wait for the responses to open requests."""
         with self._condition:
             self._is_paused = True
-            self._condition.wait_for(lambda: self._open_requests == 0, timeout=60)
+            self._condition.wait_for(lambda: self._open_requests == 0, timeout=patient(60))
         if self.failures:
             raise self.failures[0]
 

@@ -29,6 +29,7 @@ from models import (
 from oneself.conformance.actors import Actors, Operator
 from oneself.database import Database
 from oneself.runtime.key_file import open_keyring
+from tests.support.deadlines import patient
 from tests.support.service import Service
 from tests.support.stored import settings_of
 
@@ -66,7 +67,7 @@ class OperatorActs(Operator):
 
         It is deleted, so that the next call waits for the next one.
         """
-        deadline = time.monotonic() + _SECONDS_TO_DELIVER
+        deadline = time.monotonic() + patient(_SECONDS_TO_DELIVER)
         while time.monotonic() < deadline:
             for path in self._mail.glob("*.eml"):
                 mail = message_from_bytes(path.read_bytes(), policy=policy.default)

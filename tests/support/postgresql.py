@@ -21,6 +21,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, make_url
 
+from tests.support.deadlines import patient
+
 __all__ = ["Databases", "Server", "databases", "direct_connection"]
 
 _SECONDS = 60
@@ -102,7 +104,7 @@ class Server:
                 stderr=log,
                 **self._process_user,
             )
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + patient(_SECONDS)
         while True:
             assert self._process.poll() is None, self._log.read_text()
             try:
@@ -125,7 +127,7 @@ class Server:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(how)
-            process.wait(_SECONDS)
+            process.wait(patient(_SECONDS))
 
 
 class Databases:

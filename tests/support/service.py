@@ -14,6 +14,7 @@ from pathlib import Path
 
 from oneself.conformance.deployment import Deployment
 from oneself.conformance.http_client import Request
+from tests.support.deadlines import patient
 from tests.support.ports import free_port
 
 __all__ = ["Service", "started"]
@@ -92,7 +93,7 @@ def started(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(_SECONDS_TO_STOP)
+            process.wait(patient(_SECONDS_TO_STOP))
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -100,7 +101,7 @@ def started(
 
 
 def _wait_until_ready(service: Service, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _SECONDS_TO_START
+    deadline = time.monotonic() + patient(_SECONDS_TO_START)
     while time.monotonic() < deadline:
         assert process.poll() is None, service.log
         try:

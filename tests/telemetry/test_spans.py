@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.http.running import PASSWORD, Account, Running, open_account, running
+from tests.support.deadlines import patient
 
 proto = pytest.importorskip(
     "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
@@ -196,5 +197,5 @@ def test_blocked_collector_delays_no_request(tmp_path, collector, hangs):
             answer = service.ask("GET", "/v1/me", headers=alice.bearer)
             assert answer.status == HTTPStatus.OK
         service.terminate()
-        assert service.process.wait(SECONDS) == 0
+        assert service.process.wait(patient(SECONDS)) == 0
         assert "Killing" not in service.log

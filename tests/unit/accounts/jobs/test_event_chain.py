@@ -15,6 +15,7 @@ from accounts.crypto.keyring import Keyring, Purpose
 from accounts.jobs.event_chain import chain_events, contains_head, verify_chain
 from models import SecurityEvent, metadata
 from oneself.database import Database
+from tests.support.deadlines import patient
 from tests.unit.conftest import explain_query
 
 OLD, NEW = b"x" * 32, b"y" * 32
@@ -279,11 +280,11 @@ def test_concurrent_services_make_one_chain(env, clock, open_with):
     times = [clock.now + timedelta(seconds=step) for step in range(40)]
 
     def chain(database):
-        ready.wait(30)
+        ready.wait(patient(30))
         return sum(_chain(database, at_most=2) for _ in range(30))
 
     def write():
-        ready.wait(30)
+        ready.wait(patient(30))
         return [_add_event(env, time) for time in times]
 
     with ThreadPoolExecutor(chainers + 1) as threads:

@@ -9,6 +9,7 @@ from accounts.errors import InvalidToken, NotFound, TokenUnreadable
 from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.events import EventKind
 from accounts.services.principal import CredentialKind
+from tests.support.deadlines import patient
 
 KIND = CredentialKind.ACCESS_TOKEN
 
@@ -93,7 +94,7 @@ def test_concurrent_regeneration_leaves_one_valid_token(env, alice):
         ready = threading.Barrier(racers)
 
         def race(_, ready=ready):
-            ready.wait(30)
+            ready.wait(patient(30))
             return env.act(regenerate_access_token, alice.view)
 
         with ThreadPoolExecutor(racers) as threads:

@@ -32,6 +32,7 @@ from accounts.services.throttling import (
 from handlers import hantera, ipto, jitsudo, scaikey
 from handlers.context import UserContext
 from oneself.database import is_database_unavailable
+from tests.support.deadlines import patient
 
 SOURCE, OTHER_SOURCE = "192.0.2.1", "198.51.100.7"
 WRONG = "Wrong"
@@ -224,7 +225,7 @@ def test_concurrent_attempts_do_not_exceed_the_limit(env):
     ready = threading.Barrier(10)
 
     def attempts(_):
-        ready.wait(30)
+        ready.wait(patient(30))
         return [_count_passing(lambda: _reserve(env), most=6)[0] for _ in range(5)]
 
     with ThreadPoolExecutor(10) as threads:
@@ -240,7 +241,7 @@ def test_concurrent_logins_do_not_exceed_the_limit_of_hashes(env, bcrypt_calls):
 
     def wait_for_the_others(*arguments):
         # All five are inside bcrypt at once: none has failed yet when the others start.
-        barrier.wait(30)
+        barrier.wait(patient(30))
         return original(*arguments)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(10) as threads:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from accounts.errors import WeakPassword
 from accounts.limits import Limits
 from accounts.values.password_strength import normalise, validate
+from tests.support.deadlines import patient
 
 LIMITS = Limits()
 OWN_WORDS = ["alice.wonder99@teapots.example", "Alice Wonderland", "Acme Rocketry GmbH"]
@@ -100,7 +101,7 @@ def test_password_over_the_byte_limit_is_rejected_quickly():
     start = time.perf_counter()
     assert broken_rules("\u00e9" * 500_000) == ["must have at most 1024 bytes"]
     assert normalise("e\u0301" * 500_000) is None
-    assert time.perf_counter() - start < 0.05
+    assert time.perf_counter() - start < patient(0.05)
     assert broken_rules("xQ7vbkew" + "\u00e9" * 508 + "y") == ["must have at most 1024 bytes"]
     assert validate("xQ7vbkew" + "\u00e9" * 508, limits=LIMITS, own_words=())
     assert normalise("x" * 1025) is None

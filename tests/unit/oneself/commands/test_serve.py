@@ -21,6 +21,7 @@ import pytest
 
 from oneself import commands
 from oneself.database import sqlite_driver
+from tests.support.deadlines import patient
 
 ROOT = Path(__file__).parents[4]
 TIMEOUT = 30
@@ -325,7 +326,7 @@ def _send_without_the_end(connection, request, more):
 
 
 def _wait_for(port):
-    until = time.monotonic() + TIMEOUT
+    until = time.monotonic() + patient(TIMEOUT)
     while time.monotonic() < until:
         try:
             httpx.get(f"http://127.0.0.1:{port}/readyz")

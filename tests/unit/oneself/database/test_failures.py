@@ -26,6 +26,7 @@ from oneself.document import load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
 from oneself.settings import Settings
 from tests.support.databases import Storage
+from tests.support.deadlines import patient
 
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
@@ -196,7 +197,7 @@ def test_picture_decoding_delays_no_other_request(env, alice, monkeypatch):
 
     def slowly(*arguments: Any, **named: Any) -> Any:
         started.set()
-        assert proceed.wait(30)
+        assert proceed.wait(patient(30))
         return opens(*arguments, **named)
 
     monkeypatch.setattr(Image, "open", slowly)
@@ -209,7 +210,7 @@ def test_picture_decoding_delays_no_other_request(env, alice, monkeypatch):
         try:
             assert await asyncio.to_thread(started.wait, 30)
             # Two have a slot, so one of the three is refused, whichever comes last.
-            await asyncio.wait(uploads, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+            await asyncio.wait(uploads, return_when=asyncio.FIRST_COMPLETED, timeout=patient(30))
             others = [
                 await call(operation_id)
                 for operation_id in (

@@ -17,6 +17,7 @@ from models import Tenant
 from oneself.database import Database, RetryAlone, open_engine
 from oneself.database.group_commit import GroupCommit
 from oneself.database.sqlite import Sqlite
+from tests.support.deadlines import patient
 from tests.support.refusals import CountedAttempt
 
 pytestmark = pytest.mark.only_on("sqlite")
@@ -208,7 +209,7 @@ def test_results_are_withheld_until_the_commit(database, env):
     def wait(_connection):
         if threading.current_thread().name.startswith("commit"):
             reached.set()
-            assert go_on.wait(10)
+            assert go_on.wait(patient(10))
 
     async def run():
         first = asyncio.ensure_future(
@@ -254,7 +255,7 @@ def test_group_waits_for_a_writing_thread(database, env):
     def write():
         with database.transaction(writing=True) as session:
             begun.set()
-            assert go_on.wait(10)
+            assert go_on.wait(patient(10))
             _add_tenant(session, 1)
 
     async def run():
@@ -268,7 +269,7 @@ def test_group_waits_for_a_writing_thread(database, env):
 
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write)
-        assert begun.wait(10)
+        assert begun.wait(patient(10))
         assert asyncio.run(run()) == (True, 2)
         writing.result()
     assert env.count("tenant") == 2
@@ -287,7 +288,7 @@ def test_waiting_thread_gets_its_turn(database):
         order.append(number)
         if number == 0:
             writes.append(pool.submit(write))
-            assert begun.wait(10)
+            assert begun.wait(patient(10))
 
     with ThreadPoolExecutor(1) as pool:
         _run_concurrently(database, *((act, number) for number in range(1000)))
@@ -352,7 +353,7 @@ def test_queue_times_out_as_a_whole(database, env, blocked_by):
     began = time.monotonic()
     with holding:
         results = _run_concurrently(database, *((_add_tenant, number) for number in range(1000)))
-    assert time.monotonic() - began < 3  # thirty groups with 300 ms each would take 9 s
+    assert time.monotonic() - began < patient(3)  # thirty groups with 300 ms each would take 9 s
     refusal = Unavailable if blocked_by == "a thread" else OperationalError
     assert {type(result) for result in results} == {refusal}
     assert env.count("tenant") == 0

@@ -27,6 +27,7 @@ from oneself.http.request.errors import Internal
 from oneself.http.response.error_handler import refusal_of
 from oneself.runtime.jobs import run_act, run_alone
 from oneself.runtime.key_file import UnknownRootKey, check_root_key
+from tests.support.deadlines import patient
 
 SHORT_TIMEOUT = 300  # milliseconds, for waits that must time out
 
@@ -139,7 +140,7 @@ def test_number_of_connections_is_bounded(open_database, server):
     ready = threading.Barrier(8)
 
     def ask(_):
-        ready.wait(30)
+        ready.wait(patient(30))
         return [_query(database, "SELECT pg_backend_pid()") for _ in range(20)]
 
     with ThreadPoolExecutor(8) as threads:
@@ -311,7 +312,7 @@ def _update_in_order(first, second, met):
     def act(session):
         add_one(session, first)
         with suppress(threading.BrokenBarrierError):  # at the retry it is alone
-            met.wait(5)
+            met.wait(patient(5))
         met.abort()
         add_one(session, second)
 
@@ -348,7 +349,7 @@ def test_serialization_failure_is_retried(env, open_database, location):
             raise
 
     def add(_):
-        ready.wait(30)
+        ready.wait(patient(30))
         done = 0
         while done < rounds:
             try:
@@ -412,7 +413,7 @@ def test_connections_broken_by_a_restart_cost_one_retry(open_database, server, w
 
         def use_connection(_):
             with database.transaction(writing=False) as session:
-                ready.wait(30)
+                ready.wait(patient(30))
                 return session.core.exec_driver_sql("SELECT 1").scalar()
 
         list(threads.map(use_connection, range(4)))
@@ -521,7 +522,7 @@ def test_slow_statement_times_out(open_database):
     start = time.monotonic()
     with pytest.raises(OperationalError) as ended:
         _query(database, "SELECT pg_sleep(30)")
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < patient(20)
     assert isinstance(refusal_of(ended.value), Unavailable)
     assert _query(database, "SELECT 1") == 1
 
@@ -602,7 +603,7 @@ def test_concurrent_first_starts_accept_one_root_secret(env, location, is_same):
 
     def start(root):
         database = Database(location, keys=Keyring(root), limits=env.limits)
-        ready.wait(30)
+        ready.wait(patient(30))
         try:
             check_root_key(database)
         except UnknownRootKey:
@@ -621,7 +622,7 @@ def test_concurrent_signups_with_one_address_create_one_account(env):
     ready = threading.Barrier(4)
 
     def sign_up_as(number):
-        ready.wait(30)
+        ready.wait(patient(30))
         try:
             env.act(
                 sign_up,
@@ -645,7 +646,7 @@ def test_concurrent_signups_with_one_local_part_get_different_usernames(env):
     ready = threading.Barrier(4)
 
     def sign_up_at(number):
-        ready.wait(30)
+        ready.wait(patient(30))
         env.act(
             sign_up,
             email=f"alice@{number}.example.com",

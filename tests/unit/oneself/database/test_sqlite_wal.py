@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from oneself.database import open_engine
+from tests.support.deadlines import patient
 
 pytestmark = pytest.mark.only_on("sqlite")
 
@@ -50,7 +51,7 @@ def _constant_reads(env):
 
     def read(own_turn, other):
         while not stopped.is_set():
-            own_turn.wait(1)
+            own_turn.wait(patient(1))
             own_turn.clear()
             with _reading(env):
                 other.set()
@@ -98,7 +99,7 @@ def test_log_is_truncated_under_constant_reads(env, write_bytes):
     """DB-07: otherwise it would grow without limit, although each read is short."""
     with _constant_reads(env):
         assert max(write_bytes(MAX_WAL_BYTES // 2) for _ in range(4)) > MAX_WAL_BYTES
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patient(10)
         while _wal_size(env) > MAX_WAL_BYTES:  # it may have to wait for a reader
             assert time.monotonic() < deadline
             env.database.truncate_wal()

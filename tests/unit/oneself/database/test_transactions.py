@@ -22,6 +22,7 @@ from accounts.limits import Limits
 from accounts.services.user_views import USER_VIEW_COLUMNS
 from models import Tenant, User
 from oneself.database import Database, open_engine, sqlite_driver
+from tests.support.deadlines import patient
 from tests.support.refusals import CountedAttempt
 
 #: One writer at a time, and a connection per thread; PostgreSQL is tested in test_postgresql.py.
@@ -326,7 +327,7 @@ def test_blocking_write_fails_after_the_timeout(location):
         start = time.perf_counter()
         with pytest.raises(OperationalError, match="locked"):
             blocking.exec_driver_sql("BEGIN IMMEDIATE")
-        assert 0.15 < time.perf_counter() - start < 3
+        assert 0.15 < time.perf_counter() - start < patient(3)
 
 
 @only_on_sqlite
@@ -350,7 +351,7 @@ def test_concurrent_updates_are_not_lost(env):
     ready = threading.Barrier(threads)
 
     def count(_):
-        ready.wait(30)
+        ready.wait(patient(30))
         for _ in range(rounds):
             with env.database.transaction(writing=True) as session:
                 session.lock("count")

@@ -28,6 +28,7 @@ from oneself.mail.messages import Messages
 from oneself.mail.smtp import Folder, Security, SmtpServer
 from oneself.settings import Settings
 from oneself.templating import Templates
+from tests.support.deadlines import patient
 from tests.support.postgresql import direct_connection
 from tests.support.statements import record_statements
 
@@ -604,7 +605,7 @@ def test_locked_message_is_left_to_the_next_run(env, delivery, post):
         session.core.execute(lock).all()
         running = pool.submit(delivery.deliver_pending)
         try:
-            assert running.result(timeout=5).delivered == 11
+            assert running.result(timeout=patient(5)).delivered == 11
         finally:
             delivery.stop()
     left = [message.id for message in env.messages() if message.delivered_at is None]
@@ -630,7 +631,7 @@ def test_two_replicas_send_each_message_once(env, make_delivery, server, mail_se
     ready = threading.Barrier(2)
 
     def run(delivery):
-        ready.wait(10)
+        ready.wait(patient(10))
         runs.append(delivery.deliver_pending())
 
     threads = [threading.Thread(target=run, args=(delivery,)) for delivery in deliveries]

@@ -28,6 +28,7 @@ from oneself.mail.factory import open_delivery
 from oneself.mail.smtp import Folder, Security, SmtpServer, parse_smtp_url
 from oneself.mail.transport import Email, EmailDeferred, EmailRejected, TransportUnavailable
 from oneself.settings import Settings
+from tests.support.deadlines import patient
 from tests.support.ports import free_port
 
 ALICE = "alice@example.com"
@@ -496,7 +497,7 @@ def test_server_that_refuses_starttls_gets_no_mail(script, smtp):
 
     problem = _problem(smtp(script(act)))
     assert problem == (TransportUnavailable, "The server refused STARTTLS (454).")
-    assert seen.get(timeout=10) == b""
+    assert seen.get(timeout=patient(10)) == b""
 
 
 def test_server_that_fails_at_tls_gets_no_mail(script, smtp):
@@ -525,7 +526,7 @@ def test_injected_plain_text_reply_is_discarded(script, smtp, authority):
 
     problem = _problem(smtp(script(act), login="u:canary@"))
     assert problem == (TransportUnavailable, "The server offers no login with a password.")
-    assert [seen.get(timeout=10) for _ in range(2)] == [b"ehlo", b""]
+    assert [seen.get(timeout=patient(10)) for _ in range(2)] == [b"ehlo", b""]
 
 
 @pytest.mark.parametrize(
@@ -668,7 +669,7 @@ def test_host_name_of_this_machine_is_not_sent(handler, start, plain):
 
 
 def _never(_connection, stop):
-    stop.wait(60)
+    stop.wait(patient(60))
 
 
 #: The replies of a server up to the text of a mail.
@@ -677,7 +678,7 @@ _TAKING = (b"250 hello\r\n", b"250 OK\r\n", b"250 OK\r\n", b"354 go on\r\n")
 
 def _never_after_the_mail(connection, stop):
     _reply_with(connection, *_TAKING)
-    stop.wait(60)
+    stop.wait(patient(60))
 
 
 def _a_byte_now_and_then(connection, stop):
@@ -727,7 +728,7 @@ def test_truncated_reply_does_not_count(script, plain):
         _reply_with(connection, *_TAKING)
         connection.recv(10_000)
         connection.sendall(b"250")
-        stop.wait(60)
+        stop.wait(patient(60))
 
     problem = _problem(plain(script(act), seconds=TIMEOUT))
     assert problem == (TransportUnavailable, "The server did not answer in time.")
@@ -746,7 +747,7 @@ def test_closing_does_not_wait_for_the_server(script, plain):
         seen.put("the client waits")
 
     assert _send(plain(script(act), seconds=60)) == [None]
-    assert [seen.get(timeout=20) for _ in range(2)] == [b"quit\r\n", b""]
+    assert [seen.get(timeout=patient(20)) for _ in range(2)] == [b"quit\r\n", b""]
 
 
 def test_unreachable_server_is_reported_with_the_error(plain):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from oneself.observability.metrics import listening
+from tests.support.deadlines import patient
 from tests.support.ports import free_port
 
 _PID = 4_000_000
@@ -26,6 +27,8 @@ def test_metrics_are_served_after_a_worker_has_ended(monkeypatch, problem):
     with listening("127.0.0.1", port):
         leftover = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"gauge_livesum_{_PID}.db"
         leftover.touch()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/metrics", timeout=patient(5)
+        ) as response:
             assert response.status == 200
         assert not leftover.exists()

@@ -7,6 +7,7 @@ import pytest
 
 from accounts.errors import Unavailable
 from oneself.runtime.thread_pools import Pool, PoolObserver
+from tests.support.deadlines import patient
 
 
 @pytest.fixture
@@ -116,13 +117,13 @@ def test_close_waits_for_running_work():
 
     def work():
         started.set()
-        finish.wait(10)
+        finish.wait(patient(10))
         done.append(True)
 
     async def begin():
         task = asyncio.create_task(pool.run(work))
         await asyncio.sleep(0)
-        started.wait(10)
+        started.wait(patient(10))
         # Set by another thread, since this one is inside `close` by then.
         threading.Timer(0.05, finish.set).start()
         pool.close()

@@ -12,6 +12,7 @@ from accounts.services.access_tokens import reveal_access_token
 from accounts.services.principal import CredentialKind
 from accounts.services.users import is_taken, open_user
 from models import Tenant
+from tests.support.deadlines import patient
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_one_of_many_concurrent_openings_gets_the_address(env, tenant):
     ready = threading.Barrier(len(spellings))
 
     def race(email):
-        ready.wait(30)
+        ready.wait(patient(30))
         try:
             _open(env, tenant, email)
         except EmailTaken:

@@ -30,6 +30,7 @@ from accounts.flows.password.password_reset import (
 )
 from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
+from tests.support.deadlines import patient
 
 NEW = "New.Address@Example.net"
 
@@ -181,7 +182,7 @@ def test_one_of_two_concurrent_changes_gets_the_address(env, alice, bob):
     ready = threading.Barrier(2)
 
     def race(request):
-        ready.wait(30)
+        ready.wait(patient(30))
         try:
             return _validate(env, *request)
         except SecretInvalid:

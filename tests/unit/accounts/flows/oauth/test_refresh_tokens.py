@@ -19,6 +19,7 @@ from accounts.flows.oauth.refresh_tokens import (
 from accounts.flows.sign_in.sessions import log_out, open_session
 from accounts.services.credentials import REFRESH_TOKEN, revoke_all
 from models import LoginSession, User
+from tests.support.deadlines import patient
 
 SCOPES = ["me/settings:read", "me/profile:read"]
 AUDIENCE = "https://api.example.com"
@@ -153,7 +154,7 @@ def _race(work, *arguments):
     ready = threading.Barrier(len(arguments))
 
     def run(argument):
-        ready.wait(30)
+        ready.wait(patient(30))
         return work(argument)
 
     with ThreadPoolExecutor(len(arguments)) as threads:

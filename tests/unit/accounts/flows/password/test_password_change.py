@@ -27,6 +27,7 @@ from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 from accounts.values.email_address import parse_address
 from models import User
+from tests.support.deadlines import patient
 
 NEW_PASSWORD = "Silent meadow 83 lantern"
 
@@ -228,7 +229,7 @@ def test_five_of_many_concurrent_attempts_are_checked(env, alice):
     ready = threading.Barrier(racers)
 
     def race(_):
-        ready.wait(30)
+        ready.wait(patient(30))
         try:
             _change(env, alice, current="Wrong", source="192.0.2.1")
         except (WrongPassword, TooManyAttempts) as refusal:
@@ -264,7 +265,7 @@ def test_one_of_two_concurrent_changes_wins(env, alice):
         new_passwords = [f"Silent meadow {round_number}{racer} lantern" for racer in range(racers)]
 
         def race(new, ready=ready):
-            ready.wait(30)
+            ready.wait(patient(30))
             try:
                 _change(env, alice, current=passwords[-1], new=new)
             except WrongPassword:

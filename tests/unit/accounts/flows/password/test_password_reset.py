@@ -40,6 +40,7 @@ from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 from accounts.values.email_address import parse_address
 from models import LoginSession, User
+from tests.support.deadlines import patient
 
 ADDRESS = "alice@example.com"
 NEW_PASSWORD = "Silent meadow 83 lantern"
@@ -625,7 +626,7 @@ def test_one_of_two_concurrent_resets_wins(env, alice):
         ready = threading.Barrier(2)
 
         def race(new, secret=secret, ready=ready):
-            ready.wait(30)
+            ready.wait(patient(30))
             try:
                 _reset(env, secret, new)
             except SecretUsed:

@@ -16,6 +16,7 @@ from accounts.flows.profile.pictures import (
 from accounts.flows.profile.profile import change_profile
 from accounts.values.picture_encoding import encode_picture
 from oneself.conformance.pictures import encoded, gradient
+from tests.support.deadlines import patient
 
 PNG, JPEG = encoded(gradient((48, 32))), encoded(gradient((32, 48)), "JPEG")
 ADDRESS = "https://example.com/photo.jpg"
@@ -242,7 +243,7 @@ def test_concurrent_uploads_leave_one_picture(env, alice):
     ready = threading.Barrier(len(uploads))
 
     def race(content):
-        ready.wait(30)
+        ready.wait(patient(30))
         return env.act(upload_picture, alice.view, content).picture
 
     with ThreadPoolExecutor(len(uploads)) as threads:
@@ -259,7 +260,7 @@ def test_concurrent_upload_and_removal_stay_consistent(env, alice):
 
         def race(act, *arguments, ready=ready):
             view = _current(env, alice)
-            ready.wait(30)
+            ready.wait(patient(30))
             env.act(act, view, *arguments)
 
         with ThreadPoolExecutor(2) as threads:

@@ -8,6 +8,7 @@ import pytest
 
 from accounts.errors import InvalidRequest
 from accounts.flows.profile.settings import change_settings, find_settings, replace_settings
+from tests.support.deadlines import patient
 
 # RFC 7396 appendix A: target, patch and result. Rows whose target or patch is no object are left
 # out, since the document requires objects.
@@ -142,7 +143,7 @@ def test_concurrent_patches_are_all_kept(env, alice):
     ready = threading.Barrier(threads)
 
     def patch(thread):
-        ready.wait(30)
+        ready.wait(patient(30))
         for number in range(patches_each):
             env.act(change_settings, alice.user_id, {f"object{thread}": {f"n{number}": number}})
 

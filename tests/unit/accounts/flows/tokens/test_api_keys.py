@@ -9,6 +9,7 @@ import pytest
 from accounts.errors import InvalidRequest, InvalidToken, LimitReached, NotFound, ScopeNotHeld
 from accounts.flows.tokens.api_keys import create_api_key, list_api_keys, revoke_api_key
 from accounts.services.principal import CredentialKind
+from tests.support.deadlines import patient
 
 KIND = CredentialKind.API_KEY
 YEAR = timedelta(days=365)
@@ -150,7 +151,7 @@ def test_key_limit_survives_concurrent_creation(make_env):
     ready = threading.Barrier(racers)
 
     def race(_):
-        ready.wait(30)
+        ready.wait(patient(30))
         try:
             _create(env, alice.principal)
         except LimitReached:

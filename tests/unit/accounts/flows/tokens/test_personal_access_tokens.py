@@ -16,6 +16,7 @@ from accounts.errors import (
 )
 from accounts.flows.tokens.personal_access_tokens import create_pat, find_pat, list_pats, revoke_pat
 from accounts.services.principal import Credential, CredentialKind
+from tests.support.deadlines import patient
 
 KIND = CredentialKind.PAT
 SECOND = timedelta(seconds=1)
@@ -170,7 +171,7 @@ def test_key_limit_survives_concurrent_creation(env, create):
     ready = threading.Barrier(racers)
 
     def race(_):
-        ready.wait(30)
+        ready.wait(patient(30))
         try:
             create()
         except LimitReached:

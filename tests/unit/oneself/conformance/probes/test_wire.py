@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from oneself.conformance.probes.wire import Address, Answer, Connection, Read, parse_answers
+from tests.support.deadlines import patient
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -177,7 +178,7 @@ def test_read_returns_once_the_responses_have_arrived():
     def behave(peer):
         peer.sendall(OK[:10])
         peer.sendall(OK[10:])
-        done.wait(5)
+        done.wait(patient(5))
 
     with _connected_to(behave) as connection:
         read = connection.read(1, seconds=5, quiet_seconds=0)
@@ -222,7 +223,7 @@ def test_close_is_distinguished_from_reset():
 
 def test_read_times_out_when_server_is_silent():
     done = threading.Event()
-    with _connected_to(lambda _: done.wait(5)) as connection:
+    with _connected_to(lambda _: done.wait(patient(5))) as connection:
         assert connection.read(1, seconds=0.1, quiet_seconds=0) == Read()
         assert not connection.is_closed
         done.set()
@@ -230,7 +231,7 @@ def test_read_times_out_when_server_is_silent():
 
 def test_send_times_out_when_server_does_not_read():
     done = threading.Event()
-    with _connected_to(lambda _: done.wait(5)) as connection:
+    with _connected_to(lambda _: done.wait(patient(5))) as connection:
         assert not connection.send(b"x" * 50_000_000, seconds=0.2)
         done.set()
 

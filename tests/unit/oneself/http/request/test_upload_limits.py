@@ -28,6 +28,7 @@ from oneself.http.request.upload_limits import UploadLimits
 from oneself.runtime.policy_store import PolicyStore
 from oneself.settings import Settings
 from tests.support.databases import Storage
+from tests.support.deadlines import patient
 
 PATH = "/resources/me/profile/picture"
 SMALL = 64 * 1024
@@ -338,7 +339,7 @@ def test_slot_is_released_when_the_request_is_cancelled(service: Service, monkey
 
     def slowly(*arguments: Any, **named: Any) -> Any:
         decoding.set()
-        assert go_on.wait(30)
+        assert go_on.wait(patient(30))
         return opens(*arguments, **named)
 
     async def ask() -> None:
