@@ -51,19 +51,19 @@ def actors(service: Service) -> Iterator[Actors]:
 
 
 @pytest.fixture(scope="session")
-def closed_people(closed_service: Service) -> Iterator[Actors]:
+def closed_actors(closed_service: Service) -> Iterator[Actors]:
     with open_actors(closed_service) as users:
         yield users
 
 
 @pytest.fixture(scope="session")
-def frozen_people(frozen_service: Service) -> Iterator[Actors]:
+def frozen_actors(frozen_service: Service) -> Iterator[Actors]:
     with open_actors(frozen_service) as users:
         yield users
 
 
 @pytest.fixture(scope="session")
-def scarce_people(scarce_service: Service) -> Iterator[Actors]:
+def scarce_actors(scarce_service: Service) -> Iterator[Actors]:
     with open_actors(scarce_service) as users:
         yield users
 

@@ -23,7 +23,7 @@ def runner_for(request: pytest.FixtureRequest) -> Callable[[Row], CaseRunner]:
         name = row.raw.get("service")
         prefix = f"{name}_" if name else ""
         service: Service = request.getfixturevalue(f"{prefix}service")
-        actors: Actors = request.getfixturevalue(f"{prefix}people")
+        actors: Actors = request.getfixturevalue(f"{prefix}actors")
         return CaseRunner(row, service, actors)
 
     return runner_for
