@@ -9,7 +9,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 
 
 def test_settings_page_is_up_to_date():
-    """`python -m oneself.settings_page > docs/settings.md` updates it."""
+    """`tox run -e codegen` updates it."""
     assert settings_page() == PAGE
 
 
