@@ -19,10 +19,7 @@ _LIMITS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
 
 @contextmanager
 def served(
-    folder: str,
-    *options: str,
-    processors: tuple[int, ...] | None = None,
-    **settings: object,
+    folder: str, *options: str, processors: tuple[int, ...] | None = None, **settings: object
 ) -> Iterator[tuple[Running, Actors]]:
     """Run the service, with rate limits too high to be reached; yield it and its users.
 

@@ -22,11 +22,7 @@ DIALECT = Dialect(
     {Invalid: 400},
     MEDIA_TYPE,
     render_problem,
-    field_names={
-        "display_name": "name",
-        "expires_at": "expiresAt",
-        "new_password": "newPassword",
-    },
+    field_names={"display_name": "name", "expires_at": "expiresAt", "new_password": "newPassword"},
 )
 
 _PROFILE_FIELDS = {"name": "display_name"}
@@ -74,10 +70,7 @@ def remove_picture(context: UserContext) -> Reply[None]:
 
 def change_password(context: UserContext, body: wire.HanteraChangePasswordRequest) -> Reply[None]:
     password_change.change_password(
-        context.session,
-        context.principal,
-        current=body["currentPassword"],
-        new=body["newPassword"],
+        context.session, context.principal, current=body["currentPassword"], new=body["newPassword"]
     )
     return NO_CONTENT
 

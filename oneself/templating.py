@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babel.dates import format_date
-from jinja2 import (
-    BaseLoader,
-    Environment,
-    StrictUndefined,
-    TemplateNotFound,
-    select_autoescape,
-)
+from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, select_autoescape
 from jinja2.defaults import DEFAULT_NAMESPACE
 
 from oneself.translations import (

@@ -99,9 +99,7 @@ def _resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[st
     return node
 
 
-def _each_operation(
-    document: Mapping[str, Any],
-) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _each_operation(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for path, item in document["paths"].items():
         for method in _METHODS:
             if method in item:

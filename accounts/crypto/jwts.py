@@ -28,15 +28,7 @@ from accounts.crypto.jwt_claims import (
 )
 from accounts.errors import InvalidToken
 
-__all__ = [
-    "MAX_LIFETIME",
-    "SKEW",
-    "Claims",
-    "KeySet",
-    "LoadedKey",
-    "looks_like_jwt",
-    "thumbprint",
-]
+__all__ = ["MAX_LIFETIME", "SKEW", "Claims", "KeySet", "LoadedKey", "looks_like_jwt", "thumbprint"]
 
 #: Largest clock difference between two replicas (JW-14). It is allowed for tokens from the future,
 #: and not for expired ones: there it would only make every token live longer.
@@ -58,8 +50,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 # It knows one algorithm, so a header cannot choose another (JW-01). It checks no claims: PyJWT
 # would compare them with the wall clock, and the time here is that of the act.
 _JWS = jwt.PyJWS(
-    algorithms=[_ALGORITHM],
-    options={"verify_signature": True, "enforce_minimum_key_length": True},
+    algorithms=[_ALGORITHM], options={"verify_signature": True, "enforce_minimum_key_length": True}
 )
 
 

@@ -87,8 +87,7 @@ _CHAIN = (
 
 _WITHOUT_LINK = (
     select(
-        col(SecurityEvent.id),
-        col(SecurityEvent.occurred_at) < bindparam("due", type_=UtcDateTime),
+        col(SecurityEvent.id), col(SecurityEvent.occurred_at) < bindparam("due", type_=UtcDateTime)
     )
     .outerjoin(EventLink, _LINK_OF_EVENT)
     .where(col(EventLink.event_id).is_(None))
@@ -258,10 +257,7 @@ def _text(previous: bytes, link: Mapping[str, Any], stored: Sequence[Any]) -> st
         for table, row in rows.items()
     }
     return json.dumps(
-        {"before": previous.hex(), **content},
-        sort_keys=True,
-        separators=(",", ":"),
-        default=_plain,
+        {"before": previous.hex(), **content}, sort_keys=True, separators=(",", ":"), default=_plain
     )
 
 

@@ -203,18 +203,10 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
         # A used refresh token counts until it expires: a second use of it must be noticed (RFC 9700
         # section 4.14.2), which takes the root that its digest is stored under.
         *(
-            (
-                str(type_.table.__tablename__),
-                type_.column("key_id"),
-                is_live(type_.table, now),
-            )
+            (str(type_.table.__tablename__), type_.column("key_id"), is_live(type_.table, now))
             for type_ in REVOCABLE
         ),
-        (
-            "one_time_secret",
-            col(OneTimeSecret.key_id),
-            and_(*is_redeemable(now)),
-        ),
+        ("one_time_secret", col(OneTimeSecret.key_id), and_(*is_redeemable(now))),
         # A response is found by the digest of its key, so it cannot be sealed anew either.
         ("kept_answer", col(IdempotencyRecord.key_id), col(IdempotencyRecord.expires_at) > now),
         # The secret of a public client was never given to anyone.

@@ -31,11 +31,7 @@ def _statement(table: Any, key: Any, *columns: Any, where: Any = True) -> Select
         .select_from(table)
         .join(User, col(User.id) == table.user_id)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-        .where(
-            key == bindparam("key"),
-            where,
-            ENABLED,
-        )
+        .where(key == bindparam("key"), where, ENABLED)
     )
 
 
@@ -112,12 +108,7 @@ def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
     """Return the user of a JWT with a valid signature, unless it was revoked or ended since."""
     rows = reading.rows(
         _JWT,
-        {
-            "key": claims.session_id,
-            "now": reading.now,
-            "epoch": claims.epoch,
-            "jti": claims.jti,
-        },
+        {"key": claims.session_id, "now": reading.now, "epoch": claims.epoch, "jti": claims.jti},
     )
     if not rows:
         raise InvalidToken

@@ -22,15 +22,7 @@ from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event, record_events
 from accounts.services.principal import CredentialKind
 from accounts.services.user_views import UserView
-from models import (
-    AccessToken,
-    ApiKey,
-    LoginSession,
-    PersonalAccessToken,
-    RefreshToken,
-    User,
-    wire,
-)
+from models import AccessToken, ApiKey, LoginSession, PersonalAccessToken, RefreshToken, User, wire
 
 __all__ = [
     "ACCESS_TOKEN",
@@ -126,11 +118,7 @@ API_KEY = CredentialType(
     lookup="prefix",
 )
 PAT = CredentialType(
-    "pat",
-    Purpose.PAT,
-    PersonalAccessToken,
-    kind=CredentialKind.PAT,
-    prefix=tokens.PAT,
+    "pat", Purpose.PAT, PersonalAccessToken, kind=CredentialKind.PAT, prefix=tokens.PAT
 )
 ACCESS_TOKEN = CredentialType(
     "accessToken",

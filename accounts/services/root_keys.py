@@ -30,8 +30,6 @@ def remember_root(session: AccountSession, key_id: str) -> None:
     if session.get(RootKey, key_id) is None:
         session.add(
             RootKey(
-                key_id=key_id,
-                check_value=session.keys.check_value(key_id),
-                created_at=session.now,
+                key_id=key_id, check_value=session.keys.check_value(key_id), created_at=session.now
             )
         )

@@ -91,7 +91,7 @@ def prove(
     except ModuleNotFoundError as missing:
         raise Failure(
             f"{missing.name}, which `prove` needs, is not installed."
-            " Install it with: pip install --require-hashes -r requirements/prove.txt",
+            " Install it with: pip install --require-hashes -r requirements/prove.txt"
         ) from missing
     try:
         deployment = credentials_file.open_deployment(url, credentials, behind_proxy=behind_proxy)

@@ -40,10 +40,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
     from accounts.services.signing_keys import list_signing_keys
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=False) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
         live, links = count_live(session), count_links(session)
         since = list_roots(session)
         roots = [

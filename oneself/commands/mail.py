@@ -67,10 +67,7 @@ def list_messages(
     from accounts.services import outbox
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=False) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
         shown_states = states or (State.WAITING, State.LEASED, State.DEAD)
         messages = outbox.list_messages(
             session, map(outbox.MessageState, shown_states), limit=limit
@@ -158,10 +155,7 @@ def retry(
 
     if (message_id is None) is not everything:
         raise Failure("Give the ID of one message, or --all.", status=USAGE)
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=True) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
         retried = retry_messages(session, message_id)
         if message_id is not None and not retried:
             raise Failure(_explain_no_retry(_find(session, message_id), session.now))

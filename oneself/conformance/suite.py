@@ -127,13 +127,7 @@ class Suite:
         runs = [(seed, run) for seed in self.seeds for run in plan(selected)]
         yield from _numbered(
             "fuzz",
-            (
-                (
-                    f"{run}, seed {seed}",
-                    partial(self.fuzz_once, run, seed),
-                )
-                for seed, run in runs
-            ),
+            ((f"{run}, seed {seed}", partial(self.fuzz_once, run, seed)) for seed, run in runs),
             len(runs),
         )
 

@@ -13,13 +13,7 @@ from accounts.errors import AccountError, Conflict, Unavailable
 from accounts.services.authentication import authenticate
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.principal import Principal
-from handlers.context import (
-    ClientContext,
-    Context,
-    DatabaseContext,
-    PrincipalContext,
-    UserContext,
-)
+from handlers.context import ClientContext, Context, DatabaseContext, PrincipalContext, UserContext
 from handlers.dialect import ResponseMeta
 from handlers.exchange import Exchange, Reply
 from oneself.database import RetryAlone, SingleReading

@@ -5,13 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 from accounts.services.clients import ClientCredentials
-from handlers.context import (
-    ClientContext,
-    Context,
-    DatabaseContext,
-    PrincipalContext,
-    UserContext,
-)
+from handlers.context import ClientContext, Context, DatabaseContext, PrincipalContext, UserContext
 from oneself.document import OperationSpec
 
 __all__ = ["context_of", "differences"]

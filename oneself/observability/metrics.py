@@ -141,10 +141,7 @@ def listening(host: str, port: int) -> Iterator[None]:
 
 def _collect(folder: Path) -> Iterable["Metric"]:
     """Return the metrics of all workers; gauges of ended ones are dropped, counters kept."""
-    from prometheus_client.multiprocess import (  # noqa: PLC0415 # the folder was set before
-        MultiProcessCollector,
-        mark_process_dead,
-    )
+    from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead  # noqa: PLC0415 # the folder was set before
 
     for path in folder.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])

@@ -67,9 +67,7 @@ class Spans:
             TelemetryMissing: OpenTelemetry is not installed.
         """
         require_library()
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 # optional
-            OTLPSpanExporter,
-        )
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 # optional
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 # as above
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 # as above
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 # as above

@@ -60,12 +60,7 @@ class Docs:
     """ASGI middleware that serves `/`, `/docs` and its files, and passes other requests on."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        document: Mapping[str, Any],
-        *,
-        templates: Templates,
-        public_origin: str,
+        self, app: ASGIApp, document: Mapping[str, Any], *, templates: Templates, public_origin: str
     ) -> None:
         self._app = app
         self._templates = templates

@@ -196,11 +196,7 @@ class Pages:
 
 
 def _refused(
-    error: Exception,
-    page: Page,
-    fields: Mapping[str, str],
-    shown: View | None,
-    request_id: str,
+    error: Exception, page: Page, fields: Mapping[str, str], shown: View | None, request_id: str
 ) -> View:
     # In a function of its own, so that no traceback refers to a frame that refers to the error.
     return refuse(refusal_of(error), page, fields, shown=shown, request_id=request_id)

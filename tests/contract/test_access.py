@@ -452,9 +452,6 @@ def test_unknown_form_fields_do_not_become_jwt_claims(caller: Caller):
     answer = caller.ask("oauth.issueToken", "client", more={**NEVER_WRITTEN, **claims})
     payload = answer.json()["access_token"].split(".")[1]
     issued = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    assert (issued["sub"], issued["tenant"]) == (
-        caller.user["user_id"],
-        caller.user["tenant_id"],
-    )
+    assert (issued["sub"], issued["tenant"]) == (caller.user["user_id"], caller.user["tenant_id"])
     assert str(issued["epoch"]) != claims["epoch"]
     assert not NEVER_WRITTEN.keys() & issued.keys()

@@ -184,11 +184,7 @@ REJECTED: dict[str, tuple[str, str, object]] = {
         "/resources/me/profile",
         {"picture": f"http://{CANARY}.example"},
     ),
-    "a value that is none of a list": (
-        "POST",
-        "/v1/api-keys",
-        {"name": "x", "scopes": [CANARY]},
-    ),
+    "a value that is none of a list": ("POST", "/v1/api-keys", {"name": "x", "scopes": [CANARY]}),
     "a name with a control character": ("PATCH", "/api/v1/me", {"first_name": f"{CANARY}\u0007"}),
     "a telephone number that is none": ("PATCH", "/api/v1/me", {"phone": CANARY}),
     "a time zone that is none": ("PATCH", "/api/v1/me", {"timezone": CANARY}),

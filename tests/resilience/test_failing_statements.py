@@ -130,11 +130,7 @@ def test_failed_request_changes_nothing(  # noqa: PLR0917 # parameters and fixtu
 @pytest.mark.parametrize("place", ["statement", "commit"])
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_request_survives_a_broken_connection(
-    row: Row,
-    place: str,
-    app: InProcess,
-    actors: Actors,
-    outcomes: Mapping[str, Outcome],
+    row: Row, place: str, app: InProcess, actors: Actors, outcomes: Mapping[str, Outcome]
 ):
     """DB-12: at any statement, the request is retried, and done once."""
     outcome = outcomes[f"connection broken at the n-th {place}"]

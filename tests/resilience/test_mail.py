@@ -284,9 +284,7 @@ def _status_of(port, method, path, session=None):
 def _serve(port, log):
     """Start the service, and wait until it answers."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "oneself", "serve", "--port", str(port)],
-        cwd=REPOSITORY,
-        stderr=log,
+        [sys.executable, "-m", "oneself", "serve", "--port", str(port)], cwd=REPOSITORY, stderr=log
     )
     deadline = time.monotonic() + patient(SECONDS)
     while time.monotonic() < deadline and process.poll() is None:

@@ -228,12 +228,7 @@ def _change_and_log_in(context):
         change_password(session, user.principal, current=user.password, new=NEXT[0])
 
     def log_in_with_old_password(session):
-        return log_in(
-            session,
-            email=user.view.email,
-            password=user.password,
-            user_agent=None,
-        )
+        return log_in(session, email=user.view.email, password=user.password, user_agent=None)
 
     def check(outcomes, ended):
         change_refusal, login_refusal = _refusals_of(outcomes)

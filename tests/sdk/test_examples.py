@@ -245,10 +245,7 @@ def test_workflow_creates_and_revokes_its_token(new_user, tmp_path):
             # The token is in the job's log only to be masked.
             assert said.replace(f"::add-mask::{after['TOKEN']}", "").count(after["TOKEN"]) == 0
     assert new_user.email in (tmp_path / "profile").read_text()
-    with (
-        Oneself(new_user.url, token=after["TOKEN"]) as job,
-        pytest.raises(errors.InvalidToken),
-    ):
+    with Oneself(new_user.url, token=after["TOKEN"]) as job, pytest.raises(errors.InvalidToken):
         job.hantera.get_profile()
 
 

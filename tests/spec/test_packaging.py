@@ -21,13 +21,7 @@ PINNED = re.compile(
     r"[a-z0-9][a-z0-9.-]*(\[[a-z0-9,-]+\])?==[^ ]+( ; [^:]+?)?( +--hash=sha256:[0-9a-f]{64})+ *"
 )
 #: CVE-2026-102275, a write past a buffer, GHSA-c33x-vcv4-vg3g, CVE-2025-62727, CVE-2025-43859.
-FLOORS = {
-    "pyjwt": "2.15",
-    "pillow": "13",
-    "cedarpy": "4.12",
-    "starlette": "0.49.1",
-    "h11": "0.16",
-}
+FLOORS = {"pyjwt": "2.15", "pillow": "13", "cedarpy": "4.12", "starlette": "0.49.1", "h11": "0.16"}
 REQUIREMENTS = sorted(ROOT.glob("requirements/*.txt"))
 
 

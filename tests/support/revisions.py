@@ -19,11 +19,7 @@ _VERSION_TABLE = "alembic_version"
 _START = datetime(2026, 4, 5, 10, tzinfo=UTC)
 
 #: Valid values of columns with a CHECK constraint.
-_CHOICES = {
-    "provider": "local",
-    "dataset_access_mode": "all_available",
-    "purpose": "email_change",
-}
+_CHOICES = {"provider": "local", "dataset_access_mode": "all_available", "purpose": "email_change"}
 
 #: Each revision but the newest, the oldest first.
 EARLIER = tuple(

@@ -203,10 +203,7 @@ def _configuration(*, generative: bool) -> Mapping[str, Any]:
         },
     }
     report = {"formats": ["html"], "outputDirectory": "reports"}
-    return {
-        "version": 3,
-        "specmatic": {"governance": {"report": report}, "settings": settings},
-    }
+    return {"version": 3, "specmatic": {"governance": {"report": report}, "settings": settings}}
 
 
 def _jar() -> str:

@@ -33,7 +33,7 @@ from tests.third_party.journeys import (
 
 #: Responses that no journey can cover, with reasons.
 NOT_COVERED: Mapping[tuple[str, int], str] = {
-    ("hantera.getPicture", 200): "respect reads bytes as an object, which `type: string` rejects",
+    ("hantera.getPicture", 200): "respect reads bytes as an object, which `type: string` rejects"
 }
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.split(".")[0])
@@ -211,11 +211,7 @@ FAULTS: Mapping[str, tuple[Tamper, str, str]] = {
         "listKeys",
         "content-type check",
     ),
-    "ineffective revocation": (
-        ignore_revocation,
-        "revokedKeyIsRefused",
-        "success criteria check",
-    ),
+    "ineffective revocation": (ignore_revocation, "revokedKeyIsRefused", "success criteria check"),
 }
 
 

@@ -182,10 +182,7 @@ def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
     return session.exec(
         select(User)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-        .where(
-            col(User.id) == pending.user_id,
-            ENABLED,
-        )
+        .where(col(User.id) == pending.user_id, ENABLED)
     ).first()
 
 

@@ -54,9 +54,7 @@ def resend_verification(session: AccountSession, secret: str) -> None:
         select(col(User.id))
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
-            col(User.id) == row.user_id,
-            col(User.email_canonical) == row.address_canonical,
-            ENABLED,
+            col(User.id) == row.user_id, col(User.email_canonical) == row.address_canonical, ENABLED
         )
     ).scalar()
     if owner is None:

@@ -16,12 +16,7 @@ from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values.identifiers import new_id
 from models import Client, LoginSession, RefreshToken, Tenant, User
 
-__all__ = [
-    "begin_family",
-    "find_refresh_token",
-    "revoke_family",
-    "rotate_refresh_token",
-]
+__all__ = ["begin_family", "find_refresh_token", "revoke_family", "rotate_refresh_token"]
 
 
 def begin_family(
@@ -104,12 +99,7 @@ def rotate_refresh_token(
 
 def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | None:
     """Return the row of a token that could be exchanged now, without using it up; else None."""
-    return _find(
-        session,
-        token,
-        _is_unused(session.now),
-        _is_of_live_session(session.now),
-    )
+    return _find(session, token, _is_unused(session.now), _is_of_live_session(session.now))
 
 
 def revoke_family(session: AccountSession, family_id: str) -> bool:

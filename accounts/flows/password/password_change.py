@@ -26,11 +26,7 @@ _IS_OF_ENABLED = exists().where(
 
 
 def change_password(
-    session: AccountSession,
-    principal: Principal,
-    *,
-    current: str,
-    new: str,
+    session: AccountSession, principal: Principal, *, current: str, new: str
 ) -> None:
     """Change the password of a user who knows the current one.
 

@@ -54,10 +54,7 @@ def request_password_reset(session: AccountSession, email: str) -> None:
     sealed = session.keys.seal(Purpose.RESET_REQUEST, address.entered, request_id)
     session.add(
         PasswordResetRequest(
-            id=request_id,
-            address_sealed=sealed,
-            key_id=session.keys.key_id,
-            created_at=session.now,
+            id=request_id, address_sealed=sealed, key_id=session.keys.key_id, created_at=session.now
         )
     )
 
@@ -137,10 +134,7 @@ def _find_resettable(session: AccountSession, canonical: str) -> Sequence[User]:
         select(User)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
-            or_(
-                col(User.email_canonical) == canonical,
-                recovers_by(canonical),
-            ),
+            or_(col(User.email_canonical) == canonical, recovers_by(canonical)),
             has_recovery_address(),
             col(User.provider) == "local",
             ENABLED,

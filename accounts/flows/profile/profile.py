@@ -23,9 +23,7 @@ __all__ = ["change_profile"]
 
 
 def change_profile(
-    session: AccountSession,
-    user: UserView,
-    changes: Mapping[str, str | None],
+    session: AccountSession, user: UserView, changes: Mapping[str, str | None]
 ) -> UserView:
     """Update the fields that are in `changes`, all or none; None clears a field.
 

@@ -72,9 +72,7 @@ def create_pat(
         raise InvalidRequest.of("expires_at", "must be in the future and at most one year away")
     lock_account(session, principal.user.user_id)
     client = clients.authenticate_client(
-        session,
-        ClientCredentials(client_id, client_secret),
-        tenant_id=principal.user.tenant_id,
+        session, ClientCredentials(client_id, client_secret), tenant_id=principal.user.tenant_id
     )
     if not set(scopes) <= principal.credential.rights & set(client.scopes):
         raise ScopeNotHeld

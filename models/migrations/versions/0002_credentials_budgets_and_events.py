@@ -22,7 +22,7 @@ _APPEND_ONLY = {
         (
             "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE"
             f" integrity_constraint_violation USING MESSAGE = '{_REFUSED}'; END $$"
-        ),
+        )
     ]
     + [
         f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}"

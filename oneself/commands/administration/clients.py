@@ -47,19 +47,11 @@ def add(
     from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=True) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
         with explained_if_missing(tenant_id):
             tenant = find_tenant(session, tenant_id)
         client, secret = add_client(
-            session,
-            tenant,
-            name=name,
-            scopes=scopes,
-            audiences=audiences or (),
-            public=public,
+            session, tenant, name=name, scopes=scopes, audiences=audiences or (), public=public
         )
         record = {
             "client_id": client.id,
@@ -80,10 +72,7 @@ def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
     from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=False) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
         with explained_if_missing(tenant_id):
             tenant = find_tenant(session, tenant_id)
         records = [
@@ -117,10 +106,7 @@ def renew(
     from accounts.flows.administration import clients
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=True) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
         try:
             client = clients.find_confidential_client(session, client_id)
         except NotFound:

@@ -51,10 +51,7 @@ def list_tenants(
     from accounts.flows.administration import tenants
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=False) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
         records = [
             {
                 "tenant_id": tenant.id,
@@ -78,10 +75,7 @@ def disable(
     from accounts.flows.administration import tenants
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=True) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
         with explained_if_missing(tenant_id):
             tenant = tenants.disable_tenant(session, tenant_id)
         record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}

@@ -37,8 +37,7 @@ def import_users(
     tenant_id: TenantId,
     *,
     skip_existing: Annotated[
-        bool,
-        typer.Option("--skip-existing", help="Skip addresses that already have an account."),
+        bool, typer.Option("--skip-existing", help="Skip addresses that already have an account.")
     ] = False,
     dry_run: Annotated[
         bool,

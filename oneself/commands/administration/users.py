@@ -141,10 +141,7 @@ def _writing_about(email: str) -> Iterator["AccountSession"]:
     from accounts.errors import NotFound
     from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        database.transaction(writing=True) as session,
-    ):
+    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
         try:
             yield session
         except NotFound:

@@ -174,7 +174,7 @@ def _event_chain(session: "AccountSession", head: bytes | None) -> CheckResult:
     if not problems:
         return ok(
             f"{report.checked} links, {report.unchained} events not linked yet, head"
-            f" {report.head or 'none'}",
+            f" {report.head or 'none'}"
         )
     return problem(
         "; ".join(problems),

@@ -41,11 +41,7 @@ def backup(
     useless.
     """
     from oneself.commands.console.session_setup import load_settings, require_file
-    from oneself.commands.storage.sqlite_files import (
-        checkpoint,
-        copy_database,
-        replace_database,
-    )
+    from oneself.commands.storage.sqlite_files import checkpoint, copy_database, replace_database
 
     location = _require_sqlite(load_settings().location, _DUMP.format(file=file))
     require_file(location)
@@ -80,10 +76,7 @@ def restore(
     *,
     replace: Annotated[
         bool,
-        typer.Option(
-            "--replace",
-            help="Replace an existing database, which is renamed and kept.",
-        ),
+        typer.Option("--replace", help="Replace an existing database, which is renamed and kept."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

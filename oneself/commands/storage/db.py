@@ -22,10 +22,7 @@ def upgrade(*, as_json: AsJson = False) -> None:
     from alembic.util import CommandError
 
     from oneself.commands.console.session_setup import load_settings, make_file, require_encoding
-    from oneself.database import (
-        migrations,
-        open_engine,
-    )
+    from oneself.database import migrations, open_engine
 
     settings = load_settings()
     make_file(settings.data_dir, settings.location)
@@ -51,10 +48,7 @@ def upgrade(*, as_json: AsJson = False) -> None:
 def check(*, as_json: AsJson = False) -> None:
     """Compare the tables with those of this version, and exit with 1 if they differ."""
     from oneself.commands.console.session_setup import load_settings, require_file
-    from oneself.database import (
-        migrations,
-        open_engine,
-    )
+    from oneself.database import migrations, open_engine
 
     location = load_settings().location
     require_file(location)

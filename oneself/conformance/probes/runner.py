@@ -181,10 +181,7 @@ class _Run:
         for connection, opening in self._connections:
             began = time.monotonic()
             read = connection.read(
-                requests,
-                seconds=self._remaining(),
-                quiet_seconds=0,
-                bodiless=expected.bodiless,
+                requests, seconds=self._remaining(), quiet_seconds=0, bodiless=expected.bodiless
             )
             if not connection.is_closed:
                 elapsed = time.monotonic() - began

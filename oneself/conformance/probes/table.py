@@ -115,10 +115,7 @@ class Probe:
         """
         words = target.words()
         body = tuple(piece.fill(words) for piece in self.body)
-        lengths = {
-            "length": _length(body),
-            "more_length": _length(self.follow_up(target)),
-        }
+        lengths = {"length": _length(body), "more_length": _length(self.follow_up(target))}
         filled = {**words, **lengths}
         return tuple(
             _merge_adjacent((*(piece.fill(filled) for piece in opening), *body))

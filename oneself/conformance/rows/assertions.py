@@ -68,12 +68,7 @@ def _body_values(request: Request) -> Any:
 
 
 def _status_and_header_violations(
-    row: Row,
-    answer: Answer,
-    now: datetime,
-    look_up: Callable[[str], Any],
-    *,
-    behind_proxy: bool,
+    row: Row, answer: Answer, now: datetime, look_up: Callable[[str], Any], *, behind_proxy: bool
 ) -> Iterator[str]:
     if answer.status != row.status:
         yield f"status: {answer.status} is not {row.status}"
@@ -97,11 +92,7 @@ def _status_and_header_violations(
 
 
 def _body_violations(
-    row: Row,
-    request: Request,
-    answer: Answer,
-    now: datetime,
-    look_up: Callable[[str], Any],
+    row: Row, request: Request, answer: Answer, now: datetime, look_up: Callable[[str], Any]
 ) -> Iterator[str]:
     expected: Any = None
     if row.refusal is not None:

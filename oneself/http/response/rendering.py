@@ -58,11 +58,7 @@ class ResponseRenderer:
         """
         return self._validated(
             answer_of_refusal(
-                refusal,
-                self._dialect,
-                meta,
-                bearer_was_sent=bearer_was_sent,
-                places=self._places,
+                refusal, self._dialect, meta, bearer_was_sent=bearer_was_sent, places=self._places
             )
         )
 

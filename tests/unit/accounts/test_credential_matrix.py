@@ -191,10 +191,7 @@ def seeded(storage, tmp_path_factory):
     database = Database(location, keys=keys, limits=limits, clock=clock)
     env = Env(database, location, clock, keys, limits)
     env.act(ensure_signing_key)
-    users = (
-        _open_owner(env, "alice@example.com"),
-        _open_owner(env, "bob@example.org"),
-    )
+    users = (_open_owner(env, "alice@example.com"), _open_owner(env, "bob@example.org"))
     database.close()
     return location, *users
 

@@ -78,16 +78,7 @@ def test_any_text_stays_on_one_line(message, extra):
 
 @pytest.mark.parametrize(
     "odd",
-    [
-        "\ud800",
-        2**64,
-        {1: 2},
-        {"\udfff": 1},
-        {b"bytes"},
-        object(),
-        ValueError("a\nb"),
-        b"\xff",
-    ],
+    ["\ud800", 2**64, {1: 2}, {"\udfff": 1}, {b"bytes"}, object(), ValueError("a\nb"), b"\xff"],
     ids=range(8),
 )
 def test_values_outside_json_are_logged(odd):

@@ -427,10 +427,7 @@ def test_unused_files_are_reported(custom, put):
     """Among them mistyped names, and languages that have no catalogue."""
     put("mail/de/password_reset.txt.j2", "{% include 'mail/foot.txt.j2' %}")
     put("mail/de/foot.txt.j2", "")
-    wrong = [
-        put("mail/de/pasword_reset.txt.j2", ""),
-        put("mail/fr/password_reset.txt.j2", ""),
-    ]
+    wrong = [put("mail/de/pasword_reset.txt.j2", ""), put("mail/fr/password_reset.txt.j2", "")]
     put("pages/de/another_area.html.j2", "")
     templates = Templates(custom)
     templates.render_strictly(NAME, "de", **VALUES)

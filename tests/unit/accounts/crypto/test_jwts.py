@@ -18,14 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.crypto.jwts import (
-    MAX_LIFETIME,
-    Claims,
-    KeySet,
-    LoadedKey,
-    looks_like_jwt,
-    thumbprint,
-)
+from accounts.crypto.jwts import MAX_LIFETIME, Claims, KeySet, LoadedKey, looks_like_jwt, thumbprint
 from accounts.errors import InvalidToken
 
 NOW = datetime(2026, 4, 5, 10, tzinfo=UTC)
@@ -347,14 +340,7 @@ def test_audience_has_at_most_2048_characters(factory):
 
 
 @pytest.mark.parametrize(
-    "audience",
-    [
-        AUDIENCE[:-1],
-        AUDIENCE + "x",
-        AUDIENCE.upper(),
-        "",
-        "https://other.example.com/",
-    ],
+    "audience", [AUDIENCE[:-1], AUDIENCE + "x", AUDIENCE.upper(), "", "https://other.example.com/"]
 )
 def test_token_for_another_audience_is_rejected(factory, audience):
     """JW-03: the audience is compared whole; only introspection accepts any."""

@@ -28,13 +28,7 @@ from accounts.services.outbox import MessageKind, post_message, unseal_parameter
 from accounts.services.principal import CredentialKind
 from accounts.services.root_keys import find_unknown_roots, remember_root
 from accounts.values.email_address import parse_address
-from models import (
-    EventLink,
-    PasswordResetRequest,
-    RefreshToken,
-    SigningKey,
-    Tenant,
-)
+from models import EventLink, PasswordResetRequest, RefreshToken, SigningKey, Tenant
 from oneself.database import Database
 
 OLD, NEW, OTHER = b"x" * 32, b"n" * 32, b"o" * 32  # OLD is the root of `env`
@@ -239,11 +233,7 @@ def digest_rows(env, alice):
         )
         secret = issue_secret(session, SecretPurpose.EMAIL_CHANGE, alice.user_id, ADDRESS)
     return SimpleNamespace(
-        client_id=client.id,
-        client_secret=client_secret,
-        api_key=api_key,
-        pat=pat,
-        secret=secret,
+        client_id=client.id, client_secret=client_secret, api_key=api_key, pat=pat, secret=secret
     )
 
 
@@ -304,12 +294,7 @@ def test_expired_rows_are_not_counted(env, rotated, digest_rows, clock):
     assert "refresh_token" in rotated.act(count_live)[env.keys.key_id]
     clock.move(days=365)
     assert rotated.act(count_live) == {
-        env.keys.key_id: {
-            "access_token": 1,
-            "client": 1,
-            "outbox_message": 2,
-            "password_record": 1,
-        }
+        env.keys.key_id: {"access_token": 1, "client": 1, "outbox_message": 2, "password_record": 1}
     }
 
 

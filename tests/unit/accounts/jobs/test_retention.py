@@ -146,15 +146,7 @@ def _deliver(env, alice, _client):
 
 
 @pytest.mark.parametrize(
-    "end",
-    [
-        _end_session,
-        _expire_session,
-        _end_family,
-        _revoke_keys,
-        _use_secret,
-        _deliver,
-    ],
+    "end", [_end_session, _expire_session, _end_family, _revoke_keys, _use_secret, _deliver]
 )
 def test_ended_records_are_deleted_after_their_retention(env, alice, client, clock, end):
     """DB-17: not earlier, and with all dependent rows."""

@@ -508,23 +508,14 @@ HIDDEN = "must not have control characters, line breaks or directional marks"
             "policy 2 has @reason; only @id, @code, @notice and @description are known.",
         ),
         (forbid("x" * 101), "policy 2 has a @id that must have at most 100 characters."),
-        (
-            forbid("x\ny"),
-            f"policy 2 has a @id that {HIDDEN}.",
-        ),
+        (forbid("x\ny"), f"policy 2 has a @id that {HIDDEN}."),
         (forbid("x", notice=""), "policy 2 has no @notice, or an empty one."),
         (
             forbid("x", notice="y" * 201),
             "policy 2 has a @notice that must have at most 200 characters.",
         ),
-        (
-            forbid("x", notice="y\x07"),
-            f"policy 2 has a @notice that {HIDDEN}.",
-        ),
-        (
-            forbid("x", notice="y\u202ez"),
-            f"policy 2 has a @notice that {HIDDEN}.",
-        ),
+        (forbid("x", notice="y\x07"), f"policy 2 has a @notice that {HIDDEN}."),
+        (forbid("x", notice="y\u202ez"), f"policy 2 has a @notice that {HIDDEN}."),
         (
             forbid("x", notice="Cafe\u0301."),
             "policy 2 has a @notice that must be in Unicode's NFC.",

@@ -134,11 +134,7 @@ def one_of_each(post, mark_dead, sql):
     """Posts a message in each state; returns their ids by state."""
     ids = {state: post() for state in ("delivered", "dead", "leased", "waiting")}
     mark_dead(ids["dead"])
-    sql(
-        "UPDATE outbox_message SET leased_until = ? WHERE id = ?",
-        _after(minutes=5),
-        ids["leased"],
-    )
+    sql("UPDATE outbox_message SET leased_until = ? WHERE id = ?", _after(minutes=5), ids["leased"])
     sql(
         "UPDATE outbox_message SET delivered_at = ?, parameters_sealed = x'' WHERE id = ?",
         _after(),

@@ -155,11 +155,7 @@ def test_metrics_address_of_the_service_itself_is_refused(serve, port, host, tmp
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "ONESELF_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    ],
+    ["ONESELF_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
 )
 def test_tracing_without_its_library_is_refused(serve, monkeypatch, name):
     """Without tracing, the library is not needed."""

@@ -5,13 +5,7 @@ from typing import Any
 import pytest
 
 from accounts.services.clients import ClientCredentials
-from handlers.context import (
-    ClientContext,
-    Context,
-    DatabaseContext,
-    PrincipalContext,
-    UserContext,
-)
+from handlers.context import ClientContext, Context, DatabaseContext, PrincipalContext, UserContext
 from models import wire
 from oneself.app import find_handler
 from oneself.document import load_document, operation_specs

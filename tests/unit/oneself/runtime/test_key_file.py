@@ -70,10 +70,7 @@ def _same(one, other):
 
 @pytest.mark.parametrize(
     "secret",
-    [
-        base64.urlsafe_b64encode(ROOT).decode(),
-        base64.urlsafe_b64encode(ROOT).decode().rstrip("="),
-    ],
+    [base64.urlsafe_b64encode(ROOT).decode(), base64.urlsafe_b64encode(ROOT).decode().rstrip("=")],
 )
 def test_secret_is_read_from_the_environment(keyring_of, folder, secret):
     """With or without padding; no file is created."""

@@ -29,9 +29,7 @@ PROFILE = Question(
 )
 ALLOWED = Decision(allowed=True, code=None, notices=())
 SCOPE_MISSING = Decision(
-    allowed=False,
-    code=None,
-    notices=("The credential lacks the scope that this operation needs.",),
+    allowed=False, code=None, notices=("The credential lacks the scope that this operation needs.",)
 )
 
 
@@ -169,9 +167,7 @@ def test_password_of_another_identity_provider_is_not_changed_here(default, oper
 
 
 @pytest.mark.parametrize(
-    "spec",
-    [spec for spec in AUTHENTICATED if spec.scope],
-    ids=lambda spec: spec.operation_id,
+    "spec", [spec for spec in AUTHENTICATED if spec.scope], ids=lambda spec: spec.operation_id
 )
 def test_additional_permit_does_not_replace_the_scope(folder, spec):
     """TK-10: not even one that permits everything."""

@@ -282,15 +282,9 @@ def test_wrong_secret_changes_no_stored_secret(env, tenant):
     client, _ = _add(env, tenant)
     rows_before = env.rows("client")
     rotated = Database(
-        env.location,
-        keys=Keyring(b"n" * 32, b"x" * 32),
-        limits=env.limits,
-        clock=env.clock,
+        env.location, keys=Keyring(b"n" * 32, b"x" * 32), limits=env.limits, clock=env.clock
     )
-    with (
-        pytest.raises(InvalidClient),
-        rotated.transaction(writing=True) as session,
-    ):
+    with pytest.raises(InvalidClient), rotated.transaction(writing=True) as session:
         authenticate_client(session, ClientCredentials(client.id, tokens.mint("cls_")))
     rotated.close()
     assert env.rows("client") == rows_before

@@ -55,10 +55,7 @@ def test_unknown_provider_is_rejected_by_the_table(env, tenant):
         _open(env, tenant, "carol@example.com", provider="ldap")
 
 
-@pytest.mark.parametrize(
-    "email",
-    ["carol@example.com", "CAROL@example.com", "carol@EXAMPLE.com"],
-)
+@pytest.mark.parametrize("email", ["carol@example.com", "CAROL@example.com", "carol@EXAMPLE.com"])
 def test_address_is_unique_across_tenants(env, tenant, email):
     """UN-01: login needs no tenant, so an address is unique over all tenants."""
     _open(env, tenant, "Carol@Example.com")
@@ -192,10 +189,7 @@ def test_roles_are_added_and_removed(env, alice):
         "member",
         "auditor",
     ]
-    assert env.authenticate(CredentialKind.SESSION, alice.token).user.roles == [
-        "member",
-        "auditor",
-    ]
+    assert env.authenticate(CredentialKind.SESSION, alice.token).user.roles == ["member", "auditor"]
 
 
 def test_role_is_held_once(env, alice):

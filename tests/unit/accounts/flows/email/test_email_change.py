@@ -270,10 +270,7 @@ def test_service_mails_the_secret_and_does_not_return_it(mailing):
 
 def test_secret_mailed_by_the_service_verifies_the_address(mailing, env):
     """The secret can only be read there; a client's claim to have mailed it proves nothing."""
-    alice, bob = (
-        mailing.user("alice@example.com"),
-        env.user("bob@example.org"),
-    )
+    alice, bob = (mailing.user("alice@example.com"), env.user("bob@example.org"))
     _request(mailing, alice)
     secret = mailing.act(unseal_parameters, mailing.messages()[0])["secret"]
     _validate(mailing, alice, secret)
@@ -285,10 +282,7 @@ def test_secret_mailed_by_the_service_verifies_the_address(mailing, env):
 
 def test_service_mails_no_secret_to_a_taken_address(mailing):
     """EM-13: the owner gets a notice, and the caller sees the usual answer."""
-    alice, owner = (
-        mailing.user("alice@example.com"),
-        mailing.user("bob@example.org"),
-    )
+    alice, owner = (mailing.user("alice@example.com"), mailing.user("bob@example.org"))
     assert _request(mailing, alice, owner.view.email) == (owner.view.email, None)
     notices = {(message.kind, message.recipient) for message in mailing.messages()}
     assert notices == {

@@ -84,12 +84,7 @@ def make_client_side(env, key_set):
     def make_client_side(user):
         client, secret = env.client(user.view.tenant_id, READ)
         issued = env.act(
-            exchange_session,
-            key_set,
-            client,
-            subject_token=user.token,
-            scope=None,
-            audience=None,
+            exchange_session, key_set, client, subject_token=user.token, scope=None, audience=None
         )
         _, pat = env.act(
             create_pat,

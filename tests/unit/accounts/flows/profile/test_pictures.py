@@ -7,12 +7,7 @@ import pytest
 from PIL import Image
 
 from accounts.errors import NotFound, UnreadablePicture
-from accounts.flows.profile.pictures import (
-    UPLOADED,
-    find_picture,
-    remove_picture,
-    upload_picture,
-)
+from accounts.flows.profile.pictures import UPLOADED, find_picture, remove_picture, upload_picture
 from accounts.flows.profile.profile import change_profile
 from accounts.values.picture_encoding import encode_picture
 from oneself.conformance.pictures import encoded, gradient

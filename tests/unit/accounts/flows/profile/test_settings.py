@@ -107,10 +107,7 @@ def test_size_is_limited(make_env):
     env = make_env(max_settings_bytes=20)
     alice = env.user("alice@example.com")
     env.act(replace_settings, alice.user_id, {"a": "ß" * 6})  # {"a":""} is 8 bytes
-    for act, argument in (
-        (replace_settings, {"a": "ß" * 6 + "s"}),
-        (change_settings, {"b": 1}),
-    ):
+    for act, argument in ((replace_settings, {"a": "ß" * 6 + "s"}), (change_settings, {"b": 1})):
         with pytest.raises(InvalidRequest) as caught:
             env.act(act, alice.user_id, argument)
         assert "20 bytes" in caught.value.violations[0].rule

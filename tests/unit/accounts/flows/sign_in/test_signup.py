@@ -5,13 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import bcrypt
 import pytest
 
-from accounts.errors import (
-    EmailTaken,
-    InvalidRequest,
-    SignupClosed,
-    TooManyAttempts,
-    WeakPassword,
-)
+from accounts.errors import EmailTaken, InvalidRequest, SignupClosed, TooManyAttempts, WeakPassword
 from accounts.flows.sign_in.sessions import log_in
 from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import RateLimit

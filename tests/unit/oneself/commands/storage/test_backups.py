@@ -277,7 +277,7 @@ def test_failed_restore_leaves_the_database_unchanged(run, data, backup, fail_st
     fail_step(step)
     assert run("db", "restore", "--replace", backup).refused(": Input/output error")
     assert sorted(path.name for path in data.iterdir()) == [
-        *("oneself.sqlite3", "oneself.sqlite3-wal", "secret.key"),
+        *("oneself.sqlite3", "oneself.sqlite3-wal", "secret.key")
     ]
     assert (data / "oneself.sqlite3-wal").read_bytes() == b"a log"
     (data / "oneself.sqlite3-wal").unlink()

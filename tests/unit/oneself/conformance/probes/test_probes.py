@@ -136,15 +136,9 @@ ONLY_4XX = "and only 4xx is allowed."
 
 #: For each flaw of a deployment: a probe, and all violations that it reports.
 FLAWS = {
-    "fails at a NUL": (
-        "target: one with a NUL in it",
-        "The response is 500, a server error.",
-    ),
+    "fails at a NUL": ("target: one with a NUL in it", "The response is 500, a server error."),
     "lets in by another case": ("path: Other case", f"The response is 200, {ONLY_4XX}"),
-    "redirects what ends in a slash": (
-        "path: A different end",
-        f"The response is 308, {ONLY_4XX}",
-    ),
+    "redirects what ends in a slash": ("path: A different end", f"The response is 308, {ONLY_4XX}"),
     "takes any body": ("json: Each name twice", f"The response is 201, {ONLY_4XX}"),
     "takes any host": ("host: an unknown Host", f"The response is 200, {ONLY_4XX}"),
     "remembers who asked before": (
@@ -166,14 +160,8 @@ FLAWS = {
         "no http: HTTP/0.9",
         "The response is not HTTP/1.1: it does not begin with HTTP.",
     ),
-    "always breaks off": (
-        "host: no Host",
-        "The response is not HTTP/1.1: it breaks off.",
-    ),
-    "HEAD has a body": (
-        "HEAD",
-        "The response is not HTTP/1.1: it does not begin with HTTP.",
-    ),
+    "always breaks off": ("host: no Host", "The response is not HTTP/1.1: it breaks off."),
+    "HEAD has a body": ("HEAD", "The response is not HTTP/1.1: it does not begin with HTTP."),
     "names the path that is not there": (
         "body unread: a POST to an unknown path",
         "The response repeats the request.",
@@ -200,14 +188,8 @@ FLAWS = {
         "json: A trailing comma",
         "The connection was closed without a response.",
     ),
-    "upgrades": (
-        "upgrade: HTTP/2",
-        "The connection was switched to another protocol (101).",
-    ),
-    "says no Allow": (
-        "method: PROPFIND",
-        "A 405 has no Allow (RFC 9110, section 15.5.6).",
-    ),
+    "upgrades": ("upgrade: HTTP/2", "The connection was switched to another protocol (101)."),
+    "says no Allow": ("method: PROPFIND", "A 405 has no Allow (RFC 9110, section 15.5.6)."),
     "allows no methods": ("method: PROPFIND", "Allow is not a list of methods."),
     "allows what it refuses": (
         "method: PROPFIND",
