@@ -93,8 +93,10 @@ def _lifetime(limits: Limits, purpose: SecretPurpose) -> timedelta:
     return limits.one_time_secret_lifetime
 
 
-def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: str) -> None:
-    """Supersede the user's pending secrets of one purpose."""
+def supersede_secrets(
+    session: AccountSession, purpose: SecretPurpose, user_id: str, *conditions: ColumnElement[bool]
+) -> None:
+    """Supersede the user's pending secrets of one purpose, or those that meet the conditions."""
     session.flush()
     session.core.execute(
         update(OneTimeSecret)
@@ -102,6 +104,7 @@ def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: 
             col(OneTimeSecret.purpose) == purpose,
             col(OneTimeSecret.user_id) == user_id,
             *is_pending(),
+            *conditions,
         )
         .values(superseded_at=session.now)
     )

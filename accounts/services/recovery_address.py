@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlmodel import col
 
 from accounts.services.database import AccountSession
-from accounts.services.one_time_secrets import SecretPurpose
+from accounts.services.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.values.email_address import Address
 from models import OneTimeSecret, User
 
@@ -113,26 +113,22 @@ def supersede_competing_undo_links(session: AccountSession, user_id: str, canoni
     Of several addresses that were notified of changes, the one that was notified first had the
     account first. Later undo links may have been mailed to addresses of an attacker.
     """
-    live_undo_links = (
-        col(OneTimeSecret.user_id) == user_id,
-        col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
-        col(OneTimeSecret.superseded_at).is_(None),
-        col(OneTimeSecret.expires_at) > session.now,
-    )
     notified_at = session.core.execute(
         select(func.min(col(OneTimeSecret.created_at))).where(
-            *live_undo_links, col(OneTimeSecret.address_canonical) == canonical
+            col(OneTimeSecret.user_id) == user_id,
+            col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
+            col(OneTimeSecret.superseded_at).is_(None),
+            col(OneTimeSecret.expires_at) > session.now,
+            col(OneTimeSecret.address_canonical) == canonical,
         )
     ).scalar()
     if notified_at is None:
         return
-    session.core.execute(
-        update(OneTimeSecret)
-        .where(
-            *live_undo_links,
-            col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.created_at) > notified_at,
-            col(OneTimeSecret.address_canonical) != canonical,
-        )
-        .values(superseded_at=session.now)
+    supersede_secrets(
+        session,
+        SecretPurpose.EMAIL_UNDO,
+        user_id,
+        col(OneTimeSecret.expires_at) > session.now,
+        col(OneTimeSecret.created_at) > notified_at,
+        col(OneTimeSecret.address_canonical) != canonical,
     )

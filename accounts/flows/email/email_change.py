@@ -12,7 +12,6 @@ from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     find_pending_address,
-    is_pending,
     issue_secret,
     redeem_secret,
     supersede_secrets,
@@ -153,28 +152,18 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
         raise SecretInvalid
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.id)
     restore_address(session, user, Address(pending.address, pending.address_canonical))
-    _supersede_later_undo_links(session, pending)
+    # Later changes are undone with this one. Earlier links stay: they were mailed to addresses that
+    # had the account before.
+    supersede_secrets(
+        session,
+        SecretPurpose.EMAIL_UNDO,
+        user.id,
+        col(OneTimeSecret.created_at) > pending.created_at,
+    )
     view = find_user_view(session, user.id)
     record_event(session, EventKind.USER_UPDATED, view, fields="email")
     revoke_all(session, view, [SESSION, REFRESH_TOKEN])
     return pending.address
-
-
-def _supersede_later_undo_links(session: AccountSession, used: OneTimeSecret) -> None:
-    """Supersede the undo links of later changes, which are undone with the earlier one.
-
-    Earlier links stay: they were mailed to addresses that had the account before.
-    """
-    session.core.execute(
-        update(OneTimeSecret)
-        .where(
-            col(OneTimeSecret.user_id) == used.user_id,
-            col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
-            col(OneTimeSecret.created_at) > used.created_at,
-            *is_pending(),
-        )
-        .values(superseded_at=session.now)
-    )
 
 
 def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
