@@ -33,12 +33,6 @@ __all__ = [
 
 _RETENTION_OF_DEAD = timedelta(days=7)
 
-#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
-#: a person who has nothing to do with the client.
-_WITH_ORIGIN = frozenset(
-    {"email_change_notice", "password_changed", "api_key_created", "pat_created"}
-)
-
 
 class MessageKind(StrEnum):
     """The kinds of message; each has templates of its own."""
