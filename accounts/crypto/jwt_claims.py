@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, NoReturn
 __all__ = [
     "MAX_LIFETIME",
     "Claims",
-    "decode_part",
-    "encode_part",
+    "decode_base64url",
+    "encode_base64url",
     "read_claims",
     "read_not_before",
     "read_object",
@@ -104,19 +104,19 @@ def read_not_before(payload: dict[str, Any]) -> datetime:
     return _time(payload, "nbf") if "nbf" in payload else _EPOCH
 
 
-def encode_part(octets: bytes) -> str:
+def encode_base64url(octets: bytes) -> str:
     """Return base64url without padding (RFC 7515 section 2)."""
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
-def decode_part(part: str) -> bytes:
-    """Decode base64url, accepting only the spelling that `encode_part` writes.
+def decode_base64url(part: str) -> bytes:
+    """Decode base64url, accepting only the spelling that `encode_base64url` writes.
 
     Raises:
         ValueError: The text is another spelling of the same bytes.
     """
     octets = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    if encode_part(octets) != part:
+    if encode_base64url(octets) != part:
         raise ValueError("Bits are set after the end.")
     return octets
 

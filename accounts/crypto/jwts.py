@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from accounts.crypto.jwt_claims import (
     MAX_LIFETIME,
     Claims,
-    decode_part,
-    encode_part,
+    decode_base64url,
+    encode_base64url,
     read_claims,
     read_not_before,
     read_object,
@@ -133,7 +133,7 @@ class KeySet:
         if not looks_like_jwt(token):
             return None
         try:
-            header, payload, _ = map(decode_part, token.split("."))
+            header, payload, _ = map(decode_base64url, token.split("."))
             _JWS.decode(token, self._find_key(header, now), algorithms=[_ALGORITHM])
             # Only now: from an unsigned token nothing is read but the name of its key.
             members = read_object(payload)
@@ -176,7 +176,7 @@ def looks_like_jwt(token: str) -> bool:
 def thumbprint(key: RSAPublicKey) -> str:
     """Return the name of a key, derived from the key itself (RFC 7638)."""
     members = json.dumps(_public_members(key), separators=(",", ":"), sort_keys=True)
-    return encode_part(hashlib.sha256(members.encode()).digest())
+    return encode_base64url(hashlib.sha256(members.encode()).digest())
 
 
 def _signer(keys: tuple[LoadedKey, ...], time: datetime) -> LoadedKey:
@@ -199,4 +199,4 @@ def _public_members(key: RSAPublicKey) -> dict[str, str]:
 
 def _encode_number(number: int) -> str:
     # Without leading zeros (RFC 7518 section 2), or the thumbprint would be another.
-    return encode_part(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+    return encode_base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
