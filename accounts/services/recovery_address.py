@@ -24,7 +24,6 @@ __all__ = [
     "recovery_address",
     "recovery_address_of",
     "restore_address",
-    "supersede_competing_undo_links",
 ]
 
 
@@ -69,7 +68,7 @@ def mark_verified(user: User, now: datetime) -> None:
 def accept_verification(session: AccountSession, user: User, address: Address) -> None:
     """Make an address the user's current and verified one, after they have read a mail there.
 
-    To be called while the account and the address are locked.
+    To be called while the account and, if it is another one, the address are locked.
     """
     values: dict[str, Any] = {
         "email": address.entered,
@@ -81,7 +80,7 @@ def accept_verification(session: AccountSession, user: User, address: Address) -
     if user.first_email_canonical == address.canonical:
         values |= {"first_email": None, "first_email_canonical": None}
     session.core.execute(update(User).where(col(User.id) == user.id).values(values))
-    supersede_competing_undo_links(session, user.id, address.canonical)
+    _supersede_competing_undo_links(session, user.id, address.canonical)
 
 
 def restore_address(session: AccountSession, user: User, address: Address) -> None:
@@ -104,10 +103,10 @@ def restore_address(session: AccountSession, user: User, address: Address) -> No
             verified_email_canonical=None,
         )
     )
-    supersede_competing_undo_links(session, user.id, address.canonical)
+    _supersede_competing_undo_links(session, user.id, address.canonical)
 
 
-def supersede_competing_undo_links(session: AccountSession, user_id: str, canonical: str) -> None:
+def _supersede_competing_undo_links(session: AccountSession, user_id: str, canonical: str) -> None:
     """Supersede undo links that compete with the address just verified.
 
     Of several addresses that were notified of changes, the one that was notified first had the

@@ -1,7 +1,7 @@
 """Changing the email address: requesting, completing and undoing a change."""
 
 from sqlalchemy import update
-from sqlmodel import col, select
+from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.errors import SecretInvalid
@@ -22,10 +22,10 @@ from accounts.services.recovery_address import (
     recovery_address,
     restore_address,
 )
-from accounts.services.user_views import ENABLED, UserView, find_user_view
+from accounts.services.user_views import UserView, find_user_view
 from accounts.values import email_address
 from accounts.values.email_address import Address
-from models import OneTimeSecret, Tenant, User
+from models import OneTimeSecret, User
 
 __all__ = [
     "find_pending_email",
@@ -110,7 +110,7 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
         SecretSuperseded: A later request or a password change superseded it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
-    user = _find_user(session, pending)
+    user = users.find_enabled_user(session, pending.user_id)
     if (
         user is None
         or user.uuid != identity_id.lower()
@@ -145,7 +145,7 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
             verified.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_UNDO, secret)
-    user = _find_user(session, pending)
+    user = users.find_enabled_user(session, pending.user_id)
     if user is None or users.is_taken(
         session, pending.address_canonical, by_other_than=pending.user_id
     ):
@@ -164,15 +164,6 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
     record_event(session, EventKind.USER_UPDATED, view, fields="email")
     revoke_all(session, view, [SESSION, REFRESH_TOKEN])
     return pending.address
-
-
-def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
-    """Return the user of a secret, if user and tenant are enabled."""
-    return session.exec(
-        select(User)
-        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-        .where(col(User.id) == pending.user_id, ENABLED)
-    ).first()
 
 
 def _set_address(session: AccountSession, user: User, address: Address) -> None:
