@@ -49,7 +49,7 @@ def change_password(
     new_password = validate_for(session, user, new)
     current_password = password_strength.normalise(current)
     if current_password == new_password:
-        raise WeakPassword.of("new_password", ["must differ from the current password"])
+        raise WeakPassword.of("new_password", "must differ from the current password")
     # The same limits as for logins: a second way to try a password must not double the attempts.
     reservation = throttling.reserve_attempt(
         session, throttling.RateLimitScope.PASSWORD, user.user_id
