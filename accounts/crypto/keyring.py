@@ -138,7 +138,6 @@ class Keyring:
 
         Raises:
             SealBroken: The value belongs to another root secret, purpose or row, or was changed.
-
         """
         root = self._roots.get(sealed[1:_NONCE_AT].hex())
         if sealed[:1] != bytes([_VERSION]) or root is None:

@@ -31,7 +31,6 @@ def parse_address(value: str, field: str = "email") -> Address:
 
     Raises:
         InvalidRequest: The address is malformed.
-
     """
     address = _read(value)
     if address is None:

@@ -25,7 +25,6 @@ def normalize_name(value: str, field: str, max_length: int = 200) -> str:
 
     Raises:
         InvalidRequest: The name is too long, has hidden characters, or nothing visible.
-
     """
     name = unicodedata.normalize("NFC", value)
     # NFC can lengthen a text, so the limit of the document is not enough.

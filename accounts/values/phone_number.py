@@ -32,7 +32,6 @@ def parse_phone(value: str, field: str = "phone") -> str:
 
     Raises:
         InvalidRequest: The number is malformed.
-
     """
     number = _read(value)
     # The library removes trunk zeros one at a time. A number that is not yet its own E.164 form

@@ -16,7 +16,6 @@ def parse_timezone(value: str, field: str = "timezone") -> str:
 
     Raises:
         InvalidRequest: The name is not listed.
-
     """
     # Never `ZoneInfo(value)`: it opens a file of that name, and `available_timezones()` differs
     # between machines.

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlmodel import col
 
 from accounts.errors import NotFound
-from accounts.services.database import AccountSession, lock_account
+from accounts.services.database import AccountSession, columns_of, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.user_views import UserView, find_user_view
 from accounts.values.picture_encoding import MEDIA_TYPE, encode_picture
@@ -25,10 +25,6 @@ __all__ = [
 #: since an operator may change the public address of the service.
 UPLOADED = "uploaded"
 
-_PICTURE = select(col(Picture.content), col(Picture.media_type), col(Picture.tag)).where(
-    col(Picture.user_id) == bindparam("user_id")
-)
-
 
 class StoredPicture(NamedTuple):
     """A stored picture; `tag` changes with its bytes."""
@@ -36,6 +32,11 @@ class StoredPicture(NamedTuple):
     content: bytes
     media_type: str
     tag: str
+
+
+_PICTURE = select(*columns_of(Picture, StoredPicture)).where(
+    col(Picture.user_id) == bindparam("user_id")
+)
 
 
 def upload_picture(session: AccountSession, user: UserView, uploaded: bytes) -> UserView:
