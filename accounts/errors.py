@@ -46,7 +46,7 @@ status, and only `oneself.http.response` knows statuses)::
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = [
     "AccountError",
@@ -122,6 +122,11 @@ class Invalid(AccountError):
         super().__init__()
         self.violations: Sequence[Violation] = tuple(violations)
 
+    @classmethod
+    def of(cls, field: str, *rules: str) -> Self:
+        """Make the refusal of one field by each rule that it breaks."""
+        return cls([Violation((field,), rule) for rule in rules])
+
 
 class InvalidRequest(Invalid):
     """The input does not have the documented shape."""
@@ -129,22 +134,12 @@ class InvalidRequest(Invalid):
     code = "invalid_request"
     message = "The request does not have the documented shape."
 
-    @classmethod
-    def of(cls, field: str, rule: str) -> "InvalidRequest":
-        """Make the refusal of one field by one rule."""
-        return cls([Violation((field,), rule)])
-
 
 class WeakPassword(Invalid):
     """The new password breaks the password rules."""
 
     code = "weak_password"
     message = "The password is too weak."
-
-    @classmethod
-    def of(cls, field: str, rules: Iterable[str]) -> "WeakPassword":
-        """Make the refusal of the password in `field` by each rule that it breaks."""
-        return cls([Violation((field,), rule) for rule in rules])
 
 
 class UnreadablePicture(Invalid):

@@ -6,17 +6,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 
-__all__ = [
-    "MAX_LIFETIME",
-    "Claims",
-    "decode_part",
-    "encode_part",
-    "read_claims",
-    "read_not_before",
-    "read_object",
-    "write_claims",
-]
-
 #: Longest lifetime of a token (JW-09).
 MAX_LIFETIME = timedelta(minutes=10)
 
@@ -104,19 +93,19 @@ def read_not_before(payload: dict[str, Any]) -> datetime:
     return _time(payload, "nbf") if "nbf" in payload else _EPOCH
 
 
-def encode_part(octets: bytes) -> str:
+def encode_base64url(octets: bytes) -> str:
     """Return base64url without padding (RFC 7515 section 2)."""
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
-def decode_part(part: str) -> bytes:
-    """Decode base64url, accepting only the spelling that `encode_part` writes.
+def decode_base64url(part: str) -> bytes:
+    """Decode base64url, accepting only the spelling that `encode_base64url` writes.
 
     Raises:
         ValueError: The text is another spelling of the same bytes.
     """
     octets = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    if encode_part(octets) != part:
+    if encode_base64url(octets) != part:
         raise ValueError("Bits are set after the end.")
     return octets
 

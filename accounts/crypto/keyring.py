@@ -11,8 +11,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-__all__ = ["Keyring", "Purpose", "SealBroken"]
-
 _ROOT_BYTES = 32
 _KEY_BYTES = 32
 _KEY_ID_BYTES = 4
@@ -138,7 +136,6 @@ class Keyring:
 
         Raises:
             SealBroken: The value belongs to another root secret, purpose or row, or was changed.
-
         """
         root = self._roots.get(sealed[1:_NONCE_AT].hex())
         if sealed[:1] != bytes([_VERSION]) or root is None:

@@ -19,6 +19,7 @@ from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose, SealBroken
+from accounts.services.clients import renew_client_secret
 from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, is_live
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import is_pending, is_redeemable
@@ -33,18 +34,6 @@ from models import (
     RootKey,
     SigningKey,
 )
-
-__all__ = [
-    "START",
-    "Batch",
-    "Position",
-    "Retirement",
-    "Unreadable",
-    "count_links",
-    "count_live",
-    "rekey_batch",
-    "retire_root",
-]
 
 _BATCH = 200
 
@@ -261,22 +250,10 @@ def _revoke(session: AccountSession, key_id: str) -> None:
         .values(record=_NO_PASSWORD)
     )
     session.core.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.key_id) == key_id))
-    _replace_client_secrets(session, key_id)
+    for client in session.scalars(select(Client).where(col(Client.key_id) == key_id)):
+        renew_client_secret(session, client)
+    session.flush()
     _drop_unreadable(session, key_id)
-
-
-def _replace_client_secrets(session: AccountSession, key_id: str) -> None:
-    client_ids = session.core.execute(select(col(Client.id)).where(col(Client.key_id) == key_id))
-    for client_id in client_ids.scalars().all():
-        secret = tokens.mint(tokens.CLIENT_SECRET)
-        session.core.execute(
-            update(Client)
-            .where(col(Client.id) == client_id)
-            .values(
-                secret_digest=session.keys.digest(Purpose.CLIENT_SECRET, secret),
-                key_id=session.keys.key_id,
-            )
-        )
 
 
 def _drop_unreadable(session: AccountSession, key_id: str) -> None:

@@ -1,5 +1,7 @@
 """Access tokens: one for each user, which can be shown again."""
 
+from typing import Any
+
 from sqlalchemy import bindparam, select, update
 from sqlmodel import col
 
@@ -11,8 +13,6 @@ from accounts.services.events import EventKind, observe_event, record_event
 from accounts.services.user_views import UserView
 from models import AccessToken
 
-__all__ = ["issue_access_token", "regenerate_access_token", "reveal_access_token"]
-
 _SEALED = select(col(AccessToken.token_sealed)).where(
     col(AccessToken.user_id) == bindparam("user_id")
 )
@@ -20,16 +20,8 @@ _SEALED = select(col(AccessToken.token_sealed)).where(
 
 def issue_access_token(session: AccountSession, user_id: str) -> None:
     """Issue the access token of a new user; each user has exactly one at any time."""
-    token = tokens.mint(tokens.ACCESS_TOKEN)
-    session.add(
-        AccessToken(
-            user_id=user_id,
-            token_digest=session.keys.digest(Purpose.ACCESS_TOKEN, token),
-            token_sealed=session.keys.seal(Purpose.ACCESS_TOKEN, token, user_id),
-            key_id=session.keys.key_id,
-            created_at=session.now,
-        )
-    )
+    _, values = _mint(session, user_id)
+    session.add(AccessToken(user_id=user_id, **values))
 
 
 def reveal_access_token(session: AccountSession, user: UserView) -> str:
@@ -58,16 +50,20 @@ def regenerate_access_token(session: AccountSession, user: UserView) -> str:
     A single UPDATE of a single row: of two concurrent calls the later one wins, and exactly one
     token is valid.
     """
-    token = tokens.mint(tokens.ACCESS_TOKEN)
+    token, values = _mint(session, user.user_id)
     session.core.execute(
-        update(AccessToken)
-        .where(col(AccessToken.user_id) == user.user_id)
-        .values(
-            token_digest=session.keys.digest(Purpose.ACCESS_TOKEN, token),
-            token_sealed=session.keys.seal(Purpose.ACCESS_TOKEN, token, user.user_id),
-            key_id=session.keys.key_id,
-            created_at=session.now,
-        )
+        update(AccessToken).where(col(AccessToken.user_id) == user.user_id).values(values)
     )
     record_event(session, EventKind.TOKEN_CREATED, user, credential="accessToken")
     return token
+
+
+def _mint(session: AccountSession, user_id: str) -> tuple[str, dict[str, Any]]:
+    """Return a new token, and the values to store."""
+    token = tokens.mint(tokens.ACCESS_TOKEN)
+    return token, {
+        "token_digest": session.keys.digest(Purpose.ACCESS_TOKEN, token),
+        "token_sealed": session.keys.seal(Purpose.ACCESS_TOKEN, token, user_id),
+        "key_id": session.keys.key_id,
+        "created_at": session.now,
+    }

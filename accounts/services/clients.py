@@ -13,8 +13,6 @@ from accounts.services.database import AccountSession
 from accounts.values.identifiers import is_id
 from models import Client, Tenant
 
-__all__ = ["CLIENT_ID_PREFIX", "ClientCredentials", "authenticate_client", "find_public_client"]
-
 CLIENT_ID_PREFIX = "cli_"
 
 
@@ -76,6 +74,14 @@ def find_public_client(session: AccountSession, client_id: str) -> Client:
     if client is None or not client.is_public:
         raise InvalidClient
     return client
+
+
+def renew_client_secret(session: AccountSession, client: Client) -> str:
+    """Give a client a new secret; the old one is invalid from the commit on."""
+    secret = tokens.mint(tokens.CLIENT_SECRET)
+    client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
+    client.key_id = session.keys.key_id
+    return secret
 
 
 def _find(session: AccountSession, client_id: str) -> Client | None:

@@ -11,37 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, Select, bindparam, select, update
 from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import NotFound
 from accounts.services.access_tokens import regenerate_access_token
-from accounts.services.database import AccountSession
+from accounts.services.database import AccountSession, columns_of
 from accounts.services.events import EventKind, record_event, record_events
 from accounts.services.principal import CredentialKind
 from accounts.services.user_views import UserView
 from models import AccessToken, ApiKey, LoginSession, PersonalAccessToken, RefreshToken, User, wire
-
-__all__ = [
-    "ACCESS_TOKEN",
-    "ACCESS_TOKEN_RIGHTS",
-    "API_KEY",
-    "BY_KIND",
-    "CREDENTIAL_TYPES",
-    "PAT",
-    "REFRESH_TOKEN",
-    "REVOCABLE",
-    "SESSION",
-    "SESSION_RIGHTS",
-    "CredentialType",
-    "is_live",
-    "revoke",
-    "revoke_all",
-    "revoke_everything",
-    "rights",
-]
 
 #: Every access control entry. Today each enabled user has all of them over their own account.
 SESSION_RIGHTS: frozenset[str] = frozenset(get_args(wire.Scope))
@@ -155,6 +136,16 @@ def is_live(table: Any, now: Any) -> ColumnElement[bool]:
     """
     live: ColumnElement[bool] = table.revoked_at.is_(None) & (table.expires_at > now)
     return live
+
+
+def select_live(type_: CredentialType, shape: type[tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """Build the statement that lists the live credentials of a user as `shape`, newest first."""
+    table = type_.table
+    return (
+        select(*columns_of(table, shape))
+        .where(table.user_id == bindparam("user_id"), is_live(table, bindparam("now")))
+        .order_by(table.created_at.desc(), table.id)
+    )
 
 
 def revoke(

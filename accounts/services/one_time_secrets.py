@@ -16,19 +16,6 @@ from accounts.values.email_address import Address
 from accounts.values.identifiers import new_id
 from models import OneTimeSecret, User
 
-__all__ = [
-    "SecretPurpose",
-    "find_locale",
-    "find_pending_address",
-    "find_secret",
-    "is_pending",
-    "is_redeemable",
-    "issue_secret",
-    "read_secret",
-    "redeem_secret",
-    "supersede_secrets",
-]
-
 
 class SecretPurpose(StrEnum):
     """Purposes of secrets; a secret is never valid for another purpose (EM-08)."""
@@ -93,8 +80,10 @@ def _lifetime(limits: Limits, purpose: SecretPurpose) -> timedelta:
     return limits.one_time_secret_lifetime
 
 
-def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: str) -> None:
-    """Supersede the user's pending secrets of one purpose."""
+def supersede_secrets(
+    session: AccountSession, purpose: SecretPurpose, user_id: str, *conditions: ColumnElement[bool]
+) -> None:
+    """Supersede the user's pending secrets of one purpose, or those that meet the conditions."""
     session.flush()
     session.core.execute(
         update(OneTimeSecret)
@@ -102,6 +91,7 @@ def supersede_secrets(session: AccountSession, purpose: SecretPurpose, user_id: 
             col(OneTimeSecret.purpose) == purpose,
             col(OneTimeSecret.user_id) == user_id,
             *is_pending(),
+            *conditions,
         )
         .values(superseded_at=session.now)
     )

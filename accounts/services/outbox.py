@@ -10,34 +10,15 @@ from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlmodel import col
 
 from accounts.crypto.keyring import Purpose
-from accounts.errors import NotFound
+from accounts.errors import NotFound, TooManyAttempts
 from accounts.services.database import AccountSession, columns_of
+from accounts.services.recovery_address import recovery_address
+from accounts.services.throttling import consume_notification
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_id
 from models import OutboxMessage
 
-__all__ = [
-    "Message",
-    "MessageKind",
-    "MessageState",
-    "OutboxState",
-    "count_undelivered",
-    "delete_dead_messages",
-    "find_message",
-    "list_messages",
-    "measure_outbox",
-    "post_message",
-    "retry_messages",
-    "unseal_parameters",
-]
-
 _RETENTION_OF_DEAD = timedelta(days=7)
-
-#: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
-#: a person who has nothing to do with the client.
-_WITH_ORIGIN = frozenset(
-    {"email_change_notice", "password_changed", "api_key_created", "pat_created"}
-)
 
 
 class MessageKind(StrEnum):
@@ -100,6 +81,15 @@ _WITH_ORIGIN = frozenset(
 )
 
 
+_UNDELIVERED = col(OutboxMessage.delivered_at).is_(None)
+
+#: The condition that a message is neither delivered nor given up.
+IS_OPEN = _UNDELIVERED & col(OutboxMessage.gave_up_at).is_(None)
+
+#: Reads `Message`s, to be narrowed by conditions.
+SELECT_MESSAGES = select(*columns_of(OutboxMessage, Message))
+
+
 def post_message(
     session: AccountSession,
     kind: MessageKind,
@@ -132,6 +122,24 @@ def post_message(
     )
 
 
+def post_notification(
+    session: AccountSession, kind: MessageKind, user: UserView, **parameters: str
+) -> None:
+    """Notify a user at the current address, and at the recovery address if that is another one.
+
+    An attacker may have set the current address, and the owner must learn of it. Beyond the rate
+    limit of mails to one user nothing more is mailed, and the act still succeeds: the user was
+    notified often enough, and an attacker cannot make the service flood an unverified address.
+    """
+    try:
+        consume_notification(session, user.user_id, kind)
+    except TooManyAttempts:
+        return
+    recovery = recovery_address(session, user.user_id).entered
+    for address in dict.fromkeys((user.email, recovery)):
+        post_message(session, kind, user, to=address, **parameters)
+
+
 class OutboxState(NamedTuple):
     """The number of waiting messages, the time of the oldest, and the number given up."""
 
@@ -148,7 +156,7 @@ def measure_outbox(session: AccountSession) -> OutboxState:
             func.count().filter(is_waiting),
             func.min(col(OutboxMessage.created_at)).filter(is_waiting),
             func.count(),
-        ).where(col(OutboxMessage.delivered_at).is_(None))
+        ).where(_UNDELIVERED)
     ).one()
     return OutboxState(waiting, oldest, undelivered - waiting)
 
@@ -169,8 +177,7 @@ def list_messages(
 ) -> list[Message]:
     """List messages in these states, newest first."""
     rows = session.core.execute(
-        select(*columns_of(OutboxMessage, Message))
-        .where(or_(*(_is_in(state, session.now) for state in states)))
+        SELECT_MESSAGES.where(or_(*(_is_in(state, session.now) for state in states)))
         .order_by(col(OutboxMessage.created_at).desc(), col(OutboxMessage.id).desc())
         .limit(limit)
     )
@@ -183,9 +190,7 @@ def find_message(session: AccountSession, message_id: str) -> Message:
     Raises:
         NotFound: There is none of this id.
     """
-    row = session.core.execute(
-        select(*columns_of(OutboxMessage, Message)).where(col(OutboxMessage.id) == message_id)
-    ).first()
+    row = session.core.execute(SELECT_MESSAGES.where(col(OutboxMessage.id) == message_id)).first()
     if row is None:
         raise NotFound
     return Message._make(row)
@@ -200,9 +205,7 @@ def retry_messages(session: AccountSession, message_id: str | None) -> int:
         update(OutboxMessage)
         .where(
             col(OutboxMessage.id) == message_id if message_id is not None else true(),
-            or_(
-                *(_is_in(state, session.now) for state in (MessageState.WAITING, MessageState.DEAD))
-            ),
+            _is_in(MessageState.WAITING, session.now) | _is_in(MessageState.DEAD, session.now),
             col(OutboxMessage.parameters_sealed) != b"",
         )
         .values(due_at=session.now, leased_until=None, attempts=0, gave_up_at=None)
@@ -213,23 +216,18 @@ def count_undelivered(session: AccountSession, *, created_before: datetime) -> i
     """Count the messages older than a time that are neither delivered nor given up."""
     return session.core.execute(
         select(func.count(col(OutboxMessage.id))).where(
-            col(OutboxMessage.delivered_at).is_(None),
-            col(OutboxMessage.gave_up_at).is_(None),
-            col(OutboxMessage.created_at) < created_before,
+            IS_OPEN, col(OutboxMessage.created_at) < created_before
         )
     ).scalar_one()
 
 
 def _is_in(state: MessageState, now: datetime) -> ColumnElement[bool]:
-    delivered = col(OutboxMessage.delivered_at).is_not(None)
-    dead = ~delivered & col(OutboxMessage.gave_up_at).is_not(None)
-    live = ~delivered & col(OutboxMessage.gave_up_at).is_(None)
     leased_until = col(OutboxMessage.leased_until)
     return {
-        MessageState.DELIVERED: delivered,
-        MessageState.DEAD: dead,
-        MessageState.LEASED: live & (leased_until > now),
-        MessageState.WAITING: live & (leased_until.is_(None) | (leased_until <= now)),
+        MessageState.DELIVERED: col(OutboxMessage.delivered_at).is_not(None),
+        MessageState.DEAD: _UNDELIVERED & col(OutboxMessage.gave_up_at).is_not(None),
+        MessageState.LEASED: IS_OPEN & (leased_until > now),
+        MessageState.WAITING: IS_OPEN & (leased_until.is_(None) | (leased_until <= now)),
     }[state]
 
 
@@ -244,7 +242,7 @@ def delete_dead_messages(session: AccountSession) -> int:
         update(OutboxMessage)
         .where(
             # Implied by the next condition, and there is an index on this column only.
-            col(OutboxMessage.delivered_at).is_(None),
+            _UNDELIVERED,
             col(OutboxMessage.gave_up_at) <= session.now - _RETENTION_OF_DEAD,
             col(OutboxMessage.parameters_sealed) != b"",
         )

@@ -12,8 +12,6 @@ import cedarpy
 
 from accounts.services.policy_lint import find_problems, in_order
 
-__all__ = ["Decision", "InvalidPolicies", "Policies", "Question", "Subject"]
-
 _log = logging.getLogger("accounts.services.policies")
 
 #: The most decisions that a set caches.
@@ -84,17 +82,6 @@ class Policies:
     `digest` is the SHA-256, in hex, of the files and the schema; `ids` are the `@id`s of the
     policies.
     """
-
-    __slots__ = (
-        "_actions",
-        "_annotations",
-        "_decide",
-        "_placeholders",
-        "_schema",
-        "_set",
-        "digest",
-        "ids",
-    )
 
     def __init__(
         self,

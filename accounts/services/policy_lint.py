@@ -7,10 +7,8 @@ from typing import Any
 import cedarpy
 from cedarpy.pst import Template
 
-from accounts.errors import AccountError, Forbidden, InvalidRequest
+from accounts.errors import Forbidden, InvalidRequest
 from accounts.values.names import normalize_name
-
-__all__ = ["find_problems", "in_order"]
 
 _ANNOTATIONS = frozenset({"id", "code", "notice", "description"})
 _LONGEST_ID = 100
@@ -22,6 +20,13 @@ _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*', re.DOTALL)
 #: the stack, and at 3,000 terms the reader of its result; both end the process (CWE-674).
 _STEP = re.compile(r"[(\[{.*+-]|&&|\|\||\bif\b")
 _MOST_STEPS = 300
+
+#: The codes of the acts' refusals; the HTTP layer adds classes of its own.
+_CODES = frozenset(
+    refusal.code
+    for refusal in Forbidden.__subclasses__()
+    if refusal.__module__ == Forbidden.__module__
+)
 
 _POSITION = re.compile(r"^for policy `policy\d+`, ")
 
@@ -77,7 +82,7 @@ def _annotation_problems(policy: Template) -> Iterator[str]:
             yield from _text_problems(name, annotations.get(name, ""), longest)
     if "code" in annotations and policy.effect == "permit":
         yield "is a permit with a @code, and a permit refuses nothing"
-    elif "code" in annotations and annotations["code"] not in _codes(Forbidden):
+    elif "code" in annotations and annotations["code"] not in _CODES:
         yield f"has the @code {annotations['code']!r}, which no refusal of the service has"
 
 
@@ -90,12 +95,6 @@ def _text_problems(name: str, text: str, longest: int) -> Iterator[str]:
             yield f"has a @{name} that must be in Unicode's NFC"
     except InvalidRequest as refusal:
         yield f"has a @{name} that {refusal.violations[0].rule}"
-
-
-def _codes(kind: type[AccountError]) -> frozenset[str]:
-    """Return the codes of all refusals of acts below a kind, so that new ones are included."""
-    below = [each for each in kind.__subclasses__() if each.__module__ == kind.__module__]
-    return frozenset({refusal.code for refusal in below}).union(*map(_codes, below))
 
 
 def in_order(positions: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ therefore mailed to the recovery address: the address that was verified last or,
 one that the account was opened with.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,20 +13,9 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlmodel import col
 
 from accounts.services.database import AccountSession
-from accounts.services.one_time_secrets import SecretPurpose
+from accounts.services.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.values.email_address import Address
 from models import OneTimeSecret, User
-
-__all__ = [
-    "accept_verification",
-    "has_recovery_address",
-    "mark_verified",
-    "recovers_by",
-    "recovery_address",
-    "recovery_address_of",
-    "restore_address",
-    "supersede_competing_undo_links",
-]
 
 
 def recovery_address(session: AccountSession, user_id: str) -> Address:
@@ -69,19 +59,16 @@ def mark_verified(user: User, now: datetime) -> None:
 def accept_verification(session: AccountSession, user: User, address: Address) -> None:
     """Make an address the user's current and verified one, after they have read a mail there.
 
-    To be called while the account and the address are locked.
+    To be called while the account and, if it is another one, the address are locked.
     """
     values: dict[str, Any] = {
-        "email": address.entered,
-        "email_canonical": address.canonical,
         "email_verified_at": session.now,
         "verified_email": address.entered,
         "verified_email_canonical": address.canonical,
     }
     if user.first_email_canonical == address.canonical:
         values |= {"first_email": None, "first_email_canonical": None}
-    session.core.execute(update(User).where(col(User.id) == user.id).values(values))
-    supersede_competing_undo_links(session, user.id, address.canonical)
+    _set_address(session, user, address, values)
 
 
 def restore_address(session: AccountSession, user: User, address: Address) -> None:
@@ -90,49 +77,39 @@ def restore_address(session: AccountSession, user: User, address: Address) -> No
     The first address of an account stays unverified: its owner may never have opened the account,
     and another person knows the password, so undoing a change must not verify it.
     """
-    if user.first_email_canonical != address.canonical:
+    if user.first_email_canonical == address.canonical:
+        unverified = ("email_verified_at", "verified_email", "verified_email_canonical")
+        _set_address(session, user, address, dict.fromkeys(unverified))
+    else:
         accept_verification(session, user, address)
-        return
-    session.core.execute(
-        update(User)
-        .where(col(User.id) == user.id)
-        .values(
-            email=address.entered,
-            email_canonical=address.canonical,
-            email_verified_at=None,
-            verified_email=None,
-            verified_email_canonical=None,
-        )
-    )
-    supersede_competing_undo_links(session, user.id, address.canonical)
 
 
-def supersede_competing_undo_links(session: AccountSession, user_id: str, canonical: str) -> None:
-    """Supersede undo links that compete with the address just verified.
+def _set_address(
+    session: AccountSession, user: User, address: Address, values: Mapping[str, Any]
+) -> None:
+    """Set the current address with other columns, and supersede competing undo links.
 
     Of several addresses that were notified of changes, the one that was notified first had the
     account first. Later undo links may have been mailed to addresses of an attacker.
     """
-    live_undo_links = (
-        col(OneTimeSecret.user_id) == user_id,
-        col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
-        col(OneTimeSecret.superseded_at).is_(None),
-        col(OneTimeSecret.expires_at) > session.now,
-    )
+    current = {"email": address.entered, "email_canonical": address.canonical}
+    session.core.execute(update(User).where(col(User.id) == user.id).values({**current, **values}))
     notified_at = session.core.execute(
         select(func.min(col(OneTimeSecret.created_at))).where(
-            *live_undo_links, col(OneTimeSecret.address_canonical) == canonical
+            col(OneTimeSecret.user_id) == user.id,
+            col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
+            col(OneTimeSecret.superseded_at).is_(None),
+            col(OneTimeSecret.expires_at) > session.now,
+            col(OneTimeSecret.address_canonical) == address.canonical,
         )
     ).scalar()
     if notified_at is None:
         return
-    session.core.execute(
-        update(OneTimeSecret)
-        .where(
-            *live_undo_links,
-            col(OneTimeSecret.used_at).is_(None),
-            col(OneTimeSecret.created_at) > notified_at,
-            col(OneTimeSecret.address_canonical) != canonical,
-        )
-        .values(superseded_at=session.now)
+    supersede_secrets(
+        session,
+        SecretPurpose.EMAIL_UNDO,
+        user.id,
+        col(OneTimeSecret.expires_at) > session.now,
+        col(OneTimeSecret.created_at) > notified_at,
+        col(OneTimeSecret.address_canonical) != address.canonical,
     )

@@ -20,17 +20,6 @@ from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.services.database import AccountSession
 from models import SigningKey
 
-__all__ = [
-    "OVERLAP",
-    "NoSigningKey",
-    "delete_retired_keys",
-    "ensure_signing_key",
-    "has_active_key",
-    "list_signing_keys",
-    "load_key_set",
-    "rotate_signing_key",
-]
-
 #: How long a key is published before it signs. Every replica must have read it before a token
 #: arrives that is signed with it, even if their clocks differ.
 OVERLAP = timedelta(seconds=60)
@@ -42,9 +31,6 @@ _BITS = 2048  # RFC 7518 section 3.3
 
 class NoSigningKey(LookupError):
     """The table has no key that verifies; `ensure_signing_key` creates one."""
-
-    def __init__(self) -> None:
-        super().__init__("There is no key to sign and verify tokens with.")
 
 
 def load_key_set(session: AccountSession) -> KeySet:
@@ -60,8 +46,8 @@ def load_key_set(session: AccountSession) -> KeySet:
         .order_by(col(SigningKey.active_from), col(SigningKey.kid))
     ).all()
     if not rows:
-        raise NoSigningKey
-    return KeySet.of([_open(session, row) for row in rows], session.now)
+        raise NoSigningKey("There is no key to sign and verify tokens with.")
+    return KeySet(tuple(_open(session, row) for row in rows))
 
 
 def ensure_signing_key(session: AccountSession) -> None:

@@ -8,6 +8,7 @@ a process or in a server that this service does not have.
 
 import ipaddress
 import math
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -22,18 +23,6 @@ from accounts.services.database import AccountSession
 from accounts.values.clock_skew import MAX_CLOCK_DIFFERENCE
 from models import RateLimitCounter
 from models.columns import UtcDateTime
-
-__all__ = [
-    "RateLimitScope",
-    "Reservation",
-    "consume",
-    "consume_for_source",
-    "consume_mail",
-    "consume_notification",
-    "delete_old_attempts",
-    "refund_attempt",
-    "reserve_attempt",
-]
 
 _SECOND = 1_000_000  # in microseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -210,19 +199,10 @@ def consume_notification(session: AccountSession, reader: str, about: str) -> No
 
 def delete_old_attempts(session: AccountSession) -> int:
     """Delete counters that are replenished and sources that are forgotten; returns how many."""
-    limits = session.limits
+    values = [getattr(session.limits, field.name) for field in fields(session.limits)]
     longest = max(
-        limits.known_source_lifetime,
-        *(
-            timedelta(seconds=budget.seconds)
-            for budget in (
-                limits.account_and_source_budget,
-                limits.account_budget,
-                limits.source_budget,
-                limits.signup_budget,
-                limits.mail_budget,
-            )
-        ),
+        session.limits.known_source_lifetime,
+        *(timedelta(seconds=value.seconds) for value in values if isinstance(value, RateLimit)),
     )
     return session.core.execute(
         delete(RateLimitCounter).where(col(RateLimitCounter.changed_at) < session.now - longest)

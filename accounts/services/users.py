@@ -13,12 +13,10 @@ from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import SecretPurpose, is_redeemable
 from accounts.services.recovery_address import recovers_by
-from accounts.services.user_views import find_user_view
+from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values import email_address, names
 from accounts.values.identifiers import new_external_id, new_id, new_uuid
 from models import OneTimeSecret, PasswordRecord, Tenant, User
-
-__all__ = ["find_claimant", "find_owner", "is_taken", "open_tenant", "open_user", "parse_roles"]
 
 _NOT_IN_A_USERNAME = re.compile(r"[^a-z0-9._-]+")
 _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -125,6 +123,15 @@ def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
 def find_owner(session: AccountSession, canonical: str) -> User | None:
     """Return the user whose current address this is, or None."""
     return session.exec(select(User).where(col(User.email_canonical) == canonical)).first()
+
+
+def find_enabled_user(session: AccountSession, user_id: str) -> User | None:
+    """Return a user by id, if user and tenant are enabled."""
+    return session.exec(
+        select(User)
+        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+        .where(col(User.id) == user_id, ENABLED)
+    ).first()
 
 
 def parse_roles(roles: Sequence[str]) -> list[str]:

@@ -7,8 +7,6 @@ from email_validator import EmailNotValidError, validate_email
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["Address", "canonical", "parse_address"]
-
 # RFC 5321 section 4.5.3.1.3, less the angle brackets.
 _MAX_LENGTH = 254
 
@@ -31,7 +29,6 @@ def parse_address(value: str, field: str = "email") -> Address:
 
     Raises:
         InvalidRequest: The address is malformed.
-
     """
     address = _read(value)
     if address is None:

@@ -6,8 +6,6 @@ from babel import Locale, UnknownLocaleError
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["parse_locale"]
-
 # RFC 5646 section 4.4.1: the least length that a tag may need. Long tags have been used for denial
 # of service (CVE-2024-39614).
 _MAX_LENGTH = 35
@@ -23,15 +21,14 @@ def parse_locale(value: str, field: str = "locale") -> str:
 
     Raises:
         InvalidRequest: The tag is longer than 35 characters, or not a locale of CLDR.
-
     """
-    if len(value) > _MAX_LENGTH or _TAG.fullmatch(value) is None or not _event_roots(value):
+    if len(value) > _MAX_LENGTH or _TAG.fullmatch(value) is None or not _is_known(value):
         raise InvalidRequest.of(field, "must be a known locale as a BCP 47 language tag")
     language, *rest = value.lower().split("-")
     return "-".join([language, *map(_format_subtag, rest)])
 
 
-def _event_roots(tag: str) -> bool:
+def _is_known(tag: str) -> bool:
     try:
         locale = Locale.parse(tag, sep="-")
     except (ValueError, UnknownLocaleError):

@@ -4,8 +4,6 @@ import unicodedata
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["normalize_name"]
-
 # Control characters, lone surrogates, line and paragraph separators.
 _REJECTED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
@@ -25,7 +23,6 @@ def normalize_name(value: str, field: str, max_length: int = 200) -> str:
 
     Raises:
         InvalidRequest: The name is too long, has hidden characters, or nothing visible.
-
     """
     name = unicodedata.normalize("NFC", value)
     # NFC can lengthen a text, so the limit of the document is not enough.

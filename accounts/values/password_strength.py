@@ -9,8 +9,6 @@ from zxcvbn_rs_py import zxcvbn
 from accounts.errors import WeakPassword
 from accounts.limits import Limits
 
-__all__ = ["normalise", "validate"]
-
 _CASES = (
     ("Lu", "must have an upper-case letter"),
     ("Ll", "must have a lower-case letter"),
@@ -37,12 +35,11 @@ def validate(
 
     Raises:
         WeakPassword: The password breaks a rule; the refusal names every rule that it breaks.
-
     """
     if not _is_within(password, limits.password_max_bytes):
-        raise WeakPassword.of(field, [f"must have at most {limits.password_max_bytes} bytes"])
+        raise WeakPassword.of(field, f"must have at most {limits.password_max_bytes} bytes")
     if not _is_printable(password):
-        raise WeakPassword.of(field, ["must not have control characters or lone surrogates"])
+        raise WeakPassword.of(field, "must not have control characters or lone surrogates")
     normalised = _to_opaque_string(password)
     problems = []
     if len(normalised) < limits.password_min_length:
@@ -57,7 +54,7 @@ def validate(
     if normalised.casefold() in limits.leaked_passwords:
         problems.append("must not be a password that is known to have leaked")
     if problems:
-        raise WeakPassword.of(field, problems)
+        raise WeakPassword.of(field, *problems)
     return normalised
 
 

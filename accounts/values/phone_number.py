@@ -6,8 +6,6 @@ import phonenumbers
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["parse_phone"]
-
 _MAX_LENGTH = 32
 
 # The library reads far more: letters, extensions, `tel:` parameters, and digits around a letter
@@ -32,7 +30,6 @@ def parse_phone(value: str, field: str = "phone") -> str:
 
     Raises:
         InvalidRequest: The number is malformed.
-
     """
     number = _read(value)
     # The library removes trunk zeros one at a time. A number that is not yet its own E.164 form

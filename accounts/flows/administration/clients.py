@@ -5,10 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from sqlmodel import col, select
 
-from accounts.crypto import tokens
-from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidRequest, NotFound
-from accounts.services.clients import CLIENT_ID_PREFIX
+from accounts.services.clients import CLIENT_ID_PREFIX, renew_client_secret
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.values import names
@@ -77,14 +75,6 @@ def find_confidential_client(session: AccountSession, client_id: str) -> Client:
     if client is None or client.is_public:
         raise NotFound
     return client
-
-
-def renew_client_secret(session: AccountSession, client: Client) -> str:
-    """Give a client a new secret; the old one is invalid from the commit on."""
-    secret = tokens.mint(tokens.CLIENT_SECRET)
-    client.secret_digest = session.keys.digest(Purpose.CLIENT_SECRET, secret)
-    client.key_id = session.keys.key_id
-    return secret
 
 
 def _parse_audiences(audiences: Iterable[str]) -> list[str]:

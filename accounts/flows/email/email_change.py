@@ -1,7 +1,7 @@
 """Changing the email address: requesting, completing and undoing a change."""
 
 from sqlalchemy import update
-from sqlmodel import col, select
+from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.errors import SecretInvalid
@@ -12,7 +12,6 @@ from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     find_pending_address,
-    is_pending,
     issue_secret,
     redeem_secret,
     supersede_secrets,
@@ -23,17 +22,10 @@ from accounts.services.recovery_address import (
     recovery_address,
     restore_address,
 )
-from accounts.services.user_views import ENABLED, UserView, find_user_view
+from accounts.services.user_views import UserView, find_user_view
 from accounts.values import email_address
 from accounts.values.email_address import Address
-from models import OneTimeSecret, Tenant, User
-
-__all__ = [
-    "find_pending_email",
-    "request_email_change",
-    "undo_email_change",
-    "validate_email_change",
-]
+from models import OneTimeSecret, User
 
 
 def request_email_change(
@@ -111,7 +103,7 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
         SecretSuperseded: A later request or a password change superseded it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
-    user = _find_user(session, pending)
+    user = users.find_enabled_user(session, pending.user_id)
     if (
         user is None
         or user.uuid != identity_id.lower()
@@ -146,44 +138,25 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
             verified.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_UNDO, secret)
-    user = _find_user(session, pending)
+    user = users.find_enabled_user(session, pending.user_id)
     if user is None or users.is_taken(
         session, pending.address_canonical, by_other_than=pending.user_id
     ):
         raise SecretInvalid
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.id)
     restore_address(session, user, Address(pending.address, pending.address_canonical))
-    _supersede_later_undo_links(session, pending)
+    # Later changes are undone with this one. Earlier links stay: they were mailed to addresses that
+    # had the account before.
+    supersede_secrets(
+        session,
+        SecretPurpose.EMAIL_UNDO,
+        user.id,
+        col(OneTimeSecret.created_at) > pending.created_at,
+    )
     view = find_user_view(session, user.id)
     record_event(session, EventKind.USER_UPDATED, view, fields="email")
     revoke_all(session, view, [SESSION, REFRESH_TOKEN])
     return pending.address
-
-
-def _supersede_later_undo_links(session: AccountSession, used: OneTimeSecret) -> None:
-    """Supersede the undo links of later changes, which are undone with the earlier one.
-
-    Earlier links stay: they were mailed to addresses that had the account before.
-    """
-    session.core.execute(
-        update(OneTimeSecret)
-        .where(
-            col(OneTimeSecret.user_id) == used.user_id,
-            col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
-            col(OneTimeSecret.created_at) > used.created_at,
-            *is_pending(),
-        )
-        .values(superseded_at=session.now)
-    )
-
-
-def _find_user(session: AccountSession, pending: OneTimeSecret) -> User | None:
-    """Return the user of a secret, if user and tenant are enabled."""
-    return session.exec(
-        select(User)
-        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-        .where(col(User.id) == pending.user_id, ENABLED)
-    ).first()
 
 
 def _set_address(session: AccountSession, user: User, address: Address) -> None:

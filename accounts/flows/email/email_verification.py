@@ -1,8 +1,5 @@
 """Verifying the email address of a user."""
 
-from sqlalchemy import case, exists, null, update
-from sqlmodel import col, select
-
 from accounts.errors import SecretInvalid
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
@@ -13,15 +10,12 @@ from accounts.services.one_time_secrets import (
     redeem_secret,
 )
 from accounts.services.outbox import MessageKind, post_message
-from accounts.services.recovery_address import supersede_competing_undo_links
+from accounts.services.recovery_address import accept_verification
 from accounts.services.throttling import consume_mail
-from accounts.services.user_views import ENABLED, UserView, find_user_view
-from accounts.values.email_address import parse_address
-from models import Tenant, User
-
-__all__ = ["confirm_email", "request_email_verification", "resend_verification"]
-
-_IS_FIRST = col(User.first_email_canonical) == col(User.email_canonical)
+from accounts.services.user_views import UserView, find_user_view
+from accounts.services.users import find_enabled_user
+from accounts.values.email_address import Address, parse_address
+from models import OneTimeSecret, User
 
 
 def request_email_verification(session: AccountSession, user: UserView) -> None:
@@ -50,16 +44,8 @@ def resend_verification(session: AccountSession, secret: str) -> None:
     """
     row = find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
     lock_account(session, row.user_id)
-    owner = session.core.execute(
-        select(col(User.id))
-        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-        .where(
-            col(User.id) == row.user_id, col(User.email_canonical) == row.address_canonical, ENABLED
-        )
-    ).scalar()
-    if owner is None:
-        raise SecretInvalid
-    request_email_verification(session, find_user_view(session, owner))
+    user = _find_owner(session, row)
+    request_email_verification(session, find_user_view(session, user.id))
 
 
 def confirm_email(session: AccountSession, secret: str) -> None:
@@ -72,27 +58,14 @@ def confirm_email(session: AccountSession, secret: str) -> None:
         SecretSuperseded: A later request or an address change superseded it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
-    verified = session.core.execute(
-        update(User)
-        .where(
-            col(User.id) == pending.user_id,
-            col(User.email_canonical) == pending.address_canonical,
-            col(User.disabled_at).is_(None),
-            exists().where(
-                col(Tenant.id) == col(User.tenant_id), col(Tenant.disabled_at).is_(None)
-            ),
-        )
-        .values(
-            email_verified_at=session.now,
-            verified_email=col(User.email),
-            verified_email_canonical=col(User.email_canonical),
-            # The first address of an account is cleared once it is verified.
-            first_email=case((_IS_FIRST, null()), else_=col(User.first_email)),
-            first_email_canonical=case((_IS_FIRST, null()), else_=col(User.first_email_canonical)),
-        )
-    )
-    if not verified.rowcount:
+    user = _find_owner(session, pending)
+    accept_verification(session, user, Address(user.email, user.email_canonical))
+    view = find_user_view(session, user.id)
+    record_event(session, EventKind.USER_UPDATED, view, fields="email_verified")
+
+
+def _find_owner(session: AccountSession, secret: OneTimeSecret) -> User:
+    user = find_enabled_user(session, secret.user_id)
+    if user is None or user.email_canonical != secret.address_canonical:
         raise SecretInvalid
-    supersede_competing_undo_links(session, pending.user_id, pending.address_canonical)
-    user = find_user_view(session, pending.user_id)
-    record_event(session, EventKind.USER_UPDATED, user, fields="email_verified")
+    return user

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, exists, update
 from sqlmodel import col, select
@@ -16,7 +17,8 @@ from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values.identifiers import new_id
 from models import Client, LoginSession, RefreshToken, Tenant, User
 
-__all__ = ["begin_family", "find_refresh_token", "revoke_family", "rotate_refresh_token"]
+#: The columns that are equal in all tokens of a family.
+_FAMILY = ("family_id", "session_id", "user_id", "client_id", "scopes", "audience", "expires_at")
 
 
 def begin_family(
@@ -84,17 +86,7 @@ def rotate_refresh_token(
             user = find_user_view(session, row.user_id)
             record_event(session, EventKind.TOKEN_REUSE, user, family_id=row.family_id)
         raise InvalidGrant
-    next_token = _issue(
-        session,
-        family_id=row.family_id,
-        session_id=row.session_id,
-        user_id=row.user_id,
-        client_id=row.client_id,
-        scopes=row.scopes,
-        audience=row.audience,
-        expires_at=row.expires_at,
-    )
-    return row, next_token
+    return row, _issue(session, **{name: getattr(row, name) for name in _FAMILY})
 
 
 def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | None:
@@ -147,31 +139,15 @@ def _is_of_live_session(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _issue(
-    session: AccountSession,
-    *,
-    family_id: str,
-    session_id: str,
-    user_id: str,
-    client_id: str,
-    scopes: list[str],
-    audience: str,
-    expires_at: datetime,
-) -> str:
+def _issue(session: AccountSession, **family: Any) -> str:
     token = tokens.mint(tokens.REFRESH_TOKEN)
     session.add(
         RefreshToken(
             id=new_id("rft_"),
-            family_id=family_id,
-            session_id=session_id,
-            user_id=user_id,
-            client_id=client_id,
-            scopes=scopes,
-            audience=audience,
             token_digest=session.keys.digest(Purpose.REFRESH_TOKEN, token),
             key_id=session.keys.key_id,
             created_at=session.now,
-            expires_at=expires_at,
+            **family,
         )
     )
     return token

@@ -1,5 +1,6 @@
 """The token endpoint: exchanging a session or a refresh token for a short-lived JWT."""
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from accounts.crypto import tokens
@@ -22,15 +23,6 @@ from accounts.services.events import EventKind, record_event
 from accounts.services.principal import CredentialKind, Presented
 from accounts.values.identifiers import new_uuid
 from models import Client, LoginSession, User
-
-__all__ = [
-    "GRANT_TYPES",
-    "IssuedToken",
-    "exchange_refresh_token",
-    "exchange_session",
-    "identify_client",
-    "issue_token",
-]
 
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _REFRESH = "refresh_token"
@@ -143,10 +135,8 @@ def exchange_session(
     """
     principal = None
     if tokens.is_well_formed(subject_token, tokens.SESSION):
-        try:
+        with suppress(InvalidToken):
             principal = authenticate(session, Presented(CredentialKind.SESSION, subject_token))
-        except InvalidToken:
-            principal = None
     if principal is None or principal.user.tenant_id != client.tenant_id:
         raise InvalidRequest.of("subject_token", "must be a live session of the client's tenant")
     granted = _grantable(scope, frozenset(client.scopes) & principal.credential.rights)

@@ -9,15 +9,12 @@ from accounts.services import throttling
 from accounts.services.credentials import SESSION, revoke_all
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.notifications import post_notification
 from accounts.services.one_time_secrets import SecretPurpose, supersede_secrets
-from accounts.services.outbox import MessageKind
+from accounts.services.outbox import MessageKind, post_notification
 from accounts.services.principal import Principal
 from accounts.services.user_views import ENABLED, UserView
 from accounts.values import password_strength
 from models import PasswordRecord, Tenant, User
-
-__all__ = ["change_password", "swap_password", "validate_for"]
 
 # Correlated with the one record that is written. For IN, SQLite would first list all users.
 _IS_OF_ENABLED = exists().where(
@@ -49,7 +46,7 @@ def change_password(
     new_password = validate_for(session, user, new)
     current_password = password_strength.normalise(current)
     if current_password == new_password:
-        raise WeakPassword.of("new_password", ["must differ from the current password"])
+        raise WeakPassword.of("new_password", "must differ from the current password")
     # The same limits as for logins: a second way to try a password must not double the attempts.
     reservation = throttling.reserve_attempt(
         session, throttling.RateLimitScope.PASSWORD, user.user_id

@@ -6,28 +6,15 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlmodel import col
 
 from accounts.errors import NotFound
-from accounts.services.database import AccountSession, lock_account
+from accounts.services.database import AccountSession, columns_of, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.user_views import UserView, find_user_view
 from accounts.values.picture_encoding import MEDIA_TYPE, encode_picture
 from models import Picture, User
 
-__all__ = [
-    "UPLOADED",
-    "StoredPicture",
-    "delete_upload",
-    "find_picture",
-    "remove_picture",
-    "upload_picture",
-]
-
 #: Stored in place of a URL for a picture that the service keeps. Its URL is made when it is shown,
 #: since an operator may change the public address of the service.
 UPLOADED = "uploaded"
-
-_PICTURE = select(col(Picture.content), col(Picture.media_type), col(Picture.tag)).where(
-    col(Picture.user_id) == bindparam("user_id")
-)
 
 
 class StoredPicture(NamedTuple):
@@ -36,6 +23,11 @@ class StoredPicture(NamedTuple):
     content: bytes
     media_type: str
     tag: str
+
+
+_PICTURE = select(*columns_of(Picture, StoredPicture)).where(
+    col(Picture.user_id) == bindparam("user_id")
+)
 
 
 def upload_picture(session: AccountSession, user: UserView, uploaded: bytes) -> UserView:

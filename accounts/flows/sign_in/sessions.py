@@ -5,32 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 from sqlmodel import col
 
 from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidCredentials
 from accounts.services import throttling
-from accounts.services.credentials import SESSION, is_live, revoke, revoke_all
-from accounts.services.database import AccountSession, columns_of, lock_account
+from accounts.services.credentials import SESSION, revoke, revoke_all, select_live
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import Principal
 from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values import email_address, password_strength
 from accounts.values.identifiers import new_id
 from models import LoginSession, PasswordRecord, Tenant, User
-
-__all__ = [
-    "ListedSession",
-    "OpenedSession",
-    "list_sessions",
-    "log_in",
-    "log_out",
-    "open_session",
-    "revoke_other_sessions",
-    "revoke_session",
-]
 
 
 class ListedSession(NamedTuple):
@@ -43,13 +32,7 @@ class ListedSession(NamedTuple):
     last_used_at: datetime | None
 
 
-_LIVE = (
-    select(*columns_of(LoginSession, ListedSession))
-    .where(
-        col(LoginSession.user_id) == bindparam("user_id"), is_live(LoginSession, bindparam("now"))
-    )
-    .order_by(col(LoginSession.created_at).desc(), col(LoginSession.id))
-)
+_LIVE = select_live(SESSION, ListedSession)
 
 
 @dataclass(frozen=True, slots=True)

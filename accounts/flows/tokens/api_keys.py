@@ -4,24 +4,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
-from sqlmodel import col
-
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidRequest, LimitReached, ScopeNotHeld
-from accounts.services.credentials import API_KEY, is_live, revoke
-from accounts.services.database import AccountSession, columns_of, lock_account
+from accounts.services.credentials import API_KEY, revoke, select_live
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.notifications import post_notification
-from accounts.services.outbox import MessageKind
+from accounts.services.outbox import MessageKind, post_notification
 from accounts.services.principal import CredentialKind, Principal
 from accounts.services.user_views import UserView
 from accounts.values import names
 from accounts.values.identifiers import new_id
 from models import ApiKey
-
-__all__ = ["ListedApiKey", "create_api_key", "list_api_keys", "revoke_api_key"]
 
 
 class ListedApiKey(NamedTuple):
@@ -37,11 +31,7 @@ class ListedApiKey(NamedTuple):
     last_used_at: datetime | None
 
 
-_LIVE = (
-    select(*columns_of(ApiKey, ListedApiKey))
-    .where(col(ApiKey.user_id) == bindparam("user_id"), is_live(ApiKey, bindparam("now")))
-    .order_by(col(ApiKey.created_at).desc(), col(ApiKey.id))
-)
+_LIVE = select_live(API_KEY, ListedApiKey)
 
 
 def create_api_key(

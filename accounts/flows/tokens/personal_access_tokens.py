@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam
 from sqlmodel import col
 
 from accounts.crypto import tokens
@@ -12,18 +12,15 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.services import clients
 from accounts.services.clients import ClientCredentials
-from accounts.services.credentials import PAT, is_live, revoke
-from accounts.services.database import AccountSession, columns_of, lock_account
+from accounts.services.credentials import PAT, revoke, select_live
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.notifications import post_notification
-from accounts.services.outbox import MessageKind
+from accounts.services.outbox import MessageKind, post_notification
 from accounts.services.principal import Principal
 from accounts.services.user_views import UserView
 from accounts.values import names
 from accounts.values.identifiers import new_uuid
 from models import PersonalAccessToken
-
-__all__ = ["ListedPat", "create_pat", "find_pat", "list_pats", "revoke_pat"]
 
 
 class ListedPat(NamedTuple):
@@ -38,14 +35,7 @@ class ListedPat(NamedTuple):
     last_used_at: datetime | None
 
 
-_LIVE = (
-    select(*columns_of(PersonalAccessToken, ListedPat))
-    .where(
-        col(PersonalAccessToken.user_id) == bindparam("user_id"),
-        is_live(PersonalAccessToken, bindparam("now")),
-    )
-    .order_by(col(PersonalAccessToken.created_at).desc(), col(PersonalAccessToken.id))
-)
+_LIVE = select_live(PAT, ListedPat)
 _ONE = _LIVE.where(col(PersonalAccessToken.id) == bindparam("id"))
 
 

@@ -63,7 +63,7 @@ def test_invalid_request_names_one_field():
 
 
 def test_weak_password_names_every_broken_rule():
-    refusal = WeakPassword.of("password", ["is short", "has no digit"])
+    refusal = WeakPassword.of("password", "is short", "has no digit")
     assert [violation.rule for violation in refusal.violations] == ["is short", "has no digit"]
     assert str(refusal) == WeakPassword.message
 

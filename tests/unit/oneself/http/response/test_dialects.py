@@ -138,7 +138,7 @@ def test_hyperclast_and_scaikey_list_locations():
     detail = [
         {"loc": ["body", "new_password"], "msg": "must have a digit", "type": "weak_password"}
     ]
-    refusal = WeakPassword.of("new_password", ["must have a digit"])
+    refusal = WeakPassword.of("new_password", "must have a digit")
     assert dialect_of("scaikey").refuse(refusal, 422, META) == {"detail": detail}
     assert dialect_of("hyperclast").refuse(refusal, 422, META) == {
         "error": "weak_password",
