@@ -1,27 +1,21 @@
-"""Database tables, one module per noun: columns and constraints, no behaviour."""
+"""Database tables, one module per subject: columns and constraints, no behaviour."""
 
 from sqlmodel import SQLModel
 
-from models.access_token import AccessToken
-from models.api_key import ApiKey
-from models.client import Client
-from models.idempotency_record import IdempotencyRecord
-from models.one_time_secret import OneTimeSecret
-from models.outbox import OutboxMessage
-from models.password import PasswordRecord
-from models.password_reset_request import PasswordResetRequest
-from models.personal_access_token import PersonalAccessToken
-from models.picture import Picture
-from models.rate_limit_counter import RateLimitCounter
-from models.refresh_token import RefreshToken
-from models.revoked_jwt import RevokedJwt
-from models.root_key import RootKey
+from models.credentials import (
+    AccessToken,
+    ApiKey,
+    LoginSession,
+    PersonalAccessToken,
+    RefreshToken,
+    RevokedJwt,
+)
+from models.keys import RootKey, SigningKey
+from models.mail import OneTimeSecret, OutboxMessage, PasswordResetRequest
+from models.requests import IdempotencyRecord, RateLimitCounter
 from models.security_event import EventLink, SecurityEvent
-from models.session import LoginSession
-from models.settings import UserSettings
-from models.signing_key import SigningKey
-from models.tenant import Tenant
-from models.user import User
+from models.tenant import Client, Tenant
+from models.user import PasswordRecord, Picture, User, UserSettings
 
 __all__ = [
     "AccessToken",

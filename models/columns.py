@@ -67,9 +67,12 @@ def _from_text(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def at_most(column: str, length: int) -> CheckConstraint:
-    """Return a constraint on a text's length: SQLite ignores the length of a VARCHAR (DB-14)."""
-    return CheckConstraint(f"length({column}) <= {length}", name=f"{column}_length")
+def at_most(length: int, *columns: str) -> tuple[CheckConstraint, ...]:
+    """Return constraints on texts' lengths: SQLite ignores the length of a VARCHAR (DB-14)."""
+    return tuple(
+        CheckConstraint(f"length({column}) <= {length}", name=f"{column}_length")
+        for column in columns
+    )
 
 
 def instant(*, index: bool = False) -> Any:
@@ -82,6 +85,6 @@ def optional_instant(*, index: bool = False) -> Any:
     return Field(default=None, sa_type=UtcDateTime, nullable=True, index=index)
 
 
-def digest(*, unique: bool = True, primary_key: bool = False) -> Any:
+def digest() -> Any:
     """Return a column for the HMAC-SHA-256 of a secret: 32 bytes, by which the secret is found."""
-    return Field(unique=unique, primary_key=primary_key, nullable=False)
+    return Field(unique=True, nullable=False)

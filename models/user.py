@@ -1,13 +1,14 @@
-"""User accounts."""
+"""User accounts, with their password hashes, pictures and settings."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, CheckConstraint
 from sqlmodel import Field, SQLModel
 
 from models.columns import at_most, instant, optional_instant
 
-__all__ = ["User"]
+__all__ = ["PasswordRecord", "Picture", "User", "UserSettings"]
 
 
 class User(SQLModel, table=True):
@@ -23,20 +24,13 @@ class User(SQLModel, table=True):
 
     __table_args__ = (
         CheckConstraint("provider IN ('local', 'oidc', 'saml')", name="provider"),
-        at_most("email", 254),
-        at_most("email_canonical", 320),
-        at_most("verified_email", 254),
-        at_most("verified_email_canonical", 320),
-        at_most("first_email", 254),
-        at_most("first_email_canonical", 320),
-        at_most("username", 64),
-        at_most("first_name", 200),
-        at_most("last_name", 200),
-        at_most("display_name", 200),
-        at_most("phone", 32),
-        at_most("picture", 2048),
-        at_most("locale", 35),
-        at_most("timezone", 64),
+        *at_most(254, "email", "verified_email", "first_email"),
+        *at_most(320, "email_canonical", "verified_email_canonical", "first_email_canonical"),
+        *at_most(64, "username", "timezone"),
+        *at_most(200, "first_name", "last_name", "display_name"),
+        *at_most(32, "phone"),
+        *at_most(2048, "picture"),
+        *at_most(35, "locale"),
     )
 
     id: str = Field(primary_key=True, max_length=16)
@@ -69,3 +63,36 @@ class User(SQLModel, table=True):
 
     created_at: datetime = instant()
     disabled_at: datetime | None = optional_instant()
+
+
+class PasswordRecord(SQLModel, table=True):
+    """The hash of a user's password, with its scheme and the id of its pepper."""
+
+    __tablename__ = "password_record"
+
+    user_id: str = Field(primary_key=True, foreign_key="user.id", max_length=16)
+    record: str = Field(max_length=200)
+    changed_at: datetime = instant()
+
+
+class Picture(SQLModel, table=True):
+    """A user's re-encoded picture, stored in a row so that one statement replaces it.
+
+    `media_type` is that of `content`; `tag` is a digest of `content` and the strong ETag.
+    """
+
+    user_id: str = Field(primary_key=True, foreign_key="user.id", max_length=16)
+    media_type: str = Field(max_length=32)
+    content: bytes
+    tag: str = Field(max_length=64)
+    changed_at: datetime = instant()
+
+
+class UserSettings(SQLModel, table=True):
+    """A user's settings, a JSON object defined by the applications; no row is an empty object."""
+
+    __tablename__ = "user_settings"
+
+    user_id: str = Field(primary_key=True, foreign_key="user.id", max_length=16)
+    document: dict[str, Any] = Field(sa_type=JSON, nullable=False)
+    changed_at: datetime = instant()

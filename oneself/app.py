@@ -42,7 +42,6 @@ from oneself.runtime.thread_pools import Pool
 from oneself.settings import Settings
 from oneself.templating import Templates
 from oneself.web.docs import Docs
-from oneself.web.openapi_files import Published
 from oneself.web.pages import Pages
 
 if TYPE_CHECKING:
@@ -179,14 +178,9 @@ def create_app(
     )
     connexion.add_api(dict(document), base_path="", services=services)
     templates = Templates(settings.template_dir)
-    published = Docs(
-        Published(connexion, document),
-        document,
-        templates=templates,
-        public_origin=settings.public_origin,
-    )
+    docs = Docs(connexion, document, templates=templates, public_origin=settings.public_origin)
     pages = Pages(
-        published,
+        docs,
         database=database,
         pools=pools,
         templates=templates,

@@ -2,29 +2,21 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from babel import Locale
 from babel.dates import format_date
-from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, select_autoescape
+from jinja2 import Environment, FunctionLoader, StrictUndefined, TemplateNotFound, select_autoescape
 from jinja2.defaults import DEFAULT_NAMESPACE
 
-from oneself.translations import (
-    SOURCE_LANGUAGE,
-    CatalogBroken,
-    Translation,
-    count_untranslated,
-    read_translations,
-)
+from oneself.translations import SOURCE_LANGUAGE, TemplateBroken, Translation, read_translations
 
-__all__ = ["LANGUAGES", "NoTemplateFolder", "Source", "TemplateBroken", "Templates"]
+__all__ = ["NoTemplateFolder", "Source", "TemplateBroken", "Templates"]
 
 _log = logging.getLogger("oneself.templating")
-
-#: The shipped languages. The first is the fallback for readers of any other language.
-LANGUAGES = (SOURCE_LANGUAGE, "de")
 
 _ROOT = Path(__file__).parent.parent
 _SHIPPED = _ROOT / "templates"
@@ -35,16 +27,6 @@ _CUSTOM_CATALOGS = "locales"
 _PATTERNS = ("*/*.j2", "*/*/*.j2")
 #: A locale is looked up by its first subtags only, so that a long one costs little.
 _MOST_SUBTAGS = 4
-
-
-class TemplateBroken(Exception):
-    """A template that cannot be used: its file, the line if it is known, and the problem."""
-
-    def __init__(self, file: Path, line: int | None, problem: str) -> None:
-        place = str(file) if line is None else f"{file}, line {line}"
-        super().__init__(f"{place}: {problem}")
-        self.file = file
-        self.line = line
 
 
 class NoTemplateFolder(TemplateBroken):
@@ -81,11 +63,9 @@ class Templates:
         shipped = _read(_SHIPPED)
         self._custom = _read(custom) if custom is not None else []
         folders = [_CATALOGS] if custom is None else [_CATALOGS, custom / _CUSTOM_CATALOGS]
-        try:
-            translations = read_translations(folders)
-        except CatalogBroken as error:
-            raise TemplateBroken(error.file, error.line, str(error)) from None
-        self._untranslated = count_untranslated(translations)
+        self._translations = translations = read_translations(folders)
+        #: The languages that texts can be written in, as BCP 47 tags.
+        self.languages = tuple(translations)
         self._tags = {language.lower(): language for language in translations}
         self._shipped = {
             language: _LanguageTemplates(translation, shipped)
@@ -96,11 +76,6 @@ class Templates:
             for language, translation in translations.items()
         }
         self._logged: set[Source] = set()
-
-    @property
-    def languages(self) -> Sequence[str]:
-        """The languages that texts can be written in, as BCP 47 tags."""
-        return tuple(self._by_language)
 
     def find_language(self, locale: str | None) -> str | None:
         """Return the language of a locale (a BCP 47 tag), or None if there is none for it."""
@@ -123,7 +98,7 @@ class Templates:
     def format_time(self, time: datetime, language: str) -> str:
         """Write a time in UTC to the minute, as in "November 30, 2026, 13:29 UTC"."""
         in_utc = time.astimezone(UTC)
-        date = format_date(in_utc, "long", locale=self._by_language[language].translation.locale)
+        date = format_date(in_utc, "long", locale=Locale.parse(language, sep="-"))
         return f"{date}, {in_utc:%H:%M} UTC"
 
     def render(self, name: str, language: str, /, **values: object) -> str:
@@ -153,14 +128,17 @@ class Templates:
         try:
             return self._by_language[language].render(name, values)
         except Exception as error:  # noqa: BLE001 # any failure is the template's
-            file, line = _error_location(error) or (source.file, None)
+            file, line = _error_location(error, source)
             raise TemplateBroken(file, line, f"{type(error).__name__}: {error}") from None
 
     def log_untranslated(self) -> None:
-        """Warn of each language that lacks messages, which are then in English."""
-        for language, messages in self._untranslated.items():
-            extra = {"language": language, "messages": messages}
-            _log.warning("messages are not translated", extra=extra)
+        """Warn of each language that lacks messages of another, which are then in English."""
+        known = frozenset[str]().union(*(each.ids for each in self._translations.values()))
+        for language, translation in self._translations.items():
+            missing = len(known - translation.ids)
+            if missing and language != SOURCE_LANGUAGE:
+                extra = {"language": language, "messages": missing}
+                _log.warning("messages are not translated", extra=extra)
 
     def unused(self, area: str) -> Sequence[Path]:
         """Return the operator's files of an area, such as `mail`, that no text was made from."""
@@ -172,19 +150,19 @@ class Templates:
         if source in self._logged:
             return
         self._logged.add(source)
-        file, line = _error_location(error) or (source.file, None)
+        file, line = _error_location(error, source)
         # Without the error's message: Jinja names what is missing, which can be a value.
         problem = type(error).__name__
         extra = {"template": str(file), "line": line, "problem": problem}
         _log.error("a template failed, and the shipped one is used", extra=extra)
 
 
-class _LanguageTemplates(BaseLoader):
+class _LanguageTemplates:
     """The templates as they are in one language; each is compiled at its first use."""
 
     def __init__(self, translation: Translation, *folders: Sequence[Source]) -> None:
         """Collect the templates; those of a later folder replace those of an earlier one."""
-        self.translation = translation
+        self._language = translation.language
         self._sources = {
             source.name: source
             for folder in folders
@@ -194,7 +172,7 @@ class _LanguageTemplates(BaseLoader):
         }
         self.used: set[Path] = set()
         self._environment = Environment(
-            loader=self,
+            loader=FunctionLoader(self._load),
             # Everything is escaped but plain text, so that an unforeseen name is escaped too.
             autoescape=select_autoescape((), ("txt.j2",), default=True),
             undefined=StrictUndefined,
@@ -219,19 +197,15 @@ class _LanguageTemplates(BaseLoader):
             raise TemplateNotFound(name)
         return self._sources[name]
 
-    def get_source(
-        self,
-        environment: Environment,  # noqa: ARG002 # Jinja passes it
-        template: str,
-    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+    def _load(self, name: str) -> tuple[str, str, None]:
         """Return a template to Jinja; called for `extends` and `include` too."""
-        source = self.source(template)
+        source = self.source(name)
         self.used.add(source.file)
         return source.text, str(source.file), None
 
     def render(self, name: str, values: Mapping[str, object]) -> str:
         template = self._environment.get_template(name)
-        return template.render(values, language=self.translation.language)
+        return template.render(values, language=self._language)
 
 
 def _read(folder: Path) -> list[Source]:
@@ -258,11 +232,11 @@ def _read(folder: Path) -> list[Source]:
     return sources
 
 
-def _error_location(error: Exception) -> tuple[Path, int] | None:
-    """Return the file and line of the template that raised an error, from its traceback."""
+def _error_location(error: Exception, source: Source) -> tuple[Path, int | None]:
+    """Return the file and line of the template that raised an error, as far as they are known."""
     frames = [
         (Path(frame.f_code.co_filename), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_code.co_filename.endswith(".j2")
     ]
-    return frames[-1] if frames else None
+    return frames[-1] if frames else (source.file, None)

@@ -4,21 +4,15 @@ import gettext
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from babel import Locale, UnknownLocaleError
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 
-__all__ = [
-    "SOURCE_LANGUAGE",
-    "CatalogBroken",
-    "Translation",
-    "count_untranslated",
-    "read_translations",
-]
+__all__ = ["SOURCE_LANGUAGE", "TemplateBroken", "Translation", "read_translations"]
 
 #: The language that templates are written in. It needs no catalogue.
 SOURCE_LANGUAGE = "en"
@@ -29,24 +23,20 @@ _PATTERN = "*/LC_MESSAGES/oneself.po"
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
-class CatalogBroken(Exception):
-    """A catalogue that cannot be used: its file, the line if it is known, and the problem."""
+class TemplateBroken(Exception):
+    """A template or catalogue that cannot be used: its file, the line if it is known, and why."""
 
     def __init__(self, file: Path, line: int | None, problem: str) -> None:
-        super().__init__(problem)
+        place = str(file) if line is None else f"{file}, line {line}"
+        super().__init__(f"{place}: {problem}")
         self.file = file
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """The messages of one language, and the locale that dates are written in.
-
-    `ids` are the messages that it translates.
-    """
+class Translation(NamedTuple):
+    """The messages of one language; `ids` are those that it translates."""
 
     language: str
-    locale: Locale
     messages: gettext.NullTranslations
     ids: frozenset[str]
 
@@ -58,45 +48,22 @@ def read_translations(folders: Sequence[Path]) -> Mapping[str, Translation]:
     catalogue translates stays in English, as does a fuzzy one.
 
     Raises:
-        CatalogBroken: A catalogue cannot be read, or a translation cannot be filled in.
+        TemplateBroken: A catalogue cannot be read, or a translation cannot be filled in.
     """
-    untranslated = gettext.NullTranslations()
-    translations = {SOURCE_LANGUAGE: _translation(SOURCE_LANGUAGE, untranslated, frozenset())}
+    untranslated = Translation(SOURCE_LANGUAGE, gettext.NullTranslations(), frozenset())
+    translations = {SOURCE_LANGUAGE: untranslated}
     for folder in folders:
         for file in sorted(folder.glob(_PATTERN)):
             language = file.parent.parent.name.replace("_", "-")
             catalog = _read_catalog(file, language)
-            messages, ids = _compile(file, catalog), _translated_ids(catalog)
+            messages = _compile(file, catalog)
+            translated = (message for message in catalog if message.string and not message.fuzzy)
+            ids = frozenset(_forms(message.id)[0] for message in translated if message.id)
             if language in translations:
                 messages.add_fallback(translations[language].messages)
                 ids |= translations[language].ids
-            translations[language] = _translation(language, messages, ids)
+            translations[language] = Translation(language, messages, ids)
     return translations
-
-
-def count_untranslated(translations: Mapping[str, Translation]) -> Mapping[str, int]:
-    """Count the messages that a language lacks and another one has, for each such language."""
-    known = frozenset[str]().union(*(each.ids for each in translations.values()))
-    counts = {
-        language: len(known - translation.ids)
-        for language, translation in translations.items()
-        if language != SOURCE_LANGUAGE
-    }
-    return {language: count for language, count in counts.items() if count}
-
-
-def _translation(
-    language: str, messages: gettext.NullTranslations, ids: frozenset[str]
-) -> Translation:
-    return Translation(language, Locale.parse(language, sep="-"), messages, ids)
-
-
-def _translated_ids(catalog: Catalog) -> frozenset[str]:
-    return frozenset(
-        _forms(message.id)[0]
-        for message in catalog
-        if message.id and message.string and not message.fuzzy
-    )
 
 
 def _forms(text: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -110,12 +77,12 @@ def _read_catalog(file: Path, language: str) -> Catalog:
             catalog = read_po(source, Locale.parse(language, sep="-"), abort_invalid=True)
     except PoFileError as error:
         problem = str(error).rpartition(" on ")[0]
-        raise CatalogBroken(file, error.lineno + 1, f"{problem}.") from None
+        raise TemplateBroken(file, error.lineno + 1, f"{problem}.") from None
     except (OSError, UnicodeDecodeError) as error:
         problem = f"cannot be read ({type(error).__name__})."
-        raise CatalogBroken(file, None, problem) from None
+        raise TemplateBroken(file, None, problem) from None
     except (UnknownLocaleError, ValueError):
-        raise CatalogBroken(file, None, f"{language!r} is not a known language.") from None
+        raise TemplateBroken(file, None, f"{language!r} is not a known language.") from None
     for message in catalog:
         if not all(_forms(message.string)):
             # A missing plural would be compiled as an empty text.
@@ -133,7 +100,7 @@ def _check_placeholders(file: Path, message: Message) -> None:
         unknown = set(_PLACEHOLDER.findall(string)) - names
         if unknown or "%" in _PLACEHOLDER.sub("", string):
             problem = f"a placeholder is wrong in the translation of {sources[0]!r}."
-            raise CatalogBroken(file, message.lineno, problem)
+            raise TemplateBroken(file, message.lineno, problem)
 
 
 def _compile(file: Path, catalog: Catalog) -> gettext.GNUTranslations:
@@ -143,4 +110,4 @@ def _compile(file: Path, catalog: Catalog) -> gettext.GNUTranslations:
     try:
         return gettext.GNUTranslations(compiled)
     except ValueError as error:
-        raise CatalogBroken(file, None, f"its Plural-Forms cannot be used ({error}).") from None
+        raise TemplateBroken(file, None, f"its Plural-Forms cannot be used ({error}).") from None

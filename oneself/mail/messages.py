@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
-from functools import cache
 from html import escape
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -15,7 +14,7 @@ from accounts.services.outbox import Message, MessageKind
 from accounts.values.email_address import parse_address
 from oneself.templating import TemplateBroken, Templates
 
-__all__ = ["Messages", "compose"]
+__all__ = ["Messages"]
 
 # RFC 5322 section 2.1.1, without the line break.
 _LONGEST_LINE = 998
@@ -170,20 +169,6 @@ class Messages:
             values["link"] = link
         reset_link = f"{self._public_url}/reset-password"
         return values | {"host": self._host, "reset_link": reset_link}
-
-
-@cache
-def _shipped() -> Templates:
-    return Templates()
-
-
-def compose(message: Message, parameters: Mapping[str, str], *, public_url: str) -> EmailMessage:
-    """Compose a message of the outbox from the shipped templates.
-
-    Raises:
-        ValueError, KeyError, accounts.errors.InvalidRequest: As `Messages.compose`.
-    """
-    return Messages(_shipped(), public_url=public_url).compose(message, parameters)
 
 
 def _encoding(text: str) -> str:

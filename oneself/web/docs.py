@@ -1,4 +1,4 @@
-"""The start page at `/`, and interactive API documentation at `/docs`.
+"""The start page, the OpenAPI document as a file, and interactive documentation at `/docs`.
 
 Swagger UI renders the OpenAPI document. Its files are from a wheel that contains nothing else, and
 nothing is loaded from another host.
@@ -7,19 +7,19 @@ nothing is loaded from another host.
 import hashlib
 import importlib.metadata
 from base64 import b64encode
-from collections.abc import Awaitable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Awaitable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
-from oneself.document import operation_specs
+from oneself.document import DOCUMENT_PATH, operation_specs
 from oneself.http.guard import RequestContext
-from oneself.http.request.bodies import headers_of
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import dialect_of
 from oneself.http.response.responses import Answer
@@ -48,16 +48,12 @@ _DOCS_POLICY = "; ".join(
 )
 
 
-class _Asset(NamedTuple):
-    """A file that `/docs` loads, under a path that changes with its content."""
-
-    path: str
-    body: bytes
-    content_type: str
-
-
 class Docs:
-    """ASGI middleware that serves `/`, `/docs` and its files, and passes other requests on."""
+    """ASGI middleware that serves these pages and files, and passes other requests on.
+
+    Connexion would serve the document with its references resolved, so that generated code would
+    lose the names of the components.
+    """
 
     def __init__(
         self, app: ASGIApp, document: Mapping[str, Any], *, templates: Templates, public_origin: str
@@ -70,6 +66,10 @@ class Docs:
             "version": document["info"]["version"],
             "dialects": _describe_dialects(document),
         }
+        self._documents = {
+            "/openapi.yaml": Answer(200, DOCUMENT_PATH.read_bytes(), "application/yaml", {}),
+            "/openapi.json": Answer(200, orjson.dumps(document), "application/json", {}),
+        }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a page or file, or pass the request on.
@@ -79,30 +79,24 @@ class Docs:
             InvalidRequest: The request has a query.
         """
         path = scope["path"] if scope["type"] == "http" else ""
-        if path in {"/", "/docs"} or (path.startswith("/docs/") and path in self._assets):
+        is_ours = path in {"/", "/docs"} or path in self._documents
+        if is_ours or (path.startswith("/docs/") and path in _assets()):
             return self._show(path, scope, send)
         return self._app(scope, receive, send)
 
     async def _show(self, path: str, scope: Scope, send: Send) -> None:
         if scope["query_string"]:
-            rule = "takes no parameters"
-            raise InvalidRequest([PlacedViolation((), rule, "query")])
+            raise InvalidRequest([PlacedViolation((), "takes no parameters", "query")])
         if scope["method"] not in _READ:
             raise MethodNotAllowed(_READ)
-        language = preferred_language(
-            self._templates, headers_of(scope).get(b"accept-language", b"")
-        )
-        request_context: RequestContext = scope["oneself.request_context"]
-        await request_context.send(send, self._answer(path, language))
-
-    def _answer(self, path: str, language: str) -> Answer:
         if path == "/":
-            return self._show_home(language)
-        if path == "/docs":
-            return self._show_document()
-        asset = self._assets[path]
-        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return Answer(200, asset.body, asset.content_type, headers)
+            answer = self._show_home(preferred_language(self._templates, scope))
+        elif path == "/docs":
+            answer = self._show_document()
+        else:
+            answer = self._documents.get(path) or _assets()[path][1]
+        request_context: RequestContext = scope["oneself.request_context"]
+        await request_context.send(send, answer)
 
     def _show_home(self, language: str) -> Answer:
         style = self._templates.render("pages/style.css.j2", language)
@@ -113,18 +107,9 @@ class Docs:
 
     def _show_document(self) -> Answer:
         # By their names in the template, such as `ui_script` for swagger_bundle.js.
-        paths = {name: asset.path for name, asset in self._named_assets.items()}
+        paths = {name: path for path, (name, _) in _assets().items()}
         html = self._templates.render("pages/docs.html.j2", "en", **self._values, **paths)
         return _page(html, _DOCS_POLICY, "en")
-
-    @cached_property
-    def _assets(self) -> Mapping[str, _Asset]:
-        return {asset.path: asset for asset in self._named_assets.values()}
-
-    @cached_property
-    def _named_assets(self) -> Mapping[str, _Asset]:
-        # Read at the first request: they are two megabytes, and few workers get one.
-        return dict(_read_assets())
 
 
 def _page(html: str, policy: str, language: str) -> Answer:
@@ -137,9 +122,16 @@ def _page(html: str, policy: str, language: str) -> Answer:
     return Answer(200, html.encode(), "text/html; charset=utf-8", headers)
 
 
-def _read_assets() -> Iterator[tuple[str, _Asset]]:
+@cache
+def _assets() -> Mapping[str, tuple[str, Answer]]:
+    """Return the name and content of each file of `/docs`, by a path that changes with its content.
+
+    They are read at the first request: they are two megabytes, and few workers get one.
+    """
     # The package is located and not imported, since an import reads all of its files.
     folder = Path(str(importlib.metadata.distribution("offapi").locate_file("offapi")))
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    assets = {}
     for name, path in (
         ("ui_script", folder / "swagger_bundle.js"),
         ("ui_style", folder / "swagger_style.css"),
@@ -148,7 +140,9 @@ def _read_assets() -> Iterator[tuple[str, _Asset]]:
     ):
         body = path.read_bytes()
         digest = hashlib.sha256(body).hexdigest()[:16]
-        yield name, _Asset(f"/docs/{digest}/{path.name}", body, _KINDS[path.suffix])
+        answer = Answer(200, body, _KINDS[path.suffix], headers)
+        assets[f"/docs/{digest}/{path.name}"] = name, answer
+    return assets
 
 
 def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:

@@ -2,6 +2,9 @@
 
 import re
 
+from starlette.types import Scope
+
+from oneself.http.request.bodies import headers_of
 from oneself.templating import Templates
 
 __all__ = ["preferred_language"]
@@ -14,8 +17,9 @@ _RANGE = re.compile(
 _MOST_RANGES = 20
 
 
-def preferred_language(templates: Templates, header: bytes) -> str:
+def preferred_language(templates: Templates, scope: Scope) -> str:
     """Return the available language that the browser prefers."""
+    header = headers_of(scope).get(b"accept-language", b"")
     ranges = header.decode("latin-1").split(",", _MOST_RANGES)[:_MOST_RANGES]
     weighted = [
         (float(match["weight"] or 1), match["tag"])

@@ -78,14 +78,9 @@ class Pages:
         style = templates.render("pages/style.css.j2", templates.language(None))
         digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self._headers = {
-            "Content-Security-Policy": "; ".join(
-                (
-                    "default-src 'none'",
-                    f"style-src 'sha256-{digest}'",
-                    "form-action 'self'",
-                    "frame-ancestors 'none'",
-                    "base-uri 'none'",
-                )
+            "Content-Security-Policy": (
+                f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self';"
+                " frame-ancestors 'none'; base-uri 'none'"
             ),
             "Cache-Control": "no-store",
             # Webmail that opened the page gets no reference to its window.
@@ -103,8 +98,7 @@ class Pages:
     async def _show(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
         request_context: RequestContext = scope["oneself.request_context"]
         request_context.operation_id = page.operation_id
-        accepted = headers_of(scope).get(b"accept-language", b"")
-        language = preferred_language(self._templates, accepted)
+        language = preferred_language(self._templates, scope)
         try:
             fields = await self._read(page, scope, receive)
             visit = _Visit(

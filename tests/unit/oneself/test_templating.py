@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from jinja2 import TemplateNotFound, UndefinedError
 
-from oneself.templating import LANGUAGES, TemplateBroken, Templates
+from oneself.templating import TemplateBroken, Templates
+from tests.support.languages import LANGUAGES
 
 NAME = "mail/password_reset.txt.j2"
 VALUES = {

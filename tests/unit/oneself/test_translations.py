@@ -8,7 +8,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
-from oneself.templating import LANGUAGES
+from tests.support.languages import LANGUAGES
 
 ROOT = Path(__file__).parents[3]
 CATALOGS = ROOT / "locales"

@@ -14,9 +14,11 @@ from accounts.errors import InvalidRequest
 from accounts.limits import Limits
 from accounts.services.outbox import MessageKind
 from models import OutboxMessage
-from oneself.mail.messages import Messages, compose
-from oneself.templating import LANGUAGES, TemplateBroken, Templates
+from oneself.mail.messages import Messages
+from oneself.templating import TemplateBroken, Templates
+from tests.support.languages import LANGUAGES
 
+SHIPPED = Templates()
 MAIL = Path(__file__).parents[4] / "templates" / "mail"
 HOST = "accounts.example"
 PUBLIC_URL = f"https://{HOST}"
@@ -99,6 +101,11 @@ def put(custom):
         return file
 
     return put
+
+
+def compose(message, parameters, *, public_url):
+    """Compose a message from the shipped templates."""
+    return Messages(SHIPPED, public_url=public_url).compose(message, parameters)
 
 
 def _compose(message, **parameters):

@@ -13,8 +13,9 @@ from accounts.errors import InvalidRequest
 from oneself.document import load_document
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
-from oneself.templating import LANGUAGES, Templates
+from oneself.templating import Templates
 from oneself.web.docs import Docs
+from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
 DIALECTS = ["ipto", "hyperclast", "scaikey", "hantera", "jitsudo"]
@@ -151,7 +152,7 @@ def test_other_paths_are_passed_on(look, path):
     assert look(path).status == 204
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.yaml", "/openapi.json"])
 def test_pages_reject_other_methods_and_queries(look, path):
     """HT-13, HT-23."""
     with pytest.raises(MethodNotAllowed):

@@ -30,9 +30,10 @@ from oneself.http.response.dialects import Dialects
 from oneself.logging import JsonFormatter
 from oneself.observability.access_log import log_request
 from oneself.runtime.thread_pools import Pool
-from oneself.templating import LANGUAGES, Templates
+from oneself.templating import Templates
 from oneself.web.page_forms import PAGES
 from oneself.web.pages import Pages
+from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
 NEW = "Copper lantern 92 estuary"

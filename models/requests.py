@@ -1,13 +1,13 @@
-"""Rate limits of attempts."""
+"""Rate limit counters, and responses stored for retries."""
 
 from datetime import datetime
 
 from sqlalchemy import BigInteger
 from sqlmodel import Field, SQLModel
 
-from models.columns import digest, instant, optional_instant
+from models.columns import instant, optional_instant
 
-__all__ = ["RateLimitCounter"]
+__all__ = ["IdempotencyRecord", "RateLimitCounter"]
 
 
 class RateLimitCounter(SQLModel, table=True):
@@ -21,8 +21,25 @@ class RateLimitCounter(SQLModel, table=True):
 
     __tablename__ = "attempt_budget"
 
-    name_digest: bytes = digest(primary_key=True, unique=False)
+    name_digest: bytes = Field(primary_key=True)
     whole_at: int = Field(sa_type=BigInteger)
     failures: int
     changed_at: datetime = instant(index=True)
     succeeded_at: datetime | None = optional_instant()
+
+
+class IdempotencyRecord(SQLModel, table=True):
+    """The response to a request with an `Idempotency-Key`, stored for a retry.
+
+    The row reveals neither the key nor the request: `id` is a digest of the key and its user,
+    `request_digest` one of the request. `answer_sealed` may contain a secret that is shown only
+    once (HT-19).
+    """
+
+    __tablename__ = "kept_answer"
+
+    id: str = Field(primary_key=True, max_length=64)
+    request_digest: bytes
+    answer_sealed: bytes
+    key_id: str = Field(max_length=8)
+    expires_at: datetime = instant(index=True)

@@ -1,4 +1,4 @@
-"""JWT signing keys."""
+"""JWT signing keys, and the value that recognizes the root secret."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import instant, optional_instant
 
-__all__ = ["SigningKey"]
+__all__ = ["RootKey", "SigningKey"]
 
 
 class SigningKey(SQLModel, table=True):
@@ -24,3 +24,13 @@ class SigningKey(SQLModel, table=True):
     created_at: datetime = instant()
     active_from: datetime = instant()
     retires_at: datetime | None = optional_instant()
+
+
+class RootKey(SQLModel, table=True):
+    """A value derived from the root secret, which rejects a start with another one (PW-17)."""
+
+    __tablename__ = "root_key"
+
+    key_id: str = Field(primary_key=True, max_length=8)
+    check_value: bytes
+    created_at: datetime = instant()

@@ -1,0 +1,125 @@
+"""Credentials of users: sessions, tokens and keys."""
+
+from datetime import datetime
+
+from sqlalchemy import JSON, CheckConstraint
+from sqlmodel import Field, SQLModel
+
+from models.columns import at_most, digest, instant, optional_instant
+
+__all__ = [
+    "AccessToken",
+    "ApiKey",
+    "LoginSession",
+    "PersonalAccessToken",
+    "RefreshToken",
+    "RevokedJwt",
+]
+
+
+class LoginSession(SQLModel, table=True):
+    """A session of a user; not called Session, which is SQLAlchemy's word."""
+
+    __tablename__ = "login_session"
+    __table_args__ = at_most(200, "user_agent")
+
+    id: str = Field(primary_key=True, max_length=16)
+    user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
+    token_digest: bytes = digest()
+    key_id: str = Field(max_length=8)
+    user_agent: str | None = Field(default=None, max_length=200)
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
+    last_used_at: datetime | None = optional_instant()
+    revoked_at: datetime | None = optional_instant()
+
+
+class AccessToken(SQLModel, table=True):
+    """A user's access token: sealed to be shown, and a digest to find it by without unsealing."""
+
+    __tablename__ = "access_token"
+
+    user_id: str = Field(primary_key=True, foreign_key="user.id", max_length=16)
+    token_digest: bytes = digest()
+    token_sealed: bytes
+    key_id: str = Field(max_length=8)
+    created_at: datetime = instant()
+
+
+class ApiKey(SQLModel, table=True):
+    """One API key of one user, found by its public prefix."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (
+        CheckConstraint(
+            "dataset_access_mode IN ('all_available', 'allow_list')", name="dataset_access_mode"
+        ),
+        *at_most(200, "name"),
+    )
+
+    id: str = Field(primary_key=True, max_length=16)
+    user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
+    name: str = Field(max_length=200)
+    # Not unique: the prefix only narrows the search, the digest decides (TK-09).
+    prefix: str = Field(index=True, max_length=12)
+    key_digest: bytes = digest()
+    key_id: str = Field(max_length=8)
+    scopes: list[str] = Field(sa_type=JSON, nullable=False)
+    dataset_access_mode: str = Field(default="all_available", max_length=16)
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
+    last_used_at: datetime | None = optional_instant()
+    revoked_at: datetime | None = optional_instant()
+
+
+class PersonalAccessToken(SQLModel, table=True):
+    """A personal access token of a user, created with a client."""
+
+    __tablename__ = "personal_access_token"
+    __table_args__ = at_most(200, "name")
+
+    id: str = Field(primary_key=True, max_length=36)
+    user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
+    client_id: str = Field(foreign_key="client.id", index=True, max_length=16)
+    name: str = Field(max_length=200)
+    token_digest: bytes = digest()
+    key_id: str = Field(max_length=8)
+    scopes: list[str] = Field(sa_type=JSON, nullable=False)
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
+    last_used_at: datetime | None = optional_instant()
+    revoked_at: datetime | None = optional_instant()
+
+
+class RefreshToken(SQLModel, table=True):
+    """A refresh token: good for one exchange, which issues the next token of its family.
+
+    A used row is kept with its family, so that reuse can be distinguished from a wrong token
+    (RFC 9700 section 4.14.2). The family ends with the session that it was exchanged for.
+    """
+
+    __tablename__ = "refresh_token"
+    __table_args__ = at_most(2048, "audience")
+
+    id: str = Field(primary_key=True, max_length=16)
+    family_id: str = Field(index=True, max_length=16)
+    session_id: str = Field(foreign_key="login_session.id", index=True, max_length=16)
+    user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
+    client_id: str = Field(foreign_key="client.id", index=True, max_length=16)
+    scopes: list[str] = Field(sa_type=JSON, nullable=False)
+    audience: str = Field(max_length=2048)
+    token_digest: bytes = digest()
+    key_id: str = Field(max_length=8)
+    created_at: datetime = instant()
+    expires_at: datetime = instant()
+    used_at: datetime | None = optional_instant()
+    revoked_at: datetime | None = optional_instant()
+
+
+class RevokedJwt(SQLModel, table=True):
+    """The `jti` of a revoked JWT, kept until the token has expired."""
+
+    __tablename__ = "revoked_jwt"
+
+    jti: str = Field(primary_key=True, max_length=36)
+    expires_at: datetime = instant(index=True)

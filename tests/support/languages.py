@@ -1,0 +1,4 @@
+"""The languages of the shipped templates."""
+
+#: The first is the fallback for readers of any other language.
+LANGUAGES = ("en", "de")
