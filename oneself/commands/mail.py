@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oneself.commands.console.failures import USAGE, Failure
+from oneself.commands.console.failures import USAGE, Failure, explain_missing
 from oneself.commands.console.output import AsJson, show, show_list
+from oneself.commands.console.transactions import open_transaction
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from oneself.mail.delivery import Delivery
     from oneself.settings import Settings
 
-__all__ = ["app"]
+__all__ = ["app", "open_delivery"]
 
 _RUN = "python -m oneself mail"
 #: The headers that never contain a secret.
@@ -65,9 +66,8 @@ def list_messages(
     message can be retried for a week.
     """
     from accounts.services import outbox
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
+    with open_transaction(writing=False) as session:
         shown_states = states or (State.WAITING, State.LEASED, State.DEAD)
         messages = outbox.list_messages(
             session, map(outbox.MessageState, shown_states), limit=limit
@@ -96,9 +96,8 @@ def show_message(message_id: MessageId, *, as_json: AsJson = False) -> None:
             record = _record(message, session.now)
             head = _headers(session, message, settings)
         file = Folder(settings.data_dir / "mail").file_of(message.id)
-        content = (
-            file.read_text(encoding="utf-8") if message.delivered_at and file.exists() else None
-        )
+        has_file = message.delivered_at and file.exists()
+        content = file.read_text(encoding="utf-8") if has_file else None
     if as_json:
         show({**record, "head": head, "mail": content}, as_json=True)
         return
@@ -119,7 +118,7 @@ def deliver(*, as_json: AsJson = False) -> None:
     # Errors are reported once, by the Failure below, and not as log lines too.
     logging.getLogger("oneself").addHandler(logging.NullHandler())
     with open_database(settings) as database:
-        run = _open_delivery(settings, database).deliver_pending()
+        run = open_delivery(settings, database).deliver_pending()
     record = {"delivered": run.delivered, "failed": run.failed, "unreadable": run.unreadable}
     show(record, as_json=as_json)
     if run.failed:
@@ -151,22 +150,22 @@ def retry(
     message may have expired; the recipient can request a new one.
     """
     from accounts.services.outbox import retry_messages
-    from oneself.commands.console.session_setup import load_settings, open_database
 
     if (message_id is None) is not everything:
         raise Failure("Give the ID of one message, or --all.", status=USAGE)
-    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
+    with open_transaction(writing=True) as session:
         retried = retry_messages(session, message_id)
         if message_id is not None and not retried:
             raise Failure(_explain_no_retry(_find(session, message_id), session.now))
     show({"retried": retried}, as_json=as_json)
 
 
-def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
-    from oneself.mail.factory import open_delivery
+def open_delivery(settings: "Settings", database: "Database") -> "Delivery":
+    """Open the delivery, or fail if the address of the mail server is invalid."""
+    from oneself.mail import factory
 
     try:
-        return open_delivery(settings, database)
+        return factory.open_delivery(settings, database)
     except ValueError as problem:
         raise Failure(f"ONESELF_SMTP_URL {problem}.", status=USAGE) from None
 
@@ -183,13 +182,10 @@ def _explain_no_retry(message: "Message", now: "datetime") -> str:
 
 
 def _find(session: "AccountSession", message_id: str) -> "Message":
-    from accounts.errors import NotFound
     from accounts.services.outbox import find_message
 
-    try:
+    with explain_missing(f"There is no message {message_id}. See: {_RUN} list"):
         return find_message(session, message_id)
-    except NotFound:
-        raise Failure(f"There is no message {message_id}. See: {_RUN} list") from None
 
 
 def _record(message: "Message", now: "datetime") -> dict[str, Any]:

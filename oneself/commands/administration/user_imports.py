@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, explained_if_missing
+from oneself.commands.administration.tenants import TenantId, explain_missing_tenant
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show, show_progress
 
 if TYPE_CHECKING:
     from accounts.flows.administration.user_imports import ImportedUser
     from oneself.database import Database
-
-__all__ = ["import_users"]
 
 _REQUIRED = ("email", "name")
 _COLUMNS = frozenset((*_REQUIRED, "password_hash", "email_verified", "roles"))
@@ -54,7 +52,7 @@ def import_users(
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with open_database(load_settings()) as database:
-        with database.transaction(writing=False) as session, explained_if_missing(tenant_id):
+        with database.transaction(writing=False) as session, explain_missing_tenant(tenant_id):
             tenant_id = find_tenant(session, tenant_id).id
         users, skipped = _select(_read(file), database, skip_existing=skip_existing)
         if not dry_run:
@@ -72,7 +70,7 @@ def _add(users: Sequence["ImportedUser"], tenant_id: str, database: "Database") 
     for start in range(0, len(users), _BATCH_SIZE):
         try:
             with database.transaction(writing=True) as session:
-                with explained_if_missing(tenant_id):
+                with explain_missing_tenant(tenant_id):
                     tenant = find_tenant(session, tenant_id)
                 for user in users[start : start + _BATCH_SIZE]:
                     import_user(session, tenant, user)
@@ -86,11 +84,7 @@ def _add(users: Sequence["ImportedUser"], tenant_id: str, database: "Database") 
 def _select(
     lines: Iterator[tuple[int, "ImportedUser"]], database: "Database", *, skip_existing: bool
 ) -> tuple[list["ImportedUser"], int]:
-    """Return the users to add, and the number of users skipped.
-
-    Raises:
-        Failure: A line is invalid. The message names the first few, and no value.
-    """
+    """Return the users to add, and the number skipped; a failure names lines, and no value."""
     from accounts.errors import InvalidRequest
     from accounts.flows.administration.user_imports import check_import
     from accounts.services.users import is_taken
@@ -125,11 +119,7 @@ def _select(
 
 
 def _read(file: Path) -> Iterator[tuple[int, "ImportedUser"]]:
-    """Yield each user of a file with the number of their last line.
-
-    Raises:
-        Failure: The file cannot be read, or is malformed.
-    """
+    """Yield each user of a file with the number of their last line."""
     from accounts.flows.administration.user_imports import ImportedUser
 
     try:
