@@ -50,69 +50,61 @@ FIRST_HOUR = "tests/quickstart/test_first_hour.py"
 #: The test that runs a block, or compares it with the result.
 RUN = {
     ("README.md", "python3 -m venv .venv"): (
-        f"{FIRST_HOUR}::test_the_first_hour_takes_ten_minutes_at_most"
+        f"{FIRST_HOUR}::test_first_hour_takes_ten_minutes_at_most"
     ),
-    ("README.md", "# ipto: envelope"): f"{HERE}::test_the_line_of_a_dialect_is_answered",
-    ("README.md", "import os"): (
-        f"{QUICK_STARTS}::test_the_quick_start_in_python_is_typed_and_runs"
-    ),
+    ("README.md", "# ipto: envelope"): f"{HERE}::test_curl_line_of_a_dialect_works",
+    ("README.md", "import os"): (f"{QUICK_STARTS}::test_python_quick_start_is_typed_and_runs"),
     ("README.md", "import { createOneself, isRefused }"): (
-        f"{QUICK_STARTS}::test_the_quick_start_in_typescript_is_typed_and_runs"
+        f"{QUICK_STARTS}::test_typescript_quick_start_is_typed_and_runs"
     ),
     ("README.md", "pip install --require-hashes -r requirements/runtime.txt"): (
-        f"{FIRST_HOUR}::test_the_first_hour_takes_ten_minutes_at_most"
+        f"{FIRST_HOUR}::test_first_hour_takes_ten_minutes_at_most"
     ),
     ("README.md", "pip install --require-hashes -r requirements/prove.txt"): (
-        f"{HERE}::test_a_deployment_is_proven_as_the_readme_says"
+        f"{HERE}::test_documented_conformance_run_works"
     ),
     ("docs/clients.md", 'curl -u "$CLIENT_ID:$CLIENT_SECRET" localhost:8080/oauth/token'): (
-        f"{HERE}::test_a_session_is_exchanged_as_the_readme_says"
+        f"{HERE}::test_documented_token_exchange_works"
     ),
     ("docs/conformance.md", "pip install --require-hashes -r requirements/prove.txt"): (
-        f"{HERE}::test_a_deployment_is_proven_as_the_readme_says"
+        f"{HERE}::test_documented_conformance_run_works"
     ),
-    ("docs/conformance.md", "name: prove"): (
-        f"{PROVE}::test_the_workflow_of_the_readme_proves_a_deployment"
-    ),
+    ("docs/conformance.md", "name: prove"): (f"{PROVE}::test_readme_workflow_proves_a_deployment"),
     ("docs/operations.md", "python -m oneself serve --host 127.0.0.1"): (
-        f"{HERE}::test_the_commands_of_an_operator_run"
+        f"{HERE}::test_documented_operator_commands_run"
     ),
     ("docs/operations.md", "export ONESELF_DATABASE_URL="): (
-        f"{HERE}::test_postgresql_is_begun_with_as_the_readme_says"
+        f"{HERE}::test_documented_postgresql_setup_works"
     ),
-    ("docs/operations.md", '@id("maintenance-freeze")'): (
-        f"{HERE}::test_the_freeze_is_answered_as_the_readme_says"
-    ),
-    ("docs/operations.md", '{"code": "policy_denied"'): (
-        f"{HERE}::test_the_freeze_is_answered_as_the_readme_says"
-    ),
+    ("docs/operations.md", '@id("maintenance-freeze")'): (f"{HERE}::test_documented_freeze_works"),
+    ("docs/operations.md", '{"code": "policy_denied"'): (f"{HERE}::test_documented_freeze_works"),
     ("docs/operations.md", "python -m oneself db backup"): (
-        f"{HERE}::test_a_backup_is_made_and_restored_as_the_page_says"
+        f"{HERE}::test_documented_backup_and_restore_work"
     ),
     ("docs/operations.md", "pg_dump --format=custom"): (
         "tests/resilience/test_backups.py::test_backup_contains_what_was_acknowledged_before_it"
     ),
     ("docs/operations.md", "groups:"): (
-        "tests/http/test_metrics.py::test_what_the_page_for_operators_names_is_measured"
+        "tests/http/test_metrics.py::test_documented_metrics_exist"
     ),
     ("docs/architecture.md", 'openapi/openapi.yaml   "the document"'): (
-        f"{HERE}::test_the_picture_of_the_layers_is_true"
+        f"{HERE}::test_picture_of_the_layers_is_true"
     ),
     ("docs/architecture.md", "curl -X PATCH localhost:8080/api/v1/me"): (
-        f"{HERE}::test_the_request_that_is_followed_is_answered"
+        f"{HERE}::test_request_of_the_architecture_page_works"
     ),
-    ("contracts/README.md", "- promise: Only the access token"): (
-        f"{HERE}::test_the_row_that_is_explained_is_kept"
+    ("contracts/README.md", "- promise: A session reads the access token"): (
+        f"{HERE}::test_explained_row_passes"
     ),
-    ("contracts/README.md", "- id: length"): (
-        f"{HERE}::test_the_probe_that_is_explained_is_one_that_is_sent"
-    ),
+    ("contracts/README.md", "- id: length"): (f"{HERE}::test_explained_probe_is_sent"),
 }
 #: The reason why a block is only checked, and not run.
 READ = {
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
     ("docs/conformance.md", "export ONESELF_THROTTLE_SIGNUP="): "settings for a deployment",
     ("policies/README.md", "// maintenance.cedar"): "as above; the freeze of operations.md is run",
+    ("locales/README.md", "pybabel extract"): "test_translations.py extracts the same messages",
+    ("locales/README.md", "pybabel init"): "a new language, which a translator then fills",
     ("bench/README.md", "export PYTHONPATH="): "figures, by wrk and an environment that tox makes",
     ("CONTRIBUTING.md", "pip install tox && tox run      #"): "all other tests are this one",
     ("CONTRIBUTING.md", "python3 -m venv .venv"): "as the first hour does with other requirements",
@@ -308,7 +300,7 @@ def test_each_claim_about_another_project_has_a_source():
 # ── The pictures ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_picture_of_the_layers_is_true():
+def test_picture_of_the_layers_is_true():
     picture = find_block('openapi/openapi.yaml   "the document"', page="docs/architecture.md")
     folders = re.findall(r"^(\w+)/ +\S", picture, re.MULTILINE)
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
@@ -336,7 +328,7 @@ def tracked(folder: Path) -> bool:
     return bool(listed.stdout)
 
 
-def test_the_steps_of_a_request_name_existing_code():
+def test_steps_of_a_request_name_existing_code():
     text = (ROOT / "docs" / "architecture.md").read_text()
     steps = text.partition("\n## A request, step by step\n")[2].partition("\n## ")[0]
     paths = re.findall(r"`((?:accounts|handlers|models|oneself)/[\w/.]+)`", steps)
@@ -455,21 +447,21 @@ def test_no_command_of_curl_is_in_a_sentence():
 
 
 @needs_curl
-def test_the_request_that_is_followed_is_answered(service: Service, exports: str, tmp_path: Path):
+def test_request_of_the_architecture_page_works(service: Service, exports: str, tmp_path: Path):
     line = here(find_block("curl -X PATCH", page="docs/architecture.md"), service).rstrip()
     answered = run(f"{exports}; {line} --silent --fail", tmp_path)
     assert json.loads(answered)["locale"] == "de-DE"
 
 
 @needs_curl
-def test_a_session_is_exchanged_as_the_readme_says(service: Service, exports: str, tmp_path: Path):
+def test_documented_token_exchange_works(service: Service, exports: str, tmp_path: Path):
     block = here(find_block('curl -u "$CLIENT_ID', page="docs/clients.md"), service).rstrip()
     answered = json.loads(run(f"{exports}\n{block} --silent --fail", tmp_path))
     assert answered["token_type"] == "Bearer"
 
 
 @needs_curl
-def test_the_freeze_is_answered_as_the_readme_says(tmp_path: Path):
+def test_documented_freeze_works(tmp_path: Path):
     policies = shutil.copytree(ROOT / "policies", tmp_path / "policies")
     (policies / "freeze.cedar").write_text(find_block("@id(", page="docs/operations.md"))
     with started(tmp_path, policy_dir=policies) as frozen:
@@ -479,7 +471,7 @@ def test_the_freeze_is_answered_as_the_readme_says(tmp_path: Path):
     assert json.loads(answered) == json.loads(expected)
 
 
-def test_a_deployment_is_proven_as_the_readme_says(service: Service, tmp_path: Path):
+def test_documented_conformance_run_works(service: Service, tmp_path: Path):
     """The line for the deployment and the last one, of which a part of the proof is taken."""
     begins = "pip install --require-hashes -r requirements/prove.txt"
     short = find_block(begins).splitlines()
@@ -494,7 +486,7 @@ def test_a_deployment_is_proven_as_the_readme_says(service: Service, tmp_path: P
 
 
 @needs_curl
-def test_the_commands_of_an_operator_run(tmp_path: Path):
+def test_documented_operator_commands_run(tmp_path: Path):
     begins = "python -m oneself serve --host"
     serve, *rest = find_block(begins, page="docs/operations.md").splitlines()
     (tmp_path / "users.csv").write_text("email,name\nbob@example.com,Bob Ito\n")
@@ -525,7 +517,7 @@ def test_the_commands_of_an_operator_run(tmp_path: Path):
     ]
 
 
-def test_a_backup_is_made_and_restored_as_the_page_says(service: Service, tmp_path: Path):
+def test_documented_backup_and_restore_work(service: Service, tmp_path: Path):
     """Except the folder and the date in the name of the copy."""
     backup, restore = (
         find_block("python -m oneself db backup", page="docs/operations.md")
@@ -552,7 +544,7 @@ def server_url(servers: PostgresqlStorage) -> Iterator[str]:
 
 
 @needs_curl
-def test_postgresql_is_begun_with_as_the_readme_says(server_url: str, tmp_path: Path):
+def test_documented_postgresql_setup_works(server_url: str, tmp_path: Path):
     block = find_block("export ONESELF_DATABASE_URL", page="docs/operations.md")
     written = re.search(r"postgresql\+psycopg://[^']+", block)
     assert written is not None
@@ -565,7 +557,7 @@ def test_postgresql_is_begun_with_as_the_readme_says(server_url: str, tmp_path: 
 # ── Rows and probes ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_row_that_is_explained_is_kept(service: Service):
+def test_explained_row_passes(service: Service):
     """Checked as strictly as any other row."""
     [raw] = yaml.safe_load(find_block("- promise:", page="contracts/README.md"))
     row = Row("contracts/README.md", raw)
@@ -575,7 +567,7 @@ def test_the_row_that_is_explained_is_kept(service: Service):
     assert outcome.verdict is Verdict.PASSED, outcome.as_text()
 
 
-def test_the_probe_that_is_explained_is_one_that_is_sent():
+def test_explained_probe_is_sent():
     """Except that one name is enough for the explanation."""
     [probe] = yaml.safe_load(find_block("- id: length", page="contracts/README.md"))
     kept = (ROOT / "contracts" / "probes.yaml").read_text()

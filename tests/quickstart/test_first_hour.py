@@ -134,7 +134,7 @@ def has_node(shell: Shell) -> bool:
     return (int(major), int(minor)) >= NODE
 
 
-def test_the_first_hour_takes_ten_minutes_at_most(shell, capsys):
+def test_first_hour_takes_ten_minutes_at_most(shell, capsys):
     port = free_port()
 
     def here(text: str) -> str:

@@ -32,8 +32,6 @@ import os
 
 import bcrypt
 
-from tests.support.deadlines import patient
-
 
 def counted(true):
     def hash(*given):

@@ -36,13 +36,13 @@ def run(new_user: NewUser, folder: Path, *command: str | Path) -> str:
     return done.stdout
 
 
-def test_the_quick_start_in_python_is_typed_and_runs(new_user, tmp_path):
+def test_python_quick_start_is_typed_and_runs(new_user, tmp_path):
     (tmp_path / "start.py").write_text(code_of("From Python", "python", new_user))
     run(new_user, tmp_path, sys.executable, "-m", "mypy", "--strict", "start.py")
     assert run(new_user, tmp_path, sys.executable, "start.py") == PRINTED
 
 
-def test_the_quick_start_in_typescript_is_typed_and_runs(new_user, project, work):
+def test_typescript_quick_start_is_typed_and_runs(new_user, project, work):
     (project / "start.ts").write_text(code_of("From TypeScript", "ts", new_user))
     run(new_user, project, "node", work / "typescript/node_modules/typescript/bin/tsc", "-p", ".")
     assert run(new_user, project, "node", "start.ts") == PRINTED
