@@ -42,18 +42,15 @@ class NoOperator:
 
     def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 # the protocol's signature
         """Raise `Unreachable`."""
-        message = f"it needs an operator: {name}"
-        raise Unreachable(message)
+        raise Unreachable(f"it needs an operator: {name}")
 
     def find_tenant_uuid(self, tenant_id: str) -> str:  # noqa: ARG002 # as above
         """Raise `Unreachable`."""
-        message = "it needs an operator: UUID of a new tenant"
-        raise Unreachable(message)
+        raise Unreachable("it needs an operator: UUID of a new tenant")
 
     def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:  # noqa: ARG002 # as above
         """Raise `Unreachable`."""
-        message = "it needs access to email"
-        raise Unreachable(message)
+        raise Unreachable("it needs access to email")
 
 
 class Actor(Mapping[str, Any]):
@@ -73,8 +70,7 @@ class Actor(Mapping[str, Any]):
             self._renew_jwt()
         if name not in self._values:
             if name not in _FACTORIES:
-                message = f"the credentials have no {name}"
-                raise Unreachable(message)
+                raise Unreachable(f"the credentials have no {name}")
             self._values |= _parse(f"creating {name}", partial(_FACTORIES[name], self))
         return self._values[name]
 
@@ -139,8 +135,7 @@ class Actor(Mapping[str, Any]):
 
 def _require_success(answer: Answer, what: str) -> None:
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        message = f"{what}, which it needs, returns {answer.status}"
-        raise Unreachable(message)
+        raise Unreachable(f"{what}, which it needs, returns {answer.status}")
 
 
 def _parse(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -152,8 +147,7 @@ def _parse(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any
     try:
         return read()
     except (LookupError, TypeError, ValueError):
-        message = f"{what} returns a response without the needed values"
-        raise Unreachable(message) from None
+        raise Unreachable(f"{what} returns a response without the needed values") from None
 
 
 def _scopes(schema: str) -> list[str]:
@@ -248,8 +242,7 @@ class Actors:
             Unreachable: It has no such user.
         """
         if name not in self._values:
-            message = f"the credentials have no user {name}"
-            raise Unreachable(message)
+            raise Unreachable(f"the credentials have no user {name}")
         return self._values[name]
 
     def sign_up(self, **chosen: str) -> Actor:

@@ -29,18 +29,17 @@ def read_credentials(path: Path) -> Mapping[str, Mapping[str, Any]]:
     try:
         actors = json.loads(path.read_bytes())
     except ValueError:
-        message = f"{path} is not JSON"
-        raise WrongCredentials(message) from None
+        raise WrongCredentials(f"{path} is not JSON") from None
     if not isinstance(actors, dict) or "base" not in actors:
-        message = f'{path} has no user "base"; `python -m oneself demo --json` prints such a file'
-        raise WrongCredentials(message)
+        raise WrongCredentials(
+            f'{path} has no user "base"; `python -m oneself demo --json` prints such a file'
+        )
     for name, fields in actors.items():
         is_text_map = isinstance(fields, dict) and all(
             isinstance(each, str) for each in fields.values()
         )
         if not is_text_map:
-            message = f"{path}: {name} must be an object of strings"
-            raise WrongCredentials(message)
+            raise WrongCredentials(f"{path}: {name} must be an object of strings")
     return actors
 
 
@@ -53,8 +52,9 @@ def open_deployment(url: str, credentials: Path, *, behind_proxy: bool = False) 
     """
     origin = _origin_of(url)
     if origin is None:
-        message = f"{url} is not an address without a path, such as https://account.example.com"
-        raise WrongUrl(message)
+        raise WrongUrl(
+            f"{url} is not an address without a path, such as https://account.example.com"
+        )
     return Deployment(origin, read_credentials(credentials), behind_proxy=behind_proxy)
 
 

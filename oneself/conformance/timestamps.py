@@ -19,8 +19,7 @@ def add_span(now: datetime, span: str) -> datetime:
         return now
     parts = _SPAN.fullmatch(span)
     if parts is None:
-        message = f"{span!r} is not a span such as +30d"
-        raise ValueError(message)
+        raise ValueError(f"{span!r} is not a span such as +30d")
     sign, number, unit = -1 if parts[1] == "-" else 1, int(parts[2]), parts[3]
     if unit == "y":
         year = now.year + sign * number

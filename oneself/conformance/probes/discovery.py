@@ -56,8 +56,7 @@ def _first(operations: Iterable[OperationSpec], method: str, dialect: str | None
         suits = method == "get" or (_JSON in each.bodies and _has_required_text(each))
         if each.method == method and "{" not in each.path and suits:
             return each
-    message = f"{dialect} has no {method.upper()} that accepts a session and suits probes"
-    raise Unreachable(message)
+    raise Unreachable(f"{dialect} has no {method.upper()} that accepts a session and suits probes")
 
 
 def _has_required_text(operation: OperationSpec) -> bool:

@@ -142,8 +142,7 @@ def load_probes() -> tuple[Probe, ...]:
     probes = tuple(probe for raw in _raw()["probes"] for probe in _expand(raw))
     ids = [probe.id for probe in probes]
     if duplicates := {each for each in ids if ids.count(each) > 1}:
-        message = f"two probes have the same id: {sorted(duplicates)}"
-        raise ValueError(message)
+        raise ValueError(f"two probes have the same id: {sorted(duplicates)}")
     return probes
 
 
@@ -195,8 +194,7 @@ def _encode(data: bytes, encoding: str) -> bytes:
 def _expand(raw: Mapping[str, Any]) -> Iterator[Probe]:
     """Yield the probe of an entry, or one for each line of its `for_each`."""
     if unknown := raw.keys() - _KEYS:
-        message = f"{raw['id']}: unknown keys {sorted(unknown)}"
-        raise ValueError(message)
+        raise ValueError(f"{raw['id']}: unknown keys {sorted(unknown)}")
     if "for_each" not in raw:
         yield _probe(raw, ())
         return
@@ -218,8 +216,7 @@ def _probe(raw: Mapping[str, Any], each: tuple[Piece, ...]) -> Probe:
         answers = [answers] * expect.pop("requests", 1)
     then = raw.get("then", "listen")
     if then not in get_args(Then):
-        message = f"{raw['id']}: unknown `then`: {then}"
-        raise ValueError(message)
+        raise ValueError(f"{raw['id']}: unknown `then`: {then}")
     return Probe(
         id=raw["id"],
         promise=raw["promise"],

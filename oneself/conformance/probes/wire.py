@@ -47,8 +47,7 @@ class Address:
         """
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
-            message = f"{url} is not an http or https URL"
-            raise ValueError(message)
+            raise ValueError(f"{url} is not an http or https URL")
         return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], trust)
 
     @property

@@ -167,14 +167,10 @@ def check_row(row: Row) -> None:
         (row.raw.keys() - _KEYS) | (request.keys() - _REQUEST_KEYS) | (expect.keys() - _EXPECT_KEYS)
     )
     if unknown:
-        message = f"{row}: unknown keys {sorted(unknown)}"
-        raise ValueError(message)
+        raise ValueError(f"{row}: unknown keys {sorted(unknown)}")
     if row.operation_id is not None and row.operation_id not in OPERATIONS:
-        message = f"{row}: unknown operation {row.operation_id}"
-        raise ValueError(message)
+        raise ValueError(f"{row}: unknown operation {row.operation_id}")
     if row.raw.get("service", "closed") not in SERVICES:
-        message = f"{row}: unknown service {row.raw['service']}"
-        raise ValueError(message)
+        raise ValueError(f"{row}: unknown service {row.raw['service']}")
     if row.refusal is not None and row.refusal not in refusal_shapes().codes:
-        message = f"{row}: unknown refusal {row.refusal}"
-        raise ValueError(message)
+        raise ValueError(f"{row}: unknown refusal {row.refusal}")
