@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from oneself.conformance.http_client import Answer, Request, ask
@@ -40,3 +41,15 @@ class Deployment:
         answer = ask(self.url, request)
         self.traffic.write(request, answer)
         return answer
+
+    def ask_json(self, request: Request) -> Any:
+        """Send a request that a test needs, and return the JSON body, or None if empty.
+
+        Raises:
+            Unreachable: It was rejected.
+        """
+        answer = self.ask(request)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            what = f"{request.method} {request.target}"
+            raise Unreachable(f"{what}, which it needs, returns {answer.status}")
+        return answer.json() if answer.body else None

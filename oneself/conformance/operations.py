@@ -1,10 +1,11 @@
 """The operations of the document, by id."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from oneself.document import OperationSpec, load_document, operation_specs
+from oneself.document import OperationSpec, load_document, operation_specs, resolve
 
-__all__ = ["OPERATIONS", "links_of", "schemes_of"]
+__all__ = ["OPERATIONS", "links_of", "request_examples", "schemes_of"]
 
 OPERATIONS: Mapping[str, OperationSpec] = {
     each.operation_id: each for each in operation_specs(load_document())
@@ -24,3 +25,10 @@ def links_of(operation: OperationSpec) -> frozenset[str]:
         for response in operation.responses.values()
         for link in response.get("links", {}).values()
     )
+
+
+def request_examples(operation: OperationSpec) -> Mapping[str, Any]:
+    """Return the example of each media type of an operation's body."""
+    spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
+    contents = resolve(load_document(), spec)["content"]
+    return {media: content["example"] for media, content in contents.items()}

@@ -9,25 +9,19 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
-from oneself.conformance.actors import Actors
+from oneself.conformance.actors import API_KEYS, PATS, Actors
 from oneself.conformance.credentials_file import open_deployment
 from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS, schemes_of
-from oneself.conformance.rows.request_building import PICTURE, credential_header
+from oneself.conformance.rows.request_building import CREDENTIALS, PICTURE, credential_header
 from oneself.conformance.timestamps import add_span, format_timestamp
 
 __all__ = ["SCHEMES", "FuzzIdentity", "environment_variables", "fuzz_values"]
 
-#: For each security scheme: how its credential is sent, and its name in the credentials file.
+#: For each security scheme: its kind of credential, and the name in the credentials file.
 SCHEMES: Mapping[str, tuple[str, str]] = {
-    "session": ("bearer", "session_token"),
-    "sessionCookie": ("cookie", "session_token"),
-    "apiKey": ("api_key", "api_key"),
-    "accessToken": ("bearer", "access_token"),
-    "personalAccessToken": ("bearer", "pat"),
-    "jwt": ("bearer", "jwt"),
-    "client": ("client", "client"),
+    scheme: (kind, key) for kind, (scheme, key) in CREDENTIALS.items()
 }
 _PREFIX = "ONESELF_CONFORMANCE_"
 #: An operation that accepts every kind of user credential, to check whether one is valid.
@@ -118,17 +112,12 @@ class FuzzIdentity:
     def _revoke_leftovers(self) -> None:
         """Revoke the keys and tokens of earlier runs, because their number is limited."""
         with suppress(Unreachable):
-            for each in self._actor.ask("GET", "/v1/api-keys")["data"]["items"]:
-                self._delete(f"/v1/api-keys/{each['api_key_id']}")
+            self._actor.delete_all(API_KEYS)
             self._actor.forget("api_key")
         with suppress(Unreachable):
             self._actor["client"]  # without a client, no new token can be created
-            for each in self._actor.ask("GET", "/resources/me/pat"):
-                self._delete(f"/resources/me/pat/{each['id']}")
+            self._actor.delete_all(PATS)
             self._actor.forget("pat")
-
-    def _delete(self, path: str) -> None:
-        self.deployment.ask(Request("DELETE", path, tuple(self._headers("session").items())))
 
     def headers_for(self, operation_id: str) -> dict[str, str] | None:
         """Return the headers of the credential, or None if the operation does not accept it."""
@@ -155,15 +144,16 @@ class FuzzIdentity:
 
     def update_from(self, operation_id: str, request: Request, answer: Answer) -> None:
         """Renew an ended credential, and record changed values, after a response."""
+        ok = answer.status < HTTPStatus.BAD_REQUEST
         if operation_id == "hantera.validateEmailChange" and answer.status == HTTPStatus.OK:
             self._actor.remember({"email": answer.json()["email"]})
             self._save()
-        if operation_id.endswith(".changePassword") and answer.status < HTTPStatus.BAD_REQUEST:
+        if operation_id.endswith(".changePassword") and ok:
             body = json.loads(request.body)
             password = body.get("new_password", body.get("newPassword"))
             self._actor.remember({"password": password})
             self._save()
-        ended = operation_id in _END_OWN_CREDENTIAL and answer.status < HTTPStatus.BAD_REQUEST
+        ended = operation_id in _END_OWN_CREDENTIAL and ok
         if ended or answer.status == HTTPStatus.UNAUTHORIZED:
             self._renew_if_invalid()
 
@@ -183,9 +173,9 @@ class FuzzIdentity:
         self._credentials.write_text(json.dumps(actors))
 
     def _headers(self, scheme: str) -> dict[str, str]:
-        carried_as, name = SCHEMES[scheme]
-        headers = dict([credential_header(carried_as, self._actor[name])])
-        if carried_as == "cookie":
+        kind, name = SCHEMES[scheme]
+        headers = dict([credential_header(kind, self._actor[name])])
+        if kind == "cookie":
             # An unsafe method requires an origin header with the cookie, as browsers send it.
             headers["Sec-Fetch-Site"] = "same-origin"
         return headers

@@ -1,11 +1,10 @@
 """Choice of the operations that probes are sent to."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from oneself.conformance.actors import Actors
 from oneself.conformance.deployment import Deployment, Unreachable
-from oneself.conformance.operations import OPERATIONS, schemes_of
+from oneself.conformance.operations import OPERATIONS, request_examples, schemes_of
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Address
 from oneself.conformance.rows.request_building import credential_header
@@ -42,7 +41,7 @@ def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
         host=address.host_header,
         read=read.path,
         post=post.path,
-        example=_example(post),
+        example=request_examples(post)[_JSON],
         credential=f"{name}: {value}",
         health=_HEALTH if dialect is None else None,
         read_methods=frozenset(
@@ -62,9 +61,3 @@ def _first(operations: Iterable[OperationSpec], method: str, dialect: str | None
 def _has_required_text(operation: OperationSpec) -> bool:
     schema = resolve(load_document(), operation.bodies[_JSON])
     return bool(schema.get("required"))
-
-
-def _example(operation: OperationSpec) -> Mapping[str, Any]:
-    raw = load_document()["paths"][operation.path][operation.method]["requestBody"]
-    example: Mapping[str, Any] = resolve(load_document(), raw)["content"][_JSON]["example"]
-    return example

@@ -6,19 +6,15 @@ from typing import Any
 
 from oneself.conformance.http_client import FORM
 from oneself.conformance.rows.matching import fill
-from oneself.conformance.rows.request_building import takes_pictures
+from oneself.conformance.rows.request_building import CREDENTIALS, takes_pictures
 from oneself.conformance.rows.schema_mutations import schema_mutations
 from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = ["expand_family"]
 
-#: The kinds of credential: names in rows, and security schemes of the document.
+#: The security scheme of each kind of user credential; a cookie carries a session.
 _KINDS = {
-    "session": "session",
-    "api_key": "apiKey",
-    "access_token": "accessToken",
-    "pat": "personalAccessToken",
-    "jwt": "jwt",
+    kind: scheme for kind, (scheme, _) in CREDENTIALS.items() if kind not in {"cookie", "client"}
 }
 _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

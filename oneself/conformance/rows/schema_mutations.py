@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from oneself.conformance.http_client import FORM
+from oneself.conformance.operations import request_examples
 from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = ["schema_mutations"]
@@ -198,7 +199,4 @@ def _request(operation: OperationSpec, value: _Value, wrong: Any) -> dict[str, A
 
 
 def _example(operation: OperationSpec) -> dict[str, Any]:
-    spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
-    content = next(iter(resolve(load_document(), spec)["content"].values()))
-    example: dict[str, Any] = content["example"]
-    return example
+    return dict(next(iter(request_examples(operation).values())))
