@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,7 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["find_common_violations", "find_schema_violations", "is_bytes", "repeated_values"]
+__all__ = ["find_common_violations", "find_schema_violations", "repeated_values", "texts_in"]
 
 #: Exactly these, once each; an empty `Server` reveals no software to attack.
 _HEADERS: Mapping[str, str] = {
@@ -69,9 +69,7 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
             yield f"header {name}: is required by the document, and missing"
         for value in values:
             typed = int(value) if header["schema"]["type"] == "integer" else value
-            if not _validator_of_header(name, answer.status, operation.operation_id).is_valid(
-                typed
-            ):
+            if not _header_validator(name, answer.status, operation.operation_id).is_valid(typed):
                 yield f"header {name}: {value!r} does not match its schema"
     contents = response.get("content", {})
     types = answer.values("content-type")
@@ -80,7 +78,8 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
     if contents and types[:1] not in [[name] for name in contents]:
         yield f"content type {types!r} is not among {sorted(contents)}"
     elif contents and method != "HEAD":
-        if is_bytes(contents[types[0]]["schema"]):
+        schema = resolve(load_document(), contents[types[0]]["schema"])
+        if schema.get("format") == "binary":
             return  # a schema cannot describe bytes
         validator = _validator(types[0], answer.status, operation.operation_id)
         try:
@@ -90,11 +89,6 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
         else:
             for error in validator.iter_errors(content):
                 yield f"schema, at {'/'.join(map(str, error.absolute_path))}: {error.message}"
-
-
-def is_bytes(schema: Mapping[str, Any]) -> bool:
-    """Return whether a body is a file, not JSON."""
-    return resolve(load_document(), schema).get("format") == "binary"
 
 
 def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str]:
@@ -110,7 +104,7 @@ def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str
     }
     secret |= {part for each in secret for part in _decoded(each)}
     # Words such as "session" or "Bearer" may occur in any message.
-    values = {part for part in secret if re.search(r"\d", part)} | set(_texts(sent))
+    values = {part for part in secret if re.search(r"\d", part)} | set(texts_in(sent))
     for value in values:
         if len(value) >= _MIN_VALUE_LENGTH and value in text:
             yield f"body: repeats {value!r} from the request"
@@ -124,15 +118,13 @@ def _decoded(text: str) -> list[str]:
         return []
 
 
-def _texts(value: Any) -> Iterable[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the strings in a JSON value, without the names of fields."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
-        for below in value.values():
-            yield from _texts(below)
-    elif isinstance(value, list):
-        for below in value:
-            yield from _texts(below)
+    elif isinstance(value, Mapping | list):
+        for below in value.values() if isinstance(value, Mapping) else value:
+            yield from texts_in(below)
 
 
 @cache
@@ -142,7 +134,7 @@ def _validator(media: str, status: int, operation_id: str) -> Any:
 
 
 @cache
-def _validator_of_header(name: str, status: int, operation_id: str) -> Any:
+def _header_validator(name: str, status: int, operation_id: str) -> Any:
     header = resolve(load_document(), OPERATIONS[operation_id].responses[status]["headers"][name])
     return _compile(header["schema"])
 

@@ -38,7 +38,11 @@ _ROOT = Path(__file__).parents[3]
 _CONFIGURATION = _ROOT / "contracts" / "schemathesis.toml"
 _VARIABLE = re.compile(r"\$\{([a-z_]+)\}")
 _SOURCE = "The document; Schemathesis"
-_LABELS = {f"{each.method.upper()} {each.path}": each for each in OPERATIONS.values()}
+
+
+def _label(operation: OperationSpec) -> str:
+    """Return the name of an operation in the reports of Schemathesis."""
+    return f"{operation.method.upper()} {operation.path}"
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,12 @@ class FuzzRun:
     peers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        caller = " and ".join(self.peers) or self.scheme
-        return f"{caller}, {len(self.operations)} operations"
+        return f"{self.caller}, {len(self.operations)} operations"
+
+    @property
+    def caller(self) -> str:
+        """The users, or the kind of credential."""
+        return " and ".join(self.peers) or self.scheme
 
 
 def plan(selected: Sequence[OperationSpec]) -> list[FuzzRun]:
@@ -153,9 +161,7 @@ class FuzzRunner:
     def _phases_of(self, run: FuzzRun) -> Iterator[str]:
         """Return the phases, without the stateful one if no links connect the operations."""
         operation_ids = {each.operation_id for each in run.operations}
-        linked = any(
-            target in operation_ids for each in run.operations for target in links_of(each)
-        )
+        linked = any(links_of(each) & operation_ids for each in run.operations)
         return (phase for phase in self.phases if linked or phase != "stateful")
 
     def _peers(self, run: FuzzRun, folder: Path) -> str:
@@ -181,38 +187,28 @@ class FuzzRunner:
         for label, kinds in _warnings(report).items():
             found.setdefault(label, []).extend(kinds)
         for each in run.operations:
-            reasons = tuple(found.pop(f"{each.method.upper()} {each.path}", ()))
+            reasons = tuple(found.pop(_label(each), ()))
             yield self._outcome(run, each, Verdict.FAILED if reasons else Verdict.PASSED, reasons)
-        for label, reasons_of_run in found.items():
-            yield Outcome(
-                "fuzz",
-                "status",
-                f"{label}, with {run.scheme}",
-                _SOURCE,
-                Verdict.FAILED,
-                tuple(reasons_of_run),
-            )
+        for label, kinds in found.items():
+            name = f"{label}, with {run.scheme}"
+            yield Outcome("fuzz", "status", name, _SOURCE, Verdict.FAILED, tuple(kinds))
 
     def _same_for_all(self, run: FuzzRun, verdict: Verdict, reason: str) -> Iterator[Outcome]:
         """Yield the same outcome for each operation, when none was fuzzed."""
         return (self._outcome(run, each, verdict, (reason,)) for each in run.operations)
 
     def _outcome(
-        self,
-        run: FuzzRun,
-        operation: OperationSpec,
-        verdict: Verdict,
-        reasons: tuple[str, ...] = (),
+        self, run: FuzzRun, operation: OperationSpec, verdict: Verdict, reasons: tuple[str, ...]
     ) -> Outcome:
-        caller = " and ".join(run.peers) or run.scheme
+        called = f"{operation.operation_id} conforms to the document with {run.caller}"
         return Outcome(
             "fuzz",
             operation.dialect,
-            f"{operation.operation_id} conforms to the document with {caller}, seed {self.seed}",
+            f"{called}, seed {self.seed}",
             _SOURCE,
             verdict,
             reasons,
-            request=f"{operation.method.upper()} {operation.path}",
+            request=_label(operation),
         )
 
 
@@ -252,11 +248,8 @@ def _warnings(report: Mapping[str, Any]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for kind, entries in report["warnings"].items():
         for entry in entries:
-            for label in _labels_in(entry) or ["The run"]:
-                found.setdefault(label, []).append(f"warning: {kind}: {json.dumps(entry)}")
+            text = json.dumps(entry)
+            labels = [label for label in map(_label, OPERATIONS.values()) if f'"{label}"' in text]
+            for label in labels or ["The run"]:
+                found.setdefault(label, []).append(f"warning: {kind}: {text}")
     return found
-
-
-def _labels_in(entry: Any) -> list[str]:
-    text = json.dumps(entry)
-    return [label for label in _LABELS if f'"{label}"' in text]
