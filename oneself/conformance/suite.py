@@ -19,7 +19,7 @@ from oneself.conformance.probes.runner import ProbeOutcome, run_probes
 from oneself.conformance.probes.table import load_probes
 from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.rows.verdicts import run_case
+from oneself.conformance.rows.verdicts import outcome_of, run_case
 from oneself.conformance.traffic import Traffic
 
 __all__ = ["SUITES", "Step", "Suite"]
@@ -90,18 +90,13 @@ class Suite:
         row_service = row.raw.get("service")
         if row_service != self.service:
             reason = f"it needs a deployment with the settings of {row_service!r}"
-            source = str(row.raw["source"])
-            return [Outcome("rows", row.dialect, str(row), source, Verdict.SKIPPED, (reason,))]
+            return [outcome_of(row, Verdict.SKIPPED, reason)]
         outcome = run_case(CaseRunner(row, deployment, actors))
-        return [self._skip_other_dialect(outcome, row)]
-
-    def _skip_other_dialect(self, outcome: Outcome, row: Row) -> Outcome:
-        """Skip a test whose earlier step failed in a dialect that is not under test."""
-        if self.dialect is None or outcome.failed_step is None:
-            return outcome
-        if OPERATIONS[outcome.failed_step].dialect == row.dialect:
-            return outcome
-        return replace(outcome, verdict=Verdict.SKIPPED)
+        step = outcome.failed_step
+        # A step may call a dialect that is not under test.
+        if self.dialect and step and OPERATIONS[step].dialect != row.dialect:
+            outcome = replace(outcome, verdict=Verdict.SKIPPED)
+        return [outcome]
 
     def _probes(self) -> Iterator[Step]:
         probes = load_probes()

@@ -11,7 +11,7 @@ from oneself.conformance.rows.assertions import find_violations
 from oneself.conformance.rows.case_runner import CaseRunner, StepFailed
 from oneself.conformance.rows.table import Row
 
-__all__ = ["Send", "run_case"]
+__all__ = ["Send", "outcome_of", "run_case"]
 
 #: Sends the request of a row.
 Send = Callable[[Request], Answer]
@@ -25,16 +25,16 @@ def run_case(runner: CaseRunner, ask: Send | None = None) -> Outcome:
     try:
         request = runner.prepare()
     except Unreachable as error:
-        return _outcome(row, Verdict.SKIPPED, str(error))
+        return outcome_of(row, Verdict.SKIPPED, str(error))
     except StepFailed as failed:
         outcome = _failure(runner, failed.request, failed.answer, [str(failed)])
         return replace(outcome, failed_step=failed.operation_id)
     except (OSError, HTTPException) as error:
-        return _outcome(row, Verdict.FAILED, f"a step got no response ({type(error).__name__})")
+        return outcome_of(row, Verdict.FAILED, f"a step got no response ({type(error).__name__})")
     try:
         answer = (ask or runner.deployment.ask)(request)
     except (OSError, HTTPException) as error:
-        return _outcome(row, Verdict.FAILED, f"there is no response ({type(error).__name__})")
+        return outcome_of(row, Verdict.FAILED, f"there is no response ({type(error).__name__})")
     broken = find_violations(
         row,
         request,
@@ -45,22 +45,18 @@ def run_case(runner: CaseRunner, ask: Send | None = None) -> Outcome:
     )
     if broken:
         return _failure(runner, request, answer, broken)
-    return _outcome(row, Verdict.PASSED)
+    return outcome_of(row, Verdict.PASSED)
 
 
-def _outcome(row: Row, verdict: Verdict, *reasons: str) -> Outcome:
+def outcome_of(row: Row, verdict: Verdict, *reasons: str) -> Outcome:
+    """Return the outcome of a row."""
     return Outcome("rows", row.dialect, str(row), str(row.raw["source"]), verdict, reasons)
 
 
 def _failure(runner: CaseRunner, request: Request, answer: Answer, broken: list[str]) -> Outcome:
     """Return the outcome of a failed row, with a command that repeats it."""
-    return Outcome(
-        "rows",
-        runner.row.dialect,
-        str(runner.row),
-        str(runner.row.raw["source"]),
-        Verdict.FAILED,
-        tuple(broken),
+    return replace(
+        outcome_of(runner.row, Verdict.FAILED, *broken),
         request=f"{request.method} {request.target}",
         repeat=request.as_curl(runner.deployment.url),
         answer=f"{answer.status} {answer.body[:_MAX_ANSWER_LENGTH].decode(errors='replace')}",
