@@ -72,11 +72,7 @@ class Actor(Mapping[str, Any]):
         return len(self._values)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request with the session, and return the JSON body, or None if empty.
-
-        Raises:
-            Unreachable: It was rejected.
-        """
+        """Send a request with the session, and return the body, as `Deployment.ask_json`."""
         bearer = ("Authorization", f"Bearer {self['session_token']}")
         return self.deployment.ask_json(json_request(method, path, body, (bearer,)))
 
@@ -111,11 +107,7 @@ class Actor(Mapping[str, Any]):
 
 
 def _parse(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return what `read` finds in a response.
-
-    Raises:
-        Unreachable: The response lacks it.
-    """
+    """Return the values that `read` finds in a response, or raise `Unreachable`."""
     try:
         return read()
     except (LookupError, TypeError, ValueError):
@@ -203,21 +195,13 @@ class Actors:
         }
 
     def find(self, name: str) -> Actor:
-        """Return a user of the credentials file.
-
-        Raises:
-            Unreachable: It has no such user.
-        """
+        """Return a user of the credentials file, or raise `Unreachable`."""
         if name not in self._values:
             raise Unreachable(f"the credentials have no user {name}")
         return self._values[name]
 
     def sign_up(self, **chosen: str) -> Actor:
-        """Sign up a new user, with a tenant.
-
-        Raises:
-            Unreachable: Signup is closed, or rate limited.
-        """
+        """Sign up a new user, with a tenant; raise `Unreachable` if signup is closed or limited."""
         body = {"email": f"fresh.{secrets.token_hex(8)}@example.com", **_SIGN_UP, **chosen}
         request = json_request("POST", "/v1/auth/signup", body)
         made = _parse(

@@ -43,11 +43,7 @@ class Deployment:
         return answer
 
     def ask_json(self, request: Request) -> Any:
-        """Send a request that a test needs, and return the JSON body, or None if empty.
-
-        Raises:
-            Unreachable: It was rejected.
-        """
+        """Return the JSON body of a response, or None if empty; raise `Unreachable` if rejected."""
         answer = self.ask(request)
         if answer.status >= HTTPStatus.BAD_REQUEST:
             what = f"{request.method} {request.target}"

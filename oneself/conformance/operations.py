@@ -1,11 +1,12 @@
 """The operations of the document, by id."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from oneself.document import OperationSpec, load_document, operation_specs, resolve
 
-__all__ = ["OPERATIONS", "links_of", "request_examples", "schemes_of"]
+__all__ = ["OPERATIONS", "documented_codes", "links_of", "request_examples", "schemes_of"]
 
 OPERATIONS: Mapping[str, OperationSpec] = {
     each.operation_id: each for each in operation_specs(load_document())
@@ -32,3 +33,10 @@ def request_examples(operation: OperationSpec) -> Mapping[str, Any]:
     spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
     contents = resolve(load_document(), spec)["content"]
     return {media: content["example"] for media, content in contents.items()}
+
+
+@cache
+def documented_codes(operation_id: str, status: int) -> frozenset[str]:
+    """Return the codes that an operation documents for a status: the keys of its examples."""
+    contents = OPERATIONS[operation_id].responses.get(status, {}).get("content", {})
+    return frozenset(name for each in contents.values() for name in each.get("examples", {}))

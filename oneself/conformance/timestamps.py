@@ -10,11 +10,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def add_span(now: datetime, span: str) -> datetime:
-    """Add a span such as `now`, `+30d` or `1y` to a time; a year is a calendar year.
-
-    Raises:
-        ValueError: The span is malformed.
-    """
+    """Add a span such as `now`, `+30d` or `1y` to a time; a year is a calendar year."""
     if span == "now":
         return now
     parts = _SPAN.fullmatch(span)

@@ -32,11 +32,7 @@ class Traffic:
 
 
 def read_traffic(path: Path) -> Iterator[tuple[Request, Answer]]:
-    """Yield the exchanges of a file in order.
-
-    Raises:
-        OSError: There is no such file.
-    """
+    """Yield the exchanges of a file in order."""
     with path.open() as file:
         for line in file:
             (method, target, sent, body), (status, received, content) = json.loads(line)

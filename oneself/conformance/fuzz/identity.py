@@ -23,7 +23,7 @@ __all__ = ["SCHEMES", "FuzzIdentity", "environment_variables", "fuzz_values"]
 SCHEMES: Mapping[str, tuple[str, str]] = {
     scheme: (kind, key) for kind, (scheme, key) in CREDENTIALS.items()
 }
-_PREFIX = "ONESELF_CONFORMANCE_"
+_VARIABLE = "ONESELF_CONFORMANCE_IDENTITY"
 #: An operation that accepts every kind of user credential, to check whether one is valid.
 _PROBE = "/v1/me"
 _PICTURE = "/resources/me/profile/picture"
@@ -57,12 +57,8 @@ def fuzz_values(deployment: Deployment) -> dict[str, Any]:
 
 def environment_variables(deployment: Deployment, credentials: Path, scheme: str) -> dict[str, str]:
     """Return the environment variables that pass the identity to a fuzzer process."""
-    return {
-        f"{_PREFIX}URL": deployment.url,
-        f"{_PREFIX}CREDENTIALS": str(credentials.absolute()),
-        f"{_PREFIX}BEHIND_PROXY": str(int(deployment.behind_proxy)),
-        f"{_PREFIX}SCHEME": scheme,
-    }
+    identity = [deployment.url, str(credentials.absolute()), deployment.behind_proxy, scheme]
+    return {_VARIABLE: json.dumps(identity)}
 
 
 def _find_cursor(deployment: Deployment) -> str | None:
@@ -86,20 +82,12 @@ class FuzzIdentity:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read the identity that `environment_variables` describes."""
-        credentials = Path(environment[f"{_PREFIX}CREDENTIALS"])
-        deployment = open_deployment(
-            environment[f"{_PREFIX}URL"],
-            credentials,
-            behind_proxy=environment[f"{_PREFIX}BEHIND_PROXY"] == "1",
-        )
-        return cls(deployment, credentials, environment[f"{_PREFIX}SCHEME"])
+        url, credentials, behind_proxy, scheme = json.loads(environment[_VARIABLE])
+        deployment = open_deployment(url, Path(credentials), behind_proxy=behind_proxy)
+        return cls(deployment, Path(credentials), scheme)
 
     def prepare(self) -> None:
-        """Ensure that the credential is valid, and that the user has a picture.
-
-        Raises:
-            Unreachable: There is no such credential, and none can be created.
-        """
+        """Ensure that the credential is valid, or raise `Unreachable`, and add a picture."""
         self._renew_if_invalid()
         self._revoke_leftovers()
         self._actor[SCHEMES[self._scheme][1]]

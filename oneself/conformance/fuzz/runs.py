@@ -10,7 +10,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -176,16 +178,16 @@ class FuzzRunner:
     def _read(
         self, run: FuzzRun, folder: Path, finished: subprocess.CompletedProcess[str]
     ) -> Iterator[Outcome]:
-        report = _json(folder / "report.json")
+        report: Mapping[str, Any] = {}
+        with suppress(OSError, ValueError):
+            report = json.loads((folder / "report.json").read_bytes())
         if not report.get("complete") or report["operations"]["tested"] != len(run.operations):
             # Tests that did not run have not passed.
             output = (finished.stderr or finished.stdout).strip().splitlines()[-20:]
             reason = "Schemathesis did not finish: " + "\n".join(output)
             yield from self._same_for_all(run, Verdict.FAILED, reason)
             return
-        found = _failures(folder / "junit.xml")
-        for label, kinds in _warnings(report).items():
-            found.setdefault(label, []).extend(kinds)
+        found = _failures(folder, report)
         for each in run.operations:
             reasons = tuple(found.pop(_label(each), ()))
             yield self._outcome(run, each, Verdict.FAILED if reasons else Verdict.PASSED, reasons)
@@ -225,31 +227,18 @@ def _written_configuration(values: Mapping[str, Any]) -> str:
     )
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-
-
-def _failures(path: Path) -> dict[str, list[str]]:
-    """Return the failures of each operation, and of the stateful runs."""
-    found: dict[str, list[str]] = {}
+def _failures(folder: Path, report: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the failures and warnings by operation, and those of stateful runs and of the run."""
+    found: dict[str, list[str]] = defaultdict(list)
     # The file was just written by our own process.
-    for case in ET.parse(path).iter("testcase"):  # noqa: S314
+    for case in ET.parse(folder / "junit.xml").iter("testcase"):  # noqa: S314
         for kind in ("failure", "error"):
             for element in case.iter(kind):
-                found.setdefault(case.get("name", ""), []).append((element.text or "").strip())
-    return found
-
-
-def _warnings(report: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the warnings by operation; those without an operation concern the run."""
-    found: dict[str, list[str]] = {}
+                found[case.get("name", "")].append((element.text or "").strip())
     for kind, entries in report["warnings"].items():
         for entry in entries:
             text = json.dumps(entry)
             labels = [label for label in map(_label, OPERATIONS.values()) if f'"{label}"' in text]
             for label in labels or ["The run"]:
-                found.setdefault(label, []).append(f"warning: {kind}: {text}")
+                found[label].append(f"warning: {kind}: {text}")
     return found

@@ -122,11 +122,7 @@ _KEYS = {field.name for field in fields(Probe)} - {"expected"} | {"for_each", "e
 
 @cache
 def load_probes() -> tuple[Probe, ...]:
-    """Return all probes, in the order of the file.
-
-    Raises:
-        ValueError: A probe has an unknown key, or two have the same id.
-    """
+    """Return all probes, in the order of the file; raise `ValueError` if it is malformed."""
     probes = tuple(probe for raw in _raw()["probes"] for probe in _expand(raw))
     ids = [probe.id for probe in probes]
     if duplicates := {each for each in ids if ids.count(each) > 1}:

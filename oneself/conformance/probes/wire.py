@@ -42,11 +42,7 @@ class Address:
 
     @classmethod
     def of_url(cls, url: str, trust: ssl.SSLContext | None = None) -> Self:
-        """Parse the address in a URL.
-
-        Raises:
-            ValueError: It is not an http or https URL with a host.
-        """
+        """Parse the address in an http or https URL; raise `ValueError` for any other."""
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError(f"{url} is not an http or https URL")

@@ -18,11 +18,7 @@ _INVALID_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 
 def write_junit(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write a test suite for each suite, with a test case for each test.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write a test suite for each suite, with a test case for each test."""
     root = ET.Element("testsuites", name="oneself")
     for suite, numbers in counts(outcomes).items():
         element = ET.SubElement(

@@ -59,11 +59,7 @@ class CaseRunner:
         return self.request_of(self.row.raw)
 
     def look_up(self, name: str) -> Any:
-        """Return the value of a placeholder.
-
-        Raises:
-            KeyError: The name is unknown.
-        """
+        """Return the value of a placeholder, or raise `KeyError`."""
         subject, _, rest = name.partition(".")
         if name.startswith("in "):
             return format_timestamp(add_span(self.now, name.removeprefix("in ")))

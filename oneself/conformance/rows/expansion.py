@@ -68,10 +68,6 @@ def _look_up(values: Mapping[str, Any], name: str) -> Any:
     return values[rest] if prefix == "each" else f"${{{name}}}"
 
 
-def _once(_operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    yield {}
-
-
 def _unaccepted_kinds(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Yield each kind of credential that the operation rejects, with the refusal code."""
     # A JWT comes from a session, so it counts as one here.
@@ -84,20 +80,13 @@ def _unaccepted_kinds(operation: OperationSpec) -> Iterator[dict[str, Any]]:
 
 def _absent_methods(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Yield each unsupported method of the operation's path, with the supported ones."""
-    supported = {name.upper() for name in load_document()["paths"][operation.path]} & {
-        *_ALL_METHODS
-    }
+    names = {name.upper() for name in load_document()["paths"][operation.path]}
+    supported = names & {*_ALL_METHODS}
     if "GET" in supported:
         supported.add("HEAD")
     for method in _ALL_METHODS:
         if method not in supported:
             yield {"method": method, "allow": ", ".join(sorted(supported))}
-
-
-def _media_types(operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    """Yield each media type of the operation's body."""
-    for media in operation.bodies:
-        yield {"media": media}
 
 
 def _required_fields(operation: OperationSpec) -> Iterator[dict[str, Any]]:
@@ -112,11 +101,11 @@ def _required_fields(operation: OperationSpec) -> Iterator[dict[str, Any]]:
         }
 
 
-_SPREADS: Mapping[str, Callable[[OperationSpec], Iterator[dict[str, Any]]]] = {
-    "once": _once,
+_SPREADS: Mapping[str, Callable[[OperationSpec], Iterable[dict[str, Any]]]] = {
+    "once": lambda _: [{}],
     "refused kinds": _unaccepted_kinds,
     "absent methods": _absent_methods,
     "required fields": _required_fields,
     "broken rules": schema_mutations,
-    "media types": _media_types,
+    "media types": lambda operation: [{"media": media} for media in operation.bodies],
 }

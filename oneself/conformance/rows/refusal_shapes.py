@@ -37,6 +37,24 @@ class RefusalShapes:
         shape = self._dialects[dialect]
         return (*_paths_to_code(shape["plain"]), *_paths_of_list(shape))
 
+    def codes_in(self, dialect: str, body: Any) -> list[str]:
+        """Return the codes in the body of a refusal, in the places of its dialect.
+
+        Each item of a list of violations can have a code, as in ScaiKey.
+        """
+        found: list[Any] = []
+        for path in self.code_paths(dialect):
+            values = [body]
+            for step in path:
+                values = [
+                    below[step]
+                    for each in values
+                    for below in (each if isinstance(each, list) else [each])
+                    if isinstance(below, Mapping) and step in below
+                ]
+            found += values
+        return [str(each) for each in found]
+
     def in_dialect(
         self,
         dialect: str,
@@ -67,14 +85,11 @@ class RefusalShapes:
             values |= {"notices": notices, "joined": " ".join(notices)}
         if violations is not None:
             body = shape["listing"]
-            violation_items = [
+            items = [
                 fill(shape["violation"], {**values, **_field_forms(each)}.__getitem__)
                 for each in violations
             ]
-            separator = shape.get("joint")
-            values["violations"] = (
-                violation_items if separator is None else separator.join(violation_items)
-            )
+            values["violations"] = shape["joint"].join(items) if "joint" in shape else items
         replacements = str.maketrans(shape.get("instead", {}))
         return DialectRefusal(
             values["code"],

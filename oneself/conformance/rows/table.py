@@ -133,11 +133,7 @@ class Row:
 
 @cache
 def load_rows() -> tuple[Row, ...]:
-    """Return all rows of all files, in order.
-
-    Raises:
-        ValueError: A row has an unknown key, operation, service or refusal.
-    """
+    """Return all rows of all files, in order; each has passed `check_row`."""
     return tuple(row for file in FILES for row in _read(file))
 
 
@@ -161,11 +157,7 @@ def _read(file: str) -> Iterator[Row]:
 
 
 def check_row(row: Row) -> None:
-    """Validate a row.
-
-    Raises:
-        ValueError: It has an unknown key, operation, service or refusal.
-    """
+    """Raise `ValueError` if a row has an unknown key, operation, service or refusal."""
     request, expect = row.raw.get("request", {}), row.expect
     unknown = (
         (row.raw.keys() - _KEYS) | (request.keys() - _REQUEST_KEYS) | (expect.keys() - _EXPECT_KEYS)
