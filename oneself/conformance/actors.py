@@ -58,7 +58,9 @@ class Actor(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name == "jwt" and time.monotonic() > self._exchanged_at + _SECONDS_OF_A_JWT:
             # A JWT from the credentials file may be as old as the file.
-            self._renew_jwt()
+            with suppress(Unreachable):  # fall back to the JWT of the file, if there is one
+                self._values |= _parse("creating jwt", partial(_create_jwt, self))
+            self._exchanged_at = time.monotonic()
         if name not in self._values:
             if name not in _FACTORIES:
                 raise Unreachable(f"the credentials have no {name}")
@@ -99,11 +101,6 @@ class Actor(Mapping[str, Any]):
     def find_tenant_uuid(self) -> str:
         """Return the UUID of the user's tenant, which jitsudo requires and no dialect shows."""
         return self._operator.find_tenant_uuid(self["tenant_id"])
-
-    def _renew_jwt(self) -> None:
-        with suppress(Unreachable):  # fall back to the JWT of the file, if there is one
-            self._values |= _parse("creating jwt", partial(_create_jwt, self))
-        self._exchanged_at = time.monotonic()
 
 
 def _parse(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -17,9 +17,8 @@ from oneself.conformance.probes.discovery import target_of
 from oneself.conformance.probes.exchange import Exchange
 from oneself.conformance.probes.runner import ProbeOutcome, run_probes
 from oneself.conformance.probes.table import load_probes
-from oneself.conformance.rows.case_runner import CaseRunner
+from oneself.conformance.rows.case_runner import CaseRunner, outcome_of, run_case
 from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.rows.verdicts import outcome_of, run_case
 from oneself.conformance.traffic import Traffic
 
 __all__ = ["SUITES", "Step", "Suite"]
@@ -140,9 +139,7 @@ class Suite:
             return False
         if self.service not in {None, row.raw.get("service")}:
             return False
-        if self.dialect is None:
-            return True
-        return row.operation is not None and row.dialect == self.dialect
+        return self.dialect is None or (row.operation is not None and row.dialect == self.dialect)
 
 
 def _numbered(

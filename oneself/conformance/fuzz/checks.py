@@ -171,10 +171,8 @@ def _documented_words() -> frozenset[str]:
 def _enumerated(schema: Any) -> Iterator[str]:
     if isinstance(schema, Mapping):
         yield from (str(each) for each in schema.get("enum", ()))
-        for below in schema.values():
-            yield from _enumerated(below)
-    elif isinstance(schema, list):
-        for below in schema:
+    if isinstance(schema, Mapping | list):
+        for below in schema.values() if isinstance(schema, Mapping) else schema:
             yield from _enumerated(below)
 
 

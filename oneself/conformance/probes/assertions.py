@@ -38,7 +38,8 @@ class ConnectionResult:
 def find_violations(probe: Probe, result: ConnectionResult, target: ProbeTarget) -> Iterator[str]:
     """Yield a sentence for each violation on one connection of a probe."""
     yield from _echoes(result, target)
-    if _is_other_protocol(probe, result):
+    other = probe.expected.or_bytes
+    if other is not None and re.match(other.encode("latin-1"), result.received, re.DOTALL):
         return
     for answer in result.read.answers:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -55,13 +56,6 @@ def find_violations(probe: Probe, result: ConnectionResult, target: ProbeTarget)
         if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
             yield from _wrong_allow(probe, answer, result, target)
     yield from _wrong_end(probe, result)
-
-
-def _is_other_protocol(probe: Probe, result: ConnectionResult) -> bool:
-    pattern = probe.expected.or_bytes
-    return pattern is not None and bool(
-        re.match(pattern.encode("latin-1"), result.received, re.DOTALL)
-    )
 
 
 def _echoes(result: ConnectionResult, target: ProbeTarget) -> Iterator[str]:

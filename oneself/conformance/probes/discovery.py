@@ -52,12 +52,8 @@ def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
 
 def _first(operations: Iterable[OperationSpec], method: str, dialect: str | None) -> OperationSpec:
     for each in operations:
-        suits = method == "get" or (_JSON in each.bodies and _has_required_text(each))
+        schema = resolve(load_document(), each.bodies.get(_JSON, {}))
+        suits = method == "get" or schema.get("required")
         if each.method == method and "{" not in each.path and suits:
             return each
     raise Unreachable(f"{dialect} has no {method.upper()} that accepts a session and suits probes")
-
-
-def _has_required_text(operation: OperationSpec) -> bool:
-    schema = resolve(load_document(), operation.bodies[_JSON])
-    return bool(schema.get("required"))

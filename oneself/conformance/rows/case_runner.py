@@ -1,16 +1,19 @@
-"""Runner of a row: its user, its steps and its request."""
+"""Runner of a row: its user, its steps, its request, and the outcome."""
 
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 
 from oneself.conformance.actors import Actor, Actors
-from oneself.conformance.deployment import Deployment
+from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.outcomes import Outcome, Verdict
+from oneself.conformance.rows.assertions import find_violations
 from oneself.conformance.rows.matching import fill
 from oneself.conformance.rows.request_building import (
     ACTOR_KEYS,
@@ -22,7 +25,9 @@ from oneself.conformance.rows.table import Row
 from oneself.conformance.timestamps import add_span, format_timestamp
 from oneself.document import OperationSpec
 
-__all__ = ["CaseRunner", "StepFailed"]
+__all__ = ["CaseRunner", "outcome_of", "run_case"]
+
+_MAX_ANSWER_LENGTH = 2_000
 
 
 class StepFailed(Exception):
@@ -159,3 +164,47 @@ def _resolve_pointer(content: Any, pointer: str) -> Any:
     for step in pointer.split("/")[1:]:
         content = content[int(step) if isinstance(content, list) else step]
     return content
+
+
+def run_case(runner: CaseRunner, ask: Callable[[Request], Answer] | None = None) -> Outcome:
+    """Run the steps and the request of a row, and return the outcome."""
+    row = runner.row
+    try:
+        request = runner.prepare()
+    except Unreachable as error:
+        return outcome_of(row, Verdict.SKIPPED, str(error))
+    except StepFailed as failed:
+        outcome = _failure(runner, failed.request, failed.answer, [str(failed)])
+        return replace(outcome, failed_step=failed.operation_id)
+    except (OSError, HTTPException) as error:
+        return outcome_of(row, Verdict.FAILED, f"a step got no response ({type(error).__name__})")
+    try:
+        answer = (ask or runner.deployment.ask)(request)
+    except (OSError, HTTPException) as error:
+        return outcome_of(row, Verdict.FAILED, f"there is no response ({type(error).__name__})")
+    broken = find_violations(
+        row,
+        request,
+        answer,
+        now=runner.now,
+        look_up=runner.look_up,
+        behind_proxy=runner.deployment.behind_proxy,
+    )
+    if broken:
+        return _failure(runner, request, answer, broken)
+    return outcome_of(row, Verdict.PASSED)
+
+
+def outcome_of(row: Row, verdict: Verdict, *reasons: str) -> Outcome:
+    """Return the outcome of a row."""
+    return Outcome("rows", row.dialect, str(row), str(row.raw["source"]), verdict, reasons)
+
+
+def _failure(runner: CaseRunner, request: Request, answer: Answer, broken: list[str]) -> Outcome:
+    """Return the outcome of a failed row, with a command that repeats it."""
+    return replace(
+        outcome_of(runner.row, Verdict.FAILED, *broken),
+        request=f"{request.method} {request.target}",
+        repeat=request.as_curl(runner.deployment.url),
+        answer=f"{answer.status} {answer.body[:_MAX_ANSWER_LENGTH].decode(errors='replace')}",
+    )
