@@ -50,20 +50,14 @@ def open_deployment(url: str, credentials: Path, *, behind_proxy: bool = False) 
         WrongUrl: The address is not an origin, such as `https://account.example.com`.
         OSError, WrongCredentials: As `read_credentials`.
     """
-    origin = _origin_of(url)
-    if origin is None:
-        raise WrongUrl(
-            f"{url} is not an address without a path, such as https://account.example.com"
-        )
-    return Deployment(origin, read_credentials(credentials), behind_proxy=behind_proxy)
-
-
-def _origin_of(url: str) -> str | None:
-    """Return the origin in an address; None if malformed, or with more than host and port."""
     try:
         origin = urlsplit(url.rstrip("/"))
         _ = origin.port
+        is_origin = origin.scheme in {"http", "https"} and bool(origin.hostname)
     except ValueError:  # a malformed IPv6 address or port
-        return None
-    is_origin = origin.scheme in {"http", "https"} and origin.hostname
-    return None if not is_origin or origin.path or origin.query else origin.geturl()
+        is_origin = False
+    if not is_origin or origin.path or origin.query:
+        raise WrongUrl(
+            f"{url} is not an address without a path, such as https://account.example.com"
+        )
+    return Deployment(origin.geturl(), read_credentials(credentials), behind_proxy=behind_proxy)

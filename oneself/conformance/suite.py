@@ -76,16 +76,13 @@ class Suite:
         fast = [row for row in rows if not row.dribbles]
         # Each of these waits for the deployment's timeout, so they run in parallel.
         with ThreadPoolExecutor(max(1, len(slow))) as pool:
-            futures = [pool.submit(self._run_row, row, deployment, actors) for row in slow]
-            pending: Iterable[tuple[Row, Callable[[], list[Outcome]]]] = (
-                *((row, partial(self._run_row, row, deployment, actors)) for row in fast),
-                *((row, future.result) for row, future in zip(slow, futures, strict=True)),
-            )
+            run = partial(self._run_row, deployment, actors)
+            pending = [(str(row), pool.submit(run, row).result) for row in slow]
             yield from _numbered(
-                "rows", ((str(row), evaluate) for row, evaluate in pending), len(rows)
+                "rows", [*((str(row), partial(run, row)) for row in fast), *pending]
             )
 
-    def _run_row(self, row: Row, deployment: Deployment, actors: Actors) -> list[Outcome]:
+    def _run_row(self, deployment: Deployment, actors: Actors, row: Row) -> list[Outcome]:
         row_service = row.raw.get("service")
         if row_service != self.service:
             reason = f"it needs a deployment with the settings of {row_service!r}"
@@ -118,21 +115,19 @@ class Suite:
             if self.dialect in {None, each.dialect}
             and (self.operations is None or each.operation_id in self.operations)
         ]
-        runs = [(seed, run) for seed in self.seeds for run in plan(selected)]
-        yield from _numbered(
-            "fuzz",
-            ((f"{run}, seed {seed}", partial(self.fuzz_once, run, seed)) for seed, run in runs),
-            len(runs),
-        )
+        steps = [
+            (f"{run}, seed {seed}", partial(self.fuzz_once, run, seed))
+            for seed in self.seeds
+            for run in plan(selected)
+        ]
+        yield from _numbered("fuzz", steps)
 
     def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
         """Run the fuzzer once, and return the outcomes."""
         # An earlier run may have changed the user's credentials.
         deployment = replace(self.deployment, actors=read_credentials(self.credentials))
-        fuzz_runner = FuzzRunner(
-            deployment, self.credentials, self.examples, seed, traffic=self.traffic
-        )
-        return [*fuzz_runner.outcomes(run)]
+        runner = FuzzRunner(deployment, self.credentials, self.examples, seed, traffic=self.traffic)
+        return [*runner.outcomes(run)]
 
     def _concerns(self, row: Row) -> bool:
         if self.operations is not None and row.operation_id not in self.operations:
@@ -143,10 +138,10 @@ class Suite:
 
 
 def _numbered(
-    suite: str, steps: Iterable[tuple[str, Callable[[], list[Outcome]]]], count: int
+    suite: str, steps: Sequence[tuple[str, Callable[[], list[Outcome]]]]
 ) -> Iterator[Step]:
     for number, (name, evaluate) in enumerate(steps, 1):
-        yield Step(suite, name, number, count, tuple(evaluate()))
+        yield Step(suite, name, number, len(steps), tuple(evaluate()))
 
 
 def _probe_outcome(result: ProbeOutcome, dialect: str | None) -> Outcome:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from itertools import cycle
 
@@ -169,28 +170,18 @@ class _Run:
         if self._probe.then in {"leave", "reset"}:
             return
         expected = self._probe.expected
-        requests = len(expected.answers)
         for connection, opening in self._connections:
+            read = partial(connection.read, len(expected.answers), bodiless=expected.bodiless)
             began = time.monotonic()
-            read = connection.read(
-                requests, seconds=self._remaining(), quiet_seconds=0, bodiless=expected.bodiless
-            )
+            result = read(seconds=self._remaining(), quiet_seconds=0)
             if not connection.is_closed:
                 elapsed = time.monotonic() - began
                 quiet = min(_QUIET_SECONDS + 2 * elapsed, _MAX_QUIET_SECONDS)
-                read = connection.read(
-                    requests,
-                    seconds=self._remaining(),
-                    quiet_seconds=self._remaining() if expected.then_closed else quiet,
-                    bodiless=expected.bodiless,
-                )
-            yield ConnectionResult(
-                opening,
-                connection.received,
-                read,
-                is_closed=connection.is_closed,
-                was_reset=connection.was_reset,
-            )
+                if expected.then_closed:
+                    quiet = self._remaining()
+                result = read(seconds=self._remaining(), quiet_seconds=quiet)
+            ends = connection.is_closed, connection.was_reset
+            yield ConnectionResult(opening, connection.received, result, *ends)
 
     def _remaining(self) -> float:
         return max(0.01, self._deadline - time.monotonic())
