@@ -33,11 +33,7 @@ class Deployment:
     traffic: Traffic = field(default=Traffic(None), kw_only=True, compare=False)
 
     def ask(self, request: Request) -> Answer:
-        """Send a request over a new connection, and return the response.
-
-        Raises:
-            OSError, http.client.HTTPException: There was no response.
-        """
+        """Send a request as `http_client.ask` does, and record the exchange."""
         answer = ask(self.url, request)
         self.traffic.write(request, answer)
         return answer

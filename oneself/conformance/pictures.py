@@ -30,11 +30,7 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def chunks_of(webp: bytes) -> Iterator[tuple[str, int]]:
-    """Yield the chunks of a WebP file with their lengths (RFC 9649, section 2.3).
-
-    Raises:
-        ValueError: It is malformed, truncated, or followed by other bytes.
-    """
+    """Yield the chunks of exactly one WebP file with their lengths (RFC 9649, section 2.3)."""
     if webp[:4] != b"RIFF" or webp[8:12] != b"WEBP" or _length(webp, 4) != len(webp) - 8:
         raise ValueError("not exactly one WebP file")
     offset = 12

@@ -24,7 +24,7 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.traffic import Traffic
 
-_IDENTITY = FuzzIdentity.from_environment(os.environ)
+_IDENTITY = FuzzIdentity.from_environment()
 _TRAFFIC = Traffic(os.environ.get("ONESELF_CONFORMANCE_TRAFFIC"))
 
 

@@ -80,9 +80,9 @@ class FuzzIdentity:
         self._scheme = scheme
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+    def from_environment(cls) -> Self:
         """Read the identity that `environment_variables` describes."""
-        url, credentials, behind_proxy, scheme = json.loads(environment[_VARIABLE])
+        url, credentials, behind_proxy, scheme = json.loads(os.environ[_VARIABLE])
         deployment = open_deployment(url, Path(credentials), behind_proxy=behind_proxy)
         return cls(deployment, Path(credentials), scheme)
 

@@ -172,7 +172,11 @@ class FuzzRunner:
             return ""
         path = folder / "identities.json"
         actors = Actors(replace(self.deployment, actors=read_credentials(self.credentials)))
-        path.write_text(json.dumps({"auth": [_identity(actors, name) for name in run.peers]}))
+        users = []
+        for name in run.peers:  # in the format of Web Fuzzing Commons
+            header, value = credential_header("bearer", actors.find(name)["session_token"])
+            users.append({"name": name, "fixedHeaders": [{"name": header, "value": value}]})
+        path.write_text(json.dumps({"auth": users}))
         return f"\n[auth.wfc]\npath = {json.dumps(str(path))}\npeers = {json.dumps(run.peers)}\n"
 
     def _read(
@@ -212,12 +216,6 @@ class FuzzRunner:
             reasons,
             request=_label(operation),
         )
-
-
-def _identity(actors: Actors, name: str) -> dict[str, Any]:
-    """Return a user in the format of Web Fuzzing Commons."""
-    header, value = credential_header("bearer", actors.find(name)["session_token"])
-    return {"name": name, "fixedHeaders": [{"name": header, "value": value}]}
 
 
 def _written_configuration(values: Mapping[str, Any]) -> str:

@@ -41,7 +41,6 @@ class ProbeOutcome:
     broken: tuple[str, ...] = ()
     skipped: str | None = None
     exchange: Exchange | None = None
-    seconds: float = 0.0
     blocked_others: bool = False
 
 
@@ -76,7 +75,6 @@ def run_probe(probe: Probe, target: ProbeTarget) -> ProbeOutcome:
         openings = probe.openings(target)
     except MissingWord as missing:
         return ProbeOutcome(probe, skipped=f"The target has no {missing}.")
-    began = time.monotonic()
     broken: list[str] = []
     shown_result = ConnectionResult(openings[0])
     try:
@@ -98,7 +96,6 @@ def run_probe(probe: Probe, target: ProbeTarget) -> ProbeOutcome:
         probe,
         tuple(broken),
         exchange=exchange_of(probe, shown_result.opening, shown_result.received, target),
-        seconds=time.monotonic() - began,
         blocked_others=problem is not None,
     )
 

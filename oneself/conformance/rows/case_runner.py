@@ -123,7 +123,11 @@ class CaseRunner:
     def _credentials(
         self, spec: Mapping[str, Any], operation: OperationSpec | None
     ) -> Iterator[tuple[str, str]]:
-        sent = fill(spec.get("with", _default_credential(operation)), self.look_up)
+        if operation is None or operation.public:
+            default = "none"
+        else:
+            default = "session" if operation.client is None else "client"
+        sent = fill(spec.get("with", default), self.look_up)
         for each in sent if isinstance(sent, list) else [sent]:
             if isinstance(each, Mapping):
                 [(kind, value)] = each.items()
@@ -131,13 +135,6 @@ class CaseRunner:
             elif each != "none":
                 actor = self._actor(spec.get("as"))
                 yield credential_header(each, actor[ACTOR_KEYS[each]])
-
-
-def _default_credential(operation: OperationSpec | None) -> str:
-    """Return the kind of credential to send by default."""
-    if operation is None or operation.public:
-        return "none"
-    return "session" if operation.client is None else "client"
 
 
 def _headers(
