@@ -73,11 +73,7 @@ class Connection(AbstractContextManager["Connection"]):
     """A connection that keeps all received bytes."""
 
     def __init__(self, address: Address, *, seconds: float, plain: bool = False) -> None:
-        """Connect within `seconds`; `plain` uses no TLS even if the address does.
-
-        Raises:
-            OSError: The connection is refused, or the certificate is not trusted.
-        """
+        """Connect within `seconds`, or raise `OSError`; `plain` never uses TLS."""
         self.received = b""
         self.is_closed = False
         self.was_reset = False
