@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,7 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["find_common_violations", "find_schema_violations", "is_bytes", "repeated_values"]
+__all__ = ["find_common_violations", "find_schema_violations", "repeated_values", "texts_in"]
 
 #: Exactly these, once each; an empty `Server` reveals no software to attack.
 _HEADERS: Mapping[str, str] = {
@@ -36,10 +36,9 @@ _PROXY_HEADERS = frozenset({"server", "via"})
 
 def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Iterator[str]:
     """Yield each rule for all responses that this one breaks."""
+    ignored = _PROXY_HEADERS if behind_proxy else frozenset()
     for name, value in _HEADERS.items():
-        if behind_proxy and name in _PROXY_HEADERS:
-            continue
-        if answer.values(name) != [value]:
+        if name not in ignored and answer.values(name) != [value]:
             yield f"header {name}: {answer.values(name)!r} is not {value!r}"
     request_ids = answer.values("x-request-id")
     if len(request_ids) != 1 or not _REQUEST_ID.fullmatch(request_ids[0]):
@@ -48,9 +47,8 @@ def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Ite
     if answer.values("ratelimit") and not waits[0].endswith(f"t={waits[-1]}"):
         yield f"headers ratelimit and retry-after: {waits!r} do not agree"
     for name, _ in answer.headers:
-        if behind_proxy and name.lower() in _PROXY_HEADERS:
-            continue
-        if name.lower().startswith(("access-control-", "x-powered-by", "via")):
+        is_forbidden = name.lower().startswith(("access-control-", "x-powered-by", "via"))
+        if is_forbidden and name.lower() not in ignored:
             yield f"header {name}: is not allowed"
 
 
@@ -69,9 +67,8 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
             yield f"header {name}: is required by the document, and missing"
         for value in values:
             typed = int(value) if header["schema"]["type"] == "integer" else value
-            if not _validator_of_header(name, answer.status, operation.operation_id).is_valid(
-                typed
-            ):
+            validator = _validator(operation.operation_id, answer.status, "headers", name)
+            if not validator.is_valid(typed):
                 yield f"header {name}: {value!r} does not match its schema"
     contents = response.get("content", {})
     types = answer.values("content-type")
@@ -80,9 +77,10 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
     if contents and types[:1] not in [[name] for name in contents]:
         yield f"content type {types!r} is not among {sorted(contents)}"
     elif contents and method != "HEAD":
-        if is_bytes(contents[types[0]]["schema"]):
+        schema = resolve(load_document(), contents[types[0]]["schema"])
+        if schema.get("format") == "binary":
             return  # a schema cannot describe bytes
-        validator = _validator(types[0], answer.status, operation.operation_id)
+        validator = _validator(operation.operation_id, answer.status, "content", types[0])
         try:
             content = answer.json()
         except ValueError:
@@ -90,11 +88,6 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
         else:
             for error in validator.iter_errors(content):
                 yield f"schema, at {'/'.join(map(str, error.absolute_path))}: {error.message}"
-
-
-def is_bytes(schema: Mapping[str, Any]) -> bool:
-    """Return whether a body is a file, not JSON."""
-    return resolve(load_document(), schema).get("format") == "binary"
 
 
 def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str]:
@@ -110,7 +103,7 @@ def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str
     }
     secret |= {part for each in secret for part in _decoded(each)}
     # Words such as "session" or "Bearer" may occur in any message.
-    values = {part for part in secret if re.search(r"\d", part)} | set(_texts(sent))
+    values = {part for part in secret if re.search(r"\d", part)} | set(texts_in(sent))
     for value in values:
         if len(value) >= _MIN_VALUE_LENGTH and value in text:
             yield f"body: repeats {value!r} from the request"
@@ -124,32 +117,20 @@ def _decoded(text: str) -> list[str]:
         return []
 
 
-def _texts(value: Any) -> Iterable[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the strings in a JSON value, without the names of fields."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
-        for below in value.values():
-            yield from _texts(below)
-    elif isinstance(value, list):
-        for below in value:
-            yield from _texts(below)
+    elif isinstance(value, Mapping | list):
+        for below in value.values() if isinstance(value, Mapping) else value:
+            yield from texts_in(below)
 
 
 @cache
-def _validator(media: str, status: int, operation_id: str) -> Any:
-    response = OPERATIONS[operation_id].responses[status]
-    return _compile(response["content"][media]["schema"])
-
-
-@cache
-def _validator_of_header(name: str, status: int, operation_id: str) -> Any:
-    header = resolve(load_document(), OPERATIONS[operation_id].responses[status]["headers"][name])
-    return _compile(header["schema"])
-
-
-def _compile(schema: Mapping[str, Any]) -> Any:
-    """Compile a schema with a validator that the service does not use."""
+def _validator(operation_id: str, status: int, part: str, name: str) -> Any:
+    """Compile the schema of a header or a body with a validator that the service does not use."""
+    spec = resolve(load_document(), OPERATIONS[operation_id].responses[status][part][name])
     return OAS30ReadValidator(
-        {"allOf": [schema], "components": load_document()["components"]},
+        {"allOf": [spec["schema"]], "components": load_document()["components"]},
         format_checker=oas30_format_checker,
     )

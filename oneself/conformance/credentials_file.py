@@ -29,18 +29,17 @@ def read_credentials(path: Path) -> Mapping[str, Mapping[str, Any]]:
     try:
         actors = json.loads(path.read_bytes())
     except ValueError:
-        message = f"{path} is not JSON"
-        raise WrongCredentials(message) from None
+        raise WrongCredentials(f"{path} is not JSON") from None
     if not isinstance(actors, dict) or "base" not in actors:
-        message = f'{path} has no user "base"; `python -m oneself demo --json` prints such a file'
-        raise WrongCredentials(message)
+        raise WrongCredentials(
+            f'{path} has no user "base"; `python -m oneself demo --json` prints such a file'
+        )
     for name, fields in actors.items():
         is_text_map = isinstance(fields, dict) and all(
             isinstance(each, str) for each in fields.values()
         )
         if not is_text_map:
-            message = f"{path}: {name} must be an object of strings"
-            raise WrongCredentials(message)
+            raise WrongCredentials(f"{path}: {name} must be an object of strings")
     return actors
 
 
@@ -51,19 +50,14 @@ def open_deployment(url: str, credentials: Path, *, behind_proxy: bool = False) 
         WrongUrl: The address is not an origin, such as `https://account.example.com`.
         OSError, WrongCredentials: As `read_credentials`.
     """
-    origin = _origin_of(url)
-    if origin is None:
-        message = f"{url} is not an address without a path, such as https://account.example.com"
-        raise WrongUrl(message)
-    return Deployment(origin, read_credentials(credentials), behind_proxy=behind_proxy)
-
-
-def _origin_of(url: str) -> str | None:
-    """Return the origin in an address; None if malformed, or with more than host and port."""
     try:
         origin = urlsplit(url.rstrip("/"))
         _ = origin.port
+        is_origin = origin.scheme in {"http", "https"} and bool(origin.hostname)
     except ValueError:  # a malformed IPv6 address or port
-        return None
-    is_origin = origin.scheme in {"http", "https"} and origin.hostname
-    return None if not is_origin or origin.path or origin.query else origin.geturl()
+        is_origin = False
+    if not is_origin or origin.path or origin.query:
+        raise WrongUrl(
+            f"{url} is not an address without a path, such as https://account.example.com"
+        )
+    return Deployment(origin.geturl(), read_credentials(credentials), behind_proxy=behind_proxy)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from oneself.conformance.http_client import Answer, Request, ask
@@ -32,11 +33,15 @@ class Deployment:
     traffic: Traffic = field(default=Traffic(None), kw_only=True, compare=False)
 
     def ask(self, request: Request) -> Answer:
-        """Send a request over a new connection, and return the response.
-
-        Raises:
-            OSError, http.client.HTTPException: There was no response.
-        """
+        """Send a request as `http_client.ask` does, and record the exchange."""
         answer = ask(self.url, request)
         self.traffic.write(request, answer)
         return answer
+
+    def ask_json(self, request: Request) -> Any:
+        """Return the JSON body of a response, or None if empty; raise `Unreachable` if rejected."""
+        answer = self.ask(request)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            what = f"{request.method} {request.target}"
+            raise Unreachable(f"{what}, which it needs, returns {answer.status}")
+        return answer.json() if answer.body else None

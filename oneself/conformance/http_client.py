@@ -61,11 +61,7 @@ class Answer:
         return [value for each, value in self.headers if each.lower() == name.lower()]
 
     def json(self) -> Any:
-        """Parse the body as JSON.
-
-        Raises:
-            ValueError: It is not JSON.
-        """
+        """Parse the body as JSON, or raise `ValueError`."""
         return json.loads(self.body)
 
 

@@ -1,10 +1,12 @@
 """The operations of the document, by id."""
 
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
-from oneself.document import OperationSpec, load_document, operation_specs
+from oneself.document import OperationSpec, load_document, operation_specs, resolve
 
-__all__ = ["OPERATIONS", "links_of", "schemes_of"]
+__all__ = ["OPERATIONS", "documented_codes", "links_of", "request_examples", "schemes_of"]
 
 OPERATIONS: Mapping[str, OperationSpec] = {
     each.operation_id: each for each in operation_specs(load_document())
@@ -24,3 +26,17 @@ def links_of(operation: OperationSpec) -> frozenset[str]:
         for response in operation.responses.values()
         for link in response.get("links", {}).values()
     )
+
+
+def request_examples(operation: OperationSpec) -> Mapping[str, Any]:
+    """Return the example of each media type of an operation's body."""
+    spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
+    contents = resolve(load_document(), spec)["content"]
+    return {media: content["example"] for media, content in contents.items()}
+
+
+@cache
+def documented_codes(operation_id: str, status: int) -> frozenset[str]:
+    """Return the codes that an operation documents for a status: the keys of its examples."""
+    contents = OPERATIONS[operation_id].responses.get(status, {}).get("content", {})
+    return frozenset(name for each in contents.values() for name in each.get("examples", {}))

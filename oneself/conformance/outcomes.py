@@ -37,13 +37,7 @@ class Outcome:
 
     def as_text(self) -> str:
         """Format the outcome, one line for each part."""
-        return "\n".join(
-            [
-                self.promise,
-                f"source:  {self.source}",
-                *(f"request: {self.request}" for _ in range(bool(self.request))),
-                *(f"repeat:  {self.repeat}" for _ in range(bool(self.repeat))),
-                *(f"answer:  {self.answer}" for _ in range(bool(self.answer))),
-                *(f"{self.verdict}: {reason}" for reason in self.reasons),
-            ]
-        )
+        parts = {"request: ": self.request, "repeat:  ": self.repeat, "answer:  ": self.answer}
+        shown = [f"{label}{text}" for label, text in parts.items() if text]
+        reasons = [f"{self.verdict}: {reason}" for reason in self.reasons]
+        return "\n".join([self.promise, f"source:  {self.source}", *shown, *reasons])

@@ -30,22 +30,16 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def chunks_of(webp: bytes) -> Iterator[tuple[str, int]]:
-    """Yield the chunks of a WebP file with their lengths (RFC 9649, section 2.3).
-
-    Raises:
-        ValueError: It is malformed, truncated, or followed by other bytes.
-    """
+    """Yield the chunks of exactly one WebP file with their lengths (RFC 9649, section 2.3)."""
     if webp[:4] != b"RIFF" or webp[8:12] != b"WEBP" or _length(webp, 4) != len(webp) - 8:
-        message = "not exactly one WebP file"
-        raise ValueError(message)
+        raise ValueError("not exactly one WebP file")
     offset = 12
     while offset < len(webp):
         length = _length(webp, offset + 4)
         yield webp[offset : offset + 4].decode("ascii"), length
         offset += 8 + length + length % 2
     if offset != len(webp):
-        message = "the last chunk is truncated"
-        raise ValueError(message)
+        raise ValueError("the last chunk is truncated")
 
 
 def read_webp(content: bytes) -> Image.Image:

@@ -1,6 +1,7 @@
 """Connection check before the tests, so that they do not all fail for one reason."""
 
 import ssl
+from collections.abc import Mapping
 from http.client import HTTPException
 from socket import gaierror
 
@@ -10,6 +11,18 @@ from oneself.conformance.http_client import Request
 __all__ = ["find_connection_problem"]
 
 _PROBE_REQUEST = Request("GET", "/healthz")
+_NO_HTTP = "the server does not respond in HTTP; addresses with TLS begin with https://"
+#: The first kind that fits an error describes it.
+_PROBLEMS: Mapping[type[Exception], str] = {
+    ssl.SSLError: "it does not speak TLS; addresses without TLS begin with http://",
+    gaierror: "the host does not exist",
+    UnicodeError: "the host does not exist",
+    ConnectionRefusedError: "the connection is refused",
+    TimeoutError: "the connection timed out",
+    # A TLS server closes plain HTTP connections, or responds with TLS.
+    HTTPException: _NO_HTTP,
+    ConnectionError: _NO_HTTP,
+}
 
 
 def find_connection_problem(deployment: Deployment) -> str | None:
@@ -21,21 +34,13 @@ def find_connection_problem(deployment: Deployment) -> str | None:
     return None
 
 
-def _describe(error: Exception) -> str:  # noqa: PLR0911 # a flat list of errors
+def _describe(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted ({error.verify_message}); SSL_CERT_FILE can name other"
             " roots"
         )
-    if isinstance(error, ssl.SSLError):
-        return "it does not speak TLS; addresses without TLS begin with http://"
-    if isinstance(error, gaierror | UnicodeError):
-        return "the host does not exist"
-    if isinstance(error, ConnectionRefusedError):
-        return "the connection is refused"
-    if isinstance(error, TimeoutError):
-        return "the connection timed out"
-    if isinstance(error, HTTPException | ConnectionError):
-        # A TLS server closes plain HTTP connections, or responds with TLS.
-        return "the server does not respond in HTTP; addresses with TLS begin with https://"
+    for kind, problem in _PROBLEMS.items():
+        if isinstance(error, kind):
+            return problem
     return str(getattr(error, "strerror", None) or type(error).__name__)

@@ -17,9 +17,8 @@ from oneself.conformance.probes.discovery import target_of
 from oneself.conformance.probes.exchange import Exchange
 from oneself.conformance.probes.runner import ProbeOutcome, run_probes
 from oneself.conformance.probes.table import load_probes
-from oneself.conformance.rows.case_runner import CaseRunner
+from oneself.conformance.rows.case_runner import CaseRunner, outcome_of, run_case
 from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.rows.verdicts import run_case
 from oneself.conformance.traffic import Traffic
 
 __all__ = ["SUITES", "Step", "Suite"]
@@ -77,31 +76,23 @@ class Suite:
         fast = [row for row in rows if not row.dribbles]
         # Each of these waits for the deployment's timeout, so they run in parallel.
         with ThreadPoolExecutor(max(1, len(slow))) as pool:
-            futures = [pool.submit(self._run_row, row, deployment, actors) for row in slow]
-            pending: Iterable[tuple[Row, Callable[[], list[Outcome]]]] = (
-                *((row, partial(self._run_row, row, deployment, actors)) for row in fast),
-                *((row, future.result) for row, future in zip(slow, futures, strict=True)),
-            )
+            run = partial(self._run_row, deployment, actors)
+            pending = [(str(row), pool.submit(run, row).result) for row in slow]
             yield from _numbered(
-                "rows", ((str(row), evaluate) for row, evaluate in pending), len(rows)
+                "rows", [*((str(row), partial(run, row)) for row in fast), *pending]
             )
 
-    def _run_row(self, row: Row, deployment: Deployment, actors: Actors) -> list[Outcome]:
+    def _run_row(self, deployment: Deployment, actors: Actors, row: Row) -> list[Outcome]:
         row_service = row.raw.get("service")
         if row_service != self.service:
             reason = f"it needs a deployment with the settings of {row_service!r}"
-            source = str(row.raw["source"])
-            return [Outcome("rows", row.dialect, str(row), source, Verdict.SKIPPED, (reason,))]
+            return [outcome_of(row, Verdict.SKIPPED, reason)]
         outcome = run_case(CaseRunner(row, deployment, actors))
-        return [self._skip_other_dialect(outcome, row)]
-
-    def _skip_other_dialect(self, outcome: Outcome, row: Row) -> Outcome:
-        """Skip a test whose earlier step failed in a dialect that is not under test."""
-        if self.dialect is None or outcome.failed_step is None:
-            return outcome
-        if OPERATIONS[outcome.failed_step].dialect == row.dialect:
-            return outcome
-        return replace(outcome, verdict=Verdict.SKIPPED)
+        step = outcome.failed_step
+        # A step may call a dialect that is not under test.
+        if self.dialect and step and OPERATIONS[step].dialect != row.dialect:
+            outcome = replace(outcome, verdict=Verdict.SKIPPED)
+        return [outcome]
 
     def _probes(self) -> Iterator[Step]:
         probes = load_probes()
@@ -124,37 +115,33 @@ class Suite:
             if self.dialect in {None, each.dialect}
             and (self.operations is None or each.operation_id in self.operations)
         ]
-        runs = [(seed, run) for seed in self.seeds for run in plan(selected)]
-        yield from _numbered(
-            "fuzz",
-            ((f"{run}, seed {seed}", partial(self.fuzz_once, run, seed)) for seed, run in runs),
-            len(runs),
-        )
+        steps = [
+            (f"{run}, seed {seed}", partial(self.fuzz_once, run, seed))
+            for seed in self.seeds
+            for run in plan(selected)
+        ]
+        yield from _numbered("fuzz", steps)
 
     def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
         """Run the fuzzer once, and return the outcomes."""
         # An earlier run may have changed the user's credentials.
         deployment = replace(self.deployment, actors=read_credentials(self.credentials))
-        fuzz_runner = FuzzRunner(
-            deployment, self.credentials, self.examples, seed, traffic=self.traffic
-        )
-        return [*fuzz_runner.outcomes(run)]
+        runner = FuzzRunner(deployment, self.credentials, self.examples, seed, traffic=self.traffic)
+        return [*runner.outcomes(run)]
 
     def _concerns(self, row: Row) -> bool:
         if self.operations is not None and row.operation_id not in self.operations:
             return False
         if self.service not in {None, row.raw.get("service")}:
             return False
-        if self.dialect is None:
-            return True
-        return row.operation is not None and row.dialect == self.dialect
+        return self.dialect is None or (row.operation is not None and row.dialect == self.dialect)
 
 
 def _numbered(
-    suite: str, steps: Iterable[tuple[str, Callable[[], list[Outcome]]]], count: int
+    suite: str, steps: Sequence[tuple[str, Callable[[], list[Outcome]]]]
 ) -> Iterator[Step]:
     for number, (name, evaluate) in enumerate(steps, 1):
-        yield Step(suite, name, number, count, tuple(evaluate()))
+        yield Step(suite, name, number, len(steps), tuple(evaluate()))
 
 
 def _probe_outcome(result: ProbeOutcome, dialect: str | None) -> Outcome:

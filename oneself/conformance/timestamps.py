@@ -10,17 +10,12 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def add_span(now: datetime, span: str) -> datetime:
-    """Add a span such as `now`, `+30d` or `1y` to a time; a year is a calendar year.
-
-    Raises:
-        ValueError: The span is malformed.
-    """
+    """Add a span such as `now`, `+30d` or `1y` to a time; a year is a calendar year."""
     if span == "now":
         return now
     parts = _SPAN.fullmatch(span)
     if parts is None:
-        message = f"{span!r} is not a span such as +30d"
-        raise ValueError(message)
+        raise ValueError(f"{span!r} is not a span such as +30d")
     sign, number, unit = -1 if parts[1] == "-" else 1, int(parts[2]), parts[3]
     if unit == "y":
         year = now.year + sign * number

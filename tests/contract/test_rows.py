@@ -7,9 +7,8 @@ import pytest
 from oneself.conformance.actors import Actors
 from oneself.conformance.http_client import Answer
 from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import CaseRunner
+from oneself.conformance.rows.case_runner import CaseRunner, run_case
 from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.rows.verdicts import run_case
 from tests.support.service import Service
 
 ROWS = load_rows()

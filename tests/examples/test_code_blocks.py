@@ -29,9 +29,8 @@ from accounts.services.policies import InvalidPolicies
 from oneself import commands
 from oneself.commands.demo import export_line
 from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import CaseRunner
+from oneself.conformance.rows.case_runner import CaseRunner, run_case
 from oneself.conformance.rows.table import Row, check_row
-from oneself.conformance.rows.verdicts import run_case
 from oneself.document import load_document
 from oneself.runtime.policy_store import read_policies
 from oneself.settings import Settings

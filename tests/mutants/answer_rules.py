@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
-from oneself.conformance.fuzz.refusal_codes import documented_codes
 from oneself.conformance.http_client import Answer
+from oneself.conformance.operations import documented_codes
 from oneself.conformance.rows.table import refusal_shapes
 from oneself.document import OperationSpec, load_document, resolve
 from tests.mutants.mutation import Mutant, tested_codes, tested_statuses

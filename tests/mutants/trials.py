@@ -17,9 +17,8 @@ from oneself.conformance.fuzz.live_document import live_document
 from oneself.conformance.http_client import FORM, Answer, Request
 from oneself.conformance.operations import OPERATIONS, links_of
 from oneself.conformance.outcomes import Outcome, Verdict
-from oneself.conformance.rows.case_runner import CaseRunner
+from oneself.conformance.rows.case_runner import CaseRunner, run_case
 from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.rows.verdicts import run_case
 from oneself.conformance.suite import Suite
 from tests.mutants.answer_rules import ANSWER_RULES
 from tests.mutants.mutation import Mutant, RowFields

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl
 
 import yaml
@@ -17,13 +17,15 @@ from oneself.conformance.common_assertions import (
     find_common_violations,
     find_schema_violations,
     repeated_values,
+    texts_in,
 )
-from oneself.conformance.deployment import Deployment
-from oneself.conformance.fuzz.refusal_codes import codes_in, documented_codes
+from oneself.conformance.fuzz.identity import FuzzIdentity
 from oneself.conformance.http_client import FORM, Answer, Request
+from oneself.conformance.operations import documented_codes
+from oneself.conformance.rows.table import refusal_shapes
 from oneself.document import OperationSpec, load_document
 
-__all__ = ["RULES", "Exchange", "FuzzContext", "Rule", "reasons"]
+__all__ = ["RULES", "Exchange", "Rule", "reasons"]
 
 _REASONS = Path(__file__).parents[3] / "contracts" / "reasons.yaml"
 _WORD = re.compile(r"[A-Za-z_ ]*")
@@ -31,30 +33,25 @@ _WORD = re.compile(r"[A-Za-z_ ]*")
 _INVALID = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-class FuzzContext(Protocol):
-    """The part of the caller that rules need."""
-
-    deployment: Deployment
-
-    def is_accepted_elsewhere(self, request: Request) -> bool:
-        """Return whether another operation accepts the credential of a rejected request."""
-
-
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its response; `valid` if the request has the documented shape."""
+    """A request and its response; `valid` if the request has the documented shape.
+
+    `identity` is the user that sent it.
+    """
 
     operation: OperationSpec
     request: Request
     answer: Answer
+    identity: FuzzIdentity
     valid: bool
 
 
 #: Yields each violation in an exchange.
-Rule = Callable[[Exchange, FuzzContext], Iterator[str]]
+Rule = Callable[[Exchange], Iterator[str]]
 
 
-def answer_is_documented(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+def answer_is_documented(exchange: Exchange) -> Iterator[str]:
     """Status, headers and body match the document, without additional fields."""
     if exchange.request.method == exchange.operation.method.upper():
         yield from find_schema_violations(
@@ -62,12 +59,12 @@ def answer_is_documented(exchange: Exchange, _context: FuzzContext) -> Iterator[
         )
 
 
-def refusal_has_documented_code(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+def refusal_has_documented_code(exchange: Exchange) -> Iterator[str]:
     """A refusal has its code where the dialect puts it, and the document lists the code."""
     if exchange.answer.status < HTTPStatus.BAD_REQUEST or exchange.request.method == "HEAD":
         return
     try:
-        codes = codes_in(exchange.operation.dialect, exchange.answer.json())
+        codes = refusal_shapes().codes_in(exchange.operation.dialect, exchange.answer.json())
     except ValueError:
         yield "body: a refusal is not JSON"
         return
@@ -78,7 +75,7 @@ def refusal_has_documented_code(exchange: Exchange, _context: FuzzContext) -> It
             yield f"body: {code!r} is not documented for {exchange.answer.status}"
 
 
-def unauthorized_has_challenge(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+def unauthorized_has_challenge(exchange: Exchange) -> Iterator[str]:
     """RFC 9110, section 15.5.2: a 401 has a challenge."""
     challenges = exchange.answer.values("www-authenticate")
     if exchange.answer.status == HTTPStatus.UNAUTHORIZED and not challenges:
@@ -87,7 +84,7 @@ def unauthorized_has_challenge(exchange: Exchange, _context: FuzzContext) -> Ite
         yield f"header www-authenticate: {challenges!r} has no scheme of the document"
 
 
-def allow_lists_all_methods(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+def allow_lists_all_methods(exchange: Exchange) -> Iterator[str]:
     """RFC 9110, section 15.5.6: a 405 lists exactly the supported methods."""
     if exchange.answer.status != HTTPStatus.METHOD_NOT_ALLOWED:
         return
@@ -101,38 +98,39 @@ def allow_lists_all_methods(exchange: Exchange, _context: FuzzContext) -> Iterat
         yield f"header allow: lists {sorted(allowed)}, not {sorted(methods)}"
 
 
-def headers_are_safe(exchange: Exchange, context: FuzzContext) -> Iterator[str]:
+def headers_are_safe(exchange: Exchange) -> Iterator[str]:
     """Every response forbids caching, framing and sniffing, and reveals no software."""
-    yield from find_common_violations(exchange.answer, behind_proxy=context.deployment.behind_proxy)
+    yield from find_common_violations(
+        exchange.answer, behind_proxy=exchange.identity.deployment.behind_proxy
+    )
 
 
-def refusal_repeats_no_value(exchange: Exchange, _context: FuzzContext) -> Iterator[str]:
+def refusal_repeats_no_value(exchange: Exchange) -> Iterator[str]:
     """A refusal names fields and rules, never a value of the request (HT-03)."""
-    words = {*_documented_words()}
-    # The fuzzer sends values of earlier responses, including times.
-    words |= {*exchange.answer.values("x-request-id"), *_times(exchange.answer)}
+    words = {*_documented_words(), *exchange.answer.values("x-request-id")}
+    with suppress(ValueError, TypeError, KeyError):
+        # The fuzzer sends values of earlier responses, including times.
+        words.add(exchange.answer.json()["timestamp"])
     sent = [
         value
-        for value in _texts(_body_values(exchange.request))
+        for value in texts_in(_body_values(exchange.request))
         # A single word, such as "request", may occur in any message.
         if value not in words and not _WORD.fullmatch(value)
     ]
     yield from repeated_values(exchange.request, sent, exchange.answer)
 
 
-def valid_credential_is_accepted(exchange: Exchange, context: FuzzContext) -> Iterator[str]:
+def valid_credential_is_accepted(exchange: Exchange) -> Iterator[str]:
     """A valid credential is not rejected with 401 where its kind is accepted."""
     if (
         exchange.answer.status == HTTPStatus.UNAUTHORIZED
         and exchange.operation.accepted
-        and context.is_accepted_elsewhere(exchange.request)
+        and exchange.identity.is_accepted_elsewhere(exchange.request)
     ):
         yield "status: 401, and the credential is valid"
 
 
-def valid_request_is_refused_for_documented_reason(
-    exchange: Exchange, _context: FuzzContext
-) -> Iterator[str]:
+def valid_request_is_refused_for_documented_reason(exchange: Exchange) -> Iterator[str]:
     """A well-formed request is rejected only for rules that no schema can express."""
     if not exchange.valid or exchange.answer.status not in _INVALID:
         return
@@ -154,22 +152,13 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _times(answer: Answer) -> Iterator[str]:
-    """Yield the timestamp of a response."""
-    with suppress(ValueError, TypeError, KeyError):
-        yield answer.json()["timestamp"]
-
-
 @cache
-def reasons() -> Mapping[str, tuple[str, ...]]:
+def reasons() -> Mapping[str, Sequence[str]]:
     """Return the reasons why a well-formed request may be rejected, by operation."""
-    reasons_by_operation: dict[str, tuple[str, ...]] = {}
+    reasons_by_operation: dict[str, list[str]] = {}
     for entry in yaml.safe_load(_REASONS.read_bytes()):
         for operation_id in entry["operations"]:
-            reasons_by_operation[operation_id] = (
-                *reasons_by_operation.get(operation_id, ()),
-                entry["says"],
-            )
+            reasons_by_operation.setdefault(operation_id, []).append(entry["says"])
     return reasons_by_operation
 
 
@@ -182,10 +171,8 @@ def _documented_words() -> frozenset[str]:
 def _enumerated(schema: Any) -> Iterator[str]:
     if isinstance(schema, Mapping):
         yield from (str(each) for each in schema.get("enum", ()))
-        for below in schema.values():
-            yield from _enumerated(below)
-    elif isinstance(schema, list):
-        for below in schema:
+    if isinstance(schema, Mapping | list):
+        for below in schema.values() if isinstance(schema, Mapping) else schema:
             yield from _enumerated(below)
 
 
@@ -198,11 +185,3 @@ def _body_values(request: Request) -> Any:
         return json.loads(request.body)
     except (ValueError, RecursionError):
         return []
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for below in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(below)

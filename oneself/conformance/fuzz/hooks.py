@@ -6,7 +6,6 @@ checks are in `oneself.conformance.fuzz.checks`, which does not depend on Schema
 """
 
 import os
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -25,7 +24,7 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.traffic import Traffic
 
-_IDENTITY = FuzzIdentity.from_environment(os.environ)
+_IDENTITY = FuzzIdentity.from_environment()
 _TRAFFIC = Traffic(os.environ.get("ONESELF_CONFORMANCE_TRAFFIC"))
 
 
@@ -35,7 +34,7 @@ class OneCredential:
 
     def get(self, _case: "Case[Any]", context: AuthContext) -> dict[str, str] | None:
         """Return its headers, or None if the operation does not accept it."""
-        return _IDENTITY.headers_for(_operation_id(context.operation.definition.raw))
+        return _IDENTITY.headers_for(_operation_id(context))
 
     def set(self, case: "Case[Any]", data: dict[str, str], _context: AuthContext) -> None:
         """Add the headers to a request."""
@@ -58,9 +57,9 @@ def before_call(_context: Any, case: "Case[Any]", _kwargs: Any) -> None:
 @schemathesis.hook
 def after_call(_context: Any, case: "Case[Any]", response: Response) -> None:
     """Update the user and the credentials from a response."""
-    operation_id = _operation_id(case.operation.definition.raw)
-    _TRAFFIC.write(_request(response, case), _answer(response))
-    _IDENTITY.update_from(operation_id, _request(response, case), _answer(response))
+    request, answer = _request(response, case), _answer(response)
+    _TRAFFIC.write(request, answer)
+    _IDENTITY.update_from(_operation_id(case), request, answer)
 
 
 def _check(rule: checks.Rule) -> None:
@@ -68,12 +67,13 @@ def _check(rule: checks.Rule) -> None:
 
     def check(_context: CheckContext, response: Response, case: "Case[Any]") -> None:
         exchange = checks.Exchange(
-            OPERATIONS[_operation_id(case.operation.definition.raw)],
+            OPERATIONS[_operation_id(case)],
             _request(response, case),
             _answer(response),
+            _IDENTITY,
             valid=_is_valid(case),
         )
-        broken = [*rule(exchange, _IDENTITY)]
+        broken = [*rule(exchange)]
         assert not broken, "\n".join(broken)  # noqa: S101 # the interface of Schemathesis
 
     check.__name__ = rule.__name__
@@ -90,19 +90,13 @@ def _is_valid(case: "Case[Any]") -> bool:
     return case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
 
 
-def _operation_id(raw: dict[str, Any]) -> str:
-    return str(raw["operationId"])
+def _operation_id(of: "Case[Any] | AuthContext") -> str:
+    return str(of.operation.definition.raw["operationId"])
 
 
 def _answer(response: Response) -> Answer:
-    headers = tuple(_pairs(response))
+    headers = tuple((name, value) for name, values in response.headers.items() for value in values)
     return Answer(response.status_code, headers, response.content or b"")
-
-
-def _pairs(response: Response) -> Iterator[tuple[str, str]]:
-    for name, values in response.headers.items():
-        for value in values:
-            yield name, value
 
 
 def _request(response: Response, case: "Case[Any]") -> Request:

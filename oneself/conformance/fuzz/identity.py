@@ -9,27 +9,21 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
-from oneself.conformance.actors import Actors
+from oneself.conformance.actors import API_KEYS, PATS, Actors
 from oneself.conformance.credentials_file import open_deployment
 from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS, schemes_of
-from oneself.conformance.rows.request_building import PICTURE, credential_header
+from oneself.conformance.rows.request_building import CREDENTIALS, PICTURE, credential_header
 from oneself.conformance.timestamps import add_span, format_timestamp
 
 __all__ = ["SCHEMES", "FuzzIdentity", "environment_variables", "fuzz_values"]
 
-#: For each security scheme: how its credential is sent, and its name in the credentials file.
+#: For each security scheme: its kind of credential, and the name in the credentials file.
 SCHEMES: Mapping[str, tuple[str, str]] = {
-    "session": ("bearer", "session_token"),
-    "sessionCookie": ("cookie", "session_token"),
-    "apiKey": ("api_key", "api_key"),
-    "accessToken": ("bearer", "access_token"),
-    "personalAccessToken": ("bearer", "pat"),
-    "jwt": ("bearer", "jwt"),
-    "client": ("client", "client"),
+    scheme: (kind, key) for kind, (scheme, key) in CREDENTIALS.items()
 }
-_PREFIX = "ONESELF_CONFORMANCE_"
+_VARIABLE = "ONESELF_CONFORMANCE_IDENTITY"
 #: An operation that accepts every kind of user credential, to check whether one is valid.
 _PROBE = "/v1/me"
 _PICTURE = "/resources/me/profile/picture"
@@ -63,12 +57,8 @@ def fuzz_values(deployment: Deployment) -> dict[str, Any]:
 
 def environment_variables(deployment: Deployment, credentials: Path, scheme: str) -> dict[str, str]:
     """Return the environment variables that pass the identity to a fuzzer process."""
-    return {
-        f"{_PREFIX}URL": deployment.url,
-        f"{_PREFIX}CREDENTIALS": str(credentials.absolute()),
-        f"{_PREFIX}BEHIND_PROXY": str(int(deployment.behind_proxy)),
-        f"{_PREFIX}SCHEME": scheme,
-    }
+    identity = [deployment.url, str(credentials.absolute()), deployment.behind_proxy, scheme]
+    return {_VARIABLE: json.dumps(identity)}
 
 
 def _find_cursor(deployment: Deployment) -> str | None:
@@ -90,22 +80,14 @@ class FuzzIdentity:
         self._scheme = scheme
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+    def from_environment(cls) -> Self:
         """Read the identity that `environment_variables` describes."""
-        credentials = Path(environment[f"{_PREFIX}CREDENTIALS"])
-        deployment = open_deployment(
-            environment[f"{_PREFIX}URL"],
-            credentials,
-            behind_proxy=environment[f"{_PREFIX}BEHIND_PROXY"] == "1",
-        )
-        return cls(deployment, credentials, environment[f"{_PREFIX}SCHEME"])
+        url, credentials, behind_proxy, scheme = json.loads(os.environ[_VARIABLE])
+        deployment = open_deployment(url, Path(credentials), behind_proxy=behind_proxy)
+        return cls(deployment, Path(credentials), scheme)
 
     def prepare(self) -> None:
-        """Ensure that the credential is valid, and that the user has a picture.
-
-        Raises:
-            Unreachable: There is no such credential, and none can be created.
-        """
+        """Ensure that the credential is valid, or raise `Unreachable`, and add a picture."""
         self._renew_if_invalid()
         self._revoke_leftovers()
         self._actor[SCHEMES[self._scheme][1]]
@@ -118,17 +100,12 @@ class FuzzIdentity:
     def _revoke_leftovers(self) -> None:
         """Revoke the keys and tokens of earlier runs, because their number is limited."""
         with suppress(Unreachable):
-            for each in self._actor.ask("GET", "/v1/api-keys")["data"]["items"]:
-                self._delete(f"/v1/api-keys/{each['api_key_id']}")
+            self._actor.delete_all(API_KEYS)
             self._actor.forget("api_key")
         with suppress(Unreachable):
             self._actor["client"]  # without a client, no new token can be created
-            for each in self._actor.ask("GET", "/resources/me/pat"):
-                self._delete(f"/resources/me/pat/{each['id']}")
+            self._actor.delete_all(PATS)
             self._actor.forget("pat")
-
-    def _delete(self, path: str) -> None:
-        self.deployment.ask(Request("DELETE", path, tuple(self._headers("session").items())))
 
     def headers_for(self, operation_id: str) -> dict[str, str] | None:
         """Return the headers of the credential, or None if the operation does not accept it."""
@@ -155,15 +132,16 @@ class FuzzIdentity:
 
     def update_from(self, operation_id: str, request: Request, answer: Answer) -> None:
         """Renew an ended credential, and record changed values, after a response."""
+        ok = answer.status < HTTPStatus.BAD_REQUEST
         if operation_id == "hantera.validateEmailChange" and answer.status == HTTPStatus.OK:
             self._actor.remember({"email": answer.json()["email"]})
             self._save()
-        if operation_id.endswith(".changePassword") and answer.status < HTTPStatus.BAD_REQUEST:
+        if operation_id.endswith(".changePassword") and ok:
             body = json.loads(request.body)
             password = body.get("new_password", body.get("newPassword"))
             self._actor.remember({"password": password})
             self._save()
-        ended = operation_id in _END_OWN_CREDENTIAL and answer.status < HTTPStatus.BAD_REQUEST
+        ended = operation_id in _END_OWN_CREDENTIAL and ok
         if ended or answer.status == HTTPStatus.UNAUTHORIZED:
             self._renew_if_invalid()
 
@@ -183,9 +161,9 @@ class FuzzIdentity:
         self._credentials.write_text(json.dumps(actors))
 
     def _headers(self, scheme: str) -> dict[str, str]:
-        carried_as, name = SCHEMES[scheme]
-        headers = dict([credential_header(carried_as, self._actor[name])])
-        if carried_as == "cookie":
+        kind, name = SCHEMES[scheme]
+        headers = dict([credential_header(kind, self._actor[name])])
+        if kind == "cookie":
             # An unsafe method requires an origin header with the cookie, as browsers send it.
             headers["Sec-Fetch-Site"] = "same-origin"
         return headers

@@ -50,30 +50,18 @@ def live_document(values: Mapping[str, Any]) -> Any:
 
 def _fill(document: Any, operation: Any, live: Mapping[str, Any]) -> None:
     if "parameters" in operation:
+        parameters = [resolve(document, each) for each in operation["parameters"]]
         operation["parameters"] = [
-            _filled_parameter(resolve(document, each), live) for each in operation["parameters"]
+            {**each, "example": live[each["name"]]} if each["name"] in live else each
+            for each in parameters
         ]
     for content in operation.get("requestBody", {}).get("content", {}).values():
-        content["schema"] = _filled_schema(document, resolve(document, content["schema"]), live)
+        schema = resolve(document, content["schema"])
+        properties = {
+            name: {**resolve(document, below), "example": live[name]} if name in live else below
+            for name, below in schema.get("properties", {}).items()
+        }
+        content["schema"] = {**schema, "properties": properties} if properties else schema
         if "example" in content:
-            content["example"] = _filled_example(content["example"], live)
-
-
-def _filled_parameter(parameter: Mapping[str, Any], live: Mapping[str, Any]) -> Mapping[str, Any]:
-    if parameter["name"] not in live:
-        return parameter
-    return {**parameter, "example": live[parameter["name"]]}
-
-
-def _filled_schema(document: Any, schema: Mapping[str, Any], live: Mapping[str, Any]) -> Any:
-    if "properties" not in schema:
-        return schema
-    properties = {
-        name: {**resolve(document, below), "example": live[name]} if name in live else below
-        for name, below in schema["properties"].items()
-    }
-    return {**schema, "properties": properties}
-
-
-def _filled_example(example: Mapping[str, Any], live: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: live.get(name, value) for name, value in example.items()}
+            example = content["example"]
+            content["example"] = {name: live.get(name, value) for name, value in example.items()}

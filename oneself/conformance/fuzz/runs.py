@@ -10,7 +10,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -38,7 +40,11 @@ _ROOT = Path(__file__).parents[3]
 _CONFIGURATION = _ROOT / "contracts" / "schemathesis.toml"
 _VARIABLE = re.compile(r"\$\{([a-z_]+)\}")
 _SOURCE = "The document; Schemathesis"
-_LABELS = {f"{each.method.upper()} {each.path}": each for each in OPERATIONS.values()}
+
+
+def _label(operation: OperationSpec) -> str:
+    """Return the name of an operation in the reports of Schemathesis."""
+    return f"{operation.method.upper()} {operation.path}"
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,12 @@ class FuzzRun:
     peers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        caller = " and ".join(self.peers) or self.scheme
-        return f"{caller}, {len(self.operations)} operations"
+        return f"{self.caller}, {len(self.operations)} operations"
+
+    @property
+    def caller(self) -> str:
+        """The users, or the kind of credential."""
+        return " and ".join(self.peers) or self.scheme
 
 
 def plan(selected: Sequence[OperationSpec]) -> list[FuzzRun]:
@@ -153,9 +163,7 @@ class FuzzRunner:
     def _phases_of(self, run: FuzzRun) -> Iterator[str]:
         """Return the phases, without the stateful one if no links connect the operations."""
         operation_ids = {each.operation_id for each in run.operations}
-        linked = any(
-            target in operation_ids for each in run.operations for target in links_of(each)
-        )
+        linked = any(links_of(each) & operation_ids for each in run.operations)
         return (phase for phase in self.phases if linked or phase != "stateful")
 
     def _peers(self, run: FuzzRun, folder: Path) -> str:
@@ -164,62 +172,50 @@ class FuzzRunner:
             return ""
         path = folder / "identities.json"
         actors = Actors(replace(self.deployment, actors=read_credentials(self.credentials)))
-        path.write_text(json.dumps({"auth": [_identity(actors, name) for name in run.peers]}))
+        users = []
+        for name in run.peers:  # in the format of Web Fuzzing Commons
+            header, value = credential_header("bearer", actors.find(name)["session_token"])
+            users.append({"name": name, "fixedHeaders": [{"name": header, "value": value}]})
+        path.write_text(json.dumps({"auth": users}))
         return f"\n[auth.wfc]\npath = {json.dumps(str(path))}\npeers = {json.dumps(run.peers)}\n"
 
     def _read(
         self, run: FuzzRun, folder: Path, finished: subprocess.CompletedProcess[str]
     ) -> Iterator[Outcome]:
-        report = _json(folder / "report.json")
+        report: Mapping[str, Any] = {}
+        with suppress(OSError, ValueError):
+            report = json.loads((folder / "report.json").read_bytes())
         if not report.get("complete") or report["operations"]["tested"] != len(run.operations):
             # Tests that did not run have not passed.
             output = (finished.stderr or finished.stdout).strip().splitlines()[-20:]
             reason = "Schemathesis did not finish: " + "\n".join(output)
             yield from self._same_for_all(run, Verdict.FAILED, reason)
             return
-        found = _failures(folder / "junit.xml")
-        for label, kinds in _warnings(report).items():
-            found.setdefault(label, []).extend(kinds)
+        found = _failures(folder, report)
         for each in run.operations:
-            reasons = tuple(found.pop(f"{each.method.upper()} {each.path}", ()))
+            reasons = tuple(found.pop(_label(each), ()))
             yield self._outcome(run, each, Verdict.FAILED if reasons else Verdict.PASSED, reasons)
-        for label, reasons_of_run in found.items():
-            yield Outcome(
-                "fuzz",
-                "status",
-                f"{label}, with {run.scheme}",
-                _SOURCE,
-                Verdict.FAILED,
-                tuple(reasons_of_run),
-            )
+        for label, kinds in found.items():
+            name = f"{label}, with {run.scheme}"
+            yield Outcome("fuzz", "status", name, _SOURCE, Verdict.FAILED, tuple(kinds))
 
     def _same_for_all(self, run: FuzzRun, verdict: Verdict, reason: str) -> Iterator[Outcome]:
         """Yield the same outcome for each operation, when none was fuzzed."""
         return (self._outcome(run, each, verdict, (reason,)) for each in run.operations)
 
     def _outcome(
-        self,
-        run: FuzzRun,
-        operation: OperationSpec,
-        verdict: Verdict,
-        reasons: tuple[str, ...] = (),
+        self, run: FuzzRun, operation: OperationSpec, verdict: Verdict, reasons: tuple[str, ...]
     ) -> Outcome:
-        caller = " and ".join(run.peers) or run.scheme
+        called = f"{operation.operation_id} conforms to the document with {run.caller}"
         return Outcome(
             "fuzz",
             operation.dialect,
-            f"{operation.operation_id} conforms to the document with {caller}, seed {self.seed}",
+            f"{called}, seed {self.seed}",
             _SOURCE,
             verdict,
             reasons,
-            request=f"{operation.method.upper()} {operation.path}",
+            request=_label(operation),
         )
-
-
-def _identity(actors: Actors, name: str) -> dict[str, Any]:
-    """Return a user in the format of Web Fuzzing Commons."""
-    header, value = credential_header("bearer", actors.find(name)["session_token"])
-    return {"name": name, "fixedHeaders": [{"name": header, "value": value}]}
 
 
 def _written_configuration(values: Mapping[str, Any]) -> str:
@@ -229,34 +225,18 @@ def _written_configuration(values: Mapping[str, Any]) -> str:
     )
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-
-
-def _failures(path: Path) -> dict[str, list[str]]:
-    """Return the failures of each operation, and of the stateful runs."""
-    found: dict[str, list[str]] = {}
+def _failures(folder: Path, report: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the failures and warnings by operation, and those of stateful runs and of the run."""
+    found: dict[str, list[str]] = defaultdict(list)
     # The file was just written by our own process.
-    for case in ET.parse(path).iter("testcase"):  # noqa: S314
+    for case in ET.parse(folder / "junit.xml").iter("testcase"):  # noqa: S314
         for kind in ("failure", "error"):
             for element in case.iter(kind):
-                found.setdefault(case.get("name", ""), []).append((element.text or "").strip())
-    return found
-
-
-def _warnings(report: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the warnings by operation; those without an operation concern the run."""
-    found: dict[str, list[str]] = {}
+                found[case.get("name", "")].append((element.text or "").strip())
     for kind, entries in report["warnings"].items():
         for entry in entries:
-            for label in _labels_in(entry) or ["The run"]:
-                found.setdefault(label, []).append(f"warning: {kind}: {json.dumps(entry)}")
+            text = json.dumps(entry)
+            labels = [label for label in map(_label, OPERATIONS.values()) if f'"{label}"' in text]
+            for label in labels or ["The run"]:
+                found[label].append(f"warning: {kind}: {text}")
     return found
-
-
-def _labels_in(entry: Any) -> list[str]:
-    text = json.dumps(entry)
-    return [label for label in _LABELS if f'"{label}"' in text]

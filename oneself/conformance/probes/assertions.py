@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from oneself.conformance.http_client import Answer
 from oneself.conformance.probes.table import Probe, Segment
 from oneself.conformance.probes.target import ProbeTarget
-from oneself.conformance.probes.wire import Answer, Read
+from oneself.conformance.probes.wire import Read
 
 __all__ = ["ConnectionResult", "find_violations"]
 
@@ -37,7 +38,8 @@ class ConnectionResult:
 def find_violations(probe: Probe, result: ConnectionResult, target: ProbeTarget) -> Iterator[str]:
     """Yield a sentence for each violation on one connection of a probe."""
     yield from _echoes(result, target)
-    if _is_other_protocol(probe, result):
+    other = probe.expected.or_bytes
+    if other is not None and re.match(other.encode("latin-1"), result.received, re.DOTALL):
         return
     for answer in result.read.answers:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -54,13 +56,6 @@ def find_violations(probe: Probe, result: ConnectionResult, target: ProbeTarget)
         if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
             yield from _wrong_allow(probe, answer, result, target)
     yield from _wrong_end(probe, result)
-
-
-def _is_other_protocol(probe: Probe, result: ConnectionResult) -> bool:
-    pattern = probe.expected.or_bytes
-    return pattern is not None and bool(
-        re.match(pattern.encode("latin-1"), result.received, re.DOTALL)
-    )
 
 
 def _echoes(result: ConnectionResult, target: ProbeTarget) -> Iterator[str]:
@@ -90,18 +85,18 @@ def _wrong_allow(
         if not probe.expected.or_no_allow:
             yield "A 405 has no Allow (RFC 9110, section 15.5.6)."
         return
-    listed = [each.strip() for value in values for each in value.split(",") if each.strip()]
-    if not all(_METHOD.fullmatch(each) for each in listed):
+    listed = {each.strip() for value in values for each in value.split(",")} - {""}
+    if not all(map(_METHOD.fullmatch, listed)):
         yield "Allow is not a list of methods."
         return
     method, path = result.request_line
     if method in listed:
         yield "Allow lists the rejected method."
     documented = target.read_methods
-    if path == target.read and documented is not None:
-        methods = set(listed)
-        if methods - _ALWAYS_ALLOWED != documented - _ALWAYS_ALLOWED:
-            yield f"Allow lists {_join(methods)}, but the document {_join(documented)}."
+    if path != target.read or documented is None:
+        return
+    if listed - _ALWAYS_ALLOWED != documented - _ALWAYS_ALLOWED:
+        yield f"Allow lists {_join(listed)}, but the document {_join(documented)}."
 
 
 def _wrong_end(probe: Probe, result: ConnectionResult) -> Iterator[str]:

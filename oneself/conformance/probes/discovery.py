@@ -1,11 +1,10 @@
 """Choice of the operations that probes are sent to."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from oneself.conformance.actors import Actors
 from oneself.conformance.deployment import Deployment, Unreachable
-from oneself.conformance.operations import OPERATIONS, schemes_of
+from oneself.conformance.operations import OPERATIONS, request_examples, schemes_of
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Address
 from oneself.conformance.rows.request_building import credential_header
@@ -42,7 +41,7 @@ def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
         host=address.host_header,
         read=read.path,
         post=post.path,
-        example=_example(post),
+        example=request_examples(post)[_JSON],
         credential=f"{name}: {value}",
         health=_HEALTH if dialect is None else None,
         read_methods=frozenset(
@@ -53,19 +52,8 @@ def target_of(deployment: Deployment, dialect: str | None) -> ProbeTarget:
 
 def _first(operations: Iterable[OperationSpec], method: str, dialect: str | None) -> OperationSpec:
     for each in operations:
-        suits = method == "get" or (_JSON in each.bodies and _has_required_text(each))
+        schema = resolve(load_document(), each.bodies.get(_JSON, {}))
+        suits = method == "get" or schema.get("required")
         if each.method == method and "{" not in each.path and suits:
             return each
-    message = f"{dialect} has no {method.upper()} that accepts a session and suits probes"
-    raise Unreachable(message)
-
-
-def _has_required_text(operation: OperationSpec) -> bool:
-    schema = resolve(load_document(), operation.bodies[_JSON])
-    return bool(schema.get("required"))
-
-
-def _example(operation: OperationSpec) -> Mapping[str, Any]:
-    raw = load_document()["paths"][operation.path][operation.method]["requestBody"]
-    example: Mapping[str, Any] = resolve(load_document(), raw)["content"][_JSON]["example"]
-    return example
+    raise Unreachable(f"{dialect} has no {method.upper()} that accepts a session and suits probes")

@@ -54,9 +54,8 @@ def exchange_of(
         lines.append(f"({_ENDINGS[probe.then]})")
     if probe.connections > 1:
         lines.append(f"(likewise over {probe.connections} connections)")
-    return Exchange(
-        "\n".join(lines), _mask(received, target), _shell(probe, opening, follow_up, target)
-    )
+    shell = _shell(probe, opening, follow_up, target)
+    return Exchange("\n".join(lines), _mask(received, target), shell)
 
 
 def _start(segment: Segment) -> bytes:
@@ -103,8 +102,8 @@ def _shell(
     else:
         # Keep the input open; otherwise the shell would stop listening.
         words.append(f"sleep {target.deadline_seconds if probe.is_slow else 2:g}")
-    input_ = "{ " + "; ".join(words) + "; }"
-    return f"{input_} | {_client_command(target.address, tls=tls, ends=probe.then == 'half_close')}"
+    client = _client_command(target.address, tls=tls, ends=probe.then == "half_close")
+    return f"{{ {'; '.join(words)}; }} | {client}"
 
 
 def _client_command(address: Address, *, tls: bool, ends: bool) -> str:
@@ -119,14 +118,13 @@ def _print(segment: Segment, target: ProbeTarget) -> str:
     """Return a POSIX `printf` that writes the bytes, with the credential from a variable."""
     line = target.credential.encode() if target.credential else None
     parts = segment.data.split(line) if line else [segment.data]
-    words = ["printf", shlex.quote("%s".join(_octal(part) for part in parts))]
+    words = ["printf", shlex.quote("%s".join(map(_octal, parts)))]
     words += ['"$CREDENTIAL"'] * (len(parts) - 1)
     if segment.times == 1:
         return " ".join(words)
     if len(parts) == 1:
         # `printf` repeats its format for each argument; `%.0s` prints none of it.
-        repeated = shlex.quote("%s".join(_octal(part) for part in parts) + "%.0s")
-        return f"printf {repeated} $(seq {segment.times})"
+        return f"printf {shlex.quote(_octal(parts[0]) + '%.0s')} $(seq {segment.times})"
     return f"for each in $(seq {segment.times}); do {' '.join(words)}; done"
 
 

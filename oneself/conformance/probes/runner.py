@@ -5,8 +5,10 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
+from itertools import cycle
 
 from oneself.conformance.probes.assertions import ConnectionResult, find_violations
 from oneself.conformance.probes.exchange import (
@@ -39,7 +41,6 @@ class ProbeOutcome:
     broken: tuple[str, ...] = ()
     skipped: str | None = None
     exchange: Exchange | None = None
-    seconds: float = 0.0
     blocked_others: bool = False
 
 
@@ -72,16 +73,14 @@ def run_probe(probe: Probe, target: ProbeTarget) -> ProbeOutcome:
         return ProbeOutcome(probe, skipped=f"The deployment does not speak {probe.only}.")
     try:
         openings = probe.openings(target)
-        follow_up = probe.follow_up(target)
     except MissingWord as missing:
         return ProbeOutcome(probe, skipped=f"The target has no {missing}.")
-    began = time.monotonic()
     broken: list[str] = []
     shown_result = ConnectionResult(openings[0])
     try:
         with ExitStack() as stack:
-            run = _Run(probe, target, follow_up, stack)
-            run.open(openings)
+            run = _Run(probe, target)
+            run.open(openings, stack)
             broken += run.act()
             for result in run.listen():
                 if violations := tuple(find_violations(probe, result, target)):
@@ -97,38 +96,29 @@ def run_probe(probe: Probe, target: ProbeTarget) -> ProbeOutcome:
         probe,
         tuple(broken),
         exchange=exchange_of(probe, shown_result.opening, shown_result.received, target),
-        seconds=time.monotonic() - began,
         blocked_others=problem is not None,
     )
 
 
+@dataclass
 class _Run:
     """One run of a probe, over one or more connections."""
 
-    def __init__(
-        self, probe: Probe, target: ProbeTarget, follow_up: tuple[Segment, ...], stack: ExitStack
-    ) -> None:
-        self._probe = probe
-        self._target = target
-        self._follow_up = follow_up
-        self._stack = stack
-        self._deadline = time.monotonic() + target.deadline_seconds + target.timeout_seconds
-        self._connections: list[tuple[Connection, tuple[Segment, ...]]] = []
+    _probe: Probe
+    _target: ProbeTarget
+    _connections: list[tuple[Connection, tuple[Segment, ...]]] = field(default_factory=list)
 
-    def open(self, openings: tuple[tuple[Segment, ...], ...]) -> None:
-        """Open the connections of the probe, and send the first bytes over each.
+    def __post_init__(self) -> None:
+        seconds = self._target.deadline_seconds + self._target.timeout_seconds
+        self._deadline = time.monotonic() + seconds
+        self._follow_up = self._probe.follow_up(self._target)
 
-        Raises:
-            OSError: The connection is refused.
-        """
-        for number in range(self._probe.connections):
-            opening = openings[number % len(openings)]
-            connection = self._stack.enter_context(
-                Connection(
-                    self._target.address,
-                    seconds=self._target.timeout_seconds,
-                    plain=self._probe.plain,
-                )
+    def open(self, openings: tuple[tuple[Segment, ...], ...], stack: ExitStack) -> None:
+        """Open the connections of the probe, and send the first bytes over each."""
+        address, seconds = self._target.address, self._target.timeout_seconds
+        for _, opening in zip(range(self._probe.connections), cycle(openings), strict=False):
+            connection = stack.enter_context(
+                Connection(address, seconds=seconds, plain=self._probe.plain)
             )
             self._connections.append((connection, opening))
             for segment in opening:
@@ -177,28 +167,18 @@ class _Run:
         if self._probe.then in {"leave", "reset"}:
             return
         expected = self._probe.expected
-        requests = len(expected.answers)
         for connection, opening in self._connections:
+            read = partial(connection.read, len(expected.answers), bodiless=expected.bodiless)
             began = time.monotonic()
-            read = connection.read(
-                requests, seconds=self._remaining(), quiet_seconds=0, bodiless=expected.bodiless
-            )
+            result = read(seconds=self._remaining(), quiet_seconds=0)
             if not connection.is_closed:
                 elapsed = time.monotonic() - began
                 quiet = min(_QUIET_SECONDS + 2 * elapsed, _MAX_QUIET_SECONDS)
-                read = connection.read(
-                    requests,
-                    seconds=self._remaining(),
-                    quiet_seconds=self._remaining() if expected.then_closed else quiet,
-                    bodiless=expected.bodiless,
-                )
-            yield ConnectionResult(
-                opening,
-                connection.received,
-                read,
-                is_closed=connection.is_closed,
-                was_reset=connection.was_reset,
-            )
+                if expected.then_closed:
+                    quiet = self._remaining()
+                result = read(seconds=self._remaining(), quiet_seconds=quiet)
+            ends = connection.is_closed, connection.was_reset
+            yield ConnectionResult(opening, connection.received, result, *ends)
 
     def _remaining(self) -> float:
         return max(0.01, self._deadline - time.monotonic())

@@ -3,10 +3,10 @@
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -20,11 +20,6 @@ _WORD = re.compile(r"\$\{([a-z_]+)\}")
 #: What follows the bytes: listen; half-close first; send more slowly; send more after a response;
 #: close without listening; the same by RST.
 Then = Literal["listen", "half_close", "dribble", "go_on", "leave", "reset"]
-
-_KEYS = {
-    "id", "promise", "source", "for_each", "send", "body", "then", "more", "connections", "expect",
-    "only", "plain", "is_slow",
-}  # fmt: skip
 
 
 class MissingWord(LookupError):
@@ -53,11 +48,7 @@ class Piece:
     encoding: str | None = None
 
     def fill(self, words: Mapping[str, bytes | None]) -> Segment:
-        """Return the bytes for a target.
-
-        Raises:
-            MissingWord: The target does not define a word.
-        """
+        """Return the bytes for a target, or raise `MissingWord`."""
         data = _fill(self.text, words)
         if self.encoding is None:
             return Segment(data, self.times)
@@ -108,11 +99,7 @@ class Probe:
         return self.id
 
     def openings(self, target: ProbeTarget) -> tuple[tuple[Segment, ...], ...]:
-        """Return the first bytes for each kind of connection.
-
-        Raises:
-            MissingWord: The target does not define a word.
-        """
+        """Return the first bytes for each kind of connection, or raise `MissingWord`."""
         words = target.words()
         body = tuple(piece.fill(words) for piece in self.body)
         lengths = {"length": _length(body), "more_length": _length(self.follow_up(target))}
@@ -123,27 +110,23 @@ class Probe:
         )
 
     def follow_up(self, target: ProbeTarget) -> tuple[Segment, ...]:
-        """Return the bytes to send later, at once or repetition by repetition.
-
-        Raises:
-            MissingWord: The target does not define a word.
-        """
+        """Return the bytes to send later, at once or repetition by repetition."""
         words = target.words()
         return tuple(piece.fill(words) for piece in self.more)
 
 
+#: The fields of a probe that are copied from its entry.
+_COPIED = {"id", "promise", "source", "then", "connections", "only", "plain", "is_slow"}
+_KEYS = {field.name for field in fields(Probe)} - {"expected"} | {"for_each", "expect"}
+
+
 @cache
 def load_probes() -> tuple[Probe, ...]:
-    """Return all probes, in the order of the file.
-
-    Raises:
-        ValueError: A probe has an unknown key, or two have the same id.
-    """
+    """Return all probes, in the order of the file; raise `ValueError` if it is malformed."""
     probes = tuple(probe for raw in _raw()["probes"] for probe in _expand(raw))
     ids = [probe.id for probe in probes]
     if duplicates := {each for each in ids if ids.count(each) > 1}:
-        message = f"two probes have the same id: {sorted(duplicates)}"
-        raise ValueError(message)
+        raise ValueError(f"two probes have the same id: {sorted(duplicates)}")
     return probes
 
 
@@ -181,7 +164,7 @@ def _merge_adjacent(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
 
 
 def _length(segments: tuple[Segment, ...]) -> bytes:
-    return str(sum(len(segment.data) * segment.times for segment in segments)).encode()
+    return b"%d" % sum(len(segment.data) * segment.times for segment in segments)
 
 
 def _encode(data: bytes, encoding: str) -> bytes:
@@ -195,8 +178,7 @@ def _encode(data: bytes, encoding: str) -> bytes:
 def _expand(raw: Mapping[str, Any]) -> Iterator[Probe]:
     """Yield the probe of an entry, or one for each line of its `for_each`."""
     if unknown := raw.keys() - _KEYS:
-        message = f"{raw['id']}: unknown keys {sorted(unknown)}"
-        raise ValueError(message)
+        raise ValueError(f"{raw['id']}: unknown keys {sorted(unknown)}")
     if "for_each" not in raw:
         yield _probe(raw, ())
         return
@@ -216,25 +198,16 @@ def _probe(raw: Mapping[str, Any], each: tuple[Piece, ...]) -> Probe:
     answers = expect.pop("answers", [])
     if answers and not isinstance(answers[0], list):
         answers = [answers] * expect.pop("requests", 1)
-    then = raw.get("then", "listen")
-    if then not in get_args(Then):
-        message = f"{raw['id']}: unknown `then`: {then}"
-        raise ValueError(message)
+    if raw.get("then", "listen") not in get_args(Then):
+        raise ValueError(f"{raw['id']}: unknown `then`: {raw['then']}")
     return Probe(
-        id=raw["id"],
-        promise=raw["promise"],
-        source=raw["source"],
+        **{key: raw[key] for key in _COPIED & raw.keys()},
         send=tuple(tuple(_substitute(each, _pieces(variant))) for variant in variants),
         body=pieces("body"),
-        then=cast("Then", then),
         more=pieces("more"),
-        connections=raw.get("connections", 1),
         expected=Expected(
             answers=tuple(tuple(str(status) for status in allowed) for allowed in answers), **expect
         ),
-        only=raw.get("only"),
-        plain=raw.get("plain", False),
-        is_slow=raw.get("is_slow", False),
     )
 
 

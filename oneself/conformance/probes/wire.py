@@ -9,14 +9,15 @@ import socket
 import ssl
 import struct
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-__all__ = ["Address", "Answer", "Connection", "Read", "parse_answers"]
+from oneself.conformance.http_client import Answer
+
+__all__ = ["Address", "Connection", "Read", "parse_answers"]
 
 _PORTS = {"http": 80, "https": 443}
 _BLOCK = 65_536
@@ -24,6 +25,7 @@ _BLOCK = 65_536
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_HEAD_BYTES = 65_536
 
+_STATUSES_WITHOUT_BODY = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[\t ]*;[^\r\n]*)?\r\n")
@@ -40,15 +42,10 @@ class Address:
 
     @classmethod
     def of_url(cls, url: str, trust: ssl.SSLContext | None = None) -> Self:
-        """Parse the address in a URL.
-
-        Raises:
-            ValueError: It is not an http or https URL with a host.
-        """
+        """Parse the address in an http or https URL; raise `ValueError` for any other."""
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
-            message = f"{url} is not an http or https URL"
-            raise ValueError(message)
+            raise ValueError(f"{url} is not an http or https URL")
         return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], trust)
 
     @property
@@ -56,19 +53,6 @@ class Address:
         """The value of `Host`, without the default port (RFC 9110, section 7.2)."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response as received."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def values(self, name: str) -> list[str]:
-        """Return the values of a header in order."""
-        return [value for each, value in self.headers if each.lower() == name.lower()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +69,11 @@ class Read:
         return tuple(answer for answer in self.answers if answer.status >= HTTPStatus.OK)
 
 
-class Connection:
+class Connection(AbstractContextManager["Connection"]):
     """A connection that keeps all received bytes."""
 
     def __init__(self, address: Address, *, seconds: float, plain: bool = False) -> None:
-        """Connect within `seconds`; `plain` uses no TLS even if the address does.
-
-        Raises:
-            OSError: The connection is refused, or the certificate is not trusted.
-        """
+        """Connect within `seconds`, or raise `OSError`; `plain` never uses TLS."""
         self.received = b""
         self.is_closed = False
         self.was_reset = False
@@ -107,15 +87,7 @@ class Connection:
                 self._socket.close()
                 raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._socket.close()
 
     def send(self, data: bytes, *, seconds: float) -> bool:
@@ -214,11 +186,7 @@ def _next(data: bytes, start: int, *, is_closed: bool, bodiless: bool) -> tuple[
     headers = tuple(_field(each) for each in lines)
     head = Answer(status, headers, b"")
     start = end + 4
-    if (
-        bodiless
-        or status < HTTPStatus.OK
-        or status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
-    ):
+    if bodiless or status < HTTPStatus.OK or status in _STATUSES_WITHOUT_BODY:
         return head, start
     body, start = _body(head, data, start, is_closed=is_closed)
     return Answer(status, headers, body), start

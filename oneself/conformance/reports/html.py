@@ -15,11 +15,7 @@ _TEMPLATES = Path(__file__).parents[3] / "templates" / "conformance"
 
 
 def write_html(outcomes: Sequence[Outcome], path: Path, *, url: str) -> None:
-    """Write the page: the counts, then the failed, skipped and passed tests.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write the page: the counts, then the failed, skipped and passed tests."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,

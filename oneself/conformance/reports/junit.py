@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from oneself.conformance.outcomes import Outcome, Verdict
+from oneself.conformance.reports.text import counts
 
 __all__ = ["write_junit"]
 
@@ -17,30 +18,22 @@ _INVALID_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 
 def write_junit(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write a test suite for each suite, with a test case for each test.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write a test suite for each suite, with a test case for each test."""
     root = ET.Element("testsuites", name="oneself")
-    for suite in dict.fromkeys(each.suite for each in outcomes):
-        of_suite = [each for each in outcomes if each.suite == suite]
+    for suite, numbers in counts(outcomes).items():
         element = ET.SubElement(
             root,
             "testsuite",
             name=suite,
-            tests=str(len(of_suite)),
-            failures=str(_number(of_suite, Verdict.FAILED)),
-            skipped=str(_number(of_suite, Verdict.SKIPPED)),
+            tests=str(sum(numbers.values())),
+            failures=str(numbers["failed"]),
+            skipped=str(numbers["skipped"]),
         )
-        for each in of_suite:
-            _add(element, each)
+        for each in outcomes:
+            if each.suite == suite:
+                _add(element, each)
     ET.indent(root)
     ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
-
-
-def _number(outcomes: Sequence[Outcome], verdict: Verdict) -> int:
-    return sum(each.verdict is verdict for each in outcomes)
 
 
 def _add(suite: ET.Element, outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from oneself.conformance.common_assertions import (
 )
 from oneself.conformance.http_client import FORM, Answer, Request
 from oneself.conformance.rows.matching import Matcher, Picture, differences, fill
-from oneself.conformance.rows.table import Row, refusal_shapes
+from oneself.conformance.rows.table import Row
 
 __all__ = ["find_violations"]
 
@@ -72,43 +72,25 @@ def _status_and_header_violations(
 ) -> Iterator[str]:
     if answer.status != row.status:
         yield f"status: {answer.status} is not {row.status}"
-    expected_headers = dict(row.expect.get("headers", {}))
-    if row.refusal is not None:
-        expected_refusal = refusal_shapes().in_dialect(row.dialect, row.refusal)
-        expected_headers = {
-            "Content-Type": expected_refusal.content_type,
-            **expected_refusal.headers,
-            **expected_headers,
-        }
-    expected_values = {
-        name.lower(): fill(value, look_up) for name, value in expected_headers.items()
-    }
-    for name in {*_COMPARED_HEADERS, *expected_values} - (
-        {"connection"} if behind_proxy else set()
-    ):
-        values = answer.values(name)
+    headers = row.expect.get("headers", {})
+    if (refusal := row.expected_refusal) is not None:
+        headers = {"Content-Type": refusal.content_type, **refusal.headers, **headers}
+    expected_values = {name.lower(): fill(value, look_up) for name, value in headers.items()}
+    names = {*_COMPARED_HEADERS, *expected_values}
+    if behind_proxy:
+        names.discard("connection")
+    for name in names:
         expected = [] if expected_values.get(name) is None else [expected_values[name]]
-        yield from differences(expected, values, answer, now, f"header {name}")
+        yield from differences(expected, answer.values(name), answer, now, f"header {name}")
 
 
 def _body_violations(
     row: Row, request: Request, answer: Answer, now: datetime, look_up: Callable[[str], Any]
 ) -> Iterator[str]:
-    expected: Any = None
-    if row.refusal is not None:
-        expected = (
-            refusal_shapes()
-            .in_dialect(
-                row.dialect,
-                row.refusal,
-                says=row.expect.get("says"),
-                violations=row.expect.get("violations"),
-                notices=row.expect.get("notices"),
-            )
-            .body
-        )
-    elif "body" in row.expect:
-        expected = fill(row.expect["body"], look_up)
+    if row.expected_refusal is not None:
+        expected = row.expected_refusal.body
+    else:
+        expected = fill(row.expect.get("body"), look_up)
     if expected is None or request.method == "HEAD":
         if answer.body:
             yield f"body: is not empty, but has {len(answer.body)} bytes"

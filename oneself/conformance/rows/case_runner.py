@@ -1,16 +1,19 @@
-"""Runner of a row: its user, its steps and its request."""
+"""Runner of a row: its user, its steps, its request, and the outcome."""
 
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 
 from oneself.conformance.actors import Actor, Actors
-from oneself.conformance.deployment import Deployment
+from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.outcomes import Outcome, Verdict
+from oneself.conformance.rows.assertions import find_violations
 from oneself.conformance.rows.matching import fill
 from oneself.conformance.rows.request_building import (
     ACTOR_KEYS,
@@ -22,7 +25,9 @@ from oneself.conformance.rows.table import Row
 from oneself.conformance.timestamps import add_span, format_timestamp
 from oneself.document import OperationSpec
 
-__all__ = ["CaseRunner", "StepFailed"]
+__all__ = ["CaseRunner", "outcome_of", "run_case"]
+
+_MAX_ANSWER_LENGTH = 2_000
 
 
 class StepFailed(Exception):
@@ -59,11 +64,7 @@ class CaseRunner:
         return self.request_of(self.row.raw)
 
     def look_up(self, name: str) -> Any:
-        """Return the value of a placeholder.
-
-        Raises:
-            KeyError: The name is unknown.
-        """
+        """Return the value of a placeholder, or raise `KeyError`."""
         subject, _, rest = name.partition(".")
         if name.startswith("in "):
             return format_timestamp(add_span(self.now, name.removeprefix("in ")))
@@ -122,7 +123,11 @@ class CaseRunner:
     def _credentials(
         self, spec: Mapping[str, Any], operation: OperationSpec | None
     ) -> Iterator[tuple[str, str]]:
-        sent = fill(spec.get("with", _default_credential(operation)), self.look_up)
+        if operation is None or operation.public:
+            default = "none"
+        else:
+            default = "session" if operation.client is None else "client"
+        sent = fill(spec.get("with", default), self.look_up)
         for each in sent if isinstance(sent, list) else [sent]:
             if isinstance(each, Mapping):
                 [(kind, value)] = each.items()
@@ -130,13 +135,6 @@ class CaseRunner:
             elif each != "none":
                 actor = self._actor(spec.get("as"))
                 yield credential_header(each, actor[ACTOR_KEYS[each]])
-
-
-def _default_credential(operation: OperationSpec | None) -> str:
-    """Return the kind of credential to send by default."""
-    if operation is None or operation.public:
-        return "none"
-    return "session" if operation.client is None else "client"
 
 
 def _headers(
@@ -163,3 +161,47 @@ def _resolve_pointer(content: Any, pointer: str) -> Any:
     for step in pointer.split("/")[1:]:
         content = content[int(step) if isinstance(content, list) else step]
     return content
+
+
+def run_case(runner: CaseRunner, ask: Callable[[Request], Answer] | None = None) -> Outcome:
+    """Run the steps and the request of a row, and return the outcome."""
+    row = runner.row
+    try:
+        request = runner.prepare()
+    except Unreachable as error:
+        return outcome_of(row, Verdict.SKIPPED, str(error))
+    except StepFailed as failed:
+        outcome = _failure(runner, failed.request, failed.answer, [str(failed)])
+        return replace(outcome, failed_step=failed.operation_id)
+    except (OSError, HTTPException) as error:
+        return outcome_of(row, Verdict.FAILED, f"a step got no response ({type(error).__name__})")
+    try:
+        answer = (ask or runner.deployment.ask)(request)
+    except (OSError, HTTPException) as error:
+        return outcome_of(row, Verdict.FAILED, f"there is no response ({type(error).__name__})")
+    broken = find_violations(
+        row,
+        request,
+        answer,
+        now=runner.now,
+        look_up=runner.look_up,
+        behind_proxy=runner.deployment.behind_proxy,
+    )
+    if broken:
+        return _failure(runner, request, answer, broken)
+    return outcome_of(row, Verdict.PASSED)
+
+
+def outcome_of(row: Row, verdict: Verdict, *reasons: str) -> Outcome:
+    """Return the outcome of a row."""
+    return Outcome("rows", row.dialect, str(row), str(row.raw["source"]), verdict, reasons)
+
+
+def _failure(runner: CaseRunner, request: Request, answer: Answer, broken: list[str]) -> Outcome:
+    """Return the outcome of a failed row, with a command that repeats it."""
+    return replace(
+        outcome_of(runner.row, Verdict.FAILED, *broken),
+        request=f"{request.method} {request.target}",
+        repeat=request.as_curl(runner.deployment.url),
+        answer=f"{answer.status} {answer.body[:_MAX_ANSWER_LENGTH].decode(errors='replace')}",
+    )

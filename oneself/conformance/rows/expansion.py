@@ -6,19 +6,15 @@ from typing import Any
 
 from oneself.conformance.http_client import FORM
 from oneself.conformance.rows.matching import fill
-from oneself.conformance.rows.request_building import takes_pictures
+from oneself.conformance.rows.request_building import CREDENTIALS, takes_pictures
 from oneself.conformance.rows.schema_mutations import schema_mutations
 from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = ["expand_family"]
 
-#: The kinds of credential: names in rows, and security schemes of the document.
+#: The security scheme of each kind of user credential; a cookie carries a session.
 _KINDS = {
-    "session": "session",
-    "api_key": "apiKey",
-    "access_token": "accessToken",
-    "pat": "personalAccessToken",
-    "jwt": "jwt",
+    kind: scheme for kind, (scheme, _) in CREDENTIALS.items() if kind not in {"cookie", "client"}
 }
 _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -72,10 +68,6 @@ def _look_up(values: Mapping[str, Any], name: str) -> Any:
     return values[rest] if prefix == "each" else f"${{{name}}}"
 
 
-def _once(_operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    yield {}
-
-
 def _unaccepted_kinds(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Yield each kind of credential that the operation rejects, with the refusal code."""
     # A JWT comes from a session, so it counts as one here.
@@ -88,20 +80,13 @@ def _unaccepted_kinds(operation: OperationSpec) -> Iterator[dict[str, Any]]:
 
 def _absent_methods(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Yield each unsupported method of the operation's path, with the supported ones."""
-    supported = {name.upper() for name in load_document()["paths"][operation.path]} & {
-        *_ALL_METHODS
-    }
+    names = {name.upper() for name in load_document()["paths"][operation.path]}
+    supported = names & {*_ALL_METHODS}
     if "GET" in supported:
         supported.add("HEAD")
     for method in _ALL_METHODS:
         if method not in supported:
             yield {"method": method, "allow": ", ".join(sorted(supported))}
-
-
-def _media_types(operation: OperationSpec) -> Iterator[dict[str, Any]]:
-    """Yield each media type of the operation's body."""
-    for media in operation.bodies:
-        yield {"media": media}
 
 
 def _required_fields(operation: OperationSpec) -> Iterator[dict[str, Any]]:
@@ -116,11 +101,11 @@ def _required_fields(operation: OperationSpec) -> Iterator[dict[str, Any]]:
         }
 
 
-_SPREADS: Mapping[str, Callable[[OperationSpec], Iterator[dict[str, Any]]]] = {
-    "once": _once,
+_SPREADS: Mapping[str, Callable[[OperationSpec], Iterable[dict[str, Any]]]] = {
+    "once": lambda _: [{}],
     "refused kinds": _unaccepted_kinds,
     "absent methods": _absent_methods,
     "required fields": _required_fields,
     "broken rules": schema_mutations,
-    "media types": _media_types,
+    "media types": lambda operation: [{"media": media} for media in operation.bodies],
 }

@@ -35,7 +35,31 @@ class RefusalShapes:
     def code_paths(self, dialect: str) -> tuple[tuple[str, ...], ...]:
         """Return the paths from the body of a refusal to its code, for each shape."""
         shape = self._dialects[dialect]
-        return (*_paths_to_code(shape["plain"]), *_paths_of_list(shape))
+        paths = [*_paths_to_code(shape["plain"])]
+        if not [*_paths_to_code(shape["listing"])]:
+            # The refusal itself has no code, but each of its violations.
+            for name, below in shape["listing"].items():
+                if below == "${violations}":
+                    paths += _paths_to_code(shape["violation"], name)
+        return tuple(paths)
+
+    def codes_in(self, dialect: str, body: Any) -> list[str]:
+        """Return the codes in the body of a refusal, in the places of its dialect.
+
+        Each item of a list of violations can have a code, as in ScaiKey.
+        """
+        found: list[Any] = []
+        for path in self.code_paths(dialect):
+            values = [body]
+            for step in path:
+                values = [
+                    below[step]
+                    for each in values
+                    for below in (each if isinstance(each, list) else [each])
+                    if isinstance(below, Mapping) and step in below
+                ]
+            found += values
+        return [str(each) for each in found]
 
     def in_dialect(
         self,
@@ -67,14 +91,11 @@ class RefusalShapes:
             values |= {"notices": notices, "joined": " ".join(notices)}
         if violations is not None:
             body = shape["listing"]
-            violation_items = [
+            items = [
                 fill(shape["violation"], {**values, **_field_forms(each)}.__getitem__)
                 for each in violations
             ]
-            separator = shape.get("joint")
-            values["violations"] = (
-                violation_items if separator is None else separator.join(violation_items)
-            )
+            values["violations"] = shape["joint"].join(items) if "joint" in shape else items
         replacements = str.maketrans(shape.get("instead", {}))
         return DialectRefusal(
             values["code"],
@@ -109,12 +130,3 @@ def _paths_to_code(template: Any, *path: str) -> Iterator[tuple[str, ...]]:
     elif isinstance(template, Mapping):
         for name, below in template.items():
             yield from _paths_to_code(below, *path, name)
-
-
-def _paths_of_list(shape: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield the paths to the codes of violations, if the refusal itself has no code."""
-    if [*_paths_to_code(shape["listing"])]:
-        return
-    for name, below in shape["listing"].items():
-        if below == "${violations}":
-            yield from _paths_to_code(shape["violation"], name)

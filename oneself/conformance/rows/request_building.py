@@ -8,11 +8,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from oneself.conformance.http_client import FORM
+from oneself.conformance.operations import request_examples
 from oneself.conformance.pictures import empty, encoded, gradient
-from oneself.document import OperationSpec, load_document, resolve
+from oneself.document import OperationSpec, load_document
 
 __all__ = [
     "ACTOR_KEYS",
+    "CREDENTIALS",
     "PICTURE",
     "build_body",
     "build_target",
@@ -23,31 +25,29 @@ __all__ = [
 #: A small valid picture, sent by default, because files have no example in YAML.
 PICTURE = encoded(gradient((3, 2)))
 
-#: The name of each kind of credential among the data of a user.
-ACTOR_KEYS = {
-    "session": "session_token",
-    "cookie": "session_token",
-    "api_key": "api_key",
-    "access_token": "access_token",
-    "pat": "pat",
-    "jwt": "jwt",
-    "client": "client",
+#: For each kind of credential: its security scheme, and its name among the data of a user.
+CREDENTIALS = {
+    "session": ("session", "session_token"),
+    "cookie": ("sessionCookie", "session_token"),
+    "api_key": ("apiKey", "api_key"),
+    "access_token": ("accessToken", "access_token"),
+    "pat": ("personalAccessToken", "pat"),
+    "jwt": ("jwt", "jwt"),
+    "client": ("client", "client"),
 }
+ACTOR_KEYS = {kind: key for kind, (_, key) in CREDENTIALS.items()}
 
 
 def credential_header(kind: str, value: str) -> tuple[str, str]:
     """Return the header of a credential."""
     if kind == "cookie":
-        return "Cookie", f"{_cookie_name()}={value}"
+        scheme = load_document()["components"]["securitySchemes"]["sessionCookie"]
+        return "Cookie", f"{scheme['name']}={value}"
     if kind == "api_key":
         return "X-API-Key", value
     if kind in {"basic", "client"}:
         return "Authorization", f"Basic {base64.b64encode(value.encode()).decode()}"
     return "Authorization", f"Bearer {value}"
-
-
-def _cookie_name() -> str:
-    return str(load_document()["components"]["securitySchemes"]["sessionCookie"]["name"])
 
 
 def takes_pictures(operation: OperationSpec) -> bool:
@@ -97,8 +97,6 @@ def build_body(
     elif operation and takes_pictures(operation) and request_spec.get("example"):
         body, media = PICTURE, "image/png"
     elif operation and operation.bodies and request_spec.get("example"):
-        spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
-        media, content = next(iter(resolve(load_document(), spec)["content"].items()))
-        example = content["example"]
+        media, example = next(iter(request_examples(operation).items()))
         body = (urlencode(example) if media == FORM else json.dumps(example)).encode()
     return body, request_spec.get("content_type", media)

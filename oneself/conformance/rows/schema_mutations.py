@@ -6,9 +6,11 @@ if it rejects the value later.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from oneself.conformance.http_client import FORM
+from oneself.conformance.operations import request_examples
 from oneself.document import OperationSpec, load_document, resolve
 
 __all__ = ["schema_mutations"]
@@ -53,10 +55,6 @@ class _Value(NamedTuple):
     steps: tuple[str | int, ...]
     schema: Mapping[str, Any]
 
-    @property
-    def place(self) -> str:
-        return "/".join((self.part, *map(str, self.steps)))
-
 
 def schema_mutations(operation: OperationSpec) -> Iterator[dict[str, Any]]:
     """Yield, for each rule of each value, a request that breaks it and the expected violations."""
@@ -76,7 +74,7 @@ def schema_mutations(operation: OperationSpec) -> Iterator[dict[str, Any]]:
             elif keyword == "enum" and _is_broken("maxLength", value, wrong):
                 broken.append("maxLength")
             yield {
-                "place": value.place,
+                "place": "/".join((value.part, *map(str, value.steps))),
                 "keyword": keyword,
                 "request": _request(operation, value, wrong),
                 "violations": [
@@ -116,9 +114,8 @@ def _is_broken(keyword: str, value: _Value, wrong: str) -> bool:
         return len(wrong) > int(rule)
     if keyword == "pattern":
         return re.search(rule, wrong) is None
-    if keyword == "format":
-        return str(rule) == "uuid"  # other formats have no maximum length
-    return keyword == "enum"
+    # Other formats have no maximum length.
+    return keyword == "enum" or (keyword, rule) == ("format", "uuid")
 
 
 def _too_long(value: _Value, limit: int) -> str:
@@ -134,12 +131,9 @@ def _too_long(value: _Value, limit: int) -> str:
     return example + "a" * (limit + 1 - len(example))
 
 
-def _invalid_text(keyword: str) -> Callable[[_Value, Any], str]:
-    def make(value: _Value, _rule: Any) -> str:
-        default = _INVALID_PATH_SEGMENT if value.part == "path" else _INVALID_TEXT
-        return _NEAR_MISSES.get((keyword, str(value.schema.get("format"))), default)
-
-    return make
+def _invalid_text(keyword: str, value: _Value, _limit: Any) -> str:
+    default = _INVALID_PATH_SEGMENT if value.part == "path" else _INVALID_TEXT
+    return _NEAR_MISSES.get((keyword, str(value.schema.get("format"))), default)
 
 
 def _item(value: _Value) -> Any:
@@ -150,9 +144,9 @@ _UNKNOWN = "unknown_field"
 _MUTATIONS: Mapping[str, Callable[[_Value, Any], Any]] = {
     "maxLength": _too_long,
     "minLength": lambda _, limit: "a" * (limit - 1),
-    "pattern": _invalid_text("pattern"),
-    "format": _invalid_text("format"),
-    "enum": _invalid_text("enum"),
+    "pattern": partial(_invalid_text, "pattern"),
+    "format": partial(_invalid_text, "format"),
+    "enum": partial(_invalid_text, "enum"),
     "maximum": lambda _, limit: limit + 1,
     "minimum": lambda _, limit: limit - 1,
     "maxItems": lambda value, limit: [_item(value)] * (limit + 1),
@@ -198,7 +192,4 @@ def _request(operation: OperationSpec, value: _Value, wrong: Any) -> dict[str, A
 
 
 def _example(operation: OperationSpec) -> dict[str, Any]:
-    spec = load_document()["paths"][operation.path][operation.method]["requestBody"]
-    content = next(iter(resolve(load_document(), spec)["content"].values()))
-    example: dict[str, Any] = content["example"]
-    return example
+    return dict(next(iter(request_examples(operation).values())))

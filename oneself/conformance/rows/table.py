@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from oneself.conformance.rows.matching import (
     Timestamp,
     UnixTime,
 )
-from oneself.conformance.rows.refusal_shapes import RefusalShapes
+from oneself.conformance.rows.refusal_shapes import DialectRefusal, RefusalShapes
 from oneself.document import OperationSpec, load_document
 
 __all__ = ["Row", "check_row", "load_rows", "refusal_shapes"]
@@ -45,25 +45,23 @@ class _Loader(yaml.CSafeLoader):
     """A safe YAML loader with tags for the matchers."""
 
 
-def _of_text(kind: Callable[[str], Matcher]) -> Callable[[_Loader, yaml.ScalarNode], Matcher]:
-    return lambda loader, node: kind(str(loader.construct_scalar(node)))
+def _construct(kind: Callable[[Any], Matcher], loader: _Loader, node: yaml.Node) -> Matcher:
+    if isinstance(node, yaml.SequenceNode):
+        return kind(tuple(loader.construct_sequence(node, deep=True)))
+    return kind(node.value)
 
 
-def _either(loader: _Loader, node: yaml.SequenceNode) -> Either:
-    return Either(tuple(loader.construct_sequence(node, deep=True)))
-
-
-def _picture(loader: _Loader, node: yaml.SequenceNode) -> Picture:
-    return Picture(tuple(loader.construct_sequence(node)))
-
-
-_Loader.add_constructor("!match", _of_text(Pattern))
-_Loader.add_constructor("!moment", _of_text(Timestamp))
-_Loader.add_constructor("!second", _of_text(UnixTime))
-_Loader.add_constructor("!request_id", _of_text(SameRequestId))
-_Loader.add_constructor("!public_key", _of_text(PublicKey))
-_Loader.add_constructor("!either", _either)
-_Loader.add_constructor("!picture", _picture)
+_MATCHERS: Mapping[str, Callable[[Any], Matcher]] = {
+    "!match": Pattern,
+    "!moment": Timestamp,
+    "!second": UnixTime,
+    "!request_id": SameRequestId,
+    "!public_key": PublicKey,
+    "!either": Either,
+    "!picture": Picture,
+}
+for _tag, _kind in _MATCHERS.items():
+    _Loader.add_constructor(_tag, partial(_construct, _kind))
 
 
 @dataclass(frozen=True)
@@ -108,18 +106,24 @@ class Row:
         return self.expect.get("refusal")
 
     @property
-    def code(self) -> str | None:
-        """The dialect's own code of that refusal."""
+    def expected_refusal(self) -> DialectRefusal | None:
+        """The expected refusal in the form of the dialect."""
         if self.refusal is None:
             return None
-        return refusal_shapes().in_dialect(self.dialect, self.refusal).code
+        details = {name: self.expect.get(name) for name in ("says", "violations", "notices")}
+        return refusal_shapes().in_dialect(self.dialect, self.refusal, **details)
+
+    @property
+    def code(self) -> str | None:
+        """The dialect's own code of that refusal."""
+        return None if self.expected_refusal is None else self.expected_refusal.code
 
     @property
     def status(self) -> int:
         """The expected status, by default the one of the refusal."""
-        if "status" in self.expect:
+        if "status" in self.expect or self.expected_refusal is None:
             return int(self.expect["status"])
-        return refusal_shapes().in_dialect(self.dialect, self.expect["refusal"]).status
+        return self.expected_refusal.status
 
     @property
     def dribbles(self) -> bool:
@@ -129,11 +133,7 @@ class Row:
 
 @cache
 def load_rows() -> tuple[Row, ...]:
-    """Return all rows of all files, in order.
-
-    Raises:
-        ValueError: A row has an unknown key, operation, service or refusal.
-    """
+    """Return all rows of all files, in order; each has passed `check_row`."""
     return tuple(row for file in FILES for row in _read(file))
 
 
@@ -157,24 +157,17 @@ def _read(file: str) -> Iterator[Row]:
 
 
 def check_row(row: Row) -> None:
-    """Validate a row.
-
-    Raises:
-        ValueError: It has an unknown key, operation, service or refusal.
-    """
+    """Raise `ValueError` if a row has an unknown key, operation, service or refusal."""
     request, expect = row.raw.get("request", {}), row.expect
     unknown = (
         (row.raw.keys() - _KEYS) | (request.keys() - _REQUEST_KEYS) | (expect.keys() - _EXPECT_KEYS)
     )
     if unknown:
-        message = f"{row}: unknown keys {sorted(unknown)}"
-        raise ValueError(message)
-    if row.operation_id is not None and row.operation_id not in OPERATIONS:
-        message = f"{row}: unknown operation {row.operation_id}"
-        raise ValueError(message)
-    if row.raw.get("service", "closed") not in SERVICES:
-        message = f"{row}: unknown service {row.raw['service']}"
-        raise ValueError(message)
-    if row.refusal is not None and row.refusal not in refusal_shapes().codes:
-        message = f"{row}: unknown refusal {row.refusal}"
-        raise ValueError(message)
+        raise ValueError(f"{row}: unknown keys {sorted(unknown)}")
+    for what, name, known in (
+        ("operation", row.operation_id, OPERATIONS),
+        ("service", row.raw.get("service"), SERVICES),
+        ("refusal", row.refusal, refusal_shapes().codes),
+    ):
+        if name is not None and name not in known:
+            raise ValueError(f"{row}: unknown {what} {name}")

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from oneself.conformance.probes.wire import Address, Answer, Connection, Read, parse_answers
+from oneself.conformance.http_client import Answer
+from oneself.conformance.probes.wire import Address, Connection, Read, parse_answers
 from tests.support.deadlines import patient
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

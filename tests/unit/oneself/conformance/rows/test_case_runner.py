@@ -9,9 +9,8 @@ from oneself.conformance.actors import Actors
 from oneself.conformance.deployment import Deployment, Unreachable
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import CaseRunner
+from oneself.conformance.rows.case_runner import CaseRunner, run_case
 from oneself.conformance.rows.table import Row
-from oneself.conformance.rows.verdicts import run_case
 
 STEP: dict[str, Any] = {"operation": "hyperclast.getAccessToken", "keep": {"old": "/access_token"}}
 ROW = Row(

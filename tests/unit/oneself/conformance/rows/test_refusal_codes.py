@@ -2,8 +2,8 @@
 
 import pytest
 
-from oneself.conformance.fuzz.refusal_codes import codes_in, documented_codes
-from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.operations import OPERATIONS, documented_codes
+from oneself.conformance.rows.table import refusal_shapes
 from oneself.document import load_document, resolve
 
 
@@ -13,15 +13,15 @@ def test_example_code_equals_its_key(operation_id: str):
     for status, response in operation.responses.items():
         for content in resolve(load_document(), response).get("content", {}).values():
             for code, example in content.get("examples", {}).items():
-                assert codes_in(operation.dialect, example["value"]) == [code]
+                assert refusal_shapes().codes_in(operation.dialect, example["value"]) == [code]
                 assert code in documented_codes(operation_id, status)
 
 
 @pytest.mark.parametrize("body", [None, "go away", [], {}, {"error": "x"}, {"detail": "x"}])
 def test_body_without_code_has_no_codes(body: object):
-    assert codes_in("ipto", body) == []
+    assert refusal_shapes().codes_in("ipto", body) == []
 
 
 def test_scaikey_violations_each_have_a_code():
     body = {"detail": [{"type": "invalid_request"}, {"type": "weak_password"}, {"msg": "?"}]}
-    assert codes_in("scaikey", body) == ["invalid_request", "weak_password"]
+    assert refusal_shapes().codes_in("scaikey", body) == ["invalid_request", "weak_password"]
