@@ -204,8 +204,7 @@ class Settings(BaseSettings):
     @classmethod
     def _parse_sender(cls, address: str) -> str:
         if address and canonical(address) is None:
-            message = "must be an email address"
-            raise ValueError(message)
+            raise ValueError("must be an email address")
         return parse_address(address).mailbox if address else address
 
     @field_validator("policy_dir")

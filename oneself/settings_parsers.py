@@ -42,12 +42,10 @@ def read_passwords(path: Path | None) -> frozenset[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        message = "must be a text file in UTF-8 that can be read"
-        raise ValueError(message) from error
+        raise ValueError("must be a text file in UTF-8 that can be read") from error
     passwords = frozenset(unicodedata.normalize("NFC", line).casefold() for line in lines if line)
     if not passwords:
-        message = "must have a password in it"
-        raise ValueError(message)
+        raise ValueError("must have a password in it")
     return passwords
 
 
@@ -109,11 +107,9 @@ def require_listener(text: str, *, remote: bool) -> None:
     """
     host, port = parse_listener(text)
     if not host or port not in _PORTS:
-        message = "must be an address and a port, as in 127.0.0.1:9464"
-        raise ValueError(message)
+        raise ValueError("must be an address and a port, as in 127.0.0.1:9464")
     if not (is_loopback(host) or remote):
-        message = "must be a loopback address, unless ONESELF_METRICS_REMOTE is set"
-        raise ValueError(message)
+        raise ValueError("must be a loopback address, unless ONESELF_METRICS_REMOTE is set")
 
 
 def is_loopback(host: str) -> bool:

@@ -112,8 +112,7 @@ def _read_catalog(file: Path, language: str) -> Catalog:
         problem = str(error).rpartition(" on ")[0]
         raise CatalogBroken(file, error.lineno + 1, f"{problem}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        problem = f"cannot be read ({type(error).__name__})."
-        raise CatalogBroken(file, None, problem) from None
+        raise CatalogBroken(file, None, f"cannot be read ({type(error).__name__}).") from None
     except (UnknownLocaleError, ValueError):
         raise CatalogBroken(file, None, f"{language!r} is not a known language.") from None
     for message in catalog:

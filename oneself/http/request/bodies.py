@@ -50,8 +50,7 @@ async def read_body(receive: Receive, *, most_bytes: int, seconds: float) -> byt
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    rule = "the body broke off"
-                    raise MalformedRequest(rule)
+                    raise MalformedRequest("the body broke off")
                 chunk: bytes = message.get("body", b"")
                 size += len(chunk)
                 if size > most_bytes:
@@ -121,14 +120,12 @@ def parse_json(body: bytes) -> Any:
         text = body.decode()
         value = _DECODER.decode(text)
     except UnicodeDecodeError as error:
-        rule = "not UTF-8"
-        raise MalformedBody(rule) from error
+        raise MalformedBody("not UTF-8") from error
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:
         # Bad syntax, or an integer of more than 4,300 digits, which Python itself rejects.
-        rule = "a syntax error, or a number out of range"
-        raise MalformedBody(rule) from error
+        raise MalformedBody("a syntax error, or a number out of range") from error
     _check(value, escapes="\\u" in text)
     return value
 
@@ -140,8 +137,7 @@ def _too_deep() -> MalformedBody:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        rule = "a name occurs twice in one object"
-        raise MalformedBody(rule)
+        raise MalformedBody("a name occurs twice in one object")
     return members
 
 
@@ -164,8 +160,7 @@ def _out_of_range() -> MalformedBody:
 
 
 def _not_a_number(_name: str) -> NoReturn:
-    rule = "NaN and Infinity are not JSON"
-    raise MalformedBody(rule)
+    raise MalformedBody("NaN and Infinity are not JSON")
 
 
 _DECODER = json.JSONDecoder(
@@ -195,8 +190,7 @@ def _check(value: Any, *, escapes: bool) -> None:
             elif isinstance(item, list):
                 below.extend(item)
             elif escapes and isinstance(item, str) and not _encodable(item):
-                rule = "a lone surrogate"
-                raise MalformedBody(rule)
+                raise MalformedBody("a lone surrogate")
         level = below
         depth += 1
 

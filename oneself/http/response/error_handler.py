@@ -63,8 +63,7 @@ def status_of(refusal: AccountError, dialect: Dialect) -> int:
     """
     status = _nearest(refusal, dialect.statuses, _STATUSES)
     if status is None:
-        message = f"{type(refusal).__name__} is of no kind that has a status"
-        raise TypeError(message)
+        raise TypeError(f"{type(refusal).__name__} is of no kind that has a status")
     return status
 
 
