@@ -18,7 +18,6 @@ _FILES = {
     "routing": ("oneself/http/routing.py", "connexion"),
     "credential": (
         "oneself/http/caller.py",
-        "oneself/http/request/credential_reader.py",
         "oneself/http/request/credentials.py",
         "accounts/services/authentication.py",
         "accounts/crypto/jwts.py",
