@@ -30,8 +30,7 @@ import oneself.http.response.rendering
 from bench.in_process import Application, Request
 from bench.stages_cases import CASES, application_with_users
 from oneself.database import Database
-from oneself.http.request.parameters import Parameters
-from oneself.http.request.request_body import RequestBodyReader
+from oneself.http.request.arguments import ArgumentReader
 from oneself.http.response.rendering import ResponseRenderer
 from oneself.http.routing import Routing
 
@@ -45,11 +44,7 @@ ENTRIES: Mapping[str, tuple[tuple[Any, str], ...]] = {
         (oneself.http.caller.CallerReader, "read_credentials"),
         (oneself.http.caller, "authenticate"),
     ),
-    "validation": (
-        (oneself.http.operations, "read_body"),
-        (Parameters, "read"),
-        (RequestBodyReader, "read"),
-    ),
+    "validation": ((oneself.http.operations, "read_body"), (ArgumentReader, "read")),
     "policy": ((oneself.http.caller, "authorise"),),
     "database": (
         (Database, "transaction"),

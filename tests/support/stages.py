@@ -28,7 +28,6 @@ _FILES = {
         "oneself/http/request/arguments.py",
         "oneself/http/request/bodies.py",
         "oneself/http/request/parameters.py",
-        "oneself/http/request/request_body.py",
     ),
     "policy": (
         "accounts/services/authorization.py",

@@ -13,7 +13,6 @@ from oneself.http.request.errors import (
     MalformedBody,
     MalformedRequest,
     RequestTimeout,
-    UnexpectedBody,
     UnsupportedMediaType,
 )
 
@@ -24,10 +23,11 @@ __all__ = [
     "media_type",
     "parse_json",
     "read_body",
-    "refuse_body",
 ]
 
 _MAX_DEPTH = 32
+_TOO_DEEP = f"more than {_MAX_DEPTH} levels deep"
+_OUT_OF_RANGE = "a number does not fit into 64 bits"
 _INT64 = range(-(2**63), 2**63)
 _LISTS = frozenset({b"if-match", b"if-none-match", b"content-encoding"})
 #: The server reads no longer number.
@@ -77,16 +77,6 @@ def announces_at_most(headers: Mapping[bytes, bytes], most_bytes: int) -> bool:
     return bool(announced) and int(length) <= most_bytes
 
 
-def refuse_body(body: bytes) -> None:
-    """Require that there is no body; an empty one may have any content type.
-
-    Raises:
-        UnexpectedBody: There is at least one byte.
-    """
-    if body:
-        raise UnexpectedBody
-
-
 def media_type(headers: Mapping[bytes, bytes], offered: Mapping[str, object]) -> str:
     """Return the media type of the body, which must be one of `offered`.
 
@@ -122,16 +112,12 @@ def parse_json(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise MalformedBody("not UTF-8") from error
     except RecursionError as error:
-        raise _too_deep() from error
+        raise MalformedBody(_TOO_DEEP) from error
     except ValueError as error:
         # Bad syntax, or an integer of more than 4,300 digits, which Python itself rejects.
         raise MalformedBody("a syntax error, or a number out of range") from error
     _check(value, escapes="\\u" in text)
     return value
-
-
-def _too_deep() -> MalformedBody:
-    return MalformedBody(f"more than {_MAX_DEPTH} levels deep")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,19 +130,15 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _bounded_int(digits: str) -> int:
     number = int(digits)
     if number not in _INT64:
-        raise _out_of_range()
+        raise MalformedBody(_OUT_OF_RANGE)
     return number
 
 
 def _finite_float(digits: str) -> float:
     number = float(digits)
     if number in {float("inf"), float("-inf")}:
-        raise _out_of_range()
+        raise MalformedBody(_OUT_OF_RANGE)
     return number
-
-
-def _out_of_range() -> MalformedBody:
-    return MalformedBody("a number does not fit into 64 bits")
 
 
 def _not_a_number(_name: str) -> NoReturn:
@@ -182,7 +164,7 @@ def _check(value: Any, *, escapes: bool) -> None:
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict | list) and depth == _MAX_DEPTH:
-                raise _too_deep()
+                raise MalformedBody(_TOO_DEEP)
             if isinstance(item, dict):
                 below.extend(item.values())
                 if escapes:
