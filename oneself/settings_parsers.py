@@ -17,6 +17,7 @@ __all__ = [
     "read_passwords",
     "require_listener",
     "require_networks",
+    "require_passwords",
 ]
 
 #: Pattern of a rate limit: attempts, a slash, seconds.
@@ -49,6 +50,12 @@ def read_passwords(path: Path | None) -> frozenset[str]:
     return passwords
 
 
+def require_passwords(path: Path | None) -> Path | None:
+    """Return the path, after `read_passwords` has read it."""
+    read_passwords(path)
+    return path
+
+
 def parse_listener(text: str) -> tuple[str, int]:
     """Split `host:port`; the host is empty or the port 0 if malformed."""
     host, _, port = text.rpartition(":")
@@ -73,8 +80,8 @@ def parse_networks(text: str, *, strict: bool = True) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part, strict=strict) for part in parts if part)
 
 
-def require_networks(text: str) -> None:
-    """Check the networks of proxies.
+def require_networks(text: str) -> str:
+    """Return the text, after a check of the networks of proxies in it.
 
     Raises:
         ValueError: They are malformed, too large, or not named by their first address.
@@ -87,16 +94,16 @@ def require_networks(text: str) -> None:
     if any(network.prefixlen < _SHORTEST_PREFIX for network in networks):
         # If all clients are trusted, each can choose the address that its rate limit is counted
         # under (LG-11).
-        message = (
+        raise ValueError(
             f"must be addresses or networks of /{_SHORTEST_PREFIX} and narrower, never all of them"
         )
-        raise ValueError(message)
     try:
         parse_networks(text)
     except ValueError:
         # Either one address was meant, or the prefix is too short: many would be trusted for one.
         message = "must be networks by their first address, as in 10.0.0.0/8 and not 10.0.0.1/8"
         raise ValueError(message) from None
+    return text
 
 
 def require_listener(text: str, *, remote: bool) -> None:
