@@ -13,7 +13,7 @@ from jinja2.defaults import DEFAULT_NAMESPACE
 
 from oneself.translations import (
     SOURCE_LANGUAGE,
-    CatalogBroken,
+    TemplateBroken,
     Translation,
     count_untranslated,
     read_translations,
@@ -35,16 +35,6 @@ _CUSTOM_CATALOGS = "locales"
 _PATTERNS = ("*/*.j2", "*/*/*.j2")
 #: A locale is looked up by its first subtags only, so that a long one costs little.
 _MOST_SUBTAGS = 4
-
-
-class TemplateBroken(Exception):
-    """A template that cannot be used: its file, the line if it is known, and the problem."""
-
-    def __init__(self, file: Path, line: int | None, problem: str) -> None:
-        place = str(file) if line is None else f"{file}, line {line}"
-        super().__init__(f"{place}: {problem}")
-        self.file = file
-        self.line = line
 
 
 class NoTemplateFolder(TemplateBroken):
@@ -81,10 +71,7 @@ class Templates:
         shipped = _read(_SHIPPED)
         self._custom = _read(custom) if custom is not None else []
         folders = [_CATALOGS] if custom is None else [_CATALOGS, custom / _CUSTOM_CATALOGS]
-        try:
-            translations = read_translations(folders)
-        except CatalogBroken as error:
-            raise TemplateBroken(error.file, error.line, str(error)) from None
+        translations = read_translations(folders)
         self._untranslated = count_untranslated(translations)
         self._tags = {language.lower(): language for language in translations}
         self._shipped = {

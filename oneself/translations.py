@@ -14,7 +14,7 @@ from babel.messages.pofile import PoFileError, read_po
 
 __all__ = [
     "SOURCE_LANGUAGE",
-    "CatalogBroken",
+    "TemplateBroken",
     "Translation",
     "count_untranslated",
     "read_translations",
@@ -29,11 +29,12 @@ _PATTERN = "*/LC_MESSAGES/oneself.po"
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
-class CatalogBroken(Exception):
-    """A catalogue that cannot be used: its file, the line if it is known, and the problem."""
+class TemplateBroken(Exception):
+    """A template or catalogue that cannot be used: its file, the line if known, the problem."""
 
     def __init__(self, file: Path, line: int | None, problem: str) -> None:
-        super().__init__(problem)
+        place = str(file) if line is None else f"{file}, line {line}"
+        super().__init__(f"{place}: {problem}")
         self.file = file
         self.line = line
 
@@ -58,7 +59,7 @@ def read_translations(folders: Sequence[Path]) -> Mapping[str, Translation]:
     catalogue translates stays in English, as does a fuzzy one.
 
     Raises:
-        CatalogBroken: A catalogue cannot be read, or a translation cannot be filled in.
+        TemplateBroken: A catalogue cannot be read, or a translation cannot be filled in.
     """
     untranslated = gettext.NullTranslations()
     translations = {SOURCE_LANGUAGE: _translation(SOURCE_LANGUAGE, untranslated, frozenset())}
@@ -110,11 +111,11 @@ def _read_catalog(file: Path, language: str) -> Catalog:
             catalog = read_po(source, Locale.parse(language, sep="-"), abort_invalid=True)
     except PoFileError as error:
         problem = str(error).rpartition(" on ")[0]
-        raise CatalogBroken(file, error.lineno + 1, f"{problem}.") from None
+        raise TemplateBroken(file, error.lineno + 1, f"{problem}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise CatalogBroken(file, None, f"cannot be read ({type(error).__name__}).") from None
+        raise TemplateBroken(file, None, f"cannot be read ({type(error).__name__}).") from None
     except (UnknownLocaleError, ValueError):
-        raise CatalogBroken(file, None, f"{language!r} is not a known language.") from None
+        raise TemplateBroken(file, None, f"{language!r} is not a known language.") from None
     for message in catalog:
         if not all(_forms(message.string)):
             # A missing plural would be compiled as an empty text.
@@ -132,7 +133,7 @@ def _check_placeholders(file: Path, message: Message) -> None:
         unknown = set(_PLACEHOLDER.findall(string)) - names
         if unknown or "%" in _PLACEHOLDER.sub("", string):
             problem = f"a placeholder is wrong in the translation of {sources[0]!r}."
-            raise CatalogBroken(file, message.lineno, problem)
+            raise TemplateBroken(file, message.lineno, problem)
 
 
 def _compile(file: Path, catalog: Catalog) -> gettext.GNUTranslations:
@@ -142,4 +143,4 @@ def _compile(file: Path, catalog: Catalog) -> gettext.GNUTranslations:
     try:
         return gettext.GNUTranslations(compiled)
     except ValueError as error:
-        raise CatalogBroken(file, None, f"its Plural-Forms cannot be used ({error}).") from None
+        raise TemplateBroken(file, None, f"its Plural-Forms cannot be used ({error}).") from None
