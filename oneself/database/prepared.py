@@ -108,11 +108,7 @@ class PreparedStatements:
     def write(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> int:
-        """Run a statement and return the number of rows written.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: It fails.
-        """
+        """Run a statement and return the number of rows written."""
         prepared = self._prepared.get(statement) or self._prepare(statement, connection)
         return connection.exec_driver_sql(prepared.text, prepared.bind(parameters)).rowcount
 

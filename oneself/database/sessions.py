@@ -165,11 +165,7 @@ class SavepointSession(TransactionSession):
         self._open = True
 
     def outside_transaction(self) -> NoReturn:
-        """Refuse: it would commit the unfinished writes of other acts.
-
-        Raises:
-            RuntimeError: Always.
-        """
+        """Raise `RuntimeError`: it would commit the unfinished writes of other acts."""
         raise RuntimeError("an act with slow work needs a transaction of its own")
 
     def finish(self) -> None:
