@@ -86,11 +86,7 @@ def _require_server(url: str) -> None:
 
 
 def _require_options(url: URL) -> None:
-    """Check the options of a URL: the driver would report a wrong one only when it connects.
-
-    Raises:
-        ValueError: One is unknown, repeated, or has an invalid value.
-    """
+    """Check the options of a URL: the driver would report a wrong one only when it connects."""
     from psycopg import ProgrammingError  # noqa: PLC0415 # not needed for SQLite
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415
 

@@ -91,10 +91,7 @@ class PreparedStatements:
 
         `retryable` says that a failure leaves the connection as it was. The statement is then run
         by the driver, which is faster, and after a failure again by SQLAlchemy: it meets the same
-        failure, and raises it as its own exception class.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: It fails.
+        failure, and raises it as its own exception class, a `DBAPIError`.
         """
         prepared = self._prepared.get(statement) or self._prepare(statement, connection)
         values = prepared.bind(parameters)
