@@ -172,14 +172,11 @@ def _read_environment(settings: Settings) -> list[_Root]:
                 " neither: a key file contains former root secrets too."
             )
         return []
+    texts = [text.strip() for text in former.split(",") if text.strip()]
     try:
         return [
             _Root(_FORMER, _decode(current, "ONESELF_SECRET_KEY")),
-            *(
-                _parse(text.strip(), "ONESELF_SECRET_KEY_FORMER")
-                for text in former.split(",")
-                if text.strip()
-            ),
+            *(_parse(text, "ONESELF_SECRET_KEY_FORMER") for text in texts),
         ]
     except BadSecretKey as bad:
         raise BadSecretSetting(str(bad)) from None
