@@ -222,12 +222,7 @@ class _LanguageTemplates(BaseLoader):
 
 
 def _read(folder: Path) -> list[Source]:
-    """Read the templates of a folder.
-
-    Raises:
-        NoTemplateFolder: It is not a folder.
-        TemplateBroken: A file cannot be read.
-    """
+    """Read the templates of a folder."""
     if not folder.is_dir():
         raise NoTemplateFolder(folder)
     sources = []
