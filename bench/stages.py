@@ -30,9 +30,7 @@ import oneself.http.response.rendering
 from bench.in_process import Application, Request
 from bench.stages_cases import CASES, application_with_users
 from oneself.database import Database
-from oneself.http.request.credential_reader import CredentialReader
-from oneself.http.request.parameters import Parameters
-from oneself.http.request.request_body import RequestBodyReader
+from oneself.http.request.arguments import ArgumentReader
 from oneself.http.response.rendering import ResponseRenderer
 from oneself.http.routing import Routing
 
@@ -42,12 +40,11 @@ ENTRIES: Mapping[str, tuple[tuple[Any, str], ...]] = {
     "guard": ((oneself.http.guard.Guard, "__call__"),),
     "routing": ((Routing, "__call__"),),
     "operation": ((oneself.http.operations._Operation, "__call__"),),  # noqa: SLF001 # the entry of the stage
-    "credential": ((CredentialReader, "read"), (oneself.http.caller, "authenticate")),
-    "validation": (
-        (oneself.http.operations, "read_body"),
-        (Parameters, "read"),
-        (RequestBodyReader, "read"),
+    "credential": (
+        (oneself.http.caller.CallerReader, "read_credentials"),
+        (oneself.http.caller, "authenticate"),
     ),
+    "validation": ((oneself.http.operations, "read_body"), (ArgumentReader, "read")),
     "policy": ((oneself.http.caller, "authorise"),),
     "database": (
         (Database, "transaction"),

@@ -15,7 +15,12 @@ __all__ = ["CrossSiteRequest", "Malformed", "PreconditionFailed"]
 
 
 class Malformed(AccountError):
-    """The request cannot be read at all."""
+    """The request cannot be read at all; `rule` says why, where the class does not."""
+
+    def __init__(self, rule: str | None = None) -> None:
+        super().__init__()
+        if rule is not None:
+            self.args = (f"{self.message[:-1]}: {rule}.",)
 
 
 class CrossSiteRequest(Forbidden):

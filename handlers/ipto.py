@@ -1,7 +1,6 @@
 """ipto: account, sessions and API keys, answered in an envelope."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -97,12 +96,8 @@ def get_current_user(context: PrincipalContext) -> Reply[wire.IptoCurrentUser]:
 def change_password(
     context: UserContext, body: wire.IptoChangePasswordRequest
 ) -> Reply[wire.IptoSuccess]:
-    password_change.change_password(
-        context.session,
-        context.principal,
-        current=body["current_password"],
-        new=body["new_password"],
-    )
+    current, new = body["current_password"], body["new_password"]
+    password_change.change_password(context.session, context.principal, current=current, new=new)
     return Reply({"success": True})
 
 
@@ -124,13 +119,15 @@ def revoke_other_sessions(context: UserContext) -> Reply[None]:
 def create_api_key(
     context: UserContext, body: wire.IptoCreateApiKeyRequest
 ) -> Reply[wire.IptoCreatedApiKey]:
+    mode = body.get("dataset_access_mode", "all_available")
+    expiry = parse_timestamp(body["expires_at"], "expires_at") if "expires_at" in body else None
     api_key, key = api_keys.create_api_key(
         context.session,
         context.principal,
         name=body["name"],
         scopes=body["scopes"],
-        dataset_access_mode=body.get("dataset_access_mode", "all_available"),
-        expires_at=_requested_expiry(body),
+        dataset_access_mode=mode,
+        expires_at=expiry,
     )
     return Reply(
         {
@@ -139,7 +136,7 @@ def create_api_key(
             "name": api_key.name,
             "key_prefix": api_key.prefix,
             "scopes": body["scopes"],
-            "dataset_access_mode": body.get("dataset_access_mode", "all_available"),
+            "dataset_access_mode": mode,
             "created_at": format_timestamp(api_key.created_at),
             "expires_at": format_timestamp(api_key.expires_at),
         },
@@ -176,10 +173,6 @@ def list_api_keys(context: UserContext) -> Reply[wire.IptoApiKeyList]:
 def revoke_api_key(context: UserContext, api_key_id: str) -> Reply[None]:
     api_keys.revoke_api_key(context.session, context.principal.user, api_key_id)
     return NO_CONTENT
-
-
-def _requested_expiry(body: wire.IptoCreateApiKeyRequest) -> datetime | None:
-    return parse_timestamp(body["expires_at"], "expires_at") if "expires_at" in body else None
 
 
 def _session(row: ListedSession, principal: Principal) -> wire.IptoSession:

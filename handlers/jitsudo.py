@@ -29,10 +29,6 @@ def change_password(
     context: UserContext, x_tenant_id: str, body: wire.JitsudoChangePasswordRequest
 ) -> Reply[None]:
     authorization.require_tenant(context.principal.user, x_tenant_id)
-    password_change.change_password(
-        context.session,
-        context.principal,
-        current=body["current_password"],
-        new=body["new_password"],
-    )
+    current, new = body["current_password"], body["new_password"]
+    password_change.change_password(context.session, context.principal, current=current, new=new)
     return NO_CONTENT

@@ -42,12 +42,8 @@ def update_profile(
 def change_password(
     context: UserContext, body: wire.ScaikeyChangePasswordRequest
 ) -> Reply[wire.ScaikeySuccess]:
-    password_change.change_password(
-        context.session,
-        context.principal,
-        current=body["current_password"],
-        new=body["new_password"],
-    )
+    current, new = body["current_password"], body["new_password"]
+    password_change.change_password(context.session, context.principal, current=current, new=new)
     return Reply({"success": True})
 
 

@@ -49,61 +49,22 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app", "find_handler"]
 
-_SECONDS_BETWEEN_DELIVERIES = 1.0
-_SECONDS_BETWEEN_USAGE_WRITES = 30.0
-_SECONDS_BETWEEN_KEY_READS = 15.0
-_SECONDS_BETWEEN_POLICY_READS = 2.0
-_SECONDS_BETWEEN_CHAININGS = 10.0
-_SECONDS_BETWEEN_CLEANINGS = 3600.0
-_SECONDS_BETWEEN_OUTBOX_MEASUREMENTS = 5.0
-_SECONDS_BETWEEN_LOG_CHECKS = 5.0
+_HOUR = 3600.0
+
+#: Work that a pool repeats, and the seconds between two runs.
+_Repeated = tuple[Callable[[], object], float]
 
 #: Background jobs on the database: the runner, the name of the lock, the act, seconds between runs.
 #: The names stay those of release 0.1: after a rename, two replicas could run a job at once.
 JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object], float], ...] = (
-    (
-        run_alone,
-        "accounts.password_resets.mail_requested_resets",
-        mail_requested_resets,
-        _SECONDS_BETWEEN_DELIVERIES,
-    ),
-    (run_alone, "accounts.event_chain.chain_events", chain_events, _SECONDS_BETWEEN_CHAININGS),
-    (
-        run_alone,
-        "accounts.oauth_tokens.forget_expired_jwts",
-        delete_expired_jwts,
-        _SECONDS_BETWEEN_CLEANINGS,
-    ),
-    (
-        run_alone,
-        "accounts.throttling.forget_old_attempts",
-        delete_old_attempts,
-        _SECONDS_BETWEEN_CLEANINGS,
-    ),
-    (
-        run_alone,
-        "accounts.signing_keys.forget_retired_keys",
-        delete_retired_keys,
-        _SECONDS_BETWEEN_CLEANINGS,
-    ),
-    (
-        run_alone,
-        "accounts.outbox.forget_dead_letters",
-        delete_dead_messages,
-        _SECONDS_BETWEEN_CLEANINGS,
-    ),
-    (
-        run_alone,
-        "accounts.idempotency.forget_answers",
-        delete_expired_responses,
-        _SECONDS_BETWEEN_CLEANINGS,
-    ),
-    (
-        run_in_parts,
-        "accounts.retention.forget_what_ended",
-        delete_expired_records,
-        _SECONDS_BETWEEN_CLEANINGS,
-    ),
+    (run_alone, "accounts.password_resets.mail_requested_resets", mail_requested_resets, 1.0),
+    (run_alone, "accounts.event_chain.chain_events", chain_events, 10.0),
+    (run_alone, "accounts.oauth_tokens.forget_expired_jwts", delete_expired_jwts, _HOUR),
+    (run_alone, "accounts.throttling.forget_old_attempts", delete_old_attempts, _HOUR),
+    (run_alone, "accounts.signing_keys.forget_retired_keys", delete_retired_keys, _HOUR),
+    (run_alone, "accounts.outbox.forget_dead_letters", delete_dead_messages, _HOUR),
+    (run_alone, "accounts.idempotency.forget_answers", delete_expired_responses, _HOUR),
+    (run_in_parts, "accounts.retention.forget_what_ended", delete_expired_records, _HOUR),
 )
 
 
@@ -134,7 +95,8 @@ def create_app(
     signing = SigningKeys(database)
     usage = UsageRecorder()
     metrics = _metrics(settings)
-    spans = _spans(settings)
+    endpoint = trace_endpoint(settings)
+    spans = None if endpoint is None else Spans(endpoint)
     observers: list[Observer] = [log_request]
     if metrics is not None:
         observers.append(metrics.count_request)
@@ -149,9 +111,11 @@ def create_app(
             settings=settings,
             database=database,
             jobs=(
-                (partial(usage.write, database), _SECONDS_BETWEEN_USAGE_WRITES),
-                (signing.refresh, _SECONDS_BETWEEN_KEY_READS),
-                (policies.reload, _SECONDS_BETWEEN_POLICY_READS),
+                *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
+                (database.truncate_wal, 5.0),
+                (partial(usage.write, database), 30.0),
+                (signing.refresh, 15.0),
+                (policies.reload, 2.0),
                 *_measurements(metrics, database),
             ),
             pools=pools,
@@ -206,37 +170,27 @@ def _metrics(settings: Settings) -> "Metrics | None":
     return Metrics()
 
 
-def _spans(settings: Settings) -> Spans | None:
-    endpoint = trace_endpoint(settings)
-    return None if endpoint is None else Spans(endpoint)
-
-
 def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
-    def pool(name: str, *, threads: int, queue: int, low_priority: bool = False) -> Pool:
-        observer = None if metrics is None else metrics.observe_pool(name, threads)
-        return Pool(
-            name, threads=threads, queue=queue, low_priority=low_priority, observer=observer
-        )
-
-    return {
-        "database": pool("database", threads=settings.database_threads, queue=1024),
-        "password": pool(
-            "password",
-            threads=settings.password_threads,
-            queue=settings.password_queue,
-            low_priority=True,
-        ),
+    sizes = {
+        "database": (settings.database_threads, 1024),
+        "password": (settings.password_threads, settings.password_queue),
         # A mail server that hangs blocks this thread, and no request.
-        "mail": pool("mail", threads=1, queue=1),
-        "image": pool(
-            "image", threads=settings.image_threads, queue=settings.image_queue, low_priority=True
-        ),
+        "mail": (1, 1),
+        "image": (settings.image_threads, settings.image_queue),
+    }
+    return {
+        name: Pool(
+            name,
+            threads=threads,
+            queue=queue,
+            low_priority=name in {"password", "image"},
+            observer=None if metrics is None else metrics.observe_pool(name, threads),
+        )
+        for name, (threads, queue) in sizes.items()
     }
 
 
-def _measurements(
-    metrics: "Metrics | None", database: Database
-) -> Sequence[tuple[Callable[[], object], float]]:
+def _measurements(metrics: "Metrics | None", database: Database) -> Sequence[_Repeated]:
     """Return the job that measures the outbox, if there are metrics; every worker runs it."""
     if metrics is None:
         return ()
@@ -245,7 +199,7 @@ def _measurements(
         with database.transaction(writing=False) as session:
             metrics.observe_outbox(session)
 
-    return ((partial(database.attempt, measure), _SECONDS_BETWEEN_OUTBOX_MEASUREMENTS),)
+    return ((partial(database.attempt, measure), 5.0),)
 
 
 def find_handler(operation_id: str) -> Callable[..., Any]:
@@ -271,17 +225,12 @@ async def _lifespan(
     *,
     settings: Settings,
     database: Database,
-    jobs: Sequence[tuple[Callable[[], object], float]],
+    jobs: Sequence[_Repeated],
     pools: Mapping[str, Pool],
     spans: Spans | None,
 ) -> AsyncIterator[None]:
     """Run the background jobs; at shutdown let them finish and close the database."""
     delivery = open_delivery(settings, database)
-    all_jobs: tuple[tuple[Callable[[], object], float], ...] = (
-        *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
-        (database.truncate_wal, _SECONDS_BETWEEN_LOG_CHECKS),
-        *jobs,
-    )
     async with AsyncExitStack() as stack:
         # Left in reverse order.
         stack.callback(write_waiting_lines)
@@ -290,13 +239,11 @@ async def _lifespan(
             stack.callback(pool.close)
         # A mail server that hangs may take longer than the process has left, so mail delivery ends
         # after everything else has been written.
-        await stack.enter_async_context(
-            repeated(delivery.deliver_pending, _SECONDS_BETWEEN_DELIVERIES, pools["mail"])
-        )
+        await stack.enter_async_context(repeated(delivery.deliver_pending, 1.0, pools["mail"]))
         stack.callback(write_waiting_lines)
         if spans is not None:
             stack.callback(spans.close)
-        for work, seconds in all_jobs:
+        for work, seconds in jobs:
             await stack.enter_async_context(repeated(work, seconds, pools["database"]))
         # Begins no further mail from the start of the shutdown.
         stack.callback(delivery.stop)

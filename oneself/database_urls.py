@@ -44,8 +44,7 @@ def require_database(url: str) -> None:
     elif url.startswith(_POSTGRESQL):
         _require_server(url)
     else:
-        message = f"must begin with {_SQLITE} or {_POSTGRESQL}"
-        raise ValueError(message)
+        raise ValueError(f"must begin with {_SQLITE} or {_POSTGRESQL}")
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -56,8 +55,7 @@ def sqlite_path(url: str) -> Path | None:
 def _require_file(url: str) -> None:
     if "?" in url:
         # Code that creates or copies the file would take an option as a part of its name.
-        message = f"must have a path and no options behind {_SQLITE}; a ? in a name is %3F"
-        raise ValueError(message)
+        raise ValueError(f"must have a path and no options behind {_SQLITE}; a ? in a name is %3F")
     path = unquote(url.removeprefix(_SQLITE))
     if not path or path.endswith(":memory:"):
         message = "must name a file: in memory every thread would have a database of its own"
@@ -77,35 +75,27 @@ def _require_server(url: str) -> None:
     try:
         parts = make_url(url)
     except ArgumentError:
-        message = f"must be as {_POSTGRESQL}user:password@host/name"
-        raise ValueError(message) from None
+        raise ValueError(f"must be as {_POSTGRESQL}user:password@host/name") from None
     except ValueError:
         raise ValueError(_PORT_RULE) from None
     if parts.port is not None and parts.port not in _PORTS:
         raise ValueError(_PORT_RULE)
     if not parts.database:
-        message = f"must name a database, as in {_POSTGRESQL}user:password@host/name"
-        raise ValueError(message)
+        raise ValueError(f"must name a database, as in {_POSTGRESQL}user:password@host/name")
     _require_options(parts)
 
 
 def _require_options(url: URL) -> None:
-    """Check the options of a URL: the driver would report a wrong one only when it connects.
-
-    Raises:
-        ValueError: One is unknown, repeated, or has an invalid value.
-    """
+    """Check the options of a URL: the driver would report a wrong one only when it connects."""
     from psycopg import ProgrammingError  # noqa: PLC0415 # not needed for SQLite
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415
 
     options = {name: value for name, value in url.query.items() if isinstance(value, str)}
     if not url.query.keys() - options.keys() <= _REPEATABLE:
-        message = "must have each option once"
-        raise ValueError(message)
+        raise ValueError("must have each option once")
     for name, (pattern, rule) in _VALUES.items():
         if name in options and not pattern.fullmatch(options[name]):
-            message = f"must have {rule} as its {name}"
-            raise ValueError(message)
+            raise ValueError(f"must have {rule} as its {name}")
     try:
         make_conninfo("", **{name: value for name, value in options.items() if name != PREPARE})
     except ProgrammingError:

@@ -15,6 +15,9 @@ _MIN_NOTICE = timedelta(days=180)
 class BadDeprecation(ValueError):
     """The document deprecates an operation, but not as CONTRIBUTING.md requires."""
 
+    def __init__(self, operation: Mapping[str, Any], problem: str) -> None:
+        super().__init__(f"{operation['operationId']}: {problem}")
+
 
 def headers_of_deprecation(operation: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the headers of an operation; none if it is not deprecated.
@@ -24,8 +27,7 @@ def headers_of_deprecation(operation: Mapping[str, Any]) -> Mapping[str, str]:
     """
     deprecation = operation.get("x-deprecation")
     if (deprecation is not None) != bool(operation.get("deprecated", False)):
-        problem = "deprecated: true and x-deprecation go together"
-        raise BadDeprecation(f"{operation['operationId']}: {problem}")
+        raise BadDeprecation(operation, "deprecated: true and x-deprecation go together")
     if deprecation is None:
         return {}
     try:
@@ -35,10 +37,10 @@ def headers_of_deprecation(operation: Mapping[str, Any]) -> Mapping[str, str]:
         )
     except (KeyError, TypeError, ValueError) as error:
         problem = 'x-deprecation needs since and sunset, each a date such as "2026-04-05"'
-        raise BadDeprecation(f"{operation['operationId']}: {problem}") from error
+        raise BadDeprecation(operation, problem) from error
     if sunset - since < _MIN_NOTICE:
         problem = f"its sunset is less than {_MIN_NOTICE.days} days after its deprecation"
-        raise BadDeprecation(f"{operation['operationId']}: {problem}")
+        raise BadDeprecation(operation, problem)
     headers = {
         # A structured date (RFC 9745 section 2.1), where the older header has an HTTP date.
         "Deprecation": f"@{int(since.timestamp())}",

@@ -93,7 +93,10 @@ def serve(
     `target` names the function that each worker calls for its application.
     """
     os.register_at_fork(
-        before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_restore_signals
+        # Signals wait during a fork: until the worker has a handler, it would lose them.
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, _STOP_SIGNALS),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, _STOP_SIGNALS),
+        after_in_child=_restore_signals,
     )
     server = _Server(
         target,
@@ -134,15 +137,6 @@ def _start_worker(
     return app
 
 
-def _block_signals() -> None:
-    """Block signals during a fork: until the worker has a handler, it would lose them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-
-
-def _unblock_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
-
-
 def _restore_signals() -> None:
     """Let a starting worker stop at once.
 
@@ -151,4 +145,4 @@ def _restore_signals() -> None:
     """
     for stop_signal in _STOP_SIGNALS:
         signal.signal(stop_signal, signal.SIG_DFL)
-    _unblock_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)

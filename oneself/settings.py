@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
@@ -21,6 +21,7 @@ from oneself.settings_parsers import (
     read_passwords,
     require_listener,
     require_networks,
+    require_passwords,
 )
 
 __all__ = ["LOOPBACK_NAMES", "Settings"]
@@ -30,6 +31,12 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _CHECKOUT = Path(__file__).parent.parent
 
 _RateLimitText = Annotated[str, Field(pattern=RATE_LIMIT)]
+
+
+def _with_valid_url(secret: SecretStr | None) -> SecretStr | None:
+    if secret:
+        require_database(secret.get_secret_value())
+    return secret
 
 
 class Settings(BaseSettings):
@@ -53,7 +60,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     """Folder of the SQLite file, the key file and, without SMTP, outgoing mail."""
-    database_url: SecretStr | None = None
+    database_url: Annotated[SecretStr | None, AfterValidator(_with_valid_url)] = None
     """`postgresql+psycopg://user:password@host/name`, or `sqlite:///path`. Unset: the file
     `oneself.sqlite3` in the data folder.
     """
@@ -72,7 +79,7 @@ class Settings(BaseSettings):
     """Serve plain HTTP on addresses other than loopback. Enable it only behind a reverse proxy that
     terminates TLS.
     """
-    trusted_proxies: str = ""
+    trusted_proxies: Annotated[str, AfterValidator(require_networks)] = ""
     """Addresses or networks of reverse proxies, comma-separated. Only their `X-Forwarded-For`
     header is trusted. Behind a reverse proxy it must be set; otherwise all users share one rate
     limit.
@@ -106,7 +113,7 @@ class Settings(BaseSettings):
 
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     """Minimum length of a new password, in characters."""
-    password_blocklist: Path | None = None
+    password_blocklist: Annotated[Path | None, AfterValidator(require_passwords)] = None
     """UTF-8 text file of leaked passwords, one per line, which are rejected as new passwords."""
     password_change_ends: Literal["none", "others"] = "none"  # noqa: S105 # a choice
     """Sessions that a password change ends: `none`, or all `others` of the user."""
@@ -175,13 +182,6 @@ class Settings(BaseSettings):
     """Check each response against the OpenAPI document before it is sent. For tests: it costs time.
     """
 
-    @field_validator("database_url")
-    @classmethod
-    def _require_database(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret:
-            require_database(secret.get_secret_value())
-        return secret
-
     @field_validator("public_url")
     @classmethod
     def _require_origin(cls, url: AnyHttpUrl) -> AnyHttpUrl:
@@ -193,31 +193,17 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return url
 
-    @field_validator("password_blocklist")
-    @classmethod
-    def _require_readable(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            read_passwords(path)
-        return path
-
     @field_validator("mail_from")
     @classmethod
     def _parse_sender(cls, address: str) -> str:
         if address and canonical(address) is None:
-            message = "must be an email address"
-            raise ValueError(message)
+            raise ValueError("must be an email address")
         return parse_address(address).mailbox if address else address
 
     @field_validator("policy_dir")
     @classmethod
     def _resolve_in_checkout(cls, path: Path) -> Path:
         return _CHECKOUT / path
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _require_networks(cls, text: str) -> str:
-        require_networks(text)
-        return text
 
     @field_validator("metrics_address")
     @classmethod

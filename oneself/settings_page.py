@@ -69,15 +69,11 @@ def _body() -> Iterator[str]:
         yield f"### `ONESELF_{name.upper()}`\n"
         description = " ".join((field.description or "").split())
         for sentence in description.replace(". ", ".\n").splitlines():
-            yield from _wrapped(sentence)
+            yield from wrap(sentence, _WIDTH, break_long_words=False, break_on_hyphens=False)
         yield ""
         yield f"Type: {_type(name, field)}."
         yield f"Default: {_default(field)}."
         yield ""
-
-
-def _wrapped(sentence: str) -> list[str]:
-    return wrap(sentence, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _type(name: str, field: FieldInfo) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "read_passwords",
     "require_listener",
     "require_networks",
+    "require_passwords",
 ]
 
 #: Pattern of a rate limit: attempts, a slash, seconds.
@@ -42,13 +43,17 @@ def read_passwords(path: Path | None) -> frozenset[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        message = "must be a text file in UTF-8 that can be read"
-        raise ValueError(message) from error
+        raise ValueError("must be a text file in UTF-8 that can be read") from error
     passwords = frozenset(unicodedata.normalize("NFC", line).casefold() for line in lines if line)
     if not passwords:
-        message = "must have a password in it"
-        raise ValueError(message)
+        raise ValueError("must have a password in it")
     return passwords
+
+
+def require_passwords(path: Path | None) -> Path | None:
+    """Return the path, after `read_passwords` has read it."""
+    read_passwords(path)
+    return path
 
 
 def parse_listener(text: str) -> tuple[str, int]:
@@ -75,8 +80,8 @@ def parse_networks(text: str, *, strict: bool = True) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part, strict=strict) for part in parts if part)
 
 
-def require_networks(text: str) -> None:
-    """Check the networks of proxies.
+def require_networks(text: str) -> str:
+    """Return the text, after a check of the networks of proxies in it.
 
     Raises:
         ValueError: They are malformed, too large, or not named by their first address.
@@ -89,16 +94,16 @@ def require_networks(text: str) -> None:
     if any(network.prefixlen < _SHORTEST_PREFIX for network in networks):
         # If all clients are trusted, each can choose the address that its rate limit is counted
         # under (LG-11).
-        message = (
+        raise ValueError(
             f"must be addresses or networks of /{_SHORTEST_PREFIX} and narrower, never all of them"
         )
-        raise ValueError(message)
     try:
         parse_networks(text)
     except ValueError:
         # Either one address was meant, or the prefix is too short: many would be trusted for one.
         message = "must be networks by their first address, as in 10.0.0.0/8 and not 10.0.0.1/8"
         raise ValueError(message) from None
+    return text
 
 
 def require_listener(text: str, *, remote: bool) -> None:
@@ -109,11 +114,9 @@ def require_listener(text: str, *, remote: bool) -> None:
     """
     host, port = parse_listener(text)
     if not host or port not in _PORTS:
-        message = "must be an address and a port, as in 127.0.0.1:9464"
-        raise ValueError(message)
+        raise ValueError("must be an address and a port, as in 127.0.0.1:9464")
     if not (is_loopback(host) or remote):
-        message = "must be a loopback address, unless ONESELF_METRICS_REMOTE is set"
-        raise ValueError(message)
+        raise ValueError("must be a loopback address, unless ONESELF_METRICS_REMOTE is set")
 
 
 def is_loopback(host: str) -> bool:

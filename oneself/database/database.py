@@ -140,13 +140,7 @@ class Database:
             Unavailable: No connection was free in time.
             sqlalchemy.exc.OperationalError: The database accepts no connection.
         """
-        return SingleReading(
-            self._connections,
-            keys=self._keys,
-            limits=self._limits,
-            now=self._clock(),
-            blocking=blocking,
-        )
+        return SingleReading(self._connections, blocking, self._keys, self._limits, self._clock())
 
     def attempt(self, work: Callable[[], Outcome]) -> Outcome:
         """Do work that is one transaction; retry it whole after a conflict with other transactions.
@@ -181,11 +175,7 @@ class Database:
         return await self._group.run(act)
 
     def truncate_wal(self) -> None:
-        """Truncate a write-ahead log that has grown long; for a job.
-
-        Raises:
-            sqlalchemy.exc.OperationalError: It fails.
-        """
+        """Truncate a write-ahead log that has grown long; for a job."""
         self._connections.truncate_wal()
 
     def close(self) -> None:

@@ -14,14 +14,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from accounts.errors import AccountError, Unavailable
+from oneself.database.sqlite import Sqlite
 
-__all__ = ["GroupCommit", "GroupConnections", "RetryAlone"]
+__all__ = ["GroupCommit", "RetryAlone"]
 
 Outcome = TypeVar("Outcome")
 
@@ -31,21 +32,6 @@ _MAX_QUEUE = 1024
 #: How long an act may wait for its group, in seconds: as long as work waits for a thread
 #: (oneself/runtime/thread_pools.py). The client may have disconnected by then.
 _TIMEOUT = 10.0
-
-
-class GroupConnections(Protocol):
-    """Connections whose transactions can be shared."""
-
-    def begin_group(self, *, blocking: bool) -> Connection | None:
-        """Begin a writing transaction on a connection of its own; None if that would block.
-
-        Raises:
-            Unavailable: Other threads were writing for too long.
-            sqlalchemy.exc.OperationalError: Another process was, or the database fails.
-        """
-
-    def end_group(self, connection: Connection) -> None:
-        """Roll back what is not committed, and let other threads write."""
 
 
 class RetryAlone(Exception):
@@ -64,7 +50,7 @@ class _Member(NamedTuple):
 class GroupCommit:
     """The group commits of a database, for use from one event loop."""
 
-    def __init__(self, connections: GroupConnections, *, timeout: float = _TIMEOUT) -> None:
+    def __init__(self, connections: Sqlite, *, timeout: float = _TIMEOUT) -> None:
         """Start with an empty queue; `timeout` is how long an act may wait, in seconds."""
         self._connections = connections
         self._timeout = timeout
@@ -137,9 +123,9 @@ class GroupCommit:
 
     async def _begin(self) -> Connection:
         connection = self._connections.begin_group(blocking=False)
-        if connection is not None:
-            return connection
-        return await _run_on(self._thread, self._begin_blocking)
+        if connection is None:
+            connection = await _run_on(self._thread, self._begin_blocking)
+        return connection
 
     async def _commit_acts(
         self, members: list[_Member], connection: Connection

@@ -172,11 +172,7 @@ class Postgresql:
     def rows(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
-        """Return the rows of a prepared statement.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: It fails.
-        """
+        """Return the rows of a prepared statement."""
         # After the first failure in a transaction, all statements fail with another error.
         is_idle = driver_of(connection).info.transaction_status == _IDLE
         return self.statements.rows(connection, statement, parameters, retryable=is_idle)

@@ -91,10 +91,7 @@ class PreparedStatements:
 
         `retryable` says that a failure leaves the connection as it was. The statement is then run
         by the driver, which is faster, and after a failure again by SQLAlchemy: it meets the same
-        failure, and raises it as its own exception class.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: It fails.
+        failure, and raises it as its own exception class, a `DBAPIError`.
         """
         prepared = self._prepared.get(statement) or self._prepare(statement, connection)
         values = prepared.bind(parameters)
@@ -108,11 +105,7 @@ class PreparedStatements:
     def write(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> int:
-        """Run a statement and return the number of rows written.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: It fails.
-        """
+        """Run a statement and return the number of rows written."""
         prepared = self._prepared.get(statement) or self._prepare(statement, connection)
         return connection.exec_driver_sql(prepared.text, prepared.bind(parameters)).rowcount
 

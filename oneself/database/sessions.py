@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
@@ -165,11 +166,7 @@ class SavepointSession(TransactionSession):
         self._open = True
 
     def outside_transaction(self) -> NoReturn:
-        """Refuse: it would commit the unfinished writes of other acts.
-
-        Raises:
-            RuntimeError: Always.
-        """
+        """Raise `RuntimeError`: it would commit the unfinished writes of other acts."""
         raise RuntimeError("an act with slow work needs a transaction of its own")
 
     def finish(self) -> None:
@@ -190,33 +187,24 @@ class SavepointSession(TransactionSession):
         self._open = False
 
 
+@dataclass(slots=True, eq=False)
 class SingleReading:
     """Reads by single statements, each a transaction of its own: enough to authenticate.
 
     A session takes longer to make than this takes to read.
     """
 
-    __slots__ = ("_blocking", "_connection", "_connections", "keys", "limits", "now", "observed")
-
-    def __init__(
-        self,
-        connections: Sqlite | Postgresql,
-        *,
-        keys: Keyring,
-        limits: Limits,
-        now: datetime,
-        blocking: bool,
-    ) -> None:
-        self._connections = connections
-        self._blocking = blocking
-        self.keys = keys
-        self.limits = limits
-        self.now = now
-        self.observed: list[Any] = []
+    connections: Sqlite | Postgresql
+    blocking: bool
+    keys: Keyring
+    limits: Limits
+    now: datetime
+    observed: list[Any] = field(default_factory=list)
+    _connection: Connection = field(init=False)
 
     def __enter__(self) -> Self:
         """Take a connection."""
-        self._connection = self._connections.take(blocking=self._blocking)
+        self._connection = self.connections.take(blocking=self.blocking)
         return self
 
     def __exit__(
@@ -229,15 +217,15 @@ class SingleReading:
         try:
             # SQLAlchemy begins a transaction for each statement that is not prepared.
             if self._connection.in_transaction():
-                self._connections.roll_back(self._connection)
+                self.connections.roll_back(self._connection)
         finally:
-            self._connections.give_back(self._connection)
+            self.connections.give_back(self._connection)
 
     def rows(
         self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
         """See `AccountSession`."""
-        return self._connections.rows(self._connection, statement, parameters)
+        return self.connections.rows(self._connection, statement, parameters)
 
 
 def _lock_id(name: str) -> int:

@@ -148,16 +148,12 @@ class Sqlite:
         return None  # SQLite has no id to ask for later
 
     def _wait_for_writers(self) -> None:
-        """Take the write lock of this process.
-
-        Raises:
-            Unavailable: Other threads had it for too long.
-        """
+        """Take the write lock of this process, unless others have it for too long."""
         if not self._write_lock.acquire(timeout=self._timeout):
             raise Unavailable
 
     def begin_group(self, *, blocking: bool) -> Connection | None:
-        """Begin the transaction of a group (`group_commit`); None if that would block.
+        """Begin the transaction of a group on a connection of its own; None if that would block.
 
         Raises:
             Unavailable: Other threads were writing for too long.
@@ -202,22 +198,14 @@ class Sqlite:
     def rows(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
-        """Return the rows of a prepared statement.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: It fails.
-        """
+        """Return the rows of a prepared statement."""
         return self.statements.rows(connection, statement, parameters, retryable=True)
 
     def require_sound(self, connection: Connection) -> None:
         """Accept any transaction: a failed statement is undone, and the rest can be committed."""
 
     def require_committed(self, _transaction: str) -> None:
-        """Raise: there is no server that could be asked for the outcome of a commit.
-
-        Raises:
-            OutcomeUnknown: Always.
-        """
+        """Raise `OutcomeUnknown`: there is no server that could be asked."""
         raise OutcomeUnknown
 
     def truncate_wal(self) -> None:

@@ -1,16 +1,39 @@
 """Identifies the caller of one operation, and decides whether they may use it."""
 
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from accounts.crypto.jwts import Claims
+from accounts.errors import InvalidClient
 from accounts.services.authentication import authenticate
 from accounts.services.authorization import authorise
+from accounts.services.clients import ClientCredentials
 from accounts.services.database import AccountSession
 from accounts.services.principal import Presented, Principal
 from oneself.database import SingleReading
 from oneself.document import OperationSpec
 from oneself.http.guard import Request
-from oneself.http.request.credential_reader import CredentialReader, RequestCredentials
+from oneself.http.request.credentials import (
+    is_same_origin,
+    read_client,
+    read_credential,
+    refuse_cross_site,
+)
 from oneself.http.services import Services
 
-__all__ = ["CallerReader"]
+__all__ = ["CallerReader", "RequestCredentials"]
+
+
+class RequestCredentials(NamedTuple):
+    """The credentials of a request: of a user, of a client, or neither.
+
+    `presented` is the user's and not yet authenticated, `credentials` are the client's, and
+    `by_cookie` tells whether a cookie carries the user's.
+    """
+
+    presented: Presented | None
+    credentials: ClientCredentials | None
+    by_cookie: bool
 
 
 class CallerReader:
@@ -19,24 +42,38 @@ class CallerReader:
     def __init__(self, spec: OperationSpec, services: Services) -> None:
         self._spec = spec
         self._services = services
-        self._credentials = CredentialReader(
-            spec,
-            api_key_brand=services.api_key_brand,
-            origins=services.origins,
-            issuer=services.issuer,
-            signing=services.signing,
-        )
 
     def read_credentials(self, request: Request) -> RequestCredentials:
-        """Read the credential from the head of a request; nothing is looked up.
+        """Read the kind of credential that the operation accepts, and no other, from the head.
 
         Raises:
-            AccountError: As `CredentialReader.read`.
+            NotAuthenticated, MultipleCredentials, InvalidToken: As `read_credential`.
+            CrossSiteRequest: The credential is a cookie, and another site may have sent the
+                request.
+            InvalidClient: The client's header is missing or malformed.
         """
-        credentials = self._credentials.read(request.scope, request.headers)
-        if credentials.presented is not None:
-            request.request_context.credential_kind = credentials.presented.kind
-        return credentials
+        presented, by_cookie, credentials = None, False, None
+        if self._spec.accepted:
+            presented, by_cookie = read_credential(
+                request.scope["headers"],
+                brand=self._services.api_key_brand,
+                read_jwt=self._read_jwt,
+            )
+            if by_cookie:
+                same_origin = is_same_origin(request.headers, self._services.origins)
+                refuse_cross_site(request.scope["method"], same_origin=same_origin)
+            request.request_context.credential_kind = presented.kind
+        if self._spec.client is not None:
+            credentials = read_client(request.headers)
+            if credentials is None and self._spec.client == "required":
+                raise InvalidClient
+        return RequestCredentials(presented, credentials, by_cookie)
+
+    def _read_jwt(self, token: str) -> Claims:
+        issuer = self._services.issuer
+        return self._services.signing.current.verify(
+            token, issuer=issuer, audience=issuer, now=datetime.now(UTC)
+        )
 
     def find_principal(self, presented: Presented, *, blocking: bool) -> Principal:
         """Authenticate a credential outside of the operation's transaction.

@@ -18,13 +18,12 @@ from handlers.dialect import ResponseMeta
 from handlers.exchange import Exchange, Reply
 from oneself.database import RetryAlone, SingleReading
 from oneself.document import OperationSpec
-from oneself.http.caller import CallerReader
+from oneself.http.caller import CallerReader, RequestCredentials
 from oneself.http.guard import Request
 from oneself.http.handler_signature import context_of
 from oneself.http.idempotency import PARAMETER, idempotent_attempt, run_once
 from oneself.http.request.arguments import ArgumentReader
 from oneself.http.request.client_address import origin_of, user_agent_of
-from oneself.http.request.credential_reader import RequestCredentials
 from oneself.http.request.credentials import is_same_origin, sent_bearer
 from oneself.http.request.errors import NotAuthenticated
 from oneself.http.request.schemas import Schemas

@@ -134,23 +134,19 @@ class Guard:
         # Granian limits its buffer, which a single read can exceed.
         size = sum(map(len, chain.from_iterable(scope["headers"])))
         if size + len(scope["query_string"]) > _MOST_HEAD_BYTES:
-            rule = "the head has more than 64 KiB"
-            raise MalformedRequest(rule)
+            raise MalformedRequest("the head has more than 64 KiB")
         repeated = len(headers) < len(scope["headers"])
         names = [name for name, _ in scope["headers"]] if repeated else ()
         if b"host" not in headers or names.count(b"host") > 1:
-            rule = "exactly one Host is needed"
-            raise MalformedRequest(rule)
+            raise MalformedRequest("exactly one Host is needed")
         if _host_name(headers[b"host"]) not in self._hosts:
             raise UnknownHost
         for name, text in _SINGLE if repeated else ():
             if names.count(name) > 1:
-                rule = f"more than one {text} header"
-                raise MalformedRequest(rule)
+                raise MalformedRequest(f"more than one {text} header")
         # hyper reads chunks of chunks as chunks; a proxy may not.
         if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            rule = "a Transfer-Encoding other than chunked"
-            raise MalformedRequest(rule)
+            raise MalformedRequest("a Transfer-Encoding other than chunked")
         # No path of the document needs escapes, and routers interpret them differently.
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if b"%" in raw_path or len(raw_path) > _MOST_PATH_CHARACTERS:

@@ -34,10 +34,11 @@ class _Operation:
         self._spec = spec
         self._execution = execution
         self._upload_limits = services.upload_limits if spec.workload == "image" else None
-        self._most_bytes = (
-            services.picture_bytes if spec.workload == "image" else services.body_bytes
+        self._read_body = partial(
+            read_body,
+            most_bytes=services.picture_bytes if spec.workload == "image" else services.body_bytes,
+            seconds=services.body_seconds,
         )
-        self._body_seconds = services.body_seconds
         self._database_pool = services.pools["database"]
         self._pool = services.pools.get(spec.workload, self._database_pool)
         inline = spec.workload == "inline" and services.database.is_nonblocking
@@ -56,8 +57,7 @@ class _Operation:
             await request_context.send(send, answer)
             return
         if expects_body(headers):
-            body = await read_body(receive, most_bytes=self._most_bytes, seconds=self._body_seconds)
-            request = request._replace(body=body)
+            request = request._replace(body=await self._read_body(receive))
         inline = self._read_at_once(request) if self._reads_inline else None
         await request_context.send(send, inline or await self._answer(request))
 
@@ -95,10 +95,7 @@ class _Operation:
                 # The rest of the body is not read, so no other request can follow it.
                 return answer._replace(headers={**answer.headers, "Connection": "close"})
             if expects_body(request.headers):
-                body = await read_body(
-                    receive, most_bytes=self._most_bytes, seconds=self._body_seconds
-                )
-                request = request._replace(body=body)
+                request = request._replace(body=await self._read_body(receive))
             return await self._answer(request)
 
 

@@ -2,13 +2,10 @@
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from oneself.document import METHODS
+from oneself.http.guard import RequestContext
 from oneself.logging import write_line
-
-if TYPE_CHECKING:
-    from oneself.http.guard import RequestContext
 
 __all__ = ["log_request"]
 
@@ -17,7 +14,7 @@ _log = logging.getLogger("oneself.requests")
 _METHODS = frozenset(method.upper() for method in METHODS)
 
 
-def log_request(method: str, request_context: "RequestContext", seconds: float) -> None:
+def log_request(method: str, request_context: RequestContext, seconds: float) -> None:
     """Log a finished request, without its path: a secret may have been pasted into it."""
     if not _log.isEnabledFor(logging.INFO):
         return

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterable
 from datetime import datetime
-from functools import partial
 from typing import NamedTuple
 
 from accounts.services.authentication import (
@@ -12,9 +11,11 @@ from accounts.services.authentication import (
     replace_digests,
     write_uses,
 )
+from accounts.services.database import AccountSession
 from accounts.services.events import Observation, write_observations
 from accounts.services.principal import Credential, CredentialKind
 from oneself.database import Database
+from oneself.runtime.jobs import run_act
 
 __all__ = ["UsageRecorder"]
 
@@ -23,6 +24,11 @@ class _Batch(NamedTuple):
     used: dict[tuple[CredentialKind, str], datetime]
     observed: dict[Observation, tuple[int, datetime]]
     stale_digests: dict[tuple[CredentialKind, str], StaleDigest]
+
+    def write(self, session: AccountSession) -> None:
+        write_uses(session, self.used)
+        replace_digests(session, self.stale_digests.values())
+        write_observations(session, self.observed)
 
 
 class UsageRecorder:
@@ -65,7 +71,7 @@ class UsageRecorder:
         if not any(batch):
             return
         try:
-            database.attempt(partial(_write, database, batch))
+            run_act(database, batch.write)
         except BaseException:
             self._give_back(batch)
             raise
@@ -78,10 +84,3 @@ class UsageRecorder:
             for each, (times, moment) in present.observed.items():
                 before, _ = self._batch.observed.get(each, (0, moment))
                 self._batch.observed[each] = (before + times, moment)
-
-
-def _write(database: Database, batch: _Batch) -> None:
-    with database.transaction(writing=True) as session:
-        write_uses(session, batch.used)
-        replace_digests(session, batch.stale_digests.values())
-        write_observations(session, batch.observed)

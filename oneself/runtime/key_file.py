@@ -10,7 +10,7 @@ import base64
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +36,7 @@ __all__ = [
 _FILE = "secret.key"
 _BYTES = 32
 _FORMER, _NEXT, _EVENTS = "", "next", "events"
+_MAKE_ONE = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
 class BadSecretKey(Exception):
@@ -86,9 +87,8 @@ def open_keyring(settings: Settings, *, make: bool = True) -> Keyring:
             there is none, and none may be created: the database is a server, which replicas with
             other files may use, or it has rows already, which a new secret would not open.
     """
-    create = _creator(settings) if make else _refuse_to_create
     from_settings = _read_environment(settings)
-    current, *former = from_settings or _read_file(_path(settings), create)
+    current, *former = from_settings or _read_file(settings, make=make)
     if current.label:
         raise BadSecretKey(
             f"The first line of {_path(settings)} must be the current root secret. Move the line"
@@ -124,28 +124,21 @@ def check_root_key(database: Database) -> None:
 
 def added_root(settings: Settings) -> str | None:
     """Return the key id of the root in the key file that is not used yet."""
-    return next(
-        (
-            root.key_id
-            for root in _read_file(_path(settings), _creator(settings))
-            if root.label == _NEXT
-        ),
-        None,
-    )
+    return next((root.key_id for root in _read_file(settings) if root.label == _NEXT), None)
 
 
 def add_root(settings: Settings) -> str:
     """Add a new root secret to the key file, unused until every service knows it; return its id."""
     with _locked(settings) as path:
         added = _Root(_NEXT, secrets.token_bytes(_BYTES))
-        _write(path, [*_read_file(path, _creator(settings)), added])
+        _write(path, [*_read_file(settings), added])
     return added.key_id
 
 
 def use_root(settings: Settings, key_id: str) -> None:
     """Make a root of the key file the current one, which processes started later store under."""
     with _locked(settings) as path:
-        entries = _read_file(path, _creator(settings))
+        entries = _read_file(settings)
         current = [root._replace(label=_FORMER) for root in entries if root.key_id == key_id]
         _write(path, [*current, *(root for root in entries if root.key_id != key_id)])
 
@@ -154,7 +147,7 @@ def drop_root(settings: Settings, key_id: str, *, keep_for_events: bool) -> None
     """Remove a root from the key file, or keep it for the event chain only."""
     with _locked(settings) as path:
         # Never the current one, even if another command has changed the file meanwhile.
-        current, *former = _read_file(path, _creator(settings))
+        current, *former = _read_file(settings)
         kept = [root for root in former if root.key_id != key_id]
         if keep_for_events:
             kept += [root._replace(label=_EVENTS) for root in former if root.key_id == key_id]
@@ -179,41 +172,31 @@ def _read_environment(settings: Settings) -> list[_Root]:
                 " neither: a key file contains former root secrets too."
             )
         return []
+    texts = [text.strip() for text in former.split(",") if text.strip()]
     try:
         return [
             _Root(_FORMER, _decode(current, "ONESELF_SECRET_KEY")),
-            *(
-                _parse(text.strip(), "ONESELF_SECRET_KEY_FORMER")
-                for text in former.split(",")
-                if text.strip()
-            ),
+            *(_parse(text, "ONESELF_SECRET_KEY_FORMER") for text in texts),
         ]
     except BadSecretKey as bad:
         raise BadSecretSetting(str(bad)) from None
 
 
-def _creator(settings: Settings) -> Callable[[Path], None]:
-    return _create if isinstance(settings.location, Path) else _refuse_for_server
-
-
-def _refuse_for_server(path: Path) -> None:
-    raise BadSecretKey(
-        f"ONESELF_SECRET_KEY is not set, and there is no {path}. With PostgreSQL every replica"
-        " needs the same one, so none is created automatically. Make one with:"
-        " python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-    )
-
-
-def _refuse_to_create(path: Path) -> None:
-    raise BadSecretKey(
-        f"ONESELF_SECRET_KEY is not set, and there is no {path}. Put back the one that the database"
-        " was made with: nothing in it can be decrypted without it."
-    )
-
-
-def _read_file(path: Path, create: Callable[[Path], None]) -> list[_Root]:
+def _read_file(settings: Settings, *, make: bool = True) -> list[_Root]:
+    path = _path(settings)
     if not path.exists():
-        create(path)
+        missing = f"ONESELF_SECRET_KEY is not set, and there is no {path}."
+        if not make:
+            raise BadSecretKey(
+                f"{missing} Put back the one that the database was made with: nothing in it can be"
+                " decrypted without it."
+            )
+        if not isinstance(settings.location, Path):
+            raise BadSecretKey(
+                f"{missing} With PostgreSQL every replica needs the same one, so none is created"
+                f" automatically. {_MAKE_ONE}"
+            )
+        _create(path)
     if path.stat().st_mode & 0o077:
         raise BadSecretKey(f"Other users can read {path}. Run: chmod 600 {path}")
     # An empty file yields one empty line, which is rejected as too short.
@@ -235,10 +218,7 @@ def _decode(text: str, source: str) -> bytes:
     except ValueError:
         root = b""
     if len(root) < _BYTES:
-        raise BadSecretKey(
-            f"{source} must be at least {_BYTES} bytes in base64url. Make one with:"
-            " python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        )
+        raise BadSecretKey(f"{source} must be at least {_BYTES} bytes in base64url. {_MAKE_ONE}")
     return root
 
 

@@ -129,7 +129,7 @@ class _Snapshot(NamedTuple):
 
     files: Mapping[str, bytes]
     problem: str | None
-    folder: bool = True
+    kind: type[InvalidPolicies] = InvalidPolicies
 
 
 def _scan(folder: Path) -> _Snapshot:
@@ -139,7 +139,7 @@ def _scan(folder: Path) -> _Snapshot:
         paths = sorted(folder.iterdir())
     except OSError as error:
         rule = "ONESELF_POLICY_DIR must name a folder that can be read"
-        return _Snapshot({}, f"{rule}. {folder}: {error.strerror}.", folder=False)
+        return _Snapshot({}, f"{rule}. {folder}: {error.strerror}.", NoPolicyFolder)
     try:
         for path in paths:
             # Editors and archives leave files that begin with a dot, such as the lock
@@ -156,10 +156,8 @@ def _scan(folder: Path) -> _Snapshot:
 
 
 def _parse(snapshot: _Snapshot, schema: Mapping[str, Any]) -> Policies:
-    if snapshot.problem is not None and not snapshot.folder:
-        raise NoPolicyFolder([snapshot.problem])
     if snapshot.problem is not None:
-        raise InvalidPolicies([snapshot.problem])
+        raise snapshot.kind([snapshot.problem])
     texts, problems = {}, []
     for name, content in snapshot.files.items():
         try:

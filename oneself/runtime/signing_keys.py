@@ -16,19 +16,10 @@ class SigningKeys:
     """
 
     def __init__(self, database: Database) -> None:
-        """Read the keys; there must be one.
-
-        Raises:
-            NoSigningKey: There is none.
-            SealBroken: One cannot be opened.
-        """
+        """Read the keys, as `refresh` does."""
         self._database = database
-        self._current = self._read()
-
-    @property
-    def current(self) -> KeySet:
-        """The keys that were read last: an immutable set, which a request keeps to its end."""
-        return self._current
+        #: The keys that were read last: an immutable set, which a request keeps to its end.
+        self.current = self._read()
 
     def refresh(self) -> None:
         """Read the keys again; if that fails, the previous ones stay.
@@ -38,7 +29,7 @@ class SigningKeys:
             SealBroken: One cannot be opened.
             sqlalchemy.exc.OperationalError: The database does not answer.
         """
-        self._current = self._read()
+        self.current = self._read()
 
     def _read(self) -> KeySet:
         with self._database.transaction(writing=False) as session:

@@ -18,7 +18,6 @@ _FILES = {
     "routing": ("oneself/http/routing.py", "connexion"),
     "credential": (
         "oneself/http/caller.py",
-        "oneself/http/request/credential_reader.py",
         "oneself/http/request/credentials.py",
         "accounts/services/authentication.py",
         "accounts/crypto/jwts.py",
@@ -29,7 +28,6 @@ _FILES = {
         "oneself/http/request/arguments.py",
         "oneself/http/request/bodies.py",
         "oneself/http/request/parameters.py",
-        "oneself/http/request/request_body.py",
     ),
     "policy": (
         "accounts/services/authorization.py",

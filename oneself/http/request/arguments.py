@@ -5,13 +5,18 @@ from typing import Any
 
 from starlette.types import Scope
 
-from handlers.dialect import Place
+from accounts.errors import InvalidRequest
 from oneself.document import OperationSpec
+from oneself.http.request.bodies import media_type, parse_json
+from oneself.http.request.errors import UnexpectedBody
+from oneself.http.request.forms import FORM, parse_form
 from oneself.http.request.parameters import Parameters
-from oneself.http.request.request_body import RequestBodyReader
-from oneself.http.request.schemas import Schemas
+from oneself.http.request.schemas import Schemas, violations
 
 __all__ = ["ArgumentReader"]
+
+#: Passed to the handler as bytes; their real format is detected when they are decoded.
+_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 
 class ArgumentReader:
@@ -19,25 +24,46 @@ class ArgumentReader:
 
     def __init__(self, spec: OperationSpec, schemas: Schemas) -> None:
         self._parameters = Parameters(spec, schemas)
-        self._body = RequestBodyReader(spec, schemas)
+        self._bodies = {media: schemas.validator(schema) for media, schema in spec.bodies.items()}
         self._has_none = not (spec.parameters or spec.bodies)
-        self.types: Mapping[str, Any] = self._parameters.types | self._body.types
-
-    @property
-    def places(self) -> Mapping[str, Place]:
-        """The places of the parameters by their names in the document."""
-        return self._parameters.places
+        body_type = {"body": _body_type(spec)} if spec.bodies else {}
+        self.types: Mapping[str, Any] = self._parameters.types | body_type
+        self.places = self._parameters.places
 
     def read(self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes) -> dict[str, Any]:
         """Return the arguments by the names that handlers have for them.
 
         Raises:
-            UnexpectedBody, UnsupportedMediaType, MalformedBody: As `RequestBodyReader.read`.
-            InvalidRequest: One is missing, wrong, unknown or repeated.
+            UnexpectedBody: There is a body, and the operation takes none.
+            UnsupportedMediaType: The body has no documented content type, or is compressed.
+            MalformedBody: It is not valid JSON.
+            InvalidRequest: An argument is missing, wrong, unknown or repeated.
         """
         if self._has_none and not (scope["query_string"] or body):
             return {}
-        arguments: dict[str, Any] = self._parameters.read(
+        arguments = self._parameters.read(
             scope.get("path_params", {}), scope["query_string"], headers
         )
-        return arguments | self._body.read(body, headers)
+        if self._bodies:
+            arguments["body"] = self._read_body(body, headers)
+        elif body:  # without a byte it may have any content type
+            raise UnexpectedBody
+        return arguments
+
+    def _read_body(self, body: bytes, headers: Mapping[bytes, bytes]) -> Any:
+        media = media_type(headers, self._bodies)
+        if media in _PICTURES:
+            return body
+        content = parse_form(body) if media == FORM else parse_json(body)
+        validator = self._bodies[media]
+        if not validator.is_valid(content):
+            raise InvalidRequest(violations(validator.iter_errors(content), "body"))
+        return content
+
+
+def _body_type(spec: OperationSpec) -> Any:
+    """Return the type of a body: bytes, or the name of its schema; "" if it has none."""
+    if spec.bodies.keys() <= _PICTURES:
+        return bytes
+    [name] = {schema.get("$ref", "").rpartition("/")[2] for schema in spec.bodies.values()}
+    return name

@@ -13,7 +13,6 @@ from oneself.http.request.errors import (
     MalformedBody,
     MalformedRequest,
     RequestTimeout,
-    UnexpectedBody,
     UnsupportedMediaType,
 )
 
@@ -24,10 +23,11 @@ __all__ = [
     "media_type",
     "parse_json",
     "read_body",
-    "refuse_body",
 ]
 
 _MAX_DEPTH = 32
+_TOO_DEEP = f"more than {_MAX_DEPTH} levels deep"
+_OUT_OF_RANGE = "a number does not fit into 64 bits"
 _INT64 = range(-(2**63), 2**63)
 _LISTS = frozenset({b"if-match", b"if-none-match", b"content-encoding"})
 #: The server reads no longer number.
@@ -50,8 +50,7 @@ async def read_body(receive: Receive, *, most_bytes: int, seconds: float) -> byt
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    rule = "the body broke off"
-                    raise MalformedRequest(rule)
+                    raise MalformedRequest("the body broke off")
                 chunk: bytes = message.get("body", b"")
                 size += len(chunk)
                 if size > most_bytes:
@@ -76,16 +75,6 @@ def announces_at_most(headers: Mapping[bytes, bytes], most_bytes: int) -> bool:
     length = headers.get(b"content-length", b"")
     announced = b"transfer-encoding" not in headers and _LENGTH.fullmatch(length)
     return bool(announced) and int(length) <= most_bytes
-
-
-def refuse_body(body: bytes) -> None:
-    """Require that there is no body; an empty one may have any content type.
-
-    Raises:
-        UnexpectedBody: There is at least one byte.
-    """
-    if body:
-        raise UnexpectedBody
 
 
 def media_type(headers: Mapping[bytes, bytes], offered: Mapping[str, object]) -> str:
@@ -121,51 +110,39 @@ def parse_json(body: bytes) -> Any:
         text = body.decode()
         value = _DECODER.decode(text)
     except UnicodeDecodeError as error:
-        rule = "not UTF-8"
-        raise MalformedBody(rule) from error
+        raise MalformedBody("not UTF-8") from error
     except RecursionError as error:
-        raise _too_deep() from error
+        raise MalformedBody(_TOO_DEEP) from error
     except ValueError as error:
         # Bad syntax, or an integer of more than 4,300 digits, which Python itself rejects.
-        rule = "a syntax error, or a number out of range"
-        raise MalformedBody(rule) from error
+        raise MalformedBody("a syntax error, or a number out of range") from error
     _check(value, escapes="\\u" in text)
     return value
-
-
-def _too_deep() -> MalformedBody:
-    return MalformedBody(f"more than {_MAX_DEPTH} levels deep")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        rule = "a name occurs twice in one object"
-        raise MalformedBody(rule)
+        raise MalformedBody("a name occurs twice in one object")
     return members
 
 
 def _bounded_int(digits: str) -> int:
     number = int(digits)
     if number not in _INT64:
-        raise _out_of_range()
+        raise MalformedBody(_OUT_OF_RANGE)
     return number
 
 
 def _finite_float(digits: str) -> float:
     number = float(digits)
     if number in {float("inf"), float("-inf")}:
-        raise _out_of_range()
+        raise MalformedBody(_OUT_OF_RANGE)
     return number
 
 
-def _out_of_range() -> MalformedBody:
-    return MalformedBody("a number does not fit into 64 bits")
-
-
 def _not_a_number(_name: str) -> NoReturn:
-    rule = "NaN and Infinity are not JSON"
-    raise MalformedBody(rule)
+    raise MalformedBody("NaN and Infinity are not JSON")
 
 
 _DECODER = json.JSONDecoder(
@@ -187,7 +164,7 @@ def _check(value: Any, *, escapes: bool) -> None:
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict | list) and depth == _MAX_DEPTH:
-                raise _too_deep()
+                raise MalformedBody(_TOO_DEEP)
             if isinstance(item, dict):
                 below.extend(item.values())
                 if escapes:
@@ -195,8 +172,7 @@ def _check(value: Any, *, escapes: bool) -> None:
             elif isinstance(item, list):
                 below.extend(item)
             elif escapes and isinstance(item, str) and not _encodable(item):
-                rule = "a lone surrogate"
-                raise MalformedBody(rule)
+                raise MalformedBody("a lone surrogate")
         level = below
         depth += 1
 

@@ -14,15 +14,7 @@ from handlers.errors import CrossSiteRequest
 from handlers.exchange import COOKIE_NAME
 from oneself.http.request.errors import MultipleCredentials, NotAuthenticated
 
-__all__ = [
-    "challenge",
-    "client_challenge",
-    "is_same_origin",
-    "read_client",
-    "read_credential",
-    "refuse_cross_site",
-    "sent_bearer",
-]
+__all__ = ["is_same_origin", "read_client", "read_credential", "refuse_cross_site", "sent_bearer"]
 
 _COOKIE = f"{COOKIE_NAME}=".encode()
 _BEARER_PREFIXES = {type_.prefix: kind for kind, type_ in BY_KIND.items() if type_.prefix}
@@ -135,13 +127,3 @@ def sent_bearer(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     return any(
         name == b"authorization" and value[:7].lower() == b"bearer " for name, value in headers
     )
-
-
-def challenge(*, bearer_was_sent: bool) -> str:
-    """Return the `WWW-Authenticate` of a 401, with an error only if a token was sent (RFC 6750)."""
-    return 'Bearer realm="oneself"' + (', error="invalid_token"' if bearer_was_sent else "")
-
-
-def client_challenge() -> str:
-    """Return the `WWW-Authenticate` for an unauthenticated client (RFC 6749 section 5.2)."""
-    return 'Basic realm="oneself"'

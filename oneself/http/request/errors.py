@@ -44,20 +44,12 @@ class MalformedRequest(Malformed):
     code = "malformed_request"
     message = "The request is malformed."
 
-    def __init__(self, rule: str) -> None:
-        super().__init__()
-        self.args = (f"{self.message[:-1]}: {rule}.",)
-
 
 class MalformedBody(Malformed):
     """The body is not one JSON text (RFC 8259, I-JSON of RFC 7493); `rule` says how."""
 
     code = "malformed_body"
     message = "The body is not valid JSON."
-
-    def __init__(self, rule: str) -> None:
-        super().__init__()
-        self.args = (f"{self.message[:-1]}: {rule}.",)
 
 
 class UnexpectedBody(Malformed):

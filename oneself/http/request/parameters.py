@@ -3,15 +3,14 @@
 import keyword
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl
 
 from jsonschema_rs import Draft4Validator
 
 from accounts.errors import InvalidRequest
 from handlers.dialect import Place, PlacedViolation
 from oneself.document import OperationSpec
+from oneself.http.request.forms import NOT_PAIRS, parse_pairs
 from oneself.http.request.schemas import Schemas, violations
 
 __all__ = ["Parameters", "python_name"]
@@ -31,19 +30,11 @@ class Parameters:
             _Parameter(parameter, schemas.validator(parameter["schema"]))
             for parameter in spec.parameters
         ]
-        self._query_names = {
-            parameter.name for parameter in self._parameters if parameter.place == "query"
-        }
-
-    @property
-    def types(self) -> dict[str, Any]:
-        """The types of the parameters by the names that handlers have for them."""
-        return {parameter.python_name: parameter.type for parameter in self._parameters}
-
-    @cached_property
-    def places(self) -> Mapping[str, Place]:
-        """The places of the parameters by their names on the wire."""
-        return {parameter.name: parameter.place for parameter in self._parameters}
+        #: By the names that handlers have for them.
+        self.types = {each.python_name: each.type for each in self._parameters}
+        #: By their names on the wire.
+        self.places = {each.name: each.place for each in self._parameters}
+        self._query_names = {name for name, place in self.places.items() if place == "query"}
 
     def read(
         self, path: Mapping[str, str], query: bytes, headers: Mapping[bytes, bytes]
@@ -70,19 +61,9 @@ class Parameters:
         return values
 
     def _read_query(self, query: bytes) -> dict[str, str]:
-        rule = "must be name=value pairs in percent-encoded UTF-8"
         if _BROKEN_ESCAPE.search(query):
-            raise InvalidRequest([PlacedViolation((), rule, "query")])
-        try:
-            pairs = parse_qsl(
-                query.decode("ascii"),
-                keep_blank_values=True,
-                strict_parsing=True,
-                errors="strict",
-                max_num_fields=_MOST_QUERY_FIELDS,
-            )
-        except ValueError as error:
-            raise InvalidRequest([PlacedViolation((), rule, "query")]) from error
+            raise InvalidRequest([PlacedViolation((), NOT_PAIRS, "query")])
+        pairs = parse_pairs(query, "query", most=_MOST_QUERY_FIELDS)
         names = [name for name, _ in pairs]
         if not self._query_names.issuperset(names):
             rule = "has a parameter that is not documented"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Parent", "parent_of", "trace_id_of"]
+__all__ = ["Parent", "parent_of"]
 
 #: Version, trace id, parent id and flags (W3C Trace Context section 3.2). Version ff and ids of
 #: zeros are invalid; versions after 00 may have more after a hyphen. Only hex digits get into the
@@ -21,12 +21,6 @@ class Parent(NamedTuple):
     trace_id: str
     span_id: str
     flags: int
-
-
-def trace_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the trace id in 32 hex digits; None without exactly one valid header."""
-    parent = parent_of(headers)
-    return parent and parent.trace_id
 
 
 def parent_of(headers: Iterable[tuple[bytes, bytes]]) -> Parent | None:

@@ -10,7 +10,6 @@ from handlers.dialect import Dialect
 from handlers.errors import Malformed, PreconditionFailed
 from oneself.database import is_database_unavailable
 from oneself.http.request import errors as request_errors
-from oneself.http.request.credentials import challenge, client_challenge
 from oneself.http.request.errors import Internal
 
 __all__ = ["headers_of_refusal", "refusal_of", "status_of"]
@@ -63,8 +62,7 @@ def status_of(refusal: AccountError, dialect: Dialect) -> int:
     """
     status = _nearest(refusal, dialect.statuses, _STATUSES)
     if status is None:
-        message = f"{type(refusal).__name__} is of no kind that has a status"
-        raise TypeError(message)
+        raise TypeError(f"{type(refusal).__name__} is of no kind that has a status")
     return status
 
 
@@ -91,13 +89,15 @@ class _Refused(NamedTuple):
 
 
 def _challenge(refused: _Refused) -> dict[str, str]:
-    return {"WWW-Authenticate": challenge(bearer_was_sent=refused.bearer_was_sent)}
+    # With an error only if a token was sent (RFC 6750 section 3.1).
+    error = ', error="invalid_token"' if refused.bearer_was_sent else ""
+    return {"WWW-Authenticate": f'Bearer realm="oneself"{error}'}
 
 
 def _challenge_client(refused: _Refused) -> dict[str, str]:
-    # With another status the client is not the caller, but named in the body.
+    # RFC 6749 section 5.2. With another status the client is not the caller, but named in the body.
     is_caller = refused.status == _UNAUTHORIZED
-    return {"WWW-Authenticate": client_challenge()} if is_caller else {}
+    return {"WWW-Authenticate": 'Basic realm="oneself"'} if is_caller else {}
 
 
 def _challenge_scope(refused: _Refused) -> dict[str, str]:

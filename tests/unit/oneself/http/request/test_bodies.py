@@ -14,14 +14,12 @@ from oneself.http.request.bodies import (
     media_type,
     parse_json,
     read_body,
-    refuse_body,
 )
 from oneself.http.request.errors import (
     BodyTooLarge,
     MalformedBody,
     MalformedRequest,
     RequestTimeout,
-    UnexpectedBody,
     UnsupportedMediaType,
 )
 from tests.support.deadlines import patient
@@ -221,13 +219,6 @@ def test_head_announces_a_body(headers, expected):
 def test_head_announces_a_small_body(headers, expected):
     """HT-07: without a length, a body may have any size."""
     assert announces_at_most(headers, 10) is expected
-
-
-def test_unexpected_body_is_rejected():
-    """Of any content type."""
-    refuse_body(b"")
-    with pytest.raises(UnexpectedBody):
-        refuse_body(b" ")
 
 
 OFFERED = {"application/json": {}, "application/merge-patch+json": {}}

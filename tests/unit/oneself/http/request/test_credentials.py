@@ -8,7 +8,6 @@ from accounts.services.principal import CredentialKind
 from handlers.errors import CrossSiteRequest
 from handlers.exchange import COOKIE_NAME
 from oneself.http.request.credentials import (
-    challenge,
     is_same_origin,
     read_credential,
     refuse_cross_site,
@@ -203,12 +202,6 @@ def test_cross_site_write_with_a_cookie_is_rejected(method):
 def test_cross_site_read_with_a_cookie_is_accepted(method):
     """SE-09: it changes nothing, and browsers keep the answer from other sites."""
     refuse_cross_site(method, same_origin=False)
-
-
-def test_challenge_has_an_error_only_if_a_token_was_sent():
-    """HT-01, RFC 6750 section 3.1."""
-    assert challenge(bearer_was_sent=False) == 'Bearer realm="oneself"'
-    assert challenge(bearer_was_sent=True) == 'Bearer realm="oneself", error="invalid_token"'
 
 
 @pytest.mark.parametrize(

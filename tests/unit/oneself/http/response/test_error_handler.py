@@ -165,7 +165,7 @@ def test_refusal_is_not_logged(caplog):
 
 @pytest.mark.parametrize("name", ["NotAuthenticated", "InvalidToken", "InvalidCredentials"])
 def test_unauthenticated_refusal_has_a_challenge(name):
-    """HT-01: with an error only if a token was sent."""
+    """HT-01, RFC 6750 section 3.1: with an error only if a token was sent."""
     assert _headers(_made(name)) == {"WWW-Authenticate": 'Bearer realm="oneself"'}
     assert _headers(_made(name), bearer_was_sent=True) == {
         "WWW-Authenticate": 'Bearer realm="oneself", error="invalid_token"'

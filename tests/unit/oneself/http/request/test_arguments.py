@@ -5,22 +5,20 @@ import pytest
 from accounts.errors import InvalidRequest
 from oneself.conformance.pictures import encoded, gradient
 from oneself.document import load_document, operation_specs
+from oneself.http.request.arguments import ArgumentReader
 from oneself.http.request.errors import MalformedBody, UnexpectedBody, UnsupportedMediaType
-from oneself.http.request.request_body import RequestBodyReader
 from oneself.http.request.schemas import Schemas
 
 DOCUMENT = load_document()
 SCHEMAS = Schemas(DOCUMENT)
-CONTENTS = {
-    each.operation_id: RequestBodyReader(each, SCHEMAS) for each in operation_specs(DOCUMENT)
-}
+READERS = {each.operation_id: ArgumentReader(each, SCHEMAS) for each in operation_specs(DOCUMENT)}
 PICTURES = (b"image/png", b"image/jpeg", b"image/webp")
 
 
 def _read(operation_id, body, content_type):
-    return CONTENTS[operation_id].read(
-        body, {} if content_type is None else {b"content-type": content_type}
-    )
+    headers = {} if content_type is None else {b"content-type": content_type}
+    arguments = READERS[operation_id].read({"query_string": b""}, headers, body)
+    return {name: value for name, value in arguments.items() if name == "body"}
 
 
 @pytest.mark.parametrize("content_type", PICTURES)
@@ -75,8 +73,9 @@ def test_picture_is_rejected_by_other_operations(content_type):
 def test_undocumented_body_is_rejected(operation_id):
     """HT-08: of any content type; an empty one is accepted."""
     assert _read(operation_id, b"", b"image/png") == {}
-    with pytest.raises(UnexpectedBody):
-        _read(operation_id, b"x", b"image/png")
+    for body in (b"x", b" "):
+        with pytest.raises(UnexpectedBody):
+            _read(operation_id, body, b"image/png")
 
 
 def test_json_is_validated():
