@@ -14,15 +14,6 @@ from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from handlers.exchange import Exchange
 
-__all__ = [
-    "ClientContext",
-    "Context",
-    "DatabaseContext",
-    "PrincipalContext",
-    "Service",
-    "UserContext",
-]
-
 Credentials = TypeVar("Credentials")
 
 

@@ -9,18 +9,6 @@ from typing import Any, Literal, NamedTuple
 from accounts.errors import AccountError, Forbidden, Invalid, Violation
 from handlers.timestamps import format_timestamp
 
-__all__ = [
-    "Dialect",
-    "Place",
-    "PlacedViolation",
-    "Refusal",
-    "ResponseMeta",
-    "details",
-    "listed_notices",
-    "locations",
-    "notices",
-]
-
 Place = Literal["body", "query", "path", "header"]
 
 _NO_PLACES: Mapping[str, Place] = MappingProxyType({})

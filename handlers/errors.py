@@ -11,8 +11,6 @@ The tree, below that of `accounts.errors`::
 
 from accounts.errors import AccountError, Forbidden
 
-__all__ = ["CrossSiteRequest", "Malformed", "PreconditionFailed"]
-
 
 class Malformed(AccountError):
     """The request cannot be read at all; `rule` says why, where the class does not."""

@@ -9,8 +9,6 @@ from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
 from handlers.errors import PreconditionFailed
 
-__all__ = ["is_held", "require_match", "strong_tag", "tag_of"]
-
 _TAG = re.compile(r'(?P<weak>W/)?(?P<tag>"[!#-~\x80-\xff]*")')
 
 

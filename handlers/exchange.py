@@ -10,8 +10,6 @@ from typing import Generic, NamedTuple, Self, TypeVar
 from handlers.errors import CrossSiteRequest
 from handlers.etags import tag_of
 
-__all__ = ["COOKIE_NAME", "NO_CONTENT", "Exchange", "Reply"]
-
 #: The `__Host-` prefix makes browsers insist on Secure, Path=/ and no Domain (SE-08).
 COOKIE_NAME = "__Host-oneself_session"
 

@@ -6,8 +6,6 @@ from typing import Any
 from accounts.errors import Invalid
 from handlers.dialect import Dialect, Refusal, listed_notices
 
-__all__ = ["MEDIA_TYPE", "PROBLEM_DETAILS", "render_problem"]
-
 MEDIA_TYPE = "application/problem+json"
 
 

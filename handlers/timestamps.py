@@ -4,8 +4,6 @@ from datetime import UTC, datetime
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["format_optional_timestamp", "format_timestamp", "parse_timestamp"]
-
 _WITHOUT_OFFSET = len("2026-04-05T10:00:00")
 
 

@@ -7,8 +7,6 @@ from typing import Any
 from sqlalchemy import CheckConstraint, DateTime, Dialect, TypeDecorator
 from sqlmodel import Field, SQLModel
 
-__all__ = ["UtcDateTime", "at_most", "digest", "instant", "optional_instant"]
-
 # Alembic can only alter or drop a named constraint, and SQLite does not name them.
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(column_0_N_label)s",

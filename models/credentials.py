@@ -7,15 +7,6 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import at_most, digest, instant, optional_instant
 
-__all__ = [
-    "AccessToken",
-    "ApiKey",
-    "LoginSession",
-    "PersonalAccessToken",
-    "RefreshToken",
-    "RevokedJwt",
-]
-
 
 class LoginSession(SQLModel, table=True):
     """A session of a user; not called Session, which is SQLAlchemy's word."""

@@ -6,8 +6,6 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import instant, optional_instant
 
-__all__ = ["RootKey", "SigningKey"]
-
 
 class SigningKey(SQLModel, table=True):
     """A sealed RSA key, shared by all replicas.

@@ -7,8 +7,6 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import at_most, digest, instant, optional_instant
 
-__all__ = ["OneTimeSecret", "OutboxMessage", "PasswordResetRequest"]
-
 
 class OutboxMessage(SQLModel, table=True):
     """An outgoing message, written in the transaction of the act that it reports (EM-18).

@@ -7,8 +7,6 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import instant, optional_instant
 
-__all__ = ["IdempotencyRecord", "RateLimitCounter"]
-
 
 class RateLimitCounter(SQLModel, table=True):
     """A rate limit counter of one scope that checks a secret.

@@ -8,8 +8,6 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import instant
 
-__all__ = ["EventLink", "SecurityEvent"]
-
 
 class SecurityEvent(SQLModel, table=True):
     """An event in OWASP's logging vocabulary, written in the transaction of the act it describes.

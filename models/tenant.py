@@ -7,8 +7,6 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import at_most, digest, instant, optional_instant
 
-__all__ = ["Client", "Tenant"]
-
 
 class Tenant(SQLModel, table=True):
     """A tenant, with the id of ipto and ScaiKey and the UUID of jitsudo's `X-Tenant-ID`."""

@@ -8,8 +8,6 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import at_most, instant, optional_instant
 
-__all__ = ["PasswordRecord", "Picture", "User", "UserSettings"]
-
 
 class User(SQLModel, table=True):
     """A user in a tenant, with the ids of all dialects.

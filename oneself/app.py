@@ -47,8 +47,6 @@ from oneself.web.pages import Pages
 if TYPE_CHECKING:
     from oneself.observability.metrics import Metrics
 
-__all__ = ["create_app", "find_handler"]
-
 _HOUR = 3600.0
 
 #: Work that a pool repeats, and the seconds between two runs.

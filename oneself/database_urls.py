@@ -7,8 +7,6 @@ from urllib.parse import unquote
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-__all__ = ["PREPARE", "parse_threshold", "require_database", "sqlite_path"]
-
 _SQLITE, _POSTGRESQL = "sqlite:///", "postgresql+psycopg://"
 
 _PORTS = range(1, 65_536)

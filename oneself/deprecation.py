@@ -5,9 +5,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-__all__ = ["BadDeprecation", "headers_of_deprecation"]
-
-
 #: The minimum notice that CONTRIBUTING.md promises to clients.
 _MIN_NOTICE = timedelta(days=180)
 

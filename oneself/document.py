@@ -11,15 +11,6 @@ import yaml
 from accounts.services.principal import CredentialKind
 from oneself.deprecation import headers_of_deprecation
 
-__all__ = [
-    "DOCUMENT_PATH",
-    "METHODS",
-    "OperationSpec",
-    "load_document",
-    "operation_specs",
-    "resolve",
-]
-
 DOCUMENT_PATH = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")

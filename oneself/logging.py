@@ -14,8 +14,6 @@ from typing import Any
 
 import orjson
 
-__all__ = ["JsonFormatter", "LineHandler", "configuration", "write_line", "write_waiting_lines"]
-
 #: Attributes that every record has; any others were passed as `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 #: Size of an atomic write to a pipe, in bytes (POSIX, PIPE_BUF): a longer one could be interleaved

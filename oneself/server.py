@@ -24,8 +24,6 @@ from oneself.runtime.draining import listen_for_shutdown
 from oneself.runtime.parent_watchdog import exit_with_parent
 from oneself.settings import Settings
 
-__all__ = ["application", "serve"]
-
 _MAX_HEAD_BYTES = 65_536
 _MAX_CONNECTIONS = 4096
 _SWITCH_SECONDS = 0.0005

@@ -24,8 +24,6 @@ from oneself.settings_parsers import (
     require_passwords,
 )
 
-__all__ = ["LOOPBACK_NAMES", "Settings"]
-
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _CHECKOUT = Path(__file__).parent.parent

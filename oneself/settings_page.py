@@ -15,8 +15,6 @@ from pydantic.fields import FieldInfo
 from oneself.settings import Settings
 from oneself.settings_parsers import RATE_LIMIT
 
-__all__ = ["settings_page"]
-
 _PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 _HEAD = """\
 # Settings

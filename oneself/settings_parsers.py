@@ -7,19 +7,6 @@ from pathlib import Path
 
 from accounts.limits import RateLimit
 
-__all__ = [
-    "RATE_LIMIT",
-    "Network",
-    "is_loopback",
-    "parse_listener",
-    "parse_networks",
-    "parse_rate_limit",
-    "read_passwords",
-    "require_listener",
-    "require_networks",
-    "require_passwords",
-]
-
 #: Pattern of a rate limit: attempts, a slash, seconds.
 RATE_LIMIT = "^[1-9][0-9]{0,6}/[1-9][0-9]{0,6}$"
 

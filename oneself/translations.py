@@ -12,8 +12,6 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 
-__all__ = ["SOURCE_LANGUAGE", "TemplateBroken", "Translation", "read_translations"]
-
 #: The language that templates are written in. It needs no catalogue.
 SOURCE_LANGUAGE = "en"
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from oneself.database import Database
     from oneself.settings import Settings
 
-__all__ = ["curl_lines", "demo", "export_line", "print_demo"]
-
 _UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # compared, not listened on
 
 

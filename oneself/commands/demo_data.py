@@ -28,8 +28,6 @@ from accounts.values.password_strength import validate
 from models import Client, PasswordRecord, Tenant, User, wire
 from oneself.database import Database
 
-__all__ = ["Account", "make_demo"]
-
 #: The name of every credential created here; the next run revokes credentials of this name.
 _LABEL = "demo"
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from oneself.mail.delivery import Delivery
     from oneself.settings import Settings
 
-__all__ = ["app", "open_delivery"]
-
 _RUN = "python -m oneself mail"
 #: The headers that never contain a secret.
 _HEADERS = ("To", "Subject", "Date", "Message-ID")

@@ -13,8 +13,6 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["find_common_violations", "find_schema_violations", "repeated_values", "texts_in"]
-
 #: Exactly these, once each; an empty `Server` reveals no software to attack.
 _HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",

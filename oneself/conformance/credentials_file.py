@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 from oneself.conformance.deployment import Deployment
 
-__all__ = ["WrongCredentials", "WrongUrl", "open_deployment", "read_credentials"]
-
 
 class WrongUrl(ValueError):
     """The address is not an origin; the message shows an example."""

@@ -8,8 +8,6 @@ from typing import Any
 from oneself.conformance.http_client import Answer, Request, ask
 from oneself.conformance.traffic import Traffic
 
-__all__ = ["Deployment", "Unreachable"]
-
 
 class Unreachable(Exception):
     """A test needs something that cannot be reached over HTTP; the message says what.

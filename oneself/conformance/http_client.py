@@ -9,8 +9,6 @@ from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-__all__ = ["FORM", "Answer", "Request", "ask", "form_request", "json_request"]
-
 FORM = "application/x-www-form-urlencoded"
 
 _SECONDS = 30

@@ -6,8 +6,6 @@ from typing import Any
 
 from oneself.document import OperationSpec, load_document, operation_specs, resolve
 
-__all__ = ["OPERATIONS", "documented_codes", "links_of", "request_examples", "schemes_of"]
-
 OPERATIONS: Mapping[str, OperationSpec] = {
     each.operation_id: each for each in operation_specs(load_document())
 }

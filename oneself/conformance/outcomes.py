@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Outcome", "Verdict"]
-
 
 class Verdict(StrEnum):
     """The verdict of a test; a skipped one could not be run."""

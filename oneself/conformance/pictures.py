@@ -6,8 +6,6 @@ from typing import Any
 
 from PIL import Image
 
-__all__ = ["chunks_of", "empty", "encoded", "gradient", "read_webp"]
-
 
 def gradient(size: tuple[int, int] = (48, 32), mode: str = "RGB") -> Image.Image:
     """Return a picture with a different colour at each pixel, always the same."""

@@ -8,8 +8,6 @@ from socket import gaierror
 from oneself.conformance.deployment import Deployment
 from oneself.conformance.http_client import Request
 
-__all__ = ["find_connection_problem"]
-
 _PROBE_REQUEST = Request("GET", "/healthz")
 _NO_HTTP = "the server does not respond in HTTP; addresses with TLS begin with https://"
 #: The first kind that fits an error describes it.

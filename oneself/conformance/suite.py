@@ -21,8 +21,6 @@ from oneself.conformance.rows.case_runner import CaseRunner, outcome_of, run_cas
 from oneself.conformance.rows.table import Row, load_rows
 from oneself.conformance.traffic import Traffic
 
-__all__ = ["SUITES", "Step", "Suite"]
-
 SUITES = ("rows", "probes", "fuzz")
 
 

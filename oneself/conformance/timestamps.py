@@ -3,8 +3,6 @@
 import re
 from datetime import datetime, timedelta
 
-__all__ = ["add_span", "format_timestamp"]
-
 _SPAN = re.compile(r"([+-]?)(\d+)([smhdy])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

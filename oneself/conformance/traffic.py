@@ -6,8 +6,6 @@ from pathlib import Path
 
 from oneself.conformance.http_client import Answer, Request
 
-__all__ = ["Traffic", "read_traffic"]
-
 #: JSON has no bytes; this encoding has a character for each.
 _BYTES = "latin-1"
 

@@ -23,8 +23,6 @@ from oneself.database.postgresql import Postgresql, open_server
 from oneself.database.sessions import SavepointSession, SingleReading, TransactionSession
 from oneself.database.sqlite import Sqlite, open_file
 
-__all__ = ["Database", "Location", "open_engine"]
-
 #: A SQLite file, or the URL of a PostgreSQL database.
 Location = Path | URL
 Outcome = TypeVar("Outcome")

@@ -2,8 +2,6 @@
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-__all__ = ["OutcomeUnknown", "can_retry", "is_database_unavailable", "sqlstate"]
-
 #: Classes of SQLSTATE that the client cannot help and that pass: connection, resources, operator
 #: intervention, system (PostgreSQL's Appendix A).
 _TEMPORARY_CLASSES = ("08", "53", "57", "58")

@@ -22,8 +22,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from accounts.errors import AccountError, Unavailable
 from oneself.database.sqlite import Sqlite
 
-__all__ = ["GroupCommit", "RetryAlone"]
-
 Outcome = TypeVar("Outcome")
 
 #: The event loop is blocked while a group runs: at most a few milliseconds.

@@ -17,8 +17,6 @@ from oneself.database.failures import OutcomeUnknown
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
 from oneself.database_urls import PREPARE, parse_threshold
 
-__all__ = ["Postgresql", "open_server"]
-
 #: libpq's transaction status: none, in one (sound or failed), in a failed one.
 _IDLE, _IN_TRANSACTION, _IN_ERROR = 0, (2, 3), 3
 

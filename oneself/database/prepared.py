@@ -5,8 +5,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
 
-__all__ = ["Prepared", "PreparedStatements", "Statement", "driver_of"]
-
 #: The statements that can be prepared.
 Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete
 

@@ -20,8 +20,6 @@ from oneself.database.postgresql import Postgresql
 from oneself.database.prepared import driver_of
 from oneself.database.sqlite import Sqlite
 
-__all__ = ["SavepointSession", "SingleReading", "TransactionSession"]
-
 _NAME = bindparam("name", type_=BigInteger)
 _LOCK = text("SELECT pg_advisory_xact_lock(:name)").bindparams(_NAME)
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:name)").bindparams(_NAME)

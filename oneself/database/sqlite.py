@@ -15,8 +15,6 @@ from accounts.errors import Unavailable
 from oneself.database.failures import OutcomeUnknown
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
 
-__all__ = ["Sqlite", "open_file", "sqlite_driver"]
-
 
 def sqlite_driver() -> ModuleType:
     """Return the driver with the newest SQLite.

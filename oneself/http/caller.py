@@ -21,8 +21,6 @@ from oneself.http.request.credentials import (
 )
 from oneself.http.services import Services
 
-__all__ = ["CallerReader", "RequestCredentials"]
-
 
 class RequestCredentials(NamedTuple):
     """The credentials of a request: of a user, of a client, or neither.

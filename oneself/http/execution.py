@@ -32,8 +32,6 @@ from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import Answer
 from oneself.http.services import Services
 
-__all__ = ["Execution"]
-
 _Session = AccountSession | SingleReading | None
 
 

@@ -22,8 +22,6 @@ from oneself.http.response.dialects import Dialects
 from oneself.http.response.error_handler import refusal_of
 from oneself.http.response.responses import Answer, answer_of_refusal, send_answer
 
-__all__ = ["Guard", "Observer", "Request", "RequestContext"]
-
 _MOST_HEAD_BYTES = 65_536
 _MOST_PATH_CHARACTERS = 2048
 _MOST_HOSTS_KEPT = 64

@@ -8,8 +8,6 @@ from accounts.services.clients import ClientCredentials
 from handlers.context import ClientContext, Context, DatabaseContext, PrincipalContext, UserContext
 from oneself.document import OperationSpec
 
-__all__ = ["context_of", "differences"]
-
 #: The type of a body whose members are the applications' own.
 _OPEN_BODY = dict[str, Any]
 

@@ -12,8 +12,6 @@ from accounts.services.principal import Principal
 from handlers.exchange import Reply
 from oneself.document import OperationSpec
 
-__all__ = ["PARAMETER", "idempotent_attempt", "run_once"]
-
 #: The Python name of the document's parameter, which no handler takes.
 PARAMETER = "idempotency_key"
 

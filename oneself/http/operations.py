@@ -20,8 +20,6 @@ from oneself.http.request.upload_limits import UploadLimits
 from oneself.http.response.responses import Answer
 from oneself.http.services import Services
 
-__all__ = ["Operations"]
-
 #: A larger upload is authorised, and takes an upload slot, before it is read.
 _SMALL_BYTES = 65_536
 _READINESS = "status.getReadiness"

@@ -13,8 +13,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from accounts.errors import AccountError, Unavailable
 from oneself.http.guard import RequestContext
 
-__all__ = ["ReadinessLog"]
-
 _log = logging.getLogger("oneself.http.readiness")
 
 _BUSY = "too many others are using the database"

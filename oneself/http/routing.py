@@ -12,8 +12,6 @@ from oneself.http.connexion_compat import RoutingMiddleware
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import path_pattern
 
-__all__ = ["Routing"]
-
 
 class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
     """Connexion's routing with three changes.

@@ -13,8 +13,6 @@ from oneself.runtime.signing_keys import SigningKeys
 from oneself.runtime.thread_pools import Pool
 from oneself.settings_parsers import Network
 
-__all__ = ["Services"]
-
 
 @dataclass(frozen=True, slots=True)
 class Services:

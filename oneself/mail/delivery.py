@@ -31,8 +31,6 @@ from oneself.mail.transport import (
 )
 from oneself.runtime.jobs import run_act
 
-__all__ = ["Delivery", "Run"]
-
 _log = logging.getLogger("oneself.mail.delivery")
 
 

@@ -8,8 +8,6 @@ from oneself.mail.transport import Transport
 from oneself.settings import Settings
 from oneself.templating import Templates
 
-__all__ = ["open_delivery", "open_messages"]
-
 
 def open_messages(settings: Settings) -> Messages:
     """Return the messages, with the operator's templates over the shipped ones.

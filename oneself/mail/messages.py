@@ -14,8 +14,6 @@ from accounts.services.outbox import Message, MessageKind
 from accounts.values.email_address import parse_address
 from oneself.templating import TemplateBroken, Templates
 
-__all__ = ["Messages"]
-
 # RFC 5322 section 2.1.1, without the line break.
 _LONGEST_LINE = 998
 

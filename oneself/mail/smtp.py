@@ -22,8 +22,6 @@ from oneself.mail.transport import Email, EmailDeferred, EmailRejected, Transpor
 from oneself.runtime.durable_files import make_folder, put, write
 from oneself.settings_parsers import is_loopback
 
-__all__ = ["Folder", "Security", "SmtpServer", "parse_smtp_url"]
-
 # Not every server accepts 8-bit text (RFC 6152).
 _AS_SENT = email.policy.SMTP.clone(cte_type="7bit")
 

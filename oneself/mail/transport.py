@@ -5,15 +5,6 @@ from contextlib import AbstractContextManager
 from email.message import EmailMessage
 from typing import NamedTuple, Protocol
 
-__all__ = [
-    "Email",
-    "EmailDeferred",
-    "EmailRejected",
-    "MailProblem",
-    "Transport",
-    "TransportUnavailable",
-]
-
 
 class Email(NamedTuple):
     """A mail with its envelope. The addresses are stored ones, not parsed from the mail."""

@@ -7,8 +7,6 @@ from oneself.document import METHODS
 from oneself.http.guard import RequestContext
 from oneself.logging import write_line
 
-__all__ = ["log_request"]
-
 _log = logging.getLogger("oneself.requests")
 #: Other methods are text chosen by the client, and are not logged.
 _METHODS = frozenset(method.upper() for method in METHODS)

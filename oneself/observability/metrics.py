@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from oneself.http.guard import RequestContext
 
-__all__ = ["Metrics", "listening"]
-
 #: Names the folder in which the library shares metrics between processes; read at its first import.
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from oneself.http.guard import RequestContext
     from oneself.settings import Settings
 
-__all__ = ["Spans", "TelemetryMissing", "require_library", "trace_endpoint"]
-
 #: The library's own variables; either of them turns tracing on.
 _OTEL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PATH = "/v1/traces"

@@ -17,8 +17,6 @@ from accounts.services.principal import Credential, CredentialKind
 from oneself.database import Database
 from oneself.runtime.jobs import run_act
 
-__all__ = ["UsageRecorder"]
-
 
 class _Batch(NamedTuple):
     used: dict[tuple[CredentialKind, str], datetime]

@@ -7,8 +7,6 @@ would work as well, but would need cleaning up.
 
 from multiprocessing.connection import Connection
 
-__all__ = ["is_draining", "listen_for_shutdown"]
-
 _shutdown_pipes: list[Connection] = []
 
 

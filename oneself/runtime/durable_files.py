@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["make_folder", "put", "sync", "write"]
-
 
 def make_folder(folder: Path) -> None:
     """Create a folder and its missing parents, accessible to the owner only.

@@ -11,8 +11,6 @@ from accounts.services.database import AccountSession
 from oneself.database import Database
 from oneself.runtime.thread_pools import Pool
 
-__all__ = ["repeated", "run_act", "run_alone", "run_in_parts"]
-
 _log = logging.getLogger("oneself.runtime.jobs")
 
 #: How many parts a run does at most: at shutdown, the process waits for it.

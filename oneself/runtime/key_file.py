@@ -21,18 +21,6 @@ from oneself.database import Database
 from oneself.runtime.durable_files import make_folder, put, sync, write
 from oneself.settings import Settings
 
-__all__ = [
-    "BadSecretKey",
-    "BadSecretSetting",
-    "UnknownRootKey",
-    "add_root",
-    "added_root",
-    "check_root_key",
-    "drop_root",
-    "open_keyring",
-    "use_root",
-]
-
 _FILE = "secret.key"
 _BYTES = 32
 _FORMER, _NEXT, _EVENTS = "", "next", "events"

@@ -10,8 +10,6 @@ import signal
 import threading
 import time
 
-__all__ = ["exit_with_parent"]
-
 _log = logging.getLogger("oneself.runtime.parent_watchdog")
 
 _POLL_SECONDS = 0.25

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from accounts.services.policies import Decision, InvalidPolicies, Policies, Question
 from oneself.document import operation_specs
 
-__all__ = ["NoPolicyFolder", "PolicyStore", "read_policies", "schema_of"]
-
 _log = logging.getLogger("oneself.runtime.policy_store")
 
 _TEXT: Mapping[str, Any] = {"type": "String"}

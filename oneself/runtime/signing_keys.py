@@ -4,8 +4,6 @@ from accounts.crypto.jwts import KeySet
 from accounts.services.signing_keys import load_key_set
 from oneself.database import Database
 
-__all__ = ["SigningKeys"]
-
 
 class SigningKeys:
     """The keys that JWTs are signed and verified with, refreshed by a job.

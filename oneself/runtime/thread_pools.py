@@ -12,8 +12,6 @@ from typing import NamedTuple, TypeVar
 
 from accounts.errors import Unavailable
 
-__all__ = ["Pool", "PoolObserver"]
-
 _LOWEST_PRIORITY = 19
 
 #: How long work may wait in the queue, in seconds. If each step takes its time limit, as with a

@@ -26,8 +26,6 @@ from oneself.http.response.responses import Answer
 from oneself.templating import Templates
 from oneself.web.languages import preferred_language
 
-__all__ = ["Docs"]
-
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
 

@@ -7,8 +7,6 @@ from starlette.types import Scope
 from oneself.http.request.bodies import headers_of
 from oneself.templating import Templates
 
-__all__ = ["preferred_language"]
-
 #: One range of an `Accept-Language` with its weight (RFC 9110 section 12.5.4).
 _RANGE = re.compile(
     r"\s*(?P<tag>[a-z]{1,8}(-[a-z0-9]{1,8})*)\s*(;\s*q=(?P<weight>[01](\.[0-9]{0,3})?)\s*)?",

@@ -25,8 +25,6 @@ from accounts.services.user_views import find_user_view
 from handlers.problem_details import PROBLEM_DETAILS
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
-__all__ = ["PAGES", "Page", "View", "refuse"]
-
 Fields = Mapping[str, str]
 
 #: Pages use the statuses of unknown paths.

@@ -32,8 +32,6 @@ from oneself.templating import Templates
 from oneself.web.languages import preferred_language
 from oneself.web.page_forms import PAGES, Page, View, refuse
 
-__all__ = ["Pages"]
-
 _METHODS = ("GET", "HEAD", "POST")
 #: Enough for a secret and a password of 1,024 bytes, each byte percent-encoded.
 _MOST_BYTES = 8192

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["CheckResult", "ok", "problem"]
-
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:

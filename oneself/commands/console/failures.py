@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 from accounts.errors import AccountError, EmailTaken, Invalid, NotFound
 
-__all__ = ["REFUSED", "USAGE", "Failure", "explain", "explain_missing"]
-
 REFUSED = 1
 USAGE = 2
 

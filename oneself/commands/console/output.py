@@ -10,8 +10,6 @@ import typer
 
 from oneself.commands.console.failures import Failure
 
-__all__ = ["AsJson", "show", "show_list", "show_progress"]
-
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")
 ]

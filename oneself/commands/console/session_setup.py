@@ -17,15 +17,6 @@ from oneself.runtime.durable_files import make_folder
 from oneself.runtime.key_file import check_root_key, open_keyring
 from oneself.settings import Settings
 
-__all__ = [
-    "load_settings",
-    "make_file",
-    "open_database",
-    "require_encoding",
-    "require_file",
-    "using_engine",
-]
-
 #: The beginning of a rule in the words of Pydantic; ours begin with "must".
 _SUBJECT = re.compile(r"^(?:Value error, |(?:Input|String|URL) should )")
 

@@ -9,8 +9,6 @@ from sqlalchemy import Engine, Row
 from oneself.commands.console.check_result import CheckResult, ok, problem
 from oneself.database import migrations, sqlite_driver
 
-__all__ = ["checks_for"]
-
 _MAX_SHOWN = 5
 #: More seconds between two clocks than a query takes.
 _MAX_SKEW_SECONDS = 10

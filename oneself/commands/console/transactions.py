@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from accounts.services.database import AccountSession
 
-__all__ = ["open_transaction"]
-
 
 @contextmanager
 def open_transaction(*, writing: bool, make: bool = False) -> Iterator["AccountSession"]:

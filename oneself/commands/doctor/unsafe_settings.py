@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from oneself.settings import Settings
 
-__all__ = ["find_unsafe_settings"]
-
 _DAY = 86_400
 #: A rate limit that allows this many times the default in a day is no protection.
 _EXCESSIVE_FACTOR = 10

@@ -12,8 +12,6 @@ from oneself.commands.console.failures import Failure, explain
 from oneself.database import sqlite_driver
 from oneself.runtime.durable_files import sync
 
-__all__ = ["checkpoint", "copy_database", "existing_files", "move_aside", "replace_database"]
-
 #: Suffixes of a database's files. A log left beside a replaced file would be replayed into it.
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 

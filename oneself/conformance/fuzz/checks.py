@@ -25,8 +25,6 @@ from oneself.conformance.operations import documented_codes
 from oneself.conformance.rows.table import refusal_shapes
 from oneself.document import OperationSpec, load_document
 
-__all__ = ["RULES", "Exchange", "Rule", "reasons"]
-
 _REASONS = Path(__file__).parents[3] / "contracts" / "reasons.yaml"
 _WORD = re.compile(r"[A-Za-z_ ]*")
 #: Statuses of malformed requests and of wrong values.

@@ -17,8 +17,6 @@ from oneself.conformance.operations import OPERATIONS, schemes_of
 from oneself.conformance.rows.request_building import CREDENTIALS, PICTURE, credential_header
 from oneself.conformance.timestamps import add_span, format_timestamp
 
-__all__ = ["SCHEMES", "FuzzIdentity", "environment_variables", "fuzz_values"]
-
 #: For each security scheme: its kind of credential, and the name in the credentials file.
 SCHEMES: Mapping[str, tuple[str, str]] = {
     scheme: (kind, key) for kind, (scheme, key) in CREDENTIALS.items()

@@ -10,8 +10,6 @@ from typing import Any
 
 from oneself.document import METHODS, load_document, resolve
 
-__all__ = ["live_document"]
-
 #: For each operation: fields of the body or parameters, with the names of their values.
 _LIVE: Mapping[str, Mapping[str, str]] = {
     "ipto.logIn": {"email": "email", "password": "password"},

@@ -34,8 +34,6 @@ from oneself.conformance.outcomes import Outcome, Verdict
 from oneself.conformance.rows.request_building import credential_header
 from oneself.document import OperationSpec
 
-__all__ = ["FuzzRun", "FuzzRunner", "plan"]
-
 _ROOT = Path(__file__).parents[3]
 _CONFIGURATION = _ROOT / "contracts" / "schemathesis.toml"
 _VARIABLE = re.compile(r"\$\{([a-z_]+)\}")

@@ -10,8 +10,6 @@ from oneself.conformance.probes.table import Probe, Segment
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Read
 
-__all__ = ["ConnectionResult", "find_violations"]
-
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: Documents seldom list these methods, and a server may support them on every path.
 _ALWAYS_ALLOWED = frozenset({"HEAD", "OPTIONS"})

@@ -10,8 +10,6 @@ from oneself.conformance.probes.wire import Address
 from oneself.conformance.rows.request_building import credential_header
 from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["target_of"]
-
 _HEALTH = "/healthz"
 _JSON = "application/json"
 

@@ -8,8 +8,6 @@ from oneself.conformance.probes.table import Probe, Segment
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Address
 
-__all__ = ["DRIBBLE_SECONDS", "GO_ON_SECONDS", "Exchange", "exchange_of"]
-
 #: The pause between two pieces of `dribble`, and the wait of `go_on` for a response.
 DRIBBLE_SECONDS = 0.5
 GO_ON_SECONDS = 1.0

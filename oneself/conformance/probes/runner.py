@@ -21,8 +21,6 @@ from oneself.conformance.probes.table import MissingWord, Probe, Segment
 from oneself.conformance.probes.target import ProbeTarget
 from oneself.conformance.probes.wire import Connection
 
-__all__ = ["ProbeOutcome", "run_probe", "run_probes"]
-
 #: The number of parallel probes, in addition to those that wait for a deadline.
 _THREADS = 16
 #: The wait for a surplus response: this, plus twice the time that the last response took.

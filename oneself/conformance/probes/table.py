@@ -12,8 +12,6 @@ import yaml
 
 from oneself.conformance.probes.target import ProbeTarget
 
-__all__ = ["Expected", "MissingWord", "Piece", "Probe", "Segment", "load_probes"]
-
 _FILE = Path(__file__).parents[3] / "contracts" / "probes.yaml"
 _WORD = re.compile(r"\$\{([a-z_]+)\}")
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from oneself.conformance.probes.wire import Address
 
-__all__ = ["ProbeTarget"]
-
 
 @dataclass(frozen=True, slots=True)
 class ProbeTarget:

@@ -9,8 +9,6 @@ import jinja2
 from oneself.conformance.outcomes import Outcome, Verdict
 from oneself.conformance.reports.text import counts
 
-__all__ = ["write_html"]
-
 _TEMPLATES = Path(__file__).parents[3] / "templates" / "conformance"
 
 

@@ -11,8 +11,6 @@ from xml.etree import ElementTree as ET
 from oneself.conformance.outcomes import Outcome, Verdict
 from oneself.conformance.reports.text import counts
 
-__all__ = ["write_junit"]
-
 #: XML 1.0, section 2.2: not allowed in a document, even escaped.
 _INVALID_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

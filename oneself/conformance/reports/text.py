@@ -9,8 +9,6 @@ from rich.text import Text
 
 from oneself.conformance.outcomes import Outcome, Verdict
 
-__all__ = ["counts", "print_report"]
-
 _MAX_REASONS = 12
 
 

@@ -16,8 +16,6 @@ from oneself.conformance.http_client import FORM, Answer, Request
 from oneself.conformance.rows.matching import Matcher, Picture, differences, fill
 from oneself.conformance.rows.table import Row
 
-__all__ = ["find_violations"]
-
 #: Headers that clients act on: a response must have those of its row, and no others.
 _COMPARED_HEADERS = (
     "allow", "connection", "location", "ratelimit", "ratelimit-policy", "retry-after",

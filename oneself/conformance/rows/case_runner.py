@@ -25,8 +25,6 @@ from oneself.conformance.rows.table import Row
 from oneself.conformance.timestamps import add_span, format_timestamp
 from oneself.document import OperationSpec
 
-__all__ = ["CaseRunner", "outcome_of", "run_case"]
-
 _MAX_ANSWER_LENGTH = 2_000
 
 

@@ -10,8 +10,6 @@ from oneself.conformance.rows.request_building import CREDENTIALS, takes_picture
 from oneself.conformance.rows.schema_mutations import schema_mutations
 from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["expand_family"]
-
 #: The security scheme of each kind of user credential; a cookie carries a session.
 _KINDS = {
     kind: scheme for kind, (scheme, _) in CREDENTIALS.items() if kind not in {"cookie", "client"}

@@ -13,19 +13,6 @@ from oneself.conformance.http_client import Answer
 from oneself.conformance.pictures import chunks_of, read_webp
 from oneself.conformance.timestamps import add_span
 
-__all__ = [
-    "Either",
-    "Matcher",
-    "Pattern",
-    "Picture",
-    "PublicKey",
-    "SameRequestId",
-    "Timestamp",
-    "UnixTime",
-    "differences",
-    "fill",
-]
-
 _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 _TOLERANCE = timedelta(minutes=2)
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from oneself.conformance.rows.matching import fill
 
-__all__ = ["DialectRefusal", "RefusalShapes"]
-
 
 @dataclass(frozen=True)
 class DialectRefusal:

@@ -12,16 +12,6 @@ from oneself.conformance.operations import request_examples
 from oneself.conformance.pictures import empty, encoded, gradient
 from oneself.document import OperationSpec, load_document
 
-__all__ = [
-    "ACTOR_KEYS",
-    "CREDENTIALS",
-    "PICTURE",
-    "build_body",
-    "build_target",
-    "credential_header",
-    "takes_pictures",
-]
-
 #: A small valid picture, sent by default, because files have no example in YAML.
 PICTURE = encoded(gradient((3, 2)))
 

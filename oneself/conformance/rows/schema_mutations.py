@@ -13,8 +13,6 @@ from oneself.conformance.http_client import FORM
 from oneself.conformance.operations import request_examples
 from oneself.document import OperationSpec, load_document, resolve
 
-__all__ = ["schema_mutations"]
-
 #: Breaks every pattern, format and enumeration, and is not too long for any.
 _INVALID_TEXT = 'no "such"'
 #: The same for a path, without quotation marks and spaces.

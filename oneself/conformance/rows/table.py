@@ -23,8 +23,6 @@ from oneself.conformance.rows.matching import (
 from oneself.conformance.rows.refusal_shapes import DialectRefusal, RefusalShapes
 from oneself.document import OperationSpec, load_document
 
-__all__ = ["Row", "check_row", "load_rows", "refusal_shapes"]
-
 FOLDER = Path(__file__).parents[3] / "contracts"
 #: The services with other than default settings; see tests/support/services.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})

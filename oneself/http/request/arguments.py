@@ -13,8 +13,6 @@ from oneself.http.request.forms import FORM, parse_form
 from oneself.http.request.parameters import Parameters
 from oneself.http.request.schemas import Schemas, violations
 
-__all__ = ["ArgumentReader"]
-
 #: Passed to the handler as bytes; their real format is detected when they are decoded.
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
 

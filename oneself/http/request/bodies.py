@@ -16,15 +16,6 @@ from oneself.http.request.errors import (
     UnsupportedMediaType,
 )
 
-__all__ = [
-    "announces_at_most",
-    "expects_body",
-    "headers_of",
-    "media_type",
-    "parse_json",
-    "read_body",
-]
-
 _MAX_DEPTH = 32
 _TOO_DEEP = f"more than {_MAX_DEPTH} levels deep"
 _OUT_OF_RANGE = "a number does not fit into 64 bits"

@@ -9,8 +9,6 @@ from starlette.types import Scope
 from accounts.origin import Origin
 from oneself.settings_parsers import Network
 
-__all__ = ["client_address", "origin_of", "user_agent_of"]
-
 _MOST_HOPS = 32
 #: Parsed addresses to cache; one peer sends many requests.
 _MOST_KEPT = 1024

@@ -14,8 +14,6 @@ from handlers.errors import CrossSiteRequest
 from handlers.exchange import COOKIE_NAME
 from oneself.http.request.errors import MultipleCredentials, NotAuthenticated
 
-__all__ = ["is_same_origin", "read_client", "read_credential", "refuse_cross_site", "sent_bearer"]
-
 _COOKIE = f"{COOKIE_NAME}=".encode()
 _BEARER_PREFIXES = {type_.prefix: kind for kind, type_ in BY_KIND.items() if type_.prefix}
 _CARRIERS = frozenset({b"authorization", b"x-api-key"})

@@ -23,20 +23,6 @@ from collections.abc import Sequence
 from accounts.errors import AccountError, Unauthenticated
 from handlers.errors import Malformed
 
-__all__ = [
-    "BodyTooLarge",
-    "Internal",
-    "MalformedBody",
-    "MalformedRequest",
-    "MethodNotAllowed",
-    "MultipleCredentials",
-    "NotAuthenticated",
-    "RequestTimeout",
-    "UnexpectedBody",
-    "UnknownHost",
-    "UnsupportedMediaType",
-]
-
 
 class MalformedRequest(Malformed):
     """The head of the request is ambiguous or broken; `rule` says how."""

@@ -5,8 +5,6 @@ from urllib.parse import parse_qsl
 from accounts.errors import InvalidRequest
 from handlers.dialect import Place, PlacedViolation
 
-__all__ = ["FORM", "NOT_PAIRS", "parse_form", "parse_pairs"]
-
 FORM = "application/x-www-form-urlencoded"
 
 _MOST_FIELDS = 50

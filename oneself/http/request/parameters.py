@@ -13,8 +13,6 @@ from oneself.document import OperationSpec
 from oneself.http.request.forms import NOT_PAIRS, parse_pairs
 from oneself.http.request.schemas import Schemas, violations
 
-__all__ = ["Parameters", "python_name"]
-
 #: The standard library takes these as plain text, even in strict mode.
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")

@@ -14,8 +14,6 @@ from jsonschema_rs import Draft4Validator, EmailOptions
 from accounts.values.identifiers import canonical_uuid
 from handlers.dialect import Place, PlacedViolation
 
-__all__ = ["Schemas", "violations"]
-
 _MOST_VIOLATIONS = 20
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 

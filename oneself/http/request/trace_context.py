@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Parent", "parent_of"]
-
 #: Version, trace id, parent id and flags (W3C Trace Context section 3.2). Version ff and ids of
 #: zeros are invalid; versions after 00 may have more after a hyphen. Only hex digits get into the
 #: log, so that a caller can write no more than 128 bits into it (LO-06).

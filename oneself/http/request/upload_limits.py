@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 from accounts.errors import Unavailable
 
-__all__ = ["UploadLimits"]
-
 _SLOTS = 16
 #: A user has one picture; the second slot is for a retry while the first upload hangs.
 _SLOTS_PER_USER = 2

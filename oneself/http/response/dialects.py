@@ -9,8 +9,6 @@ from typing import Any
 from handlers.dialect import Dialect
 from handlers.problem_details import PROBLEM_DETAILS
 
-__all__ = ["Dialects", "dialect_of", "path_pattern"]
-
 
 @cache
 def dialect_of(tag: str) -> Dialect:

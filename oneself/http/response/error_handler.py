@@ -12,8 +12,6 @@ from oneself.database import is_database_unavailable
 from oneself.http.request import errors as request_errors
 from oneself.http.request.errors import Internal
 
-__all__ = ["headers_of_refusal", "refusal_of", "status_of"]
-
 _log = logging.getLogger("oneself.http.response.error_handler")
 
 _Entry = TypeVar("_Entry")

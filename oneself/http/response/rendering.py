@@ -15,8 +15,6 @@ from oneself.http.response.dialects import dialect_of
 from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import Answer, answer_of_refusal
 
-__all__ = ["ResponseRenderer"]
-
 _log = logging.getLogger("oneself.http.operations")
 
 

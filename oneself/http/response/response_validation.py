@@ -6,8 +6,6 @@ from oneself.document import OperationSpec
 from oneself.http.request.schemas import Schemas, violations
 from oneself.http.response.responses import Answer
 
-__all__ = ["ResponseValidator"]
-
 #: Headers of the connection, which no operation lists.
 _UNLISTED = frozenset({"Connection"})
 #: Headers that every answer gets when it is sent.

@@ -11,8 +11,6 @@ from accounts.errors import AccountError
 from handlers.dialect import Dialect, Place, ResponseMeta
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
-__all__ = ["Answer", "answer_of_refusal", "send_answer"]
-
 # On every answer, errors included (HT-15). API answers are not pages, so the policy forbids
 # everything; they belong to one caller, so no cache may store them.
 _COMMON_HEADERS = (
