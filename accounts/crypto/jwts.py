@@ -8,7 +8,6 @@ here, and everything that `KeySet.sign` would not write is rejected.
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -65,20 +64,9 @@ class LoadedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The keys that verify, one of which signs.
-
-    `signing_kid` is the key that signed when the set was made. A set may be older than the time at
-    which a newer key starts to sign, so `sign` goes by the time of the token.
-    """
+    """The keys that verify, at least one; which of them signs depends on the time of the token."""
 
     keys: tuple[LoadedKey, ...]
-    signing_kid: str
-
-    @classmethod
-    def of(cls, keys: Iterable[LoadedKey], now: datetime) -> "KeySet":
-        """Build the set from at least one key."""
-        loaded = tuple(keys)
-        return cls(loaded, _signer(loaded, now).kid)
 
     def sign(self, claims: Claims, *, issuer: str) -> str:
         """Sign a token with these claims; times are cut to whole seconds.
@@ -89,7 +77,7 @@ class KeySet:
         payload = {"iss": issuer, **write_claims(claims)}
         if read_claims(payload).scopes != claims.scopes:
             raise ValueError("A scope with a space in it would be read as two.")
-        key = _signer(self.keys, claims.issued_at)
+        key = self.signing_key(claims.issued_at)
         token = _JWS.encode(
             json.dumps(payload, separators=(",", ":")).encode(),
             key.private_key,
@@ -99,6 +87,19 @@ class KeySet:
         if not looks_like_jwt(token):
             raise ValueError(f"A token has at most {_MAX_CHARACTERS} characters.")
         return token
+
+    def signing_key(self, time: datetime) -> LoadedKey:
+        """Return the key that signs at `time`.
+
+        Among the keys that have started, the one that verifies longest wins: it is the newest one,
+        even if hosts disagree about the time of two rotations. If no key has started, the key was
+        made by a host whose clock is ahead; signing with it does no harm, and refusing to sign
+        would.
+        """
+        started = [key for key in self.keys if key.active_from <= time]
+        if not started:
+            return min(self.keys, key=lambda key: (key.active_from, key.kid))
+        return max(started, key=lambda key: (key.retires_at or _NEVER, key.active_from, key.kid))
 
     def verify(self, token: str, *, issuer: str, audience: str | None, now: datetime) -> Claims:
         """Return the claims of a valid token of this issuer; an `audience` of None accepts any.
@@ -177,19 +178,6 @@ def thumbprint(key: RSAPublicKey) -> str:
     """Return the name of a key, derived from the key itself (RFC 7638)."""
     members = json.dumps(_public_members(key), separators=(",", ":"), sort_keys=True)
     return encode_base64url(hashlib.sha256(members.encode()).digest())
-
-
-def _signer(keys: tuple[LoadedKey, ...], time: datetime) -> LoadedKey:
-    """Return the key that signs at `time`.
-
-    Among the keys that have started, the one that verifies longest wins: it is the newest one, even
-    if hosts disagree about the time of two rotations. If no key has started, the key was made by a
-    host whose clock is ahead; signing with it does no harm, and refusing to sign would.
-    """
-    started = [key for key in keys if key.active_from <= time]
-    if not started:
-        return min(keys, key=lambda key: (key.active_from, key.kid))
-    return max(started, key=lambda key: (key.retires_at or _NEVER, key.active_from, key.kid))
 
 
 def _public_members(key: RSAPublicKey) -> dict[str, str]:

@@ -61,7 +61,7 @@ def load_key_set(session: AccountSession) -> KeySet:
     ).all()
     if not rows:
         raise NoSigningKey
-    return KeySet.of([_open(session, row) for row in rows], session.now)
+    return KeySet(tuple(_open(session, row) for row in rows))
 
 
 def ensure_signing_key(session: AccountSession) -> None:

@@ -428,11 +428,11 @@ def _renew_client_secret(env, owner):
 
 def _rotate_signing_key(env, _owner):
     """Until the last second of the JWTs, with the job that deletes retired keys."""
-    former = env.act(load_key_set).signing_kid
+    former = env.act(load_key_set).signing_key(env.clock.now).kid
     env.act(rotate_signing_key)
     env.clock.move(minutes=9, seconds=59)
     env.act(delete_retired_keys)
-    assert env.act(load_key_set).signing_kid != former
+    assert env.act(load_key_set).signing_key(env.clock.now).kid != former
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ class TokenFactory:
         self.public_key = self.private_key.public_key()
         self.kid = thumbprint(self.public_key)
         self.loaded_key = LoadedKey(self.kid, self.private_key, NOW - timedelta(days=number), None)
-        self.keys = KeySet.of([self.loaded_key], NOW)
+        self.keys = KeySet((self.loaded_key,))
         self.header = {"alg": "RS256", "kid": self.kid, "typ": "at+jwt"}
 
     def rs256(self, signing_input):
@@ -265,7 +265,7 @@ def test_unknown_key_is_rejected(factory, other_factory):
 def test_short_key_cannot_sign():
     """JW-01: fewer than 2,048 bits is an error, where PyJWT only warns (RFC 7518 section 3.3)."""
     short = rsa.generate_private_key(65537, 1024)  # noqa: S505 # too short on purpose
-    keys = KeySet.of([LoadedKey("short", short, NOW, None)], NOW)
+    keys = KeySet((LoadedKey("short", short, NOW, None),))
     with pytest.raises(jwt.InvalidKeyError):
         keys.sign(CLAIMS, issuer=ISSUER)
 
@@ -884,8 +884,8 @@ def _kid(token):
     return _read(token.split(".")[0])["kid"]
 
 
-def _set(*keys, now=NOW):
-    return KeySet.of(keys, now)
+def _set(*keys):
+    return KeySet(keys)
 
 
 def _claims_at(time):
@@ -897,11 +897,11 @@ def test_newer_key_starts_to_sign_by_itself(factory, other_factory):
     active_from = NOW + timedelta(seconds=60)
     old_key = other_factory.loaded_key._replace(retires_at=active_from + MAX_LIFETIME)
     keys = _set(factory.loaded_key._replace(active_from=active_from), old_key)
-    assert keys.signing_kid == other_factory.kid
+    assert keys.signing_key(NOW).kid == other_factory.kid
     just_before = active_from - timedelta(microseconds=1)
     assert _kid(keys.sign(_claims_at(just_before), issuer=ISSUER)) == other_factory.kid
     assert _kid(keys.sign(_claims_at(active_from), issuer=ISSUER)) == factory.kid
-    assert _set(*keys.keys, now=active_from).signing_kid == factory.kid
+    assert keys.signing_key(active_from).kid == factory.kid
 
 
 def test_newest_active_key_signs(factory, other_factory):
@@ -912,7 +912,7 @@ def test_newest_active_key_signs(factory, other_factory):
             older.loaded_key._replace(active_from=START),
         ]
         for keys in (_set(*both), _set(*reversed(both))):
-            assert keys.signing_kid == _kid(keys.sign(CLAIMS, issuer=ISSUER)) == newer.kid
+            assert keys.signing_key(NOW).kid == _kid(keys.sign(CLAIMS, issuer=ISSUER)) == newer.kid
 
 
 def test_replicas_agree_about_keys_of_the_same_time(factory, other_factory):
@@ -921,7 +921,9 @@ def test_replicas_agree_about_keys_of_the_same_time(factory, other_factory):
         factory.loaded_key,
         other_factory.loaded_key._replace(active_from=factory.loaded_key.active_from),
     ]
-    assert _set(*equal_keys).signing_kid == _set(*reversed(equal_keys)).signing_kid
+    assert (
+        _set(*equal_keys).signing_key(NOW).kid == _set(*reversed(equal_keys)).signing_key(NOW).kid
+    )
 
 
 def test_retiring_key_does_not_sign_while_another_lasts(factory, other_factory):
@@ -931,7 +933,9 @@ def test_retiring_key_does_not_sign_while_another_lasts(factory, other_factory):
         _set(retiring, other_factory.loaded_key),
         _set(other_factory.loaded_key, retiring),
     ):
-        assert keys.signing_kid == _kid(keys.sign(CLAIMS, issuer=ISSUER)) == other_factory.kid
+        assert (
+            keys.signing_key(NOW).kid == _kid(keys.sign(CLAIMS, issuer=ISSUER)) == other_factory.kid
+        )
 
 
 def test_first_key_signs_when_none_is_active(factory, other_factory):
@@ -939,7 +943,7 @@ def test_first_key_signs_when_none_is_active(factory, other_factory):
     first = factory.loaded_key._replace(active_from=NOW + timedelta(minutes=4))
     second = other_factory.loaded_key._replace(active_from=NOW + timedelta(minutes=5))
     keys = _set(second, first)
-    assert keys.signing_kid == factory.kid
+    assert keys.signing_key(NOW).kid == factory.kid
     assert keys.verify(keys.sign(CLAIMS, issuer=ISSUER), issuer=ISSUER, audience=AUDIENCE, now=NOW)
 
 
@@ -980,8 +984,6 @@ def test_only_public_parts_are_published(factory, other_factory):
 
 def test_key_set_is_immutable(factory):
     """JW-08: a request is not affected by the next reload."""
-    with pytest.raises(AttributeError):
-        factory.keys.signing_kid = "other"
     with pytest.raises(AttributeError):
         factory.keys.keys = ()
 

@@ -195,7 +195,7 @@ def _authenticate(session, *headers):
 @pytest.fixture(scope="module")
 def key_set():
     private_key = rsa.generate_private_key(65537, 2048)
-    return KeySet.of([LoadedKey("a-key", private_key, START, None)], START)
+    return KeySet((LoadedKey("a-key", private_key, START, None),))
 
 
 @pytest.fixture

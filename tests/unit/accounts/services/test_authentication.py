@@ -53,7 +53,7 @@ ISSUER = "http://localhost:8080"  # the default
 @pytest.fixture(scope="module")
 def key_set():
     private_key = rsa.generate_private_key(65537, 2048)
-    return KeySet.of([LoadedKey("a-key", private_key, START, None)], START)
+    return KeySet((LoadedKey("a-key", private_key, START, None),))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ READ, WRITE, SETTINGS = "me/profile:read", "me/profile:write", "me/settings:read
 @pytest.fixture(scope="module")
 def key_set():
     private_key = rsa.generate_private_key(65537, 2048)
-    return KeySet.of([LoadedKey("a-key", private_key, START, None)], START)
+    return KeySet((LoadedKey("a-key", private_key, START, None),))
 
 
 @pytest.fixture

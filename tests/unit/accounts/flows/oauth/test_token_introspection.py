@@ -39,7 +39,7 @@ CLIENT_TOKENS = ["JWT", "refresh token", "PAT"]
 
 def _key_set():
     private_key = rsa.generate_private_key(65537, 2048)
-    return KeySet.of([LoadedKey("a-key", private_key, START, None)], START)
+    return KeySet((LoadedKey("a-key", private_key, START, None),))
 
 
 @pytest.fixture(scope="module")
