@@ -17,6 +17,8 @@ from accounts.values.identifiers import new_id
 from models import OutboxMessage
 
 __all__ = [
+    "IS_OPEN",
+    "SELECT_MESSAGES",
     "Message",
     "MessageKind",
     "MessageState",
@@ -94,6 +96,15 @@ _WITH_ORIGIN = frozenset(
 )
 
 
+_UNDELIVERED = col(OutboxMessage.delivered_at).is_(None)
+
+#: The condition that a message is neither delivered nor given up.
+IS_OPEN = _UNDELIVERED & col(OutboxMessage.gave_up_at).is_(None)
+
+#: Reads `Message`s, to be narrowed by conditions.
+SELECT_MESSAGES = select(*columns_of(OutboxMessage, Message))
+
+
 def post_message(
     session: AccountSession,
     kind: MessageKind,
@@ -142,7 +153,7 @@ def measure_outbox(session: AccountSession) -> OutboxState:
             func.count().filter(is_waiting),
             func.min(col(OutboxMessage.created_at)).filter(is_waiting),
             func.count(),
-        ).where(col(OutboxMessage.delivered_at).is_(None))
+        ).where(_UNDELIVERED)
     ).one()
     return OutboxState(waiting, oldest, undelivered - waiting)
 
@@ -163,8 +174,7 @@ def list_messages(
 ) -> list[Message]:
     """List messages in these states, newest first."""
     rows = session.core.execute(
-        select(*columns_of(OutboxMessage, Message))
-        .where(or_(*(_is_in(state, session.now) for state in states)))
+        SELECT_MESSAGES.where(or_(*(_is_in(state, session.now) for state in states)))
         .order_by(col(OutboxMessage.created_at).desc(), col(OutboxMessage.id).desc())
         .limit(limit)
     )
@@ -177,9 +187,7 @@ def find_message(session: AccountSession, message_id: str) -> Message:
     Raises:
         NotFound: There is none of this id.
     """
-    row = session.core.execute(
-        select(*columns_of(OutboxMessage, Message)).where(col(OutboxMessage.id) == message_id)
-    ).first()
+    row = session.core.execute(SELECT_MESSAGES.where(col(OutboxMessage.id) == message_id)).first()
     if row is None:
         raise NotFound
     return Message._make(row)
@@ -194,9 +202,7 @@ def retry_messages(session: AccountSession, message_id: str | None) -> int:
         update(OutboxMessage)
         .where(
             col(OutboxMessage.id) == message_id if message_id is not None else true(),
-            or_(
-                *(_is_in(state, session.now) for state in (MessageState.WAITING, MessageState.DEAD))
-            ),
+            _is_in(MessageState.WAITING, session.now) | _is_in(MessageState.DEAD, session.now),
             col(OutboxMessage.parameters_sealed) != b"",
         )
         .values(due_at=session.now, leased_until=None, attempts=0, gave_up_at=None)
@@ -207,23 +213,18 @@ def count_undelivered(session: AccountSession, *, created_before: datetime) -> i
     """Count the messages older than a time that are neither delivered nor given up."""
     return session.core.execute(
         select(func.count(col(OutboxMessage.id))).where(
-            col(OutboxMessage.delivered_at).is_(None),
-            col(OutboxMessage.gave_up_at).is_(None),
-            col(OutboxMessage.created_at) < created_before,
+            IS_OPEN, col(OutboxMessage.created_at) < created_before
         )
     ).scalar_one()
 
 
 def _is_in(state: MessageState, now: datetime) -> ColumnElement[bool]:
-    delivered = col(OutboxMessage.delivered_at).is_not(None)
-    dead = ~delivered & col(OutboxMessage.gave_up_at).is_not(None)
-    live = ~delivered & col(OutboxMessage.gave_up_at).is_(None)
     leased_until = col(OutboxMessage.leased_until)
     return {
-        MessageState.DELIVERED: delivered,
-        MessageState.DEAD: dead,
-        MessageState.LEASED: live & (leased_until > now),
-        MessageState.WAITING: live & (leased_until.is_(None) | (leased_until <= now)),
+        MessageState.DELIVERED: col(OutboxMessage.delivered_at).is_not(None),
+        MessageState.DEAD: _UNDELIVERED & col(OutboxMessage.gave_up_at).is_not(None),
+        MessageState.LEASED: IS_OPEN & (leased_until > now),
+        MessageState.WAITING: IS_OPEN & (leased_until.is_(None) | (leased_until <= now)),
     }[state]
 
 
@@ -238,7 +239,7 @@ def delete_dead_messages(session: AccountSession) -> int:
         update(OutboxMessage)
         .where(
             # Implied by the next condition, and there is an index on this column only.
-            col(OutboxMessage.delivered_at).is_(None),
+            _UNDELIVERED,
             col(OutboxMessage.gave_up_at) <= session.now - _RETENTION_OF_DEAD,
             col(OutboxMessage.parameters_sealed) != b"",
         )

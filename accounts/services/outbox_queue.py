@@ -13,8 +13,8 @@ from sqlalchemy import JSON, Select, func, literal, or_, select, update
 from sqlmodel import col
 
 from accounts.crypto.keyring import SealBroken
-from accounts.services.database import AccountSession, columns_of
-from accounts.services.outbox import Message, unseal_parameters
+from accounts.services.database import AccountSession
+from accounts.services.outbox import IS_OPEN, SELECT_MESSAGES, Message, unseal_parameters
 from accounts.values.clock_skew import is_due
 from models import OutboxMessage
 
@@ -85,9 +85,9 @@ def lease_messages(
         .returning(col(OutboxMessage.id))
     ).scalars()
     rows = session.core.execute(
-        select(*columns_of(OutboxMessage, Message))
-        .where(col(OutboxMessage.id).in_(list(leased)))
-        .order_by(col(OutboxMessage.due_at), col(OutboxMessage.id))
+        SELECT_MESSAGES.where(col(OutboxMessage.id).in_(list(leased))).order_by(
+            col(OutboxMessage.due_at), col(OutboxMessage.id)
+        )
     )
     for message in map(Message._make, rows):
         try:
@@ -156,8 +156,7 @@ def _due(session: AccountSession, skip: Collection[str]) -> Select[str]:
         select(col(OutboxMessage.id))
         .where(
             is_due(due_at, session.now, _LONGEST_PAUSE),
-            col(OutboxMessage.delivered_at).is_(None),
-            col(OutboxMessage.gave_up_at).is_(None),
+            IS_OPEN,
             or_(leased_until.is_(None), is_due(leased_until, session.now, _LONGEST_LEASE)),
         )
         .order_by(due_at, col(OutboxMessage.id))
