@@ -85,17 +85,6 @@ class Policies:
     policies.
     """
 
-    __slots__ = (
-        "_actions",
-        "_annotations",
-        "_decide",
-        "_placeholders",
-        "_schema",
-        "_set",
-        "digest",
-        "ids",
-    )
-
     def __init__(
         self,
         policies: cedarpy.PolicySet,

@@ -1,5 +1,6 @@
 """Token introspection and revocation by clients (RFC 7662, RFC 7009)."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -139,14 +140,12 @@ def _active_pat(session: AccountSession, client: Client, token: str) -> ActiveTo
 
 
 def _claims(session: AccountSession, key_set: KeySet, token: str) -> Claims | None:
-    try:
+    with suppress(InvalidToken):
         return key_set.verify(token, issuer=session.limits.issuer, audience=None, now=session.now)
-    except InvalidToken:
-        return None
+    return None
 
 
 def _principal(session: AccountSession, presented: Presented) -> Principal | None:
-    try:
+    with suppress(InvalidToken):
         return authenticate(session, presented)
-    except InvalidToken:
-        return None
+    return None
