@@ -10,8 +10,10 @@ from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlmodel import col
 
 from accounts.crypto.keyring import Purpose
-from accounts.errors import NotFound
+from accounts.errors import NotFound, TooManyAttempts
 from accounts.services.database import AccountSession, columns_of
+from accounts.services.recovery_address import recovery_address
+from accounts.services.throttling import consume_notification
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_id
 from models import OutboxMessage
@@ -29,6 +31,7 @@ __all__ = [
     "list_messages",
     "measure_outbox",
     "post_message",
+    "post_notification",
     "retry_messages",
     "unseal_parameters",
 ]
@@ -135,6 +138,24 @@ def post_message(
             due_at=session.now,
         )
     )
+
+
+def post_notification(
+    session: AccountSession, kind: MessageKind, user: UserView, **parameters: str
+) -> None:
+    """Notify a user at the current address, and at the recovery address if that is another one.
+
+    An attacker may have set the current address, and the owner must learn of it. Beyond the rate
+    limit of mails to one user nothing more is mailed, and the act still succeeds: the user was
+    notified often enough, and an attacker cannot make the service flood an unverified address.
+    """
+    try:
+        consume_notification(session, user.user_id, kind)
+    except TooManyAttempts:
+        return
+    recovery = recovery_address(session, user.user_id).entered
+    for address in dict.fromkeys((user.email, recovery)):
+        post_message(session, kind, user, to=address, **parameters)
 
 
 class OutboxState(NamedTuple):

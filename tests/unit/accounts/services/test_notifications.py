@@ -1,8 +1,7 @@
 """Email notifications about an account."""
 
 from accounts.flows.email.email_change import request_email_change, validate_email_change
-from accounts.services.notifications import post_notification
-from accounts.services.outbox import MessageKind
+from accounts.services.outbox import MessageKind, post_notification
 
 
 def _recipients(env, kind):
