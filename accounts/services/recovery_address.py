@@ -5,6 +5,7 @@ therefore mailed to the recovery address: the address that was verified last or,
 one that the account was opened with.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -71,16 +72,13 @@ def accept_verification(session: AccountSession, user: User, address: Address) -
     To be called while the account and, if it is another one, the address are locked.
     """
     values: dict[str, Any] = {
-        "email": address.entered,
-        "email_canonical": address.canonical,
         "email_verified_at": session.now,
         "verified_email": address.entered,
         "verified_email_canonical": address.canonical,
     }
     if user.first_email_canonical == address.canonical:
         values |= {"first_email": None, "first_email_canonical": None}
-    session.core.execute(update(User).where(col(User.id) == user.id).values(values))
-    _supersede_competing_undo_links(session, user.id, address.canonical)
+    _set_address(session, user, address, values)
 
 
 def restore_address(session: AccountSession, user: User, address: Address) -> None:
@@ -89,36 +87,30 @@ def restore_address(session: AccountSession, user: User, address: Address) -> No
     The first address of an account stays unverified: its owner may never have opened the account,
     and another person knows the password, so undoing a change must not verify it.
     """
-    if user.first_email_canonical != address.canonical:
+    if user.first_email_canonical == address.canonical:
+        unverified = ("email_verified_at", "verified_email", "verified_email_canonical")
+        _set_address(session, user, address, dict.fromkeys(unverified))
+    else:
         accept_verification(session, user, address)
-        return
-    session.core.execute(
-        update(User)
-        .where(col(User.id) == user.id)
-        .values(
-            email=address.entered,
-            email_canonical=address.canonical,
-            email_verified_at=None,
-            verified_email=None,
-            verified_email_canonical=None,
-        )
-    )
-    _supersede_competing_undo_links(session, user.id, address.canonical)
 
 
-def _supersede_competing_undo_links(session: AccountSession, user_id: str, canonical: str) -> None:
-    """Supersede undo links that compete with the address just verified.
+def _set_address(
+    session: AccountSession, user: User, address: Address, values: Mapping[str, Any]
+) -> None:
+    """Set the current address with other columns, and supersede competing undo links.
 
     Of several addresses that were notified of changes, the one that was notified first had the
     account first. Later undo links may have been mailed to addresses of an attacker.
     """
+    current = {"email": address.entered, "email_canonical": address.canonical}
+    session.core.execute(update(User).where(col(User.id) == user.id).values({**current, **values}))
     notified_at = session.core.execute(
         select(func.min(col(OneTimeSecret.created_at))).where(
-            col(OneTimeSecret.user_id) == user_id,
+            col(OneTimeSecret.user_id) == user.id,
             col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
             col(OneTimeSecret.superseded_at).is_(None),
             col(OneTimeSecret.expires_at) > session.now,
-            col(OneTimeSecret.address_canonical) == canonical,
+            col(OneTimeSecret.address_canonical) == address.canonical,
         )
     ).scalar()
     if notified_at is None:
@@ -126,8 +118,8 @@ def _supersede_competing_undo_links(session: AccountSession, user_id: str, canon
     supersede_secrets(
         session,
         SecretPurpose.EMAIL_UNDO,
-        user_id,
+        user.id,
         col(OneTimeSecret.expires_at) > session.now,
         col(OneTimeSecret.created_at) > notified_at,
-        col(OneTimeSecret.address_canonical) != canonical,
+        col(OneTimeSecret.address_canonical) != address.canonical,
     )

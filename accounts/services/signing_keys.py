@@ -43,9 +43,6 @@ _BITS = 2048  # RFC 7518 section 3.3
 class NoSigningKey(LookupError):
     """The table has no key that verifies; `ensure_signing_key` creates one."""
 
-    def __init__(self) -> None:
-        super().__init__("There is no key to sign and verify tokens with.")
-
 
 def load_key_set(session: AccountSession) -> KeySet:
     """Read the keys that verify now, including those that do not sign yet.
@@ -60,7 +57,7 @@ def load_key_set(session: AccountSession) -> KeySet:
         .order_by(col(SigningKey.active_from), col(SigningKey.kid))
     ).all()
     if not rows:
-        raise NoSigningKey
+        raise NoSigningKey("There is no key to sign and verify tokens with.")
     return KeySet(tuple(_open(session, row) for row in rows))
 
 

@@ -1,5 +1,6 @@
 """The token endpoint: exchanging a session or a refresh token for a short-lived JWT."""
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from accounts.crypto import tokens
@@ -143,10 +144,8 @@ def exchange_session(
     """
     principal = None
     if tokens.is_well_formed(subject_token, tokens.SESSION):
-        try:
+        with suppress(InvalidToken):
             principal = authenticate(session, Presented(CredentialKind.SESSION, subject_token))
-        except InvalidToken:
-            principal = None
     if principal is None or principal.user.tenant_id != client.tenant_id:
         raise InvalidRequest.of("subject_token", "must be a live session of the client's tenant")
     granted = _grantable(scope, frozenset(client.scopes) & principal.credential.rights)
