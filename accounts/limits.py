@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
-__all__ = ["Limits", "RateLimit"]
-
 
 class RateLimit(NamedTuple):
     """A rate limit: a burst of `attempts`, refilled evenly over `seconds`."""

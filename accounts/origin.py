@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-__all__ = ["NO_ORIGIN", "Origin"]
-
 
 class Origin(NamedTuple):
     """The request, client address and credential behind an act.

@@ -6,17 +6,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 
-__all__ = [
-    "MAX_LIFETIME",
-    "Claims",
-    "decode_base64url",
-    "encode_base64url",
-    "read_claims",
-    "read_not_before",
-    "read_object",
-    "write_claims",
-]
-
 #: Longest lifetime of a token (JW-09).
 MAX_LIFETIME = timedelta(minutes=10)
 

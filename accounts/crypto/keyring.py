@@ -11,8 +11,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-__all__ = ["Keyring", "Purpose", "SealBroken"]
-
 _ROOT_BYTES = 32
 _KEY_BYTES = 32
 _KEY_ID_BYTES = 4

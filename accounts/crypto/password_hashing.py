@@ -7,8 +7,6 @@ import bcrypt
 
 from accounts.crypto.keyring import Keyring
 
-__all__ = ["hash_password", "import_hash", "needs_rehash", "verify"]
-
 # Scheme 1 is bcrypt(base64(HMAC-SHA-384(pepper, NFC of the OpaqueString in UTF-8))). A cost above
 # 19 takes half a minute or more: no record of ours has one, and a forged record cannot ask for it.
 _SCHEME = "1"

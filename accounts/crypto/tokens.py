@@ -7,20 +7,6 @@ from itertools import product
 from typing import NamedTuple
 from zlib import crc32
 
-__all__ = [
-    "ACCESS_TOKEN",
-    "CLIENT_SECRET",
-    "ONE_TIME_SECRET",
-    "PAT",
-    "REFRESH_TOKEN",
-    "SESSION",
-    "ApiKeyParts",
-    "api_key_prefix",
-    "is_well_formed",
-    "mint",
-    "mint_api_key",
-]
-
 SESSION = "sess_"
 ACCESS_TOKEN = "tok_"  # noqa: S105 - how such a token begins, and none itself
 PAT = "pat_"

@@ -15,8 +15,6 @@ from accounts.services.database import AccountSession, columns_of
 from models import SecurityEvent
 from models.columns import UtcDateTime
 
-__all__ = ["EventPage", "ListedEvent", "list_events"]
-
 
 class ListedEvent(NamedTuple):
     """An event, as its owner sees it."""

@@ -17,8 +17,6 @@ from accounts.services.database import AccountSession
 from accounts.values.clock_skew import KEEP_AFTER_EXPIRY
 from models import IdempotencyRecord
 
-__all__ = ["Attempt", "delete_expired_responses", "find_response", "store_response"]
-
 _LIFETIME = timedelta(hours=24)
 
 

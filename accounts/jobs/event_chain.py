@@ -30,8 +30,6 @@ from accounts.services.database import AccountSession
 from models import EventLink, SecurityEvent, metadata
 from models.columns import UtcDateTime
 
-__all__ = ["ChainReport", "chain_events", "contains_head", "verify_chain"]
-
 _log = logging.getLogger(__name__)
 
 _BATCH = 500

@@ -35,18 +35,6 @@ from models import (
     SigningKey,
 )
 
-__all__ = [
-    "START",
-    "Batch",
-    "Position",
-    "Retirement",
-    "Unreadable",
-    "count_links",
-    "count_live",
-    "rekey_batch",
-    "retire_root",
-]
-
 _BATCH = 200
 
 # As in shadow(5): no password has this record. The row is kept, to be overwritten by a reset.

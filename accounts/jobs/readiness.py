@@ -7,8 +7,6 @@ from accounts.services.database import AccountSession
 from accounts.services.root_keys import find_unknown_roots
 from models.schema import REVISION
 
-__all__ = ["require_ready"]
-
 _PRESENT = text("SELECT version_num FROM alembic_version")
 
 

@@ -14,8 +14,6 @@ from accounts.services.credentials import REVOCABLE
 from accounts.services.database import AccountSession
 from models import LoginSession, OneTimeSecret, OutboxMessage, RefreshToken
 
-__all__ = ["delete_expired_records"]
-
 _BATCH = 500
 
 

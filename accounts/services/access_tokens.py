@@ -13,8 +13,6 @@ from accounts.services.events import EventKind, observe_event, record_event
 from accounts.services.user_views import UserView
 from models import AccessToken
 
-__all__ = ["issue_access_token", "regenerate_access_token", "reveal_access_token"]
-
 _SEALED = select(col(AccessToken.token_sealed)).where(
     col(AccessToken.user_id) == bindparam("user_id")
 )

@@ -17,8 +17,6 @@ from accounts.services.principal import Credential, CredentialKind, Presented, P
 from accounts.services.user_views import ENABLED, USER_VIEW_COLUMNS, UserView
 from models import LoginSession, RevokedJwt, Tenant, User
 
-__all__ = ["RECORDED_KINDS", "StaleDigest", "authenticate", "replace_digests", "write_uses"]
-
 
 def _statement(table: Any, key: Any, *columns: Any, where: Any = True) -> Select[*tuple[Any, ...]]:
     """Build one SELECT that reads a live credential with its enabled user and tenant.

@@ -15,8 +15,6 @@ from accounts.services.principal import CredentialKind, Principal
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import canonical_uuid
 
-__all__ = ["authorise", "require_tenant"]
-
 
 def authorise(
     principal: Principal,

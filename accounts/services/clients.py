@@ -13,14 +13,6 @@ from accounts.services.database import AccountSession
 from accounts.values.identifiers import is_id
 from models import Client, Tenant
 
-__all__ = [
-    "CLIENT_ID_PREFIX",
-    "ClientCredentials",
-    "authenticate_client",
-    "find_public_client",
-    "renew_client_secret",
-]
-
 CLIENT_ID_PREFIX = "cli_"
 
 

@@ -24,26 +24,6 @@ from accounts.services.principal import CredentialKind
 from accounts.services.user_views import UserView
 from models import AccessToken, ApiKey, LoginSession, PersonalAccessToken, RefreshToken, User, wire
 
-__all__ = [
-    "ACCESS_TOKEN",
-    "ACCESS_TOKEN_RIGHTS",
-    "API_KEY",
-    "BY_KIND",
-    "CREDENTIAL_TYPES",
-    "PAT",
-    "REFRESH_TOKEN",
-    "REVOCABLE",
-    "SESSION",
-    "SESSION_RIGHTS",
-    "CredentialType",
-    "is_live",
-    "revoke",
-    "revoke_all",
-    "revoke_everything",
-    "rights",
-    "select_live",
-]
-
 #: Every access control entry. Today each enabled user has all of them over their own account.
 SESSION_RIGHTS: frozenset[str] = frozenset(get_args(wire.Scope))
 

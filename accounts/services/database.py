@@ -25,8 +25,6 @@ from accounts.crypto.keyring import Keyring
 from accounts.limits import Limits
 from accounts.origin import Origin
 
-__all__ = ["AccountSession", "Reading", "columns_of", "lock_account"]
-
 
 class Reading(Protocol):
     """The part of a session that an act needs to read by one prepared statement."""

@@ -14,16 +14,6 @@ from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_uuid
 from models import SecurityEvent
 
-__all__ = [
-    "EventKind",
-    "Observation",
-    "latest_event_time",
-    "observe_event",
-    "record_event",
-    "record_events",
-    "write_observations",
-]
-
 
 class EventKind(StrEnum):
     """The kinds of event, in the terms of OWASP's logging vocabulary where it has one (LO-02)."""

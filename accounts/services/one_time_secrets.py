@@ -16,19 +16,6 @@ from accounts.values.email_address import Address
 from accounts.values.identifiers import new_id
 from models import OneTimeSecret, User
 
-__all__ = [
-    "SecretPurpose",
-    "find_locale",
-    "find_pending_address",
-    "find_secret",
-    "is_pending",
-    "is_redeemable",
-    "issue_secret",
-    "read_secret",
-    "redeem_secret",
-    "supersede_secrets",
-]
-
 
 class SecretPurpose(StrEnum):
     """Purposes of secrets; a secret is never valid for another purpose (EM-08)."""

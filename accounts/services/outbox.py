@@ -18,24 +18,6 @@ from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_id
 from models import OutboxMessage
 
-__all__ = [
-    "IS_OPEN",
-    "SELECT_MESSAGES",
-    "Message",
-    "MessageKind",
-    "MessageState",
-    "OutboxState",
-    "count_undelivered",
-    "delete_dead_messages",
-    "find_message",
-    "list_messages",
-    "measure_outbox",
-    "post_message",
-    "post_notification",
-    "retry_messages",
-    "unseal_parameters",
-]
-
 _RETENTION_OF_DEAD = timedelta(days=7)
 
 

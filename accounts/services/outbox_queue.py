@@ -18,17 +18,6 @@ from accounts.services.outbox import IS_OPEN, SELECT_MESSAGES, Message, unseal_p
 from accounts.values.clock_skew import is_due
 from models import OutboxMessage
 
-__all__ = [
-    "Lease",
-    "has_due_messages",
-    "holds_lease",
-    "lease_duration",
-    "lease_messages",
-    "mark_delivered",
-    "record_failure",
-    "release_leases",
-]
-
 _BATCH = 10
 #: Added to a lease for everything but sending, in seconds.
 _SPARE = 60.0

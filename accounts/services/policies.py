@@ -12,8 +12,6 @@ import cedarpy
 
 from accounts.services.policy_lint import find_problems, in_order
 
-__all__ = ["Decision", "InvalidPolicies", "Policies", "Question", "Subject"]
-
 _log = logging.getLogger("accounts.services.policies")
 
 #: The most decisions that a set caches.

@@ -10,8 +10,6 @@ from cedarpy.pst import Template
 from accounts.errors import Forbidden, InvalidRequest
 from accounts.values.names import normalize_name
 
-__all__ = ["find_problems", "in_order"]
-
 _ANNOTATIONS = frozenset({"id", "code", "notice", "description"})
 _LONGEST_ID = 100
 _LONGEST_NOTICE = 200

@@ -6,8 +6,6 @@ from typing import NamedTuple
 from accounts.crypto.jwts import Claims
 from accounts.services.user_views import UserView
 
-__all__ = ["Credential", "CredentialKind", "Presented", "Principal"]
-
 
 class CredentialKind(StrEnum):
     """The kinds of credential, by their names in the document's security schemes.

@@ -17,16 +17,6 @@ from accounts.services.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.values.email_address import Address
 from models import OneTimeSecret, User
 
-__all__ = [
-    "accept_verification",
-    "has_recovery_address",
-    "mark_verified",
-    "recovers_by",
-    "recovery_address",
-    "recovery_address_of",
-    "restore_address",
-]
-
 
 def recovery_address(session: AccountSession, user_id: str) -> Address:
     """Return the recovery address of a user, reading the user anew."""

@@ -8,8 +8,6 @@ from sqlmodel import col
 from accounts.services.database import AccountSession
 from models import RootKey
 
-__all__ = ["find_unknown_roots", "list_roots", "remember_root"]
-
 
 def list_roots(session: AccountSession) -> dict[str, datetime]:
     """Return the key id of each root secret that rows may be stored under, and its first use."""

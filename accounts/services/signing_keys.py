@@ -20,17 +20,6 @@ from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.services.database import AccountSession
 from models import SigningKey
 
-__all__ = [
-    "OVERLAP",
-    "NoSigningKey",
-    "delete_retired_keys",
-    "ensure_signing_key",
-    "has_active_key",
-    "list_signing_keys",
-    "load_key_set",
-    "rotate_signing_key",
-]
-
 #: How long a key is published before it signs. Every replica must have read it before a token
 #: arrives that is signed with it, even if their clocks differ.
 OVERLAP = timedelta(seconds=60)

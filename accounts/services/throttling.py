@@ -24,18 +24,6 @@ from accounts.values.clock_skew import MAX_CLOCK_DIFFERENCE
 from models import RateLimitCounter
 from models.columns import UtcDateTime
 
-__all__ = [
-    "RateLimitScope",
-    "Reservation",
-    "consume",
-    "consume_for_source",
-    "consume_mail",
-    "consume_notification",
-    "delete_old_attempts",
-    "refund_attempt",
-    "reserve_attempt",
-]
-
 _SECOND = 1_000_000  # in microseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IPV6_NETWORK = 64  # the prefix of one customer, and so of one attacker (LG-10)

@@ -10,8 +10,6 @@ from accounts.errors import NotFound
 from accounts.services.database import AccountSession, columns_of
 from models import Tenant, User
 
-__all__ = ["ENABLED", "USER_VIEW_COLUMNS", "UserView", "find_user_view"]
-
 
 class UserView(NamedTuple):
     """One user with their tenant, as read; later changes of the tables do not affect it."""

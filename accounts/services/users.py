@@ -18,16 +18,6 @@ from accounts.values import email_address, names
 from accounts.values.identifiers import new_external_id, new_id, new_uuid
 from models import OneTimeSecret, PasswordRecord, Tenant, User
 
-__all__ = [
-    "find_claimant",
-    "find_enabled_user",
-    "find_owner",
-    "is_taken",
-    "open_tenant",
-    "open_user",
-    "parse_roles",
-]
-
 _NOT_IN_A_USERNAME = re.compile(r"[^a-z0-9._-]+")
 _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _MAX_ROLES = 20

@@ -10,8 +10,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, or_
 
-__all__ = ["KEEP_AFTER_EXPIRY", "MAX_CLOCK_DIFFERENCE", "is_due"]
-
 #: Largest difference between two maintained clocks.
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 

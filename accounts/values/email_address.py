@@ -7,8 +7,6 @@ from email_validator import EmailNotValidError, validate_email
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["Address", "canonical", "parse_address"]
-
 # RFC 5321 section 4.5.3.1.3, less the angle brackets.
 _MAX_LENGTH = 254
 

@@ -6,8 +6,6 @@ import string
 import threading
 import time
 
-__all__ = ["canonical_uuid", "is_id", "new_external_id", "new_id", "new_uuid"]
-
 _ALPHANUMERICS = string.digits + string.ascii_letters
 _EXTERNAL_LENGTH = 10
 _ID_TAIL = re.compile(r"[0-9a-f]{12}")

@@ -6,8 +6,6 @@ from babel import Locale, UnknownLocaleError
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["parse_locale"]
-
 # RFC 5646 section 4.4.1: the least length that a tag may need. Long tags have been used for denial
 # of service (CVE-2024-39614).
 _MAX_LENGTH = 35

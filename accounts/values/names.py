@@ -4,8 +4,6 @@ import unicodedata
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["normalize_name"]
-
 # Control characters, lone surrogates, line and paragraph separators.
 _REJECTED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 

@@ -9,8 +9,6 @@ from zxcvbn_rs_py import zxcvbn
 from accounts.errors import WeakPassword
 from accounts.limits import Limits
 
-__all__ = ["normalise", "validate"]
-
 _CASES = (
     ("Lu", "must have an upper-case letter"),
     ("Ll", "must have a lower-case letter"),

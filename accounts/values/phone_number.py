@@ -6,8 +6,6 @@ import phonenumbers
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["parse_phone"]
-
 _MAX_LENGTH = 32
 
 # The library reads far more: letters, extensions, `tel:` parameters, and digits around a letter

@@ -9,8 +9,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from accounts.errors import UnreadablePicture
 
-__all__ = ["MEDIA_TYPE", "EncodedPicture", "encode_picture"]
-
 #: The media type of every stored picture.
 MEDIA_TYPE = "image/webp"
 

@@ -5,8 +5,6 @@ from importlib.resources import files
 
 from accounts.errors import InvalidRequest
 
-__all__ = ["parse_timezone"]
-
 # Entries of the machine or without a place, which some builds of the database list too.
 _NOT_PLACES = frozenset({"Factory", "localtime", "posixrules"})
 

@@ -8,8 +8,6 @@ from accounts.errors import NotFound
 from accounts.services.database import AccountSession
 from models import Tenant
 
-__all__ = ["disable_tenant", "find_tenant", "list_tenants"]
-
 
 def find_tenant(session: AccountSession, tenant_id: str) -> Tenant:
     """Return a tenant by its id.

@@ -13,8 +13,6 @@ from accounts.services.users import open_user, parse_roles
 from accounts.values import email_address, names
 from models import Tenant, User
 
-__all__ = ["ImportedUser", "check_import", "import_user"]
-
 
 @dataclass(frozen=True, slots=True)
 class ImportedUser:

@@ -11,8 +11,6 @@ from accounts.services.users import find_owner, parse_roles
 from accounts.values import email_address
 from models import User
 
-__all__ = ["UserRecord", "change_roles", "describe", "disable_user", "find_user_by_email"]
-
 
 class UserRecord(NamedTuple):
     """A user as operators see them."""

@@ -27,13 +27,6 @@ from accounts.values import email_address
 from accounts.values.email_address import Address
 from models import OneTimeSecret, User
 
-__all__ = [
-    "find_pending_email",
-    "request_email_change",
-    "undo_email_change",
-    "validate_email_change",
-]
-
 
 def request_email_change(
     session: AccountSession, user: UserView, email: str

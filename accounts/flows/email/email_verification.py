@@ -17,8 +17,6 @@ from accounts.services.users import find_enabled_user
 from accounts.values.email_address import Address, parse_address
 from models import OneTimeSecret, User
 
-__all__ = ["confirm_email", "request_email_verification", "resend_verification"]
-
 
 def request_email_verification(session: AccountSession, user: UserView) -> None:
     """Mail a secret to the user's address, unless it is verified.

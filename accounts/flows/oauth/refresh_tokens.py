@@ -17,8 +17,6 @@ from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values.identifiers import new_id
 from models import Client, LoginSession, RefreshToken, Tenant, User
 
-__all__ = ["begin_family", "find_refresh_token", "revoke_family", "rotate_refresh_token"]
-
 #: The columns that are equal in all tokens of a family.
 _FAMILY = ("family_id", "session_id", "user_id", "client_id", "scopes", "audience", "expires_at")
 

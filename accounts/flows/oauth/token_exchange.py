@@ -24,15 +24,6 @@ from accounts.services.principal import CredentialKind, Presented
 from accounts.values.identifiers import new_uuid
 from models import Client, LoginSession, User
 
-__all__ = [
-    "GRANT_TYPES",
-    "IssuedToken",
-    "exchange_refresh_token",
-    "exchange_session",
-    "identify_client",
-    "issue_token",
-]
-
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _REFRESH = "refresh_token"
 

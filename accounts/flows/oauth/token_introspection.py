@@ -20,8 +20,6 @@ from accounts.services.user_views import find_user_view
 from accounts.values.clock_skew import KEEP_AFTER_EXPIRY
 from models import Client, PersonalAccessToken, RevokedJwt, User
 
-__all__ = ["ActiveToken", "delete_expired_jwts", "introspect_token", "revoke_token"]
-
 
 @dataclass(frozen=True, slots=True)
 class ActiveToken:

@@ -16,8 +16,6 @@ from accounts.services.user_views import ENABLED, UserView
 from accounts.values import password_strength
 from models import PasswordRecord, Tenant, User
 
-__all__ = ["change_password", "swap_password", "validate_for"]
-
 # Correlated with the one record that is written. For IN, SQLite would first list all users.
 _IS_OF_ENABLED = exists().where(
     col(User.id) == col(PasswordRecord.user_id), col(Tenant.id) == col(User.tenant_id), ENABLED

@@ -33,8 +33,6 @@ from accounts.values.email_address import Address
 from accounts.values.identifiers import new_id
 from models import OneTimeSecret, PasswordRecord, PasswordResetRequest, Tenant, User
 
-__all__ = ["mail_requested_resets", "request_password_reset", "reset_password"]
-
 _BATCH = 50
 
 

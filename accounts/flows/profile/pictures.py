@@ -12,15 +12,6 @@ from accounts.services.user_views import UserView, find_user_view
 from accounts.values.picture_encoding import MEDIA_TYPE, encode_picture
 from models import Picture, User
 
-__all__ = [
-    "UPLOADED",
-    "StoredPicture",
-    "delete_upload",
-    "find_picture",
-    "remove_picture",
-    "upload_picture",
-]
-
 #: Stored in place of a URL for a picture that the service keeps. Its URL is made when it is shown,
 #: since an operator may change the public address of the service.
 UPLOADED = "uploaded"

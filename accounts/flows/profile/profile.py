@@ -19,8 +19,6 @@ from accounts.values.phone_number import parse_phone
 from accounts.values.timezones import parse_timezone
 from models import User
 
-__all__ = ["change_profile"]
-
 
 def change_profile(
     session: AccountSession, user: UserView, changes: Mapping[str, str | None]

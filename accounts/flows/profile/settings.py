@@ -11,8 +11,6 @@ from accounts.errors import InvalidRequest, Violation
 from accounts.services.database import AccountSession, lock_account
 from models import UserSettings
 
-__all__ = ["change_settings", "find_settings", "replace_settings"]
-
 _MAX_NAMES = 100
 
 # Not through the entity, which compares by ==: to Python, 1, 1.0 and True are equal.

@@ -21,17 +21,6 @@ from accounts.values import email_address, password_strength
 from accounts.values.identifiers import new_id
 from models import LoginSession, PasswordRecord, Tenant, User
 
-__all__ = [
-    "ListedSession",
-    "OpenedSession",
-    "list_sessions",
-    "log_in",
-    "log_out",
-    "open_session",
-    "revoke_other_sessions",
-    "revoke_session",
-]
-
 
 class ListedSession(NamedTuple):
     """A live session, as its owner sees it."""

@@ -7,8 +7,6 @@ from accounts.services import throttling, users
 from accounts.services.database import AccountSession
 from accounts.values import email_address, names, password_strength
 
-__all__ = ["sign_up"]
-
 
 def sign_up(
     session: AccountSession,

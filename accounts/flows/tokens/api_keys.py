@@ -17,8 +17,6 @@ from accounts.values import names
 from accounts.values.identifiers import new_id
 from models import ApiKey
 
-__all__ = ["ListedApiKey", "create_api_key", "list_api_keys", "revoke_api_key"]
-
 
 class ListedApiKey(NamedTuple):
     """A live API key, as its owner sees it."""

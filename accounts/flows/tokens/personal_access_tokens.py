@@ -22,8 +22,6 @@ from accounts.values import names
 from accounts.values.identifiers import new_uuid
 from models import PersonalAccessToken
 
-__all__ = ["ListedPat", "create_pat", "find_pat", "list_pats", "revoke_pat"]
-
 
 class ListedPat(NamedTuple):
     """A live token, as its owner sees it."""
