@@ -268,7 +268,7 @@ def test_old_key_retires(env, clock):
     old_key_set = env.act(load_key_set)
     stolen_key = next(key for key in old_key_set.keys if key.kid == old_kid)
     clock.now += OVERLAP + VERIFIES_AFTER - MICROSECOND
-    forged = type(old_key_set)((stolen_key,), old_kid).sign(_claims(clock.now), issuer=ISSUER)
+    forged = type(old_key_set)((stolen_key,)).sign(_claims(clock.now), issuer=ISSUER)
     assert _is_valid(env, forged)
     assert _kids(env) == {old_kid, row.kid}
     clock.now += MICROSECOND
