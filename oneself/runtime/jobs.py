@@ -38,12 +38,10 @@ def run_act(database: Database, act: Callable[[AccountSession], Outcome]) -> Out
 def run_alone(
     database: Database, lock: str, act: Callable[[AccountSession], Outcome]
 ) -> Outcome | None:
-    """Run a background job, unless another replica holds its lock.
+    """Run a background job, unless another replica holds its lock; return its result, or None.
 
     `lock` names the job for all replicas. It is written down and not derived from the function:
     while a deployment is upgraded, replicas of two releases run side by side and must agree.
-
-    Returns the job's result, or None when another replica is running it.
 
     Raises:
         sqlalchemy.exc.OperationalError: The database does not answer.
