@@ -7,6 +7,7 @@ import typer
 
 from oneself.commands.console.failures import USAGE, Failure
 from oneself.commands.console.output import AsJson, show, show_progress
+from oneself.commands.console.transactions import open_transaction
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,9 +39,8 @@ def list_keys(*, as_json: AsJson = False) -> None:
     from accounts.jobs.key_rotation import count_links, count_live
     from accounts.services.root_keys import list_roots
     from accounts.services.signing_keys import list_signing_keys
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
+    with open_transaction(writing=False) as session:
         live, links = count_live(session), count_links(session)
         since = list_roots(session)
         roots = [
@@ -78,13 +78,8 @@ def signing(*, as_json: AsJson = False) -> None:
     expire, within minutes. No restart is needed.
     """
     from accounts.services.signing_keys import delete_retired_keys, rotate_signing_key
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings()) as database,
-        show_progress("Creating a key"),
-        database.transaction(writing=True) as session,
-    ):
+    with open_transaction(writing=True) as session, show_progress("Creating a key"):
         key = rotate_signing_key(session)
         record = {
             "kid": key.kid,

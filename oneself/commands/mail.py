@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oneself.commands.console.failures import USAGE, Failure
+from oneself.commands.console.failures import USAGE, Failure, explain_missing
 from oneself.commands.console.output import AsJson, show, show_list
+from oneself.commands.console.transactions import open_transaction
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -65,9 +66,8 @@ def list_messages(
     message can be retried for a week.
     """
     from accounts.services import outbox
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
+    with open_transaction(writing=False) as session:
         shown_states = states or (State.WAITING, State.LEASED, State.DEAD)
         messages = outbox.list_messages(
             session, map(outbox.MessageState, shown_states), limit=limit
@@ -151,11 +151,10 @@ def retry(
     message may have expired; the recipient can request a new one.
     """
     from accounts.services.outbox import retry_messages
-    from oneself.commands.console.session_setup import load_settings, open_database
 
     if (message_id is None) is not everything:
         raise Failure("Give the ID of one message, or --all.", status=USAGE)
-    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
+    with open_transaction(writing=True) as session:
         retried = retry_messages(session, message_id)
         if message_id is not None and not retried:
             raise Failure(_explain_no_retry(_find(session, message_id), session.now))
@@ -183,13 +182,10 @@ def _explain_no_retry(message: "Message", now: "datetime") -> str:
 
 
 def _find(session: "AccountSession", message_id: str) -> "Message":
-    from accounts.errors import NotFound
     from accounts.services.outbox import find_message
 
-    try:
+    with explain_missing(f"There is no message {message_id}. See: {_RUN} list"):
         return find_message(session, message_id)
-    except NotFound:
-        raise Failure(f"There is no message {message_id}. See: {_RUN} list") from None
 
 
 def _record(message: "Message", now: "datetime") -> dict[str, Any]:

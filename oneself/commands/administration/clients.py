@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, explained_if_missing
-from oneself.commands.console.failures import Failure
+from oneself.commands.administration.tenants import TenantId, explain_missing_tenant
+from oneself.commands.console.failures import explain_missing
 from oneself.commands.console.output import AsJson, show, show_list
+from oneself.commands.console.transactions import open_transaction
 
 __all__ = ["app"]
 
@@ -45,13 +46,15 @@ def add(
     """Add a client and print its secret, which cannot be shown again."""
     from accounts.flows.administration.clients import add_client
     from accounts.flows.administration.tenants import find_tenant
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
-        with explained_if_missing(tenant_id):
-            tenant = find_tenant(session, tenant_id)
+    with open_transaction(writing=True) as session, explain_missing_tenant(tenant_id):
         client, secret = add_client(
-            session, tenant, name=name, scopes=scopes, audiences=audiences or (), public=public
+            session,
+            find_tenant(session, tenant_id),
+            name=name,
+            scopes=scopes,
+            audiences=audiences or (),
+            public=public,
         )
         record = {
             "client_id": client.id,
@@ -70,11 +73,8 @@ def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
     """List the clients of a tenant, oldest first, without their secrets."""
     from accounts.flows.administration import clients
     from accounts.flows.administration.tenants import find_tenant
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
-        with explained_if_missing(tenant_id):
-            tenant = find_tenant(session, tenant_id)
+    with open_transaction(writing=False) as session, explain_missing_tenant(tenant_id):
         records = [
             {
                 "client_id": client.id,
@@ -84,7 +84,7 @@ def list_clients(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
                 "audiences": client.audiences,
                 "created_at": client.created_at.isoformat(),
             }
-            for client in clients.list_clients(session, tenant.id)
+            for client in clients.list_clients(session, find_tenant(session, tenant_id).id)
         ]
     show_list("clients", records, as_json=as_json)
 
@@ -102,18 +102,14 @@ def renew(
     The client's personal access tokens stay valid, and so do its refresh tokens, which then need
     the new secret.
     """
-    from accounts.errors import NotFound
     from accounts.flows.administration import clients
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
-        try:
-            client = clients.find_confidential_client(session, client_id)
-        except NotFound:
-            raise Failure(
-                f"There is no client {client_id} that has a secret. List a tenant's clients with:"
-                " python -m oneself client list --tenant TENANT_ID"
-            ) from None
+    missing = (
+        f"There is no client {client_id} that has a secret. List a tenant's clients with: python -m"
+        " oneself client list --tenant TENANT_ID"
+    )
+    with open_transaction(writing=True) as session, explain_missing(missing):
+        client = clients.find_confidential_client(session, client_id)
         record = {
             "client_id": client.id,
             "client_secret": clients.renew_client_secret(session, client),

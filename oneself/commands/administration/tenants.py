@@ -1,15 +1,15 @@
 """`tenant`: manage tenants, the organisations that users and clients belong to."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 import typer
 
-from oneself.commands.console.failures import Failure
+from oneself.commands.console.failures import explain_missing
 from oneself.commands.console.output import AsJson, show, show_list
+from oneself.commands.console.transactions import open_transaction
 
-__all__ = ["TenantId", "app", "explained_if_missing"]
+__all__ = ["TenantId", "app", "explain_missing_tenant"]
 
 app = typer.Typer(no_args_is_help=True, help="Add, list and disable tenants.")
 
@@ -24,12 +24,8 @@ def add(
 ) -> None:
     """Add a tenant."""
     from accounts.services.users import open_tenant
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with (
-        open_database(load_settings(), make=True) as database,
-        database.transaction(writing=True) as session,
-    ):
+    with open_transaction(writing=True, make=True) as session:
         tenant = open_tenant(session, name)
         record = {
             "tenant_id": tenant.id,
@@ -49,9 +45,8 @@ def list_tenants(
 ) -> None:
     """List tenants, newest first, including the one created by each signup."""
     from accounts.flows.administration import tenants
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, database.transaction(writing=False) as session:
+    with open_transaction(writing=False) as session:
         records = [
             {
                 "tenant_id": tenant.id,
@@ -73,28 +68,16 @@ def disable(
 ) -> None:
     """Disable a tenant. All credentials of its users stop working at once."""
     from accounts.flows.administration import tenants
-    from oneself.commands.console.session_setup import load_settings, open_database
 
-    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
-        with explained_if_missing(tenant_id):
-            tenant = tenants.disable_tenant(session, tenant_id)
+    with open_transaction(writing=True) as session, explain_missing_tenant(tenant_id):
+        tenant = tenants.disable_tenant(session, tenant_id)
         record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}
     show(record, as_json=as_json)
 
 
-@contextmanager
-def explained_if_missing(tenant_id: str) -> Iterator[None]:
-    """Explain a tenant that is not found to the operator who named it.
-
-    Raises:
-        Failure: There is no such tenant.
-    """
-    from accounts.errors import NotFound
-
-    try:
-        yield
-    except NotFound:
-        raise Failure(
-            f"There is no tenant {tenant_id}. List them with: python -m oneself tenant list, or add"
-            " one with: python -m oneself tenant add NAME"
-        ) from None
+def explain_missing_tenant(tenant_id: str) -> AbstractContextManager[None]:
+    """Explain a tenant that is not found to the operator who named it."""
+    return explain_missing(
+        f"There is no tenant {tenant_id}. List them with: python -m oneself tenant list, or add one"
+        " with: python -m oneself tenant add NAME"
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, explained_if_missing
+from oneself.commands.administration.tenants import TenantId, explain_missing_tenant
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show, show_progress
 
@@ -54,7 +54,7 @@ def import_users(
     from oneself.commands.console.session_setup import load_settings, open_database
 
     with open_database(load_settings()) as database:
-        with database.transaction(writing=False) as session, explained_if_missing(tenant_id):
+        with database.transaction(writing=False) as session, explain_missing_tenant(tenant_id):
             tenant_id = find_tenant(session, tenant_id).id
         users, skipped = _select(_read(file), database, skip_existing=skip_existing)
         if not dry_run:
@@ -72,7 +72,7 @@ def _add(users: Sequence["ImportedUser"], tenant_id: str, database: "Database") 
     for start in range(0, len(users), _BATCH_SIZE):
         try:
             with database.transaction(writing=True) as session:
-                with explained_if_missing(tenant_id):
+                with explain_missing_tenant(tenant_id):
                     tenant = find_tenant(session, tenant_id)
                 for user in users[start : start + _BATCH_SIZE]:
                     import_user(session, tenant, user)

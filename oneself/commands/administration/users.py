@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from oneself.commands.administration.tenants import TenantId, explained_if_missing
+from oneself.commands.administration.tenants import TenantId, explain_missing_tenant
 from oneself.commands.administration.user_imports import import_users
-from oneself.commands.console.failures import USAGE, Failure
+from oneself.commands.console.failures import USAGE, Failure, explain_missing
 from oneself.commands.console.output import AsJson, show, show_progress
+from oneself.commands.console.transactions import open_transaction
 
 if TYPE_CHECKING:
     from accounts.services.database import AccountSession
@@ -66,7 +67,7 @@ def add(
     with open_database(load_settings()) as database:
         # Checked before the prompt; no transaction is open while the operator types or bcrypt runs.
         with database.transaction(writing=False) as session:
-            with explained_if_missing(tenant_id):
+            with explain_missing_tenant(tenant_id):
                 tenant = find_tenant(session, tenant_id)
             address = email_address.parse_address(email, "EMAIL")
             if users.is_taken(session, address.canonical):
@@ -102,7 +103,7 @@ def disable(email: Email, *, as_json: AsJson = False) -> None:
     """Disable a user. All their credentials stop working at once."""
     from accounts.flows.administration.users import describe, disable_user, find_user_by_email
 
-    with _writing_about(email) as session:
+    with _change(email) as session:
         user = find_user_by_email(session, email)
         disable_user(session, user)
         summary = describe(user)
@@ -128,7 +129,7 @@ def role(
 
     if not added and not removed:
         raise Failure("Nothing would change. Give --add ROLE or --remove ROLE.", status=USAGE)
-    with _writing_about(email) as session:
+    with _change(email) as session:
         user = find_user_by_email(session, email)
         change_roles(session, user, add=added or (), remove=removed or ())
         summary = describe(user)
@@ -136,19 +137,13 @@ def role(
 
 
 @contextmanager
-def _writing_about(email: str) -> Iterator["AccountSession"]:
+def _change(email: str) -> Iterator["AccountSession"]:
     """Open a writing transaction, and explain a user that is not found."""
-    from accounts.errors import NotFound
-    from oneself.commands.console.session_setup import load_settings, open_database
-
-    with open_database(load_settings()) as database, database.transaction(writing=True) as session:
-        try:
-            yield session
-        except NotFound:
-            raise Failure(
-                f"There is no user {email}. Check the address, or add one with: python -m oneself"
-                " user add"
-            ) from None
+    missing = (
+        f"There is no user {email}. Check the address, or add one with: python -m oneself user add"
+    )
+    with open_transaction(writing=True) as session, explain_missing(missing):
+        yield session
 
 
 def _read_password(*, from_stdin: bool) -> str:

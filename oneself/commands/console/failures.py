@@ -1,10 +1,12 @@
 """Errors of commands: a short message instead of a traceback, never with a secret value."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from accounts.errors import AccountError, EmailTaken, Invalid
+from accounts.errors import AccountError, EmailTaken, Invalid, NotFound
 
-__all__ = ["REFUSED", "USAGE", "Failure", "explain"]
+__all__ = ["REFUSED", "USAGE", "Failure", "explain", "explain_missing"]
 
 REFUSED = 1
 USAGE = 2
@@ -18,29 +20,22 @@ class Failure(Exception):
         self.status = status
 
 
+@contextmanager
+def explain_missing(message: str) -> Iterator[None]:
+    """Turn a NotFound, which has no details, into a failure with this message."""
+    try:
+        yield
+    except NotFound:
+        raise Failure(message) from None
+
+
 def explain(error: Exception) -> Failure | None:
     """Describe an error that an operator can fix; return None for a defect."""
     if isinstance(error, Failure):
         return error
-    message = _describe(error)
-    return Failure(message, status=_status_of(error)) if message else None
-
-
-def _status_of(error: Exception) -> int:
-    """Return USAGE for an invalid setting that was only noticed when it was used."""
-    if isinstance(error, AccountError | OSError):
-        return REFUSED
-    from oneself.runtime.key_file import BadSecretSetting  # loaded already if it was raised
-    from oneself.runtime.policy_store import NoPolicyFolder
-    from oneself.templating import NoTemplateFolder
-
-    problem = (BadSecretSetting, NoPolicyFolder, NoTemplateFolder)
-    return USAGE if isinstance(error, problem) else REFUSED
-
-
-def _describe(error: Exception) -> str | None:  # noqa: PLR0911 # one return for each kind of error
     if isinstance(error, AccountError):
-        return _explain_refusal(error)
+        message = _explain_refusal(error)
+        return Failure(message) if message else None
     if isinstance(error, OSError):
         return _explain_os_error(error)
     # If one of these errors was raised, its module is loaded already.
@@ -48,39 +43,51 @@ def _describe(error: Exception) -> str | None:  # noqa: PLR0911 # one return for
 
     from accounts.crypto.keyring import SealBroken
     from accounts.services.policies import InvalidPolicies
-    from oneself.runtime.key_file import BadSecretKey, UnknownRootKey
+    from oneself.runtime.key_file import BadSecretKey, BadSecretSetting, UnknownRootKey
     from oneself.runtime.policy_store import NoPolicyFolder
     from oneself.templating import NoTemplateFolder, TemplateBroken
 
-    if isinstance(error, BadSecretKey | UnknownRootKey):
-        return str(error)
-    if isinstance(error, NoPolicyFolder | NoTemplateFolder):
-        return f"{error} Correct the setting, and run the command again."
-    if isinstance(error, TemplateBroken):
-        return f"{error} Correct the template, or delete it to use the built-in one."
-    if isinstance(error, InvalidPolicies):
-        return f"{error} Correct the policies, and check them with: python -m oneself policy check"
-    if isinstance(error, SealBroken):
-        return f"{error} Restore the row from a backup, or create the account again."
     if isinstance(error, DBAPIError):
-        answer = " ".join(str(error.orig).split()).rstrip(".?")
-        return (
-            f"The database reported: {answer}. Check that its file is intact, writable and not"
-            " locked by another program, or that its server runs and accepts the user and the"
-            " password in ONESELF_DATABASE_URL; then run the command again."
-        )
+        return _explain_database_error(error.orig)
+    # What to do, by the class of the error; a subclass comes before its base.
+    explained: dict[type[Exception], str] = {
+        BadSecretKey: "",
+        UnknownRootKey: "",
+        NoPolicyFolder: " Correct the setting, and run the command again.",
+        NoTemplateFolder: " Correct the setting, and run the command again.",
+        TemplateBroken: " Correct the template, or delete it to use the built-in one.",
+        InvalidPolicies: (
+            " Correct the policies, and check them with: python -m oneself policy check"
+        ),
+        SealBroken: " Restore the row from a backup, or create the account again.",
+    }
+    # These are invalid settings that were only noticed when they were used.
+    is_setting = isinstance(error, BadSecretSetting | NoPolicyFolder | NoTemplateFolder)
+    for kind, to_do in explained.items():
+        if isinstance(error, kind):
+            return Failure(f"{error}{to_do}", status=USAGE if is_setting else REFUSED)
     return None
 
 
-def _explain_os_error(error: OSError) -> str | None:
+def _explain_database_error(reason: BaseException | None) -> Failure:
+    answer = " ".join(str(reason).split()).rstrip(".?")
+    return Failure(
+        f"The database reported: {answer}. Check that its file is intact, writable and not locked"
+        " by another program, or that its server runs and accepts the user and the password in"
+        " ONESELF_DATABASE_URL; then run the command again."
+    )
+
+
+def _explain_os_error(error: OSError) -> Failure | None:
     if error.filename is None:
         return None
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"{error.filename}: {error.strerror}. Free some space, and run the command again."
-    return (
-        f"{error.filename}: {error.strerror}. Check the permissions, and whether"
-        " ONESELF_DATA_DIR and ONESELF_DATABASE_URL name the right place."
+    to_do = (
+        "Free some space, and run the command again."
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}
+        else "Check the permissions, and whether ONESELF_DATA_DIR and ONESELF_DATABASE_URL name the"
+        " right place."
     )
+    return Failure(f"{error.filename}: {error.strerror}. {to_do}")
 
 
 def _explain_refusal(error: AccountError) -> str:
