@@ -9,8 +9,6 @@ from oneself.commands.console.failures import explain_missing
 from oneself.commands.console.output import AsJson, show, show_list
 from oneself.commands.console.transactions import open_transaction
 
-__all__ = ["app"]
-
 app = typer.Typer(
     no_args_is_help=True,
     help="Add, list and renew clients, which JWTs and personal access tokens require.",

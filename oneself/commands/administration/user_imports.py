@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from accounts.flows.administration.user_imports import ImportedUser
     from oneself.database import Database
 
-__all__ = ["import_users"]
-
 _REQUIRED = ("email", "name")
 _COLUMNS = frozenset((*_REQUIRED, "password_hash", "email_verified", "roles"))
 _BOOLEANS: Mapping[str, bool] = {"": False, "false": False, "0": False, "true": True, "1": True}
@@ -86,11 +84,7 @@ def _add(users: Sequence["ImportedUser"], tenant_id: str, database: "Database") 
 def _select(
     lines: Iterator[tuple[int, "ImportedUser"]], database: "Database", *, skip_existing: bool
 ) -> tuple[list["ImportedUser"], int]:
-    """Return the users to add, and the number of users skipped.
-
-    Raises:
-        Failure: A line is invalid. The message names the first few, and no value.
-    """
+    """Return the users to add, and the number skipped; a failure names lines, and no value."""
     from accounts.errors import InvalidRequest
     from accounts.flows.administration.user_imports import check_import
     from accounts.services.users import is_taken
@@ -125,11 +119,7 @@ def _select(
 
 
 def _read(file: Path) -> Iterator[tuple[int, "ImportedUser"]]:
-    """Yield each user of a file with the number of their last line.
-
-    Raises:
-        Failure: The file cannot be read, or is malformed.
-    """
+    """Yield each user of a file with the number of their last line."""
     from accounts.flows.administration.user_imports import ImportedUser
 
     try:

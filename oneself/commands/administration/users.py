@@ -16,8 +16,6 @@ from oneself.commands.console.transactions import open_transaction
 if TYPE_CHECKING:
     from accounts.services.database import AccountSession
 
-__all__ = ["app"]
-
 app = typer.Typer(
     no_args_is_help=True, help="Add, import and disable users, and change their roles."
 )

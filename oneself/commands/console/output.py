@@ -21,11 +21,7 @@ _WIDTH = 100
 
 
 def show(record: Mapping[str, Any], *, as_json: bool, note: str | None = None) -> None:
-    """Print a record as a table; if its values are records, as one table for each.
-
-    Raises:
-        Failure: Standard output cannot be written.
-    """
+    """Print a record as a table; if its values are records, as one table for each."""
     try:
         _print(record, as_json=as_json, note=note)
         # An error at the exit of the process could not be reported.

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,18 +17,21 @@ from oneself.runtime.durable_files import make_folder
 from oneself.runtime.key_file import check_root_key, open_keyring
 from oneself.settings import Settings
 
-__all__ = ["load_settings", "make_file", "open_database", "require_encoding", "require_file"]
+__all__ = [
+    "load_settings",
+    "make_file",
+    "open_database",
+    "require_encoding",
+    "require_file",
+    "using_engine",
+]
 
 #: The beginning of a rule in the words of Pydantic; ours begin with "must".
 _SUBJECT = re.compile(r"^(?:Value error, |(?:Input|String|URL) should )")
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment.
-
-    Raises:
-        Failure: A setting is invalid. The message names each with its rule, and no value.
-    """
+    """Read the settings; the failure names each invalid one with its rule, and no value."""
     try:
         return Settings()
     except ValidationError as invalid:
@@ -56,20 +59,23 @@ def open_database(settings: Settings, *, make: bool = False) -> Iterator[Databas
     keys = open_keyring(settings)
     make_file(settings.data_dir, location)
     _require_tables(location, make=make or isinstance(location, Path))
-    database = Database(location, keys=keys, limits=settings.limits)
-    try:
+    with closing(Database(location, keys=keys, limits=settings.limits)) as database:
         check_root_key(database)
         yield database
+
+
+@contextmanager
+def using_engine(location: Location, *, read_only: bool = False) -> Iterator[Engine]:
+    """Open an engine for a database, and dispose of it at the end."""
+    engine = open_engine(location, read_only=read_only)
+    try:
+        yield engine
     finally:
-        database.close()
+        engine.dispose()
 
 
 def require_file(location: Location) -> None:
-    """Check that a SQLite file exists; a server is only contacted when it is first needed.
-
-    Raises:
-        Failure: The file does not exist.
-    """
+    """Check that a SQLite file exists; a server is only contacted when it is first needed."""
     if isinstance(location, Path) and not location.exists():
         # If the URL is set, the folder has no effect.
         setting = "ONESELF_DATABASE_URL" if load_settings().database_url else "ONESELF_DATA_DIR"
@@ -80,16 +86,12 @@ def require_file(location: Location) -> None:
 
 
 def require_encoding(engine: Engine) -> None:
-    """Check, before the tables are created, that the database can store every name.
-
-    Raises:
-        Failure: The server's encoding is not UTF-8.
-    """
+    """Check, before the tables are created, that the database can store every name."""
     from oneself.commands.console.storage_checks import checks_for
 
     check = checks_for(engine).get("encoding")
-    result = None if check is None else check(engine)
-    if result is not None and not result.ok:
+    result = check(engine) if check else None
+    if result and not result.ok:
         raise Failure(f"The encoding of the database is {result.found}. {result.to_do}")
 
 
@@ -103,8 +105,7 @@ def make_file(folder: Path, location: Location) -> None:
 
 
 def _require_tables(location: Location, *, make: bool) -> None:
-    engine = open_engine(location)
-    try:
+    with using_engine(location) as engine:
         present = present_revision(engine)
         if present is None and not make:
             raise Failure(
@@ -119,8 +120,6 @@ def _require_tables(location: Location, *, make: bool) -> None:
                 f"The database is at revision {present}; this version needs {REVISION}. Back it"
                 " up, then run: python -m oneself db upgrade"
             )
-    finally:
-        engine.dispose()
 
 
 def _rule(message: str) -> str:

@@ -1,8 +1,7 @@
 """`db backup` and `db restore`: copy a database in use, and restore it."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +11,8 @@ from oneself.commands.console.failures import USAGE, Failure
 from oneself.commands.console.output import AsJson, show, show_progress
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from oneself.database import Location
     from oneself.settings import Settings
-
-__all__ = ["backup", "restore"]
 
 #: A dump by programs of another version than the server's can fail.
 _DUMP = (
@@ -41,7 +36,7 @@ def backup(
     useless.
     """
     from oneself.commands.console.session_setup import load_settings, require_file
-    from oneself.commands.storage.sqlite_files import checkpoint, copy_database, replace_database
+    from oneself.commands.storage import sqlite_files
 
     location = _require_sqlite(load_settings().location, _DUMP.format(file=file))
     require_file(location)
@@ -49,7 +44,7 @@ def backup(
         raise Failure(f"{file} already exists. Give another name, or move it away.")
     if not file.parent.is_dir():
         raise Failure(f"There is no folder {file.parent}. Create it, or give another FILE.")
-    with show_progress("Copying"), copy_database(location, file) as part:
+    with show_progress("Copying"), sqlite_files.copy_database(location, file) as part:
         _require_intact(part)
         revision, key_ids = _read_versions(part)
         if revision is None:
@@ -57,18 +52,16 @@ def backup(
                 f"{location} has no tables of oneself. Check that the settings name the right"
                 " database."
             )
-        checkpoint(part)
-        replace_database(part, file)
-    show(
-        {
-            "backup": str(file),
-            "bytes": file.stat().st_size,
-            "revision": revision,
-            "root_keys": key_ids,
-        },
-        as_json=as_json,
-        note="The backup does not contain the root secret; keep it separately.",
-    )
+        sqlite_files.checkpoint(part)
+        sqlite_files.replace_database(part, file)
+    record = {
+        "backup": str(file),
+        "bytes": file.stat().st_size,
+        "revision": revision,
+        "root_keys": key_ids,
+    }
+    note = "The backup does not contain the root secret; keep it separately."
+    show(record, as_json=as_json, note=note)
 
 
 def restore(
@@ -86,13 +79,7 @@ def restore(
     and deliveries since the backup are undone: docs/operations.md says what to do about it.
     """
     from oneself.commands.console.session_setup import load_settings
-    from oneself.commands.storage.sqlite_files import (
-        checkpoint,
-        copy_database,
-        existing_files,
-        move_aside,
-        replace_database,
-    )
+    from oneself.commands.storage import sqlite_files
     from oneself.runtime.durable_files import make_folder
     from oneself.runtime.key_file import open_keyring
 
@@ -101,13 +88,13 @@ def restore(
     open_keyring(settings, make=False)
     if not file.exists():
         raise Failure(f"There is no backup at {file}. Give a FILE made by `db backup`.")
-    if existing_files(location) and not replace:
+    if sqlite_files.existing_files(location) and not replace:
         raise Failure(
             f"There is a database at {location}. Stop every service and give --replace to rename"
             " it, or set ONESELF_DATA_DIR to an empty folder."
         )
     make_folder(location.parent)
-    with show_progress("Restoring"), copy_database(file, location) as part:
+    with show_progress("Restoring"), sqlite_files.copy_database(file, location) as part:
         _require_intact(part)
         revision, _ = _read_versions(part)
         _require_known_revision(revision, file)
@@ -117,18 +104,16 @@ def restore(
             owner = location.parent.stat()
             os.chown(part, owner.st_uid, owner.st_gid)
         # Everything that can fail comes before this: until the rename there is no database.
-        checkpoint(part, in_use=True)
-        with move_aside(location) as former:
-            replace_database(part, location)
-    show(
-        {
-            "restored": str(location),
-            "former": None if former is None else str(former),
-            "revision": revision,
-        },
-        as_json=as_json,
-        note="Run: python -m oneself db upgrade, and then: python -m oneself doctor",
-    )
+        sqlite_files.checkpoint(part, in_use=True)
+        with sqlite_files.move_aside(location) as former:
+            sqlite_files.replace_database(part, location)
+    record = {
+        "restored": str(location),
+        "former": None if former is None else str(former),
+        "revision": revision,
+    }
+    note = "Run: python -m oneself db upgrade, and then: python -m oneself doctor"
+    show(record, as_json=as_json, note=note)
 
 
 def _require_sqlite(location: "Location", instead: str) -> Path:
@@ -139,14 +124,11 @@ def _require_sqlite(location: "Location", instead: str) -> Path:
 
 
 def _require_intact(copy: Path) -> None:
-    """Check that the pages and the references of a copy are intact.
-
-    Raises:
-        Failure: The copy is damaged.
-    """
+    """Check that the pages and the references of a copy are intact."""
+    from oneself.commands.console.session_setup import using_engine
     from oneself.commands.console.storage_checks import checks_for
 
-    with _open_copy(copy) as engine:
+    with using_engine(copy) as engine:
         checks = checks_for(engine)
         for name in ("integrity", "foreign_keys"):
             result = checks[name](engine)
@@ -159,9 +141,10 @@ def _require_intact(copy: Path) -> None:
 
 def _read_versions(copy: Path) -> tuple[str | None, list[str]]:
     """Return the revision of the tables, and the ids of the root keys of its rows."""
+    from oneself.commands.console.session_setup import using_engine
     from oneself.database import migrations
 
-    with _open_copy(copy) as engine:
+    with using_engine(copy) as engine:
         revision = migrations.present_revision(engine)
         if revision is None:
             return None, []
@@ -183,31 +166,16 @@ def _require_known_revision(revision: str | None, file: Path) -> None:
 
 
 def _require_root_keys(settings: "Settings", copy: Path) -> None:
-    """Check that the configured root keys open every row of a copy.
-
-    Raises:
-        UnknownRootKey: Some rows are stored under another root key.
-    """
+    """Check that the configured root keys open every row of a copy."""
     from accounts.services.root_keys import find_unknown_roots
     from oneself.database import Database
     from oneself.runtime.key_file import UnknownRootKey, open_keyring
 
-    database = Database(copy, keys=open_keyring(settings, make=False), limits=settings.limits)
-    try:
-        with database.transaction(writing=False) as session:
-            missing = find_unknown_roots(session)
-    finally:
-        database.close()
+    keys = open_keyring(settings, make=False)
+    with (
+        closing(Database(copy, keys=keys, limits=settings.limits)) as database,
+        database.transaction(writing=False) as session,
+    ):
+        missing = find_unknown_roots(session)
     if missing:
         raise UnknownRootKey(missing)
-
-
-@contextmanager
-def _open_copy(copy: Path) -> Iterator["Engine"]:
-    from oneself.database import open_engine
-
-    engine = open_engine(copy)
-    try:
-        yield engine
-    finally:
-        engine.dispose()

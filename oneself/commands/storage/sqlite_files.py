@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,11 +24,7 @@ _LOCKED_FROM, _LOCKED_BYTES = 0x4000_0000, 512
 
 @contextmanager
 def copy_database(source: Path, place: Path) -> Iterator[Path]:
-    """Copy `source` to a private file beside `place`, deleted at the end unless it was moved.
-
-    Raises:
-        Failure: `source` is not a database, or cannot be read.
-    """
+    """Copy `source` to a private file beside `place`, deleted at the end unless it was moved."""
     part = place.with_name(f"{place.name}.{os.getpid()}")
     _delete(part)  # left by a crash: in a container, every start has the same process id
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -45,20 +41,15 @@ def _copy(source: Path, target: Path) -> None:
     SQLite's backup runs in one step: in several, each write by another process would restart it.
     In WAL mode it blocks no other connection. VACUUM INTO would be smaller, but
     renumbers the rows.
-
-    Raises:
-        Failure: `source` is not a database, or cannot be read.
     """
     driver = sqlite_driver()
     try:
         # Without mode=ro the driver would create a missing file.
-        reading = driver.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
-        writing = driver.connect(target)
-        try:
+        with (
+            closing(driver.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as reading,
+            closing(driver.connect(target)) as writing,
+        ):
             reading.backup(writing)
-        finally:
-            writing.close()
-            reading.close()
     except driver.Error as error:
         raise Failure(
             f"{source} cannot be copied: {error}. Check that it is a SQLite database, and that it"
@@ -71,19 +62,13 @@ def checkpoint(part: Path, *, in_use: bool = False) -> None:
 
     With `in_use`, switch it to WAL mode, where that is possible. A backup is not in WAL mode, so
     that it can be read from read-only media.
-
-    Raises:
-        Failure: SQLite cannot write the file, for example because the disk is full.
     """
     driver = sqlite_driver()
     try:
-        writing = driver.connect(part)
-        try:
+        with closing(driver.connect(part)) as writing:
             writing.execute("PRAGMA journal_mode = DELETE")
             if in_use:
                 writing.execute("PRAGMA journal_mode = WAL")
-        finally:
-            writing.close()
     except driver.Error as error:
         raise Failure(f"{part} cannot be written: {error}. Free some space.") from error
     sync(part)
@@ -146,11 +131,7 @@ def move_aside(place: Path) -> Iterator[Path | None]:
 
 
 def _restore_names(renamed: Sequence[tuple[Path, Path]], reason: BaseException) -> None:
-    """Restore the names of files, the database last, so that it is never opened without its log.
-
-    Raises:
-        Failure: A file could not be renamed. The message has both errors, and the current name.
-    """
+    """Restore the names of files, the database last, so that it is never opened without its log."""
     for path, renamed_to in reversed(renamed):
         try:
             # A service that was started meanwhile has created another database.
