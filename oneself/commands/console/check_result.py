@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["CheckResult", "not_checked", "ok", "problem"]
+__all__ = ["CheckResult", "ok", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,3 @@ def ok(found: str) -> CheckResult:
 def problem(found: str, to_do: str | None = None) -> CheckResult:
     """Return the result of a check that failed, with what to do about it."""
     return CheckResult(ok=False, found=found, to_do=to_do)
-
-
-def not_checked() -> CheckResult:
-    """Return the result of a check that needs another one to pass first."""
-    return CheckResult(
-        ok=False, found="not checked", to_do="Fix the problems above first.", skipped=True
-    )

@@ -24,27 +24,22 @@ _MIN_SERVER_VERSION = 140_000
 
 #: The triggers that make events append-only (LO-04); a comparison of tables ignores triggers.
 _EVENT_TABLES = ("security_event", "event_link")
-_TRIGGERS: Mapping[str, tuple[str, set[str]]] = {
-    "sqlite": (
-        "SELECT name FROM sqlite_master WHERE type = 'trigger'",
-        {f"{table}_no_{verb}" for table in _EVENT_TABLES for verb in ("update", "delete")},
-    ),
+_TRIGGERS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "sqlite": ("SELECT name FROM sqlite_master WHERE type = 'trigger'", ("update", "delete")),
     "postgresql": (
         "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')",
-        {
-            f"{table}_no_{verb}"
-            for table in _EVENT_TABLES
-            for verb in ("update", "delete", "truncate")
-        },
+        ("update", "delete", "truncate"),
     ),
 }
+
+_CHANGED = "Another program has changed the tables. Compare them with those of the last backup."
 
 _EngineCheck = Callable[[Engine], CheckResult]
 
 
 def checks_for(engine: Engine) -> Mapping[str, _EngineCheck]:
     """Return the checks for a database of this kind, by name, in the order of the output."""
-    return _CHECKS[engine.dialect.name]
+    return {check.__name__.removeprefix("_"): check for check in _CHECKS[engine.dialect.name]}
 
 
 def _query(engine: Engine, query: str) -> Sequence[Row[Any]]:
@@ -52,7 +47,7 @@ def _query(engine: Engine, query: str) -> Sequence[Row[Any]]:
         return connection.exec_driver_sql(query).all()
 
 
-def _library(_engine: Engine) -> CheckResult:
+def _sqlite_library(_engine: Engine) -> CheckResult:
     driver = sqlite_driver()
     version = tuple(map(int, driver.sqlite_version.split(".")))
     library = f"SQLite {driver.sqlite_version} of {driver.__name__.partition('.')[0]}"
@@ -101,16 +96,16 @@ def _tables(engine: Engine) -> CheckResult:
     if present != migrations.REVISION:
         text = f"revision {present}; this version needs {migrations.REVISION}"
         return problem(text, "Back up the database, then run: python -m oneself db upgrade")
-    query, expected = _TRIGGERS[engine.dialect.name]
+    query, verbs = _TRIGGERS[engine.dialect.name]
+    expected = {f"{table}_no_{verb}" for table in _EVENT_TABLES for verb in verbs}
     missing = expected - {row[0] for row in _query(engine, query)}
-    differences = migrations.differences(engine) + [
-        f"no trigger {name}" for name in sorted(missing)
+    differences = [
+        *migrations.differences(engine),
+        *(f"no trigger {name}" for name in sorted(missing)),
     ]
     if differences:
-        return problem(
-            f"revision {present}, with differences: {', '.join(differences)}",
-            "Another program has changed the tables. Compare them with those of the last backup.",
-        )
+        text = f"revision {present}, with differences: {', '.join(differences)}"
+        return problem(text, _CHANGED)
     return ok(f"revision {present}")
 
 
@@ -164,26 +159,11 @@ def _constraints(engine: Engine) -> CheckResult:
     )
     if not rows:
         return ok("all are enforced")
-    return problem(
-        f"not enforced for every row: {', '.join(str(row[0]) for row in rows[:_MAX_SHOWN])}",
-        "Another program has changed the tables. Compare them with those of the last backup.",
-    )
+    names = ", ".join(str(row[0]) for row in rows[:_MAX_SHOWN])
+    return problem(f"not enforced for every row: {names}", _CHANGED)
 
 
-_CHECKS: Mapping[str, Mapping[str, _EngineCheck]] = {
-    "sqlite": {
-        "sqlite_library": _library,
-        "journal_mode": _journal_mode,
-        "integrity": _integrity,
-        "foreign_keys": _foreign_keys,
-        "tables": _tables,
-    },
-    "postgresql": {
-        "server": _server,
-        "encoding": _encoding,
-        "server_clock": _server_clock,
-        "durability": _durability,
-        "constraints": _constraints,
-        "tables": _tables,
-    },
+_CHECKS: Mapping[str, Sequence[_EngineCheck]] = {
+    "sqlite": (_sqlite_library, _journal_mode, _integrity, _foreign_keys, _tables),
+    "postgresql": (_server, _encoding, _server_clock, _durability, _constraints, _tables),
 }

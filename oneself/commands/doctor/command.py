@@ -1,28 +1,35 @@
 """`doctor`: check an installation, and say how to fix each problem."""
 
+import os
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oneself.commands.console.check_result import CheckResult, not_checked, ok, problem
-from oneself.commands.console.failures import REFUSED, USAGE, Failure, explain
+from oneself.commands.console.check_result import CheckResult, ok, problem
+from oneself.commands.console.failures import USAGE, Failure, explain
 from oneself.commands.console.output import AsJson, show, show_progress
-from oneself.commands.doctor.environment import clock, disk, mail_server
 from oneself.commands.doctor.unsafe_settings import find_unsafe_settings
 
 if TYPE_CHECKING:
     from accounts.services.database import AccountSession
     from oneself.settings import Settings
 
-__all__ = ["doctor"]
-
 _DIGEST_BYTES = 32
 _KEY_FILE = "secret.key"
 _MAX_OUTBOX_AGE = timedelta(minutes=10)
+_MIB = 1024 * 1024
+#: Enough for a day of a busy service, so that operators have time to react.
+_MIN_FREE = 512 * _MIB
+_GROUP_AND_OTHERS = 0o077
+#: Clocks set by NTP differ by less than this.
+_CLOCK_TOLERANCE = timedelta(minutes=1)
 
 _Check = Callable[["AccountSession"], CheckResult]
 
@@ -52,16 +59,16 @@ def doctor(
         results = _run_checks(settings, expected)
     skipped = sum(result.skipped for result in results.values())
     problems = sum(not result.ok for result in results.values()) - skipped
-    record: dict[str, Any] = {name: str(result) for name, result in results.items()}
     if as_json:
         checks = {name: asdict(result) for name, result in results.items()}
-        record = {"all_is_well": not problems, "checks": checks}
-    show(record, as_json=as_json)
+        show({"all_is_well": not problems, "checks": checks}, as_json=True)
+    else:
+        show({name: str(result) for name, result in results.items()}, as_json=False)
     if problems:
         counts = f"{problems} of {len(results)} checks found a problem"
         if skipped:
             counts += f", {skipped} could not run"
-        raise Failure(f"{counts}. The output says what to do.", status=REFUSED)
+        raise Failure(f"{counts}. The output says what to do.")
 
 
 def _parse_head(head: str) -> bytes:
@@ -76,14 +83,13 @@ def _parse_head(head: str) -> bytes:
 
 def _run_checks(settings: "Settings", head: bytes | None) -> dict[str, CheckResult]:
     """Run all checks; those that read rows only if the tables and the keys are usable."""
+    from oneself.commands.console.session_setup import using_engine
     from oneself.commands.console.storage_checks import checks_for
-    from oneself.database import open_engine
 
-    results = {}
-    engine = open_engine(settings.location, read_only=True)
-    for name, engine_check in checks_for(engine).items():
-        results[name] = _run_check(partial(engine_check, engine))
-    engine.dispose()
+    with using_engine(settings.location, read_only=True) as engine:
+        results = {
+            name: _run_check(partial(check, engine)) for name, check in checks_for(engine).items()
+        }
     results["key_file"] = _run_check(partial(_key_file, settings))
     prerequisites = [results["tables"], results["key_file"]]
     checks: dict[str, _Check] = {
@@ -91,23 +97,25 @@ def _run_checks(settings: "Settings", head: bytes | None) -> dict[str, CheckResu
         "event_chain": partial(_event_chain, head=head),
         "outbox": _outbox,
         "signing_key": _signing_key,
-        "clock": clock,
+        "clock": _clock,
     }
     for name, check in checks.items():
-        unchecked = not all(result.ok for result in prerequisites)
-        results[name] = (
-            not_checked() if unchecked else _run_check(partial(_check_database, settings, check))
-        )
+        if all(result.ok for result in prerequisites):
+            results[name] = _run_check(partial(_check_database, settings, check))
+        else:
+            to_do = "Fix the problems above first."
+            results[name] = CheckResult(ok=False, found="not checked", to_do=to_do, skipped=True)
         prerequisites.append(results["root_key"])
     environment_checks = {
         "policies": _policies,
-        "mail_server": mail_server,
+        "mail_server": _mail_server,
         "disk": disk,
         "settings": find_unsafe_settings,
     }
-    for name, check_settings in environment_checks.items():
-        results[name] = _run_check(partial(check_settings, settings))
-    return results
+    return results | {
+        name: _run_check(partial(check_settings, settings))
+        for name, check_settings in environment_checks.items()
+    }
 
 
 def _run_check(check: Callable[[], CheckResult]) -> CheckResult:
@@ -122,7 +130,7 @@ def _run_check(check: Callable[[], CheckResult]) -> CheckResult:
 
 
 def _key_file(settings: "Settings") -> CheckResult:
-    if settings.secret_key is not None and settings.secret_key.get_secret_value():
+    if settings.secret_key:
         return ok("none: the root secret is in ONESELF_SECRET_KEY")
     path = settings.data_dir / _KEY_FILE
     # Checked before the keys are opened, which would create a missing file.
@@ -132,7 +140,7 @@ def _key_file(settings: "Settings") -> CheckResult:
             "Restore it from your copy: without it no credential works. If the database was never"
             " used, start the service, which creates the file.",
         )
-    if path.stat().st_mode & 0o077:
+    if path.stat().st_mode & _GROUP_AND_OTHERS:
         return problem(f"other users can read {path}", f"Run: chmod 600 {path}")
     return ok(f"{path}, readable by its owner only")
 
@@ -142,14 +150,14 @@ def _check_database(settings: "Settings", check: _Check) -> CheckResult:
     from oneself.database import Database
     from oneself.runtime.key_file import open_keyring
 
-    database = Database(
-        settings.location, keys=open_keyring(settings), limits=settings.limits, read_only=True
-    )
-    try:
-        with database.transaction(writing=False, snapshot=True) as session:
-            return check(session)
-    finally:
-        database.close()
+    keys = open_keyring(settings)
+    with (
+        closing(
+            Database(settings.location, keys=keys, limits=settings.limits, read_only=True)
+        ) as database,
+        database.transaction(writing=False, snapshot=True) as session,
+    ):
+        return check(session)
 
 
 def _root_key(session: "AccountSession") -> CheckResult:
@@ -204,6 +212,24 @@ def _signing_key(session: "AccountSession") -> CheckResult:
     return problem("none is active", "Start the service, which creates one.")
 
 
+def _clock(session: "AccountSession") -> CheckResult:
+    """Check that no event is in the future by this machine's clock.
+
+    Otherwise the clock went back, or another replica's clock is ahead, and credentials live longer
+    than they should. No time server is queried, since it would have to be trusted.
+    """
+    from accounts.services.events import latest_event_time
+
+    latest = latest_event_time(session)
+    if latest is not None and latest > session.now + _CLOCK_TOLERANCE:
+        ahead = (latest - session.now).total_seconds()
+        return problem(
+            f"the last event is {ahead:,.0f} seconds ahead of this machine's clock",
+            "Synchronise the clocks of all replicas with NTP.",
+        )
+    return ok(f"{session.now:%Y-%m-%d %H:%M:%S} UTC, and no event is later")
+
+
 def _policies(settings: "Settings") -> CheckResult:
     from accounts.services.policies import InvalidPolicies
     from oneself.document import load_document
@@ -217,3 +243,54 @@ def _policies(settings: "Settings") -> CheckResult:
             f"Correct it in {settings.policy_dir}, then run: python -m oneself policy check",
         )
     return ok(f"valid, from {settings.policy_dir}")
+
+
+def _mail_server(settings: "Settings") -> CheckResult:
+    """Check that the mail server accepts a connection with TLS and the login."""
+    from oneself.mail.factory import open_messages
+    from oneself.mail.smtp import parse_smtp_url
+    from oneself.mail.transport import TransportUnavailable
+
+    open_messages(settings)
+    if not settings.smtp_url:
+        return ok(f"none: emails are written to {settings.data_dir / 'mail'}")
+    url = settings.smtp_url.get_secret_value()
+    try:
+        server = parse_smtp_url(url, ca_file=settings.smtp_ca_file, seconds=settings.smtp_seconds)
+        server.greet()
+    except ValueError as error:
+        return problem(f"ONESELF_SMTP_URL {error}", "Correct it.")
+    except TransportUnavailable as error:
+        return problem(
+            f"{server.host}, port {server.port}: {error}",
+            "Check ONESELF_SMTP_URL, and that the server can be reached from here. Until then,"
+            " emails wait in the outbox.",
+        )
+    return ok(f"{server.host}, port {server.port}, accepts connections")
+
+
+def disk(settings: "Settings") -> CheckResult:
+    """Check that the data folder is writable and private, and has enough free space."""
+    folder = settings.data_dir.absolute()
+    # With PostgreSQL, the first email creates the folder.
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    if os.statvfs(existing).f_flag & os.ST_RDONLY or not os.access(existing, os.W_OK):
+        return problem(
+            f"{existing} is not writable", "Make it writable for the user that runs `serve`."
+        )
+    database = settings.location
+    paths = [folder, database] if isinstance(database, Path) else [folder]
+    exposed = [path for path in paths if path.exists() and path.stat().st_mode & _GROUP_AND_OTHERS]
+    if exposed:
+        names = " ".join(map(str, exposed))
+        return problem(f"other users can access {names}", f"Run: chmod go= {names}")
+    size = database.stat().st_size if isinstance(database, Path) else 0
+    free = shutil.disk_usage(existing).free
+    # Room for a copy of the database before the next migration.
+    needed = max(_MIN_FREE, size)
+    if free < needed:
+        return problem(
+            f"{free // _MIB:,} MiB free at {existing}; at least {needed // _MIB:,} MiB are needed",
+            "Free some space: on a full disk every write is rejected with 503.",
+        )
+    return ok(f"{free // _MIB:,} MiB free at {existing}")

@@ -15,8 +15,7 @@ from models import OutboxMessage, SecurityEvent, SigningKey
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.session_setup import open_database
 from oneself.commands.console.storage_checks import checks_for
-from oneself.commands.doctor.command import doctor
-from oneself.commands.doctor.environment import disk
+from oneself.commands.doctor.command import disk, doctor
 from oneself.database import sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
