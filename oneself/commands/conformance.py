@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from oneself.conformance.outcomes import Outcome
     from oneself.conformance.suite import Suite
 
-__all__ = ["prove"]
-
 _SUITES = ("rows", "probes", "fuzz")
 
 

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from accounts.crypto.keyring import Keyring
     from accounts.jobs.key_rotation import Unreadable
     from oneself.database import Database
-    from oneself.settings import Settings
-
-__all__ = ["app"]
 
 _RUN = "python -m oneself keys"
 
@@ -122,7 +119,7 @@ def root(
     from oneself.runtime.key_file import add_root, added_root, use_root
 
     settings = load_settings()
-    if _is_set_in_environment(settings):
+    if settings.secret_key:
         raise Failure(
             "The root secret is set in ONESELF_SECRET_KEY, so you must rotate it yourself. Add a"
             " new one to ONESELF_SECRET_KEY_FORMER and restart each service; then swap the two and"
@@ -168,10 +165,8 @@ def rewrite(*, as_json: AsJson = False) -> None:
 
     with open_database(load_settings()) as database, show_progress("Re-encrypting"):
         rewritten, unreadable = _rewrite(database)
-    show(
-        {"rewritten": rewritten, "unreadable": [row._asdict() for row in unreadable]},
-        as_json=as_json,
-    )
+    record = {"rewritten": rewritten, "unreadable": [row._asdict() for row in unreadable]}
+    show(record, as_json=as_json)
     if unreadable:
         raise Failure(
             f"{len(unreadable)} rows cannot be decrypted, and were not changed. Restore them from a"
@@ -217,12 +212,13 @@ def retire(
         with database.transaction(writing=True) as session:
             outcome = retire_root(session, key_id, revoke=revoke)
     if not outcome.done:
+        counts = ", ".join(f"{number} {name}" for name, number in outcome.rows.items())
         raise Failure(
-            f"There are live rows under {key_id}: {_format_counts(outcome.rows)}. They are renewed"
-            " when they are next used, or expire. To revoke them now and make their users reset"
-            f" their passwords, run: {_RUN} retire {key_id} --revoke"
+            f"There are live rows under {key_id}: {counts}. They are renewed when they are next"
+            " used, or expire. To revoke them now and make their users reset their passwords, run:"
+            f" {_RUN} retire {key_id} --revoke"
         )
-    if _is_set_in_environment(settings):
+    if settings.secret_key:
         note = (
             f"Put events: before it in ONESELF_SECRET_KEY_FORMER, since {outcome.links} links of"
             " the chain of events still need it, and restart each service."
@@ -232,11 +228,8 @@ def retire(
     else:
         drop_root(settings, key_id, keep_for_events=outcome.links > 0)
         note = "Restart each service, so that it forgets the secret."
-    show(
-        {"key_id": key_id, "ended": outcome.rows, "kept_for_links": outcome.links},
-        as_json=as_json,
-        note=note,
-    )
+    record = {"key_id": key_id, "ended": outcome.rows, "kept_for_links": outcome.links}
+    show(record, as_json=as_json, note=note)
 
 
 def _rewrite(database: "Database") -> "tuple[int, list[Unreadable]]":
@@ -267,10 +260,6 @@ def _require_former(database: "Database", key_id: str) -> None:
         raise Failure(f"There is no former root secret {key_id}. See: {_RUN} list", status=USAGE)
 
 
-def _is_set_in_environment(settings: "Settings") -> bool:
-    return bool(settings.secret_key and settings.secret_key.get_secret_value())
-
-
 def _state(keys: "Keyring", key_id: str, since: Mapping[str, object]) -> str:
     if key_id == keys.key_id:
         return "present"
@@ -284,10 +273,6 @@ def _flat(root: Mapping[str, Any]) -> dict[str, Any]:
     counts = {f"live {name}": rows for name, rows in root["live_rows"].items()}
     links = root["event_links"]
     return {"state": root["state"], "since": root["since"], **counts, "event links": links}
-
-
-def _format_counts(rows: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in rows.items())
 
 
 def _format_time(time: "datetime | None") -> str | None:

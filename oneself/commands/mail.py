@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from oneself.mail.delivery import Delivery
     from oneself.settings import Settings
 
-__all__ = ["app"]
+__all__ = ["app", "open_delivery"]
 
 _RUN = "python -m oneself mail"
 #: The headers that never contain a secret.
@@ -96,9 +96,8 @@ def show_message(message_id: MessageId, *, as_json: AsJson = False) -> None:
             record = _record(message, session.now)
             head = _headers(session, message, settings)
         file = Folder(settings.data_dir / "mail").file_of(message.id)
-        content = (
-            file.read_text(encoding="utf-8") if message.delivered_at and file.exists() else None
-        )
+        has_file = message.delivered_at and file.exists()
+        content = file.read_text(encoding="utf-8") if has_file else None
     if as_json:
         show({**record, "head": head, "mail": content}, as_json=True)
         return
@@ -119,7 +118,7 @@ def deliver(*, as_json: AsJson = False) -> None:
     # Errors are reported once, by the Failure below, and not as log lines too.
     logging.getLogger("oneself").addHandler(logging.NullHandler())
     with open_database(settings) as database:
-        run = _open_delivery(settings, database).deliver_pending()
+        run = open_delivery(settings, database).deliver_pending()
     record = {"delivered": run.delivered, "failed": run.failed, "unreadable": run.unreadable}
     show(record, as_json=as_json)
     if run.failed:
@@ -161,11 +160,12 @@ def retry(
     show({"retried": retried}, as_json=as_json)
 
 
-def _open_delivery(settings: "Settings", database: "Database") -> "Delivery":
-    from oneself.mail.factory import open_delivery
+def open_delivery(settings: "Settings", database: "Database") -> "Delivery":
+    """Open the delivery, or fail if the address of the mail server is invalid."""
+    from oneself.mail import factory
 
     try:
-        return open_delivery(settings, database)
+        return factory.open_delivery(settings, database)
     except ValueError as problem:
         raise Failure(f"ONESELF_SMTP_URL {problem}.", status=USAGE) from None
 

@@ -5,8 +5,6 @@ import typer
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.output import AsJson, show
 
-__all__ = ["app"]
-
 app = typer.Typer(no_args_is_help=True, help="Check the policies.")
 
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oneself.commands.console.failures import REFUSED, USAGE, Failure
+from oneself.commands.mail import open_delivery
 
 if TYPE_CHECKING:
     from oneself.settings import Settings
-
-__all__ = ["serve"]
 
 _MAX_PORT = 65_535
 
@@ -49,7 +48,6 @@ def serve(
     from oneself.commands.console.session_setup import load_settings, open_database
     from oneself.document import load_document
     from oneself.logging import configuration
-    from oneself.mail.factory import open_delivery
     from oneself.observability.tracing import TelemetryMissing, require_library, trace_endpoint
     from oneself.runtime.jobs import run_act
     from oneself.runtime.policy_store import read_policies
@@ -78,10 +76,7 @@ def serve(
     # Closed before serving: a SQLite connection must not be carried into a forked worker.
     with open_database(settings, make=True) as database:
         run_act(database, ensure_signing_key)
-        try:
-            open_delivery(settings, database)
-        except ValueError as problem:
-            raise Failure(f"ONESELF_SMTP_URL {problem}.", status=USAGE) from problem
+        open_delivery(settings, database)
         if demo:
             from oneself.commands.demo import print_demo
 
@@ -157,11 +152,7 @@ def _require_free_address(host: str, port: int) -> str:
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[str]:
-    """Listen on a port until the end of the block, and yield the address of the host.
-
-    Raises:
-        OSError: The port is in use, or there is no such address.
-    """
+    """Listen on a port until the end of the block, and yield the address of the host."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
