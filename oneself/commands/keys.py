@@ -214,9 +214,9 @@ def retire(
     if not outcome.done:
         counts = ", ".join(f"{number} {name}" for name, number in outcome.rows.items())
         raise Failure(
-            f"There are live rows under {key_id}: {counts}. They are renewed"
-            " when they are next used, or expire. To revoke them now and make their users reset"
-            f" their passwords, run: {_RUN} retire {key_id} --revoke"
+            f"There are live rows under {key_id}: {counts}. They are renewed when they are next"
+            " used, or expire. To revoke them now and make their users reset their passwords, run:"
+            f" {_RUN} retire {key_id} --revoke"
         )
     if settings.secret_key:
         note = (

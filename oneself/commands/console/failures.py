@@ -32,7 +32,8 @@ def explain(error: Exception) -> Failure | None:
     if isinstance(error, Failure):
         return error
     if isinstance(error, AccountError):
-        return Failure(_explain_refusal(error))
+        message = _explain_refusal(error)
+        return Failure(message) if message else None
     if isinstance(error, OSError):
         return _explain_os_error(error)
     # If one of these errors was raised, its module is loaded already.
