@@ -149,11 +149,7 @@ A secret that can be used once.
 
 Violation = TypedDict(
     "Violation",
-    {
-        "in": Literal["body", "query", "path", "header"],
-        "field": str,
-        "rule": str,
-    },
+    {"in": Literal["body", "query", "path", "header"], "field": str, "rule": str},
     closed=True,
 )
 
