@@ -48,46 +48,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-__all__ = [
-    "AccountError",
-    "Conflict",
-    "CredentialNotAccepted",
-    "EmailTaken",
-    "Forbidden",
-    "IdempotencyKeyReused",
-    "InsufficientScope",
-    "Invalid",
-    "InvalidClient",
-    "InvalidCredentials",
-    "InvalidGrant",
-    "InvalidRequest",
-    "InvalidScope",
-    "InvalidTarget",
-    "InvalidToken",
-    "LimitReached",
-    "NotFound",
-    "NotLocalUser",
-    "PolicyDenied",
-    "Rejected",
-    "ScopeNotHeld",
-    "SecretExpired",
-    "SecretInvalid",
-    "SecretSuperseded",
-    "SecretUsed",
-    "SessionRequired",
-    "SignupClosed",
-    "TenantMismatch",
-    "TokenUnreadable",
-    "TooManyAttempts",
-    "Unauthenticated",
-    "Unavailable",
-    "UnreadablePicture",
-    "UnsupportedGrantType",
-    "Violation",
-    "WeakPassword",
-    "WrongPassword",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Violation:
