@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, event, inspect
 from accounts.flows.password.password_reset import mail_requested_resets
 from oneself.app import create_app
 from oneself.commands.demo_data import make_demo
+from oneself.conformance.deployment import Deployment
 from oneself.conformance.http_client import Answer, Request
 from oneself.database import Database, Location, open_engine
 from oneself.mail.factory import open_delivery
@@ -84,6 +85,8 @@ class InProcess:
             run_alone(self._database, "mail", mail_requested_resets)
             self._delivery.deliver_pending()
         return answer
+
+    ask_json = Deployment.ask_json
 
     async def _ask(self, request: Request) -> Answer:
         parts = urlsplit(request.target)
