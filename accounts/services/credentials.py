@@ -19,7 +19,7 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import NotFound
 from accounts.services.access_tokens import regenerate_access_token
 from accounts.services.database import AccountSession, columns_of
-from accounts.services.events import EventKind, record_event, record_events
+from accounts.services.events import EventKind, record_events
 from accounts.services.principal import CredentialKind
 from accounts.services.user_views import UserView
 from models import AccessToken, ApiKey, LoginSession, PersonalAccessToken, RefreshToken, User, wire
@@ -167,8 +167,7 @@ def revoke(
     )
     if not revoked.rowcount:
         raise NotFound
-    if type_.revocation is not None:
-        record_event(session, type_.revocation, user, **_details(type_, credential_id))
+    _record(session, user, type_, [credential_id])
 
 
 def revoke_all(
@@ -194,13 +193,9 @@ def revoke_all(
             .values(revoked_at=session.now)
             .returning(type_.column(type_.id), type_.column("expires_at"))
         )
-        if type_.revocation is not None:
-            details = [
-                _details(type_, credential_id)
-                for credential_id, expires_at in revoked
-                if expires_at > session.now
-            ]
-            record_events(session, type_.revocation, user, details)
+        _record(
+            session, user, type_, [id_ for id_, expires_at in revoked if expires_at > session.now]
+        )
 
 
 def revoke_everything(session: AccountSession, user: UserView) -> None:
@@ -212,6 +207,14 @@ def revoke_everything(session: AccountSession, user: UserView) -> None:
         .where(col(User.id) == user.user_id)
         .values(credential_epoch=col(User.credential_epoch) + 1)
     )
+
+
+def _record(
+    session: AccountSession, user: UserView, type_: CredentialType, revoked: Iterable[str]
+) -> None:
+    if type_.revocation is not None:
+        details = [_details(type_, credential_id) for credential_id in revoked]
+        record_events(session, type_.revocation, user, details)
 
 
 def _details(type_: CredentialType, credential_id: str) -> dict[str, str | int]:
