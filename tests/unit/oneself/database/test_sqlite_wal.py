@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -46,26 +46,27 @@ def _reading(env):
 
 @contextmanager
 def _constant_reads(env):
-    """Read from two threads in turn, so that a read transaction is always open."""
-    stopped, turns = threading.Event(), [threading.Event(), threading.Event()]
+    """Begin a read transaction before the previous one ends, so that one is always open."""
+    begun, stopped = threading.Event(), threading.Event()
 
-    def read(own_turn, other):
+    def read():
+        current = ExitStack()
         while not stopped.is_set():
-            own_turn.wait(patient(1))
-            own_turn.clear()
-            with _reading(env):
-                other.set()
-                time.sleep(0.005)  # the other has begun by then
+            following = ExitStack()
+            following.enter_context(_reading(env))
+            begun.set()
+            current.close()
+            current = following
+        current.close()
 
-    pairs = [(turns[0], turns[1]), (turns[1], turns[0])]
-    threads = [threading.Thread(target=read, args=pair) for pair in pairs]
-    for thread in threads:
-        thread.start()
-    turns[0].set()
-    yield
-    stopped.set()
-    for thread in threads:
-        thread.join(30)
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        assert begun.wait(patient(10))
+        yield
+    finally:
+        stopped.set()
+        reader.join(patient(30))
 
 
 def test_short_log_is_not_truncated(env, write_bytes):
