@@ -32,6 +32,7 @@ from accounts.services.user_views import UserView, find_user_view
 from accounts.services.users import open_tenant, open_user
 from models import Client, OutboxMessage, Tenant, metadata
 from oneself.database import Database, Location
+from tests.support.compiled_statements import share_compiled_statements
 from tests.support.databases import SqliteStorage, Storage, translate_sql
 from tests.support.disk import Disk
 from tests.support.in_process import InProcess
@@ -39,6 +40,8 @@ from tests.support.in_process import InProcess
 # Examples that failed once become tests, and are not kept in a folder of the checkout.
 settings.register_profile("unit", database=None, deadline=None)
 settings.load_profile("unit")
+
+share_compiled_statements()
 
 START = datetime(2026, 4, 5, 10, tzinfo=UTC)
 PASSWORD = "Violet tangent 47 harbour"
