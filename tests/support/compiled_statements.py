@@ -20,7 +20,7 @@ def share_compiled_statements() -> None:
     There is no public way: the cache is created with the engine, and the keys of the caches of
     engines and mappers contain the dialect, which is compared by identity.
     """
-    Engine._compiled_cache = property(lambda _: _CACHE, _ignore)  # type: ignore[assignment] # noqa: SLF001 # see above
+    Engine._compiled_cache = property(lambda _: _CACHE, _ignore)  # type: ignore[method-assign] # noqa: SLF001 # see above
     for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
         dialect.__eq__ = _is_of_same_kind  # type: ignore[method-assign,assignment]
         dialect.__hash__ = _hash_of_kind  # type: ignore[method-assign,assignment]
