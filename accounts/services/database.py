@@ -16,7 +16,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Insert, Select, Update
 from sqlmodel import Session, SQLModel
@@ -24,6 +24,10 @@ from sqlmodel import Session, SQLModel
 from accounts.crypto.keyring import Keyring
 from accounts.limits import Limits
 from accounts.origin import Origin
+
+if TYPE_CHECKING:
+    from accounts.services.principal import CredentialKind, PublicCredential
+    from accounts.services.user_views import UserView
 
 
 class Reading(Protocol):
@@ -47,7 +51,9 @@ class AccountSession(Session):
     the same time. `observed` collects the events of `accounts.services.events.observe_event`.
     `authenticate_again` looks up the credential of the request once more and raises `InvalidToken`
     if it is no longer valid, for acts that release the account during slow work; outside a request
-    it does nothing. The code that opened the session commits it: an act never does.
+    it does nothing. `authorise_public` asks the policies about the user of a public act, None for
+    an act without an account, and what the act is authenticated by; it raises `Forbidden`, and
+    outside a request nothing. The code that opened the session commits it: an act never does.
     """
 
     core: Connection
@@ -57,6 +63,7 @@ class AccountSession(Session):
     origin: Origin
     observed: list[Any]
     authenticate_again: Callable[[], object]
+    authorise_public: "Callable[[UserView | None, CredentialKind | PublicCredential], None]"
 
     @abstractmethod
     def outside_transaction(self) -> AbstractContextManager[None]:

@@ -18,14 +18,21 @@ EVERY_KIND = frozenset(CredentialKind)
 ONLY_SESSIONS = frozenset({CredentialKind.SESSION})
 
 
-def _decide_by_scope(question):
+def _decide_by_scope(question, _read_address):
     """Allow by scope alone, as the default policies do."""
     allowed = question.required is None or question.required in question.rights
     return Decision(allowed=allowed, code=None, notices=())
 
 
 def _authorise(principal, *, accepted, scope, decide=_decide_by_scope):
-    authorise(principal, decide, action="ipto.signUp", accepted=accepted, scope=scope)
+    authorise(
+        principal,
+        decide,
+        action="ipto.signUp",
+        accepted=accepted,
+        scope=scope,
+        read_address=lambda: "192.0.2.1",
+    )
 
 
 def _principal(alice, kind, *scopes):
@@ -109,17 +116,26 @@ def test_policies_get_the_complete_question(alice):
     """AZ-05: and with nothing that a user can write."""
     questions = []
 
-    def decide(question):
-        questions.append(question)
+    def decide(question, read_address):
+        questions.append((question, read_address()))
         return Decision(allowed=True, code=None, notices=())
 
     principal = _principal(alice, CredentialKind.PAT, "keys:read")
     _authorise(principal, accepted=EVERY_KIND, scope="keys:read", decide=decide)
     view = alice.view
-    subject = Subject(view.user_id, view.tenant_id, ("member",), "local", False)  # noqa: FBT003 # a tuple
+    subject = Subject(
+        view.user_id,
+        view.tenant_id,
+        view.tenant_uuid,
+        ("member",),
+        "local",
+        is_platform_admin=False,
+        email_verified=view.email_verified,
+    )
     rights_of_token = frozenset({"keys:read"})
     kind = "personalAccessToken"
-    assert questions == [Question(subject, "ipto.signUp", kind, rights_of_token, "keys:read")]
+    question = Question(subject, "ipto.signUp", kind, rights_of_token, "keys:read")
+    assert questions == [(question, "192.0.2.1")]
 
 
 def test_policy_cannot_override_scopes(alice):
@@ -129,7 +145,7 @@ def test_policy_cannot_override_scopes(alice):
             _principal(alice, CredentialKind.PAT, "keys:read"),
             accepted=EVERY_KIND,
             scope="keys:write",
-            decide=lambda _: Decision(allowed=True, code=None, notices=()),
+            decide=lambda *_: Decision(allowed=True, code=None, notices=()),
         )
 
 
@@ -152,7 +168,7 @@ def test_policy_denial_has_its_code_and_notices(alice, code, refusal):
             _principal(alice, CredentialKind.SESSION),
             accepted=EVERY_KIND,
             scope="me/auth:write",
-            decide=lambda _: Decision(allowed=False, code=code, notices=("Why.",)),
+            decide=lambda *_: Decision(allowed=False, code=code, notices=("Why.",)),
         )
     assert type(caught.value) is refusal
     assert caught.value.notices == ("Why.",)

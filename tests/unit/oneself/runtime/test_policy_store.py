@@ -21,7 +21,15 @@ from oneself.runtime.policy_store import PolicyStore, read_policies, schema_of
 DEFAULT = Path(__file__).parents[4] / "policies"
 DOCUMENT = load_document()
 AUTHENTICATED = [spec for spec in operation_specs(DOCUMENT) if spec.accepted]
-ALICE = Subject("usr_alice", "tnt_1", ("owner",), "local", is_platform_admin=False)
+ALICE = Subject(
+    "usr_alice",
+    "tnt_1",
+    "uuid-1",
+    ("owner",),
+    "local",
+    is_platform_admin=False,
+    email_verified=False,
+)
 
 PERMIT = '@id("p") permit (principal, action, resource);'
 PROFILE = Question(
