@@ -8,11 +8,13 @@ from accounts.errors import (
     NotLocalUser,
     PolicyDenied,
     SessionRequired,
+    TenantMismatch,
 )
-from accounts.services.authorization import authorise
+from accounts.origin import Origin
+from accounts.services.authorization import authorise, govern
 from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS, rights
-from accounts.services.policies import Decision, Question, Subject
-from accounts.services.principal import Credential, CredentialKind, Principal
+from accounts.services.policies import ANONYMOUS, Decision, Question, Subject
+from accounts.services.principal import Credential, CredentialKind, Principal, PublicCredential
 
 EVERY_KIND = frozenset(CredentialKind)
 ONLY_SESSIONS = frozenset({CredentialKind.SESSION})
@@ -172,3 +174,34 @@ def test_policy_denial_has_its_code_and_notices(alice, code, refusal):
         )
     assert type(caught.value) is refusal
     assert caught.value.notices == ("Why.",)
+
+
+@pytest.mark.parametrize("is_anonymous", [False, True])
+def test_public_act_asks_about_its_user(env, alice, is_anonymous):
+    """AZ-07, attack finding 9: with all scopes of the user, and the client's address."""
+    questions = []
+
+    def decide(question, read_address):
+        questions.append((question, read_address()))
+        return Decision(allowed=len(questions) == 1, code="tenant_mismatch", notices=("No.",))
+
+    user = None if is_anonymous else alice.view
+    with env.database.transaction(writing=True, origin=Origin(address="192.0.2.1")) as session:
+        govern(session, decide, "ipto.resetPassword")
+        session.authorise_public(user, PublicCredential.MAILED_SECRET)
+        with pytest.raises(TenantMismatch) as caught:
+            session.authorise_public(user, PublicCredential.MAILED_SECRET)
+    assert caught.value.notices == ("No.",)
+    [(question, address), _] = questions
+    assert address == "192.0.2.1"
+    assert (question.action, question.required) == ("ipto.resetPassword", None)
+    assert question.credential == "mailed-secret"
+    if is_anonymous:
+        assert (question.subject, question.rights) == (ANONYMOUS, frozenset())
+    else:
+        assert (question.subject.user_id, question.rights) == (alice.user_id, SESSION_RIGHTS)
+
+
+def test_nothing_is_decided_outside_a_request(env, alice):
+    """What operators and background jobs do is not governed."""
+    env.act(lambda session: session.authorise_public(alice.view, PublicCredential.NONE))

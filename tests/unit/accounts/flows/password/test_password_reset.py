@@ -13,6 +13,7 @@ from accounts.errors import (
     InvalidCredentials,
     InvalidRequest,
     InvalidToken,
+    PolicyDenied,
     SecretExpired,
     SecretInvalid,
     SecretSuperseded,
@@ -66,6 +67,30 @@ def alice(env):
     user = env.user(ADDRESS)
     _verify(env, user)
     return user
+
+
+def _forbid(_user, _credential):
+    raise PolicyDenied
+
+
+def test_reset_that_a_policy_forbids_costs_no_hash(env, alice, monkeypatch):
+    """AZ-07, attack finding 9: it is asked before the password is validated."""
+    _request_resets(env, ADDRESS)
+    [(_, secret)] = _resets(env)
+    monkeypatch.setattr(bcrypt, "hashpw", lambda *_: pytest.fail("hashed"))
+    with pytest.raises(PolicyDenied), env.database.transaction(writing=True) as session:
+        session.authorise_public = _forbid
+        reset_password(session, secret=secret, new="weak")
+    monkeypatch.undo()
+    env.act(reset_password, secret=secret, new=NEW_PASSWORD)
+
+
+def test_policy_can_forbid_reset_requests(env, alice):
+    """AZ-07, attack finding 9: without counting or recording any."""
+    with pytest.raises(PolicyDenied), env.database.transaction(writing=True) as session:
+        session.authorise_public = _forbid
+        request_password_reset(session, ADDRESS)
+    assert env.count("password_reset_request") == 0
 
 
 def _resets(env):
