@@ -64,7 +64,7 @@ def test_login_that_a_policy_forbids_opens_no_session(env, alice):
         log_in_with("alice@example.com", alice.password)
     assert questions == [(alice.view, "password")]
     assert env.count("login_session") == sessions
-    assert not _events(env, "LOGIN_SUCCESS", "LOGIN_SUCCESS_AFTER_FAIL")
+    assert not _events(env, "authn_login_success", "authn_login_successafterfail")
 
 
 def _events(env, *kinds):
