@@ -96,7 +96,7 @@ def schema_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"": {"entityTypes": _ENTITY_TYPES, "actions": actions}}
 
 
-#: A user as most are, to whom `closed_acts` applies.
+#: A typical user, for `closed_acts`.
 _ORDINARY = Subject(
     "usr_", "tnt_", "", ("member",), "local", is_platform_admin=False, email_verified=True
 )
