@@ -85,7 +85,7 @@ def _subject(user: UserView) -> Subject:
         tuple(user.roles),
         user.provider,
         user.is_platform_admin,
-        user.email_verified,
+        user.email_verified_at is not None,
     )
 
 
