@@ -29,7 +29,7 @@ _PLACEHOLDERS = ("anybody", "anywhere", "anywhere")
 _MOST_NOTICES = 20
 
 _FAILED = re.compile(r"policy `(policy\d+)`")
-
+_ANNOTATION = re.compile(r'@\w+\s*\(\s*"(?:[^"\\]|\\.)*"\s*\)')
 
 #: The group of the actions that need no credential.
 PUBLIC = "public"
@@ -126,8 +126,9 @@ class Policies:
         self.ids = tuple(annotations["id"] for annotations in self._annotations.values())
         group = _uid("Action", PUBLIC)
         public = {name for name, entities in actions.items() if group in entities[0]["parents"]}
+        code = _ANNOTATION.sub("", text)
         self.governs_public = any(
-            f'"{name}"' in text for name in (PUBLIC, *PublicCredential, *public)
+            f'"{name}"' in code for name in (PUBLIC, *PublicCredential, *public)
         )
         self._ungoverned = frozenset() if self.governs_public else frozenset(public)
         self._names_source = _NAMES_THE_SOURCE.search(text) is not None

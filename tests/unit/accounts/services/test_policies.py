@@ -639,6 +639,7 @@ def test_set_that_mentions_a_public_act_decides_all_of_them(mention):
     policies = parse(OWNER, forbid("f", when=f"principal.admin && {mention}"))
     assert policies.governs_public
     assert not parse(OWNER, LOCAL).governs_public
+    assert not parse(OWNER, forbid("password", when="false", notice="none")).governs_public
 
 
 ONLY_SESSIONS = forbid("s", when='!["session", "jwt"].contains(context.credential)')
