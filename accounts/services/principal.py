@@ -21,7 +21,7 @@ class CredentialKind(StrEnum):
 
 
 class PublicCredential(StrEnum):
-    """What a public act is authenticated by; policies see it in place of a credential's kind."""
+    """Values that policies see in place of a credential's kind, where a public act has none."""
 
     MAILED_SECRET = "mailed-secret"  # noqa: S105 # the name of a kind
     PASSWORD = "password"  # noqa: S105 # the name of a kind
