@@ -31,7 +31,7 @@ def load_document() -> Mapping[str, Any]:
 
 
 class PublicPolicy(NamedTuple):
-    """How the policies see an operation that accepts no kind of credential.
+    """The view that policies have of an operation without a user's credential.
 
     `credentials` are the values of `context.credential`, and `scope` is that of the same act by an
     authenticated user, or None: policies about this scope apply to the operation as well.

@@ -13,7 +13,7 @@ from accounts.errors import (
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.policies import ANONYMOUS, Decision, Question, Subject
-from accounts.services.principal import CredentialKind, Principal, PublicCredential
+from accounts.services.principal import CredentialKind, Principal
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import canonical_uuid
 
@@ -63,9 +63,7 @@ def govern(session: AccountSession, decide: Decide, action: str) -> None:
     Outside a request nothing is decided: what operators and background jobs do is not governed.
     """
 
-    def authorise_public(
-        user: UserView | None, credential: CredentialKind | PublicCredential
-    ) -> None:
+    def authorise_public(user: UserView | None, credential: str) -> None:
         subject, rights = ANONYMOUS, frozenset[str]()
         if user is not None:
             subject, rights = _subject(user), SESSION_RIGHTS

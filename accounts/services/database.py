@@ -16,7 +16,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Insert, Select, Update
 from sqlmodel import Session, SQLModel
@@ -24,10 +24,6 @@ from sqlmodel import Session, SQLModel
 from accounts.crypto.keyring import Keyring
 from accounts.limits import Limits
 from accounts.origin import Origin
-
-if TYPE_CHECKING:
-    from accounts.services.principal import CredentialKind, PublicCredential
-    from accounts.services.user_views import UserView
 
 
 class Reading(Protocol):
@@ -63,7 +59,7 @@ class AccountSession(Session):
     origin: Origin
     observed: list[Any]
     authenticate_again: Callable[[], object]
-    authorise_public: "Callable[[UserView | None, CredentialKind | PublicCredential], None]"
+    authorise_public: Callable[[Any, str], None]  # the module of `UserView` imports this one
 
     @abstractmethod
     def outside_transaction(self) -> AbstractContextManager[None]:

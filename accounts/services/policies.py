@@ -132,7 +132,7 @@ class Policies:
         )
         self._ungoverned = frozenset() if self.governs_public else frozenset(public)
         self._names_source = _NAMES_THE_SOURCE.search(text) is not None
-        self._placeholders: tuple[str, ...] = _PLACEHOLDERS
+        self._placeholders: tuple[Any, ...] = _PLACEHOLDERS
         if _NAMES_A_USER.search(text):
             self._placeholders = ()
         elif _NAMES_A_TENANT.search(text):

@@ -203,5 +203,5 @@ def test_public_act_asks_about_its_user(env, alice, is_anonymous):
 
 
 def test_nothing_is_decided_outside_a_request(env, alice):
-    """What operators and background jobs do is not governed."""
+    """Policies do not govern operators and background jobs."""
     env.act(lambda session: session.authorise_public(alice.view, PublicCredential.NONE))
