@@ -8,7 +8,7 @@ from accounts.flows.oauth import token_exchange, token_introspection
 from accounts.services.clients import ClientCredentials, authenticate_client
 from accounts.services.credentials import SESSION_RIGHTS
 from handlers.context import ClientContext, Context
-from handlers.dialect import Dialect, Refusal
+from handlers.dialect import Dialect, Refusal, notices
 from handlers.errors import Malformed
 from handlers.exchange import Reply
 from models import wire
@@ -21,7 +21,7 @@ def _render(refusal: Refusal) -> Mapping[str, Any]:
     # mark and no backslash in a description.
     error = refusal.error
     code = InvalidRequest.code if isinstance(error, Malformed) else error.code
-    description = str(error)
+    description = " ".join((str(error), *notices(refusal)))
     if refusal.violations is not None:
         description = "; ".join(map(str, refusal.violations))
     return {"error": code, "error_description": description.translate(_PLAIN)[:2000]}

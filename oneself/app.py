@@ -144,6 +144,7 @@ def create_app(
     pages = Pages(
         docs,
         database=database,
+        decide=policies.decide,
         pools=pools,
         templates=templates,
         public_origin=settings.public_origin,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -30,14 +30,27 @@ def load_document() -> Mapping[str, Any]:
     return document
 
 
+class PublicPolicy(NamedTuple):
+    """The view that policies have of an operation without a user's credential.
+
+    `credentials` are the values of `context.credential`, and `scope` is that of the same act by an
+    authenticated user, or None: policies about this scope apply to the operation as well.
+    """
+
+    credentials: tuple[str, ...]
+    scope: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class OperationSpec:
     """An operation as the document describes it, with top-level references resolved.
 
     `accepted` are the kinds of user credential, empty if none is read; `client` says whether a
-    client authenticates itself instead. `scope` is the access control entry, or None. `bodies` maps
-    a media type to a schema, `responses` a status to its headers and to a schema by media type.
-    `deprecation_headers` are the headers that a deprecated operation adds to each response.
+    client authenticates itself instead. `scope` is the access control entry, or None. `policy` says
+    how the policies decide an operation that accepts no kind of credential; None if they do not.
+    `bodies` maps a media type to a schema, `responses` a status to its headers and to a schema by
+    media type. `deprecation_headers` are the headers that a deprecated operation adds to each
+    response.
     """
 
     operation_id: str
@@ -47,6 +60,7 @@ class OperationSpec:
     accepted: frozenset[CredentialKind]
     client: Literal["required", "optional"] | None
     scope: str | None
+    policy: PublicPolicy | None
     workload: str
     parameters: tuple[Mapping[str, Any], ...]
     bodies: Mapping[str, Any]
@@ -95,6 +109,7 @@ def _describe(
         ),
         client=_client(alternatives),
         scope=None if scope in {"public", "any", "client"} else scope,
+        policy=_public_policy(operation.get("x-policy")),
         workload=operation.get("x-workload", "database"),
         parameters=tuple(resolve(document, parameter) for parameter in parameters),
         bodies={media: spec["schema"] for media, spec in body.get("content", {}).items()},
@@ -104,6 +119,12 @@ def _describe(
         },
         deprecation_headers=headers_of_deprecation(operation),
     )
+
+
+def _public_policy(described: Mapping[str, Any] | None) -> PublicPolicy | None:
+    if described is None:
+        return None
+    return PublicPolicy(tuple(described["credentials"]), described.get("scope"))
 
 
 def _client(alternatives: list[set[str]]) -> Literal["required", "optional"] | None:

@@ -10,19 +10,25 @@ from accounts.errors import (
     SessionRequired,
     TenantMismatch,
 )
-from accounts.services.policies import Decision, Question, Subject
+from accounts.services.credentials import SESSION_RIGHTS
+from accounts.services.database import AccountSession
+from accounts.services.policies import ANONYMOUS, Decision, Question, Subject
 from accounts.services.principal import CredentialKind, Principal
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import canonical_uuid
 
+#: Decides a question; the second argument returns the address of the client.
+Decide = Callable[[Question, Callable[[], str | None]], Decision]
+
 
 def authorise(
     principal: Principal,
-    decide: Callable[[Question], Decision],
+    decide: Decide,
     *,
     action: str,
     accepted: frozenset[CredentialKind],
     scope: str | None,
+    read_address: Callable[[], str | None],
 ) -> None:
     """Check that the principal may perform an action, which accepts these kinds of credential.
 
@@ -40,28 +46,49 @@ def authorise(
         if accepted <= {CredentialKind.SESSION, CredentialKind.JWT}:
             raise SessionRequired
         raise CredentialNotAccepted
-    decision = decide(
-        Question(
-            Subject(
-                user.user_id,
-                user.tenant_id,
-                tuple(user.roles),
-                user.provider,
-                user.is_platform_admin,
-            ),
-            action,
-            credential.kind,
-            credential.rights,
-            scope,
-        )
-    )
+    question = Question(_subject(user), action, credential.kind, credential.rights, scope)
+    decision = decide(question, read_address)
     # Checked here too, so that an operator's broad permit cannot switch scopes off.
     missing = None if scope in credential.rights else scope
     if decision.allowed and missing is None:
         return
     if missing is not None and decision.code is None:
         raise InsufficientScope(missing)
-    raise _FORBIDDEN.get(decision.code or "", PolicyDenied)(decision.notices)
+    raise _refusal(decision)
+
+
+def govern(session: AccountSession, decide: Decide, action: str) -> None:
+    """Let the policies decide the public acts of a session, as this action.
+
+    Outside a request nothing is decided: what operators and background jobs do is not governed.
+    """
+
+    def authorise_public(user: UserView | None, credential: str) -> None:
+        subject, rights = ANONYMOUS, frozenset[str]()
+        if user is not None:
+            subject, rights = _subject(user), SESSION_RIGHTS
+        question = Question(subject, action, credential, rights, None)
+        decision = decide(question, lambda: session.origin.address)
+        if not decision.allowed:
+            raise _refusal(decision)
+
+    session.authorise_public = authorise_public
+
+
+def _subject(user: UserView) -> Subject:
+    return Subject(
+        user.user_id,
+        user.tenant_id,
+        user.tenant_uuid,
+        tuple(user.roles),
+        user.provider,
+        user.is_platform_admin,
+        user.email_verified_at is not None,
+    )
+
+
+def _refusal(decision: Decision) -> Forbidden:
+    return _FORBIDDEN.get(decision.code or "", PolicyDenied)(decision.notices)
 
 
 def require_tenant(user: UserView, named: str) -> None:

@@ -47,7 +47,9 @@ class AccountSession(Session):
     the same time. `observed` collects the events of `accounts.services.events.observe_event`.
     `authenticate_again` looks up the credential of the request once more and raises `InvalidToken`
     if it is no longer valid, for acts that release the account during slow work; outside a request
-    it does nothing. The code that opened the session commits it: an act never does.
+    it does nothing. `authorise_public` asks the policies about the user of a public act, None for
+    an act without an account, and what the act is authenticated by; it raises `Forbidden`, and
+    outside a request nothing. The code that opened the session commits it: an act never does.
     """
 
     core: Connection
@@ -57,6 +59,7 @@ class AccountSession(Session):
     origin: Origin
     observed: list[Any]
     authenticate_again: Callable[[], object]
+    authorise_public: Callable[[Any, str], None]  # the module of `UserView` imports this one
 
     @abstractmethod
     def outside_transaction(self) -> AbstractContextManager[None]:

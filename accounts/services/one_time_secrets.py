@@ -12,6 +12,8 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
 from accounts.limits import Limits
 from accounts.services.database import AccountSession, lock_account
+from accounts.services.principal import PublicCredential
+from accounts.services.user_views import find_user_view
 from accounts.values.email_address import Address
 from accounts.values.identifiers import new_id
 from models import OneTimeSecret, User
@@ -119,13 +121,15 @@ def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) 
 
     One conditional UPDATE: of concurrent requests with the same secret exactly one wins (EM-07). A
     wrong secret matches no row and uses nothing up; a malformed one is rejected without the
-    database.
+    database. The policies decide here, so that no act by a mailed secret can omit it; a secret
+    whose use they forbid stays valid.
 
     Raises:
         SecretInvalid: There is no such secret, or it has another purpose.
         SecretUsed: It was used before.
         SecretExpired: It has expired; this is checked here, not by a cleanup job (EM-05).
         SecretSuperseded: A later request replaced it.
+        Forbidden: A policy forbids the act.
     """
     matches = _matches(session, purpose, secret)
     session.flush()
@@ -142,9 +146,20 @@ def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) 
     row = session.exec(
         select(OneTimeSecret).where(*matches).execution_options(populate_existing=True)
     ).one()
-    if redeemed.rowcount:
-        return row
-    raise _reason(row)
+    if not redeemed.rowcount:
+        raise _reason(row)
+    authorise_secret(session, row)
+    return row
+
+
+def authorise_secret(session: AccountSession, row: OneTimeSecret) -> None:
+    """Ask the policies about the user of a mailed secret.
+
+    Raises:
+        Forbidden: A policy forbids the act.
+    """
+    user = find_user_view(session, row.user_id)
+    session.authorise_public(user, PublicCredential.MAILED_SECRET)
 
 
 def read_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:

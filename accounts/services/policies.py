@@ -4,45 +4,62 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cedarpy
 
 from accounts.services.policy_lint import find_problems, in_order
+from accounts.services.principal import CredentialKind, PublicCredential
 
 _log = logging.getLogger("accounts.services.policies")
 
 #: The most decisions that a set caches.
 _MOST_KEPT = 4096
-#: Without any of these words, even in a comment, no policy can name a specific entity, and Cedar
-#: cannot turn the id of an entity into text. Such a set decides alike for all users with the same
-#: attributes, so one cached decision serves them all. A decision costs as much as the rest of a
-#: read.
-_NAMES_AN_ENTITY = re.compile(r"\b(User|Tenant|Account)\b")
-#: The placeholders for the ids of a subject, for such a set.
-_PLACEHOLDERS = ("anybody", "anywhere")
+#: A policy that names something contains one of these words, even if only in a comment, and Cedar
+#: cannot turn the id of an entity into text. Only names in quotes can be spelled with an escape.
+#: A set without the words decides alike for all users with the same attributes, so one cached
+#: decision serves them all. A decision costs as much as the rest of a read.
+_NAMES_A_USER = re.compile(r"\b(User|Account)\b")
+_NAMES_A_TENANT = re.compile(r"\b(Tenant|tenant)\b|\\[ux]")
+_NAMES_THE_SOURCE = re.compile(r"\bsource\b|\\[ux]")
+#: The placeholders for the first fields of a subject: its own id, and the two of its tenant.
+_PLACEHOLDERS = ("anybody", "anywhere", "anywhere")
 _MOST_NOTICES = 20
 
 _FAILED = re.compile(r"policy `(policy\d+)`")
+_ANNOTATION = re.compile(r'@\w+\s*\(\s*"(?:[^"\\]|\\.)*"\s*\)')
+
+#: The group of the actions that need no credential.
+PUBLIC = "public"
 
 
 class Subject(NamedTuple):
-    """The caller as a decision sees it: two ids and their attributes."""
+    """The user as a decision sees them: ids of user and tenant, and attributes."""
 
     user_id: str
     tenant_id: str
+    tenant_uuid: str
     roles: tuple[str, ...]
     provider: str
     is_platform_admin: bool
+    email_verified: bool
+
+
+#: The subject of an act without an account. A `User` like any other, so that policies about the
+#: attributes of users are valid for every action; its ids are those of no user and no tenant.
+ANONYMOUS = Subject(
+    "anonymous", "anonymous", "anonymous", (), "none", is_platform_admin=False, email_verified=False
+)
 
 
 class Question(NamedTuple):
     """The whole input of a decision.
 
-    `action` is an operationId, `credential` the value of a kind, `rights` are the scopes of the
-    credential, and `required` is the scope that the operation needs, or None.
+    `action` is an operationId, `credential` the value of a kind or of a `PublicCredential`,
+    `rights` are the scopes of the credential, and `required` is the scope that the operation needs,
+    or None. The client address is passed beside it, since few sets ask for it.
     """
 
     subject: Subject
@@ -66,6 +83,11 @@ class Decision(NamedTuple):
 
 
 _REFUSED = Decision(allowed=False, code=None, notices=())
+_ALLOWED = Decision(allowed=True, code=None, notices=())
+
+
+def no_address() -> None:
+    """Return None: the address of the client is unknown."""
 
 
 class InvalidPolicies(Exception):
@@ -80,7 +102,9 @@ class Policies:
     """One valid set of policies with its schema; immutable, so threads can share it.
 
     `digest` is the SHA-256, in hex, of the files and the schema; `ids` are the `@id`s of the
-    policies.
+    policies. `governs_public` is False for a set from before public acts were decided: it mentions
+    none of them, no `PublicCredential` and not their group. Such a set keeps its meaning: acts of a
+    user count as if by a session and need no permit, and acts without an account are allowed.
     """
 
     def __init__(
@@ -90,7 +114,7 @@ class Policies:
         *,
         actions: Mapping[str, list[dict[str, Any]]],
         digest: str,
-        names_entities: bool,
+        text: str,
     ) -> None:
         """Take policies that `parse` has validated; nothing is parsed after this (AZ-18)."""
         self._set, self._schema, self._actions = policies, schema, actions
@@ -100,7 +124,19 @@ class Policies:
         }
         self.digest = digest
         self.ids = tuple(annotations["id"] for annotations in self._annotations.values())
-        self._placeholders = () if names_entities else _PLACEHOLDERS
+        group = _uid("Action", PUBLIC)
+        public = {name for name, entities in actions.items() if group in entities[0]["parents"]}
+        code = _ANNOTATION.sub("", text)
+        self.governs_public = any(
+            f'"{name}"' in code for name in (PUBLIC, *PublicCredential, *public)
+        )
+        self._ungoverned = frozenset() if self.governs_public else frozenset(public)
+        self._names_source = _NAMES_THE_SOURCE.search(text) is not None
+        self._placeholders: tuple[Any, ...] = _PLACEHOLDERS
+        if _NAMES_A_USER.search(text):
+            self._placeholders = ()
+        elif _NAMES_A_TENANT.search(text):
+            self._placeholders = _PLACEHOLDERS[:1]
         # The cache belongs to this set: replacing the set drops its decisions.
         self._decide = lru_cache(maxsize=_MOST_KEPT)(self._decide_with_placeholders)
 
@@ -126,31 +162,47 @@ class Policies:
             problems = ["There is no policy, and without one nothing is allowed."]
         if problems:
             raise InvalidPolicies(problems)
+        # Each file was parsed by itself, so joining them changes the meaning of none.
+        joined = "\n".join(text for _, text in files)
         return cls(
-            # Each file was parsed by itself, so joining them changes the meaning of none.
-            cedarpy.PolicySet.from_str("\n".join(text for _, text in files)),
+            cedarpy.PolicySet.from_str(joined),
             parsed_schema,
             actions=_action_entities(schema),
             digest=hashlib.sha256(json.dumps([files, schema], sort_keys=True).encode()).hexdigest(),
-            names_entities=any(_NAMES_AN_ENTITY.search(text) for text in texts.values()),
+            text=joined,
         )
 
-    def decide(self, question: Question) -> Decision:
-        """Decide a question; any failure is a denial (AZ-02)."""
+    def decide(
+        self, question: Question, read_address: Callable[[], str | None] = no_address
+    ) -> Decision:
+        """Decide a question; any failure is a denial (AZ-02).
+
+        `read_address` returns the address of the client, or None if it is unknown. It is called
+        only if a policy mentions `source`: otherwise clients would share no decision.
+        """
         try:
-            return self._decide(question.subject[len(self._placeholders) :], question[1:])
+            source = read_address() if self._names_source else None
+            return self._decide(question.subject[len(self._placeholders) :], question[1:], source)
         except Exception as error:  # noqa: BLE001 # no failure may grant access
             # Not cached, since it may be a matter of the moment, such as exhausted memory.
             _log.warning("no decision on %s: %s", question.action, type(error).__name__)
             return _REFUSED
 
     def _decide_with_placeholders(
-        self, attributes: tuple[Any, ...], rest: tuple[Any, ...]
+        self, attributes: tuple[Any, ...], rest: tuple[Any, ...], source: str | None
     ) -> Decision:
         """Decide with the ids replaced by placeholders, so that the result can be cached."""
-        return self._evaluate(Question(Subject(*self._placeholders, *attributes), *rest))
+        question = Question(Subject(*self._placeholders, *attributes), *rest)
+        if question.action not in self._ungoverned:
+            return self._evaluate(question, source)
+        if question.credential == PublicCredential.NONE:
+            return _ALLOWED
+        as_session = question._replace(credential=CredentialKind.SESSION)
+        return self._evaluate(as_session, source, needs_permit=False)
 
-    def _evaluate(self, question: Question) -> Decision:
+    def _evaluate(
+        self, question: Question, source: str | None, *, needs_permit: bool = True
+    ) -> Decision:
         """Evaluate the policies with Cedar, and accept an Allow only if no policy failed (AZ-01).
 
         Cedar skips a policy that fails, even a `forbid`, and allows the action. Failures depend on
@@ -158,7 +210,7 @@ class Policies:
         logged once.
         """
         result = cedarpy.is_authorized(
-            _request(question),
+            _request(question, source),
             self._set,
             # With the action: without its group, a `forbid` of the group would not apply.
             [*_entities(question.subject), *self._actions.get(question.action, ())],
@@ -178,8 +230,9 @@ class Policies:
             if position in reasons
         ]
         notices = dict.fromkeys(each["notice"] for each in decisive if "notice" in each)
+        is_denied_by_default = result.decision is cedarpy.Decision.Deny and not (reasons or errors)
         return Decision(
-            allowed=result.allowed,
+            allowed=result.allowed or (is_denied_by_default and not needs_permit),
             code=next((each["code"] for each in decisive if "code" in each), None),
             notices=tuple(notices)[:_MOST_NOTICES],
         )
@@ -191,8 +244,9 @@ class Policies:
                 yield self._annotations[match[1]]["id"]
 
 
-def _request(question: Question) -> dict[str, Any]:
+def _request(question: Question, source: str | None) -> dict[str, Any]:
     # Ids in dict form are data; in Cedar's own syntax a quote in one would be syntax (AZ-06).
+    address = {} if source is None else {"source": {"__extn": {"fn": "ip", "arg": source}}}
     return {
         "principal": _uid("User", question.subject.user_id),
         "action": _uid("Action", question.action),
@@ -201,6 +255,7 @@ def _request(question: Question) -> dict[str, Any]:
             "credential": question.credential,
             "scopes": sorted(question.rights),
             "required": question.required or "",
+            **address,
         },
     }
 
@@ -213,11 +268,13 @@ def _entities(subject: Subject) -> list[dict[str, Any]]:
         "roles": subject.roles,
         "provider": subject.provider,
         "admin": subject.is_platform_admin,
+        "email_verified": subject.email_verified,
     }
+    ids = {"id": subject.tenant_id, "uuid": subject.tenant_uuid}
     account, owner = _uid("Account", subject.user_id), {"__entity": user}
     return [
         {"uid": user, "attrs": attributes, "parents": [tenant]},
-        {"uid": tenant, "attrs": {}, "parents": []},
+        {"uid": tenant, "attrs": ids, "parents": []},
         {"uid": account, "attrs": {"owner": owner}, "parents": []},
     ]
 

@@ -20,6 +20,15 @@ class CredentialKind(StrEnum):
     JWT = "jwt"
 
 
+class PublicCredential(StrEnum):
+    """Values that policies see in place of a credential's kind, where a public act has none."""
+
+    MAILED_SECRET = "mailed-secret"  # noqa: S105 # the name of a kind
+    PASSWORD = "password"  # noqa: S105 # the name of a kind
+    REFRESH_TOKEN = "refreshToken"  # noqa: S105 # the name of a kind
+    NONE = "none"
+
+
 class Presented(NamedTuple):
     """The one credential of a request: well formed, but not looked up yet.
 

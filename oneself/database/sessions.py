@@ -29,6 +29,10 @@ def _no_credential() -> None:
     """Outside a request there is no credential to look up."""
 
 
+def _no_policies(_user: object, _credential: str) -> None:
+    """Outside a request no policy decides."""
+
+
 class TransactionSession(AccountSession):
     """A session with one transaction at a time."""
 
@@ -55,6 +59,7 @@ class TransactionSession(AccountSession):
         self.origin = origin
         self.observed = []
         self.authenticate_again = _no_credential
+        self.authorise_public = _no_policies
 
     def begin_transaction(self, *, writing: bool, snapshot: bool = False) -> None:
         """Take a connection and begin a transaction on it."""

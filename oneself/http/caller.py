@@ -1,18 +1,20 @@
 """Identifies the caller of one operation, and decides whether they may use it."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidClient
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import authorise
+from accounts.services.authorization import authorise, govern
 from accounts.services.clients import ClientCredentials
 from accounts.services.database import AccountSession
 from accounts.services.principal import Presented, Principal
 from oneself.database import SingleReading
 from oneself.document import OperationSpec
 from oneself.http.guard import Request
+from oneself.http.request.client_address import client_address_of
 from oneself.http.request.credentials import (
     is_same_origin,
     read_client,
@@ -99,7 +101,7 @@ class CallerReader:
             )
         return principal
 
-    def authorise(self, principal: Principal) -> None:
+    def authorise(self, principal: Principal, request: Request) -> None:
         """Let a caller pass who may use the operation.
 
         Raises:
@@ -112,4 +114,9 @@ class CallerReader:
             action=spec.operation_id,
             accepted=spec.accepted,
             scope=spec.scope,
+            read_address=partial(client_address_of, request.scope, self._services.proxies),
         )
+
+    def govern(self, session: AccountSession) -> None:
+        """Let the policies decide the operation, which is public, once the act knows its user."""
+        govern(session, self._services.policies.decide, self._spec.operation_id)

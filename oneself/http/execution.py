@@ -115,7 +115,7 @@ class Execution:
             raise NotAuthenticated  # the operation is public, and takes no upload
         if large:
             self._arguments.read(request.scope, request.headers, request.body)
-            self._callers.authorise(principal)
+            self._callers.authorise(principal, request)
         return principal.user.user_id
 
     def refuse(self, refusal: AccountError, request: Request) -> Answer:
@@ -189,7 +189,9 @@ class Execution:
                 principal = self._callers.authenticate(session, presented)
             arguments = self._arguments.read(request.scope, request.headers, request.body)
             if principal is not None:
-                self._callers.authorise(principal)
+                self._callers.authorise(principal, request)
+            elif isinstance(session, AccountSession):
+                self._callers.govern(session)
             key = arguments.pop(PARAMETER, None)
             context = self._make_context(request, credentials, session, principal)
             call = partial(self._call_handler, context, arguments, session, refusal)

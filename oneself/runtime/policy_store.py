@@ -1,12 +1,23 @@
 """The policies of a deployment, read from a folder and reloaded when it changes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from accounts.services.policies import Decision, InvalidPolicies, Policies, Question
-from oneself.document import operation_specs
+from accounts.services.credentials import SESSION_RIGHTS
+from accounts.services.policies import (
+    ANONYMOUS,
+    PUBLIC,
+    Decision,
+    InvalidPolicies,
+    Policies,
+    Question,
+    Subject,
+    no_address,
+)
+from accounts.services.principal import PublicCredential
+from oneself.document import PublicPolicy, operation_specs
 
 _log = logging.getLogger("oneself.runtime.policy_store")
 
@@ -24,7 +35,7 @@ def _record(**attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 #: The entity types that accounts/services/policies.py builds for each decision.
 _ENTITY_TYPES: Mapping[str, Any] = {
-    "Tenant": {"shape": _record()},
+    "Tenant": {"shape": _record(id=_TEXT, uuid=_TEXT)},
     "User": {
         "memberOfTypes": ["Tenant"],
         "shape": _record(
@@ -32,6 +43,7 @@ _ENTITY_TYPES: Mapping[str, Any] = {
             roles=_TEXTS,
             provider=_TEXT,
             admin={"type": "Boolean"},
+            email_verified={"type": "Boolean"},
         ),
     },
     "Account": {"shape": _record(owner={"type": "Entity", "name": "User"})},
@@ -39,27 +51,71 @@ _ENTITY_TYPES: Mapping[str, Any] = {
 _APPLIES_TO: Mapping[str, Any] = {
     "principalTypes": ["User"],
     "resourceTypes": ["Account"],
-    "context": _record(credential=_TEXT, scopes=_TEXTS, required=_TEXT),
+    "context": _record(
+        credential=_TEXT,
+        scopes=_TEXTS,
+        required=_TEXT,
+        source={"type": "Extension", "name": "ipaddr", "required": False},
+    ),
 }
 #: The group of operations that need a credential and no scope.
 _NO_SCOPE = "any"
+#: The public acts of the pages that no operation of the document does.
+_PAGE_ACTS: Mapping[str, PublicPolicy] = {
+    "page.undoEmailChange": PublicPolicy((PublicCredential.MAILED_SECRET,), "me/profile:write")
+}
+
+
+def public_acts(document: Mapping[str, Any]) -> Mapping[str, PublicPolicy]:
+    """Return the acts without a user's credential that the policies decide, by their actions."""
+    operations = {
+        spec.operation_id: spec.policy
+        for spec in operation_specs(document)
+        if spec.policy is not None
+    }
+    return {**operations, **_PAGE_ACTS}
 
 
 def schema_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the Cedar schema, as JSON, with an action for each authenticated operation.
+    """Return the Cedar schema, as JSON, with an action for each act that the policies decide.
 
     Actions come from the document, grouped by access control entry, so that no operation can be
     forgotten here.
     """
     groups = {
-        spec.operation_id: spec.scope or _NO_SCOPE
+        spec.operation_id: [spec.scope or _NO_SCOPE]
         for spec in operation_specs(document)
         if spec.accepted
     }
-    actions: dict[str, Any] = {group: {} for group in (_NO_SCOPE, *groups.values())}
-    for operation_id, group in groups.items():
-        actions[operation_id] = {"memberOf": [{"id": group}], "appliesTo": _APPLIES_TO}
+    for action, policy in public_acts(document).items():
+        groups[action] = [PUBLIC] if policy.scope is None else [PUBLIC, policy.scope]
+    names = (_NO_SCOPE, PUBLIC, *(name for each in groups.values() for name in each))
+    actions: dict[str, Any] = {name: {} for name in names}
+    for action, each in groups.items():
+        actions[action] = {"memberOf": [{"id": name} for name in each], "appliesTo": _APPLIES_TO}
     return {"": {"entityTypes": _ENTITY_TYPES, "actions": actions}}
+
+
+#: A typical user, for `closed_acts`.
+_ORDINARY = Subject(
+    "usr_", "tnt_", "", ("member",), "local", is_platform_admin=False, email_verified=True
+)
+
+
+def closed_acts(policies: Policies, document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the public acts that a set of policies denies to an ordinary user.
+
+    Denying one may be intended, or be an oversight that locks users out.
+    """
+    for action, policy in public_acts(document).items():
+        for credential in policy.credentials:
+            is_anonymous = credential == PublicCredential.NONE
+            subject, rights = (
+                (ANONYMOUS, frozenset()) if is_anonymous else (_ORDINARY, SESSION_RIGHTS)
+            )
+            if not policies.decide(Question(subject, action, credential, rights, None)).allowed:
+                yield action
+                break
 
 
 def read_policies(folder: Path, document: Mapping[str, Any]) -> Policies:
@@ -95,9 +151,11 @@ class PolicyStore:
         """The digest of the current set."""
         return self._policies.digest
 
-    def decide(self, question: Question) -> Decision:
+    def decide(
+        self, question: Question, read_address: Callable[[], str | None] = no_address
+    ) -> Decision:
         """Decide a question by one whole set, even if it is replaced meanwhile."""
-        return self._policies.decide(question)
+        return self._policies.decide(question, read_address)
 
     def reload(self) -> None:
         """Reload the folder if it has changed and its policies are valid.

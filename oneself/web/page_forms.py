@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from accounts.errors import (
     AccountError,
+    Forbidden,
     Invalid,
     InvalidRequest,
     SecretExpired,
@@ -22,6 +23,7 @@ from accounts.flows.password.password_reset import request_password_reset, reset
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, find_secret, read_secret
 from accounts.services.user_views import find_user_view
+from handlers.errors import CrossSiteRequest
 from handlers.problem_details import PROBLEM_DETAILS
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
@@ -56,6 +58,8 @@ class Page:
     """One page: `show` only reads, and `submit` is the action of its button.
 
     `parameters` are the parameters of its links, and `fields` those that its forms may send.
+    `action_of` returns the action of a form in the policies: the operation of the document that
+    does the same, if there is one, so that a policy about it governs the page as well.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Page:
     fields: frozenset[str]
     show: Callable[[AccountSession, Fields], View]
     submit: Callable[[AccountSession, Fields], View]
+    action_of: Callable[[Fields], str]
 
 
 def refuse(
@@ -77,7 +82,13 @@ def refuse(
     """
     status = status_of(refusal, _DIALECT)
     headers = headers_of_refusal(refusal, _DIALECT, bearer_was_sent=False)
-    template, values = "refused", {"reason": refusal.code, "request_id": request_id, "minutes": 0}
+    template = "refused"
+    values: dict[str, object] = {
+        "reason": refusal.code,
+        "request_id": request_id,
+        "minutes": 0,
+        "notices": (),
+    }
     if isinstance(refusal, _UNUSABLE):
         template = "link_over"
         # Only an existing secret is written into a page.
@@ -91,6 +102,8 @@ def refuse(
         }
     elif isinstance(refusal, TooManyAttempts):
         values["minutes"] = max(1, math.ceil(refusal.retry_after / 60))
+    elif isinstance(refusal, Forbidden) and not isinstance(refusal, CrossSiteRequest):
+        values |= {"reason": "policy_denied", "notices": refusal.notices}
     elif isinstance(refusal, Invalid) and shown is not None and "broken" in shown.values:
         template, values = shown.template, {**shown.values, "broken": _broken_rules(refusal)}
     return View(template, values, status, refusal.code, headers)
@@ -179,6 +192,7 @@ PAGES: Mapping[str, Page] = {
         frozenset({"secret", "action"}),
         _show_verification,
         _verify,
+        lambda _: "scaikey.confirmEmailVerification",
     ),
     "/change-email": Page(
         "change_email",
@@ -188,6 +202,7 @@ PAGES: Mapping[str, Page] = {
         frozenset({"identity", "secret"}),
         _show_change,
         _change,
+        lambda _: "hantera.validateEmailChange",
     ),
     "/undo-email-change": Page(
         "undo_email_change",
@@ -197,6 +212,7 @@ PAGES: Mapping[str, Page] = {
         frozenset({"secret"}),
         _show_undo,
         _undo,
+        lambda _: "page.undoEmailChange",
     ),
     "/reset-password": Page(
         "reset_password",
@@ -206,5 +222,6 @@ PAGES: Mapping[str, Page] = {
         frozenset({"secret", "email", "new_password"}),
         _show_reset,
         _reset,
+        lambda fields: "ipto.resetPassword" if "secret" in fields else "ipto.requestPasswordReset",
     ),
 }

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
 from accounts.origin import Origin
+from accounts.services.authorization import Decide, govern
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import find_locale
 from handlers.errors import CrossSiteRequest
@@ -57,6 +58,7 @@ class Pages:
         app: ASGIApp,
         *,
         database: Database,
+        decide: Decide,
         pools: Mapping[str, Pool],
         templates: Templates,
         public_origin: str,
@@ -66,6 +68,7 @@ class Pages:
     ) -> None:
         self._app = app
         self._database = database
+        self._decide = decide
         self._pools = pools
         self._templates = templates
         self._origin = public_origin
@@ -171,6 +174,7 @@ class Pages:
 
     def _submit(self, visit: _Visit) -> View:
         with self._database.transaction(writing=True, origin=visit.origin) as session:
+            govern(session, self._decide, visit.page.action_of(visit.fields))
             return visit.page.submit(session, visit.fields)
 
     def _language_of(self, session: AccountSession, visit: _Visit) -> str:

@@ -44,6 +44,7 @@ from tests.support.service import ROOT, Service, started
 HERE = "tests/examples/test_code_blocks.py"
 QUICK_STARTS = "tests/sdk/test_quick_starts.py"
 PROVE = "tests/contract/test_prove_command.py"
+AUTHORIZATION = "tests/unit/oneself/http/test_authorization.py"
 FIRST_HOUR = "tests/quickstart/test_first_hour.py"
 
 #: The test that runs a block, or compares it with the result.
@@ -77,6 +78,15 @@ RUN = {
     ),
     ("docs/operations.md", '@id("maintenance-freeze")'): (f"{HERE}::test_documented_freeze_works"),
     ("docs/operations.md", '{"code": "policy_denied"'): (f"{HERE}::test_documented_freeze_works"),
+    ("policies/README.md", "// maintenance.cedar"): (
+        f"{AUTHORIZATION}::test_documented_freeze_freezes_resets"
+    ),
+    ("policies/README.md", "// Administrators work in the office."): (
+        f"{AUTHORIZATION}::test_documented_policy_on_the_network_works"
+    ),
+    ("policies/README.md", "// Users must confirm their address"): (
+        f"{AUTHORIZATION}::test_documented_policy_on_verified_addresses_works"
+    ),
     ("docs/operations.md", "python -m oneself db backup"): (
         f"{HERE}::test_documented_backup_and_restore_work"
     ),
@@ -101,7 +111,6 @@ RUN = {
 READ = {
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
     ("docs/conformance.md", "export ONESELF_THROTTLE_SIGNUP="): "settings for a deployment",
-    ("policies/README.md", "// maintenance.cedar"): "as above; the freeze of operations.md is run",
     ("locales/README.md", "pybabel extract"): "test_translations.py extracts the same messages",
     ("locales/README.md", "pybabel init"): "a new language, which a translator then fills",
     ("bench/README.md", "export PYTHONPATH="): "figures, by wrk and an environment that tox makes",

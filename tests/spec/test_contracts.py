@@ -142,7 +142,15 @@ CELLS = [
 def test_policies_agree_with_the_access_table():
     """AZ-07, TK-10: every cell, by the policies alone."""
     policies = read_policies(ROOT / "policies", DOCUMENT)
-    user = Subject("usr_1", "tnt_1", ("owner",), "local", is_platform_admin=False)
+    user = Subject(
+        "usr_1",
+        "tnt_1",
+        "uuid-1",
+        ("owner",),
+        "local",
+        is_platform_admin=False,
+        email_verified=False,
+    )
     wrong = []
     for operation_id, kind, word in CELLS:
         scopes, scope = rights(kind, SESSION_RIGHTS), OPERATIONS[operation_id].scope

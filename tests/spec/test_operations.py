@@ -11,7 +11,7 @@ import pytest
 
 import handlers
 from accounts.services import credentials
-from accounts.services.principal import CredentialKind
+from accounts.services.principal import CredentialKind, PublicCredential
 from handlers.exchange import Reply
 from models import wire
 from oneself.app import find_handler
@@ -121,6 +121,22 @@ def test_operation_has_tag_name_summary_description_and_scope(operation):
 
 
 @every_operation
+def test_public_act_declares_how_the_policies_see_it(operation):
+    """AZ-07, attack finding 9: each operation that writes, or issues tokens, without a credential.
+
+    Introspection and revocation are acts of a client, and give no access to an account.
+    """
+    is_act = operation.public and operation.method != "get"
+    assert (operation.policy is not None) == (
+        is_act or operation.operation_id == "oauth.issueToken"
+    )
+    if operation.policy is not None:
+        values = {*CredentialKind, *PublicCredential}
+        assert values.issuperset(operation.policy.credentials)
+        assert operation.policy.scope in {None, *credentials.SESSION_RIGHTS}
+
+
+@every_operation
 def test_operation_lists_each_status_it_can_return(operation):
     """The statuses follow from the properties of the operation."""
     statuses = {status for status in operation.responses if status >= 400}
@@ -136,7 +152,7 @@ def test_operation_lists_each_status_it_can_return(operation):
     if "{" in operation.path:
         expected.add(404)
     # Another credential kind, a missing scope, a cross-site cookie, a policy.
-    if operation.accepted:
+    if operation.accepted or operation.policy is not None:
         expected.add(403)
     # Attempts at a password or a client secret are rate-limited.
     if operation.client is not None or operation.scope == "me/auth:write":
@@ -144,8 +160,8 @@ def test_operation_lists_each_status_it_can_return(operation):
     if any(each["name"] == "If-Match" for each in operation.parameters):
         expected.add(412)
     own = {
-        "ipto.signUp": {403, 409, 429},
-        "ipto.logIn": {401, 403, 429},
+        "ipto.signUp": {409, 429},
+        "ipto.logIn": {401, 429},
         "ipto.requestPasswordReset": {429},
         "ipto.createApiKey": {409},
         "hyperclast.getCurrentUser": {409},

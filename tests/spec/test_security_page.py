@@ -229,7 +229,15 @@ def test_advised_policy_restricts_email_changes_to_sessions():
     [advised] = re.findall(r"```cedar\n(.*?)```", PAGE, re.DOTALL)
     texts = {path.name: path.read_text() for path in (ROOT / "policies").glob("*.cedar")}
     policies = Policies.parse(texts | {"advised.cedar": advised}, schema_of(load_document()))
-    user = Subject("usr_1", "tnt_1", ("owner",), "local", is_platform_admin=False)
+    user = Subject(
+        "usr_1",
+        "tnt_1",
+        "uuid-1",
+        ("owner",),
+        "local",
+        is_platform_admin=False,
+        email_verified=False,
+    )
     scope = "me/profile:write"
     for action in ("hantera.requestEmailChange", "scaikey.requestEmailVerification"):
         by_session = Question(user, action, "session", frozenset({scope}), scope)

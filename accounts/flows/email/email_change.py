@@ -101,6 +101,7 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
         SecretUsed: It was used before.
         SecretExpired: It is older than 24 hours.
         SecretSuperseded: A later request or a password change superseded it.
+        Forbidden: A policy forbids it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
     user = users.find_enabled_user(session, pending.user_id)
@@ -136,6 +137,7 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
         SecretExpired: It is older than seven days.
         SecretSuperseded: The undo link of an earlier change was used since, or its address was
             verified.
+        Forbidden: A policy forbids it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_UNDO, secret)
     user = users.find_enabled_user(session, pending.user_id)

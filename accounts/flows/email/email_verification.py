@@ -5,6 +5,7 @@ from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import (
     SecretPurpose,
+    authorise_secret,
     find_secret,
     issue_secret,
     redeem_secret,
@@ -40,11 +41,13 @@ def resend_verification(session: AccountSession, secret: str) -> None:
 
     Raises:
         SecretInvalid: There is no such secret, its user is disabled, or has another address now.
+        Forbidden: A policy forbids it.
         TooManyAttempts: The address was mailed too often.
     """
     row = find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
     lock_account(session, row.user_id)
     user = _find_owner(session, row)
+    authorise_secret(session, row)
     request_email_verification(session, find_user_view(session, user.id))
 
 
@@ -56,6 +59,7 @@ def confirm_email(session: AccountSession, secret: str) -> None:
         SecretUsed: It was used before.
         SecretExpired: It is older than 24 hours.
         SecretSuperseded: A later request or an address change superseded it.
+        Forbidden: A policy forbids it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
     user = _find_owner(session, pending)

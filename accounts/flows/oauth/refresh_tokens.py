@@ -13,6 +13,7 @@ from accounts.errors import InvalidGrant
 from accounts.services.credentials import is_live
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
+from accounts.services.principal import PublicCredential
 from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values.identifiers import new_id
 from models import Client, LoginSession, RefreshToken, Tenant, User
@@ -65,6 +66,7 @@ def rotate_refresh_token(
     Raises:
         InvalidGrant: The token is unknown, used, expired, revoked or another client's, or its
             session has ended.
+        Forbidden: A policy forbids it to the user; the token stays valid.
     """
     row = _find(session, token, col(RefreshToken.client_id) == client.id)
     if row is None:
@@ -86,6 +88,8 @@ def rotate_refresh_token(
             user = find_user_view(session, row.user_id)
             record_event(session, EventKind.TOKEN_REUSE, user, family_id=row.family_id)
         raise InvalidGrant
+    user = find_user_view(session, row.user_id)
+    session.authorise_public(user, PublicCredential.REFRESH_TOKEN)
     return row, _issue(session, **{name: getattr(row, name) for name in _FAMILY})
 
 

@@ -66,6 +66,7 @@ def issue_token(
             actor token.
         InvalidGrant: The refresh token is invalid.
         InvalidScope, InvalidTarget: The scopes or the audience cannot be granted.
+        Forbidden: A policy forbids it to the user of the subject or refresh token.
     """
     client = identify_client(session, credentials, client_id)
     if actor_token is not None:
@@ -139,6 +140,7 @@ def exchange_session(
             principal = authenticate(session, Presented(CredentialKind.SESSION, subject_token))
     if principal is None or principal.user.tenant_id != client.tenant_id:
         raise InvalidRequest.of("subject_token", "must be a live session of the client's tenant")
+    session.authorise_public(principal.user, CredentialKind.SESSION)
     granted = _grantable(scope, frozenset(client.scopes) & principal.credential.rights)
     target = _target(session, client, audience)
     login = session.get_one(LoginSession, principal.credential.id)

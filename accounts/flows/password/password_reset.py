@@ -14,12 +14,14 @@ from accounts.services.credentials import revoke_everything
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.one_time_secrets import (
     SecretPurpose,
+    authorise_secret,
     issue_secret,
     read_secret,
     redeem_secret,
     supersede_secrets,
 )
 from accounts.services.outbox import MessageKind, post_message
+from accounts.services.principal import PublicCredential
 from accounts.services.recovery_address import (
     accept_verification,
     has_recovery_address,
@@ -44,8 +46,10 @@ def request_password_reset(session: AccountSession, email: str) -> None:
 
     Raises:
         InvalidRequest: It is not an email address.
+        Forbidden: A policy forbids it.
         TooManyAttempts: Too many requests for this address, or from this source.
     """
+    session.authorise_public(None, PublicCredential.NONE)
     address = email_address.parse_address(email)
     throttling.consume_mail(session, address.canonical, SecretPurpose.PASSWORD_RESET)
     request_id = new_id("prr_")
@@ -103,10 +107,12 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
         SecretUsed: It was used before.
         SecretExpired: It is older than an hour.
         SecretSuperseded: A later request or a password change superseded it.
+        Forbidden: A policy forbids it; the secret stays valid.
         WeakPassword: The new password breaks a rule; the secret stays valid.
     """
     pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
     user, before = _find_user_view(session, pending)
+    authorise_secret(session, pending)  # before the hash, and again when it is redeemed
     new_password = validate_for(session, user, new)
     with session.outside_transaction():
         record = password_hashing.hash_password(

@@ -15,7 +15,7 @@ from accounts.services import throttling
 from accounts.services.credentials import SESSION, revoke, revoke_all, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.principal import Principal
+from accounts.services.principal import Principal, PublicCredential
 from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values import email_address, password_strength
 from accounts.values.identifiers import new_id
@@ -57,6 +57,8 @@ def log_in(
     Raises:
         TooManyAttempts: The account or the source has failed too often.
         InvalidCredentials: No enabled local user has this address and this password.
+        Forbidden: A policy forbids it. Only the right password reveals that: otherwise the response
+            would show which addresses have an account.
     """
     user_id, record = _find_password(session, email)
     # Counted by user and not by address, which a logged-in attacker could change between attempts.
@@ -82,6 +84,7 @@ def log_in(
     # Read again: the password may have been changed, or the user disabled, during the hash.
     if not ok or user_id is None or _find_password(session, email) != (user_id, record):
         raise InvalidCredentials
+    session.authorise_public(find_user_view(session, user_id), PublicCredential.PASSWORD)
     if new_record is not None:
         session.core.execute(
             update(PasswordRecord)

@@ -5,6 +5,7 @@ from accounts.errors import EmailTaken, SignupClosed
 from accounts.flows.sign_in.sessions import OpenedSession, open_session
 from accounts.services import throttling, users
 from accounts.services.database import AccountSession
+from accounts.services.principal import PublicCredential
 from accounts.values import email_address, names, password_strength
 
 
@@ -23,6 +24,7 @@ def sign_up(
 
     Raises:
         SignupClosed: The operator has closed signup.
+        Forbidden: A policy forbids it.
         InvalidRequest: A value breaks a rule.
         WeakPassword: The password breaks a rule.
         EmailTaken: Another account has this address.
@@ -30,6 +32,7 @@ def sign_up(
     """
     if not session.limits.signup_open:
         raise SignupClosed
+    session.authorise_public(None, PublicCredential.NONE)
     address = email_address.parse_address(email)
     name = names.normalize_name(display_name, "display_name")
     tenant_display_name = names.normalize_name(tenant_name, "tenant_name")

@@ -16,8 +16,13 @@ _MOST_KEPT = 1024
 
 def origin_of(scope: Scope, request_id: str, proxies: Sequence[Network]) -> Origin:
     """Return the origin of a request, without its credential."""
+    return Origin(request_id, client_address_of(scope, proxies))
+
+
+def client_address_of(scope: Scope, proxies: Sequence[Network]) -> str | None:
+    """Return the client's IP address, as `client_address` reads it from a request."""
     peer = scope["client"][0] if scope.get("client") else None
-    return Origin(request_id, client_address(peer, scope["headers"], proxies))
+    return client_address(peer, scope["headers"], proxies)
 
 
 def user_agent_of(headers: Mapping[bytes, bytes]) -> str | None:

@@ -601,6 +601,7 @@ def test_removed_role_is_effective_at_the_next_request(env, alice):
             action="scaikey.getProfile",
             accepted=frozenset({CredentialKind.PAT}),
             scope="me/profile:read",
+            read_address=lambda: None,
         )
 
     read_profile()

@@ -8,24 +8,33 @@ from accounts.errors import (
     NotLocalUser,
     PolicyDenied,
     SessionRequired,
+    TenantMismatch,
 )
-from accounts.services.authorization import authorise
+from accounts.origin import Origin
+from accounts.services.authorization import authorise, govern
 from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS, rights
-from accounts.services.policies import Decision, Question, Subject
-from accounts.services.principal import Credential, CredentialKind, Principal
+from accounts.services.policies import ANONYMOUS, Decision, Question, Subject
+from accounts.services.principal import Credential, CredentialKind, Principal, PublicCredential
 
 EVERY_KIND = frozenset(CredentialKind)
 ONLY_SESSIONS = frozenset({CredentialKind.SESSION})
 
 
-def _decide_by_scope(question):
+def _decide_by_scope(question, _read_address):
     """Allow by scope alone, as the default policies do."""
     allowed = question.required is None or question.required in question.rights
     return Decision(allowed=allowed, code=None, notices=())
 
 
 def _authorise(principal, *, accepted, scope, decide=_decide_by_scope):
-    authorise(principal, decide, action="ipto.signUp", accepted=accepted, scope=scope)
+    authorise(
+        principal,
+        decide,
+        action="ipto.signUp",
+        accepted=accepted,
+        scope=scope,
+        read_address=lambda: "192.0.2.1",
+    )
 
 
 def _principal(alice, kind, *scopes):
@@ -109,17 +118,26 @@ def test_policies_get_the_complete_question(alice):
     """AZ-05: and with nothing that a user can write."""
     questions = []
 
-    def decide(question):
-        questions.append(question)
+    def decide(question, read_address):
+        questions.append((question, read_address()))
         return Decision(allowed=True, code=None, notices=())
 
     principal = _principal(alice, CredentialKind.PAT, "keys:read")
     _authorise(principal, accepted=EVERY_KIND, scope="keys:read", decide=decide)
     view = alice.view
-    subject = Subject(view.user_id, view.tenant_id, ("member",), "local", False)  # noqa: FBT003 # a tuple
+    subject = Subject(
+        view.user_id,
+        view.tenant_id,
+        view.tenant_uuid,
+        ("member",),
+        "local",
+        is_platform_admin=False,
+        email_verified=view.email_verified,
+    )
     rights_of_token = frozenset({"keys:read"})
     kind = "personalAccessToken"
-    assert questions == [Question(subject, "ipto.signUp", kind, rights_of_token, "keys:read")]
+    question = Question(subject, "ipto.signUp", kind, rights_of_token, "keys:read")
+    assert questions == [(question, "192.0.2.1")]
 
 
 def test_policy_cannot_override_scopes(alice):
@@ -129,7 +147,7 @@ def test_policy_cannot_override_scopes(alice):
             _principal(alice, CredentialKind.PAT, "keys:read"),
             accepted=EVERY_KIND,
             scope="keys:write",
-            decide=lambda _: Decision(allowed=True, code=None, notices=()),
+            decide=lambda *_: Decision(allowed=True, code=None, notices=()),
         )
 
 
@@ -152,7 +170,38 @@ def test_policy_denial_has_its_code_and_notices(alice, code, refusal):
             _principal(alice, CredentialKind.SESSION),
             accepted=EVERY_KIND,
             scope="me/auth:write",
-            decide=lambda _: Decision(allowed=False, code=code, notices=("Why.",)),
+            decide=lambda *_: Decision(allowed=False, code=code, notices=("Why.",)),
         )
     assert type(caught.value) is refusal
     assert caught.value.notices == ("Why.",)
+
+
+@pytest.mark.parametrize("is_anonymous", [False, True])
+def test_public_act_asks_about_its_user(env, alice, is_anonymous):
+    """AZ-07, attack finding 9: with all scopes of the user, and the client's address."""
+    questions = []
+
+    def decide(question, read_address):
+        questions.append((question, read_address()))
+        return Decision(allowed=len(questions) == 1, code="tenant_mismatch", notices=("No.",))
+
+    user = None if is_anonymous else alice.view
+    with env.database.transaction(writing=True, origin=Origin(address="192.0.2.1")) as session:
+        govern(session, decide, "ipto.resetPassword")
+        session.authorise_public(user, PublicCredential.MAILED_SECRET)
+        with pytest.raises(TenantMismatch) as caught:
+            session.authorise_public(user, PublicCredential.MAILED_SECRET)
+    assert caught.value.notices == ("No.",)
+    [(question, address), _] = questions
+    assert address == "192.0.2.1"
+    assert (question.action, question.required) == ("ipto.resetPassword", None)
+    assert question.credential == "mailed-secret"
+    if is_anonymous:
+        assert (question.subject, question.rights) == (ANONYMOUS, frozenset())
+    else:
+        assert (question.subject.user_id, question.rights) == (alice.user_id, SESSION_RIGHTS)
+
+
+def test_nothing_is_decided_outside_a_request(env, alice):
+    """Policies do not govern operators and background jobs."""
+    env.act(lambda session: session.authorise_public(alice.view, PublicCredential.NONE))

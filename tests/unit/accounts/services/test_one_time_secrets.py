@@ -2,13 +2,14 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from accounts.crypto import tokens
-from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
+from accounts.errors import PolicyDenied, SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
 from accounts.flows.profile.profile import change_profile
 from accounts.services.one_time_secrets import (
     SecretPurpose,
@@ -33,6 +34,19 @@ ADDRESS = parse_address("new@example.com")
 DAY = 24 * 3600
 
 
+@contextmanager
+def _forbidding(env, questions):
+    """Open a session whose policies forbid every public act, and record what they are asked."""
+
+    def authorise_public(user, credential):
+        questions.append((user, credential))
+        raise PolicyDenied
+
+    with env.database.transaction(writing=True) as session:
+        session.authorise_public = authorise_public
+        yield session
+
+
 def _issue(env, user, purpose=CHANGE):
     return env.act(issue_secret, purpose, user.user_id, ADDRESS)
 
@@ -49,6 +63,26 @@ def test_secret_works_once(env, alice):
     env.act(redeem_secret, CHANGE, secret)
     with pytest.raises(SecretUsed):
         env.act(redeem_secret, CHANGE, secret)
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_secret_that_a_policy_refuses_stays_valid(env, alice, purpose):
+    """AZ-07, attack finding 9: the policies are asked about its user, in redeeming itself."""
+    secret, questions = _issue(env, alice, purpose), []
+    with pytest.raises(PolicyDenied), _forbidding(env, questions) as session:
+        redeem_secret(session, purpose, secret)
+    assert questions == [(env.view(alice.user_id), "mailed-secret")]
+    assert env.act(redeem_secret, purpose, secret).user_id == alice.user_id
+
+
+def test_policies_are_not_asked_about_an_unusable_secret(env, alice):
+    """AZ-07: a caller without a valid secret learns nothing of them."""
+    used, questions = _issue(env, alice), []
+    env.act(redeem_secret, CHANGE, used)
+    for secret, reason in ((used, SecretUsed), (tokens.mint("ots_"), SecretInvalid)):
+        with pytest.raises(reason), _forbidding(env, questions) as session:
+            redeem_secret(session, CHANGE, secret)
+    assert questions == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import errors
-from accounts.services.policies import Decision, InvalidPolicies, Policies, Question, Subject
+from accounts.services.credentials import SESSION_RIGHTS
+from accounts.services.policies import (
+    ANONYMOUS,
+    Decision,
+    InvalidPolicies,
+    Policies,
+    Question,
+    Subject,
+)
 from oneself.runtime.policy_store import schema_of
 
 GROUPS = {
@@ -21,22 +29,24 @@ GROUPS = {
     "scaikey.getProfile": "me/profile:read",
     "scaikey.updateProfile": "me/profile:write",
 }
-SCHEMA = schema_of(
-    {
-        "paths": {
-            f"/{action}": {
-                "post": {
-                    "operationId": action,
-                    "tags": ["ipto"],
-                    "x-scope": group,
-                    "security": [{"session": []}],
-                    "responses": {},
-                }
-            }
-            for action, group in GROUPS.items()
-        }
-    }
-)
+PUBLIC_ACTS = {
+    "ipto.signUp": {"credentials": ["none"]},
+    "ipto.logIn": {"credentials": ["password"]},
+    "ipto.resetPassword": {"credentials": ["mailed-secret"], "scope": "me/auth:write"},
+}
+
+
+def described(action, **more):
+    operation = {"operationId": action, "tags": ["ipto"], "responses": {}, **more}
+    return {f"/{action}": {"post": operation}}
+
+
+PATHS: dict[str, object] = {}
+for name, group in GROUPS.items():
+    PATHS |= described(name, **{"x-scope": group, "security": [{"session": []}]})
+for name, policy in PUBLIC_ACTS.items():
+    PATHS |= described(name, **{"x-scope": "public", "security": [], "x-policy": policy})
+SCHEMA = schema_of({"paths": PATHS})
 OWNER = """
 @id("owner") permit (principal, action, resource)
 when
@@ -50,7 +60,15 @@ LOCAL = """
 forbid (principal, action in Action::"me/auth:write", resource)
 unless { principal.provider == "local" };
 """
-ALICE = Subject("usr_alice", "tnt_1", ("owner",), "local", is_platform_admin=False)
+ALICE = Subject(
+    "usr_alice",
+    "tnt_1",
+    "uuid-1",
+    ("owner",),
+    "local",
+    is_platform_admin=False,
+    email_verified=False,
+)
 CHANGE = Question(
     ALICE, "ipto.changePassword", "session", frozenset({"me/auth:write"}), "me/auth:write"
 )
@@ -117,12 +135,22 @@ def test_every_attribute_of_the_model_is_available():
         when
         {
             principal in Tenant::"tnt_1" && principal.tenant == Tenant::"tnt_1" &&
+            principal.tenant.id == "tnt_1" && principal.tenant.uuid == "uuid-1" &&
+            principal.email_verified &&
             principal.roles == ["b", "a"] && principal.provider == "ldap" && principal.admin &&
             resource.owner == principal && context.credential == "jwt" &&
             context.scopes == ["y", "x"] && context.required == "x"
         };"""
     )
-    subject = Subject("usr_alice", "tnt_1", ("a", "b"), "ldap", is_platform_admin=True)
+    subject = Subject(
+        "usr_alice",
+        "tnt_1",
+        "uuid-1",
+        ("a", "b"),
+        "ldap",
+        is_platform_admin=True,
+        email_verified=True,
+    )
     question = Question(subject, "ipto.changePassword", "jwt", frozenset({"x", "y"}), "x")
     assert policies.decide(question) == ALLOWED
     for different in (
@@ -131,6 +159,8 @@ def test_every_attribute_of_the_model_is_available():
         question._replace(subject=subject._replace(roles=("a",))),
         question._replace(subject=subject._replace(provider="local")),
         question._replace(subject=subject._replace(is_platform_admin=False)),
+        question._replace(subject=subject._replace(tenant_uuid="uuid-2")),
+        question._replace(subject=subject._replace(email_verified=False)),
         question._replace(action="hantera.changePassword"),
         question._replace(credential="session"),
         question._replace(rights=frozenset({"x"})),
@@ -356,7 +386,15 @@ OWNERS, *ROOTS = (
 @given(TEXTS, TEXTS)
 def test_user_text_is_never_interpreted(text, other_text):
     """AZ-06: quotes, newlines, JSON and Cedar in it mean nothing, and the question is decided."""
-    subject = Subject(text, other_text, (text, other_text), text, is_platform_admin=False)
+    subject = Subject(
+        text,
+        other_text,
+        text,
+        (text, other_text),
+        text,
+        is_platform_admin=False,
+        email_verified=False,
+    )
     question = Question(
         subject, "ipto.changePassword", text, frozenset({text, other_text}), other_text
     )
@@ -393,19 +431,22 @@ def test_decisions_are_cached_by_all_their_input(engine):
         CHANGE._replace(subject=ALICE._replace(roles=())),
         CHANGE._replace(subject=ALICE._replace(provider="saml")),
         CHANGE._replace(subject=ALICE._replace(is_platform_admin=True)),
+        CHANGE._replace(subject=ALICE._replace(email_verified=True)),
         CHANGE._replace(action="hantera.changePassword"),
         CHANGE._replace(credential="jwt"),
         CHANGE._replace(rights=frozenset()),
         CHANGE._replace(required=None),
     ]
     decisions = [policies.decide(question) for question in (CHANGE, *variations)]
-    assert len(engine) == 8
+    assert len(engine) == 9
     assert [policies.decide(question) for question in (CHANGE, *variations)] == decisions
-    assert len(engine) == 8
-    assert [decision.allowed for decision in decisions] == [True] * 6 + [False, True]
+    assert len(engine) == 9
+    assert [decision.allowed for decision in decisions] == [True] * 7 + [False, True]
 
 
-BOB = CHANGE._replace(subject=ALICE._replace(user_id="usr_bob", tenant_id="tnt_2"))
+BOB = CHANGE._replace(
+    subject=ALICE._replace(user_id="usr_bob", tenant_id="tnt_2", tenant_uuid="uuid-2")
+)
 
 
 @pytest.mark.parametrize(
@@ -415,6 +456,10 @@ BOB = CHANGE._replace(subject=ALICE._replace(user_id="usr_bob", tenant_id="tnt_2
         'principal == User // with a comment\n  :: // and another\n"usr_alice"',
         'principal in Tenant::"tnt_1"',
         'principal.tenant == Tenant::"tnt_1"',
+        'principal.tenant.id == "tnt_1"',
+        'principal["ten\\u{61}nt"].id == "tnt_1"',
+        'principal["ten\\x61nt"]["uuid"] == "uuid-1"',
+        'resource.owner.tenant.uuid == "uuid-1"',
         'resource == Account::"usr_alice"',
         'principal in [Tenant::"tnt_3", Tenant::"tnt_1"]',
     ],
@@ -437,8 +482,25 @@ def test_users_that_no_policy_names_share_a_decision(engine):
     assert "usr_alice" not in repr(engine)
 
 
+def test_users_of_a_named_tenant_share_a_decision(engine):
+    """AZ-18: a set that names tenants, and no user, decides once for each tenant."""
+    policies = parse(OWNER, forbid("t", when='principal.tenant.id == "tnt_2"'))
+    carol = CHANGE._replace(subject=ALICE._replace(user_id="usr_carol"))
+    assert [policies.decide(each).allowed for each in (CHANGE, carol, BOB)] == [True, True, False]
+    assert len(engine) == 2
+
+
 @given(
-    st.builds(Subject, TEXTS, TEXTS, st.tuples(TEXTS), TEXTS, is_platform_admin=st.booleans()),
+    st.builds(
+        Subject,
+        TEXTS,
+        TEXTS,
+        TEXTS,
+        st.tuples(TEXTS),
+        TEXTS,
+        is_platform_admin=st.booleans(),
+        email_verified=st.booleans(),
+    ),
     st.sampled_from(sorted(GROUPS)),
     st.sampled_from(["session", "jwt", "apiKey"]),
     st.frozensets(st.sampled_from(sorted(set(GROUPS.values())))),
@@ -483,6 +545,137 @@ def test_decisions_do_not_parse_policies_or_schema(monkeypatch, engine):
         for (_, policy_set, _, schema), _ in engine
     ]
     assert handles == [("PolicySet", "Schema")] * 20
+
+
+# The network of the client
+
+IN_OFFICE = 'context has source && context.source.isInRange(ip("10.0.0.0/8"))'
+
+
+@pytest.mark.parametrize(
+    ("address", "is_allowed"),
+    [
+        ("10.1.2.3", True),
+        ("192.0.2.1", False),
+        ("2001:db8::1", False),
+        (None, False),
+        ("10.1.2.3, 10.1.2.4", False),
+        ('10.0.0.0/8"', False),
+    ],
+)
+def test_source_is_the_network_of_the_client(address, is_allowed):
+    """AZ-04, attack finding 9: an unknown or malformed address is in no network."""
+    text = f'@id("office") permit (principal, action, resource) when {{ {IN_OFFICE} }};'
+    assert parse(text).decide(CHANGE, lambda: address).allowed is is_allowed
+
+
+def test_source_must_be_asked_for_before_it_is_used():
+    """AZ-03: it is optional, so that a policy cannot fail where it is unknown."""
+    with pytest.raises(InvalidPolicies, match="optional attribute `source`"):
+        parse(OWNER, forbid("x", when="context.source.isLoopback()"))
+
+
+def test_clients_share_a_decision_unless_a_policy_names_the_source(engine):
+    """AZ-18: for other sets, the address is not even read."""
+    policies = parse(OWNER, LOCAL)
+    for _ in range(3):
+        assert policies.decide(CHANGE, lambda: pytest.fail("read")) == ALLOWED
+    [((request, *_), _)] = engine
+    assert "source" not in request["context"]
+
+
+@pytest.mark.parametrize("name", ["source", "s\\u{6f}urce", "\\x73ource"])
+def test_source_is_in_the_key_of_sets_that_name_it(name, engine):
+    """AZ-18: each address is decided once, in any spelling of the attribute."""
+    named = f'context has "{name}" && context["{name}"].isInRange(ip("10.0.0.0/8"))'
+    policies = parse(OWNER, forbid("office", when=named))
+    for _ in range(2):
+        for address, is_allowed in (("10.1.2.3", False), ("192.0.2.1", True), (None, True)):
+            assert policies.decide(CHANGE, lambda: address).allowed is is_allowed  # noqa: B023 # called at once
+    assert len(engine) == 3
+
+
+# Public acts
+
+LOG_IN = Question(ALICE, "ipto.logIn", "password", SESSION_RIGHTS, None)
+RESET = LOG_IN._replace(action="ipto.resetPassword", credential="mailed-secret")
+SIGN_UP = Question(ANONYMOUS, "ipto.signUp", "none", frozenset(), None)
+#: Mentions an act without a login, so that all of them are decided by the set.
+KNOWING = forbid("knowing", when='context.credential == "none" && principal.admin')
+FREEZE = forbid("freeze", action='action in Action::"me/auth:write"', notice="Frozen.")
+
+
+def test_public_acts_are_decided_like_others():
+    """AZ-07, attack finding 9: by default they are denied."""
+    policies = parse(OWNER, KNOWING)
+    assert policies.governs_public
+    for question in (LOG_IN, RESET, SIGN_UP):
+        assert policies.decide(question) == ALLOWED
+        only_profiles = 'permit (principal, action in Action::"me/profile:read", resource);'
+        assert parse(f'@id("p") {only_profiles}', KNOWING).decide(question) == REFUSED
+
+
+@pytest.mark.parametrize("knowing", ["", KNOWING], ids=["old", "new"])
+def test_freeze_of_passwords_freezes_resets(knowing):
+    """AZ-07, attack finding 9: in a set from before resets were decided, too."""
+    policies = parse(OWNER, FREEZE + knowing)
+    assert policies.decide(RESET) == (False, None, ("Frozen.",))
+    assert policies.decide(LOG_IN) == policies.decide(SIGN_UP) == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "mention",
+    [
+        'context.credential == "none"',
+        'context.credential == "password"',
+        'context.credential == "mailed-secret"',
+        'context.credential == "refreshToken"',
+        'action in Action::"public"',
+        'action == Action::"ipto.signUp"',
+    ],
+)
+def test_set_that_mentions_a_public_act_decides_all_of_them(mention):
+    """AZ-07."""
+    policies = parse(OWNER, forbid("f", when=f"principal.admin && {mention}"))
+    assert policies.governs_public
+    assert not parse(OWNER, LOCAL).governs_public
+    assert not parse(OWNER, forbid("password", when="false", notice="none")).governs_public
+
+
+ONLY_SESSIONS = forbid("s", when='!["session", "jwt"].contains(context.credential)')
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        OWNER + ONLY_SESSIONS,
+        '@id("p") permit (principal, action in Action::"me/profile:read", resource);',
+        """@id("p") permit (principal, action, resource)
+        when { principal.roles.contains("owner") && context.scopes.contains("me/auth:write") };""",
+        OWNER + forbid("f", when='!principal.roles.contains("owner")'),
+    ],
+)
+def test_set_from_before_public_acts_closes_none(old):
+    """AZ-07: login, resets and sign-up stay open after an upgrade; other acts need a permit."""
+    policies = parse(old)
+    assert not policies.governs_public
+    for question in (LOG_IN, RESET, SIGN_UP):
+        assert policies.decide(question).allowed
+    stranger = ALICE._replace(roles=("guest",))
+    assert not policies.decide(Question(stranger, "ipto.getCurrentUser", "pat", frozenset(), "x"))[
+        0
+    ]
+
+
+def test_old_set_forbids_public_acts_of_users():
+    """AZ-01, AZ-07: as by a session, and a failed policy is a denial there as well."""
+    not_sso = forbid("f", when='context.credential == "session" && principal.provider == "saml"')
+    policies = parse(OWNER, not_sso)
+    by_saml = LOG_IN._replace(subject=ALICE._replace(provider="saml"))
+    assert (policies.decide(LOG_IN).allowed, policies.decide(by_saml).allowed) == (True, False)
+    failing = parse(LOCAL, forbid("failing", when="9223372036854775807 + 1 > 0"))
+    assert failing.decide(LOG_IN) == REFUSED
+    assert policies.decide(LOG_IN._replace(subject=ALICE._replace(roles=(None,)))) == REFUSED
 
 
 # Parsing

@@ -36,6 +36,8 @@ def test_default_policies_are_valid(check):
         "count": len(expected.ids),
         "ids": list(expected.ids),
         "digest": expected.digest,
+        "governs_public_acts": True,
+        "closed_public_acts": [],
     }
 
 
@@ -44,6 +46,36 @@ def test_output_is_a_table_by_default(check):
     ran = check(DEFAULT)
     assert ran.exit_code == 0
     assert "password-kept-elsewhere" in ran.stdout
+
+
+PERMIT = '@id("p") permit (principal, action, resource);'
+NO_LOGINS = '@id("l") forbid (principal, action == Action::"ipto.logIn", resource);'
+
+
+def _words(text):
+    """The output without its line breaks, which depend on the width."""
+    return " ".join(text.split())
+
+
+def test_closed_public_acts_are_named(check, tmp_path):
+    """AZ-07, attack finding 9: before a policy locks out all users."""
+    (tmp_path / "a.cedar").write_text(PERMIT + NO_LOGINS)
+    ran = check(tmp_path)
+    assert ran.exit_code == 0
+    assert "none permits it: ipto.logIn. Check that this is intended." in _words(ran.stdout)
+    assert json.loads(check(tmp_path, "--json").stdout)["closed_public_acts"] == ["ipto.logIn"]
+
+
+def test_set_from_before_public_acts_is_told_apart(check, tmp_path):
+    """AZ-07: with what it means for them, and how to change it."""
+    (tmp_path / "a.cedar").write_text(PERMIT)
+    printed = _words(check(tmp_path).stdout)
+    assert "No policy mentions acts without a login" in printed
+    assert "policies/README.md" in printed
+    assert "Check that this is intended" not in printed
+    assert json.loads(check(tmp_path, "--json").stdout)["governs_public_acts"] is False
+    (tmp_path / "b.cedar").write_text(NO_LOGINS)
+    assert "No policy mentions" not in _words(check(tmp_path).stdout)
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -14,14 +14,35 @@ import pytest
 
 from accounts.errors import Forbidden
 from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
-from accounts.services.policies import Decision, InvalidPolicies, Question, Subject
+from accounts.services.policies import (
+    ANONYMOUS,
+    Decision,
+    InvalidPolicies,
+    Policies,
+    Question,
+    Subject,
+)
 from oneself.document import load_document, operation_specs
-from oneself.runtime.policy_store import PolicyStore, read_policies, schema_of
+from oneself.runtime.policy_store import (
+    PolicyStore,
+    closed_acts,
+    public_acts,
+    read_policies,
+    schema_of,
+)
 
 DEFAULT = Path(__file__).parents[4] / "policies"
 DOCUMENT = load_document()
 AUTHENTICATED = [spec for spec in operation_specs(DOCUMENT) if spec.accepted]
-ALICE = Subject("usr_alice", "tnt_1", ("owner",), "local", is_platform_admin=False)
+ALICE = Subject(
+    "usr_alice",
+    "tnt_1",
+    "uuid-1",
+    ("owner",),
+    "local",
+    is_platform_admin=False,
+    email_verified=False,
+)
 
 PERMIT = '@id("p") permit (principal, action, resource);'
 PROFILE = Question(
@@ -70,13 +91,27 @@ def reload_twice(store):
 # The schema
 
 
-def test_authenticated_operations_are_actions_of_their_group():
-    """AZ-07: operations without a credential are none."""
+def test_operations_are_actions_of_their_groups():
+    """AZ-07: public acts are in one group, and in that of the scope of the same act."""
     actions = schema_of(DOCUMENT)[""]["actions"]
-    groups = {name: action["memberOf"] for name, action in actions.items() if "appliesTo" in action}
-    assert groups == {spec.operation_id: [{"id": spec.scope or "any"}] for spec in AUTHENTICATED}
+    groups = {
+        name: [group["id"] for group in action["memberOf"]]
+        for name, action in actions.items()
+        if "appliesTo" in action
+    }
+    public = {
+        "ipto.signUp": ["public"],
+        "ipto.logIn": ["public"],
+        "ipto.requestPasswordReset": ["public"],
+        "ipto.resetPassword": ["public", "me/auth:write"],
+        "scaikey.confirmEmailVerification": ["public", "me/profile:write"],
+        "hantera.validateEmailChange": ["public", "me/profile:write"],
+        "oauth.issueToken": ["public"],
+        "page.undoEmailChange": ["public", "me/profile:write"],
+    }
+    authenticated = {spec.operation_id: [spec.scope or "any"] for spec in AUTHENTICATED}
+    assert groups == authenticated | public
     assert "ipto.changePassword" in groups
-    assert "ipto.logIn" not in groups
 
 
 def test_policies_of_a_group_apply_to_new_operations(default):
@@ -119,6 +154,38 @@ def test_accepted_credentials_are_allowed_only_with_the_scope(default, spec, kin
         assert default.decide(without_scope) == SCOPE_MISSING
 
 
+@pytest.mark.parametrize("provider", ["local", "saml"])
+def test_public_acts_are_allowed_by_default(default, provider):
+    """AZ-07: to each user, except that a password kept elsewhere is not reset here."""
+    subject = ALICE._replace(provider=provider, roles=(), email_verified=False)
+    for action, policy in public_acts(DOCUMENT).items():
+        for credential in policy.credentials:
+            who = ANONYMOUS if credential == "none" else subject
+            decision = default.decide(Question(who, action, credential, frozenset(), None))
+            expected = "not_local_user" if (action, provider) == (RESET, "saml") else None
+            assert (decision.allowed, decision.code) == (expected is None, expected), action
+
+
+def test_default_set_decides_public_acts(default):
+    """AZ-07: so a policy that is added to it decides all of them."""
+    assert default.governs_public
+    assert list(closed_acts(default, DOCUMENT)) == []
+
+
+def test_copy_of_the_former_default_set_closes_no_public_act():
+    """AZ-07: operators whose folder has a copy of it keep resets by mail after an upgrade."""
+    texts = {path.name: path.read_text() for path in DEFAULT.glob("*.cedar")}
+    former = {name: text.replace(', "mailed-secret"', "") for name, text in texts.items()}
+    assert former != texts
+    policies = Policies.parse(former, schema_of(DOCUMENT))
+    assert not policies.governs_public
+    assert list(closed_acts(policies, DOCUMENT)) == []
+    freeze = '@id("f") forbid (principal, action in Action::"me/auth:write", resource);'
+    frozen = Policies.parse(former | {"freeze.cedar": freeze}, schema_of(DOCUMENT))
+    assert list(closed_acts(frozen, DOCUMENT)) == [RESET]
+
+
+RESET = "ipto.resetPassword"
 PASSWORDS = [spec.operation_id for spec in AUTHENTICATED if spec.scope == "me/auth:write"]
 TOKENS = ["hyperclast.getAccessToken", "hyperclast.regenerateAccessToken"]
 PATS = ["hantera.listPats", "hantera.createPat", "hantera.getPat", "hantera.revokePat"]
@@ -191,12 +258,14 @@ def test_default_forbids_have_a_notice_and_a_code():
 def test_freeze_example_of_the_readme_works(folder):
     """AZ-08: beside the default set, as written there."""
     shutil.copytree(DEFAULT, folder, dirs_exist_ok=True)
-    example = re.search(r"```cedar\n(.*?)```", (DEFAULT / "README.md").read_text(), re.DOTALL)
-    (folder / "maintenance.cedar").write_text(example[1])
+    blocks = re.findall(r"```cedar\n(.*?)```", (DEFAULT / "README.md").read_text(), re.DOTALL)
+    [example] = [block for block in blocks if "maintenance-freeze" in block]
+    (folder / "maintenance.cedar").write_text(example)
     policies = read_policies(folder, DOCUMENT)
     notice = "Passwords cannot be changed during the maintenance of 5 April."
     for operation_id in PASSWORDS:
         assert decide(policies, operation_id) == (False, None, (notice,))
+    assert list(closed_acts(policies, DOCUMENT)) == [RESET]
     assert decide(policies, "scaikey.getProfile") == ALLOWED
 
 

@@ -22,6 +22,7 @@ from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits, RateLimit
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supersede_secrets
 from accounts.services.outbox import unseal_parameters
+from accounts.services.policies import Decision
 from accounts.values.email_address import parse_address
 from accounts.values.password_strength import validate
 from oneself.conformance.http_client import FORM
@@ -36,6 +37,7 @@ from oneself.web.pages import Pages
 from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
+ALLOWED = Decision(allowed=True, code=None, notices=())
 NEW = "Copper lantern 92 estuary"
 VERIFY, CHANGE, UNDO, RESET = PAGES
 UNUSABLE = ("secret_invalid", "secret_used", "secret_expired", "secret_superseded")
@@ -55,6 +57,7 @@ HEADINGS = {
     (RESET, "en"): ("Set a new password", "Your new password is set"),
     (RESET, "de"): ("Neues Passwort festlegen", "Ihr neues Passwort ist festgelegt"),
 }
+POLICY_HEADINGS = {"en": "This is not allowed here", "de": "Das ist hier nicht erlaubt"}
 REQUEST_HEADINGS = {"en": "Reset your password", "de": "Setzen Sie Ihr Passwort zurück"}
 UNUSABLE_HEADINGS = {
     "en": (
@@ -198,13 +201,14 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
     """Build the pages over the database of an environment, inside of the guard."""
     opened: list[Pool] = []
 
-    def visit_of(env: Any, *, places: int = 1) -> Visitor:
+    def visit_of(env: Any, *, places: int = 1, decision: Decision = ALLOWED) -> Visitor:
         names = ("database", "password")
         pools = {name: Pool(name, threads=1, queue=places - 1) for name in names}
         opened.extend(pools.values())
         pages = Pages(
             _next_app,
             database=env.database,
+            decide=lambda *_: decision,
             pools=pools,
             templates=Templates(),
             public_origin=f"https://{HOST}",
@@ -451,6 +455,21 @@ def test_new_link_needs_an_existing_secret(env, visit, link_for):
         assert seen.heading == "This link does not work"
     assert visit.post(VERIFY, {**link_for(VERIFY), "action": "delete"}).status == 400
     assert env.count("outbox_message") == 0
+
+
+@every_language
+@pytest.mark.parametrize("path", PAGES)
+def test_page_says_that_a_policy_forbids_it(env, visit_of, link_for, path, language):
+    """AZ-07, AZ-08, attack finding 9: with its notice, and the link works once it is allowed."""
+    link = link_for(path) | ({"new_password": NEW} if path == RESET else {})
+    denial = Decision(allowed=False, code="session_required", notices=("Not <b>today</b>.",))
+    seen = visit_of(env, decision=denial).post(path, link, accept_language=language)
+    assert seen.status == 403
+    assert seen.heading == POLICY_HEADINGS[language]
+    assert "Not &lt;b&gt;today&lt;/b&gt;." in seen.html
+    assert link["secret"] not in seen.html
+    _assert_readable(seen, language)
+    assert visit_of(env).post(path, link).status == 200
 
 
 @every_language

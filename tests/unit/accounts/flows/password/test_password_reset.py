@@ -13,6 +13,7 @@ from accounts.errors import (
     InvalidCredentials,
     InvalidRequest,
     InvalidToken,
+    PolicyDenied,
     SecretExpired,
     SecretInvalid,
     SecretSuperseded,
@@ -66,6 +67,37 @@ def alice(env):
     user = env.user(ADDRESS)
     _verify(env, user)
     return user
+
+
+def _act_forbidden(env, act, *arguments, **named):
+    """Run an act under policies that forbid every public act."""
+
+    def authorise_public(_user, _credential):
+        raise PolicyDenied
+
+    with env.database.transaction(writing=True) as session:
+        session.authorise_public = authorise_public
+        act(session, *arguments, **named)
+
+
+@pytest.mark.usefixtures("alice")
+def test_reset_that_a_policy_forbids_costs_no_hash(env, monkeypatch):
+    """AZ-07, attack finding 9: it is asked before the password is validated."""
+    _request_resets(env, ADDRESS)
+    [(_, secret)] = _resets(env)
+    with monkeypatch.context() as patch:
+        patch.setattr(bcrypt, "hashpw", lambda *_: pytest.fail("hashed"))
+        with pytest.raises(PolicyDenied):
+            _act_forbidden(env, reset_password, secret=secret, new="weak")
+    env.act(reset_password, secret=secret, new=NEW_PASSWORD)
+
+
+@pytest.mark.usefixtures("alice")
+def test_policy_can_forbid_reset_requests(env):
+    """AZ-07, attack finding 9: without counting or recording any."""
+    with pytest.raises(PolicyDenied):
+        _act_forbidden(env, request_password_reset, ADDRESS)
+    assert env.count("password_reset_request") == 0
 
 
 def _resets(env):

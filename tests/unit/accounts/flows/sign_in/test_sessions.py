@@ -11,6 +11,7 @@ from accounts.errors import (
     InvalidCredentials,
     InvalidToken,
     NotFound,
+    PolicyDenied,
     TooManyAttempts,
     WrongPassword,
 )
@@ -40,6 +41,30 @@ def _log_in(env, email="alice@example.com", password=None, user_agent=None, orig
 def _fail(env, **overrides):
     with pytest.raises(InvalidCredentials):
         _log_in(env, **{"password": "Wrong", **overrides})
+
+
+def test_login_that_a_policy_forbids_opens_no_session(env, alice):
+    """LG-01, AZ-07, attack finding 9: only the right password asks the policies."""
+    questions, sessions = [], env.count("login_session")
+
+    def authorise_public(user, credential):
+        questions.append((user, credential))
+        raise PolicyDenied
+
+    def log_in_with(email, password):
+        with env.database.transaction(writing=True) as session:
+            session.authorise_public = authorise_public
+            log_in(session, email=email, password=password, user_agent=None)
+
+    for email, password in (("alice@example.com", "Wrong"), ("no@example.com", alice.password)):
+        with pytest.raises(InvalidCredentials):
+            log_in_with(email, password)
+    assert questions == []
+    with pytest.raises(PolicyDenied):
+        log_in_with("alice@example.com", alice.password)
+    assert questions == [(alice.view, "password")]
+    assert env.count("login_session") == sessions
+    assert not _events(env, "authn_login_success", "authn_login_successafterfail")
 
 
 def _events(env, *kinds):

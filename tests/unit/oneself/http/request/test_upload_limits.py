@@ -227,8 +227,8 @@ def test_policies_decide_again_after_a_large_body(service: Service, monkeypatch)
     app, decide = service.app(), PolicyStore.decide
     answers = [None, Decision(allowed=False, code=None, notices=())]
 
-    def decide_in_turn(store: PolicyStore, question: Question) -> Decision:
-        return answers.pop(0) or decide(store, question)
+    def decide_in_turn(store: PolicyStore, question: Question, *more: Any) -> Decision:
+        return answers.pop(0) or decide(store, question, *more)
 
     monkeypatch.setattr(PolicyStore, "decide", decide_in_turn)
 

@@ -202,7 +202,7 @@ def test_policy_notices_are_in_every_dialect():
         "code": "policy_denied",
     }
     assert bodies["hantera"]["notices"] == bodies["jitsudo"]["notices"] == both
-    assert bodies["oauth"]["error_description"] == message
+    assert bodies["oauth"]["error_description"] == f"{message} Closed today. Come back tomorrow."
 
 
 @pytest.mark.parametrize("tag", ["hantera", "status"])
