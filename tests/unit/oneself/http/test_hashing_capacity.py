@@ -60,12 +60,12 @@ def test_request_that_may_not_change_the_password_does_not_wait(full, path):
     assert _ask(full, path, {"nonsense": 1}, user["session_token"]).status in {400, 422}
 
 
-@pytest.mark.parametrize("secret", [tokens.mint(tokens.ONE_TIME_SECRET), "nonsense"])
-def test_made_up_reset_does_not_wait_for_a_hash(full, secret):
+def test_made_up_reset_does_not_wait_for_a_hash(full):
     """LG-13, attack finding 21."""
-    body = {"secret": secret, "new_password": NEW}
-    answer = _ask(full, "/v1/auth/password/reset", body)
-    assert (answer.status, answer.json()["error"]["code"]) == (400, "secret_invalid")
+    for secret in (tokens.mint(tokens.ONE_TIME_SECRET), "nonsense"):
+        body = {"secret": secret, "new_password": NEW}
+        answer = _ask(full, "/v1/auth/password/reset", body)
+        assert (answer.status, answer.json()["error"]["code"]) == (400, "secret_invalid")
 
 
 @pytest.mark.parametrize("path", ["/v1/auth/login", "/v1/auth/signup"])
