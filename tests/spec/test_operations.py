@@ -252,3 +252,22 @@ def test_path_belongs_to_the_dialect_of_its_operations():
         path = re.sub(r"\{[^}]+\}", "x", operation.path)
         assert dialects.owner(path) is dialect_of(operation.dialect)
         assert path_pattern(operation.path).fullmatch(path)
+
+
+def test_writes_are_limited_unless_they_make_the_account_safer():
+    """LG-18: the service limits the operations of users that list 429."""
+    writes = [each for each in OPERATIONS.values() if each.accepted and each.method != "get"]
+    assert {each.operation_id for each in writes if 429 not in each.responses} == {
+        "ipto.logOut",
+        "ipto.revokeSession",
+        "ipto.revokeOtherSessions",
+        "ipto.revokeApiKey",
+        "hantera.revokePat",
+    }
+
+
+def test_password_operations_name_their_mailed_secret():
+    """LG-13: it is looked up before they wait for a hash; only a login and a signup have none."""
+    public = [each for each in OPERATIONS.values() if each.workload == "password" and each.public]
+    without = {each.operation_id for each in public if each.mailed_secret is None}
+    assert without == {"ipto.logIn", "ipto.signUp"}

@@ -835,7 +835,7 @@ def test_networks_of_a_site_share_a_limit(make_env):
 
 
 def test_writes_are_limited_by_class_of_credential(make_env, alice):
-    """Attack finding 8: a stolen token does not keep the owner's sessions from writing."""
+    """LG-18, attack finding 8: a stolen token does not keep the owner's sessions from writing."""
     env = make_env(write_budget=RateLimit(3, 60), idempotency_budget=RateLimit(2, 60))
     for writer in Writer:
         passed, refusal = _count_passing(
@@ -850,7 +850,7 @@ def test_writes_are_limited_by_class_of_credential(make_env, alice):
 
 
 def test_classes_of_writers():
-    """A JWT can write as much as its session; other tokens are one class."""
+    """LG-18: a JWT is as strong as its session; other tokens are one class."""
     classes = {kind: Writer.of(kind) for kind in CredentialKind}
     sessions = {kind for kind, writer in classes.items() if writer is Writer.SESSION}
     assert sessions == {CredentialKind.SESSION, CredentialKind.JWT}
@@ -858,7 +858,7 @@ def test_classes_of_writers():
 
 
 def test_logins_are_limited(make_env):
-    """Attack finding 8: each of them adds rows."""
+    """LG-18, attack finding 8: each of them adds rows."""
     env = make_env(write_budget=RateLimit(3, 60))
     alice = env.user("alice@example.com")
     passed, refusal = _count_passing(lambda: _log_in(env, password=alice.password))
