@@ -48,9 +48,10 @@ class OperationSpec:
     `accepted` are the kinds of user credential, empty if none is read; `client` says whether a
     client authenticates itself instead. `scope` is the access control entry, or None. `policy` says
     how the policies decide an operation that accepts no kind of credential; None if they do not.
-    `bodies` maps a media type to a schema, `responses` a status to its headers and to a schema by
-    media type. `deprecation_headers` are the headers that a deprecated operation adds to each
-    response.
+    `mailed_secret` is the purpose of the secret in the body, if it is looked up before a password
+    is hashed. `bodies` maps a media type to a schema, `responses` a status to its headers and to a
+    schema by media type. `deprecation_headers` are the headers that a deprecated operation adds to
+    each response.
     """
 
     operation_id: str
@@ -62,6 +63,7 @@ class OperationSpec:
     scope: str | None
     policy: PublicPolicy | None
     workload: str
+    mailed_secret: str | None
     parameters: tuple[Mapping[str, Any], ...]
     bodies: Mapping[str, Any]
     responses: Mapping[int, Mapping[str, Any]]
@@ -111,6 +113,7 @@ def _describe(
         scope=None if scope in {"public", "any", "client"} else scope,
         policy=_public_policy(operation.get("x-policy")),
         workload=operation.get("x-workload", "database"),
+        mailed_secret=operation.get("x-mailed-secret"),
         parameters=tuple(resolve(document, parameter) for parameter in parameters),
         bodies={media: spec["schema"] for media, spec in body.get("content", {}).items()},
         responses={
