@@ -31,19 +31,14 @@ _EMOJI = (
 
 #: Sequences that need characters that are invisible elsewhere.
 _SEQUENCES = re.compile(
-    "|".join(
-        (
-            # Flags of subdivisions: a region, its subdivision, the end (UTS 51 section C.1).
-            "\U0001f3f4[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,3}"
-            "\U000e007f",
-            f"{_EMOJI}(?:\u200d{_EMOJI})*",
-            "[0-9#*]\ufe0f\u20e3",
-            # Variants of Han and Mongolian letters, which names are written with.
-            "[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-            "[\ufe00-\ufe02\U000e0100-\U000e01ef]",
-            "[\u1820-\u18aa](?:[\u180b-\u180d\u180f]|\u180e(?=[\u1820\u1821]))",
-        )
-    )
+    # Flags of subdivisions: a region, its subdivision, the end (UTS 51 section C.1).
+    "\U0001f3f4[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,3}"
+    "\U000e007f"
+    f"|{_EMOJI}(?:\u200d{_EMOJI})*"
+    "|[0-9#*]\ufe0f\u20e3"
+    # Variants of Han and Mongolian letters, which names are written with.
+    "|[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff][\ufe00-\ufe02\U000e0100-\U000e01ef]"
+    "|[\u1820-\u18aa](?:[\u180b-\u180d\u180f]|\u180e(?=[\u1820\u1821]))"
 )
 
 _JOINERS = frozenset("\u200c\u200d")

@@ -339,6 +339,11 @@ CASES = [
         "client", ("bruno", "public", "bruno's public"), "cli_000000000000",
         (400, "invalid_request"), (200, None), ("client",), _body_of_exchange,
     ),
+    Case(
+        IdField("oauth.revokeToken", "body", "client_id"),
+        "client", ("bruno", "public", "bruno's public"), "cli_000000000000",
+        (400, "invalid_request"), (200, None), ("client",), lambda _env, _whose: {"token": "x"},
+    ),
 ]  # fmt: skip
 EACH_KIND = [(case, kind) for case in CASES for kind in case.accepted()]
 EACH = [(case, kind, owner_name) for case, kind in EACH_KIND for owner_name in case.others]

@@ -15,7 +15,8 @@ from models import OutboxMessage, SecurityEvent, SigningKey
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.session_setup import open_database
 from oneself.commands.console.storage_checks import checks_for
-from oneself.commands.doctor.command import disk, doctor
+from oneself.commands.doctor.command import doctor
+from oneself.commands.doctor.machine import disk
 from oneself.database import sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
@@ -23,7 +24,7 @@ from oneself.settings import Settings
 CHECKS = [
     *("sqlite_library", "journal_mode", "integrity", "foreign_keys", "tables", "key_file"),
     *("root_key", "event_chain", "outbox", "signing_key", "clock"),
-    *("policies", "mail_server", "disk", "settings"),
+    *("policies", "mail_server", "disk", "descriptors", "settings"),
 ]
 
 
