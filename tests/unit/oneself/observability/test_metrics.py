@@ -24,7 +24,7 @@ def test_metrics_are_served_after_a_worker_has_ended(monkeypatch, problem):
 
     monkeypatch.setattr(os, "kill", kill)
     port = free_port()
-    with listening("127.0.0.1", port):
+    with listening("127.0.0.1", port, hosts=frozenset({"localhost"})):
         leftover = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"gauge_livesum_{_PID}.db"
         leftover.touch()
         with urllib.request.urlopen(
