@@ -61,16 +61,19 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     """Folder of the SQLite file, the key file and, without SMTP, outgoing mail."""
     database_url_file: SecretFile = None
+    """File with `ONESELF_DATABASE_URL`."""
     database_url: Annotated[Secret, AfterValidator(_with_valid_url)] = from_file()
     """`postgresql+psycopg://user:password@host/name`, or `sqlite:///path`. Unset: the file
     `oneself.sqlite3` in the data folder.
     """
     secret_key_file: SecretFile = None
+    """File with `ONESELF_SECRET_KEY`."""
     secret_key: Secret = from_file()
     """Root secret: 32 bytes or more, in base64url. Every replica needs the same one. Unset: read
     from `secret.key` in the data folder; with SQLite the first start creates that file.
     """
     secret_key_former_file: SecretFile = None
+    """File with `ONESELF_SECRET_KEY_FORMER`."""
     secret_key_former: Secret = from_file()
     """Previous root secrets still needed to read existing rows, comma-separated."""
 
@@ -135,6 +138,7 @@ class Settings(BaseSettings):
     """bcrypt cost factor; each step doubles the time of a hash."""
 
     smtp_url_file: SecretFile = None
+    """File with `ONESELF_SMTP_URL`."""
     smtp_url: Secret = from_file()
     """Mail server: `smtp://user:password@host:587` (STARTTLS) or `smtps://…`. Unset: mail is
     written to the data folder as `.eml` files.
