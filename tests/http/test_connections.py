@@ -1,0 +1,107 @@
+"""Tests of many connections, and of the limit of open files."""
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from tests.http.running import Running, open_account, running
+from tests.support.deadlines import patient
+
+_ROOT = Path(__file__).parents[2]
+_NOFILE = resource.RLIMIT_NOFILE
+
+
+@contextmanager
+def _own_limit(soft: int, hard: int | None = None) -> Iterator[None]:
+    """Limit the open files of this process, which started processes inherit."""
+    before = resource.getrlimit(_NOFILE)
+    # The hard limit cannot be raised again, except by root.
+    resource.setrlimit(_NOFILE, (soft, before[1] if hard is None else hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(_NOFILE, before)
+
+
+@contextmanager
+def _idle(service: Running, count: int) -> Iterator[None]:
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=5))
+        yield
+
+
+def _limit_of(pid: int) -> int:
+    return resource.prlimit(pid, _NOFILE)[0]
+
+
+def test_idle_connections_leave_the_service_responding(tmp_path: Path):
+    """HT-08, attack finding 13: under a soft limit that is lower than the connections."""
+    connections = 600
+    hard = resource.getrlimit(_NOFILE)[1]
+    if hard < 2 * connections:
+        pytest.skip("the hard limit of this machine is too low")
+    with ExitStack() as stack:
+        with _own_limit(256):
+            service = stack.enter_context(running(tmp_path, head_seconds=15, password_cost=10))
+        user = open_account(service, "alice@example.com")
+        assert _limit_of(service.worker) > 256
+        assert _limit_of(service.process.pid) > 256
+        with _idle(service, connections):
+            for _ in range(5):
+                began = time.monotonic()
+                assert service.ask("GET", "/v1/me", headers=user.bearer).status == HTTPStatus.OK
+                assert time.monotonic() - began < patient(2)
+        assert "Too many open files" not in service.log
+
+
+def test_connections_beyond_a_hard_limit_wait_and_take_no_other_descriptor(tmp_path: Path):
+    """HT-08, attack finding 13: the database, the log and the policies keep theirs."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can raise the hard limit of these tests again")
+    with ExitStack() as stack:
+        with _own_limit(256, 256):
+            service = stack.enter_context(running(tmp_path, head_seconds=2, password_cost=10))
+        user = open_account(service, "alice@example.com")
+        with _idle(service, 400):
+            # The first to wait are accepted when idle ones are closed.
+            assert service.ask("GET", "/v1/me", headers=user.bearer).status == HTTPStatus.OK
+        descriptors = len(list(Path(f"/proc/{service.worker}/fd").iterdir()))
+        assert descriptors < 256
+        assert "Too many open files" not in service.log
+        assert '"level":"error"' not in service.log
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"),
+    [
+        (1024, 524_288, "4096 4240"),
+        (1024, 1024, "880 1024"),
+        (256, 512, "368 512"),
+        (65_536, 524_288, "4096 65536"),
+        (64, 64, "1 64"),
+    ],
+)
+def test_limit_is_raised_as_far_as_needed_and_allowed(soft: int, hard: int, expected: str):
+    """HT-08, attack finding 13."""
+    program = f"""
+import resource
+limits = [({soft}, {hard})]
+resource.getrlimit = lambda _name: limits[-1]
+resource.setrlimit = lambda _name, limit: limits.append(limit)
+from oneself.runtime.descriptors import raise_limit
+print(raise_limit(4), limits[-1][0])
+assert limits[-1][1] == {hard}
+"""
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == expected
