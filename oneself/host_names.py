@@ -36,8 +36,8 @@ def _parse_host(text: str) -> str:
     except ValidationError:
         raise ValueError(_RULE) from None
     host = url.host or ""
-    # The parser drops a default port, and a wildcard would match nothing.
-    if str(url) != f"http://{host}/" or text.endswith(":80") or not _HOST.fullmatch(host):
+    # The parser adds a slash and drops a default port, and a wildcard would match nothing.
+    if str(url) != f"http://{host}/" or text.endswith((":80", "/")) or not _HOST.fullmatch(host):
         raise ValueError(_RULE)
     return host
 
