@@ -123,7 +123,7 @@ def listening(host: str, port: int, *, hosts: frozenset[str]) -> Iterator[None]:
     """
     with TemporaryDirectory(prefix="oneself-metrics-") as folder:
         os.environ[_FOLDER_VARIABLE] = folder
-        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+        from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server  # noqa: PLC0415
         from prometheus_client.registry import Collector  # noqa: PLC0415
 
         class Workers(Collector):
@@ -133,7 +133,7 @@ def listening(host: str, port: int, *, hosts: frozenset[str]) -> Iterator[None]:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Workers())
         server, thread = start_http_server(port, host, registry)
-        server.set_app(_answering_for(hosts, server.get_app()))
+        server.set_app(_answering_for(hosts, make_wsgi_app(registry)))
         # A worker that outlives the main process would keep the port from the next start.
         os.register_at_fork(after_in_child=server.socket.close)
         try:
