@@ -22,8 +22,8 @@ def share_compiled_statements() -> None:
     """
     Engine._compiled_cache = property(lambda _: _CACHE, _ignore)  # type: ignore[method-assign] # noqa: SLF001 # see above
     for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
-        dialect.__eq__ = _is_of_same_kind  # type: ignore[method-assign,assignment]
-        dialect.__hash__ = _hash_of_kind  # type: ignore[method-assign,assignment]
+        dialect.__eq__ = _is_of_same_kind  # type: ignore[method-assign]
+        dialect.__hash__ = _hash_of_kind  # type: ignore[method-assign]
 
 
 def _ignore(engine: Engine, cache: object) -> None:
