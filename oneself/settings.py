@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, ValidationInf
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
-from accounts.limits import Limits
+from accounts.limits import Limits, PasswordScheme
 from accounts.values.email_address import canonical, parse_address
 from oneself.database_urls import require_database, sqlite_path
 from oneself.settings_parsers import (
@@ -115,6 +115,10 @@ class Settings(BaseSettings):
     """UTF-8 text file of leaked passwords, one per line, which are rejected as new passwords."""
     password_change_ends: Literal["none", "others"] = "none"  # noqa: S105 # a choice
     """Sessions that a password change ends: `none`, or all `others` of the user."""
+    password_scheme: PasswordScheme = "bcrypt"  # noqa: S105 # a choice
+    """Password hash: `bcrypt`, or `argon2id` for new deployments, which takes 19 MiB of memory for
+    each hash in progress. A login replaces the hash of another scheme.
+    """
     password_cost: Annotated[int, Field(ge=10, le=16)] = 12
     """bcrypt cost factor; each step doubles the time of a hash."""
 
@@ -245,6 +249,7 @@ class Settings(BaseSettings):
         ended_sessions = self.password_change_ends
         return Limits(
             password_min_length=self.password_min_length,
+            password_scheme=self.password_scheme,
             password_cost=self.password_cost,
             leaked_passwords=read_passwords(self.password_blocklist),
             password_change_ends_other_sessions=ended_sessions == "others",

@@ -200,8 +200,12 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
         ("kept_answer", col(IdempotencyRecord.key_id), col(IdempotencyRecord.expires_at) > now),
         # The secret of a public client was never given to anyone.
         ("client", col(Client.key_id), col(Client.is_public).is_(False)),
-        # Both schemes have the id of the root at the same position.
-        ("password_record", func.substr(record, 3, 8), func.substr(record, 1, 2).in_(("1$", "2$"))),
+        # All schemes have the id of the root at the same position.
+        (
+            "password_record",
+            func.substr(record, 3, 8),
+            func.substr(record, 1, 2).in_(("1$", "2$", "3$")),
+        ),
     ]
 
 

@@ -68,15 +68,14 @@ def log_in(
     normalised = password_strength.normalise(password)
     new_record = None
     with session.outside_transaction():
-        cost = session.limits.password_cost
-        ok = password_hashing.verify(normalised, record, session.keys, cost)
+        ok = password_hashing.verify(normalised, record, session.keys, session.limits)
         if (
             ok
             and normalised
             and record
-            and password_hashing.needs_rehash(record, session.keys, cost)
+            and password_hashing.needs_rehash(record, session.keys, session.limits)
         ):
-            new_record = password_hashing.hash_password(normalised, session.keys, cost)
+            new_record = password_hashing.hash_password(normalised, session.keys, session.limits)
     if user_id is not None:
         lock_account(session, user_id)
     # Read again: the password may have been changed, or the user disabled, during the hash.
