@@ -31,6 +31,7 @@ class Limits:
     leaked_passwords: frozenset[str] = frozenset()
 
     session_lifetime: timedelta = timedelta(days=30)
+    session_idle_timeout: timedelta | None = None
     one_time_secret_lifetime: timedelta = timedelta(hours=24)
     reset_lifetime: timedelta = timedelta(hours=1)
     undo_lifetime: timedelta = timedelta(days=7)

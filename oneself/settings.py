@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     """
     session_days: Annotated[int, Field(ge=1, le=365)] = 30
     """Lifetime of a session."""
+    session_idle_minutes: Annotated[int | None, Field(ge=5, le=525_600)] = None
+    """Time without use after which a session ends, up to two minutes later. Unset: a session ends by
+    age only.
+    """
     api_key_days: Annotated[int, Field(ge=1, le=3660)] = 365
     """Maximum lifetime of an API key."""
     api_key_brand: Annotated[str, Field(pattern="^[a-z][a-z0-9]{1,15}$")] = "ipto"
@@ -255,6 +259,9 @@ class Settings(BaseSettings):
             password_change_ends_other_sessions=ended_sessions == "others",
             service_mails_email_changes=self.email_change == "service",
             session_lifetime=timedelta(days=self.session_days),
+            session_idle_timeout=(
+                timedelta(minutes=self.session_idle_minutes) if self.session_idle_minutes else None
+            ),
             api_key_lifetime=timedelta(days=self.api_key_days),
             retention=timedelta(days=self.retention_days),
             api_key_brand=self.api_key_brand,

@@ -12,7 +12,7 @@ from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidCredentials
 from accounts.services import throttling
-from accounts.services.credentials import SESSION, revoke, revoke_all, select_live
+from accounts.services.credentials import SESSION, idle_since, revoke, revoke_all, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import Principal
@@ -153,7 +153,14 @@ def open_session(
 
 def list_sessions(session: AccountSession, user_id: str) -> Sequence[ListedSession]:
     """List the live sessions of a user, newest first."""
-    rows = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
+    rows = session.rows(
+        _LIVE,
+        {
+            "user_id": user_id,
+            "now": session.now,
+            "idle_since": idle_since(session.limits, session.now),
+        },
+    )
     return [ListedSession._make(row) for row in rows]
 
 
