@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     session_days: Annotated[int, Field(ge=1, le=365)] = 30
     """Lifetime of a session."""
     session_idle_minutes: Annotated[int | None, Field(ge=5, le=525_600)] = None
-    """Time without use after which a session ends, up to two minutes later. Unset: a session ends by
+    """Time without use after which a session ends, two minutes late at most. Unset: sessions end by
     age only.
     """
     api_key_days: Annotated[int, Field(ge=1, le=3660)] = 365

@@ -149,24 +149,25 @@ def idle_since(limits: Limits, now: datetime, *, delays: int = 2) -> datetime:
     return now - limits.session_idle_timeout - delays * RECORDING_DELAY
 
 
-def used_after(idle_since: Any) -> ColumnElement[bool]:
+def used_after(time: Any) -> ColumnElement[bool]:
     """Return the condition that the last recorded use of a session, or its login, is later."""
     last_use = func.coalesce(col(LoginSession.last_used_at), col(LoginSession.created_at))
-    return last_use > idle_since
+    is_later: ColumnElement[bool] = last_use > time
+    return is_later
 
 
-def is_live(table: Any, now: Any, idle_since: Any) -> ColumnElement[bool]:
+def is_live(table: Any, now: Any, idle: Any) -> ColumnElement[bool]:
     """Return the condition that a row of a revocable kind is not revoked, expired or idle.
 
-    `now` and `idle_since` are times or bind parameters; the latter is for sessions.
+    `now` and `idle` are times or bind parameters. `idle` is `idle_since` and for sessions.
     """
-    live: ColumnElement[bool] = table.revoked_at.is_(None) & _is_current(table, now, idle_since)
+    live: ColumnElement[bool] = table.revoked_at.is_(None) & _is_current(table, now, idle)
     return live
 
 
-def _is_current(table: Any, now: Any, idle_since: Any) -> ColumnElement[bool]:
+def _is_current(table: Any, now: Any, idle: Any) -> ColumnElement[bool]:
     is_current: ColumnElement[bool] = table.expires_at > now
-    return is_current & used_after(idle_since) if table is LoginSession else is_current
+    return is_current & used_after(idle) if table is LoginSession else is_current
 
 
 def select_live(type_: CredentialType, shape: type[tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:

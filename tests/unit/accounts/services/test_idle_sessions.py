@@ -230,7 +230,7 @@ def test_idle_sessions_are_revoked_in_parts(env, alice, clock):
 
 
 def test_idle_session_leaves_no_event_when_all_are_revoked(env, alice, clock):
-    """LO-01: only what was live has been ended by that act."""
+    """Only what was live has been ended by that act."""
     clock.move(seconds=ENDED.total_seconds())
     env.act(open_session, alice.user_id)
     before = env.count("security_event")

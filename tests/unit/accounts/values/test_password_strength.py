@@ -278,7 +278,18 @@ def test_leaked_password_is_rejected(entered):
 def test_leaked_password_with_digits_and_signs_around_is_rejected():
     """PW-10, PW-08: guessing programs try these forms of every leaked password."""
     limits = Limits(leaked_passwords=frozenset({"violet tangent"}))
-    assert broken_rules("!Violet tangent 47", limits=limits) == [
-        "must not be a password that is known to have leaked"
-    ]
-    assert validate("Violet tangents 47", limits=limits, own_words=())
+    for password in ("!Violet tangent 47", "Violet tangent 2024!"):
+        assert broken_rules(password, limits=limits) == [
+            "must not be a password that is known to have leaked"
+        ]
+    for password in ("Violet tangents 47", "Violet tangent 4711-0815"):
+        assert validate(password, limits=limits, own_words=()) == password
+
+
+def test_leaked_password_may_end_in_digits_itself():
+    """PW-10: every number of digits and signs is taken away, not only all of them."""
+    limits = Limits(leaked_passwords=frozenset({"violet tangent 47", "gt92", "7tgxq9"}))
+    assert broken_rules("Violet tangent 471!", limits=limits)
+    assert broken_rules("17Tgxq9!", limits=limits)
+    # Long lists have most texts of five characters and fewer.
+    assert validate("48Gt92!7", limits=limits, own_words=())
