@@ -142,4 +142,4 @@ def _guesses(password: str, words: set[str]) -> int:
     start = password[:_MAX_SCORED]
     if len(_LOOKALIKES.intersection(start)) > _MAX_LOOKALIKES:
         start = start[:_MAX_SCORED_WITH_LOOKALIKES]
-    return zxcvbn(start, sorted(words)).guesses
+    return int(zxcvbn(start, sorted(words)).guesses)
