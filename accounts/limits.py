@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+#: The ways to hash a password.
+PasswordScheme = Literal["bcrypt", "argon2id"]
 
 
 class RateLimit(NamedTuple):
@@ -16,16 +19,19 @@ class RateLimit(NamedTuple):
 class Limits:
     """Limits that an operator can set, with their defaults.
 
-    `leaked_passwords` are in lower case. Lengths are in code points after NFC normalisation, sizes
-    in bytes, counts per user.
+    `leaked_passwords` are in lower case, and `password_cost` is bcrypt's: the base-2 logarithm of
+    its rounds, 4 to 19. Lengths are in code points after NFC normalisation, sizes in bytes, counts
+    per user.
     """
 
     password_min_length: int = 8
     password_max_bytes: int = 1024
+    password_scheme: PasswordScheme = "bcrypt"  # noqa: S105 # the name of a scheme
     password_cost: int = 12
     leaked_passwords: frozenset[str] = frozenset()
 
     session_lifetime: timedelta = timedelta(days=30)
+    session_idle_timeout: timedelta | None = None
     one_time_secret_lifetime: timedelta = timedelta(hours=24)
     reset_lifetime: timedelta = timedelta(hours=1)
     undo_lifetime: timedelta = timedelta(days=7)

@@ -15,7 +15,8 @@ from accounts.flows.idempotency import delete_expired_responses
 from accounts.flows.oauth.token_introspection import delete_expired_jwts
 from accounts.flows.password.password_reset import mail_requested_resets
 from accounts.jobs.event_chain import chain_events
-from accounts.jobs.retention import delete_expired_records
+from accounts.jobs.retention import delete_expired_records, revoke_idle_sessions
+from accounts.services.credentials import RECORDING_DELAY
 from accounts.services.database import AccountSession
 from accounts.services.outbox import delete_dead_messages
 from accounts.services.rate_limits import delete_old_attempts
@@ -62,6 +63,7 @@ JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object]
     (run_alone, "accounts.signing_keys.forget_retired_keys", delete_retired_keys, _HOUR),
     (run_alone, "accounts.outbox.forget_dead_letters", delete_dead_messages, _HOUR),
     (run_alone, "accounts.idempotency.forget_answers", delete_expired_responses, _HOUR),
+    (run_in_parts, "accounts.retention.revoke_idle_sessions", revoke_idle_sessions, _HOUR),
     (run_in_parts, "accounts.retention.forget_what_ended", delete_expired_records, _HOUR),
 )
 
@@ -111,7 +113,7 @@ def create_app(
             jobs=(
                 *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
                 (database.truncate_wal, 5.0),
-                (partial(usage.write, database), 30.0),
+                (partial(usage.write, database), RECORDING_DELAY.total_seconds() / 2),
                 (signing.refresh, 15.0),
                 (policies.reload, 2.0),
                 *_measurements(metrics, database),

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, ValidationInf
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
-from accounts.limits import Limits
+from accounts.limits import Limits, PasswordScheme
 from accounts.values.email_address import canonical, parse_address
 from oneself.database_urls import require_database, sqlite_path
 from oneself.host_names import parse_hosts, require_hosts
@@ -119,6 +119,10 @@ class Settings(BaseSettings):
     """
     session_days: Annotated[int, Field(ge=1, le=365)] = 30
     """Lifetime of a session."""
+    session_idle_minutes: Annotated[int | None, Field(ge=5, le=525_600)] = None
+    """Time without use after which a session ends, two minutes late at most. Unset: sessions end by
+    age only.
+    """
     api_key_days: Annotated[int, Field(ge=1, le=3660)] = 365
     """Maximum lifetime of an API key."""
     api_key_brand: Annotated[str, Field(pattern="^[a-z][a-z0-9]{1,15}$")] = "ipto"
@@ -134,6 +138,10 @@ class Settings(BaseSettings):
     """UTF-8 text file of leaked passwords, one per line, which are rejected as new passwords."""
     password_change_ends: Literal["none", "others"] = "none"  # noqa: S105 # a choice
     """Sessions that a password change ends: `none`, or all `others` of the user."""
+    password_scheme: PasswordScheme = "bcrypt"  # noqa: S105 # a choice
+    """Password hash: `bcrypt`, or `argon2id` for new deployments, which takes 19 MiB of memory for
+    each hash in progress. A login replaces the hash of another scheme.
+    """
     password_cost: Annotated[int, Field(ge=10, le=16)] = 12
     """bcrypt cost factor; each step doubles the time of a hash."""
 
@@ -271,11 +279,15 @@ class Settings(BaseSettings):
         ended_sessions = self.password_change_ends
         return Limits(
             password_min_length=self.password_min_length,
+            password_scheme=self.password_scheme,
             password_cost=self.password_cost,
             leaked_passwords=read_passwords(self.password_blocklist),
             password_change_ends_other_sessions=ended_sessions == "others",
             service_mails_email_changes=self.email_change == "service",
             session_lifetime=timedelta(days=self.session_days),
+            session_idle_timeout=(
+                timedelta(minutes=self.session_idle_minutes) if self.session_idle_minutes else None
+            ),
             api_key_lifetime=timedelta(days=self.api_key_days),
             retention=timedelta(days=self.retention_days),
             api_key_brand=self.api_key_brand,

@@ -111,7 +111,7 @@ class Keyring:
         )
 
     def pepper(self, password: bytes, key_id: str | None = None) -> bytes:
-        """Return the 64 bytes to hash with bcrypt: base64 of HMAC-SHA-384, without a NUL.
+        """Return the 64 bytes to hash: base64 of HMAC-SHA-384, without a NUL.
 
         `key_id` names the root secret of an older record, one of `key_ids`.
         """

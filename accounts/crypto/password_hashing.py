@@ -1,16 +1,19 @@
-"""Password hashes: bcrypt over a peppered digest, in constant time for unknown users."""
+"""Password hashes: bcrypt or argon2id of a peppered digest, in constant time for unknown users."""
 
+import base64
 import hmac
 import re
+import secrets
 
 import bcrypt
+from argon2 import low_level as argon2
 
 from accounts.crypto.keyring import Keyring
+from accounts.limits import Limits
 
 # Scheme 1 is bcrypt(base64(HMAC-SHA-384(pepper, NFC of the OpaqueString in UTF-8))). A cost above
 # 19 takes half a minute or more: no record of ours has one, and a forged record cannot ask for it.
-_SCHEME = "1"
-_RECORD = re.compile(
+_BCRYPT = re.compile(
     r"1\$(?P<key_id>[0-9a-f]{8})\$(?P<hash>\$2b\$(?P<cost>0[4-9]|1[0-9])\$[./0-9A-Za-z]{53})"
 )
 # Scheme 2 is an imported bcrypt hash, until the next login replaces the record: bcrypt's salt as it
@@ -19,6 +22,16 @@ _IMPORTED = re.compile(
     r"2\$(?P<key_id>[0-9a-f]{8})\$(?P<salt>\$2b\$(?P<cost>0[4-9]|1[0-9])\$[./0-9A-Za-z]{21}[.Oeu])"
     r"\$(?P<digest>[+/0-9A-Za-z]{64})"
 )
+# Scheme 3 is argon2id (RFC 9106) over the same digest as scheme 1. Its parameters are OWASP's first
+# choice; no others are read, so a forged record cannot ask for more memory.
+_ARGON2_KIB, _ARGON2_PASSES, _ARGON2_LANES = 19_456, 2, 1
+_ARGON2 = re.compile(
+    r"3\$(?P<key_id>[0-9a-f]{8})\$(?P<hash>\$argon2id\$v=19"
+    rf"\$m={_ARGON2_KIB},t={_ARGON2_PASSES},p={_ARGON2_LANES}"
+    r"\$(?P<salt>[+/0-9A-Za-z]{22})\$[+/0-9A-Za-z]{43})"
+)
+#: The records of new passwords, by the scheme that the operator has chosen.
+_CURRENT = {"bcrypt": _BCRYPT, "argon2id": _ARGON2}
 #: A bcrypt hash of another system. `2x` marks the hashes of a defect and is not accepted.
 _FOREIGN_HASH = re.compile(
     r"\$2[aby]\$(?P<cost>0[4-9]|1[0-9])\$(?P<salt>[./0-9A-Za-z]{22})(?P<digest>[./0-9A-Za-z]{31})"
@@ -43,21 +56,23 @@ def import_hash(hashed: str, keys: Keyring) -> tuple[str, int] | None:
     return f"2${keys.key_id}$$2b${parts['cost']}${salt}${bound}", int(parts["cost"])
 
 
-def hash_password(password: str, keys: Keyring, cost: int) -> str:
-    """Return the record of a validated password: scheme, pepper id and bcrypt hash.
+def hash_password(password: str, keys: Keyring, limits: Limits) -> str:
+    """Return the record of a validated password: scheme, pepper id and hash with its cost."""
+    peppered = keys.pepper(password.encode())
+    if _CURRENT[limits.password_scheme] is _ARGON2:
+        return f"3${keys.key_id}${_argon2id(peppered, secrets.token_bytes(16))}"
+    hashed = bcrypt.hashpw(peppered, bcrypt.gensalt(limits.password_cost))
+    return f"1${keys.key_id}${hashed.decode()}"
 
-    `cost` is bcrypt's: the base-2 logarithm of its rounds, 4 to 19.
-    """
-    hashed = bcrypt.hashpw(keys.pepper(password.encode()), bcrypt.gensalt(cost))
-    return f"{_SCHEME}${keys.key_id}${hashed.decode()}"
 
-
-def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -> bool:
+def verify(password: str | None, record: str | None, keys: Keyring, limits: Limits) -> bool:
     """Return whether a password, normalised by `normalise`, matches the record.
 
     None stands for a malformed password or a missing record, and an unreadable record counts as
-    missing: the result is False after one bcrypt of the cost, as for a wrong password.
+    missing: the result is False after one hash of the current scheme and cost, as for a wrong
+    password.
     """
+    current = _CURRENT[limits.password_scheme]
     parts = _parse(record, keys)
     if password is not None and parts is not None:
         try:
@@ -68,29 +83,33 @@ def verify(password: str | None, record: str | None, keys: Keyring, cost: int) -
         else:
             # A record of a lower cost would be rejected sooner than an unknown user. 2^n twice is
             # 2^(n+1): with these rounds the whole takes one hash of today's cost (LG-03).
-            for missing_cost in () if matches else range(int(parts["cost"]), cost):
-                bcrypt.hashpw(keys.pepper(password.encode()), bcrypt.gensalt(missing_cost))
+            if not matches and current is _BCRYPT and parts.re is not _ARGON2:
+                for missing_cost in range(int(parts["cost"]), limits.password_cost):
+                    bcrypt.hashpw(keys.pepper(password.encode()), bcrypt.gensalt(missing_cost))
             return matches
     # Looks wrong because it hashes for an unknown user. Right because an immediate answer reveals
-    # that there is no such account (CVE-2024-39329). Costs one bcrypt.
-    bcrypt.hashpw(keys.pepper((password or "").encode()), bcrypt.gensalt(cost))
+    # that there is no such account (CVE-2024-39329). Costs one hash.
+    hash_password(password or "", keys, limits)
     return False
 
 
-def needs_rehash(record: str, keys: Keyring, cost: int) -> bool:
+def needs_rehash(record: str, keys: Keyring, limits: Limits) -> bool:
     """Return whether the record should be replaced: another scheme or pepper, or a lower cost."""
     parts = _parse(record, keys)
     return (
         parts is None
-        or parts.re is _IMPORTED
+        or parts.re is not _CURRENT[limits.password_scheme]
         or parts["key_id"] != keys.key_id
-        or int(parts["cost"]) < cost
+        or (parts.re is _BCRYPT and int(parts["cost"]) < limits.password_cost)
     )
 
 
 def _parse(record: str | None, keys: Keyring) -> re.Match[str] | None:
-    parts = _RECORD.fullmatch(record or "") or _IMPORTED.fullmatch(record or "")
-    return parts if parts and parts["key_id"] in keys.key_ids else None
+    for pattern in (_BCRYPT, _IMPORTED, _ARGON2):
+        parts = pattern.fullmatch(record or "")
+        if parts and parts["key_id"] in keys.key_ids:
+            return parts
+    return None
 
 
 def _matches(password: str, parts: re.Match[str], keys: Keyring) -> bool:
@@ -100,7 +119,24 @@ def _matches(password: str, parts: re.Match[str], keys: Keyring) -> bool:
         hashed = bcrypt.hashpw(password.encode()[:_BCRYPT_BYTES], parts["salt"].encode()).decode()
         bound = _peppered_digest(hashed[len(parts["salt"]) :], keys, parts["key_id"])
         return hmac.compare_digest(bound, parts["digest"])
-    return bcrypt.checkpw(keys.pepper(password.encode(), parts["key_id"]), parts["hash"].encode())
+    peppered = keys.pepper(password.encode(), parts["key_id"])
+    if parts.re is _ARGON2:
+        # Hashed anew, since argon2's own check rejects some records before it hashes anything.
+        salt = base64.b64decode(parts["salt"] + "==")
+        return hmac.compare_digest(_argon2id(peppered, salt), parts["hash"])
+    return bcrypt.checkpw(peppered, parts["hash"].encode())
+
+
+def _argon2id(peppered: bytes, salt: bytes) -> str:
+    return argon2.hash_secret(
+        peppered,
+        salt,
+        time_cost=_ARGON2_PASSES,
+        memory_cost=_ARGON2_KIB,
+        parallelism=_ARGON2_LANES,
+        hash_len=32,
+        type=argon2.Type.ID,
+    ).decode()
 
 
 def _peppered_digest(digest: str, keys: Keyring, key_id: str) -> str:

@@ -11,7 +11,6 @@ it is retired, for verifying those links and nothing else (`Keyring.events`). Th
 the chain from its beginning takes every such root.
 """
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Table, and_, delete, func, select, true, update
@@ -20,7 +19,7 @@ from sqlmodel import col
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.services.clients import renew_client_secret
-from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, is_live
+from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, idle_since, is_live
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import is_pending, is_redeemable
 from models import (
@@ -167,7 +166,7 @@ def _store(
 def count_live(session: AccountSession) -> dict[str, dict[str, int]]:
     """Count, for each root and table, the rows that are valid under that root only."""
     counts: dict[str, dict[str, int]] = {}
-    for name, key_id, live in _live(session.now):
+    for name, key_id, live in _live(session):
         for root, rows in session.core.execute(
             select(key_id, func.count()).where(live).group_by(key_id)
         ):
@@ -184,15 +183,20 @@ def count_links(session: AccountSession) -> dict[str, int]:
     return dict(session.core.execute(select(root, func.count()).group_by(root)).all())
 
 
-def _live(now: datetime) -> list[tuple[str, Any, Any]]:
+def _live(session: AccountSession) -> list[tuple[str, Any, Any]]:
     """Return for each table its name, the key id of a row, and the condition that it is live."""
+    now, idle = session.now, idle_since(session.limits, session.now)
     record = col(PasswordRecord.record)
     return [
         *((column.table.name, column.table.c.key_id, column.where) for column in _SEALED),
         # A used refresh token counts until it expires: a second use of it must be noticed (RFC 9700
         # section 4.14.2), which takes the root that its digest is stored under.
         *(
-            (str(type_.table.__tablename__), type_.column("key_id"), is_live(type_.table, now))
+            (
+                str(type_.table.__tablename__),
+                type_.column("key_id"),
+                is_live(type_.table, now, idle),
+            )
             for type_ in REVOCABLE
         ),
         ("one_time_secret", col(OneTimeSecret.key_id), and_(*is_redeemable(now))),
@@ -200,8 +204,12 @@ def _live(now: datetime) -> list[tuple[str, Any, Any]]:
         ("kept_answer", col(IdempotencyRecord.key_id), col(IdempotencyRecord.expires_at) > now),
         # The secret of a public client was never given to anyone.
         ("client", col(Client.key_id), col(Client.is_public).is_(False)),
-        # Both schemes have the id of the root at the same position.
-        ("password_record", func.substr(record, 3, 8), func.substr(record, 1, 2).in_(("1$", "2$"))),
+        # All schemes have the id of the root at the same position.
+        (
+            "password_record",
+            func.substr(record, 3, 8),
+            func.substr(record, 1, 2).in_(("1$", "2$", "3$")),
+        ),
     ]
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, or_
+from sqlalchemy import ColumnElement, delete, or_, update
 from sqlmodel import col, select
 
-from accounts.services.credentials import REVOCABLE
+from accounts.services.credentials import REVOCABLE, idle_since, used_after
 from accounts.services.database import AccountSession
 from models import LoginSession, OneTimeSecret, OutboxMessage, RefreshToken
 
@@ -38,6 +38,27 @@ def delete_expired_records(session: AccountSession, *, at_most: int = _BATCH) ->
         OutboxMessage: _past(before, OutboxMessage.delivered_at, OutboxMessage.gave_up_at),
     }
     return sum(_delete(session, table, is_over, at_most) for table, is_over in over.items())
+
+
+def revoke_idle_sessions(session: AccountSession, *, at_most: int = _BATCH) -> int:
+    """Revoke some sessions that have ended by idling; returns how many.
+
+    They are rejected since then. Revoked, they stay so when the idle timeout is raised, and are
+    deleted after the retention time.
+    """
+    if session.limits.session_idle_timeout is None:
+        return 0
+    has_ended = ~used_after(idle_since(session.limits, session.now))
+    ids = session.exec(
+        select(LoginSession.id)
+        .where(col(LoginSession.revoked_at).is_(None), has_ended)
+        .limit(at_most)
+    ).all()
+    return session.core.execute(
+        update(LoginSession)
+        .where(col(LoginSession.id).in_(ids), has_ended)
+        .values(revoked_at=session.now)
+    ).rowcount
 
 
 def _ended(table: Any, before: datetime) -> ColumnElement[bool]:

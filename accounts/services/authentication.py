@@ -11,7 +11,14 @@ from sqlmodel import col
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidToken
-from accounts.services.credentials import BY_KIND, REVOCABLE, is_live, rights
+from accounts.services.credentials import (
+    BY_KIND,
+    REVOCABLE,
+    idle_since,
+    is_live,
+    rights,
+    used_after,
+)
 from accounts.services.database import AccountSession, Reading
 from accounts.services.principal import Credential, CredentialKind, Presented, Principal
 from accounts.services.user_views import ENABLED, USER_VIEW_COLUMNS, UserView
@@ -43,7 +50,11 @@ _STATEMENTS: dict[CredentialKind, Select[*tuple[Any, ...]]] = {
         type_.column(type_.id),
         type_.column("scopes") if type_.has("scopes") else null(),
         type_.column(type_.digest),
-        where=is_live(type_.table, bindparam("now")) if type_ in REVOCABLE else True,
+        where=(
+            is_live(type_.table, bindparam("now"), bindparam("idle_since"))
+            if type_ in REVOCABLE
+            else True
+        ),
     )
     for kind, type_ in BY_KIND.items()
 }
@@ -51,7 +62,7 @@ _STATEMENTS: dict[CredentialKind, Select[*tuple[Any, ...]]] = {
 _JWT = _statement(
     LoginSession,
     col(LoginSession.id),
-    where=is_live(LoginSession, bindparam("now"))
+    where=is_live(LoginSession, bindparam("now"), bindparam("idle_since"))
     & (col(User.credential_epoch) == bindparam("epoch"))
     & ~exists().where(col(RevokedJwt.jti) == bindparam("jti")),
 )
@@ -83,8 +94,10 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
     # One query for each root, and not IN: there is a second root only after a rotation. The earlier
     # digests are then tried again, since the row may have been rewritten under them in between.
     digests = reading.keys.digests(BY_KIND[kind].purpose, token)
+    idle = idle_since(reading.limits, reading.now)
     for digest in (*digests, *digests[:-1]):
-        for row in reading.rows(statement, {"key": prefix or digest, "now": reading.now}):
+        parameters = {"key": prefix or digest, "now": reading.now, "idle_since": idle}
+        for row in reading.rows(statement, parameters):
             if hmac.compare_digest(digest, row[_WIDTH + 2]):
                 credential_id = row[_WIDTH]
                 if digest != digests[0]:
@@ -106,7 +119,13 @@ def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
     """Return the user of a JWT with a valid signature, unless it was revoked or ended since."""
     rows = reading.rows(
         _JWT,
-        {"key": claims.session_id, "now": reading.now, "epoch": claims.epoch, "jti": claims.jti},
+        {
+            "key": claims.session_id,
+            "now": reading.now,
+            "idle_since": idle_since(reading.limits, reading.now),
+            "epoch": claims.epoch,
+            "jti": claims.jti,
+        },
     )
     if not rows:
         raise InvalidToken
@@ -127,26 +146,30 @@ RECORDED_KINDS = frozenset(kind for kind, type_ in BY_KIND.items() if type_.has(
 def write_uses(
     session: AccountSession, uses: Mapping[tuple[CredentialKind, str], datetime]
 ) -> None:
-    """Write when each credential, by its kind and id, was last used."""
+    """Write when each credential, by its kind and id, was last used.
+
+    A session that was idle for too long stays idle: see `idle_since`.
+    """
     for kind, type_ in BY_KIND.items():
         # In one order: two replicas that lock the same rows would otherwise wait for each other.
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"credential_id": credential_id, "used_at": used_at}
             for (used_kind, credential_id), used_at in sorted(uses.items())
             if used_kind is kind
         ]
-        if rows:
-            last_used_at = type_.column("last_used_at")
-            session.core.execute(
-                update(type_.table)
-                .where(
-                    type_.column(type_.id) == bindparam("credential_id"),
-                    # Another replica may have seen a later use, and have written it sooner.
-                    last_used_at.is_(None) | (last_used_at < bindparam("used_at")),
-                )
-                .values(last_used_at=bindparam("used_at")),
-                rows,
-            )
+        if not rows:
+            continue
+        last_used_at = type_.column("last_used_at")
+        statement = update(type_.table).where(
+            type_.column(type_.id) == bindparam("credential_id"),
+            # Another replica may have seen a later use, and have written it sooner.
+            last_used_at.is_(None) | (last_used_at < bindparam("used_at")),
+        )
+        if kind is CredentialKind.SESSION:
+            statement = statement.where(used_after(bindparam("idle_since")))
+            for row in rows:
+                row["idle_since"] = idle_since(session.limits, row["used_at"], delays=1)
+        session.core.execute(statement.values(last_used_at=bindparam("used_at")), rows)
 
 
 def replace_digests(session: AccountSession, stale_digests: Iterable[StaleDigest]) -> None:

@@ -9,14 +9,16 @@ stored: they end with their session, or with the credential epoch of the user. C
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, Select, bindparam, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, select, update
 from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import NotFound
+from accounts.limits import Limits
 from accounts.services.access_tokens import regenerate_access_token
 from accounts.services.database import AccountSession, columns_of
 from accounts.services.events import EventKind, record_events
@@ -129,13 +131,43 @@ def rights(kind: CredentialKind, scopes: Iterable[str]) -> frozenset[str]:
     return _FIXED_RIGHTS.get(kind) or SESSION_RIGHTS.intersection(scopes)
 
 
-def is_live(table: Any, now: Any) -> ColumnElement[bool]:
-    """Return the condition that a row of a revocable kind is neither revoked nor expired.
+#: The longest time until the use of a credential is recorded: that is done in batches (TK-16).
+RECORDING_DELAY = timedelta(minutes=1)
+_UNLIMITED = datetime.min.replace(tzinfo=UTC)
 
-    `now` is a time or a bind parameter.
+
+def idle_since(limits: Limits, now: datetime, *, delays: int = 2) -> datetime:
+    """Return the time up to which a session was last used if it has ended by idling.
+
+    The uses of the last delay may not be recorded yet, so a session in use can seem to be idle for
+    the timeout and one delay. A use after a longer time is accepted for a second delay, but not
+    recorded (`delays=1`): all that count are recorded before the first use is rejected, and an
+    ended session never comes alive again. The timeout must be longer than a delay.
     """
-    live: ColumnElement[bool] = table.revoked_at.is_(None) & (table.expires_at > now)
+    if limits.session_idle_timeout is None:
+        return _UNLIMITED
+    return now - limits.session_idle_timeout - delays * RECORDING_DELAY
+
+
+def used_after(time: Any) -> ColumnElement[bool]:
+    """Return the condition that the last recorded use of a session, or its login, is later."""
+    last_use = func.coalesce(col(LoginSession.last_used_at), col(LoginSession.created_at))
+    is_later: ColumnElement[bool] = last_use > time
+    return is_later
+
+
+def is_live(table: Any, now: Any, idle: Any) -> ColumnElement[bool]:
+    """Return the condition that a row of a revocable kind is not revoked, expired or idle.
+
+    `now` and `idle` are times or bind parameters. `idle` is `idle_since` and for sessions.
+    """
+    live: ColumnElement[bool] = table.revoked_at.is_(None) & _is_current(table, now, idle)
     return live
+
+
+def _is_current(table: Any, now: Any, idle: Any) -> ColumnElement[bool]:
+    is_current: ColumnElement[bool] = table.expires_at > now
+    return is_current & used_after(idle) if table is LoginSession else is_current
 
 
 def select_live(type_: CredentialType, shape: type[tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
@@ -143,7 +175,10 @@ def select_live(type_: CredentialType, shape: type[tuple[Any, ...]]) -> Select[*
     table = type_.table
     return (
         select(*columns_of(table, shape))
-        .where(table.user_id == bindparam("user_id"), is_live(table, bindparam("now")))
+        .where(
+            table.user_id == bindparam("user_id"),
+            is_live(table, bindparam("now"), bindparam("idle_since")),
+        )
         .order_by(table.created_at.desc(), table.id)
     )
 
@@ -161,7 +196,7 @@ def revoke(
         .where(
             type_.column(type_.id) == credential_id,
             type_.column("user_id") == user.user_id,
-            is_live(type_.table, session.now),
+            is_live(type_.table, session.now, idle_since(session.limits, session.now)),
         )
         .values(revoked_at=session.now)
     )
@@ -179,9 +214,10 @@ def revoke_all(
 ) -> None:
     """Revoke every credential of the user that is of these kinds, except one if an id is given.
 
-    Expired credentials are revoked too: they would be live again if the clock, which may be ahead,
-    is put right. Only those that were live get an event.
+    Expired and idle ones are revoked too: they would be live again if the clock, which may be
+    ahead, is put right. Only those that were live get an event.
     """
+    idle = idle_since(session.limits, session.now)
     for type_ in types:
         revoked = session.core.execute(
             update(type_.table)
@@ -191,11 +227,9 @@ def revoke_all(
                 type_.column("revoked_at").is_(None),
             )
             .values(revoked_at=session.now)
-            .returning(type_.column(type_.id), type_.column("expires_at"))
+            .returning(type_.column(type_.id), _is_current(type_.table, session.now, idle))
         )
-        _record(
-            session, user, type_, [id_ for id_, expires_at in revoked if expires_at > session.now]
-        )
+        _record(session, user, type_, [id_ for id_, was_live in revoked if was_live])
 
 
 def revoke_everything(session: AccountSession, user: UserView) -> None:

@@ -63,7 +63,7 @@ def make_demo(database: Database) -> dict[str, Account]:
         demo_user: _new_password(demo_user, limits) for demo_user in (_ALICE, _BRUNO, _EMIL)
     }
     records = {
-        demo_user: hash_password(password, keys, limits.password_cost)
+        demo_user: hash_password(password, keys, limits)
         for demo_user, password in passwords.items()
     }
     with database.transaction(writing=True) as session:

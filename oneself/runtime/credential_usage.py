@@ -45,10 +45,13 @@ class UsageRecorder:
         self._batch = _Batch({}, {}, {}, {})
 
     def record_use(self, credential: Credential, moment: datetime) -> None:
-        """Remember that a credential was used."""
-        if credential.kind in RECORDED_KINDS:
+        """Remember that a credential was used; the use of a JWT is one of its session."""
+        kind, credential_id = credential.kind, credential.id
+        if kind is CredentialKind.JWT and credential.session_id is not None:
+            kind, credential_id = CredentialKind.SESSION, credential.session_id
+        if kind in RECORDED_KINDS:
             with self._lock:
-                self._batch.used[credential.kind, credential.id] = moment
+                self._batch.used[kind, credential_id] = moment
 
     def record_source(self, principal: Principal, address: str | None) -> None:
         """Remember the client address that a session was used from."""

@@ -291,9 +291,9 @@ def test_no_dumped_value_is_the_password(database, secrets):
     keys = Keyring(ROOT)
     with database.transaction(writing=False) as session:
         record = session.core.exec_driver_sql("SELECT record FROM password_record").scalar_one()
-    assert password_hashing.verify(password_strength.normalise(PASSWORD), record, keys, 4)
+    assert password_hashing.verify(password_strength.normalise(PASSWORD), record, keys, LIMITS)
     for value in values:
-        assert not password_hashing.verify(password_strength.normalise(value), record, keys, 4)
+        assert not password_hashing.verify(password_strength.normalise(value), record, keys, LIMITS)
 
 
 @pytest.mark.only_on("sqlite")  # the files of a server are elsewhere

@@ -46,7 +46,7 @@ ROOTS = {"the old one": OLD, "the new one": NEW}
 TOKENS = 2000
 KILLS = 4
 SECONDS = 60
-EMAIL, PASSWORD, COST = "person@example.com", "Violet tangent 47 harbour", 4
+EMAIL, PASSWORD = "person@example.com", "Violet tangent 47 harbour"
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def user_id(serve):
     """A user with a password stored under the old root."""
     with serve(OLD).transaction(writing=True) as session:
         tenant = open_tenant(session, "Example")
-        record = hash_password(PASSWORD, session.keys, COST)
+        record = hash_password(PASSWORD, session.keys, Limits(password_cost=4))
         user = open_user(
             session, tenant, email=EMAIL, display_name="A Person", record=record, provider="local"
         )

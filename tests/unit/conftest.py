@@ -112,10 +112,9 @@ class Env:
         tenant: Tenant | None = None,
         provider: str = "local",
         password: str = PASSWORD,
-        cost: int = COST,
     ) -> LoggedInUser:
         """Open a user and log them in; users of another provider have no password."""
-        record = hash_password(password, self.keys, cost) if provider == "local" else None
+        record = hash_password(password, self.keys, self.limits) if provider == "local" else None
         with self.database.transaction(writing=True) as session:
             user = open_user(
                 session,

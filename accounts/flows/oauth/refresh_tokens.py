@@ -1,7 +1,6 @@
 """Refresh tokens: each valid for one exchange, in families that are revoked together."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, update
@@ -10,7 +9,7 @@ from sqlmodel import col, select
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidGrant
-from accounts.services.credentials import is_live
+from accounts.services.credentials import idle_since, is_live
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import PublicCredential
@@ -37,7 +36,7 @@ def begin_family(
     session.lock(f"families {login.user_id}")
     live = session.exec(
         select(RefreshToken.family_id)
-        .where(col(RefreshToken.user_id) == login.user_id, _is_unused(session.now))
+        .where(col(RefreshToken.user_id) == login.user_id, _is_unused(session))
         .order_by(col(RefreshToken.created_at).desc(), col(RefreshToken.id))
     ).all()
     for family_id in live[session.limits.max_refresh_families - 1 :]:
@@ -74,11 +73,7 @@ def rotate_refresh_token(
     _lock_family(session, row.family_id)
     used = session.core.execute(
         update(RefreshToken)
-        .where(
-            col(RefreshToken.id) == row.id,
-            _is_unused(session.now),
-            _is_of_live_session(session.now),
-        )
+        .where(col(RefreshToken.id) == row.id, _is_unused(session), _is_of_live_session(session))
         .values(used_at=session.now)
     )
     if not used.rowcount:
@@ -95,7 +90,7 @@ def rotate_refresh_token(
 
 def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | None:
     """Return the row of a token that could be exchanged now, without using it up; else None."""
-    return _find(session, token, _is_unused(session.now), _is_of_live_session(session.now))
+    return _find(session, token, _is_unused(session), _is_of_live_session(session))
 
 
 def revoke_family(session: AccountSession, family_id: str) -> bool:
@@ -128,19 +123,23 @@ def _find(
     ).first()
 
 
-def _is_unused(now: datetime) -> ColumnElement[bool]:
-    return col(RefreshToken.used_at).is_(None) & is_live(RefreshToken, now)
+def _is_unused(session: AccountSession) -> ColumnElement[bool]:
+    return col(RefreshToken.used_at).is_(None) & _is_live(session, RefreshToken)
 
 
-def _is_of_live_session(now: datetime) -> ColumnElement[bool]:
+def _is_of_live_session(session: AccountSession) -> ColumnElement[bool]:
     # Correlated with the one session. For IN, SQLite would first list all live sessions.
     return exists().where(
         col(LoginSession.id) == col(RefreshToken.session_id),
         col(User.id) == col(LoginSession.user_id),
         col(Tenant.id) == col(User.tenant_id),
-        is_live(LoginSession, now),
+        _is_live(session, LoginSession),
         ENABLED,
     )
+
+
+def _is_live(session: AccountSession, table: Any) -> ColumnElement[bool]:
+    return is_live(table, session.now, idle_since(session.limits, session.now))
 
 
 def _issue(session: AccountSession, **family: Any) -> str:

@@ -15,7 +15,7 @@ from accounts.errors import (
     UnsupportedGrantType,
 )
 from accounts.flows.oauth.refresh_tokens import begin_family, rotate_refresh_token
-from accounts.services.authentication import authenticate
+from accounts.services.authentication import authenticate, write_uses
 from accounts.services.clients import ClientCredentials, authenticate_client, find_public_client
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
@@ -151,6 +151,7 @@ def exchange_session(
     session.origin = session.origin._replace(
         credential_kind=CredentialKind.SESSION.value, credential_id=login.id
     )
+    _record_use(session, login)
     next_token = begin_family(session, login, client, scopes=granted, audience=target)
     consume_write(session, Writer.CLIENT, principal.user.user_id)
     record_event(
@@ -185,7 +186,13 @@ def exchange_refresh_token(
         raise InvalidTarget
     login = session.get_one(LoginSession, row.session_id)
     claims = _claims(session, client, login, scopes=granted, audience=row.audience)
+    _record_use(session, login)
     return _sign(session, key_set, claims, next_token)
+
+
+def _record_use(session: AccountSession, login: LoginSession) -> None:
+    """Record that a session was used, by one of its tokens: it is not idle."""
+    write_uses(session, {(CredentialKind.SESSION, login.id): session.now})
 
 
 def _grantable(scope: str | None, available: frozenset[str]) -> frozenset[str]:

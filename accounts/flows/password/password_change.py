@@ -59,9 +59,8 @@ def change_password(
     ).scalar()
     new_record = None
     with session.outside_transaction():
-        cost = session.limits.password_cost
-        if password_hashing.verify(current_password, record, session.keys, cost):
-            new_record = password_hashing.hash_password(new_password, session.keys, cost)
+        if password_hashing.verify(current_password, record, session.keys, session.limits):
+            new_record = password_hashing.hash_password(new_password, session.keys, session.limits)
     lock_account(session, user.user_id)
     session.authenticate_again()
     if new_record is None or not swap_password(session, user, before=record, after=new_record):

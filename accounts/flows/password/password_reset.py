@@ -115,9 +115,7 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
     authorise_secret(session, pending)  # before the hash, and again when it is redeemed
     new_password = validate_for(session, user, new)
     with session.outside_transaction():
-        record = password_hashing.hash_password(
-            new_password, session.keys, session.limits.password_cost
-        )
+        record = password_hashing.hash_password(new_password, session.keys, session.limits)
     # Checked again: the user may have been disabled during the hash.
     redeem_secret(session, SecretPurpose.PASSWORD_RESET, secret)
     _find_user_view(session, pending)

@@ -12,7 +12,7 @@ from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidCredentials
 from accounts.services import throttling
-from accounts.services.credentials import SESSION, revoke, revoke_all, select_live
+from accounts.services.credentials import SESSION, idle_since, revoke, revoke_all, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import Principal, PublicCredential
@@ -71,15 +71,14 @@ def log_in(
     normalised = password_strength.normalise(password)
     new_record = None
     with session.outside_transaction():
-        cost = session.limits.password_cost
-        ok = password_hashing.verify(normalised, record, session.keys, cost)
+        ok = password_hashing.verify(normalised, record, session.keys, session.limits)
         if (
             ok
             and normalised
             and record
-            and password_hashing.needs_rehash(record, session.keys, cost)
+            and password_hashing.needs_rehash(record, session.keys, session.limits)
         ):
-            new_record = password_hashing.hash_password(normalised, session.keys, cost)
+            new_record = password_hashing.hash_password(normalised, session.keys, session.limits)
     if user_id is not None:
         lock_account(session, user_id)
     # Read again: the password may have been changed, or the user disabled, during the hash.
@@ -159,7 +158,14 @@ def open_session(
 
 def list_sessions(session: AccountSession, user_id: str) -> Sequence[ListedSession]:
     """List the live sessions of a user, newest first."""
-    rows = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
+    rows = session.rows(
+        _LIVE,
+        {
+            "user_id": user_id,
+            "now": session.now,
+            "idle_since": idle_since(session.limits, session.now),
+        },
+    )
     return [ListedSession._make(row) for row in rows]
 
 

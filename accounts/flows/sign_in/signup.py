@@ -50,9 +50,7 @@ def sign_up(
     if users.is_taken(session, address.canonical):
         raise EmailTaken
     with session.outside_transaction():
-        record = password_hashing.hash_password(
-            normalised, session.keys, session.limits.password_cost
-        )
+        record = password_hashing.hash_password(normalised, session.keys, session.limits)
     # Again, before anything is written: this refusal keeps earlier writes.
     if users.is_taken(session, address.canonical):
         raise EmailTaken

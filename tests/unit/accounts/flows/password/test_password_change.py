@@ -55,7 +55,7 @@ def _events(env, user):
 
 def _is_password(env, user, password):
     records = {row["user_id"]: row["record"] for row in env.rows("password_record")}
-    return password_hashing.verify(password, records[user.user_id], env.keys, 4)
+    return password_hashing.verify(password, records[user.user_id], env.keys, env.limits)
 
 
 def test_right_password_allows_the_change(env, alice, clock):

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+import argon2
 import bcrypt
 import pytest
 
@@ -71,6 +72,11 @@ def _events(env, *kinds):
     """Return the events of these kinds, oldest first."""
     rows = sorted(env.rows("security_event"), key=lambda row: row["occurred_at"])
     return [row for row in rows if row["kind"] in kinds]
+
+
+def _scheme(env):
+    [row] = env.rows("password_record")
+    return row["record"].split("$")[0]
 
 
 def _cost(env):
@@ -219,6 +225,28 @@ def test_concurrent_rehashing_leaves_a_valid_record(env, make_env, alice, during
     _log_in(stricter, password=alice.password)
 
 
+def test_login_replaces_the_record_of_another_scheme(env, make_env, alice):
+    """PW-15: in both directions, for the same password, and a failed login replaces none."""
+    with_argon2id = make_env(password_scheme="argon2id")
+    _fail(with_argon2id)
+    assert _scheme(env) == "1"
+    _log_in(with_argon2id, password=alice.password)
+    assert _scheme(env) == "3"
+    _log_in(with_argon2id, password=alice.password)
+    _fail(env)
+    assert _scheme(env) == "3"
+    _log_in(env, password=alice.password)
+    assert _scheme(env) == "1"
+
+
+def test_password_change_uses_the_chosen_scheme(env, make_env, alice):
+    """PW-14."""
+    with_argon2id = make_env(password_scheme="argon2id")
+    with_argon2id.act(change_password, alice.principal, current=alice.password, new=NEW_PASSWORD)
+    assert _scheme(env) == "3"
+    _log_in(with_argon2id, password=NEW_PASSWORD)
+
+
 @pytest.fixture
 def bcrypt_calls(monkeypatch):
     """The calls of bcrypt from now on: password, and salt or record, which begins with the cost."""
@@ -246,6 +274,25 @@ def test_every_failed_login_costs_one_hash(env, alice, bcrypt_calls):
         _fail(env, email=email)
         assert len(bcrypt_calls) == 1
         assert _work(bcrypt_calls) == 2**4
+
+
+def test_unknown_users_cost_one_hash_of_the_chosen_scheme(make_env, bcrypt_calls, monkeypatch):
+    """LG-02, LG-03: with argon2id no bcrypt, as for known users with such a record."""
+    env = make_env(password_scheme="argon2id")
+    known = env.user("alice@example.org")
+    env.user("sso@example.com", provider="oidc")
+    calls = []
+    original = argon2.low_level.hash_secret
+    monkeypatch.setattr(
+        argon2.low_level,
+        "hash_secret",
+        lambda *arguments, **named: calls.append(named) or original(*arguments, **named),
+    )
+    for email in (known.view.email, "nobody@example.com", "sso@example.com", "no address"):
+        calls.clear()
+        _fail(env, email=email)
+        assert len(calls) == 1
+    assert bcrypt_calls == []
 
 
 @pytest.mark.parametrize("cost", [5, 6])
@@ -452,4 +499,4 @@ def test_record_has_scheme_pepper_and_cost(env, alice):
     assert len(set(records)) == 2
     for record in records:
         assert record.startswith(f"1${env.keys.key_id}$$2b$04$")
-        assert password_hashing.verify(alice.password, record, env.keys, 4)
+        assert password_hashing.verify(alice.password, record, env.keys, env.limits)
