@@ -11,7 +11,13 @@ from sqlmodel import col
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidToken
-from accounts.services.credentials import BY_KIND, REVOCABLE, is_live, rights
+from accounts.services.credentials import (
+    BY_KIND,
+    is_accepted,
+    is_live,
+    is_of_enabled_client,
+    rights,
+)
 from accounts.services.database import AccountSession, Reading
 from accounts.services.principal import Credential, CredentialKind, Presented, Principal
 from accounts.services.user_views import ENABLED, USER_VIEW_COLUMNS, UserView
@@ -22,7 +28,7 @@ def _statement(table: Any, key: Any, *columns: Any, where: Any = True) -> Select
     """Build one SELECT that reads a live credential with its enabled user and tenant.
 
     It is built once, since building it costs ten times as much as running it. It checks for
-    revocation, expiry and disabled users and tenants at every request: nothing is cached.
+    revocation, expiry and disabled users, tenants and clients at every request: nothing is cached.
     """
     return (
         select(*USER_VIEW_COLUMNS, *columns)
@@ -43,7 +49,7 @@ _STATEMENTS: dict[CredentialKind, Select[*tuple[Any, ...]]] = {
         type_.column(type_.id),
         type_.column("scopes") if type_.has("scopes") else null(),
         type_.column(type_.digest),
-        where=is_live(type_.table, bindparam("now")) if type_ in REVOCABLE else True,
+        where=is_accepted(type_, bindparam("now")),
     )
     for kind, type_ in BY_KIND.items()
 }
@@ -53,6 +59,7 @@ _JWT = _statement(
     col(LoginSession.id),
     where=is_live(LoginSession, bindparam("now"))
     & (col(User.credential_epoch) == bindparam("epoch"))
+    & is_of_enabled_client(bindparam("client_id"))
     & ~exists().where(col(RevokedJwt.jti) == bindparam("jti")),
 )
 
@@ -70,8 +77,8 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
     """Return the user of a live credential.
 
     Raises:
-        InvalidToken: The credential is unknown, revoked or expired, or its user or tenant is
-            disabled; the error is the same for all.
+        InvalidToken: The credential is unknown, revoked or expired, or its user, tenant or client
+            is disabled; the error is the same for all.
     """
     if presented.claims is not None:
         return _authenticate_jwt(reading, presented.claims)
@@ -106,7 +113,13 @@ def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
     """Return the user of a JWT with a valid signature, unless it was revoked or ended since."""
     rows = reading.rows(
         _JWT,
-        {"key": claims.session_id, "now": reading.now, "epoch": claims.epoch, "jti": claims.jti},
+        {
+            "key": claims.session_id,
+            "now": reading.now,
+            "epoch": claims.epoch,
+            "jti": claims.jti,
+            "client_id": claims.client_id,
+        },
     )
     if not rows:
         raise InvalidToken

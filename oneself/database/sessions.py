@@ -54,6 +54,7 @@ class TransactionSession(AccountSession):
         self.now = now
         self.origin = origin
         self.observed = []
+        self.attempted = None
         self.authenticate_again = _no_credential
 
     def begin_transaction(self, *, writing: bool, snapshot: bool = False) -> None:

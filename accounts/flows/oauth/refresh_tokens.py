@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidGrant
-from accounts.services.credentials import is_live
+from accounts.services.credentials import is_live, is_of_enabled_client
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.user_views import ENABLED, find_user_view
@@ -64,7 +64,7 @@ def rotate_refresh_token(
 
     Raises:
         InvalidGrant: The token is unknown, used, expired, revoked or another client's, or its
-            session has ended.
+            session has ended or its client is disabled.
     """
     row = _find(session, token, col(RefreshToken.client_id) == client.id)
     if row is None:
@@ -72,11 +72,7 @@ def rotate_refresh_token(
     _lock_family(session, row.family_id)
     used = session.core.execute(
         update(RefreshToken)
-        .where(
-            col(RefreshToken.id) == row.id,
-            _is_unused(session.now),
-            _is_of_live_session(session.now),
-        )
+        .where(col(RefreshToken.id) == row.id, *_is_redeemable(session.now))
         .values(used_at=session.now)
     )
     if not used.rowcount:
@@ -91,7 +87,7 @@ def rotate_refresh_token(
 
 def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | None:
     """Return the row of a token that could be exchanged now, without using it up; else None."""
-    return _find(session, token, _is_unused(session.now), _is_of_live_session(session.now))
+    return _find(session, token, *_is_redeemable(session.now))
 
 
 def revoke_family(session: AccountSession, family_id: str) -> bool:
@@ -122,6 +118,11 @@ def _find(
     return session.exec(
         select(RefreshToken).where(col(RefreshToken.token_digest).in_(digests), *conditions)
     ).first()
+
+
+def _is_redeemable(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    is_of_enabled = is_of_enabled_client(col(RefreshToken.client_id))
+    return _is_unused(now), _is_of_live_session(now), is_of_enabled
 
 
 def _is_unused(now: datetime) -> ColumnElement[bool]:
