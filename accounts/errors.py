@@ -206,6 +206,7 @@ class InvalidCredentials(Unauthenticated):
 
     code = "invalid_credentials"
     message = "The email address or the password is wrong."
+    keep_writes = True  # the attempt is counted
 
 
 class Forbidden(AccountError):

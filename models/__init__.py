@@ -12,7 +12,7 @@ from models.credentials import (
 )
 from models.keys import RootKey, SigningKey
 from models.mail import OneTimeSecret, OutboxMessage, PasswordResetRequest
-from models.requests import IdempotencyRecord, RateLimitCounter
+from models.requests import IdempotencyRecord, LoginNetwork, RateLimitCounter
 from models.security_event import EventLink, SecurityEvent
 from models.tenant import Client, Tenant
 from models.user import PasswordRecord, Picture, User, UserSettings
@@ -23,6 +23,7 @@ __all__ = [
     "Client",
     "EventLink",
     "IdempotencyRecord",
+    "LoginNetwork",
     "LoginSession",
     "OneTimeSecret",
     "OutboxMessage",

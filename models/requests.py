@@ -1,4 +1,4 @@
-"""Rate limit counters, and responses stored for retries."""
+"""Rate limit counters, networks of logins, and responses stored for retries."""
 
 from datetime import datetime
 
@@ -24,6 +24,25 @@ class RateLimitCounter(SQLModel, table=True):
     failures: int
     changed_at: datetime = instant(index=True)
     succeeded_at: datetime | None = optional_instant()
+
+
+class LoginNetwork(SQLModel, table=True):
+    """The logins of one account from one network: the failures of a day, and the last success.
+
+    The row reveals no address: `name_digest` stands for the network and the account. `user_id` is
+    null for an address without an account, and such a row is deleted after a day. `failures` counts
+    since `failed_since`, and `notified_at` is when the owner was told of failures last.
+    """
+
+    __tablename__ = "login_network"
+
+    name_digest: bytes = Field(primary_key=True)
+    user_id: str | None = Field(default=None, foreign_key="user.id", index=True, max_length=16)
+    failures: int
+    failed_since: datetime | None = optional_instant(index=True)
+    succeeded_at: datetime | None = optional_instant()
+    notified_at: datetime | None = optional_instant()
+    changed_at: datetime = instant(index=True)
 
 
 class IdempotencyRecord(SQLModel, table=True):

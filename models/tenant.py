@@ -24,7 +24,9 @@ class Client(SQLModel, table=True):
     """A client of a tenant, which authenticates with a secret.
 
     A public client does not authenticate (RFC 6749 section 2.1), and its secret was never shown.
-    `audiences` are those that its JWTs may have besides this service.
+    `audiences` are those that its JWTs may have besides this service. Nothing is issued through a
+    disabled client, and nothing that was issued through it authenticates. A removed client is also
+    disabled, and its row is deleted after the last one that refers to it.
     """
 
     __table_args__ = at_most(200, "name")
@@ -38,3 +40,5 @@ class Client(SQLModel, table=True):
     is_public: bool = Field(default=False)
     audiences: list[str] = Field(sa_type=JSON, nullable=False)
     created_at: datetime = instant()
+    disabled_at: datetime | None = optional_instant()
+    removed_at: datetime | None = optional_instant()

@@ -14,6 +14,7 @@ from accounts.errors import NotFound
 from accounts.flows.idempotency import delete_expired_responses
 from accounts.flows.oauth.token_introspection import delete_expired_jwts
 from accounts.flows.password.password_reset import mail_requested_resets
+from accounts.flows.sign_in.login_networks import delete_old_networks, mail_failed_logins
 from accounts.jobs.event_chain import chain_events
 from accounts.jobs.retention import delete_expired_records, revoke_idle_sessions
 from accounts.services.credentials import RECORDING_DELAY
@@ -64,6 +65,8 @@ JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object]
     (run_alone, "accounts.outbox.forget_dead_letters", delete_dead_messages, _HOUR),
     (run_alone, "accounts.idempotency.forget_answers", delete_expired_responses, _HOUR),
     (run_in_parts, "accounts.retention.revoke_idle_sessions", revoke_idle_sessions, _HOUR),
+    (run_in_parts, "accounts.login_networks.mail_failed_logins", mail_failed_logins, 600.0),
+    (run_alone, "accounts.login_networks.delete_old_networks", delete_old_networks, _HOUR),
     (run_in_parts, "accounts.retention.forget_what_ended", delete_expired_records, _HOUR),
 )
 

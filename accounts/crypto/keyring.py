@@ -36,6 +36,7 @@ class Purpose(StrEnum):
     OUTBOX = "outbox"
     RESET_REQUEST = "reset-request"
     ATTEMPTS = "attempts"
+    LOGGED_ACCOUNT = "logged-account"
     EVENT_CHAIN = "event-chain"
     CURSOR = "cursor"
     IDEMPOTENCY = "idempotency"

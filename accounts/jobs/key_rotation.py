@@ -22,6 +22,7 @@ from accounts.services.clients import renew_client_secret
 from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, idle_since, is_live
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import is_pending, is_redeemable
+from accounts.services.users import NO_PASSWORD
 from models import (
     Client,
     EventLink,
@@ -35,9 +36,6 @@ from models import (
 )
 
 _BATCH = 200
-
-# As in shadow(5): no password has this record. The row is kept, to be overwritten by a reset.
-_NO_PASSWORD = "!"  # noqa: S105 # the sign that there is none
 
 
 class Position(NamedTuple):
@@ -255,7 +253,7 @@ def _revoke(session: AccountSession, key_id: str) -> None:
     session.core.execute(
         update(PasswordRecord)
         .where(func.substr(col(PasswordRecord.record), 2, 10) == f"${key_id}$")
-        .values(record=_NO_PASSWORD)
+        .values(record=NO_PASSWORD)
     )
     session.core.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.key_id) == key_id))
     for client in session.scalars(select(Client).where(col(Client.key_id) == key_id)):

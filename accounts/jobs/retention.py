@@ -12,7 +12,14 @@ from sqlmodel import col, select
 
 from accounts.services.credentials import REVOCABLE, idle_since, used_after
 from accounts.services.database import AccountSession
-from models import LoginSession, OneTimeSecret, OutboxMessage, RefreshToken
+from models import (
+    Client,
+    LoginSession,
+    OneTimeSecret,
+    OutboxMessage,
+    PersonalAccessToken,
+    RefreshToken,
+)
 
 _BATCH = 500
 
@@ -36,6 +43,7 @@ def delete_expired_records(session: AccountSession, *, at_most: int = _BATCH) ->
         OneTimeSecret: _past(before, OneTimeSecret.used_at, OneTimeSecret.superseded_at)
         | (col(OneTimeSecret.expires_at) < before),
         OutboxMessage: _past(before, OutboxMessage.delivered_at, OutboxMessage.gave_up_at),
+        Client: _past(before, Client.removed_at) & ~_is_referred_to(),
     }
     return sum(_delete(session, table, is_over, at_most) for table, is_over in over.items())
 
@@ -59,6 +67,16 @@ def revoke_idle_sessions(session: AccountSession, *, at_most: int = _BATCH) -> i
         .where(col(LoginSession.id).in_(ids), has_ended)
         .values(revoked_at=session.now)
     ).rowcount
+
+
+def _is_referred_to() -> ColumnElement[bool]:
+    """Return the condition that a token was issued through a client, and is not deleted yet."""
+    return or_(
+        *(
+            select(table.id).where(col(table.client_id) == col(Client.id)).exists()
+            for table in (PersonalAccessToken, RefreshToken)
+        )
+    )
 
 
 def _ended(table: Any, before: datetime) -> ColumnElement[bool]:

@@ -13,9 +13,10 @@ from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidToken
 from accounts.services.credentials import (
     BY_KIND,
-    REVOCABLE,
     idle_since,
+    is_accepted,
     is_live,
+    is_of_enabled_client,
     rights,
     used_after,
 )
@@ -29,7 +30,7 @@ def _statement(table: Any, key: Any, *columns: Any, where: Any = True) -> Select
     """Build one SELECT that reads a live credential with its enabled user and tenant.
 
     It is built once, since building it costs ten times as much as running it. It checks for
-    revocation, expiry and disabled users and tenants at every request: nothing is cached.
+    revocation, expiry and disabled users, tenants and clients at every request: nothing is cached.
     """
     return (
         select(*USER_VIEW_COLUMNS, *columns)
@@ -50,11 +51,7 @@ _STATEMENTS: dict[CredentialKind, Select[*tuple[Any, ...]]] = {
         type_.column(type_.id),
         type_.column("scopes") if type_.has("scopes") else null(),
         type_.column(type_.digest),
-        where=(
-            is_live(type_.table, bindparam("now"), bindparam("idle_since"))
-            if type_ in REVOCABLE
-            else True
-        ),
+        where=is_accepted(type_, bindparam("now"), bindparam("idle_since")),
     )
     for kind, type_ in BY_KIND.items()
 }
@@ -64,6 +61,7 @@ _JWT = _statement(
     col(LoginSession.id),
     where=is_live(LoginSession, bindparam("now"), bindparam("idle_since"))
     & (col(User.credential_epoch) == bindparam("epoch"))
+    & is_of_enabled_client(bindparam("client_id"))
     & ~exists().where(col(RevokedJwt.jti) == bindparam("jti")),
 )
 
@@ -81,8 +79,8 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
     """Return the user of a live credential.
 
     Raises:
-        InvalidToken: The credential is unknown, revoked or expired, or its user or tenant is
-            disabled; the error is the same for all.
+        InvalidToken: The credential is unknown, revoked or expired, or its user, tenant or client
+            is disabled; the error is the same for all.
     """
     if presented.claims is not None:
         return _authenticate_jwt(reading, presented.claims)
@@ -125,6 +123,7 @@ def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
             "idle_since": idle_since(reading.limits, reading.now),
             "epoch": claims.epoch,
             "jti": claims.jti,
+            "client_id": claims.client_id,
         },
     )
     if not rows:

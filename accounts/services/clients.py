@@ -34,11 +34,12 @@ def authenticate_client(
     malformed id is counted like an unknown one.
 
     Raises:
-        InvalidClient: The client is unknown, public or of another or a disabled tenant, or the
-            secret is wrong; the error is the same for all.
+        InvalidClient: The client is unknown, disabled, public or of another or a disabled tenant,
+            or the secret is wrong; the error is the same for all.
         TooManyAttempts: The source address has failed too often, at this client or at any.
     """
     client_id, secret = credentials
+    session.attempted = client_id
     if secret is None or not tokens.is_well_formed(secret, tokens.CLIENT_SECRET):
         raise InvalidClient
     reservation = throttling.reserve_attempt(session, throttling.RateLimitScope.CLIENT, client_id)
@@ -86,12 +87,16 @@ def renew_client_secret(session: AccountSession, client: Client) -> str:
 
 
 def _find(session: AccountSession, client_id: str) -> Client | None:
-    """Return the client with this id, if its tenant is enabled."""
+    """Return the client with this id, if it and its tenant are enabled."""
     # The id of a Basic header can contain anything, and PostgreSQL rejects NUL.
     if not is_id(client_id, CLIENT_ID_PREFIX):
         return None
     return session.exec(
         select(Client)
         .join(Tenant, col(Tenant.id) == col(Client.tenant_id))
-        .where(col(Client.id) == client_id, col(Tenant.disabled_at).is_(None))
+        .where(
+            col(Client.id) == client_id,
+            col(Client.disabled_at).is_(None),
+            col(Tenant.disabled_at).is_(None),
+        )
     ).first()

@@ -7,12 +7,12 @@ stored: they end with their session, or with the credential epoch of the user. C
 (`accounts.services.one_time_secrets`) no request.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select, true, update
 from sqlmodel import col
 
 from accounts.crypto import tokens
@@ -21,10 +21,19 @@ from accounts.errors import NotFound
 from accounts.limits import Limits
 from accounts.services.access_tokens import regenerate_access_token
 from accounts.services.database import AccountSession, columns_of
-from accounts.services.events import EventKind, record_events
+from accounts.services.events import EventKind, record_events, record_events_of
 from accounts.services.principal import CredentialKind
 from accounts.services.user_views import UserView
-from models import AccessToken, ApiKey, LoginSession, PersonalAccessToken, RefreshToken, User, wire
+from models import (
+    AccessToken,
+    ApiKey,
+    Client,
+    LoginSession,
+    PersonalAccessToken,
+    RefreshToken,
+    User,
+    wire,
+)
 
 #: Every access control entry. Today each enabled user has all of them over their own account.
 SESSION_RIGHTS: frozenset[str] = frozenset(get_args(wire.Scope))
@@ -170,6 +179,36 @@ def _is_current(table: Any, now: Any, idle: Any) -> ColumnElement[bool]:
     return is_current & used_after(idle) if table is LoginSession else is_current
 
 
+def is_of_enabled_client(client_id: Any) -> ColumnElement[bool]:
+    """Return the condition that a client is enabled; `client_id` is a column or a parameter."""
+    return exists().where(col(Client.id) == client_id, col(Client.disabled_at).is_(None))
+
+
+def is_accepted(type_: CredentialType, now: Any, idle: Any) -> ColumnElement[bool]:
+    """Return the condition that a row is live and, if issued through a client, that is enabled.
+
+    Disabling a client revokes nothing, so that it can be undone.
+    """
+    accepted = is_live(type_.table, now, idle) if type_.has("revoked_at") else true()
+    if type_.has("client_id"):
+        accepted &= is_of_enabled_client(type_.column("client_id"))
+    return accepted
+
+
+def count_live(session: AccountSession, user_id: str) -> Mapping[str, int]:
+    """Count the user's live credentials of each kind that authenticates and can be revoked."""
+    idle = idle_since(session.limits, session.now)
+    return {
+        type_.name: session.core.execute(
+            select(func.count()).where(
+                type_.column("user_id") == user_id, is_live(type_.table, session.now, idle)
+            )
+        ).scalar_one()
+        for type_ in REVOCABLE
+        if type_.kind is not None
+    }
+
+
 def select_live(type_: CredentialType, shape: type[tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """Build the statement that lists the live credentials of a user as `shape`, newest first."""
     table = type_.table
@@ -232,10 +271,38 @@ def revoke_all(
         _record(session, user, type_, [id_ for id_, was_live in revoked if was_live])
 
 
+def revoke_issued_by(session: AccountSession, client: Client) -> int:
+    """Revoke every credential that was issued through a client; returns how many were live.
+
+    Its users belong to its tenant.
+    """
+    ended = 0
+    for type_ in REVOCABLE:
+        if not type_.has("client_id"):
+            continue
+        revoked = session.core.execute(
+            update(type_.table)
+            .where(type_.column("client_id") == client.id, type_.column("revoked_at").is_(None))
+            .values(revoked_at=session.now)
+            .returning(type_.column("user_id"), type_.column(type_.id), type_.column("expires_at"))
+        )
+        live = [(user_id, id_) for user_id, id_, expires_at in revoked if expires_at > session.now]
+        ended += len(live)
+        if type_.revocation is not None:
+            details = [(user_id, _details(type_, credential_id)) for user_id, credential_id in live]
+            record_events_of(session, type_.revocation, client.tenant_id, details)
+    return ended
+
+
 def revoke_everything(session: AccountSession, user: UserView) -> None:
     """Revoke every credential of the user, JWTs among them, and replace the access token."""
     revoke_all(session, user, REVOCABLE)
     regenerate_access_token(session, user)
+    revoke_jwts(session, user)
+
+
+def revoke_jwts(session: AccountSession, user: UserView) -> None:
+    """Revoke every JWT of the user, from the next request on."""
     session.core.execute(
         update(User)
         .where(col(User.id) == user.user_id)

@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     USER_CREATED = "user_created"
     USER_UPDATED = "user_updated"
     USER_ARCHIVED = "user_archived"
+    ADMINISTRATION = "authz_admin"
     PERMISSIONS_CHANGED = "privilege_permissions_changed"
     SENSITIVE_READ = "sensitive_read"
     DECRYPT_FAIL = "crypt_decrypt_fail"
@@ -41,7 +42,7 @@ class Observation(NamedTuple):
 
     kind: EventKind
     tenant_id: str
-    user_id: str
+    user_id: str | None
     origin: Origin
 
 
@@ -74,8 +75,32 @@ def record_events(
     details: Iterable[Mapping[str, str | int]],
 ) -> None:
     """Record several events of one kind, one for each mapping of details."""
-    observation = Observation(kind, user.tenant_id, user.user_id, session.origin)
-    _write(session, [_row(observation, session.now, event) for event in details])
+    record_events_of(session, kind, user.tenant_id, [(user.user_id, event) for event in details])
+
+
+def record_events_of(
+    session: AccountSession,
+    kind: EventKind,
+    tenant_id: str,
+    details: Iterable[tuple[str | None, Mapping[str, str | int]]],
+) -> None:
+    """Record events of one kind in a tenant, each with the id of its user.
+
+    The id is None for an event about the tenant itself or a client of it.
+    """
+    rows = [
+        _row(Observation(kind, tenant_id, user_id, session.origin), session.now, event)
+        for user_id, event in details
+    ]
+    _write(session, rows)
+
+
+def record_administration(
+    session: AccountSession, tenant_id: str, act: str, **details: str | int
+) -> None:
+    """Record what an operator did to a tenant or a client of it."""
+    event = {"act": act, **details}
+    record_events_of(session, EventKind.ADMINISTRATION, tenant_id, [(None, event)])
 
 
 def observe_event(session: AccountSession, kind: EventKind, user: UserView) -> None:

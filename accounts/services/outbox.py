@@ -32,6 +32,8 @@ class MessageKind(StrEnum):
     PASSWORD_RESET = "password_reset"  # noqa: S105 # as above
     API_KEY_CREATED = "api_key_created"
     PAT_CREATED = "pat_created"
+    NEW_LOGIN = "new_login"
+    FAILED_LOGINS = "failed_logins"
 
 
 class MessageState(StrEnum):
@@ -77,6 +79,7 @@ _WITH_ORIGIN = frozenset(
         MessageKind.PASSWORD_CHANGED,
         MessageKind.API_KEY_CREATED,
         MessageKind.PAT_CREATED,
+        MessageKind.NEW_LOGIN,
     }
 )
 

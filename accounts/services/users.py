@@ -22,6 +22,9 @@ _NOT_IN_A_USERNAME = re.compile(r"[^a-z0-9._-]+")
 _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _MAX_ROLES = 20
 
+#: A record that no password has, as in shadow(5). The row is kept, to be overwritten by a reset.
+NO_PASSWORD = "!"  # noqa: S105 # the sign that there is none
+
 
 def open_tenant(session: AccountSession, display_name: str) -> Tenant:
     """Open a tenant.

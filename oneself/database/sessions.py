@@ -58,6 +58,7 @@ class TransactionSession(AccountSession):
         self.now = now
         self.origin = origin
         self.observed = []
+        self.attempted = None
         self.authenticate_again = _no_credential
         self.authorise_public = _no_policies
 

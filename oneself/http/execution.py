@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from accounts.errors import AccountError, Conflict, Unavailable
+from accounts.services.attempts import find_refused_attempt
 from accounts.services.authentication import authenticate
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.one_time_secrets import SecretPurpose, read_secret
@@ -22,7 +23,7 @@ from handlers.exchange import Exchange, Reply
 from oneself.database import RetryAlone, SingleReading
 from oneself.document import OperationSpec
 from oneself.http.caller import CallerReader, RequestCredentials
-from oneself.http.guard import Request
+from oneself.http.guard import Request, RequestContext
 from oneself.http.handler_signature import context_of
 from oneself.http.idempotency import PARAMETER, idempotent_attempt, run_once
 from oneself.http.request.arguments import ArgumentReader
@@ -221,7 +222,13 @@ class Execution:
             key = arguments.pop(PARAMETER, None)
             context = self._make_context(request, credentials, session, principal)
             call = partial(
-                self._call_handler, context, arguments, session, refusal, is_keyed=key is not None
+                self._call_handler,
+                context,
+                arguments,
+                session,
+                refusal,
+                request.request_context,
+                is_keyed=key is not None,
             )
             if key is not None and isinstance(session, AccountSession):
                 attempt = idempotent_attempt(self._spec, key, arguments.get("body"), principal)
@@ -276,6 +283,7 @@ class Execution:
         arguments: Mapping[str, Any],
         session: _Session,
         refusal: AccountError | None,
+        request_context: RequestContext,
         *,
         is_keyed: bool,
     ) -> Reply[Any]:
@@ -287,6 +295,10 @@ class Execution:
             consume_write(context.session, writer, user_id, keeps_response=is_keyed)
         try:
             return self._handler(context, **arguments)
+        except AccountError as refused:
+            if isinstance(session, AccountSession):
+                request_context.attempt = find_refused_attempt(session, refused)
+            raise
         finally:
             if session is not None and session.observed:
                 self._services.usage.record_observed(session.observed, session.now)

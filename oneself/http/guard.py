@@ -13,6 +13,7 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import NotFound
+from accounts.services.attempts import RefusedAttempt
 from handlers.dialect import ResponseMeta
 from oneself.host_names import read_host
 from oneself.http.request.bodies import headers_of
@@ -62,6 +63,8 @@ class RequestContext:
     parent: Parent | None = None
     #: Headers that the operation adds to every response, refusals included.
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: A refused attempt at a password or a client secret, for the log only.
+    attempt: RefusedAttempt | None = None
     #: The reason for a 503, for the log only.
     reason: str | None = None
     #: Headers of every answer.

@@ -51,11 +51,15 @@ _KINDS = {
     MessageKind.PASSWORD_RESET: _Kind("/reset-password", _BY_SECRET),
     MessageKind.API_KEY_CREATED: _Kind(shown=("name",), optional=_ORIGIN),
     MessageKind.PAT_CREATED: _Kind(shown=("name",), optional=_ORIGIN),
+    MessageKind.NEW_LOGIN: _Kind(shown=("program",), optional=_ORIGIN),
+    MessageKind.FAILED_LOGINS: _Kind(shown=("failures", "networks")),
 }
 
 # Needs escaping, so that a template that does not escape is noticed.
 _SAMPLE = "<b title='sample'>&\"sample\"</b>"
-_REQUIRED_SAMPLES = dict.fromkeys(("secret", "identity_id", "new_address", "name"), _SAMPLE)
+_REQUIRED_SAMPLES = dict.fromkeys(
+    ("secret", "identity_id", "new_address", "name", "program", "failures", "networks"), _SAMPLE
+)
 _ALL_SAMPLES = _REQUIRED_SAMPLES | dict.fromkeys(_ORIGIN, _SAMPLE)
 _SAMPLE_TIME = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
 

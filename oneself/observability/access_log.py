@@ -13,10 +13,14 @@ _METHODS = frozenset(method.upper() for method in METHODS)
 
 
 def log_request(method: str, request_context: RequestContext, seconds: float) -> None:
-    """Log a finished request, without its path: a secret may have been pasted into it."""
+    """Log a finished request, without its path: a secret may have been pasted into it.
+
+    A refused attempt at a password or a client secret has the client address and a digest of the
+    account as well; no other line names either.
+    """
     if not _log.isEnabledFor(logging.INFO):
         return
-    parent = request_context.parent
+    parent, attempt = request_context.parent, request_context.attempt
     write_line(
         datetime.now(UTC),
         _log.name,
@@ -30,5 +34,6 @@ def log_request(method: str, request_context: RequestContext, seconds: float) ->
             "code": request_context.code,
             "credential": request_context.credential_kind,
             "milliseconds": round(seconds * 1000, 3),
+            **({} if attempt is None else attempt._asdict()),
         },
     )

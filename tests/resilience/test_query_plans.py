@@ -112,12 +112,15 @@ EXEMPT = (
         only_on="postgresql",
     ),
     Exempt("attempt_budget", "range", "DELETE FROM", "it deletes the rows that it finds"),
+    Exempt("login_network", "range", "DELETE FROM", "rows without a login for a day, hourly"),
+    Exempt("login_network", "range", "login_network.failed_since > ", "the failures of a day"),
     Exempt("revoked_jwt", "range", "DELETE FROM", "it deletes the rows that it finds"),
     Exempt("kept_answer", "range", "DELETE FROM", "it deletes the rows that it finds"),
     *(
         Exempt(table, "scan", f"{table}.id FROM {table} WHERE", _HOURLY)
         for table in (
             "api_key",
+            "client",
             "login_session",
             "one_time_secret",
             "outbox_message",

@@ -33,7 +33,8 @@ _CONTENT = b"RIFF" + bytes(1020)
 _TABLES = (
     "tenant", "client", "user", "password_record", "access_token", "login_session", "api_key",
     "personal_access_token", "refresh_token", "one_time_secret", "user_settings", "picture",
-    "outbox_message", "attempt_budget", "revoked_jwt", "security_event", "event_link",
+    "outbox_message", "attempt_budget", "login_network", "revoked_jwt", "security_event",
+    "event_link",
 )  # fmt: skip
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -133,6 +134,8 @@ class _SeedData:
                 "is_public": False,
                 "audiences": "[]",
                 "created_at": then,
+                "disabled_at": None,
+                "removed_at": None,
             }
         )
 
@@ -285,6 +288,17 @@ class _SeedData:
                 "failures": 0,
                 "changed_at": then + timedelta(microseconds=number),
                 "succeeded_at": then,
+            }
+        )
+        rows["login_network"].append(
+            {
+                "name_digest": self._digest(),
+                "user_id": user_id,
+                "failures": 0,
+                "failed_since": None,
+                "succeeded_at": then,
+                "notified_at": None,
+                "changed_at": then + timedelta(microseconds=number),
             }
         )
         if number % 20 == 0:

@@ -1,11 +1,13 @@
-"""Finding, listing and disabling tenants."""
+"""Finding, listing, disabling and enabling tenants."""
 
 from collections.abc import Sequence
 
+from sqlalchemy import or_
 from sqlmodel import col, select
 
 from accounts.errors import NotFound
 from accounts.services.database import AccountSession
+from accounts.services.events import record_administration
 from models import Tenant
 
 
@@ -21,10 +23,17 @@ def find_tenant(session: AccountSession, tenant_id: str) -> Tenant:
     return tenant
 
 
-def list_tenants(session: AccountSession, *, limit: int) -> Sequence[Tenant]:
-    """List tenants, newest first."""
+def list_tenants(
+    session: AccountSession, *, search: str | None = None, limit: int
+) -> Sequence[Tenant]:
+    """List tenants, newest first; `search` is a part of the name or of an id."""
     newest_first = col(Tenant.created_at).desc(), col(Tenant.id).desc()
-    return session.exec(select(Tenant).order_by(*newest_first).limit(limit)).all()
+    tenants = select(Tenant).order_by(*newest_first).limit(limit)
+    if search:
+        columns = (Tenant.display_name, Tenant.id, Tenant.uuid)
+        parts = (col(column).icontains(search, autoescape=True) for column in columns)
+        tenants = tenants.where(or_(*parts))
+    return session.exec(tenants).all()
 
 
 def disable_tenant(session: AccountSession, tenant_id: str) -> Tenant:
@@ -34,5 +43,20 @@ def disable_tenant(session: AccountSession, tenant_id: str) -> Tenant:
         NotFound: There is no such tenant.
     """
     tenant = find_tenant(session, tenant_id)
-    tenant.disabled_at = tenant.disabled_at or session.now
+    if tenant.disabled_at is None:
+        tenant.disabled_at = session.now
+        record_administration(session, tenant_id, "tenant_disabled")
+    return tenant
+
+
+def enable_tenant(session: AccountSession, tenant_id: str) -> Tenant:
+    """Enable a disabled tenant: credentials that have not ended since are valid again.
+
+    Raises:
+        NotFound: There is no such tenant.
+    """
+    tenant = find_tenant(session, tenant_id)
+    if tenant.disabled_at is not None:
+        tenant.disabled_at = None
+        record_administration(session, tenant_id, "tenant_enabled")
     return tenant

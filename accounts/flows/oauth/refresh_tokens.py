@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidGrant
-from accounts.services.credentials import idle_since, is_live
+from accounts.services.credentials import idle_since, is_live, is_of_enabled_client
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import PublicCredential
@@ -64,7 +64,7 @@ def rotate_refresh_token(
 
     Raises:
         InvalidGrant: The token is unknown, used, expired, revoked or another client's, or its
-            session has ended.
+            session has ended or its client is disabled.
         Forbidden: A policy forbids it to the user; the token stays valid.
     """
     row = _find(session, token, col(RefreshToken.client_id) == client.id)
@@ -73,7 +73,7 @@ def rotate_refresh_token(
     _lock_family(session, row.family_id)
     used = session.core.execute(
         update(RefreshToken)
-        .where(col(RefreshToken.id) == row.id, _is_unused(session), _is_of_live_session(session))
+        .where(col(RefreshToken.id) == row.id, *_is_redeemable(session))
         .values(used_at=session.now)
     )
     if not used.rowcount:
@@ -90,7 +90,7 @@ def rotate_refresh_token(
 
 def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | None:
     """Return the row of a token that could be exchanged now, without using it up; else None."""
-    return _find(session, token, _is_unused(session), _is_of_live_session(session))
+    return _find(session, token, *_is_redeemable(session))
 
 
 def revoke_family(session: AccountSession, family_id: str) -> bool:
@@ -121,6 +121,11 @@ def _find(
     return session.exec(
         select(RefreshToken).where(col(RefreshToken.token_digest).in_(digests), *conditions)
     ).first()
+
+
+def _is_redeemable(session: AccountSession) -> tuple[ColumnElement[bool], ...]:
+    is_of_enabled = is_of_enabled_client(col(RefreshToken.client_id))
+    return _is_unused(session), _is_of_live_session(session), is_of_enabled
 
 
 def _is_unused(session: AccountSession) -> ColumnElement[bool]:

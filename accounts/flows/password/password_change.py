@@ -47,6 +47,7 @@ def change_password(
     current_password = password_strength.normalise(current)
     if current_password == new_password:
         raise WeakPassword.of("new_password", "must differ from the current password")
+    session.attempted = user.email
     # The limit of logins from this source: a second way to try a password must not double it.
     reservation = throttling.reserve_attempt(
         session,

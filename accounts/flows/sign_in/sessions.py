@@ -11,6 +11,11 @@ from sqlmodel import col
 from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidCredentials
+from accounts.flows.sign_in.login_networks import (
+    note_failed_login,
+    note_login,
+    notify_of_new_network,
+)
 from accounts.services import throttling
 from accounts.services.credentials import SESSION, idle_since, revoke, revoke_all, select_live
 from accounts.services.database import AccountSession, lock_account
@@ -61,6 +66,7 @@ def log_in(
         Forbidden: A policy forbids it. Only the right password reveals that: otherwise the response
             would show which addresses have an account.
     """
+    session.attempted = email
     user_id, record = _find_password(session, email)
     # Counted by user and not by address, which a logged-in attacker could change between attempts.
     reservation = throttling.reserve_attempt(
@@ -83,6 +89,7 @@ def log_in(
         lock_account(session, user_id)
     # Read again: the password may have been changed, or the user disabled, during the hash.
     if not ok or user_id is None or _find_password(session, email) != (user_id, record):
+        note_failed_login(session, user_id, email)
         raise InvalidCredentials
     session.authorise_public(find_user_view(session, user_id), PublicCredential.PASSWORD)
     if new_record is not None:
@@ -94,6 +101,8 @@ def log_in(
     throttling.refund_attempt(session, reservation)
     throttling.consume_write(session, throttling.Writer.LOGIN, user_id)
     opened = open_session(session, user_id, user_agent=user_agent)
+    if note_login(session, user_id):
+        notify_of_new_network(session, opened.user, user_agent)
     failures = reservation.failures
     record_event(
         session,

@@ -2,6 +2,7 @@
 
 from accounts.crypto import password_hashing
 from accounts.errors import EmailTaken, SignupClosed
+from accounts.flows.sign_in.login_networks import note_login
 from accounts.flows.sign_in.sessions import OpenedSession, open_session
 from accounts.services import throttling, users
 from accounts.services.database import AccountSession
@@ -59,4 +60,5 @@ def sign_up(
         session, tenant, email=email, display_name=name, record=record, roles=("owner",)
     )
     throttling.make_source_known(session, user.id)
+    note_login(session, user.id)
     return open_session(session, user.id, user_agent=user_agent)

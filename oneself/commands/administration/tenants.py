@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from oneself.commands.console.failures import explain_missing
-from oneself.commands.console.output import AsJson, show, show_list
+from oneself.commands.console.output import AsJson, Limit, Search, show, show_list
 from oneself.commands.console.transactions import open_transaction
 
-app = typer.Typer(no_args_is_help=True, help="Add, list and disable tenants.")
+app = typer.Typer(no_args_is_help=True, help="Add, list, disable and enable tenants.")
 
 TenantId = Annotated[str, typer.Option("--tenant", metavar="TENANT_ID", help="The tenant's id.")]
 
@@ -34,13 +34,7 @@ def add(
 
 
 @app.command("list")
-def list_tenants(
-    *,
-    limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Maximum number of tenants to list.")
-    ] = 100,
-    as_json: AsJson = False,
-) -> None:
+def list_tenants(*, search: Search = None, limit: Limit = 100, as_json: AsJson = False) -> None:
     """List tenants, newest first, including the one created by each signup."""
     from accounts.flows.administration import tenants
 
@@ -53,7 +47,7 @@ def list_tenants(
                 "created_at": tenant.created_at.isoformat(),
                 "disabled": tenant.disabled_at is not None,
             }
-            for tenant in tenants.list_tenants(session, limit=limit)
+            for tenant in tenants.list_tenants(session, search=search, limit=limit)
         ]
     show_list("tenants", records, as_json=as_json)
 
@@ -69,6 +63,21 @@ def disable(
 
     with open_transaction(writing=True) as session, explain_missing_tenant(tenant_id):
         tenant = tenants.disable_tenant(session, tenant_id)
+        record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}
+    show(record, as_json=as_json)
+
+
+@app.command()
+def enable(
+    tenant_id: Annotated[str, typer.Argument(metavar="TENANT_ID", help="The tenant's id.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Enable a disabled tenant. Credentials that have not ended since work again at once."""
+    from accounts.flows.administration import tenants
+
+    with open_transaction(writing=True) as session, explain_missing_tenant(tenant_id):
+        tenant = tenants.enable_tenant(session, tenant_id)
         record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}
     show(record, as_json=as_json)
 

@@ -1,25 +1,28 @@
 """`user`: manage users."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from oneself.commands.administration import incidents
 from oneself.commands.administration.tenants import TenantId, explain_missing_tenant
 from oneself.commands.administration.user_imports import import_users
-from oneself.commands.console.failures import USAGE, Failure, explain_missing
-from oneself.commands.console.output import AsJson, show, show_progress
+from oneself.commands.administration.user_names import UserName, change_user
+from oneself.commands.console.failures import USAGE, Failure
+from oneself.commands.console.output import AsJson, Limit, Search, show, show_list, show_progress
 from oneself.commands.console.transactions import open_transaction
 
-if TYPE_CHECKING:
-    from accounts.services.database import AccountSession
-
 app = typer.Typer(
-    no_args_is_help=True, help="Add, import and disable users, and change their roles."
+    no_args_is_help=True,
+    help="Add, import, list, show, disable and enable users, change their roles, end their sessions"
+    " and mail them a reset link.",
 )
 app.command("import")(import_users)
+app.command("show")(incidents.show_user)
+app.command("logout")(incidents.logout)
+app.command("reset")(incidents.reset)
+app.command("digest")(incidents.digest)
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The user's email address.")]
 
@@ -96,21 +99,46 @@ def add(
     show(summary._asdict(), as_json=as_json)
 
 
-@app.command()
-def disable(email: Email, *, as_json: AsJson = False) -> None:
-    """Disable a user. All their credentials stop working at once."""
-    from accounts.flows.administration.users import describe, disable_user, find_user_by_email
+@app.command("list")
+def list_users(*, search: Search = None, limit: Limit = 100, as_json: AsJson = False) -> None:
+    """List users, newest first.
 
-    with _change(email) as session:
-        user = find_user_by_email(session, email)
+    --search takes a part of an address, of a name, or of the id of a user or tenant.
+    """
+    from accounts.flows.administration import users
+
+    with open_transaction(writing=False) as session:
+        records = [user._asdict() for user in users.list_users(session, search=search, limit=limit)]
+    show_list("users", records, as_json=as_json)
+
+
+@app.command()
+def disable(name: UserName, *, as_json: AsJson = False) -> None:
+    """Disable a user. All their credentials stop working at once."""
+    from accounts.flows.administration.users import describe, disable_user, find_user
+
+    with change_user(name) as session:
+        user = find_user(session, name)
         disable_user(session, user)
         summary = describe(user)
     show(summary._asdict(), as_json=as_json)
 
 
 @app.command()
+def enable(name: UserName, *, as_json: AsJson = False) -> None:
+    """Enable a disabled user. Credentials that have not ended since work again at once."""
+    from accounts.flows.administration.users import describe, enable_user, find_user
+
+    with change_user(name) as session:
+        user = find_user(session, name)
+        enable_user(session, user)
+        summary = describe(user)
+    show(summary._asdict(), as_json=as_json)
+
+
+@app.command()
 def role(
-    email: Email,
+    name: UserName,
     *,
     added: Annotated[
         list[str] | None,
@@ -123,25 +151,15 @@ def role(
     as_json: AsJson = False,
 ) -> None:
     """Add and remove roles of a user, effective from the next request on."""
-    from accounts.flows.administration.users import change_roles, describe, find_user_by_email
+    from accounts.flows.administration.users import change_roles, describe, find_user
 
     if not added and not removed:
         raise Failure("Nothing would change. Give --add ROLE or --remove ROLE.", status=USAGE)
-    with _change(email) as session:
-        user = find_user_by_email(session, email)
+    with change_user(name) as session:
+        user = find_user(session, name)
         change_roles(session, user, add=added or (), remove=removed or ())
         summary = describe(user)
     show(summary._asdict(), as_json=as_json)
-
-
-@contextmanager
-def _change(email: str) -> Iterator["AccountSession"]:
-    """Open a writing transaction, and explain a user that is not found."""
-    missing = (
-        f"There is no user {email}. Check the address, or add one with: python -m oneself user add"
-    )
-    with open_transaction(writing=True) as session, explain_missing(missing):
-        yield session
 
 
 def _read_password(*, from_stdin: bool) -> str:

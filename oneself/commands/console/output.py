@@ -1,9 +1,10 @@
-"""Output of commands: tables for people, or one JSON object for programs."""
+"""Output of commands: tables and lines for people, or one JSON object for programs."""
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -14,14 +15,25 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")
 ]
 
+Search = Annotated[
+    str | None,
+    typer.Option("--search", metavar="TEXT", help="List only entries that contain this text."),
+]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of entries to list.")]
+
 #: Wide enough for the longest token on one line, so that it can be copied.
 _WIDTH = 100
 
 
 def show(record: Mapping[str, Any], *, as_json: bool, note: str | None = None) -> None:
     """Print a record as a table; if its values are records, as one table for each."""
+    _report(partial(_print, record, as_json=as_json, note=note))
+
+
+def _report(write: Callable[[], None]) -> None:
+    """Print the result of a command that was carried out."""
     try:
-        _print(record, as_json=as_json, note=note)
+        write()
         # An error at the exit of the process could not be reported.
         sys.stdout.flush()
     except BrokenPipeError:
@@ -50,13 +62,27 @@ def _print(record: Mapping[str, Any], *, as_json: bool, note: str | None) -> Non
 
 
 def show_list(name: str, records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print records of one kind: a table for each, or one JSON object with them as `name`."""
+    """Print records of one kind: a line for each, or one JSON object with them as `name`.
+
+    The lines are not wrapped, so that they can be searched and counted.
+    """
     if as_json or not records:
         show({name: list(records)}, as_json=as_json)
         return
-    one = name.removesuffix("s")
-    tables = {f"{one} {number}": record for number, record in enumerate(records, 1)}
-    show(tables, as_json=False)
+    _report(partial(_print_lines, records))
+
+
+def _print_lines(records: Sequence[Mapping[str, Any]]) -> None:
+    rows = [[*records[0]], *([_one_line(value) for value in each.values()] for each in records)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def _one_line(value: object) -> str:
+    # A control character in a name chosen by a user must not reach the terminal.
+    return "".join(each if each.isprintable() else "?" for each in _format_value(value))
 
 
 def show_progress(what: str) -> AbstractContextManager[object]:

@@ -25,9 +25,15 @@ from accounts.errors import (
     SecretUsed,
     WrongPassword,
 )
-from accounts.flows.administration.clients import renew_client_secret
-from accounts.flows.administration.tenants import disable_tenant
-from accounts.flows.administration.users import change_roles, disable_user
+from accounts.flows.administration.clients import (
+    disable_client,
+    enable_client,
+    remove_client,
+    renew_client_secret,
+)
+from accounts.flows.administration.incidents import log_out_user, mail_reset
+from accounts.flows.administration.tenants import disable_tenant, enable_tenant
+from accounts.flows.administration.users import change_roles, disable_user, enable_user
 from accounts.flows.email.email_change import (
     request_email_change,
     undo_email_change,
@@ -374,12 +380,31 @@ def _revoke_another_session(env, owner):
     env.act(revoke_session, _principal(env, owner).user, another.credential.id)
 
 
-def _disable_user(env, owner):
-    env.act(lambda session: disable_user(session, session.get_one(User, owner.user_id)))
-
-
 def _disable_tenant(env, owner):
     env.act(disable_tenant, owner.tenant_id)
+
+
+def _on_user(act, **options):
+    def run(env, owner):
+        env.act(lambda session: act(session, session.get_one(User, owner.user_id), **options))
+
+    return run
+
+
+def _on_client(act):
+    def run(env, owner):
+        env.act(act, owner.client_id)
+
+    return run
+
+
+def _disable_and_enable(env, owner):
+    for act in (disable_client, enable_client):
+        env.act(act, owner.client_id)
+    for act in (disable_user, enable_user):
+        _on_user(act)(env, owner)
+    for act in (disable_tenant, enable_tenant):
+        env.act(act, owner.tenant_id)
 
 
 def _remove_role(env, owner):
@@ -469,8 +494,14 @@ ACTS: dict[str, Callable] = {
     "a logout": _log_out,
     "the other sessions revoked": _revoke_other_sessions,
     "another session revoked": _revoke_another_session,
-    "the user disabled": _disable_user,
+    "the user disabled": _on_user(disable_user),
     "the tenant disabled": _disable_tenant,
+    "the user logged out by an operator": _on_user(log_out_user),
+    "the user logged out of everything": _on_user(log_out_user, everything=True),
+    "a reset mailed by an operator": _on_user(mail_reset),
+    "the client disabled": _on_client(disable_client),
+    "the client removed": _on_client(remove_client),
+    "client, user and tenant disabled and enabled": _disable_and_enable,
     "a role removed": _remove_role,
     "the access token regenerated": _regenerate_access_token,
     "the API key revoked": _revoke_api_key,

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from accounts.errors import InvalidGrant, SecretInvalid, SecretUsed
+from accounts.flows.administration.clients import disable_client, remove_client
 from accounts.flows.oauth.refresh_tokens import begin_family, revoke_family, rotate_refresh_token
 from accounts.flows.sign_in.sessions import log_out, open_session
 from accounts.flows.tokens.api_keys import create_api_key
@@ -197,3 +198,19 @@ def test_events_are_kept(env, alice, clock):
     clock.move(days=4000)
     assert env.act(delete_expired_records) > 0
     assert env.rows("security_event") == events
+
+
+def test_removed_client_is_deleted_after_its_tokens(env, alice, client, clock):
+    """DB-17: the rows of its tokens refer to it, and a client that is only disabled stays."""
+    other, _ = env.client(alice.view.tenant_id)
+    env.act(disable_client, other.id)
+    clock.move(days=10)
+    _pat(env, alice, client, days=100)
+    env.act(remove_client, client[0].id)
+    clock.now += RETENTION
+    assert env.act(delete_expired_records) == 0
+    clock.now += MICROSECOND
+    while env.act(delete_expired_records):
+        pass
+    assert env.count("personal_access_token") == 0
+    assert [row["id"] for row in env.rows("client")] == [other.id]

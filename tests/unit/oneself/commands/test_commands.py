@@ -104,9 +104,13 @@ def _log_in(password):
 COMMANDS = [
     [],
     *(["serve"], ["demo"], ["doctor"], ["prove"]),
-    *(["tenant"], ["tenant", "add"], ["tenant", "list"], ["tenant", "disable"]),
-    *(["user"], ["user", "add"], ["user", "import"], ["user", "disable"], ["user", "role"]),
+    *(["tenant"], ["tenant", "add"], ["tenant", "list"]),
+    *(["tenant", "disable"], ["tenant", "enable"]),
+    *(["user"], ["user", "add"], ["user", "import"], ["user", "list"], ["user", "show"]),
+    *(["user", "disable"], ["user", "enable"], ["user", "role"], ["user", "digest"]),
+    *(["user", "logout"], ["user", "reset"]),
     *(["client"], ["client", "add"], ["client", "list"], ["client", "renew"]),
+    *(["client", "disable"], ["client", "enable"], ["client", "remove"]),
     *(["keys"], ["keys", "list"], ["keys", "rewrite"], ["keys", "retire"]),
     *(["keys", "rotate"], ["keys", "rotate", "root"], ["keys", "rotate", "signing"]),
     *(["policy"], ["policy", "check"], ["db"], ["db", "upgrade"], ["db", "check"]),
@@ -317,7 +321,11 @@ def test_tenant_is_added_and_disabled(run, sql):
     (since,) = sql("SELECT disabled_at FROM tenant")
     assert run("tenant", "disable", added["tenant_id"], "--json").json == disabled
     assert sql("SELECT disabled_at FROM tenant") == [since]
-    assert run("tenant", "disable", "tnt_0").refused("There is no tenant tnt_0")
+    for _ in range(2):
+        enabled = run("tenant", "enable", added["tenant_id"], "--json").json
+        assert enabled == {"tenant_id": added["tenant_id"], "disabled": False}
+    for word in ("disable", "enable"):
+        assert run("tenant", word, "tnt_0").refused("There is no tenant tnt_0")
 
 
 def test_tenants_are_listed_newest_first(run, sql):
@@ -331,6 +339,7 @@ def test_tenants_are_listed_newest_first(run, sql):
     assert [item["disabled"] for item in listed] == [False, True]
     assert {**listed[1], **first} == listed[1]
     assert run("tenant", "list", "--limit", "1", "--json").json["tenants"] == listed[:1]
+    assert run("tenant", "list", "--search", "first", "--json").json["tenants"] == listed[1:]
     assert second["tenant_id"] in run("tenant", "list").out
 
 

@@ -28,6 +28,9 @@ PARAMETERS = {
     "identity_id": "0b5c1f8e-0000-4000-8000-000000000000",
     "new_address": "new@example.com",
     "name": "Nightly build",
+    "program": "Firefox, Linux",
+    "failures": "1711",
+    "networks": "423",
     "ip_address": "192.0.2.7",
 }
 RESET_LINK = f"{PUBLIC_URL}/reset-password"
@@ -45,15 +48,21 @@ SHOWN = {
     MessageKind.API_KEY_CREATED: "name",
     MessageKind.PAT_CREATED: "name",
 }
+#: Values that no user has written.
+OUR_WORDS = {
+    MessageKind.NEW_LOGIN: ("program",),
+    MessageKind.FAILED_LOGINS: ("failures", "networks"),
+}
 #: Kinds that tell the owner of an account about an act that may not be their own.
 ALERTS = {
     MessageKind.EMAIL_CHANGE_NOTICE,
     MessageKind.PASSWORD_CHANGED,
     MessageKind.API_KEY_CREATED,
     MessageKind.PAT_CREATED,
+    MessageKind.NEW_LOGIN,
 }
 #: Kinds with a link to the form that requests a reset link.
-WITH_RESET_LINK = ALERTS | {MessageKind.EMAIL_ALREADY_IN_USE}
+WITH_RESET_LINK = ALERTS | {MessageKind.EMAIL_ALREADY_IN_USE, MessageKind.FAILED_LOGINS}
 BY_USERS = {kind: name for kind, name in SHOWN.items() if name != "secret"}
 
 every_mail = pytest.mark.parametrize(
@@ -239,6 +248,7 @@ def test_templates_get_only_the_parameters_of_their_kind(message):
     """EM-02: a notification could not show a secret even if its parameters had one."""
     for kind in set(MessageKind) - set(PAGES):
         shown = {BY_USERS[kind]: "Nightly build"} if kind in BY_USERS else {}
+        shown |= {name: PARAMETERS[name] for name in OUR_WORDS.get(kind, ())}
         shown |= {"ip_address": "192.0.2.7"} if kind in ALERTS else {}
         for language in LANGUAGES:
             bare = compose(message(kind, language), shown, public_url=PUBLIC_URL)
@@ -524,7 +534,20 @@ def test_unknown_kind_is_rejected(message):
         _compose(message("unheard_of"))
 
 
-@pytest.mark.parametrize("kind", sorted({*PAGES, *SHOWN}))
+@every_mail
+def test_our_own_values_are_shown(message, kind, language):
+    """LG-15: numbers and the name of a program, in both parts."""
+    for part in _parts(_compose(message(kind, language))):
+        for name in ("program", "failures", "networks"):
+            assert (PARAMETERS[name] in part) is (name in OUR_WORDS.get(kind, ()))
+
+
+def test_unknown_program_is_left_out(message):
+    mail = _compose(message(MessageKind.NEW_LOGIN), program="")
+    assert all("Program" not in part for part in _parts(mail))
+
+
+@pytest.mark.parametrize("kind", sorted({*PAGES, *SHOWN, *OUR_WORDS}))
 def test_missing_parameter_is_rejected(message, kind):
     with pytest.raises(KeyError):
         compose(message(kind), {}, public_url=PUBLIC_URL)

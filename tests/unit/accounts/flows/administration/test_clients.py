@@ -1,15 +1,31 @@
 """Client programs of a tenant."""
 
+import json
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import event
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring
-from accounts.errors import InvalidClient, InvalidRequest, TooManyAttempts
-from accounts.flows.administration.clients import add_client, renew_client_secret
+from accounts.errors import InvalidClient, InvalidRequest, InvalidToken, NotFound, TooManyAttempts
+from accounts.flows.administration.clients import (
+    add_client,
+    disable_client,
+    enable_client,
+    find_confidential_client,
+    list_clients,
+    remove_client,
+    renew_client_secret,
+)
+from accounts.flows.oauth.token_exchange import exchange_session
+from accounts.flows.oauth.token_introspection import introspect_token
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import RateLimit
 from accounts.origin import Origin
 from accounts.services.clients import ClientCredentials, authenticate_client, find_public_client
+from accounts.services.principal import CredentialKind
+from accounts.services.signing_keys import ensure_signing_key, load_key_set
 from models import Client, Tenant
 from oneself.database import Database
 
@@ -331,3 +347,129 @@ def test_unknown_client_ids_are_rate_limited_by_source(make_env, client_id):
         with pytest.raises(TooManyAttempts):
             _authenticate_from(env, "192.0.2.1", candidate, secret)
     _authenticate_from(env, "192.0.2.2", client, secret)
+
+
+# Disabling and removing a client
+
+
+def _acts(env):
+    return [
+        (row["tenant_id"], row["user_id"], json.loads(row["details"]))
+        for row in env.rows("security_event")
+        if row["kind"] == "authz_admin"
+    ]
+
+
+def _create_pat(env, alice, client, secret):
+    return env.act(
+        create_pat,
+        alice.principal,
+        name="A token",
+        scopes=["me/profile:read"],
+        expires_at=env.clock.now + timedelta(days=1),
+        client_id=client.id,
+        client_secret=secret,
+    )[1]
+
+
+def test_disabled_client_is_rejected_until_it_is_enabled(env, tenant):
+    """SE-06, attack finding 10: confidential or public; each change is one event."""
+    client, secret = _add(env, tenant)
+    public, _ = _add(env, tenant, public=True)
+    for _ in range(2):
+        env.act(disable_client, client.id)
+        env.act(disable_client, public.id)
+    assert not _is_accepted(env, client, secret)
+    with pytest.raises(InvalidClient):
+        env.act(find_public_client, public.id)
+    for _ in range(2):
+        env.act(enable_client, client.id)
+    assert _is_accepted(env, client, secret)
+    assert _acts(env) == [
+        (tenant.id, None, {"act": act, "client_id": each.id})
+        for act, each in (
+            ("client_disabled", client),
+            ("client_disabled", public),
+            ("client_enabled", client),
+        )
+    ]
+
+
+def test_tokens_of_a_disabled_client_are_inactive_to_other_clients(env, alice):
+    """TK-18, attack finding 10: introspection says what authentication says."""
+    env.act(ensure_signing_key)
+    client, secret = env.client(alice.view.tenant_id)
+    other, _ = env.client(alice.view.tenant_id)
+    key_set = env.act(load_key_set)
+    issued = env.act(
+        exchange_session,
+        key_set,
+        client,
+        subject_token=alice.token,
+        scope="me/profile:read",
+        audience=None,
+    )
+    issued_tokens = (
+        issued.access_token,
+        issued.refresh_token,
+        _create_pat(env, alice, client, secret),
+    )
+
+    def active():
+        return [
+            env.act(introspect_token, key_set, other, token) is not None for token in issued_tokens
+        ]
+
+    assert active() == [True] * 3
+    env.act(disable_client, client.id)
+    assert active() == [False] * 3
+    env.act(enable_client, client.id)
+    assert active() == [True] * 3
+
+
+def test_removed_client_and_its_tokens_are_gone(env, alice, bob):
+    """TK-02, attack finding 10: the owner of each token has an event; others keep theirs."""
+    client, secret = env.client(alice.view.tenant_id)
+    other, other_secret = env.client(alice.view.tenant_id)
+    pat = _create_pat(env, alice, client, secret)
+    kept = _create_pat(env, alice, other, other_secret)
+    assert env.act(remove_client, client.id) == 1
+    assert env.act(remove_client, client.id) == 0
+    with pytest.raises(InvalidToken):
+        env.authenticate(CredentialKind.PAT, pat)
+    assert env.authenticate(CredentialKind.PAT, kept).user == alice.view
+    [event] = [row for row in env.rows("security_event") if row["kind"] == "authn_token_revoked"]
+    assert (event["user_id"], event["tenant_id"]) == (alice.user_id, alice.view.tenant_id)
+    assert json.loads(event["details"])["credential"] == "pat"
+    assert _acts(env) == [
+        (alice.view.tenant_id, None, {"act": "client_removed", "client_id": client.id})
+    ]
+    assert not _is_accepted(env, client, secret)
+    assert bob
+
+
+def test_removed_client_is_not_found(env, tenant):
+    """It cannot be enabled again, and gets no other secret."""
+    client, _ = _add(env, tenant)
+    env.act(remove_client, client.id)
+    for act in (disable_client, enable_client, find_confidential_client):
+        with pytest.raises(NotFound):
+            env.act(act, client.id)
+    with pytest.raises(NotFound):
+        env.act(remove_client, "cli_000000000000")
+    assert env.act(list_clients, tenant.id, limit=10) == []
+
+
+def test_clients_are_searched(env, tenant):
+    """By name or id, at most as many as asked for."""
+    first, _ = _add(env, tenant, name="Reports")
+    second, _ = _add(env, tenant, name="Nightly build")
+
+    def find(search=None, limit=10):
+        clients = env.act(list_clients, tenant.id, search=search, limit=limit)
+        return {client.id for client in clients}
+
+    assert find() == {first.id, second.id}
+    assert find("nightly") == find(second.id) == {second.id}
+    assert find("%") == set()
+    assert len(find(limit=1)) == 1

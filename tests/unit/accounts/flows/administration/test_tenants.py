@@ -1,9 +1,17 @@
 """Opening and disabling tenants, and naming one in a request."""
 
+import json
+
 import pytest
 
 from accounts.errors import InvalidRequest, NotFound, TenantMismatch
-from accounts.flows.administration.tenants import disable_tenant, find_tenant
+from accounts.flows.administration.tenants import (
+    disable_tenant,
+    enable_tenant,
+    find_tenant,
+    list_tenants,
+)
+from accounts.jobs.event_chain import chain_events
 from accounts.services.authorization import require_tenant
 from accounts.services.users import open_tenant
 
@@ -24,8 +32,8 @@ def test_invalid_tenant_name_is_rejected(env):
 
 
 def test_unknown_tenant_is_not_found(env):
-    """Neither to read nor to disable."""
-    for act in (find_tenant, disable_tenant):
+    """Neither to read nor to change."""
+    for act in (find_tenant, disable_tenant, enable_tenant):
         with pytest.raises(NotFound):
             env.act(act, UNKNOWN)
 
@@ -38,6 +46,37 @@ def test_tenant_is_disabled_once(env, clock):
     clock.move(days=1)
     assert env.act(disable_tenant, tenant.id).disabled_at == disabled_at
     assert env.act(find_tenant, tenant.id).disabled_at == disabled_at
+
+
+def test_tenant_is_disabled_and_enabled_as_events(env, clock):
+    """LO-02, attack finding 10: one event for each change, without a user."""
+    tenant = env.tenant()
+    for act in (disable_tenant, disable_tenant, enable_tenant, enable_tenant):
+        stored = env.act(act, tenant.id)
+        clock.move(minutes=1)
+    assert stored.disabled_at is None
+    events = sorted(env.rows("security_event"), key=lambda row: row["occurred_at"])
+    assert [(row["kind"], row["tenant_id"], row["user_id"]) for row in events] == [
+        ("authz_admin", tenant.id, None)
+    ] * 2
+    assert [json.loads(row["details"])["act"] for row in events] == [
+        "tenant_disabled",
+        "tenant_enabled",
+    ]
+    # An event without a user is in the chain like any other.
+    assert env.act(chain_events) == 2
+
+
+def test_tenants_are_searched_by_name_and_id(env):
+    """As plain text, in any case."""
+    first, second = env.tenant("Acme Corp"), env.tenant("Example")
+
+    def find(search):
+        return [tenant.id for tenant in env.act(list_tenants, search=search, limit=10)]
+
+    assert find("acme") == find(first.uuid) == [first.id]
+    assert find(second.id) == [second.id]
+    assert find("%") == []
 
 
 def test_request_may_name_its_own_tenant_in_any_case(alice):

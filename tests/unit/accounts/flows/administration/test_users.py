@@ -1,5 +1,6 @@
 """Opening, disabling and finding users."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,7 +8,15 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from accounts.errors import EmailTaken, InvalidRequest, InvalidToken, NotFound
-from accounts.flows.administration.users import change_roles, disable_user, find_user_by_email
+from accounts.flows.administration.users import (
+    change_roles,
+    disable_user,
+    enable_user,
+    find_user,
+    find_user_by_email,
+    list_users,
+    show_user,
+)
 from accounts.services.access_tokens import reveal_access_token
 from accounts.services.principal import CredentialKind
 from accounts.services.users import is_taken, open_user
@@ -203,3 +212,70 @@ def test_invalid_role_changes_nothing(env, alice):
         with pytest.raises(InvalidRequest):
             _change_roles(env, alice.view.email, add=add)
     assert env.act(find_user_by_email, alice.view.email).roles == ["member"]
+
+
+def test_user_is_found_by_id(env, alice):
+    """Events and the list name users by their id."""
+    assert env.act(find_user, alice.user_id).id == alice.user_id
+    assert env.act(find_user, alice.view.email.upper()).id == alice.user_id
+    for unknown in ("usr_000000000000", "usr_", "dave@example.com", ""):
+        with pytest.raises(NotFound):
+            env.act(find_user, unknown)
+
+
+def test_enabled_user_has_the_same_credentials_again(env, alice):
+    """Attack finding 10: a mistaken `disable` is undone, as an event, and once."""
+    with env.database.transaction(writing=True) as session:
+        disable_user(session, find_user(session, alice.user_id))
+    for _ in range(2):
+        with env.database.transaction(writing=True) as session:
+            enable_user(session, find_user(session, alice.user_id))
+    assert env.authenticate(CredentialKind.SESSION, alice.token).user == alice.view
+    events = [row["details"] for row in env.rows("security_event") if row["kind"] == "authz_admin"]
+    assert [json.loads(details) for details in events] == [{"act": "user_enabled"}]
+
+
+def test_users_are_listed_newest_first(env, alice, bob, clock):
+    """Attack finding 10: at most as many as asked for."""
+    clock.move(minutes=1)
+    carol = env.user("carol@example.com")
+    listed = env.act(list_users, limit=10)
+    assert listed[0].user_id == carol.user_id
+    assert {user.user_id for user in listed} == {alice.user_id, bob.user_id, carol.user_id}
+    assert [user.user_id for user in env.act(list_users, limit=1)] == [carol.user_id]
+
+
+def test_users_are_searched_by_address_name_and_id(env, alice, bob):
+    """A search is a plain text, in any case, and not a pattern."""
+
+    def find(search):
+        return [user.email for user in env.act(list_users, search=search, limit=10)]
+
+    for search in ("ALICE@", "example.com", alice.user_id, alice.view.tenant_id, "alice"):
+        assert find(search) == [alice.view.email], search
+    assert sorted(find("a person")) == [alice.view.email, bob.view.email]
+    for search in ("%", "_lice", "nobody", "\\"):
+        assert find(search) == []
+
+
+def test_user_is_found_by_the_verified_address_after_a_change(env, alice):
+    """The owner tells the operator the address that they know."""
+    env.execute(
+        'UPDATE "user" SET email = ?, email_canonical = ?, verified_email_canonical = ?'
+        " WHERE id = ?",
+        "thief@example.org",
+        "thief@example.org",
+        "alice@example.com",
+        alice.user_id,
+    )
+    [listed] = env.act(list_users, search="alice@example.com", limit=10)
+    assert listed.user_id == alice.user_id
+
+
+def test_user_is_shown_with_the_state_of_the_account(env, alice, clock):
+    """Attack finding 10."""
+    details = env.act(lambda session: show_user(session, find_user(session, alice.user_id)))
+    assert details.record.email == alice.view.email
+    assert (details.email_verified, details.recovery_email) == (False, alice.view.email)
+    assert (details.created_at, details.disabled_at) == (clock.now, None)
+    assert details.live == {"session": 1, "apiKey": 0, "pat": 0}
