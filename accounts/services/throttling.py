@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, select, update
 from sqlmodel import col
 
 from accounts.limits import RateLimit
-from accounts.services.credentials import is_live
+from accounts.services.credentials import idle_since, is_live
 from accounts.services.database import AccountSession
 from accounts.services.principal import CredentialKind
 from accounts.services.rate_limits import (
@@ -38,7 +38,7 @@ _SESSION_AT = (
     select(col(LoginSession.id))
     .where(
         col(LoginSession.source_digest) == bindparam("pair"),
-        is_live(LoginSession, bindparam("now")),
+        is_live(LoginSession, bindparam("now"), bindparam("idle_since")),
     )
     .limit(1)
 )
@@ -172,7 +172,12 @@ def record_session_sources(
 
 def _find_session(session: AccountSession, pair: bytes) -> str | None:
     """Return a live session that was last used from the source of the account, if there is one."""
-    for (session_id,) in session.rows(_SESSION_AT, {"pair": pair, "now": session.now}):
+    parameters = {
+        "pair": pair,
+        "now": session.now,
+        "idle_since": idle_since(session.limits, session.now),
+    }
+    for (session_id,) in session.rows(_SESSION_AT, parameters):
         return str(session_id)
     return None
 

@@ -139,7 +139,7 @@ class Execution:
         _, principal = self._identify(request, blocking=True)
         arguments = self._arguments.read(request.scope, request.headers, request.body)
         if principal is not None:
-            self._callers.authorise(principal)
+            self._callers.authorise(principal, request)
         if self._spec.mailed_secret is not None:
             purpose = SecretPurpose(self._spec.mailed_secret)
             with self._services.database.transaction(writing=False) as session:
