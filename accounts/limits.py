@@ -45,6 +45,7 @@ class Limits:
     source_budget: RateLimit = field(default=RateLimit(100, 600))
     signup_budget: RateLimit = field(default=RateLimit(20, 3600))
     mail_budget: RateLimit = field(default=RateLimit(5, 3600))
+    repeated_link_budget: RateLimit = field(default=RateLimit(5, 86_400))
 
     service_mails_email_changes: bool = False
     password_change_ends_other_sessions: bool = False

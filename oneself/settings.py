@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     throttle_signup: _RateLimitText = "20/3600"
     """Accounts created per client address."""
     throttle_mail: _RateLimitText = "5/3600"
-    """Unauthenticated mail requests (such as password resets) per email address."""
+    """Requested email changes per new address, and notifications of each kind per user."""
 
     database_threads: Annotated[int, Field(ge=1, le=64)] = 4
     """Database threads per worker; each has a connection of its own."""

@@ -197,6 +197,16 @@ def consume_notification(session: AccountSession, reader: str, about: str) -> No
     consume(session, f"{RateLimitScope.MAIL}|{about}|{reader}", session.limits.mail_budget, "mail")
 
 
+def consume_repeated_link(session: AccountSession, user_id: str, about: str) -> None:
+    """Count one link that is mailed although the user has an earlier one that works (EM-14).
+
+    Raises:
+        TooManyAttempts: Too many of them today.
+    """
+    name = f"{RateLimitScope.MAIL}|repeated|{about}|{user_id}"
+    consume(session, name, session.limits.repeated_link_budget, "mail")
+
+
 def delete_old_attempts(session: AccountSession) -> int:
     """Delete counters that are replenished and sources that are forgotten; returns how many."""
     values = [getattr(session.limits, field.name) for field in fields(session.limits)]

@@ -709,6 +709,7 @@ def test_counters_are_deleted_when_their_source_is_unfamiliar(env, alice, clock)
         "source_budget",
         "signup_budget",
         "mail_budget",
+        "repeated_link_budget",
     ],
 )
 def test_counters_are_kept_until_replenished(make_env, budget):
