@@ -53,6 +53,7 @@ class Limits:
     mail_budget: RateLimit = field(default=RateLimit(5, 3600))
     write_budget: RateLimit = field(default=RateLimit(600, 600))
     idempotency_budget: RateLimit = field(default=RateLimit(1000, 86_400))
+    repeated_link_budget: RateLimit = field(default=RateLimit(5, 86_400))
 
     service_mails_email_changes: bool = False
     password_change_ends_other_sessions: bool = False

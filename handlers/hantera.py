@@ -87,10 +87,10 @@ def request_email_change(
 def validate_email_change(
     context: DatabaseContext, body: wire.HanteraEmailValidationRequest
 ) -> Reply[wire.HanteraEmail]:
-    address = email_change.validate_email_change(
+    user = email_change.validate_email_change(
         context.session, identity_id=body["identityId"], secret=body["secret"]
     )
-    return Reply({"email": address})
+    return Reply({"email": user.email, "emailVerified": user.email_verified})
 
 
 def get_settings(context: UserContext) -> Reply[dict[str, Any]]:
@@ -162,6 +162,7 @@ def _profile(context: UserContext, user: UserView) -> wire.HanteraProfile:
         "id": user.identity_id,
         "name": user.name,
         "email": user.email,
+        "emailVerified": user.email_verified,
         "phone": user.phone,
         "picture": context.service.issuer + _PICTURE_PATH if uploaded else user.picture,
         "pendingEmail": email_change.find_pending_email(context.session, user.user_id),

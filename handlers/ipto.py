@@ -45,6 +45,7 @@ def sign_up(context: DatabaseContext, body: wire.IptoSignUpRequest) -> Reply[wir
             "session_token": login.token,
             "display_name": login.user.name,
             "email": login.user.email,
+            "email_verified": login.user.email_verified,
         },
         HTTPStatus.CREATED,
     )
@@ -63,6 +64,7 @@ def log_in(context: DatabaseContext, body: wire.IptoLogInRequest) -> Reply[wire.
         "expires_at": format_timestamp(login.expires_at),
         "display_name": login.user.name,
         "email": login.user.email,
+        "email_verified": login.user.email_verified,
     }
     if body.get("cookie"):
         # No token in the body: a script could read it, which HttpOnly is to prevent (SE-08).
@@ -84,6 +86,7 @@ def get_current_user(context: PrincipalContext) -> Reply[wire.IptoCurrentUser]:
         {
             "user_id": user.user_id,
             "email": user.email,
+            "email_verified": user.email_verified,
             "display_name": user.name,
             "tenant_id": user.tenant_id,
             "tenant_display_name": user.tenant_display_name,

@@ -79,6 +79,7 @@ def introspect_token(
         "iss": context.service.issuer,
         "iat": int(token.issued_at.timestamp()),
         "exp": int(token.expires_at.timestamp()),
+        "email_verified": token.email_verified,
     }
     if token.bearer:
         answer["token_type"] = "Bearer"  # noqa: S105 # the name of a scheme

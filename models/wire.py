@@ -107,6 +107,15 @@ An email address.
 """
 
 
+EmailVerified: TypeAlias = bool
+"""
+Whether the user has verified the account's address by an email that was sent there. If not,
+the address may be another person's. Identify users by their id in any case, and never by an
+address, which can change.
+
+"""
+
+
 Name: TypeAlias = str
 """
 A name of 1 to 200 characters, without control characters, bidirectional overrides,
@@ -201,6 +210,7 @@ class IptoSignUp(TypedDict, closed=True):
     session_token: SessionToken
     display_name: Name
     email: Email
+    email_verified: EmailVerified
 
 
 class IptoSignUpEnvelope(TypedDict, closed=True):
@@ -240,6 +250,7 @@ class IptoLogIn(TypedDict, closed=True):
     expires_at: Timestamp
     display_name: Name
     email: Email
+    email_verified: EmailVerified
 
 
 class IptoLogInEnvelope(TypedDict, closed=True):
@@ -517,10 +528,7 @@ class HyperclastUser(TypedDict, closed=True):
     The user's id in Hyperclast.
     """
     email: Email
-    email_verified: bool
-    """
-    Whether the address is verified.
-    """
+    email_verified: EmailVerified
     username: str
     """
     The username, derived from the address when the account was opened.
@@ -721,6 +729,7 @@ class HanteraEmail(TypedDict, closed=True):
     """
 
     email: Email
+    emailVerified: EmailVerified
 
 
 HanteraSettings: TypeAlias = dict[str, Any]
@@ -942,6 +951,7 @@ class OauthIntrospection(TypedDict, closed=True):
     """
     The id of the JWT.
     """
+    email_verified: NotRequired[EmailVerified]
 
 
 class OauthKey(TypedDict, closed=True):
@@ -1040,6 +1050,7 @@ class IptoCurrentUser(TypedDict, closed=True):
 
     user_id: UserId
     email: Email
+    email_verified: EmailVerified
     display_name: Name
     tenant_id: TenantId
     tenant_display_name: Name
@@ -1150,10 +1161,7 @@ class ScaikeyProfile(TypedDict, closed=True):
 
     id: UserId
     email: Email
-    email_verified: bool
-    """
-    Whether the address is verified.
-    """
+    email_verified: EmailVerified
     first_name: NullableName | None
     last_name: NullableName | None
     display_name: Name
@@ -1182,6 +1190,7 @@ class HanteraProfile(TypedDict, closed=True):
     id: IdentityId
     name: Name
     email: Email
+    emailVerified: EmailVerified
     phone: NullablePhone | None
     picture: NullablePictureAddress | None
     pendingEmail: str | None

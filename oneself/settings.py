@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     throttle_signup: _RateLimitText = "20/3600"
     """Accounts created per client address."""
     throttle_mail: _RateLimitText = "5/3600"
-    """Unauthenticated mail requests (such as password resets) per email address."""
+    """Requested email changes per new address, and notifications of each kind per user."""
     throttle_write: _RateLimitText = "600/600"
     """Writes per account, separately for its sessions, its tokens, its logins and its OAuth
     clients. Revoking a credential and logging out do not count.

@@ -9,14 +9,24 @@ from sqlmodel import col, select
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
-from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, SecretUsed
+from accounts.errors import (
+    SecretExpired,
+    SecretInvalid,
+    SecretSuperseded,
+    SecretUsed,
+    TooManyAttempts,
+)
 from accounts.limits import Limits
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.principal import PublicCredential
+from accounts.services.throttling import consume_repeated_link
 from accounts.services.user_views import find_user_view
 from accounts.values.email_address import Address
 from accounts.values.identifiers import new_id
 from models import OneTimeSecret, User
+
+#: How long a mailed link is neither replaced nor mailed again.
+_LINK_INTERVAL = timedelta(minutes=10)
 
 
 class SecretPurpose(StrEnum):
@@ -114,6 +124,35 @@ def find_pending_address(
     key = {"purpose": purpose, "user_id": user_id, "now": session.now}
     addresses = [address for (address,) in session.rows(_PENDING_ADDRESS, key)]
     return addresses[0] if addresses else None
+
+
+def is_link_due(
+    session: AccountSession, purpose: SecretPurpose, user_id: str, address: Address
+) -> bool:
+    """Return whether to mail a new link, or whether the user has one that serves (EM-14).
+
+    To be called while the account is locked. A request may come from an attacker, who must neither
+    flood the mailbox nor keep the owner from getting a link. Requests are therefore merged, and not
+    rejected: a link is replaced after ten minutes at the earliest and, after a few times in a day,
+    only shortly before it expires. Whenever the owner asks, a link that works is in the mailbox.
+    """
+    link = session.core.execute(
+        select(col(OneTimeSecret.created_at), col(OneTimeSecret.expires_at)).where(
+            col(OneTimeSecret.purpose) == purpose,
+            col(OneTimeSecret.user_id) == user_id,
+            col(OneTimeSecret.address_canonical) == address.canonical,
+            *is_redeemable(session.now),
+        )
+    ).first()
+    if link is None or link.expires_at <= session.now + _LINK_INTERVAL:
+        return True
+    if link.created_at > session.now - _LINK_INTERVAL:
+        return False
+    try:
+        consume_repeated_link(session, user_id, purpose)
+    except TooManyAttempts:
+        return False
+    return True
 
 
 def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:

@@ -16,7 +16,7 @@ from accounts.services.recovery_address import recovery_address
 from accounts.services.throttling import consume_notification
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_id
-from models import OutboxMessage
+from models import OutboxMessage, User
 
 _RETENTION_OF_DEAD = timedelta(days=7)
 
@@ -84,6 +84,10 @@ _WITH_ORIGIN = frozenset(
 )
 
 
+#: Parameters that contain text of users. They are not mailed to an address that the user has never
+#: verified: it may be another person's, and the mail would carry an attacker's text to them.
+_TEXT_OF_USERS = frozenset({"name", "new_address"})
+
 _UNDELIVERED = col(OutboxMessage.delivered_at).is_(None)
 
 #: The condition that a message is neither delivered nor given up.
@@ -108,6 +112,11 @@ def post_message(
     the database does not reveal them (TK-08).
     """
     message_id = new_id("msg_")
+    recipient = to or user.email
+    if not _TEXT_OF_USERS.isdisjoint(parameters) and not _is_verified(session, user, recipient):
+        parameters = {
+            name: value for name, value in parameters.items() if name not in _TEXT_OF_USERS
+        }
     if kind in _WITH_ORIGIN and session.origin.address is not None:
         parameters["ip_address"] = session.origin.address
     sealed = session.keys.seal(Purpose.OUTBOX, orjson.dumps(parameters).decode(), message_id)
@@ -115,7 +124,7 @@ def post_message(
         OutboxMessage(
             id=message_id,
             kind=kind,
-            recipient=to or user.email,
+            recipient=recipient,
             locale=user.locale,
             parameters_sealed=sealed,
             key_id=session.keys.key_id,
@@ -123,6 +132,14 @@ def post_message(
             due_at=session.now,
         )
     )
+
+
+def _is_verified(session: AccountSession, user: UserView, address: str) -> bool:
+    """Return whether the user has verified an address: the current one, or a former one."""
+    if address == user.email and user.email_verified:
+        return True
+    verified = select(col(User.verified_email)).where(col(User.id) == user.user_id)
+    return address == session.core.execute(verified).scalar()
 
 
 def post_notification(

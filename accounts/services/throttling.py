@@ -231,6 +231,16 @@ def consume_notification(session: AccountSession, reader: str, about: str) -> No
     consume(session, f"{RateLimitScope.MAIL}|{about}|{reader}", session.limits.mail_budget, "mail")
 
 
+def consume_repeated_link(session: AccountSession, user_id: str, about: str) -> None:
+    """Count one link that is mailed although the user has an earlier one that works (EM-14).
+
+    Raises:
+        TooManyAttempts: Too many of them today.
+    """
+    name = f"{RateLimitScope.MAIL}|repeated|{about}|{user_id}"
+    consume(session, name, session.limits.repeated_link_budget, "mail")
+
+
 def _pair_name(scope: RateLimitScope, address: str | None, account: str) -> str:
     return f"{scope}|pair|{_networks(address)[0]}|{account}"
 

@@ -2,7 +2,8 @@
 
 JWTs are verified here with oneself's published keys: no request is needed, but a revoked JWT stays
 valid for the rest of its ten minutes. Personal access tokens are introspected with each request,
-so a revoked one is rejected at once.
+so a revoked one is rejected at once. Users create theirs with the client of this service: one that
+was created with another client was given to another service, which must not be able to use it here.
 
     pip install fastapi uvicorn 'pyjwt[crypto]>=2.15' dist/oneself_client-*.whl
     export ONESELF_URL=https://account.example.com CLIENT_ID=cli_… CLIENT_SECRET=cls_…
@@ -28,9 +29,10 @@ from oneself_client import AsyncOneself, errors
 
 ISSUER = os.environ["ONESELF_URL"].rstrip("/")
 AUDIENCE = os.environ["AUDIENCE"]
+CLIENT_ID = os.environ["CLIENT_ID"]
 SCOPE = "me/profile:read"
 
-oneself = AsyncOneself(ISSUER, client=(os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"]))
+oneself = AsyncOneself(ISSUER, client=(CLIENT_ID, os.environ["CLIENT_SECRET"]))
 # Caches the keys, and fetches them again if a token names an unknown key. Since attackers can send
 # such tokens, it does so at most every 30 seconds; PyJWT before 2.14 does so for each. After a
 # failed fetch it retries at once, one request at a time, hence the short timeout.
@@ -96,8 +98,10 @@ async def introspect(token: str) -> Caller | None:
         return None
     if not token_info.active or not token_info.sub or not token_info.scope:
         return None
-    # JWTs for other services have another audience; personal access tokens have none.
     if token_info.aud and token_info.aud != AUDIENCE:
+        return None
+    # A personal access token has no audience, but the client that it was created with.
+    if not token_info.aud and token_info.client_id != CLIENT_ID:
         return None
     return Caller(token_info.sub, frozenset(token_info.scope.split()))
 

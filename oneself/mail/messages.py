@@ -1,5 +1,6 @@
 """Composing mail from templates."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,8 +25,8 @@ class _Kind:
 
     `page` is the path of the page that `link` leads to, and `query` maps the names in its query to
     parameters of the message; the page needs no script to read them. `shown` parameters are values
-    of the same name. `optional` ones are empty if a message has none, as those posted by an earlier
-    version do.
+    of the same name. `optional` ones are empty if a message has none, such as text of a user, which
+    is not mailed to an unverified address.
     """
 
     page: str | None = None
@@ -44,23 +45,30 @@ _KINDS = {
         "/change-email", {"identity": "identity_id", "secret": "secret"}
     ),
     MessageKind.EMAIL_CHANGE_NOTICE: _Kind(
-        "/undo-email-change", _BY_SECRET, ("new_address",), _ORIGIN
+        "/undo-email-change", _BY_SECRET, optional=("new_address", *_ORIGIN)
     ),
     MessageKind.EMAIL_ALREADY_IN_USE: _Kind(),
     MessageKind.PASSWORD_CHANGED: _Kind(optional=_ORIGIN),
     MessageKind.PASSWORD_RESET: _Kind("/reset-password", _BY_SECRET),
-    MessageKind.API_KEY_CREATED: _Kind(shown=("name",), optional=_ORIGIN),
-    MessageKind.PAT_CREATED: _Kind(shown=("name",), optional=_ORIGIN),
+    MessageKind.API_KEY_CREATED: _Kind(optional=("name", *_ORIGIN)),
+    MessageKind.PAT_CREATED: _Kind(optional=("name", *_ORIGIN)),
     MessageKind.NEW_LOGIN: _Kind(shown=("program",), optional=_ORIGIN),
     MessageKind.FAILED_LOGINS: _Kind(shown=("failures", "networks")),
 }
 
+#: Values that the service makes. All others may contain text of a user, and are defanged.
+_MADE_BY_THE_SERVICE = frozenset({"secret", "program", "failures", "networks", *_ORIGIN})
+
+_MAX_TEXT_OF_USERS = 40
+# The full stops are those that IDNA reads as dots (RFC 3490 section 3.1).
+_LINK = re.compile(r"(?<=\S)[.\u3002\uff0e\uff61](?=\S)|(?<=[a-zA-Z]):(?=\S)")
+
 # Needs escaping, so that a template that does not escape is noticed.
 _SAMPLE = "<b title='sample'>&\"sample\"</b>"
 _REQUIRED_SAMPLES = dict.fromkeys(
-    ("secret", "identity_id", "new_address", "name", "program", "failures", "networks"), _SAMPLE
+    ("secret", "identity_id", "program", "failures", "networks"), _SAMPLE
 )
-_ALL_SAMPLES = _REQUIRED_SAMPLES | dict.fromkeys(_ORIGIN, _SAMPLE)
+_ALL_SAMPLES = _REQUIRED_SAMPLES | dict.fromkeys(("new_address", "name", *_ORIGIN), _SAMPLE)
 _SAMPLE_TIME = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
 
 
@@ -163,14 +171,30 @@ class Messages:
         wanted = _KINDS[kind]
         shown = {name: parameters[name] for name in wanted.shown}
         shown |= {name: parameters.get(name, "") for name in wanted.optional}
-        # On one line each: a line break in a name would begin a paragraph of its own.
-        values = {name: " ".join(value.splitlines()) for name, value in shown.items()}
+        values = {
+            name: value if name in _MADE_BY_THE_SERVICE else _defang(name, value)
+            for name, value in shown.items()
+        }
         if wanted.page is not None:
             query = {name: parameters[parameter] for name, parameter in wanted.query.items()}
             link = f"{self._public_url}{wanted.page}?{urlencode(query, quote_via=quote)}"
             values["link"] = link
         reset_link = f"{self._public_url}/reset-password"
         return values | {"host": self._host, "reset_link": reset_link}
+
+
+def _defang(name: str, value: str) -> str:
+    """Return a value that a user has chosen so that it is not taken for a text of the service.
+
+    An attacker may have chosen it. It is on one line, since a line break would begin a paragraph of
+    its own, too short for a message, and mail programs make no link of it:
+    `https[:]//evil[.]example`.
+    """
+    line = " ".join(value.split())
+    # An address has no spaces, and its reader has to know its end.
+    if len(line) > _MAX_TEXT_OF_USERS and name != "new_address":
+        line = line[:_MAX_TEXT_OF_USERS].rstrip() + "…"
+    return _LINK.sub(r"[\g<0>]", line)
 
 
 def _encoding(text: str) -> str:

@@ -147,10 +147,10 @@ def _show_change(session: AccountSession, fields: Fields) -> View:
 
 
 def _change(session: AccountSession, fields: Fields) -> View:
-    address = validate_email_change(
+    user = validate_email_change(
         session, identity_id=fields.get("identity", ""), secret=fields.get("secret", "")
     )
-    return View("change_email_done", {"address": address})
+    return View("change_email_done", {"address": user.email})
 
 
 def _show_undo(session: AccountSession, fields: Fields) -> View:

@@ -42,6 +42,7 @@ PRINT_DATA = {
 IPTO_USER = {
     "user_id",
     "email",
+    "email_verified",
     "display_name",
     "tenant_id",
     "tenant_display_name",

@@ -136,6 +136,7 @@ _MAIL = "each mail is sent and marked by itself; otherwise the failure of one wo
 #: By words of a statement, the reason why the jobs run it for each row that they find.
 LOOPS: Mapping[str, str] = {
     "user.verified_email IS NOT NULL": _RESET,
+    "one_time_secret.address_canonical = ?": _RESET,
     "UPDATE one_time_secret SET superseded_at=? WHERE one_time_secret.purpose = ?": _RESET,
     "INSERT INTO one_time_secret": _RESET,
     "FROM user JOIN tenant ON tenant.id = user.tenant_id WHERE user.id = ?": _RESET,
@@ -266,7 +267,7 @@ def _count_jobs(recording: Recording, storage: Storage, folder: Path, number: in
         for _ in range(number):
             user = actors.sign_up()
             user.ask("GET", "/api/users/me/token/")  # which is observed
-            address = {"email": actors.find("base")["email"]}
+            address = {"email": user["email"]}
             app.ask(json_request("POST", "/v1/auth/password/forgot", address))
     stored = app.stored()
     # Of the seeded users, one mail each is sent already. The jobs wait for all others: mail that is

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import csv
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx2
 import jwt
@@ -134,21 +136,36 @@ def test_service_accepts_jwts_for_its_audience(new_user, reports):
     assert 'error="insufficient_scope"' in lacking.headers["WWW-Authenticate"]
 
 
+def create_pat(me: Oneself, client: tuple[str, str]) -> Any:
+    """Create a personal access token with a client."""
+    return me.hantera.create_pat(
+        name="reports",
+        expires_at=datetime.now(UTC) + timedelta(days=1),
+        scopes=["me/profile:read"],
+        client_id=client[0],
+        client_secret=client[1],
+    )
+
+
 def test_service_accepts_a_personal_access_token_until_revoked(new_user, reports):
-    load, _ = reports
+    load, client = reports
     with Oneself(new_user.url, token=new_user.session) as me:
-        pat = me.hantera.create_pat(
-            name="reports",
-            expires_at=datetime.now(UTC) + timedelta(days=1),
-            scopes=["me/profile:read"],
-            client_id=new_user.client_id,
-            client_secret=new_user.client_secret,
-        )
+        pat = create_pat(me, client)
         (right,) = request_report(load, pat.token)
         assert (right.status_code, right.json()) == (200, {"for": new_user.user_id})
         me.hantera.revoke_pat(pat.id)
     revoked, session = request_report(load, pat.token, new_user.session)
     assert (revoked.status_code, session.status_code) == (401, 401)
+
+
+def test_service_rejects_a_personal_access_token_of_another_service(new_user, reports):
+    """Attack finding 15: that service got it from the user, and could use it here."""
+    load, _ = reports
+    with Oneself(new_user.url, token=new_user.session) as me:
+        pat = create_pat(me, (new_user.client_id, new_user.client_secret))
+        (answer,) = request_report(load, pat.token)
+        assert answer.status_code == 401
+        assert me.using(token=pat.token).hantera.get_profile().email == new_user.email
 
 
 def make_jwt(header: object) -> str:
@@ -300,3 +317,23 @@ def test_imported_users_log_in_with_their_passwords(new_user, imported):
         with pytest.raises(errors.InvalidCredentials):
             visitor.ipto.log_in(email="carol@example.com", password="Violet tangent 47 harbour")
         assert visitor.ipto.request_password_reset(email="carol@example.com").data.success
+
+
+def convert(export: str) -> list[dict[str, str]]:
+    """Convert an export as `move_in.sh` does."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "move_in/convert.py")],
+        input=export,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return list(csv.DictReader(done.stdout.splitlines()))
+
+
+def test_addresses_are_imported_as_verified_only_where_the_export_says_so():
+    """Attack finding 16: the other system has accounts under addresses of other people."""
+    lines = (EXAMPLES / "move_in/export.csv").read_text()
+    assert [row["email_verified"] for row in convert(lines)] == ["true", "false", ""]
+    without_column = "\n".join(line.rpartition(",")[0] for line in lines.splitlines())
+    assert [row["email_verified"] for row in convert(without_column)] == [""] * 3

@@ -123,8 +123,8 @@ def _disable_tenant(session: AccountSession, user: User) -> Mapping[str, Any]:
     return {}
 
 
-def _time_passes(session: AccountSession, user: User, *, hours: int) -> Mapping[str, Any]:
-    """Move the expiry of all credentials and secrets of a user into the past."""
+def _time_passes(session: AccountSession, user: User, **parts: int) -> Mapping[str, Any]:
+    """Move the times of all credentials and secrets of a user into the past."""
     tables: tuple[Any, ...] = (
         OneTimeSecret,
         LoginSession,
@@ -134,8 +134,8 @@ def _time_passes(session: AccountSession, user: User, *, hours: int) -> Mapping[
     )
     for table in tables:
         for row in session.exec(select(table).where(col(table.user_id) == user.id)):
-            row.expires_at -= timedelta(hours=hours)
-            row.created_at -= timedelta(hours=hours)
+            row.expires_at -= timedelta(**parts)
+            row.created_at -= timedelta(**parts)
             session.add(row)
     return {}
 

@@ -89,8 +89,8 @@ def find_pending_email(session: AccountSession, user_id: str) -> str | None:
     return find_pending_address(session, SecretPurpose.EMAIL_CHANGE, user_id)
 
 
-def validate_email_change(session: AccountSession, *, identity_id: str, secret: str) -> str:
-    """Complete a change by its secret; returns the new address of the account.
+def validate_email_change(session: AccountSession, *, identity_id: str, secret: str) -> UserView:
+    """Complete a change by its secret; returns the user with the new address.
 
     The new address counts as verified if this service mailed the secret there. If a client did, it
     does not, since the mailing is not proven. Until the address is verified, password resets go to
@@ -117,10 +117,9 @@ def validate_email_change(session: AccountSession, *, identity_id: str, secret: 
     else:
         _set_address(session, user, address)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.id)
-    record_event(
-        session, EventKind.USER_UPDATED, find_user_view(session, pending.user_id), fields="email"
-    )
-    return pending.address
+    changed = find_user_view(session, pending.user_id)
+    record_event(session, EventKind.USER_UPDATED, changed, fields="email")
+    return changed
 
 
 def undo_email_change(session: AccountSession, secret: str) -> str:

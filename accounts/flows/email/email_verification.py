@@ -7,12 +7,13 @@ from accounts.services.one_time_secrets import (
     SecretPurpose,
     authorise_secret,
     find_secret,
+    is_link_due,
     issue_secret,
     redeem_secret,
 )
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.recovery_address import accept_verification
-from accounts.services.throttling import consume_mail
+from accounts.services.throttling import RateLimitScope, consume_for_source
 from accounts.services.user_views import UserView, find_user_view
 from accounts.services.users import find_enabled_user
 from accounts.values.email_address import Address, parse_address
@@ -20,16 +21,18 @@ from models import OneTimeSecret, User
 
 
 def request_email_verification(session: AccountSession, user: UserView) -> None:
-    """Mail a secret to the user's address, unless it is verified.
+    """Mail a secret to the user's address, unless it is verified or has a secret that serves.
 
     Raises:
-        TooManyAttempts: Too many mails to the address, or requests from the source.
+        TooManyAttempts: Too many requests from the source.
     """
     if user.email_verified:
         return
     address = parse_address(user.email)
     lock_account(session, user.user_id)
-    consume_mail(session, address.canonical, SecretPurpose.EMAIL_VERIFICATION)
+    consume_for_source(session, RateLimitScope.MAIL, session.limits.source_budget)
+    if not is_link_due(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id, address):
+        return
     secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id, address)
     post_message(session, MessageKind.EMAIL_VERIFICATION, user, secret=secret)
 
@@ -42,7 +45,7 @@ def resend_verification(session: AccountSession, secret: str) -> None:
     Raises:
         SecretInvalid: There is no such secret, its user is disabled, or has another address now.
         Forbidden: A policy forbids it.
-        TooManyAttempts: The address was mailed too often.
+        TooManyAttempts: Too many requests from the source.
     """
     row = find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
     lock_account(session, row.user_id)

@@ -18,15 +18,16 @@ from accounts.services.events import EventKind, record_event
 from accounts.services.principal import CredentialKind, Presented, Principal
 from accounts.services.user_views import find_user_view
 from accounts.values.clock_skew import KEEP_AFTER_EXPIRY
-from models import Client, PersonalAccessToken, RevokedJwt, User
+from models import Client, PersonalAccessToken, RevokedJwt
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveToken:
-    """The introspection result of a live token."""
+    """The introspection result of a live token, with the present state of its user."""
 
     client_id: str
     subject: str
+    email_verified: bool
     scopes: frozenset[str]
     issued_at: datetime
     expires_at: datetime
@@ -48,11 +49,15 @@ def introspect_token(
     if tokens.is_well_formed(token, tokens.PAT):
         return _active_pat(session, client, token)
     row = find_refresh_token(session, token)
-    if row is None or session.get_one(User, row.user_id).tenant_id != client.tenant_id:
+    if row is None:
+        return None
+    user = find_user_view(session, row.user_id)
+    if user.tenant_id != client.tenant_id:
         return None
     return ActiveToken(
         client_id=row.client_id,
         subject=row.user_id,
+        email_verified=user.email_verified,
         scopes=frozenset(row.scopes),
         issued_at=row.created_at,
         expires_at=row.expires_at,
@@ -115,6 +120,7 @@ def _active_jwt(
     return ActiveToken(
         client_id=claims.client_id,
         subject=claims.subject,
+        email_verified=principal.user.email_verified,
         scopes=principal.credential.rights,
         issued_at=claims.issued_at,
         expires_at=claims.expires_at,
@@ -131,6 +137,7 @@ def _active_pat(session: AccountSession, client: Client, token: str) -> ActiveTo
     return ActiveToken(
         client_id=pat.client_id,
         subject=pat.user_id,
+        email_verified=principal.user.email_verified,
         scopes=principal.credential.rights,
         issued_at=pat.created_at,
         expires_at=pat.expires_at,

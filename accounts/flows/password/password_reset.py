@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_
+from sqlalchemy import bindparam, or_, text
 from sqlmodel import col, select
 
 from accounts.crypto import password_hashing
@@ -15,6 +15,7 @@ from accounts.services.database import AccountSession, lock_account
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     authorise_secret,
+    is_link_due,
     issue_secret,
     read_secret,
     redeem_secret,
@@ -32,33 +33,46 @@ from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.services.users import is_taken
 from accounts.values import email_address
 from accounts.values.email_address import Address
-from accounts.values.identifiers import new_id
 from models import OneTimeSecret, PasswordRecord, PasswordResetRequest, Tenant, User
+from models.columns import UtcDateTime
 
 _BATCH = 50
+
+# An address has one row, however many requests wait for the job: they ask for the same link.
+_RECORD_REQUEST = text(
+    """
+    INSERT INTO password_reset_request (id, address_sealed, key_id, created_at)
+    VALUES (:id, :address_sealed, :key_id, :created_at) ON CONFLICT (id) DO NOTHING
+    """
+).bindparams(bindparam("created_at", type_=UtcDateTime))
 
 
 def request_password_reset(session: AccountSession, email: str) -> None:
     """Record a request to reset the password of the account with this address.
 
     A job looks the account up afterwards, so that existing and unknown addresses cost the same
-    statements and the same time.
+    statements and the same time. Requests are not limited by address: an attacker could use the
+    limit up, and keep the owner from requesting a reset. Instead, `is_link_due` merges them.
 
     Raises:
         InvalidRequest: It is not an email address.
         Forbidden: A policy forbids it.
-        TooManyAttempts: Too many requests for this address, or from this source.
+        TooManyAttempts: Too many requests from this source.
     """
     session.authorise_public(None, PublicCredential.NONE)
     address = email_address.parse_address(email)
-    throttling.consume_mail(session, address.canonical, SecretPurpose.PASSWORD_RESET)
-    request_id = new_id("prr_")
-    sealed = session.keys.seal(Purpose.RESET_REQUEST, address.entered, request_id)
-    session.add(
-        PasswordResetRequest(
-            id=request_id, address_sealed=sealed, key_id=session.keys.key_id, created_at=session.now
-        )
+    throttling.consume_for_source(
+        session, throttling.RateLimitScope.MAIL, session.limits.source_budget
     )
+    digest = session.keys.digest(Purpose.RESET_REQUEST, address.canonical)
+    request_id = f"prr_{digest[:6].hex()}"
+    row = {
+        "id": request_id,
+        "address_sealed": session.keys.seal(Purpose.RESET_REQUEST, address.entered, request_id),
+        "key_id": session.keys.key_id,
+        "created_at": session.now,
+    }
+    session.core.execute(_RECORD_REQUEST, row)
 
 
 def mail_requested_resets(session: AccountSession) -> int:
@@ -66,7 +80,8 @@ def mail_requested_resets(session: AccountSession) -> int:
 
     The mail goes to the recovery address: the one that the user verified last or, if none was, the
     one that the account was opened with. A changed address gets no secret until it is verified:
-    otherwise an attacker who changed it in a stolen session could take over the account.
+    otherwise an attacker who changed it in a stolen session could take over the account. No mail is
+    sent while the link of an earlier one serves.
     """
     requests = session.exec(
         select(PasswordResetRequest)
@@ -81,6 +96,8 @@ def mail_requested_resets(session: AccountSession) -> int:
         for user in _find_resettable(session, email_address.canonical(email) or ""):
             lock_account(session, user.id)
             address = recovery_address_of(user)
+            if not is_link_due(session, SecretPurpose.PASSWORD_RESET, user.id, address):
+                continue
             secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
             post_message(
                 session,

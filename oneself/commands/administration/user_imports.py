@@ -28,8 +28,9 @@ def import_users(
         Path,
         typer.Argument(
             metavar="FILE.csv",
-            help="Columns: email, name; optional: password_hash (bcrypt), email_verified (true or"
-            " false), roles (separated by spaces).",
+            help="Columns: email, name; optional: password_hash (bcrypt), email_verified (true if"
+            " the other system has verified the address, else false or empty), roles (separated by"
+            " spaces).",
         ),
     ],
     tenant_id: TenantId,
@@ -46,7 +47,7 @@ def import_users(
     """Import users from a CSV file, with their bcrypt password hashes if it has them.
 
     No user is added unless every line is valid. Each hash is renewed at the user's next login.
-    Users without one set a password with a reset link, if their address is verified.
+    Users without one set a password with a reset link, which also verifies their address.
     """
     from accounts.flows.administration.tenants import find_tenant
     from oneself.commands.console.session_setup import load_settings, open_database

@@ -27,6 +27,7 @@ def test_user_signs_up_and_changes_the_password(new_user: NewUser) -> None:
         user = me.ipto.get_current_user().data
         assert_type(user.email, str)
         assert (user.email, user.display_name, user.roles) == (email, "Alice Chen", ["owner"])
+        assert user.email_verified is False
 
         with pytest.raises(errors.WeakPassword) as weak:
             me.ipto.change_password(current_password=password, new_password="Password")

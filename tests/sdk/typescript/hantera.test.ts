@@ -48,5 +48,6 @@ test('an address is changed with the secret', async () => {
   const { data: change } = await me.hantera.requestEmailChange({ body: { email } });
   assert.equal((await me.hantera.getProfile()).data.pendingEmail, email);
   const { identityId, secret = '' } = change;
-  assert.equal((await me.hantera.validateEmailChange({ body: { identityId, secret } })).data.email, email);
+  const { data: changed } = await me.hantera.validateEmailChange({ body: { identityId, secret } });
+  assert.deepEqual(changed, { email, emailVerified: false });
 });

@@ -18,6 +18,7 @@ test('a user signs up and changes the password', async () => {
   const me = createOneself({ baseUrl: newUser.url, token: login.data.session_token ?? '' });
   const { data: user } = await me.ipto.getCurrentUser();
   assert.deepEqual([user.data.email, user.data.display_name, user.data.roles], [email, 'Alice Chen', ['owner']]);
+  assert.equal(user.data.email_verified, false);
 
   // As a value instead of an exception, the error has its documented type.
   const { data, error } = await me.ipto.changePassword({

@@ -38,6 +38,7 @@ CLAIMS = Claims(
     issued_at=NOW,
     expires_at=NOW + MAX_LIFETIME,
     authenticated_at=NOW - timedelta(days=2),
+    email_verified=True,
 )
 PAYLOAD = {
     "iss": ISSUER,
@@ -52,6 +53,7 @@ PAYLOAD = {
     "epoch": 3,
     "sid": "ses_0123456789ab",
     "auth_time": IAT - 172_800,
+    "email_verified": True,
 }
 BASE64URL = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -309,7 +311,7 @@ def test_missing_header_member_is_rejected(factory, name):
     assert factory.rejects(factory.token(header=header))
 
 
-@pytest.mark.parametrize("name", sorted(PAYLOAD))
+@pytest.mark.parametrize("name", sorted(PAYLOAD.keys() - {"email_verified"}))
 def test_missing_claim_is_rejected(factory, name):
     """JW-03: every claim is required (RFC 9068 section 2.2)."""
     payload = {key: value for key, value in PAYLOAD.items() if key != name}
@@ -409,6 +411,20 @@ def test_malformed_epoch_is_rejected(factory, epoch):
 def test_epoch_may_have_any_value_of_its_column(factory, epoch):
     """JW-09: the smallest and the largest value are valid."""
     assert factory.verify(factory.token(epoch=epoch)) == CLAIMS._replace(epoch=epoch)
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "true", "", [], {}], ids=ascii)
+def test_malformed_email_verified_is_rejected(factory, value):
+    """JW-03, attack finding 12: only true and false."""
+    assert factory.rejects(factory.token(email_verified=value))
+    is_verified = factory.verify(factory.token(email_verified=False)).email_verified
+    assert is_verified is False
+
+
+def test_token_of_an_earlier_version_claims_no_verified_address(factory):
+    """Attack finding 12: replicas of two versions accept the tokens of each other."""
+    payload = {name: value for name, value in PAYLOAD.items() if name != "email_verified"}
+    assert factory.verify(factory.token(payload)) == CLAIMS._replace(email_verified=False)
 
 
 _NOT_TIMES = (

@@ -73,7 +73,7 @@ def _rekey(env, **options):
 def sealed_token(env, alice):
     """A row in each table with a sealed column, under the old root."""
     with env.database.transaction(writing=True) as session:
-        post_message(session, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, new_address="a@b.c")
+        post_message(session, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, secret="ots_1")
         session.add(
             SigningKey(
                 kid="kid",
@@ -112,7 +112,7 @@ def test_sealed_rows_are_resealed_under_the_current_root(
     [message] = only_new.messages()
     assert message.id == message_id
     with only_new.database.transaction(writing=False) as session:
-        assert unseal_parameters(session, message) == {"new_address": "a@b.c"}
+        assert unseal_parameters(session, message) == {"secret": "ots_1"}
 
 
 def test_second_run_changes_nothing(env, rotated, sealed_token):
@@ -136,7 +136,7 @@ def test_batches_are_bounded_and_complete(env, rotated):
 @pytest.mark.parametrize("column", ["delivered_at", "gave_up_at"])
 def test_finished_mail_is_not_resealed(env, rotated, alice, column):
     """Its parameters are empty."""
-    env.act(post_message, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, new_address="a@b.c")
+    env.act(post_message, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, secret="ots_1")
     env.execute(f"UPDATE outbox_message SET {column} = created_at, parameters_sealed = x''")  # noqa: S608 # from the list above
     assert "outbox_message" not in rotated.act(count_live)[env.keys.key_id]
     assert _rekey(rotated) == ([1, 0, 0, 0], [])
@@ -152,7 +152,7 @@ def test_unreadable_row_is_reported_and_kept(env, rotated, alice, bob):
             tokens_before[other_user.user_id]["token_sealed"],
             user.user_id,
         )
-    env.act(post_message, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, new_address="a@b.c")
+    env.act(post_message, MessageKind.EMAIL_CHANGE_NOTICE, alice.view, secret="ots_1")
     env.execute("UPDATE outbox_message SET parameters_sealed = x'01', key_id = '00000000'")
     rewritten, unreadable = _rekey(rotated, size=1)
     assert sum(rewritten) == 1

@@ -957,6 +957,7 @@ def test_counters_are_deleted_when_their_source_is_unfamiliar(env, alice, clock)
         "mail_budget",
         "write_budget",
         "idempotency_budget",
+        "repeated_link_budget",
     ],
 )
 def test_counters_are_kept_until_replenished(make_env, budget):

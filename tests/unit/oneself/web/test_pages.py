@@ -480,7 +480,7 @@ def test_too_many_mails_are_rejected_with_a_time_to_retry(
     make_env, visit_of, seconds, minutes, language
 ):
     """EM-14, LG-12: on the page and in its header."""
-    visit = visit_of(make_env(mail_budget=RateLimit(2, seconds)))
+    visit = visit_of(make_env(source_budget=RateLimit(2, seconds)))
     form = {"email": "unknown@example.com"}
     for _ in range(2):
         assert visit.post(RESET, form).status == 200

@@ -17,6 +17,7 @@ from accounts.errors import (
     UnsupportedGrantType,
 )
 from accounts.flows.administration.clients import add_client
+from accounts.flows.email.email_verification import confirm_email, request_email_verification
 from accounts.flows.oauth.refresh_tokens import find_refresh_token
 from accounts.flows.oauth.token_exchange import (
     GRANT_TYPES,
@@ -32,6 +33,7 @@ from accounts.services.access_tokens import reveal_access_token
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import SESSION_RIGHTS
+from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind, Presented
 from models import Client, Tenant
 from tests.unit.conftest import START
@@ -111,6 +113,14 @@ def test_session_is_exchanged_for_a_token_of_its_user(alice, clock, client, exch
     assert (claims.audience, claims.epoch) == (ISSUER, 0)
     assert claims.issued_at == clock.now
     assert claims.authenticated_at == START
+
+
+def test_token_claims_whether_the_address_is_verified(env, alice, exchange, claims_of):
+    """Attack finding 12: as of the exchange; services must not trust an unverified address."""
+    assert claims_of(exchange()).email_verified is False
+    env.act(request_email_verification, alice.view)
+    env.act(confirm_email, env.act(unseal_parameters, env.messages()[-1])["secret"])
+    assert claims_of(exchange()).email_verified is True
 
 
 def test_issued_token_authenticates(env, alice, exchange, claims_of):

@@ -123,6 +123,7 @@ def test_jwt_is_introspected(alice, client_side):
     assert client_side.introspect(client_side.made["JWT"]) == ActiveToken(
         client_id=client_side.client.id,
         subject=alice.user_id,
+        email_verified=False,
         scopes=frozenset({READ}),
         issued_at=START,
         expires_at=START + timedelta(minutes=10),
@@ -136,6 +137,7 @@ def test_refresh_token_is_introspected_as_no_bearer_token(alice, client_side):
     assert client_side.introspect(client_side.made["refresh token"]) == ActiveToken(
         client_id=client_side.client.id,
         subject=alice.user_id,
+        email_verified=False,
         scopes=frozenset({READ}),
         issued_at=START,
         expires_at=START + timedelta(days=30),
@@ -149,6 +151,7 @@ def test_pat_is_introspected(alice, client_side):
     assert client_side.introspect(client_side.made["PAT"]) == ActiveToken(
         client_id=client_side.client.id,
         subject=alice.user_id,
+        email_verified=False,
         scopes=frozenset({READ}),
         issued_at=START,
         expires_at=START + timedelta(days=1),
