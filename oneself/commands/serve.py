@@ -46,6 +46,7 @@ def serve(
 
     from accounts.services.signing_keys import ensure_signing_key
     from oneself.commands.console.session_setup import load_settings, open_database
+    from oneself.commands.doctor.unsafe_settings import lacks_trusted_proxies
     from oneself.document import load_document
     from oneself.logging import configuration
     from oneself.observability.tracing import TelemetryMissing, require_library, trace_endpoint
@@ -65,6 +66,12 @@ def serve(
         )
     _require_free_metrics_address(settings, address, port)
     logging.config.dictConfig(configuration())
+    if lacks_trusted_proxies(settings):
+        logging.getLogger(__name__).error(
+            "ONESELF_TRUSTED_PROXIES is empty and ONESELF_PUBLIC_URL is https: all users share one"
+            " client address and its rate limits. Set it to the addresses that the reverse proxy"
+            " connects from."
+        )
     # Errors that every worker would hit are reported here, once.
     read_policies(settings.policy_dir, load_document())
     Templates(settings.template_dir)

@@ -59,8 +59,7 @@ def _transport_risks(settings: "Settings", *, public: bool) -> Iterator[CheckRes
 
 
 def _combined_risks(settings: "Settings") -> Iterator[CheckResult]:
-    # An https URL implies a reverse proxy.
-    if settings.public_url.scheme == "https" and not settings.proxies:
+    if lacks_trusted_proxies(settings):
         yield problem(
             "ONESELF_TRUSTED_PROXIES is empty behind a reverse proxy: all users share one client"
             " address, so one attacker who guesses passwords locks out everyone",
@@ -78,6 +77,14 @@ def _combined_risks(settings: "Settings") -> Iterator[CheckResult]:
             " confirms an email change is never delivered",
             "Set ONESELF_SMTP_URL, or ONESELF_EMAIL_CHANGE=client.",
         )
+
+
+def lacks_trusted_proxies(settings: "Settings") -> bool:
+    """Return whether no proxy is named although the public URL is https, which implies one."""
+    from oneself.settings_parsers import is_loopback
+
+    host = (settings.public_url.host or "").strip("[]")
+    return settings.public_url.scheme == "https" and not (is_loopback(host) or settings.proxies)
 
 
 def _rate_limit_risks(settings: "Settings") -> Iterator[CheckResult]:

@@ -1,15 +1,21 @@
 """The address and the user agent of a client."""
 
 import ipaddress
+import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from starlette.types import Scope
 
 from accounts.origin import Origin
 from oneself.settings_parsers import Network
 
+_log = logging.getLogger(__name__)
+
 _MOST_HOPS = 32
+#: An address with the port of the connection, as Azure and IIS write it; IPv6 is in brackets.
+_HOP = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}")
 #: Parsed addresses to cache; one peer sends many requests.
 _MOST_KEPT = 1024
 
@@ -48,8 +54,9 @@ def client_address(
     for hop in reversed(hops[-_MOST_HOPS:]):
         if not any(address in network for network in proxies):
             break
-        previous = _parse(hop.strip())
+        previous = _parse_hop(hop.strip())
         if previous is None:
+            _warn_of_unreadable_hop()
             break
         address = previous
     return str(address)
@@ -59,6 +66,21 @@ def client_address(
 def _shortest(text: str) -> str | None:
     address = _parse(text)
     return None if address is None else str(address)
+
+
+@cache
+def _warn_of_unreadable_hop() -> None:
+    """Log, once in each process, that clients share the address and the limits of their proxy."""
+    _log.warning(
+        "a trusted proxy sent an X-Forwarded-For header whose last entry is not an IP address:"
+        " all clients behind it share one rate limit"
+    )
+
+
+def _parse_hop(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Parse an entry of `X-Forwarded-For`: an address, or one with a port."""
+    match = _HOP.fullmatch(text)
+    return _parse(text if match is None else match[1] or match[2])
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

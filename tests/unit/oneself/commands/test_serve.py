@@ -106,6 +106,27 @@ def test_plain_http_off_loopback_must_be_allowed(serve, monkeypatch):
     assert serve("--host", EVERYWHERE)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("url", "proxies", "is_logged"),
+    [
+        ("https://me.example.com", "", True),
+        ("https://me.example.com", "10.0.0.1", False),
+        ("https://localhost", "", False),
+        ("http://me.example.com", "", False),
+    ],
+)
+def test_https_without_trusted_proxies_is_logged(
+    serve, monkeypatch, url, proxies, is_logged, *, caplog
+):
+    """LG-11, attack finding 7: all users would share one rate limit."""
+    monkeypatch.setenv("ONESELF_PUBLIC_URL", url)
+    monkeypatch.setenv("ONESELF_TRUSTED_PROXIES", proxies)
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    assert serve()[0] == 0
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [message.split()[0] for message in errors] == ["ONESELF_TRUSTED_PROXIES"] * is_logged
+
+
 def test_first_start_on_a_full_disk_is_reported(serve, folder, monkeypatch):
     """OP-04, DB-06: the next start finds nothing unexpected."""
 

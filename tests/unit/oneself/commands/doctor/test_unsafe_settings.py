@@ -61,6 +61,7 @@ def test_local_trial_passes(check, change):
         ({"THROTTLE_SOURCE": "1000000/1"}, "ONESELF_THROTTLE_SOURCE allows"),
         ({"THROTTLE_SIGNUP": "1000000/1"}, "ONESELF_THROTTLE_SIGNUP allows"),
         ({"THROTTLE_MAIL": "1000000/1"}, "ONESELF_THROTTLE_MAIL allows"),
+        ({"THROTTLE_WRITE": "1000000/1"}, "ONESELF_THROTTLE_WRITE allows"),
         *(
             ({"DATABASE_URL": f"postgresql+psycopg://me:canary@{rest}"}, "ONESELF_DATABASE_URL has")
             for rest in (

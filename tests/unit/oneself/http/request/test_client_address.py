@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from oneself.http.request.client_address import client_address
+from oneself.http.request.client_address import _warn_of_unreadable_hop, client_address
 from oneself.settings import Settings
 
 PROXY, CLIENT, LIE = "10.0.0.1", "192.0.2.7", "203.0.113.99"
@@ -84,8 +84,15 @@ def test_trusted_networks_are_followed_to_the_first_untrusted_hop(forwarded, add
         "192.0.2.07",
         "0x7f.1",
         "1",
-        "192.0.2.7:80",
-        "[::1]",
+        "192.0.2.7:http",
+        "192.0.2.7:",
+        "192.0.2.7:123456",
+        "[::1",
+        "[192.0.2.7",
+        "[]:80",
+        "[::1]:",
+        "[[::1]]",
+        "2001:db8::g:80",
         "unknown",
         "_hidden",
         "for=192.0.2.7",
@@ -94,13 +101,46 @@ def test_trusted_networks_are_followed_to_the_first_untrusted_hop(forwarded, add
         "1" * 10_240,
         "192.0.2.7/32",
     ],
-    ids=range(17),
+    ids=range(24),
 )
 def test_malformed_hop_is_never_the_client(nonsense):
     """LG-11: the proxy that wrote it is, and nothing before it is read."""
     assert _address(PROXY, nonsense) == PROXY
     assert _address(PROXY, f"{LIE}, {nonsense}") == PROXY
     assert _address(PROXY, f"{LIE}, {nonsense}, {CLIENT}") == CLIENT
+
+
+@pytest.mark.parametrize(
+    ("hop", "address"),
+    [
+        (f"{CLIENT}:4711", CLIENT),
+        (f"{CLIENT}:0", CLIENT),
+        ("[2001:db8::7]:443", "2001:db8::7"),
+        ("[2001:DB8:0::7]", "2001:db8::7"),
+        ("[fe80::1%25eth0]:443", "fe80::1"),
+        (f"[::ffff:{CLIENT}]:80", CLIENT),
+        ("2001:db8::7:443", "2001:db8::7:443"),
+    ],
+)
+def test_hop_may_have_a_port(hop, address):
+    """LG-11, attack finding 19: some proxies write the port of the connection."""
+    assert _address(PROXY, hop) == address
+    assert _address(PROXY, f"{LIE}, {hop}") == address
+    assert _address(PROXY, f"{LIE}, {hop}, {PROXY}:80") == address
+
+
+def test_unreadable_header_of_a_proxy_is_logged_once(caplog):
+    """LG-11, attack finding 19: without a part of the header (LO-06)."""
+    _warn_of_unreadable_hop.cache_clear()
+    _address(CLIENT, "canary")
+    _address(PROXY, CLIENT)
+    assert caplog.records == []
+    for _ in range(3):
+        _address(PROXY, "canary")
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "X-Forwarded-For" in record.getMessage()
+    assert "canary" not in record.getMessage()
 
 
 def test_long_chain_is_read_at_its_end_only():
@@ -200,7 +240,7 @@ def test_trusted_proxies_are_comma_separated(trusted, networks):
 @pytest.mark.parametrize(
     "text", ["5", "5/", "/5", "0/300", "5/0", "-5/300", "5/300s", " 5/300", "5/3e2"]
 )
-@pytest.mark.parametrize("name", ["account_source", "account", "source", "signup", "mail"])
+@pytest.mark.parametrize("name", ["account_source", "account", "source", "signup", "mail", "write"])
 def test_malformed_rate_limit_is_rejected(name, text):
     """LG-04: so are those that allow everything or nothing."""
     with pytest.raises(ValidationError):
@@ -215,6 +255,7 @@ def test_malformed_rate_limit_is_rejected(name, text):
         ("source", "source_budget"),
         ("signup", "signup_budget"),
         ("mail", "mail_budget"),
+        ("write", "write_budget"),
     ],
 )
 def test_rate_limit_setting_reaches_the_acts(name, rule):
