@@ -45,6 +45,8 @@ class Limits:
     source_budget: RateLimit = field(default=RateLimit(100, 600))
     signup_budget: RateLimit = field(default=RateLimit(20, 3600))
     mail_budget: RateLimit = field(default=RateLimit(5, 3600))
+    write_budget: RateLimit = field(default=RateLimit(600, 600))
+    idempotency_budget: RateLimit = field(default=RateLimit(1000, 86_400))
 
     service_mails_email_changes: bool = False
     password_change_ends_other_sessions: bool = False

@@ -15,7 +15,7 @@ from oneself.settings import Settings
 __all__ = ["Answer", "Application", "Request"]
 
 _HOST = ("host", "localhost:8080")
-_LIMITS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
+_LIMITS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL", "WRITE")
 
 
 class Request(NamedTuple):

@@ -14,7 +14,7 @@ __all__ = ["Actors", "run", "served"]
 
 Actors = Mapping[str, Mapping[str, str]]
 
-_LIMITS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
+_LIMITS = ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL", "WRITE")
 
 
 @contextmanager

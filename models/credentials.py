@@ -22,6 +22,8 @@ class LoginSession(SQLModel, table=True):
     created_at: datetime = instant()
     expires_at: datetime = instant()
     last_used_at: datetime | None = optional_instant()
+    # Of the user and the source that it was last used from, as in the rate limits.
+    source_digest: bytes | None = Field(default=None, index=True)
     revoked_at: datetime | None = optional_instant()
 
 

@@ -18,8 +18,8 @@ from accounts.jobs.event_chain import chain_events
 from accounts.jobs.retention import delete_expired_records
 from accounts.services.database import AccountSession
 from accounts.services.outbox import delete_dead_messages
+from accounts.services.rate_limits import delete_old_attempts
 from accounts.services.signing_keys import delete_retired_keys, ensure_signing_key
-from accounts.services.throttling import delete_old_attempts
 from oneself.database import Database
 from oneself.document import load_document
 from oneself.http.connexion_compat import ConnexionMiddleware, LifespanMiddleware, Resolver

@@ -35,9 +35,11 @@ class OperationSpec:
     """An operation as the document describes it, with top-level references resolved.
 
     `accepted` are the kinds of user credential, empty if none is read; `client` says whether a
-    client authenticates itself instead. `scope` is the access control entry, or None. `bodies` maps
-    a media type to a schema, `responses` a status to its headers and to a schema by media type.
-    `deprecation_headers` are the headers that a deprecated operation adds to each response.
+    client authenticates itself instead. `scope` is the access control entry, or None.
+    `mailed_secret` is the purpose of the secret in the body, if it is looked up before a password
+    is hashed. `bodies` maps a media type to a schema, `responses` a status to its headers and to a
+    schema by media type. `deprecation_headers` are the headers that a deprecated operation adds to
+    each response.
     """
 
     operation_id: str
@@ -48,6 +50,7 @@ class OperationSpec:
     client: Literal["required", "optional"] | None
     scope: str | None
     workload: str
+    mailed_secret: str | None
     parameters: tuple[Mapping[str, Any], ...]
     bodies: Mapping[str, Any]
     responses: Mapping[int, Mapping[str, Any]]
@@ -96,6 +99,7 @@ def _describe(
         client=_client(alternatives),
         scope=None if scope in {"public", "any", "client"} else scope,
         workload=operation.get("x-workload", "database"),
+        mailed_secret=operation.get("x-mailed-secret"),
         parameters=tuple(resolve(document, parameter) for parameter in parameters),
         bodies={media: spec["schema"] for media, spec in body.get("content", {}).items()},
         responses={

@@ -143,6 +143,10 @@ class Settings(BaseSettings):
     """Accounts created per client address."""
     throttle_mail: _RateLimitText = "5/3600"
     """Unauthenticated mail requests (such as password resets) per email address."""
+    throttle_write: _RateLimitText = "600/600"
+    """Writes per account, separately for its sessions, its tokens, its logins and its OAuth
+    clients. Revoking a credential and logging out do not count.
+    """
 
     database_threads: Annotated[int, Field(ge=1, le=64)] = 4
     """Database threads per worker; each has a connection of its own."""
@@ -258,6 +262,7 @@ class Settings(BaseSettings):
             source_budget=parse_rate_limit(self.throttle_source),
             signup_budget=parse_rate_limit(self.throttle_signup),
             mail_budget=parse_rate_limit(self.throttle_mail),
+            write_budget=parse_rate_limit(self.throttle_write),
             issuer=self.public_origin,
             signup_open=self.signup == "open",
         )

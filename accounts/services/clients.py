@@ -29,13 +29,14 @@ def authenticate_client(
     """Return the client with this id and secret, and of this tenant if one is given.
 
     A malformed secret is rejected without the database and is not counted: secrets have 256 bits,
-    so the count catches faulty programs rather than guessing. A malformed id is counted like an
-    unknown one.
+    so the count catches faulty programs rather than guessing. It is by client and source, and by
+    source: a count by client alone would let an attacker who knows the id lock the client out. A
+    malformed id is counted like an unknown one.
 
     Raises:
         InvalidClient: The client is unknown, public or of another or a disabled tenant, or the
             secret is wrong; the error is the same for all.
-        TooManyAttempts: The client or the source address has failed too often.
+        TooManyAttempts: The source address has failed too often, at this client or at any.
     """
     client_id, secret = credentials
     if secret is None or not tokens.is_well_formed(secret, tokens.CLIENT_SECRET):

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Insert, Select, Update
+from sqlalchemy import Connection, Insert, Select, TextClause, Update
 from sqlmodel import Session, SQLModel
 
 from accounts.crypto.keyring import Keyring
@@ -32,6 +32,7 @@ class Reading(Protocol):
     keys: Keyring
     limits: Limits
     now: datetime
+    origin: Origin
     observed: list[Any]
 
     def rows(
@@ -78,7 +79,7 @@ class AccountSession(Session):
         """
 
     @abstractmethod
-    def write(self, statement: Insert | Update, parameters: Mapping[str, Any]) -> int:
+    def write(self, statement: Insert | Update | TextClause, parameters: Mapping[str, Any]) -> int:
         """Run a prepared statement, as in `rows`, and return how many rows it has written.
 
         Pending entities are not flushed first.

@@ -1,18 +1,19 @@
 """Security events of accounts, for their owners and for investigations."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Text, bindparam, cast, exists, func, insert, select
 from sqlmodel import col
 
 from accounts.origin import Origin
 from accounts.services.database import AccountSession
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_uuid
-from models import SecurityEvent
+from models import SecurityEvent, metadata
+from models.columns import UtcDateTime
 
 
 class EventKind(StrEnum):
@@ -52,6 +53,18 @@ def record_event(
     `details` name things by ids and kinds only: no user input and no secrets.
     """
     record_events(session, kind, user, [details])
+
+
+def record_update(session: AccountSession, user: UserView, *fields: str) -> None:
+    """Record that fields of a user were changed, in the transaction of the change.
+
+    Repeated changes of the same fields, by one credential from one address and within a minute, are
+    one event: otherwise a single token could fill the table, from which nothing is deleted.
+    """
+    observation = Observation(EventKind.USER_UPDATED, user.tenant_id, user.user_id, session.origin)
+    row = _row(observation, session.now, {"fields": ", ".join(fields)})
+    values = {f"new_{name}": value for name, value in row.items()}
+    session.write(_INSERT_UNLESS_REPEATED, {**values, "since": session.now - _REPEATED})
 
 
 def record_events(
@@ -101,6 +114,31 @@ def latest_event_time(session: AccountSession) -> datetime | None:
 
 #: Built once: creating an entity for each event took a quarter of the time of a change.
 _INSERT = insert(SecurityEvent)
+
+#: Changes of the same fields within this time are one event.
+_REPEATED = timedelta(minutes=1)
+_COLUMNS = metadata.tables["security_event"].columns
+_NEW = {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in _COLUMNS}
+#: One statement, so that it costs a change no more than the event itself.
+_INSERT_UNLESS_REPEATED = _INSERT.from_select(
+    list(_NEW),
+    select(*_NEW.values()).where(
+        ~exists().where(
+            _COLUMNS["user_id"] == _NEW["user_id"],
+            # Not later than now: the clock may have been ahead (OP-10).
+            _COLUMNS["occurred_at"].between(
+                bindparam("since", type_=UtcDateTime), _NEW["occurred_at"]
+            ),
+            *(
+                _COLUMNS[name] == _NEW[name]
+                for name in ("kind", "credential_kind", "credential_id")
+            ),
+            _COLUMNS["source"].is_not_distinct_from(_NEW["source"]),
+            # PostgreSQL cannot compare JSON.
+            cast(_COLUMNS["details"], Text) == cast(_NEW["details"], Text),
+        )
+    ),
+)
 
 
 def _write(session: AccountSession, rows: Sequence[Mapping[str, Any]]) -> None:

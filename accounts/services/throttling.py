@@ -1,67 +1,55 @@
-"""Rate limits for attempts at passwords, client secrets, signups and mail, shared by all replicas.
+"""Rate limits for attempts at secrets, for signups, mail and writes.
 
 An attempt is counted before its slow hash, by one atomic upsert per limit, and refunded when it
 succeeds. Counting afterwards would let any number of parallel attempts through
-(GHSA-7h8m-vrxx-vr4m). There is no library for this: existing rate limiters keep their counters in
-a process or in a server that this service does not have.
+(GHSA-7h8m-vrxx-vr4m).
+
+A limit that other people can use up applies neither to a source that an account is known from nor
+to a live session of it (ADR 33).
 """
 
 import ipaddress
-import math
-from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Integer, bindparam, delete, text
+from sqlalchemy import bindparam, select, update
 from sqlmodel import col
 
-from accounts.crypto.keyring import Purpose
-from accounts.errors import TooManyAttempts
 from accounts.limits import RateLimit
+from accounts.services.credentials import is_live
 from accounts.services.database import AccountSession
-from accounts.values.clock_skew import MAX_CLOCK_DIFFERENCE
-from models import RateLimitCounter
-from models.columns import UtcDateTime
+from accounts.services.principal import CredentialKind
+from accounts.services.rate_limits import (
+    consume,
+    consume_quickly,
+    digest_of,
+    record_success,
+    refund,
+    replenish,
+)
+from models import LoginSession
 
-_SECOND = 1_000_000  # in microseconds
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IPV6_NETWORK = 64  # the prefix of one customer, and so of one attacker (LG-10)
+_IPV6_SITE = 48  # the prefix of one site, which has 65,536 of those networks
+_SITE_FACTOR = 10
 
-# The generic cell rate algorithm. `whole_at` is when the limit is fully replenished. If it is later
-# than a full limit allows, the limit was used while the clock was ahead, and counts as replenished:
-# otherwise the user would be locked out until that time (OP-10). If the limit is used up, the row
-# stays unchanged, so that a rejected attempt does not prolong the wait (LG-09).
-_CONSUME = (
-    text(
-        """
-    INSERT INTO attempt_budget (name_digest, whole_at, failures, changed_at)
-    VALUES (:name, :now + :interval, 1, :moment)
-    ON CONFLICT (name_digest) DO UPDATE SET
-        whole_at = CASE WHEN attempt_budget.whole_at BETWEEN :now AND :latest
-                   THEN attempt_budget.whole_at ELSE :now END + :interval,
-        failures = attempt_budget.failures + 1,
-        changed_at = :moment
-    WHERE attempt_budget.whole_at <= :now + :window - :interval
-        OR attempt_budget.whole_at > :latest
-    RETURNING failures, succeeded_at
-    """
+_SESSION_AT = (
+    select(col(LoginSession.id))
+    .where(
+        col(LoginSession.source_digest) == bindparam("pair"),
+        is_live(LoginSession, bindparam("now")),
     )
-    .bindparams(bindparam("moment", type_=UtcDateTime))
-    .columns(failures=Integer, succeeded_at=UtcDateTime)
+    .limit(1)
 )
-
-_WHOLE_AT = text("SELECT whole_at FROM attempt_budget WHERE name_digest = :name")
-
-_REFUND = text(
-    "UPDATE attempt_budget SET whole_at = whole_at - :interval, failures = 0"
-    " WHERE name_digest = :name"
+_MOVE_SESSION = (
+    update(LoginSession)
+    .where(
+        col(LoginSession.id) == bindparam("session_id"),
+        col(LoginSession.source_digest).is_distinct_from(bindparam("pair")),
+    )
+    .values(source_digest=bindparam("pair"))
 )
-
-_RESET = text(
-    "UPDATE attempt_budget SET whole_at = :now, failures = 0, succeeded_at = :moment"
-    " WHERE name_digest = :name"
-).bindparams(bindparam("moment", type_=UtcDateTime))
 
 
 class RateLimitScope(StrEnum):
@@ -73,97 +61,137 @@ class RateLimitScope(StrEnum):
     MAIL = "mail"
 
 
-class _Count(NamedTuple):
-    name: bytes
-    failures: int
-    succeeded_at: datetime | None
+class Writer(StrEnum):
+    """The classes of credential that write to an account, each with a limit of its own.
+
+    A stolen credential of one class does not keep the owner from writing with another.
+    """
+
+    SESSION = "session"
+    TOKEN = "token"  # noqa: S105 # the name of a class
+    LOGIN = "login"
+    CLIENT = "client"
+
+    @classmethod
+    def of(cls, kind: CredentialKind) -> "Writer":
+        """Return the class of a kind of credential; a JWT is as strong as its session."""
+        is_session = kind in {CredentialKind.SESSION, CredentialKind.JWT}
+        return cls.SESSION if is_session else cls.TOKEN
 
 
 class Reservation(NamedTuple):
-    """One counted attempt. `failures` are the failures before it since the last success."""
+    """One counted attempt.
 
-    source: bytes
+    `pair` counts the account and the source together. `shared` are the counters, with their limits,
+    that count other accounts or other sources too; there are none if the source is known.
+    `failures` are the failures before the attempt since the last success.
+    """
+
     pair: bytes
-    account: bytes | None
+    shared: tuple[tuple[bytes, RateLimit], ...]
     failures: int
 
 
-def reserve_attempt(session: AccountSession, scope: RateLimitScope, account: str) -> Reservation:
+def reserve_attempt(
+    session: AccountSession, scope: RateLimitScope, account: str, *, session_id: str | None = None
+) -> Reservation:
     """Count an attempt at an account, which need not exist (LG-08).
 
-    To be called in a writing transaction that is committed before the secret is checked. A source
-    from which this account was used recently has a limit of its own for it, which the attempts of
-    other sources do not affect: otherwise an attacker could lock out any user (LG-06).
+    To be called in a writing transaction that is committed before the secret is checked. Each
+    account has a limit for each source. Attempts from unknown sources also count for the source
+    and, in the scope of passwords, for the account; client secrets are too long to be guessed, and
+    a limit for the account would only lock out the client. A source that the account succeeded from
+    recently is known, and exempt from those: otherwise an attacker could lock out any user (LG-06).
+
+    A live session of the account replaces those limits by one of its own: the session of the
+    request, `session_id`, or one that was last used from this source. Otherwise a stolen session
+    could make any number of sources known, and guess from each.
 
     Raises:
         TooManyAttempts: A limit is used up; nothing is counted.
     """
-    limits, source = session.limits, _network(session.origin.address)
-    source_count = consume(session, f"{scope}|source|{source}", limits.source_budget, "source")
-    pair = consume(
-        session,
-        f"{scope}|pair|{source}|{account}",
-        limits.account_and_source_budget,
-        "account-source",
-    )
-    account_name = None
+    limits = session.limits
+    name = _pair_name(scope, session.origin.address, account)
+    pair = consume(session, name, limits.account_and_source_budget, "account-source")
     known_since = session.now - limits.known_source_lifetime
-    if pair.succeeded_at is None or pair.succeeded_at < known_since:
-        name = f"{scope}|account|{account}"
-        account_name = consume(session, name, limits.account_budget, "account").name
-    return Reservation(source_count.name, pair.name, account_name, pair.failures - 1)
+    if pair.succeeded_at is not None and pair.succeeded_at >= known_since:
+        return Reservation(pair.name, (), pair.failures - 1)
+    if scope is RateLimitScope.PASSWORD:
+        session_id = session_id or _find_session(session, pair.name)
+    if session_id is not None:
+        shared = [(f"{scope}|session|{session_id}", limits.account_and_source_budget, "session")]
+    else:
+        shared = [
+            (f"{scope}|source|{network}", budget, "source")
+            for network, budget in _source_limits(session, limits.source_budget)
+        ]
+        if scope is RateLimitScope.PASSWORD:
+            shared.append((f"{scope}|account|{account}", limits.account_budget, "account"))
+    counted = tuple(
+        (consume(session, name, budget, policy).name, budget) for name, budget, policy in shared
+    )
+    return Reservation(pair.name, counted, pair.failures - 1)
 
 
 def refund_attempt(session: AccountSession, reservation: Reservation) -> None:
-    """Refund a reservation after success.
+    """Refund a reservation after success, and make its source known to the account.
 
-    The account and the source get back one attempt and no more: a success at an attacker's own
-    account must not allow more attempts at another (LG-17).
+    The shared limits get back one attempt and no more: a success at an attacker's own account must
+    not allow more attempts at another (LG-17).
     """
-    now = {"now": _microseconds(session.now), "moment": session.now}
     # In the order of the reservation; otherwise two attempts could deadlock.
-    _refund(session, reservation.source, session.limits.source_budget)
-    session.core.execute(_RESET, {"name": reservation.pair, **now})
-    if reservation.account is not None:
-        _refund(session, reservation.account, session.limits.account_budget)
+    record_success(session, reservation.pair)
+    for name, budget in reservation.shared:
+        refund(session, name, budget)
 
 
-def _refund(session: AccountSession, name: bytes, budget: RateLimit) -> None:
-    session.core.execute(_REFUND, {"name": name, "interval": _interval(budget)})
+def make_source_known(session: AccountSession, user_id: str) -> None:
+    """Make the source of the request known to an account that it has just opened or recovered.
+
+    The limit of the account is cleared: others had used it up, and only the owner gets this far.
+    """
+    record_success(session, _password_pair(session, session.origin.address, user_id))
+    replenish(session, f"{RateLimitScope.PASSWORD}|account|{user_id}")
 
 
-def consume(session: AccountSession, name: str, budget: RateLimit, policy: str) -> _Count:
-    """Count one attempt against a rate limit; `policy` is its name in responses.
+def record_session_sources(
+    session: AccountSession, sources: Mapping[str, tuple[str, str | None]]
+) -> None:
+    """Record the source that each session was last used from, by its id: the user and the address.
+
+    Only a digest is stored, the same that counts the attempts at this account from this source.
+    """
+    # In one order: two replicas that lock the same rows would otherwise wait for each other.
+    rows = [
+        {"session_id": session_id, "pair": _password_pair(session, address, user_id)}
+        for session_id, (user_id, address) in sorted(sources.items())
+    ]
+    if rows:
+        session.core.execute(_MOVE_SESSION, rows)
+
+
+def _find_session(session: AccountSession, pair: bytes) -> str | None:
+    """Return a live session that was last used from the source of the account, if there is one."""
+    for (session_id,) in session.rows(_SESSION_AT, {"pair": pair, "now": session.now}):
+        return str(session_id)
+    return None
+
+
+def consume_write(
+    session: AccountSession, writer: Writer, user_id: str, *, keeps_response: bool = False
+) -> None:
+    """Count one write to an account; a write whose response is kept for a retry counts apart.
+
+    Kept responses are never dropped before they expire: the client may still retry.
 
     Raises:
-        TooManyAttempts: The limit is used up, and stays unchanged.
+        TooManyAttempts: Too many writes with this class of credential.
     """
-    # A digest, since names contain user input, and a dump must not reveal whose.
-    digest = session.keys.digest(Purpose.ATTEMPTS, name)
-    now, interval = _microseconds(session.now), _interval(budget)
-    row = session.core.execute(
-        _CONSUME,
-        {
-            "name": digest,
-            "now": now,
-            "interval": interval,
-            "window": budget.attempts * interval,
-            "latest": now
-            + budget.attempts * interval
-            + MAX_CLOCK_DIFFERENCE // timedelta(microseconds=1),
-            "moment": session.now,
-        },
-    ).first()
-    if row is not None:
-        return _Count(digest, row.failures, row.succeeded_at)
-    whole_at = session.core.execute(_WHOLE_AT, {"name": digest}).scalar_one()
-    wait = whole_at + interval - now - budget.attempts * interval
-    raise TooManyAttempts(
-        policy,
-        quota=budget.attempts,
-        window=budget.seconds,
-        retry_after=max(1, math.ceil(wait / _SECOND)),
-    )
+    limits = session.limits
+    policy, budget = "write", limits.write_budget
+    if keeps_response:
+        policy, budget = "idempotency", limits.idempotency_budget
+    consume_quickly(session, f"{policy}|{writer}|{user_id}", budget, policy)
 
 
 def consume_for_source(session: AccountSession, scope: RateLimitScope, budget: RateLimit) -> None:
@@ -172,7 +200,8 @@ def consume_for_source(session: AccountSession, scope: RateLimitScope, budget: R
     Raises:
         TooManyAttempts: The source has used up its limit.
     """
-    consume(session, f"{scope}|source|{_network(session.origin.address)}", budget, str(scope))
+    for network, limit in _source_limits(session, budget):
+        consume(session, f"{scope}|source|{network}", limit, str(scope))
 
 
 def consume_mail(session: AccountSession, address: str, about: str) -> None:
@@ -197,32 +226,32 @@ def consume_notification(session: AccountSession, reader: str, about: str) -> No
     consume(session, f"{RateLimitScope.MAIL}|{about}|{reader}", session.limits.mail_budget, "mail")
 
 
-def delete_old_attempts(session: AccountSession) -> int:
-    """Delete counters that are replenished and sources that are forgotten; returns how many."""
-    values = [getattr(session.limits, field.name) for field in fields(session.limits)]
-    longest = max(
-        session.limits.known_source_lifetime,
-        *(timedelta(seconds=value.seconds) for value in values if isinstance(value, RateLimit)),
-    )
-    return session.core.execute(
-        delete(RateLimitCounter).where(col(RateLimitCounter.changed_at) < session.now - longest)
-    ).rowcount
+def _pair_name(scope: RateLimitScope, address: str | None, account: str) -> str:
+    return f"{scope}|pair|{_networks(address)[0]}|{account}"
 
 
-def _network(address: str | None) -> str:
-    """Return the address to count by: itself, or for IPv6 the network of one customer."""
+def _password_pair(session: AccountSession, address: str | None, user_id: str) -> bytes:
+    return digest_of(session, _pair_name(RateLimitScope.PASSWORD, address, user_id))
+
+
+def _source_limits(session: AccountSession, budget: RateLimit) -> Iterable[tuple[str, RateLimit]]:
+    """Return the networks that count the source of a request, with their limits.
+
+    A site has ten times the limit: without one, a customer with a whole site would have 65,536
+    limits, and with the same limit the users of a mobile network would share it.
+    """
+    larger = budget._replace(attempts=budget.attempts * _SITE_FACTOR)
+    return zip(_networks(session.origin.address), (budget, larger), strict=False)
+
+
+def _networks(address: str | None) -> Sequence[str]:
+    """Return the networks to count an address by: itself or, for IPv6, its /64 and its /48."""
     if address is None:
-        return "unknown"
+        return ("unknown",)
     parsed = ipaddress.ip_address(address)
     if parsed.version == 4:  # noqa: PLR2004 # the version of IP
-        return str(parsed)
-    return str(ipaddress.ip_network((parsed, _IPV6_NETWORK), strict=False))
-
-
-def _interval(budget: RateLimit) -> int:
-    # Rounded up, so that no more attempts fit than the limit allows.
-    return -(-budget.seconds * _SECOND // budget.attempts)
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+        return (str(parsed),)
+    return tuple(
+        str(ipaddress.ip_network((parsed, prefix), strict=False))
+        for prefix in (_IPV6_NETWORK, _IPV6_SITE)
+    )

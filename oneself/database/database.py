@@ -131,14 +131,16 @@ class Database:
         finally:
             session.abandon()
 
-    def reading(self, *, blocking: bool = True) -> SingleReading:
+    def reading(self, *, blocking: bool = True, origin: Origin = NO_ORIGIN) -> SingleReading:
         """Return a reader whose statements are each a transaction of their own.
 
         Raises, when entered:
             Unavailable: No connection was free in time.
             sqlalchemy.exc.OperationalError: The database accepts no connection.
         """
-        return SingleReading(self._connections, blocking, self._keys, self._limits, self._clock())
+        return SingleReading(
+            self._connections, blocking, self._keys, self._limits, self._clock(), origin
+        )
 
     def attempt(self, work: Callable[[], Outcome]) -> Outcome:
         """Do work that is one transaction; retry it whole after a conflict with other transactions.

@@ -8,12 +8,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
-from sqlalchemy import BigInteger, Connection, Insert, Select, Update, bindparam, text
+from sqlalchemy import BigInteger, Connection, Insert, Select, TextClause, Update, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from accounts.crypto.keyring import Keyring
 from accounts.limits import Limits
-from accounts.origin import Origin
+from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
 from oneself.database.group_commit import RetryAlone
 from oneself.database.postgresql import Postgresql
@@ -80,7 +80,7 @@ class TransactionSession(AccountSession):
         self.flush()
         return self._connections.rows(self.core, statement, parameters)
 
-    def write(self, statement: Insert | Update, parameters: Mapping[str, Any]) -> int:
+    def write(self, statement: Insert | Update | TextClause, parameters: Mapping[str, Any]) -> int:
         """See `AccountSession`."""
         return self._connections.statements.write(self.core, statement, parameters)
 
@@ -197,6 +197,7 @@ class SingleReading:
     keys: Keyring
     limits: Limits
     now: datetime
+    origin: Origin = NO_ORIGIN
     observed: list[Any] = field(default_factory=list)
     _connection: Connection = field(init=False)
 

@@ -93,6 +93,7 @@ class CallerReader:
         principal = authenticate(session, presented)
         credential = principal.credential
         self._services.usage.record_use(credential, session.now)
+        self._services.usage.record_source(principal, session.origin.address)
         if isinstance(session, AccountSession):  # a reading records no events
             session.origin = session.origin._replace(
                 credential_kind=credential.kind.value, credential_id=credential.id

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from sqlalchemy import Connection
@@ -12,7 +13,9 @@ from sqlalchemy.exc import OperationalError
 from accounts.errors import AccountError, Conflict, Unavailable
 from accounts.services.authentication import authenticate
 from accounts.services.database import AccountSession, lock_account
+from accounts.services.one_time_secrets import SecretPurpose, read_secret
 from accounts.services.principal import Principal
+from accounts.services.throttling import Writer, consume_write
 from handlers.context import ClientContext, Context, DatabaseContext, PrincipalContext, UserContext
 from handlers.dialect import ResponseMeta
 from handlers.exchange import Exchange, Reply
@@ -66,6 +69,8 @@ class Execution:
         self._is_writing = spec.method != "get"
         types = dict(self._arguments.types)
         self._is_idempotent = types.pop(PARAMETER, None) is not None
+        # The document lets no limit refuse an act that makes an account safer, such as a log-out.
+        self._is_limited = self._is_writing and HTTPStatus.TOO_MANY_REQUESTS in spec.responses
         self._context = context_of(spec, handler, types)
 
     def answer(self, request: Request, *, blocking: bool = True) -> Answer:
@@ -117,6 +122,27 @@ class Execution:
             self._arguments.read(request.scope, request.headers, request.body)
             self._callers.authorise(principal)
         return principal.user.user_id
+
+    def admit_to_hashing(self, request: Request) -> None:
+        """Refuse a request before it waits for a thread that hashes passwords.
+
+        Otherwise requests without a good credential or mailed secret could keep all of them busy.
+
+        Raises:
+            AccountError: The caller is not authenticated or authorised, the request is malformed,
+                or its mailed secret is not valid.
+        """
+        self._services.database.attempt(partial(self._check_before_hashing, request))
+
+    def _check_before_hashing(self, request: Request) -> None:
+        _, principal = self._identify(request, blocking=True)
+        arguments = self._arguments.read(request.scope, request.headers, request.body)
+        if principal is not None:
+            self._callers.authorise(principal)
+        if self._spec.mailed_secret is not None:
+            purpose = SecretPurpose(self._spec.mailed_secret)
+            with self._services.database.transaction(writing=False) as session:
+                read_secret(session, purpose, arguments["body"]["secret"])
 
     def refuse(self, refusal: AccountError, request: Request) -> Answer:
         """Render a refusal in the operation's dialect."""
@@ -192,7 +218,9 @@ class Execution:
                 self._callers.authorise(principal)
             key = arguments.pop(PARAMETER, None)
             context = self._make_context(request, credentials, session, principal)
-            call = partial(self._call_handler, context, arguments, session, refusal)
+            call = partial(
+                self._call_handler, context, arguments, session, refusal, is_keyed=key is not None
+            )
             if key is not None and isinstance(session, AccountSession):
                 attempt = idempotent_attempt(self._spec, key, arguments.get("body"), principal)
                 reply = run_once(session, attempt, call)
@@ -205,15 +233,13 @@ class Execution:
     ) -> AbstractContextManager[_Session]:
         if self._context is Context:
             return nullcontext()
+        origin = origin_of(
+            request.scope, request.request_context.request_id, self._services.proxies
+        )
         if self._context is PrincipalContext:
-            return self._services.database.reading(blocking=blocking)
+            return self._services.database.reading(blocking=blocking, origin=origin)
         return self._services.database.transaction(
-            writing=self._is_writing,
-            blocking=blocking,
-            shared=shared,
-            origin=origin_of(
-                request.scope, request.request_context.request_id, self._services.proxies
-            ),
+            writing=self._is_writing, blocking=blocking, shared=shared, origin=origin
         )
 
     def _make_context(
@@ -248,9 +274,15 @@ class Execution:
         arguments: Mapping[str, Any],
         session: _Session,
         refusal: AccountError | None,
+        *,
+        is_keyed: bool,
     ) -> Reply[Any]:
         if refusal is not None:
             raise refusal
+        if self._is_limited and isinstance(context, UserContext):
+            writer = Writer.of(context.principal.credential.kind)
+            user_id = context.principal.user.user_id
+            consume_write(context.session, writer, user_id, keeps_response=is_keyed)
         try:
             return self._handler(context, **arguments)
         finally:

@@ -39,6 +39,7 @@ class _Operation:
         )
         self._database_pool = services.pools["database"]
         self._pool = services.pools.get(spec.workload, self._database_pool)
+        self._admits_to_hashing = spec.workload == "password"
         inline = spec.workload == "inline" and services.database.is_nonblocking
         self._reads_inline = inline and spec.method == "get"
         self._writes_together = inline and not self._reads_inline
@@ -72,6 +73,11 @@ class _Operation:
                 return await self._execution.answer_in_group(request)
             except RetryAlone:
                 pass
+        if self._admits_to_hashing:
+            try:
+                await self._database_pool.run(partial(self._execution.admit_to_hashing, request))
+            except AccountError as refusal:
+                return self._execution.refuse(refusal, request)
         return await self._pool.run(partial(self._execution.answer, request))
 
     async def _answer_upload(

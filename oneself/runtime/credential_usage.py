@@ -1,4 +1,4 @@
-"""Last-used recorder: uses of credentials and observed events, written in batches."""
+"""Last-used recorder: uses of credentials, their sources and observed events, in batches."""
 
 import threading
 from collections.abc import Iterable
@@ -13,18 +13,22 @@ from accounts.services.authentication import (
 )
 from accounts.services.database import AccountSession
 from accounts.services.events import Observation, write_observations
-from accounts.services.principal import Credential, CredentialKind
+from accounts.services.principal import Credential, CredentialKind, Principal
+from accounts.services.throttling import record_session_sources
 from oneself.database import Database
 from oneself.runtime.jobs import run_act
 
 
 class _Batch(NamedTuple):
     used: dict[tuple[CredentialKind, str], datetime]
+    #: By session: its user, and the client address.
+    sources: dict[str, tuple[str, str | None]]
     observed: dict[Observation, tuple[int, datetime]]
     stale_digests: dict[tuple[CredentialKind, str], StaleDigest]
 
     def write(self, session: AccountSession) -> None:
         write_uses(session, self.used)
+        record_session_sources(session, self.sources)
         replace_digests(session, self.stale_digests.values())
         write_observations(session, self.observed)
 
@@ -38,13 +42,21 @@ class UsageRecorder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._batch = _Batch({}, {}, {})
+        self._batch = _Batch({}, {}, {}, {})
 
     def record_use(self, credential: Credential, moment: datetime) -> None:
         """Remember that a credential was used."""
         if credential.kind in RECORDED_KINDS:
             with self._lock:
                 self._batch.used[credential.kind, credential.id] = moment
+
+    def record_source(self, principal: Principal, address: str | None) -> None:
+        """Remember the client address that a session was used from."""
+        credential = principal.credential
+        # A JWT is used by a program, wherever that runs, and not by its user.
+        if credential.kind is CredentialKind.SESSION:
+            with self._lock:
+                self._batch.sources[credential.id] = (principal.user.user_id, address)
 
     def record_observed(
         self, observed: Iterable[Observation | StaleDigest], moment: datetime
@@ -65,7 +77,7 @@ class UsageRecorder:
             sqlalchemy.exc.OperationalError: The database does not answer; nothing is lost.
         """
         with self._lock:
-            batch, self._batch = self._batch, _Batch({}, {}, {})
+            batch, self._batch = self._batch, _Batch({}, {}, {}, {})
         if not any(batch):
             return
         try:
@@ -78,6 +90,7 @@ class UsageRecorder:
         with self._lock:
             present, self._batch = self._batch, batch
             self._batch.used.update(present.used)
+            self._batch.sources.update(present.sources)
             self._batch.stale_digests.update(present.stale_digests)
             for each, (times, moment) in present.observed.items():
                 before, _ = self._batch.observed.get(each, (0, moment))

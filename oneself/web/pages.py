@@ -7,8 +7,9 @@ acts on it (EM-11). No page needs a script.
 import hashlib
 from base64 import b64encode
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -47,6 +48,13 @@ class _Visit:
     is_submitted: bool
     language: str
     origin: Origin
+
+
+class _Shown(NamedTuple):
+    """A page whose form was submitted, as it was before, and the language of its user."""
+
+    view: View
+    language: str
 
 
 class Pages:
@@ -96,20 +104,20 @@ class Pages:
     async def _show(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
         request_context: RequestContext = scope["oneself.request_context"]
         request_context.operation_id = page.operation_id
+        origin = origin_of(scope, request_context.request_id, self._proxies)
         language = preferred_language(self._templates, scope)
+        visit = _Visit(page, {}, scope["method"] == "POST", language, origin)
         try:
-            fields = await self._read(page, scope, receive)
-            visit = _Visit(
-                page,
-                fields,
-                scope["method"] == "POST",
-                language,
-                origin_of(scope, request_context.request_id, self._proxies),
-            )
-            pool = self._pools["password" if "new_password" in fields else "database"]
-            answer = await pool.run(partial(self._answer, visit))
+            visit = replace(visit, fields=await self._read(page, scope, receive))
+            database = self._pools["database"]
+            answer = await database.run(partial(self._look, visit))
+            if isinstance(answer, _Shown):
+                # Its secret is good, if it has one; no other may wait for a thread that hashes.
+                is_hashing = visit.fields.keys() >= {"secret", "new_password"}
+                pool = self._pools["password"] if is_hashing else database
+                answer = await pool.run(partial(self._act, visit, answer))
         except Exception as error:  # noqa: BLE001 # a user gets a page for every error
-            view = _refused(error, page, {}, None, request_context.request_id)
+            view = _refused(error, replace(visit, fields={}), shown=None)
             answer = self._render(view, language)
         await request_context.send(send, answer)
 
@@ -153,21 +161,28 @@ class Pages:
         if not ours:
             raise CrossSiteRequest
 
-    def _answer(self, visit: _Visit) -> Answer:
-        """Show the page and, if its form was submitted, act on it. Runs in a worker thread."""
-        page, fields, language = visit.page, visit.fields, visit.language
-        shown = None
+    def _look(self, visit: _Visit) -> Answer | _Shown:
+        """Show the page, or return it if its form was submitted. Runs in a worker thread.
+
+        The secret is read before the button acts on it: otherwise well-formed but invalid secrets,
+        which are easy to make, would make all writers and all password hashes wait.
+        """
+        language = visit.language
         try:
-            # Before the write lock is taken: otherwise well-formed but invalid secrets, which are
-            # easy to make, would make all writers wait.
             with self._database.transaction(writing=False, origin=visit.origin) as session:
                 language = self._language_of(session, visit)
-                shown = view = page.show(session, fields)
-            if visit.is_submitted:
-                view = self._database.attempt(partial(self._submit, visit))
+                view = visit.page.show(session, visit.fields)
         except Exception as error:  # noqa: BLE001 # as above, in the language of the user
-            view = _refused(error, page, fields, shown, visit.origin.request_id or "")
-        return self._render(view, language)
+            return self._render(_refused(error, visit, shown=None), language)
+        return _Shown(view, language) if visit.is_submitted else self._render(view, language)
+
+    def _act(self, visit: _Visit, shown: _Shown) -> Answer:
+        """Act on a submitted form. Runs in a worker thread."""
+        try:
+            view = self._database.attempt(partial(self._submit, visit))
+        except Exception as error:  # noqa: BLE001 # as above
+            view = _refused(error, visit, shown=shown.view)
+        return self._render(view, shown.language)
 
     def _submit(self, visit: _Visit) -> View:
         with self._database.transaction(writing=True, origin=visit.origin) as session:
@@ -187,11 +202,10 @@ class Pages:
         return Answer(view.status, html.encode(), kind, headers, code=view.code)
 
 
-def _refused(
-    error: Exception, page: Page, fields: Mapping[str, str], shown: View | None, request_id: str
-) -> View:
+def _refused(error: Exception, visit: _Visit, *, shown: View | None) -> View:
     # In a function of its own, so that no traceback refers to a frame that refers to the error.
-    return refuse(refusal_of(error), page, fields, shown=shown, request_id=request_id)
+    request_id = visit.origin.request_id or ""
+    return refuse(refusal_of(error), visit.page, visit.fields, shown=shown, request_id=request_id)
 
 
 def _read_query(query: bytes, parameters: frozenset[str]) -> Mapping[str, str]:

@@ -264,7 +264,7 @@ def code_of(answer: Answer) -> str | None:
 @pytest.fixture(scope="module")
 def caller(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     """A user of a separate service without rate limits."""
-    budgets = ("source", "signup", "account", "account_source", "mail")
+    budgets = ("source", "signup", "account", "account_source", "mail", "write")
     ample = {f"throttle_{name}": "100000/1" for name in budgets}
     with (
         started(tmp_path_factory.mktemp("access"), **ample, **storage.settings()) as service,

@@ -32,6 +32,8 @@ OF_REQUESTS = {"Idempotency-Key", "If-Match", "If-None-Match"}
 NAME_OF_ROW = re.compile(r"(^|_)ids?$|[a-z]Ids?$|^cursor$")
 #: Tables that even a rejected request may write to: attempts and last uses.
 NOT_COMPARED = {"attempt_budget", "security_event", "event_link"}
+#: Columns that a job writes, at any time.
+RECORDED_LATER = {"last_used_at", "source_digest"}
 SECONDS_TO_DELIVER = 10
 
 NEW_PASSWORD = "n3wS3cur3P@ss!"
@@ -128,7 +130,7 @@ class Env:
 def _rows(connection: Connection, table: str) -> Iterator[str]:
     rows = connection.exec_driver_sql(f'SELECT * FROM "{table}"')  # noqa: S608 # a table of the schema
     for row in rows.mappings():
-        yield repr({name: value for name, value in row.items() if name != "last_used_at"})
+        yield repr({name: value for name, value in row.items() if name not in RECORDED_LATER})
 
 
 # Objects of the users, by owner; "gone" is a deleted object of Alice.

@@ -104,7 +104,7 @@ def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[R
         # Failed attempts are on purpose here.
         **{
             f"ONESELF_THROTTLE_{budget}": "100000/1"
-            for budget in ("ACCOUNT_SOURCE", "SOURCE", "SIGNUP")
+            for budget in ("ACCOUNT_SOURCE", "SOURCE", "SIGNUP", "WRITE")
         },
         **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
     }

@@ -34,7 +34,11 @@ _EXAMPLES = 3
 #: The fuzzer must not reach the rate limits of an account.
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "rows": {},
-    "fuzz": {"throttle_mail": "100000/1", "throttle_account_source": "100000/1"},
+    "fuzz": {
+        "throttle_mail": "100000/1",
+        "throttle_account_source": "100000/1",
+        "throttle_write": "100000/1",
+    },
 }
 #: A mutant that no test has killed by then has survived.
 _MAX_SECONDS = 300

@@ -20,6 +20,7 @@ from tests.support.deadlines import patient
 
 REPOSITORY = Path(__file__).parents[2]
 WORKERS, PARALLEL, BUDGET = 2, 50, 5
+SOURCE_BUDGET = 10
 SECONDS = 60
 
 if not Path("/proc/net/tcp").exists():
@@ -66,6 +67,7 @@ class _Service:
             "ONESELF_PASSWORD_QUEUE": "1000",
             "ONESELF_THROTTLE_ACCOUNT_SOURCE": f"{BUDGET}/300",
             "ONESELF_THROTTLE_ACCOUNT": "20/3600",
+            "ONESELF_THROTTLE_SOURCE": f"{SOURCE_BUDGET}/600",
             "ONESELF_TRUSTED_PROXIES": "127.0.0.1",
             **{f"ONESELF_{name.upper()}": value for name, value in settings.items()},
         }
@@ -278,3 +280,26 @@ def test_distributed_guesses_do_not_lock_out_a_familiar_address(service, clients
     for client in _one_per_worker(clients):
         assert client.log_in(email, password, unfamiliar) == HTTPStatus.TOO_MANY_REQUESTS
         assert client.log_in(email, password, familiar) == HTTPStatus.OK
+
+
+def test_guesses_at_other_accounts_lock_out_no_known_user(service, clients):
+    """LG-06, attack finding 7: while others behind the address use up its limit, and after it."""
+    email, password = (service.demo_data["base"][name] for name in ("email", "password"))
+    shared = "192.0.2.1"
+    assert clients[0].log_in(email, password, shared) == HTTPStatus.OK
+
+    def attempt(client, number):
+        if number % 10:
+            return "others", client.log_in(f"ghost{number}@example.com", "Wrong", shared)
+        return "owner", client.log_in(email, password, shared)
+
+    statuses = _in_parallel(clients[:20], attempt)
+    assert statuses == {
+        ("owner", 200): 2,
+        ("others", 401): SOURCE_BUDGET,
+        ("others", 429): 18 - SOURCE_BUDGET,
+    }
+    for client in _one_per_worker(clients):
+        assert client.log_in("ghost@example.com", "Wrong", shared) == HTTPStatus.TOO_MANY_REQUESTS
+        assert client.log_in(email, "Wrong", shared) == HTTPStatus.UNAUTHORIZED
+        assert client.log_in(email, password, shared) == HTTPStatus.OK

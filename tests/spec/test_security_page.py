@@ -24,7 +24,7 @@ ADVISORY = re.compile(r"CVE-\d{4}-\d+|GHSA(?:-[0-9a-z]{4}){3}|GO-\d{4}-\d+|GitLa
 #: Families that are complete on the page, each with its highest number.
 WHOLE = {
     "PW": 20,
-    "LG": 17,
+    "LG": 18,
     "SE": 13,
     "JW": 14,
     "TK": 21,

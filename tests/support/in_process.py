@@ -60,7 +60,7 @@ class InProcess:
             "ONESELF_DATABASE_THREADS": str(threads),
             **{
                 f"ONESELF_THROTTLE_{budget}": "100000/1"
-                for budget in ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL")
+                for budget in ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL", "WRITE")
             },
         }
         values = {

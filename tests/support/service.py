@@ -69,6 +69,7 @@ def started(
         "ONESELF_THROTTLE_ACCOUNT": "100000/1",
         "ONESELF_THROTTLE_ACCOUNT_SOURCE": "5/300",
         "ONESELF_THROTTLE_MAIL": "5/3600",
+        "ONESELF_THROTTLE_WRITE": "100000/1",
         **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "oneself"]

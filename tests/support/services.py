@@ -53,11 +53,12 @@ def started_as(name: str | None, folder: Path, **more: object) -> Iterator[Servi
         (policies / "freeze.cedar").write_text(_FREEZE)
         settings = {"policy_dir": policies}
     elif name == "scarce":
-        budgets = {"signup": "1/3600", "account": "2/3600", "source": "4/600", "mail": "5/3600"}
+        budgets = {"signup": "20/3600", "account": "2/3600", "source": "4/600", "mail": "5/3600"}
+        budgets["write"] = "2/3600"
         settings = {f"throttle_{budget}": rate for budget, rate in budgets.items()}
         settings["trusted_proxies"] = "127.0.0.1"
     elif name == "fuzzed":
-        budgets = ("account", "account_source", "source", "signup", "mail")
+        budgets = ("account", "account_source", "source", "signup", "mail", "write")
         settings = {f"throttle_{budget}": "1000000/1" for budget in budgets}
     with started(folder, **{**settings, **more}) as running:
         yield running

@@ -21,6 +21,7 @@ from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import CredentialKind, Presented
+from accounts.services.throttling import Writer, consume_write
 from accounts.values.identifiers import new_uuid
 from models import Client, LoginSession, User
 
@@ -61,6 +62,7 @@ def issue_token(
 
     Raises:
         InvalidClient, TooManyAttempts: As `identify_client`.
+        TooManyAttempts: Clients have been issued too many tokens for the user.
         UnsupportedGrantType: The grant type is not supported.
         InvalidRequest: A required field is missing, the subject token is invalid, or there is an
             actor token.
@@ -148,6 +150,7 @@ def exchange_session(
         credential_kind=CredentialKind.SESSION.value, credential_id=login.id
     )
     next_token = begin_family(session, login, client, scopes=granted, audience=target)
+    consume_write(session, Writer.CLIENT, principal.user.user_id)
     record_event(
         session, EventKind.TOKEN_CREATED, principal.user, credential="jwt", client_id=client.id
     )
@@ -173,6 +176,7 @@ def exchange_refresh_token(
     if scope is not None:
         _grantable(scope, SESSION_RIGHTS)  # before the token is used up
     row, next_token = rotate_refresh_token(session, client, token)
+    consume_write(session, Writer.CLIENT, row.user_id)
     # The client may have lost scopes since the family began.
     granted = _grantable(scope, frozenset(row.scopes) & frozenset(client.scopes))
     if audience not in {None, row.audience}:

@@ -36,7 +36,7 @@ def change_password(
     Raises:
         NotLocalUser: An identity provider has the password.
         WeakPassword: The new password breaks a rule, or is the current one.
-        TooManyAttempts: The account or the source has failed too often, here or at a login.
+        TooManyAttempts: The session has failed too often or, here or at a login, its source has.
         WrongPassword: `current` is not the current password, or it was changed meanwhile.
         InvalidToken: The credential of the request was revoked meanwhile.
     """
@@ -47,9 +47,12 @@ def change_password(
     current_password = password_strength.normalise(current)
     if current_password == new_password:
         raise WeakPassword.of("new_password", "must differ from the current password")
-    # The same limits as for logins: a second way to try a password must not double the attempts.
+    # The limit of logins from this source: a second way to try a password must not double it.
     reservation = throttling.reserve_attempt(
-        session, throttling.RateLimitScope.PASSWORD, user.user_id
+        session,
+        throttling.RateLimitScope.PASSWORD,
+        user.user_id,
+        session_id=principal.credential.session_id,
     )
     record = session.core.execute(
         select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == user.user_id)

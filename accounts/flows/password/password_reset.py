@@ -121,6 +121,7 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.user_id)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id)
     revoke_everything(session, user)
+    throttling.make_source_known(session, user.user_id)
     if not is_taken(session, pending.address_canonical, by_other_than=user.user_id):
         owner = session.get_one(User, user.user_id, populate_existing=True)
         accept_verification(session, owner, Address(pending.address, pending.address_canonical))

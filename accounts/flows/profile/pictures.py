@@ -7,7 +7,7 @@ from sqlmodel import col
 
 from accounts.errors import NotFound
 from accounts.services.database import AccountSession, columns_of, lock_account
-from accounts.services.events import EventKind, record_event
+from accounts.services.events import record_update
 from accounts.services.user_views import UserView, find_user_view
 from accounts.values.picture_encoding import MEDIA_TYPE, encode_picture
 from models import Picture, User
@@ -83,5 +83,5 @@ def remove_picture(session: AccountSession, user: UserView) -> None:
 def _set_picture(session: AccountSession, user: UserView, picture: str | None) -> UserView:
     session.flush()
     session.core.execute(update(User).where(col(User.id) == user.user_id).values(picture=picture))
-    record_event(session, EventKind.USER_UPDATED, user, fields="picture")
+    record_update(session, user, "picture")
     return find_user_view(session, user.user_id)

@@ -11,7 +11,7 @@ from sqlmodel import col
 from accounts.errors import InvalidRequest
 from accounts.flows.profile.pictures import UPLOADED, delete_upload
 from accounts.services.database import AccountSession, lock_account
-from accounts.services.events import EventKind, record_event
+from accounts.services.events import record_update
 from accounts.services.user_views import UserView
 from accounts.values.locales import parse_locale
 from accounts.values.names import normalize_name
@@ -34,7 +34,7 @@ def change_profile(
         field: None if value is None else _PARSERS[field](value, field)
         for field, value in changes.items()
     }
-    # An equal value is no change and no event: otherwise one token could write events without end.
+    # An equal value is no change and no event.
     values = {field: value for field, value in values.items() if value != getattr(user, field)}
     if not values:
         return user
@@ -44,7 +44,7 @@ def change_profile(
     fields = tuple(sorted(values))
     parameters = {f"new_{field}": value for field, value in values.items()}
     session.write(_build_update(fields), {"user_id": user.user_id, **parameters})
-    record_event(session, EventKind.USER_UPDATED, user, fields=", ".join(fields))
+    record_update(session, user, *fields)
     # Equal to what a read would return: the account has been locked since `user` was read.
     return user._replace(**values)
 

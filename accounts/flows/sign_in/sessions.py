@@ -55,7 +55,8 @@ def log_in(
     no event, since it cannot be attributed to a user.
 
     Raises:
-        TooManyAttempts: The account or the source has failed too often.
+        TooManyAttempts: The account or the source has failed too often, or the account has been
+            logged in to too often.
         InvalidCredentials: No enabled local user has this address and this password.
     """
     user_id, record = _find_password(session, email)
@@ -89,6 +90,7 @@ def log_in(
             .values(record=new_record)
         )
     throttling.refund_attempt(session, reservation)
+    throttling.consume_write(session, throttling.Writer.LOGIN, user_id)
     opened = open_session(session, user_id, user_agent=user_agent)
     failures = reservation.failures
     record_event(

@@ -57,4 +57,5 @@ def sign_up(
     user = users.open_user(
         session, tenant, email=email, display_name=name, record=record, roles=("owner",)
     )
+    throttling.make_source_known(session, user.id)
     return open_session(session, user.id, user_agent=user_agent)

@@ -29,8 +29,8 @@ from accounts.limits import RateLimit
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, redeem_secret
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import CredentialKind
+from accounts.services.rate_limits import consume, delete_old_attempts
 from accounts.services.signing_keys import ensure_signing_key, load_key_set, rotate_signing_key
-from accounts.services.throttling import consume, delete_old_attempts
 from accounts.values.email_address import parse_address
 from oneself.mail.delivery import Delivery
 from oneself.mail.messages import Messages

@@ -9,8 +9,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from accounts.errors import NotFound, WrongPassword
+from accounts.jobs.event_chain import chain_events, verify_chain
 from accounts.origin import Origin
-from accounts.services.events import EventKind, observe_event, record_event, write_observations
+from accounts.services.events import (
+    EventKind,
+    observe_event,
+    record_event,
+    record_update,
+    write_observations,
+)
 from models import SecurityEvent, User
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -108,6 +115,74 @@ def test_change_is_rolled_back_when_its_event_cannot_be_written(env, alice_witho
     with env.failing_on("security_event", "INSERT"), pytest.raises(IntegrityError, match="broken"):
         env.act(change)
     assert [row["display_name"] for row in env.rows("user")] == ["A Person"]
+
+
+def _update(env, user, *fields, origin=ORIGIN):
+    with env.database.transaction(writing=True, origin=origin) as session:
+        record_update(session, user.view, *fields)
+
+
+def test_repeated_updates_within_a_minute_are_one_event(env, alice_without_events, clock):
+    """LO-02, attack finding 8: one token cannot fill the table."""
+    alice = alice_without_events
+    for number in range(60):
+        _update(env, alice, "phone", origin=ORIGIN._replace(request_id=f"req_{number:012}"))
+        clock.move(seconds=1)
+    (row,) = env.rows("security_event")
+    assert (row["kind"], row["request_id"]) == ("user_updated", "req_000000000000")
+    assert row["details"] == '{"fields":"phone"}'
+    clock.move(microseconds=1)
+    _update(env, alice, "phone")
+    assert env.count("security_event") == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "change"),
+    [
+        (("locale",), {}),
+        (("locale", "phone"), {}),
+        (("phone",), {"credential_id": "ses_another"}),
+        (("phone",), {"credential_kind": "jwt"}),
+        (("phone",), {"credential_kind": None, "credential_id": None}),
+        (("phone",), {"address": "192.0.2.8"}),
+        (("phone",), {"address": None}),
+    ],
+)
+def test_different_updates_are_events_of_their_own(env, alice_without_events, fields, change):
+    """LO-02: other fields, another credential or another address."""
+    _update(env, alice_without_events, "phone")
+    _update(env, alice_without_events, *fields, origin=ORIGIN._replace(**change))
+    assert env.count("security_event") == 2
+
+
+def test_updates_without_a_credential_or_of_others_are_not_merged(env, alice_without_events, bob):
+    """LO-02: of an operator, and of two users."""
+    env.execute("DELETE FROM security_event")
+    for user in (alice_without_events, alice_without_events, bob):
+        _update(env, user, "phone", origin=Origin())
+    _update(env, alice_without_events, "phone")
+    _update(env, bob, "phone")
+    assert env.count("security_event") == 5
+
+
+def test_update_of_a_clock_that_was_ahead_hides_no_other(env, alice_without_events, clock):
+    """LO-02, OP-10."""
+    clock.move(hours=1)
+    _update(env, alice_without_events, "phone")
+    clock.move(hours=-1)
+    _update(env, alice_without_events, "phone")
+    assert env.count("security_event") == 2
+
+
+def test_chain_of_merged_events_is_valid(env, alice_without_events, clock):
+    """LO-04: an event that was merged into another is not written, and nothing is changed."""
+    for _ in range(3):
+        _update(env, alice_without_events, "phone")
+        env.act(chain_events)
+        clock.move(seconds=40)
+    assert env.count("security_event") == 2
+    report = env.act(verify_chain)
+    assert (report.checked, report.unchained, report.problems) == (2, 0, ())
 
 
 def test_hostile_text_is_stored_as_one_json_string(env, alice_without_events):

@@ -15,24 +15,31 @@ from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidClient, InvalidCredentials, TooManyAttempts, WrongPassword
 from accounts.flows.email.email_change import request_email_change, validate_email_change
 from accounts.flows.password.password_change import change_password
+from accounts.flows.password.password_reset import reset_password
 from accounts.flows.sign_in.sessions import log_in
 from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import RateLimit
 from accounts.origin import Origin
 from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.one_time_secrets import SecretPurpose, issue_secret
+from accounts.services.principal import CredentialKind
+from accounts.services.rate_limits import consume, delete_old_attempts
 from accounts.services.throttling import (
     RateLimitScope,
-    consume,
+    Writer,
     consume_for_source,
     consume_mail,
-    delete_old_attempts,
+    consume_write,
+    record_session_sources,
     refund_attempt,
     reserve_attempt,
 )
+from accounts.values.email_address import parse_address
 from handlers import hantera, ipto, jitsudo, scaikey
 from handlers.context import UserContext
 from oneself.database import is_database_unavailable
 from tests.support.deadlines import patient
+from tests.support.statements import record_statements
 
 SOURCE, OTHER_SOURCE = "192.0.2.1", "198.51.100.7"
 WRONG = "Wrong"
@@ -307,7 +314,8 @@ def test_late_refund_does_not_exceed_the_limit(make_env):
     reservation = _reserve(env)
     env.clock.move(hours=1)
     _act(env, refund_attempt, reservation)
-    assert _count_passing(lambda: _reserve(env, source=SOURCE))[0] == 5
+    ghosts = iter(range(100))
+    assert _count_passing(lambda: _reserve(env, f"ghost{next(ghosts)}"))[0] == 5
 
 
 def test_password_change_refunds_its_attempt(env, alice):
@@ -585,15 +593,15 @@ def test_source_stays_familiar_for_thirty_days(env, alice, clock):
     clock.move(days=29)
     _log_in(env, password=alice.password)
     clock.move(days=30)
-    assert _reserve(env, alice.user_id).account is None
+    assert _reserve(env, alice.user_id).shared == ()
     clock.move(milliseconds=1)
-    assert _reserve(env, alice.user_id).account is not None
+    assert _reserve(env, alice.user_id).shared != ()
 
 
 def test_failures_do_not_make_a_source_familiar(env, alice):
     """LG-06: only a success does."""
     _fail(env, 2)
-    assert _reserve(env, alice.user_id).account is not None
+    assert _reserve(env, alice.user_id).shared != ()
 
 
 @pytest.mark.parametrize("attempts_a_source", [1, 5])
@@ -617,6 +625,244 @@ def test_fewer_than_a_hundred_failures_pass_without_delay(env, clock, attempts_a
     assert waits.count(timedelta()) < 100
     assert set(waits) == {timedelta(), timedelta(seconds=72)}
     assert len(passed_at) <= 50 + 4 * 24 * 50
+
+
+# Limits that do not punish the victim
+
+
+def _exhaust_source(env, source=SOURCE):
+    """Use up the limit of a source, at accounts that do not exist."""
+    ghosts = iter(range(1000))
+    refusal = _count_passing(lambda: _reserve(env, f"ghost{next(ghosts)}", source))[1]
+    assert refusal.policy == "source"
+
+
+def _change_password(env, user, *, source, current=WRONG, principal=None):
+    principal = principal or user.principal
+    _act(env, change_password, principal, current=current, new=NEW_PASSWORD, source=source)
+
+
+def _use_session(env, user, source):
+    """Record that the session of a user was used from an address."""
+    env.act(record_session_sources, {user.principal.credential.id: (user.user_id, source)})
+
+
+def test_client_is_not_locked_out_by_other_sources(env, alice):
+    """LG-06, attack finding 5: a client's id is public, and its secret cannot be guessed."""
+    client, secret = env.client(alice.view.tenant_id)
+    wrong = tokens.mint(tokens.CLIENT_SECRET)
+    for source, _ in zip(_sources(), range(60), strict=False):
+        with pytest.raises(InvalidClient):
+            _act(env, authenticate_client, ClientCredentials(client.id, wrong), source=source)
+    _act(env, authenticate_client, ClientCredentials(client.id, secret), source=OTHER_SOURCE)
+
+
+def test_client_secrets_are_still_limited_by_source(env):
+    """LG-04, attack finding 5: over all clients."""
+    wrong = tokens.mint(tokens.CLIENT_SECRET)
+    ids = (f"cli_{number:012x}" for number in range(1000))
+
+    def attempt():
+        with pytest.raises(InvalidClient):
+            _act(env, authenticate_client, ClientCredentials(next(ids), wrong))
+
+    passed, refusal = _count_passing(attempt)
+    assert (passed, refusal.policy) == (100, "source")
+
+
+def test_known_source_passes_the_limit_that_others_there_used_up(env, alice):
+    """LG-06, attack finding 7: behind a shared address, known users can log in."""
+    _log_in(env, password=alice.password)
+    _exhaust_source(env)
+    _fail(env, 1)
+    _log_in(env, password=alice.password)
+    # Its own limit still holds.
+    _fail(env, 5)
+    with pytest.raises(TooManyAttempts) as caught:
+        _log_in(env, password=alice.password)
+    assert caught.value.policy == "account-source"
+
+
+def test_exhausted_source_refuses_users_who_are_unknown_there(env, alice, bob):
+    """LG-17, attack finding 7: an account of one's own allows no attempts at another."""
+    _log_in(env, email=bob.view.email, password=bob.password)
+    _exhaust_source(env)
+    _log_in(env, email=bob.view.email, password=bob.password)
+    for email in (alice.view.email, "ghost@example.com"):
+        with pytest.raises(TooManyAttempts) as caught:
+            _log_in(env, email=email, password=alice.password)
+        assert caught.value.policy == "source"
+
+
+def test_signup_makes_its_source_known(env):
+    """LG-06, attack finding 6: also before the first login."""
+    opened = _act(
+        env,
+        sign_up,
+        email="carol@example.net",
+        password=NEW_PASSWORD,
+        display_name="Carol",
+        tenant_name="Carol's",
+        user_agent=None,
+    )
+    _flood(env, opened.user.user_id)
+    _exhaust_source(env)
+    _log_in(env, email="carol@example.net", password=NEW_PASSWORD)
+    with pytest.raises(TooManyAttempts):
+        _log_in(env, email="carol@example.net", password=NEW_PASSWORD, source=OTHER_SOURCE)
+
+
+def test_reset_makes_its_source_known_and_clears_the_account(env, alice):
+    """LG-06, attack finding 6: after it the owner can log in, from there and from elsewhere."""
+    assert _flood(env, alice.user_id)[1].policy == "account"
+    _exhaust_source(env)
+    address = parse_address(alice.view.email)
+    secret = env.act(issue_secret, SecretPurpose.PASSWORD_RESET, alice.user_id, address)
+    _act(env, reset_password, secret=secret, new=NEW_PASSWORD)
+    _log_in(env, password=NEW_PASSWORD)
+    _log_in(env, password=NEW_PASSWORD, source=OTHER_SOURCE)
+
+
+def test_password_change_makes_its_source_known(env, alice):
+    """LG-06, attack finding 6."""
+    _change_password(env, alice, source=SOURCE, current=alice.password)
+    _flood(env, alice.user_id)
+    _exhaust_source(env)
+    _log_in(env, password=NEW_PASSWORD)
+
+
+def test_password_change_is_not_refused_by_limits_that_others_used_up(env, alice):
+    """LG-06, attack finding 6: in a live session, from a source that is new."""
+    assert _flood(env, alice.user_id)[1].policy == "account"
+    _exhaust_source(env)
+    _change_password(env, alice, source=SOURCE, current=alice.password)
+
+
+def test_password_change_is_limited_by_session(env, alice):
+    """LG-05, attack finding 6: a stolen session guesses no more often from many sources."""
+    sources = _sources()
+
+    def attempt():
+        with pytest.raises(WrongPassword):
+            _change_password(env, alice, source=next(sources))
+
+    passed, refusal = _count_passing(attempt)
+    assert (passed, refusal.policy) == (5, "session")
+
+
+def test_source_of_a_live_session_is_known(env, alice, clock):
+    """LG-06, attack finding 6: until the session ends or is used from another source."""
+    _flood(env, alice.user_id)
+    _exhaust_source(env)
+    _use_session(env, alice, SOURCE)
+    _fail(env, 1)
+    with pytest.raises(TooManyAttempts):
+        _log_in(env, password=alice.password, source=OTHER_SOURCE)
+    _use_session(env, alice, OTHER_SOURCE)
+    with pytest.raises(TooManyAttempts) as caught:
+        _fail(env, 1)
+    assert caught.value.policy == "source"
+    _use_session(env, alice, SOURCE)
+    clock.move(days=30)
+    _flood(env, alice.user_id)
+    _exhaust_source(env)
+    with pytest.raises(TooManyAttempts):
+        _fail(env, 1)
+
+
+@pytest.mark.usefixtures("bob")
+def test_source_of_a_session_is_known_to_its_user_only(env, alice):
+    """LG-17: a session of one's own allows no attempts at another account."""
+    _use_session(env, alice, SOURCE)
+    _exhaust_source(env)
+    with pytest.raises(TooManyAttempts):
+        _fail(env, 1, email="bob@example.org")
+    _log_in(env, password=alice.password)
+
+
+def test_session_used_from_many_sources_allows_no_more_attempts(env, alice):
+    """LG-05: otherwise a stolen session could make any number of sources known."""
+    sources = _sources()
+    _flood(env, alice.user_id)
+
+    def attempt():
+        source = next(sources)
+        _use_session(env, alice, source)
+        _fail(env, 1, source=source)
+
+    passed, refusal = _count_passing(attempt)
+    assert (passed, refusal.policy) == (5, "session")
+
+
+def test_unknown_and_existing_accounts_cost_the_same_statements(env, alice):
+    """LG-02, LG-08: from a source that neither is known from, also at its limit."""
+
+    with env.database.transaction(writing=False) as session:
+        dialect = session.core.dialect.name
+
+    def statements(email):
+        with record_statements(dialect) as recorded, pytest.raises(TooManyAttempts):
+            _log_in(env, email=email)
+        return [each.statement for each in recorded]
+
+    def reservation(account):
+        with record_statements(dialect) as recorded:
+            _reserve(env, account)
+        return [each.statement for each in recorded]
+
+    assert reservation(alice.user_id) == reservation("ghost@example.com")
+    _exhaust_source(env)
+    assert statements(alice.view.email) == statements("ghost@example.com")
+
+
+def test_networks_of_a_site_share_a_limit(make_env):
+    """LG-10, attack finding 19: 65,536 networks of one site are not 65,536 limits."""
+    env = make_env(source_budget=RateLimit(2, 600))
+    networks = (f"2001:db8:7:{number:x}::1" for number in range(1, 1000))
+    ghosts = iter(range(1000))
+    passed, refusal = _count_passing(lambda: _reserve(env, f"ghost{next(ghosts)}", next(networks)))
+    assert (passed, refusal.policy, refusal.quota) == (20, "source", 20)
+    _reserve(env, "ghost", "2001:db8:8:1::1")
+    passed, _ = _count_passing(
+        lambda: _act(
+            env, consume_for_source, RateLimitScope.SIGNUP, RateLimit(1, 60), source=next(networks)
+        )
+    )
+    assert passed == 10
+
+
+# Writes
+
+
+def test_writes_are_limited_by_class_of_credential(make_env, alice):
+    """LG-18, attack finding 8: a stolen token does not keep the owner's sessions from writing."""
+    env = make_env(write_budget=RateLimit(3, 60), idempotency_budget=RateLimit(2, 60))
+    for writer in Writer:
+        passed, refusal = _count_passing(
+            lambda writer=writer: _act(env, consume_write, writer, "u")
+        )
+        assert (passed, refusal.policy, refusal.retry_after) == (3, "write", 20)
+    passed, refusal = _count_passing(
+        lambda: _act(env, consume_write, Writer.TOKEN, "u", keeps_response=True)
+    )
+    assert (passed, refusal.policy) == (2, "idempotency")
+    _act(env, consume_write, Writer.TOKEN, alice.user_id)
+
+
+def test_classes_of_writers():
+    """LG-18: a JWT is as strong as its session; other tokens are one class."""
+    classes = {kind: Writer.of(kind) for kind in CredentialKind}
+    sessions = {kind for kind, writer in classes.items() if writer is Writer.SESSION}
+    assert sessions == {CredentialKind.SESSION, CredentialKind.JWT}
+    assert {classes[kind] for kind in CredentialKind if kind not in sessions} == {Writer.TOKEN}
+
+
+def test_logins_are_limited(make_env):
+    """LG-18, attack finding 8: each of them adds rows."""
+    env = make_env(write_budget=RateLimit(3, 60))
+    alice = env.user("alice@example.com")
+    passed, refusal = _count_passing(lambda: _log_in(env, password=alice.password))
+    assert (passed, refusal.policy) == (3, "write")
 
 
 # Storage
@@ -694,7 +940,7 @@ def test_counters_are_deleted_when_their_source_is_unfamiliar(env, alice, clock)
     clock.move(days=29)
     assert env.act(delete_old_attempts) == 0
     clock.move(milliseconds=1)
-    assert env.act(delete_old_attempts) == 3
+    assert env.act(delete_old_attempts) == 4
     assert env.count("attempt_budget") == 3
     clock.move(days=1)
     assert env.act(delete_old_attempts) == 3
@@ -709,6 +955,8 @@ def test_counters_are_deleted_when_their_source_is_unfamiliar(env, alice, clock)
         "source_budget",
         "signup_budget",
         "mail_budget",
+        "write_budget",
+        "idempotency_budget",
     ],
 )
 def test_counters_are_kept_until_replenished(make_env, budget):

@@ -61,11 +61,11 @@ def test_password_stays_when_session_ends_during_the_hash(application, session, 
 
 def test_picture_stays_when_session_ends_during_the_encoding(application, session, during):
     """SE-06."""
-    before = application.stored("login_session", "security_event")
+    before = application.stored("login_session", "security_event", "attempt_budget")
     log_out = partial(_asked, application, "POST", "/v1/auth/logout", session, None)
     during(pictures, "encode_picture", log_out)
     head = (("Authorization", f"Bearer {session}"), ("Content-Type", "image/png"))
     upload = Request("PUT", "/resources/me/profile/picture", head, encoded(gradient()))
     answer = application.ask(upload)
     assert (answer.status, answer.json()["code"]) == (401, "invalid_token")
-    assert application.stored("login_session", "security_event") == before
+    assert application.stored("login_session", "security_event", "attempt_budget") == before

@@ -105,6 +105,28 @@ def test_many_uses_are_written_in_a_few_statements(env, alice, clock, statements
     assert latest[-1].startswith(clock.now.strftime("%Y-%m-%d %H:%M:%S"))
 
 
+def test_source_of_a_session_is_written(env, alice, clock):
+    """LG-06, attack finding 6: the last one, as a digest, and once."""
+    recorder = UsageRecorder()
+    for address in ("192.0.2.1", "2001:db8::1", "2001:db8::2"):
+        recorder.record_use(alice.principal.credential, clock.now)
+        recorder.record_source(alice.principal, address)
+    recorder.write(env.database)
+    (row,) = env.rows("login_session")
+    name = f"password|pair|2001:db8::/64|{alice.user_id}"
+    assert row["source_digest"] == env.keys.digest(Purpose.ATTEMPTS, name)
+
+
+def test_source_of_a_token_is_not_written(env, alice, statements):
+    """LG-06: a program can run anywhere."""
+    recorder = UsageRecorder()
+    for kind in set(CredentialKind) - {CredentialKind.SESSION}:
+        credential = alice.principal.credential._replace(kind=kind)
+        recorder.record_source(alice.principal._replace(credential=credential), "192.0.2.1")
+    recorder.write(env.database)
+    assert statements == []
+
+
 def test_empty_batch_begins_no_transaction(env, alice, clock, statements):
     recorder = UsageRecorder()
     recorder.write(env.database)

@@ -198,9 +198,9 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
     """Build the pages over the database of an environment, inside of the guard."""
     opened: list[Pool] = []
 
-    def visit_of(env: Any, *, places: int = 1) -> Visitor:
-        names = ("database", "password")
-        pools = {name: Pool(name, threads=1, queue=places - 1) for name in names}
+    def visit_of(env: Any, *, places: int = 1, hashing_places: int = 1) -> Visitor:
+        sizes = {"database": places, "password": hashing_places}
+        pools = {name: Pool(name, threads=1, queue=size - 1) for name, size in sizes.items()}
         opened.extend(pools.values())
         pages = Pages(
             _next_app,
@@ -755,6 +755,15 @@ def test_full_queue_is_a_page_that_asks_to_retry(env, visit_of, language):
     seen = visit_of(env, places=0).get(RESET, accept_language=language)
     assert (seen.status, seen.headers["retry-after"]) == (503, "1")
     _assert_readable(seen, language)
+
+
+def test_made_up_reset_does_not_wait_for_a_hash(env, visit_of, link_for):
+    """LG-13, attack finding 21: only a form with a good secret does."""
+    visit = visit_of(env, hashing_places=0)
+    made_up = {"secret": tokens.mint(tokens.ONE_TIME_SECRET)}
+    for link in (made_up, {"secret": "nonsense"}, {}):
+        assert visit.post(RESET, _form(RESET, link)).status == 400
+    assert visit.post(RESET, _form(RESET, link_for(RESET))).status == 503
 
 
 def test_log_names_the_page_and_no_part_of_the_link(
