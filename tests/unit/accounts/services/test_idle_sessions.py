@@ -204,6 +204,29 @@ def test_recording_in_batches_never_ends_a_session_in_use(env, alice, clock, see
         due[number] = due[number] or moment + random.uniform(0, 1) * RECORDING_DELAY
 
 
+def test_late_use_is_recorded_before_the_session_would_end(env, alice, clock):
+    """SE-03, TK-16: no request is rejected between a use that counts and its record."""
+    recorder = UsageRecorder()
+    used = clock.move(seconds=(IDLE + 0.9 * RECORDING_DELAY).total_seconds())
+    recorder.record_use(alice.principal.credential, used)
+    clock.move(seconds=(0.9 * RECORDING_DELAY).total_seconds())
+    assert _is_live(env, alice.token)
+    recorder.write(env.database)
+    assert env.act(list_sessions, alice.user_id)[0].last_used_at == used
+
+
+def test_later_use_does_not_count(env, alice, clock):
+    """SE-03: a session that is rejected once stays so, whatever is recorded afterwards."""
+    recorder = UsageRecorder()
+    used = clock.move(seconds=(IDLE + 1.5 * RECORDING_DELAY).total_seconds())
+    assert _is_live(env, alice.token)
+    recorder.record_use(alice.principal.credential, used)
+    clock.move(seconds=(0.5 * RECORDING_DELAY).total_seconds())
+    assert not _is_live(env, alice.token)
+    recorder.write(env.database)
+    assert not _is_live(env, alice.token)
+
+
 def test_idle_sessions_are_revoked_for_good(env, make_env, alice, bob, clock):
     """SE-03: they stay ended when the timeout is raised, and are deleted after the retention."""
     clock.move(seconds=IDLE.total_seconds())
