@@ -46,7 +46,8 @@ def mail_verification(session: AccountSession, user: User) -> None:
     """
     address = shown_address(user)
     secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, user.id, address)
-    kind, reader, parameters = MessageKind.EMAIL_VERIFICATION, user, {}
+    kind, reader = MessageKind.EMAIL_VERIFICATION, user
+    parameters: Mapping[str, str] = {}
     if user.claimed_email is not None:
         parameters = identify_account(user)
         if users.is_held(session, address.canonical, by_other_than=user.id):

@@ -200,7 +200,7 @@ def test_owner_always_gets_back(make_env, service):
     run_state_machine_as_test(
         type("TakeoverOf", (Takeover,), {"env": env}),
         settings=settings(
-            max_examples=25,
+            max_examples=10,
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),
