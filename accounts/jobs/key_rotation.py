@@ -18,11 +18,11 @@ from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose, SealBroken
+from accounts.crypto.password_hashing import NO_PASSWORD
 from accounts.services.clients import renew_client_secret
 from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, idle_since, is_live
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import is_pending, is_redeemable
-from accounts.services.users import NO_PASSWORD
 from models import (
     Client,
     EventLink,

@@ -27,6 +27,7 @@ class MessageKind(StrEnum):
     EMAIL_VERIFICATION = "email_verification"
     EMAIL_CHANGE_CONFIRMATION = "email_change_confirmation"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
+    EMAIL_CHANGED = "email_changed"
     EMAIL_ALREADY_IN_USE = "email_already_in_use"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 # the name of a message
     PASSWORD_RESET = "password_reset"  # noqa: S105 # as above
@@ -135,29 +136,30 @@ def post_message(
 
 
 def _is_verified(session: AccountSession, user: UserView, address: str) -> bool:
-    """Return whether the user has verified an address: the current one, or a former one."""
-    if address == user.email and user.email_verified:
-        return True
-    verified = select(col(User.verified_email)).where(col(User.id) == user.user_id)
-    return address == session.core.execute(verified).scalar()
+    """Return whether the account owns an address, and its reader has verified it."""
+    verified = select(col(User.id)).where(
+        col(User.id) == user.user_id,
+        col(User.email) == address,
+        col(User.email_verified_at).is_not(None),
+    )
+    return session.core.execute(verified).first() is not None
 
 
 def post_notification(
     session: AccountSession, kind: MessageKind, user: UserView, **parameters: str
 ) -> None:
-    """Notify a user at the current address, and at the recovery address if that is another one.
+    """Notify a user at the address that the account owns.
 
-    An attacker may have set the current address, and the owner must learn of it. Beyond the rate
-    limit of mails to one user nothing more is mailed, and the act still succeeds: the user was
-    notified often enough, and an attacker cannot make the service flood an unverified address.
+    Not at a claimed one: its reader may have nothing to do with the account. Beyond the rate limit
+    of mails to one user nothing more is mailed, and the act still succeeds: the user was notified
+    often enough.
     """
     try:
         consume_notification(session, user.user_id, kind)
     except TooManyAttempts:
         return
-    recovery = recovery_address(session, user.user_id).entered
-    for address in dict.fromkeys((user.email, recovery)):
-        post_message(session, kind, user, to=address, **parameters)
+    owned = recovery_address(session, user.user_id).entered
+    post_message(session, kind, user, to=owned, **parameters)
 
 
 class OutboxState(NamedTuple):

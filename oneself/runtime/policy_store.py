@@ -60,20 +60,15 @@ _APPLIES_TO: Mapping[str, Any] = {
 }
 #: The group of operations that need a credential and no scope.
 _NO_SCOPE = "any"
-#: The public acts of the pages that no operation of the document does.
-_PAGE_ACTS: Mapping[str, PublicPolicy] = {
-    "page.undoEmailChange": PublicPolicy((PublicCredential.MAILED_SECRET,), "me/profile:write")
-}
 
 
 def public_acts(document: Mapping[str, Any]) -> Mapping[str, PublicPolicy]:
     """Return the acts without a user's credential that the policies decide, by their actions."""
-    operations = {
+    return {
         spec.operation_id: spec.policy
         for spec in operation_specs(document)
         if spec.policy is not None
     }
-    return {**operations, **_PAGE_ACTS}
 
 
 def schema_of(document: Mapping[str, Any]) -> Mapping[str, Any]:

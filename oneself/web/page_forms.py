@@ -17,6 +17,12 @@ from accounts.errors import (
     SecretUsed,
     TooManyAttempts,
 )
+from accounts.flows.email.address_release import (
+    ClaimingAccount,
+    identify_claimant,
+    read_claim,
+    release_address,
+)
 from accounts.flows.email.email_change import undo_email_change, validate_email_change
 from accounts.flows.email.email_verification import confirm_email, resend_verification
 from accounts.flows.password.password_reset import request_password_reset, reset_password
@@ -116,6 +122,14 @@ def _broken_rules(refusal: Invalid) -> tuple[BrokenRule, ...]:
     )
 
 
+def _account(claimant: ClaimingAccount | None) -> Mapping[str, object]:
+    """Return the values that name the account on a page; empty if the address is its own."""
+    if claimant is None:
+        return {"account": ""}
+    address, name, opened_at = claimant
+    return {"account": address, "name": name, "opened_at": opened_at}
+
+
 def _show_verification(session: AccountSession, fields: Fields) -> View:
     secret = fields.get("secret", "")
     if fields.get("action") == _AGAIN:
@@ -123,7 +137,9 @@ def _show_verification(session: AccountSession, fields: Fields) -> View:
         find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
         return View("verify_email_again")
     pending = read_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
-    return View("verify_email", {"secret": secret, "address": pending.address})
+    claimant = identify_claimant(session, pending)
+    values = {"secret": secret, "address": pending.address, **_account(claimant)}
+    return View("verify_email", values)
 
 
 def _verify(session: AccountSession, fields: Fields) -> View:
@@ -143,14 +159,14 @@ def _show_change(session: AccountSession, fields: Fields) -> View:
     if find_user_view(session, pending.user_id).identity_id != identity.lower():
         raise SecretInvalid
     values = {"identity": identity, "secret": secret, "address": pending.address}
-    return View("change_email", values)
+    return View("change_email", {**values, **_account(identify_claimant(session, pending))})
 
 
 def _change(session: AccountSession, fields: Fields) -> View:
     user = validate_email_change(
         session, identity_id=fields.get("identity", ""), secret=fields.get("secret", "")
     )
-    return View("change_email_done", {"address": user.email})
+    return View("change_email_done", {"address": user.email, "is_verified": user.email_verified})
 
 
 def _show_undo(session: AccountSession, fields: Fields) -> View:
@@ -160,8 +176,25 @@ def _show_undo(session: AccountSession, fields: Fields) -> View:
 
 
 def _undo(session: AccountSession, fields: Fields) -> View:
-    address = undo_email_change(session, fields.get("secret", ""))
-    return View("undo_email_change_done", {"address": address})
+    address, secret = undo_email_change(session, fields.get("secret", ""))
+    if secret is None:
+        return View("undo_email_change_done", {"address": address})
+    # In the form of the response, so that the secret gets into no URL.
+    values = {"secret": secret, "address": address, "broken": (), "is_undone": True}
+    return View("reset_password", values)
+
+
+def _show_release(session: AccountSession, fields: Fields) -> View:
+    secret = fields.get("secret", "")
+    pending = read_claim(session, secret)
+    claimant = identify_claimant(session, pending)
+    values = {"secret": secret, "address": pending.address, **_account(claimant)}
+    return View("release_email", values)
+
+
+def _release(session: AccountSession, fields: Fields) -> View:
+    release_address(session, fields.get("secret", ""))
+    return View("release_email_done")
 
 
 def _show_reset(session: AccountSession, fields: Fields) -> View:
@@ -169,7 +202,7 @@ def _show_reset(session: AccountSession, fields: Fields) -> View:
     if secret is None:
         return View("reset_request", {"email": fields.get("email", ""), "broken": ()})
     pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
-    values = {"secret": secret, "address": pending.address, "broken": ()}
+    values = {"secret": secret, "address": pending.address, "broken": (), "is_undone": False}
     return View("reset_password", values)
 
 
@@ -212,7 +245,17 @@ PAGES: Mapping[str, Page] = {
         frozenset({"secret"}),
         _show_undo,
         _undo,
-        lambda _: "page.undoEmailChange",
+        lambda _: "hantera.undoEmailChange",
+    ),
+    "/release-email": Page(
+        "release_email",
+        "page.releaseEmail",
+        SecretPurpose.EMAIL_VERIFICATION,
+        frozenset({"secret"}),
+        frozenset({"secret"}),
+        _show_release,
+        _release,
+        lambda _: "scaikey.releaseEmail",
     ),
     "/reset-password": Page(
         "reset_password",

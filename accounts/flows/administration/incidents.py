@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import update
 from sqlmodel import col
 
+from accounts.crypto.password_hashing import NO_PASSWORD
 from accounts.errors import NotLocalUser
 from accounts.services.credentials import (
     REFRESH_TOKEN,
@@ -21,7 +22,6 @@ from accounts.services.one_time_secrets import SecretPurpose, issue_secret
 from accounts.services.outbox import MessageKind, post_message
 from accounts.services.recovery_address import recovery_address
 from accounts.services.user_views import find_user_view
-from accounts.services.users import NO_PASSWORD
 from models import PasswordRecord, User
 
 

@@ -11,7 +11,6 @@ from accounts.errors import NotFound
 from accounts.services.credentials import count_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.recovery_address import recovery_address_of
 from accounts.services.user_views import find_user_view
 from accounts.services.users import find_owner, parse_roles
 from accounts.values import email_address
@@ -97,7 +96,7 @@ def show_user(session: AccountSession, user: User) -> UserDetails:
     return UserDetails(
         describe(user),
         email_verified=user.email_verified_at is not None,
-        recovery_email=recovery_address_of(user).entered,
+        recovery_email=user.email,
         created_at=user.created_at,
         disabled_at=user.disabled_at,
         live=count_live(session, user.id),

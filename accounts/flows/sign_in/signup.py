@@ -5,6 +5,7 @@ from accounts.errors import EmailTaken, SignupClosed
 from accounts.flows.sign_in.login_networks import note_login
 from accounts.flows.sign_in.sessions import OpenedSession, open_session
 from accounts.services import throttling, users
+from accounts.services.address_mail import mail_claims_of
 from accounts.services.database import AccountSession
 from accounts.services.principal import PublicCredential
 from accounts.values import email_address, names, password_strength
@@ -21,7 +22,8 @@ def sign_up(
 ) -> OpenedSession:
     """Open a new tenant with its owner, and a session for them.
 
-    All values are validated before the hash, so that a rejected request costs no hash.
+    All values are validated before the hash, so that a rejected request costs no hash. An address
+    that other accounts only claim is free, and its reader is asked about the claims.
 
     Raises:
         SignupClosed: The operator has closed signup.
@@ -61,4 +63,5 @@ def sign_up(
     )
     throttling.make_source_known(session, user.id)
     note_login(session, user.id)
+    mail_claims_of(session, address.canonical)
     return open_session(session, user.id, user_agent=user_agent)

@@ -107,7 +107,6 @@ def test_operations_are_actions_of_their_groups():
         "scaikey.confirmEmailVerification": ["public", "me/profile:write"],
         "hantera.validateEmailChange": ["public", "me/profile:write"],
         "oauth.issueToken": ["public"],
-        "page.undoEmailChange": ["public", "me/profile:write"],
     }
     authenticated = {spec.operation_id: [spec.scope or "any"] for spec in AUTHENTICATED}
     assert groups == authenticated | public
