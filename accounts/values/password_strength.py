@@ -135,7 +135,8 @@ def _is_guessable(password: str, words: set[str]) -> bool:
     if len(core) < max(_MIN_CORE, len(password) - _MAX_AROUND):
         return False
     # Each letter that is not part of a known word counts as ten guesses.
-    return _guesses(core.casefold(), words) < min(_COMMON, int(10 ** (len(core) - 1)))
+    brute_force: int = 10 ** (len(core) - 1)
+    return _guesses(core.casefold(), words) < min(_COMMON, brute_force)
 
 
 def _guesses(password: str, words: set[str]) -> int:
