@@ -114,6 +114,7 @@ EXEMPT = (
     Exempt("attempt_budget", "range", "DELETE FROM", "it deletes the rows that it finds"),
     Exempt("login_network", "range", "DELETE FROM", "rows without a login for a day, hourly"),
     Exempt("login_network", "range", "login_network.failed_since > ", "the failures of a day"),
+    Exempt("login_network", "sort", "login_network.failed_since > ", "as above"),
     Exempt("revoked_jwt", "range", "DELETE FROM", "it deletes the rows that it finds"),
     Exempt("kept_answer", "range", "DELETE FROM", "it deletes the rows that it finds"),
     *(
