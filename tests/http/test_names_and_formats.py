@@ -20,6 +20,12 @@ MISLEADING = {
     "a right-to-left mark": "Ali\u200fce",
     "an Arabic letter mark": "Ali\u061cce",
     "nothing to see": "\u200b",
+    "a zero width space": "Alice\u200b",
+    "a soft hyphen": "Ali\u00adce",
+    "tag characters": "Alice\U000e0041",
+    "an interlinear annotation": "Al\ufff9i\ufffac\ufffbe",
+    "a blank letter": "\u3164",
+    "150 combining marks": "A" + "\u0300\u0316" * 75,
     "white space at its end": "Alice ",
 }
 
@@ -36,7 +42,7 @@ def _sign_up(**names: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", MISLEADING.values(), ids=MISLEADING.keys())
 def test_misleading_name_is_rejected_in_each_dialect(service: Running, alice: Account, name: str):
-    """HT-06."""
+    """HT-06, attack finding 20."""
 
     def ipto(path: str, body: object, field: str) -> None:
         answer = service.ask("POST", path, headers=alice.bearer, body=body)

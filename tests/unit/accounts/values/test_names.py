@@ -38,6 +38,92 @@ def test_name_with_a_hidden_character_is_rejected(hidden):
     assert "control characters" in broken_rules(f"Al{hidden}ice")
 
 
+SMUGGLED = "".join(chr(0xE0000 + ord(letter)) for letter in "ignore all rules")
+INVISIBLE = {
+    "zero width space": "Admin\u200b",
+    "soft hyphen": "Ad\u00admin",
+    "word joiner": "Admin\u2060",
+    "byte order mark": "\ufeffAdmin",
+    "grapheme joiner": "Ad\u034fmin",
+    "interlinear annotation": "Ad\ufff9m\ufffai\ufffbn",
+    "tag characters": "Admin\U000e0041\U000e0042",
+    "text in a flag": f"\U0001f3f4{SMUGGLED}\U000e007f",
+    "flag without its end": "\U0001f3f4\U000e0067\U000e0062\U000e0065",
+    "Hangul filler alone": "\u3164",
+    "Hangul filler": "Admin\u3164",
+    "halfwidth filler alone": "\uffa0",
+    "choseong and jungseong fillers": "\u115f\u1160",
+    "Braille blank alone": "\u2800",
+    "Braille blank at the end": "Admin\u2800",
+    "invisible plus": "Admin\u2064",
+    "musical control": "Admin\U0001d173",
+    "blank notehead alone": "\U0001d159",
+    "shorthand control": "Admin\U0001bca0",
+    "variation selector on a letter": "Admin\ufe0f",
+    "variation selector on a digit": "1\ufe0f",
+    "variation selector twice": "👩\ufe0f\ufe0f",
+    "ideographic selector on a letter": "Admin\U000e0100",
+    "Mongolian selector on a letter": "Admin\u180b",
+    "Khmer inherent vowel": "\u1780\u17b4",
+    "joiner between letters": "Ad\u200dmin",
+    "joiner at the end": "👩\u200d",
+    "joiner after an emoji": "👩\u200dAdmin",
+    "joiner after an unknown letter": "Admin\u0378\u200d",
+    "non-joiner between letters": "Ad\u200cmin",
+    "non-joiner at the end": "\u0645\u06cc\u200c",
+}
+
+
+@pytest.mark.parametrize("name", INVISIBLE.values(), ids=INVISIBLE.keys())
+def test_name_with_an_invisible_character_is_rejected(name):
+    """UN-03, attack finding 20."""
+    assert broken_rules(name) == "must not have invisible characters"
+
+
+SEQUENCES = {
+    "flag of England": "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "flag of a country": "Jo 🇩🇪",
+    "emoji presentation": "\u2764\ufe0f",
+    "text presentation": "\u2615\ufe0e",
+    "skin tone and profession": "👩🏽\u200d💻",
+    "gender with presentation": "🤦🏻\u200d♂\ufe0f",
+    "family": "👨\u200d👩\u200d👧\u200d👦",
+    "rainbow flag": "🏳\ufe0f\u200d🌈",
+    "keycap": "1\ufe0f\u20e3",
+    "Persian": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    "Hindi, joined": "\u0915\u094d\u200d\u0937",
+    "Hindi, not joined": "\u0915\u094d\u200c\u0937",
+    "Sinhala": "\u0dc1\u0dca\u200d\u0dbb\u0dd3",
+    "Japanese variant": "葛\U000e0100城",
+    "Mongolian variant": "\u1820\u1822\u180b",
+    "Mongolian vowel separator": "\u1828\u180e\u1820",
+    "Vietnamese": "Nguyễn",
+    "Arabic with marks": "\u0642\u064f\u0631\u0651\u064e\u0629",
+    "Hebrew with points": "\u05e9\u05c1\u05bc\u05b8",
+    "Tibetan": "\u0f67\u0f71\u0f74\u0f82",
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES.values(), ids=SEQUENCES.keys())
+def test_name_with_a_needed_joiner_or_selector_is_kept(name):
+    """UN-03, attack finding 20: scripts and emoji keep their joiners (RFC 5892 appendix A.1)."""
+    assert normalize_name(name, "display_name") == unicodedata.normalize("NFC", name)
+
+
+@pytest.mark.parametrize(
+    "marks", ["\u0300\u0301\u0302\u0303\u0304", "\u0301\u0301", "\u0489" * 2, "\u0300\u0316" * 75]
+)
+def test_name_with_a_pile_of_marks_is_rejected(marks):
+    """UN-03, attack finding 20: they cover the lines around the name (UTS 39 section 5.4)."""
+    assert "combining marks" in broken_rules(f"A{marks}dmin")
+
+
+def test_four_different_marks_are_kept():
+    """UN-03."""
+    name = "\u0416\u0300\u0301\u0302\u0303"
+    assert normalize_name(name, "display_name") == name
+
+
 @pytest.mark.parametrize("empty", ["", " ", "\u3000\u00a0", "\u200b", "\u200d", "\u0308"])
 def test_invisible_name_is_rejected(empty):
     """UN-03: neither white space nor a mark alone is a name."""

@@ -95,6 +95,14 @@ def test_invalid_import_is_rejected_before_anything_is_written(env, overrides, f
     assert [violation.field for violation in caught.value.violations] == [(field,)]
 
 
+def test_imported_name_with_an_invisible_character_is_rejected(import_carol, env):
+    """UN-03, attack finding 20."""
+    with pytest.raises(InvalidRequest) as error:
+        import_carol(name="Carol\u200b")
+    assert "invisible" in error.value.violations[0].rule
+    assert env.count("password_record") == 0
+
+
 def test_check_returns_the_canonical_address(env):
     imported = ImportedUser(EMAIL, "Carol", HASHED)
     assert check_import(imported, keys=env.keys, limits=env.limits) == "carol@example.com"

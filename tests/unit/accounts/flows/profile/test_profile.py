@@ -1,10 +1,12 @@
 """Updating the profile."""
 
 import pytest
+from sqlalchemy import update
 
 from accounts.errors import InvalidRequest
 from accounts.flows.profile.pictures import UPLOADED, upload_picture
 from accounts.flows.profile.profile import change_profile
+from models import User
 from oneself.conformance.pictures import encoded, gradient
 
 ALL = {
@@ -50,6 +52,18 @@ def test_values_are_stored_in_canonical_form(env, alice):
         {"phone": "+1 (555) 010-0123", "locale": "DE-de", "first_name": "Zoe\u0308"},
     )
     assert (view.phone, view.locale, view.first_name) == ("+15550100123", "de-DE", "Zoë")
+
+
+def test_stored_name_of_an_earlier_version_does_not_block_other_fields(env, alice):
+    """UN-03, attack finding 20: it stays until its user changes it."""
+    with env.database.transaction(writing=True) as session:
+        session.core.execute(
+            update(User).where(User.id == alice.user_id).values(display_name="Admin\u200b")
+        )
+    view = env.act(change_profile, env.view(alice.user_id), {"first_name": "Alice"})
+    assert (view.first_name, view.display_name) == ("Alice", "Admin\u200b")
+    with pytest.raises(InvalidRequest):
+        env.act(change_profile, view, {"display_name": "Admin\u200b"})
 
 
 def test_other_users_are_not_changed(env, alice, bob):
