@@ -28,6 +28,25 @@ _BEGIN = {
         f"SELECT pg_advisory_xact_lock({int.from_bytes(b'oneself')})",
     ],
 }
+#: Default privileges cover new tables, and no role but their owner needs these on events (LO-04).
+_REVOKE = """
+DO $$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT DISTINCT granted.grantee::regrole::text
+          FROM pg_class AS event_table, aclexplode(event_table.relacl) AS granted
+         WHERE event_table.oid IN ('security_event'::regclass, 'event_link'::regclass)
+           AND granted.privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE')
+           AND granted.grantee NOT IN (0, event_table.relowner)
+    LOOP
+        EXECUTE 'REVOKE UPDATE, DELETE, TRUNCATE ON security_event, event_link FROM ' || grantee;
+    END LOOP;
+END
+$$
+"""
+_END: dict[str, list[str]] = {"sqlite": [], "postgresql": [_REVOKE]}
 _SCRIPTS = Path(models.__file__).parent / "migrations"
 
 
@@ -44,6 +63,8 @@ def upgrade(engine: Engine) -> None:
         config = _configuration()
         config.attributes["connection"] = connection
         command.upgrade(config, REVISION)
+        for statement in _END[engine.dialect.name]:
+            connection.exec_driver_sql(statement)
         connection.commit()
 
 

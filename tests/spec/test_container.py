@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from sqlalchemy import make_url
 
 from oneself.commands.serve import serve
 from oneself.commands.storage import db
@@ -127,7 +128,7 @@ def test_service_has_a_read_only_root_and_no_capabilities(name):
 def test_secrets_have_no_default():
     """OP-04: compose does not start without them, and its first lines create them."""
     text = (ROOT / "compose.yaml").read_text()
-    for name in ("DATABASE_PASSWORD", "ROOT_SECRET"):
+    for name in ("DATABASE_PASSWORD", "OWNER_PASSWORD", "ROOT_SECRET"):
         assert f"${{{name}:?" in text
         assert f"{name}:-" not in text
         assert f"export {name}=" in text
@@ -149,6 +150,28 @@ def test_migration_runs_once_before_the_service():
     }
     assert OURS["migration"]["command"] == ["db", "upgrade"]
     assert "restart" not in OURS["migration"]
+
+
+def test_service_is_a_role_that_owns_no_tables():
+    """LO-04, attack finding 22: the triggers that keep events are not its to drop."""
+    urls = {
+        name: make_url(each["environment"]["ONESELF_DATABASE_URL"]) for name, each in OURS.items()
+    }
+    assert {name: url.username for name, url in urls.items()} == {
+        "migration": "oneself_owner",
+        "service": "oneself_service",
+    }
+    assert "OWNER_PASSWORD" not in json.dumps(OURS["service"])
+    # The roles are made before the tables, by a file that is in the repository.
+    database = COMPOSE["services"]["database"]
+    [mounted] = [each for each in database["volumes"] if "initdb" in each]
+    source, target, mode = mounted.split(":")
+    assert (target, mode) == ("/docker-entrypoint-initdb.d/roles.sql", "ro")
+    statements = (ROOT / source).read_text()
+    for name in re.findall(r"^\\getenv \w+ (\w+)$", statements, re.MULTILINE):
+        assert name in database["environment"]
+    # The server of the initialisation does not listen there yet.
+    assert "--host=127.0.0.1" in database["healthcheck"]["test"]
 
 
 def _files(folder):
