@@ -20,12 +20,12 @@ from granian.http import HTTP1Settings
 from starlette.types import ASGIApp
 
 from oneself.logging import configuration
+from oneself.runtime.descriptors import MAX_CONNECTIONS, raise_limit
 from oneself.runtime.draining import listen_for_shutdown
 from oneself.runtime.parent_watchdog import exit_with_parent
 from oneself.settings import Settings
 
 _MAX_HEAD_BYTES = 65_536
-_MAX_CONNECTIONS = 4096
 _SWITCH_SECONDS = 0.0005
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -105,8 +105,8 @@ def serve(
         loop=Loops.asyncio,
         websockets=False,
         # Slow connections are kept until their timeout; past this number, new ones have to wait.
-        backlog=_MAX_CONNECTIONS,
-        backpressure=_MAX_CONNECTIONS,
+        backlog=MAX_CONNECTIONS,
+        backpressure=raise_limit(settings.database_threads),
         # With HTTP/2 detection, Granian waits without limit for the first bytes of a head.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(

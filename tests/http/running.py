@@ -94,8 +94,13 @@ def _command_line(pid: int) -> bytes:
 
 
 @contextmanager
-def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[Running]:
-    """Start the service in `folder`; at the end stop it, and check that it ended well."""
+def running(
+    folder: Path, *, workers: int = 1, ulimit: str = "", **settings: object
+) -> Iterator[Running]:
+    """Start the service in `folder`; at the end stop it, and check that it ended well.
+
+    `ulimit` are arguments of the shell's command of that name.
+    """
     port = free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ONESELF_")},
@@ -110,6 +115,8 @@ def running(folder: Path, *, workers: int = 1, **settings: object) -> Iterator[R
     }
     command = [sys.executable, "-m", "oneself", "serve", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", str(workers)]
+    if ulimit:
+        command = ["sh", "-c", f'ulimit {ulimit} && exec "$@"', "sh", *command]
     with (folder / "stderr.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=_ROOT, env=environment, stderr=log, stdout=log)
     service = Running(port, process, folder)

@@ -1,13 +1,10 @@
 """`doctor`: check an installation, and say how to fix each problem."""
 
-import os
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +12,7 @@ import typer
 from oneself.commands.console.check_result import CheckResult, ok, problem
 from oneself.commands.console.failures import USAGE, Failure, explain
 from oneself.commands.console.output import AsJson, show, show_progress
+from oneself.commands.doctor.machine import descriptors, disk
 from oneself.commands.doctor.unsafe_settings import find_unsafe_settings
 
 if TYPE_CHECKING:
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 _DIGEST_BYTES = 32
 _KEY_FILE = "secret.key"
 _MAX_OUTBOX_AGE = timedelta(minutes=10)
-_MIB = 1024 * 1024
-#: Enough for a day of a busy service, so that operators have time to react.
-_MIN_FREE = 512 * _MIB
 _GROUP_AND_OTHERS = 0o077
 #: Clocks set by NTP differ by less than this.
 _CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -110,6 +105,7 @@ def _run_checks(settings: "Settings", head: bytes | None) -> dict[str, CheckResu
         "policies": _policies,
         "mail_server": _mail_server,
         "disk": disk,
+        "descriptors": descriptors,
         "settings": find_unsafe_settings,
     }
     return results | {
@@ -267,30 +263,3 @@ def _mail_server(settings: "Settings") -> CheckResult:
             " emails wait in the outbox.",
         )
     return ok(f"{server.host}, port {server.port}, accepts connections")
-
-
-def disk(settings: "Settings") -> CheckResult:
-    """Check that the data folder is writable and private, and has enough free space."""
-    folder = settings.data_dir.absolute()
-    # With PostgreSQL, the first email creates the folder.
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
-    if os.statvfs(existing).f_flag & os.ST_RDONLY or not os.access(existing, os.W_OK):
-        return problem(
-            f"{existing} is not writable", "Make it writable for the user that runs `serve`."
-        )
-    database = settings.location
-    paths = [folder, database] if isinstance(database, Path) else [folder]
-    exposed = [path for path in paths if path.exists() and path.stat().st_mode & _GROUP_AND_OTHERS]
-    if exposed:
-        names = " ".join(map(str, exposed))
-        return problem(f"other users can access {names}", f"Run: chmod go= {names}")
-    size = database.stat().st_size if isinstance(database, Path) else 0
-    free = shutil.disk_usage(existing).free
-    # Room for a copy of the database before the next migration.
-    needed = max(_MIN_FREE, size)
-    if free < needed:
-        return problem(
-            f"{free // _MIB:,} MiB free at {existing}; at least {needed // _MIB:,} MiB are needed",
-            "Free some space: on a full disk every write is rejected with 503.",
-        )
-    return ok(f"{free // _MIB:,} MiB free at {existing}")

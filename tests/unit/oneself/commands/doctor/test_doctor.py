@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 from datetime import timedelta
 
@@ -15,7 +16,8 @@ from models import OutboxMessage, SecurityEvent, SigningKey
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.session_setup import open_database
 from oneself.commands.console.storage_checks import checks_for
-from oneself.commands.doctor.command import disk, doctor
+from oneself.commands.doctor.command import doctor
+from oneself.commands.doctor.machine import descriptors, disk
 from oneself.database import sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
@@ -23,7 +25,7 @@ from oneself.settings import Settings
 CHECKS = [
     *("sqlite_library", "journal_mode", "integrity", "foreign_keys", "tables", "key_file"),
     *("root_key", "event_chain", "outbox", "signing_key", "clock"),
-    *("policies", "mail_server", "disk", "settings"),
+    *("policies", "mail_server", "disk", "descriptors", "settings"),
 ]
 
 
@@ -570,3 +572,16 @@ def test_doctor_runs_beside_a_writer(run, env):
         session.flush()
         ran = run("--json")
     assert (ran.status, ran.problems) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("hard", "is_ok"), [(524_288, True), (-1, True), (1168, True), (1167, False)]
+)
+def test_low_limit_of_open_files_is_reported(settings, monkeypatch, hard, is_ok):
+    """HT-08, attack finding 13: with the setting of systemd, containers and shells."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _limit: (256, hard))
+    result = descriptors(settings)
+    assert result.ok is is_ok
+    if not is_ok:
+        assert "1,023 connections" in result.found
+        assert "LimitNOFILE=65536" in result.to_do
