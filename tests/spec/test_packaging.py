@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
@@ -95,3 +96,21 @@ def test_node_lock_files_have_integrity_hashes_and_no_addresses(folder):
         # npm writes the address for donations by itself.
         assert "://" not in json.dumps({**package, "funding": None})
         assert "resolved" not in package
+
+
+WORKFLOWS = {
+    "examples/ci/workflow.yaml": (ROOT / "examples" / "ci" / "workflow.yaml").read_text(),
+    "docs/conformance.md": re.findall(
+        r"```yaml\n(name: .*?)```", (ROOT / "docs" / "conformance.md").read_text(), re.DOTALL
+    )[0],
+}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_workflows_have_least_permissions_and_pinned_actions(name):
+    """SC-01, attack finding 22: a tag can be moved to other code, and a commit cannot."""
+    workflow = yaml.safe_load(WORKFLOWS[name])
+    assert workflow["permissions"] == {"contents": "read"}
+    used = re.findall(r"uses: (.*)", WORKFLOWS[name])
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", each) for each in used)
