@@ -90,9 +90,11 @@ def introspect_token(
 
 
 def revoke_token(
-    context: ClientContext[ClientCredentials], body: wire.OauthRevocationRequest
+    context: ClientContext[ClientCredentials | None], body: wire.OauthRevocationRequest
 ) -> Reply[None]:
-    client = authenticate_client(context.session, context.credentials)
+    client = token_exchange.identify_client(
+        context.session, context.credentials, body.get("client_id")
+    )
     token_introspection.revoke_token(
         context.session, context.service.key_set, client, body["token"]
     )
@@ -117,6 +119,6 @@ def get_server_metadata(context: Context) -> Reply[wire.OauthServerMetadata]:
             "grant_types_supported": list(token_exchange.GRANT_TYPES),
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
             "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
-            "revocation_endpoint_auth_methods_supported": ["client_secret_basic"],
+            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
         }
     )

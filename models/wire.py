@@ -109,8 +109,9 @@ An email address.
 
 Name: TypeAlias = str
 """
-A name of 1 to 200 characters, without control characters, bidirectional overrides, or
-leading or trailing white space.
+A name of 1 to 200 characters, without control characters, bidirectional overrides,
+invisible characters, or leading or trailing white space. Joiners are allowed in emoji and
+in scripts that need them; at most four combining marks may follow each other.
 
 """
 
@@ -549,8 +550,7 @@ class HyperclastAccessToken(TypedDict, closed=True):
 
 NullableName: TypeAlias = str | None
 """
-A name of 1 to 200 characters, without control characters, bidirectional overrides, or
-leading or trailing white space; null for none.
+A name of 1 to 200 characters, with the rules of `Name`; null for none.
 
 """
 
@@ -1262,6 +1262,7 @@ class OauthRevocationRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
     The token to revoke.
     """
+    client_id: NotRequired[ClientId]
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 

@@ -140,7 +140,13 @@ def create_app(
     )
     connexion.add_api(dict(document), base_path="", services=services)
     templates = Templates(settings.template_dir)
-    docs = Docs(connexion, document, templates=templates, public_origin=settings.public_origin)
+    docs = Docs(
+        connexion,
+        document,
+        templates=templates,
+        public_origin=settings.public_origin,
+        reference=settings.docs,
+    )
     pages = Pages(
         docs,
         database=database,
@@ -157,6 +163,7 @@ def create_app(
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),
         observers=observers,
+        hsts_subdomains=settings.hsts_subdomains,
     )
 
 

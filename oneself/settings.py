@@ -12,6 +12,8 @@ from sqlalchemy import URL, make_url
 from accounts.limits import Limits
 from accounts.values.email_address import canonical, parse_address
 from oneself.database_urls import require_database, sqlite_path
+from oneself.host_names import parse_hosts, require_hosts
+from oneself.secret_files import Secret, SecretFile, from_file
 from oneself.settings_parsers import (
     RATE_LIMIT,
     Network,
@@ -58,21 +60,38 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     """Folder of the SQLite file, the key file and, without SMTP, outgoing mail."""
-    database_url: Annotated[SecretStr | None, AfterValidator(_with_valid_url)] = None
+    database_url_file: SecretFile = None
+    """File with `ONESELF_DATABASE_URL`."""
+    database_url: Annotated[Secret, AfterValidator(_with_valid_url)] = from_file()
     """`postgresql+psycopg://user:password@host/name`, or `sqlite:///path`. Unset: the file
     `oneself.sqlite3` in the data folder.
     """
-    secret_key: SecretStr | None = None
+    secret_key_file: SecretFile = None
+    """File with `ONESELF_SECRET_KEY`."""
+    secret_key: Secret = from_file()
     """Root secret: 32 bytes or more, in base64url. Every replica needs the same one. Unset: read
     from `secret.key` in the data folder; with SQLite the first start creates that file.
     """
-    secret_key_former: SecretStr | None = None
+    secret_key_former_file: SecretFile = None
+    """File with `ONESELF_SECRET_KEY_FORMER`."""
+    secret_key_former: Secret = from_file()
     """Previous root secrets still needed to read existing rows, comma-separated."""
 
     public_url: AnyHttpUrl = AnyHttpUrl("http://localhost:8080")
-    """Public base URL, without a path. Requests with any other Host header (except loopback) get a
-    421.
+    """Public base URL, without a path. Requests with any other Host header, except loopback names
+    and those of `ONESELF_EXTRA_HOSTS`, get a 421; health checks are answered with any.
     """
+    extra_hosts: Annotated[str, AfterValidator(require_hosts)] = ""
+    """More host names that requests may name, comma-separated and without ports, such as a name
+    inside the cluster. Links, cookies and JWTs keep the public URL.
+    """
+    hsts_subdomains: bool = False
+    """Make browsers use https for all subdomains of the public URL, too (`includeSubDomains`).
+    Enable it only if all of them have https, which is rare below a bare domain such as
+    `example.com`.
+    """
+    docs: bool = True
+    """Serve the interactive API reference at `/docs`. The document itself is always public."""
     allow_http: bool = False
     """Serve plain HTTP on addresses other than loopback. Enable it only behind a reverse proxy that
     terminates TLS.
@@ -118,7 +137,9 @@ class Settings(BaseSettings):
     password_cost: Annotated[int, Field(ge=10, le=16)] = 12
     """bcrypt cost factor; each step doubles the time of a hash."""
 
-    smtp_url: SecretStr | None = None
+    smtp_url_file: SecretFile = None
+    """File with `ONESELF_SMTP_URL`."""
+    smtp_url: Secret = from_file()
     """Mail server: `smtp://user:password@host:587` (STARTTLS) or `smtps://…`. Unset: mail is
     written to the data folder as `.eml` files.
     """
@@ -237,7 +258,8 @@ class Settings(BaseSettings):
     @property
     def known_hosts(self) -> frozenset[str]:
         """The host names, without port, which requests may name in their Host header."""
-        return frozenset({self.public_url.host or "", *LOOPBACK_NAMES})
+        extra = parse_hosts(self.extra_hosts)
+        return frozenset({self.public_url.host or "", *extra, *LOOPBACK_NAMES})
 
     @property
     def limits(self) -> Limits:

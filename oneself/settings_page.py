@@ -25,6 +25,9 @@ Settings are environment variables. They are read once, when a process starts: r
 to change one.
 
 - An empty setting counts as unset.
+- A secret can be in a file instead, whose path is in the variable with `_FILE` at its end. Other
+  users must not be able to read the file. A newline at its end is not part of the secret, and a
+  secret that is set in both ways stops the start.
 - An invalid value stops the start. The error names the setting and the rule, never the value.
 - A variable that begins with `ONESELF_` and is not on this page is ignored.
 
@@ -51,6 +54,9 @@ _TYPES = {
     bool: "`true` or `false`",
     str: "text",
 }
+_SECRETS = frozenset(
+    name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation)
+)
 _UNITS = frozenset({"bytes", "seconds", "days", "threads"})
 _WIDTH = 100
 
@@ -62,6 +68,8 @@ def settings_page() -> str:
 
 def _body() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
+        if name.removesuffix("_file") in _SECRETS - {name}:
+            continue
         if name in _SECTIONS:
             yield f"## {_SECTIONS[name]}\n"
         yield f"### `ONESELF_{name.upper()}`\n"
@@ -71,6 +79,8 @@ def _body() -> Iterator[str]:
         yield ""
         yield f"Type: {_type(name, field)}."
         yield f"Default: {_default(field)}."
+        if name in _SECRETS:
+            yield f"From a file: `ONESELF_{name.upper()}_FILE`."
         yield ""
 
 

@@ -103,7 +103,8 @@ def _metrics_served(settings: "Settings") -> Iterator[None]:
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(listening(*settings.metrics_listener))
+            host, port = settings.metrics_listener
+            stack.enter_context(listening(host, port, hosts=settings.known_hosts | {host}))
         except OSError as error:
             raise _metrics_failure(settings, error) from error
         yield

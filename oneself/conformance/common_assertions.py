@@ -13,17 +13,18 @@ from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
 from oneself.document import OperationSpec, load_document, resolve
 
-#: Exactly these, once each; an empty `Server` reveals no software to attack.
+#: Exactly these, once each; `Server` names the product and no version to attack.
 _HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
-    "server": "",
-    "strict-transport-security": "max-age=31536000; includeSubDomains",
+    "server": "oneself",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+#: Subdomains are included if the deployment says so.
+_HSTS = (["max-age=31536000"], ["max-age=31536000; includeSubDomains"])
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{12}")
 #: Shorter values can occur in any message by chance.
 _MIN_VALUE_LENGTH = 5
@@ -38,6 +39,9 @@ def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Ite
     for name, value in _HEADERS.items():
         if name not in ignored and answer.values(name) != [value]:
             yield f"header {name}: {answer.values(name)!r} is not {value!r}"
+    if answer.values("strict-transport-security") not in _HSTS:
+        hsts = answer.values("strict-transport-security")
+        yield f"header strict-transport-security: {hsts!r} is not {_HSTS[0][0]!r}"
     request_ids = answer.values("x-request-id")
     if len(request_ids) != 1 or not _REQUEST_ID.fullmatch(request_ids[0]):
         yield f"header x-request-id: {request_ids!r} is not a request id"

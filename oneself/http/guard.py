@@ -1,12 +1,12 @@
 """The outermost middleware: request id, header checks, last-resort error handler."""
 
+import logging
 import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -14,19 +14,28 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import NotFound
 from handlers.dialect import ResponseMeta
+from oneself.host_names import read_host
 from oneself.http.request.bodies import headers_of
 from oneself.http.request.credentials import sent_bearer
 from oneself.http.request.errors import MalformedRequest, UnknownHost
 from oneself.http.request.trace_context import Parent, parent_of
 from oneself.http.response.dialects import Dialects
 from oneself.http.response.error_handler import refusal_of
-from oneself.http.response.responses import Answer, answer_of_refusal, send_answer
+from oneself.http.response.responses import (
+    COMMON_HEADERS,
+    Answer,
+    answer_of_refusal,
+    common_headers,
+    send_answer,
+)
 
 _MOST_HEAD_BYTES = 65_536
 _MOST_PATH_CHARACTERS = 2048
-_MOST_HOSTS_KEPT = 64
-#: A host with an optional port (RFC 3986 section 3.2.2).
-_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+_MOST_HOSTS_LOGGED = 8
+#: Paths that respond to any host: a probe often names an IP address.
+_PROBES = frozenset({"/healthz", "/readyz"})
+#: A host that may be logged. No token matches: those of this service contain an underscore.
+_LOGGABLE_HOST = re.compile(r"[a-z0-9.:\[\]-]{1,64}")
 _SINGLE = (
     (b"authorization", "Authorization"),
     (b"content-type", "Content-Type"),
@@ -35,6 +44,8 @@ _SINGLE = (
     (b"x-tenant-id", "X-Tenant-ID"),
     (b"idempotency-key", "Idempotency-Key"),
 )
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -53,13 +64,15 @@ class RequestContext:
     headers: Mapping[str, str] = field(default_factory=dict)
     #: The reason for a 503, for the log only.
     reason: str | None = None
+    #: Headers of every answer.
+    common_headers: tuple[tuple[bytes, bytes], ...] = COMMON_HEADERS
 
     def send(self, send: Send, answer: Answer) -> Awaitable[None]:
         """Send the answer, and note its status and code."""
         self.status, self.code = answer.status, answer.code
         if self.headers:
             answer = answer._replace(headers={**answer.headers, **self.headers})
-        return send_answer(send, answer, self.request_id)
+        return send_answer(send, answer, self.request_id, self.common_headers)
 
 
 class Request(NamedTuple):
@@ -89,6 +102,7 @@ class Guard:
         hosts: frozenset[str],
         clock: Callable[[], datetime],
         observers: Sequence[Observer] = (),
+        hsts_subdomains: bool = False,
     ) -> None:
         """Wrap an application; `observers` are called in their order when a request is over."""
         self._app = app
@@ -96,13 +110,17 @@ class Guard:
         self._hosts = hosts
         self._clock = clock
         self._observers = observers
+        self._common_headers = common_headers(hsts_subdomains=hsts_subdomains)
+        self._logged_hosts: set[str | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass on the server's lifespan events."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_context = RequestContext(_new_request_id(), time.perf_counter())
+        request_context = RequestContext(
+            _new_request_id(), time.perf_counter(), common_headers=self._common_headers
+        )
         scope["oneself.request_context"] = request_context
         headers = headers_of(scope)
         if b"traceparent" in headers:
@@ -137,8 +155,9 @@ class Guard:
         names = [name for name, _ in scope["headers"]] if repeated else ()
         if b"host" not in headers or names.count(b"host") > 1:
             raise MalformedRequest("exactly one Host is needed")
-        if _host_name(headers[b"host"]) not in self._hosts:
-            raise UnknownHost
+        host = read_host(headers[b"host"])
+        if host not in self._hosts:
+            self._check_other_host(scope, host)
         for name, text in _SINGLE if repeated else ():
             if names.count(name) > 1:
                 raise MalformedRequest(f"more than one {text} header")
@@ -150,14 +169,29 @@ class Guard:
         if b"%" in raw_path or len(raw_path) > _MOST_PATH_CHARACTERS:
             raise NotFound
 
+    def _check_other_host(self, scope: Scope, host: str | None) -> None:
+        """Reject a host that is malformed (None) or unknown, except that probes may name any."""
+        is_probe = scope["path"] in _PROBES
+        if host is None:
+            # A load balancer's probe in HTTP/1.0 has no Host. Granian calls that version "1".
+            if is_probe and scope["http_version"] in {"1", "1.0"}:
+                return
+            raise MalformedRequest("the Host is missing or malformed")
+        if not is_probe:
+            self._log_unknown_host(host)
+            raise UnknownHost
+
+    def _log_unknown_host(self, host: str) -> None:
+        """Log each unknown host once, and a few of them only: they are chosen by clients."""
+        shown = host if _LOGGABLE_HOST.fullmatch(host) else None
+        if len(self._logged_hosts) < _MOST_HOSTS_LOGGED and shown not in self._logged_hosts:
+            self._logged_hosts.add(shown)
+            _log.warning(
+                "rejected an unknown host; if it is yours, add it to ONESELF_EXTRA_HOSTS",
+                extra={"host": shown},
+            )
+
 
 def _new_request_id() -> str:
     """Return `req_` and 12 hex digits; not a secret, so not from the system's generator."""
     return f"req_{random.getrandbits(48):012x}"
-
-
-@lru_cache(maxsize=_MOST_HOSTS_KEPT)
-def _host_name(header: bytes) -> str | None:
-    """Return the name in a `Host` header, without its port; None if it is malformed."""
-    match = _HOST.fullmatch(header.decode("latin-1").lower())
-    return match["name"] if match else None

@@ -4,6 +4,7 @@ Each label has a small, fixed set of values: operations of the document, refusal
 pools. No label is chosen by a client or a user, and none is an id (LO-06).
 """
 
+import ipaddress
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING
 
 from accounts.services.database import AccountSession
 from accounts.services.outbox import measure_outbox
+from oneself.host_names import read_host
 from oneself.runtime.thread_pools import PoolObserver
 
 if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
     from prometheus_client import Metric
 
     from oneself.http.guard import RequestContext
@@ -107,17 +111,19 @@ class Metrics:
 
 
 @contextmanager
-def listening(host: str, port: int) -> Iterator[None]:
+def listening(host: str, port: int, *, hosts: frozenset[str]) -> Iterator[None]:
     """Serve the metrics of all workers that are started within this context.
 
     In a thread of the main process, which is otherwise idle: a worker could only report itself.
+    Requests may name one of `hosts` or an IP address: a page of another site, whose name was
+    pointed at this machine, reads nothing.
 
     Raises:
         OSError: The address is in use.
     """
     with TemporaryDirectory(prefix="oneself-metrics-") as folder:
         os.environ[_FOLDER_VARIABLE] = folder
-        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+        from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server  # noqa: PLC0415
         from prometheus_client.registry import Collector  # noqa: PLC0415
 
         class Workers(Collector):
@@ -127,6 +133,7 @@ def listening(host: str, port: int) -> Iterator[None]:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Workers())
         server, thread = start_http_server(port, host, registry)
+        server.set_app(_answering_for(hosts, make_wsgi_app(registry)))
         # A worker that outlives the main process would keep the port from the next start.
         os.register_at_fork(after_in_child=server.socket.close)
         try:
@@ -135,6 +142,27 @@ def listening(host: str, port: int) -> Iterator[None]:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+def _answering_for(hosts: frozenset[str], app: "WSGIApplication") -> "WSGIApplication":
+    """Wrap a WSGI application so that it answers for these hosts and IP addresses only."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        host = read_host(environ.get("HTTP_HOST", "").encode("latin-1")) or ""
+        if host in hosts or _is_address(host):
+            return app(environ, start_response)
+        start_response("421 Misdirected Request", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"This service does not answer for that host; ONESELF_EXTRA_HOSTS adds one.\n"]
+
+    return answer
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _collect(folder: Path) -> Iterable["Metric"]:

@@ -54,15 +54,24 @@ class Docs:
     """
 
     def __init__(
-        self, app: ASGIApp, document: Mapping[str, Any], *, templates: Templates, public_origin: str
+        self,
+        app: ASGIApp,
+        document: Mapping[str, Any],
+        *,
+        templates: Templates,
+        public_origin: str,
+        reference: bool = True,
     ) -> None:
+        """Wrap an application; without `reference`, `/docs` and its files are not served."""
         self._app = app
         self._templates = templates
+        self._reference = reference
         self._values = {
             # The host name is from the settings, never from the request (EM-12).
             "host": urlsplit(public_origin).netloc,
             "version": document["info"]["version"],
             "dialects": _describe_dialects(document),
+            "reference": reference,
         }
         self._documents = {
             "/openapi.yaml": Answer(200, DOCUMENT_PATH.read_bytes(), "application/yaml", {}),
@@ -77,8 +86,7 @@ class Docs:
             InvalidRequest: The request has a query.
         """
         path = scope["path"] if scope["type"] == "http" else ""
-        is_ours = path in {"/", "/docs"} or path in self._documents
-        if is_ours or (path.startswith("/docs/") and path in _assets()):
+        if path == "/" or path in self._documents or (self._reference and _is_reference(path)):
             return self._show(path, scope, send)
         return self._app(scope, receive, send)
 
@@ -108,6 +116,10 @@ class Docs:
         paths = {name: path for path, (name, _) in _assets().items()}
         html = self._templates.render("pages/docs.html.j2", "en", **self._values, **paths)
         return _page(html, _DOCS_POLICY, "en")
+
+
+def _is_reference(path: str) -> bool:
+    return path == "/docs" or (path.startswith("/docs/") and path in _assets())
 
 
 def _page(html: str, policy: str, language: str) -> Answer:

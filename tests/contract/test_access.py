@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any, NamedTuple, get_args
 from urllib.parse import urlencode
 
@@ -371,9 +372,11 @@ def test_service_enforces_cell(cell: Cell, caller: Caller):
 
 def test_confidential_client_is_rejected_by_id_alone(caller: Caller):
     """TK-10: with or without credentials that the operation does not read."""
-    for kind in ("none", "cookie", "api_key"):
+    for operation, kind in product(
+        ("oauth.issueToken", "oauth.revokeToken"), ("none", "cookie", "api_key")
+    ):
         for more in ({}, {"client_id": caller.user["client_id"]}):
-            answer = caller.ask("oauth.issueToken", kind, more=more)
+            answer = caller.ask(operation, kind, more=more)
             assert (answer.status, code_of(answer)) == (401, "invalid_client")
 
 

@@ -273,6 +273,10 @@ def _body_of_exchange(env: Env, _whose: str) -> Mapping[str, Any]:
     return {**EXCHANGE, "subject_token": env.find("alice")["session_token"]}
 
 
+def _body_of_revocation(env: Env, _whose: str) -> Mapping[str, Any]:
+    return {"token": _refresh_token(env, "alice")}
+
+
 @dataclass(frozen=True)
 class Case:
     """An id field, with the owners whose ids are tested and the expected responses.
@@ -334,6 +338,11 @@ CASES = [
         (403, "tenant_mismatch"), (400, "weak_password"), body=_body_of_password,
     ),
     # A client that authenticates cannot name another one.
+    Case(
+        IdField("oauth.revokeToken", "body", "client_id"),
+        "client", ("bruno", "public", "bruno's public"), "cli_000000000000",
+        (400, "invalid_request"), (200, None), ("client",), _body_of_revocation,
+    ),
     Case(
         IdField("oauth.issueToken", "body", "client_id"),
         "client", ("bruno", "public", "bruno's public"), "cli_000000000000",

@@ -75,6 +75,9 @@ RUN = {
     ("docs/operations.md", "export ONESELF_DATABASE_URL="): (
         f"{HERE}::test_documented_postgresql_setup_works"
     ),
+    ("docs/operations.md", "export OWNER_PASSWORD="): (
+        "tests/resilience/test_database_roles.py::test_service_has_the_rights_on_rows_that_it_needs"
+    ),
     ("docs/operations.md", '@id("maintenance-freeze")'): (f"{HERE}::test_documented_freeze_works"),
     ("docs/operations.md", '{"code": "policy_denied"'): (f"{HERE}::test_documented_freeze_works"),
     ("docs/operations.md", "python -m oneself db backup"): (

@@ -11,18 +11,29 @@ from accounts.errors import AccountError
 from handlers.dialect import Dialect, Place, ResponseMeta
 from oneself.http.response.error_handler import headers_of_refusal, status_of
 
-# On every answer, errors included (HT-15). API answers are not pages, so the policy forbids
-# everything; they belong to one caller, so no cache may store them.
-_COMMON_HEADERS = (
+_Headers = tuple[tuple[bytes, bytes], ...]
+
+#: On every answer, errors included (HT-15). API answers are not pages, so the policy forbids
+#: everything; they belong to one caller, so no cache may store them.
+COMMON_HEADERS: _Headers = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
-    (b"server", b""),
-    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
+    # Granian names itself, with this header missing.
+    (b"server", b"oneself"),
+    (b"strict-transport-security", b"max-age=31536000"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
+
+_HSTS = b"strict-transport-security"
+
+
+def common_headers(*, hsts_subdomains: bool) -> _Headers:
+    """Return the headers of every answer; `hsts_subdomains` covers all subdomains (RFC 6797)."""
+    suffix = b"; includeSubDomains" if hsts_subdomains else b""
+    return tuple((name, text + suffix * (name == _HSTS)) for name, text in COMMON_HEADERS)
 
 
 class Answer(NamedTuple):
@@ -57,13 +68,15 @@ def answer_of_refusal(
     )
 
 
-async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
-    """Send a complete answer."""
-    headers = [*_COMMON_HEADERS]
+async def send_answer(
+    send: Send, answer: Answer, request_id: str, common: _Headers = COMMON_HEADERS
+) -> None:
+    """Send a complete answer with the headers of every answer."""
+    headers = [*common]
     if answer.headers:
         own = {name.lower().encode(): value.encode() for name, value in answer.headers.items()}
         # Pages override them, to load their own files.
-        headers = [header for header in _COMMON_HEADERS if header[0] not in own]
+        headers = [header for header in common if header[0] not in own]
         headers += own.items()
     headers.append((b"x-request-id", request_id.encode()))
     if answer.content_type is not None:

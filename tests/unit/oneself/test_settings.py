@@ -3,9 +3,10 @@
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from accounts.limits import Limits
 from oneself.settings import Settings
@@ -57,6 +58,7 @@ def test_every_setting_has_a_description():
         ("database_url", "canary"),
         ("public_url", "ftp://canary.example"),
         ("public_url", "canary"),
+        ("extra_hosts", "canary/"),
         ("signup", "canary"),
         ("validate_responses", "canary"),
         ("body_bytes", "canary"),
@@ -348,3 +350,124 @@ def test_metrics_address_off_loopback_needs_metrics_remote(settings_of):
             settings_of(metrics_address=text)
     remote = settings_of(metrics_address="metrics.example.com:9464", metrics_remote="true")
     assert remote.metrics_listener == ("metrics.example.com", 9464)
+
+
+SECRETS = {
+    "database_url": "postgresql+psycopg://oneself:canary@db/oneself",
+    "secret_key": "canary",
+    "secret_key_former": "canary,other",
+    "smtp_url": "smtps://oneself:canary@mail.example",
+}
+
+
+@pytest.fixture
+def secret_file(tmp_path):
+    """Writes a file that only its owner can read."""
+
+    def write(text, mode=0o600):
+        path = tmp_path / "secret"
+        path.write_text(text)
+        path.chmod(mode)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(("name", "value"), SECRETS.items())
+def test_secret_is_read_from_a_file(settings_of, secret_file, name, value):
+    """OP-04, attack finding 22: the environment of a process can be read in /proc."""
+    settings = settings_of(**{f"{name}_file": secret_file(f"{value}\n")})
+    assert getattr(settings, name).get_secret_value() == value
+    assert "canary" not in repr(settings)
+
+
+def test_every_secret_can_be_in_a_file():
+    """OP-04, attack finding 22."""
+    annotations = {name: field.annotation for name, field in Settings.model_fields.items()}
+    assert {name for name, kind in annotations.items() if SecretStr in get_args(kind)} == set(
+        SECRETS
+    )
+
+
+def test_only_one_newline_is_not_part_of_a_secret(settings_of, secret_file):
+    settings = settings_of(secret_key_file=secret_file(" canary \n\n"))
+    assert settings.secret_key.get_secret_value() == " canary \n"
+    settings = settings_of(secret_key_file=secret_file("canary\r\n"))
+    assert settings.secret_key.get_secret_value() == "canary"
+
+
+def test_secret_in_two_places_is_rejected(settings_of, secret_file):
+    """OP-04, attack finding 22: one of them would be ignored."""
+    rule = "must not be set beside ONESELF_SECRET_KEY_FILE"
+    with pytest.raises(ValidationError, match=rule) as error:
+        settings_of(secret_key_file=secret_file("canary"), secret_key="canary")
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o644, 0o602, 0o601])
+def test_secret_file_of_others_is_rejected(settings_of, secret_file, name, mode):
+    """OP-04, attack finding 22."""
+    with pytest.raises(ValidationError, match="other users cannot read: run chmod 600") as error:
+        settings_of(**{f"{name}_file": secret_file(SECRETS[name], mode)})
+    assert [each["loc"] for each in error.value.errors()] == [(f"{name}_file",)]
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize(("mode", "accepted"), [(0o440, True), (0o444, False), (0o460, False)])
+def test_group_may_read_a_secret_file_of_another_user(
+    settings_of, secret_file, monkeypatch, mode, accepted
+):
+    """OP-04: systemd and Kubernetes give a service files of root like that."""
+    path = secret_file("canary", mode)
+    owner = Path(path).stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    if accepted:
+        assert settings_of(secret_key_file=path).secret_key.get_secret_value() == "canary"
+        return
+    with pytest.raises(ValidationError, match="other users cannot read"):
+        settings_of(secret_key_file=path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", None])
+def test_unusable_secret_file_is_rejected(settings_of, tmp_path, content):
+    """OP-04: never as if there were no secret."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(0o600)
+    with pytest.raises(ValidationError, match=r"must be a (text )?file") as error:
+        settings_of(secret_key_file=str(path))
+    assert [each["loc"] for each in error.value.errors()] == [("secret_key_file",)]
+
+
+def test_invalid_value_in_a_file_is_reported_by_its_setting(settings_of, secret_file):
+    """LO-01: the database's name is the rule's subject, and its value is not repeated."""
+    with pytest.raises(ValidationError, match="must begin with") as error:
+        settings_of(database_url_file=secret_file("canary"))
+    assert [each["loc"] for each in error.value.errors()] == [("database_url",)]
+    assert "canary" not in str(error.value)
+
+
+def test_extra_hosts_are_known(settings_of):
+    """HT-10: in the form in which clients send them."""
+    settings = settings_of(extra_hosts="oneself, Accounts.Internal,bücher.example,10.0.0.1,[::2]")
+    assert settings.known_hosts - settings_of(extra_hosts="").known_hosts == {
+        *("oneself", "accounts.internal", "xn--bcher-kva.example", "10.0.0.1", "[::2]")
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("canary:8080", "canary:80", "https://canary", "canary/", "canary/x", "me@canary"),
+        *("*.canary.example", "*", "a canary", "canary?", "canary#", "::1"),
+    ],
+)
+def test_extra_hosts_are_names_only(settings_of, text):
+    """HT-10: a name with more would never match."""
+    with pytest.raises(
+        ValidationError, match="must be host names without scheme, port or path"
+    ) as e:
+        settings_of(extra_hosts=f"accounts.example,{text}")
+    assert "canary" not in str(e.value)

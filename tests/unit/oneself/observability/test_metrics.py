@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from oneself.observability.metrics import listening
+from tests.http.wire import ask
 from tests.support.deadlines import patient
 from tests.support.ports import free_port
 
@@ -24,7 +25,7 @@ def test_metrics_are_served_after_a_worker_has_ended(monkeypatch, problem):
 
     monkeypatch.setattr(os, "kill", kill)
     port = free_port()
-    with listening("127.0.0.1", port):
+    with listening("127.0.0.1", port, hosts=frozenset({"localhost"})):
         leftover = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"gauge_livesum_{_PID}.db"
         leftover.touch()
         with urllib.request.urlopen(
@@ -32,3 +33,20 @@ def test_metrics_are_served_after_a_worker_has_ended(monkeypatch, problem):
         ) as response:
             assert response.status == 200
         assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(("localhost:9464", 200), ("127.0.0.1", 200), ("10.1.2.3:9464", 200), ("[::1]:9464", 200)),
+        *(("metrics.example", 200), ("evil.example", 421), ("", 421), ("me@localhost", 421)),
+    ],
+)
+def test_metrics_are_served_for_known_hosts_only(monkeypatch, host, status):
+    """OP-11, attack finding 22: a page whose name points here cannot read them."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    port = free_port()
+    with listening("127.0.0.1", port, hosts=frozenset({"localhost", "metrics.example"})):
+        answer = ask(port, "GET", "/metrics", host=host)
+    assert answer.status == status
+    assert (b"that host" in answer.body) == (status == 421)

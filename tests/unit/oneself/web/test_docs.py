@@ -48,6 +48,10 @@ def docs() -> Docs:
 
 @pytest.fixture
 def look(docs):
+    return _look_at(docs)
+
+
+def _look_at(docs):
     def look(path: str, *, method: str = "GET", query: bytes = b"", language: str = "") -> Seen:
         sent: list[Mapping[str, object]] = []
 
@@ -144,6 +148,28 @@ def test_pages_are_not_cached(look):
     for path in ("/", "/docs"):
         assert look(path).headers["cache-control"] == "no-store"
         assert look(path).headers["cross-origin-opener-policy"] == "same-origin"
+
+
+def test_reference_can_be_switched_off(look):
+    """HT-23, attack finding 22: the document stays public, and no page links to the reference."""
+    without = _look_at(
+        Docs(
+            _next_app,
+            load_document(),
+            templates=Templates(),
+            public_origin=f"https://{HOST}",
+            reference=False,
+        )
+    )
+    files = re.findall(r'(?:src|href)="(/docs/[^"]+)"', look("/docs").html)
+    assert len(files) == 4
+    for path in ("/docs", *files):
+        assert without(path).status == 204
+    assert "/docs" not in without("/").html
+    assert re.findall(r'href="([^"]+)"', without("/").html) == [
+        *("/openapi.yaml", "/openapi.json", "/healthz", "/readyz")
+    ]
+    assert without("/openapi.json").body == look("/openapi.json").body
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/docs/docs.js", "/Docs", "/doc", "/index.html", "//"])

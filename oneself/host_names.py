@@ -1,0 +1,48 @@
+"""Host names: those of a setting, and the one in a `Host` header."""
+
+import re
+from functools import lru_cache
+
+from pydantic import AnyHttpUrl, ValidationError
+
+_MOST_HEADERS_KEPT = 64
+_NAME = r"\[[0-9a-f:.]+\]|[a-z0-9._-]+"
+_HOST = re.compile(_NAME)
+#: A host with an optional port (RFC 3986 section 3.2.2).
+_HEADER = re.compile(rf"(?P<name>{_NAME})(:[0-9]{{1,5}})?")
+_RULE = "must be host names without scheme, port or path, separated by commas"
+
+
+@lru_cache(maxsize=_MOST_HEADERS_KEPT)
+def read_host(header: bytes) -> str | None:
+    """Return the name in a `Host` header, without its port; None if it is malformed."""
+    match = _HEADER.fullmatch(header.decode("latin-1").lower())
+    return match["name"] if match else None
+
+
+def parse_hosts(text: str) -> tuple[str, ...]:
+    """Parse host names separated by commas, as the host of a URL is parsed.
+
+    Raises:
+        ValueError: A part is not a host name, or is more than that.
+    """
+    parts = (part.strip() for part in text.split(","))
+    return tuple(_parse_host(part) for part in parts if part)
+
+
+def _parse_host(text: str) -> str:
+    try:
+        url = AnyHttpUrl(f"http://{text}")
+    except ValidationError:
+        raise ValueError(_RULE) from None
+    host = url.host or ""
+    # The parser adds a slash and drops a default port, and a wildcard would match nothing.
+    if str(url) != f"http://{host}/" or text.endswith((":80", "/")) or not _HOST.fullmatch(host):
+        raise ValueError(_RULE)
+    return host
+
+
+def require_hosts(text: str) -> str:
+    """Return the text, after `parse_hosts` has parsed it."""
+    parse_hosts(text)
+    return text
