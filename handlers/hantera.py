@@ -9,7 +9,9 @@ from accounts.flows.password import password_change
 from accounts.flows.profile import pictures, profile, settings
 from accounts.flows.tokens import personal_access_tokens
 from accounts.flows.tokens.personal_access_tokens import ListedPat
+from accounts.services.one_time_secrets import Undo, find_address_changes
 from accounts.services.user_views import UserView
+from accounts.values.email_address import mask
 from handlers.context import DatabaseContext, UserContext
 from handlers.dialect import Dialect
 from handlers.etags import is_held, require_match, strong_tag
@@ -93,6 +95,13 @@ def validate_email_change(
     return Reply({"email": address})
 
 
+def undo_email_change(
+    context: DatabaseContext, body: wire.HanteraEmailUndoRequest
+) -> Reply[wire.HanteraUndoneEmailChange]:
+    undone = email_change.undo_email_change(context.session, body["secret"])
+    return Reply({"email": undone.address, "resetSecret": undone.reset_secret})
+
+
 def get_settings(context: UserContext) -> Reply[dict[str, Any]]:
     return Reply.tagged(settings.find_settings(context.session, context.principal.user.user_id))
 
@@ -157,6 +166,7 @@ def revoke_pat(context: UserContext, id_: str) -> Reply[None]:
 
 
 def _profile(context: UserContext, user: UserView) -> wire.HanteraProfile:
+    changes = find_address_changes(context.session, user.user_id)
     uploaded = user.picture == pictures.UPLOADED
     return {
         "id": user.identity_id,
@@ -164,8 +174,15 @@ def _profile(context: UserContext, user: UserView) -> wire.HanteraProfile:
         "email": user.email,
         "phone": user.phone,
         "picture": context.service.issuer + _PICTURE_PATH if uploaded else user.picture,
-        "pendingEmail": email_change.find_pending_email(context.session, user.user_id),
+        "pendingEmail": changes.pending_address,
+        "emailUndo": _undo(changes.undo),
     }
+
+
+def _undo(undo: Undo | None) -> wire.HanteraEmailUndo | None:
+    if undo is None:
+        return None
+    return {"email": mask(undo.address), "until": format_timestamp(undo.until)}
 
 
 def _require_settings(context: UserContext, if_match: str | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accounts.errors import Invalid
-from accounts.flows.email import email_verification
+from accounts.flows.email import address_release, email_verification
 from accounts.flows.password import password_change
 from accounts.flows.profile import profile
 from accounts.services.user_views import UserView
@@ -56,6 +56,13 @@ def confirm_email_verification(
     context: DatabaseContext, body: wire.ScaikeyConfirmEmailVerificationRequest
 ) -> Reply[wire.ScaikeySuccess]:
     email_verification.confirm_email(context.session, body["secret"])
+    return Reply({"success": True})
+
+
+def release_email(
+    context: DatabaseContext, body: wire.ScaikeyReleaseEmailRequest
+) -> Reply[wire.ScaikeySuccess]:
+    address_release.release_address(context.session, body["secret"])
     return Reply({"success": True})
 
 

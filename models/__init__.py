@@ -15,13 +15,14 @@ from models.mail import OneTimeSecret, OutboxMessage, PasswordResetRequest
 from models.requests import IdempotencyRecord, RateLimitCounter
 from models.security_event import EventLink, SecurityEvent
 from models.tenant import Client, Tenant
-from models.user import PasswordRecord, Picture, User, UserSettings
+from models.user import FormerEmail, PasswordRecord, Picture, User, UserSettings
 
 __all__ = [
     "AccessToken",
     "ApiKey",
     "Client",
     "EventLink",
+    "FormerEmail",
     "IdempotencyRecord",
     "LoginSession",
     "OneTimeSecret",

@@ -12,18 +12,22 @@ from models.columns import at_most, instant, optional_instant
 class User(SQLModel, table=True):
     """A user in a tenant, with the ids of all dialects.
 
-    `email` is the address as entered, to which mail is sent; `email_canonical` is derived from it
-    in Python, since neither database folds Unicode, and is unique over all tenants (UN-01).
-    `provider` says where the password is kept: `local`, or an identity provider. `verified_email`
-    is the last verified address, which a new one replaces only once it is verified. `first_email`
-    is the address of signup, until it is verified. Every JWT carries `credential_epoch`; raising it
-    revokes them all.
+    `email` is the address that the account owns, as entered: the one that was verified last or,
+    before that, the one of signup. Users log in with it, and password resets go there.
+    `email_canonical` is derived from it in Python, since neither database folds Unicode, and is
+    unique over all tenants (UN-01). `email_verified_at` is the time since when it is verified.
+    `claimed_email` is an unverified address that the account shows in its place; any number of
+    accounts may claim the same one (ADR 32). `provider` says where the password is kept: `local`,
+    or an identity provider. Every JWT carries `credential_epoch`; raising it revokes them all.
+
+    `verified_email` and `first_email` are written for replicas of earlier releases, and not read.
     """
 
     __table_args__ = (
         CheckConstraint("provider IN ('local', 'oidc', 'saml')", name="provider"),
-        *at_most(254, "email", "verified_email", "first_email"),
-        *at_most(320, "email_canonical", "verified_email_canonical", "first_email_canonical"),
+        *at_most(254, "email", "claimed_email", "verified_email", "first_email"),
+        *at_most(320, "email_canonical", "claimed_email_canonical"),
+        *at_most(320, "verified_email_canonical", "first_email_canonical"),
         *at_most(64, "username", "timezone"),
         *at_most(200, "first_name", "last_name", "display_name"),
         *at_most(32, "phone"),
@@ -39,8 +43,9 @@ class User(SQLModel, table=True):
     email: str = Field(max_length=254)
     email_canonical: str = Field(unique=True, max_length=320)
     email_verified_at: datetime | None = optional_instant()
+    claimed_email: str | None = Field(default=None, max_length=254)
+    claimed_email_canonical: str | None = Field(default=None, index=True, max_length=320)
     verified_email: str | None = Field(default=None, max_length=254)
-    # Not unique: it is mostly the same as the current address.
     verified_email_canonical: str | None = Field(default=None, index=True, max_length=320)
     first_email: str | None = Field(default=None, max_length=254)
     first_email_canonical: str | None = Field(default=None, index=True, max_length=320)
@@ -61,6 +66,24 @@ class User(SQLModel, table=True):
 
     created_at: datetime = instant()
     disabled_at: datetime | None = optional_instant()
+
+
+class FormerEmail(SQLModel, table=True):
+    """An address that an account owned before its present one.
+
+    The rows of an account are a stack: `depth` 0 is the address that it owned first. They never
+    expire, so that it stays known which address had the account before another (ADR 32).
+    `verified_at` is the time since when the address was verified, null if it never was.
+    """
+
+    __tablename__ = "former_email"
+    __table_args__ = at_most(320, "address_canonical")
+
+    user_id: str = Field(primary_key=True, foreign_key="user.id", max_length=16)
+    depth: int = Field(primary_key=True)
+    address_canonical: str = Field(max_length=320)
+    verified_at: datetime | None = optional_instant()
+    replaced_at: datetime = instant()
 
 
 class PasswordRecord(SQLModel, table=True):

@@ -603,6 +603,14 @@ class ScaikeyConfirmEmailVerificationRequest(TypedDict, closed=True):
     secret: OneTimeSecret
 
 
+class ScaikeyReleaseEmailRequest(TypedDict, closed=True):
+    """
+    The secret from the email.
+    """
+
+    secret: OneTimeSecret
+
+
 class ScaikeySuccess(TypedDict, closed=True):
     """
     The success of an operation.
@@ -635,6 +643,20 @@ class ScaikeyRefusal(TypedDict, closed=True):
 
     detail: Message
     code: RefusalCode
+
+
+class HanteraEmailUndo(TypedDict, closed=True):
+    """
+    The undo of a completed change of the address, which gives the account back to the reader
+    of the former address; null if there is none. The address is masked.
+
+    """
+
+    email: str
+    """
+    The former address, masked.
+    """
+    until: Timestamp
 
 
 IdentityId: TypeAlias = str
@@ -721,6 +743,26 @@ class HanteraEmail(TypedDict, closed=True):
     """
 
     email: Email
+
+
+class HanteraEmailUndoRequest(TypedDict, closed=True):
+    """
+    The secret from the notification of the change.
+    """
+
+    secret: OneTimeSecret
+
+
+class HanteraUndoneEmailChange(TypedDict, closed=True):
+    """
+    The restored address, and the secret that sets a new password.
+    """
+
+    email: Email
+    resetSecret: str | None
+    """
+    The secret of a password reset; null if another provider keeps the password.
+    """
 
 
 HanteraSettings: TypeAlias = dict[str, Any]
@@ -1188,6 +1230,7 @@ class HanteraProfile(TypedDict, closed=True):
     """
     The new address of a change that is not validated yet; null if there is none.
     """
+    emailUndo: HanteraEmailUndo | None
 
 
 class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):

@@ -19,6 +19,8 @@ _IMPORTED = re.compile(
     r"2\$(?P<key_id>[0-9a-f]{8})\$(?P<salt>\$2b\$(?P<cost>0[4-9]|1[0-9])\$[./0-9A-Za-z]{21}[.Oeu])"
     r"\$(?P<digest>[+/0-9A-Za-z]{64})"
 )
+#: As in shadow(5): no password has this record. Its row is kept, to be overwritten by a reset.
+NO_PASSWORD = "!"  # noqa: S105 # the sign that there is none
 #: A bcrypt hash of another system. `2x` marks the hashes of a defect and is not accepted.
 _FOREIGN_HASH = re.compile(
     r"\$2[aby]\$(?P<cost>0[4-9]|1[0-9])\$(?P<salt>[./0-9A-Za-z]{22})(?P<digest>[./0-9A-Za-z]{31})"

@@ -19,6 +19,7 @@ from sqlmodel import col
 
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose, SealBroken
+from accounts.crypto.password_hashing import NO_PASSWORD
 from accounts.services.clients import renew_client_secret
 from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, is_live
 from accounts.services.database import AccountSession
@@ -36,9 +37,6 @@ from models import (
 )
 
 _BATCH = 200
-
-# As in shadow(5): no password has this record. The row is kept, to be overwritten by a reset.
-_NO_PASSWORD = "!"  # noqa: S105 # the sign that there is none
 
 
 class Position(NamedTuple):
@@ -247,7 +245,7 @@ def _revoke(session: AccountSession, key_id: str) -> None:
     session.core.execute(
         update(PasswordRecord)
         .where(func.substr(col(PasswordRecord.record), 2, 10) == f"${key_id}$")
-        .values(record=_NO_PASSWORD)
+        .values(record=NO_PASSWORD)
     )
     session.core.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.key_id) == key_id))
     for client in session.scalars(select(Client).where(col(Client.key_id) == key_id)):

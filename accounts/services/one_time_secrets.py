@@ -1,10 +1,10 @@
 """One-time secrets, each for one purpose, one user and one address."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, update
+from sqlalchemy import ColumnElement, and_, bindparam, or_, update
 from sqlmodel import col, select
 
 from accounts.crypto import tokens
@@ -46,8 +46,11 @@ def issue_secret(
     address: Address,
     *,
     is_mailed: bool = True,
+    expires_at: datetime | None = None,
 ) -> str:
     """Issue a secret, superseding an earlier one of the same user and purpose.
+
+    It is valid as long as the limits say, unless `expires_at` is given.
 
     Undo secrets are not superseded: otherwise an attacker who changes the address twice would
     disable the undo link that the owner got with the first notice.
@@ -65,7 +68,7 @@ def issue_secret(
             secret_digest=session.keys.digest(Purpose.ONE_TIME_SECRET, secret),
             key_id=session.keys.key_id,
             created_at=session.now,
-            expires_at=session.now + _lifetime(session.limits, purpose),
+            expires_at=expires_at or session.now + _lifetime(session.limits, purpose),
             is_mailed=is_mailed,
         )
     )
@@ -97,21 +100,50 @@ def supersede_secrets(
     )
 
 
+class Undo(NamedTuple):
+    """An undo link that is still valid: the address that it restores, and until when."""
+
+    address: str
+    until: datetime
+
+
+class AddressChanges(NamedTuple):
+    """The address of the user's pending change, and the undo of completed ones, each if any."""
+
+    pending_address: str | None
+    undo: Undo | None
+
+
 #: Built once, since every profile that is read includes it.
-_PENDING_ADDRESS = select(col(OneTimeSecret.address)).where(
-    col(OneTimeSecret.purpose) == bindparam("purpose"),
-    col(OneTimeSecret.user_id) == bindparam("user_id"),
-    *is_redeemable(bindparam("now")),
+_CHANGES = (
+    select(col(OneTimeSecret.purpose), col(OneTimeSecret.address), col(OneTimeSecret.expires_at))
+    .join(User, col(User.id) == col(OneTimeSecret.user_id))
+    .where(
+        col(OneTimeSecret.user_id) == bindparam("user_id"),
+        or_(
+            col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_CHANGE,
+            and_(
+                col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
+                col(OneTimeSecret.address_canonical) != col(User.email_canonical),
+            ),
+        ),
+        *is_redeemable(bindparam("now")),
+    )
+    .order_by(col(OneTimeSecret.expires_at))
 )
 
 
-def find_pending_address(
-    session: AccountSession, purpose: SecretPurpose, user_id: str
-) -> str | None:
-    """Return the address of the user's pending secret of one purpose, or None."""
-    key = {"purpose": purpose, "user_id": user_id, "now": session.now}
-    addresses = [address for (address,) in session.rows(_PENDING_ADDRESS, key)]
-    return addresses[0] if addresses else None
+def find_address_changes(session: AccountSession, user_id: str) -> AddressChanges:
+    """Return what is pending or can be undone; of several undo links the one valid longest."""
+    pending, undo = None, None
+    for purpose, address, expires_at in session.rows(
+        _CHANGES, {"user_id": user_id, "now": session.now}
+    ):
+        if purpose == SecretPurpose.EMAIL_CHANGE:
+            pending = address
+        else:
+            undo = Undo(address, expires_at)
+    return AddressChanges(pending, undo)
 
 
 def redeem_secret(session: AccountSession, purpose: SecretPurpose, secret: str) -> OneTimeSecret:

@@ -27,6 +27,7 @@ class MessageKind(StrEnum):
     EMAIL_VERIFICATION = "email_verification"
     EMAIL_CHANGE_CONFIRMATION = "email_change_confirmation"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
+    EMAIL_CHANGED = "email_changed"
     EMAIL_ALREADY_IN_USE = "email_already_in_use"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 # the name of a message
     PASSWORD_RESET = "password_reset"  # noqa: S105 # as above

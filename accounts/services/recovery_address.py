@@ -1,115 +1,127 @@
-"""The recovery address of a user, and the effects of verifying an address.
+"""The address that an account owns, the one that it claims, and those that it owned before.
 
-An attacker with a stolen session may have set the current address. Secrets that restore access are
-therefore mailed to the recovery address: the address that was verified last or, if none was, the
-one that the account was opened with.
+The owned address is the one that was verified last or, if none was, the one that the account was
+opened with. It is the recovery address: secrets that restore access are mailed there. An attacker
+with a stolen session can only claim an address; it becomes the owned one once a mail is answered
+there. The addresses owned before are a stack (ADR 32).
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlmodel import col
 
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.values.email_address import Address
-from models import OneTimeSecret, User
+from models import FormerEmail, OneTimeSecret, User
+
+_NO_CLAIM = {"claimed_email": None, "claimed_email_canonical": None}
 
 
 def recovery_address(session: AccountSession, user_id: str) -> Address:
-    """Return the recovery address of a user, reading the user anew."""
-    return recovery_address_of(session.get_one(User, user_id, populate_existing=True))
-
-
-def recovery_address_of(user: User) -> Address:
-    """Return the recovery address of a user who was loaded in this transaction."""
-    # The current address is used for rows that a replica of an earlier version has created.
-    return Address(
-        user.verified_email or user.first_email or user.email,
-        user.verified_email_canonical or user.first_email_canonical or user.email_canonical,
-    )
-
-
-def recovers_by(canonical: str) -> ColumnElement[bool]:
-    """Return the condition that an address is the user's recovery address."""
-    return or_(
-        col(User.verified_email_canonical) == canonical,
-        and_(
-            col(User.first_email_canonical) == canonical,
-            # Not IS NULL: by its index SQLite might scan all users without a verified address.
-            func.coalesce(col(User.verified_email_canonical), "") == "",
-        ),
-    )
-
-
-def has_recovery_address() -> ColumnElement[bool]:
-    """Return the condition that a user has a recovery address."""
-    return or_(col(User.verified_email).is_not(None), col(User.first_email).is_not(None))
+    """Return the address that a user owns, reading the user anew."""
+    user = session.get_one(User, user_id, populate_existing=True)
+    return Address(user.email, user.email_canonical)
 
 
 def mark_verified(user: User, now: datetime) -> None:
-    """Mark the current address as verified on an operator's word."""
+    """Mark the owned address as verified on an operator's word."""
     user.email_verified_at = user.email_verified_at or now
-    user.verified_email, user.verified_email_canonical = user.email, user.email_canonical
-    user.first_email = user.first_email_canonical = None
+    owned = Address(user.email, user.email_canonical)
+    for column, value in {**_NO_CLAIM, **_for_earlier_releases(owned)}.items():
+        setattr(user, column, value)
 
 
-def accept_verification(session: AccountSession, user: User, address: Address) -> None:
-    """Make an address the user's current and verified one, after they have read a mail there.
+def claim_address(session: AccountSession, user: User, address: Address) -> None:
+    """Show an unverified address as the user's; another spelling of the owned one is still owned.
 
-    To be called while the account and, if it is another one, the address are locked.
+    A claim reserves nothing and gives no access: any account can own the address meanwhile.
     """
-    values: dict[str, Any] = {
-        "email_verified_at": session.now,
-        "verified_email": address.entered,
-        "verified_email_canonical": address.canonical,
-    }
-    if user.first_email_canonical == address.canonical:
-        values |= {"first_email": None, "first_email_canonical": None}
-    _set_address(session, user, address, values)
-
-
-def restore_address(session: AccountSession, user: User, address: Address) -> None:
-    """Restore the address that was notified of a change, as verified as it was.
-
-    The first address of an account stays unverified: its owner may never have opened the account,
-    and another person knows the password, so undoing a change must not verify it.
-    """
-    if user.first_email_canonical == address.canonical:
-        unverified = ("email_verified_at", "verified_email", "verified_email_canonical")
-        _set_address(session, user, address, dict.fromkeys(unverified))
-    else:
-        accept_verification(session, user, address)
-
-
-def _set_address(
-    session: AccountSession, user: User, address: Address, values: Mapping[str, Any]
-) -> None:
-    """Set the current address with other columns, and supersede competing undo links.
-
-    Of several addresses that were notified of changes, the one that was notified first had the
-    account first. Later undo links may have been mailed to addresses of an attacker.
-    """
-    current = {"email": address.entered, "email_canonical": address.canonical}
-    session.core.execute(update(User).where(col(User.id) == user.id).values({**current, **values}))
-    notified_at = session.core.execute(
-        select(func.min(col(OneTimeSecret.created_at))).where(
-            col(OneTimeSecret.user_id) == user.id,
-            col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
-            col(OneTimeSecret.superseded_at).is_(None),
-            col(OneTimeSecret.expires_at) > session.now,
-            col(OneTimeSecret.address_canonical) == address.canonical,
+    if user.email_canonical != address.canonical:
+        _update(
+            session, user, claimed_email=address.entered, claimed_email_canonical=address.canonical
         )
-    ).scalar()
-    if notified_at is None:
         return
+    _update(session, user, email=address.entered, **_NO_CLAIM, **_for_earlier_releases(address))
+
+
+def release_claim(session: AccountSession, user: User) -> None:
+    """Let the account show the address that it owns again."""
+    _update(session, user, **_NO_CLAIM)
+
+
+def own_address(session: AccountSession, user: User, address: Address, *, verified: bool) -> None:
+    """Make an address the one that the account owns, and end its claim.
+
+    If the account owned it before, all addresses that came after it are forgotten; if not, the
+    present one is remembered as the last of the former ones. Undo links to addresses that are not
+    among the former ones end: their readers had the account later, and may be attackers.
+
+    An address that the account owned before is at least as verified as it was then; `verified`
+    says that a mail was answered there now. To be called while the account and, if it is another
+    one, the address are locked.
+    """
+    verified_at = user.email_verified_at
+    if user.email_canonical != address.canonical:
+        verified_at = _return_to(session, user, address)
+    if verified:
+        verified_at = verified_at or session.now
+    _update(
+        session,
+        user,
+        email=address.entered,
+        email_canonical=address.canonical,
+        email_verified_at=verified_at,
+        **_NO_CLAIM,
+        **_for_earlier_releases(address),
+    )
+    former = select(col(FormerEmail.address_canonical)).where(col(FormerEmail.user_id) == user.id)
     supersede_secrets(
         session,
         SecretPurpose.EMAIL_UNDO,
         user.id,
-        col(OneTimeSecret.expires_at) > session.now,
-        col(OneTimeSecret.created_at) > notified_at,
         col(OneTimeSecret.address_canonical) != address.canonical,
+        col(OneTimeSecret.address_canonical).not_in(former),
     )
+
+
+def _return_to(session: AccountSession, user: User, address: Address) -> datetime | None:
+    """Move in the stack of former addresses; returns since when the address is verified."""
+    of_user = col(FormerEmail.user_id) == user.id
+    former = session.core.execute(
+        select(col(FormerEmail.depth), col(FormerEmail.verified_at)).where(
+            of_user, col(FormerEmail.address_canonical) == address.canonical
+        )
+    ).first()
+    if former is not None:
+        later = col(FormerEmail.depth) >= former.depth
+        session.core.execute(delete(FormerEmail).where(of_user, later))
+        verified_at: datetime | None = former.verified_at
+        return verified_at
+    depth = session.core.execute(select(func.count()).where(of_user)).scalar_one()
+    session.core.execute(
+        insert(FormerEmail).values(
+            user_id=user.id,
+            depth=depth,
+            address_canonical=user.email_canonical,
+            verified_at=user.email_verified_at,
+            replaced_at=session.now,
+        )
+    )
+    return None
+
+
+def _for_earlier_releases(owned: Address) -> dict[str, str | None]:
+    """Return the columns from which replicas of earlier releases read the recovery address."""
+    return {
+        "verified_email": owned.entered,
+        "verified_email_canonical": owned.canonical,
+        "first_email": None,
+        "first_email_canonical": None,
+    }
+
+
+def _update(session: AccountSession, user: User, **values: Any) -> None:
+    session.core.execute(update(User).where(col(User.id) == user.id).values(**values))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, case, func, select
 from sqlmodel import col
 
 from accounts.errors import NotFound
@@ -12,7 +12,11 @@ from models import Tenant, User
 
 
 class UserView(NamedTuple):
-    """One user with their tenant, as read; later changes of the tables do not affect it."""
+    """One user with their tenant, as read; later changes of the tables do not affect it.
+
+    `email` is the address that the account shows: the one that it claims, else the one that it
+    owns (`accounts.services.recovery_address`).
+    """
 
     user_id: str
     identity_id: str
@@ -36,7 +40,7 @@ class UserView(NamedTuple):
 
     @property
     def email_verified(self) -> bool:
-        """True if the current address is verified."""
+        """True if the shown address is verified; a claimed one never is."""
         return self.email_verified_at is not None
 
     @property
@@ -54,6 +58,10 @@ USER_VIEW_COLUMNS = columns_of(
     User,
     UserView,
     user_id=col(User.id),
+    email=func.coalesce(col(User.claimed_email), col(User.email)).label("email"),
+    email_verified_at=case(
+        (col(User.claimed_email).is_(None), col(User.email_verified_at)), else_=None
+    ).label("email_verified_at"),
     identity_id=col(User.uuid),
     tenant_uuid=col(Tenant.uuid),
     tenant_display_name=col(Tenant.display_name),

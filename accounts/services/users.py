@@ -12,7 +12,6 @@ from accounts.services import access_tokens
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import SecretPurpose, is_redeemable
-from accounts.services.recovery_address import recovers_by
 from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values import email_address, names
 from accounts.values.identifiers import new_external_id, new_id, new_uuid
@@ -85,31 +84,35 @@ def open_user(
 
 
 def is_taken(session: AccountSession, canonical: str, *, by_other_than: str | None = None) -> bool:
-    """Return whether a user, except one if given, has this canonical address or can reclaim it.
+    """Return whether a user, except one if given, owns this canonical address or can undo to it.
 
-    A former address stays reserved for its owner while it is their recovery address, or an undo
-    link is valid: otherwise an attacker could take it, and it could not be restored.
+    A former address stays reserved for its owner while an undo link to it is valid: otherwise an
+    attacker could take it, and it could not be restored. A claim takes no address.
 
     The address is locked, so that the result is true until the transaction ends (UN-01).
     """
     session.lock(f"address {canonical}")
-    return any(claimant != by_other_than for claimant in _claimants(session, canonical))
+    return is_held(session, canonical, by_other_than=by_other_than)
 
 
-def find_claimant(session: AccountSession, canonical: str) -> User | None:
-    """Return the owner of the address, or a user who can still reclaim it."""
+def is_held(session: AccountSession, canonical: str, *, by_other_than: str | None) -> bool:
+    """Return the same at this moment, without the lock."""
+    return any(user_id != by_other_than for user_id in _find_holders(session, canonical))
+
+
+def find_holder(session: AccountSession, canonical: str) -> User | None:
+    """Return the owner of the address, or a user who can still undo to it."""
     owner = find_owner(session, canonical)
     if owner is not None:
         return owner
-    claimants = _claimants(session, canonical)
-    return session.get(User, claimants[0]) if claimants else None
+    holders = _find_holders(session, canonical)
+    return session.get(User, holders[0]) if holders else None
 
 
-def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
+def _find_holders(session: AccountSession, canonical: str) -> Sequence[str]:
     user_ids = session.core.execute(
         union_all(
             select(User.id).where(col(User.email_canonical) == canonical),
-            select(User.id).where(recovers_by(canonical)),
             select(OneTimeSecret.user_id).where(
                 col(OneTimeSecret.address_canonical) == canonical,
                 col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
@@ -121,7 +124,7 @@ def _claimants(session: AccountSession, canonical: str) -> Sequence[str]:
 
 
 def find_owner(session: AccountSession, canonical: str) -> User | None:
-    """Return the user whose current address this is, or None."""
+    """Return the user who owns this address, or None."""
     return session.exec(select(User).where(col(User.email_canonical) == canonical)).first()
 
 

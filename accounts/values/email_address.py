@@ -42,6 +42,12 @@ def canonical(value: str) -> str | None:
     return None if address is None else address.canonical
 
 
+def mask(address: str) -> str:
+    """Mask an address so that its owner recognises it, and it can carry no text to a stranger."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain[:1]}….{domain.rpartition('.')[2]}"
+
+
 def _read(value: str) -> Address | None:
     # Before parsing, since the parser's work grows with the length.
     if len(value) > _MAX_LENGTH:

@@ -98,7 +98,7 @@ def _find_or_open_tenant(session: AccountSession, demo_users: Iterable[_DemoUser
     Never by name, since a real tenant can have the same name.
     """
     for demo_user in demo_users:
-        user = users.find_claimant(session, demo_user.email)
+        user = users.find_holder(session, demo_user.email)
         if user is not None:
             tenant = tenants.find_tenant(session, user.tenant_id)
             tenant.disabled_at = None
@@ -110,7 +110,7 @@ def _find_or_open_user(
     session: AccountSession, tenant: Tenant, demo_user: _DemoUser, record: str | None
 ) -> User:
     provider = "local" if record else "oidc"
-    user = users.find_claimant(session, demo_user.email)
+    user = users.find_holder(session, demo_user.email)
     if user is None:
         user = users.open_user(
             session,

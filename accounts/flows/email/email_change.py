@@ -1,31 +1,39 @@
 """Changing the email address: requesting, completing and undoing a change."""
 
+from typing import NamedTuple
+
 from sqlalchemy import update
 from sqlmodel import col
 
-from accounts.crypto import tokens
-from accounts.errors import SecretInvalid
+from accounts.crypto.password_hashing import NO_PASSWORD
+from accounts.errors import NotLocalUser, SecretInvalid
 from accounts.services import throttling, users
-from accounts.services.credentials import REFRESH_TOKEN, SESSION, revoke_all
+from accounts.services.address_mail import identify_account, mail_claim, tell_of_undo
+from accounts.services.credentials import revoke_everything
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.one_time_secrets import (
     SecretPurpose,
-    find_pending_address,
     issue_secret,
     redeem_secret,
     supersede_secrets,
 )
 from accounts.services.outbox import MessageKind, post_message
-from accounts.services.recovery_address import (
-    accept_verification,
-    recovery_address,
-    restore_address,
-)
+from accounts.services.recovery_address import claim_address, own_address
 from accounts.services.user_views import UserView, find_user_view
 from accounts.values import email_address
 from accounts.values.email_address import Address
-from models import OneTimeSecret, User
+from models import OneTimeSecret, PasswordRecord, User
+
+
+class UndoneChange(NamedTuple):
+    """The restored address, and the secret by which its reader sets a new password.
+
+    The secret is None if an identity provider keeps the password.
+    """
+
+    address: str
+    reset_secret: str | None
 
 
 def request_email_change(
@@ -35,107 +43,111 @@ def request_email_change(
 
     The caller mails the secret, as documented on the Hantera page. If the limits let the service
     mail it, the second value is None. In both cases the recovery address is notified and gets a
-    link that undoes the change for seven days; an unverified address does not, since it may be an
-    attacker's. If another account has the new address, the response looks the same, but the secret
-    never validates, and the owner of that account is notified (EM-13).
+    link that undoes the change for seven days. An address of another account gets the same
+    response (EM-13): a caller can only claim it, and the service mails its secret to no reader but
+    the owner, who can only refuse.
 
     Raises:
+        NotLocalUser: An identity provider has the password, and knows the user by the address.
         InvalidRequest: It is not an email address.
         TooManyAttempts: One of the two addresses was mailed too often, or the source has made too
             many requests.
     """
+    if user.provider != "local":
+        raise NotLocalUser
     address = email_address.parse_address(email)
     lock_account(session, user.user_id)
     throttling.consume_mail(session, address.canonical, SecretPurpose.EMAIL_CHANGE)
-    recovery = recovery_address(session, user.user_id)
     throttling.consume_notification(session, user.user_id, MessageKind.EMAIL_CHANGE_NOTICE)
     record_event(session, EventKind.USER_UPDATED, user, fields="pending_email")
     is_mailed = session.limits.service_mails_email_changes
     secret = issue_secret(
         session, SecretPurpose.EMAIL_CHANGE, user.user_id, address, is_mailed=is_mailed
     )
-    undo = issue_secret(session, SecretPurpose.EMAIL_UNDO, user.user_id, recovery)
-    if users.is_taken(session, address.canonical, by_other_than=user.user_id):
-        owner = users.find_owner(session, address.canonical)
-        if owner is not None:
-            post_message(
-                session, MessageKind.EMAIL_ALREADY_IN_USE, find_user_view(session, owner.id)
-            )
-        # The row keeps the digest of the first secret, which is never sent.
-        secret = tokens.mint(tokens.ONE_TIME_SECRET)
-    elif is_mailed:
-        post_message(
-            session,
-            MessageKind.EMAIL_CHANGE_CONFIRMATION,
-            user,
-            to=address.entered,
-            secret=secret,
-            identity_id=user.identity_id,
-        )
+    account = session.get_one(User, user.user_id, populate_existing=True)
+    if is_mailed:
+        _mail_change(session, account, address, secret)
+    owned = Address(account.email, account.email_canonical)
     # Notified in any case, so that a taken address cannot be told from a free one.
     post_message(
         session,
         MessageKind.EMAIL_CHANGE_NOTICE,
         user,
-        to=recovery.entered,
+        to=owned.entered,
         new_address=address.entered,
-        secret=undo,
+        secret=issue_secret(session, SecretPurpose.EMAIL_UNDO, user.user_id, owned),
+        until=(session.now + session.limits.undo_lifetime).isoformat(),
     )
     return address.entered, None if is_mailed else secret
 
 
-def find_pending_email(session: AccountSession, user_id: str) -> str | None:
-    """Return the address of the user's pending change, or None."""
-    return find_pending_address(session, SecretPurpose.EMAIL_CHANGE, user_id)
+def _mail_change(session: AccountSession, user: User, address: Address, secret: str) -> None:
+    """Ask the reader of the new address; the owner of a taken one can only refuse."""
+    kind, reader, to = MessageKind.EMAIL_CHANGE_CONFIRMATION, user, address.entered
+    if users.is_taken(session, address.canonical, by_other_than=user.id):
+        kind = MessageKind.EMAIL_ALREADY_IN_USE
+        reader = users.find_owner(session, address.canonical) or user
+        to = address.entered if reader is user else reader.email
+    post_message(
+        session,
+        kind,
+        find_user_view(session, reader.id),
+        to=to,
+        secret=secret,
+        identity_id=user.uuid,
+        **identify_account(user),
+    )
 
 
 def validate_email_change(session: AccountSession, *, identity_id: str, secret: str) -> str:
     """Complete a change by its secret; returns the new address of the account.
 
-    The new address counts as verified if this service mailed the secret there. If a client did, it
-    does not, since the mailing is not proven. Until the address is verified, password resets go to
-    the address that was verified last.
+    If this service mailed the secret there, the account owns the address from now on. If a client
+    did, the mailing is not proven: the account claims the address, and the service asks its reader.
+    Until then users log in with the address that they own, and password resets go there. A claim is
+    made of any address, so that a taken one cannot be told from a free one.
 
     Raises:
-        SecretInvalid: It is not a secret of this user, or the address was taken meanwhile.
+        SecretInvalid: It is not a secret of this user, or this service mailed it and the address
+            was taken meanwhile.
         SecretUsed: It was used before.
         SecretExpired: It is older than 24 hours.
         SecretSuperseded: A later request or a password change superseded it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_CHANGE, secret)
     user = users.find_enabled_user(session, pending.user_id)
-    if (
-        user is None
-        or user.uuid != identity_id.lower()
-        or users.is_taken(session, pending.address_canonical, by_other_than=pending.user_id)
-    ):
+    if user is None or user.uuid != identity_id.lower():
         raise SecretInvalid
     address = Address(pending.address, pending.address_canonical)
-    if pending.is_mailed:
-        accept_verification(session, user, address)
-    else:
-        _set_address(session, user, address)
+    # Before the claim is mailed, which issues the next one.
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.id)
-    record_event(
-        session, EventKind.USER_UPDATED, find_user_view(session, pending.user_id), fields="email"
-    )
+    if pending.is_mailed:
+        if users.is_taken(session, address.canonical, by_other_than=user.id):
+            raise SecretInvalid
+        own_address(session, user, address, verified=True)
+        tell_of_undo(session, user.id)
+    else:
+        claim_address(session, user, address)
+        session.refresh(user)
+        mail_claim(session, user)
+    record_event(session, EventKind.USER_UPDATED, find_user_view(session, user.id), fields="email")
     return pending.address
 
 
-def undo_email_change(session: AccountSession, secret: str) -> str:
-    """Undo a change by the secret of an undo link; returns the restored address.
+def undo_email_change(session: AccountSession, secret: str) -> UndoneChange:
+    """Undo a change by the secret of an undo link, and take back what another person has made.
 
-    The address is as verified as it was when the change was requested. The owner did not request
-    the change, so another person may be logged in: every session is revoked, and with it its JWTs
-    and refresh tokens. A pending change is superseded.
+    The account owns the address again, as verified as it was when the change was requested. The
+    owner did not request the change, so another person may know the password: no password logs in
+    until the owner sets a new one, every credential is revoked, and pending changes, verifications
+    and resets are superseded.
 
     Raises:
         SecretInvalid: There is no such secret, its user is disabled, or another account has the
             address.
         SecretUsed: It was used before.
         SecretExpired: It is older than seven days.
-        SecretSuperseded: The undo link of an earlier change was used since, or its address was
-            verified.
+        SecretSuperseded: An address that had the account before was restored or verified since.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_UNDO, secret)
     user = users.find_enabled_user(session, pending.user_id)
@@ -143,27 +155,32 @@ def undo_email_change(session: AccountSession, secret: str) -> str:
         session, pending.address_canonical, by_other_than=pending.user_id
     ):
         raise SecretInvalid
-    supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.id)
-    restore_address(session, user, Address(pending.address, pending.address_canonical))
-    # Later changes are undone with this one. Earlier links stay: they were mailed to addresses that
-    # had the account before.
+    address = Address(pending.address, pending.address_canonical)
+    for purpose in (
+        SecretPurpose.EMAIL_CHANGE,
+        SecretPurpose.EMAIL_VERIFICATION,
+        SecretPurpose.PASSWORD_RESET,
+    ):
+        supersede_secrets(session, purpose, user.id)
+    own_address(session, user, address, verified=False)
+    # Other links to the same address undo what is undone now.
     supersede_secrets(
         session,
         SecretPurpose.EMAIL_UNDO,
         user.id,
-        col(OneTimeSecret.created_at) > pending.created_at,
+        col(OneTimeSecret.address_canonical) == address.canonical,
+    )
+    session.core.execute(
+        update(PasswordRecord)
+        .where(col(PasswordRecord.user_id) == user.id)
+        .values(record=NO_PASSWORD, changed_at=session.now)
     )
     view = find_user_view(session, user.id)
     record_event(session, EventKind.USER_UPDATED, view, fields="email")
-    revoke_all(session, view, [SESSION, REFRESH_TOKEN])
-    return pending.address
-
-
-def _set_address(session: AccountSession, user: User, address: Address) -> None:
-    """Set an unverified address; another spelling of the current address stays verified."""
-    values: dict[str, object] = {"email": address.entered, "email_canonical": address.canonical}
-    if user.email_canonical != address.canonical:
-        values["email_verified_at"] = None
-    elif user.email_verified_at is not None:
-        values["verified_email"] = address.entered
-    session.core.execute(update(User).where(col(User.id) == user.id).values(**values))
+    revoke_everything(session, view)
+    if user.provider != "local":
+        return UndoneChange(address.entered, None)
+    reset_secret = issue_secret(
+        session, SecretPurpose.PASSWORD_RESET, user.id, address, is_mailed=False
+    )
+    return UndoneChange(address.entered, reset_secret)

@@ -1,36 +1,30 @@
-"""Verifying the email address of a user."""
+"""Verifying the email address that an account shows."""
 
 from accounts.errors import SecretInvalid
+from accounts.services.address_mail import mail_verification, shown_address, tell_of_undo
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.one_time_secrets import (
-    SecretPurpose,
-    find_secret,
-    issue_secret,
-    redeem_secret,
-)
-from accounts.services.outbox import MessageKind, post_message
-from accounts.services.recovery_address import accept_verification
+from accounts.services.one_time_secrets import SecretPurpose, find_secret, redeem_secret
+from accounts.services.recovery_address import own_address
 from accounts.services.throttling import consume_mail
 from accounts.services.user_views import UserView, find_user_view
-from accounts.services.users import find_enabled_user
-from accounts.values.email_address import Address, parse_address
+from accounts.services.users import find_enabled_user, is_taken
 from models import OneTimeSecret, User
 
 
 def request_email_verification(session: AccountSession, user: UserView) -> None:
-    """Mail a secret to the user's address, unless it is verified.
+    """Mail a secret to the address that the user shows, unless it is verified.
 
     Raises:
         TooManyAttempts: Too many mails to the address, or requests from the source.
     """
     if user.email_verified:
         return
-    address = parse_address(user.email)
     lock_account(session, user.user_id)
+    account = session.get_one(User, user.user_id, populate_existing=True)
+    address = shown_address(account)
     consume_mail(session, address.canonical, SecretPurpose.EMAIL_VERIFICATION)
-    secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id, address)
-    post_message(session, MessageKind.EMAIL_VERIFICATION, user, secret=secret)
+    mail_verification(session, account)
 
 
 def resend_verification(session: AccountSession, secret: str) -> None:
@@ -49,23 +43,30 @@ def resend_verification(session: AccountSession, secret: str) -> None:
 
 
 def confirm_email(session: AccountSession, secret: str) -> None:
-    """Mark the address that the secret was mailed to as verified.
+    """Verify the address that the secret was mailed to: the account owns it from now on.
 
     Raises:
-        SecretInvalid: There is no such secret, its user is disabled, or has another address now.
+        SecretInvalid: There is no such secret, its user is disabled, or has another address now, or
+            another account owns the address.
         SecretUsed: It was used before.
         SecretExpired: It is older than 24 hours.
         SecretSuperseded: A later request or an address change superseded it.
     """
     pending = redeem_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
     user = _find_owner(session, pending)
-    accept_verification(session, user, Address(user.email, user.email_canonical))
+    address = shown_address(user)
+    if is_taken(session, address.canonical, by_other_than=user.id):
+        raise SecretInvalid
+    is_new = user.claimed_email is not None
+    own_address(session, user, address, verified=True)
+    if is_new:
+        tell_of_undo(session, user.id)
     view = find_user_view(session, user.id)
     record_event(session, EventKind.USER_UPDATED, view, fields="email_verified")
 
 
 def _find_owner(session: AccountSession, secret: OneTimeSecret) -> User:
     user = find_enabled_user(session, secret.user_id)
-    if user is None or user.email_canonical != secret.address_canonical:
+    if user is None or shown_address(user).canonical != secret.address_canonical:
         raise SecretInvalid
     return user

@@ -10,6 +10,7 @@ from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.errors import SecretInvalid
 from accounts.flows.password.password_change import swap_password, validate_for
 from accounts.services import throttling
+from accounts.services.address_mail import mail_claims_of, mail_undo_again, tell_of_undo
 from accounts.services.credentials import revoke_everything
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.one_time_secrets import (
@@ -20,14 +21,8 @@ from accounts.services.one_time_secrets import (
     supersede_secrets,
 )
 from accounts.services.outbox import MessageKind, post_message
-from accounts.services.recovery_address import (
-    accept_verification,
-    has_recovery_address,
-    recovers_by,
-    recovery_address_of,
-)
+from accounts.services.recovery_address import own_address, recovery_address
 from accounts.services.user_views import ENABLED, UserView, find_user_view
-from accounts.services.users import is_taken
 from accounts.values import email_address
 from accounts.values.email_address import Address
 from accounts.values.identifiers import new_id
@@ -60,9 +55,10 @@ def request_password_reset(session: AccountSession, email: str) -> None:
 def mail_requested_resets(session: AccountSession) -> int:
     """Mail a secret for each requested address of an account; returns how many were requested.
 
-    The mail goes to the recovery address: the one that the user verified last or, if none was, the
-    one that the account was opened with. A changed address gets no secret until it is verified:
-    otherwise an attacker who changed it in a stolen session could take over the account.
+    The mail goes to the address that the account owns, also if the request names one that it only
+    claims: otherwise an attacker who claims one in a stolen session could take over the account.
+    The reader of a claimed address is asked about the claim, and the reader of an address that can
+    still be restored gets another undo link.
     """
     requests = session.exec(
         select(PasswordResetRequest)
@@ -74,9 +70,10 @@ def mail_requested_resets(session: AccountSession) -> int:
             email = session.keys.open(Purpose.RESET_REQUEST, request.address_sealed, request.id)
         except SealBroken:
             email = ""  # sealed under a root that was retired; the user can request another reset
-        for user in _find_resettable(session, email_address.canonical(email) or ""):
+        canonical = email_address.canonical(email) or ""
+        for user in _find_resettable(session, canonical):
             lock_account(session, user.id)
-            address = recovery_address_of(user)
+            address = recovery_address(session, user.id)
             secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
             post_message(
                 session,
@@ -85,6 +82,8 @@ def mail_requested_resets(session: AccountSession) -> int:
                 to=address.entered,
                 secret=secret,
             )
+        mail_claims_of(session, canonical)
+        mail_undo_again(session, canonical)
         session.delete(request)
     return len(requests)
 
@@ -94,12 +93,12 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
 
     Sessions, refresh tokens, JWTs, API keys and personal access tokens are revoked and the access
     token is regenerated, since the reason for the reset may be that another person knew the old
-    password. The address that the secret was mailed to becomes the current address again, and
-    verified: the mail was read there, and the user logs in with it.
+    password. The address that the secret was mailed to is verified by it, and a claim of another
+    one ends.
 
     Raises:
-        SecretInvalid: There is no such secret, or its user cannot log in here or has verified
-            another address since.
+        SecretInvalid: There is no such secret, or its user cannot log in here or owns another
+            address by now.
         SecretUsed: It was used before.
         SecretExpired: It is older than an hour.
         SecretSuperseded: A later request or a password change superseded it.
@@ -121,19 +120,22 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
     supersede_secrets(session, SecretPurpose.EMAIL_CHANGE, user.user_id)
     supersede_secrets(session, SecretPurpose.EMAIL_VERIFICATION, user.user_id)
     revoke_everything(session, user)
-    if not is_taken(session, pending.address_canonical, by_other_than=user.user_id):
-        owner = session.get_one(User, user.user_id, populate_existing=True)
-        accept_verification(session, owner, Address(pending.address, pending.address_canonical))
+    owner = session.get_one(User, user.user_id, populate_existing=True)
+    address = Address(pending.address, pending.address_canonical)
+    own_address(session, owner, address, verified=True)
+    tell_of_undo(session, user.user_id)
 
 
 def _find_resettable(session: AccountSession, canonical: str) -> Sequence[User]:
-    """Return the enabled local users whose current or recovery address this is."""
+    """Return the enabled local users who own or claim this address."""
     return session.exec(
         select(User)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
-            or_(col(User.email_canonical) == canonical, recovers_by(canonical)),
-            has_recovery_address(),
+            or_(
+                col(User.email_canonical) == canonical,
+                col(User.claimed_email_canonical) == canonical,
+            ),
             col(User.provider) == "local",
             ENABLED,
         )
@@ -145,7 +147,7 @@ def _find_user_view(session: AccountSession, pending: OneTimeSecret) -> tuple[Us
     """Return the user of a secret and their password record, if the secret may still reset it.
 
     Raises:
-        SecretInvalid: The user is disabled or not local, or has verified another address since.
+        SecretInvalid: The user is disabled or not local, or owns another address by now.
     """
     record = session.core.execute(
         select(col(PasswordRecord.record))
@@ -153,7 +155,7 @@ def _find_user_view(session: AccountSession, pending: OneTimeSecret) -> tuple[Us
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
         .where(
             col(User.id) == pending.user_id,
-            recovers_by(pending.address_canonical),
+            col(User.email_canonical) == pending.address_canonical,
             col(User.provider) == "local",
             ENABLED,
         )

@@ -4,6 +4,7 @@ from accounts.crypto import password_hashing
 from accounts.errors import EmailTaken, SignupClosed
 from accounts.flows.sign_in.sessions import OpenedSession, open_session
 from accounts.services import throttling, users
+from accounts.services.address_mail import mail_claims_of
 from accounts.services.database import AccountSession
 from accounts.values import email_address, names, password_strength
 
@@ -19,7 +20,8 @@ def sign_up(
 ) -> OpenedSession:
     """Open a new tenant with its owner, and a session for them.
 
-    All values are validated before the hash, so that a rejected request costs no hash.
+    All values are validated before the hash, so that a rejected request costs no hash. An address
+    that other accounts only claim is free, and its reader is asked about the claims.
 
     Raises:
         SignupClosed: The operator has closed signup.
@@ -57,4 +59,5 @@ def sign_up(
     user = users.open_user(
         session, tenant, email=email, display_name=name, record=record, roles=("owner",)
     )
+    mail_claims_of(session, address.canonical)
     return open_session(session, user.id, user_agent=user_agent)

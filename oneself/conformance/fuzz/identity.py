@@ -131,9 +131,6 @@ class FuzzIdentity:
     def update_from(self, operation_id: str, request: Request, answer: Answer) -> None:
         """Renew an ended credential, and record changed values, after a response."""
         ok = answer.status < HTTPStatus.BAD_REQUEST
-        if operation_id == "hantera.validateEmailChange" and answer.status == HTTPStatus.OK:
-            self._actor.remember({"email": answer.json()["email"]})
-            self._save()
         if operation_id.endswith(".changePassword") and ok:
             body = json.loads(request.body)
             password = body.get("new_password", body.get("newPassword"))

@@ -91,7 +91,8 @@ class CaseRunner:
         if "act" in step:
             return actor.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
         if "mail" in step:
-            return self.actors.operator.wait_for_mail(actor["email"], step["mail"])
+            recipient = fill(step.get("to", actor["email"]), self.look_up)
+            return self.actors.operator.wait_for_mail(recipient, step["mail"])
         request = self.request_of(step)
         answer = self.deployment.ask(request)
         ok = answer.status < HTTPStatus.BAD_REQUEST
