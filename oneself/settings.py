@@ -95,8 +95,9 @@ class Settings(BaseSettings):
     """`open` lets anyone create an account; `closed` rejects signup."""
     email_change: Literal["client", "service"] = "client"
     """Delivery of the secret that confirms a new email address. `client` returns it to the API
-    client, which mails it. With `service` the service mails it, and using it also verifies the
-    address.
+    client, which mails it; the service then asks the new address by a mail of its own, and users
+    log in with the former one until that is answered. With `service` the service mails the secret,
+    and using it also verifies the address.
     """
     session_days: Annotated[int, Field(ge=1, le=365)] = 30
     """Lifetime of a session."""

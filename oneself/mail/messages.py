@@ -25,28 +25,38 @@ class _Kind:
     `page` is the path of the page that `link` leads to, and `query` maps the names in its query to
     parameters of the message; the page needs no script to read them. `shown` parameters are values
     of the same name. `optional` ones are empty if a message has none, as those posted by an earlier
-    version do.
+    version do, and so are `times`, which are written for readers. A message that names an `account`
+    also has the `release_link` of its secret.
     """
 
     page: str | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
 
 
 _BY_SECRET = {"secret": "secret"}
 _ORIGIN = ("ip_address",)
+_ACCOUNT = ("account",)
+_OPENED = ("opened_at",)
 _KINDS = {
     # The secret by itself too, since a program may have requested the mail and then ask for it
     # (ScaiKey, POST /api/v1/me/verify-email/confirm).
-    MessageKind.EMAIL_VERIFICATION: _Kind("/verify-email", _BY_SECRET, ("secret",)),
+    MessageKind.EMAIL_VERIFICATION: _Kind(
+        "/verify-email", _BY_SECRET, ("secret",), _ACCOUNT, _OPENED
+    ),
     MessageKind.EMAIL_CHANGE_CONFIRMATION: _Kind(
-        "/change-email", {"identity": "identity_id", "secret": "secret"}
+        "/change-email",
+        {"identity": "identity_id", "secret": "secret"},
+        optional=_ACCOUNT,
+        times=_OPENED,
     ),
     MessageKind.EMAIL_CHANGE_NOTICE: _Kind(
-        "/undo-email-change", _BY_SECRET, ("new_address",), _ORIGIN
+        "/undo-email-change", _BY_SECRET, ("new_address",), _ORIGIN, ("until",)
     ),
-    MessageKind.EMAIL_ALREADY_IN_USE: _Kind(),
+    MessageKind.EMAIL_CHANGED: _Kind(shown=("former_address",), times=("until",)),
+    MessageKind.EMAIL_ALREADY_IN_USE: _Kind(optional=_ACCOUNT, times=_OPENED),
     MessageKind.PASSWORD_CHANGED: _Kind(optional=_ORIGIN),
     MessageKind.PASSWORD_RESET: _Kind("/reset-password", _BY_SECRET),
     MessageKind.API_KEY_CREATED: _Kind(shown=("name",), optional=_ORIGIN),
@@ -55,9 +65,15 @@ _KINDS = {
 
 # Needs escaping, so that a template that does not escape is noticed.
 _SAMPLE = "<b title='sample'>&\"sample\"</b>"
-_REQUIRED_SAMPLES = dict.fromkeys(("secret", "identity_id", "new_address", "name"), _SAMPLE)
-_ALL_SAMPLES = _REQUIRED_SAMPLES | dict.fromkeys(_ORIGIN, _SAMPLE)
 _SAMPLE_TIME = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
+_REQUIRED_SAMPLES = dict.fromkeys(
+    ("secret", "identity_id", "new_address", "former_address", "name"), _SAMPLE
+)
+_ALL_SAMPLES = (
+    _REQUIRED_SAMPLES
+    | dict.fromkeys((*_ORIGIN, *_ACCOUNT), _SAMPLE)
+    | dict.fromkeys((*_OPENED, "until"), _SAMPLE_TIME.isoformat())
+)
 
 
 class _Rendered(NamedTuple):
@@ -91,7 +107,7 @@ class Messages:
         kind = MessageKind(message.kind)
         language = self._templates.language(message.locale)
         time = self._templates.format_time(message.created_at, language)
-        values = self._values(kind, parameters) | {"time": time}
+        values = self._values(kind, parameters, language) | {"time": time}
         rendered = self._render(kind, language, values, self._templates.render)
         local, _, domain = parse_address(message.recipient).mailbox.rpartition("@")
         mail = EmailMessage()
@@ -126,7 +142,7 @@ class Messages:
 
     def _check(self, kind: MessageKind, language: str, samples: Mapping[str, str]) -> None:
         time = self._templates.format_time(_SAMPLE_TIME, language)
-        values = self._values(kind, samples) | {"time": time}
+        values = self._values(kind, samples, language) | {"time": time}
         rendered = self._render(kind, language, values, self._templates.render_strictly)
         link = values.get("link", "")
         problems = {
@@ -155,18 +171,29 @@ class Messages:
         html = render(f"mail/{kind}.html.j2", language, subject=subject, **values)
         return _Rendered(subject, text.strip() + "\n", html.strip() + "\n")
 
-    def _values(self, kind: MessageKind, parameters: Mapping[str, str]) -> dict[str, str]:
+    def _values(
+        self, kind: MessageKind, parameters: Mapping[str, str], language: str
+    ) -> dict[str, str]:
         wanted = _KINDS[kind]
         shown = {name: parameters[name] for name in wanted.shown}
         shown |= {name: parameters.get(name, "") for name in wanted.optional}
         # On one line each: a line break in a name would begin a paragraph of its own.
         values = {name: " ".join(value.splitlines()) for name, value in shown.items()}
+        for name in wanted.times:
+            time = parameters.get(name)
+            values[name] = (
+                self._templates.format_time(datetime.fromisoformat(time), language) if time else ""
+            )
         if wanted.page is not None:
             query = {name: parameters[parameter] for name, parameter in wanted.query.items()}
-            link = f"{self._public_url}{wanted.page}?{urlencode(query, quote_via=quote)}"
-            values["link"] = link
+            values["link"] = self._link(wanted.page, query)
+        if values.get("account"):
+            values["release_link"] = self._link("/release-email", {"secret": parameters["secret"]})
         reset_link = f"{self._public_url}/reset-password"
         return values | {"host": self._host, "reset_link": reset_link}
+
+    def _link(self, page: str, query: Mapping[str, str]) -> str:
+        return f"{self._public_url}{page}?{urlencode(query, quote_via=quote)}"
 
 
 def _encoding(text: str) -> str:

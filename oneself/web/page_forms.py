@@ -16,6 +16,12 @@ from accounts.errors import (
     SecretUsed,
     TooManyAttempts,
 )
+from accounts.flows.email.address_release import (
+    ClaimingAccount,
+    identify_claimant,
+    read_claim,
+    release_address,
+)
 from accounts.flows.email.email_change import undo_email_change, validate_email_change
 from accounts.flows.email.email_verification import confirm_email, resend_verification
 from accounts.flows.password.password_reset import request_password_reset, reset_password
@@ -103,6 +109,14 @@ def _broken_rules(refusal: Invalid) -> tuple[BrokenRule, ...]:
     )
 
 
+def _account(claimant: ClaimingAccount | None) -> Mapping[str, object]:
+    """Return the values that name the account on a page; empty if the address is its own."""
+    if claimant is None:
+        return {"account": ""}
+    address, name, opened_at = claimant
+    return {"account": address, "name": name, "opened_at": opened_at}
+
+
 def _show_verification(session: AccountSession, fields: Fields) -> View:
     secret = fields.get("secret", "")
     if fields.get("action") == _AGAIN:
@@ -110,7 +124,9 @@ def _show_verification(session: AccountSession, fields: Fields) -> View:
         find_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
         return View("verify_email_again")
     pending = read_secret(session, SecretPurpose.EMAIL_VERIFICATION, secret)
-    return View("verify_email", {"secret": secret, "address": pending.address})
+    claimant = identify_claimant(session, pending)
+    values = {"secret": secret, "address": pending.address, **_account(claimant)}
+    return View("verify_email", values)
 
 
 def _verify(session: AccountSession, fields: Fields) -> View:
@@ -130,14 +146,15 @@ def _show_change(session: AccountSession, fields: Fields) -> View:
     if find_user_view(session, pending.user_id).identity_id != identity.lower():
         raise SecretInvalid
     values = {"identity": identity, "secret": secret, "address": pending.address}
-    return View("change_email", values)
+    return View("change_email", {**values, **_account(identify_claimant(session, pending))})
 
 
 def _change(session: AccountSession, fields: Fields) -> View:
-    address = validate_email_change(
-        session, identity_id=fields.get("identity", ""), secret=fields.get("secret", "")
-    )
-    return View("change_email_done", {"address": address})
+    secret = fields.get("secret", "")
+    user_id = read_secret(session, SecretPurpose.EMAIL_CHANGE, secret).user_id
+    address = validate_email_change(session, identity_id=fields.get("identity", ""), secret=secret)
+    is_verified = find_user_view(session, user_id).email_verified
+    return View("change_email_done", {"address": address, "is_verified": is_verified})
 
 
 def _show_undo(session: AccountSession, fields: Fields) -> View:
@@ -147,8 +164,25 @@ def _show_undo(session: AccountSession, fields: Fields) -> View:
 
 
 def _undo(session: AccountSession, fields: Fields) -> View:
-    address = undo_email_change(session, fields.get("secret", ""))
-    return View("undo_email_change_done", {"address": address})
+    address, secret = undo_email_change(session, fields.get("secret", ""))
+    if secret is None:
+        return View("undo_email_change_done", {"address": address})
+    # In the form of the response, so that the secret gets into no URL.
+    values = {"secret": secret, "address": address, "broken": (), "is_undone": True}
+    return View("reset_password", values)
+
+
+def _show_release(session: AccountSession, fields: Fields) -> View:
+    secret = fields.get("secret", "")
+    pending = read_claim(session, secret)
+    claimant = identify_claimant(session, pending)
+    values = {"secret": secret, "address": pending.address, **_account(claimant)}
+    return View("release_email", values)
+
+
+def _release(session: AccountSession, fields: Fields) -> View:
+    release_address(session, fields.get("secret", ""))
+    return View("release_email_done")
 
 
 def _show_reset(session: AccountSession, fields: Fields) -> View:
@@ -156,7 +190,7 @@ def _show_reset(session: AccountSession, fields: Fields) -> View:
     if secret is None:
         return View("reset_request", {"email": fields.get("email", ""), "broken": ()})
     pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
-    values = {"secret": secret, "address": pending.address, "broken": ()}
+    values = {"secret": secret, "address": pending.address, "broken": (), "is_undone": False}
     return View("reset_password", values)
 
 
@@ -197,6 +231,15 @@ PAGES: Mapping[str, Page] = {
         frozenset({"secret"}),
         _show_undo,
         _undo,
+    ),
+    "/release-email": Page(
+        "release_email",
+        "page.releaseEmail",
+        SecretPurpose.EMAIL_VERIFICATION,
+        frozenset({"secret"}),
+        frozenset({"secret"}),
+        _show_release,
+        _release,
     ),
     "/reset-password": Page(
         "reset_password",

@@ -8,6 +8,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
@@ -180,7 +181,12 @@ class Pages:
         return self._templates.find_language(locale) or visit.language
 
     def _render(self, view: View, language: str) -> Answer:
-        values = {**self._common_values, **view.values}
+        values = {
+            name: self._templates.format_time(value, language)
+            if isinstance(value, datetime)
+            else value
+            for name, value in {**self._common_values, **view.values}.items()
+        }
         html = self._templates.render(f"pages/{view.template}.html.j2", language, **values)
         headers = {**self._headers, "Content-Language": language, **view.headers}
         kind = "text/html; charset=utf-8"
