@@ -82,9 +82,10 @@ class User:
         )
         self.page.goto(f"{WEBMAIL}/")
 
-    def follow_link(self) -> None:
-        """Click the first link of the mail."""
-        self.page.get_by_role("link").first.click()
+    def follow_link(self, name: str | None = None) -> None:
+        """Click the link of this name in the mail, else the first one."""
+        links = self.page.get_by_role("link", name=name) if name else self.page.get_by_role("link")
+        links.first.click()
         self.page.wait_for_url(f"{self.service.url}/**")
 
     def press(self, name: str) -> None:

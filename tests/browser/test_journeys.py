@@ -98,7 +98,7 @@ def test_address_is_verified(user):
 
 
 def test_email_change_by_a_client_is_made_and_undone(user):
-    """EM-02: the link in the notice restores the old address and ends all sessions."""
+    """EM-02: the link in the notice restores the old address and asks for a new password."""
     former, new = user.email, f"new.{user.email}"
     started = user.ask("POST", "/resources/me/email/change", {"email": new}).json()
     query = urlencode({"identity": started["identityId"], "secret": started["secret"]})
@@ -107,9 +107,18 @@ def test_email_change_by_a_client_is_made_and_undone(user):
     user.screenshot("change-email")
     user.press("Use this address")
     assert user.heading == "Your email address was changed"
+    assert "log in with your previous address" in user.page.get_by_role("main").inner_text()
     user.screenshot("change-email-done")
     changed = user.profile()
     assert (changed["email"], changed["email_verified"]) == (new, False)
+    assert user.log_in(former, PASSWORD) == 200
+
+    assert user.open_mail(new) == "Verify your email address"
+    user.screenshot("mail-verify-changed-email")
+    user.follow_link("Verify my email address")
+    user.screenshot("verify-changed-email")
+    user.press("Verify my email address")
+    assert user.profile()["email_verified"] is True
 
     user.open_mail(former)
     user.screenshot("mail-undo-email-change")
@@ -118,15 +127,38 @@ def test_email_change_by_a_client_is_made_and_undone(user):
     user.screenshot("undo-email-change")
     assert user.profile()["email"] == new
     user.press("Undo the change")
-    assert user.heading == "The change was undone"
+    assert user.heading == "Set a new password"
+    assert user.page.url == f"{user.service.url}/undo-email-change"
     user.screenshot("undo-email-change-done")
     assert user.ask("GET", "/v1/me").status == 401
-    assert user.log_in(new, PASSWORD) == 401
-    assert user.log_in(former, PASSWORD) == 200
+    assert user.log_in(former, PASSWORD) == 401
+    user.page.get_by_label("New password").fill(NEW_PASSWORD)
+    user.press("Set new password")
+    assert user.heading == "Your new password is set"
+    assert user.log_in(new, NEW_PASSWORD) == 401
+    assert user.log_in(former, NEW_PASSWORD) == 200
     assert user.profile()["email"] == former
 
-    user.page.get_by_role("link", name="Reset my password").click()
-    assert user.page.get_by_label("Email address").is_visible()
+
+def test_address_is_released_by_its_reader(user):
+    """EM-02, EM-11: from the mail, and from the page that would verify it."""
+    new = f"new.{user.email}"
+    for start in ("mail", "page"):
+        started = user.ask("POST", "/resources/me/email/change", {"email": new}).json()
+        proof = {"identityId": started["identityId"], "secret": started["secret"]}
+        assert user.ask("POST", "/resources/me/email/validate", proof).status == 200
+        assert user.open_mail(new) == "Verify your email address"
+        if start == "mail":
+            user.follow_link("This is not my account")
+            assert user.heading == "Release your email address"
+            user.screenshot("release-email")
+        else:
+            user.follow_link("Verify my email address")
+        assert user.profile()["email"] == new
+        user.press("This is not my account: release my address")
+        assert user.heading == "Your email address is released"
+        user.screenshot("release-email-done")
+        assert user.profile()["email"] == user.email
 
 
 def test_email_change_by_the_service_verifies_the_new_address(sign_up, mailing_service):
@@ -137,7 +169,7 @@ def test_email_change_by_the_service_verifies_the_new_address(sign_up, mailing_s
     assert "secret" not in started.json()
     user.open_mail(new)
     user.screenshot("mail-change-email")
-    user.follow_link()
+    user.follow_link("Confirm my new address")
     user.press("Use this address")
     assert user.heading == "Your email address was changed"
     changed = user.profile()

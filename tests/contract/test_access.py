@@ -48,7 +48,9 @@ SCOPES: Mapping[str, frozenset[str]] = {
 INSTEAD = {
     "ipto.resetPassword": "secret_invalid",
     "scaikey.confirmEmailVerification": "secret_invalid",
+    "scaikey.releaseEmail": "secret_invalid",
     "hantera.validateEmailChange": "secret_invalid",
+    "hantera.undoEmailChange": "secret_invalid",
 }
 #: The kind of credential that an operation ends.
 ENDS = {

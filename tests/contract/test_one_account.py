@@ -15,7 +15,8 @@ NEW_PASSWORD = "n3wS3cur3P@ss!"
 #: Columns that differ between users or times; all others must be equal.
 _OWN = {
     "id", "uuid", "external_id", "tenant_id", "user_id", "email", "email_canonical", "username",
-    "first_email", "first_email_canonical", "created_at", "changed_at", "expires_at", "used_at",
+    "first_email", "first_email_canonical", "claimed_email", "claimed_email_canonical",
+    "created_at", "changed_at", "expires_at", "used_at",
     "token_digest", "token_sealed",
     "secret_digest", "address", "address_canonical", "recipient", "parameters_sealed",
     "delivered_at", "due_at", "leased_until", "occurred_at", "request_id", "credential_id",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from accounts.crypto.keyring import Keyring
@@ -99,6 +99,55 @@ def test_migration_keeps_every_row(revision, engine):
                 filled = _FILLED.get((table, name), lambda _row: None)
                 assert row[name] == filled(row), (table, name)
     assert not any(after[table] for table in after.keys() - before.keys())
+
+
+def test_unverified_addresses_become_claims(engine):
+    """EM-08, DB-15: the account owns the address that it verified last or was opened with.
+
+    Unless another account has that one. Addresses with a valid undo link become former ones.
+    """
+    migrate_to(engine, "0005")
+    fill(engine)
+    present = (
+        'UPDATE "user" SET email = :present, email_canonical = :present, email_verified_at = NULL,'
+        " verified_email = :verified, verified_email_canonical = :verified,"
+        " first_email = :first, first_email_canonical = :first WHERE id = :id"
+    )
+    undo = (
+        "UPDATE one_time_secret SET purpose = 'email_undo', user_id = '0id', used_at = NULL,"
+        " superseded_at = NULL, address = :address, address_canonical = :address,"
+        " expires_at = :expires_at WHERE id = :id"
+    )
+    with engine.begin() as connection:
+        for id_, now, verified, first in (
+            ("0id", "new0@x.example", "old0@x.example", None),
+            ("1id", "new1@x.example", None, "old1@x.example"),
+            ("2id", "new2@x.example", "new1@x.example", None),
+        ):
+            connection.execute(
+                text(present), {"id": id_, "present": now, "verified": verified, "first": first}
+            )
+        for id_, address, year in (
+            ("0id", "valid@x.example", 2999),
+            ("1id", "over@x.example", 2001),
+        ):
+            values = {"id": id_, "address": address, "expires_at": f"{year}-01-01 00:00:00"}
+            connection.execute(text(undo), values)
+    upgrade(engine)
+    rows = rows_of(engine)
+    addresses = {
+        row["id"]: (row["email"], row["claimed_email"], row["email_verified_at"] is not None)
+        for row in rows["user"]
+    }
+    assert addresses == {
+        "0id": ("old0@x.example", "new0@x.example", True),
+        "1id": ("old1@x.example", "new1@x.example", False),
+        "2id": ("new2@x.example", None, False),
+    }
+    former = [
+        (row["user_id"], row["depth"], row["address_canonical"]) for row in rows["former_email"]
+    ]
+    assert former == [("0id", 0, "valid@x.example")]
 
 
 @pytest.mark.parametrize("revision", EARLIER)

@@ -132,7 +132,9 @@ _RESET = "a job takes at most fifty requests, and each gets a secret and a mail 
 _MAIL = "each mail is sent and marked by itself; otherwise the failure of one would resend others"
 #: By words of a statement, the reason why the jobs run it for each row that they find.
 LOOPS: Mapping[str, str] = {
-    "user.verified_email IS NOT NULL": _RESET,
+    "user.claimed_email_canonical = ?": _RESET,
+    "user.email_canonical != ?": _RESET,
+    "FROM user WHERE user.id = ?": _RESET,
     "UPDATE one_time_secret SET superseded_at=? WHERE one_time_secret.purpose = ?": _RESET,
     "INSERT INTO one_time_secret": _RESET,
     "FROM user JOIN tenant ON tenant.id = user.tenant_id WHERE user.id = ?": _RESET,

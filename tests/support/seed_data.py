@@ -149,6 +149,8 @@ class _SeedData:
                 "email": address,
                 "email_canonical": address,
                 "email_verified_at": then,
+                "claimed_email": None,
+                "claimed_email_canonical": None,
                 "verified_email": address,
                 "verified_email_canonical": address,
                 "first_email": None,

@@ -114,6 +114,9 @@ def make_inputs(service: Service, actors: Actors) -> Mapping[str, Any]:
     )
     unverified = actors.sign_up()
     resetting = actors.sign_up()
+    moving = actors.sign_up()
+    moving.ask("POST", "/resources/me/email/change", {"email": f"new.{moving['email']}"})
+    undo = actors.operator.wait_for_mail(moving["email"], "Your email address is about to change")
     verifications = {}
     for user in (unverified, resetting):
         user.ask("POST", "/api/v1/me/verify-email")
@@ -140,6 +143,11 @@ def make_inputs(service: Service, actors: Actors) -> Mapping[str, Any]:
             "email": resetting["email"],
             "session_token": resetting["session_token"],
             "secret": reset["secret"],
+        },
+        "moving": {
+            "email": moving["email"],
+            "session_token": moving["session_token"],
+            "secret": undo["secret"],
         },
     }
 

@@ -176,7 +176,7 @@ def _open_owner(env, email):
         user_id=view.user_id,
         identity_id=identity_id,
         tenant_id=view.tenant_id,
-        email=view.email,
+        email=email,
         password=user.password,
         client_id=client.id,
         credentials=credentials,

@@ -12,8 +12,8 @@ from accounts.errors import SecretExpired, SecretInvalid, SecretSuperseded, Secr
 from accounts.flows.profile.profile import change_profile
 from accounts.services.one_time_secrets import (
     SecretPurpose,
+    find_address_changes,
     find_locale,
-    find_pending_address,
     find_secret,
     issue_secret,
     read_secret,
@@ -177,15 +177,20 @@ def test_secret_can_be_superseded_in_its_own_transaction(env, alice):
 
 def test_pending_address_is_found_until_used_or_expired(env, alice, clock):
     """The address is returned, not the secret."""
-    assert env.act(find_pending_address, CHANGE, alice.user_id) is None
+
+    def pending_address():
+        return env.act(find_address_changes, alice.user_id).pending_address
+
+    assert pending_address() is None
+    _issue(env, alice, VERIFICATION)
+    assert pending_address() is None
     secret = _issue(env, alice)
-    assert env.act(find_pending_address, CHANGE, alice.user_id) == "new@example.com"
-    assert env.act(find_pending_address, VERIFICATION, alice.user_id) is None
+    assert pending_address() == "new@example.com"
     env.act(redeem_secret, CHANGE, secret)
-    assert env.act(find_pending_address, CHANGE, alice.user_id) is None
+    assert pending_address() is None
     _issue(env, alice)
     clock.move(seconds=DAY)
-    assert env.act(find_pending_address, CHANGE, alice.user_id) is None
+    assert pending_address() is None
 
 
 def test_one_of_four_concurrent_uses_wins(env, alice, bob):

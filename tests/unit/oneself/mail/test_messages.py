@@ -4,7 +4,7 @@ import email
 import email.policy
 import html.parser
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +27,7 @@ PARAMETERS = {
     "secret": SECRET,
     "identity_id": "0b5c1f8e-0000-4000-8000-000000000000",
     "new_address": "new@example.com",
+    "former_address": "f…@e….org",
     "name": "Nightly build",
     "ip_address": "192.0.2.7",
 }
@@ -42,6 +43,7 @@ PAGES = {
 SHOWN = {
     MessageKind.EMAIL_VERIFICATION: "secret",
     MessageKind.EMAIL_CHANGE_NOTICE: "new_address",
+    MessageKind.EMAIL_CHANGED: "former_address",
     MessageKind.API_KEY_CREATED: "name",
     MessageKind.PAT_CREATED: "name",
 }
@@ -53,7 +55,13 @@ ALERTS = {
     MessageKind.PAT_CREATED,
 }
 #: Kinds with a link to the form that requests a reset link.
-WITH_RESET_LINK = ALERTS | {MessageKind.EMAIL_ALREADY_IN_USE}
+WITH_RESET_LINK = (ALERTS | {MessageKind.EMAIL_ALREADY_IN_USE}) - {MessageKind.EMAIL_CHANGE_NOTICE}
+#: Kinds about an account that the reader may not own: they name it, and bring a way to refuse.
+ABOUT_AN_ACCOUNT = (
+    MessageKind.EMAIL_VERIFICATION,
+    MessageKind.EMAIL_CHANGE_CONFIRMATION,
+    MessageKind.EMAIL_ALREADY_IN_USE,
+)
 BY_USERS = {kind: name for kind, name in SHOWN.items() if name != "secret"}
 
 every_mail = pytest.mark.parametrize(
@@ -204,6 +212,32 @@ def test_links_lead_to_the_public_url(message, kind, language):
     assert parse_qs(parts.query, strict_parsing=True) == expected
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", ABOUT_AN_ACCOUNT)
+def test_mail_about_an_account_names_it_and_can_be_refused(message, kind, language):
+    """EM-02, attack finding 1: by its masked address and its age, in both parts."""
+    opened_at = datetime(2025, 2, 3, 4, 5, tzinfo=UTC)
+    parameters = {"account": "e…@e….example", "opened_at": opened_at.isoformat()}
+    parts = _parts(_compose(message(kind, language), **parameters))
+    link = f"{PUBLIC_URL}/release-email?secret=ots_canary%2B%2F%3D%26%3F%20%C3%BC"
+    for part in parts:
+        assert "e…@e….example" in part
+        assert SHIPPED.format_time(opened_at, language) in part
+    assert f"\n    {link}\n" in parts[0]
+    assert link in _Page(parts[1]).links
+    assert all("release-email" not in part for part in _parts(_compose(message(kind, language))))
+
+
+@pytest.mark.parametrize("kind", [MessageKind.EMAIL_CHANGED, MessageKind.EMAIL_CHANGE_NOTICE])
+def test_mail_about_a_change_tells_until_when_it_can_be_undone(message, kind):
+    """EM-02, attack finding 1."""
+    until = datetime(2026, 4, 12, 4, 5, tzinfo=UTC)
+    for language in LANGUAGES:
+        for part in _parts(_compose(message(kind, language), until=until.isoformat())):
+            words = " ".join(part.split())
+            assert SHIPPED.format_time(until, language) in words
+
+
 @every_mail
 def test_mail_has_the_time_of_the_event(message, clock, kind, language):
     clock.move(hours=1)
@@ -238,7 +272,7 @@ def test_only_mail_with_a_page_has_a_secret(message, kind, language):
 def test_templates_get_only_the_parameters_of_their_kind(message):
     """EM-02: a notification could not show a secret even if its parameters had one."""
     for kind in set(MessageKind) - set(PAGES):
-        shown = {BY_USERS[kind]: "Nightly build"} if kind in BY_USERS else {}
+        shown = {BY_USERS[kind]: PARAMETERS[BY_USERS[kind]]} if kind in BY_USERS else {}
         shown |= {"ip_address": "192.0.2.7"} if kind in ALERTS else {}
         for language in LANGUAGES:
             bare = compose(message(kind, language), shown, public_url=PUBLIC_URL)

@@ -37,8 +37,10 @@ from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
 NEW = "Copper lantern 92 estuary"
-VERIFY, CHANGE, UNDO, RESET = PAGES
+VERIFY, CHANGE, UNDO, RELEASE, RESET = PAGES
 UNUSABLE = ("secret_invalid", "secret_used", "secret_expired", "secret_superseded")
+NEW_ADDRESS = "new@example.net"
+_OF_NEW_ADDRESS = {CHANGE, RELEASE}
 NOTHING: Mapping[str, str] = MappingProxyType({})
 _VOID = {"input", "meta", "wbr"}
 
@@ -47,11 +49,10 @@ HEADINGS = {
     (VERIFY, "de"): ("Bestätigen Sie Ihre E-Mail-Adresse", "Ihre E-Mail-Adresse ist bestätigt"),
     (CHANGE, "en"): ("Change your email address", "Your email address was changed"),
     (CHANGE, "de"): ("Ihre E-Mail-Adresse ändern", "Ihre E-Mail-Adresse wurde geändert"),
-    (UNDO, "en"): ("Undo the change of your email address", "The change was undone"),
-    (UNDO, "de"): (
-        "Änderung Ihrer E-Mail-Adresse rückgängig machen",
-        "Die Änderung wurde rückgängig gemacht",
-    ),
+    (UNDO, "en"): ("Undo the change of your email address", "Set a new password"),
+    (UNDO, "de"): ("Änderung Ihrer E-Mail-Adresse rückgängig machen", "Neues Passwort festlegen"),
+    (RELEASE, "en"): ("Release your email address", "Your email address is released"),
+    (RELEASE, "de"): ("Ihre E-Mail-Adresse freigeben", "Ihre E-Mail-Adresse ist freigegeben"),
     (RESET, "en"): ("Set a new password", "Your new password is set"),
     (RESET, "de"): ("Neues Passwort festlegen", "Ihr neues Passwort ist festgelegt"),
 }
@@ -237,11 +238,13 @@ def visit(env: Any, visit_of: Callable[..., Visitor]) -> Visitor:
 
 @pytest.fixture
 def link_for(env: Any, alice: Any) -> Callable[[str], dict[str, str]]:
-    """Make the query of a link to a page, for Alice, whose address is verified."""
-    env.execute('UPDATE "user" SET verified_email = email, verified_email_canonical = email')
+    """Make the query of a link to a page, for Alice."""
 
     def link_for(path: str) -> dict[str, str]:
-        address = parse_address("new@example.net" if path == CHANGE else "alice@example.com")
+        address = parse_address(NEW_ADDRESS if path in _OF_NEW_ADDRESS else "alice@example.com")
+        if path == RELEASE:
+            env.execute('UPDATE "user" SET claimed_email = ?', NEW_ADDRESS)
+            env.execute('UPDATE "user" SET claimed_email_canonical = ?', NEW_ADDRESS)
         secret = env.act(issue_secret, PAGES[path].purpose, alice.user_id, address)
         named = {"identity": alice.view.identity_id} if path == CHANGE else {}
         return {"secret": secret, **named}
@@ -307,7 +310,8 @@ def test_link_shows_its_purpose_and_its_button_acts(visit, link_for, path, langu
     assert (asked.status, asked.heading) == (200, before)
     _assert_readable(asked, language)
     assert asked.page.hidden == link
-    assert ("new@example.net" if path == CHANGE else "alice@example.com") in asked.words
+    address = NEW_ADDRESS if path in _OF_NEW_ADDRESS else "alice@example.com"
+    assert address in asked.words
     done = visit.post(path, _form(path, link), accept_language=language)
     assert (done.status, done.heading) == (200, after)
     _assert_readable(done, language)
@@ -321,14 +325,50 @@ def test_address_is_verified(env, alice, visit, link_for):
 
 
 def test_address_is_changed_and_restored(env, alice, visit, link_for):
-    """EM-02: undoing the change ends all sessions."""
+    """EM-02, attack finding 3: undoing it ends all sessions, and sets a new password at once."""
     undo = link_for(UNDO)
     visit.post(CHANGE, link_for(CHANGE))
     assert env.view(alice.user_id).email == "new@example.net"
     done = visit.post(UNDO, undo)
     assert env.view(alice.user_id).email == "alice@example.com"
     assert {row["revoked_at"] is None for row in env.rows("login_session")} == {False}
-    assert [each["href"] for each in done.page.every("a")] == ["reset-password"]
+    reset = done.page.hidden["secret"]
+    assert undo["secret"] != reset
+    assert visit.post(RESET, {"secret": reset, "new_password": NEW}).status == 200
+
+
+def test_page_of_an_undo_shows_its_rules_again(env, visit, link_for):
+    """PW-08: a weak password uses up neither the secret nor the page."""
+    done = visit.post(UNDO, link_for(UNDO))
+    reset = done.page.hidden
+    assert visit.post(RESET, {**reset, "new_password": "Password1"}).status == 400
+    assert visit.post(RESET, {**reset, "new_password": NEW}).status == 200
+    assert env.view(env.rows("user")[0]["id"]).email_verified
+
+
+def test_undo_for_a_user_of_another_provider_asks_for_no_password(env, visit, link_for):
+    """EM-02: the provider keeps it."""
+    link = link_for(UNDO)
+    env.execute("UPDATE \"user\" SET provider = 'oidc'")
+    done = visit.post(UNDO, link)
+    assert (done.status, done.heading) == (200, "The change was undone")
+    assert done.page.every("form") == []
+
+
+@pytest.mark.parametrize("path", [VERIFY, CHANGE, RELEASE])
+def test_page_names_the_account_that_is_about_to_use_the_address(env, alice, visit, link_for, path):
+    """EM-16, attack finding 1: by a masked address, its age, and 40 characters of its name."""
+    link = link_for(RELEASE if path == VERIFY else path)
+    env.execute('UPDATE "user" SET display_name = ?', "<b>" + "x" * 60)
+    for language in LANGUAGES:
+        asked = visit.get(path, link, accept_language=language)
+        assert "a…@e….com" in asked.words
+        assert "<b>" + "x" * 37 in asked.words
+        assert "x" * 38 not in asked.words
+        assert "2026" in asked.words
+        assert "release-email" in {each["action"] for each in asked.page.every("form")}
+    assert visit.post(RELEASE, {"secret": link["secret"]}).status == 200
+    assert env.view(alice.user_id).email == "alice@example.com"
 
 
 def test_new_password_replaces_the_old_one(env, alice, visit, link_for):
@@ -377,7 +417,8 @@ def test_unusable_link_is_explained(visit, unusable_link, path, reason, language
         again = path == VERIFY and reason in {"secret_expired", "secret_superseded"}
         assert seen.page.hidden == ({**link, "action": "again"} if again else {})
         assert len(seen.page.every("form")) == (again or path == RESET)
-        assert len(seen.page.every("a")) == (path == UNDO)
+        asks_again = path == RELEASE and reason != "secret_used"
+        assert len(seen.page.every("a")) == (path == UNDO or asks_again)
 
 
 @every_page
@@ -408,15 +449,16 @@ def test_identity_must_be_that_of_the_secret(visit, link_for, bob):
 
 @every_page
 def test_secret_for_another_purpose_does_not_work(visit, link_for, path):
-    """EM-08."""
-    for other in set(PAGES) - {path}:
+    """EM-08: the reader of an address says yes or no by the same secret."""
+    both = {VERIFY: {RELEASE}, RELEASE: {VERIFY, CHANGE}}
+    for other in set(PAGES) - {path} - both.get(path, set()):
         link = link_for(other)
         assert visit.get(path, link).heading == "This link does not work"
         assert visit.post(path, _form(path, {"secret": link["secret"]})).status == 400
         assert visit.get(other, link).status == 200
 
 
-@every_page
+@pytest.mark.parametrize("path", sorted(set(PAGES) - {RELEASE}))
 def test_link_of_a_disabled_user_does_not_work(env, alice, visit, link_for, path):
     """SE-06."""
     link = link_for(path)
@@ -780,6 +822,7 @@ def test_log_names_the_page_and_no_part_of_the_link(
         "page.verifyEmail",
         "page.changeEmail",
         "page.undoEmailChange",
+        "page.releaseEmail",
         "page.resetPassword",
     }
     assert {request["code"] for request in requests} >= {None, "invalid_request", *UNUSABLE}

@@ -304,47 +304,6 @@ def test_secret_mailed_to_a_former_address_is_rejected(env, alice, secret):
     assert _logs_in(env, alice.password, "changed@example.com")
 
 
-@pytest.fixture
-def second_owner(env, alice):
-    """A user with the address that Alice has verified last, who has not verified it.
-
-    Only rows of earlier versions can be like this.
-    """
-    _change_address(env, alice, "changed@example.com")
-    user = env.user("heir@example.net")
-    env.execute(
-        'UPDATE "user" SET email = ?, email_canonical = ?, first_email = NULL,'
-        " first_email_canonical = NULL WHERE id = ?",
-        ADDRESS,
-        ADDRESS.lower(),
-        user.user_id,
-    )
-    return user
-
-
-def test_address_of_two_users_gets_mail_for_the_one_who_verified_it(env, alice, second_owner):
-    """EM-08: that is Alice, though the other user logs in with it."""
-    assert _request_resets(env, ADDRESS) == [ADDRESS]
-    _reset(env, _resets(env)[-1][1])
-    assert _logs_in(env, NEW_PASSWORD, "changed@example.com")
-    assert _logs_in(env, second_owner.password)
-    assert not _logs_in(env, alice.password, "changed@example.com")
-
-
-def test_address_verified_by_two_users_gets_a_mail_for_each(env, second_owner):
-    """EM-08: two secrets, each of which works for its own account only."""
-    _verify(env, second_owner)
-    assert _request_resets(env, ADDRESS) == [ADDRESS, ADDRESS]
-    for (_, secret), new in zip(_resets(env), (NEW_PASSWORD, OTHER_PASSWORD), strict=True):
-        _reset(env, secret, new)
-    second_owner_logins = [new for new in (NEW_PASSWORD, OTHER_PASSWORD) if _logs_in(env, new)]
-    alice_logins = [
-        new for new in (NEW_PASSWORD, OTHER_PASSWORD) if _logs_in(env, new, "changed@example.com")
-    ]
-    assert sorted(second_owner_logins + alice_logins) == sorted([NEW_PASSWORD, OTHER_PASSWORD])
-    assert len(second_owner_logins) == 1
-
-
 def test_undecryptable_request_is_deleted(env, alice):
     """TK-05: it was sealed under a root secret that is gone."""
     assert alice
