@@ -8,6 +8,7 @@ import pytest
 from accounts.errors import InvalidCredentials, InvalidToken
 from accounts.flows.administration.tenants import disable_tenant
 from accounts.flows.administration.users import disable_user, find_user_by_email
+from accounts.flows.email.email_change import request_email_change, validate_email_change
 from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session
 from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
 from accounts.flows.tokens.personal_access_tokens import create_pat, list_pats
@@ -153,16 +154,17 @@ def test_changes_made_in_a_trial_are_undone(env, database, demo):
     _check_credentials(env, make_demo(database))
 
 
-def test_changed_address_is_restored(env, database, demo):
-    env.execute(
-        'UPDATE "user" SET email = ?, email_canonical = ? WHERE id = ?',
-        "elsewhere@example.org",
-        "elsewhere@example.org",
-        demo["base"]["user_id"],
-    )
+@pytest.mark.parametrize("is_mailed", [False, True])
+def test_changed_address_is_restored(env, database, demo, is_mailed):
+    """It is only claimed, or owned and can still be undone."""
+    view = env.view(demo["base"]["user_id"])
+    _, secret = env.act(request_email_change, view, "elsewhere@example.org")
+    env.execute("UPDATE one_time_secret SET is_mailed = ?", is_mailed)
+    env.act(validate_email_change, identity_id=view.identity_id, secret=secret)
     again = make_demo(database)
-    assert again["base"]["user_id"] == demo["base"]["user_id"]
+    assert again["base"]["user_id"] == view.user_id
     assert again["base"]["tenant_id"] == demo["base"]["tenant_id"]
+    assert env.view(view.user_id).email == view.email
     _check_credentials(env, again)
 
 
