@@ -5,7 +5,7 @@ from typing import Any
 
 from accounts.errors import Invalid
 from accounts.flows.password import password_change
-from accounts.services import authorization
+from accounts.services.policies import authorization
 from handlers.context import UserContext
 from handlers.dialect import Dialect, Refusal, details, listed_notices
 from handlers.exchange import NO_CONTENT, Reply

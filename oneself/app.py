@@ -17,9 +17,9 @@ from accounts.flows.password.password_reset import mail_requested_resets
 from accounts.flows.sign_in.login_networks import delete_old_networks, mail_failed_logins
 from accounts.jobs.event_chain import chain_events
 from accounts.jobs.retention import delete_expired_records, revoke_idle_sessions
-from accounts.services.credentials import RECORDING_DELAY
 from accounts.services.database import AccountSession
-from accounts.services.outbox import delete_dead_messages
+from accounts.services.idle_sessions import RECORDING_DELAY
+from accounts.services.mail.outbox import delete_dead_messages
 from accounts.services.rate_limits import delete_old_attempts
 from accounts.services.signing_keys import delete_retired_keys, ensure_signing_key
 from oneself.database import Database

@@ -20,8 +20,9 @@ from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.crypto.password_hashing import NO_PASSWORD
 from accounts.services.clients import renew_client_secret
-from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, idle_since, is_live
+from accounts.services.credentials import CREDENTIAL_TYPES, REVOCABLE, is_live
 from accounts.services.database import AccountSession
+from accounts.services.idle_sessions import idle_since
 from accounts.services.one_time_secrets import is_pending, is_redeemable
 from models import (
     Client,

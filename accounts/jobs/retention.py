@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, or_, update
 from sqlmodel import col, select
 
-from accounts.services.credentials import REVOCABLE, idle_since, used_after
+from accounts.services.credentials import REVOCABLE
 from accounts.services.database import AccountSession
+from accounts.services.idle_sessions import idle_since, used_after
 from models import (
     Client,
     LoginSession,

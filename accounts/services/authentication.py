@@ -13,14 +13,13 @@ from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidToken
 from accounts.services.credentials import (
     BY_KIND,
-    idle_since,
     is_accepted,
     is_live,
     is_of_enabled_client,
     rights,
-    used_after,
 )
 from accounts.services.database import AccountSession, Reading
+from accounts.services.idle_sessions import idle_since, used_after
 from accounts.services.principal import Credential, CredentialKind, Presented, Principal
 from accounts.services.user_views import ENABLED, USER_VIEW_COLUMNS, UserView
 from models import LoginSession, RevokedJwt, Tenant, User

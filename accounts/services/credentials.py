@@ -9,7 +9,6 @@ stored: they end with their session, or with the credential epoch of the user. C
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select, true, update
@@ -18,10 +17,10 @@ from sqlmodel import col
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import NotFound
-from accounts.limits import Limits
 from accounts.services.access_tokens import regenerate_access_token
 from accounts.services.database import AccountSession, columns_of
 from accounts.services.events import EventKind, record_events, record_events_of
+from accounts.services.idle_sessions import idle_since, used_after
 from accounts.services.principal import CredentialKind
 from accounts.services.user_views import UserView
 from models import (
@@ -138,31 +137,6 @@ _FIXED_RIGHTS = {kind: type_.rights for kind, type_ in BY_KIND.items()}
 def rights(kind: CredentialKind, scopes: Iterable[str]) -> frozenset[str]:
     """Return the rights of a credential: its kind's, else its scopes within the user's (TK-12)."""
     return _FIXED_RIGHTS.get(kind) or SESSION_RIGHTS.intersection(scopes)
-
-
-#: The longest time until the use of a credential is recorded: that is done in batches (TK-16).
-RECORDING_DELAY = timedelta(minutes=1)
-_UNLIMITED = datetime.min.replace(tzinfo=UTC)
-
-
-def idle_since(limits: Limits, now: datetime, *, delays: int = 2) -> datetime:
-    """Return the time up to which a session was last used if it has ended by idling.
-
-    The uses of the last delay may not be recorded yet, so a session in use can seem to be idle for
-    the timeout and one delay. A use after a longer time is accepted for a second delay, but not
-    recorded (`delays=1`): all that count are recorded before the first use is rejected, and an
-    ended session never comes alive again. The timeout must be longer than a delay.
-    """
-    if limits.session_idle_timeout is None:
-        return _UNLIMITED
-    return now - limits.session_idle_timeout - delays * RECORDING_DELAY
-
-
-def used_after(time: Any) -> ColumnElement[bool]:
-    """Return the condition that the last recorded use of a session, or its login, is later."""
-    last_use = func.coalesce(col(LoginSession.last_used_at), col(LoginSession.created_at))
-    is_later: ColumnElement[bool] = last_use > time
-    return is_later
 
 
 def is_live(table: Any, now: Any, idle: Any) -> ColumnElement[bool]:

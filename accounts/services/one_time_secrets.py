@@ -170,7 +170,11 @@ def is_link_due(
     the mailbox.
     """
     link = session.core.execute(
-        select(col(OneTimeSecret.created_at), col(OneTimeSecret.expires_at))
+        select(
+            col(OneTimeSecret.created_at),
+            col(OneTimeSecret.expires_at),
+            col(OneTimeSecret.is_mailed),
+        )
         .where(
             col(OneTimeSecret.purpose) == purpose,
             col(OneTimeSecret.user_id) == user_id,
@@ -183,7 +187,7 @@ def is_link_due(
         return True
     if link.created_at > session.now - _LINK_INTERVAL:
         return False
-    if link.expires_at <= session.now + _LINK_INTERVAL:
+    if not link.is_mailed or link.expires_at <= session.now + _LINK_INTERVAL:
         return True
     try:
         consume_repeated_link(session, user_id, purpose)

@@ -17,8 +17,9 @@ from sqlalchemy import bindparam, select, update
 from sqlmodel import col
 
 from accounts.limits import RateLimit
-from accounts.services.credentials import idle_since, is_live
+from accounts.services.credentials import is_live
 from accounts.services.database import AccountSession
+from accounts.services.idle_sessions import idle_since
 from accounts.services.principal import CredentialKind
 from accounts.services.rate_limits import (
     consume,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from accounts.services.database import AccountSession
-    from accounts.services.outbox import Message
+    from accounts.services.mail.outbox import Message
     from oneself.database import Database
     from oneself.mail.delivery import Delivery
     from oneself.settings import Settings
@@ -63,7 +63,7 @@ def list_messages(
     dead if it was rejected or could not be sent for a day; `last_problem` has the reason. A dead
     message can be retried for a week.
     """
-    from accounts.services import outbox
+    from accounts.services.mail import outbox
 
     with open_transaction(writing=False) as session:
         shown_states = states or (State.WAITING, State.LEASED, State.DEAD)
@@ -147,7 +147,7 @@ def retry(
     A running service sends it within a second; otherwise run `mail deliver`. A link in an old
     message may have expired; the recipient can request a new one.
     """
-    from accounts.services.outbox import retry_messages
+    from accounts.services.mail.outbox import retry_messages
 
     if (message_id is None) is not everything:
         raise Failure("Give the ID of one message, or --all.", status=USAGE)
@@ -169,7 +169,7 @@ def open_delivery(settings: "Settings", database: "Database") -> "Delivery":
 
 
 def _explain_no_retry(message: "Message", now: "datetime") -> str:
-    from accounts.services.outbox import MessageState
+    from accounts.services.mail.outbox import MessageState
 
     state = message.state(now)
     if state is MessageState.DELIVERED:
@@ -180,7 +180,7 @@ def _explain_no_retry(message: "Message", now: "datetime") -> str:
 
 
 def _find(session: "AccountSession", message_id: str) -> "Message":
-    from accounts.services.outbox import find_message
+    from accounts.services.mail.outbox import find_message
 
     with explain_missing(f"There is no message {message_id}. See: {_RUN} list"):
         return find_message(session, message_id)
@@ -209,7 +209,7 @@ def _headers(
     session: "AccountSession", message: "Message", settings: "Settings"
 ) -> dict[str, str] | None:
     """Return the headers of an unsent message, or None if it cannot be read."""
-    from accounts.services.outbox import unseal_parameters
+    from accounts.services.mail.outbox import unseal_parameters
     from oneself.mail.factory import open_messages
 
     try:

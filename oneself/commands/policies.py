@@ -34,7 +34,7 @@ def check(*, as_json: AsJson = False) -> None:
     seconds, and keeps the last valid set otherwise. Of valid policies, the output says which acts
     without a login, such as login itself, they close to an ordinary user.
     """
-    from accounts.services.policies import InvalidPolicies
+    from accounts.services.policies.policy_set import InvalidPolicies
     from oneself.commands.console.session_setup import load_settings
     from oneself.document import load_document
     from oneself.runtime.policy_store import NoPolicyFolder, closed_acts, read_policies

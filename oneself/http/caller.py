@@ -7,9 +7,9 @@ from typing import NamedTuple
 from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidClient
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import authorise, govern
 from accounts.services.clients import ClientCredentials
 from accounts.services.database import AccountSession
+from accounts.services.policies.authorization import authorise, govern
 from accounts.services.principal import Presented, Principal
 from oneself.database import SingleReading
 from oneself.document import OperationSpec

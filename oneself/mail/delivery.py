@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from accounts.services.database import AccountSession
-from accounts.services.outbox_queue import (
+from accounts.services.mail.outbox_queue import (
     Lease,
     has_due_messages,
     holds_lease,

@@ -11,7 +11,7 @@ from html import escape
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from accounts.services.outbox import Message, MessageKind
+from accounts.services.mail.outbox import Message, MessageKind
 from accounts.values.email_address import parse_address
 from oneself.templating import TemplateBroken, Templates
 

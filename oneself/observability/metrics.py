@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from accounts.services.database import AccountSession
-from accounts.services.outbox import measure_outbox
+from accounts.services.mail.outbox import measure_outbox
 from oneself.host_names import read_host
 from oneself.runtime.thread_pools import PoolObserver
 

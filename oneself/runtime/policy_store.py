@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from accounts.services.credentials import SESSION_RIGHTS
-from accounts.services.policies import (
+from accounts.services.policies.policy_set import (
     ANONYMOUS,
     PUBLIC,
     Decision,
@@ -33,7 +33,7 @@ def _record(**attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": "Record", "attributes": attributes}
 
 
-#: The entity types that accounts/services/policies.py builds for each decision.
+#: The entity types that accounts/services/policies/policy_set.py builds for each decision.
 _ENTITY_TYPES: Mapping[str, Any] = {
     "Tenant": {"shape": _record(id=_TEXT, uuid=_TEXT)},
     "User": {

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
 from accounts.origin import Origin
-from accounts.services.authorization import Decide, govern
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import find_locale
+from accounts.services.policies.authorization import Decide, govern
 from handlers.errors import CrossSiteRequest
 from oneself.database import Database
 from oneself.http.guard import RequestContext

@@ -25,7 +25,7 @@ import pytest
 import typer
 import yaml
 
-from accounts.services.policies import InvalidPolicies
+from accounts.services.policies.policy_set import InvalidPolicies
 from oneself import commands
 from oneself.commands.demo import export_line
 from oneself.conformance.outcomes import Verdict

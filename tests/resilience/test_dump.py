@@ -29,8 +29,8 @@ from accounts.services.access_tokens import regenerate_access_token, reveal_acce
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials, authenticate_client
 from accounts.services.credentials import SESSION_RIGHTS
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, read_secret
-from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import CredentialKind, Presented
 from accounts.services.signing_keys import ensure_signing_key, load_key_set
 from accounts.services.user_views import find_user_view

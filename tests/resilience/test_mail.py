@@ -18,7 +18,7 @@ from socket import create_server
 import pytest
 from aiosmtpd.controller import Controller
 
-from accounts.services.outbox import MessageKind, post_message
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.user_views import find_user_view
 from accounts.services.users import open_tenant, open_user
 from oneself.commands.console.session_setup import load_settings, open_database

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from accounts.services.credentials import SESSION_RIGHTS, rights
-from accounts.services.policies import Question, Subject
+from accounts.services.policies.policy_set import Question, Subject
 from accounts.services.principal import CredentialKind
 from models import wire
 from oneself.commands import conformance as prove

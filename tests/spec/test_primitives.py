@@ -10,6 +10,7 @@ PAGE = (ROOT / "docs" / "security.md").read_text()
 
 #: The entry in the list for each name of a library; a module alone stands for all of its names.
 NAMES = {
+    "argon2.low_level": "argon2id",
     "bcrypt": "bcrypt",
     "cryptography.hazmat.primitives.asymmetric.rsa": "RSA",
     "cryptography.hazmat.primitives.asymmetric.rsa.RSAPrivateKey": "RSA",
@@ -31,7 +32,17 @@ NAMES = {
 NO_PRIMITIVE = re.compile(
     r"cryptography\.exceptions\.|cryptography\.hazmat\.primitives\.serialization\."
 )
-LIBRARIES = {"bcrypt", "cryptography", "hashlib", "hmac", "jwt", "random", "secrets", "ssl"}
+LIBRARIES = {
+    "argon2",
+    "bcrypt",
+    "cryptography",
+    "hashlib",
+    "hmac",
+    "jwt",
+    "random",
+    "secrets",
+    "ssl",
+}
 #: Modules of which each used name is looked up.
 IN_PARTS = {"hashlib", "hmac", "random"}
 

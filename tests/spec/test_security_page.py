@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from accounts.crypto import tokens
-from accounts.services.policies import Policies, Question, Subject
+from accounts.services.policies.policy_set import Policies, Question, Subject
 from oneself.document import load_document, operation_specs
 from oneself.runtime.policy_store import schema_of
 from oneself.settings import Settings

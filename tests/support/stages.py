@@ -30,8 +30,8 @@ _FILES = {
         "oneself/http/request/parameters.py",
     ),
     "policy": (
-        "accounts/services/authorization.py",
-        "accounts/services/policies.py",
+        "accounts/services/policies/authorization.py",
+        "accounts/services/policies/policy_set.py",
         "oneself/runtime/policy_store.py",
     ),
     "database": ("oneself/database", "accounts/services/database.py", "sqlalchemy", "sqlmodel"),

@@ -18,8 +18,8 @@ from accounts.services.credentials import (
 )
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
-from accounts.services.outbox import MessageKind, post_message
 from accounts.services.recovery_address import recovery_address
 from accounts.services.user_views import find_user_view
 from models import PasswordRecord, User

@@ -8,17 +8,17 @@ from sqlmodel import col
 from accounts.crypto.password_hashing import NO_PASSWORD
 from accounts.errors import NotLocalUser, SecretInvalid
 from accounts.services import throttling, users
-from accounts.services.address_mail import identify_account, mail_claim, tell_of_undo
 from accounts.services.credentials import revoke_everything
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
+from accounts.services.mail.address_mail import identify_account, mail_claim, tell_of_undo
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     issue_secret,
     redeem_secret,
     supersede_secrets,
 )
-from accounts.services.outbox import MessageKind, post_message
 from accounts.services.recovery_address import claim_address, own_address
 from accounts.services.user_views import UserView, find_user_view
 from accounts.values import email_address

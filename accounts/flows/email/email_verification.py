@@ -1,9 +1,9 @@
 """Verifying the email address that an account shows."""
 
 from accounts.errors import SecretInvalid
-from accounts.services.address_mail import mail_verification, shown_address, tell_of_undo
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
+from accounts.services.mail.address_mail import mail_verification, shown_address, tell_of_undo
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     authorise_secret,

@@ -9,9 +9,10 @@ from sqlmodel import col, select
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidGrant
-from accounts.services.credentials import idle_since, is_live, is_of_enabled_client
+from accounts.services.credentials import is_live, is_of_enabled_client
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
+from accounts.services.idle_sessions import idle_since
 from accounts.services.principal import PublicCredential
 from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values.identifiers import new_id

@@ -9,8 +9,8 @@ from accounts.services import throttling
 from accounts.services.credentials import SESSION, revoke_all
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
+from accounts.services.mail.outbox import MessageKind, post_notification
 from accounts.services.one_time_secrets import SecretPurpose, supersede_secrets
-from accounts.services.outbox import MessageKind, post_notification
 from accounts.services.principal import Principal
 from accounts.services.user_views import ENABLED, UserView
 from accounts.values import password_strength

@@ -10,9 +10,10 @@ from accounts.crypto.keyring import Purpose, SealBroken
 from accounts.errors import SecretInvalid
 from accounts.flows.password.password_change import swap_password, validate_for
 from accounts.services import throttling
-from accounts.services.address_mail import mail_claims_of, mail_undo_again, tell_of_undo
 from accounts.services.credentials import revoke_everything
 from accounts.services.database import AccountSession, lock_account
+from accounts.services.mail.address_mail import mail_claims_of, mail_undo_again, tell_of_undo
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     authorise_secret,
@@ -22,7 +23,6 @@ from accounts.services.one_time_secrets import (
     redeem_secret,
     supersede_secrets,
 )
-from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import PublicCredential
 from accounts.services.recovery_address import own_address, recovery_address
 from accounts.services.user_views import ENABLED, UserView, find_user_view

@@ -25,7 +25,7 @@ from sqlmodel import col
 
 from accounts.crypto.keyring import Purpose
 from accounts.services.database import AccountSession
-from accounts.services.outbox import MessageKind, post_message, post_notification
+from accounts.services.mail.outbox import MessageKind, post_message, post_notification
 from accounts.services.recovery_address import recovery_address
 from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values import email_address

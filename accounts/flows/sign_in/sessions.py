@@ -17,9 +17,10 @@ from accounts.flows.sign_in.login_networks import (
     notify_of_new_network,
 )
 from accounts.services import throttling
-from accounts.services.credentials import SESSION, idle_since, revoke, revoke_all, select_live
+from accounts.services.credentials import SESSION, revoke, revoke_all, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
+from accounts.services.idle_sessions import idle_since
 from accounts.services.principal import Principal, PublicCredential
 from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values import email_address, password_strength

@@ -5,8 +5,8 @@ from accounts.errors import EmailTaken, SignupClosed
 from accounts.flows.sign_in.login_networks import note_login
 from accounts.flows.sign_in.sessions import OpenedSession, open_session
 from accounts.services import throttling, users
-from accounts.services.address_mail import mail_claims_of
 from accounts.services.database import AccountSession
+from accounts.services.mail.address_mail import mail_claims_of
 from accounts.services.principal import PublicCredential
 from accounts.values import email_address, names, password_strength
 

@@ -10,7 +10,7 @@ from accounts.errors import InvalidRequest, LimitReached, ScopeNotHeld
 from accounts.services.credentials import API_KEY, revoke, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.outbox import MessageKind, post_notification
+from accounts.services.mail.outbox import MessageKind, post_notification
 from accounts.services.principal import CredentialKind, Principal
 from accounts.services.user_views import UserView
 from accounts.values import names

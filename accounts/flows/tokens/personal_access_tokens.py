@@ -15,7 +15,7 @@ from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import PAT, revoke, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.outbox import MessageKind, post_notification
+from accounts.services.mail.outbox import MessageKind, post_notification
 from accounts.services.principal import Principal
 from accounts.services.user_views import UserView
 from accounts.values import names

@@ -40,7 +40,7 @@ def explain(error: Exception) -> Failure | None:
     from sqlalchemy.exc import DBAPIError
 
     from accounts.crypto.keyring import SealBroken
-    from accounts.services.policies import InvalidPolicies
+    from accounts.services.policies.policy_set import InvalidPolicies
     from oneself.runtime.key_file import BadSecretKey, BadSecretSetting, UnknownRootKey
     from oneself.runtime.policy_store import NoPolicyFolder
     from oneself.templating import NoTemplateFolder, TemplateBroken

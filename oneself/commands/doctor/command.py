@@ -189,7 +189,7 @@ def _event_chain(session: "AccountSession", head: bytes | None) -> CheckResult:
 
 
 def _outbox(session: "AccountSession") -> CheckResult:
-    from accounts.services.outbox import count_undelivered
+    from accounts.services.mail.outbox import count_undelivered
 
     overdue = count_undelivered(session, created_before=session.now - _MAX_OUTBOX_AGE)
     if not overdue:
@@ -227,7 +227,7 @@ def _clock(session: "AccountSession") -> CheckResult:
 
 
 def _policies(settings: "Settings") -> CheckResult:
-    from accounts.services.policies import InvalidPolicies
+    from accounts.services.policies.policy_set import InvalidPolicies
     from oneself.document import load_document
     from oneself.runtime.policy_store import read_policies
 

@@ -61,12 +61,12 @@ from accounts.jobs.key_rotation import START, rekey_batch
 from accounts.limits import Limits
 from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.authorization import authorise
 from accounts.services.clients import ClientCredentials, authenticate_client
 from accounts.services.events import EventKind
+from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.one_time_secrets import SecretPurpose
-from accounts.services.outbox import unseal_parameters
-from accounts.services.policies import Policies
+from accounts.services.policies.authorization import authorise
+from accounts.services.policies.policy_set import Policies
 from accounts.services.principal import CredentialKind
 from accounts.services.signing_keys import (
     delete_retired_keys,

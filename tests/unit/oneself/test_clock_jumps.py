@@ -26,8 +26,8 @@ from accounts.flows.sign_in.sessions import log_in, log_out
 from accounts.jobs.event_chain import chain_events, verify_chain
 from accounts.jobs.retention import delete_expired_records
 from accounts.limits import RateLimit
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, redeem_secret
-from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import CredentialKind
 from accounts.services.rate_limits import consume, delete_old_attempts
 from accounts.services.signing_keys import ensure_signing_key, load_key_set, rotate_signing_key

@@ -18,13 +18,13 @@ from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.jobs.key_rotation import START, count_links, count_live, rekey_batch, retire_root
 from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.services.mail.outbox import MessageKind, post_message, unseal_parameters
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     issue_secret,
     read_secret,
     redeem_secret,
 )
-from accounts.services.outbox import MessageKind, post_message, unseal_parameters
 from accounts.services.principal import CredentialKind
 from accounts.services.root_keys import find_unknown_roots, remember_root
 from accounts.values.email_address import parse_address

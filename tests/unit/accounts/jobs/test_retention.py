@@ -12,8 +12,8 @@ from accounts.flows.tokens.api_keys import create_api_key
 from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.jobs.retention import delete_expired_records
 from accounts.services.credentials import API_KEY, PAT, revoke_all
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, redeem_secret
-from accounts.services.outbox import MessageKind, post_message
 from accounts.services.principal import CredentialKind
 from accounts.values.email_address import parse_address
 from models import LoginSession

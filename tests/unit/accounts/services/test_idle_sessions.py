@@ -14,7 +14,8 @@ from accounts.flows.sign_in.sessions import list_sessions, open_session, revoke_
 from accounts.jobs.key_rotation import count_live
 from accounts.jobs.retention import delete_expired_records, revoke_idle_sessions
 from accounts.services.authentication import authenticate, write_uses
-from accounts.services.credentials import RECORDING_DELAY, SESSION, revoke_all
+from accounts.services.credentials import SESSION, revoke_all
+from accounts.services.idle_sessions import RECORDING_DELAY
 from accounts.services.principal import CredentialKind, Presented
 from oneself.app import JOBS
 from oneself.runtime.credential_usage import UsageRecorder

@@ -942,7 +942,7 @@ def test_counters_are_deleted_when_their_source_is_unfamiliar(env, alice, clock)
     clock.move(days=29)
     assert env.act(delete_old_attempts) == 0
     clock.move(milliseconds=1)
-    assert env.act(delete_old_attempts) == 4
+    assert env.act(delete_old_attempts) == 5
     assert env.count("attempt_budget") == 3
     clock.move(days=1)
     assert env.act(delete_old_attempts) == 3

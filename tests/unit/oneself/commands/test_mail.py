@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import select
 from typer.testing import CliRunner
 
-from accounts.services.outbox import MessageKind, post_message
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.user_views import find_user_view
 from accounts.services.users import open_tenant, open_user
 from models import OutboxMessage

@@ -23,7 +23,7 @@ from accounts.crypto.keyring import Keyring
 from accounts.flows.administration.users import change_roles, find_user_by_email
 from accounts.limits import Limits
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
-from accounts.services.policies import ANONYMOUS, Decision, Question
+from accounts.services.policies.policy_set import ANONYMOUS, Decision, Question
 from accounts.services.principal import CredentialKind
 from accounts.services.user_views import find_user_view
 from accounts.values.email_address import parse_address

@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from accounts.services.outbox import (
+from accounts.services.mail.outbox import (
     MessageKind,
     delete_dead_messages,
     post_message,

@@ -12,7 +12,7 @@ import pytest
 
 from accounts.errors import InvalidRequest
 from accounts.limits import Limits
-from accounts.services.outbox import MessageKind
+from accounts.services.mail.outbox import MessageKind
 from models import OutboxMessage
 from oneself.mail.messages import Messages
 from oneself.templating import TemplateBroken, Templates

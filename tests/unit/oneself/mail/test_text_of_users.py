@@ -8,7 +8,7 @@ from accounts.flows.email.email_change import request_email_change, validate_ema
 from accounts.flows.email.email_verification import confirm_email, request_email_verification
 from accounts.flows.tokens.api_keys import create_api_key
 from accounts.flows.tokens.personal_access_tokens import create_pat
-from accounts.services.outbox import unseal_parameters
+from accounts.services.mail.outbox import unseal_parameters
 from oneself.mail.messages import Messages
 from oneself.templating import Templates
 from tests.support.languages import LANGUAGES

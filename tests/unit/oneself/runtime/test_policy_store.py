@@ -14,7 +14,7 @@ import pytest
 
 from accounts.errors import Forbidden
 from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
-from accounts.services.policies import (
+from accounts.services.policies.policy_set import (
     ANONYMOUS,
     Decision,
     InvalidPolicies,
@@ -417,7 +417,7 @@ def test_change_with_the_same_size_and_time_is_detected(folder, store):
 def test_unchanged_folder_is_not_parsed_again(store, monkeypatch):
     """AZ-18: a scan every two seconds only reads some files, and keeps cached decisions."""
     monkeypatch.setattr(
-        "accounts.services.policies.Policies.parse", lambda *_: pytest.fail("parsed")
+        "accounts.services.policies.policy_set.Policies.parse", lambda *_: pytest.fail("parsed")
     )
     for _ in range(5):
         store.reload()

@@ -20,9 +20,9 @@ from accounts.crypto import tokens
 from accounts.errors import InvalidCredentials, WeakPassword
 from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits, RateLimit
+from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supersede_secrets
-from accounts.services.outbox import unseal_parameters
-from accounts.services.policies import Decision
+from accounts.services.policies.policy_set import Decision
 from accounts.values.email_address import parse_address
 from accounts.values.password_strength import validate
 from oneself.conformance.http_client import FORM

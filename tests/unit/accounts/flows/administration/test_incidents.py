@@ -12,7 +12,7 @@ from accounts.flows.sign_in.sessions import log_in, open_session
 from accounts.flows.tokens.api_keys import create_api_key
 from accounts.services.access_tokens import reveal_access_token
 from accounts.services.credentials import count_live
-from accounts.services.outbox import unseal_parameters
+from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 from models import User
 

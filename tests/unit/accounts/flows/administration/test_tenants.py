@@ -12,7 +12,7 @@ from accounts.flows.administration.tenants import (
     list_tenants,
 )
 from accounts.jobs.event_chain import chain_events
-from accounts.services.authorization import require_tenant
+from accounts.services.policies.authorization import require_tenant
 from accounts.services.users import open_tenant
 
 UNKNOWN = "tnt_000000000000"

@@ -29,7 +29,7 @@ from accounts.flows.password.password_reset import (
 )
 from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import RateLimit
-from accounts.services.outbox import unseal_parameters
+from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 
 _PASSWORDS = {"owner": "Silent meadow 83 lantern", "attacker": "Crooked harbour 19 violin"}

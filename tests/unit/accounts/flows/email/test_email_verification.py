@@ -18,7 +18,7 @@ from accounts.flows.email.email_verification import (
     resend_verification,
 )
 from accounts.limits import RateLimit
-from accounts.services.outbox import unseal_parameters
+from accounts.services.mail.outbox import unseal_parameters
 
 
 def _mailed(env):

@@ -33,7 +33,7 @@ from accounts.services.access_tokens import reveal_access_token
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import SESSION_RIGHTS
-from accounts.services.outbox import unseal_parameters
+from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind, Presented
 from models import Client, Tenant
 from tests.unit.conftest import START

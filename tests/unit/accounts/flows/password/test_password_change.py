@@ -22,8 +22,8 @@ from accounts.flows.password.password_change import change_password
 from accounts.flows.password.password_reset import reset_password
 from accounts.flows.sign_in.sessions import log_in, open_session
 from accounts.origin import Origin
+from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
-from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 from accounts.values.email_address import parse_address
 from models import User

@@ -37,8 +37,8 @@ from accounts.flows.sign_in.sessions import log_in, open_session
 from accounts.limits import RateLimit
 from accounts.origin import Origin
 from accounts.services.access_tokens import reveal_access_token
+from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, read_secret
-from accounts.services.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind
 from accounts.values.email_address import parse_address
 from models import LoginSession, User
@@ -668,8 +668,8 @@ def test_reset_during_the_hashing_of_another_wins(env, secret, during_new_hash):
 
 def test_record_rehashed_during_hashing_consumes_no_secret(make_env, during_new_hash):
     """DB-02: a login has rehashed the old password at a higher cost; a retry succeeds."""
+    alice = make_env().user(ADDRESS)
     env = make_env(password_cost=5)
-    alice = env.user(ADDRESS)
     _verify(env, alice)
     _request_resets(env, ADDRESS)
     secret = _resets(env)[0][1]

@@ -19,7 +19,7 @@ from accounts.errors import Unavailable
 from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import Limits
 from accounts.services.authentication import authenticate
-from accounts.services.policies import Decision, Question
+from accounts.services.policies.policy_set import Decision, Question
 from accounts.services.principal import CredentialKind, Presented
 from oneself.commands.demo_data import make_demo
 from oneself.conformance.pictures import encoded, gradient

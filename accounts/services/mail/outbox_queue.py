@@ -14,7 +14,7 @@ from sqlmodel import col
 
 from accounts.crypto.keyring import SealBroken
 from accounts.services.database import AccountSession
-from accounts.services.outbox import IS_OPEN, SELECT_MESSAGES, Message, unseal_parameters
+from accounts.services.mail.outbox import IS_OPEN, SELECT_MESSAGES, Message, unseal_parameters
 from accounts.values.clock_skew import is_due
 from models import OutboxMessage
 

@@ -7,7 +7,12 @@ import pytest
 from accounts.crypto.keyring import SealBroken
 from accounts.errors import NotFound
 from accounts.origin import Origin
-from accounts.services.outbox import MessageKind, measure_outbox, post_message, unseal_parameters
+from accounts.services.mail.outbox import (
+    MessageKind,
+    measure_outbox,
+    post_message,
+    unseal_parameters,
+)
 
 
 def _post(env, view, **parameters):

@@ -11,9 +11,9 @@ from accounts.errors import (
     TenantMismatch,
 )
 from accounts.origin import Origin
-from accounts.services.authorization import authorise, govern
 from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS, rights
-from accounts.services.policies import ANONYMOUS, Decision, Question, Subject
+from accounts.services.policies.authorization import authorise, govern
+from accounts.services.policies.policy_set import ANONYMOUS, Decision, Question, Subject
 from accounts.services.principal import Credential, CredentialKind, Principal, PublicCredential
 
 EVERY_KIND = frozenset(CredentialKind)

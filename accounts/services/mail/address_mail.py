@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from sqlmodel import col, select
 
+from accounts.errors import TooManyAttempts
 from accounts.services import users
 from accounts.services.database import AccountSession, lock_account
+from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import (
     SecretPurpose,
     find_address_changes,
@@ -13,7 +15,7 @@ from accounts.services.one_time_secrets import (
     is_redeemable,
     issue_secret,
 )
-from accounts.services.outbox import MessageKind, post_message
+from accounts.services.throttling import consume_notification
 from accounts.services.user_views import find_user_view
 from accounts.values.email_address import Address, mask
 from models import OneTimeSecret, User
@@ -41,12 +43,17 @@ def mail_verification(session: AccountSession, user: User) -> None:
 
     The reader of a claimed address can release it instead. If another account owns that address,
     the mail goes to its owner, who can only release it; the claimant cannot tell the difference
-    (EM-13). Nothing is mailed while an earlier secret serves. To be called while the account is
-    locked.
+    (EM-13). Nothing is mailed while an earlier secret serves, or if too many accounts claim the
+    address. To be called while the account is locked.
     """
     address = shown_address(user)
     if not is_link_due(session, SecretPurpose.EMAIL_VERIFICATION, user.id, address):
         return
+    if user.claimed_email is not None:
+        try:
+            consume_notification(session, address.canonical, SecretPurpose.EMAIL_VERIFICATION)
+        except TooManyAttempts:
+            return
     secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, user.id, address)
     kind, reader = MessageKind.EMAIL_VERIFICATION, user
     parameters: Mapping[str, str] = {}

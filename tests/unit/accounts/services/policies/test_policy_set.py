@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accounts import errors
 from accounts.services.credentials import SESSION_RIGHTS
-from accounts.services.policies import (
+from accounts.services.policies.policy_set import (
     ANONYMOUS,
     Decision,
     InvalidPolicies,

@@ -12,7 +12,7 @@ from accounts.errors import (
 )
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
-from accounts.services.policies import ANONYMOUS, Decision, Question, Subject
+from accounts.services.policies.policy_set import ANONYMOUS, Decision, Question, Subject
 from accounts.services.principal import CredentialKind, Principal
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import canonical_uuid

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import cedarpy
 
-from accounts.services.policy_lint import find_problems, in_order
+from accounts.services.policies.lint import find_problems, in_order
 from accounts.services.principal import CredentialKind, PublicCredential
 
 _log = logging.getLogger("accounts.services.policies")

@@ -1,0 +1,1 @@
+"""Mail to users: the outbox, and the messages about addresses."""

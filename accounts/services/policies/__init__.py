@@ -1,0 +1,1 @@
+"""Cedar policies, and the decisions that they make about acts."""
