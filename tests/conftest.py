@@ -33,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run only the contract rows that the changes of this checkout touch",
     )
     parser.addoption(
+        "--nightly",
+        action="store_true",
+        help="run the tests marked `nightly`, too: those that a change need not wait for",
+    )
+    parser.addoption(
         "--rounds",
         type=int,
         help="kill each process this often, on both databases; 20 times by default",
@@ -40,9 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests of the other kind of database; with `--touched`, deselect untouched rows."""
+    """Skip tests of the other kind of database, and deselect those that were not asked for."""
     if config.getoption("--touched"):
         items[:] = [item for item in items if is_touched(item.callspec.params["row"])]
+    if not config.getoption("--nightly"):
+        items[:] = [item for item in items if item.get_closest_marker("nightly") is None]
     chosen = config.getoption("--database")
     for item in items:
         for mark in item.iter_markers("only_on"):

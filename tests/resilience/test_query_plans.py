@@ -38,6 +38,10 @@ MANY_USERS, FEW_USERS = 10_000, 10
 FEW, MANY = 1, 10
 
 
+#: The recording takes a minute, most of it for the rows.
+pytestmark = pytest.mark.nightly
+
+
 class Exempt(NamedTuple):
     """A plan step that is allowed in statements with these words, and why its cost is bounded."""
 

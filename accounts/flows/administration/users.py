@@ -36,7 +36,7 @@ class UserDetails(NamedTuple):
 
     record: UserRecord
     email_verified: bool
-    recovery_email: str
+    claimed_email: str | None
     created_at: datetime
     disabled_at: datetime | None
     live: Mapping[str, int]
@@ -84,7 +84,7 @@ def list_users(
     """List users, newest first; `search` is a part of an address, a name or an id."""
     users = select(User).order_by(col(User.created_at).desc(), col(User.id).desc()).limit(limit)
     if search:
-        columns = (User.email, User.email_canonical, User.verified_email_canonical, User.username)
+        columns = (User.email, User.email_canonical, User.claimed_email_canonical, User.username)
         ids = (User.display_name, User.id, User.tenant_id)
         parts = (col(column).icontains(search, autoescape=True) for column in (*columns, *ids))
         users = users.where(or_(*parts))
@@ -96,7 +96,7 @@ def show_user(session: AccountSession, user: User) -> UserDetails:
     return UserDetails(
         describe(user),
         email_verified=user.email_verified_at is not None,
-        recovery_email=user.email,
+        claimed_email=user.claimed_email,
         created_at=user.created_at,
         disabled_at=user.disabled_at,
         live=count_live(session, user.id),

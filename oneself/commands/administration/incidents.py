@@ -23,7 +23,7 @@ def show_user(name: UserName, *, as_json: AsJson = False) -> None:
     record = {
         **details.record._asdict(),
         "email_verified": details.email_verified,
-        "recovery_email": details.recovery_email,
+        "claimed_email": details.claimed_email,
         "created_at": details.created_at.isoformat(),
         "disabled_at": details.disabled_at and details.disabled_at.isoformat(),
         **{f"live_{kind}s": number for kind, number in _counts(details.live).items()},
@@ -115,7 +115,7 @@ def reset(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Mail a reset link to the recovery address of a user. An earlier link stops working.
+    """Mail a reset link to the address that a user owns. An earlier link stops working.
 
     The reset ends all sessions, keys and tokens. A running service sends the mail within a second.
     """

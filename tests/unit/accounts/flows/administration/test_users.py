@@ -258,24 +258,25 @@ def test_users_are_searched_by_address_name_and_id(env, alice, bob):
         assert find(search) == []
 
 
-def test_user_is_found_by_the_verified_address_after_a_change(env, alice):
-    """The owner tells the operator the address that they know."""
+def test_user_is_found_by_the_owned_and_the_claimed_address(env, alice):
+    """The owner tells the operator the one, and a person who is pestered the other."""
     env.execute(
-        'UPDATE "user" SET email = ?, email_canonical = ?, verified_email_canonical = ?'
-        " WHERE id = ?",
+        'UPDATE "user" SET claimed_email = ?, claimed_email_canonical = ? WHERE id = ?',
+        "Thief@example.org",
         "thief@example.org",
-        "thief@example.org",
-        "alice@example.com",
         alice.user_id,
     )
-    [listed] = env.act(list_users, search="alice@example.com", limit=10)
-    assert listed.user_id == alice.user_id
+    for address in ("alice@example.com", "thief@example.org"):
+        [listed] = env.act(list_users, search=address, limit=10)
+        assert (listed.user_id, listed.email) == (alice.user_id, "alice@example.com")
+    details = env.act(lambda session: show_user(session, find_user(session, alice.user_id)))
+    assert details.claimed_email == "Thief@example.org"
 
 
 def test_user_is_shown_with_the_state_of_the_account(env, alice, clock):
     """Attack finding 10."""
     details = env.act(lambda session: show_user(session, find_user(session, alice.user_id)))
     assert details.record.email == alice.view.email
-    assert (details.email_verified, details.recovery_email) == (False, alice.view.email)
+    assert (details.email_verified, details.claimed_email) == (False, None)
     assert (details.created_at, details.disabled_at) == (clock.now, None)
     assert details.live == {"session": 1, "apiKey": 0, "pat": 0}

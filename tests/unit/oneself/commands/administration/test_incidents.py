@@ -83,7 +83,7 @@ def test_user_is_shown_with_events(run, user_id, by_id):
     name = user_id if by_id else EMAIL
     shown = run("user", "show", name, "--json").json
     assert shown["user_id"] == user_id
-    assert shown["recovery_email"] == EMAIL
+    assert (shown["email"], shown["claimed_email"]) == (EMAIL, None)
     assert (shown["email_verified"], shown["disabled_at"]) == (False, None)
     assert shown["live_sessions"] == shown["live_api_keys"] == 0
     assert [event["kind"] for event in shown["events"]] == ["user_created"]
