@@ -14,7 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[4]
 COMPLETED = [
     (["oneself", "ser"], {"serve"}),
-    (["oneself", "user", ""], {"add", "import", "disable", "role"}),
+    (
+        ["oneself", "user", ""],
+        {"add", "import", "list", "show", "disable", "enable", "role", "logout", "reset", "digest"},
+    ),
     (["oneself", "keys", "rotate", "r"], {"root"}),
     (["oneself", "user", "import", "--skip"], {"--skip-existing"}),
     (["oneself", "user", "add", "--provider", "s"], {"saml"}),

@@ -19,7 +19,9 @@ import oneself.app
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring
 from accounts.limits import Limits
+from accounts.services.one_time_secrets import SecretPurpose, issue_secret
 from accounts.services.signing_keys import ensure_signing_key
+from accounts.values.email_address import parse_address
 from oneself.conformance.rows.request_building import PICTURE, takes_pictures
 from oneself.database import Database
 from oneself.document import load_document, operation_specs, resolve
@@ -38,8 +40,8 @@ WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetad
 each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 
 
-def _request(operation, token: str) -> tuple[dict[str, Any], bytes]:
-    """Build the document's example of a request, with a token."""
+def _request(operation, token: str, secret: str = "") -> tuple[dict[str, Any], bytes]:
+    """Build the document's example of a request, with a token and, if given, a mailed secret."""
     description = DOCUMENT["paths"][operation.path][operation.method]
     path = operation.path
     headers = [(b"host", b"localhost")]
@@ -60,7 +62,8 @@ def _request(operation, token: str) -> tuple[dict[str, Any], bytes]:
         contents = resolve(DOCUMENT, description["requestBody"])["content"]
         media, content = next(iter(contents.items()))
         form = media == "application/x-www-form-urlencoded"
-        body = (urlencode if form else json.dumps)(content["example"]).encode()
+        example = content["example"] | ({"secret": secret} if secret else {})
+        body = (urlencode if form else json.dumps)(example).encode()
         headers.append((b"content-type", media.encode()))
     headers.append((b"content-length", str(len(body)).encode()))
     scope = {
@@ -116,8 +119,8 @@ def app_of(env, tmp_path: Path, signing_key: tuple[Any, ...]) -> Callable[[], An
 
 
 @each_operation
-def test_unexpected_error_returns_500_with_request_id_only(
-    operation, app_of, alice, monkeypatch, caplog
+def test_unexpected_error_returns_500_with_request_id_only(  # noqa: PLR0917 # fixtures
+    operation, app_of, env, alice, monkeypatch, caplog
 ):
     """The log has the cause and the traceback; the response has the dialect's shape."""
     find = oneself.app.find_handler
@@ -130,8 +133,13 @@ def test_unexpected_error_returns_500_with_request_id_only(
         return broken
 
     monkeypatch.setattr(oneself.app, "find_handler", find_broken)
+    secret = ""
+    if operation.mailed_secret is not None:  # otherwise the handler would not be called
+        address = parse_address(alice.view.email)
+        purpose = SecretPurpose(operation.mailed_secret)
+        secret = env.act(issue_secret, purpose, alice.user_id, address)
     with caplog.at_level(logging.ERROR):
-        status, headers, body = _call(app_of(), *_request(operation, alice.token))
+        status, headers, body = _call(app_of(), *_request(operation, alice.token, secret))
     assert status == 500
     assert headers["x-request-id"].startswith("req_")
     assert b"internal_error" in body

@@ -32,14 +32,14 @@ class Cost(NamedTuple):
 
 #: By request: the kind of credential, the method, the path and the body.
 COSTS: Mapping[tuple[str, str, str, str], Cost] = {
-    ("session_token", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 31, 6, 11, 19)),
-    ("access_token", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 30, 6, 11, 19)),
-    ("api_key", "GET", ME, ""): Cost(1, (11, 4, 23, 4, 7, 33, 6, 11, 19)),
-    ("pat", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 33, 6, 11, 19)),
+    ("session_token", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 31, 8, 11, 19)),
+    ("access_token", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 30, 8, 11, 19)),
+    ("api_key", "GET", ME, ""): Cost(1, (11, 4, 23, 4, 7, 33, 8, 11, 19)),
+    ("pat", "GET", ME, ""): Cost(1, (11, 4, 22, 4, 7, 33, 8, 11, 19)),
     # PyJWT looks at each of the 1,121 characters of a token.
     ("jwt", "GET", ME, ""): Cost(1, (11, 4, 1312, 4, 7, 33, 61, 11, 19)),
     ("session_token", "GET", "/v1/me/events", ""): Cost(2, (11, 4, 26, 10, 7, 97, 31, 17, 24)),
-    ("session_token", "GET", "/resources/me/pat", ""): Cost(2, (11, 4, 26, 4, 7, 85, 13, 12, 24)),
+    ("session_token", "GET", "/resources/me/pat", ""): Cost(2, (11, 4, 26, 4, 7, 85, 14, 12, 24)),
     ("session_token", "PATCH", "/api/v1/me", '{"locale": "de-DE"}'): Cost(
         4, (12, 8, 36, 35, 8, 309, 50, 13, 28)
     ),

@@ -46,12 +46,12 @@ PAGES = {
 SHOWN = {
     MessageKind.EMAIL_VERIFICATION: "secret",
     MessageKind.EMAIL_CHANGE_NOTICE: "new_address",
-    MessageKind.EMAIL_CHANGED: "former_address",
     MessageKind.API_KEY_CREATED: "name",
     MessageKind.PAT_CREATED: "name",
 }
 #: Values that no user has written.
 OUR_WORDS = {
+    MessageKind.EMAIL_CHANGED: ("former_address",),
     MessageKind.NEW_LOGIN: ("program",),
     MessageKind.FAILED_LOGINS: ("failures", "networks"),
 }
@@ -614,7 +614,7 @@ def test_unknown_kind_is_rejected(message):
 def test_our_own_values_are_shown(message, kind, language):
     """LG-15: numbers and the name of a program, in both parts."""
     for part in _parts(_compose(message(kind, language))):
-        for name in ("program", "failures", "networks"):
+        for name in ("former_address", "program", "failures", "networks"):
             assert (PARAMETERS[name] in part) is (name in OUR_WORDS.get(kind, ()))
 
 

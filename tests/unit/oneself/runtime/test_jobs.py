@@ -146,5 +146,8 @@ def test_lock_names_of_jobs_are_those_of_the_released_replicas():
         "accounts.signing_keys.forget_retired_keys",
         "accounts.outbox.forget_dead_letters",
         "accounts.idempotency.forget_answers",
+        "accounts.retention.revoke_idle_sessions",
+        "accounts.login_networks.mail_failed_logins",
+        "accounts.login_networks.delete_old_networks",
         "accounts.retention.forget_what_ended",
     ]

@@ -105,7 +105,9 @@ def test_operations_are_actions_of_their_groups():
         "ipto.requestPasswordReset": ["public"],
         "ipto.resetPassword": ["public", "me/auth:write"],
         "scaikey.confirmEmailVerification": ["public", "me/profile:write"],
+        "scaikey.releaseEmail": ["public", "me/profile:write"],
         "hantera.validateEmailChange": ["public", "me/profile:write"],
+        "hantera.undoEmailChange": ["public", "me/profile:write"],
         "oauth.issueToken": ["public"],
     }
     authenticated = {spec.operation_id: [spec.scope or "any"] for spec in AUTHENTICATED}
