@@ -121,7 +121,7 @@ def _plant_by_mistake(planter: Planter) -> None:
         Request("GET", f"/v1/me?access_token={word['query']}"),
         Request(word["method"].upper(), "/v1/me"),
         Request("GET", "/v1/me", (("User-Agent", word["agent"]),)),
-        Request("GET", "/v1/me", (("Host", word["host"]),)),
+        Request("GET", "/v1/me", (("Host", f"tok_{word['host']}"),)),
         Request("GET", "/v1/me", (credential_header("bearer", word["bearer"]),)),
         Request("GET", "/v1/me", (credential_header("basic", f"a:{word['basic']}"),)),
         Request("GET", "/v1/me", (("Authorization", word["scheme"]),)),

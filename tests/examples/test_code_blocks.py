@@ -523,7 +523,7 @@ def test_documented_operator_commands_run(tmp_path: Path):
                 assert found is not None
                 tenant = found[0]
     assert done == [
-        *("tenant", "user", "user", "client", "policy", "keys", "mail", "doctor", "demo"),
+        *("tenant", "user", "user", "user", "client", "policy", "keys", "mail", "doctor", "demo"),
         *("db", "db"),
     ]
 

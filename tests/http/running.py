@@ -47,7 +47,9 @@ class Running:
         name = answer.header("x-request-id")
         deadline = time.monotonic() + patient(5)
         while True:
-            lines = [line for line in self.log.splitlines() if f'"{name}"' in line]
+            # Without a last line that is still being written.
+            written = self.log.rpartition("\n")[0].splitlines()
+            lines = [line for line in written if f'"{name}"' in line]
             if lines or time.monotonic() > deadline:
                 [line] = lines
                 return dict(json.loads(line))

@@ -165,6 +165,8 @@ def _dump(database):
         "event_link",
         "picture",
         "revoked_jwt",
+        "login_network",
+        "former_email",
     }
     return [
         value
