@@ -803,6 +803,13 @@ The id of the client that the token was created with.
 """
 
 
+FormClientId: TypeAlias = str
+"""
+A client id in a form; an empty value counts as absent (RFC 6749 section 3.2).
+
+"""
+
+
 class HanteraCreatePatRequest(TypedDict, closed=True):
     """
     The token to create, and the client that creates it.
@@ -1254,7 +1261,7 @@ class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
     `urn:ietf:params:oauth:grant-type:token-exchange` or `refresh_token`.
 
     """
-    client_id: NotRequired[ClientId]
+    client_id: NotRequired[FormClientId]
     subject_token: NotRequired[str]
     """
     The session, for a token exchange.
@@ -1314,7 +1321,7 @@ class OauthRevocationRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
     The token to revoke.
     """
-    client_id: NotRequired[ClientId]
+    client_id: NotRequired[FormClientId]
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 

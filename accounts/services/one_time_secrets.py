@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, bindparam, or_, update
@@ -141,16 +142,14 @@ _CHANGES = (
         ),
         *is_redeemable(bindparam("now")),
     )
-    .order_by(col(OneTimeSecret.expires_at))
 )
 
 
 def find_address_changes(session: AccountSession, user_id: str) -> AddressChanges:
     """Return what is pending or can be undone; of several undo links the one valid longest."""
     pending, undo = None, None
-    for purpose, address, expires_at in session.rows(
-        _CHANGES, {"user_id": user_id, "now": session.now}
-    ):
+    rows = session.rows(_CHANGES, {"user_id": user_id, "now": session.now})
+    for purpose, address, expires_at in sorted(rows, key=itemgetter(2)):
         if purpose == SecretPurpose.EMAIL_CHANGE:
             pending = address
         else:
@@ -169,22 +168,21 @@ def is_link_due(
     day, only shortly before the last one expires. Whenever the owner asks, a link that works is in
     the mailbox.
     """
-    link = session.core.execute(
+    links = session.core.execute(
         select(
             col(OneTimeSecret.created_at),
             col(OneTimeSecret.expires_at),
             col(OneTimeSecret.is_mailed),
-        )
-        .where(
+        ).where(
             col(OneTimeSecret.purpose) == purpose,
             col(OneTimeSecret.user_id) == user_id,
             col(OneTimeSecret.address_canonical) == address.canonical,
             *is_redeemable(session.now),
         )
-        .order_by(col(OneTimeSecret.created_at).desc())
-    ).first()
-    if link is None:
+    ).all()
+    if not links:
         return True
+    link = max(links, key=attrgetter("created_at"))
     if link.created_at > session.now - _LINK_INTERVAL:
         return False
     if not link.is_mailed or link.expires_at <= session.now + _LINK_INTERVAL:

@@ -31,9 +31,9 @@ _SETTINGS = orjson.dumps({"theme": "dark", "rows": 50, "columns": ["name", "size
 _CONTENT = b"RIFF" + bytes(1020)
 #: The tables of a batch, in the order of their references.
 _TABLES = (
-    "tenant", "client", "user", "password_record", "access_token", "login_session", "api_key",
-    "personal_access_token", "refresh_token", "one_time_secret", "user_settings", "picture",
-    "outbox_message", "attempt_budget", "login_network", "revoked_jwt", "security_event",
+    "tenant", "client", "user", "former_email", "password_record", "access_token", "login_session",
+    "api_key", "personal_access_token", "refresh_token", "one_time_secret", "user_settings",
+    "picture", "outbox_message", "attempt_budget", "login_network", "revoked_jwt", "security_event",
     "event_link",
 )  # fmt: skip
 
@@ -143,6 +143,15 @@ class _SeedData:
         user_id = self._id("usr_")
         key_id, now, then = self._keys.key_id, self._now, self._now - _A_WEEK
         address = f"user.{number}@seed.example"
+        rows["former_email"].append(
+            {
+                "user_id": user_id,
+                "depth": 0,
+                "address_canonical": f"former.{address}",
+                "verified_at": None,
+                "replaced_at": then,
+            }
+        )
         rows["user"].append(
             {
                 "id": user_id,
@@ -199,6 +208,7 @@ class _SeedData:
                     **credential,
                     "id": name,
                     "token_digest": digest,
+                    "source_digest": self._digest(),
                     "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101",
                     "expires_at": expires_at,
                 }

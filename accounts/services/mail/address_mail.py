@@ -1,6 +1,7 @@
 """Mail about addresses: is a claimed one the reader's, and can a changed one be undone."""
 
 from collections.abc import Mapping
+from operator import attrgetter
 
 from sqlmodel import col, select
 
@@ -93,7 +94,7 @@ def mail_undo_again(session: AccountSession, canonical: str) -> None:
 
     For users who ask for a reset with an address that was taken from their account.
     """
-    undo = session.exec(
+    undos = session.exec(
         select(OneTimeSecret)
         .join(User, col(User.id) == col(OneTimeSecret.user_id))
         .where(
@@ -102,10 +103,10 @@ def mail_undo_again(session: AccountSession, canonical: str) -> None:
             col(User.email_canonical) != canonical,
             *is_redeemable(session.now),
         )
-        .order_by(col(OneTimeSecret.expires_at).desc())
-    ).first()
-    if undo is None:
+    ).all()
+    if not undos:
         return
+    undo = max(undos, key=attrgetter("expires_at"))
     lock_account(session, undo.user_id)
     address = Address(undo.address, undo.address_canonical)
     if not is_link_due(session, SecretPurpose.EMAIL_UNDO, undo.user_id, address):
