@@ -19,3 +19,12 @@ with warnings.catch_warnings():
     from connexion.middleware.lifespan import LifespanMiddleware
     from connexion.middleware.routing import RoutingMiddleware
     from connexion.resolver import Resolver
+    from connexion.spec import OpenAPISpecification
+
+
+def _accept(_document: object) -> None:
+    """Validate nothing: the document is part of the release, and validated before it."""
+
+
+# Connexion has no option for it, and would spend half of the start of each worker on it.
+OpenAPISpecification._validate_spec = staticmethod(_accept)  # noqa: SLF001
