@@ -38,10 +38,16 @@ from tests.support.disk import Disk
 from tests.support.in_process import InProcess
 
 # Examples that failed once become tests, and are not kept in a folder of the checkout.
-settings.register_profile("unit", database=None, deadline=None)
-settings.load_profile("unit")
+settings.register_profile("unit", database=None, deadline=None, max_examples=40)
+settings.register_profile("nightly", database=None, deadline=None, max_examples=400)
 
 share_compiled_statements()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw few examples by default, and many by night."""
+    settings.load_profile("nightly" if config.getoption("--nightly") else "unit")
+
 
 START = datetime(2026, 4, 5, 10, tzinfo=UTC)
 PASSWORD = "Violet tangent 47 harbour"

@@ -437,7 +437,7 @@ def frequent_switches():
 
 @pytest.mark.usefixtures("frequent_switches")
 def test_no_thread_sees_a_mix_of_two_sets(folder):
-    """AZ-17: 4 threads decide during 200 reloads; both files of a set have the same word."""
+    """AZ-17: 4 threads decide during 80 reloads; both files of a set have the same word."""
     paths = {"/api/v1/me": DOCUMENT["paths"]["/api/v1/me"]}
     store = PolicyStore(folder, {**DOCUMENT, "paths": paths})
     one, two = folder / "one.cedar", folder / "two.cedar"
@@ -454,7 +454,7 @@ def test_no_thread_sees_a_mix_of_two_sets(folder):
     with ThreadPoolExecutor(4) as threads:
         futures = [threads.submit(decide, number) for number in range(4)]
         try:
-            for turn in range(200):
+            for turn in range(80):
                 word = ("odd", "even")[turn % 2]
                 one.write_text(closing_policy(word).replace("closed", "one"))
                 store.reload()
