@@ -319,14 +319,15 @@ def test_real_start_answers_every_curl_command_and_drains(tmp_path, port):
             _wait_for(port)
             for line in lines:
                 request, more = _parse_curl(line)
-                assert httpx.request(*request, **more).status_code == 200, line
+                answer = httpx.request(*request, timeout=patient(30), **more)
+                assert answer.status_code == 200, line
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as login:
                 rest = _send_without_the_end(login, *_parse_curl(lines[0]))
                 process.send_signal(signal.SIGTERM)
                 time.sleep(0.3)
                 login.send(rest)
                 assert login.getresponse().status == 200
-            assert process.wait(TIMEOUT) == 0
+            assert process.wait(patient(TIMEOUT)) == 0
         finally:
             process.kill()
 
