@@ -4,9 +4,10 @@ import re
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import union_all
+from sqlalchemy import union_all, update
 from sqlmodel import col, select
 
+from accounts.crypto.password_hashing import NO_PASSWORD
 from accounts.errors import EmailTaken, InvalidRequest
 from accounts.services import access_tokens
 from accounts.services.database import AccountSession
@@ -166,3 +167,12 @@ def _has_username(session: AccountSession, name: str) -> bool:
     session.lock(f"user name {name}")
     taken = session.core.execute(select(User.id).where(col(User.username) == name))
     return taken.first() is not None
+
+
+def expire_password(session: AccountSession, user_id: str) -> None:
+    """Let no password log the user in until a reset sets a new one."""
+    session.core.execute(
+        update(PasswordRecord)
+        .where(col(PasswordRecord.user_id) == user_id)
+        .values(record=NO_PASSWORD, changed_at=session.now)
+    )

@@ -2,11 +2,13 @@
 
 import base64
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from accounts.crypto import tokens
-from tests.http.running import Account, Running
+from tests.http.running import Account, Running, running
 from tests.http.wire import Answer
 
 __all__ = ["Attacker", "attempts"]
@@ -14,6 +16,11 @@ __all__ = ["Attacker", "attempts"]
 _UNKNOWN_CLIENT = "cli_0123456789ab"
 _LOGIN = "/v1/auth/login"
 _FORM = "application/x-www-form-urlencoded"
+
+
+def running_under_attack(folder: Path) -> AbstractContextManager[Running]:
+    """Run a service that reads the addresses of attackers from a header."""
+    return running(folder, password_cost=10, trusted_proxies="127.0.0.1", throttle_mail="100000/1")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import pytest
 from accounts.services.attempts import digests_of
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from tests.http.attacks import Attacker, attempts
+from tests.http.attacks import Attacker, attempts, running_under_attack
 from tests.http.running import Account, Running, open_account, running
 
 #: Lines of the log; as many as 10,000 in the nightly run, with `--rounds`.
@@ -22,9 +22,7 @@ _NAMED = {"invalid_credentials", "wrong_password", "invalid_client", "too_many_a
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("attack")
-    with running(
-        folder, password_cost=10, trusted_proxies="127.0.0.1", throttle_mail="100000/1"
-    ) as started:
+    with running_under_attack(folder) as started:
         yield started
 
 

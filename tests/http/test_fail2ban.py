@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.attacks import Attacker, attempts
-from tests.http.running import Account, Running, open_account, running
+from tests.http.attacks import Attacker, attempts, running_under_attack
+from tests.http.running import Account, Running, open_account
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fail2ban"
 #: fail2ban replaces its tag by patterns for addresses; these are stricter.
@@ -20,9 +20,7 @@ _ADDRESS = r"(?P<address>[0-9a-f.:]+)"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("fail2ban")
-    with running(
-        folder, password_cost=10, trusted_proxies="127.0.0.1", throttle_mail="100000/1"
-    ) as started:
+    with running_under_attack(folder) as started:
         yield started
 
 

@@ -94,7 +94,7 @@ def test_unknown_host_is_rejected(service: Running, alice: Account, host: str):
 )
 @pytest.mark.parametrize("path", ["/v1/me", "/healthz", "/readyz"])
 def test_malformed_host_is_rejected(service: Running, alice: Account, host: str, path: str):
-    """HT-09: with 400, as RFC 9112 section 3.2 says, whatever the path."""
+    """HT-09: with 400, on every path (RFC 9112 section 3.2)."""
     answer = service.ask("GET", path, headers=alice.bearer, host=host)
     assert (answer.status, answer.code) == (400, "malformed_request")
 

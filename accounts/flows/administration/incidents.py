@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import update
-from sqlmodel import col
-
-from accounts.crypto.password_hashing import NO_PASSWORD
 from accounts.errors import NotLocalUser
+from accounts.services import users
 from accounts.services.credentials import (
     REFRESH_TOKEN,
     SESSION,
@@ -22,7 +19,7 @@ from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
 from accounts.services.recovery_address import recovery_address
 from accounts.services.user_views import find_user_view
-from models import PasswordRecord, User
+from models import User
 
 
 class LogOut(NamedTuple):
@@ -74,11 +71,7 @@ def mail_reset(session: AccountSession, user: User, *, expire_password: bool = F
     secret = issue_secret(session, SecretPurpose.PASSWORD_RESET, user.id, address)
     post_message(session, MessageKind.PASSWORD_RESET, view, to=address.entered, secret=secret)
     if expire_password:
-        session.core.execute(
-            update(PasswordRecord)
-            .where(col(PasswordRecord.user_id) == user.id)
-            .values(record=NO_PASSWORD, changed_at=session.now)
-        )
+        users.expire_password(session, user.id)
     record_event(
         session,
         EventKind.ADMINISTRATION,

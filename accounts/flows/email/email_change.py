@@ -2,16 +2,19 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import update
 from sqlmodel import col
 
-from accounts.crypto.password_hashing import NO_PASSWORD
 from accounts.errors import NotLocalUser, SecretInvalid
 from accounts.services import throttling, users
 from accounts.services.credentials import revoke_everything
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
-from accounts.services.mail.address_mail import identify_account, mail_claim, tell_of_undo
+from accounts.services.mail.address_mail import (
+    ask_reader,
+    identify_account,
+    mail_claim,
+    tell_of_undo,
+)
 from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import (
     SecretPurpose,
@@ -23,7 +26,7 @@ from accounts.services.recovery_address import claim_address, own_address
 from accounts.services.user_views import UserView, find_user_view
 from accounts.values import email_address
 from accounts.values.email_address import Address
-from models import OneTimeSecret, PasswordRecord, User
+from models import OneTimeSecret, User
 
 
 class UndoneChange(NamedTuple):
@@ -66,7 +69,16 @@ def request_email_change(
     )
     account = session.get_one(User, user.user_id, populate_existing=True)
     if is_mailed:
-        _mail_change(session, account, address, secret)
+        ask_reader(
+            session,
+            MessageKind.EMAIL_CHANGE_CONFIRMATION,
+            account,
+            address,
+            is_taken=users.is_taken(session, address.canonical, by_other_than=account.id),
+            secret=secret,
+            identity_id=account.uuid,
+            **identify_account(account),
+        )
     owned = Address(account.email, account.email_canonical)
     # Notified in any case, so that a taken address cannot be told from a free one.
     post_message(
@@ -79,24 +91,6 @@ def request_email_change(
         until=(session.now + session.limits.undo_lifetime).isoformat(),
     )
     return address.entered, None if is_mailed else secret
-
-
-def _mail_change(session: AccountSession, user: User, address: Address, secret: str) -> None:
-    """Ask the reader of the new address; the owner of a taken one can only refuse."""
-    kind, reader, to = MessageKind.EMAIL_CHANGE_CONFIRMATION, user, address.entered
-    if users.is_taken(session, address.canonical, by_other_than=user.id):
-        kind = MessageKind.EMAIL_ALREADY_IN_USE
-        reader = users.find_owner(session, address.canonical) or user
-        to = address.entered if reader is user else reader.email
-    post_message(
-        session,
-        kind,
-        find_user_view(session, reader.id),
-        to=to,
-        secret=secret,
-        identity_id=user.uuid,
-        **identify_account(user),
-    )
 
 
 def validate_email_change(session: AccountSession, *, identity_id: str, secret: str) -> UserView:
@@ -173,11 +167,7 @@ def undo_email_change(session: AccountSession, secret: str) -> UndoneChange:
         user.id,
         col(OneTimeSecret.address_canonical) == address.canonical,
     )
-    session.core.execute(
-        update(PasswordRecord)
-        .where(col(PasswordRecord.user_id) == user.id)
-        .values(record=NO_PASSWORD, changed_at=session.now)
-    )
+    users.expire_password(session, user.id)
     view = find_user_view(session, user.id)
     record_event(session, EventKind.USER_UPDATED, view, fields="email")
     revoke_everything(session, view)

@@ -56,19 +56,37 @@ def mail_verification(session: AccountSession, user: User) -> None:
         except TooManyAttempts:
             return
     secret = issue_secret(session, SecretPurpose.EMAIL_VERIFICATION, user.id, address)
-    kind, reader = MessageKind.EMAIL_VERIFICATION, user
-    parameters: Mapping[str, str] = {}
-    if user.claimed_email is not None:
-        parameters = identify_account(user)
-        if users.is_held(session, address.canonical, by_other_than=user.id):
-            kind = MessageKind.EMAIL_ALREADY_IN_USE
-            reader = users.find_owner(session, address.canonical) or user
+    is_claim = user.claimed_email is not None
+    ask_reader(
+        session,
+        MessageKind.EMAIL_VERIFICATION,
+        user,
+        address,
+        is_taken=is_claim and users.is_held(session, address.canonical, by_other_than=user.id),
+        secret=secret,
+        **(identify_account(user) if is_claim else {}),
+    )
+
+
+def ask_reader(
+    session: AccountSession,
+    kind: MessageKind,
+    user: User,
+    address: Address,
+    *,
+    is_taken: bool,
+    **parameters: str,
+) -> None:
+    """Mail the reader of an address about a user's account; the owner of a taken one can refuse."""
+    reader = user
+    if is_taken:
+        kind = MessageKind.EMAIL_ALREADY_IN_USE
+        reader = users.find_owner(session, address.canonical) or user
     post_message(
         session,
         kind,
         find_user_view(session, reader.id),
         to=address.entered if reader is user else reader.email,
-        secret=secret,
         **parameters,
     )
 
