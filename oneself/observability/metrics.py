@@ -6,6 +6,7 @@ pools. No label is chosen by a client or a user, and none is an id (LO-06).
 
 import ipaddress
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,9 +127,13 @@ def listening(host: str, port: int, *, hosts: frozenset[str]) -> Iterator[None]:
         from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server  # noqa: PLC0415
         from prometheus_client.registry import Collector  # noqa: PLC0415
 
+        # Each scrape has a thread of its own and removes files that another might be reading.
+        lock = threading.Lock()
+
         class Workers(Collector):
             def collect(self) -> Iterable["Metric"]:
-                return _collect(Path(folder))
+                with lock:
+                    return _collect(Path(folder))
 
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Workers())
@@ -176,6 +181,7 @@ def _collect(folder: Path) -> Iterable["Metric"]:
         except (ProcessLookupError, PermissionError):
             # Not a worker of ours: the process is gone, or its number is another user's by now.
             mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call] # in a typed library
-    collector = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call] # as above
-    metrics: Iterable[Metric] = collector.collect()  # type: ignore[no-untyped-call] # as above
+    # The library fails on an empty file, as each file of a starting worker is for a moment.
+    files = [str(path) for path in folder.glob("*.db") if path.stat().st_size]
+    metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call] # as above
     return metrics

@@ -175,9 +175,9 @@ def test_counts_survive_a_killed_worker(service, read, counted):
     for _ in range(20):
         service.ask("GET", "/healthz")
     _becomes(20, lambda: counted("status.getHealth", 200))
-    os.kill(service.workers[0], signal.SIGKILL)
-    # Its files belong to no worker until the next one takes them over.
+    killed, other = service.workers
+    os.kill(killed, signal.SIGKILL)
+    _becomes(1, lambda: len({*service.workers} - {killed, other}))
     threads = ("oneself_pool_threads", frozenset({("pool", "database")}))
-    _becomes(THREADS["database"], lambda: read()[threads])
     _becomes(2 * THREADS["database"], lambda: read()[threads])
     assert counted("status.getHealth", 200) == 20

@@ -35,6 +35,15 @@ def test_metrics_are_served_after_a_worker_has_ended(monkeypatch, problem):
         assert not leftover.exists()
 
 
+def test_metrics_are_served_while_a_worker_starts(monkeypatch):
+    """OP-11: the library makes each file of a worker empty at first."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    port = free_port()
+    with listening("127.0.0.1", port, hosts=frozenset({"localhost"})):
+        (Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"counter_{_PID}.db").touch()
+        assert ask(port, "GET", "/metrics").status == 200
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
