@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rounds",
         type=int,
-        help="kill each process this often, on both databases; 20 times by default",
+        help="kill each process this often, on both databases; 5 times by default",
     )
 
 

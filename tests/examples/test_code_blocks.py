@@ -482,6 +482,7 @@ def test_documented_freeze_works(tmp_path: Path):
     assert json.loads(answered) == json.loads(expected)
 
 
+@pytest.mark.nightly
 def test_documented_conformance_run_works(service: Service, tmp_path: Path):
     """The line for the deployment and the last one, of which a part of the proof is taken."""
     begins = "pip install --require-hashes -r requirements/prove.txt"

@@ -176,6 +176,7 @@ def test_service_cannot_change_tables_or_events(service_url, statement):
         connection.execute(statement.encode())
 
 
+@pytest.mark.nightly
 def test_service_serves_with_its_role(service_url, tmp_path, monkeypatch):
     """DB-13, attack finding 22: a journey, each background job, and the commands."""
     settings = _settings(service_url, tmp_path)

@@ -194,4 +194,4 @@ def test_acknowledged_writes_survive_faults_under_load(fault, request, rounds, t
         and (request.config.getoption("--database") == "sqlite")
     ):
         pytest.skip("on PostgreSQL with --database postgresql or --rounds")
-    _run(fault, tmp_path, rounds or 20, outcomes[fault])
+    _run(fault, tmp_path, rounds or 5, outcomes[fault])

@@ -101,7 +101,9 @@ class Race:
     check: Callable[[list[Any], list[str]], None]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.nightly)]
+)
 def context(request, tmp_path_factory, outcomes):
     """A database of each kind, regardless of the one chosen for the other tests."""
     folder = tmp_path_factory.mktemp("races")
