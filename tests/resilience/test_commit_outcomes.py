@@ -130,7 +130,8 @@ def test_change_lost_by_a_promotion_is_not_acknowledged(role: str) -> None:
                     return
                 last.append(_number_of(session.core))
                 primary.kill()
-                old_session.execute("SELECT pg_promote()")
+                with direct_connection(location.set(port=standby.port)) as operator:
+                    operator.execute("SELECT pg_promote()")
                 _wait_until(lambda: _is_primary(old_session))
                 _take_numbers_until(old_session, max(last))
 
