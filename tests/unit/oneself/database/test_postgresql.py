@@ -28,6 +28,7 @@ from oneself.http.response.error_handler import refusal_of
 from oneself.runtime.jobs import run_act, run_alone
 from oneself.runtime.key_file import UnknownRootKey, check_root_key
 from tests.support.deadlines import patient
+from tests.support.postgresql import direct_connection
 
 SHORT_TIMEOUT = 300  # milliseconds, for waits that must time out
 
@@ -443,6 +444,34 @@ def test_act_is_retried_when_its_connection_breaks_half_way(env, server):
 
     run_act(env.database, act)
     assert [row["id"] for row in env.rows("tenant")] == ["tnt_2"]
+
+
+def test_write_leaves_a_server_that_became_read_only(open_database, location):
+    """DB-12, scale-out P2: after a switchover the idle connections still lead to the old leader."""
+    change = f'ALTER DATABASE "{location.database}"'
+    with direct_connection(location) as operator:
+        operator.execute(f"{change} SET default_transaction_read_only = on".encode())
+        database = open_database()
+        ready = threading.Barrier(2)
+
+        def read():
+            with database.transaction(writing=False) as session:
+                ready.wait(30)
+                return session.core.exec_driver_sql("SHOW transaction_read_only").scalar()
+
+        with ThreadPoolExecutor(2) as threads:
+            reads = [threads.submit(read) for _ in range(2)]
+        assert [each.result() for each in reads] == ["on", "on"]
+        operator.execute(f"{change} RESET default_transaction_read_only".encode())
+    attempts = []
+
+    def act(session):
+        attempts.append(session)
+        _tenant(session, "tnt_1")
+
+    run_act(database, act)
+    assert len(attempts) == 2  # the second idle connection is closed unused
+    assert _query(database, "SHOW transaction_read_only") == "off"
 
 
 def test_act_is_retried_when_its_connection_breaks_before_the_commit(env, server):
