@@ -149,7 +149,10 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
 
 
 def _find_resettable(session: AccountSession, canonical: str) -> Sequence[User]:
-    """Return the enabled local users who own or claim this address."""
+    """Return the enabled local users who own or claim this address, the owner first.
+
+    Any number of accounts can claim it, and only so many are mailed at one request.
+    """
     return session.exec(
         select(User)
         .join(Tenant, col(Tenant.id) == col(User.tenant_id))
@@ -161,6 +164,7 @@ def _find_resettable(session: AccountSession, canonical: str) -> Sequence[User]:
             col(User.provider) == "local",
             ENABLED,
         )
+        .order_by(col(User.email_canonical) != canonical)
         .limit(_BATCH)
     ).all()
 
