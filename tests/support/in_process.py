@@ -76,9 +76,8 @@ class InProcess:
         parsed = Settings(**values)
         # The lowest cost, for speed.
         limits = replace(parsed.limits, password_cost=4)
-        self._database = Database(
-            location, keys=open_keyring(parsed), limits=limits, timeout=timeout
-        )
+        self.keys = open_keyring(parsed)
+        self._database = Database(location, keys=self.keys, limits=limits, timeout=timeout)
         self.actors: Mapping[str, Any] = make_demo(self._database)
         self._app = create_app(parsed, database=self._database)
         self._delivery = open_delivery(parsed, self._database)
