@@ -1,5 +1,6 @@
 """Email addresses: validation, and the canonical form for comparison."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -9,6 +10,10 @@ from accounts.errors import InvalidRequest
 
 # RFC 5321 section 4.5.3.1.3, less the angle brackets.
 _MAX_LENGTH = 254
+
+# The full stops that IDNA reads as dots (RFC 3490 section 3.1).
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+_TOP_LEVEL = re.compile("[A-Za-z]{2,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,15 @@ def canonical(value: str) -> str | None:
 
 
 def mask(address: str) -> str:
-    """Mask an address so that its owner recognises it, and it can carry no text to a stranger."""
+    """Mask an address so that its owner recognises it, and it can carry no text to a stranger.
+
+    Its top-level domain is shown if it is a short word: the domain need not exist.
+    """
     local, _, domain = address.rpartition("@")
-    return f"{local[:1]}…@{domain[:1]}….{domain.rpartition('.')[2]}"
+    top = _DOTS.split(domain)[-1]
+    if _TOP_LEVEL.fullmatch(top) is None:
+        top = f"{top[:1]}…"
+    return f"{local[:1]}…@{domain[:1]}….{top}"
 
 
 def _read(value: str) -> Address | None:

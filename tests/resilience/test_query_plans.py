@@ -141,6 +141,7 @@ _MAIL = "each mail is sent and marked by itself; otherwise the failure of one wo
 #: By words of a statement, the reason why the jobs run it for each row that they find.
 LOOPS: Mapping[str, str] = {
     "user.claimed_email_canonical = ?": _RESET,
+    "user.email_canonical = ?": _RESET,
     "user.email_canonical != ?": _RESET,
     "FROM user WHERE user.id = ?": _RESET,
     "one_time_secret.address_canonical = ?": _RESET,

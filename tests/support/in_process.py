@@ -21,7 +21,7 @@ from oneself.mail.factory import open_delivery
 from oneself.runtime.jobs import run_alone
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from tests.support.databases import location_url
+from tests.support.databases import location_url, translate_sql
 from tests.support.deadlines import patient
 
 __all__ = ["Fault", "Faults", "InProcess"]
@@ -44,7 +44,13 @@ class InProcess:
     url = f"http://127.0.0.1:{_PORT}"
 
     def __init__(
-        self, folder: Path, location: Location, *, timeout: int = 5000, threads: int = 4
+        self,
+        folder: Path,
+        location: Location,
+        *,
+        timeout: int = 5000,
+        threads: int = 4,
+        **settings: str,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -62,19 +68,19 @@ class InProcess:
                 f"ONESELF_THROTTLE_{budget}": "100000/1"
                 for budget in ("ACCOUNT_SOURCE", "ACCOUNT", "SOURCE", "SIGNUP", "MAIL", "WRITE")
             },
+            **{f"{_PREFIX}{name.upper()}": value for name, value in settings.items()},
         }
         values = {
             name.removeprefix(_PREFIX).lower(): value for name, value in self.environment.items()
         }
-        settings = Settings(**values)
+        parsed = Settings(**values)
         # The lowest cost, for speed.
-        limits = replace(settings.limits, password_cost=4)
-        self._database = Database(
-            location, keys=open_keyring(settings), limits=limits, timeout=timeout
-        )
+        limits = replace(parsed.limits, password_cost=4)
+        self.keys = open_keyring(parsed)
+        self._database = Database(location, keys=self.keys, limits=limits, timeout=timeout)
         self.actors: Mapping[str, Any] = make_demo(self._database)
-        self._app = create_app(settings, database=self._database)
-        self._delivery = open_delivery(settings, self._database)
+        self._app = create_app(parsed, database=self._database)
+        self._delivery = open_delivery(parsed, self._database)
         self._engine = open_engine(location)
         self.faults = Faults(self._engine.dialect.name)
 
@@ -153,6 +159,13 @@ class InProcess:
                 )
                 for name in sorted(names)
             }
+
+    def execute(self, statement: str, *parameters: Any) -> None:
+        """Change stored rows over a separate connection."""
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(
+                translate_sql(connection.dialect.name, statement), parameters
+            )
 
     def close(self) -> None:
         """Close the database."""

@@ -243,7 +243,8 @@ def _claims(
         issued_at=issued_at,
         expires_at=min(issued_at + session.limits.jwt_lifetime, ends_at),
         authenticated_at=login.created_at.replace(microsecond=0),
-        email_verified=user.email_verified_at is not None,
+        # Of the address that profiles show: a claimed one is not verified.
+        email_verified=user.email_verified_at is not None and user.claimed_email is None,
     )
 
 

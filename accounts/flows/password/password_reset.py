@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, or_, text
+from sqlalchemy import bindparam, text
 from sqlmodel import col, select
 
 from accounts.crypto import password_hashing
@@ -149,20 +149,19 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
 
 
 def _find_resettable(session: AccountSession, canonical: str) -> Sequence[User]:
-    """Return the enabled local users who own or claim this address."""
-    return session.exec(
-        select(User)
-        .join(Tenant, col(Tenant.id) == col(User.tenant_id))
-        .where(
-            or_(
-                col(User.email_canonical) == canonical,
-                col(User.claimed_email_canonical) == canonical,
-            ),
-            col(User.provider) == "local",
-            ENABLED,
+    """Return the enabled local users who own or claim this address, the owner first.
+
+    Any number of accounts can claim it, and only so many are mailed at one request.
+    """
+    users: list[User] = []
+    for column in (col(User.email_canonical), col(User.claimed_email_canonical)):
+        users += session.exec(
+            select(User)
+            .join(Tenant, col(Tenant.id) == col(User.tenant_id))
+            .where(column == canonical, col(User.provider) == "local", ENABLED)
+            .limit(_BATCH)
         )
-        .limit(_BATCH)
-    ).all()
+    return users
 
 
 def _find_user_view(session: AccountSession, pending: OneTimeSecret) -> tuple[UserView, str]:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.errors import InvalidRequest
-from accounts.values.email_address import Address, canonical, parse_address
+from accounts.values.email_address import Address, canonical, mask, parse_address
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,25 @@ def test_address_keeps_its_entered_form():
 def test_mailbox_has_the_entered_local_part_and_ascii_domain():
     """EM-21: SMTPUTF8 is not needed."""
     assert parse_address("Alice@bücher.de").mailbox == "Alice@xn--bcher-kva.de"
+
+
+@pytest.mark.parametrize(
+    ("address", "masked"),
+    [
+        ("alice@mail.example.com", "a…@m….com"),
+        ("alice@münchen.de", "a…@m….de"),
+        ("a@b.example", "a…@b….example"),
+        ("a@evil.your-account-is-suspended", "a…@e….y…"),
+        ("a@evil.suspended", "a…@e….s…"),
+        ("a@evil.конец", "a…@e….к…"),
+        ("a@call-1-900-555。at-once。example", "a…@c….example"),
+        ("a@b\uff0ecall-us-at-once", "a…@b….c…"),
+        ("a@b\uff61call-us-at-once", "a…@b….c…"),
+    ],
+)
+def test_masked_address_carries_no_text(address, masked):
+    """EM-16, attack finding 14: the domain of an address need not exist."""
+    assert mask(parse_address(address).entered) == masked
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,20 @@ def test_claimed_address_gets_no_notice(env):
     assert named == {"alice@example.com": True}
 
 
+@pytest.mark.parametrize("domain", ["evil.call-1-900-555-now", "call-1-900-555-now。evil。example"])
+@pytest.mark.parametrize("service", [False, True], ids=["client", "service"])
+def test_mail_about_a_claim_carries_no_address_of_the_claimant(make_env, service, domain):
+    """EM-16, attack finding 14: the domain of an address need not exist, and can be a text."""
+    env = make_env(service_mails_email_changes=service)
+    attacker = env.user(f"suspended@{domain}")
+    _, secret = env.act(request_email_change, attacker.view, "x@victim.example")
+    if secret is not None:
+        env.act(validate_email_change, identity_id=attacker.view.identity_id, secret=secret)
+    mails = [mail for recipient, mail in _compose(env) if recipient == "x@victim.example"]
+    assert mails
+    assert not [mail for mail in mails if "suspended" in mail or "1-900" in mail]
+
+
 @pytest.mark.parametrize("is_verified", [True, False])
 def test_notice_of_a_change_shows_the_new_address_to_a_verified_one(env, is_verified):
     """EM-02, EM-16, attack finding 14: it has 64 characters of the user's choice."""

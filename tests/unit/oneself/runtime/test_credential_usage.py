@@ -1,5 +1,6 @@
 """Uses and observations of credentials are recorded in batches."""
 
+import asyncio
 import json
 import threading
 from datetime import timedelta
@@ -17,6 +18,7 @@ from accounts.origin import Origin
 from accounts.services.authentication import StaleDigest, authenticate
 from accounts.services.events import EventKind, Observation
 from accounts.services.principal import Credential, CredentialKind, Presented
+from oneself.conformance.http_client import Request
 from oneself.database import Database
 from oneself.runtime.credential_usage import UsageRecorder
 
@@ -115,6 +117,17 @@ def test_source_of_a_session_is_written(env, alice, clock):
     (row,) = env.rows("login_session")
     name = f"password|pair|2001:db8::/64|{alice.user_id}"
     assert row["source_digest"] == env.keys.digest(Purpose.ATTEMPTS, name)
+
+
+def test_source_of_a_request_becomes_that_of_its_session(application):
+    """LG-06, attack finding 6: for the next login from there."""
+    user = application.actors["base"]
+    bearer = (("Authorization", f"Bearer {user['session_token']}"),)
+    assert application.ask(Request("GET", "/v1/me", bearer)).status == 200
+    asyncio.run(application.live(until=lambda: True))  # the jobs run at the end
+    name = f"password|pair|127.0.0.1|{user['user_id']}"
+    digest = repr(application.keys.digest(Purpose.ATTEMPTS, name))
+    assert sum(digest in row for row in application.stored()["login_session"]) == 1
 
 
 def test_source_of_a_token_is_not_written(env, alice, statements):

@@ -17,6 +17,7 @@ from accounts.errors import (
     UnsupportedGrantType,
 )
 from accounts.flows.administration.clients import add_client
+from accounts.flows.email.email_change import request_email_change, validate_email_change
 from accounts.flows.email.email_verification import confirm_email, request_email_verification
 from accounts.flows.oauth.refresh_tokens import find_refresh_token
 from accounts.flows.oauth.token_exchange import (
@@ -121,6 +122,20 @@ def test_token_claims_whether_the_address_is_verified(env, alice, exchange, clai
     env.act(request_email_verification, alice.view)
     env.act(confirm_email, env.act(unseal_parameters, env.messages()[-1])["secret"])
     assert claims_of(exchange()).email_verified is True
+
+
+def test_token_claims_no_verified_address_while_another_is_shown(
+    env, alice, exchange, refresh, claims_of
+):
+    """Attack finding 12: services would take the claim for that of the address in the profile."""
+    env.act(request_email_verification, alice.view)
+    env.act(confirm_email, env.act(unseal_parameters, env.messages()[-1])["secret"])
+    view = env.view(alice.user_id)
+    _, secret = env.act(request_email_change, view, "chief@victim.example")
+    env.act(validate_email_change, identity_id=view.identity_id, secret=secret)
+    issued = exchange()
+    for token in (issued, refresh(issued.refresh_token)):
+        assert claims_of(token).email_verified is env.view(alice.user_id).email_verified is False
 
 
 def test_issued_token_authenticates(env, alice, exchange, claims_of):

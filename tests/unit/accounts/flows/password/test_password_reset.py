@@ -531,6 +531,16 @@ def test_requests_of_others_do_not_keep_the_owner_from_a_reset(env, clock, alice
     _reset(env, link)
 
 
+def test_claims_of_others_do_not_keep_the_owner_from_a_reset(env):
+    """EM-14, attack finding 18: more accounts claim the address than one request is answered at."""
+    for number in range(51):
+        env.user(f"claimant{number}@evil.example")
+    claim = 'UPDATE "user" SET claimed_email = ?, claimed_email_canonical = ?'
+    env.execute(claim, ADDRESS, ADDRESS)
+    env.user(ADDRESS)
+    assert ADDRESS in _request_resets(env, ADDRESS)
+
+
 def test_owner_always_has_a_link_and_is_not_flooded(env, clock, alice):
     """EM-14, attack finding 18: an attacker with many sources requests resets all day."""
     assert alice
