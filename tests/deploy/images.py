@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +132,8 @@ def _done(command: Sequence[str | Path]) -> str:
 
 def _pip_configuration() -> str:
     """Return the index settings of this machine's pip, without folders of this machine."""
-    listed = _done([sys.executable, "-m", "pip", "config", "list"])
+    pip = shutil.which("pip")
+    listed = _done([pip, "config", "list"]) if pip else ""
     lines = ["[global]", "cert = /etc/ssl/certs/ca-certificates.crt"]
     for line in listed.splitlines():
         name, _, value = line.partition("=")
