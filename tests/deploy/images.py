@@ -18,7 +18,7 @@ import pytest
 __all__ = ["Image", "build_image"]
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("buildah", "debootstrap", "setpriv", "unshare")
+PROGRAMS = ("buildah", "chroot", "debootstrap", "unshare")
 #: What the Containerfile needs of its base, `python` by that name among it.
 PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
 SUITE = "bookworm"
@@ -33,9 +33,9 @@ mount --rbind /dev "$1/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$1/tmp"
 mount --bind "$2" "$1/data"
 mount -o remount,bind,ro "$1"
-root=$1 user=$3 folder=$4
-shift 4
-exec chroot "$root" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs \
+root=$1 user=$3 folder=$4 chroot=$5
+shift 5
+exec "$chroot" "$root" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs \
     --bounding-set=-all --inh-caps=-all -- sh -c 'cd "$0" && exec "$@"' "$folder" "$@"
 """
 
@@ -66,7 +66,9 @@ class Image:
         """Start the program with arguments, in the environment of the image and `more`."""
         program, *words = [*self.config["Entrypoint"], *arguments]
         environment = dict(each.split("=", 1) for each in self.config["Env"]) | more
-        places = [str(self.root), str(data), str(user), self.config["WorkingDir"]]
+        # The PATH of the image lacks the folder of this program.
+        chroot = str(shutil.which("chroot"))
+        places = [str(self.root), str(data), str(user), self.config["WorkingDir"], chroot]
         command = ["unshare", "--mount", "--propagation=private", "sh", "-c", RUN, "sh", *places]
         return subprocess.Popen([*command, program, *words], env=environment, **how)
 

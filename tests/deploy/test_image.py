@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -30,8 +31,10 @@ LIMITS = {
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return build_image(tmp_path_factory.mktemp("image"))
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    folder = tmp_path_factory.mktemp("image")
+    yield build_image(folder)
+    shutil.rmtree(folder)  # two gigabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def test_image_passes_contract_rows_on_a_read_only_root(image: Image, tmp_path: 
             [
                 *(sys.executable, "-m", "oneself", "prove", "--json", "--suite", "rows"),
                 *("--url", container.url, "--credentials", credentials),
-                *("--dialect", "hyperclast", "--dialect", "status"),
+                *("--dialect", "hyperclast"),
             ],
             cwd=ROOT,
             capture_output=True,
@@ -122,7 +125,7 @@ def test_health_check_of_the_image_tells_a_running_service_from_none(image: Imag
     with _serving(image, tmp_path, image.user) as container:
         port = container.url.rpartition(":")[2]
         check = Image(image.root, {**image.config, "Entrypoint": ["python"]})
-        command = [word.replace("localhost:8080", f"localhost:{port}") for word in words]
+        command = [word.replace("127.0.0.1:8080", f"127.0.0.1:{port}") for word in words]
         assert check.run(command, **container.how).returncode == 0
     assert check.run(command, **container.how).returncode != 0
 
