@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -97,11 +97,17 @@ def _command_line(pid: int) -> bytes:
 
 @contextmanager
 def running(
-    folder: Path, *, workers: int = 1, ulimit: str = "", **settings: object
+    folder: Path,
+    *,
+    workers: int = 1,
+    ulimit: str = "",
+    prefix: Sequence[str] = (),
+    **settings: object,
 ) -> Iterator[Running]:
     """Start the service in `folder`; at the end stop it, and check that it ended well.
 
-    `ulimit` are arguments of the shell's command of that name.
+    `ulimit` are arguments of the shell's command of that name. `prefix` is a command that becomes
+    the command line after it.
     """
     port = free_port()
     environment = {
@@ -119,6 +125,7 @@ def running(
     command += ["--port", str(port), "--workers", str(workers)]
     if ulimit:
         command = ["sh", "-c", f'ulimit {ulimit} && exec "$@"', "sh", *command]
+    command = [*prefix, *command]
     with (folder / "stderr.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=_ROOT, env=environment, stderr=log, stdout=log)
     service = Running(port, process, folder)

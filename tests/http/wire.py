@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Answer", "Wire", "ask", "head_of"]
+__all__ = ["Answer", "Wire", "ask", "head_of", "request_of"]
 
 _PATIENCE = 20.0
 
@@ -52,10 +52,12 @@ class Answer:
 
 
 class Wire:
-    """One connection."""
+    """One connection, over TCP to a loopback port unless another one is given."""
 
-    def __init__(self, port: int, *, timeout: float = _PATIENCE) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(
+        self, port: int, *, timeout: float = _PATIENCE, connection: socket.socket | None = None
+    ) -> None:
+        self.socket = connection or socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self._reader = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -129,6 +131,23 @@ def head_of(
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
+def request_of(
+    method: str,
+    target: str,
+    headers: Mapping[str, str | None] | None = None,
+    body: Any = None,
+    *,
+    host: str,
+) -> bytes:
+    """Return a request after which the connection is closed; other bodies than bytes are JSON."""
+    fields: dict[str, str | None] = {"Connection": "close"}
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    if body is not None:
+        fields |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+    head = head_of(method, target, {**fields, **(headers or {})}, host=host)
+    return head + (content if body is not None else b"")
+
+
 def ask(
     port: int,
     method: str,
@@ -138,16 +157,9 @@ def ask(
     body: Any = None,
     host: str = "localhost",
 ) -> Answer:
-    """Send one request on a connection of its own; a body other than bytes is sent as JSON."""
-    fields: dict[str, str | None] = {"Connection": "close"}
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    if body is not None:
-        fields |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
-    fields |= headers or {}
+    """Send one request on a connection of its own."""
     with Wire(port) as wire:
-        wire.send(
-            head_of(method, target, fields, host=host) + (content if body is not None else b"")
-        )
+        wire.send(request_of(method, target, headers, body, host=host))
         answer = wire.answer(method)
         assert answer is not None, "the connection was closed without an answer"
         return answer

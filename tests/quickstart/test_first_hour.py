@@ -191,4 +191,4 @@ def test_first_hour_takes_ten_minutes_at_most(shell, capsys):
         print()
         for what, seconds in shell.durations:
             print(f"{seconds:7.1f} s  {what}")
-        print(f"{sum(seconds for _, seconds in shell.took):7.1f} s  in all")
+        print(f"{sum(seconds for _, seconds in shell.durations):7.1f} s  in all")
