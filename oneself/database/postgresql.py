@@ -13,12 +13,17 @@ from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
-from oneself.database.failures import OutcomeUnknown
+from oneself.database.failures import OutcomeUnknown, sqlstate
+from oneself.database.file_health import FULL
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
 from oneself.database_urls import PREPARE, parse_threshold
 
 #: libpq's transaction status: none, in one (sound or failed), in a failed one.
 _IDLE, _IN_TRANSACTION, _IN_ERROR = 0, (2, 3), 3
+
+_DISK_FULL = "53100"
+#: How long a server's disk counts as full after the last write that failed for it, in seconds.
+_FULL_SECONDS = 10.0
 
 #: How often, and at what interval in seconds, the outcome of a commit is asked for.
 _POLLS, _POLL_SECONDS = 20, 0.25
@@ -120,6 +125,7 @@ class Postgresql:
         self._slots = threading.Semaphore(connections)
         # The most recently used is taken first: those that only a peak needed stay idle.
         self._idle: deque[Connection] = deque()
+        self._full_until = 0.0
         self.statements = PreparedStatements(self._engine.dialect.loaded_dbapi.Error)
 
     def take(self, *, blocking: bool) -> Connection:
@@ -224,8 +230,17 @@ class Postgresql:
             time.sleep(_POLL_SECONDS)
         raise OutcomeUnknown
 
-    def truncate_wal(self) -> None:
-        """Do nothing: the server manages its own log."""
+    def note_failure(self, error: DBAPIError) -> None:
+        """Remember that the server's disk is full, for `unready_reason`."""
+        if sqlstate(error) == _DISK_FULL:
+            self._full_until = time.monotonic() + _FULL_SECONDS
+
+    def unready_reason(self) -> str | None:
+        """Return why no change can be stored; None if there is no such reason."""
+        return FULL if time.monotonic() < self._full_until else None
+
+    def maintain(self) -> None:
+        """Do nothing: the server manages its own files."""
 
     def close(self) -> None:
         """Close every connection that is not in use; no other thread may be using one."""
