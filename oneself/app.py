@@ -89,7 +89,7 @@ def create_app(
     policies = policies or PolicyStore(settings.policy_dir, document)
     database = database or Database(
         settings.location,
-        keys=open_keyring(settings),
+        keys=open_keyring(settings, make=False),
         limits=settings.limits,
         connections=settings.database_threads,
     )
