@@ -33,6 +33,10 @@ class Service(Protocol):
         """Tell whether the service runs on older policies, because the newest are invalid."""
 
     @property
+    def unready_reason(self) -> str | None:
+        """Tell why no change can be stored, if that is known before one is tried."""
+
+    @property
     def is_draining(self) -> bool:
         """Tell whether the service is about to shut down."""
 

@@ -14,5 +14,8 @@ def get_health(_context: Context) -> Reply[wire.Health]:
 
 
 def get_readiness(context: DatabaseContext) -> Reply[wire.Readiness]:
-    readiness.require_ready(context.session, leaving=context.service.is_draining)
-    return Reply({"status": "degraded" if context.service.is_degraded else "ready"})
+    service = context.service
+    readiness.require_ready(
+        context.session, leaving=service.is_draining, unready_reason=service.unready_reason
+    )
+    return Reply({"status": "degraded" if service.is_degraded else "ready"})

@@ -11,7 +11,8 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 
 from accounts.errors import Unavailable
-from oneself.database.failures import READ_ONLY
+from oneself.database.failures import READ_ONLY, sqlstate
+from oneself.database.file_health import FULL
 from oneself.database.outcomes import (
     BEGIN,
     forget_warnings,
@@ -27,6 +28,9 @@ _IDLE, _IN_TRANSACTION, _IN_ERROR = 0, (2, 3), 3
 
 #: Default timeout for a connection or a lock, in milliseconds; past it, the response is a 503.
 DEFAULT_TIMEOUT = 5000
+_DISK_FULL = "53100"
+#: How long a server's disk counts as full after the last write that failed for it, in seconds.
+_FULL_SECONDS = 10.0
 
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -132,6 +136,7 @@ class Postgresql:
         self._slots = threading.Semaphore(connections)
         # The most recently used is taken first: those that only a peak needed stay idle.
         self._idle: deque[Connection] = deque()
+        self._full_until = 0.0
         self.statements = PreparedStatements(self._engine.dialect.loaded_dbapi.Error)
 
     def take(self, *, blocking: bool) -> Connection:
@@ -223,8 +228,17 @@ class Postgresql:
         """
         require_committed(self._engine, transaction, event_id)
 
-    def truncate_wal(self) -> None:
-        """Do nothing: the server manages its own log."""
+    def note_failure(self, error: DBAPIError) -> None:
+        """Remember that the server's disk is full, for `unready_reason`."""
+        if sqlstate(error) == _DISK_FULL:
+            self._full_until = time.monotonic() + _FULL_SECONDS
+
+    def unready_reason(self) -> str | None:
+        """Return why no change can be stored; None if there is no such reason."""
+        return FULL if time.monotonic() < self._full_until else None
+
+    def maintain(self) -> None:
+        """Do nothing: the server manages its own files."""
 
     def close(self) -> None:
         """Close every connection that is not in use; no other thread may be using one."""
