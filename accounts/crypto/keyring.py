@@ -38,10 +38,17 @@ class Purpose(StrEnum):
     ATTEMPTS = "attempts"
     LOGGED_ACCOUNT = "logged-account"
     EVENT_CHAIN = "event-chain"
+    EVENT_SEAL = "event-seal"
+    EVENT_HEAD = "event-head"
     CURSOR = "cursor"
     IDEMPOTENCY = "idempotency"
+    POLICIES = "policies"
     ROOT_CHECK = "root-check"
     PEPPER = "pepper"
+
+
+#: Purposes whose digests are verified as long as there are events: also under retired roots.
+_OF_EVENTS = frozenset({Purpose.EVENT_CHAIN, Purpose.EVENT_SEAL})
 
 
 class SealBroken(Exception):
@@ -102,7 +109,7 @@ class Keyring:
         A digest cannot be recomputed without the token. After a rotation the token is therefore
         looked up under both root secrets until it is used again.
         """
-        roots = self._event_roots if purpose is Purpose.EVENT_CHAIN else self._roots
+        roots = self._event_roots if purpose in _OF_EVENTS else self._roots
         return [_digest(root, purpose, token) for root in roots.values()]
 
     def matches(self, purpose: Purpose, token: str, digest: bytes) -> bool:

@@ -11,6 +11,7 @@ it is retired, for verifying those links and nothing else (`Keyring.events`). Th
 the chain from its beginning takes every such root.
 """
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Table, and_, delete, func, select, true, update
@@ -27,6 +28,7 @@ from accounts.services.one_time_secrets import is_pending, is_redeemable
 from models import (
     Client,
     EventLink,
+    EventSeal,
     IdempotencyRecord,
     OneTimeSecret,
     OutboxMessage,
@@ -174,12 +176,15 @@ def count_live(session: AccountSession) -> dict[str, dict[str, int]]:
 
 
 def count_links(session: AccountSession) -> dict[str, int]:
-    """Count, for each root, the links of the event chain that are verified under it.
+    """Count, for each root, the links and seals of the event chain that are verified under it.
 
-    They do not count as live rows: they stay for ever, and do not keep a root from being retired.
+    They do not count as live rows: they are not rewritten, and do not keep a root from being
+    retired.
     """
-    root = col(EventLink.key_id)
-    return dict(session.core.execute(select(root, func.count()).group_by(root)).all())
+    counts: Counter[str] = Counter()
+    for root in (col(EventLink.key_id), col(EventSeal.key_id)):
+        counts.update(dict(session.core.execute(select(root, func.count()).group_by(root)).all()))
+    return dict(counts)
 
 
 def _live(session: AccountSession) -> list[tuple[str, Any, Any]]:

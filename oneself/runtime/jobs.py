@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 from accounts.services.database import AccountSession
@@ -16,9 +17,14 @@ _log = logging.getLogger("oneself.runtime.jobs")
 #: How many parts a run does at most: at shutdown, the process waits for it.
 _MAX_PARTS = 50
 #: How long other transactions have between two parts, in seconds.
-_PAUSE = 0.02
+PAUSE = 0.02
+#: How long a run in batches begins new ones, in seconds, for the same reason.
+_RUN_SECONDS = 5.0
+#: How many rows a batch has: writing them takes far less time than a writer may wait.
+_BATCH = 500
 
 Outcome = TypeVar("Outcome")
+Found = TypeVar("Found")
 
 
 def run_act(database: Database, act: Callable[[AccountSession], Outcome]) -> Outcome:
@@ -68,7 +74,44 @@ def run_in_parts(database: Database, lock: str, act: Callable[[AccountSession], 
     for _ in range(_MAX_PARTS):
         if not run_alone(database, lock, act):
             return
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
+
+
+def run_in_batches(
+    find: Callable[[AccountSession], Sequence[Found]],
+    database: Database,
+    lock: str,
+    act: Callable[[AccountSession, Sequence[Found]], int],
+) -> None:
+    """Find rows and act on them in batches, until nothing is found or the time is over.
+
+    Rows are found in a reading transaction, which no writer waits for, however long it takes. The
+    act must therefore tolerate that another replica has acted on a row meanwhile; it then returns
+    0, which ends the run.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: The database does not answer.
+    """
+
+    def look() -> Sequence[Found]:
+        with database.transaction(writing=False) as session:
+            return find(session)
+
+    end = time.monotonic() + _RUN_SECONDS
+    while time.monotonic() < end and (rows := database.attempt(look)):
+        for first in range(0, len(rows), _BATCH):
+            batch = rows[first : first + _BATCH]
+            if not run_alone(database, lock, partial(_act_on, act, batch)):
+                return
+            time.sleep(PAUSE)
+
+
+def _act_on(
+    act: Callable[[AccountSession, Sequence[Found]], int],
+    rows: Sequence[Found],
+    session: AccountSession,
+) -> int:
+    return act(session, rows)
 
 
 @asynccontextmanager

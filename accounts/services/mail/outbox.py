@@ -243,6 +243,15 @@ def count_undelivered(session: AccountSession, *, created_before: datetime) -> i
     ).scalar_one()
 
 
+def count_retryable(session: AccountSession) -> int:
+    """Count the dead messages that can still be retried, because they are not emptied yet."""
+    return session.core.execute(
+        select(func.count(col(OutboxMessage.id))).where(
+            _is_in(MessageState.DEAD, session.now), col(OutboxMessage.parameters_sealed) != b""
+        )
+    ).scalar_one()
+
+
 def _is_in(state: MessageState, now: datetime) -> ColumnElement[bool]:
     leased_until = col(OutboxMessage.leased_until)
     return {

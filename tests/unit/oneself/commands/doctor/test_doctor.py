@@ -11,7 +11,6 @@ import sqlalchemy
 import typer
 from typer.testing import CliRunner
 
-from accounts.jobs.event_chain import chain_events
 from models import OutboxMessage, SecurityEvent, SigningKey
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.session_setup import open_database
@@ -21,6 +20,7 @@ from oneself.commands.doctor.machine import descriptors, disk
 from oneself.database import sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
+from tests.support.chain import chain_pending
 
 CHECKS = [
     *("sqlite_library", "journal_mode", "integrity", "foreign_keys", "tables", "key_file"),
@@ -85,7 +85,7 @@ def env(settings):
             )
             for number in range(3):
                 session.add(_event(session.now, f"event {number}"))
-            chain_events(session)
+            chain_pending(session)
         yield database
 
 
