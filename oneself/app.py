@@ -36,6 +36,7 @@ from oneself.observability.access_log import log_request
 from oneself.observability.tracing import Spans, trace_endpoint
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.jobs import repeated, run_alone, run_in_batches, run_in_parts
+from oneself.runtime.kept_policies import KeptPolicies
 from oneself.runtime.key_file import open_keyring
 from oneself.runtime.policy_store import PolicyStore
 from oneself.runtime.signing_keys import SigningKeys
@@ -91,7 +92,7 @@ def create_app(
         UnknownRootKey: The secret key is not the one that the database was created with.
     """
     document = document or load_document()
-    policies = policies or PolicyStore(settings.policy_dir, document)
+    policies = policies or PolicyStore(settings.policy_dir, document, KeptPolicies(settings))
     database = database or Database(
         settings.location,
         keys=open_keyring(settings),
@@ -100,6 +101,7 @@ def create_app(
     )
     with database.transaction(writing=True) as session:
         ensure_signing_key(session)
+    policies.keep()
     signing = SigningKeys(database)
     usage = UsageRecorder()
     metrics = _metrics(settings)

@@ -7,7 +7,8 @@ takes the steps in this order, and continues after a crash (ADR 41).
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ def find_part(session: AccountSession, *, chained_before: datetime) -> Part | No
     return Part(sealed + 1, low, before) if low > sealed else None
 
 
-def archive_lines(session: AccountSession, part: Part) -> Iterator[bytes]:
+def archive_lines(session: AccountSession, part: Part) -> Generator[bytes]:
     """Yield the file of a part, verifying each link; the last line is the seal.
 
     Raises:
@@ -79,18 +80,19 @@ def archive_lines(session: AccountSession, part: Part) -> Iterator[bytes]:
     """
     digest, sequence = part.before, part.first - 1
     file_digest = hashlib.sha256()
-    for link, event in read_links(session, sequence, part.last):
-        sequence += 1
-        if link["sequence"] != sequence:
-            raise BrokenChain(f"link {sequence} is missing")
-        problem = find_problem(session.keys, digest, link, event)
-        if problem is not None:
-            raise BrokenChain(problem)
-        content = content_of(digest, link, event)
-        digest = as_bytes(link["chain_digest"])
-        line = f"{text_of({**content, 'digest': digest.hex()})}\n".encode()
-        file_digest.update(line)
-        yield line
+    with closing(read_links(session, sequence, part.last)) as links:
+        for link, event in links:
+            sequence += 1
+            if link["sequence"] != sequence:
+                raise BrokenChain(f"link {sequence} is missing")
+            problem = find_problem(session.keys, digest, link, event)
+            if problem is not None:
+                raise BrokenChain(problem)
+            content = content_of(digest, link, event)
+            digest = as_bytes(link["chain_digest"])
+            line = f"{text_of({**content, 'digest': digest.hex()})}\n".encode()
+            file_digest.update(line)
+            yield line
     if sequence != part.last:
         raise BrokenChain(f"link {sequence + 1} is missing")
     now, key_id = str(plain(session.now)), session.keys.key_id

@@ -5,7 +5,7 @@ again, the next part each time: a change to an old event is found after some run
 it got is kept by the caller, outside the database.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -145,13 +145,13 @@ def contains_head(session: AccountSession, head: bytes) -> bool:
 
 def read_links(
     session: AccountSession, after: int, until: int | None = None
-) -> Iterator[tuple[Mapping[str, Any], Sequence[Any]]]:
+) -> Generator[tuple[Mapping[str, Any], Sequence[Any]]]:
     """Yield the links after one, up to another, each with its event as stored."""
     query, places = (_CHAIN, {}) if until is None else (_CHAIN_UNTIL, {"until": until})
-    for row in session.core.execute(
-        query, {"after": after, **places}, execution_options={"yield_per": _ROWS}
-    ):
-        yield dict(zip(LINK_NAMES, row, strict=False)), row[len(LINK) :]
+    options = {"yield_per": _ROWS}
+    with session.core.execute(query, {"after": after, **places}, execution_options=options) as rows:
+        for row in rows:
+            yield dict(zip(LINK_NAMES, row, strict=False)), row[len(LINK) :]
 
 
 def find_problem(

@@ -1,5 +1,6 @@
 """`events`: archive old security events, and verify archives."""
 
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,7 +115,8 @@ def _archive(database: "Database", file: Path, age: timedelta) -> "Seal | None":
         keys, part = session.keys, find_part(session, chained_before=session.now - age)
         if part is None:
             return None
-        write_lines(unfinished, archive_lines(session, part))
+        with closing(archive_lines(session, part)) as lines:
+            write_lines(unfinished, lines)
     report = _verify(unfinished, keys)
     if report.seal is None or report.problems:
         raise BrokenChain(f"{unfinished} was not written as it should be")

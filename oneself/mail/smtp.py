@@ -28,6 +28,8 @@ _AS_SENT = email.policy.SMTP.clone(cte_type="7bit")
 # A host name can have several addresses, and one that does not respond must not use up the time.
 _SHARE_OF_CONNECTING = 4
 _SECONDS_TO_LEAVE = 1.0
+# Servers limit it themselves, and this is what most allow.
+_EMAILS_OF_A_CONNECTION = 100
 # RFC 5321 section 4.2.3; codes that begin with 5 are permanent.
 _READY, _DONE, _CLOSING, _PERMANENT = 220, 250, 421, 5
 
@@ -158,13 +160,24 @@ class _Connection:
         self._smtp: smtplib.SMTP | None = None
         self._line: socket.socket | None = None
         self._late = False
+        self._sent = 0
 
     def send(self, message: Email) -> None:
         """Send an email, and return once the server has taken responsibility for it."""
         content = message.mail.as_bytes(policy=_AS_SENT)
+        if self._sent >= _EMAILS_OF_A_CONNECTION:
+            self.close()
         try:
             with self._limited(self._server.seconds):
-                self._ready().sendmail(message.sender, [message.recipient], content)
+                try:
+                    self._ready().sendmail(message.sender, [message.recipient], content)
+                except smtplib.SMTPSenderRefused as refused:
+                    if refused.smtp_code != _CLOSING or not self._sent:
+                        raise
+                    # The server allows no more emails on this connection.
+                    self._drop()
+                    self._ready().sendmail(message.sender, [message.recipient], content)
+            self._sent += 1
         except OSError as error:
             raise self._problem(error) from None
         except BaseException:
@@ -294,6 +307,7 @@ class _Connection:
             if connection is not None:
                 connection.close()
         self._smtp = self._line = None
+        self._sent = 0
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:

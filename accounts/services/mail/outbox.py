@@ -72,6 +72,15 @@ class Message(NamedTuple):
         return MessageState.LEASED if is_leased else MessageState.WAITING
 
 
+#: Kinds that a user is waiting for, because they contain a link. They are delivered first.
+AWAITED = frozenset(
+    {
+        MessageKind.EMAIL_VERIFICATION,
+        MessageKind.EMAIL_CHANGE_CONFIRMATION,
+        MessageKind.PASSWORD_RESET,
+    }
+)
+
 #: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
 #: a person who has nothing to do with the client.
 _WITH_ORIGIN = frozenset(

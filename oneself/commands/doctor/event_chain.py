@@ -5,7 +5,6 @@ change it too, and a chain that was cut off no longer has the head that the file
 authenticated by the root secret (ADR 41).
 """
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,29 +71,20 @@ def _read(file: Path, keys: "Keyring") -> "Verified | None":
     """Return how far the chain was verified; None for all of it, if that is not known for sure."""
     from accounts.crypto.keyring import Purpose
     from accounts.jobs.event_verification import Verified
+    from oneself.runtime.authentic_files import read_record
 
-    with suppress(OSError, KeyError, TypeError, ValueError):
-        record = json.loads(file.read_bytes())
-        verified = Verified(record["sequence"], bytes.fromhex(record["head"]), record["again"])
-        digest = bytes.fromhex(record["digest"])
-        if keys.matches(Purpose.EVENT_HEAD, _text(verified), digest):
-            return verified
-    return None
+    record = read_record(file, keys, Purpose.EVENT_HEAD)
+    if record is None:
+        return None
+    return Verified(record["sequence"], bytes.fromhex(record["head"]), record["again"])
 
 
 def _write(file: Path, verified: "Verified", keys: "Keyring") -> None:
     from accounts.crypto.keyring import Purpose
-    from oneself.runtime.durable_files import put, write
+    from oneself.runtime.authentic_files import write_record
 
-    digest = keys.digest(Purpose.EVENT_HEAD, _text(verified))
-    record = json.loads(_text(verified)) | {"digest": digest.hex()}
+    sequence, digest, again = verified
+    record = {"sequence": sequence, "head": digest.hex(), "again": again}
     # If it cannot be written, the next check only has more to read.
     with suppress(OSError):
-        part = file.with_suffix(".part")
-        write(part, json.dumps(record).encode())
-        put(part, file)
-
-
-def _text(verified: "Verified") -> str:
-    sequence, digest, again = verified
-    return json.dumps({"sequence": sequence, "head": digest.hex(), "again": again})
+        write_record(file, record, keys, Purpose.EVENT_HEAD)

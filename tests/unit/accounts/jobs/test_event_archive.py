@@ -31,6 +31,11 @@ def _find(env, **age):
         return find_part(session, chained_before=session.now - timedelta(**age))
 
 
+def _find_rest(env):
+    with env.database.transaction(writing=False, snapshot=True) as session:
+        return find_rest(session)
+
+
 def _write(env, part):
     with env.database.transaction(writing=False, snapshot=True) as session:
         return b"".join(archive_lines(session, part))
@@ -116,8 +121,7 @@ def test_nothing_old_is_nothing_to_archive(env, ids):
 def test_empty_chain_has_nothing_to_archive(env):
     """LO-04."""
     assert _find(env, days=2) is None
-    with env.database.transaction(writing=False) as session:
-        assert find_rest(session) is None
+    assert _find_rest(env) is None
 
 
 def test_part_ends_where_links_become_younger(env):
@@ -185,8 +189,7 @@ def test_sealed_rows_that_were_not_deleted_are_reported_and_found(env, ids):
     assert verify(env).problems == ("links 1 to 6 were archived and are still here",)
     rest = env.act(delete_sealed, part, at_most=4)
     assert rest.last == 2
-    with env.database.transaction(writing=False) as session:
-        assert find_rest(session) == rest
+    assert _find_rest(env) == rest
     while rest is not None:
         rest = env.act(delete_sealed, rest)
     assert verify(env).problems == ()
@@ -256,8 +259,8 @@ def test_altered_seal_is_detected(env, change):
     assert problems[1] == "links 1 to 6 are missing"
     with pytest.raises(BrokenChain):
         _find(env, hours=12)
-    with env.database.transaction(writing=False) as session, pytest.raises(BrokenChain):
-        find_rest(session)
+    with pytest.raises(BrokenChain):
+        _find_rest(env)
 
 
 @pytest.mark.usefixtures("without_triggers")
@@ -306,8 +309,8 @@ def test_link_forged_into_a_sealed_part_deletes_nothing(env, ids):
         *(forged_id, bytes(32), env.keys.key_id),
     )
     assert verify(env).problems == ("links 3 to 3 were archived and are still here",)
-    with env.database.transaction(writing=False) as session, pytest.raises(BrokenChain):
-        find_rest(session)
+    with pytest.raises(BrokenChain):
+        _find_rest(env)
     assert forged_id in {row["id"] for row in env.rows("security_event")}
     assert len(ids) == 8
 

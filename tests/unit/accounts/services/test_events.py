@@ -10,7 +10,6 @@ from sqlmodel import select
 
 from accounts.errors import NotFound, WrongPassword
 from accounts.jobs.event_verification import verify_chain
-from tests.support.chain import chain_pending
 from accounts.origin import Origin
 from accounts.services.events import (
     EventKind,
@@ -20,6 +19,7 @@ from accounts.services.events import (
     write_observations,
 )
 from models import SecurityEvent, User
+from tests.support.chain import chain_pending
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ORIGIN = Origin("req_0123456789ab", "192.0.2.7", "session", "ses_0123456789ab")

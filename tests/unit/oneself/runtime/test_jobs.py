@@ -8,7 +8,7 @@ import time
 import pytest
 
 from oneself import app
-from oneself.runtime.jobs import repeated, run_in_parts
+from oneself.runtime.jobs import repeated, run_in_batches, run_in_parts
 from oneself.runtime.thread_pools import Pool
 from tests.support.deadlines import patient
 
@@ -136,10 +136,57 @@ def test_endless_parts_are_left_for_the_next_run(database):
     assert 1 < len(runs) < 1000
 
 
+def test_batches_are_run_until_nothing_is_found(database):
+    """LO-04, reliability finding 4: however much there is, in short transactions."""
+    left, sizes = list(range(3000)), []
+
+    def act(_session, rows):
+        assert rows == left[: len(rows)]
+        del left[: len(rows)]
+        sizes.append(len(rows))
+        return len(rows)
+
+    run_in_batches(lambda _: left[:1200], database, "a job", act)
+    assert sizes == [500, 500, 200, 500, 500, 200, 500, 100]
+
+
+def test_rows_are_found_while_another_transaction_writes(database, run_in_thread):
+    """LO-04, reliability finding 4: no writer waits for the search, and it waits for none."""
+    found = []
+
+    def find(_session):
+        def write():
+            with database.transaction(writing=True) as session:
+                session.core.exec_driver_sql("DELETE FROM revoked_jwt")
+                return True
+
+        found.append(run_in_thread(write))
+        return []
+
+    run_in_batches(find, database, "a job", lambda *_: 0)
+    assert found == [True]
+
+
+def test_batches_end_when_their_time_is_over(database, monkeypatch):
+    """OP-01: the process waits for a run when it stops."""
+    monkeypatch.setattr("oneself.runtime.jobs._RUN_SECONDS", 0.1)
+    runs = []
+    run_in_batches(lambda _: [1], database, "a job", lambda *_: runs.append(1) or 1)
+    assert runs
+
+
+def test_batches_end_when_another_replica_works(database):
+    """LO-04: it has acted on the same rows."""
+    runs = []
+    run_in_batches(lambda _: range(2000), database, "a job", lambda *_: runs.append(1) or 0)
+    assert len(runs) == 1
+
+
 def test_lock_names_of_jobs_are_those_of_the_released_replicas():
     """A renamed lock lets an old and a new replica run one job at once during an upgrade."""
     assert [lock for _, lock, _, _ in app.JOBS] == [
         "accounts.password_resets.mail_requested_resets",
+        "accounts.event_chain.chain_events",
         "accounts.event_chain.chain_events",
         "accounts.oauth_tokens.forget_expired_jwts",
         "accounts.throttling.forget_old_attempts",

@@ -11,9 +11,9 @@ from accounts.flows.administration.tenants import (
     find_tenant,
     list_tenants,
 )
-from tests.support.chain import chain_pending
 from accounts.services.policies.authorization import require_tenant
 from accounts.services.users import open_tenant
+from tests.support.chain import chain_pending
 
 UNKNOWN = "tnt_000000000000"
 
