@@ -20,7 +20,7 @@ _SEALS = select(*as_stored("event_seal")).order_by(col(EventSeal.sequence))
 
 
 class Seal(NamedTuple):
-    """What a seal says: the links that it covers, the digests before and at its end, the file's."""
+    """A seal: the links that it covers, the digests before and at its end, and the file's."""
 
     first: int
     last: int

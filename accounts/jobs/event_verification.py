@@ -72,7 +72,7 @@ _LINK_WITH_DIGEST = (
 
 
 class Verified(NamedTuple):
-    """How far a chain was verified: its last link then, and the last that was verified again."""
+    """The end of a verification: the last link, and the last one that was verified again."""
 
     sequence: int
     digest: bytes

@@ -8,7 +8,8 @@ root from being retired, unless they are revoked.
 The links of the event chain are never rewritten. Triggers make the tables of events append-only,
 and a link that could be rewritten would prove nothing. A root that has links is therefore kept when
 it is retired, for verifying those links and nothing else (`Keyring.events`). The cost: verifying
-the chain from its beginning takes every such root.
+the chain from its beginning takes every such root. The same holds for a root that sealed an
+archive.
 """
 
 from collections import Counter

@@ -31,7 +31,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
 
     States of a root secret: present (new rows are stored under it), former (older rows may still
     be), unused (known, but without rows), events (kept only to verify the chain of events). Links
-    of the chain are counted separately: they are kept forever, and do not block a retirement.
+    and seals of the chain are counted separately: they do not block a retirement.
     """
     from accounts.jobs.key_rotation import count_links, count_live
     from accounts.services.root_keys import list_roots

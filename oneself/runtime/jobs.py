@@ -21,7 +21,7 @@ PAUSE = 0.02
 #: How long a run in batches begins new ones, in seconds, for the same reason.
 _RUN_SECONDS = 5.0
 #: How many rows a batch has: writing them takes far less time than a writer may wait.
-_BATCH = 500
+_BATCH = 200
 
 Outcome = TypeVar("Outcome")
 Found = TypeVar("Found")
