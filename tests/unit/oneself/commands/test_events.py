@@ -4,7 +4,6 @@ import json
 import os
 import signal
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -16,7 +15,6 @@ from oneself.commands import events
 from oneself.commands.console.session_setup import load_settings, open_database
 from oneself.database import Database
 from oneself.runtime import durable_files
-from oneself.runtime.jobs import run_act
 from oneself.runtime.key_file import open_keyring
 from tests.support.chain import chain_pending, id_at
 from tests.unit.oneself.commands.test_mail import Run
@@ -159,16 +157,15 @@ def test_killed_archive_loses_nothing(run, settings, tmp_path, step):
     """LO-04, reliability finding 4: killed between two steps, and then run again."""
     module, name, when = step
     act = getattr(module, name)
+    calls = []
 
     def kill(*arguments, **named):
-        if when == "after" and name == "delete_sealed":
-            # In a transaction of its own, as two of several batches.
-            with open_database(settings) as database:
-                for _ in range(2):
-                    named["part"] = run_act(database, partial(act, part=named["part"], at_most=4))
-        elif when == "after":
+        calls.append(1)
+        if name == "delete_sealed" and when == "after" and len(calls) <= 2:
+            return act(*arguments, **named, at_most=4)
+        if name != "delete_sealed" and when == "after":
             act(*arguments, **named)
-        os.kill(os.getpid(), signal.SIGKILL)
+        return os.kill(os.getpid(), signal.SIGKILL)
 
     child = os.fork()
     if child == 0:

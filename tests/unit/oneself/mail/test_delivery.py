@@ -31,6 +31,7 @@ from oneself.templating import Templates
 from tests.support.deadlines import patient
 from tests.support.postgresql import direct_connection
 from tests.support.statements import record_statements
+from tests.unit.oneself.mail.test_messages import PARAMETERS
 
 SECRET = "ots_canary"
 URL = "https://accounts.example"
@@ -215,7 +216,7 @@ def post_kinds(env, alice, clock):
     def post_kinds(*kinds):
         for kind in kinds:
             clock.move(seconds=1)
-            env.act(post_message, kind, alice.view, secret=SECRET)
+            env.act(post_message, kind, alice.view, **PARAMETERS)
 
     return post_kinds
 
