@@ -39,6 +39,7 @@ class Purpose(StrEnum):
     LOGGED_ACCOUNT = "logged-account"
     EVENT_CHAIN = "event-chain"
     EVENT_SEAL = "event-seal"
+    EVENT_FILE = "event-file"
     EVENT_HEAD = "event-head"
     CURSOR = "cursor"
     IDEMPOTENCY = "idempotency"
@@ -48,7 +49,7 @@ class Purpose(StrEnum):
 
 
 #: Purposes whose digests are verified as long as there are events: also under retired roots.
-_OF_EVENTS = frozenset({Purpose.EVENT_CHAIN, Purpose.EVENT_SEAL})
+_OF_EVENTS = frozenset({Purpose.EVENT_CHAIN, Purpose.EVENT_FILE})
 
 
 class SealBroken(Exception):
@@ -76,8 +77,8 @@ class Keyring:
 
     New rows use the current root secret. `key_id` names it by eight hex digits that reveal nothing
     about it. `key_ids` are all root secrets that rows may be stored under, the current one first.
-    `events` are retired root secrets, which only verify links of the event chain; `event_key_ids`
-    are all root secrets that links may be under, these included.
+    `events` are retired root secrets, which only verify links and archives of the event chain;
+    `event_key_ids` are all root secrets that links may be under, these included.
     """
 
     __slots__ = ("_current", "_event_roots", "_roots", "event_key_ids", "key_id", "key_ids")

@@ -97,7 +97,7 @@ def archive_lines(session: AccountSession, part: Part) -> Generator[bytes]:
         raise BrokenChain(f"link {sequence + 1} is missing")
     now, key_id = str(plain(session.now)), session.keys.key_id
     seal = Seal(part.first, part.last, part.before, digest, file_digest.digest(), now, key_id)
-    record = {**seal.record(), "digest": seal.digest(session.keys).hex()}
+    record = {**seal.record(), "digest": seal.digest(session.keys, Purpose.EVENT_FILE).hex()}
     yield f"{text_of({'seal': record})}\n".encode()
 
 
@@ -160,7 +160,7 @@ def seal_part(session: AccountSession, seal: Seal) -> None:
             file_digest=seal.file_digest,
             sealed_at=datetime.fromisoformat(seal.sealed_at).replace(tzinfo=UTC),
             key_id=seal.key_id,
-            seal_digest=seal.digest(session.keys),
+            seal_digest=seal.digest(session.keys, Purpose.EVENT_SEAL),
         )
     )
 
@@ -212,4 +212,5 @@ def _last_seal(session: AccountSession) -> tuple[int, bytes]:
 def _open_seal(record: Mapping[str, Any], keys: Keyring) -> Seal | None:
     """Return a genuine seal; None for another."""
     seal = Seal.parse(record)
-    return seal if seal.matches(keys, bytes.fromhex(record["digest"])) else None
+    digest = bytes.fromhex(record["digest"])
+    return seal if seal.matches(keys, Purpose.EVENT_FILE, digest) else None

@@ -2,6 +2,7 @@
 
 A seal takes the place of the links that it covers, so verification goes on from it. Its digest is
 keyed by the root secret: without that secret no seal can be made up to hide a deletion (ADR 41).
+The seal in the table has another key than the one in the file, which is kept as long as the file.
 """
 
 from collections.abc import Mapping
@@ -47,27 +48,32 @@ class Seal(NamedTuple):
             for name, value in self._asdict().items()
         }
 
-    def digest(self, keys: Keyring) -> bytes:
-        """Return the digest that makes it a seal."""
-        return keys.digest(Purpose.EVENT_SEAL, text_of(self.record()))
+    def digest(self, keys: Keyring, purpose: Purpose) -> bytes:
+        """Return the digest that makes it the seal of a table or of a file."""
+        return keys.digest(purpose, text_of(self.record()))
 
-    def matches(self, keys: Keyring, digest: bytes) -> bool:
-        """Return whether the digest is that of this seal, under any root secret."""
-        return keys.matches(Purpose.EVENT_SEAL, text_of(self.record()), digest)
+    def matches(self, keys: Keyring, purpose: Purpose, digest: bytes) -> bool:
+        """Return whether the digest is that of this seal, under a root secret for the purpose."""
+        return keys.matches(purpose, text_of(self.record()), digest)
 
 
 def find_seals(session: AccountSession) -> tuple[list[Seal], list[str]]:
-    """Return the seals, oldest first, up to the first that is not genuine; and what is wrong."""
+    """Return the seals, oldest first, up to a problem; and the problem.
+
+    The last one must be under a root secret that is not retired: a root that leaked could seal
+    deletions otherwise. It covers those before it, which are only compared.
+    """
+    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in session.core.execute(_SEALS)]
     seals: list[Seal] = []
-    for values in session.core.execute(_SEALS):
-        row = dict(zip(_COLUMNS, values, strict=True))
+    for row in rows:
         seal = _seal_of(row)
         last, head = (seals[-1].last, seals[-1].head) if seals else (0, b"")
         name = ascii(seal.last)[:20]
-        if not seal.matches(session.keys, as_bytes(row["seal_digest"])):
-            return seals, [f"the seal of links up to {name} was not made by the service"]
+        digest = as_bytes(row["seal_digest"])
+        if row is rows[-1] and not seal.matches(session.keys, Purpose.EVENT_SEAL, digest):
+            return [], [f"the seal of links up to {name} was not made by the service"]
         if (seal.first, seal.before) != (last + 1, head):
-            return seals, [f"the seal before the one of links up to {name} is missing"]
+            return [], [f"the seal before the one of links up to {name} is missing"]
         seals.append(seal)
     return seals, []
 

@@ -211,6 +211,11 @@ def retire(
         _rewrite(database)
         with database.transaction(writing=True) as session:
             outcome = retire_root(session, key_id, revoke=revoke)
+    if "event_seal" in outcome.rows:
+        raise Failure(
+            f"The last archive of events is sealed under {key_id}. Archive some more, which seals"
+            " under the present root secret: python -m oneself events archive FILE --older-than 1"
+        )
     if not outcome.done:
         counts = ", ".join(f"{number} {name}" for name, number in outcome.rows.items())
         raise Failure(

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from accounts.crypto.keyring import Keyring
+from accounts.crypto.keyring import Keyring, Purpose
 from accounts.jobs.event_archive import (
     BrokenChain,
     archive_lines,
@@ -17,9 +17,9 @@ from accounts.jobs.event_archive import (
     seal_part,
     verify_archive,
 )
-from accounts.jobs.event_seals import Seal
-from accounts.jobs.event_verification import contains_head
-from accounts.jobs.key_rotation import count_links
+from accounts.jobs.event_seals import Seal, find_seals
+from accounts.jobs.event_verification import contains_head, verify_chain
+from accounts.jobs.key_rotation import count_links, retire_root
 from models import SecurityEvent
 from tests.support.chain import add_events, chain_pending, id_at, verify
 
@@ -270,13 +270,58 @@ def test_seal_under_another_root_hides_no_deletion(env):
     seal = Seal(1, 6, b"", links[5]["chain_digest"], b"", "2026-04-06 10:00:00.000000", "0" * 8)
     env.execute(
         "INSERT INTO event_seal VALUES (6, 1, ?, ?, ?, '2026-04-06 10:00:00.000000', ?, ?)",
-        *(seal.before, seal.head, seal.file_digest, seal.key_id, seal.digest(Keyring(OTHER))),
+        *(
+            seal.before,
+            seal.head,
+            seal.file_digest,
+            seal.key_id,
+            seal.digest(Keyring(OTHER), Purpose.EVENT_SEAL),
+        ),
     )
     env.execute("DELETE FROM event_link WHERE sequence < 7")
     assert verify(env).problems[:2] == (
         "the seal of links up to 6 was not made by the service",
         "links 1 to 6 are missing",
     )
+
+
+@pytest.mark.usefixtures("without_triggers")
+@pytest.mark.parametrize("purpose", [Purpose.EVENT_FILE, Purpose.EVENT_CHAIN, Purpose.EVENT_HEAD])
+def test_digest_of_another_purpose_is_no_seal(env, purpose):
+    """LO-04: a file's seal, for one, which an attacker can read."""
+    _archive(env, _find(env, hours=12))
+    with env.database.transaction(writing=False) as session:
+        [seal], _ = find_seals(session)
+    env.execute("UPDATE event_seal SET seal_digest = ?", seal.digest(env.keys, purpose))
+    assert "was not made by the service" in verify(env).problems[0]
+
+
+@pytest.mark.usefixtures("without_triggers")
+def test_leaked_root_seals_nothing_once_it_is_retired(env, open_with):
+    """TK-07, LO-04: an attacker has the database and the former root secret."""
+    _archive(env, _find(env, hours=12))
+    retired = open_with(OTHER, events=[b"x" * 32])
+    with retired.transaction(writing=False, snapshot=True) as session:
+        assert "was not made by the service" in verify_chain(session).problems[0]
+
+
+def test_root_of_the_last_seal_is_not_retired(env, ids, open_with):
+    """TK-07, LO-04: the next archive frees it, and it still verifies the file."""
+    assert ids
+    _archive(env, _find(env, hours=12))
+    rotated = open_with(OTHER, b"x" * 32)
+    with rotated.transaction(writing=True) as session:
+        for revoke in (False, True):
+            outcome = retire_root(session, env.keys.key_id, revoke=revoke)
+            assert (outcome.done, outcome.rows) == (False, {"event_seal": 1})
+    env.clock.move(days=1)
+    add_events(env, 1)
+    with rotated.transaction(writing=True) as session:
+        part = find_part(session, chained_before=session.now - timedelta(hours=12))
+        content = b"".join(archive_lines(session, part))
+        seal_part(session, _check(content, session.keys).seal)
+        outcome = retire_root(session, env.keys.key_id, revoke=False)
+        assert (outcome.done, outcome.links > 0) == (True, True)
 
 
 @pytest.mark.usefixtures("without_triggers")

@@ -24,8 +24,9 @@ from models import OutboxMessage
 from oneself.database import Database
 from oneself.logging import JsonFormatter
 from oneself.mail.delivery import Delivery, Run
+from oneself.mail.folder import Folder
 from oneself.mail.messages import Messages
-from oneself.mail.smtp import Folder, Security, SmtpServer
+from oneself.mail.smtp import Security, SmtpServer
 from oneself.settings import Settings
 from oneself.templating import Templates
 from tests.support.deadlines import patient

@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from oneself.mail.factory import open_delivery
-from oneself.mail.smtp import Folder, Security, SmtpServer, parse_smtp_url
+from oneself.mail.folder import Folder
+from oneself.mail.smtp import Security, SmtpServer, parse_smtp_url
 from oneself.mail.transport import Email, EmailDeferred, EmailRejected, TransportUnavailable
 from oneself.settings import Settings
 from tests.support.deadlines import patient
