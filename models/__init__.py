@@ -13,7 +13,7 @@ from models.credentials import (
 from models.keys import RootKey, SigningKey
 from models.mail import OneTimeSecret, OutboxMessage, PasswordResetRequest
 from models.requests import IdempotencyRecord, LoginNetwork, RateLimitCounter
-from models.security_event import EventLink, SecurityEvent
+from models.security_event import EventLink, EventSeal, SecurityEvent
 from models.tenant import Client, Tenant
 from models.user import FormerEmail, PasswordRecord, Picture, User, UserSettings
 
@@ -22,6 +22,7 @@ __all__ = [
     "ApiKey",
     "Client",
     "EventLink",
+    "EventSeal",
     "FormerEmail",
     "IdempotencyRecord",
     "LoginNetwork",

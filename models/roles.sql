@@ -1,7 +1,7 @@
 -- Two PostgreSQL roles, so that the service owns no table and cannot drop the triggers that keep
 -- events append-only:
 --
---   oneself_owner    owns the tables and runs `db upgrade`
+--   oneself_owner    owns the tables and runs `db upgrade` and `events archive`
 --   oneself_service  runs `serve` and every other command
 --
 -- Run it in the database of the service, as a superuser, before the first `db upgrade`; or once
@@ -35,8 +35,10 @@ SELECT format('ALTER TABLE public.%I OWNER TO oneself_owner', tablename)
   FROM pg_tables
  WHERE schemaname = 'public' AND tableowner <> 'oneself_owner'
 \gexec
-SELECT 'ALTER FUNCTION public.refuse_change() OWNER TO oneself_owner'
- WHERE to_regprocedure('public.refuse_change()') IS NOT NULL
+SELECT format('ALTER FUNCTION public.%I() OWNER TO oneself_owner', name)
+  FROM unnest(ARRAY['refuse_change', 'refuse_deletion_of_security_event',
+                    'refuse_deletion_of_event_link']) AS name
+ WHERE to_regprocedure(format('public.%I()', name)) IS NOT NULL
 \gexec
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO oneself_service;
@@ -45,7 +47,11 @@ ALTER DEFAULT PRIVILEGES FOR ROLE oneself_owner IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO oneself_service;
 SELECT format('REVOKE UPDATE, DELETE, TRUNCATE ON public.%I FROM oneself_service', tablename)
   FROM pg_tables
- WHERE schemaname = 'public' AND tablename IN ('security_event', 'event_link')
+ WHERE schemaname = 'public' AND tablename IN ('security_event', 'event_link', 'event_seal')
+\gexec
+-- Sealed events may be deleted, so only the owner seals: `events archive` runs with its role.
+SELECT 'REVOKE INSERT ON public.event_seal FROM oneself_service'
+ WHERE to_regclass('public.event_seal') IS NOT NULL
 \gexec
 
 COMMIT;

@@ -12,7 +12,8 @@ from models.columns import instant
 class SecurityEvent(SQLModel, table=True):
     """An event in OWASP's logging vocabulary, written in the transaction of the act it describes.
 
-    Rows are append-only: triggers reject changes and deletions. Users and tenants are named without
+    Rows are append-only: triggers reject changes, and deletions of all but archived events. Users
+    and tenants are named without
     foreign keys, since events outlive them.
     """
 
@@ -47,3 +48,24 @@ class EventLink(SQLModel, table=True):
     chain_digest: bytes
     key_id: str = Field(max_length=8)
     chained_at: datetime = instant()
+
+
+class EventSeal(SQLModel, table=True):
+    """The seal of a part of the chain that was archived, and whose rows may therefore be deleted.
+
+    `sequence` is the last link of the part, and the digests are those of the link before it, of its
+    last link, and of the lines of the file. `seal_digest` covers them all, keyed by the root.
+    """
+
+    __tablename__ = "event_seal"
+
+    sequence: int = Field(
+        sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False}
+    )
+    first_sequence: int = Field(sa_type=BigInteger)
+    previous_digest: bytes
+    chain_digest: bytes
+    file_digest: bytes
+    sealed_at: datetime = instant()
+    key_id: str = Field(max_length=8)
+    seal_digest: bytes

@@ -4,7 +4,7 @@ import importlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,8 @@ from accounts.flows.idempotency import delete_expired_responses
 from accounts.flows.oauth.token_introspection import delete_expired_jwts
 from accounts.flows.password.password_reset import mail_requested_resets
 from accounts.flows.sign_in.login_networks import delete_old_networks, mail_failed_logins
-from accounts.jobs.event_chain import chain_events
+from accounts.jobs.event_chain import find_chain_parts
 from accounts.jobs.retention import find_expired_records, find_idle_sessions
-from accounts.services.database import AccountSession
 from accounts.services.idle_sessions import RECORDING_DELAY
 from accounts.services.mail.outbox import delete_dead_messages
 from accounts.services.rate_limits import delete_old_attempts
@@ -37,6 +36,7 @@ from oneself.observability.access_log import log_request
 from oneself.observability.tracing import Spans, trace_endpoint
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.jobs import repeated, run_alone, run_found_parts, run_in_parts
+from oneself.runtime.kept_policies import KeptPolicies
 from oneself.runtime.key_file import open_keyring
 from oneself.runtime.policy_store import PolicyStore
 from oneself.runtime.signing_keys import SigningKeys
@@ -54,11 +54,16 @@ _HOUR = 3600.0
 #: Work that a pool repeats, and the seconds between two runs.
 _Repeated = tuple[Callable[[], object], float]
 
+# Events are nearly always committed within a minute. Searching the last hour for the others every
+# ten seconds would take too long where there are thousands of events a second.
+_find_recent_chain_parts = partial(find_chain_parts, latest=timedelta(minutes=1))
+
 #: Background jobs on the database: the runner, the name of the lock, the act, seconds between runs.
 #: The names stay those of release 0.1: after a rename, two replicas could run a job at once.
-JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object], float], ...] = (
+JOBS: tuple[tuple[Callable[..., object], str, Callable[..., object], float], ...] = (
     (run_alone, "accounts.password_resets.mail_requested_resets", mail_requested_resets, 1.0),
-    (run_alone, "accounts.event_chain.chain_events", chain_events, 10.0),
+    (run_found_parts, "accounts.event_chain.chain_events", _find_recent_chain_parts, 10.0),
+    (run_found_parts, "accounts.event_chain.chain_events", find_chain_parts, 300.0),
     (run_alone, "accounts.oauth_tokens.forget_expired_jwts", delete_expired_jwts, _HOUR),
     (run_alone, "accounts.throttling.forget_old_attempts", delete_old_attempts, _HOUR),
     (run_alone, "accounts.signing_keys.forget_retired_keys", delete_retired_keys, _HOUR),
@@ -86,7 +91,7 @@ def create_app(
         UnknownRootKey: The secret key is not the one that the database was created with.
     """
     document = document or load_document()
-    policies = policies or PolicyStore(settings.policy_dir, document)
+    policies = policies or PolicyStore(settings.policy_dir, document, KeptPolicies(settings))
     database = database or Database(
         settings.location,
         keys=open_keyring(settings, make=False),
@@ -95,6 +100,7 @@ def create_app(
     )
     with database.transaction(writing=True) as session:
         ensure_signing_key(session)
+    policies.keep()
     signing = SigningKeys(database)
     usage = UsageRecorder()
     metrics = _metrics(settings)

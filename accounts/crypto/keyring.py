@@ -38,10 +38,18 @@ class Purpose(StrEnum):
     ATTEMPTS = "attempts"
     LOGGED_ACCOUNT = "logged-account"
     EVENT_CHAIN = "event-chain"
+    EVENT_SEAL = "event-seal"
+    EVENT_FILE = "event-file"
+    EVENT_HEAD = "event-head"
     CURSOR = "cursor"
     IDEMPOTENCY = "idempotency"
+    POLICIES = "policies"
     ROOT_CHECK = "root-check"
     PEPPER = "pepper"
+
+
+#: Purposes whose digests are verified as long as there are events: also under retired roots.
+_OF_EVENTS = frozenset({Purpose.EVENT_CHAIN, Purpose.EVENT_FILE})
 
 
 class SealBroken(Exception):
@@ -69,8 +77,8 @@ class Keyring:
 
     New rows use the current root secret. `key_id` names it by eight hex digits that reveal nothing
     about it. `key_ids` are all root secrets that rows may be stored under, the current one first.
-    `events` are retired root secrets, which only verify links of the event chain; `event_key_ids`
-    are all root secrets that links may be under, these included.
+    `events` are retired root secrets, which only verify links and archives of the event chain;
+    `event_key_ids` are all root secrets that links may be under, these included.
     """
 
     __slots__ = ("_current", "_event_roots", "_roots", "event_key_ids", "key_id", "key_ids")
@@ -102,7 +110,7 @@ class Keyring:
         A digest cannot be recomputed without the token. After a rotation the token is therefore
         looked up under both root secrets until it is used again.
         """
-        roots = self._event_roots if purpose is Purpose.EVENT_CHAIN else self._roots
+        roots = self._event_roots if purpose in _OF_EVENTS else self._roots
         return [_digest(root, purpose, token) for root in roots.values()]
 
     def matches(self, purpose: Purpose, token: str, digest: bytes) -> bool:

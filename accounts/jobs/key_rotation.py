@@ -8,9 +8,11 @@ root from being retired, unless they are revoked.
 The links of the event chain are never rewritten. Triggers make the tables of events append-only,
 and a link that could be rewritten would prove nothing. A root that has links is therefore kept when
 it is retired, for verifying those links and nothing else (`Keyring.events`). The cost: verifying
-the chain from its beginning takes every such root.
+the chain from its beginning takes every such root. The same holds for the files of archives. The
+last seal keeps its root from being retired, until the next archive is sealed under another one.
 """
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Table, and_, delete, func, select, true, update
@@ -27,6 +29,7 @@ from accounts.services.one_time_secrets import is_pending, is_redeemable
 from models import (
     Client,
     EventLink,
+    EventSeal,
     IdempotencyRecord,
     OneTimeSecret,
     OutboxMessage,
@@ -37,6 +40,8 @@ from models import (
 )
 
 _BATCH = 200
+_SEAL = "event_seal"
+_LAST_SEAL = select(func.max(col(EventSeal.sequence))).scalar_subquery()
 
 
 class Position(NamedTuple):
@@ -174,12 +179,15 @@ def count_live(session: AccountSession) -> dict[str, dict[str, int]]:
 
 
 def count_links(session: AccountSession) -> dict[str, int]:
-    """Count, for each root, the links of the event chain that are verified under it.
+    """Count, for each root, the links and seals of the event chain that are verified under it.
 
-    They do not count as live rows: they stay for ever, and do not keep a root from being retired.
+    They do not count as live rows: they are not rewritten, and do not keep a root from being
+    retired.
     """
-    root = col(EventLink.key_id)
-    return dict(session.core.execute(select(root, func.count()).group_by(root)).all())
+    counts: Counter[str] = Counter()
+    for root in (col(EventLink.key_id), col(EventSeal.key_id)):
+        counts.update(dict(session.core.execute(select(root, func.count()).group_by(root)).all()))
+    return dict(counts)
 
 
 def _live(session: AccountSession) -> list[tuple[str, Any, Any]]:
@@ -200,6 +208,7 @@ def _live(session: AccountSession) -> list[tuple[str, Any, Any]]:
         ),
         ("one_time_secret", col(OneTimeSecret.key_id), and_(*is_redeemable(now))),
         # A response is found by the digest of its key, so it cannot be sealed anew either.
+        (_SEAL, col(EventSeal.key_id), col(EventSeal.sequence) == _LAST_SEAL),
         ("kept_answer", col(IdempotencyRecord.key_id), col(IdempotencyRecord.expires_at) > now),
         # The secret of a public client was never given to anyone.
         ("client", col(Client.key_id), col(Client.is_public).is_(False)),
@@ -230,7 +239,8 @@ def retire_root(session: AccountSession, key_id: str, *, revoke: bool) -> Retire
         after = rekey_batch(session, after).after
     rows = count_live(session).get(key_id, {})
     links = count_links(session).get(key_id, 0)
-    if rows and not revoke:
+    # Nothing can take the place of the last seal but the next one.
+    if _SEAL in rows or (rows and not revoke):
         return Retirement(done=False, rows=rows, links=links)
     if rows:
         _revoke(session, key_id)

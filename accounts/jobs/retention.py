@@ -1,6 +1,7 @@
 """Deleting records that were revoked, used or expired longer ago than the retention time.
 
-Until then users and operators can still ask about them. Security events are never deleted (LO-04).
+Until then users and operators can still ask about them. Security events stay until an operator
+archives them (LO-04).
 
 The rows are found by reads in the order of an index, which block no other transaction. Short parts
 then delete them: on SQLite, all other writers wait for a part.

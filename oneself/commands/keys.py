@@ -31,7 +31,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
 
     States of a root secret: present (new rows are stored under it), former (older rows may still
     be), unused (known, but without rows), events (kept only to verify the chain of events). Links
-    of the chain are counted separately: they are kept forever, and do not block a retirement.
+    and seals of the chain are counted separately: they do not block a retirement.
     """
     from accounts.jobs.key_rotation import count_links, count_live
     from accounts.services.root_keys import list_roots
@@ -211,6 +211,11 @@ def retire(
         _rewrite(database)
         with database.transaction(writing=True) as session:
             outcome = retire_root(session, key_id, revoke=revoke)
+    if "event_seal" in outcome.rows:
+        raise Failure(
+            f"The last archive of events is sealed under {key_id}. Archive some more, which seals"
+            " under the present root secret: python -m oneself events archive FILE --older-than 1"
+        )
     if not outcome.done:
         counts = ", ".join(f"{number} {name}" for name, number in outcome.rows.items())
         raise Failure(

@@ -85,7 +85,7 @@ def show_message(message_id: MessageId, *, as_json: AsJson = False) -> None:
     a secret that opens the recipient's account, and terminal output is recorded and shared.
     """
     from oneself.commands.console.session_setup import load_settings, open_database
-    from oneself.mail.smtp import Folder
+    from oneself.mail.folder import Folder
 
     settings = load_settings()
     with open_database(settings) as database:

@@ -52,7 +52,8 @@ def serve(
     from oneself.logging import configuration
     from oneself.observability.tracing import TelemetryMissing, require_library, trace_endpoint
     from oneself.runtime.jobs import run_act
-    from oneself.runtime.policy_store import read_policies
+    from oneself.runtime.kept_policies import KeptPolicies
+    from oneself.runtime.policy_store import PolicyStore
     from oneself.server import serve as serve_until_stopped
     from oneself.settings_parsers import is_loopback
     from oneself.templating import Templates
@@ -74,7 +75,7 @@ def serve(
             " connects from."
         )
     # Errors that every worker would hit are reported here, once.
-    read_policies(settings.policy_dir, load_document())
+    PolicyStore(settings.policy_dir, load_document(), KeptPolicies(settings))
     Templates(settings.template_dir)
     try:
         if trace_endpoint(settings) is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from accounts.crypto.keyring import Keyring
 from accounts.errors import AccountError, OutcomeUnknown

@@ -1,6 +1,7 @@
 """A PostgreSQL server, with a bounded pool of connections shared by a process's threads."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Any, cast
 import orjson
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
+from sqlalchemy.exc import DBAPIError
 
 from accounts.errors import Unavailable
 from oneself.database.failures import READ_ONLY, sqlstate

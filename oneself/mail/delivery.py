@@ -85,8 +85,9 @@ class Delivery:
 
     def _outcomes(self) -> Iterator[str | None]:
         """Yield the problem of each attempted message, or None if it was sent."""
-        while not self._stopping.is_set() and (batch := self._claim()) is not None:
-            with self.transport.open() as send:
+        # One connection for the whole run: it is closed once no message is due.
+        with self.transport.open() as send:
+            while not self._stopping.is_set() and (batch := self._claim()) is not None:
                 for position, claim in enumerate(batch):
                     if self._stopping.is_set() or not self._has_lease(claim):
                         self._release(batch[position:])

@@ -2,8 +2,9 @@
 
 from oneself.database import Database
 from oneself.mail.delivery import Delivery
+from oneself.mail.folder import Folder
 from oneself.mail.messages import Messages
-from oneself.mail.smtp import Folder, parse_smtp_url
+from oneself.mail.smtp import parse_smtp_url
 from oneself.mail.transport import Transport
 from oneself.settings import Settings
 from oneself.templating import Templates

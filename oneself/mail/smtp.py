@@ -1,11 +1,10 @@
-"""Mail transports: an SMTP server, or a folder of files.
+"""Mail transport: an SMTP server.
 
 The SMTP client is the standard library's, which blocks its thread. The job that sends mail has a
 thread of its own, so an asynchronous client would only add a dependency.
 """
 
 import email.policy
-import errno
 import re
 import smtplib
 import socket
@@ -18,8 +17,13 @@ from pathlib import Path
 from threading import Timer
 from urllib.parse import unquote
 
-from oneself.mail.transport import Email, EmailDeferred, EmailRejected, TransportUnavailable
-from oneself.runtime.durable_files import make_folder, put, write
+from oneself.mail.transport import (
+    Email,
+    EmailDeferred,
+    EmailRejected,
+    TransportUnavailable,
+    errno_name,
+)
 from oneself.settings_parsers import is_loopback
 
 # Not every server accepts 8-bit text (RFC 6152).
@@ -28,6 +32,8 @@ _AS_SENT = email.policy.SMTP.clone(cte_type="7bit")
 # A host name can have several addresses, and one that does not respond must not use up the time.
 _SHARE_OF_CONNECTING = 4
 _SECONDS_TO_LEAVE = 1.0
+# Servers limit it themselves, and this is what most allow.
+_EMAILS_OF_A_CONNECTION = 100
 # RFC 5321 section 4.2.3; codes that begin with 5 are permanent.
 _READY, _DONE, _CLOSING, _PERMANENT = 220, 250, 421, 5
 
@@ -48,34 +54,6 @@ _TROUBLES: tuple[tuple[type[OSError], str], ...] = (
     (smtplib.SMTPException, "The server offers no login with a password."),
     (OSError, "The server cannot be reached ({})."),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder of `.eml` files, for deployments without an SMTP server."""
-
-    path: Path
-    seconds: float = 5.0
-
-    @contextmanager
-    def open(self) -> Iterator[Callable[[Email], None]]:
-        """Return a context with a function that writes one file."""
-        yield self._send
-
-    def file_of(self, message_id: str) -> Path:
-        """Return the path of the file of a message."""
-        return self.path / f"{message_id}.eml"
-
-    def _send(self, message: Email) -> None:
-        """Write a file atomically, readable by its owner only: it can contain a secret."""
-        path = self.file_of(message.id)
-        part = path.with_suffix(".part")
-        try:
-            make_folder(path.parent)
-            write(part, bytes(message.mail))
-            put(part, path)
-        except OSError as error:
-            raise TransportUnavailable(f"The folder cannot be written ({_errno(error)}).") from None
 
 
 class Security(StrEnum):
@@ -158,13 +136,24 @@ class _Connection:
         self._smtp: smtplib.SMTP | None = None
         self._line: socket.socket | None = None
         self._late = False
+        self._sent = 0
 
     def send(self, message: Email) -> None:
         """Send an email, and return once the server has taken responsibility for it."""
         content = message.mail.as_bytes(policy=_AS_SENT)
+        if self._sent >= _EMAILS_OF_A_CONNECTION:
+            self.close()
         try:
             with self._limited(self._server.seconds):
-                self._ready().sendmail(message.sender, [message.recipient], content)
+                try:
+                    self._ready().sendmail(message.sender, [message.recipient], content)
+                except smtplib.SMTPSenderRefused as refused:
+                    if refused.smtp_code != _CLOSING or not self._sent:
+                        raise
+                    # The server allows no more emails on this connection.
+                    self._drop()
+                    self._ready().sendmail(message.sender, [message.recipient], content)
+            self._sent += 1
         except OSError as error:
             raise self._problem(error) from None
         except BaseException:
@@ -264,7 +253,7 @@ class _Connection:
             return "The server did not answer in time."
         if isinstance(error, TransportUnavailable):
             return str(error)
-        code = getattr(error, "smtp_code", None) or getattr(error, "verify_code", _errno(error))
+        code = getattr(error, "smtp_code", None) or getattr(error, "verify_code", errno_name(error))
         return next(text for kind, text in _TROUBLES if isinstance(error, kind)).format(code)
 
     @contextmanager
@@ -294,6 +283,7 @@ class _Connection:
             if connection is not None:
                 connection.close()
         self._smtp = self._line = None
+        self._sent = 0
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
@@ -301,14 +291,10 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        reason = "no certificate" if isinstance(error, ssl.SSLError) else _errno(error)
+        reason = "no certificate" if isinstance(error, ssl.SSLError) else errno_name(error)
         raise TransportUnavailable(f"ONESELF_SMTP_CA_FILE cannot be read ({reason}).") from None
 
 
 def _require(reply: tuple[int, bytes], code: int, otherwise: str) -> None:
     if reply[0] != code:
         raise TransportUnavailable(f"The server {otherwise} ({reply[0]}).")
-
-
-def _errno(error: OSError) -> str:
-    return errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -1,5 +1,6 @@
 """Interface of mail transports, and the errors that they raise."""
 
+import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from email.message import EmailMessage
@@ -35,7 +36,7 @@ class TransportUnavailable(MailProblem):
 
 
 class Transport(Protocol):
-    """A way to send mail; implementations are in oneself/mail/smtp.py."""
+    """A way to send mail; implementations are `Folder` and `SmtpServer`."""
 
     @property
     def seconds(self) -> float:
@@ -43,3 +44,8 @@ class Transport(Protocol):
 
     def open(self) -> AbstractContextManager[Callable[[Email], None]]:
         """Return a context with a function that sends one email, or raises a `MailProblem`."""
+
+
+def errno_name(error: OSError) -> str:
+    """Return the name of an error, which has no path or address in it."""
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -18,6 +18,10 @@ from accounts.services.throttling import record_session_sources
 from oneself.database import Database
 from oneself.runtime.jobs import run_act
 
+#: From how many addresses a user's reads are told apart in a batch. Each is an event, and an IPv6
+#: customer has so many addresses that a single token could fill the table otherwise.
+_MOST_ADDRESSES = 4
+
 
 class _Batch(NamedTuple):
     used: dict[tuple[CredentialKind, str], datetime]
@@ -43,6 +47,8 @@ class UsageRecorder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._batch = _Batch({}, {}, {}, {})
+        #: By what was observed, without its origin.
+        self._addresses: dict[tuple[object, ...], set[str | None]] = {}
 
     def record_use(self, credential: Credential, moment: datetime) -> None:
         """Remember that a credential was used; the use of a JWT is one of its session."""
@@ -68,10 +74,19 @@ class UsageRecorder:
         for each in observed:
             with self._lock:
                 if isinstance(each, Observation):
-                    times, _ = self._batch.observed.get(each, (0, moment))
-                    self._batch.observed[each] = (times + 1, moment)
+                    observation = self._limit_addresses(each)
+                    times, _ = self._batch.observed.get(observation, (0, moment))
+                    self._batch.observed[observation] = (times + 1, moment)
                 elif each.kind in RECORDED_KINDS:
                     self._batch.stale_digests[each.kind, each.id] = each
+
+    def _limit_addresses(self, observation: Observation) -> Observation:
+        """Return an observation without its address, if there are too many addresses already."""
+        addresses = self._addresses.setdefault(observation[:3], set())
+        if observation.origin.address in addresses or len(addresses) < _MOST_ADDRESSES:
+            addresses.add(observation.origin.address)
+            return observation
+        return observation._replace(origin=observation.origin._replace(address=None))
 
     def write(self, database: Database) -> None:
         """Write what was recorded since the last time, in one transaction.
@@ -81,6 +96,7 @@ class UsageRecorder:
         """
         with self._lock:
             batch, self._batch = self._batch, _Batch({}, {}, {}, {})
+            self._addresses = {}
         if not any(batch):
             return
         try:

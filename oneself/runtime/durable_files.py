@@ -5,7 +5,7 @@ The standard library has nothing for it, and atomicwrites, which had, is unmaint
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,14 @@ def make_folder(folder: Path) -> None:
 def write(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read; the next `sync` or `put` makes its name durable.
 
+    See `write_lines`.
+    """
+    write_lines(path, [content])
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a file that only its owner can read, line by line.
+
     A file that a crash left under this name is removed first, and a link is not followed. If the
     write fails, no file is left.
 
@@ -35,7 +43,7 @@ def write(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with _with_file_name(path), os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:

@@ -18,11 +18,12 @@ _log = logging.getLogger("oneself.runtime.jobs")
 #: How long a run begins new parts, in seconds: at shutdown, the process waits for it.
 _SECONDS = 2.0
 #: How long other transactions have between two parts, in seconds.
-_PAUSE = 0.02
+PAUSE = 0.02
 #: How long until an unfinished run is continued, in seconds.
 _BREAK = 1.0
 
 Outcome = TypeVar("Outcome")
+Found = TypeVar("Found")
 
 
 class Unfinished(Enum):
@@ -81,7 +82,7 @@ def run_in_parts(
     while run_alone(database, lock, act) != 0:
         if time.monotonic() > deadline:
             return Unfinished.UNFINISHED
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
     return None
 
 
@@ -109,7 +110,7 @@ def run_found_parts(
             run_alone(database, lock, part)
             if time.monotonic() > deadline:
                 return Unfinished.UNFINISHED
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
     return None
 
 

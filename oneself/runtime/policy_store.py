@@ -18,8 +18,10 @@ from accounts.services.policies.policy_set import (
 )
 from accounts.services.principal import PublicCredential
 from oneself.document import PublicPolicy, operation_specs
+from oneself.runtime.kept_policies import KeptPolicies
 
 _log = logging.getLogger("oneself.runtime.policy_store")
+_STAYS = "the policies are invalid, %s stays in force: %s"
 
 _TEXT: Mapping[str, Any] = {"type": "String"}
 _TEXTS: Mapping[str, Any] = {"type": "Set", "element": _TEXT}
@@ -129,17 +131,40 @@ class PolicyStore:
     `degraded` says that the folder now contains another set, which is invalid.
     """
 
-    def __init__(self, folder: Path, document: Mapping[str, Any]) -> None:
-        """Read the folder: a service without policies does not start.
+    def __init__(
+        self, folder: Path, document: Mapping[str, Any], kept: KeptPolicies | None = None
+    ) -> None:
+        """Read the folder or, if it is invalid, the kept set; without either, do not start.
 
         Raises:
-            NoPolicyFolder, InvalidPolicies: As `read_policies`.
+            NoPolicyFolder, InvalidPolicies: As `read_policies`, and there is no valid kept set.
         """
         self._folder = folder
         self._schema = schema_of(document)
+        self._kept = kept
         self._latest = self._loaded = _scan(folder)
-        self._policies = _parse(self._loaded, self._schema)
-        self.degraded = False
+        try:
+            self._policies = _parse(self._loaded, self._schema)
+            self.degraded = False
+        except InvalidPolicies as invalid:
+            self._policies = self._read_kept(invalid)
+            self.degraded = True
+            _log.error(_STAYS, self.digest, invalid)
+
+    def keep(self) -> None:
+        """Keep the set in force for a later start, if it is that of the folder."""
+        if self._kept is not None and not self.degraded:
+            self._kept.write(_texts(self._loaded))
+
+    def _read_kept(self, invalid: InvalidPolicies) -> Policies:
+        texts = None if self._kept is None else self._kept.read()
+        if texts is None:
+            raise invalid
+        try:
+            return Policies.parse(texts, self._schema)
+        except InvalidPolicies:
+            # It was valid for an earlier version; the problems of the folder are what to mend.
+            raise invalid from None
 
     @property
     def digest(self) -> str:
@@ -167,12 +192,13 @@ class PolicyStore:
             policies = _parse(self._loaded, self._schema)
         except InvalidPolicies as invalid:
             self.degraded = True
-            _log.error("the policies are invalid, %s stays in force: %s", self.digest, invalid)
+            _log.error(_STAYS, self.digest, invalid)
         else:
             # One assignment: a thread decides by the old set or by the new one (AZ-17).
             self._policies = policies
             self.degraded = False
             _log.info("the policies are %s now", policies.digest)
+            self.keep()
 
 
 class _Snapshot(NamedTuple):
@@ -207,6 +233,10 @@ def _scan(folder: Path) -> _Snapshot:
 
 
 def _parse(snapshot: _Snapshot, schema: Mapping[str, Any]) -> Policies:
+    return Policies.parse(_texts(snapshot), schema)
+
+
+def _texts(snapshot: _Snapshot) -> Mapping[str, str]:
     if snapshot.problem is not None:
         raise snapshot.kind([snapshot.problem])
     texts, problems = {}, []
@@ -217,4 +247,4 @@ def _parse(snapshot: _Snapshot, schema: Mapping[str, Any]) -> Policies:
             problems.append(f"{name} is not in UTF-8.")
     if problems:
         raise InvalidPolicies(problems)
-    return Policies.parse(texts, schema)
+    return texts

@@ -4,19 +4,24 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
-from models import metadata
+from models import SecurityEvent, metadata
 from oneself.app import JOBS
+from oneself.commands import events
 from oneself.database import Database
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
 from tests.http.running import PASSWORD, open_account, running
+from tests.support.chain import chain_pending, id_at
 from tests.support.postgresql import direct_connection
+from tests.unit.oneself.commands.test_mail import Run
 
 ROOT = Path(__file__).parents[2]
 OWNER, SERVICE = "oneself_owner", "oneself_service"
@@ -116,6 +121,7 @@ def test_service_has_the_rights_on_rows_that_it_needs(deployment, service_url, s
     """LO-04, attack finding 22: all on other tables, and none to change an event."""
     expected = dict.fromkeys(metadata.tables, ALL) | {
         **{table: {"SELECT", "INSERT"} for table in EVENTS},
+        "event_seal": {"SELECT"},
         "alembic_version": ALL,
     }
     assert _privileges(service_url) == expected
@@ -159,6 +165,9 @@ def test_database_with_one_role_is_moved(make_blank, servers, tmp_path):
         "DROP FUNCTION refuse_change() CASCADE",
         "SET session_replication_role = replica",
         "DROP TABLE event_link",
+        "DELETE FROM event_seal",
+        "INSERT INTO event_seal VALUES (1, 1, '', '', '', now(), '', '')",
+        "DROP FUNCTION refuse_deletion_of_security_event() CASCADE",
         'ALTER TABLE "user" ADD COLUMN extra int',
         "TRUNCATE login_session",
         "CREATE TABLE extra (id int)",
@@ -203,9 +212,8 @@ def test_service_serves_with_its_role(service_url, tmp_path, monkeypatch):
     loaded = Settings()
     database = Database(loaded.location, keys=open_keyring(loaded), limits=loaded.limits)
     try:
-        for _, _, act, _ in JOBS:
-            with database.transaction(writing=True) as session:
-                act(session)
+        for run, lock, act, _ in JOBS:
+            run(database, lock, act)
     finally:
         database.close()
     for command in (["doctor"], ["db", "check"], ["keys", "rewrite"], ["tenant", "list"]):
@@ -220,3 +228,36 @@ def test_service_serves_with_its_role(service_url, tmp_path, monkeypatch):
         # `doctor` may find the settings of a test; never a missing right.
         assert "permission denied" not in ran.stdout + ran.stderr
         assert ran.returncode == 0 or command == ["doctor"], ran.stderr
+
+
+def test_only_the_owner_archives(deployment, service_url, tmp_path, monkeypatch):
+    """LO-04, reliability finding 4: a seal allows deletions, so the service may not make one.
+
+    Not even with a temporary table that takes the place of the seals.
+    """
+
+    def archive(url):
+        for name, value in _settings(url, tmp_path).items():
+            monkeypatch.setenv(f"ONESELF_{name.upper()}", value)
+        loaded = Settings()
+        database = Database(loaded.location, keys=open_keyring(loaded), limits=loaded.limits)
+        time = datetime.now(UTC) - timedelta(days=400)
+        for number in range(3):
+            with database.transaction(writing=True) as session:
+                session.now = time
+                session.add(
+                    SecurityEvent(id=id_at(time), kind=f"{number}", occurred_at=time, details={})
+                )
+                chain_pending(session)
+        database.close()
+        file = tmp_path / f"{len([*tmp_path.iterdir()])}.jsonl"
+        return Run(CliRunner().invoke(events.app, ["archive", str(file), "--json"]))
+
+    assert archive(service_url).refused("This role may not delete events")
+    assert archive(_as_role(deployment, OWNER)).json["events"] == 5
+    with direct_connection(_as_role(deployment, OWNER)) as connection:
+        connection.execute(
+            "CREATE TEMPORARY TABLE event_seal AS SELECT 1 AS first_sequence, 99 AS sequence"
+        )
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation):
+            connection.execute("DELETE FROM event_link")

@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import Engine, make_url
 
-from accounts.jobs.event_chain import verify_chain
+from accounts.jobs.event_verification import verify_chain
 from accounts.jobs.retention import Part, find_expired_records
 from accounts.services.database import AccountSession
 from oneself.database import Database, open_engine

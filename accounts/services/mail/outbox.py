@@ -72,6 +72,15 @@ class Message(NamedTuple):
         return MessageState.LEASED if is_leased else MessageState.WAITING
 
 
+#: Kinds that a user is waiting for, because they contain a link. They are delivered first.
+AWAITED = frozenset(
+    {
+        MessageKind.EMAIL_VERIFICATION,
+        MessageKind.EMAIL_CHANGE_CONFIRMATION,
+        MessageKind.PASSWORD_RESET,
+    }
+)
+
 #: Kinds that tell the account's owner where the act came from. Other kinds can reach the address of
 #: a person who has nothing to do with the client.
 _WITH_ORIGIN = frozenset(
@@ -239,6 +248,15 @@ def count_undelivered(session: AccountSession, *, created_before: datetime) -> i
     return session.core.execute(
         select(func.count(col(OutboxMessage.id))).where(
             IS_OPEN, col(OutboxMessage.created_at) < created_before
+        )
+    ).scalar_one()
+
+
+def count_retryable(session: AccountSession) -> int:
+    """Count the dead messages that can still be retried, because they are not emptied yet."""
+    return session.core.execute(
+        select(func.count(col(OutboxMessage.id))).where(
+            _is_in(MessageState.DEAD, session.now), col(OutboxMessage.parameters_sealed) != b""
         )
     ).scalar_one()
 

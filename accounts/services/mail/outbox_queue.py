@@ -9,12 +9,18 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import JSON, Select, func, literal, or_, select, update
+from sqlalchemy import JSON, Select, case, func, literal, or_, select, update
 from sqlmodel import col
 
 from accounts.crypto.keyring import SealBroken
 from accounts.services.database import AccountSession
-from accounts.services.mail.outbox import IS_OPEN, SELECT_MESSAGES, Message, unseal_parameters
+from accounts.services.mail.outbox import (
+    AWAITED,
+    IS_OPEN,
+    SELECT_MESSAGES,
+    Message,
+    unseal_parameters,
+)
 from accounts.values.clock_skew import is_due
 from models import OutboxMessage
 
@@ -30,6 +36,14 @@ _LONGEST_PAUSE = timedelta(hours=1)
 _LONGEST_TRYING = timedelta(hours=24)
 #: A message posted long ago, while no service ran, is not given up at the first 4xx.
 _FEWEST_TRIES = 5
+
+
+#: Notices wait for the mail that a user waits for. A user can request only so much of that.
+_IN_ORDER = (
+    case((col(OutboxMessage.kind).in_(AWAITED), 0), else_=1),
+    col(OutboxMessage.due_at),
+    col(OutboxMessage.id),
+)
 
 
 class Lease(NamedTuple):
@@ -56,7 +70,7 @@ def has_due_messages(session: AccountSession, *, skip: Collection[str]) -> bool:
 def lease_messages(
     session: AccountSession, duration: timedelta, *, skip: Collection[str]
 ) -> tuple[list[Lease], list[tuple[Lease, Exception]]]:
-    """Lease the next messages; `skip` are the ids of messages to leave alone.
+    """Lease the next messages, awaited ones first; `skip` are the ids of those to leave alone.
 
     Returns the leases, and those that are over at once because the message cannot be read, each
     with the error.
@@ -74,9 +88,7 @@ def lease_messages(
         .returning(col(OutboxMessage.id))
     ).scalars()
     rows = session.core.execute(
-        SELECT_MESSAGES.where(col(OutboxMessage.id).in_(list(leased))).order_by(
-            col(OutboxMessage.due_at), col(OutboxMessage.id)
-        )
+        SELECT_MESSAGES.where(col(OutboxMessage.id).in_(list(leased))).order_by(*_IN_ORDER)
     )
     for message in map(Message._make, rows):
         try:
@@ -148,7 +160,7 @@ def _due(session: AccountSession, skip: Collection[str]) -> Select[str]:
             IS_OPEN,
             or_(leased_until.is_(None), is_due(leased_until, session.now, _LONGEST_LEASE)),
         )
-        .order_by(due_at, col(OutboxMessage.id))
+        .order_by(*_IN_ORDER)
     )
     if not skip:
         return due

@@ -21,7 +21,7 @@ _FIXED_VERSIONS = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (9
 _MIN_SERVER_VERSION = 140_000
 
 #: The triggers that make events append-only (LO-04); a comparison of tables ignores triggers.
-_EVENT_TABLES = ("security_event", "event_link")
+_EVENT_TABLES = ("security_event", "event_link", "event_seal")
 _TRIGGERS: Mapping[str, tuple[str, Sequence[str]]] = {
     "sqlite": ("SELECT name FROM sqlite_master WHERE type = 'trigger'", ("update", "delete")),
     "postgresql": (

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oneself.commands.console.check_result import CheckResult, ok, problem
-from oneself.commands.console.failures import USAGE, Failure, explain
+from oneself.commands.console.failures import Failure, explain
 from oneself.commands.console.output import AsJson, show, show_progress
+from oneself.commands.doctor.event_chain import check_event_chain, parse_head
 from oneself.commands.doctor.machine import descriptors, disk
 from oneself.commands.doctor.server import checks_of_server
 from oneself.commands.doctor.unsafe_settings import find_unsafe_settings
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from accounts.services.database import AccountSession
     from oneself.settings import Settings
 
-_DIGEST_BYTES = 32
 _KEY_FILE = "secret.key"
 _MAX_OUTBOX_AGE = timedelta(minutes=10)
 _GROUP_AND_OTHERS = 0o077
@@ -41,19 +41,27 @@ def doctor(
             " events.",
         ),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Verify the whole chain of events, and not only from where the last run ended.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check the database, keys, events, clock, policies, mail, disk and settings.
 
-    Nothing is changed. If there is a problem, the exit status is 1, and the output says what to do.
+    Nothing is changed; a file in the data folder keeps how far the events were verified. If there
+    is a problem, the exit status is 1, and the output says what to do.
     """
     from oneself.commands.console.session_setup import load_settings, require_file
 
-    expected = None if head is None else _parse_head(head)
+    expected = None if head is None else parse_head(head)
     settings = load_settings()
     require_file(settings.location)
     with show_progress("Checking"):
-        results = _run_checks(settings, expected)
+        results = _run_checks(settings, expected, is_full=full)
     skipped = sum(result.skipped for result in results.values())
     problems = sum(not result.ok for result in results.values()) - skipped
     if as_json:
@@ -68,17 +76,9 @@ def doctor(
         raise Failure(f"{counts}. The output says what to do.")
 
 
-def _parse_head(head: str) -> bytes:
-    try:
-        digest = bytes.fromhex(head)
-    except ValueError:
-        digest = b""
-    if len(digest) != _DIGEST_BYTES:
-        raise Failure("--head must be the 64 hex digits of a `head` in the log.", status=USAGE)
-    return digest
-
-
-def _run_checks(settings: "Settings", head: bytes | None) -> dict[str, CheckResult]:
+def _run_checks(
+    settings: "Settings", head: bytes | None, *, is_full: bool
+) -> dict[str, CheckResult]:
     """Run all checks; those that read rows only if the tables and the keys are usable."""
     from oneself.commands.console.session_setup import using_engine
     from oneself.commands.console.storage_checks import checks_for
@@ -92,7 +92,9 @@ def _run_checks(settings: "Settings", head: bytes | None) -> dict[str, CheckResu
     prerequisites = [results["tables"], results["key_file"]]
     checks: dict[str, _Check] = {
         "root_key": _root_key,
-        "event_chain": partial(_event_chain, head=head),
+        "event_chain": partial(
+            check_event_chain, folder=settings.data_dir, head=head, is_full=is_full
+        ),
         "outbox": _outbox,
         "signing_key": _signing_key,
         "clock": _clock,
@@ -174,36 +176,24 @@ def _root_key(session: "AccountSession") -> CheckResult:
     return ok(f"known, key id {session.keys.key_id}")
 
 
-def _event_chain(session: "AccountSession", head: bytes | None) -> CheckResult:
-    from accounts.jobs.event_chain import contains_head, verify_chain
-
-    report = verify_chain(session)
-    problems = list(report.problems)
-    if head is not None and not contains_head(session, head):
-        problems.insert(0, "--head is not in the chain: events at its end were deleted")
-    if not problems:
-        return ok(
-            f"{report.checked} links, {report.unchained} events not linked yet, head"
-            f" {report.head or 'none'}"
-        )
-    return problem(
-        "; ".join(problems),
-        "If events have no link, check that the service runs, and what its log says about the"
-        " job. Otherwise the event tables were tampered with: keep a copy of the database and of"
-        " the logs, and compare it with a backup.",
-    )
-
-
 def _outbox(session: "AccountSession") -> CheckResult:
-    from accounts.services.mail.outbox import count_undelivered
+    from accounts.services.mail.outbox import count_retryable, count_undelivered
 
     overdue = count_undelivered(session, created_before=session.now - _MAX_OUTBOX_AGE)
-    if not overdue:
-        return ok("no email has waited for more than ten minutes")
-    return problem(
-        f"{overdue} emails have waited for more than ten minutes",
-        "Check that the service runs, and what its log says about the delivery.",
-    )
+    if overdue:
+        return problem(
+            f"{overdue} emails have waited for more than ten minutes",
+            "Check that the service runs, and what its log says about the delivery.",
+        )
+    dead = count_retryable(session)
+    if dead:
+        return problem(
+            f"{dead} emails were given up within the last week",
+            "See why: python -m oneself mail list --state dead. Once the cause is fixed, send them"
+            " with: python -m oneself mail retry --all. Emails to addresses that do not exist stay"
+            " a problem for a week.",
+        )
+    return ok("no email has waited for more than ten minutes, or was given up within a week")
 
 
 def _signing_key(session: "AccountSession") -> CheckResult:

@@ -23,7 +23,7 @@ from accounts.flows.oauth.token_introspection import (
     revoke_token,
 )
 from accounts.flows.sign_in.sessions import log_in, log_out
-from accounts.jobs.event_chain import chain_events, verify_chain
+from accounts.jobs.event_verification import verify_chain
 from accounts.jobs.retention import find_expired_records
 from accounts.limits import RateLimit
 from accounts.services.mail.outbox import MessageKind, post_message
@@ -35,6 +35,7 @@ from accounts.values.email_address import parse_address
 from oneself.mail.delivery import Delivery
 from oneself.mail.messages import Messages
 from oneself.templating import Templates
+from tests.support.chain import chain_pending
 from tests.unit.conftest import PASSWORD
 
 JUMPS = (timedelta(hours=1), timedelta(hours=5), timedelta(hours=23))
@@ -227,7 +228,7 @@ def test_events_are_chained_after_a_jump(env, alice, clock, jump):
     for change in (timedelta(), jump, -jump, -jump, jump):
         clock.now += change
         _log_in(env)
-        env.act(chain_events)
+        env.act(chain_pending)
     with env.database.transaction(writing=False, snapshot=True) as session:
         report = verify_chain(session)
     assert report.problems == ()

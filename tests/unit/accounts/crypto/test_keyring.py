@@ -162,7 +162,7 @@ def test_retired_root_only_verifies_events():
         RETIRED.open(Purpose.ACCESS_TOKEN, sealed, "usr_1")
     for purpose in Purpose:
         matches = RETIRED.matches(purpose, "token", KEYS.digest(purpose, "token"))
-        assert matches is (purpose is Purpose.EVENT_CHAIN)
+        assert matches is (purpose in {Purpose.EVENT_CHAIN, Purpose.EVENT_FILE})
     assert RETIRED.key_ids == (OTHER_KEYS.key_id,)
     assert RETIRED.event_key_ids == ROTATED.event_key_ids == (OTHER_KEYS.key_id, KEYS.key_id)
     with pytest.raises(KeyError):

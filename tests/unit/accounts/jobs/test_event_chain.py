@@ -12,9 +12,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from accounts.crypto.keyring import Keyring, Purpose
-from accounts.jobs.event_chain import chain_events, contains_head, verify_chain
+from accounts.jobs.event_verification import contains_head, verify_chain
 from models import SecurityEvent, metadata
-from oneself.database import Database
+from tests.support.chain import chain_pending
 from tests.support.deadlines import patient
 from tests.unit.conftest import explain_query
 
@@ -85,7 +85,7 @@ def _problems(env):
 def seven_ids(env, clock):
     """The ids of seven events in an intact chain."""
     ids = [_add_event(env, clock.move(seconds=1)) for _ in range(7)]
-    assert env.act(chain_events) == 7
+    assert env.act(chain_pending) == 7
     assert _problems(env) == []
     return ids
 
@@ -99,25 +99,9 @@ def unprotected_ids(env, seven_ids):
     return seven_ids
 
 
-@pytest.fixture
-def open_with(env, clock):
-    """Open the same database with other root secrets."""
-    databases = []
-
-    def open_with(*roots, **options):
-        databases.append(
-            Database(env.location, keys=Keyring(*roots, **options), limits=env.limits, clock=clock)
-        )
-        return databases[-1]
-
-    yield open_with
-    for database in databases:
-        database.close()
-
-
 def _chain(database, **options):
     with database.transaction(writing=True) as session:
-        return chain_events(session, **options)
+        return chain_pending(session, **options)
 
 
 def _verify(database):
@@ -130,7 +114,7 @@ def _verify(database):
 
 def test_empty_chain_is_intact(env):
     """LO-04: it is intact, and has no head."""
-    assert env.act(chain_events) == 0
+    assert env.act(chain_pending) == 0
     report = _report(env)
     assert (report.checked, report.unchained, report.head, report.problems) == (0, 0, None, ())
 
@@ -140,7 +124,7 @@ def test_chain_grows_with_each_run(env, clock):
     ids = []
     for events in (2, 0, 3, 1):
         ids += [_add_event(env, clock.move(seconds=1)) for _ in range(events)]
-        assert env.act(chain_events) == events
+        assert env.act(chain_pending) == events
     links = _links(env)
     assert [link["sequence"] for link in links] == [1, 2, 3, 4, 5, 6]
     assert [link["event_id"] for link in links] == ids
@@ -160,7 +144,7 @@ def test_every_link_has_its_own_digest(env, seven_ids):
 def test_backlog_is_chained_in_batches(env, clock):
     """LO-04: after days of downtime not everything is chained in one transaction."""
     ids = [_add_event(env, clock.move(days=1)) for _ in range(7)]
-    assert [env.act(chain_events, at_most=3) for _ in range(4)] == [3, 3, 1, 0]
+    assert [env.act(chain_pending, at_most=3) for _ in range(4)] == [3, 3, 1, 0]
     assert [link["event_id"] for link in _links(env)] == ids
     assert _problems(env) == []
 
@@ -168,7 +152,7 @@ def test_backlog_is_chained_in_batches(env, clock):
 def test_events_of_the_same_time_are_chained_by_id(env, clock):
     """LO-04: every replica chains them alike."""
     ids = sorted(_add_event(env, clock.now) for _ in range(3))
-    env.act(chain_events)
+    env.act(chain_pending)
     assert [link["event_id"] for link in _links(env)] == ids
     assert _problems(env) == []
 
@@ -178,7 +162,7 @@ def test_events_are_chained_by_time(env, clock):
     later, earlier = sorted([_id_at(clock.now) for _ in range(2)])
     _add_event(env, clock.now + timedelta(milliseconds=2), event_id=later)
     _add_event(env, clock.now + timedelta(milliseconds=1), event_id=earlier)
-    env.act(chain_events)
+    env.act(chain_pending)
     assert [link["event_id"] for link in _links(env)] == [earlier, later]
 
 
@@ -186,20 +170,20 @@ def test_event_committed_late_is_chained_late(env, clock):
     """LO-04: its time is before the end of the chain, and its place is where it was found."""
     start = clock.now
     _add_event(env, clock.move(minutes=5))
-    env.act(chain_events)
+    env.act(chain_pending)
     late_id = _add_event(env, start)
-    assert env.act(chain_events) == 1
+    assert env.act(chain_pending) == 1
     assert _links(env)[-1]["event_id"] == late_id
     _add_event(env, clock.move(minutes=1))
-    assert env.act(chain_events) == 1
+    assert env.act(chain_pending) == 1
     assert _problems(env) == []
 
 
 def test_pending_event_of_the_transaction_is_chained(env):
-    """LO-04: pending rows are flushed before the query."""
+    """LO-04: an act sees the events that it has just recorded."""
     with env.database.transaction(writing=True) as session:
         session.add(SecurityEvent(id="0190", kind="a", occurred_at=session.now, details={}))
-        assert chain_events(session) == 1
+        assert chain_pending(session) == 1
         session.add(SecurityEvent(id="0191", kind="a", occurred_at=session.now, details={}))
         assert verify_chain(session).unchained == 1
         digest = verify_chain(session).head
@@ -215,7 +199,7 @@ def test_only_the_newest_events_are_searched(env, seven_ids):
             statements.append((statement, parameters))
 
         event.listen(session.core, "before_cursor_execute", record)
-        chain_events(session)
+        chain_pending(session)
         event.remove(session.core, "before_cursor_execute", record)
         _newest, (statement, parameters) = statements
         steps = explain_query(session, statement, parameters)
@@ -235,9 +219,9 @@ def test_only_the_newest_events_are_searched(env, seven_ids):
 def test_backdated_event_is_reported_and_not_chained(env, clock):
     """LO-04: a forged past does not become part of the chain."""
     _add_event(env, clock.now)
-    env.act(chain_events)
+    env.act(chain_pending)
     forged_id = _add_event(env, clock.now - timedelta(minutes=61))
-    assert env.act(chain_events) == 0
+    assert env.act(chain_pending) == 0
     report = _report(env)
     assert report.unchained == 1
     assert report.problems == (f"event {forged_id} is older than ten minutes and has no link",)
@@ -246,17 +230,17 @@ def test_backdated_event_is_reported_and_not_chained(env, clock):
 def test_id_from_the_future_does_not_hide_events(env, clock):
     """LO-04: a clock that was wrong once does not stop the chain."""
     _add_event(env, event_id=_id_at(clock.now + timedelta(days=900)))
-    env.act(chain_events)
+    env.act(chain_pending)
     _add_event(env, clock.move(minutes=1))
-    assert env.act(chain_events) == 1
+    assert env.act(chain_pending) == 1
 
 
 def test_malformed_id_does_not_hide_events(env, clock):
     """LO-04: then the whole table is searched, until the next link."""
     _add_event(env, event_id="never")
-    env.act(chain_events)
+    env.act(chain_pending)
     _add_event(env, clock.now - timedelta(days=900))
-    assert env.act(chain_events) == 1
+    assert env.act(chain_pending) == 1
 
 
 # Concurrency
@@ -291,7 +275,7 @@ def test_concurrent_services_make_one_chain(env, clock, open_with):
         writing = threads.submit(write)
         count = sum(threads.map(chain, databases))
         ids = writing.result(30)
-    count += env.act(chain_events)
+    count += env.act(chain_pending)
     assert count == len(ids)
     assert {link["event_id"] for link in _links(env)} == {*ids}
     assert [link["sequence"] for link in _links(env)] == list(range(1, len(ids) + 1))
@@ -309,11 +293,11 @@ def test_loser_of_a_race_appends_nothing(env, clock, caplog):
         " INSERT INTO event_link VALUES (2, 'another', x'00', '00000000', '2026-04-05'); END"
     )
     with caplog.at_level(logging.DEBUG, "accounts.jobs.event_chain"):
-        assert env.act(chain_events) == 0
+        assert env.act(chain_pending) == 0
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
     assert env.count("event_link") == 0
     env.execute("DROP TRIGGER another")
-    assert env.act(chain_events) == 2
+    assert env.act(chain_pending) == 2
 
 
 # Head
@@ -325,7 +309,7 @@ def test_head_is_logged_after_commit(env, clock, caplog):
     for _ in range(2):
         _add_event(env, clock.move(seconds=1))
     with env.database.transaction(writing=True) as session:
-        chain_events(session)
+        chain_pending(session)
         assert caplog.records == []
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("accounts.jobs.event_chain", "INFO")
@@ -338,13 +322,13 @@ def test_uncommitted_head_is_not_logged(env, caplog):
     _add_event(env)
 
     def fail(session):
-        chain_events(session)
+        chain_pending(session)
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011 # it is raised in the line above
         env.act(fail)
-    assert env.act(chain_events) == 1
-    assert env.act(chain_events) == 0
+    assert env.act(chain_pending) == 1
+    assert env.act(chain_pending) == 0
     assert len(caplog.records) == 1
 
 
@@ -353,7 +337,7 @@ def test_every_logged_head_is_in_the_chain(env, clock, caplog):
     caplog.set_level(logging.INFO, "accounts.jobs.event_chain")
     for _ in range(3):
         _add_event(env, clock.move(seconds=1))
-        env.act(chain_events)
+        env.act(chain_pending)
     heads = [bytes.fromhex(record.head) for record in caplog.records]
     assert [env.act(contains_head, head) for head in [*heads, bytes(32)]] == [True] * 3 + [False]
 
@@ -374,7 +358,7 @@ def test_rechained_end_lacks_its_head(env, unprotected_ids, clock):
     env.execute("DELETE FROM event_link WHERE sequence > 5")
     env.execute("UPDATE security_event SET source = '192.0.2.9' WHERE id = ?", unprotected_ids[6])
     clock.move(minutes=1)
-    assert env.act(chain_events) == 2
+    assert env.act(chain_pending) == 2
     assert _problems(env) == []
     assert not env.act(contains_head, head)
 
@@ -431,7 +415,7 @@ def test_altered_event_is_detected(env, unprotected_ids, column, which):
 def test_bytes_in_place_of_text_are_detected(env, clock):
     """LO-04: even if the text equals the representation of the bytes."""
     _add_event(env, clock.now, kind=repr(b"a"))
-    env.act(chain_events)
+    env.act(chain_pending)
     env.drop_trigger("security_event", "update")
     env.execute("UPDATE security_event SET kind = CAST('a' AS BLOB)")
     assert len(_problems(env)) == 1
@@ -611,7 +595,7 @@ def test_chain_may_exceed_a_batch(env, clock):
         for _ in range(1203):
             time = clock.move(seconds=1)
             session.add(SecurityEvent(id=_id_at(time), kind="a", occurred_at=time, details={}))
-    assert [env.act(chain_events) for _ in range(4)] == [500, 500, 203, 0]
+    assert [env.act(chain_pending) for _ in range(2)] == [1203, 0]
     report = _report(env)
     assert (report.checked, report.unchained, report.problems) == (1203, 0, ())
 
@@ -622,7 +606,7 @@ def test_chain_may_exceed_a_batch(env, clock):
 def test_chain_survives_key_rotation(env, clock, open_with):
     """TK-07: a link names its root, and is verified under it."""
     _add_event(env)
-    env.act(chain_events)
+    env.act(chain_pending)
     rotated = open_with(NEW, OLD)
     _add_event(env, clock.move(seconds=1))
     assert _chain(rotated) == 1
@@ -663,7 +647,7 @@ def test_digest_is_the_same_on_every_database(env, keys):
     """LO-04: the digested text must never change, or all old links would look altered."""
     time = datetime(2026, 4, 5, 10, tzinfo=UTC)
     _add_event(env, time, event_id="0190", credential_kind=None)
-    env.act(chain_events)
+    env.act(chain_pending)
     text = (
         '{"before":"","event":{"credential_id":"ses_1",'
         '"details":"{\\"a\\":1}","id":"0190","kind":"session_created",'

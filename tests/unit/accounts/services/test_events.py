@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from accounts.errors import NotFound, WrongPassword
-from accounts.jobs.event_chain import chain_events, verify_chain
+from accounts.jobs.event_verification import verify_chain
 from accounts.origin import Origin
 from accounts.services.events import (
     EventKind,
@@ -20,6 +20,7 @@ from accounts.services.events import (
     write_observations,
 )
 from models import SecurityEvent, User
+from tests.support.chain import chain_pending
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ORIGIN = Origin("req_0123456789ab", "192.0.2.7", "session", "ses_0123456789ab")
@@ -179,7 +180,7 @@ def test_chain_of_merged_events_is_valid(env, alice_without_events, clock):
     """LO-04: an event that was merged into another is not written, and nothing is changed."""
     for _ in range(3):
         _update(env, alice_without_events, "phone")
-        env.act(chain_events)
+        env.act(chain_pending)
         clock.move(seconds=40)
     assert env.count("security_event") == 2
     report = env.act(verify_chain)

@@ -115,6 +115,7 @@ COMMANDS = [
     *(["keys", "rotate"], ["keys", "rotate", "root"], ["keys", "rotate", "signing"]),
     *(["policy"], ["policy", "check"], ["db"], ["db", "upgrade"], ["db", "check"]),
     *(["db", "backup"], ["db", "restore"]),
+    *(["events"], ["events", "archive"], ["events", "verify"]),
     *(["mail"], ["mail", "list"], ["mail", "show"], ["mail", "deliver"], ["mail", "retry"]),
 ]
 

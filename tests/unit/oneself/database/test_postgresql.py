@@ -628,7 +628,7 @@ def test_database_without_tables_returns_503(env):
     assert isinstance(refusal_of(refused.value), Unavailable)
 
 
-@pytest.mark.parametrize("table", ["security_event", "event_link"])
+@pytest.mark.parametrize("table", ["security_event", "event_link", "event_seal"])
 def test_events_cannot_be_truncated(env, table):
     """LO-04: TRUNCATE fires no row trigger, and so has a trigger of its own."""
     with pytest.raises(IntegrityError, match="only ever added"):

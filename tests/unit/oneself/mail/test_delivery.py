@@ -24,13 +24,15 @@ from models import OutboxMessage
 from oneself.database import Database
 from oneself.logging import JsonFormatter
 from oneself.mail.delivery import Delivery, Run
+from oneself.mail.folder import Folder
 from oneself.mail.messages import Messages
-from oneself.mail.smtp import Folder, Security, SmtpServer
+from oneself.mail.smtp import Security, SmtpServer
 from oneself.settings import Settings
 from oneself.templating import Templates
 from tests.support.deadlines import patient
 from tests.support.postgresql import direct_connection
 from tests.support.statements import record_statements
+from tests.unit.oneself.mail.test_messages import PARAMETERS
 
 SECRET = "ots_canary"
 URL = "https://accounts.example"
@@ -191,11 +193,62 @@ def test_message_is_delivered_once(delivery, folder, post):
 
 
 def test_run_delivers_all_messages_in_batches(by_smtp, mail_server, post):
-    """EM-18: each batch over a connection of its own."""
+    """EM-18, reliability finding 14: all over one connection, which is closed at the end."""
     posted = post(25)
     assert by_smtp.deliver_pending().delivered == 25
     assert sorted(mail_server.ids) == [f"<{message_id}@accounts.example>" for message_id in posted]
-    assert len(mail_server.sessions) == 3
+    assert len(mail_server.sessions) == 1
+    post()
+    by_smtp.deliver_pending()
+    assert len(mail_server.sessions) == 2
+
+
+AWAITED = [
+    MessageKind.PASSWORD_RESET,
+    MessageKind.EMAIL_VERIFICATION,
+    MessageKind.EMAIL_CHANGE_CONFIRMATION,
+]
+
+
+@pytest.fixture
+def post_kinds(env, alice, clock):
+    """Post a message of each kind, a second apart."""
+
+    def post_kinds(*kinds):
+        for kind in kinds:
+            clock.move(seconds=1)
+            env.act(post_message, kind, alice.view, **PARAMETERS)
+
+    return post_kinds
+
+
+def _kinds(env, mail_server):
+    """The kinds of the delivered messages, in the order of their delivery."""
+    kinds = {f"<{message.id}@accounts.example>": message.kind for message in env.messages()}
+    return [kinds[message_id] for message_id in mail_server.ids]
+
+
+def test_awaited_mail_is_delivered_before_notices(env, by_smtp, mail_server, post_kinds):
+    """EM-18, reliability finding 14: and each of the two in the order of posting."""
+    post_kinds(*MessageKind, *MessageKind)
+    by_smtp.deliver_pending()
+    awaited = [kind for kind in MessageKind if kind in AWAITED]
+    notices = [kind for kind in MessageKind if kind not in AWAITED]
+    assert _kinds(env, mail_server) == awaited * 2 + notices * 2
+
+
+def test_reset_does_not_wait_for_a_backlog_of_notices(env, by_smtp, mail_server, post_kinds):
+    """EM-18, reliability finding 14: only for the batch that is being sent."""
+    post_kinds(*[MessageKind.NEW_LOGIN] * 35)
+
+    def request_a_reset():
+        mail_server.happen = lambda: None
+        post_kinds(MessageKind.PASSWORD_RESET)
+
+    mail_server.happen = request_a_reset
+    by_smtp.deliver_pending()
+    assert _kinds(env, mail_server).index(MessageKind.PASSWORD_RESET) == 10
+    assert len(mail_server.ids) == 36
 
 
 def test_messages_are_sent_in_the_order_of_their_due_times(env, by_smtp, mail_server, post):
@@ -543,7 +596,6 @@ def test_rest_of_a_slow_batch_is_leased_again(env, by_smtp, mail_server, post):
     mail_server.happen = be_slow
     assert by_smtp.deliver_pending() == Run(3, 0, 0, None)
     assert sorted(mail_server.ids) == [f"<{message_id}@accounts.example>" for message_id in posted]
-    assert len(mail_server.sessions) == 2
 
 
 @pytest.fixture

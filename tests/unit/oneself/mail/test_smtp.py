@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from oneself.mail.factory import open_delivery
-from oneself.mail.smtp import Folder, Security, SmtpServer, parse_smtp_url
+from oneself.mail.folder import Folder
+from oneself.mail.smtp import Security, SmtpServer, parse_smtp_url
 from oneself.mail.transport import Email, EmailDeferred, EmailRejected, TransportUnavailable
 from oneself.settings import Settings
 from tests.support.deadlines import patient
@@ -632,6 +633,31 @@ def test_connection_closed_between_two_emails_is_reopened(handler, start, plain)
     handler.replies["RSET"] = ["421 enough"]
     assert _send(plain(start()), _email(1), _email(2)) == [None, None]
     assert len(handler.connections) == 2
+
+
+@pytest.mark.parametrize("reply", ["421 enough", "451 later"])
+def test_email_that_a_kept_connection_refuses_is_sent_over_a_new_one(handler, start, plain, reply):
+    """EM-18, reliability finding 14: a 421 alone means that the server allows no more on it."""
+    handler.replies["MAIL"] = [None, reply]
+    outcomes = _send(plain(start()), *map(_email, range(2)))
+    if reply.startswith("421"):
+        assert (outcomes, len(handler.connections)) == ([None, None], 2)
+    else:
+        assert [type(outcome) for outcome in outcomes] == [type(None), TransportUnavailable]
+
+
+def test_new_connection_that_is_refused_is_not_tried_again(handler, start, plain):
+    """EM-18: the server is busy, and would be at once again."""
+    handler.replies["MAIL"] = ["421 busy"]
+    assert _problem(plain(start()))[0] is TransportUnavailable
+    assert handler.commands.count("MAIL") == 1
+
+
+def test_connection_carries_a_limited_number_of_emails(handler, start, plain, monkeypatch):
+    """EM-18, reliability finding 14: many more than ten, and then another one."""
+    monkeypatch.setattr("oneself.mail.smtp._EMAILS_OF_A_CONNECTION", 25)
+    assert _send(plain(start()), *map(_email, range(60))) == [None] * 60
+    assert len(handler.connections) == 3
 
 
 def test_envelope_has_the_stored_recipient(handler, start, plain):

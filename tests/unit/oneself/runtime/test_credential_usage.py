@@ -202,6 +202,16 @@ def _reads(env):
     }
 
 
+def _reads_of(env):
+    """The count and the address of each event, oldest first."""
+    rows = sorted(env.rows("security_event"), key=lambda row: row["id"])
+    return [
+        (json.loads(row["details"])["times"], row["source"])
+        for row in rows
+        if row["kind"] == "sensitive_read"
+    ]
+
+
 def test_repeated_reads_are_one_event_with_a_count(env, alice, clock):
     """LO-02: per client address, with the time of the last one."""
     recorder = UsageRecorder()
@@ -218,6 +228,17 @@ def test_repeated_reads_are_one_event_with_a_count(env, alice, clock):
     }
     recorder.write(env.database)
     assert len(_reads(env)) == 2
+
+
+def test_reads_from_many_addresses_are_a_few_events(env, alice, clock):
+    """LO-02, reliability finding 4: all are counted, and the table grows by five rows."""
+    recorder = UsageRecorder()
+    for number in range(2):
+        for address in range(100):
+            recorder.record_observed([_sensitive_read(alice, f"2001:db8::{address}")], clock.now)
+        recorder.write(env.database)
+        times = [count for count, _ in _reads_of(env)][number * 5 :]
+        assert sorted(times) == [1, 1, 1, 1, 96]
 
 
 def test_concurrent_observations_are_all_counted(env, alice, clock):

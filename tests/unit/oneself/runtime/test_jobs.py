@@ -207,6 +207,7 @@ def test_lock_names_of_jobs_are_those_of_the_released_replicas():
     assert [lock for _, lock, _, _ in app.JOBS] == [
         "accounts.password_resets.mail_requested_resets",
         "accounts.event_chain.chain_events",
+        "accounts.event_chain.chain_events",
         "accounts.oauth_tokens.forget_expired_jwts",
         "accounts.throttling.forget_old_attempts",
         "accounts.signing_keys.forget_retired_keys",

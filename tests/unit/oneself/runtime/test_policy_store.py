@@ -1,6 +1,8 @@
 """The policies of a deployment: the default set, the folder, and reloading."""
 
 import copy
+import errno
+import json
 import logging
 import os
 import re
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from accounts.crypto.keyring import Purpose
 from accounts.errors import Forbidden
 from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS
 from accounts.services.policies.policy_set import (
@@ -23,6 +26,9 @@ from accounts.services.policies.policy_set import (
     Subject,
 )
 from oneself.document import load_document, operation_specs
+from oneself.runtime.authentic_files import write_record
+from oneself.runtime.kept_policies import KeptPolicies
+from oneself.runtime.key_file import open_keyring
 from oneself.runtime.policy_store import (
     PolicyStore,
     closed_acts,
@@ -30,6 +36,7 @@ from oneself.runtime.policy_store import (
     read_policies,
     schema_of,
 )
+from oneself.settings import Settings
 
 DEFAULT = Path(__file__).parents[4] / "policies"
 DOCUMENT = load_document()
@@ -353,6 +360,104 @@ def test_unusable_folder_prevents_the_start(folder, breaking, problem):
             read(folder, DOCUMENT)
         assert len(invalid.value.problems) == 1
         assert invalid.value.problems[0].endswith(problem)
+
+
+# A start while the folder is invalid
+
+
+@pytest.fixture
+def settings(monkeypatch, tmp_path):
+    """The settings of a service that has a root secret."""
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("ONESELF_SECRET_KEY", "x" * 43)
+    return Settings()
+
+
+@pytest.fixture
+def open_store(folder, settings):
+    """Opens the store as the next worker does."""
+
+    def open_store():
+        store = PolicyStore(folder, DOCUMENT, KeptPolicies(settings))
+        store.keep()
+        return store
+
+    return open_store
+
+
+@pytest.mark.parametrize(("breaking", "problem"), BROKEN)
+def test_start_with_an_invalid_folder_uses_the_kept_set(
+    folder, open_store, caplog, breaking, problem
+):
+    """AZ-03, reliability finding 18: a crashed worker comes back, and is degraded."""
+    digest = open_store().digest
+    breaking(folder)
+    for _ in range(2):
+        store = open_store()
+        assert (store.degraded, store.digest, store.decide(PROFILE)) == (True, digest, ALLOWED)
+    message = caplog.records[-1].getMessage()
+    assert digest in message
+    assert message.endswith(problem)
+    assert reload_twice(store).degraded
+    assert len(caplog.records) == 2
+
+
+def test_kept_set_is_the_last_valid_one(folder, open_store):
+    """AZ-03, reliability finding 18: also if it was loaded while the service ran."""
+    store = open_store()
+    (folder / "closed.cedar").write_text(closing_policy("Closed."))
+    reload_twice(store)
+    _has_an_invalid_policy(folder)
+    restarted = open_store()
+    assert restarted.decide(PROFILE).notices == ("Closed.",)
+    (folder / "more.cedar").unlink()
+    (folder / "closed.cedar").unlink()
+    assert not reload_twice(restarted).degraded
+    assert restarted.decide(PROFILE) == ALLOWED
+
+
+def test_set_that_another_wrote_is_not_used(folder, open_store, settings):
+    """AZ-03, reliability finding 18: it takes the root secret, as for all that is stored."""
+    open_store()
+    file = settings.data_dir / "policies.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    content = json.loads(file.read_text())
+    content["record"]["default.cedar"] = PERMIT.replace('"p"', '"q"')
+    _has_an_invalid_policy(folder)
+    for text in (json.dumps(content), "", "[]", '{"record": {}, "digest": 1}'):
+        file.write_text(text)
+        with pytest.raises(InvalidPolicies, match=r"more\.cedar"):
+            open_store()
+
+
+def test_kept_set_of_an_earlier_version_is_not_used(folder, open_store, settings):
+    """AZ-03: it names what the document no longer has; the folder is reported."""
+    open_store()
+    keys = open_keyring(settings, make=False)
+    old = {"a.cedar": '@id("p") permit (principal, action == Action::"gone", resource);'}
+    write_record(settings.data_dir / "policies.json", old, keys, Purpose.POLICIES)
+    _has_an_invalid_policy(folder)
+    with pytest.raises(InvalidPolicies, match=r"more\.cedar"):
+        open_store()
+
+
+def test_unchanged_set_is_not_written_again(open_store, settings):
+    """AZ-03: workers start often."""
+    open_store()
+    before = (settings.data_dir / "policies.json").stat().st_ino
+    open_store()
+    assert (settings.data_dir / "policies.json").stat().st_ino == before
+
+
+def test_set_that_cannot_be_kept_is_used(open_store, monkeypatch, caplog):
+    """AZ-03: a full disk stops nothing, and is logged."""
+
+    def fail(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("oneself.runtime.authentic_files.write", fail)
+    assert open_store().decide(PROFILE) == ALLOWED
+    assert "cannot be kept" in caplog.records[-1].getMessage()
 
 
 # Reloading

@@ -11,9 +11,9 @@ from accounts.flows.administration.tenants import (
     find_tenant,
     list_tenants,
 )
-from accounts.jobs.event_chain import chain_events
 from accounts.services.policies.authorization import require_tenant
 from accounts.services.users import open_tenant
+from tests.support.chain import chain_pending
 
 UNKNOWN = "tnt_000000000000"
 
@@ -64,7 +64,7 @@ def test_tenant_is_disabled_and_enabled_as_events(env, clock):
         "tenant_enabled",
     ]
     # An event without a user is in the chain like any other.
-    assert env.act(chain_events) == 2
+    assert env.act(chain_pending) == 2
 
 
 def test_tenants_are_searched_by_name_and_id(env):

@@ -11,7 +11,6 @@ import sqlalchemy
 import typer
 from typer.testing import CliRunner
 
-from accounts.jobs.event_chain import chain_events
 from models import OutboxMessage, SecurityEvent, SigningKey
 from oneself.commands.console.failures import Failure
 from oneself.commands.console.session_setup import open_database
@@ -21,6 +20,7 @@ from oneself.commands.doctor.machine import descriptors, disk
 from oneself.database import sqlite_driver
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
+from tests.support.chain import chain_pending
 
 CHECKS = [
     *("sqlite_library", "journal_mode", "integrity", "foreign_keys", "tables", "key_file"),
@@ -85,7 +85,7 @@ def env(settings):
             )
             for number in range(3):
                 session.add(_event(session.now, f"event {number}"))
-            chain_events(session)
+            chain_pending(session)
         yield database
 
 
@@ -265,7 +265,7 @@ def test_altered_tables_are_reported(run, sql):
 
 
 @pytest.mark.usefixtures("env")
-@pytest.mark.parametrize("table", ["security_event", "event_link"])
+@pytest.mark.parametrize("table", ["security_event", "event_link", "event_seal"])
 @pytest.mark.parametrize("verb", ["update", "delete"])
 def test_missing_trigger_is_reported(run, sql, table, verb):
     """LO-04: an attacker who deletes events drops it first."""
@@ -424,6 +424,104 @@ def test_malformed_head_is_refused(run, head):
     ran = run("--json", "--head", head)
     assert (ran.status, ran.out) == (2, "")
     assert "64 hex digits" in ran.failure
+
+
+@pytest.fixture
+def sql_without_triggers(sql):
+    """Runs statements as an attacker who puts the triggers back."""
+
+    def run_sql(*statements):
+        triggers = sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        dropped = (f"DROP TRIGGER {name}" for name, _ in triggers)
+        sql(*dropped, *statements, *(text for _, text in triggers))
+
+    return run_sql
+
+
+@pytest.mark.usefixtures("env")
+def test_second_run_reads_only_new_links(run, settings):
+    """LO-04, reliability finding 10: and the older ones in turns; `--full` reads all."""
+    assert run("--json").checks["event_chain"]["found"].startswith("3 links, 0 events")
+    file = settings.data_dir / "events.verified"
+    assert file.stat().st_mode & 0o777 == 0o600
+    second = "0 new links and 3 older ones, 0 events not linked yet"
+    assert run("--json").checks["event_chain"]["found"].startswith(second)
+    assert run("--json", "--full").checks["event_chain"]["found"].startswith("3 links, 0 events")
+
+
+@pytest.mark.usefixtures("env")
+def test_chain_that_was_cut_off_is_reported_without_a_head(run, sql_without_triggers):
+    """LO-04, reliability finding 10: the head that was verified last is gone.
+
+    After the restoration of a backup, `--full` begins anew.
+    """
+    run("--json")
+    sql_without_triggers(
+        "DELETE FROM event_link WHERE sequence = 3",
+        "DELETE FROM security_event WHERE id = 'event 2'",
+    )
+    result = _find_problem(run, "event_chain")
+    assert result["found"] == "link 3, which was verified last time, is no longer in the chain"
+    assert "doctor --full" in result["to_do"]
+    assert _find_problem(run, "event_chain") == result
+    assert run("--json", "--full").status == 0
+    assert run("--json").status == 0
+
+
+@pytest.mark.usefixtures("env")
+@pytest.mark.parametrize(
+    "change",
+    [{"sequence": 2}, {"again": 3}, {"head": "00" * 32}, None],
+    ids=["sequence", "again", "head", "malformed"],
+)
+def test_changed_file_of_the_last_head_is_not_believed(run, settings, sql_without_triggers, change):
+    """LO-04, reliability finding 10: then all is verified, and nothing is skipped."""
+    run("--json")
+    file = settings.data_dir / "events.verified"
+    content = json.loads(file.read_text())
+    content["record"] |= change or {}
+    file.write_text(json.dumps(content if change else None))
+    sql_without_triggers("UPDATE security_event SET source = 'b' WHERE id = 'event 0'")
+    assert "link 1 or its event" in _find_problem(run, "event_chain")["found"]
+
+
+@pytest.mark.usefixtures("env")
+def test_file_of_the_last_head_need_not_be_writable(run, settings, monkeypatch):
+    """LO-04: the next run then reads all."""
+
+    def fail(*_arguments):
+        raise PermissionError
+
+    monkeypatch.setattr("oneself.runtime.authentic_files.write", fail)
+    for _ in range(2):
+        assert run("--json").checks["event_chain"]["found"].startswith("3 links")
+    assert not (settings.data_dir / "events.verified").exists()
+
+
+@pytest.mark.parametrize(
+    ("sealed", "ok"), [(b"content", False), (b"", True)], ids=["can be retried", "is emptied"]
+)
+def test_dead_mail_is_reported(run, env, sealed, ok):
+    """EM-18, reliability finding 13: as long as it can be retried."""
+    with env.transaction(writing=True) as session:
+        session.add(
+            OutboxMessage(
+                id="msg_1",
+                kind="password_reset",
+                recipient="canary@example.com",
+                parameters_sealed=sealed,
+                key_id=session.keys.key_id,
+                created_at=session.now - timedelta(days=2),
+                due_at=session.now,
+                gave_up_at=session.now - timedelta(days=1),
+            )
+        )
+    ran = run("--json")
+    assert ran.checks["outbox"]["ok"] is ok
+    if not ok:
+        assert ran.checks["outbox"]["found"] == "1 emails were given up within the last week"
+        assert "mail list --state dead" in ran.checks["outbox"]["to_do"]
+    assert "canary" not in ran.out
 
 
 @pytest.mark.parametrize(
