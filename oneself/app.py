@@ -36,7 +36,9 @@ from oneself.logging import write_waiting_lines
 from oneself.mail.factory import open_delivery
 from oneself.observability.access_log import log_request
 from oneself.observability.tracing import Spans, trace_endpoint
+from oneself.runtime.connections import close_idle
 from oneself.runtime.credential_usage import UsageRecorder
+from oneself.runtime.descriptors import reachable_connections
 from oneself.runtime.jobs import all_repeated, repeated, run_alone, run_in_parts
 from oneself.runtime.key_file import open_keyring
 from oneself.runtime.policy_store import PolicyStore
@@ -119,6 +121,8 @@ def create_app(
     if spans is not None:
         observers.append(spans.record)
     pools = _pools(settings, metrics)
+    guards: list[Guard] = []  # the outermost, which is made last
+    limit = reachable_connections(settings.database_threads)
     connexion = ConnexionMiddleware(
         _raise_not_found,
         middlewares=[LifespanMiddleware, Routing, Operations],
@@ -132,6 +136,7 @@ def create_app(
                 (partial(usage.write, database), RECORDING_DELAY.total_seconds() / 2),
                 (signing.refresh, 15.0),
                 (policies.reload, 2.0),
+                (lambda: close_idle(guards[0].is_busy, limit=limit), 1.0),
                 *_measurements(metrics, database),
             ),
             pools=pools,
@@ -176,7 +181,7 @@ def create_app(
         proxies=settings.proxies,
         body_seconds=settings.body_seconds,
     )
-    return Guard(
+    guard = Guard(
         pages,
         dialects=Dialects(document),
         hosts=settings.known_hosts,
@@ -184,6 +189,8 @@ def create_app(
         observers=observers,
         hsts_subdomains=settings.hsts_subdomains,
     )
+    guards.append(guard)
+    return guard
 
 
 def _metrics(settings: Settings) -> "Metrics | None":

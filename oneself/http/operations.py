@@ -53,10 +53,9 @@ class _Operation:
         self._writes_together = inline and self._is_writing
         is_probe = spec.operation_id == _READINESS
         # The last to be refused in an overload: probes, and acts that make an account safer, such
-        # as a log-out, which no other limit refuses either.
-        self._is_urgent = is_probe or (
-            self._is_writing and HTTPStatus.TOO_MANY_REQUESTS not in spec.responses
-        )
+        # as a log-out, which no other limit refuses either. Hashes take too long for that.
+        is_safe = self._is_writing and HTTPStatus.TOO_MANY_REQUESTS not in spec.responses
+        self._is_urgent = is_probe or (is_safe and not self._admits_to_hashing)
         self._can_be_refused = HTTPStatus.SERVICE_UNAVAILABLE in spec.responses
         self._seconds = _READINESS_SECONDS if is_probe else None
 
