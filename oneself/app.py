@@ -56,6 +56,8 @@ _HOUR = 3600.0
 
 #: One more than the jobs that may take minutes.
 _JOB_THREADS = 4
+#: A message that was sent and not marked would be sent again.
+_MAIL_STOP_SECONDS = 15.0
 _NO_LIMITS = PoolLimits(math.inf, math.inf, math.inf)
 #: A client is answered within ten seconds. A hash takes longer than that on a busy machine.
 _LIMITS = {
@@ -274,7 +276,9 @@ async def _lifespan(
             stack.callback(pool.close)
         # A mail server that hangs may take longer than the process has left, so mail delivery ends
         # after everything else has been written.
-        await stack.enter_async_context(repeated(delivery.deliver_pending, 1.0, pools["mail"]))
+        await stack.enter_async_context(
+            repeated(delivery.deliver_pending, 1.0, pools["mail"], stop_seconds=_MAIL_STOP_SECONDS)
+        )
         stack.callback(write_waiting_lines)
         if spans is not None:
             stack.callback(spans.close)

@@ -65,7 +65,7 @@ class RequestContext:
     headers: Mapping[str, str] = field(default_factory=dict)
     #: A refused attempt at a password or a client secret, for the log only.
     attempt: RefusedAttempt | None = None
-    #: The reason for a 503, for the log only.
+    #: The reason for a 503 or 504, for the log only.
     reason: str | None = None
     #: Headers of every answer.
     common_headers: tuple[tuple[bytes, bytes], ...] = COMMON_HEADERS
@@ -137,6 +137,7 @@ class Guard:
             await self._app(scope, receive, send)
         except Exception as error:  # noqa: BLE001 # the last handler: no exception leaves it (OP-05)
             refusal = refusal_of(error)
+            request_context.reason = getattr(refusal, "reason", None)
             answer = answer_of_refusal(
                 refusal,
                 self._dialects.owner(scope["path"]),

@@ -18,7 +18,7 @@ _MAX_PARTS = 50
 #: How long other transactions have between two parts, in seconds.
 _PAUSE = 0.02
 #: How long the process waits for a job at shutdown, in seconds.
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 5.0
 
 Outcome = TypeVar("Outcome")
 
@@ -74,10 +74,12 @@ def run_in_parts(database: Database, lock: str, act: Callable[[AccountSession], 
 
 
 @asynccontextmanager
-async def repeated(work: Callable[[], object], seconds: float, pool: Pool) -> AsyncIterator[None]:
+async def repeated(
+    work: Callable[[], object], seconds: float, pool: Pool, *, stop_seconds: float = _STOP_SECONDS
+) -> AsyncIterator[None]:
     """Repeat work in a thread, every so many seconds, and once more at the end.
 
-    Work that hangs then, because the database does, is left behind.
+    Work that takes longer than `stop_seconds` then, because the database hangs, is left behind.
     """
     stopping = asyncio.Event()
 
@@ -99,7 +101,7 @@ async def repeated(work: Callable[[], object], seconds: float, pool: Pool) -> As
         yield
     finally:
         stopping.set()
-        if not (await asyncio.wait({task}, timeout=_STOP_SECONDS))[0]:
+        if not (await asyncio.wait({task}, timeout=stop_seconds))[0]:
             task.cancel()
             _log.warning("a job hangs, and is left behind")
 

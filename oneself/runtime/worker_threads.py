@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from oneself.database.commit_gate import CommitGate, current_gate
 
-#: How long `close` waits for threads that run, in seconds.
-_CLOSE_SECONDS = 10.0
+#: How long `close` waits for threads that run, in seconds. Requests have ended by then: what runs
+#: hangs, or its client has left.
+_CLOSE_SECONDS = 2.0
 
 Outcome = TypeVar("Outcome")
 
