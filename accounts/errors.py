@@ -342,7 +342,7 @@ class Unavailable(AccountError):
     """
 
     code = "unavailable"
-    message = "The service is busy; try again shortly."
+    message = "The service is unavailable; try again shortly."
 
     def __init__(self, retry_after: int = 1, *, reason: str | None = None) -> None:
         super().__init__()

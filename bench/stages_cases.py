@@ -67,7 +67,9 @@ def application_with_users() -> Iterator[tuple[Application, Mapping[str, Request
         redirect_stderr(nowhere),
     ):
         logging.config.dictConfig(configuration())
-        engine = open_engine(Path(folder) / "oneself.sqlite3")
+        path = Path(folder) / "oneself.sqlite3"
+        path.touch()
+        engine = open_engine(path)
         upgrade(engine)
         engine.dispose()
         with Application(Path(folder), database_threads=1) as application:

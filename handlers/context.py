@@ -32,6 +32,10 @@ class Service(Protocol):
         """Return why an operator should look, although requests are answered; else None."""
 
     @property
+    def unready_reason(self) -> str | None:
+        """Tell why no change can be stored, if that is known before one is tried."""
+
+    @property
     def is_draining(self) -> bool:
         """Tell whether the service is about to shut down."""
 

@@ -14,8 +14,11 @@ def get_health(_context: Context) -> Reply[wire.Health]:
 
 
 def get_readiness(context: DatabaseContext) -> Reply[wire.Readiness]:
-    readiness.require_ready(context.session, leaving=context.service.is_draining)
-    reason = context.service.find_degradation(context.session)
+    service = context.service
+    readiness.require_ready(
+        context.session, leaving=service.is_draining, unready_reason=service.unready_reason
+    )
+    reason = service.find_degradation(context.session)
     return Reply(
         {"status": "ready"} if reason is None else {"status": "degraded", "reason": reason}
     )

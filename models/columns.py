@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, DateTime, Dialect, TypeDecorator
+from sqlalchemy import CheckConstraint, DateTime, Dialect, Index, TypeDecorator, text
 from sqlmodel import Field, SQLModel
 
 # Alembic can only alter or drop a named constraint, and SQLite does not name them.
@@ -81,6 +81,12 @@ def instant(*, index: bool = False) -> Any:
 def optional_instant(*, index: bool = False) -> Any:
     """Return an optional time column."""
     return Field(default=None, sa_type=UtcDateTime, nullable=True, index=index)
+
+
+def optional_index(table: str, column: str) -> Index:
+    """Return an index of the rows in which an optional column is set."""
+    is_set = text(f"{column} IS NOT NULL")
+    return Index(f"ix_{table}_{column}", column, sqlite_where=is_set, postgresql_where=is_set)
 
 
 def digest() -> Any:

@@ -5,14 +5,14 @@ from datetime import datetime
 from sqlalchemy import JSON, CheckConstraint
 from sqlmodel import Field, SQLModel
 
-from models.columns import at_most, digest, instant, optional_instant
+from models.columns import at_most, digest, instant, optional_index, optional_instant
 
 
 class LoginSession(SQLModel, table=True):
     """A session of a user; not called Session, which is SQLAlchemy's word."""
 
     __tablename__ = "login_session"
-    __table_args__ = at_most(200, "user_agent")
+    __table_args__ = (optional_index("login_session", "revoked_at"), *at_most(200, "user_agent"))
 
     id: str = Field(primary_key=True, max_length=16)
     user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
@@ -20,7 +20,7 @@ class LoginSession(SQLModel, table=True):
     key_id: str = Field(max_length=8)
     user_agent: str | None = Field(default=None, max_length=200)
     created_at: datetime = instant()
-    expires_at: datetime = instant()
+    expires_at: datetime = instant(index=True)
     last_used_at: datetime | None = optional_instant()
     # Of the user and the source that it was last used from, as in the rate limits.
     source_digest: bytes | None = Field(default=None, index=True)
@@ -47,6 +47,7 @@ class ApiKey(SQLModel, table=True):
         CheckConstraint(
             "dataset_access_mode IN ('all_available', 'allow_list')", name="dataset_access_mode"
         ),
+        optional_index("api_key", "revoked_at"),
         *at_most(200, "name"),
     )
 
@@ -60,7 +61,7 @@ class ApiKey(SQLModel, table=True):
     scopes: list[str] = Field(sa_type=JSON, nullable=False)
     dataset_access_mode: str = Field(default="all_available", max_length=16)
     created_at: datetime = instant()
-    expires_at: datetime = instant()
+    expires_at: datetime = instant(index=True)
     last_used_at: datetime | None = optional_instant()
     revoked_at: datetime | None = optional_instant()
 
@@ -69,7 +70,7 @@ class PersonalAccessToken(SQLModel, table=True):
     """A personal access token of a user, created with a client."""
 
     __tablename__ = "personal_access_token"
-    __table_args__ = at_most(200, "name")
+    __table_args__ = (optional_index("personal_access_token", "revoked_at"), *at_most(200, "name"))
 
     id: str = Field(primary_key=True, max_length=36)
     user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
@@ -79,7 +80,7 @@ class PersonalAccessToken(SQLModel, table=True):
     key_id: str = Field(max_length=8)
     scopes: list[str] = Field(sa_type=JSON, nullable=False)
     created_at: datetime = instant()
-    expires_at: datetime = instant()
+    expires_at: datetime = instant(index=True)
     last_used_at: datetime | None = optional_instant()
     revoked_at: datetime | None = optional_instant()
 
@@ -92,7 +93,7 @@ class RefreshToken(SQLModel, table=True):
     """
 
     __tablename__ = "refresh_token"
-    __table_args__ = at_most(2048, "audience")
+    __table_args__ = (optional_index("refresh_token", "revoked_at"), *at_most(2048, "audience"))
 
     id: str = Field(primary_key=True, max_length=16)
     family_id: str = Field(index=True, max_length=16)
@@ -104,7 +105,7 @@ class RefreshToken(SQLModel, table=True):
     token_digest: bytes = digest()
     key_id: str = Field(max_length=8)
     created_at: datetime = instant()
-    expires_at: datetime = instant()
+    expires_at: datetime = instant(index=True)
     used_at: datetime | None = optional_instant()
     revoked_at: datetime | None = optional_instant()
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint
 from sqlmodel import Field, SQLModel
 
-from models.columns import at_most, digest, instant, optional_instant
+from models.columns import at_most, digest, instant, optional_index, optional_instant
 
 
 class OutboxMessage(SQLModel, table=True):
@@ -18,7 +18,7 @@ class OutboxMessage(SQLModel, table=True):
     """
 
     __tablename__ = "outbox_message"
-    __table_args__ = at_most(254, "recipient")
+    __table_args__ = (optional_index("outbox_message", "gave_up_at"), *at_most(254, "recipient"))
 
     id: str = Field(primary_key=True, max_length=16)
     kind: str = Field(max_length=40)
@@ -47,6 +47,8 @@ class OneTimeSecret(SQLModel, table=True):
             "purpose IN ('email_change', 'email_undo', 'email_verification', 'password_reset')",
             name="purpose",
         ),
+        optional_index("one_time_secret", "used_at"),
+        optional_index("one_time_secret", "superseded_at"),
         *at_most(254, "address"),
         *at_most(320, "address_canonical"),
     )
@@ -59,7 +61,7 @@ class OneTimeSecret(SQLModel, table=True):
     secret_digest: bytes = digest()
     key_id: str = Field(max_length=8)
     created_at: datetime = instant()
-    expires_at: datetime = instant()
+    expires_at: datetime = instant(index=True)
     used_at: datetime | None = optional_instant()
     superseded_at: datetime | None = optional_instant()
     # True if this service mailed it to the address: then its holder can read the mail there.

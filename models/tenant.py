@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import JSON
 from sqlmodel import Field, SQLModel
 
-from models.columns import at_most, digest, instant, optional_instant
+from models.columns import at_most, digest, instant, optional_index, optional_instant
 
 
 class Tenant(SQLModel, table=True):
@@ -29,7 +29,7 @@ class Client(SQLModel, table=True):
     disabled, and its row is deleted after the last one that refers to it.
     """
 
-    __table_args__ = at_most(200, "name")
+    __table_args__ = (optional_index("client", "removed_at"), *at_most(200, "name"))
 
     id: str = Field(primary_key=True, max_length=16)
     tenant_id: str = Field(foreign_key="tenant.id", index=True, max_length=16)

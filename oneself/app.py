@@ -17,7 +17,7 @@ from accounts.flows.oauth.token_introspection import delete_expired_jwts
 from accounts.flows.password.password_reset import mail_requested_resets
 from accounts.flows.sign_in.login_networks import delete_old_networks, mail_failed_logins
 from accounts.jobs.event_chain import chain_events
-from accounts.jobs.retention import delete_expired_records, revoke_idle_sessions
+from accounts.jobs.retention import find_expired_records, find_idle_sessions
 from accounts.services.database import AccountSession
 from accounts.services.idle_sessions import RECORDING_DELAY
 from accounts.services.mail.outbox import delete_dead_messages
@@ -39,7 +39,7 @@ from oneself.observability.tracing import Spans, trace_endpoint
 from oneself.runtime.connections import close_idle
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.descriptors import reachable_connections
-from oneself.runtime.jobs import all_repeated, repeated, run_alone, run_in_parts
+from oneself.runtime.jobs import all_repeated, repeated, run_alone, run_found_parts, run_in_parts
 from oneself.runtime.key_file import open_keyring
 from oneself.runtime.policy_store import PolicyStore
 from oneself.runtime.signing_keys import SigningKeys
@@ -81,10 +81,10 @@ JOBS: tuple[tuple[Callable[..., object], str, Callable[[AccountSession], object]
     (run_alone, "accounts.signing_keys.forget_retired_keys", delete_retired_keys, _HOUR),
     (run_alone, "accounts.outbox.forget_dead_letters", delete_dead_messages, _HOUR),
     (run_alone, "accounts.idempotency.forget_answers", delete_expired_responses, _HOUR),
-    (run_in_parts, "accounts.retention.revoke_idle_sessions", revoke_idle_sessions, _HOUR),
+    (run_found_parts, "accounts.retention.revoke_idle_sessions", find_idle_sessions, _HOUR),
     (run_in_parts, "accounts.login_networks.mail_failed_logins", mail_failed_logins, 600.0),
     (run_alone, "accounts.login_networks.delete_old_networks", delete_old_networks, _HOUR),
-    (run_in_parts, "accounts.retention.forget_what_ended", delete_expired_records, _HOUR),
+    (run_found_parts, "accounts.retention.forget_what_ended", find_expired_records, _HOUR),
 )
 
 
@@ -106,7 +106,7 @@ def create_app(
     policies = policies or PolicyStore(settings.policy_dir, document)
     database = database or Database(
         settings.location,
-        keys=open_keyring(settings),
+        keys=open_keyring(settings, make=False),
         limits=settings.limits,
         connections=settings.database_threads,
     )
@@ -134,7 +134,7 @@ def create_app(
             database=database,
             jobs=(
                 *((partial(run, database, lock, act), seconds) for run, lock, act, seconds in JOBS),
-                (database.truncate_wal, 5.0),
+                (database.maintain, 5.0),
                 (partial(usage.write, database), RECORDING_DELAY.total_seconds() / 2),
                 (signing.refresh, 15.0),
                 (policies.reload, 2.0),

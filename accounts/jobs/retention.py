@@ -1,13 +1,17 @@
 """Deleting records that were revoked, used or expired longer ago than the retention time.
 
 Until then users and operators can still ask about them. Security events are never deleted (LO-04).
+
+The rows are found by reads in the order of an index, which block no other transaction. Short parts
+then delete them: on SQLite, all other writers wait for a part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, or_, update
+from sqlalchemy import ColumnElement, delete, or_, true, update
 from sqlmodel import col, select
 
 from accounts.services.credentials import REVOCABLE
@@ -22,78 +26,109 @@ from models import (
     RefreshToken,
 )
 
-_BATCH = 500
+#: A short transaction; returns how many rows it has changed.
+Part = Callable[[AccountSession], int]
+
+#: How many rows of a table are found at once, and how many one part changes.
+_AT_MOST, _BATCH = 10_000, 500
+
+#: By table, the times of which the earliest ends a row. Each column has an index.
+_ENDS: dict[Any, Sequence[Any]] = {
+    **{type_.table: (type_.table.revoked_at, type_.table.expires_at) for type_ in REVOCABLE},
+    OneTimeSecret: (OneTimeSecret.used_at, OneTimeSecret.superseded_at, OneTimeSecret.expires_at),
+    OutboxMessage: (OutboxMessage.delivered_at, OutboxMessage.gave_up_at),
+    Client: (Client.removed_at,),
+}
 
 
-def delete_expired_records(session: AccountSession, *, at_most: int = _BATCH) -> int:
-    """Delete one part of the records that ended before the retention time; returns how many.
+def find_expired_records(
+    session: AccountSession, *, at_most: int = _AT_MOST, batch: int = _BATCH
+) -> list[Part]:
+    """Return the parts that delete records which ended before the retention time.
 
-    For a job that repeats it until nothing is left, so that other writers wait for one part only.
-    A used refresh token stays as long as its family is usable, since a second use of it must be
-    detected (RFC 9700 section 4.14.2).
+    For a job that repeats this until there are none. A used refresh token stays as long as its
+    family is usable, since a second use of it must be detected (RFC 9700 section 4.14.2).
     """
     before = session.now - session.limits.retention
-    ended = {type_.table: _ended(type_.table, before) for type_ in REVOCABLE}
-    # A session stays until every row that refers to it is deleted, which may take several parts.
-    refers_to_it = col(RefreshToken.session_id) == col(LoginSession.id)
-    ended[LoginSession] &= ~select(RefreshToken.id).where(refers_to_it).exists()
-    ended_sessions = select(LoginSession.id).where(_ended(LoginSession, before))
-    ended[RefreshToken] |= col(RefreshToken.session_id).in_(ended_sessions)
-    over = {
-        **dict(reversed(ended.items())),
-        OneTimeSecret: _past(before, OneTimeSecret.used_at, OneTimeSecret.superseded_at)
-        | (col(OneTimeSecret.expires_at) < before),
-        OutboxMessage: _past(before, OutboxMessage.delivered_at, OutboxMessage.gave_up_at),
-        Client: _past(before, Client.removed_at) & ~_is_referred_to(),
-    }
-    return sum(_delete(session, table, is_over, at_most) for table, is_over in over.items())
+    return [
+        partial(_delete, table=table, ids=ids, before=before, batch=batch)
+        for table in _ENDS
+        for ids in _batches(_find(session, table, before, at_most), batch)
+    ]
 
 
-def revoke_idle_sessions(session: AccountSession, *, at_most: int = _BATCH) -> int:
-    """Revoke some sessions that have ended by idling; returns how many.
+def find_idle_sessions(
+    session: AccountSession, *, at_most: int = _AT_MOST, batch: int = _BATCH
+) -> list[Part]:
+    """Return the parts that revoke sessions which have ended by idling.
 
     They are rejected since then. Revoked, they stay so when the idle timeout is raised, and are
     deleted after the retention time.
     """
     if session.limits.session_idle_timeout is None:
-        return 0
-    has_ended = ~used_after(idle_since(session.limits, session.now))
-    ids = session.exec(
-        select(LoginSession.id)
-        .where(col(LoginSession.revoked_at).is_(None), has_ended)
-        .limit(at_most)
-    ).all()
-    return session.core.execute(
-        update(LoginSession)
-        .where(col(LoginSession.id).in_(ids), has_ended)
-        .values(revoked_at=session.now)
-    ).rowcount
+        return []
+    is_idle = ~used_after(idle_since(session.limits, session.now))
+    found = select(LoginSession.id).where(col(LoginSession.revoked_at).is_(None), is_idle)
+    return [
+        partial(_revoke_idle, ids=ids, is_idle=is_idle)
+        for ids in _batches(session.exec(found.limit(at_most)).all(), batch)
+    ]
 
 
-def _is_referred_to() -> ColumnElement[bool]:
-    """Return the condition that a token was issued through a client, and is not deleted yet."""
-    return or_(
+def _find(session: AccountSession, table: Any, before: datetime, at_most: int) -> list[str]:
+    """Return ids of rows that are over, those first that ended first."""
+    found: dict[str, None] = {}
+    for end in _ENDS[table]:
+        # One statement for each index: for an OR, PostgreSQL may read the whole table.
+        is_over = (col(end) < before) & _is_deletable(table)
+        over = select(table.id).where(is_over).order_by(col(end)).limit(at_most)
+        found |= dict.fromkeys(session.exec(over).all())
+    return [*found]
+
+
+def _batches(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _delete(
+    session: AccountSession, *, table: Any, ids: Sequence[str], before: datetime, batch: int
+) -> int:
+    """Delete those of the rows that are still over."""
+    if table is LoginSession:
+        tokens = _delete_tokens(session, ids, batch)
+        if tokens == batch:
+            return tokens  # and there may be more; the sessions are found again after them
+    else:
+        tokens = 0
+    is_over = or_(*(col(end) < before for end in _ENDS[table])) & _is_deletable(table)
+    rows = session.core.execute(delete(table).where(table.id.in_(ids), is_over)).rowcount
+    return tokens + rows
+
+
+def _delete_tokens(session: AccountSession, session_ids: Sequence[str], batch: int) -> int:
+    """Delete refresh tokens of ended sessions, which ended with these and refer to them."""
+    ids = select(RefreshToken.id).where(col(RefreshToken.session_id).in_(session_ids)).limit(batch)
+    return session.core.execute(delete(RefreshToken).where(col(RefreshToken.id).in_(ids))).rowcount
+
+
+def _is_deletable(table: Any) -> ColumnElement[bool]:
+    """Return the condition that no token refers to a client; other rows always are."""
+    if table is not Client:
+        return true()
+    return ~or_(
         *(
-            select(table.id).where(col(table.client_id) == col(Client.id)).exists()
-            for table in (PersonalAccessToken, RefreshToken)
+            select(issued.id).where(col(issued.client_id) == col(Client.id)).exists()
+            for issued in (PersonalAccessToken, RefreshToken)
         )
     )
 
 
-def _ended(table: Any, before: datetime) -> ColumnElement[bool]:
-    return or_(_past(before, table.revoked_at), table.expires_at < before)
-
-
-def _past(before: datetime, *times: datetime | None) -> ColumnElement[bool]:
-    """Return the condition that one of these columns is earlier; null never is."""
-    return or_(*(col(time) < before for time in times))
-
-
-def _delete(session: AccountSession, table: Any, is_over: ColumnElement[bool], at_most: int) -> int:
-    """Delete at most `at_most` of the rows that are over."""
-    ids: Sequence[str] = (
-        session.core.execute(select(table.id).where(is_over).limit(at_most)).scalars().all()
-    )
-    if not ids:
-        return 0
-    return session.core.execute(delete(table).where(table.id.in_(ids))).rowcount
+def _revoke_idle(
+    session: AccountSession, *, ids: Sequence[str], is_idle: ColumnElement[bool]
+) -> int:
+    """Revoke those of the sessions that were not used in the meantime."""
+    return session.core.execute(
+        update(LoginSession)
+        .where(col(LoginSession.id).in_(ids), col(LoginSession.revoked_at).is_(None), is_idle)
+        .values(revoked_at=session.now)
+    ).rowcount

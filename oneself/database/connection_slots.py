@@ -48,7 +48,7 @@ class ConnectionSlots:
             while not self._has_room(writing=writing):
                 remaining = deadline - self._clock()
                 if remaining <= 0:
-                    raise Unavailable(reason="all connections to the database are in use")
+                    raise Unavailable
                 self._changed.wait(min(remaining, _POLL_SECONDS))
             slot = Slot(writing, self._clock())
             self._taken.add(slot)

@@ -1,5 +1,6 @@
 """A database and its transactions."""
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from accounts.crypto.keyring import Keyring
 from accounts.errors import AccountError, OutcomeUnknown
@@ -25,6 +27,8 @@ from oneself.database.sqlite import Sqlite, open_file
 #: A SQLite file, or the URL of a PostgreSQL database.
 Location = Path | URL
 Outcome = TypeVar("Outcome")
+
+_log = logging.getLogger("oneself.database")
 
 _NOW = partial(datetime.now, UTC)
 
@@ -72,6 +76,7 @@ class Database:
             if isinstance(location, Path)
             else Postgresql(location, timeout=timeout, connections=connections)
         )
+        self._logged_reason: str | None = None
         self._keys = keys
         self._limits = limits
         self._clock = clock
@@ -122,12 +127,14 @@ class Database:
         try:
             session.begin_transaction(writing=writing, snapshot=snapshot)
             yield session
+            session.finish()
         except AccountError as refusal:
             if refusal.keep_writes:
                 session.finish()
             raise
-        else:
-            session.finish()
+        except DBAPIError as error:
+            self._connections.note_failure(error)
+            raise
         finally:
             session.abandon()
 
@@ -183,15 +190,35 @@ class Database:
         """
         if self._group is None:
             raise RetryAlone
-        return await self._group.run(act)
+        try:
+            return await self._group.run(act)
+        except DBAPIError as error:
+            self._connections.note_failure(error)
+            raise
 
     def find_degradation(self, session: AccountSession) -> str | None:
         """Return why changes are not stored, while reads are served; None if they are."""
         return self._connections.find_degradation(session.core)
 
-    def truncate_wal(self) -> None:
-        """Truncate a write-ahead log that has grown long; for a job."""
-        self._connections.truncate_wal()
+    def unready_reason(self) -> str | None:
+        """Return why no change can be stored, for operators; None if there is no such reason.
+
+        It is known at once if the file of a SQLite database is gone or replaced, and from the first
+        failed write on if the disk is full.
+        """
+        return self._connections.unready_reason()
+
+    def maintain(self) -> None:
+        """Truncate a long write-ahead log, and log a change of `unready_reason`; for a job."""
+        self._connections.maintain()
+        reason = self.unready_reason()
+        if reason == self._logged_reason:
+            return
+        self._logged_reason = reason
+        if reason is None:
+            _log.info("changes can be stored again")
+        else:
+            _log.error("changes cannot be stored: %s", reason)
 
     def close(self) -> None:
         """Close every connection; no other thread may be using one."""

@@ -1,5 +1,6 @@
 """A PostgreSQL server, with a bounded pool of connections shared by a process's threads."""
 
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -8,9 +9,11 @@ from typing import Any, cast
 import orjson
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
+from sqlalchemy.exc import DBAPIError
 
 from oneself.database.connection_slots import ConnectionSlots, Slot
-from oneself.database.failures import READ_ONLY
+from oneself.database.failures import READ_ONLY, sqlstate
+from oneself.database.file_health import FULL
 from oneself.database.outcomes import (
     BEGIN,
     forget_warnings,
@@ -23,6 +26,10 @@ from oneself.database_urls import PREPARE, parse_threshold
 
 #: libpq's transaction status: none, in one (sound or failed), in a failed one.
 _IDLE, _IN_TRANSACTION, _IN_ERROR = 0, (2, 3), 3
+
+_DISK_FULL = "53100"
+#: How long a server's disk counts as full after the last write that failed for it, in seconds.
+_FULL_SECONDS = 10.0
 
 #: Each commit waits for a synchronous standby; one that is there answers in milliseconds.
 _COMMITS_WAIT = """
@@ -129,6 +136,7 @@ class Postgresql:
         self._taken: dict[Connection, Slot] = {}
         # The most recently used is taken first: those that only a peak needed stay idle.
         self._idle: deque[Connection] = deque()
+        self._full_until = 0.0
         self.statements = PreparedStatements(self._engine.dialect.loaded_dbapi.Error)
 
     def take(self, *, blocking: bool, writing: bool = True) -> Connection:
@@ -229,8 +237,17 @@ class Postgresql:
         is_waiting = connection.exec_driver_sql(_COMMITS_WAIT).scalar_one()
         return "commits wait for a standby" if is_waiting else None
 
-    def truncate_wal(self) -> None:
-        """Do nothing: the server manages its own log."""
+    def note_failure(self, error: DBAPIError) -> None:
+        """Remember that the server's disk is full, for `unready_reason`."""
+        if sqlstate(error) == _DISK_FULL:
+            self._full_until = time.monotonic() + _FULL_SECONDS
+
+    def unready_reason(self) -> str | None:
+        """Return why no change can be stored; None if there is no such reason."""
+        return FULL if time.monotonic() < self._full_until else None
+
+    def maintain(self) -> None:
+        """Do nothing: the server manages its own files."""
 
     def close(self) -> None:
         """Close every connection that is not in use; no other thread may be using one."""

@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 import orjson
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
+from oneself.database.file_health import FileHealth
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
 
 
@@ -31,16 +32,19 @@ def sqlite_driver() -> ModuleType:
 def open_file(
     path: Path, *, timeout: int, cache_kib: int = 2000, read_only: bool = False
 ) -> Engine:
-    """Return an engine for a SQLite file, with pragmas that make commits durable (DB-01).
+    """Return an engine for an existing SQLite file, with pragmas for durable commits (DB-01).
 
     `timeout` is how long a statement waits for another writer, in milliseconds; `cache_kib` is how
     much of the file a connection keeps in memory, in KiB. With `read_only` no statement changes the
     file, and it keeps its journal mode.
     """
     engine = sqlalchemy.create_engine(
-        # Not parsed from a string: text after a ? would be options, and %20 a space. The data would
-        # go to another file than the one that was created for its owner alone and is backed up.
-        URL.create("sqlite", database=str(path)),
+        # An absolute URI: text after a ? would be options, and the data would go to another file
+        # than the one that was created for its owner alone and is backed up. With mode=rw, SQLite
+        # never creates a file in place of one that is gone.
+        URL.create(
+            "sqlite", database=path.absolute().as_uri(), query={"mode": "rw", "uri": "true"}
+        ),
         module=sqlite_driver(),
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
@@ -87,6 +91,7 @@ class Sqlite:
 
     def __init__(self, path: Path, *, timeout: int, read_only: bool = False) -> None:
         self._path = path
+        self._health = FileHealth(path)
         self._blocking_engine = open_file(path, timeout=timeout, read_only=read_only)
         # There are few connections of event loops, and most requests use them: with more of the
         # indexes in memory, a million users cost less.
@@ -110,7 +115,15 @@ class Sqlite:
 
     def _connect(self, *, blocking: bool) -> Connection:
         engine = self._blocking_engine if blocking else self._nonblocking_engine
+        if all(each.closed or each.invalidated for each in self._connections):
+            self._health.note_closed()  # as SQLite deletes the log with the last connection
+        self._health.require_in_place()
         connection = engine.connect()
+        try:
+            self._health.note_opened()
+        except Unavailable:
+            connection.close()
+            raise
         self._connections.append(connection)
         return connection
 
@@ -129,7 +142,7 @@ class Sqlite:
         queue for a lock of our own, and only wait in SQLite for other processes.
 
         Raises:
-            Unavailable: Other threads were writing for too long.
+            Unavailable: Other threads were writing for too long, or the file is gone.
             sqlalchemy.exc.OperationalError: Another process was.
         """
         if not writing:
@@ -138,6 +151,7 @@ class Sqlite:
             except self._driver_error:
                 connection.exec_driver_sql("BEGIN")  # raises SQLAlchemy's own error
             return None
+        self._health.require_in_place()
         if connection is not getattr(self._local, "nonblocking", None):
             self._wait_for_writers()
             self._local.writes = True
@@ -153,9 +167,10 @@ class Sqlite:
         """Begin the transaction of a group on a connection of its own; None if that would block.
 
         Raises:
-            Unavailable: Other threads were writing for too long.
+            Unavailable: Other threads were writing for too long, or the file is gone.
             sqlalchemy.exc.OperationalError: Another process was, or the database fails.
         """
+        self._health.require_in_place()
         if blocking:
             self._wait_for_writers()
         elif not self._write_lock.acquire(blocking=False):
@@ -211,7 +226,21 @@ class Sqlite:
     def find_degradation(self, _connection: Connection) -> None:
         """Return None: a commit waits for nothing but the disk."""
 
-    def truncate_wal(self) -> None:
+    def note_failure(self, error: DBAPIError) -> None:
+        """Remember a full disk, for `unready_reason`."""
+        self._health.note_failure(error.orig)
+
+    def unready_reason(self) -> str | None:
+        """Return why no change can be stored; None if there is no such reason."""
+        return self._health.unready_reason()
+
+    def maintain(self) -> None:
+        """Look for space on a full disk, and truncate a long write-ahead log."""
+        self._health.check_space()
+        if self._health.unready_reason() is None:
+            self._truncate_wal()
+
+    def _truncate_wal(self) -> None:
         """Copy the write-ahead log back into the file and truncate it, if it is long (DB-07).
 
         SQLite restarts the log only at a moment without readers. Under load that may never come,
@@ -234,5 +263,6 @@ class Sqlite:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
+        self._health.note_closed()
         self._blocking_engine.dispose()
         self._nonblocking_engine.dispose()

@@ -52,6 +52,11 @@ class Services:
         return self.database.find_degradation(session)
 
     @property
+    def unready_reason(self) -> str | None:
+        """Tell why no change can be stored, if that is known before one is tried."""
+        return self.database.unready_reason()
+
+    @property
     def is_draining(self) -> bool:
         """Tell whether the service is about to shut down."""
         return is_draining()

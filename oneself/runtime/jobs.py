@@ -5,22 +5,32 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from enum import Enum, auto
 from typing import TypeVar
 
+from accounts.errors import Unavailable
 from accounts.services.database import AccountSession
 from oneself.database import Database
 from oneself.runtime.thread_pools import Pool
 
 _log = logging.getLogger("oneself.runtime.jobs")
 
-#: How many parts a run does at most: at shutdown, the process waits for it.
-_MAX_PARTS = 50
+#: How long a run begins new parts, in seconds: at shutdown, the process waits for it.
+_SECONDS = 2.0
 #: How long other transactions have between two parts, in seconds.
 _PAUSE = 0.02
 #: How long the process waits for a job at shutdown, in seconds.
 _STOP_SECONDS = 5.0
+#: How long until an unfinished run is continued, in seconds.
+_BREAK = 1.0
 
 Outcome = TypeVar("Outcome")
+
+
+class Unfinished(Enum):
+    """The result of a run that has left work, to be continued soon."""
+
+    UNFINISHED = auto()
 
 
 def run_act(database: Database, act: Callable[[AccountSession], Outcome]) -> Outcome:
@@ -57,20 +67,52 @@ def run_alone(
     return run_act(database, run)
 
 
-def run_in_parts(database: Database, lock: str, act: Callable[[AccountSession], int]) -> None:
-    """Run a background job in parts, until a part has nothing left to do.
+def run_in_parts(
+    database: Database, lock: str, act: Callable[[AccountSession], int]
+) -> Unfinished | None:
+    """Run a background job in parts, until a part has nothing left to do or the time is over.
 
     Each part is a transaction of its own, so that other transactions can write in between: on
-    SQLite they would wait for the whole job otherwise. Work beyond the limit of one run is left to
-    the next.
+    SQLite they would wait for the whole job otherwise.
 
     Raises:
         sqlalchemy.exc.OperationalError: The database does not answer.
     """
-    for _ in range(_MAX_PARTS):
-        if not run_alone(database, lock, act):
-            return
+    deadline = time.monotonic() + _SECONDS
+    # None means that another replica runs a part, and not that nothing is left.
+    while run_alone(database, lock, act) != 0:
+        if time.monotonic() > deadline:
+            return Unfinished.UNFINISHED
         time.sleep(_PAUSE)
+    return None
+
+
+def run_found_parts(
+    database: Database,
+    lock: str,
+    find: Callable[[AccountSession], Sequence[Callable[[AccountSession], object]]],
+) -> Unfinished | None:
+    """Find the parts of a background job by reads, and run them until none is found.
+
+    Finding them may take long, and no other transaction waits for it. Two replicas may find the
+    same parts: a part must check what it changes.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: The database does not answer.
+    """
+    deadline = time.monotonic() + _SECONDS
+
+    def read() -> Sequence[Callable[[AccountSession], object]]:
+        with database.transaction(writing=False) as session:
+            return find(session)
+
+    while parts := database.attempt(read):
+        for part in parts:
+            run_alone(database, lock, part)
+            if time.monotonic() > deadline:
+                return Unfinished.UNFINISHED
+            time.sleep(_PAUSE)
+    return None
 
 
 @asynccontextmanager
@@ -79,7 +121,8 @@ async def repeated(
 ) -> AsyncIterator[None]:
     """Repeat work in a thread, every so many seconds, and once more at the end.
 
-    Work that takes longer than `stop_seconds` then, because the database hangs, is left behind.
+    Work that returns `Unfinished` is continued sooner. Work that takes longer than `stop_seconds`
+    at the end, because the database hangs, is left behind.
     """
     stopping = asyncio.Event()
 
@@ -87,13 +130,18 @@ async def repeated(
         is_last = False
         while not is_last:
             is_last = stopping.is_set()
+            pause = seconds
             try:
-                await pool.run(work)
+                if await pool.run(work) is Unfinished.UNFINISHED:
+                    pause = min(_BREAK, seconds)
+            except Unavailable as refusal:
+                if refusal.reason is None:  # otherwise the cause is logged where it is found
+                    _log.exception("a job failed")
             except Exception:  # noqa: BLE001 # logged
                 # The next run may succeed; a job that stopped for good would go unnoticed.
                 _log.exception("a job failed")
             with suppress(TimeoutError):
-                async with asyncio.timeout(0 if is_last else seconds):
+                async with asyncio.timeout(0 if is_last else pause):
                     await stopping.wait()
 
     task = asyncio.create_task(repeat())

@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import sqlalchemy
+
 from accounts.crypto.keyring import Keyring
 from accounts.services.root_keys import find_unknown_roots, remember_root
-from oneself.database import Database
+from oneself.database import Database, open_engine
 from oneself.runtime.durable_files import make_folder, put, sync, write
 from oneself.settings import Settings
 
@@ -66,8 +68,8 @@ class _Root(NamedTuple):
 def open_keyring(settings: Settings, *, make: bool = True) -> Keyring:
     """Return the keys from `ONESELF_SECRET_KEY` or, if it is unset, from a key file.
 
-    The file is created once, beside a SQLite file, unless `make` is false. There is no built-in
-    secret (OP-04).
+    With `make`, the file is created beside a SQLite file in which no row is stored under a secret
+    yet. There is no built-in secret (OP-04).
 
     Raises:
         BadSecretSetting: One in the environment is too short or not base64url, or is missing.
@@ -173,23 +175,52 @@ def _read_environment(settings: Settings) -> list[_Root]:
 def _read_file(settings: Settings, *, make: bool = True) -> list[_Root]:
     path = _path(settings)
     if not path.exists():
-        missing = f"ONESELF_SECRET_KEY is not set, and there is no {path}."
-        if not make:
-            raise BadSecretKey(
-                f"{missing} Put back the one that the database was made with: nothing in it can be"
-                " decrypted without it."
-            )
-        if not isinstance(settings.location, Path):
-            raise BadSecretKey(
-                f"{missing} With PostgreSQL every replica needs the same one, so none is created"
-                f" automatically. {_MAKE_ONE}"
-            )
-        _create(path)
+        _require_new(settings, path, make=make)
+        if make:
+            _create(path)
     if path.stat().st_mode & 0o077:
         raise BadSecretKey(f"Other users can read {path}. Run: chmod 600 {path}")
     # An empty file yields one empty line, which is rejected as too short.
     lines = path.read_text(errors="replace").strip().split("\n")
     return [_parse(line.strip(), str(path)) for line in lines]
+
+
+def _require_new(settings: Settings, path: Path, *, make: bool) -> None:
+    """Check that a key file may be created: a new secret opens no row of a database in use.
+
+    Raises:
+        BadSecretKey: The file is lost, or must not be created.
+    """
+    missing = f"ONESELF_SECRET_KEY is not set, and there is no {path}."
+    if not isinstance(settings.location, Path):
+        raise BadSecretKey(
+            f"{missing} If the database is in use, put back the one that it was made with. With"
+            " PostgreSQL every replica needs the same one, so none is created automatically."
+            f" {_MAKE_ONE}"
+        )
+    roots = stored_roots(settings.location)
+    # A concurrent first start creates the file before it stores anything under it.
+    if not path.exists() and (roots or not make):
+        stored = f" Rows are stored under {', '.join(roots)}." if roots else ""
+        raise BadSecretKey(
+            f"{missing} Put back the one that the database was made with: nothing in it can be"
+            f" decrypted without it.{stored}"
+        )
+
+
+def stored_roots(location: Path) -> list[str]:
+    """Return the ids of the root secrets that rows of a SQLite file are stored under."""
+    if not location.exists():
+        return []
+    engine = open_engine(location, read_only=True)
+    try:
+        with engine.connect() as connection:
+            if not sqlalchemy.inspect(connection).has_table("root_key"):
+                return []
+            roots = connection.exec_driver_sql("SELECT key_id FROM root_key ORDER BY created_at")
+            return [key_id for (key_id,) in roots]
+    finally:
+        engine.dispose()
 
 
 def _parse(text: str, source: str) -> _Root:

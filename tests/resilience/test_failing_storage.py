@@ -129,9 +129,13 @@ def test_failing_storage_returns_503_until_it_recovers(app, connections, user, f
             outcome.count_answer(response.status, faulty=True)
             assert response.values("retry-after") == ["1"]
             assert json.loads(response.body)["code"] == "unavailable"
+            assert b"busy" not in response.body  # reliability finding 16
             assert _send(app, user, "GET", "/resources/me/settings").json() == {"a": 1}
             assert _send(app, user, "GET", "/v1/me").status == 200
+        readiness = _send(app, user, "GET", "/readyz").status
     app.faults.armed = False
+    # Only a full disk is not ready: another writer is soon done, and an operator's choice remains.
+    assert readiness == (503 if fault is _full else 200)
     assert app.stored() == before
     for _ in range(12):
         response = _send(app, user, "PUT", "/resources/me/settings", large)
@@ -139,3 +143,26 @@ def test_failing_storage_returns_503_until_it_recovers(app, connections, user, f
         assert response.status == 200
     assert _send(app, user, "GET", "/resources/me/settings").json() == large
     assert connections.read_pragma("integrity_check") == "ok"
+
+
+def test_lost_folder_returns_503_until_it_is_back(app, user):
+    """DB-06, reliability finding 5: nothing is acknowledged that the next start would not find."""
+    assert _send(app, user, "PUT", "/resources/me/settings", {"a": 1}).status == 200
+    folder = app.location.parent
+    away = folder.with_name("away")
+    app.faults.armed = True  # no mail is delivered meanwhile
+    folder.rename(away)
+    for method, path, body in (
+        ("PUT", "/resources/me/settings", {"a": 2}),
+        ("PATCH", "/api/v1/me", {"display_name": "Alice"}),
+        ("POST", "/v1/api-keys", {"name": "a", "scopes": ["me/profile:read"]}),
+        ("GET", "/readyz", None),
+    ):
+        response = _send(app, user, method, path, body)
+        assert response.status == 503, (path, response)
+        assert response.values("retry-after") == ["5"]
+    assert _send(app, user, "GET", "/resources/me/settings").json() == {"a": 1}
+    away.rename(folder)
+    app.faults.armed = False
+    assert _send(app, user, "GET", "/readyz").status == 200
+    assert _send(app, user, "PUT", "/resources/me/settings", {"a": 2}).status == 200

@@ -70,7 +70,9 @@ def blank(storage: Storage, tmp_path: Path) -> Iterator[Location]:
         yield location
         storage.discard(location)
     else:
-        yield tmp_path / "blank.sqlite3"
+        path = tmp_path / "blank.sqlite3"
+        path.touch()
+        yield path
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import Engine, make_url
 
 from accounts.jobs.event_chain import verify_chain
-from accounts.jobs.retention import delete_expired_records
+from accounts.jobs.retention import Part, find_expired_records
 from accounts.services.database import AccountSession
 from oneself.database import Database, open_engine
-from oneself.runtime.jobs import run_in_parts
+from oneself.runtime.jobs import run_found_parts
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
 from tests.http.running import Account, Running, open_account, running
@@ -274,18 +275,17 @@ def test_expired_records_are_deleted_by_concurrent_jobs(deployment, alice):
     databases = [Database(deployment.settings.location, **options) for _ in range(REPLICAS)]
     deleted: list[int] = []
 
-    def delete_some(session: AccountSession) -> int:
-        count = delete_expired_records(session, at_most=3)
-        deleted.append(count)
-        return count
+    def count(part: Part, session: AccountSession) -> None:
+        deleted.append(part(session))
+
+    def find(session: AccountSession) -> Sequence[Callable[[AccountSession], None]]:
+        return [partial(count, part) for part in find_expired_records(session, batch=3)]
 
     deadline = time.monotonic() + patient(SECONDS)
     with ThreadPoolExecutor(REPLICAS) as threads:
         while deployment.sql("SELECT count(*) FROM outbox_message") != [(0,)]:
             assert time.monotonic() < deadline
-            list(
-                threads.map(lambda database: run_in_parts(database, "some", delete_some), databases)
-            )
+            list(threads.map(lambda database: run_found_parts(database, "some", find), databases))
     for database in databases:
         database.close()
     assert sum(deleted) == old >= 20

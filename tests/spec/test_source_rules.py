@@ -72,7 +72,9 @@ def test_only_one_module_per_database_opens_engines(path):
 
 def test_migrations_create_the_tables_of_the_models(tmp_path):
     """The expected revision is the newest one."""
-    engine = open_engine(tmp_path / "migrated.sqlite3")
+    path = tmp_path / "migrated.sqlite3"
+    path.touch()
+    engine = open_engine(path)
     upgrade(engine)
     assert differences(engine) == []
     assert ScriptDirectory(str(ROOT / "models" / "migrations")).get_heads() == [REVISION]

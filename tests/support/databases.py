@@ -162,6 +162,8 @@ def location_url(location: Location) -> str:
 
 
 def _migrated(location: _Kind) -> _Kind:
+    if isinstance(location, Path):
+        location.touch()
     engine = open_engine(location)
     upgrade(engine)
     engine.dispose()

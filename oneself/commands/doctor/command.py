@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -128,13 +129,16 @@ def _run_check(check: Callable[[], CheckResult]) -> CheckResult:
 def _key_file(settings: "Settings") -> CheckResult:
     if settings.secret_key:
         return ok("none: the root secret is in ONESELF_SECRET_KEY")
-    path = settings.data_dir / _KEY_FILE
-    # Checked before the keys are opened, which would create a missing file.
+    from oneself.runtime.key_file import stored_roots
+
+    path, location = settings.data_dir / _KEY_FILE, settings.location
     if not path.exists():
+        if isinstance(location, Path) and not stored_roots(location):
+            return problem(f"{path} is missing", "Start the service, which creates it.")
         return problem(
-            f"{path} is missing",
-            "Restore it from your copy: without it no credential works. If the database was never"
-            " used, start the service, which creates the file.",
+            f"{path} is missing, and ONESELF_SECRET_KEY is not set",
+            "Restore it from your copy, or set the variable: without the root secret no credential"
+            " works, and the service does not start.",
         )
     if path.stat().st_mode & _GROUP_AND_OTHERS:
         return problem(f"other users can read {path}", f"Run: chmod 600 {path}")
@@ -146,7 +150,7 @@ def _check_database(settings: "Settings", check: _Check) -> CheckResult:
     from oneself.database import Database
     from oneself.runtime.key_file import open_keyring
 
-    keys = open_keyring(settings)
+    keys = open_keyring(settings, make=False)
     with (
         closing(
             Database(settings.location, keys=keys, limits=settings.limits, read_only=True)

@@ -32,11 +32,13 @@ def backup(
 ) -> None:
     """Back up the SQLite database, while the service runs.
 
-    The backup does not contain the root secret; keep it separately. Without it the backup is
+    Its SHA-256 is written to FILE.sha256, which `db restore` and `sha256sum --check` compare. The
+    backup does not contain the root secret; keep it separately. Without it the backup is
     useless.
     """
     from oneself.commands.console.session_setup import load_settings, require_file
     from oneself.commands.storage import sqlite_files
+    from oneself.commands.storage.checksums import sha256_of, write_checksum
 
     location = _require_sqlite(load_settings().location, _DUMP.format(file=file))
     require_file(location)
@@ -53,9 +55,12 @@ def backup(
                 " database."
             )
         sqlite_files.checkpoint(part)
+        digest = sha256_of(part)
         sqlite_files.replace_database(part, file)
+        write_checksum(file, digest)
     record = {
         "backup": str(file),
+        "sha256": digest,
         "bytes": file.stat().st_size,
         "revision": revision,
         "root_keys": key_ids,
@@ -67,6 +72,9 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup made by `db backup`.")],
     *,
+    without_checksum: Annotated[
+        bool, typer.Option("--without-checksum", help="Restore a backup that has no FILE.sha256.")
+    ] = False,
     replace: Annotated[
         bool,
         typer.Option("--replace", help="Replace an existing database, which is renamed and kept."),
@@ -80,6 +88,7 @@ def restore(
     """
     from oneself.commands.console.session_setup import load_settings
     from oneself.commands.storage import sqlite_files
+    from oneself.commands.storage.checksums import require_checksum
     from oneself.runtime.durable_files import make_folder
     from oneself.runtime.key_file import open_keyring
 
@@ -93,6 +102,8 @@ def restore(
             f"There is a database at {location}. Stop every service and give --replace to rename"
             " it, or set ONESELF_DATA_DIR to an empty folder."
         )
+    with show_progress("Verifying"):
+        require_checksum(file, required=not without_checksum)
     make_folder(location.parent)
     with show_progress("Restoring"), sqlite_files.copy_database(file, location) as part:
         _require_intact(part)

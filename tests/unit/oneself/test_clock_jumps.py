@@ -24,7 +24,7 @@ from accounts.flows.oauth.token_introspection import (
 )
 from accounts.flows.sign_in.sessions import log_in, log_out
 from accounts.jobs.event_chain import chain_events, verify_chain
-from accounts.jobs.retention import delete_expired_records
+from accounts.jobs.retention import find_expired_records
 from accounts.limits import RateLimit
 from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, redeem_secret
@@ -50,7 +50,7 @@ def _log_in(env, password=PASSWORD):
 
 def _jobs(env):
     """Run the hourly jobs."""
-    for job in (delete_expired_jwts, delete_old_attempts, delete_expired_records):
+    for job in (delete_expired_jwts, delete_old_attempts, *env.act(find_expired_records)):
         env.act(job)
 
 

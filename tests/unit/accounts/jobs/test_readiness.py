@@ -22,6 +22,13 @@ def test_draining_process_is_not_ready(env):
     assert caught.value.reason == "this process is about to end"
 
 
+def test_process_that_cannot_store_changes_is_not_ready(env):
+    """DB-06, reliability findings 5 and 16: with the reason for the log."""
+    with pytest.raises(Unavailable) as caught:
+        env.act(require_ready, unready_reason="the disk is full")
+    assert caught.value.reason == "the disk is full"
+
+
 @pytest.mark.parametrize(
     ("statement", "revision"),
     [

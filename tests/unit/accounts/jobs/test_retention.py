@@ -10,7 +10,7 @@ from accounts.flows.oauth.refresh_tokens import begin_family, revoke_family, rot
 from accounts.flows.sign_in.sessions import log_out, open_session
 from accounts.flows.tokens.api_keys import create_api_key
 from accounts.flows.tokens.personal_access_tokens import create_pat
-from accounts.jobs.retention import delete_expired_records
+from accounts.jobs.retention import find_expired_records
 from accounts.services.credentials import API_KEY, PAT, revoke_all
 from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, redeem_secret
@@ -73,6 +73,11 @@ def _secret(env, alice, purpose=SecretPurpose.EMAIL_VERIFICATION):
     return env.act(issue_secret, purpose, alice.user_id, parse_address("alice@example.com"))
 
 
+def _delete_expired(env, **limits):
+    """Run the parts that are found once; return how many rows each has deleted."""
+    return [env.act(part) for part in env.act(find_expired_records, **limits)]
+
+
 def _counts(env):
     return {table: env.count(table) for table in TABLES}
 
@@ -87,7 +92,7 @@ def test_active_records_are_never_deleted(env, alice, client, clock):
     counts_before = _counts(env)
     assert all(counts_before[table] for table in TABLES if table != "one_time_secret")
     clock.move(days=299)
-    assert env.act(delete_expired_records) == 0
+    assert _delete_expired(env) == []
     assert _counts(env) == counts_before
     assert env.authenticate(CredentialKind.SESSION, alice.token)
     env.act(rotate_refresh_token, client[0], next_token)
@@ -158,10 +163,10 @@ def test_ended_records_are_deleted_after_their_retention(env, alice, client, clo
         env.execute("DELETE FROM outbox_message")
     counts_before = _counts(env)
     clock.now += RETENTION
-    assert env.act(delete_expired_records) == 0
+    assert _delete_expired(env) == []
     assert _counts(env) == counts_before
     clock.now += MICROSECOND
-    assert env.act(delete_expired_records) == sum(deleted.values())
+    assert sum(_delete_expired(env)) == sum(deleted.values())
     assert _counts(env) == {table: counts_before[table] - deleted.get(table, 0) for table in TABLES}
 
 
@@ -173,7 +178,7 @@ def test_used_secret_is_unknown_after_its_deletion(env, alice, clock):
         with pytest.raises(refusal):
             env.act(redeem_secret, SecretPurpose.EMAIL_VERIFICATION, secret)
         clock.move(days=41)
-        env.act(delete_expired_records)
+        _delete_expired(env)
 
 
 def test_batch_is_bounded(env, alice, client, clock):
@@ -183,8 +188,8 @@ def test_batch_is_bounded(env, alice, client, clock):
     env.act(log_out, alice.principal)
     clock.move(days=41)
     parts = []
-    while deleted := env.act(delete_expired_records, at_most=3):
-        parts.append(deleted)
+    while deleted := _delete_expired(env, at_most=3, batch=3):
+        parts += deleted
     # The session is deleted last, since its tokens refer to it.
     assert parts == [3, 3, 1 + 1]
     assert len(tokens) == 7
@@ -196,7 +201,7 @@ def test_events_are_kept(env, alice, clock):
     env.act(log_out, alice.principal)
     events = env.rows("security_event")
     clock.move(days=4000)
-    assert env.act(delete_expired_records) > 0
+    assert sum(_delete_expired(env)) > 0
     assert env.rows("security_event") == events
 
 
@@ -208,9 +213,20 @@ def test_removed_client_is_deleted_after_its_tokens(env, alice, client, clock):
     _pat(env, alice, client, days=100)
     env.act(remove_client, client[0].id)
     clock.now += RETENTION
-    assert env.act(delete_expired_records) == 0
+    assert _delete_expired(env) == []
     clock.now += MICROSECOND
-    while env.act(delete_expired_records):
+    while _delete_expired(env):
         pass
     assert env.count("personal_access_token") == 0
     assert [row["id"] for row in env.rows("client")] == [other.id]
+
+
+def test_record_that_has_not_ended_for_long_enough_any_more_is_kept(env, alice, clock):
+    """DB-17: parts are found before the write lock is taken, and check their rows again."""
+    env.act(log_out, alice.principal)
+    clock.move(days=41)
+    parts = env.act(find_expired_records)
+    env.execute("UPDATE login_session SET revoked_at = NULL")
+    env.execute("UPDATE outbox_message SET delivered_at = NULL")
+    assert sum(env.act(part) for part in parts) == 0
+    assert env.count("login_session") == 1

@@ -12,7 +12,7 @@ from accounts.flows.oauth.refresh_tokens import find_refresh_token
 from accounts.flows.oauth.token_exchange import exchange_refresh_token, exchange_session
 from accounts.flows.sign_in.sessions import list_sessions, open_session, revoke_session
 from accounts.jobs.key_rotation import count_live
-from accounts.jobs.retention import delete_expired_records, revoke_idle_sessions
+from accounts.jobs.retention import find_expired_records, find_idle_sessions
 from accounts.services.authentication import authenticate, write_uses
 from accounts.services.credentials import SESSION, revoke_all
 from accounts.services.idle_sessions import RECORDING_DELAY
@@ -90,7 +90,7 @@ def test_sessions_do_not_end_by_idling_by_default(make_env, clock):
     alice = env.user("alice@example.org")
     clock.move(days=29)
     assert _is_live(env, alice.token)
-    assert env.act(revoke_idle_sessions) == 0
+    assert _revoke_idle(env) == []
 
 
 def test_unused_session_ends(env, alice, clock):
@@ -228,18 +228,24 @@ def test_later_use_does_not_count(env, alice, clock):
     assert not _is_live(env, alice.token)
 
 
+def _revoke_idle(env, **limits):
+    """Run the parts that are found once; return how many sessions each has revoked."""
+    return [env.act(part) for part in env.act(find_idle_sessions, **limits)]
+
+
 def test_idle_sessions_are_revoked_for_good(env, make_env, alice, bob, clock):
     """SE-03: they stay ended when the timeout is raised, and are deleted after the retention."""
     clock.move(seconds=IDLE.total_seconds())
     env.act(write_uses, {(CredentialKind.SESSION, bob.principal.credential.id): clock.now})
     clock.move(seconds=(ENDED - IDLE).total_seconds())
-    assert env.act(revoke_idle_sessions) == 1
-    assert env.act(revoke_idle_sessions) == 0
+    assert _revoke_idle(env) == [1]
+    assert _revoke_idle(env) == []
     without_timeout = make_env()
     assert not _is_live(without_timeout, alice.token)
     assert _is_live(without_timeout, bob.token)
     clock.move(days=30, seconds=1)
-    env.act(delete_expired_records)
+    for part in env.act(find_expired_records):
+        env.act(part)
     assert [row["user_id"] for row in env.rows("login_session")] == [bob.user_id]
 
 
@@ -248,9 +254,18 @@ def test_idle_sessions_are_revoked_in_parts(env, alice, clock):
     for _ in range(2):
         env.act(open_session, alice.user_id)
     clock.move(seconds=ENDED.total_seconds())
-    assert env.act(revoke_idle_sessions, at_most=2) == 2
-    assert env.act(revoke_idle_sessions, at_most=2) == 1
-    assert revoke_idle_sessions in [act for _, _, act, _ in JOBS]
+    assert _revoke_idle(env, batch=2) == [2, 1]
+    assert find_idle_sessions in [act for _, _, act, _ in JOBS]
+
+
+def test_session_used_since_the_search_is_not_revoked(env, alice, clock):
+    """SE-03: the part that revokes it checks it again."""
+    clock.move(seconds=ENDED.total_seconds())
+    [part] = env.act(find_idle_sessions)
+    now = clock.now.strftime("%Y-%m-%d %H:%M:%S.%f")
+    env.execute("UPDATE login_session SET last_used_at = ?", now)
+    assert env.act(part) == 0
+    assert _is_live(env, alice.token)
 
 
 def test_idle_session_leaves_no_event_when_all_are_revoked(env, alice, clock):

@@ -233,6 +233,16 @@ def test_other_root_key_than_the_databases_is_refused(serve, monkeypatch):
     assert "not the one that this database was made with" in err
 
 
+def test_lost_key_file_is_refused_and_not_replaced(serve, folder):
+    """OP-04, reliability finding 9: a synchronised copy of the folder would lose the right one."""
+    serve()
+    (folder / "secret.key").unlink()
+    code, _, err, calls = serve()
+    assert (code, len(calls)) == (1, 1)
+    assert "Put back the one that the database was made with" in err
+    assert not (folder / "secret.key").exists()
+
+
 def test_key_file_readable_by_others_is_refused(serve, folder):
     """With the command that fixes it."""
     (folder / "secret.key").write_text("k" * 43)

@@ -72,7 +72,7 @@ def _constant_reads(env):
 def test_short_log_is_not_truncated(env, write_bytes):
     """DB-07: SQLite does it by itself, and no transaction has to wait."""
     before = write_bytes(MAX_WAL_BYTES // 8)
-    env.database.truncate_wal()
+    env.database.maintain()
     assert _wal_size(env) == before > 0
 
 
@@ -81,10 +81,10 @@ def test_log_is_truncated_after_a_long_read(env, write_bytes):
     with _reading(env):
         wal_size = write_bytes(MAX_WAL_BYTES + MAX_WAL_BYTES // 4)
         assert wal_size > MAX_WAL_BYTES
-        env.database.truncate_wal()
+        env.database.maintain()
         assert _wal_size(env) == wal_size
         assert write_bytes(len(ROW)) >= wal_size
-    env.database.truncate_wal()
+    env.database.maintain()
     assert _wal_size(env) == 0
     assert (
         env.act(
@@ -103,10 +103,4 @@ def test_log_is_truncated_under_constant_reads(env, write_bytes):
         deadline = time.monotonic() + patient(10)
         while _wal_size(env) > MAX_WAL_BYTES:  # it may have to wait for a reader
             assert time.monotonic() < deadline
-            env.database.truncate_wal()
-
-
-def test_missing_log_is_ignored(env):
-    """DB-07: the file was never written to, or another process has just removed the log."""
-    env.location.with_name(f"{env.location.name}-wal").unlink(missing_ok=True)
-    assert env.database.truncate_wal() is None
+            env.database.maintain()

@@ -7,7 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from traceback import format_exception
 
 import pytest
@@ -423,9 +422,9 @@ def test_refusal_during_slow_work_commits_no_other_transaction(env):
 
 
 @only_on_sqlite
-def test_nonblocking_act_fails_when_locked_after_slow_work(database):
+def test_nonblocking_act_fails_when_locked_after_slow_work(database, location):
     """DB-05."""
-    other = open_engine(database_of(database), timeout=0)
+    other = open_engine(location, timeout=0)
     with other.connect() as locking:
         with (
             pytest.raises(OperationalError, match="locked"),
@@ -436,12 +435,6 @@ def test_nonblocking_act_fails_when_locked_after_slow_work(database):
         locking.rollback()
     with database.transaction(writing=True, blocking=False):
         pass
-
-
-def database_of(database):
-    """Return the file of a database."""
-    with database.transaction(writing=False) as session:
-        return Path(session.core.engine.url.database)
 
 
 def test_refusal_after_slow_work_rolls_back(env):

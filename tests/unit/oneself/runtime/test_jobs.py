@@ -4,11 +4,14 @@ import asyncio
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from accounts.errors import Unavailable
 from oneself import app
-from oneself.runtime.jobs import repeated, run_in_parts
+from oneself.runtime import jobs
+from oneself.runtime.jobs import Unfinished, repeated, run_found_parts, run_in_parts
 from oneself.runtime.thread_pools import Pool
 from tests.support.deadlines import patient
 
@@ -23,8 +26,9 @@ def pool():
 class Work:
     """Work that counts its runs; `enough` is set at the target number."""
 
-    def __init__(self, target=1, *, fails=0):
+    def __init__(self, target=1, *, fails=0, returns=None):
         self.runs = 0
+        self.returns = returns
         self.fails = fails
         self.threads = set()
         self._often = target
@@ -37,6 +41,7 @@ class Work:
             self.enough.set()
         if self.runs <= self.fails:
             raise ValueError("not this time")
+        return self.returns
 
 
 async def _runs_during(work, seconds, pool):
@@ -68,6 +73,22 @@ def test_failed_work_is_repeated(pool, caplog):
     with caplog.at_level(logging.ERROR):
         asyncio.run(_runs_during(work, 0.001, pool))
     assert [record.exc_info[0] for record in caplog.records] == [ValueError, ValueError]
+
+
+def test_work_refused_for_a_logged_reason_is_not_logged_again(pool, caplog):
+    """DB-06: a lost file has one line in the log, and not one for each run of each job."""
+    refusals = [Unavailable(reason="the disk is full"), Unavailable()]
+
+    def work():
+        if refusals:
+            raise refusals.pop()
+
+    async def run_twice():
+        async with repeated(work, 60, pool):
+            pass
+
+    asyncio.run(run_twice())
+    assert [record.exc_info[0] for record in caplog.records] == [Unavailable]
 
 
 def test_failing_work_does_not_prevent_the_stop(pool, caplog):
@@ -124,6 +145,13 @@ def test_parts_are_run_until_nothing_is_left(database):
     assert len(set(map(id, sessions))) == 3
 
 
+@pytest.fixture
+def no_time(monkeypatch):
+    """Runs whose time is over after their first part."""
+    monkeypatch.setattr(jobs, "_SECONDS", -1)
+
+
+@pytest.mark.usefixtures("no_time")
 def test_endless_parts_are_left_for_the_next_run(database):
     """OP-01: the process waits for it when it stops."""
     runs = []
@@ -132,8 +160,46 @@ def test_endless_parts_are_left_for_the_next_run(database):
         runs.append(1)
         return 1
 
-    run_in_parts(database, "a job", act)
-    assert 1 < len(runs) < 1000
+    assert run_in_parts(database, "a job", act) is Unfinished.UNFINISHED
+    assert run_found_parts(database, "a job", lambda _session: [act, act]) is Unfinished.UNFINISHED
+    assert len(runs) == 2
+
+
+def test_parts_of_another_replica_do_not_end_a_run(database, monkeypatch):
+    """DB-17, reliability finding 6: its part may not be the last."""
+    outcomes = iter([1, None, None, 1, 0])
+    monkeypatch.setattr(jobs, "run_alone", lambda *_job: next(outcomes))
+    assert run_in_parts(database, "a job", lambda _session: 0) is None
+    assert list(outcomes) == []
+
+
+def test_found_parts_are_run_until_none_is_found(database):
+    """DB-17, reliability finding 6: each in a transaction of its own, whatever it changes."""
+    remaining, sessions = [5], []
+
+    def act(session):
+        sessions.append(session)
+        remaining[0] -= 1
+        return 0  # as if another replica had done it
+
+    assert run_found_parts(database, "a job", lambda _session: [act] * min(remaining[0], 2)) is None
+    assert remaining == [0]
+    assert len(set(map(id, sessions))) == 5
+
+
+def test_parts_are_found_without_the_write_lock(database):
+    """DB-17, reliability finding 6: a search in a large table keeps no writer waiting."""
+    with database.transaction(writing=True), ThreadPoolExecutor(1) as thread:
+        run = thread.submit(run_found_parts, database, "a job", lambda _session: [])
+        assert run.result(timeout=patient(5)) is None
+
+
+def test_unfinished_work_is_continued_soon(pool, monkeypatch):
+    """DB-17: and not an hour later."""
+    monkeypatch.setattr(jobs, "_BREAK", 0.001)
+    work = Work(target=3, returns=Unfinished.UNFINISHED)
+    asyncio.run(_runs_during(work, 3600, pool))
+    assert work.runs >= 3
 
 
 def test_lock_names_of_jobs_are_those_of_the_released_replicas():

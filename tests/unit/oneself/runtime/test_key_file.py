@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from accounts.crypto.keyring import Keyring, Purpose
+from accounts.limits import Limits
 from oneself.database import Database
+from oneself.runtime import key_file
 from oneself.runtime.key_file import (
     BadSecretKey,
     UnknownRootKey,
@@ -54,7 +56,7 @@ def keyring_of(folder, monkeypatch):
 def test_key_file_is_not_created_for_postgresql(keyring_of, folder, monkeypatch):
     """OP-04: each replica would create another one; an existing file is used."""
     monkeypatch.setenv("ONESELF_DATABASE_URL", "postgresql+psycopg://db.example.com/accounts")
-    with pytest.raises(BadSecretKey, match="ONESELF_SECRET_KEY is not set"):
+    with pytest.raises(BadSecretKey, match=r"ONESELF_SECRET_KEY is not set.* put back the one"):
         keyring_of()
     assert not folder.exists()
     folder.mkdir()
@@ -214,6 +216,52 @@ def test_leftover_of_a_crash_is_replaced(keyring_of, folder):
     (folder / f"secret.{os.getpid()}").write_text("half")
     keyring_of()
     assert [path.name for path in folder.iterdir()] == ["secret.key"]
+
+
+@pytest.fixture
+def lost(folder, storage, keyring_of):
+    """A database with a recorded root, whose key file is lost; returns its former keys."""
+    folder.mkdir(mode=0o700)
+    keys = keyring_of()
+    location = storage.make(folder)
+    database = Database(location, keys=keys, limits=Limits())
+    check_root_key(database)
+    database.close()
+    (folder / "secret.key").unlink()
+    return keys
+
+
+@pytest.mark.only_on("sqlite")
+def test_lost_key_file_is_not_replaced(lost, keyring_of, folder):
+    """OP-04, reliability finding 9: a new one opens nothing, and would hide the loss."""
+    with pytest.raises(BadSecretKey, match="Put back the one") as refused:
+        keyring_of()
+    assert lost.key_id in str(refused.value)
+    assert not (folder / "secret.key").exists()
+
+
+@pytest.mark.only_on("sqlite")
+def test_key_file_of_a_concurrent_first_start_is_used(lost, keyring_of, folder, monkeypatch):
+    """OP-04: it was created, and stored something, after this start has looked for it."""
+
+    def stored_roots(_location):
+        (folder / "secret.key").write_text(_encode(ROOT))
+        (folder / "secret.key").chmod(0o600)
+        return [lost.key_id]
+
+    monkeypatch.setattr(key_file, "stored_roots", stored_roots)
+    assert _same(keyring_of(), Keyring(ROOT))
+
+
+@pytest.mark.only_on("sqlite")
+def test_unused_database_gets_a_key_file(folder, storage, keyring_of):
+    """OP-04: as after `db upgrade`, or with an empty file."""
+    folder.mkdir(mode=0o700)
+    location = storage.make(folder)
+    keys = keyring_of()
+    (folder / "secret.key").unlink()
+    location.write_bytes(b"")
+    assert not _same(keyring_of(), keys)
 
 
 def test_new_database_records_its_root(env):

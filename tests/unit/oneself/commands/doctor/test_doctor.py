@@ -293,6 +293,14 @@ def test_missing_key_file_is_reported_and_not_created(run, settings):
     ran = run("--json")
     assert ran.problems == CHECKS[5:11]
     assert "is missing" in ran.checks["key_file"]["found"]
+    assert "Restore it from your copy" in ran.checks["key_file"]["to_do"]
+    assert not (settings.data_dir / "secret.key").exists()
+
+
+def test_key_file_of_an_unused_database_is_created_by_the_service(run, settings):
+    """OP-04, reliability finding 9: nothing is lost."""
+    ran = run("--json")
+    assert ran.checks["key_file"]["to_do"] == "Start the service, which creates it."
     assert not (settings.data_dir / "secret.key").exists()
 
 

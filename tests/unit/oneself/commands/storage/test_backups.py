@@ -108,7 +108,8 @@ def _tenants(path):
 
 def test_backup_is_one_private_file(backup, tmp_path):
     """DB-09: no other file is needed to read it."""
-    assert [path.name for path in tmp_path.glob("backup*")] == ["backup.sqlite3"]
+    names = sorted(path.name for path in tmp_path.glob("backup*"))
+    assert names == ["backup.sqlite3", "backup.sqlite3.sha256"]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert _tenants(backup) == ["before"]
     assert _sql(backup, "PRAGMA journal_mode") == [("delete",)]
@@ -119,6 +120,7 @@ def test_backup_survives_a_power_cut(run, data, disk, tmp_path):
     assert data.exists()
     run("db", "backup", tmp_path / "backup.sqlite3")
     assert disk.keeps(tmp_path / "backup.sqlite3")
+    assert disk.keeps(tmp_path / "backup.sqlite3.sha256")
 
 
 def test_backup_does_not_contain_the_root_secret(data, backup, tmp_path):
@@ -351,6 +353,11 @@ def test_restore_with_another_key_is_refused(run, backup, elsewhere, monkeypatch
 def test_damaged_or_foreign_backup_is_refused(run, backup, elsewhere):
     """DB-09, DB-15: the present file stays."""
     (elsewhere / "oneself.sqlite3").write_text("what there is")
+    (backup.parent / "backup.sqlite3.sha256").unlink()
+
+    def restore(file):
+        return run("db", "restore", "--replace", "--without-checksum", file)
+
     text, empty = elsewhere.parent / "text", elsewhere.parent / "empty"
     text.write_text("This is no database. " * 100)
     _sql(empty, "CREATE TABLE other (id)")
@@ -359,14 +366,75 @@ def test_damaged_or_foreign_backup_is_refused(run, backup, elsewhere):
         (empty, "is not a database of oneself"),
         (elsewhere.parent / "nowhere", "There is no backup"),
     ):
-        assert run("db", "restore", "--replace", file).refused(words)
+        assert restore(file).refused(words)
     _sql(backup, "UPDATE alembic_version SET version_num = '9999'")
-    assert run("db", "restore", "--replace", backup).refused("9999", "does not know")
+    assert restore(backup).refused("9999", "does not know")
     _sql(backup, "UPDATE alembic_version SET version_num = ?", REVISION)
     _damage(backup)
-    assert run("db", "restore", "--replace", backup).refused("is damaged")
+    assert restore(backup).refused("is damaged")
     assert (elsewhere / "oneself.sqlite3").read_text() == "what there is"
     assert sorted(path.name for path in elsewhere.iterdir()) == ["oneself.sqlite3", "secret.key"]
+
+
+def test_checksum_is_that_of_sha256sum(run, data, tmp_path):
+    """DB-09, reliability finding 11."""
+    assert data.exists()
+    digest = run("db", "backup", tmp_path / "a b").json["sha256"]
+    command = ["sha256sum", "--check", "--strict", "a b.sha256"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert (tmp_path / "a b.sha256").read_text() == f"{digest}  a b\n"
+
+
+def _flip_bytes(backup):
+    """Change values in a row, which no check of SQLite notices."""
+    content = backup.read_bytes()
+    assert b"before" in content
+    backup.write_bytes(content.replace(b"before", b"beforf"))
+
+
+def _cut_off(backup):
+    """Lose the last page, as a copy that was interrupted."""
+    backup.write_bytes(backup.read_bytes()[:-4096])
+
+
+def _forget_pages(backup):
+    """Lose what an interrupted `cp` into an existing file has not written."""
+    content = backup.read_bytes()
+    backup.write_bytes(content[:-8192] + bytes(8192))
+
+
+@pytest.mark.parametrize("damage", [_flip_bytes, _cut_off, _forget_pages])
+def test_changed_backup_is_not_restored(run, backup, elsewhere, damage):
+    """DB-09, reliability finding 11: also when SQLite finds its pages intact."""
+    damage(backup)
+    for options in ([], ["--without-checksum"]):
+        assert run("db", "restore", *options, backup).refused("not what was backed up")
+    assert [path.name for path in elsewhere.iterdir()] == ["secret.key"]
+
+
+def test_backup_without_a_checksum_is_restored_only_on_request(run, backup, elsewhere):
+    """DB-09: as one of an earlier version, or by another tool."""
+    (backup.parent / "backup.sqlite3.sha256").unlink()
+    assert run("db", "restore", backup).refused("backup.sqlite3.sha256", "--without-checksum")
+    assert [path.name for path in elsewhere.iterdir()] == ["secret.key"]
+    assert run("db", "restore", "--without-checksum", backup).status == 0
+    assert _tenants(elsewhere / "oneself.sqlite3") == ["before"]
+
+
+@pytest.mark.parametrize("content", ["", "0" * 64, "canary  backup.sqlite3\n"])
+def test_malformed_checksum_is_refused(run, backup, elsewhere, content):
+    """DB-09: as an empty file after a full disk."""
+    assert elsewhere.exists()
+    (backup.parent / "backup.sqlite3.sha256").write_text(content)
+    assert run("db", "restore", backup).refused("must have one line", "Copy it again")
+
+
+def test_backup_without_its_checksum_is_deleted(run, data, monkeypatch, tmp_path):
+    """DB-09: a second attempt can have the same name."""
+    monkeypatch.setattr("oneself.commands.storage.checksums.write", _fail)
+    assert run("db", "backup", tmp_path / "made").refused("Input/output error")
+    assert data.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 @pytest.mark.parametrize("words", [["backup", "pg_dump"], ["restore", "pg_restore"]])
