@@ -17,9 +17,10 @@ from accounts.errors import Unavailable
 _PER_TURN = 16
 #: A request that has waited for longer, in seconds, is refused.
 _MAX_WAIT = 1.0
-#: While the first in the queue has waited for longer, new requests are refused at once. The queue
-#: holds half a second of work then, which is done half a second after an overload.
-_MAX_FIRST_WAIT = 0.5
+#: The queue holds as many requests as began in this time, in seconds, and a few in any case. It is
+#: empty as long after an overload.
+_QUEUE_SECONDS = 0.5
+_MIN_QUEUE = 512
 
 
 class Admission:
@@ -31,6 +32,9 @@ class Admission:
         self._begun = 0
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._has_next_turn = False
+        self._window_end = 0.0
+        self._in_window = 0
+        self._limit = _MIN_QUEUE
 
     async def wait_for_turn(self) -> None:
         """Return when the request may begin, which is at once without load.
@@ -46,15 +50,20 @@ class Admission:
             self._begun += 1
             return
         now = self._clock()
-        if self._waiting and now - self._waiting[0][0] > _MAX_FIRST_WAIT:
+        is_late = bool(self._waiting) and now - self._waiting[0][0] > _QUEUE_SECONDS
+        if is_late or len(self._waiting) >= self._limit:
             raise Unavailable
         turn = loop.create_future()
         self._waiting.append((now, turn))
         await turn
 
     def _begin_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._begun = 0
         now = self._clock()
+        self._in_window += self._begun
+        if now >= self._window_end:
+            self._limit = max(self._in_window, _MIN_QUEUE)
+            self._in_window, self._window_end = 0, now + _QUEUE_SECONDS
+        self._begun = 0
         while self._waiting and self._begun < _PER_TURN:
             arrived, turn = self._waiting.popleft()
             if turn.done():  # its client has disconnected

@@ -156,10 +156,13 @@ async def repeated(
 
 @asynccontextmanager
 async def all_repeated(
-    jobs: Sequence[tuple[Callable[[], object], float]], pool: Pool
+    jobs: Sequence[tuple[Callable[[], object], float]],
+    pool: Pool,
+    *,
+    stop_seconds: float = _STOP_SECONDS,
 ) -> AsyncIterator[None]:
     """Repeat each of several works, as `repeated` does; at the end, wait for all at once."""
-    started = [repeated(work, seconds, pool) for work, seconds in jobs]
+    started = [repeated(*job, pool, stop_seconds=stop_seconds) for job in jobs]
     for job in started:
         await job.__aenter__()
     try:

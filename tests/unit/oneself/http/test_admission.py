@@ -97,3 +97,38 @@ def test_request_that_has_waited_for_a_second_is_refused(clock):
         await admission.wait_for_turn()
 
     asyncio.run(run())
+
+
+def test_overload_is_answered_in_time(clock):
+    """OP-06, reliability finding 8: of twice the saturation, in simulated time."""
+    head, refusal, work = 60e-6, 40e-6, 240e-6  # as measured, and rounded up
+    rate, seconds = 2 / (head + work), 3.0
+    done, refused = [], []
+
+    async def request(admission, arrived):
+        clock.now += head
+        try:
+            await admission.wait_for_turn()
+        except Unavailable:
+            clock.now += refusal
+            refused.append(clock.now - arrived)
+        else:
+            clock.now += work
+            done.append(clock.now - arrived)
+
+    async def run():
+        admission, tasks, number = Admission(clock), [], 0
+        while number < rate * seconds:
+            clock.now = max(clock.now, number / rate)
+            while number / rate <= clock.now:
+                tasks.append(asyncio.create_task(request(admission, number / rate)))
+                number += 1
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    # The rest of the time goes into heads and refusals.
+    assert len(done) > 0.25 * rate * seconds
+    assert sorted(done)[int(0.99 * len(done))] < 1.0
+    assert sorted(refused)[int(0.99 * len(refused))] < 0.1
+    assert clock.now < seconds + 1.0
