@@ -18,4 +18,7 @@ def get_readiness(context: DatabaseContext) -> Reply[wire.Readiness]:
     readiness.require_ready(
         context.session, leaving=service.is_draining, unready_reason=service.unready_reason
     )
-    return Reply({"status": "degraded" if service.is_degraded else "ready"})
+    reason = service.find_degradation(context.session)
+    return Reply(
+        {"status": "ready"} if reason is None else {"status": "degraded", "reason": reason}
+    )

@@ -66,7 +66,8 @@ class Database:
     ) -> None:
         """Open no connection yet.
 
-        `connections` bounds those to a PostgreSQL server. `timeout` is how long a transaction waits
+        `connections` bounds those to a PostgreSQL server that write: one more is for reads, and as
+        many again can be set aside (`connection_slots`). `timeout` is how long a transaction waits
         for one, or for a lock, in milliseconds. With `read_only` a file is opened read-only.
         """
         self._connections: Sqlite | Postgresql = (
@@ -193,6 +194,10 @@ class Database:
         except DBAPIError as error:
             self._connections.note_failure(error)
             raise
+
+    def find_degradation(self, session: AccountSession) -> str | None:
+        """Return why changes are not stored, while reads are served; None if they are."""
+        return self._connections.find_degradation(session.core)
 
     def unready_reason(self) -> str | None:
         """Return why no change can be stored, for operators; None if there is no such reason.

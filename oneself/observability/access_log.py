@@ -16,7 +16,8 @@ def log_request(method: str, request_context: RequestContext, seconds: float) ->
     """Log a finished request, without its path: a secret may have been pasted into it.
 
     A refused attempt at a password or a client secret has the client address and a digest of the
-    account as well; no other line names either.
+    account as well; no other line names either. A request that the service could not answer has
+    the reason, in our own words.
     """
     if not _log.isEnabledFor(logging.INFO):
         return
@@ -34,6 +35,7 @@ def log_request(method: str, request_context: RequestContext, seconds: float) ->
             "code": request_context.code,
             "credential": request_context.credential_kind,
             "milliseconds": round(seconds * 1000, 3),
+            **({} if request_context.reason is None else {"reason": request_context.reason}),
             **({} if attempt is None else attempt._asdict()),
         },
     )

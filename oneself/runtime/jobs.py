@@ -19,6 +19,8 @@ _log = logging.getLogger("oneself.runtime.jobs")
 _SECONDS = 2.0
 #: How long other transactions have between two parts, in seconds.
 PAUSE = 0.02
+#: How long the process waits for a job at shutdown, in seconds.
+_STOP_SECONDS = 5.0
 #: How long until an unfinished run is continued, in seconds.
 _BREAK = 1.0
 
@@ -115,10 +117,13 @@ def run_found_parts(
 
 
 @asynccontextmanager
-async def repeated(work: Callable[[], object], seconds: float, pool: Pool) -> AsyncIterator[None]:
+async def repeated(
+    work: Callable[[], object], seconds: float, pool: Pool, *, stop_seconds: float = _STOP_SECONDS
+) -> AsyncIterator[None]:
     """Repeat work in a thread, every so many seconds, and once more at the end.
 
-    Work that returns `Unfinished` is continued sooner.
+    Work that returns `Unfinished` is continued sooner. Work that takes longer than `stop_seconds`
+    at the end, because the database hangs, is left behind.
     """
     stopping = asyncio.Event()
 
@@ -145,4 +150,23 @@ async def repeated(work: Callable[[], object], seconds: float, pool: Pool) -> As
         yield
     finally:
         stopping.set()
-        await task
+        if not (await asyncio.wait({task}, timeout=stop_seconds))[0]:
+            task.cancel()
+            _log.warning("a job hangs, and is left behind")
+
+
+@asynccontextmanager
+async def all_repeated(
+    jobs: Sequence[tuple[Callable[[], object], float]],
+    pool: Pool,
+    *,
+    stop_seconds: float = _STOP_SECONDS,
+) -> AsyncIterator[None]:
+    """Repeat each of several works, as `repeated` does; at the end, wait for all at once."""
+    started = [repeated(*job, pool, stop_seconds=stop_seconds) for job in jobs]
+    for job in started:
+        await job.__aenter__()
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(job.__aexit__(None, None, None) for job in started))

@@ -80,6 +80,12 @@ class Server:
         """The folder of `pg_dump` and the other programs of its version."""
         return self._programs
 
+    @property
+    def process_id(self) -> int:
+        """The id of the process that accepts connections."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, name: str = "postgres") -> URL:
         """Return the URL of one of its databases."""
         return URL.create(

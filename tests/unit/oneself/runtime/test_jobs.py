@@ -11,7 +11,7 @@ import pytest
 from accounts.errors import Unavailable
 from oneself import app
 from oneself.runtime import jobs
-from oneself.runtime.jobs import Unfinished, repeated, run_found_parts, run_in_parts
+from oneself.runtime.jobs import Unfinished, all_repeated, repeated, run_found_parts, run_in_parts
 from oneself.runtime.thread_pools import Pool
 from tests.support.deadlines import patient
 
@@ -218,3 +218,25 @@ def test_lock_names_of_jobs_are_those_of_the_released_replicas():
         "accounts.login_networks.delete_old_networks",
         "accounts.retention.forget_what_ended",
     ]
+
+
+def test_stop_does_not_wait_for_work_that_hangs(pool, caplog):
+    """OP-01, DB-12: as in a database without its standby; all jobs are waited for at once."""
+    started, finish = threading.Semaphore(0), threading.Event()
+
+    def hang():
+        started.release()
+        finish.wait(patient(30))
+
+    async def stop():
+        jobs = [(hang, 60.0)] * 3
+        async with all_repeated(jobs, pool, stop_seconds=0.3):
+            assert await asyncio.to_thread(started.acquire, timeout=patient(10))
+
+    begun = time.monotonic()
+    asyncio.run(stop())
+    assert time.monotonic() - begun < patient(2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a job hangs, and is left behind"
+    ] * 3
+    finish.set()
