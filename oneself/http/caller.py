@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidClient
+from accounts.origin import Origin
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials
-from accounts.services.database import AccountSession
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.policies.authorization import authorise, govern
 from accounts.services.principal import Presented, Principal
 from oneself.database import SingleReading
@@ -75,31 +76,49 @@ class CallerReader:
             token, issuer=issuer, audience=issuer, now=datetime.now(UTC)
         )
 
-    def find_principal(self, presented: Presented, *, blocking: bool) -> Principal:
-        """Authenticate a credential outside of the operation's transaction.
+    def find_principal(
+        self, presented: Presented, origin: Origin, *, blocking: bool = True
+    ) -> Principal:
+        """Authenticate a credential before the operation's transaction, and record its use.
 
         Raises:
             InvalidToken: It is unknown, revoked or expired, or its user is disabled.
         """
-        with self._services.database.reading(blocking=blocking) as reading:
-            return authenticate(reading, presented)
+        with self._services.database.reading(blocking=blocking, origin=origin) as reading:
+            return self._authenticate_first(reading, presented)
 
     def authenticate(
-        self, session: AccountSession | SingleReading, presented: Presented
+        self, session: AccountSession | SingleReading, presented: Presented, user: Principal | None
     ) -> Principal:
-        """Authenticate a credential within the operation's transaction, and record its use.
+        """Authenticate a credential within the operation's transaction.
+
+        If `user` was found before it, they are locked, and the credential is looked up again: one
+        that was revoked meanwhile writes nothing.
 
         Raises:
             InvalidToken: As `find_principal`.
         """
-        principal = authenticate(session, presented)
-        credential = principal.credential
-        self._services.usage.record_use(credential, session.now)
-        self._services.usage.record_source(principal, session.origin.address)
-        if isinstance(session, AccountSession):  # a reading records no events
-            session.origin = session.origin._replace(
-                credential_kind=credential.kind.value, credential_id=credential.id
-            )
+        if not isinstance(session, AccountSession):
+            return self._authenticate_first(session, presented)
+        if user is None:
+            principal = self._authenticate_first(session, presented)
+        else:
+            lock_account(session, user.user.user_id)
+            session.authenticate_again = partial(authenticate, session, presented)
+            principal = authenticate(session, presented)
+        kind, credential_id = principal.credential.kind, principal.credential.id
+        session.origin = session.origin._replace(
+            credential_kind=kind.value, credential_id=credential_id
+        )
+        return principal
+
+    def _authenticate_first(
+        self, reading: AccountSession | SingleReading, presented: Presented
+    ) -> Principal:
+        """Authenticate a credential, and record its use."""
+        principal = authenticate(reading, presented)
+        self._services.usage.record_use(principal.credential, reading.now)
+        self._services.usage.record_source(principal, reading.origin.address)
         return principal
 
     def authorise(self, principal: Principal, request: Request) -> None:
