@@ -85,40 +85,35 @@ class CallerReader:
             InvalidToken: It is unknown, revoked or expired, or its user is disabled.
         """
         with self._services.database.reading(blocking=blocking, origin=origin) as reading:
-            return self._authenticate_first(reading, presented)
+            return self.authenticate(reading, presented)
 
     def authenticate(
-        self, session: AccountSession | SingleReading, presented: Presented, user: Principal | None
+        self,
+        reading: AccountSession | SingleReading,
+        presented: Presented,
+        user: Principal | None = None,
     ) -> Principal:
-        """Authenticate a credential within the operation's transaction.
+        """Authenticate a credential, and record its use.
 
-        If `user` was found before it, they are locked, and the credential is looked up again: one
-        that was revoked meanwhile writes nothing.
+        If `user` was found before the transaction of a write, they are locked, and the credential
+        is looked up again: one that was revoked meanwhile writes nothing.
 
         Raises:
             InvalidToken: As `find_principal`.
         """
-        if not isinstance(session, AccountSession):
-            return self._authenticate_first(session, presented)
-        if user is None:
-            principal = self._authenticate_first(session, presented)
-        else:
+        session = reading if isinstance(reading, AccountSession) else None
+        if session is not None and user is not None:
             lock_account(session, user.user.user_id)
             session.authenticate_again = partial(authenticate, session, presented)
-            principal = authenticate(session, presented)
-        kind, credential_id = principal.credential.kind, principal.credential.id
-        session.origin = session.origin._replace(
-            credential_kind=kind.value, credential_id=credential_id
-        )
-        return principal
-
-    def _authenticate_first(
-        self, reading: AccountSession | SingleReading, presented: Presented
-    ) -> Principal:
-        """Authenticate a credential, and record its use."""
         principal = authenticate(reading, presented)
-        self._services.usage.record_use(principal.credential, reading.now)
-        self._services.usage.record_source(principal, reading.origin.address)
+        credential = principal.credential
+        if user is None:
+            self._services.usage.record_use(credential, reading.now)
+            self._services.usage.record_source(principal, reading.origin.address)
+        if session is not None:  # a reading records no events
+            session.origin = session.origin._replace(
+                credential_kind=credential.kind.value, credential_id=credential.id
+            )
         return principal
 
     def authorise(self, principal: Principal, request: Request) -> None:

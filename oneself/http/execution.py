@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
@@ -37,14 +37,6 @@ from oneself.http.response.responses import Answer
 from oneself.http.services import Services
 
 _Session = AccountSession | SingleReading | None
-
-
-class _Admitted(NamedTuple):
-    """The credentials of a request; of a write also its user and its arguments."""
-
-    credentials: RequestCredentials
-    user: Principal | None
-    arguments: dict[str, Any] | None
 
 
 class Execution:
@@ -112,11 +104,19 @@ class Execution:
         """
         try:
             try:
-                admitted = self._admit(request, blocking=False)
+                credentials, user = self._identify(request, blocking=False)
             except OperationalError as error:
                 raise RetryAlone from error
+            arguments = self._read_arguments(request)
             return await self._services.database.run_in_group(
-                partial(self._run_in_transaction, admitted, request, _meta(request))
+                partial(
+                    self._run_in_transaction,
+                    credentials,
+                    request,
+                    _meta(request),
+                    user=user,
+                    arguments=arguments,
+                )
             )
         except AccountError as refusal:
             return self.refuse(refusal, request)
@@ -188,17 +188,17 @@ class Execution:
         blocking: bool,
         refusal: AccountError | None = None,
     ) -> Answer:
-        admitted = self._admit(request, blocking=blocking)
-        return self._run_in_transaction(admitted, request, meta, blocking=blocking, refusal=refusal)
-
-    def _admit(self, request: Request, *, blocking: bool) -> _Admitted:
-        """Do what needs no transaction: before a write, find its user and validate its arguments.
-
-        A write that is refused here takes no lock and no turn to write, and has no transaction.
-        """
         credentials, user = self._identify(request, blocking=blocking)
-        return _Admitted(
-            credentials, user, self._read_arguments(request) if self._is_writing else None
+        # A write that is refused here takes no lock and no turn to write, and has no transaction.
+        arguments = self._read_arguments(request) if self._is_writing else None
+        return self._run_in_transaction(
+            credentials,
+            request,
+            meta,
+            user=user,
+            arguments=arguments,
+            blocking=blocking,
+            refusal=refusal,
         )
 
     def _identify(
@@ -220,22 +220,23 @@ class Execution:
 
     def _run_in_transaction(
         self,
-        admitted: _Admitted,
+        credentials: RequestCredentials,
         request: Request,
         meta: ResponseMeta,
         shared: Connection | None = None,
         *,
+        user: Principal | None,
+        arguments: dict[str, Any] | None,
         blocking: bool = True,
         refusal: AccountError | None = None,
     ) -> Answer:
         """Run the operation; with `refusal`, raise it unless an answer is stored."""
-        credentials, user, arguments = admitted
         principal = None
         with self._open_session(request, blocking=blocking, shared=shared) as session:
             if credentials.presented is not None and session is not None:
                 principal = self._callers.authenticate(session, credentials.presented, user)
             if arguments is None:
-                arguments = self._read_arguments(request)
+                arguments = self._arguments.read(request.scope, request.headers, request.body)
             if principal is not None:
                 self._callers.authorise(principal, request)
             elif isinstance(session, AccountSession):
