@@ -29,14 +29,16 @@ class PipelinedConnection(psycopg.Connection[Any]):
     def __init__(self, pgconn: PGconn, *arguments: Any) -> None:
         super().__init__(pgconn, *arguments)
         self.cursor_factory = _Cursor
-        self._deferred: list[tuple[psycopg.Cursor[Any], str, Any]] = []
+        self._deferred: list[tuple[psycopg.Cursor[Any], str, Any, bool | None]] = []
         self._failure: Exception | None = None
         self._is_sending = False
 
-    def defer(self, query: str, values: Any = None) -> psycopg.Cursor[Any]:
+    def defer(
+        self, query: str, values: Any = None, *, prepare: bool | None = None
+    ) -> psycopg.Cursor[Any]:
         """Defer a statement; its cursor has the result as soon as another one was run."""
         cursor = self.cursor()
-        self._deferred.append((cursor, query, values))
+        self._deferred.append((cursor, query, values, prepare))
         return cursor
 
     def fail_next(self, failure: Exception) -> None:
@@ -65,8 +67,8 @@ class PipelinedConnection(psycopg.Connection[Any]):
         self._is_sending = True
         try:
             with self.pipeline():
-                for cursor, query, values in deferred:
-                    super(_Cursor, cursor).execute(query, values)
+                for cursor, query, values, prepare in deferred:
+                    super(_Cursor, cursor).execute(query, values, prepare=prepare)
                 yield
         finally:
             self._is_sending = False
@@ -76,7 +78,7 @@ class PipelinedConnection(psycopg.Connection[Any]):
         if not self._deferred:
             super().commit()
         elif self.pgconn.transaction_status == TransactionStatus.INTRANS:
-            self.execute("COMMIT")
+            self.execute("COMMIT", prepare=False)
         else:
             # BEGIN is among them. What it is sent with must be known before a commit is possible:
             # the outcome can be asked for only by the number of the transaction.

@@ -130,7 +130,7 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         driver = driver_of(connection)
-        driver.defer("BEGIN")
+        driver.defer("BEGIN", prepare=False)
         self._identified = driver.defer(IDENTIFY)
 
     @property

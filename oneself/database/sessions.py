@@ -122,14 +122,17 @@ class TransactionSession(AccountSession):
             return
         self._connections.require_sound(self.core)
         try:
-            self.commit() if self.in_transaction() else self.core.commit()
+            if self.in_transaction():
+                self.commit()
+            if self.core.in_transaction():  # the session's own may have had no connection yet
+                self.core.commit()
         except DBAPIError as error:
             if self._begun is None or not error.connection_invalidated:
                 raise
             # The connection is broken, and so is what SQLAlchemy knows of the transaction.
             self._connections.require_committed(self._begun.identity, self.event_id)
         else:
-            if self._transaction_id is not None:
+            if self._begun is not None:
                 self._connections.require_acknowledged(self.core)
 
     def abandon(self) -> None:
