@@ -106,6 +106,9 @@ class AccountSession(Session):
     def lock(self, name: str) -> None:
         """Lock a name until the transaction ends; waits for a transaction that has it.
 
+        The next statement of this session is run with the lock, and sees what was committed before
+        it was granted.
+
         An act that writes depending on what it has read locks everything it reads. To prevent
         deadlocks, names are locked in one order everywhere: an account, then rate limits, which
         are locked by writing to them, then things that may not exist yet: an address, a user

@@ -6,7 +6,7 @@ order, each with a snapshot of its own: a statement that follows a lock sees eve
 committed before the lock was granted. After a failure it skips the rest, a COMMIT included.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar, cast
 
@@ -66,7 +66,8 @@ class PipelinedConnection(psycopg.Connection[Any]):
         deferred, self._deferred = self._deferred, []
         self._is_sending = True
         try:
-            with self.pipeline():
+            with self.pipeline() as pipeline:
+                _end_with_sync(pipeline)
                 for cursor, query, values, prepare in deferred:
                     super(_Cursor, cursor).execute(query, values, prepare=prepare)
                 yield
@@ -107,10 +108,27 @@ class PipelinedConnection(psycopg.Connection[Any]):
         try:
             wait = next(gen)
             while True:
-                can_send = wait == Wait.RW and not self.pgconn.flush()
-                wait = gen.send(Ready.W if can_send else (yield wait))
+                wait = gen.send((yield from self._ready(wait)))
         except StopIteration as end:
             return cast("Outcome", end.value)
+
+    def _ready(self, wait: Wait) -> Generator[Wait, Ready, Ready]:
+        if wait != Wait.RW:
+            return (yield wait)
+        while self.pgconn.flush():  # the socket takes no more
+            if (yield wait) & Ready.R:
+                return Ready.R
+        return Ready.W
+
+
+def _end_with_sync(pipeline: psycopg.Pipeline) -> None:
+    """Let a pipeline end with its Sync message, which makes the server send all results.
+
+    psycopg adds a Flush message. A server that has received one ends no idle transaction: it stops
+    the clock at any message, and starts it only with an answer to a Sync.
+    """
+    fetch = pipeline._fetch_gen  # noqa: SLF001 # there is no public way; see the docstring
+    pipeline._fetch_gen = lambda **_: fetch(flush=False)  # type: ignore[method-assign] # noqa: SLF001 # as above
 
 
 class _Cursor(psycopg.Cursor[Any]):
