@@ -1,8 +1,8 @@
 """JWT access tokens (RFC 9068): signing and verification.
 
-PyJWT checks the signature only. It ignores `typ`, takes the last of two equal JSON members, and
-accepts strings and fractions as times (JW-02, JW-04, JW-06). Header and claims are therefore read
-here, and everything that `KeySet.sign` would not write is rejected.
+PyJWT computes the signature only. Its reader ignores `typ`, takes the last of two equal JSON
+members, and accepts strings and fractions as times (JW-02, JW-04, JW-06). Header and claims are
+therefore read here, once, and everything that `KeySet.sign` would not write is rejected.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from jwt.algorithms import RSAAlgorithm
 
 from accounts.crypto.jwt_claims import (
     MAX_LIFETIME,
@@ -46,11 +47,12 @@ _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
-# It knows one algorithm, so a header cannot choose another (JW-01). It checks no claims: PyJWT
-# would compare them with the wall clock, and the time here is that of the act.
+# It knows one algorithm, so a header cannot choose another (JW-01). It only signs: its reader would
+# decode and check each part of a token a second time, character by character.
 _JWS = jwt.PyJWS(
     algorithms=[_ALGORITHM], options={"verify_signature": True, "enforce_minimum_key_length": True}
 )
+_RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
 
 
 class LoadedKey(NamedTuple):
@@ -134,13 +136,16 @@ class KeySet:
         if not looks_like_jwt(token):
             return None
         try:
-            header, payload, _ = map(decode_base64url, token.split("."))
-            _JWS.decode(token, self._find_key(header, now), algorithms=[_ALGORITHM])
+            signed, _, signature = token.rpartition(".")
+            header, payload = map(decode_base64url, signed.split("."))
+            key = self._find_key(header, now)
+            if not _RS256.verify(signed.encode(), key, decode_base64url(signature)):
+                return None
             # Only now: from an unsigned token nothing is read but the name of its key.
             members = read_object(payload)
             claims = read_claims(members)
             not_before = max(claims.issued_at, read_not_before(members))
-        except (ValueError, RecursionError, jwt.InvalidTokenError):
+        except (ValueError, RecursionError):
             return None
         is_valid = members["iss"] == issuer and not_before - SKEW <= now < claims.expires_at
         return claims if is_valid else None
@@ -152,7 +157,8 @@ class KeySet:
         the database (JW-05, JW-08).
 
         Raises:
-            ValueError: The header is different, or no key that verifies now has this name.
+            ValueError: The header is different, or no key of at least 2,048 bits that verifies now
+                has this name.
         """
         members = read_object(header)
         kind = members.get("typ")
@@ -165,7 +171,9 @@ class KeySet:
             raise ValueError("The header is not that of an access token.")
         for key in self.keys:
             if key.kid == members["kid"] and now < (key.retires_at or _NEVER):
-                return key.private_key.public_key()
+                public_key = key.private_key.public_key()
+                if _RS256.check_key_length(public_key) is None:
+                    return public_key
         raise ValueError("No key of this name verifies.")
 
 

@@ -7,9 +7,9 @@ There are three ways to read and write rows, each for one purpose:
 - **Core** (`session.core.execute`) for all other statements: conditional updates whose `rowcount`
   decides, deletions, counts, and reads of a few columns. `columns_of` maps a named tuple to
   columns. Core sees no entity that was added and not flushed.
-- **Prepared statements** (`session.rows`, `session.write`) for what requests do most: reading the
-  credential, the user and lists, and writing profile, settings and events. Each is built once, as
-  a module constant whose values are all bind parameters.
+- **Prepared statements** (`session.rows`, `session.write`, `session.defer`) for what requests do
+  most: reading the credential, the user and lists, and writing profile, settings and events. Each
+  is built once, as a module constant whose values are all bind parameters.
 """
 
 from abc import abstractmethod
@@ -95,8 +95,19 @@ class AccountSession(Session):
         """
 
     @abstractmethod
+    def defer(self, statement: Insert | Update | TextClause, parameters: Mapping[str, Any]) -> None:
+        """Run a prepared statement whose result is not needed, with the next one or the commit.
+
+        On PostgreSQL that saves a round trip. The next statement of any kind sees what this one
+        has written, and raises its failure.
+        """
+
+    @abstractmethod
     def lock(self, name: str) -> None:
         """Lock a name until the transaction ends; waits for a transaction that has it.
+
+        The next statement of this session is run with the lock, and sees what was committed before
+        it was granted.
 
         An act that writes depending on what it has read locks everything it reads. To prevent
         deadlocks, names are locked in one order everywhere: an account, then rate limits, which

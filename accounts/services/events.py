@@ -65,8 +65,8 @@ def record_update(session: AccountSession, user: UserView, *fields: str) -> None
     observation = Observation(EventKind.USER_UPDATED, user.tenant_id, user.user_id, session.origin)
     row = _row(observation, session.now, {"fields": ", ".join(fields)})
     values = {f"new_{name}": value for name, value in row.items()}
-    if session.write(_INSERT_UNLESS_REPEATED, {**values, "since": session.now - _REPEATED}):
-        session.event_id = row["id"]
+    # It may be a repetition, and so is no `session.event_id`.
+    session.defer(_INSERT_UNLESS_REPEATED, {**values, "since": session.now - _REPEATED})
 
 
 def record_events(
@@ -169,7 +169,7 @@ _INSERT_UNLESS_REPEATED = _INSERT.from_select(
 
 def _write(session: AccountSession, rows: Sequence[Mapping[str, Any]]) -> None:
     if len(rows) == 1:
-        session.write(_INSERT, rows[0])
+        session.defer(_INSERT, rows[0])
     elif rows:
         session.core.execute(_INSERT, rows)
     if rows:

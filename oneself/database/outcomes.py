@@ -16,12 +16,10 @@ _ASK_SECONDS, _POLL_SECONDS = 5.0, 0.25
 #: The key of the last warning in `Connection.info`.
 _WARNING = "oneself.warning"
 
-#: Begins a transaction and returns its number, the time, and when the server started: no other has
-#: started in the same microsecond. Both statements in one round trip: a statement before BEGIN
-#: belongs to its transaction, and SQLAlchemy reads the result of the first of several only.
-BEGIN = """
-    SELECT concat_ws('|', pg_current_xact_id(), clock_timestamp(), pg_postmaster_start_time());
-    BEGIN
+#: The number of a transaction, the time, and when the server started: no other has started in the
+#: same microsecond.
+IDENTIFY = """
+    SELECT concat_ws('|', pg_current_xact_id(), clock_timestamp(), pg_postmaster_start_time())
 """
 #: The outcome of a transaction; null if this is another server, or it has crashed since. A server
 #: that crashes, and a standby that is promoted, give the numbers of lost transactions to others. A
@@ -77,7 +75,7 @@ def require_acknowledged(connection: Connection) -> None:
 def require_committed(engine: Engine, transaction: str, event_id: str | None) -> None:
     """Ask whether a transaction was committed whose connection broke (DB-12).
 
-    `transaction` is the result of `BEGIN`. If another server answers, or the same one after a
+    `transaction` is the result of `IDENTIFY`. If another server answers, or the same one after a
     crash, the number of the transaction says nothing: then `event_id`, an event that was written in
     the transaction, decides.
 

@@ -15,17 +15,18 @@ from oneself.database.connection_slots import ConnectionSlots, Slot
 from oneself.database.failures import READ_ONLY, sqlstate
 from oneself.database.file_health import FULL
 from oneself.database.outcomes import (
-    BEGIN,
+    IDENTIFY,
     forget_warnings,
     require_acknowledged,
     require_committed,
     watch_warnings,
 )
-from oneself.database.prepared import PreparedStatements, Statement, driver_of
+from oneself.database.pipelining import PipelinedConnection, PipelinedStatements
+from oneself.database.prepared import Statement, driver_of
 from oneself.database_urls import PREPARE, parse_threshold
 
-#: libpq's transaction status: none, in one (sound or failed), in a failed one.
-_IDLE, _IN_TRANSACTION, _IN_ERROR = 0, (2, 3), 3
+#: libpq's transaction status: in one (sound or failed), in a failed one.
+_IN_TRANSACTION, _IN_ERROR = (2, 3), 3
 
 #: Default timeout for a connection or a lock, in milliseconds; past it, the response is a 503.
 DEFAULT_TIMEOUT = 5000
@@ -98,10 +99,17 @@ def open_server(url: URL, *, timeout: int) -> Engine:
         # The parameters of a failed statement would be logged.
         hide_parameters=True,
     )
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "handle_error", _leave_read_only_server)
     event.listen(engine, "handle_error", _hide_values)
     watch_warnings(engine)
     return engine
+
+
+def _connect(
+    _dialect: object, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> PipelinedConnection:
+    return PipelinedConnection.connect(*arguments, **options)
 
 
 def _leave_read_only_server(context: ExceptionContext) -> None:
@@ -129,6 +137,21 @@ def _hide_values(context: ExceptionContext) -> None:
     context.sqlalchemy_exception.args = (f"({type(error).__name__}) {message}",)
 
 
+class Transaction:
+    """A writing transaction, which begins with its first statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        driver = driver_of(connection)
+        driver.defer("BEGIN", prepare=False)
+        self._identified = driver.defer(IDENTIFY)
+
+    @property
+    def identity(self) -> str:
+        """Facts for `require_committed`, once the transaction has begun."""
+        self._identified.scroll(0, mode="absolute")
+        return str(self._identified.fetchone()[0])
+
+
 class Postgresql:
     """Connections to a server, bounded in number (DB-11).
 
@@ -146,7 +169,7 @@ class Postgresql:
         # The most recently used is taken first: those that only a peak needed stay idle.
         self._idle: deque[Connection] = deque()
         self._full_until = 0.0
-        self.statements = PreparedStatements(self._engine.dialect.loaded_dbapi.Error)
+        self.statements = PipelinedStatements()
 
     def take(self, *, blocking: bool, writing: bool = True) -> Connection:
         """Return a connection for one transaction; one that only reads has a slot more (DB-12).
@@ -185,14 +208,15 @@ class Postgresql:
         finally:
             self._slots.release(self._taken.pop(connection))
 
-    def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> str | None:
-        """Begin a transaction; if it writes, return what `require_committed` asks for.
+    def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> Transaction | None:
+        """Begin a transaction; return it if it writes.
 
         A read without `snapshot` needs no transaction: either way each statement sees what is
         committed. With `snapshot`, all reads see one moment.
         """
         if writing:
-            return str(connection.exec_driver_sql(BEGIN).scalar_one())
+            connection.begin()  # SQLAlchemy sends nothing
+            return Transaction(connection)
         if snapshot:
             connection.exec_driver_sql(_BEGIN_SNAPSHOT)
         return None
@@ -201,9 +225,7 @@ class Postgresql:
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
         """Return the rows of a prepared statement."""
-        # After the first failure in a transaction, all statements fail with another error.
-        is_idle = driver_of(connection).info.transaction_status == _IDLE
-        return self.statements.rows(connection, statement, parameters, retryable=is_idle)
+        return self.statements.rows(connection, statement, parameters)
 
     def roll_back(self, connection: Connection) -> None:
         """End a connection's transaction, which SQLAlchemy leaves open after a failed commit."""

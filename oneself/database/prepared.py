@@ -69,43 +69,49 @@ class PreparedStatements:
         self._driver_error = driver_error
         self._prepared: dict[Statement, Prepared] = {}
 
-    def _prepare(self, statement: Statement, connection: Connection) -> Prepared:
-        """Compile and keep a statement.
+    def prepare(self, statement: Statement, connection: Connection) -> Prepared:
+        """Return a statement, compiled.
 
         Callers pass the same object each time; otherwise the cache would grow without bound.
         """
-        prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+        prepared = self._prepared.get(statement)
+        if prepared is None:
+            prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
         return prepared
 
     def rows(
-        self,
-        connection: Connection,
-        statement: Statement,
-        parameters: Mapping[str, Any],
-        *,
-        retryable: bool,
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> list[list[Any]]:
         """Return the rows of a statement.
 
-        `retryable` says that a failure leaves the connection as it was. The statement is then run
-        by the driver, which is faster, and after a failure again by SQLAlchemy: it meets the same
-        failure, and raises it as its own exception class, a `DBAPIError`.
+        It is run by the driver, which is faster, and after a failure again by SQLAlchemy: that
+        meets the same failure, and raises it as its own exception class, a `DBAPIError`.
         """
-        prepared = self._prepared.get(statement) or self._prepare(statement, connection)
+        prepared = self._prepared.get(statement) or self.prepare(statement, connection)
         values = prepared.bind(parameters)
-        if retryable and not _has_listeners(connection):
+        if not has_listeners(connection):
+            driver = driver_of(connection)
             try:
-                return prepared.read(driver_of(connection).execute(prepared.text, values))
-            except self._driver_error:
-                pass
+                return prepared.read(driver.execute(prepared.text, values))
+            except self._driver_error as failure:
+                self._repeat(driver, failure)
         return prepared.read(connection.exec_driver_sql(prepared.text, values))
 
     def write(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> int:
         """Run a statement and return the number of rows written."""
-        prepared = self._prepared.get(statement) or self._prepare(statement, connection)
+        prepared = self._prepared.get(statement) or self.prepare(statement, connection)
         return connection.exec_driver_sql(prepared.text, prepared.bind(parameters)).rowcount
+
+    def defer(
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
+    ) -> None:
+        """Run a statement without a result, at the latest before the next one."""
+        self.write(connection, statement, parameters)
+
+    def _repeat(self, driver: Any, failure: Exception) -> None:
+        """Prepare the connection for running a failed statement again."""
 
 
 def driver_of(connection: Connection) -> Any:
@@ -113,7 +119,7 @@ def driver_of(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
 
-def _has_listeners(connection: Connection) -> bool:
+def has_listeners(connection: Connection) -> bool:
     """Return whether event listeners want each statement; they miss those run by the driver."""
     # The check that SQLAlchemy itself makes for each statement; its public interface takes five
     # calls.

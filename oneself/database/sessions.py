@@ -18,7 +18,7 @@ from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
 from oneself.database.commit_gate import commit_gate, require_open_gate
 from oneself.database.group_commit import RetryAlone
-from oneself.database.postgresql import Postgresql
+from oneself.database.postgresql import Postgresql, Transaction
 from oneself.database.prepared import driver_of
 from oneself.database.sqlite import Sqlite
 
@@ -53,8 +53,8 @@ class TransactionSession(AccountSession):
         self._connections = connections
         self._blocking = blocking
         self._own_connection: Connection | None = None
-        self._transaction_id: str | None = None
         self._is_writing = False
+        self._begun: Transaction | None = None
         self._locked_names: set[str] = set()
         self.keys = keys
         self.limits = limits
@@ -77,9 +77,7 @@ class TransactionSession(AccountSession):
         self._own_connection = self.bind = self.core = self._connections.take(
             blocking=self._blocking, writing=writing
         )
-        self._transaction_id = self._connections.begin(
-            self.core, writing=writing, snapshot=snapshot
-        )
+        self._begun = self._connections.begin(self.core, writing=writing, snapshot=snapshot)
 
     @contextmanager
     def outside_transaction(self) -> Iterator[None]:
@@ -104,15 +102,19 @@ class TransactionSession(AccountSession):
         """See `AccountSession`."""
         return self._connections.statements.write(self.core, statement, parameters)
 
+    def defer(self, statement: Insert | Update | TextClause, parameters: Mapping[str, Any]) -> None:
+        """See `AccountSession`."""
+        self._connections.statements.defer(self.core, statement, parameters)
+
     def lock(self, name: str) -> None:
         """See `AccountSession`; on SQLite a writing transaction has every lock."""
-        if self._transaction_id is not None and name not in self._locked_names:
-            self.core.execute(_LOCK, {"name": _lock_id(name)})
+        if self._begun is not None and name not in self._locked_names:
+            self.defer(_LOCK, {"name": _lock_id(name)})
             self._locked_names.add(name)
 
     def try_lock(self, name: str) -> bool:
         """See `AccountSession`."""
-        if self._transaction_id is None or name in self._locked_names:
+        if self._begun is None or name in self._locked_names:
             return True
         if not self.core.execute(_TRY_LOCK, {"name": _lock_id(name)}).scalar():
             return False
@@ -136,21 +138,24 @@ class TransactionSession(AccountSession):
 
     def _commit(self) -> None:
         try:
-            self.commit() if self.in_transaction() else self.core.commit()
+            if self.in_transaction():
+                self.commit()
+            if self.core.in_transaction():  # the session's own may have had no connection yet
+                self.core.commit()
         except DBAPIError as error:
-            if self._transaction_id is None or not error.connection_invalidated:
+            if self._begun is None or not error.connection_invalidated:
                 raise
             # The connection is broken, and so is what SQLAlchemy knows of the transaction.
-            self._connections.require_committed(self._transaction_id, self.event_id)
+            self._connections.require_committed(self._begun.identity, self.event_id)
         else:
-            if self._transaction_id is not None:
+            if self._begun is not None:
                 self._connections.require_acknowledged(self.core)
 
     def abandon(self) -> None:
         """Roll back what is not committed (nothing after `finish`); give the connection back."""
         if self.in_transaction() or len(self.identity_map):
             self.close()  # takes as long as a read, and most acts have no entities
-        self._transaction_id = self.event_id = None
+        self._begun = self.event_id = None
         self._locked_names.clear()
         connection, self._own_connection = self._own_connection, None
         if connection is None:

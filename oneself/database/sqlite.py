@@ -211,7 +211,7 @@ class Sqlite:
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
         """Return the rows of a prepared statement."""
-        return self.statements.rows(connection, statement, parameters, retryable=True)
+        return self.statements.rows(connection, statement, parameters)
 
     def require_sound(self, connection: Connection) -> None:
         """Accept any transaction: a failed statement is undone, and the rest can be committed."""

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidClient
+from accounts.origin import Origin
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials
-from accounts.services.database import AccountSession
+from accounts.services.database import AccountSession, lock_account
 from accounts.services.policies.authorization import authorise, govern
 from accounts.services.principal import Presented, Principal
 from oneself.database import SingleReading
@@ -75,28 +76,41 @@ class CallerReader:
             token, issuer=issuer, audience=issuer, now=datetime.now(UTC)
         )
 
-    def find_principal(self, presented: Presented, *, blocking: bool) -> Principal:
-        """Authenticate a credential outside of the operation's transaction.
+    def find_principal(
+        self, presented: Presented, origin: Origin, *, blocking: bool = True
+    ) -> Principal:
+        """Authenticate a credential before the operation's transaction, and record its use.
 
         Raises:
             InvalidToken: It is unknown, revoked or expired, or its user is disabled.
         """
-        with self._services.database.reading(blocking=blocking) as reading:
-            return authenticate(reading, presented)
+        with self._services.database.reading(blocking=blocking, origin=origin) as reading:
+            return self.authenticate(reading, presented)
 
     def authenticate(
-        self, session: AccountSession | SingleReading, presented: Presented
+        self,
+        reading: AccountSession | SingleReading,
+        presented: Presented,
+        user: Principal | None = None,
     ) -> Principal:
-        """Authenticate a credential within the operation's transaction, and record its use.
+        """Authenticate a credential, and record its use.
+
+        If `user` was found before the transaction of a write, they are locked, and the credential
+        is looked up again: one that was revoked meanwhile writes nothing.
 
         Raises:
             InvalidToken: As `find_principal`.
         """
-        principal = authenticate(session, presented)
+        session = reading if isinstance(reading, AccountSession) else None
+        if session is not None and user is not None:
+            lock_account(session, user.user.user_id)
+            session.authenticate_again = partial(authenticate, session, presented)
+        principal = authenticate(reading, presented)
         credential = principal.credential
-        self._services.usage.record_use(credential, session.now)
-        self._services.usage.record_source(principal, session.origin.address)
-        if isinstance(session, AccountSession):  # a reading records no events
+        if user is None:
+            self._services.usage.record_use(credential, reading.now)
+            self._services.usage.record_source(principal, reading.origin.address)
+        if session is not None:  # a reading records no events
             session.origin = session.origin._replace(
                 credential_kind=credential.kind.value, credential_id=credential.id
             )

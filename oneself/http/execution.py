@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from accounts.errors import AccountError, Conflict, OutcomeUnknown, Unavailable
+from accounts.origin import Origin
 from accounts.services.attempts import find_refused_attempt
-from accounts.services.authentication import authenticate
-from accounts.services.database import AccountSession, lock_account
+from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, read_secret
 from accounts.services.principal import Principal
 from accounts.services.throttling import Writer, consume_write
@@ -109,11 +109,19 @@ class Execution:
         """
         try:
             try:
-                credentials, principal = self._identify(request, blocking=False)
+                credentials, user = self._identify(request, blocking=False)
             except OperationalError as error:
                 raise RetryAlone from error
+            arguments = self._read_arguments(request)
             return await self._services.database.run_in_group(
-                partial(self._run_in_transaction, credentials, principal, request, _meta(request))
+                partial(
+                    self._run_in_transaction,
+                    credentials,
+                    request,
+                    _meta(request),
+                    user=user,
+                    arguments=arguments,
+                )
             )
         except AccountError as refusal:
             return self.refuse(refusal, request)
@@ -124,13 +132,11 @@ class Execution:
         Raises:
             AccountError: The caller is not authenticated or, for a large body, not authorised.
         """
-        _, principal = self._services.database.attempt(
-            partial(self._identify, request, blocking=True)
-        )
+        _, principal = self._services.database.attempt(partial(self._identify, request))
         if principal is None:
             raise NotAuthenticated  # the operation is public, and takes no upload
         if large:
-            self._arguments.read(request.scope, request.headers, request.body)
+            self._read_arguments(request)
             self._callers.authorise(principal, request)
         return principal.user.user_id
 
@@ -146,8 +152,8 @@ class Execution:
         self._services.database.attempt(partial(self._check_before_hashing, request))
 
     def _check_before_hashing(self, request: Request) -> None:
-        _, principal = self._identify(request, blocking=True)
-        arguments = self._arguments.read(request.scope, request.headers, request.body)
+        _, principal = self._identify(request)
+        arguments = self._read_arguments(request)
         if principal is not None:
             self._callers.authorise(principal, request)
         if self._spec.mailed_secret is not None:
@@ -187,13 +193,21 @@ class Execution:
         blocking: bool,
         refusal: AccountError | None = None,
     ) -> Answer:
-        credentials, principal = self._identify(request, blocking=blocking)
+        credentials, user = self._identify(request, blocking=blocking)
+        # A write that is refused here takes no lock and no turn to write, and has no transaction.
+        arguments = self._read_arguments(request) if self._is_writing else None
         return self._run_in_transaction(
-            credentials, principal, request, meta, blocking=blocking, refusal=refusal
+            credentials,
+            request,
+            meta,
+            user=user,
+            arguments=arguments,
+            blocking=blocking,
+            refusal=refusal,
         )
 
     def _identify(
-        self, request: Request, *, blocking: bool
+        self, request: Request, *, blocking: bool = True
     ) -> tuple[RequestCredentials, Principal | None]:
         """Read the credential; before a write, also find its user."""
         credentials = self._callers.read_credentials(request)
@@ -201,30 +215,33 @@ class Execution:
             return credentials, None
         # Before the write lock is taken. Otherwise well-formed tokens that do not exist would keep
         # every writer waiting.
-        principal = self._callers.find_principal(credentials.presented, blocking=blocking)
+        principal = self._callers.find_principal(
+            credentials.presented, self._origin_of(request), blocking=blocking
+        )
         return credentials, principal
+
+    def _read_arguments(self, request: Request) -> dict[str, Any]:
+        return self._arguments.read(request.scope, request.headers, request.body)
 
     def _run_in_transaction(
         self,
         credentials: RequestCredentials,
-        owner: Principal | None,
         request: Request,
         meta: ResponseMeta,
         shared: Connection | None = None,
         *,
+        user: Principal | None,
+        arguments: dict[str, Any] | None,
         blocking: bool = True,
         refusal: AccountError | None = None,
     ) -> Answer:
         """Run the operation; with `refusal`, raise it unless an answer is stored."""
-        presented, principal = credentials.presented, None
+        principal = None
         with self._open_session(request, blocking=blocking, shared=shared) as session:
-            if presented and owner is not None and isinstance(session, AccountSession):
-                # Authenticated again below: a credential revoked meanwhile writes nothing.
-                lock_account(session, owner.user.user_id)
-                session.authenticate_again = partial(authenticate, session, presented)
-            if presented is not None and session is not None:
-                principal = self._callers.authenticate(session, presented)
-            arguments = self._arguments.read(request.scope, request.headers, request.body)
+            if credentials.presented is not None and session is not None:
+                principal = self._callers.authenticate(session, credentials.presented, user)
+            if arguments is None:
+                arguments = self._arguments.read(request.scope, request.headers, request.body)
             if principal is not None:
                 self._callers.authorise(principal, request)
             elif isinstance(session, AccountSession):
@@ -247,14 +264,16 @@ class Execution:
                 reply = call()
             return self._renderer.render(reply, meta)
 
+    def _origin_of(self, request: Request) -> Origin:
+        request_id = request.request_context.request_id
+        return origin_of(request.scope, request_id, self._services.proxies)
+
     def _open_session(
         self, request: Request, *, blocking: bool, shared: Connection | None
     ) -> AbstractContextManager[_Session]:
         if self._context is Context:
             return nullcontext()
-        origin = origin_of(
-            request.scope, request.request_context.request_id, self._services.proxies
-        )
+        origin = self._origin_of(request)
         if self._context is PrincipalContext:
             return self._services.database.reading(blocking=blocking, origin=origin)
         return self._services.database.transaction(

@@ -43,7 +43,7 @@ def change_profile(
         delete_upload(session, user)
     fields = tuple(sorted(values))
     parameters = {f"new_{field}": value for field, value in values.items()}
-    session.write(_build_update(fields), {"user_id": user.user_id, **parameters})
+    session.defer(_build_update(fields), {"user_id": user.user_id, **parameters})
     record_update(session, user, *fields)
     # Equal to what a read would return: the account has been locked since `user` was read.
     return user._replace(**values)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, text
 from sqlmodel import col
 
 from accounts.errors import InvalidRequest, Violation
 from accounts.services.database import AccountSession, lock_account
 from models import UserSettings
+from models.columns import UtcDateTime
 
 _MAX_NAMES = 100
 
@@ -17,12 +18,17 @@ _MAX_NAMES = 100
 _SELECT = select(col(UserSettings.document)).where(
     col(UserSettings.user_id) == bindparam("user_id")
 )
-_UPDATE = (
-    update(UserSettings)
-    .where(col(UserSettings.user_id) == bindparam("user"))
-    .values(document=bindparam("new_document"), changed_at=bindparam("now"))
+# As text, since SQLAlchemy has an ON CONFLICT for each database, but none for both.
+_UPSERT = text(
+    """
+    INSERT INTO user_settings (user_id, document, changed_at)
+    VALUES (:user_id, :document, :now)
+    ON CONFLICT (user_id) DO UPDATE SET document = :document, changed_at = :now
+    """
+).bindparams(
+    bindparam("document", type_=col(UserSettings.document).type),
+    bindparam("now", type_=UtcDateTime),
 )
-_INSERT = insert(UserSettings)
 
 
 def find_settings(session: AccountSession, user_id: str) -> dict[str, Any]:
@@ -46,9 +52,7 @@ def replace_settings(
     if len(whole) > _MAX_NAMES or size > session.limits.max_settings_bytes:
         rule = f"must have at most {_MAX_NAMES} names and {session.limits.max_settings_bytes} bytes"
         raise InvalidRequest([Violation((), rule)])
-    values = {"user": user_id, "new_document": whole, "now": session.now}
-    if not session.write(_UPDATE, values):
-        session.write(_INSERT, {"user_id": user_id, "document": whole, "changed_at": session.now})
+    session.defer(_UPSERT, {"user_id": user_id, "document": whole, "now": session.now})
     return whole
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import unquote_plus
 
 from accounts.crypto import tokens
-from accounts.crypto.jwts import Claims, looks_like_jwt
+from accounts.crypto.jwts import Claims
 from accounts.errors import InvalidClient, InvalidToken
 from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import BY_KIND
@@ -62,7 +62,7 @@ def _read_bearer(header: bytes, read_jwt: Callable[[str], Claims]) -> Presented:
         raise NotAuthenticated
     token = rest.strip(" ")
     # The service's opaque tokens contain no dot.
-    if "." in token and looks_like_jwt(token):
+    if "." in token:
         return Presented(CredentialKind.JWT, token, read_jwt(token))
     return _read_token(token)
 

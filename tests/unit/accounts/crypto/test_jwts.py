@@ -272,6 +272,15 @@ def test_short_key_cannot_sign():
         keys.sign(CLAIMS, issuer=ISSUER)
 
 
+def test_short_key_verifies_nothing(factory):
+    """JW-01: not even a token that it has really signed."""
+    short = rsa.generate_private_key(65537, 1024)  # noqa: S505 # too short on purpose
+    token = factory.token(sign=lambda text: short.sign(text, padding.PKCS1v15(), SHA256()))
+    keys = KeySet((LoadedKey(factory.kid, short, START, None),))
+    with pytest.raises(InvalidToken):
+        keys.verify(token, issuer=ISSUER, audience=AUDIENCE, now=NOW)
+
+
 @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"])
 def test_type_of_an_access_token_is_accepted(factory, typ):
     """JW-02: in any letter case, with or without its prefix (RFC 9068 section 4)."""

@@ -247,10 +247,12 @@ def test_lock_is_held_until_the_end_of_the_transaction(open_database, run_in_thr
         with database.transaction(writing=True) as session:
             session.lock(name)
             session.lock(name)
+            session.core.exec_driver_sql("SELECT 1")
             return True
 
     with database.transaction(writing=True) as session:
         session.lock("a")
+        session.core.exec_driver_sql("SELECT 1")
         assert run_in_thread(lock, "b")
         with pytest.raises(OperationalError) as refused:
             run_in_thread(lock, "a")
@@ -267,11 +269,13 @@ def test_slow_work_releases_locks(database, run_in_thread):
 
     with database.transaction(writing=True) as session:
         session.lock("a")
+        session.core.exec_driver_sql("SELECT 1")
         assert run_in_thread(lock) is False
         with session.outside_transaction():
             assert run_in_thread(lock) is True
         assert run_in_thread(lock) is True
         session.lock("a")
+        session.core.exec_driver_sql("SELECT 1")
         assert run_in_thread(lock) is False
 
 
@@ -499,7 +503,9 @@ def connections(location):
 
 def _begin_writing(connections):
     connection = connections.take(blocking=True)
-    return connection, connections.begin(connection, writing=True, snapshot=False)
+    begun = connections.begin(connection, writing=True, snapshot=False)
+    connection.exec_driver_sql("SELECT 1")
+    return connection, begun.identity
 
 
 def _commit(connections):
@@ -601,6 +607,7 @@ def test_idle_transaction_times_out(open_database):
 
     def sleep():
         with database.transaction(writing=True) as session:
+            session.core.exec_driver_sql("SELECT 1")
             time.sleep(1)
             session.core.exec_driver_sql("SELECT 1")
 
