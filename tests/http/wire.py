@@ -137,6 +137,7 @@ def ask(
     headers: Mapping[str, str | None] | None = None,
     body: Any = None,
     host: str = "localhost",
+    timeout: float = _PATIENCE,
 ) -> Answer:
     """Send one request on a connection of its own; a body other than bytes is sent as JSON."""
     fields: dict[str, str | None] = {"Connection": "close"}
@@ -144,7 +145,7 @@ def ask(
     if body is not None:
         fields |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
     fields |= headers or {}
-    with Wire(port) as wire:
+    with Wire(port, timeout=timeout) as wire:
         wire.send(
             head_of(method, target, fields, host=host) + (content if body is not None else b"")
         )
