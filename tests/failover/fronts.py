@@ -14,7 +14,7 @@ from tests.support.ports import free_port
 
 __all__ = ["FRONTS", "open_front"]
 
-FRONTS = ("all nodes in the URL", "HAProxy", "PgBouncer and HAProxy")
+FRONTS = ("all hosts in the URL", "HAProxy", "PgBouncer, HAProxy")
 _DATABASE = "oneself"
 
 # Patroni answers GET /primary with 200 on the leader only.

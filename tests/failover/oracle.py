@@ -1,5 +1,6 @@
 """Clients that know what their accounts must look like, one for each kind of act."""
 
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ __all__ = ["Oracle", "open_oracles"]
 
 _SETTINGS = "/resources/me/settings"
 _MAX_KEYS = 3
+_numbers = itertools.count()
 #: Revoked credentials that are tried in a check; all, unless there are more.
 _PROBES = 60
 
@@ -265,10 +267,9 @@ def _bearer(token: str) -> dict[str, str | None]:
 
 def open_oracles(replicas: Sequence[Running], seed: int) -> list[Oracle]:
     """Sign up the accounts, and return the clients that change them."""
-    numbers = iter(range(100))
 
     def account() -> Account:
-        return open_account(replicas[0], f"user{seed}x{next(numbers)}@example.com")
+        return open_account(replicas[0], f"user{next(_numbers)}@example.com")
 
     oracles: list[Oracle] = []
     for _ in range(2):

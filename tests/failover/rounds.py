@@ -1,5 +1,6 @@
 """A round: load, faults, recovery, and a comparison of every account with what was acknowledged."""
 
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from tests.support.deadlines import patient
 from tests.support.journal import Load
 
 __all__ = ["Outcome", "run_round"]
+
+_log = logging.getLogger(__name__)
 
 #: Until a new leader takes writes: its lease, and these seconds for the election and promotion.
 _GRACE = 5
@@ -65,6 +68,14 @@ def run_round(
     problems = tally.problems + deployment.find_event_problems()
     if unavailable > held + patient(TTL + _GRACE):
         problems.append(f"unavailable for {unavailable:.1f} seconds")
+    _log.info(
+        "%s, seed %s: unavailable for %.1f s, statuses %s, problems: %s",
+        [fault.name for fault in faults],
+        seed,
+        unavailable,
+        dict(tally.statuses),
+        problems,
+    )
     outcome.rounds += 1
     outcome.unavailable.append(unavailable)
     outcome.held.append(held)

@@ -46,12 +46,11 @@ def _cells(outcome: Outcome) -> list[str]:
 def draw(outcomes: Mapping[Case, Outcome]) -> Table:
     """Return the table for the terminal."""
     table = Table(title="Failover", title_justify="left")
-    for name in ("PostgreSQL", "through", "fault"):
-        table.add_column(name)
+    table.add_column("fault")
     for name in _COLUMNS:
         table.add_column(name, justify="right")
-    for case, outcome in outcomes.items():
-        table.add_row(*case, *_cells(outcome))
+    for (version, front, fault), outcome in outcomes.items():
+        table.add_row(f"{fault} (PostgreSQL {version}, {front})", *_cells(outcome))
     return table
 
 
