@@ -38,7 +38,8 @@ status, and only `oneself.http.response` knows statuses)::
     │   ├── IdempotencyKeyReused     idempotency_key_reused
     │   └── TokenUnreadable          token_unreadable
     ├── TooManyAttempts              too_many_attempts
-    └── Unavailable                  unavailable
+    ├── Unavailable                  unavailable
+    └── OutcomeUnknown               outcome_unknown
 
 `str(refusal)` is safe to show: it names a field and a rule, never a value. Causes are chained with
 `raise … from` and never rendered.
@@ -347,3 +348,21 @@ class Unavailable(AccountError):
         super().__init__()
         self.retry_after = retry_after
         self.reason = reason
+
+
+class OutcomeUnknown(AccountError):
+    """The database has not confirmed a commit: the change may have been made or not (ADR 37).
+
+    `is_settled` means that this was decided and only cannot be found out: an act that has the same
+    effect twice can be begun again. `reason` is written to the log and not sent to the caller.
+    """
+
+    code = "outcome_unknown"
+    message = (
+        "The change may or may not have been made; read the current state before you repeat it."
+    )
+
+    def __init__(self, reason: str, *, is_settled: bool = False) -> None:
+        super().__init__()
+        self.reason = reason
+        self.is_settled = is_settled

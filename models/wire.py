@@ -49,6 +49,7 @@ RefusalCode: TypeAlias = Literal[
     "unsupported_media_type",
     "unknown_host",
     "unavailable",
+    "outcome_unknown",
     "internal_error",
 ]
 """

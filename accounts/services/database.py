@@ -46,6 +46,8 @@ class AccountSession(Session):
 
     `core` is the underlying connection. `now` is read once, so that everything an act writes has
     the same time. `observed` collects the events of `accounts.services.events.observe_event`.
+    `event_id` is the last event that the transaction has written: it tells later whether the
+    transaction was committed.
     `attempted` is the email address or client id whose secret the act checks: if it refuses, the
     log names the attempt (`accounts.services.attempts`).
     `authenticate_again` looks up the credential of the request once more and raises `InvalidToken`
@@ -61,6 +63,7 @@ class AccountSession(Session):
     now: datetime
     origin: Origin
     observed: list[Any]
+    event_id: str | None
     attempted: str | None
     authenticate_again: Callable[[], object]
     authorise_public: Callable[[Any, str], None]  # the module of `UserView` imports this one

@@ -65,7 +65,8 @@ def record_update(session: AccountSession, user: UserView, *fields: str) -> None
     observation = Observation(EventKind.USER_UPDATED, user.tenant_id, user.user_id, session.origin)
     row = _row(observation, session.now, {"fields": ", ".join(fields)})
     values = {f"new_{name}": value for name, value in row.items()}
-    session.write(_INSERT_UNLESS_REPEATED, {**values, "since": session.now - _REPEATED})
+    if session.write(_INSERT_UNLESS_REPEATED, {**values, "since": session.now - _REPEATED}):
+        session.event_id = row["id"]
 
 
 def record_events(
@@ -171,6 +172,8 @@ def _write(session: AccountSession, rows: Sequence[Mapping[str, Any]]) -> None:
         session.write(_INSERT, rows[0])
     elif rows:
         session.core.execute(_INSERT, rows)
+    if rows:
+        session.event_id = rows[-1]["id"]
 
 
 def _row(

@@ -1,7 +1,7 @@
 """Database access: connections, transactions, group commit and migrations."""
 
 from oneself.database.database import Database, Location, open_engine
-from oneself.database.failures import OutcomeUnknown, is_database_unavailable
+from oneself.database.failures import is_database_unavailable
 from oneself.database.group_commit import RetryAlone
 from oneself.database.sessions import SingleReading
 from oneself.database.sqlite import sqlite_driver
@@ -9,7 +9,6 @@ from oneself.database.sqlite import sqlite_driver
 __all__ = [
     "Database",
     "Location",
-    "OutcomeUnknown",
     "RetryAlone",
     "SingleReading",
     "is_database_unavailable",

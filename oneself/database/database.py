@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from accounts.crypto.keyring import Keyring
-from accounts.errors import AccountError
+from accounts.errors import AccountError, OutcomeUnknown
 from accounts.limits import Limits
 from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
@@ -142,19 +141,30 @@ class Database:
             self._connections, blocking, self._keys, self._limits, self._clock(), origin
         )
 
-    def attempt(self, work: Callable[[], Outcome]) -> Outcome:
+    def attempt(self, work: Callable[[], Outcome], *, repeatable: bool = False) -> Outcome:
         """Do work that is one transaction; retry it whole after a conflict with other transactions.
 
         The work must tolerate that: what it commits by `outside_transaction` is done each time.
+        With `repeatable`, it has the same effect if it is done twice, and is also retried after a
+        commit of unknown outcome. If the retry is refused or fails, the outcome stays unknown.
 
         Raises:
             sqlalchemy.exc.DBAPIError: It failed for another reason, or too often.
+            OutcomeUnknown: It is not known whether it was committed.
         """
+        unknown: OutcomeUnknown | None = None
         for attempt in range(_ATTEMPTS):
+            is_last = attempt == _ATTEMPTS - 1
             try:
                 return work()
-            except DBAPIError as error:
-                if attempt == _ATTEMPTS - 1 or not can_retry(error):
+            except OutcomeUnknown as error:
+                unknown = error
+                if is_last or not (repeatable and error.is_settled):
+                    raise
+            except Exception as error:
+                if is_last or not can_retry(error):
+                    if unknown is not None:
+                        raise unknown from error
                     raise
             # Transactions that collided would collide again if they paused equally long.
             time.sleep(random.uniform(0, _MAX_FIRST_PAUSE * 2**attempt))  # noqa: S311 # no secret

@@ -1,12 +1,14 @@
-"""Classification of database failures: temporary, retryable, of unknown outcome."""
+"""Classification of database failures: temporary, retryable."""
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 #: Classes of SQLSTATE that the client cannot help and that pass: connection, resources, operator
 #: intervention, system (PostgreSQL's Appendix A).
 _TEMPORARY_CLASSES = ("08", "53", "57", "58")
+#: The server is read-only, as a standby is until it takes over.
+READ_ONLY = "25006"
 _TEMPORARY = {
-    "25006",  # read-only, as a standby is until it takes over
+    READ_ONLY,
     "25P03",  # idle_in_transaction_session_timeout
     "25P04",  # transaction_timeout
     "42P01",  # no tables: never migrated, or being restored
@@ -16,28 +18,19 @@ _TEMPORARY = {
 _CONFLICTS = {"40001", "40P01"}
 
 
-class OutcomeUnknown(Exception):
-    """The connection broke during a commit, and it is unknown whether the server committed.
-
-    The work is never retried, since it may be done already. The answer is no 503, which would
-    invite the client to retry.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("The connection broke during a commit, and its outcome is not known.")
-
-
 def sqlstate(error: DBAPIError) -> str:
     """Return the SQLSTATE of a failure; empty for SQLite, and if no server answered."""
     return getattr(error.orig, "sqlstate", None) or ""
 
 
-def can_retry(error: DBAPIError) -> bool:
+def can_retry(error: Exception) -> bool:
     """Return whether nothing was done, and the same work may succeed if it is retried at once.
 
     True after a deadlock, a serialization failure, or on a broken connection: if a commit was lost
-    with the connection, `OutcomeUnknown` is raised instead.
+    with the connection, and its outcome cannot be found out, `OutcomeUnknown` is raised instead.
     """
+    if not isinstance(error, DBAPIError):
+        return False
     return error.connection_invalidated or sqlstate(error) in _CONFLICTS
 
 

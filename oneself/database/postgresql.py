@@ -1,7 +1,6 @@
 """A PostgreSQL server, with a bounded pool of connections shared by a process's threads."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,30 +9,22 @@ from typing import Any, cast
 import orjson
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
-from oneself.database.failures import OutcomeUnknown
+from oneself.database.failures import READ_ONLY
+from oneself.database.outcomes import (
+    BEGIN,
+    forget_warnings,
+    require_acknowledged,
+    require_committed,
+    watch_warnings,
+)
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
 from oneself.database_urls import PREPARE, parse_threshold
 
 #: libpq's transaction status: none, in one (sound or failed), in a failed one.
 _IDLE, _IN_TRANSACTION, _IN_ERROR = 0, (2, 3), 3
 
-#: How often, and at what interval in seconds, the outcome of a commit is asked for.
-_POLLS, _POLL_SECONDS = 20, 0.25
-
-#: Both in one round trip. A statement before BEGIN belongs to its transaction, and SQLAlchemy reads
-#: the result of the first of several statements only.
-_BEGIN = "SELECT concat(pg_current_xact_id(), ' ', clock_timestamp()); BEGIN"
-#: The outcome of a transaction, and whether a client is still connected from before it. A server
-#: that crashes reuses the number of a transaction that it lost, and all of its connections end:
-#: without such a witness, the outcome may be another transaction's.
-_OUTCOME = """
-    SELECT pg_xact_status(%s::xid8), EXISTS (
-        SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND backend_start < %s
-    )
-"""
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -85,8 +76,19 @@ def open_server(url: URL, *, timeout: int) -> Engine:
         # The parameters of a failed statement would be logged.
         hide_parameters=True,
     )
+    event.listen(engine, "handle_error", _leave_read_only_server)
     event.listen(engine, "handle_error", _hide_values)
+    watch_warnings(engine)
     return engine
+
+
+def _leave_read_only_server(context: ExceptionContext) -> None:
+    """Close the connection to a server that accepts no writes, and so the idle ones as well.
+
+    After a switchover the server is a standby. A new connection finds its successor.
+    """
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 def _hide_values(context: ExceptionContext) -> None:
@@ -156,13 +158,13 @@ class Postgresql:
             self._slots.release()
 
     def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> str | None:
-        """Begin a transaction; return its number and start time if it writes.
+        """Begin a transaction; if it writes, return what `require_committed` asks for.
 
         A read without `snapshot` needs no transaction: either way each statement sees what is
         committed. With `snapshot`, all reads see one moment.
         """
         if writing:
-            return str(connection.exec_driver_sql(_BEGIN).scalar_one())
+            return str(connection.exec_driver_sql(BEGIN).scalar_one())
         if snapshot:
             connection.exec_driver_sql(_BEGIN_SNAPSHOT)
         return None
@@ -184,7 +186,7 @@ class Postgresql:
                 driver.rollback()
 
     def require_sound(self, connection: Connection) -> None:
-        """Check that no statement of the transaction has failed.
+        """Check that no statement of the transaction has failed, before it is committed.
 
         Raises:
             RuntimeError: One has, and the act went on. The server would accept COMMIT, roll back,
@@ -192,37 +194,24 @@ class Postgresql:
         """
         if driver_of(connection).info.transaction_status == _IN_ERROR:
             raise RuntimeError("a statement failed, and the transaction is committed nonetheless")
+        forget_warnings(connection)
 
-    def require_committed(self, transaction: str) -> None:
-        """Ask the server whether a transaction was committed whose connection broke (DB-12).
+    def require_acknowledged(self, connection: Connection) -> None:
+        """Check that a commit was acknowledged without a warning: see `outcomes`.
 
-        The client gets the true outcome: it neither repeats work that is done nor relies on lost
-        work.
+        Raises:
+            OutcomeUnknown: There was a warning.
+        """
+        require_acknowledged(connection)
+
+    def require_committed(self, transaction: str, event_id: str | None) -> None:
+        """Ask whether a transaction was committed whose connection broke: see `outcomes`.
 
         Raises:
             sqlalchemy.exc.OperationalError: It was not committed; it can be retried.
-            OutcomeUnknown: The server does not answer for too long, or does not know.
+            OutcomeUnknown: No server answers for too long, or it does not know.
         """
-        number, _, started_at = transaction.partition(" ")
-        for _ in range(_POLLS):
-            try:
-                with self._engine.connect() as connection:
-                    outcome, has_witness = connection.exec_driver_sql(
-                        _OUTCOME, (number, started_at)
-                    ).one()
-            except OperationalError:
-                outcome, has_witness = "in progress", False  # as far as we know
-            except DBAPIError as error:
-                raise OutcomeUnknown from error
-            if outcome == "committed" and has_witness:
-                return
-            if outcome == "aborted":
-                broken = ConnectionError("the connection broke before the commit")
-                raise OperationalError("COMMIT", None, broken, connection_invalidated=True)
-            if outcome != "in progress":
-                break
-            time.sleep(_POLL_SECONDS)
-        raise OutcomeUnknown
+        require_committed(self._engine, transaction, event_id)
 
     def truncate_wal(self) -> None:
         """Do nothing: the server manages its own log."""

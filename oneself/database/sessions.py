@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, Insert, Select, TextClause, Updat
 from sqlalchemy.exc import DBAPIError
 
 from accounts.crypto.keyring import Keyring
+from accounts.errors import OutcomeUnknown, Unavailable
 from accounts.limits import Limits
 from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
@@ -59,6 +60,7 @@ class TransactionSession(AccountSession):
         self.origin = origin
         self.observed = []
         self.attempted = None
+        self.event_id = None
         self.authenticate_again = _no_credential
         self.authorise_public = _no_policies
 
@@ -74,7 +76,11 @@ class TransactionSession(AccountSession):
     @contextmanager
     def outside_transaction(self) -> Iterator[None]:
         """See `AccountSession`."""
-        self.finish()
+        try:
+            self.finish()
+        except OutcomeUnknown as unknown:
+            # What is written before slow work may stay alone, and the act itself has not begun.
+            raise Unavailable(reason=unknown.reason) from unknown
         self.abandon()
         yield
         self.begin_transaction(writing=True)
@@ -119,13 +125,15 @@ class TransactionSession(AccountSession):
             if self._transaction_id is None or not error.connection_invalidated:
                 raise
             # The connection is broken, and so is what SQLAlchemy knows of the transaction.
-            self._connections.require_committed(self._transaction_id)
+            self._connections.require_committed(self._transaction_id, self.event_id)
+        else:
+            self._connections.require_acknowledged(self.core)
 
     def abandon(self) -> None:
         """Roll back what is not committed (nothing after `finish`); give the connection back."""
         if self.in_transaction() or len(self.identity_map):
             self.close()  # takes as long as a read, and most acts have no entities
-        self._transaction_id = None
+        self._transaction_id = self.event_id = None
         self._locked_names.clear()
         connection, self._own_connection = self._own_connection, None
         if connection is None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 import sqlalchemy
@@ -12,7 +12,6 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from accounts.errors import Unavailable
-from oneself.database.failures import OutcomeUnknown
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
 
 
@@ -202,9 +201,12 @@ class Sqlite:
     def require_sound(self, connection: Connection) -> None:
         """Accept any transaction: a failed statement is undone, and the rest can be committed."""
 
-    def require_committed(self, _transaction: str) -> None:
-        """Raise `OutcomeUnknown`: there is no server that could be asked."""
-        raise OutcomeUnknown
+    def require_acknowledged(self, connection: Connection) -> None:
+        """Accept any commit: SQLite has no warnings."""
+
+    def require_committed(self, _transaction: str, _event_id: str | None) -> NoReturn:
+        """Fail: a commit in a file has an outcome, and no connection that breaks."""
+        raise AssertionError("a transaction on SQLite has no number to ask for")
 
     def truncate_wal(self) -> None:
         """Copy the write-ahead log back into the file and truncate it, if it is long (DB-07).

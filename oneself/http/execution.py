@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from accounts.errors import AccountError, Conflict, Unavailable
+from accounts.errors import AccountError, Conflict, OutcomeUnknown, Unavailable
 from accounts.services.attempts import find_refused_attempt
 from accounts.services.authentication import authenticate
 from accounts.services.database import AccountSession, lock_account
@@ -25,7 +25,7 @@ from oneself.document import OperationSpec
 from oneself.http.caller import CallerReader, RequestCredentials
 from oneself.http.guard import Request, RequestContext
 from oneself.http.handler_signature import context_of
-from oneself.http.idempotency import PARAMETER, idempotent_attempt, run_once
+from oneself.http.idempotency import HEADER, PARAMETER, idempotent_attempt, run_once
 from oneself.http.request.arguments import ArgumentReader
 from oneself.http.request.client_address import origin_of, user_agent_of
 from oneself.http.request.credentials import is_same_origin, sent_bearer
@@ -69,6 +69,8 @@ class Execution:
         )
         self._is_writing = spec.method != "get"
         types = dict(self._arguments.types)
+        # Twice has the same effect as once (RFC 9110 section 9.2.2; for PATCH by our document).
+        self._is_absolute = spec.method in {"put", "patch", "delete"}
         self._is_idempotent = types.pop(PARAMETER, None) is not None
         # The document lets no limit refuse an act that makes an account safer, such as a log-out.
         self._is_limited = self._is_writing and HTTPStatus.TOO_MANY_REQUESTS in spec.responses
@@ -86,7 +88,10 @@ class Execution:
         try:
             if not blocking:
                 return self._run(request, meta, blocking=False)
-            return self._services.database.attempt(partial(self._run, request, meta, blocking=True))
+            return self._services.database.attempt(
+                partial(self._run, request, meta, blocking=True),
+                repeatable=self._is_absolute or (self._is_idempotent and HEADER in request.headers),
+            )
         except AccountError as refusal:
             return self._find_stored_answer(request, meta, refusal) or self.refuse(refusal, request)
 
@@ -147,7 +152,7 @@ class Execution:
 
     def refuse(self, refusal: AccountError, request: Request) -> Answer:
         """Render a refusal in the operation's dialect."""
-        if isinstance(refusal, Unavailable):
+        if isinstance(refusal, Unavailable | OutcomeUnknown):
             request.request_context.reason = refusal.reason
         return self._renderer.refuse(
             refusal, _meta(request), bearer_was_sent=sent_bearer(request.scope["headers"])

@@ -12,7 +12,8 @@ from accounts.services.principal import Principal
 from handlers.exchange import Reply
 from oneself.document import OperationSpec
 
-#: The Python name of the document's parameter, which no handler takes.
+#: The header, and the Python name of the document's parameter, which no handler takes.
+HEADER = b"idempotency-key"
 PARAMETER = "idempotency_key"
 
 

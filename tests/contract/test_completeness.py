@@ -12,7 +12,7 @@ from tests.support.error_classes import ALL_REFUSALS
 
 DOCUMENT = load_document()
 #: Refusals of a broken or busy service only, which unit tests cover.
-NOT_BY_ROWS = {"unavailable", "internal_error"}
+NOT_BY_ROWS = {"unavailable", "outcome_unknown", "internal_error"}
 
 
 def _covered_statuses() -> dict[str, set[int]]:

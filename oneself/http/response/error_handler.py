@@ -34,6 +34,7 @@ _STATUSES: Mapping[type[AccountError], int] = {
     errors.TooManyAttempts: 429,
     request_errors.Internal: 500,
     errors.Unavailable: 503,
+    errors.OutcomeUnknown: 504,
 }
 
 

@@ -56,6 +56,7 @@ STATUSES = {
     "TooManyAttempts": 429,
     "Internal": 500,
     "Unavailable": 503,
+    "OutcomeUnknown": 504,
 }
 OF_THE_DIALECT = ("InvalidRequest", "WeakPassword", "UnreadablePicture")
 INVALID = {
@@ -80,6 +81,7 @@ def _made(name):
         "MethodNotAllowed": (["GET", "HEAD"],),
         "InvalidRequest": ([],),
         "WeakPassword": ([],),
+        "OutcomeUnknown": ("the server does not answer",),
     }
     return kind(*given.get(name, ()))
 
