@@ -20,7 +20,7 @@ from tests.support.deadlines import patient
 __all__ = ["Deployment", "deploy"]
 
 _ROOT = Path(__file__).parents[2]
-_REPLICAS, _WORKERS = 2, 2
+_REPLICAS = 2
 _KEY = "k" * 43
 _UNCHAINED = (
     "SELECT count(*) FROM security_event e LEFT JOIN event_link l ON l.event_id = e.id"
@@ -98,7 +98,6 @@ def deploy(
             return stack.enter_context(
                 running(
                     own,
-                    workers=_WORKERS,
                     module=module,
                     database_url=url,
                     secret_key=_KEY,
