@@ -35,7 +35,7 @@ def missing_tools() -> str:
 
 
 class Cluster:
-    """A cluster, its faults, and who leads it."""
+    """A cluster: its nodes, their roles, and its faults."""
 
     def __init__(self, folder: Path, programs: Path, *, asynchronous: bool):
         data = folder / "etcd"
@@ -159,7 +159,7 @@ class Cluster:
 
     @property
     def is_asynchronous(self) -> bool:
-        """Whether commits wait for no standby, a planted defect."""
+        """True if commits wait for no standby, a planted defect."""
         answer = next((node.ask("GET", "/config") for node in self.nodes if node.is_running), None)
         return bool(answer) and not answer["synchronous_mode"]
 

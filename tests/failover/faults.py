@@ -110,21 +110,18 @@ def _put_clock_ahead(cluster: Cluster, _random: random.Random) -> float:
     """Fail over to a node whose clock is a minute ahead."""
     if not Path(_FAKETIME).exists():
         pytest.skip("not installed: libfaketime")
-    standby, leader = cluster.synchronous_standby(), cluster.leader()
-    _restart(cluster, standby, LD_PRELOAD=_FAKETIME, FAKETIME="+60s", DONT_FAKE_MONOTONIC="1")
-    # Another one may have become synchronous meanwhile.
-    if cluster.synchronous_standby() is not standby:
-        _hand_over(cluster, cluster.synchronous_standby())
-        wait_until(lambda: cluster.synchronous_standby() is standby, 60, cluster.describe)
-        leader = cluster.leader()
+    leader, former = cluster.leader(), cluster.synchronous_standby()
+    [ahead] = [node for node in cluster.nodes if node not in {leader, former}]
+    _restart(cluster, ahead, LD_PRELOAD=_FAKETIME, FAKETIME="+60s", DONT_FAKE_MONOTONIC="1")
+    former.kill()  # so that commits wait for the one that is ahead, and it can be promoted
+    wait_until(lambda: cluster.synchronous_standby() is ahead, TTL, cluster.describe)
+    former.start()
     leader.kill()
     _wait_for_another_leader(cluster, leader)
     leader.start()
-    time.sleep(5)
     cluster.wait_until_healthy()
-    if cluster.leader() is standby:
-        _hand_over(cluster, cluster.synchronous_standby())
-    _restart(cluster, standby)
+    _hand_over(cluster, cluster.synchronous_standby())
+    _restart(cluster, ahead)
     return 0
 
 

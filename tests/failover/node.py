@@ -133,12 +133,12 @@ class Node:
 
     @property
     def log(self) -> str:
-        """What Patroni and PostgreSQL wrote so far."""
+        """The output of Patroni and PostgreSQL so far."""
         return self._patroni.log
 
     @property
     def is_running(self) -> bool:
-        """Whether Patroni runs."""
+        """True if Patroni runs."""
         return self._patroni.is_running
 
     def start(self, **environment: str) -> None:

@@ -50,7 +50,7 @@ class Program:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started, and has not ended."""
+        """True if it was started, and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, **environment: str) -> None:

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from tests.failover.deployment import deploy
+from tests.failover.deposed import find_false_acknowledgements
 from tests.failover.faults import FAULTS
 from tests.failover.fronts import FRONTS
 from tests.failover.installations import VERSIONS, programs_of, temporary_folder
@@ -37,6 +38,12 @@ def test_no_acknowledged_act_is_lost_in_a_sequence_of_faults(deployment, version
         if run_round(deployment, faults, seed, outcome):
             outcome.problems.append(f"seed {seed}: {[fault.name for fault in faults]}")
     assert outcome.problems == []
+
+
+def test_commit_lost_with_a_deposed_leader_is_not_acknowledged(deployment, seeds):
+    """DB-12, reliability finding 1: its number belongs to another transaction by then."""
+    for seed in seeds:
+        assert find_false_acknowledgements(deployment, seed) == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -60,7 +60,7 @@ class Operation:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether it has no response."""
+        """True without a response."""
         return self.answered == inf
 
 
