@@ -102,7 +102,8 @@ class Node:
                 "listen": f"127.0.0.1:{ports.rest}",
                 "connect_address": f"127.0.0.1:{ports.peers}",
             },
-            "etcd3": {"hosts": [f"127.0.0.1:{ports.etcd}"]},
+            # By default Patroni would ask etcd for its addresses, and pass the relay by.
+            "etcd3": {"hosts": [f"127.0.0.1:{ports.etcd}"], "use_proxies": True},
             "bootstrap": {
                 "dcs": dynamic,
                 "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "no-sync"],
