@@ -28,9 +28,8 @@ class Service(Protocol):
     def key_set(self) -> KeySet:
         """The keys that JWTs are signed and verified with."""
 
-    @property
-    def is_degraded(self) -> bool:
-        """Tell whether the service runs on older policies, because the newest are invalid."""
+    def find_degradation(self, session: AccountSession) -> str | None:
+        """Return why an operator should look, although requests are answered; else None."""
 
     @property
     def is_draining(self) -> bool:

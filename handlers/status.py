@@ -15,4 +15,7 @@ def get_health(_context: Context) -> Reply[wire.Health]:
 
 def get_readiness(context: DatabaseContext) -> Reply[wire.Readiness]:
     readiness.require_ready(context.session, leaving=context.service.is_draining)
-    return Reply({"status": "degraded" if context.service.is_degraded else "ready"})
+    reason = context.service.find_degradation(context.session)
+    return Reply(
+        {"status": "ready"} if reason is None else {"status": "degraded", "reason": reason}
+    )

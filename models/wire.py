@@ -1086,9 +1086,15 @@ class Readiness(TypedDict, closed=True):
 
     status: Literal["ready", "degraded"]
     """
-    `ready`, or `degraded` if the service works but an operator should look: its policies
-    changed to an unusable set, and the last valid set is in force. A service that cannot
-    work returns 503.
+    `ready`, or `degraded` if requests are answered but an operator should look: see
+    `reason`. A service that cannot work returns 503.
+
+    """
+    reason: NotRequired[str]
+    """
+    Given if the status is `degraded`: the policies changed to an unusable set, and the last
+    valid set is in force, or commits wait for a synchronous standby, and only reads are
+    served.
 
     """
 

@@ -1,6 +1,7 @@
 """Builds the application from the document, the handlers and the settings."""
 
 import importlib
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,12 +36,14 @@ from oneself.logging import write_waiting_lines
 from oneself.mail.factory import open_delivery
 from oneself.observability.access_log import log_request
 from oneself.observability.tracing import Spans, trace_endpoint
+from oneself.runtime.connections import close_idle
 from oneself.runtime.credential_usage import UsageRecorder
-from oneself.runtime.jobs import repeated, run_alone, run_in_parts
+from oneself.runtime.descriptors import reachable_connections
+from oneself.runtime.jobs import all_repeated, repeated, run_alone, run_in_parts
 from oneself.runtime.key_file import open_keyring
 from oneself.runtime.policy_store import PolicyStore
 from oneself.runtime.signing_keys import SigningKeys
-from oneself.runtime.thread_pools import Pool
+from oneself.runtime.thread_pools import Pool, PoolLimits
 from oneself.settings import Settings
 from oneself.templating import Templates
 from oneself.web.docs import Docs
@@ -50,6 +53,18 @@ if TYPE_CHECKING:
     from oneself.observability.metrics import Metrics
 
 _HOUR = 3600.0
+
+#: One more than the jobs that may take minutes.
+_JOB_THREADS = 4
+_NO_LIMITS = PoolLimits(math.inf, math.inf, math.inf)
+#: A client is answered within ten seconds. A hash takes longer than that on a busy machine.
+_LIMITS = {
+    "database": PoolLimits(wait=1.0, total=9.0, slow=1.0),
+    "password": PoolLimits(wait=9.0, total=30.0, slow=30.0),
+    "image": PoolLimits(wait=9.0, total=30.0, slow=30.0),
+    "jobs": _NO_LIMITS,
+    "mail": _NO_LIMITS,
+}
 
 #: Work that a pool repeats, and the seconds between two runs.
 _Repeated = tuple[Callable[[], object], float]
@@ -106,6 +121,8 @@ def create_app(
     if spans is not None:
         observers.append(spans.record)
     pools = _pools(settings, metrics)
+    guards: list[Guard] = []  # the outermost, which is made last
+    limit = reachable_connections(settings.database_threads)
     connexion = ConnexionMiddleware(
         _raise_not_found,
         middlewares=[LifespanMiddleware, Routing, Operations],
@@ -119,6 +136,7 @@ def create_app(
                 (partial(usage.write, database), RECORDING_DELAY.total_seconds() / 2),
                 (signing.refresh, 15.0),
                 (policies.reload, 2.0),
+                (lambda: close_idle(guards[0].is_busy, limit=limit), 1.0),
                 *_measurements(metrics, database),
             ),
             pools=pools,
@@ -163,7 +181,7 @@ def create_app(
         proxies=settings.proxies,
         body_seconds=settings.body_seconds,
     )
-    return Guard(
+    guard = Guard(
         pages,
         dialects=Dialects(document),
         hosts=settings.known_hosts,
@@ -171,6 +189,8 @@ def create_app(
         observers=observers,
         hsts_subdomains=settings.hsts_subdomains,
     )
+    guards.append(guard)
+    return guard
 
 
 def _metrics(settings: Settings) -> "Metrics | None":
@@ -185,6 +205,8 @@ def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
     sizes = {
         "database": (settings.database_threads, 1024),
         "password": (settings.password_threads, settings.password_queue),
+        # A database that hangs, or a job that takes minutes, blocks these threads and no request.
+        "jobs": (_JOB_THREADS, 64),
         # A mail server that hangs blocks this thread, and no request.
         "mail": (1, 1),
         "image": (settings.image_threads, settings.image_queue),
@@ -194,7 +216,9 @@ def _pools(settings: Settings, metrics: "Metrics | None") -> Mapping[str, Pool]:
             name,
             threads=threads,
             queue=queue,
+            readers=1 if name == "database" else 0,
             low_priority=name in {"password", "image"},
+            limits=_LIMITS[name],
             observer=None if metrics is None else metrics.observe_pool(name, threads),
         )
         for name, (threads, queue) in sizes.items()
@@ -254,8 +278,7 @@ async def _lifespan(
         stack.callback(write_waiting_lines)
         if spans is not None:
             stack.callback(spans.close)
-        for work, seconds in jobs:
-            await stack.enter_async_context(repeated(work, seconds, pools["database"]))
+        await stack.enter_async_context(all_repeated(jobs, pools["jobs"]))
         # Begins no further mail from the start of the shutdown.
         stack.callback(delivery.stop)
         yield

@@ -179,13 +179,16 @@ class Settings(BaseSettings):
     """
 
     database_threads: Annotated[int, Field(ge=1, le=64)] = 4
-    """Database threads per worker; each has a connection of its own."""
+    """Database threads per worker that write, each with a connection of its own. One more reads.
+    While some wait for a standby or a disk for more than a second, as many again take their place.
+    """
     password_threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Password hashing threads per worker. Unless it is set, `serve` lowers it so that all workers
     together have no more than there are processors.
     """
-    password_queue: Annotated[int, Field(ge=0, le=10_000)] = 32
-    """Password operations that may wait for a thread, per worker. Beyond that, requests get a 503.
+    password_queue: Annotated[int, Field(ge=0, le=10_000)] = 8
+    """Password operations that may wait for a thread, per worker: as many as are done while a
+    person waits. Beyond that, requests get a 503.
     """
     image_threads: Annotated[int, Field(ge=1, le=16)] = 1
     """Picture decoding threads per worker."""

@@ -62,7 +62,8 @@ class Database:
     ) -> None:
         """Open no connection yet.
 
-        `connections` bounds those to a PostgreSQL server. `timeout` is how long a transaction waits
+        `connections` bounds those to a PostgreSQL server that write: one more is for reads, and as
+        many again can be set aside (`connection_slots`). `timeout` is how long a transaction waits
         for one, or for a lock, in milliseconds. With `read_only` a file is opened read-only.
         """
         self._connections: Sqlite | Postgresql = (
@@ -182,6 +183,10 @@ class Database:
         if self._group is None:
             raise RetryAlone
         return await self._group.run(act)
+
+    def find_degradation(self, session: AccountSession) -> str | None:
+        """Return why changes are not stored, while reads are served; None if they are."""
+        return self._connections.find_degradation(session.core)
 
     def truncate_wal(self) -> None:
         """Truncate a write-ahead log that has grown long; for a job."""

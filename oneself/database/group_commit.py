@@ -10,6 +10,7 @@ to it, which takes longer than the statement.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from accounts.errors import AccountError, Unavailable
+from accounts.errors import AccountError, OutcomeUnknown, Unavailable
 from oneself.database.sqlite import Sqlite
 
 Outcome = TypeVar("Outcome")
@@ -27,9 +28,14 @@ Outcome = TypeVar("Outcome")
 #: The event loop is blocked while a group runs: at most a few milliseconds.
 _MAX_GROUP = 32
 _MAX_QUEUE = 1024
-#: How long an act may wait for its group, in seconds: as long as work waits for a thread
-#: (oneself/runtime/thread_pools.py). The client may have disconnected by then.
-_TIMEOUT = 10.0
+#: How long an act may wait for its group, and then for the commit, in seconds: together as long as
+#: work in a thread (oneself/app.py). The client may have disconnected by then.
+_TIMEOUT, _COMMIT_TIMEOUT = 5.0, 4.0
+#: While a commit takes longer than this, in seconds, acts are refused at once.
+_SLOW_COMMIT = 1.0
+
+
+_SLOW_DISK = "commits wait for the disk"
 
 
 class RetryAlone(Exception):
@@ -42,17 +48,28 @@ class RetryAlone(Exception):
 class _Member(NamedTuple):
     act: Callable[[Connection], Any]
     result: asyncio.Future[Any]
-    queued_at: float
 
 
 class GroupCommit:
     """The group commits of a database, for use from one event loop."""
 
-    def __init__(self, connections: Sqlite, *, timeout: float = _TIMEOUT) -> None:
-        """Start with an empty queue; `timeout` is how long an act may wait, in seconds."""
+    def __init__(
+        self,
+        connections: Sqlite,
+        *,
+        timeout: float = _TIMEOUT,
+        commit_timeout: float = _COMMIT_TIMEOUT,
+    ) -> None:
+        """Start with an empty queue; the timeouts are those of an act and of a commit, in seconds.
+
+        A commit goes on after its timeout; only its acts are answered.
+        """
         self._connections = connections
         self._timeout = timeout
+        self._commit_timeout = commit_timeout
         self._waiting: deque[_Member] = deque()
+        self._committing: set[asyncio.Future[Any]] = set()
+        self._commit_began = math.inf
         self._work: asyncio.Task[None] | None = None
         self._thread = _new_thread()
 
@@ -62,20 +79,32 @@ class GroupCommit:
         If the act raises an `AccountError`, it has undone its own writes, except those to be kept.
 
         Raises:
-            Unavailable: The queue is full, the act timed out in it, or another writer took too
-                long.
+            Unavailable: The queue is full, the act timed out in it, or another writer or the disk
+                took too long.
+            OutcomeUnknown: The disk took too long for the commit of the act.
             RetryAlone: Nothing was done.
             sqlalchemy.exc.DBAPIError: The transaction could not begin or commit.
         """
         if len(self._waiting) >= _MAX_QUEUE:
             raise Unavailable
+        if time.monotonic() - self._commit_began > _SLOW_COMMIT:
+            raise Unavailable(reason=_SLOW_DISK)
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append(_Member(act, result, time.monotonic()))
+        self._waiting.append(_Member(act, result))
         if self._work is None:
             # A task of its own: the request that starts it may be cancelled, the others go on.
             self._work = loop.create_task(self._run_groups())
-        return await result
+        timer = loop.call_later(self._timeout, self._end_wait, result)
+        try:
+            return await result
+        finally:
+            timer.cancel()
+
+    def _end_wait(self, result: asyncio.Future[Any]) -> None:
+        """Refuse an act that waits for too long, unless it is being committed."""
+        if not result.done() and result not in self._committing:
+            result.set_exception(Unavailable())
 
     def close(self) -> None:
         """End the committing thread; no act may be queued."""
@@ -85,18 +114,10 @@ class GroupCommit:
     async def _run_groups(self) -> None:
         try:
             while self._waiting:
-                self._fail_timed_out()
                 size = min(len(self._waiting), _MAX_GROUP)
-                if size:
-                    await self._run_group([self._waiting.popleft() for _ in range(size)])
+                await self._run_group([self._waiting.popleft() for _ in range(size)])
         finally:
             self._work = None
-
-    def _fail_timed_out(self) -> None:
-        """Fail queued acts that have timed out; the first has waited longest."""
-        oldest_allowed = time.monotonic() - self._timeout
-        while self._waiting and self._waiting[0].queued_at < oldest_allowed:
-            _fail([self._waiting.popleft()], Unavailable())
 
     async def _run_group(self, members: list[_Member]) -> None:
         try:
@@ -106,12 +127,14 @@ class GroupCommit:
             _fail([*members, *self._waiting], error)
             self._waiting.clear()
             return
+        # Some have timed out meanwhile. A client that has disconnected is no reason to stop.
+        members = [each for each in members if each.result.cancelled() or not each.result.done()]
         try:
             outcomes = await self._commit_acts(members, connection)
         except Exception as error:  # noqa: BLE001 # as above
             _fail(members, error)
             return
-        for (_, result, _), (outcome, refusal) in zip(members, outcomes, strict=True):
+        for (_, result), (outcome, refusal) in zip(members, outcomes, strict=True):
             if result.done():  # its client has disconnected
                 continue
             if refusal is None:
@@ -129,13 +152,22 @@ class GroupCommit:
         self, members: list[_Member], connection: Connection
     ) -> list[tuple[Any, AccountError | None]]:
         """Do the acts and commit; return the result or refusal of each."""
+        timer: asyncio.TimerHandle | None = None
+        self._committing = {member.result for member in members}
         try:
             outcomes = [_outcome_of(member.act, connection) for member in members]
             # Refused acts wrote nothing: without other writes there is no need to wait for the
             # disk.
             if any(refusal is None or refusal.keep_writes for _, refusal in outcomes):
+                timer = asyncio.get_running_loop().call_later(
+                    self._commit_timeout, _fail, members, OutcomeUnknown(_SLOW_DISK)
+                )
+                self._commit_began = time.monotonic()
                 await _run_on(self._thread, connection.commit)
         finally:
+            self._committing, self._commit_began = set(), math.inf
+            if timer is not None:
+                timer.cancel()
             self._connections.end_group(connection)
         return outcomes
 

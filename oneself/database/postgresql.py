@@ -1,6 +1,5 @@
 """A PostgreSQL server, with a bounded pool of connections shared by a process's threads."""
 
-import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +9,7 @@ import orjson
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 
-from accounts.errors import Unavailable
+from oneself.database.connection_slots import ConnectionSlots, Slot
 from oneself.database.failures import READ_ONLY
 from oneself.database.outcomes import (
     BEGIN,
@@ -28,6 +27,13 @@ _IDLE, _IN_TRANSACTION, _IN_ERROR = 0, (2, 3), 3
 #: Default timeout for a connection or a lock, in milliseconds; past it, the response is a 503.
 DEFAULT_TIMEOUT = 5000
 
+#: Each commit waits for a synchronous standby; one that is there answers in milliseconds.
+_COMMITS_WAIT = """
+    SELECT EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE wait_event = 'SyncRep' AND query_start < clock_timestamp() - interval '1 second'
+    )
+"""
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -129,30 +135,35 @@ class Postgresql:
     def __init__(self, url: URL, *, timeout: int, connections: int) -> None:
         self._engine = open_server(url, timeout=timeout)
         self._timeout = timeout / 1000
-        self._slots = threading.Semaphore(connections)
+        self._slots = ConnectionSlots(connections)
+        self._taken: dict[Connection, Slot] = {}
         # The most recently used is taken first: those that only a peak needed stay idle.
         self._idle: deque[Connection] = deque()
         self.statements = PreparedStatements(self._engine.dialect.loaded_dbapi.Error)
 
-    def take(self, *, blocking: bool) -> Connection:
-        """Return a connection for one transaction.
+    def take(self, *, blocking: bool, writing: bool = True) -> Connection:
+        """Return a connection for one transaction; one that only reads has a slot more (DB-12).
 
         Raises:
             Unavailable: All are in use, and none was given back in time.
             sqlalchemy.exc.OperationalError: The server accepts no connection.
         """
-        if not self._slots.acquire(timeout=self._timeout if blocking else 0):
-            raise Unavailable
+        slot = self._slots.acquire(writing=writing, timeout=self._timeout if blocking else 0)
         try:
-            while self._idle:
-                with suppress(IndexError):  # another thread was faster
-                    idle = self._idle.pop()
-                    if not idle.closed and not idle.invalidated:
-                        return idle
-            return self._engine.connect()
+            connection = self._idle_connection() or self._engine.connect()
         except BaseException:
-            self._slots.release()
+            self._slots.release(slot)
             raise
+        self._taken[connection] = slot
+        return connection
+
+    def _idle_connection(self) -> Connection | None:
+        while self._idle:
+            with suppress(IndexError):  # another thread was faster
+                idle = self._idle.pop()
+                if not idle.closed and not idle.invalidated:
+                    return idle
+        return None
 
     def give_back(self, connection: Connection) -> None:
         """Return a connection to the pool; close a broken one, and all idle ones with it."""
@@ -165,7 +176,7 @@ class Postgresql:
             # request an attempt.
             self._close_idle()
         finally:
-            self._slots.release()
+            self._slots.release(self._taken.pop(connection))
 
     def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> str | None:
         """Begin a transaction; if it writes, return what `require_committed` asks for.
@@ -222,6 +233,11 @@ class Postgresql:
             OutcomeUnknown: No server answers for too long, or it does not know.
         """
         require_committed(self._engine, transaction, event_id)
+
+    def find_degradation(self, connection: Connection) -> str | None:
+        """Return why changes are not stored, while reads are served; None if they are."""
+        is_waiting = connection.exec_driver_sql(_COMMITS_WAIT).scalar_one()
+        return "commits wait for a standby" if is_waiting else None
 
     def truncate_wal(self) -> None:
         """Do nothing: the server manages its own log."""

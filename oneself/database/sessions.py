@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -16,6 +16,7 @@ from accounts.errors import OutcomeUnknown, Unavailable
 from accounts.limits import Limits
 from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
+from oneself.database.commit_gate import commit_gate, require_open_gate
 from oneself.database.group_commit import RetryAlone
 from oneself.database.postgresql import Postgresql
 from oneself.database.prepared import driver_of
@@ -53,6 +54,7 @@ class TransactionSession(AccountSession):
         self._blocking = blocking
         self._own_connection: Connection | None = None
         self._transaction_id: str | None = None
+        self._is_writing = False
         self._locked_names: set[str] = set()
         self.keys = keys
         self.limits = limits
@@ -65,9 +67,15 @@ class TransactionSession(AccountSession):
         self.authorise_public = _no_policies
 
     def begin_transaction(self, *, writing: bool, snapshot: bool = False) -> None:
-        """Take a connection and begin a transaction on it."""
+        """Take a connection and begin a transaction on it.
+
+        Raises:
+            Unavailable: No connection was free in time, or the work is no longer waited for.
+        """
+        require_open_gate()
+        self._is_writing = writing
         self._own_connection = self.bind = self.core = self._connections.take(
-            blocking=self._blocking
+            blocking=self._blocking, writing=writing
         )
         self._transaction_id = self._connections.begin(
             self.core, writing=writing, snapshot=snapshot
@@ -77,7 +85,7 @@ class TransactionSession(AccountSession):
     def outside_transaction(self) -> Iterator[None]:
         """See `AccountSession`."""
         try:
-            self.finish()
+            self.finish(is_last=False)
         except OutcomeUnknown as unknown:
             # What is written before slow work may stay alone, and the act itself has not begun.
             raise Unavailable(reason=unknown.reason) from unknown
@@ -111,14 +119,22 @@ class TransactionSession(AccountSession):
         self._locked_names.add(name)
         return True
 
-    def finish(self) -> None:
-        """Commit the act's writes; do nothing if it ended without a connection."""
+    def finish(self, *, is_last: bool = True) -> None:
+        """Commit the act's writes; do nothing if it ended without a connection.
+
+        Raises:
+            Unavailable: The act is no longer waited for, and must change nothing.
+        """
         if self._own_connection is None:
             return  # the rest was committed before slow work; `core` may be another thread's by now
         self.flush()
         if not self.core.in_transaction():
             return
         self._connections.require_sound(self.core)
+        with commit_gate(is_last=is_last) if self._is_writing else nullcontext():
+            self._commit()
+
+    def _commit(self) -> None:
         try:
             self.commit() if self.in_transaction() else self.core.commit()
         except DBAPIError as error:
@@ -182,7 +198,7 @@ class SavepointSession(TransactionSession):
         """Raise `RuntimeError`: it would commit the unfinished writes of other acts."""
         raise RuntimeError("an act with slow work needs a transaction of its own")
 
-    def finish(self) -> None:
+    def finish(self, *, is_last: bool = True) -> None:  # noqa: ARG002 # the group commits
         """Release the savepoint: the act's writes are committed with the group."""
         self.flush()
         if self.in_transaction():
@@ -218,7 +234,7 @@ class SingleReading:
 
     def __enter__(self) -> Self:
         """Take a connection."""
-        self._connection = self.connections.take(blocking=self.blocking)
+        self._connection = self.connections.take(blocking=self.blocking, writing=False)
         return self
 
     def __exit__(

@@ -99,7 +99,7 @@ class Sqlite:
         self._driver_error: type[Exception] = sqlite_driver().Error
         self.statements = PreparedStatements(self._driver_error)
 
-    def take(self, *, blocking: bool) -> Connection:
+    def take(self, *, blocking: bool, writing: bool = True) -> Connection:  # noqa: ARG002 # each thread has one
         """Return the connection of this thread, which waits for other writers or does not."""
         name = "blocking" if blocking else "nonblocking"
         connection: Connection | None = getattr(self._local, name, None)
@@ -207,6 +207,9 @@ class Sqlite:
     def require_committed(self, _transaction: str, _event_id: str | None) -> NoReturn:
         """Fail: a commit in a file has an outcome, and no connection that breaks."""
         raise AssertionError("a transaction on SQLite has no number to ask for")
+
+    def find_degradation(self, _connection: Connection) -> None:
+        """Return None: a commit waits for nothing but the disk."""
 
     def truncate_wal(self) -> None:
         """Copy the write-ahead log back into the file and truncate it, if it is long (DB-07).

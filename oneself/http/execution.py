@@ -76,6 +76,11 @@ class Execution:
         self._is_limited = self._is_writing and HTTPStatus.TOO_MANY_REQUESTS in spec.responses
         self._context = context_of(spec, handler, types)
 
+    @property
+    def needs_database(self) -> bool:
+        """Tell whether the operation reads or writes the database."""
+        return self._context is not Context
+
     def answer(self, request: Request, *, blocking: bool = True) -> Answer:
         """Run the operation in its transaction, or refuse; a failure to render changes nothing.
 

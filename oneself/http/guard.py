@@ -108,6 +108,7 @@ class Guard:
         hsts_subdomains: bool = False,
     ) -> None:
         """Wrap an application; `observers` are called in their order when a request is over."""
+        self._peers: set[tuple[str, int] | None] = set()
         self._app = app
         self._dialects = dialects
         self._hosts = hosts
@@ -125,6 +126,9 @@ class Guard:
             _new_request_id(), time.perf_counter(), common_headers=self._common_headers
         )
         scope["oneself.request_context"] = request_context
+        peer = scope.get("client")
+        if peer is not None:
+            self._peers.add(peer)
         headers = headers_of(scope)
         if b"traceparent" in headers:
             request_context.parent = parent_of(scope["headers"])
@@ -145,9 +149,14 @@ class Guard:
             if not request_context.status:
                 await request_context.send(send, answer)
         finally:
+            self._peers.discard(peer)
             seconds = time.perf_counter() - request_context.started
             for observe in self._observers:
                 observe(scope["method"], request_context, seconds)
+
+    def is_busy(self, peer: tuple[str, int]) -> bool:
+        """Tell whether a request of a client's address and port is in progress."""
+        return peer in self._peers
 
     def _check_head(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         # Granian limits its buffer, which a single read can exceed.

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from accounts.errors import AccountError
 from oneself.database import RetryAlone
 from oneself.document import OperationSpec, operation_specs
+from oneself.http.admission import Admission
 from oneself.http.connexion_compat import RoutedAPI, RoutedMiddleware
 from oneself.http.execution import Execution
 from oneself.http.guard import Request, RequestContext
@@ -23,14 +25,19 @@ from oneself.http.services import Services
 #: A larger upload is authorised, and takes an upload slot, before it is read.
 _SMALL_BYTES = 65_536
 _READINESS = "status.getReadiness"
+#: An orchestrator asks every few seconds and takes no answer for a failure.
+_READINESS_SECONDS = 2.0
 
 
 class _Operation:
     """One operation as an ASGI application: reads the request and picks a thread."""
 
-    def __init__(self, spec: OperationSpec, execution: Execution, services: Services) -> None:
+    def __init__(
+        self, spec: OperationSpec, execution: Execution, services: Services, admission: Admission
+    ) -> None:
         self._spec = spec
         self._execution = execution
+        self._admission = admission
         self._upload_limits = services.upload_limits if spec.workload == "image" else None
         self._read_body = partial(
             read_body,
@@ -40,15 +47,25 @@ class _Operation:
         self._database_pool = services.pools["database"]
         self._pool = services.pools.get(spec.workload, self._database_pool)
         self._admits_to_hashing = spec.workload == "password"
+        self._is_writing = spec.method != "get"
         inline = spec.workload == "inline" and services.database.is_nonblocking
-        self._reads_inline = inline and spec.method == "get"
-        self._writes_together = inline and not self._reads_inline
+        self._reads_inline = not self._is_writing and (inline or not execution.needs_database)
+        self._writes_together = inline and self._is_writing
+        is_probe = spec.operation_id == _READINESS
+        # The last to be refused in an overload: probes, and acts that make an account safer, such
+        # as a log-out, which no other limit refuses either. Hashes take too long for that.
+        is_safe = self._is_writing and HTTPStatus.TOO_MANY_REQUESTS not in spec.responses
+        self._is_urgent = is_probe or (is_safe and not self._admits_to_hashing)
+        self._can_be_refused = HTTPStatus.SERVICE_UNAVAILABLE in spec.responses
+        self._seconds = _READINESS_SECONDS if is_probe else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request_context: RequestContext = scope["oneself.request_context"]
         request_context.operation_id = self._spec.operation_id
         request_context.headers = self._spec.deprecation_headers
+        if self._can_be_refused and not self._is_urgent:
+            await self._admission.wait_for_turn()
         headers = headers_of(scope)
         request = Request(scope, headers, b"", request_context)
         if self._upload_limits is not None:
@@ -75,10 +92,16 @@ class _Operation:
                 pass
         if self._admits_to_hashing:
             try:
-                await self._database_pool.run(partial(self._execution.admit_to_hashing, request))
+                admit = partial(self._execution.admit_to_hashing, request)
+                await self._database_pool.run(admit, writing=False, urgent=self._is_urgent)
             except AccountError as refusal:
                 return self._execution.refuse(refusal, request)
-        return await self._pool.run(partial(self._execution.answer, request))
+        return await self._pool.run(
+            partial(self._execution.answer, request),
+            writing=self._is_writing,
+            urgent=self._is_urgent,
+            total=self._seconds,
+        )
 
     async def _answer_upload(
         self, request: Request, receive: Receive, upload_limits: UploadLimits
@@ -91,7 +114,7 @@ class _Operation:
         with ExitStack() as slot:
             try:
                 admit = partial(self._execution.admit, request, large=large)
-                user_id = await self._database_pool.run(admit)
+                user_id = await self._database_pool.run(admit, writing=False)
                 if large:
                     slot.enter_context(upload_limits.slot_for(user_id))
             except AccountError as refusal:
@@ -111,6 +134,7 @@ class _OperationsApi(RoutedAPI[ASGIApp]):  # type: ignore[misc] # connexion has 
         self._services = services
         document = specification.raw
         self._schemas = Schemas(document)
+        self._admission = Admission()
         self._specs = {spec.operation_id: spec for spec in operation_specs(document)}
         self.add_paths()
 
@@ -118,7 +142,7 @@ class _OperationsApi(RoutedAPI[ASGIApp]):  # type: ignore[misc] # connexion has 
         """Compile one operation, with the handler that Connexion resolved."""
         spec = self._specs[operation.operation_id]
         execution = Execution(spec, operation.function, self._schemas, self._services)
-        compiled = _Operation(spec, execution, self._services)
+        compiled = _Operation(spec, execution, self._services, self._admission)
         return ReadinessLog(compiled) if spec.operation_id == _READINESS else compiled
 
 

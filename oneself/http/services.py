@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from accounts.crypto.jwts import KeySet
+from accounts.services.database import AccountSession
 from oneself.database import Database
 from oneself.http.request.upload_limits import UploadLimits
 from oneself.runtime.credential_usage import UsageRecorder
@@ -41,10 +42,14 @@ class Services:
         """The keys that JWTs are signed and verified with."""
         return self.signing.current
 
-    @property
-    def is_degraded(self) -> bool:
-        """Tell whether the service runs on older policies, because the newest are invalid."""
-        return self.policies.degraded
+    def find_degradation(self, session: AccountSession) -> str | None:
+        """Return why an operator should look, although requests are answered; None if all is well.
+
+        The service runs on older policies, because the newest are invalid, or serves only reads.
+        """
+        if self.policies.degraded:
+            return "the policies are invalid"
+        return self.database.find_degradation(session)
 
     @property
     def is_draining(self) -> bool:

@@ -37,4 +37,5 @@ def _reachable(hard: int, database_threads: int) -> int:
 
 
 def _reserved(database_threads: int) -> int:
-    return _RESERVE + _PER_DATABASE_THREAD * database_threads
+    # As many threads again can be set aside, one more reads, and a few run jobs.
+    return _RESERVE + 2 * _PER_DATABASE_THREAD * database_threads

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ _log = logging.getLogger("oneself.runtime.jobs")
 _MAX_PARTS = 50
 #: How long other transactions have between two parts, in seconds.
 _PAUSE = 0.02
+#: How long the process waits for a job at shutdown, in seconds.
+_STOP_SECONDS = 10.0
 
 Outcome = TypeVar("Outcome")
 
@@ -73,7 +75,10 @@ def run_in_parts(database: Database, lock: str, act: Callable[[AccountSession], 
 
 @asynccontextmanager
 async def repeated(work: Callable[[], object], seconds: float, pool: Pool) -> AsyncIterator[None]:
-    """Repeat work in a thread, every so many seconds, and once more at the end."""
+    """Repeat work in a thread, every so many seconds, and once more at the end.
+
+    Work that hangs then, because the database does, is left behind.
+    """
     stopping = asyncio.Event()
 
     async def repeat() -> None:
@@ -94,4 +99,20 @@ async def repeated(work: Callable[[], object], seconds: float, pool: Pool) -> As
         yield
     finally:
         stopping.set()
-        await task
+        if not (await asyncio.wait({task}, timeout=_STOP_SECONDS))[0]:
+            task.cancel()
+            _log.warning("a job hangs, and is left behind")
+
+
+@asynccontextmanager
+async def all_repeated(
+    jobs: Sequence[tuple[Callable[[], object], float]], pool: Pool
+) -> AsyncIterator[None]:
+    """Repeat each of several works, as `repeated` does; at the end, wait for all at once."""
+    started = [repeated(work, seconds, pool) for work, seconds in jobs]
+    for job in started:
+        await job.__aenter__()
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(job.__aexit__(None, None, None) for job in started))

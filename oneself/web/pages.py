@@ -114,7 +114,7 @@ class Pages:
         try:
             visit = replace(visit, fields=await self._read(page, scope, receive))
             database = self._pools["database"]
-            answer = await database.run(partial(self._look, visit))
+            answer = await database.run(partial(self._look, visit), writing=False)
             if isinstance(answer, _Shown):
                 # Its secret is good, if it has one; no other may wait for a thread that hashes.
                 is_hashing = visit.fields.keys() >= {"secret", "new_password"}

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from accounts.errors import NotFound, Unavailable
+from accounts.errors import NotFound, OutcomeUnknown, Unavailable
 from models import Tenant
 from oneself.database import Database, RetryAlone, open_engine
 from oneself.database.group_commit import GroupCommit
@@ -394,3 +394,42 @@ def test_slow_work_cannot_share_a_transaction(database):
     [result] = _run_concurrently(database, (hash_something,))
     assert type(result) is RuntimeError
     assert "of its own" in str(result)
+
+
+def test_waits_end_while_a_commit_hangs(env, monkeypatch):
+    """DB-12: as on a stalled disk; those in the commit get an unknown outcome, the others a 503."""
+    monkeypatch.setattr("oneself.database.group_commit._SLOW_COMMIT", 0.2)
+    connections = Sqlite(env.location, timeout=5000)
+    group = GroupCommit(connections, timeout=0.1, commit_timeout=0.3)
+    started, end, done = threading.Event(), threading.Event(), []
+
+    def hang(_connection):
+        started.set()
+        end.wait(patient(30))
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        committing = asyncio.create_task(group.run(lambda _: "changed"))
+        await asyncio.to_thread(started.wait, patient(10))
+        with pytest.raises(Unavailable):  # in the queue
+            await group.run(lambda _: done.append("waiting"))
+        with pytest.raises(OutcomeUnknown) as unknown:
+            await committing
+        assert unknown.value.reason == "commits wait for the disk"
+        await asyncio.sleep(max(0, began + 0.5 - loop.time()))
+        with pytest.raises(Unavailable) as refused:  # at once
+            await group.run(lambda _: done.append("refused"))
+        assert refused.value.reason == "commits wait for the disk"
+        end.set()
+        while True:  # until the commit has ended
+            try:
+                return await group.run(lambda _: "well")
+            except Unavailable:
+                await asyncio.sleep(0.01)
+
+    with _listening("commit", hang):
+        assert asyncio.run(run()) == "well"
+    assert done == []
+    group.close()
+    connections.close()
