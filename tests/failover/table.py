@@ -24,6 +24,8 @@ _COLUMNS = (
     "unknown",
 )
 
+#: The columns that name a case.
+_NAMES = 3
 #: The version of PostgreSQL, what the service connects to, and the fault.
 Case = tuple[str, str, str]
 
@@ -55,17 +57,20 @@ def draw(outcomes: Mapping[Case, Outcome]) -> Table:
 
 
 def write(outcomes: Mapping[Case, Outcome], page: Path = _PAGE) -> None:
-    """Replace the table of the page."""
+    """Write the rows of the table of the page; those of other cases are kept."""
     text = page.read_text()
     before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    table, end, after = rest.partition(_END)
     assert begin, f"{page} has no line {_BEGIN}"
     assert end, f"{page} has no line {_END}"
-    header = ("PostgreSQL", "through", "fault", *_COLUMNS)
-    lines = [_line(header), _line(["---"] * 3 + ["---:"] * len(_COLUMNS))]
-    lines += [_line([*case, *_cells(outcome)]) for case, outcome in outcomes.items()]
-    page.write_text(f"{before}{begin}\n{''.join(lines)}\n{end}{after}")
+    lines = [line.strip("| \n").split(" | ") for line in table.splitlines() if line]
+    rows = {tuple(cells[:_NAMES]): cells for cells in lines[2:]}
+    rows |= {case: [*case, *_cells(outcome)] for case, outcome in outcomes.items()}
+    header = ["PostgreSQL", "through", "fault", *_COLUMNS]
+    rules = ["---"] * _NAMES + ["---:"] * len(_COLUMNS)
+    new = "".join(_line(cells) for cells in (header, rules, *rows.values()))
+    page.write_text(f"{before}{begin}\n{new}\n{end}{after}")
 
 
-def _line(cells: list[str] | tuple[str, ...]) -> str:
+def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |\n"
