@@ -74,7 +74,6 @@ class Cluster:
         """End everything."""
         for node in self.nodes:
             node.kill()
-            node.link.kill()
         self.etcd.kill()
 
     def url(self) -> str:

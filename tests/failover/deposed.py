@@ -39,6 +39,11 @@ def find_false_acknowledgements(deployment: Deployment, seed: int) -> list[str]:
         leader.link.stall()
         new_leader = cluster.leader(other_than=leader)
         with cluster.connect(node=new_leader) as connection:
+
+            def is_promoted() -> bool:
+                return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+
+            wait_until(is_promoted, TIME_LIMIT, cluster.describe)
             for _ in range(_TRANSACTIONS):
                 connection.execute("SELECT pg_current_xact_id()")
         with cluster.connect("postgres", node=leader) as connection:

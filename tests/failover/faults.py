@@ -3,9 +3,11 @@
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.failover.cluster import Cluster
@@ -31,9 +33,8 @@ def _kill_leader(cluster: Cluster, _random: random.Random) -> float:
     """Kill the leader while commits wait for its standbys, and so are in doubt."""
     leader = cluster.leader()
     leader.link.stall()
-    time.sleep(0.3)
+    time.sleep(1.5)
     leader.kill()
-    leader.link.resume()
     _wait_for_another_leader(cluster, leader)
     leader.start()
     return 0
@@ -127,17 +128,19 @@ def _put_clock_ahead(cluster: Cluster, _random: random.Random) -> float:
 
 def _cancel_waits(cluster: Cluster, _random: random.Random) -> float:
     """Cancel commits that wait for a standby, and then lose the leader."""
-    leader, seconds = cluster.leader(), 4
-    leader.link.stall()
+    leader, seconds = cluster.leader(), 3
     deadline = time.monotonic() + seconds
-    with cluster.connect("postgres", node=leader) as connection:
+    leader.link.stall()
+    with (
+        suppress(psycopg.OperationalError),  # it is demoted soon
+        cluster.connect("postgres", node=leader) as connection,
+    ):
         while time.monotonic() < deadline:
             connection.execute(
                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             )
-            time.sleep(0.5)
+            time.sleep(0.2)
     leader.kill()
-    leader.link.resume()
     _wait_for_another_leader(cluster, leader)
     leader.start()
     return seconds

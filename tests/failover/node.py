@@ -150,10 +150,11 @@ class Node:
             self._patroni.start(**environment)
 
     def kill(self) -> None:
-        """End Patroni and PostgreSQL at once, as a power cut does."""
+        """End everything at once, as a power cut does, with all that is on the network."""
         postmaster = self._postmaster()  # no child of Patroni, once that was restarted
         self._patroni.kill()
         send(signal.SIGKILL, postmaster)
+        self.link.kill()
 
     def stall(self) -> None:
         """Stop Patroni and PostgreSQL, as a suspended virtual machine."""
