@@ -102,12 +102,14 @@ def running(
     workers: int = 1,
     ulimit: str = "",
     prefix: Sequence[str] = (),
+    module: tuple[str, ...] = ("oneself",),
     **settings: object,
 ) -> Iterator[Running]:
     """Start the service in `folder`; at the end stop it, and check that it ended well.
 
     `ulimit` are arguments of the shell's command of that name. `prefix` is a command that becomes
-    the command line after it.
+    the command line after it. `module` is run with the arguments of `python -m oneself serve`,
+    behind its own.
     """
     port = free_port()
     environment = {
@@ -121,7 +123,7 @@ def running(
         },
         **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
     }
-    command = [sys.executable, "-m", "oneself", "serve", "--host", "127.0.0.1"]
+    command = [sys.executable, "-m", *module, "serve", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", str(workers)]
     if ulimit:
         command = ["sh", "-c", f'ulimit {ulimit} && exec "$@"', "sh", *command]

@@ -156,9 +156,10 @@ def ask(
     headers: Mapping[str, str | None] | None = None,
     body: Any = None,
     host: str = "localhost",
+    timeout: float = _PATIENCE,
 ) -> Answer:
     """Send one request on a connection of its own."""
-    with Wire(port) as wire:
+    with Wire(port, timeout=timeout) as wire:
         wire.send(request_of(method, target, headers, body, host=host))
         answer = wire.answer(method)
         assert answer is not None, "the connection was closed without an answer"

