@@ -16,6 +16,11 @@ _PORT_RULE = (
     " written with %3A for :, %2F for / and %40 for @"
 )
 
+_SERVERS_RULE = (
+    "must name several servers as host=a:5432&host=b:5432, or as host=a,b&port=5432,5432, with"
+    " names or IPv4 addresses"
+)
+
 #: The one option of a URL that is the driver's own, and not libpq's.
 PREPARE = "prepare_threshold"
 #: Options that may be repeated: those of a server and its standbys.
@@ -81,6 +86,7 @@ def _require_server(url: str) -> None:
     if not parts.database:
         raise ValueError(f"must name a database, as in {_POSTGRESQL}user:password@host/name")
     _require_options(parts)
+    _require_servers(parts)
 
 
 def _require_options(url: URL) -> None:
@@ -99,3 +105,14 @@ def _require_options(url: URL) -> None:
     except ProgrammingError:
         message = f"must have no options but those of libpq and {PREPARE}, by their names"
         raise ValueError(message) from None
+
+
+def _require_servers(url: URL) -> None:
+    """Check how a URL names its servers: the dialect would raise an error when it connects."""
+    try:
+        _, arguments = url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, ValueError):
+        raise ValueError(_SERVERS_RULE) from None
+    ports = str(arguments.get("port", "")).split(",")
+    if not all(int(port) in _PORTS for port in ports if port):
+        raise ValueError(_PORT_RULE)

@@ -46,6 +46,7 @@ def serve(
 
     from accounts.services.signing_keys import ensure_signing_key
     from oneself.commands.console.session_setup import load_settings, open_database
+    from oneself.commands.doctor.server import report_lost_settings
     from oneself.commands.doctor.unsafe_settings import lacks_trusted_proxies
     from oneself.document import load_document
     from oneself.logging import configuration
@@ -80,6 +81,7 @@ def serve(
             require_library()
     except TelemetryMissing as missing:
         raise Failure(str(missing), status=USAGE) from missing
+    report_lost_settings(settings.location)
     # Closed before serving: a SQLite connection must not be carried into a forked worker.
     with open_database(settings, make=True) as database:
         run_act(database, ensure_signing_key)

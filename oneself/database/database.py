@@ -20,7 +20,7 @@ from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
 from oneself.database.failures import can_retry
 from oneself.database.group_commit import GroupCommit, RetryAlone
-from oneself.database.postgresql import Postgresql, open_server
+from oneself.database.postgresql import DEFAULT_TIMEOUT, Postgresql, open_server
 from oneself.database.sessions import SavepointSession, SingleReading, TransactionSession
 from oneself.database.sqlite import Sqlite, open_file
 
@@ -32,15 +32,14 @@ _log = logging.getLogger("oneself.database")
 
 _NOW = partial(datetime.now, UTC)
 
-#: Default timeout for a connection or a lock, in milliseconds; past it, the response is a 503.
-_TIMEOUT = 5000
-
 #: How often work is tried that fails only because of concurrent transactions.
 _ATTEMPTS = 5
 _MAX_FIRST_PAUSE = 0.02
 
 
-def open_engine(location: Location, *, timeout: int = _TIMEOUT, read_only: bool = False) -> Engine:
+def open_engine(
+    location: Location, *, timeout: int = DEFAULT_TIMEOUT, read_only: bool = False
+) -> Engine:
     """Return an engine for a database.
 
     `timeout` is how long a statement waits for a lock, in milliseconds. With `read_only` a file is
@@ -62,7 +61,7 @@ class Database:
         limits: Limits,
         clock: Callable[[], datetime] = _NOW,
         connections: int = 4,
-        timeout: int = _TIMEOUT,
+        timeout: int = DEFAULT_TIMEOUT,
         read_only: bool = False,
     ) -> None:
         """Open no connection yet.

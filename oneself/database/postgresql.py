@@ -38,7 +38,23 @@ _COMMITS_WAIT = """
         WHERE wait_event = 'SyncRep' AND query_start < clock_timestamp() - interval '1 second'
     )
 """
+#: Default timeout for a connection or a lock, in milliseconds; past it, the response is a 503.
+DEFAULT_TIMEOUT = 5000
+
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+def session_settings(*, timeout: int = DEFAULT_TIMEOUT) -> Mapping[str, str]:
+    """Return the settings that acts rely on, by name; times are in milliseconds (DB-12)."""
+    return {
+        "lock_timeout": str(timeout),
+        "statement_timeout": str(2 * timeout),
+        "idle_in_transaction_session_timeout": str(2 * timeout),
+        # Each statement sees what was committed before it. An act that reads in order to write
+        # takes a lock first (accounts/services/database.py), which SQLite's single writer always
+        # has.
+        "default_transaction_isolation": "read committed",
+    }
 
 
 def open_server(url: URL, *, timeout: int) -> Engine:
@@ -47,17 +63,11 @@ def open_server(url: URL, *, timeout: int) -> Engine:
     `timeout` is how long a statement waits for a connection or a lock, in milliseconds; a statement
     itself, and an idle transaction, may take twice as long.
     """
-    defaults = {
-        "lock_timeout": timeout,
-        "statement_timeout": 2 * timeout,
-        "idle_in_transaction_session_timeout": 2 * timeout,
-        "timezone": "UTC",
-        # Each statement sees what was committed before it. An act that reads in order to write
-        # takes a lock first (accounts/services/database.py), which SQLite's single writer always
-        # has.
-        "default_transaction_isolation": r"read\ committed",
-    }
-    options = " ".join(f"-c {name}={value}" for name, value in defaults.items())
+    settings = {**session_settings(timeout=timeout), "timezone": "UTC"}
+    options = " ".join(
+        f"-c {name}={value}".replace("read committed", r"read\ committed")
+        for name, value in settings.items()
+    )
     connect_args = {
         # Whole seconds; libpq's minimum is 2.
         "connect_timeout": max(2, timeout // 1000),

@@ -143,7 +143,8 @@ class TransactionSession(AccountSession):
             # The connection is broken, and so is what SQLAlchemy knows of the transaction.
             self._connections.require_committed(self._transaction_id, self.event_id)
         else:
-            self._connections.require_acknowledged(self.core)
+            if self._transaction_id is not None:
+                self._connections.require_acknowledged(self.core)
 
     def abandon(self) -> None:
         """Roll back what is not committed (nothing after `finish`); give the connection back."""

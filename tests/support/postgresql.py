@@ -23,7 +23,7 @@ from sqlalchemy import URL, make_url
 
 from tests.support.deadlines import patient
 
-__all__ = ["Databases", "Server", "databases", "direct_connection"]
+__all__ = ["Databases", "Server", "databases", "direct_connection", "standby_of"]
 
 _SECONDS = 60
 _UNPRIVILEGED = 65_534
@@ -36,9 +36,12 @@ _SETTINGS = {
 
 
 class Server:
-    """A server in its own folder, which can be killed and restarted."""
+    """A server in its own folder, which can be killed and restarted.
 
-    def __init__(self, folder: Path, *, durable: bool) -> None:
+    With `primary`, it is a copy of that server, which follows it until it is promoted.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool, primary: "Server | None" = None) -> None:
         with create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self._durable = durable
@@ -55,22 +58,22 @@ class Server:
             os.chown(self._data, _UNPRIVILEGED, _UNPRIVILEGED)
         self._log = folder / "postgresql.log"
         self._process: subprocess.Popen[bytes] | None = None
-        subprocess.run(
-            [
-                self._programs / "initdb",
-                *("-D", self._data, "-U", "oneself", "-A", "trust", "-E", "UTF8"),
-                *(
-                    "--locale-provider=builtin",
-                    "--locale=C.UTF-8",
-                    "--no-sync",
-                    "--no-instructions",
-                ),
-            ],
-            check=True,
-            cwd="/",
-            capture_output=True,
-            **self._process_user,
-        )
+        create = self._create_empty() if primary is None else self._copy(primary)
+        subprocess.run(create, check=True, cwd="/", capture_output=True, **self._process_user)
+
+    def _create_empty(self) -> list[str | Path]:
+        return [
+            self._programs / "initdb",
+            *("-D", self._data, "-U", "oneself", "-A", "trust", "-E", "UTF8"),
+            *("--locale-provider=builtin", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
+        ]
+
+    def _copy(self, primary: "Server") -> list[str | Path]:
+        return [
+            self._programs / "pg_basebackup",
+            *("-D", self._data, "-U", "oneself", "-h", "127.0.0.1", "-p", str(primary.port)),
+            *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
+        ]
 
     @property
     def programs(self) -> Path:
@@ -199,6 +202,19 @@ def databases(*, durable: bool = False) -> Iterator[Databases]:
             yield created
         finally:
             created.close()
+    finally:
+        server.kill()
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def standby_of(primary: Server) -> Iterator[Server]:
+    """Start a server that follows another."""
+    folder = Path(tempfile.mkdtemp(prefix="oneself-standby-"))
+    server = Server(folder, durable=True, primary=primary)
+    try:
+        server.start()
+        yield server
     finally:
         server.kill()
         shutil.rmtree(folder)

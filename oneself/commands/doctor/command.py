@@ -14,6 +14,7 @@ from oneself.commands.console.check_result import CheckResult, ok, problem
 from oneself.commands.console.failures import USAGE, Failure, explain
 from oneself.commands.console.output import AsJson, show, show_progress
 from oneself.commands.doctor.machine import descriptors, disk
+from oneself.commands.doctor.server import checks_of_server
 from oneself.commands.doctor.unsafe_settings import find_unsafe_settings
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ def _run_checks(settings: "Settings", head: bytes | None) -> dict[str, CheckResu
     from oneself.commands.console.storage_checks import checks_for
 
     with using_engine(settings.location, read_only=True) as engine:
+        checks_of_storage = {**checks_for(engine), **checks_of_server(settings.location)}
         results = {
-            name: _run_check(partial(check, engine)) for name, check in checks_for(engine).items()
+            name: _run_check(partial(check, engine)) for name, check in checks_of_storage.items()
         }
     results["key_file"] = _run_check(partial(_key_file, settings))
     prerequisites = [results["tables"], results["key_file"]]

@@ -289,11 +289,33 @@ def test_invalid_database_option_is_rejected_at_the_start(settings_of, options, 
 
 
 @pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ("host=canary&host=b&port=1&port=2", "must name several servers as"),
+        ("host=canary:1&host=b:2&port=5", "must name several servers as"),
+        ("host=canary:x&host=b:2", "must name several servers as"),
+        ("host=canary,b&port=1", "must name several servers as"),
+        ("host=::1&host=::2", "must name several servers as"),
+        ("port=1&port=2", "must name several servers as"),
+        ("host=canary:65536&host=b:2", "must have a port from 1 to 65535"),
+        ("host=canary,b&port=0,2", "must have a port from 1 to 65535"),
+    ],
+)
+def test_invalid_list_of_servers_is_rejected_at_the_start(settings_of, options, rule):
+    """DB-12, reliability finding 12: a sentence instead of the dialect's traceback."""
+    with pytest.raises(ValidationError, match=rule) as error:
+        settings_of(database_url=f"postgresql+psycopg:///accounts?{options}")
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     "options",
     [
         "sslmode=verify-full&sslrootcert=system&connect_timeout=3&prepare_threshold=none",
         "options=-c%20statement_timeout%3D60s&prepare_threshold=5",
         "host=one:5432&host=other:5433&target_session_attrs=read-write",
+        "host=one,other&port=5432,5433&target_session_attrs=read-write&connect_timeout=3",
+        "host=one&host=other",
         "host=/run/postgresql",
     ],
 )

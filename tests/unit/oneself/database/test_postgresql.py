@@ -14,21 +14,23 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import select
 
 from accounts.crypto.keyring import Keyring
-from accounts.errors import EmailTaken, NotFound, Unavailable
+from accounts.errors import EmailTaken, NotFound, OutcomeUnknown, Unavailable
 from accounts.flows.sign_in.signup import sign_up
 from accounts.limits import Limits
+from accounts.services.events import record_administration
 from accounts.services.signing_keys import ensure_signing_key
 from models import Tenant
-from oneself.database import Database, OutcomeUnknown, is_database_unavailable, open_engine
+from oneself.database import Database, is_database_unavailable, open_engine, outcomes
 from oneself.database.failures import can_retry
 from oneself.database.migrations import differences, present_revision, upgrade
 from oneself.database.postgresql import Postgresql
-from oneself.http.request.errors import Internal
 from oneself.http.response.error_handler import refusal_of
 from oneself.runtime.jobs import run_act, run_alone
 from oneself.runtime.key_file import UnknownRootKey, check_root_key
 from tests.support.deadlines import patient
+from tests.support.postgresql import direct_connection
 
+LONG_AGO = "2000-01-01 00:00:00+00"
 SHORT_TIMEOUT = 300  # milliseconds, for waits that must time out
 
 
@@ -445,6 +447,34 @@ def test_act_is_retried_when_its_connection_breaks_half_way(env, server):
     assert [row["id"] for row in env.rows("tenant")] == ["tnt_2"]
 
 
+def test_write_leaves_a_server_that_became_read_only(open_database, location):
+    """DB-12, scale-out P2: after a switchover the idle connections still lead to the old leader."""
+    change = f'ALTER DATABASE "{location.database}"'
+    with direct_connection(location) as operator:
+        operator.execute(f"{change} SET default_transaction_read_only = on".encode())
+        database = open_database()
+        ready = threading.Barrier(2)
+
+        def read():
+            with database.transaction(writing=False) as session:
+                ready.wait(30)
+                return session.core.exec_driver_sql("SHOW transaction_read_only").scalar()
+
+        with ThreadPoolExecutor(2) as threads:
+            reads = [threads.submit(read) for _ in range(2)]
+        assert [each.result() for each in reads] == ["on", "on"]
+        operator.execute(f"{change} RESET default_transaction_read_only".encode())
+    attempts = []
+
+    def act(session):
+        attempts.append(session)
+        _tenant(session, "tnt_1")
+
+    run_act(database, act)
+    assert len(attempts) == 2  # the second idle connection is closed unused
+    assert _query(database, "SHOW transaction_read_only") == "off"
+
+
 def test_act_is_retried_when_its_connection_breaks_before_the_commit(env, server):
     """DB-12: the server knows that it was not committed."""
     attempts = []
@@ -472,36 +502,59 @@ def _begin_writing(connections):
     return connection, connections.begin(connection, writing=True, snapshot=False)
 
 
-def test_outcome_of_a_commit_can_be_asked_for(connections):
-    """DB-12: after a commit nothing is to be done; after a rollback the act is retried."""
-    connection, committed = _begin_writing(connections)
+def _commit(connections):
+    """Commit a transaction that writes nothing; return what is asked for."""
+    connection, transaction = _begin_writing(connections)
     connection.commit()
     connections.give_back(connection)
-    connections.require_committed(committed)
+    return transaction
+
+
+def test_outcome_of_a_commit_can_be_asked_for(connections):
+    """DB-12: after a commit nothing is to be done; after a rollback the act is retried."""
+    connections.require_committed(_commit(connections), None)
     connection, rolled_back = _begin_writing(connections)
     connection.rollback()
     connections.give_back(connection)
     with pytest.raises(OperationalError) as failed:
-        connections.require_committed(rolled_back)
+        connections.require_committed(rolled_back, None)
     assert can_retry(failed.value)
 
 
-def test_outcome_is_unknown_when_the_server_may_have_crashed(connections):
-    """DB-12: it would reuse the number of a transaction that it lost."""
-    connection, committed = _begin_writing(connections)
-    connection.commit()
-    connections.give_back(connection)
-    connections.require_committed(committed)
-    number, _, _ = committed.partition(" ")
-    with pytest.raises(OutcomeUnknown):  # no client is still connected from then
-        connections.require_committed(f"{number} 2000-01-01 00:00:00+00")
+@pytest.mark.parametrize("part", ["time", "server"])
+def test_outcome_is_unknown_when_the_server_may_have_lost_it(connections, part, caplog):
+    """DB-12: it has crashed since, or is another, and gives the number to another transaction."""
+    number, began_at, started_at = _commit(connections).split("|")
+    if part == "time":
+        began_at = LONG_AGO  # before the last reset of the statistics
+    else:
+        started_at = LONG_AGO
+    with pytest.raises(OutcomeUnknown) as unknown:
+        connections.require_committed(f"{number}|{began_at}|{started_at}", None)
+    assert unknown.value.is_settled
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_event_decides_when_the_server_may_have_lost_the_transaction(env, connections):
+    """DB-12: an event is never deleted, so without it there is no transaction."""
+    number, _, _ = _commit(connections).split("|")
+    elsewhere = f"{number}|{LONG_AGO}|{LONG_AGO}"
+    with env.database.transaction(writing=True) as session:
+        _tenant(session, "tnt_1")
+        record_administration(session, "tnt_1", "tested")
+        written = session.event_id
+    assert written is not None
+    connections.require_committed(elsewhere, written)
+    with pytest.raises(OperationalError) as failed:
+        connections.require_committed(elsewhere, "0" * len(written))
+    assert can_retry(failed.value)
 
 
 def test_commit_in_progress_is_waited_for(connections):
     """DB-12: the server may still be committing when the connection breaks."""
     connection, transaction = _begin_writing(connections)
     with ThreadPoolExecutor(1) as thread:
-        outcome = thread.submit(connections.require_committed, transaction)
+        outcome = thread.submit(connections.require_committed, transaction, None)
         time.sleep(0.1)
         assert not outcome.done()
         connection.commit()
@@ -509,11 +562,26 @@ def test_commit_in_progress_is_waited_for(connections):
     connections.give_back(connection)
 
 
-def test_commit_of_unknown_outcome_is_not_retried(connections):
-    """DB-12: it may be done already, so the response is an error, and invites no retry."""
+def test_commit_that_does_not_end_is_unknown(connections, monkeypatch):
+    """DB-12: nor is it retried, since it may still end either way."""
+    monkeypatch.setattr(outcomes, "_ASK_SECONDS", 0)
+    connection, transaction = _begin_writing(connections)
     with pytest.raises(OutcomeUnknown) as unknown:
-        connections.require_committed("99999999999 2026-04-05 10:00:00+00")
-    assert isinstance(refusal_of(unknown.value), Internal)
+        connections.require_committed(transaction, None)
+    connections.roll_back(connection)
+    connections.give_back(connection)
+    assert not unknown.value.is_settled
+    assert unknown.value.reason == "in progress"
+
+
+def test_outcome_is_unknown_when_no_server_answers(location, monkeypatch):
+    """DB-12."""
+    monkeypatch.setattr(outcomes, "_ASK_SECONDS", 0)
+    gone = Postgresql(location.set(port=1), timeout=SHORT_TIMEOUT, connections=1)
+    with pytest.raises(OutcomeUnknown) as unknown:
+        gone.require_committed(f"1|{LONG_AGO}|{LONG_AGO}", None)
+    gone.close()
+    assert not unknown.value.is_settled
 
 
 def test_slow_statement_times_out(open_database):

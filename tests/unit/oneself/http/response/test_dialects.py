@@ -40,6 +40,7 @@ def _refusal_of(kind):
         errors.InvalidRequest: (VIOLATIONS,),
         errors.WeakPassword: (VIOLATIONS[:1],),
         errors.InsufficientScope: ("me/pat:write",),
+        errors.OutcomeUnknown: ("the server does not answer",),
         request_errors.MethodNotAllowed: (["GET", "HEAD"],),
     }
     return kind(*arguments.get(kind, ()))
