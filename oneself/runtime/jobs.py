@@ -20,7 +20,7 @@ _SECONDS = 2.0
 #: How long other transactions have between two parts, in seconds.
 _PAUSE = 0.02
 #: How long until an unfinished run is continued, in seconds.
-_BREAK = 1.0
+_BREAK = 0.1
 
 Outcome = TypeVar("Outcome")
 
