@@ -1,5 +1,6 @@
 """The health of a SQLite file: whether it is still in its place, and whether its disk is full."""
 
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -27,7 +28,8 @@ class FileHealth:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._folder = path.resolve().parent
+        self._paths = [f"{path}{suffix}" for suffix in _SUFFIXES]
         self._opened: list[_Identity] | None = None
         self._lock = threading.Lock()
         self._is_full = False
@@ -70,18 +72,18 @@ class FileHealth:
     def check_space(self) -> None:
         """Notice that a full disk has space again, without a change that would have to be lost."""
         if self._is_full and self._is_in_place():
-            self._is_full = not can_write(self._path.resolve().parent)
+            self._is_full = not can_write(self._folder)
 
     def _is_in_place(self) -> bool:
         return self._opened is None or self._present() == self._opened
 
     def _present(self) -> list[_Identity]:
-        return [_identity(f"{self._path}{suffix}") for suffix in _SUFFIXES]
+        return [_identity(path) for path in self._paths]
 
 
 def _identity(path: str) -> _Identity:
     try:
-        found = Path(path).stat()
+        found = os.stat(path)  # noqa: PTH116 # a Path takes several times as long
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -17,6 +17,8 @@ from accounts.services.one_time_secrets import SecretPurpose, issue_secret, rede
 from accounts.services.principal import CredentialKind
 from accounts.values.email_address import parse_address
 from models import LoginSession
+from oneself.database import open_engine
+from tests.support.statements import costly_steps, record_statements
 
 #: Shorter than a session here, so that an active session is older than deleted ones.
 RETENTION = timedelta(days=40)
@@ -230,3 +232,42 @@ def test_record_that_has_not_ended_for_long_enough_any_more_is_kept(env, alice, 
     env.execute("UPDATE outbox_message SET delivered_at = NULL")
     assert sum(env.act(part) for part in parts) == 0
     assert env.count("login_session") == 1
+
+
+@pytest.fixture
+def dialect(env):
+    with env.database.transaction(writing=False) as session:
+        return session.core.dialect.name
+
+
+def test_search_reads_indexes_only(env, dialect, clock):
+    """DB-17, reliability finding 6: no table is read whole, and nothing is sorted."""
+    clock.move(days=41)
+    with record_statements(dialect) as statements:
+        assert env.act(find_expired_records) == []
+    searches = [statement for statement in statements if "LIMIT" in statement.statement]
+    assert len(searches) == 14  # the times that end rows of seven tables
+    engine = open_engine(env.location)
+    with engine.connect() as connection:
+        for statement in searches:
+            steps = {step.how for step in costly_steps(connection, statement)}
+            # PostgreSQL sorts the rows that it finds in the index of an empty table.
+            assert steps - {"sort"} == {"range"}, statement.form
+            assert dialect == "postgresql" or "sort" not in steps
+    engine.dispose()
+
+
+def test_parts_only_delete_rows_by_their_ids(env, alice, client, dialect, clock):
+    """DB-17, reliability finding 6: nothing is searched while other writers wait."""
+    _begin_family(env, alice.principal.credential.id, client[0])
+    env.act(lambda session: [open_session(session, alice.user_id) for _ in range(24)])
+    env.execute("DELETE FROM outbox_message")
+    clock.move(days=3650)
+    parts = env.act(find_expired_records, batch=10)
+    for part in parts:
+        with record_statements(dialect) as statements:
+            assert env.act(part) <= 11  # a part may also delete a token
+        written = [statement.form for statement in statements if statement.reads_or_writes]
+        assert len(written) <= 2
+        assert all(form.startswith("DELETE FROM") and " IN (" in form for form in written)
+    assert (env.count("login_session"), env.count("refresh_token")) == (0, 0)
