@@ -30,8 +30,10 @@ from models import (
 #: A short transaction; returns how many rows it has changed.
 Part = Callable[[AccountSession], int]
 
-#: How many rows of a table are found at once, and how many one part changes.
-_AT_MOST, _BATCH = 10_000, 500
+#: How many rows one part changes: on SQLite, writers wait for the four index pages of each.
+_BATCH = 100
+#: How many rows are found at once: by an index, and by reading all sessions.
+_AT_MOST, _AT_MOST_IDLE = 1_000, 10_000
 
 #: By table, the times of which the earliest ends a row. Each column has an index.
 _ENDS: dict[Any, Sequence[Any]] = {
@@ -59,7 +61,7 @@ def find_expired_records(
 
 
 def find_idle_sessions(
-    session: AccountSession, *, at_most: int = _AT_MOST, batch: int = _BATCH
+    session: AccountSession, *, at_most: int = _AT_MOST_IDLE, batch: int = _BATCH
 ) -> list[Part]:
     """Return the parts that revoke sessions which have ended by idling.
 

@@ -22,7 +22,7 @@ PAUSE = 0.02
 #: How long the process waits for a job at shutdown, in seconds.
 _STOP_SECONDS = 5.0
 #: How long until an unfinished run is continued, in seconds.
-_BREAK = 1.0
+_BREAK = 0.1
 
 Outcome = TypeVar("Outcome")
 Found = TypeVar("Found")

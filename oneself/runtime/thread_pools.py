@@ -46,7 +46,7 @@ _NO_OBSERVER = PoolObserver(lambda _pending: None, lambda: None)
 
 
 class PoolLimits(NamedTuple):
-    """How long work may wait and take, in seconds.
+    """Limits of the time that work waits and takes, in seconds.
 
     `wait` is the time in the queue, and `total` the time from the queue to the result. Work that
     runs for longer than `slow` is set aside: another thread takes its place.

@@ -19,7 +19,7 @@ from tests.support.service import free_port
 ROOT = Path(__file__).parents[2]
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? ([0-9.e+-]+)")
 LABEL = re.compile(r'([a-z]+)="([^"]*)"')
-THREADS = {"database": 4, "password": 1, "mail": 1, "image": 1}
+THREADS = {"database": 4, "password": 1, "mail": 1, "image": 1, "jobs": 4}
 
 
 @pytest.fixture(scope="module")

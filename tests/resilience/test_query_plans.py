@@ -61,7 +61,7 @@ class Exempt(NamedTuple):
 _FEW_ROWS = "a handful of rows, for any number of users"
 _LIVE = "the live ones of one user, at most fifty"
 
-_DELETED = "hourly, at most 10,000 rows in the order of the index, which are then deleted"
+_DELETED = "hourly, at most 1,000 rows in the order of the index, which are then deleted"
 
 EXEMPT = (
     Exempt("alembic_version", "scan", "SELECT version_num", "one row"),
