@@ -17,7 +17,8 @@ from accounts.limits import Limits
 from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
 from oneself.database.group_commit import RetryAlone
-from oneself.database.postgresql import Postgresql, Transaction
+from oneself.database.pipelining import Transaction
+from oneself.database.postgresql import Postgresql
 from oneself.database.prepared import driver_of
 from oneself.database.sqlite import Sqlite
 

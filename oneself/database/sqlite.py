@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from accounts.errors import Unavailable
+from oneself.database.pipelining import Transaction
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
 
 
@@ -120,7 +121,7 @@ class Sqlite:
             self._local.writes = False
             self._write_lock.release()
 
-    def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> str | None:  # noqa: ARG002 # a transaction is a snapshot
+    def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> Transaction | None:  # noqa: ARG002 # a transaction is a snapshot
         """Begin a transaction.
 
         IMMEDIATE takes the write lock first: a transaction that reads and only then writes fails at
