@@ -12,13 +12,14 @@ from typing import Any, Self, TypeVar, cast
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.pq import PGconn, TransactionStatus
+from psycopg.pq import TransactionStatus
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import Connection
 
+from oneself.database.outcomes import IDENTIFY
 from oneself.database.prepared import PreparedStatements, Statement, driver_of, has_listeners
 
-__all__ = ["PipelinedConnection", "PipelinedStatements"]
+__all__ = ["PipelinedConnection", "PipelinedStatements", "Transaction"]
 
 Outcome = TypeVar("Outcome")
 
@@ -26,7 +27,7 @@ Outcome = TypeVar("Outcome")
 class PipelinedConnection(psycopg.Connection[Any]):
     """A connection in autocommit that can defer statements until the next one."""
 
-    def __init__(self, pgconn: PGconn, *arguments: Any) -> None:
+    def __init__(self, pgconn: Any, *arguments: Any) -> None:
         super().__init__(pgconn, *arguments)
         self.cursor_factory = _Cursor
         self._deferred: list[tuple[psycopg.Cursor[Any], str, Any, bool | None]] = []
@@ -69,7 +70,7 @@ class PipelinedConnection(psycopg.Connection[Any]):
             with self.pipeline() as pipeline:
                 _end_with_sync(pipeline)
                 for cursor, query, values, prepare in deferred:
-                    super(_Cursor, cursor).execute(query, values, prepare=prepare)
+                    psycopg.Cursor.execute(cursor, query, values, prepare=prepare)
                 yield
         finally:
             self._is_sending = False
@@ -150,6 +151,21 @@ class _Cursor(psycopg.Cursor[Any]):
             with connection.sending_deferred():
                 pass
         super().executemany(query, params_seq, **options)
+
+
+class Transaction:
+    """A writing transaction, which begins with its first statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        driver = driver_of(connection)
+        driver.defer("BEGIN", prepare=False)
+        self._identified = driver.defer(IDENTIFY)
+
+    @property
+    def identity(self) -> str:
+        """Facts for `require_committed`, once the transaction has begun."""
+        self._identified.scroll(0, mode="absolute")
+        return str(self._identified.fetchone()[0])
 
 
 class PipelinedStatements(PreparedStatements):

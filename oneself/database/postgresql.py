@@ -15,13 +15,12 @@ from oneself.database.connection_slots import ConnectionSlots, Slot
 from oneself.database.failures import READ_ONLY, sqlstate
 from oneself.database.file_health import FULL
 from oneself.database.outcomes import (
-    IDENTIFY,
     forget_warnings,
     require_acknowledged,
     require_committed,
     watch_warnings,
 )
-from oneself.database.pipelining import PipelinedConnection, PipelinedStatements
+from oneself.database.pipelining import PipelinedConnection, PipelinedStatements, Transaction
 from oneself.database.prepared import Statement, driver_of
 from oneself.database_urls import PREPARE, parse_threshold
 
@@ -135,21 +134,6 @@ def _hide_values(context: ExceptionContext) -> None:
         message = type(error).__name__
     error.args = (message,)
     context.sqlalchemy_exception.args = (f"({type(error).__name__}) {message}",)
-
-
-class Transaction:
-    """A writing transaction, which begins with its first statement."""
-
-    def __init__(self, connection: Connection) -> None:
-        driver = driver_of(connection)
-        driver.defer("BEGIN", prepare=False)
-        self._identified = driver.defer(IDENTIFY)
-
-    @property
-    def identity(self) -> str:
-        """Facts for `require_committed`, once the transaction has begun."""
-        self._identified.scroll(0, mode="absolute")
-        return str(self._identified.fetchone()[0])
 
 
 class Postgresql:

@@ -18,7 +18,8 @@ from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.database import AccountSession
 from oneself.database.commit_gate import commit_gate, require_open_gate
 from oneself.database.group_commit import RetryAlone
-from oneself.database.postgresql import Postgresql, Transaction
+from oneself.database.pipelining import Transaction
+from oneself.database.postgresql import Postgresql
 from oneself.database.prepared import driver_of
 from oneself.database.sqlite import Sqlite
 

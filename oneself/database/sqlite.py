@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from accounts.errors import Unavailable
 from oneself.database.file_health import FileHealth
+from oneself.database.pipelining import Transaction
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
 
 
@@ -133,7 +134,7 @@ class Sqlite:
             self._local.writes = False
             self._write_lock.release()
 
-    def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> str | None:  # noqa: ARG002 # a transaction is a snapshot
+    def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> Transaction | None:  # noqa: ARG002 # a transaction is a snapshot
         """Begin a transaction.
 
         IMMEDIATE takes the write lock first: a transaction that reads and only then writes fails at

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import JSON, bindparam, select, text
 from sqlmodel import col
 
 from accounts.errors import InvalidRequest, Violation
@@ -25,10 +25,7 @@ _UPSERT = text(
     VALUES (:user_id, :document, :now)
     ON CONFLICT (user_id) DO UPDATE SET document = :document, changed_at = :now
     """
-).bindparams(
-    bindparam("document", type_=col(UserSettings.document).type),
-    bindparam("now", type_=UtcDateTime),
-)
+).bindparams(bindparam("document", type_=JSON), bindparam("now", type_=UtcDateTime))
 
 
 def find_settings(session: AccountSession, user_id: str) -> dict[str, Any]:
