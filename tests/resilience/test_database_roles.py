@@ -230,13 +230,17 @@ def test_service_serves_with_its_role(service_url, tmp_path, monkeypatch):
         assert ran.returncode == 0 or command == ["doctor"], ran.stderr
 
 
-def test_only_the_owner_archives(deployment, service_url, tmp_path, monkeypatch):
+def test_only_the_owner_archives(make_blank, servers, tmp_path, monkeypatch):
     """LO-04, reliability finding 4: a seal allows deletions, so the service may not make one.
 
     Not even with a temporary table that takes the place of the seals.
     """
+    blank = make_blank()
+    _run_sql(blank, servers.programs)
+    _upgrade(_as_role(blank, OWNER), tmp_path)
 
-    def archive(url):
+    def archive(role):
+        url = _as_role(blank, role)
         for name, value in _settings(url, tmp_path).items():
             monkeypatch.setenv(f"ONESELF_{name.upper()}", value)
         loaded = Settings()
@@ -253,9 +257,9 @@ def test_only_the_owner_archives(deployment, service_url, tmp_path, monkeypatch)
         file = tmp_path / f"{len([*tmp_path.iterdir()])}.jsonl"
         return Run(CliRunner().invoke(events.app, ["archive", str(file), "--json"]))
 
-    assert archive(service_url).refused("This role may not delete events")
-    assert archive(_as_role(deployment, OWNER)).json["events"] == 5
-    with direct_connection(_as_role(deployment, OWNER)) as connection:
+    assert archive(SERVICE).refused("This role may not delete events")
+    assert archive(OWNER).json["events"] == 5
+    with direct_connection(_as_role(blank, OWNER)) as connection:
         connection.execute(
             "CREATE TEMPORARY TABLE event_seal AS SELECT 1 AS first_sequence, 99 AS sequence"
         )

@@ -163,6 +163,7 @@ def _dump(database):
     assert {name for name, table_rows in rows.items() if not table_rows} <= {
         "user_settings",
         "event_link",
+        "event_seal",
         "picture",
         "revoked_jwt",
         "login_network",
