@@ -16,10 +16,10 @@ _ASK_SECONDS, _POLL_SECONDS = 5.0, 0.25
 #: The key of the last warning in `Connection.info`.
 _WARNING = "oneself.warning"
 
-#: The number of a transaction, the time, and the server: its start and its address.
+#: The number of a transaction, the time, and when the server started: no other has started in the
+#: same microsecond.
 IDENTIFY = """
-    SELECT concat_ws(' ', pg_current_xact_id(), extract(epoch FROM clock_timestamp()),
-        extract(epoch FROM pg_postmaster_start_time()), inet_server_addr(), inet_server_port())
+    SELECT concat_ws('|', pg_current_xact_id(), clock_timestamp(), pg_postmaster_start_time())
 """
 #: The outcome of a transaction; null if this is another server, or it has crashed since. A server
 #: that crashes, and a standby that is promoted, give the numbers of lost transactions to others. A
@@ -27,9 +27,7 @@ IDENTIFY = """
 _OUTCOME = """
     SELECT CASE
         WHEN pg_is_in_recovery() THEN 'in recovery'
-        WHEN concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), inet_server_addr(),
-                inet_server_port()) = %s
-            AND extract(epoch FROM stats_reset) < %s::numeric
+        WHEN pg_postmaster_start_time() = %s::timestamptz AND stats_reset < %s::timestamptz
         THEN pg_xact_status(%s::xid8)
     END FROM pg_stat_bgwriter
 """
@@ -113,8 +111,8 @@ def require_committed(engine: Engine, transaction: str, event_id: str | None) ->
 
 def _ask(connection: Connection, transaction: str, event_id: str | None) -> str:
     """Return the outcome in PostgreSQL's words, `in recovery`, or `forgotten`."""
-    number, began_at, server = transaction.split(" ", 2)
-    answer = connection.exec_driver_sql(_OUTCOME, (server, began_at, number)).scalar_one()
+    number, began_at, started_at = transaction.split("|")
+    answer = connection.exec_driver_sql(_OUTCOME, (started_at, began_at, number)).scalar_one()
     if answer is not None:
         return cast("str", answer)
     if event_id is None:

@@ -21,6 +21,7 @@ from accounts.errors import OutcomeUnknown
 from accounts.limits import Limits
 from accounts.services.events import record_administration
 from models import Tenant
+from oneself.commands.doctor.server import checks_of_server
 from oneself.conformance.http_client import Request
 from oneself.database import Database, open_engine
 from oneself.database.migrations import upgrade
@@ -298,3 +299,35 @@ def test_commit_is_acknowledged_only_after_its_standby_when_the_connection_break
         _configure(made, "synchronous_standby_names", None)
         done.result(patient(SECONDS))
     database.close()
+
+
+# What `doctor` says of standbys
+
+
+def _found(location: URL) -> str:
+    engine = open_engine(location)
+    try:
+        return checks_of_server(location)["standbys"](engine).found
+    finally:
+        engine.dispose()
+
+
+def test_doctor_reports_that_no_standby_is_attached(lonely: Any) -> None:
+    """DB-12, scale-out P1: every write waits."""
+    _made, location = lonely
+    assert "no synchronous standby is attached" in _found(location)
+    assert "no synchronous standby is attached" in _found(location.set(username=SERVICE))
+
+
+@pytest.mark.nightly
+def test_doctor_counts_standbys() -> None:
+    """DB-12, scale-out P1: with a single one, its failure stops every write."""
+    with _migrated_server() as (made, location, primary), standby_of(primary) as first:
+        assert _found(location).startswith("none is required")
+        _configure(made, "synchronous_standby_names", "ANY 1 (*)")
+        _wait_until(lambda: "only one" in _found(location))
+        _wait_until(lambda: "only one" in _found(location.set(username=SERVICE)))
+        with standby_of(primary):
+            _wait_until(lambda: _found(location).startswith("2 are attached"))
+        first.kill()
+        _wait_until(lambda: "no synchronous standby" in _found(location))

@@ -15,6 +15,7 @@ from accounts.services.events import (
     EventKind,
     observe_event,
     record_event,
+    record_events,
     record_update,
     write_observations,
 )
@@ -207,3 +208,22 @@ def test_observations_are_written_later(env, alice_without_events, clock):
     assert (row["kind"], row["details"]) == ("sensitive_read", '{"times":2}')
     assert (row["request_id"], row["source"]) == (None, "192.0.2.7")
     assert row["occurred_at"].startswith("2026-04-05 09:59:00")
+
+
+def test_last_event_of_a_transaction_is_known(env, alice_without_events):
+    """DB-12: it tells later whether the transaction was committed."""
+    view = alice_without_events.view
+    with env.database.transaction(writing=True, origin=ORIGIN) as session:
+        assert session.event_id is None
+        record_events(session, EventKind.TOKEN_REVOKED, view, [])
+        assert session.event_id is None
+        record_events(session, EventKind.TOKEN_REVOKED, view, [{"n": 1}, {"n": 2}])
+        known = session.event_id
+        record_update(session, view, "locale")
+        assert session.event_id == known  # that of an update may be a repetition
+    recorded = {row["id"] for row in env.rows("security_event")}
+    assert len(recorded) == 3
+    assert known in recorded
+    with env.database.transaction(writing=True, origin=ORIGIN) as session:
+        record_update(session, view, "locale")  # repeated within a minute
+        assert session.event_id is None

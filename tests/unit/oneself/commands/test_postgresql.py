@@ -81,6 +81,8 @@ def test_doctor_reports_missing_durability(run):
     }
     assert found["checks"]["server"]["found"].startswith("PostgreSQL 1")
     assert found["checks"]["encoding"]["found"] == "UTF8"
+    assert found["checks"]["session_settings"]["found"] == "statements and waits have timeouts"
+    assert found["checks"]["standbys"]["found"].startswith("none is required")
     assert found["checks"]["server_clock"]["found"] == "agrees with this machine's clock"
 
 

@@ -28,7 +28,9 @@ from oneself.http.response.error_handler import refusal_of
 from oneself.runtime.jobs import run_act, run_alone
 from oneself.runtime.key_file import UnknownRootKey, check_root_key
 from tests.support.deadlines import patient
+from tests.support.postgresql import direct_connection
 
+LONG_AGO = "2000-01-01 00:00:00+00"
 SHORT_TIMEOUT = 300  # milliseconds, for waits that must time out
 
 
@@ -449,6 +451,34 @@ def test_act_is_retried_when_its_connection_breaks_half_way(env, server):
     assert [row["id"] for row in env.rows("tenant")] == ["tnt_2"]
 
 
+def test_write_leaves_a_server_that_became_read_only(open_database, location):
+    """DB-12, scale-out P2: after a switchover the idle connections still lead to the old leader."""
+    change = f'ALTER DATABASE "{location.database}"'
+    with direct_connection(location) as operator:
+        operator.execute(f"{change} SET default_transaction_read_only = on".encode())
+        database = open_database()
+        ready = threading.Barrier(2)
+
+        def read():
+            with database.transaction(writing=False) as session:
+                ready.wait(30)
+                return session.core.exec_driver_sql("SHOW transaction_read_only").scalar()
+
+        with ThreadPoolExecutor(2) as threads:
+            reads = [threads.submit(read) for _ in range(2)]
+        assert [each.result() for each in reads] == ["on", "on"]
+        operator.execute(f"{change} RESET default_transaction_read_only".encode())
+    attempts = []
+
+    def act(session):
+        attempts.append(session)
+        _tenant(session, "tnt_1")
+
+    run_act(database, act)
+    assert len(attempts) == 2  # the second idle connection is closed unused
+    assert _query(database, "SHOW transaction_read_only") == "off"
+
+
 def test_act_is_retried_when_its_connection_breaks_before_the_commit(env, server):
     """DB-12: the server knows that it was not committed."""
     attempts = []
@@ -500,21 +530,21 @@ def test_outcome_of_a_commit_can_be_asked_for(connections):
 @pytest.mark.parametrize("part", ["time", "server"])
 def test_outcome_is_unknown_when_the_server_may_have_lost_it(connections, part, caplog):
     """DB-12: it has crashed since, or is another, and gives the number to another transaction."""
-    number, began_at, server = _commit(connections).split(" ", 2)
+    number, began_at, started_at = _commit(connections).split("|")
     if part == "time":
-        began_at = "946684800"  # before the last reset of the statistics
+        began_at = LONG_AGO  # before the last reset of the statistics
     else:
-        server = f"{float(server.split()[0]) - 1} {server.split(maxsplit=1)[1]}"
+        started_at = LONG_AGO
     with pytest.raises(OutcomeUnknown) as unknown:
-        connections.require_committed(f"{number} {began_at} {server}", None)
+        connections.require_committed(f"{number}|{began_at}|{started_at}", None)
     assert unknown.value.is_settled
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_event_decides_when_the_server_may_have_lost_the_transaction(env, connections):
     """DB-12: an event is never deleted, so without it there is no transaction."""
-    number, _, _ = _commit(connections).split(" ", 2)
-    elsewhere = f"{number} 946684800 another server"
+    number, _, _ = _commit(connections).split("|")
+    elsewhere = f"{number}|{LONG_AGO}|{LONG_AGO}"
     with env.database.transaction(writing=True) as session:
         _tenant(session, "tnt_1")
         record_administration(session, "tnt_1", "tested")
@@ -555,7 +585,7 @@ def test_outcome_is_unknown_when_no_server_answers(location, monkeypatch):
     monkeypatch.setattr(outcomes, "_ASK_SECONDS", 0)
     gone = Postgresql(location.set(port=1), timeout=SHORT_TIMEOUT, connections=1)
     with pytest.raises(OutcomeUnknown) as unknown:
-        gone.require_committed("1 1 1", None)
+        gone.require_committed(f"1|{LONG_AGO}|{LONG_AGO}", None)
     gone.close()
     assert not unknown.value.is_settled
 

@@ -17,7 +17,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from accounts.crypto import tokens
-from accounts.errors import InvalidCredentials, WeakPassword
+from accounts.errors import InvalidCredentials, OutcomeUnknown, WeakPassword
 from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits, RateLimit
 from accounts.services.mail.outbox import unseal_parameters
@@ -809,6 +809,25 @@ def test_database_failure_is_a_page_that_asks_to_retry(env, visit, link_for):
     assert (seen.status, seen.headers["retry-after"]) == (503, "1")
     _assert_readable(seen, "en")
     env.execute("ALTER TABLE gone RENAME TO one_time_secret")
+    assert visit.post(VERIFY, link).status == 200
+
+
+@every_language
+def test_unknown_outcome_page_says_how_to_find_out(  # fixtures
+    visit, link_for, monkeypatch, language
+):
+    """DB-12: the link tells, since it is used up by the change."""
+    link = link_for(VERIFY)
+
+    def lose(_session: object) -> None:
+        raise OutcomeUnknown("lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("oneself.database.sessions.TransactionSession.finish", lose)
+        seen = visit.post(VERIFY, link, accept_language=language)
+    assert seen.status == 504
+    assert "retry-after" not in seen.headers
+    _assert_readable(seen, language)
     assert visit.post(VERIFY, link).status == 200
 
 
