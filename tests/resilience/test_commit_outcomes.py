@@ -119,7 +119,7 @@ def test_change_lost_by_a_promotion_is_not_acknowledged(role: str) -> None:
                 _add_tenant(session, "kept")
                 record_administration(session, "kept", "tested")
                 kept_event = session.event_id
-                kept = session._transaction_id  # noqa: SLF001 # as it is asked for
+                kept = session._begun.identity  # noqa: SLF001 # as it is asked for
             attempts: list[str] = []
 
             def act(session: Any) -> None:
@@ -157,7 +157,7 @@ def test_change_lost_by_a_promotion_is_not_acknowledged(role: str) -> None:
             assert lost_transaction is not None
             connections.require_committed(kept, kept_event)
             with pytest.raises(OutcomeUnknown) as unknown:
-                connections.require_committed(lost_transaction, None)
+                connections.require_committed(lost_transaction.identity, None)
             assert unknown.value.is_settled
             with pytest.raises(OperationalError):
                 connections.roll_back(lost)
