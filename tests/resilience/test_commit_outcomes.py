@@ -119,7 +119,7 @@ def test_change_lost_by_a_promotion_is_not_acknowledged(role: str) -> None:
                 _add_tenant(session, "kept")
                 record_administration(session, "kept", "tested")
                 kept_event = session.event_id
-                kept = session._transaction_id  # noqa: SLF001 # as it is asked for
+                kept = session._begun.identity  # noqa: SLF001 # as it is asked for
             attempts: list[str] = []
 
             def act(session: Any) -> None:
@@ -157,7 +157,7 @@ def test_change_lost_by_a_promotion_is_not_acknowledged(role: str) -> None:
             assert lost_transaction is not None
             connections.require_committed(kept, kept_event)
             with pytest.raises(OutcomeUnknown) as unknown:
-                connections.require_committed(lost_transaction, None)
+                connections.require_committed(lost_transaction.identity, None)
             assert unknown.value.is_settled
             with pytest.raises(OperationalError):
                 connections.roll_back(lost)
@@ -194,6 +194,7 @@ def test_crash_that_the_postmaster_survives_is_noticed(single: Any) -> None:
     connection = connections.take(blocking=True)
     transaction = connections.begin(connection, writing=True, snapshot=False)
     assert transaction is not None
+    connection.exec_driver_sql("SELECT 1")
     with direct_connection(location) as victim:
         started = victim.execute("SELECT pg_postmaster_start_time()").fetchone()
         os.kill(victim.info.backend_pid, signal.SIGKILL)
@@ -201,7 +202,7 @@ def test_crash_that_the_postmaster_survives_is_noticed(single: Any) -> None:
         _wait_until(lambda: connection.exec_driver_sql("SELECT 1").scalar() is None)
     _wait_until(lambda: _accepts_connections(location))
     with pytest.raises(OutcomeUnknown) as unknown:
-        connections.require_committed(transaction, None)
+        connections.require_committed(transaction.identity, None)
     assert unknown.value.is_settled
     with direct_connection(location) as later:
         assert later.execute("SELECT pg_postmaster_start_time()").fetchone() == started
