@@ -174,7 +174,7 @@ def test_parts_of_another_replica_do_not_end_a_run(database, monkeypatch):
 
 
 def test_found_parts_are_run_until_none_is_found(database):
-    """DB-17, reliability finding 6: each in a transaction of its own, whatever it changes."""
+    """DB-17, reliability finding 6: each in a transaction of its own."""
     remaining, sessions = [5], []
 
     def act(session):
