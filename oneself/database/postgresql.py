@@ -19,6 +19,7 @@ from oneself.database.outcomes import (
     watch_warnings,
 )
 from oneself.database.prepared import PreparedStatements, Statement, driver_of
+from oneself.database.timelines import Timelines
 from oneself.database_urls import PREPARE, parse_threshold
 
 #: libpq's transaction status: none, in one (sound or failed), in a failed one.
@@ -134,6 +135,7 @@ class Postgresql:
 
     def __init__(self, url: URL, *, timeout: int, connections: int) -> None:
         self._engine = open_server(url, timeout=timeout)
+        self._timelines = Timelines(self._engine)
         self._timeout = timeout / 1000
         self._slots = ConnectionSlots(connections)
         self._taken: dict[Connection, Slot] = {}
@@ -162,7 +164,9 @@ class Postgresql:
             with suppress(IndexError):  # another thread was faster
                 idle = self._idle.pop()
                 if not idle.closed and not idle.invalidated:
-                    return idle
+                    if self._timelines.is_current(idle):
+                        return idle
+                    idle.close()
         return None
 
     def give_back(self, connection: Connection) -> None:
