@@ -22,6 +22,7 @@ from oneself.database.outcomes import (
 )
 from oneself.database.pipelining import PipelinedConnection, PipelinedStatements, Transaction
 from oneself.database.prepared import Statement, driver_of
+from oneself.database.timelines import Timelines
 from oneself.database_urls import PREPARE, parse_threshold
 
 #: libpq's transaction status: in one (sound or failed), in a failed one.
@@ -147,6 +148,7 @@ class Postgresql:
 
     def __init__(self, url: URL, *, timeout: int, connections: int) -> None:
         self._engine = open_server(url, timeout=timeout)
+        self._timelines = Timelines(self._engine)
         self._timeout = timeout / 1000
         self._slots = ConnectionSlots(connections)
         self._taken: dict[Connection, Slot] = {}
@@ -176,7 +178,9 @@ class Postgresql:
             with suppress(IndexError):  # another thread was faster
                 idle = self._idle.pop()
                 if not idle.closed and not idle.invalidated:
-                    return idle
+                    if self._timelines.is_current(idle):
+                        return idle
+                    idle.close()
         return None
 
     def give_back(self, connection: Connection) -> None:

@@ -13,7 +13,7 @@ import psutil
 
 from tests.support.deadlines import patient
 
-__all__ = ["Program", "family", "give_away", "send", "wait_until"]
+__all__ = ["Program", "family", "give_away", "name_of", "send", "wait_until"]
 
 _UNPRIVILEGED = 65_534
 #: PostgreSQL and PgBouncer refuse to run as root. The capability lets their user read an
@@ -91,6 +91,14 @@ def family(pid: int) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def name_of(process: psutil.Process) -> str:
+    """Return the name of a process; empty if it has ended."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def send(number: signal.Signals, processes: Sequence[psutil.Process]) -> None:

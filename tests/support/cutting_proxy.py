@@ -18,7 +18,7 @@ class CuttingProxy:
     """A TCP proxy that, while armed, cuts some connections at a given word."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.cut = 0
@@ -42,7 +42,7 @@ class CuttingProxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._target), timeout=patient(10))
+                server = socket.create_connection(("127.0.0.1", self.target), timeout=patient(10))
             except OSError:
                 client.close()
                 continue
