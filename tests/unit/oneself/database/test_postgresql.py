@@ -158,11 +158,14 @@ def test_number_of_connections_is_bounded(open_database, server):
 def test_waiting_for_a_connection_times_out(open_database, run_in_thread):
     """DB-11: with a 503; later transactions get the connection."""
     database = open_database(connections=1, timeout=SHORT_TIMEOUT)
-    with database.transaction(writing=True):
-        with pytest.raises(Unavailable):
-            run_in_thread(_query, database, "SELECT 1", writing=True)
-        with database.transaction(writing=False), pytest.raises(Unavailable):
-            run_in_thread(_query, database, "SELECT 1")
+    with database.transaction(writing=True), pytest.raises(Unavailable):
+        run_in_thread(_query, database, "SELECT 1", writing=True)
+    with (
+        database.transaction(writing=False),
+        database.transaction(writing=False),
+        pytest.raises(Unavailable),
+    ):
+        run_in_thread(_query, database, "SELECT 1")
     assert run_in_thread(_query, database, "SELECT 1", writing=True) == 1
 
 
