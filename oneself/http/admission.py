@@ -19,8 +19,8 @@ _PER_TURN = 16
 _MAX_WAIT = 1.0
 #: The queue holds as many requests as began in this time, in seconds, and a few in any case. It is
 #: empty as long after an overload.
-_QUEUE_SECONDS = 0.5
-_MIN_QUEUE = 512
+_QUEUE_SECONDS = 0.3
+_MIN_QUEUE = 256
 
 
 class Admission:
