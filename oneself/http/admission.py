@@ -19,8 +19,8 @@ _PER_TURN = 16
 _MAX_WAIT = 1.0
 #: The queue holds as many requests as began in this time, in seconds, and a few in any case. It is
 #: empty as long after an overload.
-_QUEUE_SECONDS = 0.5
-_MIN_QUEUE = 512
+_QUEUE_SECONDS = 0.3
+_MIN_QUEUE = 256
 
 
 class Admission:
@@ -32,8 +32,8 @@ class Admission:
         self._begun = 0
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._has_next_turn = False
-        self._window_end = 0.0
-        self._in_window = 0
+        self._counted_since = 0.0
+        self._counted = 0
         self._limit = _MIN_QUEUE
 
     async def wait_for_turn(self) -> None:
@@ -42,9 +42,9 @@ class Admission:
         Raises:
             Unavailable: The queue is too long, or the request has waited in it for too long.
         """
-        loop = asyncio.get_running_loop()
         if not self._has_next_turn:
             self._has_next_turn = True
+            loop = asyncio.get_running_loop()
             loop.call_soon(self._begin_turn, loop)
         if self._begun < _PER_TURN and not self._waiting:
             self._begun += 1
@@ -53,17 +53,22 @@ class Admission:
         is_late = bool(self._waiting) and now - self._waiting[0][0] > _QUEUE_SECONDS
         if is_late or len(self._waiting) >= self._limit:
             raise Unavailable
-        turn = loop.create_future()
+        turn = asyncio.get_running_loop().create_future()
         self._waiting.append((now, turn))
         await turn
 
     def _begin_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = self._clock()
-        self._in_window += self._begun
-        if now >= self._window_end:
-            self._limit = max(self._in_window, _MIN_QUEUE)
-            self._in_window, self._window_end = 0, now + _QUEUE_SECONDS
+        self._counted += self._begun
         self._begun = 0
+        if not self._waiting:
+            self._has_next_turn = False
+            return
+        loop.call_soon(self._begin_turn, loop)
+        now = self._clock()
+        passed = now - self._counted_since
+        if passed >= _QUEUE_SECONDS:
+            self._limit = max(_MIN_QUEUE, int(self._counted / passed * _QUEUE_SECONDS))
+            self._counted, self._counted_since = 0, now
         while self._waiting and self._begun < _PER_TURN:
             arrived, turn = self._waiting.popleft()
             if turn.done():  # its client has disconnected
@@ -73,6 +78,3 @@ class Admission:
             else:
                 turn.set_result(None)
                 self._begun += 1
-        self._has_next_turn = bool(self._begun)
-        if self._has_next_turn:
-            loop.call_soon(self._begin_turn, loop)
