@@ -14,6 +14,7 @@ from accounts.errors import (
     InvalidScope,
     InvalidTarget,
     InvalidToken,
+    TooManyAttempts,
     UnsupportedGrantType,
 )
 from accounts.flows.administration.clients import add_client
@@ -30,6 +31,7 @@ from accounts.flows.oauth.token_exchange import (
 from accounts.flows.sign_in.sessions import log_out, open_session
 from accounts.flows.tokens.api_keys import create_api_key
 from accounts.flows.tokens.personal_access_tokens import create_pat
+from accounts.limits import RateLimit
 from accounts.services.access_tokens import reveal_access_token
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials
@@ -136,6 +138,29 @@ def test_token_claims_no_verified_address_while_another_is_shown(
     issued = exchange()
     for token in (issued, refresh(issued.refresh_token)):
         assert claims_of(token).email_verified is env.view(alice.user_id).email_verified is False
+
+
+def test_exchanges_are_limited(make_env, key_set):
+    """LG-18, attack finding 8: each of them, of a session or a refresh token, adds rows."""
+    env = make_env(write_budget=RateLimit(2, 60))
+    user = env.user("alice@example.com")
+    client, _ = env.client(user.view.tenant_id)
+
+    def exchange():
+        return env.act(
+            exchange_session, key_set, client, subject_token=user.token, scope=None, audience=None
+        )
+
+    def refresh(token):
+        return env.act(
+            exchange_refresh_token, key_set, client, token=token, scope=None, audience=None
+        )
+
+    second = refresh(exchange().refresh_token)
+    for again in (exchange, lambda: refresh(second.refresh_token)):
+        with pytest.raises(TooManyAttempts) as caught:
+            again()
+        assert caught.value.policy == "write"
 
 
 def test_issued_token_authenticates(env, alice, exchange, claims_of):

@@ -6,6 +6,8 @@ from sqlalchemy import update
 from accounts.errors import InvalidRequest
 from accounts.flows.profile.pictures import UPLOADED, upload_picture
 from accounts.flows.profile.profile import change_profile
+from accounts.origin import Origin
+from accounts.services.user_views import find_user_view
 from models import User
 from oneself.conformance.pictures import encoded, gradient
 
@@ -42,6 +44,17 @@ def test_unchanged_values_are_no_event(env, alice):
     for _ in range(5):
         assert env.act(change_profile, view, ALL) == view
     assert env.count("security_event") == count_before
+
+
+def test_repeated_changes_of_a_field_are_one_event(env, alice):
+    """LO-02, attack finding 8: with one credential and within a minute."""
+    origin = Origin(credential_kind="accessToken", credential_id=alice.user_id)
+    count_before = env.count("security_event")
+    for number in range(3):
+        with env.database.transaction(writing=True, origin=origin) as session:
+            view = find_user_view(session, alice.user_id)
+            change_profile(session, view, {"first_name": f"Name {number}"})
+    assert env.count("security_event") - count_before == 1
 
 
 def test_values_are_stored_in_canonical_form(env, alice):
