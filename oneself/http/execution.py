@@ -17,26 +17,25 @@ from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, read_secret
 from accounts.services.principal import Principal
 from accounts.services.throttling import Writer, consume_write
-from handlers.context import ClientContext, Context, DatabaseContext, PrincipalContext, UserContext
+from handlers.context import Context, PrincipalContext, UserContext
 from handlers.dialect import ResponseMeta
-from handlers.exchange import Exchange, Reply
-from oneself.database import RetryAlone, SingleReading
+from handlers.exchange import Reply
+from oneself.database import RetryAlone
 from oneself.document import OperationSpec
 from oneself.http.caller import CallerReader, RequestCredentials
+from oneself.http.contexts import Session, make_context
 from oneself.http.guard import Request, RequestContext
 from oneself.http.handler_signature import context_of
 from oneself.http.idempotency import HEADER, PARAMETER, idempotent_attempt, run_once
 from oneself.http.request.arguments import ArgumentReader
-from oneself.http.request.client_address import origin_of, user_agent_of
-from oneself.http.request.credentials import is_same_origin, sent_bearer
+from oneself.http.request.client_address import origin_of
+from oneself.http.request.credentials import sent_bearer
 from oneself.http.request.errors import NotAuthenticated
 from oneself.http.request.schemas import Schemas
 from oneself.http.response.rendering import ResponseRenderer
 from oneself.http.response.response_validation import ResponseValidator
 from oneself.http.response.responses import Answer
 from oneself.http.services import Services
-
-_Session = AccountSession | SingleReading | None
 
 
 class Execution:
@@ -247,7 +246,14 @@ class Execution:
             elif isinstance(session, AccountSession):
                 self._callers.govern(session)
             key = arguments.pop(PARAMETER, None)
-            context = self._make_context(request, credentials, session, principal)
+            context = make_context(
+                self._services,
+                self._spec,
+                request,
+                credentials,
+                session=session,
+                principal=principal,
+            )
             call = partial(
                 self._call_handler,
                 context,
@@ -270,7 +276,7 @@ class Execution:
 
     def _open_session(
         self, request: Request, *, blocking: bool, shared: Connection | None
-    ) -> AbstractContextManager[_Session]:
+    ) -> AbstractContextManager[Session]:
         if self._context is Context:
             return nullcontext()
         origin = self._origin_of(request)
@@ -280,37 +286,11 @@ class Execution:
             writing=self._is_writing, blocking=blocking, shared=shared, origin=origin
         )
 
-    def _make_context(
-        self,
-        request: Request,
-        credentials: RequestCredentials,
-        session: _Session,
-        principal: Principal | None,
-    ) -> Context:
-        services = self._services
-        read_exchange = partial(self._read_exchange, request, by_cookie=credentials.by_cookie)
-        if isinstance(session, AccountSession):
-            if principal is not None:
-                return UserContext(services, read_exchange, session, principal)
-            if self._spec.client is not None:
-                return ClientContext(services, read_exchange, session, credentials.credentials)
-            return DatabaseContext(services, read_exchange, session)
-        if principal is not None:
-            return PrincipalContext(services, read_exchange, principal)
-        return Context(services, read_exchange)
-
-    def _read_exchange(self, request: Request, *, by_cookie: bool) -> Exchange:
-        return Exchange(
-            user_agent=user_agent_of(request.headers),
-            same_origin=is_same_origin(request.headers, self._services.origins),
-            by_cookie=by_cookie,
-        )
-
     def _call_handler(
         self,
         context: Context,
         arguments: Mapping[str, Any],
-        session: _Session,
+        session: Session,
         refusal: AccountError | None,
         request_context: RequestContext,
         *,

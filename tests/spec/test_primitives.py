@@ -23,6 +23,7 @@ NAMES = {
     "hmac.compare_digest": "comparison in constant time",
     "hmac.digest": "HMAC",
     "jwt": "RS256",
+    "jwt.algorithms.RSAAlgorithm": "RS256",
     "random.getrandbits": "chance",
     "random.uniform": "chance",
     "secrets": "random numbers",

@@ -47,6 +47,7 @@ _FILES = {
     "operation": (
         "oneself/http/operations.py",
         "oneself/http/execution.py",
+        "oneself/http/contexts.py",
         "oneself/runtime/thread_pools.py",
         "oneself/runtime/credential_usage.py",
     ),

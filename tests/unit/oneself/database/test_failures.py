@@ -114,7 +114,7 @@ def signing_key(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> t
 def app_of(env, tmp_path: Path, signing_key: tuple[Any, ...]) -> Callable[[], Any]:
     """Builds the application over the database of `env`."""
     env.execute("INSERT INTO signing_key VALUES (?, ?, ?, ?, ?, ?)", *signing_key)
-    settings = Settings(data_dir=tmp_path, public_url="http://localhost")
+    settings = Settings(data_dir=tmp_path, public_url="http://localhost", secret_key="x" * 43)
     return lambda: oneself.app.create_app(settings, database=env.database)
 
 
@@ -184,7 +184,7 @@ def test_full_password_queue_returns_503(env, alice, monkeypatch):
     operation = OPERATIONS["ipto.logIn"]
     monkeypatch.setenv("ONESELF_PASSWORD_QUEUE", "0")
     monkeypatch.setenv("ONESELF_PASSWORD_THREADS", "1")
-    settings = Settings(data_dir=Path("unused"), public_url="http://localhost")
+    settings = Settings(data_dir=Path("unused"), public_url="http://localhost", secret_key="x" * 43)
     app = oneself.app.create_app(settings, database=env.database)
     scope, body = _request(operation, alice.token)
 
@@ -199,7 +199,7 @@ def test_picture_decoding_delays_no_other_request(env, alice, monkeypatch):
     """IM-05, LG-13: with one picture decoding and one queued, a third gets a 503 at once."""
     monkeypatch.setenv("ONESELF_IMAGE_QUEUE", "1")
     monkeypatch.setenv("ONESELF_IMAGE_THREADS", "1")
-    settings = Settings(data_dir=Path("unused"), public_url="http://localhost")
+    settings = Settings(data_dir=Path("unused"), public_url="http://localhost", secret_key="x" * 43)
     app = oneself.app.create_app(settings, database=env.database)
     opens, started, proceed = Image.open, threading.Event(), threading.Event()
 

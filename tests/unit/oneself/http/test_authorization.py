@@ -92,7 +92,7 @@ class Service:
         self.steps: list[Step] = []
         self.questions: list[Question] = []
         self._account: Mapping[str, str] | None = None
-        self._settings = Settings(data_dir=folder, public_url=limits.issuer)
+        self._settings = Settings(data_dir=folder, public_url=limits.issuer, secret_key="x" * 43)
         self._apps: dict[str, Any] = {}
 
     def app(self, policy: str) -> Any:

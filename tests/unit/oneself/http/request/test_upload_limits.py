@@ -127,7 +127,9 @@ class Service:
         limits = Limits(password_cost=4)
         self.database = Database(storage.make(folder), keys=Keyring(b"x" * 32), limits=limits)
         self.actors: Mapping[str, Any] = make_demo(self.database)
-        self._settings = Settings(data_dir=folder, public_url=limits.issuer, body_seconds=5)
+        self._settings = Settings(
+            data_dir=folder, public_url=limits.issuer, body_seconds=5, secret_key="x" * 43
+        )
         self._folder = folder
 
     def app(self, *, policy: str = "", **settings: Any) -> Any:
