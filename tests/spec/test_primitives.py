@@ -19,6 +19,7 @@ NAMES = {
     "cryptography.hazmat.primitives.hashes.SHA256": "SHA-256",
     "cryptography.hazmat.primitives.kdf.hkdf.HKDF": "HKDF",
     "hashlib.blake2b": "BLAKE2b",
+    "hashlib.file_digest": "SHA-256",
     "hashlib.sha256": "SHA-256",
     "hmac.compare_digest": "comparison in constant time",
     "hmac.digest": "HMAC",
