@@ -3,11 +3,9 @@
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.failover.cluster import Cluster
@@ -126,26 +124,6 @@ def _put_clock_ahead(cluster: Cluster, _random: random.Random) -> float:
     return 0
 
 
-def _cancel_waits(cluster: Cluster, _random: random.Random) -> float:
-    """Cancel commits that wait for a standby, and then lose the leader."""
-    leader, seconds = cluster.leader(), 3
-    deadline = time.monotonic() + seconds
-    leader.link.stall()
-    with (
-        suppress(psycopg.OperationalError),  # it is demoted soon
-        cluster.connect("postgres", node=leader) as connection,
-    ):
-        while time.monotonic() < deadline:
-            connection.execute(
-                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            )
-            time.sleep(0.2)
-    leader.kill()
-    _wait_for_another_leader(cluster, leader)
-    leader.start()
-    return seconds
-
-
 def _restart(cluster: Cluster, standby: Node, **environment: str) -> None:
     standby.kill()
     time.sleep(1)
@@ -185,5 +163,4 @@ FAULTS = (
     Fault("leader partitioned", _partition_leader),
     Fault("disk of the leader full", _fill_disk),
     Fault("clock of the new leader ahead", _put_clock_ahead),
-    Fault("waits of commits cancelled", _cancel_waits),
 )

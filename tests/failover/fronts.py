@@ -33,7 +33,7 @@ listen leader
 """
 _PGBOUNCER = """
 [databases]
-{database} = host=127.0.0.1 port={server}
+{database} = host=127.0.0.1 port={server} user={database}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}

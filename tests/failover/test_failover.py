@@ -8,10 +8,10 @@ import random
 import pytest
 
 from tests.failover.deployment import deploy
-from tests.failover.deposed import find_false_acknowledgements
 from tests.failover.faults import FAULTS
 from tests.failover.fronts import FRONTS
 from tests.failover.installations import VERSIONS, programs_of, temporary_folder
+from tests.failover.promotions import write_on_a_deposed_leader, write_with_cancelled_waits
 from tests.failover.rounds import run_round
 
 pytestmark = pytest.mark.nightly
@@ -43,7 +43,13 @@ def test_no_acknowledged_act_is_lost_in_a_sequence_of_faults(deployment, version
 def test_commit_lost_with_a_deposed_leader_is_not_acknowledged(deployment, seeds):
     """DB-12, reliability finding 1: its number belongs to another transaction by then."""
     for seed in seeds:
-        assert find_false_acknowledgements(deployment, seed) == []
+        assert write_on_a_deposed_leader(deployment, seed) == []
+
+
+def test_commit_whose_wait_is_cancelled_is_not_acknowledged(deployment, seeds):
+    """DB-12, scale-out P1b."""
+    for seed in seeds:
+        assert write_with_cancelled_waits(deployment, seed) == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.failover.deployment import deploy
-from tests.failover.deposed import find_false_acknowledgements
 from tests.failover.faults import FAULTS
 from tests.failover.installations import VERSIONS, programs_of, temporary_folder
+from tests.failover.promotions import write_on_a_deposed_leader, write_with_cancelled_waits
 from tests.failover.rounds import Outcome, run_round
 
 pytestmark = pytest.mark.nightly
@@ -35,17 +35,17 @@ def test_cached_credential_is_found():
     assert _run("switchover", module=(*_PLANTED, "cached-credential")).resurrected != []
 
 
-def test_acknowledged_cancelled_wait_is_found():
-    """scale-out P1b."""
-    planted = (*_PLANTED, "cancelled-wait-acknowledged")
-    assert _run("waits of commits cancelled", module=planted).lost != []
-
-
-def test_outcome_from_another_server_is_found():
-    """DB-12, reliability finding 1."""
-    planted = (*_PLANTED, "any-server-trusted")
+@pytest.mark.parametrize(
+    ("defect", "write"),
+    [
+        ("cancelled-wait-acknowledged", write_with_cancelled_waits),
+        ("any-server-trusted", write_on_a_deposed_leader),
+    ],
+)
+def test_false_acknowledgement_is_found(defect, write):
+    """DB-12, scale-out P1b, reliability finding 1."""
     with (
         temporary_folder() as folder,
-        deploy(folder, programs_of(VERSIONS[-1]), module=planted) as deployment,
+        deploy(folder, programs_of(VERSIONS[-1]), module=(*_PLANTED, defect)) as deployment,
     ):
-        assert find_false_acknowledgements(deployment, 1) != []
+        assert write(deployment, 1) != []
