@@ -1,6 +1,7 @@
 """Database URLs: a SQLite file, or a PostgreSQL server."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -110,9 +111,19 @@ def _require_options(url: URL) -> None:
 def _require_servers(url: URL) -> None:
     """Check how a URL names its servers: the dialect would raise an error when it connects."""
     try:
-        _, arguments = url.get_dialect()().create_connect_args(url)
+        url.get_dialect()().create_connect_args(url)
+        ports = [int(port) for port in _ports(url)]
     except (ArgumentError, ValueError):
         raise ValueError(_SERVERS_RULE) from None
-    ports = str(arguments.get("port", "")).split(",")
-    if not all(int(port) in _PORTS for port in ports if port):
+    if not all(port in _PORTS for port in ports):  # the dialect ignores a 0
         raise ValueError(_PORT_RULE)
+
+
+def _ports(url: URL) -> Iterator[str]:
+    """Yield the ports among the options: of `port=`, and behind the names of `host=`."""
+    for name in sorted(_REPEATABLE & url.query.keys()):
+        value = url.query[name]
+        for part in ",".join([value] if isinstance(value, str) else value).split(","):
+            port = part.partition(":")[2] if name == "host" else part
+            if port:
+                yield port

@@ -57,7 +57,10 @@ def call(env, monkeypatch):
         document["paths"][path][method] |= {"deprecated": True, "x-deprecation": DEPRECATION}
     monkeypatch.setattr(oneself.app, "load_document", lambda: document)
     settings = Settings(
-        data_dir=Path("unused"), public_url="http://localhost", validate_responses=True
+        data_dir=Path("unused"),
+        public_url="http://localhost",
+        secret_key="x" * 43,
+        validate_responses=True,
     )
     app = oneself.app.create_app(settings, database=env.database)
 

@@ -21,7 +21,11 @@ def test_objects_of_the_start_are_excluded_from_garbage_collection(tmp_path):
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=ROOT,
-            env={**os.environ, "ONESELF_DATA_DIR": str(tmp_path / "data")},
+            env={
+                **os.environ,
+                "ONESELF_DATA_DIR": str(tmp_path / "data"),
+                "ONESELF_SECRET_KEY": "x" * 43,
+            },
             check=True,
             capture_output=True,
             text=True,

@@ -681,7 +681,7 @@ def test_doctor_runs_beside_a_writer(run, env):
 
 
 @pytest.mark.parametrize(
-    ("hard", "is_ok"), [(524_288, True), (-1, True), (1168, True), (1167, False)]
+    ("hard", "is_ok"), [(524_288, True), (-1, True), (1184, True), (1183, False)]
 )
 def test_low_limit_of_open_files_is_reported(settings, monkeypatch, hard, is_ok):
     """HT-08, attack finding 13: with the setting of systemd, containers and shells."""
