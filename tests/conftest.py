@@ -3,6 +3,7 @@
 `--database` is `sqlite` by default, or `postgresql`.
 """
 
+import gc
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -56,6 +57,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             [kind] = mark.args
             if kind != chosen:
                 item.add_marker(pytest.mark.skip(reason=f"only on {kind}"))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules and the tests, which live as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

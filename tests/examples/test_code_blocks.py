@@ -76,6 +76,10 @@ RUN = {
     ("docs/operations.md", "export ONESELF_DATABASE_URL="): (
         f"{HERE}::test_documented_postgresql_setup_works"
     ),
+    ("docs/operations.md", "ALTER ROLE oneself_service SET lock_timeout"): (
+        "tests/unit/oneself/commands/doctor/test_server.py"
+        "::test_documented_statements_restore_the_settings"
+    ),
     ("docs/operations.md", "export OWNER_PASSWORD="): (
         "tests/resilience/test_database_roles.py::test_service_has_the_rights_on_rows_that_it_needs"
     ),
@@ -112,6 +116,14 @@ RUN = {
 }
 #: The reason why a block is only checked, and not run.
 READ = {
+    ("docs/operations.md", "SERVERS="): "tests/failover has such a URL, with three servers",
+    ("docs/operations.md", "python -m oneself events archive /archive"): (
+        "test_events.py archives and verifies events that are old"
+    ),
+    ("docs/deploy/README.md", "useradd"): "needs systemd: tests/deploy/test_systemd.py",
+    ("docs/deploy/README.md", "systemd-run"): "needs systemd, as above",
+    ("docs/deploy/README.md", "kubectl"): "needs a cluster: tests/deploy/test_tools.py",
+    ("docs/deploy/README.md", "psql"): "tests/deploy/test_pgbouncer.py writes such a file",
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
     ("docs/conformance.md", "export ONESELF_THROTTLE_SIGNUP="): "settings for a deployment",
     ("locales/README.md", "pybabel extract"): "test_translations.py extracts the same messages",
@@ -181,6 +193,7 @@ def test_block_has_valid_syntax(block: Block, tmp_path: Path):
         "yaml": lambda text, _: yaml.safe_load(without_tags(text)),
         "json": lambda text, _: json.loads(text),
         "cedar": check_policies,
+        "sql": lambda *_: None,  # a server reads it when it is run
         "ts": lambda *_: None,  # type-checked before it is run
         "diff": check_diff,
         "": lambda *_: None,  # a picture
@@ -524,8 +537,8 @@ def test_documented_operator_commands_run(tmp_path: Path):
                 assert found is not None
                 tenant = found[0]
     assert done == [
-        *("tenant", "user", "user", "user", "client", "policy", "keys", "mail", "doctor", "demo"),
-        *("db", "db"),
+        *("tenant", "user", "user", "user", "client", "policy", "keys", "mail", "events"),
+        *("doctor", "demo", "db", "db"),
     ]
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-from pathlib import Path
 
 import pytest
 
@@ -50,14 +49,14 @@ def test_inconsistent_deprecation_is_rejected(operation):
 
 
 @pytest.fixture
-def call(env, monkeypatch):
+def call(env, monkeypatch, tmp_path):
     """Calls an application with ipto.getCurrentUser and ipto.changePassword deprecated."""
     document = copy.deepcopy(dict(load_document()))
     for path, method in (("/v1/me", "get"), ("/v1/me/password", "post")):
         document["paths"][path][method] |= {"deprecated": True, "x-deprecation": DEPRECATION}
     monkeypatch.setattr(oneself.app, "load_document", lambda: document)
     settings = Settings(
-        data_dir=Path("unused"),
+        data_dir=tmp_path,
         public_url="http://localhost",
         secret_key="x" * 43,
         validate_responses=True,

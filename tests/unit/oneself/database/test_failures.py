@@ -179,12 +179,12 @@ async def _status_of(app: Any, scope: dict[str, Any], body: bytes) -> int:
     return int(sent[0]["status"])
 
 
-def test_full_password_queue_returns_503(env, alice, monkeypatch):
+def test_full_password_queue_returns_503(env, alice, monkeypatch, tmp_path):
     """LG-13."""
     operation = OPERATIONS["ipto.logIn"]
     monkeypatch.setenv("ONESELF_PASSWORD_QUEUE", "0")
     monkeypatch.setenv("ONESELF_PASSWORD_THREADS", "1")
-    settings = Settings(data_dir=Path("unused"), public_url="http://localhost", secret_key="x" * 43)
+    settings = Settings(data_dir=tmp_path, public_url="http://localhost", secret_key="x" * 43)
     app = oneself.app.create_app(settings, database=env.database)
     scope, body = _request(operation, alice.token)
 
@@ -195,11 +195,11 @@ def test_full_password_queue_returns_503(env, alice, monkeypatch):
     assert sorted(statuses) == [401, 503, 503, 503, 503]
 
 
-def test_picture_decoding_delays_no_other_request(env, alice, monkeypatch):
+def test_picture_decoding_delays_no_other_request(env, alice, monkeypatch, tmp_path):
     """IM-05, LG-13: with one picture decoding and one queued, a third gets a 503 at once."""
     monkeypatch.setenv("ONESELF_IMAGE_QUEUE", "1")
     monkeypatch.setenv("ONESELF_IMAGE_THREADS", "1")
-    settings = Settings(data_dir=Path("unused"), public_url="http://localhost", secret_key="x" * 43)
+    settings = Settings(data_dir=tmp_path, public_url="http://localhost", secret_key="x" * 43)
     app = oneself.app.create_app(settings, database=env.database)
     opens, started, proceed = Image.open, threading.Event(), threading.Event()
 

@@ -36,6 +36,7 @@ from tests.unit.oneself.mail.test_messages import PARAMETERS
 
 SECRET = "ots_canary"
 URL = "https://accounts.example"
+MESSAGES = Messages(Templates(), public_url=URL)
 SENDER = "no-reply@mail.example"
 #: The time limit of one email, which makes a lease ten times as long plus a minute.
 SECONDS = 10.0
@@ -96,7 +97,7 @@ def make_delivery(env):
     """Make a delivery to a transport; each acts as another replica."""
 
     def make_delivery(transport, database=env.database):
-        return Delivery(database, transport, Messages(Templates(), public_url=URL), sender=SENDER)
+        return Delivery(database, transport, MESSAGES, sender=SENDER)
 
     return make_delivery
 

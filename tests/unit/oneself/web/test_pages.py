@@ -37,6 +37,7 @@ from oneself.web.pages import Pages
 from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
+TEMPLATES = Templates()
 ALLOWED = Decision(allowed=True, code=None, notices=())
 NEW = "Copper lantern 92 estuary"
 VERIFY, CHANGE, UNDO, RELEASE, RESET = PAGES
@@ -213,7 +214,7 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
             database=env.database,
             decide=lambda *_: decision,
             pools=pools,
-            templates=Templates(),
+            templates=TEMPLATES,
             public_origin=f"https://{HOST}",
             min_length=env.limits.password_min_length,
             proxies=(),

@@ -1,6 +1,7 @@
 """Checks of a PostgreSQL server: the settings of its sessions, and its standbys."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy
 from oneself.commands.doctor import server
 from oneself.commands.doctor.server import checks_of_server, report_lost_settings
 from oneself.database import open_engine
+from tests.support.postgresql import direct_connection
 
 TIMEOUTS = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout")
 
@@ -51,6 +53,19 @@ def test_lost_session_settings_are_reported_with_statements(check, location):
         f" ALTER ROLE {role} SET statement_timeout = '10000';"
         " then RECONNECT in the console of PgBouncer."
     )
+
+
+def test_documented_statements_restore_the_settings(check, location):
+    """DB-12, reliability finding 3."""
+    page = (Path(__file__).parents[5] / "docs" / "operations.md").read_text()
+    documented = re.search(r"```sql\n(ALTER ROLE.*?)```", page, re.DOTALL)[1]
+    statements = documented.replace("oneself_service", location.username)
+    with direct_connection(location) as connection:
+        connection.execute(statements)
+        try:
+            assert check(pooled=True).ok
+        finally:
+            connection.execute(f"ALTER ROLE {location.username} RESET ALL")
 
 
 @pytest.mark.parametrize(
