@@ -5,11 +5,20 @@ import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import CodeType
 from typing import NamedTuple
 
 from babel import Locale
 from babel.dates import format_date
-from jinja2 import Environment, FunctionLoader, StrictUndefined, TemplateNotFound, select_autoescape
+from jinja2 import (
+    BytecodeCache,
+    Environment,
+    FunctionLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    select_autoescape,
+)
+from jinja2.bccache import Bucket
 from jinja2.defaults import DEFAULT_NAMESPACE
 
 from oneself.translations import SOURCE_LANGUAGE, TemplateBroken, Translation, read_translations
@@ -27,6 +36,26 @@ _CUSTOM_CATALOGS = "locales"
 _PATTERNS = ("*/*.j2", "*/*/*.j2")
 #: A locale is looked up by its first subtags only, so that a long one costs little.
 _MOST_SUBTAGS = 4
+
+
+class _Compiled(BytecodeCache):
+    """The code of templates by file and content, for every environment of this process.
+
+    All have the same options; they differ in their translations only. Without this each template
+    is compiled once per language, which takes most of the start of mail delivery.
+    """
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+_COMPILED = _Compiled()
 
 
 class NoTemplateFolder(TemplateBroken):
@@ -180,6 +209,7 @@ class _LanguageTemplates:
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
+            bytecode_cache=_COMPILED,
             extensions=["jinja2.ext.i18n"],
         )
         # A template sees its values and `_`, but not `range`, `lipsum` and the like.
