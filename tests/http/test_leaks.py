@@ -46,6 +46,7 @@ def _count_resources(service: Running) -> Mapping[str, int]:
     return {name: len(list((worker / name).iterdir())) for name in ("fd", "task")}
 
 
+@pytest.mark.nightly
 def test_requests_leave_no_file_and_no_thread_behind(service: Running):
     """OP-07: each over a connection of its own. On a busy machine a pool may start one more thread
     late; a leak would leave as many as there are rounds."""

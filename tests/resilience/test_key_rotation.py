@@ -181,6 +181,7 @@ def _finish(process):
     return json.loads(printed)
 
 
+@pytest.mark.nightly
 def test_killed_rotation_resumes(location, serve, issued, stored):
     """TK-07: each token stays valid, and at the end none is under the old root."""
     both = serve(NEW, OLD)

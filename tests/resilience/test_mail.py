@@ -200,6 +200,7 @@ def test_mail_survives_sigkill_of_its_sender(start_smtp, posted, sql, command, r
     assert all(len(texts) == 1 for texts in _texts_by_id(killing_server).values())
 
 
+@pytest.mark.nightly
 def test_mail_survives_repeated_kills_of_its_sender(start_smtp, posted, sql, outcomes):
     """EM-18: at random moments; each kill repeats one message at most."""
     killing_server = KillingServer()
@@ -298,6 +299,7 @@ def _serve(port, log):
     raise AssertionError(Path(log.name).read_text())
 
 
+@pytest.mark.nightly
 def test_hanging_mail_server_delays_no_request_and_no_stop(
     monkeypatch, tmp_path, sql, hanging, outcomes
 ):
