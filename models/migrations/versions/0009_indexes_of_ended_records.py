@@ -1,7 +1,4 @@
-"""Indexes by which records that have ended are found.
-
-Writers wait while an index is built: about a second for a million rows.
-"""
+"""Indexes by which records that have ended are found; writers wait while each is built."""
 
 import sqlalchemy as sa
 from alembic import op
