@@ -205,7 +205,7 @@ def test_pgbouncer_pools_transactions_and_names_its_needs():
     assert "options" in ignored.split(", ")
     assert "?prepare_threshold=none" in PGBOUNCER
     assert "prepare_threshold=none" in README
-    assert "SET lock_timeout" in README
+    assert "The timeouts are in [operations.md](../operations.md#postgresql)." in README
 
 
 def test_patroni_acknowledges_only_what_a_standby_has():
