@@ -31,7 +31,7 @@ _OUTCOME = """
         THEN pg_xact_status(%s::xid8)
     END FROM pg_stat_bgwriter
 """
-#: Events are never deleted, and their ids are random.
+#: Events are never deleted on the day they are written, and their ids are random.
 _FIND_EVENT = "SELECT EXISTS (SELECT FROM security_event WHERE id = %s)"
 #: A transaction that only writes to the log. Its commit waits for the synchronous standbys, as that
 #: of the earlier transaction did until its connection broke.

@@ -1,4 +1,4 @@
-"""A summary table of the faults injected, one line per kind, printed below the tests."""
+"""An application to inject faults into, and a table of them, printed below the tests."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from rich.table import Table
 
+from oneself.conformance.actors import Actors
+from tests.support.databases import Storage
+from tests.support.in_process import InProcess
 from tests.support.journal import Outcome
+from tests.support.operator_acts import open_actors
 
 _COLUMNS = (
     "rounds",
@@ -17,6 +21,24 @@ _COLUMNS = (
     "5xx",
     "recovery, seconds",
 )
+
+
+@pytest.fixture(scope="module")
+def app(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    """The application over a database of its own."""
+    folder = tmp_path_factory.mktemp("app")
+    location = storage.make(folder)
+    in_process = InProcess(folder, location)
+    yield in_process
+    in_process.close()
+    storage.drop(location)
+
+
+@pytest.fixture(scope="module")
+def actors(app: InProcess) -> Iterator[Actors]:
+    """The users and clients of the contract rows, in that application."""
+    with open_actors(app) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ from oneself.conformance.rows.case_runner import CaseRunner
 from oneself.conformance.rows.table import Row, load_rows
 from tests.support.in_process import InProcess
 from tests.support.journal import Outcome
-from tests.support.operator_acts import open_actors
 
 #: Attempts are counted in a transaction of their own, before what they are for.
 _COMMITTED_SEPARATELY = "attempt_budget"
@@ -52,23 +51,6 @@ def _raise_unexpected(_connection: Connection) -> None:
 def _break_connection(connection: Connection) -> None:
     """Break the connection; the server notices it sooner or later."""
     connection.connection.dbapi_connection.pgconn.finish()  # type: ignore[union-attr] # psycopg's
-
-
-@pytest.fixture(scope="module")
-def app(storage, tmp_path_factory):
-    """The application over a database of its own."""
-    folder = tmp_path_factory.mktemp("failing")
-    location = storage.make(folder)
-    in_process = InProcess(folder, location)
-    yield in_process
-    in_process.close()
-    storage.drop(location)
-
-
-@pytest.fixture(scope="module")
-def actors(app):
-    with open_actors(app) as opened:
-        yield opened
 
 
 def test_every_operation_has_a_successful_row():

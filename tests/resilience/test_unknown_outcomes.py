@@ -18,7 +18,6 @@ from oneself.database import Database
 from oneself.runtime.jobs import run_act
 from tests.resilience.test_failing_statements import ROWS
 from tests.support.in_process import InProcess
-from tests.support.operator_acts import open_actors
 
 _MAX_COMMITS = 10
 
@@ -32,23 +31,6 @@ def _keep(connection: Connection) -> None:
     """Commit the transaction, but do not say so."""
     connection.connection.dbapi_connection.commit()  # type: ignore[union-attr] # the driver's
     raise OutcomeUnknown("kept", is_settled=True)
-
-
-@pytest.fixture(scope="module")
-def app(storage, tmp_path_factory):
-    """The application over a database of its own."""
-    folder = tmp_path_factory.mktemp("unknown")
-    location = storage.make(folder)
-    in_process = InProcess(folder, location)
-    yield in_process
-    in_process.close()
-    storage.drop(location)
-
-
-@pytest.fixture(scope="module")
-def actors(app):
-    with open_actors(app) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

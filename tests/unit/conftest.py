@@ -33,7 +33,7 @@ from accounts.services.users import open_tenant, open_user
 from models import Client, OutboxMessage, Tenant, metadata
 from oneself.database import Database, Location
 from tests.support.compiled_statements import share_compiled_statements
-from tests.support.databases import SqliteStorage, Storage, translate_sql
+from tests.support.databases import PostgresqlStorage, SqliteStorage, Storage, translate_sql
 from tests.support.disk import Disk
 from tests.support.in_process import InProcess
 
@@ -264,6 +264,14 @@ def location(storage: Storage, tmp_path: Path) -> Iterator[Location]:
     location = storage.make(tmp_path)
     yield location
     storage.drop(location)
+
+
+@pytest.fixture
+def server_location(servers: PostgresqlStorage, tmp_path: Path) -> Iterator[Location]:
+    """A fresh PostgreSQL database, whichever kind is chosen for the other tests."""
+    location = servers.make(tmp_path)
+    yield location
+    servers.drop(location)
 
 
 @pytest.fixture

@@ -7,20 +7,12 @@ import pytest
 from accounts.errors import Unavailable
 from oneself.database.connection_slots import ConnectionSlots
 from tests.support.deadlines import patient
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from tests.support.monotonic_clock import MonotonicClock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return MonotonicClock()
 
 
 @pytest.fixture

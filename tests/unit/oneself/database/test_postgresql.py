@@ -35,11 +35,9 @@ SHORT_TIMEOUT = 300  # milliseconds, for waits that must time out
 
 
 @pytest.fixture
-def location(servers, tmp_path):
+def location(server_location):
     """A PostgreSQL database, regardless of the one chosen for the other tests."""
-    created = servers.make(tmp_path)
-    yield created
-    servers.drop(created)
+    return server_location
 
 
 @pytest.fixture

@@ -7,22 +7,14 @@ import pytest
 
 from accounts.errors import Unavailable
 from oneself.http.admission import Admission
+from tests.support.monotonic_clock import MonotonicClock
 
 PER_TURN = 16
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return MonotonicClock()
 
 
 def test_request_begins_at_once_without_load(clock):

@@ -16,10 +16,8 @@ TIMEOUTS = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_ti
 
 
 @pytest.fixture
-def location(servers, tmp_path):
-    created = servers.make(tmp_path)
-    yield created
-    servers.drop(created)
+def location(server_location):
+    return server_location
 
 
 @pytest.fixture
