@@ -1,50 +1,65 @@
-"""Clusters of both versions of PostgreSQL, and the table of what faults did to them."""
+"""Deployments on both versions of PostgreSQL, and the table of what faults did to them."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from rich.table import Table
 
 from tests.failover.deployment import Deployment, deploy
-from tests.failover.installations import VERSIONS, programs_of, temporary_folder
-from tests.failover.rounds import Outcome
-from tests.failover.table import Case, draw, write
+from tests.failover.installations import temporary_folder
+from tests.failover.record import Round, append, read
+from tests.failover.table import draw, write
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("failover")
     group.addoption("--first-seed", type=int, default=1, help="the seed of the first round")
-    group.addoption("--record", action="store_true", help="write the table into docs/operations.md")
+    group.addoption(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="add the rounds to this file, and write the table of all of its rounds into"
+        " docs/operations.md",
+    )
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each seed."""
+    if "seed" in metafunc.fixturenames:
+        first = metafunc.config.getoption("--first-seed")
+        rounds = metafunc.config.getoption("--rounds") or 1
+        metafunc.parametrize("seed", range(first, first + rounds), ids=lambda seed: f"seed {seed}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the page, in the process that leads the others."""
+    record = session.config.getoption("--record")
+    if record and record.exists() and not hasattr(session.config, "workerinput"):
+        write(read(record))
 
 
 @pytest.fixture(scope="module")
-def deployment(version: str) -> Iterator[Deployment]:
-    """Two replicas on a cluster, whose URL has all nodes."""
-    programs = programs_of(version)
-    with temporary_folder() as folder, deploy(folder, programs) as deployed:
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """Two replicas on a cluster; the parameter has its version, and what is in front of it."""
+    version, front = request.param
+    with temporary_folder() as folder, deploy(folder, version, front=front) as deployed:
         yield deployed
 
 
 @pytest.fixture(scope="session")
-def outcomes(
+def record(
     pytestconfig: pytest.Config, show: Callable[[Table], None]
-) -> Iterator[Mapping[Case, Outcome]]:
-    """The outcome of each case, for tests to count in."""
-    counted: defaultdict[Case, Outcome] = defaultdict(Outcome)
-    yield counted
-    if counted:
-        show(draw(counted))
-    if pytestconfig.getoption("--record"):
-        write(counted)
+) -> Iterator[Callable[[Round], None]]:
+    """Record a round."""
+    rounds: list[Round] = []
+    path = pytestconfig.getoption("--record")
 
+    def add(done: Round) -> None:
+        rounds.append(done)
+        if path:
+            append(path, done)
 
-@pytest.fixture
-def seeds(pytestconfig: pytest.Config) -> range:
-    first = pytestconfig.getoption("--first-seed")
-    return range(first, first + (pytestconfig.getoption("--rounds") or 1))
+    yield add
+    if rounds:
+        show(draw(rounds))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.failover.cluster import Cluster, run_cluster
 from tests.failover.fronts import FRONTS, open_front
+from tests.failover.installations import programs_of
 from tests.failover.processes import wait_until
 from tests.http.running import Running, running
 from tests.support.deadlines import patient
@@ -43,6 +44,8 @@ class Deployment:
     replicas: Sequence[Running]
     folder: Path
     database_url: str
+    version: str
+    front: str
 
     def find_event_problems(self) -> list[str]:
         """Return what is wrong with the events, once all of them are linked."""
@@ -80,7 +83,7 @@ class Deployment:
 @contextmanager
 def deploy(
     folder: Path,
-    programs: Path,
+    version: str,
     *,
     front: str = FRONTS[0],
     asynchronous: bool = False,
@@ -88,7 +91,9 @@ def deploy(
 ) -> Iterator[Deployment]:
     """Start a cluster, what stands in front of it, and the replicas."""
     with ExitStack() as stack:
-        cluster = stack.enter_context(run_cluster(folder, programs, asynchronous=asynchronous))
+        cluster = stack.enter_context(
+            run_cluster(folder, programs_of(version), asynchronous=asynchronous)
+        )
         url = stack.enter_context(open_front(front, cluster, folder))
         threads = stack.enter_context(ThreadPoolExecutor(_REPLICAS))
 
@@ -109,5 +114,5 @@ def deploy(
             )
 
         replicas = list(threads.map(start, range(_REPLICAS)))
-        yield Deployment(cluster, replicas, folder, url)
+        yield Deployment(cluster, replicas, folder, url, version, front)
         time.sleep(0.5)  # until no job is in the middle of a transaction

@@ -4,17 +4,17 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from tests.failover.deployment import Deployment
 from tests.failover.faults import Fault
 from tests.failover.node import TTL
 from tests.failover.oracle import open_oracles
+from tests.failover.record import Round
 from tests.failover.tally import Tally
 from tests.support.deadlines import patient
 from tests.support.journal import Load
 
-__all__ = ["Outcome", "run_round"]
+__all__ = ["run_round"]
 
 _log = logging.getLogger(__name__)
 
@@ -23,22 +23,8 @@ _GRACE = 5
 _SECONDS_BEFORE, _SECONDS_AFTER = 2, 3
 
 
-@dataclass
-class Outcome:
-    """The results for one kind of fault."""
-
-    rounds: int = 0
-    tally: Tally = field(default_factory=Tally)
-    #: Seconds without an acknowledged write in each round, and those that the fault explains.
-    unavailable: list[float] = field(default_factory=list)
-    held: list[float] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
-def run_round(
-    deployment: Deployment, faults: Sequence[Fault], seed: int, outcome: Outcome
-) -> list[str]:
-    """Inject faults one after the other under load; count in the outcome, return the problems."""
+def run_round(deployment: Deployment, faults: Sequence[Fault], seed: int) -> Round:
+    """Inject faults one after the other under load, and return what became of it."""
     chance = random.Random(seed)  # noqa: S311 # chooses faults, no secret
     cluster = deployment.cluster
     cluster.wait_until_healthy()
@@ -68,17 +54,28 @@ def run_round(
     problems = tally.problems + deployment.find_event_problems()
     if unavailable > held + patient(TTL + _GRACE):
         problems.append(f"unavailable for {unavailable:.1f} seconds")
+    names = [fault.name for fault in faults]
     _log.info(
         "%s, seed %s: unavailable for %.1f s, statuses %s, problems: %s",
-        [fault.name for fault in faults],
+        names,
         seed,
         unavailable,
         dict(tally.statuses),
         problems,
     )
-    outcome.rounds += 1
-    outcome.unavailable.append(unavailable)
-    outcome.held.append(held)
-    outcome.tally.add(tally)
-    outcome.problems += [f"seed {seed}: {each}" for each in problems]
-    return problems
+    return Round(
+        version=deployment.version,
+        front=deployment.front,
+        fault=names[0] if len(names) == 1 else f"{len(names)} faults in a row",
+        seed=seed,
+        faults=names,
+        unavailable=unavailable,
+        acknowledged=tally.acknowledged,
+        lost=tally.lost,
+        doubled=tally.duplicated,
+        resurrected=tally.resurrected,
+        unanswered=tally.unanswered,
+        failures=tally.failures,
+        unknown=tally.unknown,
+        problems=problems,
+    )

@@ -1,14 +1,14 @@
 """The table of faults: printed, and written into docs/operations.md."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
 from rich.table import Table
 
-from tests.failover.rounds import Outcome
+from tests.failover.record import Case, Round
 
-__all__ = ["Case", "draw", "write"]
+__all__ = ["draw", "write"]
 
 _PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 _BEGIN, _END = "<!-- failover: begin -->\n", "<!-- failover: end -->\n"
@@ -26,37 +26,42 @@ _COLUMNS = (
 
 #: The columns that name a case.
 _NAMES = 3
-#: The version of PostgreSQL, what the service connects to, and the fault.
-Case = tuple[str, str, str]
 
 
-def _cells(outcome: Outcome) -> list[str]:
-    tally, seconds = outcome.tally, outcome.unavailable
+def _by_case(rounds: Iterable[Round]) -> dict[Case, list[Round]]:
+    cases: dict[Case, list[Round]] = {}
+    for each in sorted(rounds, key=lambda done: (done.front, done.version)):
+        cases.setdefault(each.case, []).append(each)
+    return cases
+
+
+def _cells(rounds: Sequence[Round]) -> list[str]:
+    seconds = [each.unavailable for each in rounds]
     counts = (
-        tally.acknowledged,
-        len(tally.lost),
-        len(tally.duplicated),
-        len(tally.resurrected),
-        tally.unanswered,
-        len(tally.failures),
-        tally.unknown,
+        sum(each.acknowledged for each in rounds),
+        sum(len(each.lost) for each in rounds),
+        sum(len(each.doubled) for each in rounds),
+        sum(len(each.resurrected) for each in rounds),
+        sum(each.unanswered for each in rounds),
+        sum(len(each.failures) for each in rounds),
+        sum(each.unknown for each in rounds),
     )
-    unavailable = f"{median(seconds):.1f}, at most {max(seconds):.1f}" if seconds else ""
-    return [str(outcome.rounds), unavailable, *(f"{count:,}" for count in counts)]
+    unavailable = f"{median(seconds):.1f}, at most {max(seconds):.1f}"
+    return [str(len(rounds)), unavailable, *(f"{count:,}" for count in counts)]
 
 
-def draw(outcomes: Mapping[Case, Outcome]) -> Table:
+def draw(rounds: Iterable[Round]) -> Table:
     """Return the table for the terminal."""
     table = Table(title="Failover", title_justify="left")
     table.add_column("fault")
     for name in _COLUMNS:
         table.add_column(name, justify="right")
-    for (version, front, fault), outcome in outcomes.items():
-        table.add_row(f"{fault} (PostgreSQL {version}, {front})", *_cells(outcome))
+    for (version, front, fault), of_case in _by_case(rounds).items():
+        table.add_row(f"{fault} (PostgreSQL {version}, {front})", *_cells(of_case))
     return table
 
 
-def write(outcomes: Mapping[Case, Outcome], page: Path = _PAGE) -> None:
+def write(rounds: Iterable[Round], page: Path = _PAGE) -> None:
     """Write the rows of the table of the page; those of other cases are kept."""
     text = page.read_text()
     before, begin, rest = text.partition(_BEGIN)
@@ -65,7 +70,7 @@ def write(outcomes: Mapping[Case, Outcome], page: Path = _PAGE) -> None:
     assert end, f"{page} has no line {_END}"
     lines = [line.strip("| \n").split(" | ") for line in table.splitlines() if line]
     rows = {tuple(cells[:_NAMES]): cells for cells in lines[2:]}
-    rows |= {case: [*case, *_cells(outcome)] for case, outcome in outcomes.items()}
+    rows |= {case: [*case, *_cells(of_case)] for case, of_case in _by_case(rounds).items()}
     header = ["PostgreSQL", "through", "fault", *_COLUMNS]
     rules = ["---"] * _NAMES + ["---:"] * len(_COLUMNS)
     new = "".join(_line(cells) for cells in (header, rules, *rows.values()))

@@ -4,9 +4,9 @@ import pytest
 
 from tests.failover.deployment import deploy
 from tests.failover.faults import FAULTS
-from tests.failover.installations import VERSIONS, programs_of, temporary_folder
+from tests.failover.installations import VERSIONS, temporary_folder
 from tests.failover.promotions import write_on_a_deposed_leader, write_with_cancelled_waits
-from tests.failover.rounds import Outcome, run_round
+from tests.failover.rounds import run_round
 
 pytestmark = pytest.mark.nightly
 _BY_NAME = {fault.name: fault for fault in FAULTS}
@@ -14,15 +14,11 @@ _PLANTED = ("tests.failover.planted",)
 
 
 def _run(fault, *, asynchronous=False, module=("oneself",)):
-    outcome = Outcome()
     with (
         temporary_folder() as folder,
-        deploy(
-            folder, programs_of(VERSIONS[-1]), asynchronous=asynchronous, module=module
-        ) as deployment,
+        deploy(folder, VERSIONS[-1], asynchronous=asynchronous, module=module) as deployment,
     ):
-        run_round(deployment, [_BY_NAME[fault]], 1, outcome)
-    return outcome.tally
+        return run_round(deployment, [_BY_NAME[fault]], 1)
 
 
 def test_asynchronous_standby_is_found():
@@ -46,6 +42,6 @@ def test_false_acknowledgement_is_found(defect, write):
     """DB-12, scale-out P1b, reliability finding 1."""
     with (
         temporary_folder() as folder,
-        deploy(folder, programs_of(VERSIONS[-1]), module=(*_PLANTED, defect)) as deployment,
+        deploy(folder, VERSIONS[-1], module=(*_PLANTED, defect)) as deployment,
     ):
         assert write(deployment, 1) != []
