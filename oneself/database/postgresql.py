@@ -185,6 +185,8 @@ class Postgresql:
 
     def give_back(self, connection: Connection) -> None:
         """Return a connection to the pool; close a broken one, and all idle ones with it."""
+        # First: once the connection is idle, another thread can take it with a slot of its own.
+        slot = self._taken.pop(connection)
         try:
             if not connection.closed and not connection.invalidated:
                 self._idle.append(connection)
@@ -194,7 +196,7 @@ class Postgresql:
             # request an attempt.
             self._close_idle()
         finally:
-            self._slots.release(self._taken.pop(connection))
+            self._slots.release(slot)
 
     def begin(self, connection: Connection, *, writing: bool, snapshot: bool) -> Transaction | None:
         """Begin a transaction; return it if it writes.

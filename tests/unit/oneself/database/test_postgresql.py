@@ -5,6 +5,7 @@ DB-13: the other tests run on it with `--database postgresql`; these always do.
 
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from traceback import format_exception
@@ -522,6 +523,26 @@ def _commit(connections):
     connection.commit()
     connections.give_back(connection)
     return transaction
+
+
+def test_connection_can_be_taken_while_it_is_given_back(connections, monkeypatch):
+    """DB-11: another thread takes it as soon as it is idle."""
+    taken = []
+
+    class Idle(deque):
+        def append(self, connection):
+            super().append(connection)
+            taken.append(connections.take(blocking=False))
+
+    connection = connections.take(blocking=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(connections, "_idle", Idle())
+        connections.give_back(connection)
+    assert taken == [connection]
+    connections.give_back(connection)
+    in_use = [connections.take(blocking=False) for _ in range(2)]
+    for each in in_use:
+        connections.give_back(each)
 
 
 def test_outcome_of_a_commit_can_be_asked_for(connections):
