@@ -15,6 +15,9 @@ from accounts.errors import Unavailable
 #: Requests that begin in one turn of the loop: a few milliseconds of work, after which new requests
 #: are looked at.
 _PER_TURN = 16
+#: So many begin before a turn of the loop is asked for to count them: each extra turn is a system
+#: call, and without load most of them would find nothing to do.
+_UNCOUNTED = 8
 #: A request that has waited for longer, in seconds, is refused.
 _MAX_WAIT = 1.0
 #: The queue holds as many requests as began in this time, in seconds, and a few in any case. It is
@@ -42,12 +45,12 @@ class Admission:
         Raises:
             Unavailable: The queue is too long, or the request has waited in it for too long.
         """
-        if not self._has_next_turn:
-            self._has_next_turn = True
-            loop = asyncio.get_running_loop()
-            loop.call_soon(self._begin_turn, loop)
         if self._begun < _PER_TURN and not self._waiting:
             self._begun += 1
+            if self._begun > _UNCOUNTED and not self._has_next_turn:
+                self._has_next_turn = True
+                loop = asyncio.get_running_loop()
+                loop.call_soon(self._begin_turn, loop)
             return
         now = self._clock()
         is_late = bool(self._waiting) and now - self._waiting[0][0] > _QUEUE_SECONDS

@@ -29,6 +29,24 @@ def test_request_begins_at_once_without_load(clock):
     asyncio.run(run())
 
 
+def test_few_requests_ask_for_no_turn(clock, monkeypatch):
+    """Each turn of the loop is a system call more."""
+    asked, begun = [], []
+
+    async def run():
+        admission = Admission(clock)
+        monkeypatch.setattr(
+            asyncio.get_running_loop(), "call_soon", lambda *_: asked.append(len(begun))
+        )
+        for _ in range(PER_TURN):
+            await admission.wait_for_turn()
+            begun.append(True)
+        monkeypatch.undo()
+
+    asyncio.run(run())
+    assert asked == [PER_TURN // 2]
+
+
 def test_requests_beyond_a_turn_wait_in_order(clock):
     """OP-06: so that the loop looks at new ones between them."""
     begun, turns = [], []
