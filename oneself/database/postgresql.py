@@ -7,7 +7,9 @@ from contextlib import suppress
 from typing import Any, cast
 
 import orjson
+import psycopg
 import sqlalchemy
+from psycopg.errors import PipelineAborted
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError
 
@@ -101,6 +103,7 @@ def open_server(url: URL, *, timeout: int) -> Engine:
     )
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "handle_error", _leave_read_only_server)
+    event.listen(engine, "handle_error", _note_ended_session)
     event.listen(engine, "handle_error", _hide_values)
     watch_warnings(engine)
     return engine
@@ -119,6 +122,20 @@ def _leave_read_only_server(context: ExceptionContext) -> None:
     """
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
+
+
+def _note_ended_session(context: ExceptionContext) -> None:
+    """Take a connection for broken whose session the server ends, or which the driver gives up.
+
+    The driver may not have seen yet that it is closed: after the message of a shutdown, and in the
+    middle of a pipeline. A COMMIT among the statements may have been done (DB-12).
+    """
+    error = context.original_exception
+    if context.connection is None or isinstance(error, PipelineAborted):
+        return
+    if isinstance(error, psycopg.OperationalError):
+        # Otherwise FATAL, PANIC, or none: a failure of the driver itself.
+        context.is_disconnect = error.diag.severity_nonlocalized != "ERROR"
 
 
 def _hide_values(context: ExceptionContext) -> None:

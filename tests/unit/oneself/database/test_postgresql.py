@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from traceback import format_exception
 
+import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import select
@@ -554,6 +555,27 @@ def test_outcome_of_a_commit_can_be_asked_for(connections):
     with pytest.raises(OperationalError) as failed:
         connections.require_committed(rolled_back, None)
     assert can_retry(failed.value)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        psycopg.OperationalError("cannot exit pipeline mode while busy"),
+        psycopg.errors.AdminShutdown("terminating connection due to administrator command"),
+    ],
+    ids=repr,
+)
+def test_commit_is_in_doubt_before_the_end_of_the_connection_is_seen(connections, failure):
+    """DB-12: a shutdown is announced first, and the COMMIT of a pipeline may have been done."""
+    connection, _identity = _begin_writing(connections)
+    driver = connection.connection.dbapi_connection
+    driver.defer("SELECT 1")
+    driver.fail_next(failure)
+    with pytest.raises(OperationalError) as failed:
+        connection.commit()
+    assert failed.value.connection_invalidated
+    connections.roll_back(connection)
+    connections.give_back(connection)
 
 
 @pytest.mark.parametrize("part", ["time", "server"])
