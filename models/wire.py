@@ -1099,6 +1099,12 @@ class Readiness(TypedDict, closed=True):
     """
 
 
+class OpenapiDocument(TypedDict):
+    """
+    Open because the OpenAPI Specification defines its members.
+    """
+
+
 class IptoCurrentUser(TypedDict, closed=True):
     """
     The user and their tenant.
