@@ -1105,6 +1105,12 @@ class OpenapiDocument(TypedDict):
     """
 
 
+OpenapiFile: TypeAlias = bytes
+"""
+An OpenAPI document in YAML.
+"""
+
+
 class IptoCurrentUser(TypedDict, closed=True):
     """
     The user and their tenant.
