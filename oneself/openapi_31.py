@@ -1,8 +1,8 @@
 """Converts the document from OpenAPI 3.0 to OpenAPI 3.1.
 
 Schemas of 3.1 are JSON Schema 2020-12. Only the keywords that 3.0 has of its own differ, as the
-OpenAPI Initiative's guide to the migration lists them. Of these, the document does not use
-`exclusiveMinimum` and `exclusiveMaximum`.
+OpenAPI Initiative's guide to the migration lists them. Of these, the document uses neither
+`exclusiveMinimum` nor `exclusiveMaximum`.
 """
 
 from collections.abc import Mapping
