@@ -18,7 +18,7 @@ _TIME = "2026-04-05T10:00:00Z"
 _WIDTH = 100
 #: The lines between the banners of the refusals and of the schemas.
 _GENERATED = re.compile(
-    r"(?<=# `tox run -e codegen` writes these from contracts/refusals\.yaml\.\n\n)"
+    r"(?<=# `tox run -e codegen` writes these from contracts/refusals.yaml[.]\n\n)"
     r".*?(?=  # ── Schemas )",
     re.DOTALL,
 )
