@@ -28,6 +28,9 @@ class Service(Protocol):
     def key_set(self) -> KeySet:
         """The keys that JWTs are signed and verified with."""
 
+    def find_document(self, path: str) -> bytes | None:
+        """Return the OpenAPI document in the version that a path serves, or None."""
+
     def find_degradation(self, session: AccountSession) -> str | None:
         """Return why an operator should look, although requests are answered; else None."""
 

@@ -1,7 +1,12 @@
-"""Health and readiness probes for orchestrators."""
+"""Health and readiness probes for orchestrators, and the OpenAPI document."""
 
+from hashlib import sha256
+from http import HTTPStatus
+
+from accounts.errors import NotFound
 from accounts.jobs import readiness
 from handlers.context import Context, DatabaseContext
+from handlers.etags import is_held, strong_tag
 from handlers.exchange import Reply
 from handlers.problem_details import PROBLEM_DETAILS
 from models import wire
@@ -22,3 +27,32 @@ def get_readiness(context: DatabaseContext) -> Reply[wire.Readiness]:
     return Reply(
         {"status": "ready"} if reason is None else {"status": "degraded", "reason": reason}
     )
+
+
+def get_document(context: Context, if_none_match: str | None) -> Reply[bytes]:
+    return _document(context, "/openapi.json", if_none_match)
+
+
+def get_yaml_document(context: Context, if_none_match: str | None) -> Reply[bytes]:
+    return _document(context, "/openapi.yaml", if_none_match, "application/yaml")
+
+
+def get_upgraded_document(context: Context, if_none_match: str | None) -> Reply[bytes]:
+    return _document(context, "/openapi-3.1.json", if_none_match)
+
+
+def get_dialect_document(context: Context, dialect: str, if_none_match: str | None) -> Reply[bytes]:
+    return _document(context, f"/openapi/{dialect}.json", if_none_match)
+
+
+def _document(
+    context: Context, path: str, if_none_match: str | None, media_type: str = "application/json"
+) -> Reply[bytes]:
+    content = context.service.find_document(path)
+    if content is None:
+        raise NotFound
+    tag = strong_tag(sha256(content).hexdigest())
+    headers = {"ETag": tag, "Cache-Control": "public, max-age=300"}
+    if is_held(if_none_match, tag):
+        return Reply(b"", HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Reply(content, media_type=media_type, headers=headers)

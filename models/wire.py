@@ -1099,6 +1099,18 @@ class Readiness(TypedDict, closed=True):
     """
 
 
+class OpenapiDocument(TypedDict):
+    """
+    Open because the OpenAPI Specification defines its members.
+    """
+
+
+OpenapiFile: TypeAlias = bytes
+"""
+An OpenAPI document in YAML.
+"""
+
+
 class IptoCurrentUser(TypedDict, closed=True):
     """
     The user and their tenant.

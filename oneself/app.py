@@ -35,6 +35,7 @@ from oneself.logging import write_waiting_lines
 from oneself.mail.factory import open_delivery
 from oneself.observability.access_log import log_request
 from oneself.observability.tracing import Spans, trace_endpoint
+from oneself.published_document import PublishedDocument
 from oneself.runtime.connections import close_idle
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.descriptors import reachable_connections
@@ -154,6 +155,7 @@ def create_app(
         pythonic_params=True,
     )
     services = Services(
+        document=PublishedDocument(document, url=settings.public_origin),
         database=database,
         usage=usage,
         signing=signing,

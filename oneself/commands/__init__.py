@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from oneself.commands import conformance as prove
-from oneself.commands import demo, events, keys, mail, policies, serve
+from oneself.commands import demo, document, events, keys, mail, policies, serve
 from oneself.commands.administration import clients, tenants, users
 from oneself.commands.console.failures import explain
 from oneself.commands.doctor.command import doctor
@@ -60,6 +60,7 @@ def _build(*, completes: bool) -> typer.Typer:
     app.add_typer(policies.app, name="policy")
     app.add_typer(mail.app, name="mail")
     app.add_typer(events.app, name="events")
+    app.add_typer(document.app, name="document")
     app.add_typer(db.app, name="db")
     return app
 

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +15,6 @@ from oneself.document import OperationSpec, load_document, resolve
 
 #: Exactly these, once each; `Server` names the product and no version to attack.
 _HEADERS: Mapping[str, str] = {
-    "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
@@ -23,6 +22,8 @@ _HEADERS: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+#: For one caller, or public: the document says which responses are.
+_CACHING = (["no-store"], ["public, max-age=300"])
 #: Subdomains are included if the deployment says so.
 _HSTS = (["max-age=31536000"], ["max-age=31536000; includeSubDomains"])
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{12}")
@@ -39,6 +40,7 @@ def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Ite
     for name, value in _HEADERS.items():
         if name not in ignored and answer.values(name) != [value]:
             yield f"header {name}: {answer.values(name)!r} is not {value!r}"
+    yield from _caching_violations(answer, _CACHING)
     if answer.values("strict-transport-security") not in _HSTS:
         hsts = answer.values("strict-transport-security")
         yield f"header strict-transport-security: {hsts!r} is not {_HSTS[0][0]!r}"
@@ -54,6 +56,11 @@ def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Ite
             yield f"header {name}: is not allowed"
 
 
+def _caching_violations(answer: Answer, allowed: Sequence[Sequence[str]]) -> Iterator[str]:
+    if (caching := answer.values("cache-control")) not in allowed:
+        yield f"header cache-control: {caching!r} is not {allowed[0][0]!r}"
+
+
 def find_schema_violations(  # noqa: C901 # a flat list of rules
     operation: OperationSpec, method: str, answer: Answer
 ) -> Iterator[str]:
@@ -62,6 +69,8 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
     if response is None:
         yield f"status {answer.status} is not documented for {operation.operation_id}"
         return
+    is_public = "Cache-Control" in response.get("headers", {})
+    yield from _caching_violations(answer, _CACHING if is_public else _CACHING[:1])
     for name, spec in response.get("headers", {}).items():
         header = resolve(load_document(), spec)
         values = answer.values(name)
@@ -86,7 +95,7 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
         try:
             content = answer.json()
         except ValueError:
-            yield "body: is not JSON"
+            yield "body: cannot be parsed"
         else:
             for error in validator.iter_errors(content):
                 yield f"schema, at {'/'.join(map(str, error.absolute_path))}: {error.message}"

@@ -9,6 +9,8 @@ from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import yaml
+
 FORM = "application/x-www-form-urlencoded"
 
 _SECONDS = 30
@@ -59,8 +61,13 @@ class Answer:
         return [value for each, value in self.headers if each.lower() == name.lower()]
 
     def json(self) -> Any:
-        """Parse the body as JSON, or raise `ValueError`."""
-        return json.loads(self.body)
+        """Parse the body as JSON, or as YAML if that is its type, or raise `ValueError`."""
+        if self.values("content-type") != ["application/yaml"]:
+            return json.loads(self.body)
+        try:
+            return yaml.load(self.body, Loader=yaml.CSafeLoader)
+        except yaml.YAMLError as error:
+            raise ValueError("the body is not YAML") from error
 
 
 class _SingleSendConnection(HTTPConnection):

@@ -7,6 +7,7 @@ from accounts.crypto.jwts import KeySet
 from accounts.services.database import AccountSession
 from oneself.database import Database
 from oneself.http.request.upload_limits import UploadLimits
+from oneself.published_document import PublishedDocument
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.draining import is_draining
 from oneself.runtime.policy_store import PolicyStore
@@ -22,6 +23,7 @@ class Services:
     It is the `Service` of the handlers' contexts.
     """
 
+    document: PublishedDocument
     database: Database
     usage: UsageRecorder
     signing: SigningKeys
@@ -41,6 +43,10 @@ class Services:
     def key_set(self) -> KeySet:
         """The keys that JWTs are signed and verified with."""
         return self.signing.current
+
+    def find_document(self, path: str) -> bytes | None:
+        """Return the OpenAPI document in the version that a path serves, or None."""
+        return self.document.find(path)
 
     def find_degradation(self, session: AccountSession) -> str | None:
         """Return why an operator should look, although requests are answered; None if all is well.

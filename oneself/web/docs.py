@@ -1,4 +1,4 @@
-"""The start page, the OpenAPI document as a file, and interactive documentation at `/docs`.
+"""The start page, and interactive documentation at `/docs`.
 
 Swagger UI renders the OpenAPI document. Its files are from a wheel that contains nothing else, and
 nothing is loaded from another host.
@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
-from oneself.document import DOCUMENT_PATH, operation_specs
+from oneself.document import operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import dialect_of
@@ -47,11 +46,7 @@ _DOCS_POLICY = "; ".join(
 
 
 class Docs:
-    """ASGI middleware that serves these pages and files, and passes other requests on.
-
-    Connexion would serve the document with its references resolved, so that generated code would
-    lose the names of the components.
-    """
+    """ASGI middleware that serves these pages and files, and passes other requests on."""
 
     def __init__(
         self,
@@ -73,10 +68,6 @@ class Docs:
             "dialects": _describe_dialects(document),
             "reference": reference,
         }
-        self._documents = {
-            "/openapi.yaml": Answer(200, DOCUMENT_PATH.read_bytes(), "application/yaml", {}),
-            "/openapi.json": Answer(200, orjson.dumps(document), "application/json", {}),
-        }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a page or file, or pass the request on.
@@ -86,7 +77,7 @@ class Docs:
             InvalidRequest: The request has a query.
         """
         path = scope["path"] if scope["type"] == "http" else ""
-        if path == "/" or path in self._documents or (self._reference and _is_reference(path)):
+        if path == "/" or (self._reference and _is_reference(path)):
             return self._show(path, scope, send)
         return self._app(scope, receive, send)
 
@@ -100,7 +91,7 @@ class Docs:
         elif path == "/docs":
             answer = self._show_document()
         else:
-            answer = self._documents.get(path) or _assets()[path][1]
+            answer = _assets()[path][1]
         request_context: RequestContext = scope["oneself.request_context"]
         await request_context.send(send, answer)
 

@@ -65,13 +65,13 @@ def generate(folder: Path) -> None:
 
 
 def _configure(document: dict[str, Any], folder: Path) -> Config:
-    pictures = {
+    files = {
         content_type: "application/octet-stream"
         for content_type in _content_types(document)
-        if content_type.startswith("image/")
+        if content_type.startswith("image/") or content_type == "application/yaml"
     }
     settings = ConfigFile(
-        content_type_overrides=pictures,
+        content_type_overrides=files,
         docstrings_on_attributes=True,
         literal_enums=True,
         package_name_override="oneself_client",

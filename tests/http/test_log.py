@@ -16,7 +16,8 @@ def test_each_request_has_one_json_line(service: Running, alice: Account):
         ("GET", "/v1/me", None, "ipto.getCurrentUser", 401, "not_authenticated", None),
         ("POST", "/v1/me", None, None, 405, "method_not_allowed", None),
         ("GET", "/nowhere", None, None, 404, "not_found", None),
-        ("GET", "/openapi.yaml", None, None, 200, None, None),
+        ("GET", "/openapi.yaml", None, "status.getYamlDocument", 200, None, None),
+        ("GET", "/docs", None, None, 200, None, None),
     ):
         line = service.line_of(service.ask(method, path, headers=headers))
         assert set(line) == keys

@@ -16,9 +16,10 @@ from accounts.services.principal import CredentialKind
 from models import wire
 from oneself.commands import conformance as prove
 from oneself.conformance.fuzz.checks import reasons
+from oneself.conformance.rows.refusal_responses import update_document
 from oneself.conformance.rows.table import refusal_shapes
 from oneself.conformance.suite import SUITES
-from oneself.document import load_document, operation_specs, resolve
+from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.runtime.policy_store import read_policies
 from tests.support.error_classes import ALL_REFUSALS
 from tests.third_party.journeys import FILES as JOURNEYS
@@ -120,6 +121,24 @@ def test_components_are_used():
         if kind not in {"securitySchemes", "examples"}
     }
     assert components - used == set()
+
+
+def test_documented_refusals_are_up_to_date():
+    """`tox run -e codegen` writes them from refusals.yaml."""
+    text = DOCUMENT_PATH.read_text()
+    assert update_document(text) == text
+
+
+@pytest.mark.parametrize("line", ["another", "    Ipto400: {}"])
+def test_edited_refusals_of_the_document_are_written_again(line):
+    text = DOCUMENT_PATH.read_text()
+    edited = text.replace("    Ipto400:\n", f"{line}\n    Ipto400:\n", 1)
+    assert update_document(edited) == text
+
+
+def test_document_without_a_place_for_refusals_is_rejected():
+    with pytest.raises(ValueError, match="no place"):
+        update_document("openapi: 3.0.3")
 
 
 def test_messages_in_refusals_yaml_match_the_classes():

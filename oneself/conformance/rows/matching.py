@@ -111,6 +111,22 @@ class PublicKey(Matcher):
 
 
 @dataclass(frozen=True)
+class OpenapiDocument(Matcher):
+    """An OpenAPI document with a version, followed by the names of its tags, and a whole URL."""
+
+    version_and_tags: tuple[str, ...]
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        try:
+            [server] = value["servers"]
+            found = (value["openapi"], *(tag["name"] for tag in value["tags"]))
+            return found == self.version_and_tags and server["url"].startswith("http")
+        except (KeyError, TypeError, ValueError):
+            return False
+
+
+@dataclass(frozen=True)
 class Picture(Matcher):
     """The bytes of a WebP file of this size in pixels, without metadata."""
 

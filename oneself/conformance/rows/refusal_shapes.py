@@ -18,17 +18,54 @@ class DialectRefusal:
     body: Any
 
 
+@dataclass(frozen=True)
+class DocumentedRefusals:
+    """The responses of the document with the refusals of a dialect.
+
+    `prefix` begins the names of the components. `codes` are in their order. `statuses` maps a
+    status to the `description`, `headers` and `schema` of its response, and `examples` a code to
+    the details in its example.
+    """
+
+    prefix: str
+    codes: Sequence[str]
+    statuses: Mapping[int, Mapping[str, Any]]
+    examples: Mapping[str, Mapping[str, Any]]
+
+
 class RefusalShapes:
     """The codes with their statuses and messages, and the shapes of the dialects."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self._codes: Mapping[str, Any] = spec["codes"]
+        self._statuses: Mapping[int, Any] = spec["statuses"]
         self._dialects: Mapping[str, Any] = spec["dialects"]
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """All dialects, in the order of the document."""
+        return tuple(self._dialects)
 
     @property
     def codes(self) -> frozenset[str]:
         """All codes."""
         return frozenset(self._codes)
+
+    def documented(self, dialect: str) -> DocumentedRefusals:
+        """Return the responses of the document with the refusals of a dialect."""
+        shape = self._dialects[dialect]
+        own = shape.get("statuses", {})
+        default = {"schema": shape["schema"], "headers": {}}
+        examples = {code: spec.get("example", {}) for code, spec in self._codes.items()}
+        return DocumentedRefusals(
+            shape["responses"],
+            shape["returns"],
+            {
+                status: default | response | own.get(status, {})
+                for status, response in self._statuses.items()
+            },
+            examples | shape.get("examples", {}),
+        )
 
     def code_paths(self, dialect: str) -> tuple[tuple[str, ...], ...]:
         """Return the paths from the body of a refusal to its code, for each shape."""

@@ -48,12 +48,10 @@ def takes_pictures(operation: OperationSpec) -> bool:
 def build_target(
     path: str, operation: OperationSpec | None, request_spec: Mapping[str, Any]
 ) -> str:
-    """Build the path with its parameters and the query."""
-    parameters = dict(request_spec.get("path", {}))
-    if operation and request_spec.get("example"):
-        parameters = {
-            each["name"]: each["example"] for each in operation.parameters if each["in"] == "path"
-        } | parameters
+    """Build the path with its parameters, which default to their examples, and the query."""
+    described = operation.parameters if operation else ()
+    parameters = {each["name"]: each["example"] for each in described if each["in"] == "path"}
+    parameters |= request_spec.get("path", {})
     target = re.sub(r"\{([^}]+)\}", lambda found: str(parameters[found[1]]), path)
     query = request_spec.get("query")
     if query is None:

@@ -13,6 +13,7 @@ from oneself.conformance.rows.expansion import expand_family
 from oneself.conformance.rows.matching import (
     Either,
     Matcher,
+    OpenapiDocument,
     Pattern,
     Picture,
     PublicKey,
@@ -57,6 +58,7 @@ _MATCHERS: Mapping[str, Callable[[Any], Matcher]] = {
     "!public_key": PublicKey,
     "!either": Either,
     "!picture": Picture,
+    "!openapi": OpenapiDocument,
 }
 for _tag, _kind in _MATCHERS.items():
     _Loader.add_constructor(_tag, partial(_construct, _kind))

@@ -116,6 +116,7 @@ COMMANDS = [
     *(["policy"], ["policy", "check"], ["db"], ["db", "upgrade"], ["db", "check"]),
     *(["db", "backup"], ["db", "restore"]),
     *(["events"], ["events", "archive"], ["events", "verify"]),
+    *(["document"], ["document", "write"]),
     *(["mail"], ["mail", "list"], ["mail", "show"], ["mail", "deliver"], ["mail", "retry"]),
 ]
 

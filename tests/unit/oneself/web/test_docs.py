@@ -151,7 +151,7 @@ def test_pages_are_not_cached(look):
 
 
 def test_reference_can_be_switched_off(look):
-    """HT-23, attack finding 22: the document stays public, and no page links to the reference."""
+    """HT-23, attack finding 22: no page links to the reference."""
     without = _look_at(
         Docs(
             _next_app,
@@ -169,7 +169,6 @@ def test_reference_can_be_switched_off(look):
     assert re.findall(r'href="([^"]+)"', without("/").html) == [
         *("/openapi.yaml", "/openapi.json", "/healthz", "/readyz")
     ]
-    assert without("/openapi.json").body == look("/openapi.json").body
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/docs/docs.js", "/Docs", "/doc", "/index.html", "//"])
@@ -178,7 +177,7 @@ def test_other_paths_are_passed_on(look, path):
     assert look(path).status == 204
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.yaml", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/docs"])
 def test_pages_reject_other_methods_and_queries(look, path):
     """HT-13, HT-23."""
     with pytest.raises(MethodNotAllowed):

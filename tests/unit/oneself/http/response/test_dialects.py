@@ -46,7 +46,11 @@ def _refusal_of(kind):
     return kind(*arguments.get(kind, ()))
 
 
-_WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"}
+_WITHOUT_DATABASE = {
+    *("status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"),
+    *("status.getDocument", "status.getYamlDocument"),
+    *("status.getUpgradedDocument", "status.getDialectDocument"),
+}
 KINDS = sorted(ALL_REFUSALS.values(), key=lambda kind: kind.__name__)
 
 

@@ -1,0 +1,204 @@
+"""The document as it is served: its servers, its examples, and its parts for each dialect."""
+
+import json
+import re
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
+from schemathesis import openapi
+
+from oneself.document import load_document, operation_specs
+from oneself.published_document import STORY_DAY, PublishedDocument
+
+URL = "https://accounts.example.com"
+TAGS = [tag["name"] for tag in load_document()["tags"]]
+WHOLE = ("/openapi.yaml", "/openapi.json", "/openapi-3.1.json")
+PATHS = (*WHOLE, *(f"/openapi/{tag}.json" for tag in TAGS))
+json_paths = pytest.mark.parametrize("path", PATHS[1:])
+every_path = pytest.mark.parametrize("path", PATHS)
+
+publish = partial(PublishedDocument, load_document(), url=URL)
+
+
+@pytest.fixture(scope="module")
+def published() -> PublishedDocument:
+    return publish(today=STORY_DAY)
+
+
+def read(published: PublishedDocument, path: str) -> Any:
+    content = published.find(path)
+    assert content is not None
+    return load(content) if path.endswith(".yaml") else json.loads(content)
+
+
+def load(text: str | bytes) -> Any:
+    return yaml.load(text, Loader=yaml.CSafeLoader)
+
+
+def parts(document: Any, name: str) -> list[Any]:
+    """Return the values of a member anywhere in a document."""
+    if isinstance(document, list):
+        return [each for below in document for each in parts(below, name)]
+    if not isinstance(document, dict):
+        return []
+    own = [document[name]] if name in document else []
+    return own + [each for below in document.values() for each in parts(below, name)]
+
+
+def test_paths_are_those_of_the_versions_and_dialects(published):
+    assert tuple(path for path, _ in published.items()) == PATHS
+    assert published.find("/openapi/unknown.json") is None
+    assert published.find("/openapi") is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(pytest.param(path, marks=pytest.mark.nightly) for path in WHOLE[1:]),
+        *(path for path in PATHS if path not in WHOLE),
+    ],
+)
+def test_document_is_valid(published, path):
+    """Issue 18: judged by a validator that is not ours."""
+    is_31 = path == "/openapi-3.1.json"
+    validator = OpenAPIV31SpecValidator if is_31 else OpenAPIV30SpecValidator
+    validator(read(published, path)).validate()
+
+
+@json_paths
+def test_document_names_the_deployment_as_its_server(published, path):
+    """Clients C9."""
+    [server] = read(published, path)["servers"]
+    assert server["url"] == URL
+
+
+@every_path
+def test_document_leaves_out_how_the_service_works(published, path):
+    text = published.find(path).decode()
+    for internal in ("x-workload", "x-mailed-secret", "tox run", "contracts/"):
+        assert internal not in text
+    assert "x-scope" in text
+
+
+def test_yaml_and_json_are_the_same_document():
+    published = publish(today=date(2029, 2, 28))
+    assert read(published, "/openapi.yaml") == read(published, "/openapi.json")
+
+
+def test_operations_and_components_are_those_of_the_document(published):
+    assert {**read(published, "/openapi.json"), "servers": None} == {
+        **load(re.sub(r" +x-(workload|mailed-secret): .*\n", "", source())),
+        "servers": None,
+    }
+
+
+def source() -> str:
+    return (Path(__file__).parents[3] / "openapi" / "openapi.yaml").read_text()
+
+
+# ── Dialects ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_document_of_a_dialect_has_its_operations_only(published, tag):
+    document = read(published, f"/openapi/{tag}.json")
+    own = [each.operation_id for each in operation_specs(load_document()) if each.dialect == tag]
+    assert [each.operation_id for each in operation_specs(document)] == own
+    assert [each["name"] for each in document["tags"]] == [tag]
+    linked = {link["operationId"] for each in parts(document, "links") for link in each.values()}
+    assert linked <= set(own)
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_document_of_a_dialect_has_exactly_the_components_that_it_uses(published, tag):
+    document = read(published, f"/openapi/{tag}.json")
+    used = {tuple(each.split("/")[2:]) for each in parts(document, "$ref")}
+    used |= {
+        ("securitySchemes", name)
+        for each in parts(document["paths"], "security")
+        for alternative in each
+        for name in alternative
+    }
+    listed = {(kind, name) for kind, named in document["components"].items() for name in named}
+    assert listed == used
+    whole = read(published, "/openapi.json")["components"]
+    assert all(document["components"][kind][name] == whole[kind][name] for kind, name in listed)
+
+
+# ── OpenAPI 3.1 ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_31_has_no_keyword_of_30(published):
+    document = read(published, "/openapi-3.1.json")
+    assert document["openapi"] == "3.1.0"
+    for keyword in ("nullable", "exclusiveMinimum", "exclusiveMaximum"):
+        assert parts(document, keyword) == []
+    formats = {each for each in parts(document, "format") if isinstance(each, str)}
+    assert not formats & {"binary", "byte"}
+
+
+@pytest.mark.nightly
+def test_31_is_read_by_a_client_of_31(published):
+    """Issue 18: by a parser that is not ours."""
+    schema = openapi.from_dict(read(published, "/openapi-3.1.json"))
+    assert schema.statistic.operations.total == len([*operation_specs(load_document())])
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/openapi-3.1.json"])
+def test_nullable_values_are_null_in_both_versions(published, path):
+    schemas = read(published, path)["components"]["schemas"]
+    phone = schemas["NullablePhone"]
+    assert phone["type"] == (["string", "null"] if "3.1" in path else "string")
+
+
+# ── Examples ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def timestamps(text: str) -> list[datetime]:
+    return [
+        datetime.fromisoformat(each)
+        for each in re.findall(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text)
+    ]
+
+
+@every_path
+def test_examples_happen_today(path):
+    """Issue 18: examples that never expire; all of them move by the same days."""
+    today = date(2028, 11, 30)
+    before = timestamps(publish(today=STORY_DAY).find(path).decode())
+    after = timestamps(publish(today=today).find(path).decode())
+    assert [each - (today - STORY_DAY) for each in after] == before
+    assert not before or today in {each.date() for each in after}
+
+
+def test_seconds_of_examples_move_with_their_timestamps():
+    days = timedelta(days=400)
+    [before, after] = [
+        parts(read(publish(today=today), "/openapi/oauth.json")["paths"], "exp")
+        for today in (STORY_DAY, STORY_DAY + days)
+    ]
+    assert after == [each + int(days.total_seconds()) for each in before] != []
+
+
+def test_nothing_but_timestamps_moves():
+    texts = [
+        publish(today=today).find("/openapi.json").decode()
+        for today in (STORY_DAY, date(2099, 12, 31))
+    ]
+    plain = [re.sub(r"\d{4}-\d\d-\d\dT|(?<=:)[14]\d{9}(?=[,}])", "", text) for text in texts]
+    assert plain[0] == plain[1]
+
+
+def test_today_is_the_day_of_the_start():
+    text = PublishedDocument(load_document(), url=URL).find("/openapi.json").decode()
+    days = {each.date() for each in timestamps(text)}
+    assert days & {datetime.now(UTC).date(), datetime.now(UTC).date() - timedelta(days=1)}
+
+
+def test_content_is_made_once(published):
+    assert published.find("/openapi.json") is published.find("/openapi.json")
