@@ -811,6 +811,13 @@ A client id in a form; an empty value counts as absent (RFC 6749 section 3.2).
 """
 
 
+FormClientSecret: TypeAlias = str
+"""
+The client's secret in a form (`client_secret_post`); an empty value counts as absent.
+
+"""
+
+
 class HanteraCreatePatRequest(TypedDict, closed=True):
     """
     The token to create, and the client that creates it.
@@ -1269,6 +1276,7 @@ class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
 
     """
     client_id: NotRequired[FormClientId]
+    client_secret: NotRequired[FormClientSecret]
     subject_token: NotRequired[str]
     """
     The session, for a token exchange.
@@ -1315,6 +1323,8 @@ class OauthIntrospectionRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
     The token to introspect.
     """
+    client_id: NotRequired[FormClientId]
+    client_secret: NotRequired[FormClientSecret]
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 
@@ -1329,6 +1339,7 @@ class OauthRevocationRequest(TypedDict, extra_items="OauthUnknownParameter"):
     The token to revoke.
     """
     client_id: NotRequired[FormClientId]
+    client_secret: NotRequired[FormClientSecret]
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 

@@ -319,7 +319,7 @@ def test_document_agrees_with_matrix(operation_id: str):
     accepted = [
         {schemes[kind]: []} if kind in schemes else {}
         for kind, word in zip(KINDS, words, strict=True)
-        if word in {"may", "scope", "both", "public"}
+        if word in {"may", "scope", "both", "public", "form"}
     ]
     assert described["x-scope"] == scope
     # For a public operation the document has an empty list, not a list with an empty object.

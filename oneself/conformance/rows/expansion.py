@@ -20,8 +20,7 @@ _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _TRAITS: Mapping[str, Callable[[OperationSpec], Any]] = {
     # By a credential of a user; those of clients are separate.
     "secured": lambda operation: bool(operation.accepted),
-    "takes_clients": lambda operation: operation.client is not None,
-    "needs_clients": lambda operation: operation.client == "required",
+    "takes_clients": lambda operation: operation.takes_client,
     "has_body": lambda operation: bool(operation.bodies),
     "has_form": lambda operation: FORM in operation.bodies,
     "has_json": lambda operation: "application/json" in operation.bodies,

@@ -52,7 +52,7 @@ def _request(operation, token: str, secret: str = "") -> tuple[dict[str, Any], b
             headers.append((parameter["name"].lower().encode(), parameter["example"].encode()))
     if operation.accepted:
         headers.append((b"authorization", f"Bearer {token}".encode()))
-    if operation.client:
+    if operation.takes_client:
         headers.append((b"authorization", b"Basic " + base64.b64encode(CLIENT.encode())))
     body = b""
     if takes_pictures(operation):
