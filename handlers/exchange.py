@@ -5,13 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar, cast
 
 from handlers.errors import CrossSiteRequest
-from handlers.etags import tag_of
+from handlers.etags import is_held, tag_of
 
 #: The `__Host-` prefix makes browsers insist on Secure, Path=/ and no Domain (SE-08).
 COOKIE_NAME = "__Host-oneself_session"
+
+#: On documents that are the same for all callers: pages of every origin may read them.
+CROSS_ORIGIN: Mapping[str, str] = {
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+_CACHEABLE = {**CROSS_ORIGIN, "Cache-Control": "public, max-age=300"}
 
 Body = TypeVar("Body")
 
@@ -29,6 +36,14 @@ class Reply(NamedTuple, Generic[Body]):
     def tagged(cls, body: Body) -> Self:
         """Make a JSON reply with an `ETag`, for a resource that clients change with `If-Match`."""
         return cls(body, headers={"ETag": tag_of(body)})
+
+    @classmethod
+    def cacheable(cls, body: Body, if_none_match: str | None) -> Self:
+        """Make a JSON reply that caches and pages of every origin may keep; a 304 if they do."""
+        headers = {**_CACHEABLE, "ETag": tag_of(body)}
+        if is_held(if_none_match, headers["ETag"]):
+            return cls(cast("Body", None), HTTPStatus.NOT_MODIFIED, headers=headers)
+        return cls(body, headers=headers)
 
 
 #: The reply of an operation that succeeds without a body.

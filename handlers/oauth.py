@@ -13,6 +13,7 @@ from handlers.exchange import Reply
 from models import Client, wire
 
 _METHODS = (*client_methods.SECRET_METHODS, client_methods.NO_SECRET)
+_SCOPES = [cast("wire.Scope", scope) for scope in sorted(SESSION_RIGHTS)]
 _PLAIN = str.maketrans({'"': "'", "\\": "/"})
 
 
@@ -105,24 +106,45 @@ def revoke_token(context: ClientContext, body: wire.OauthRevocationRequest) -> R
     return Reply(None)
 
 
-def get_key_set(context: Context) -> Reply[wire.OauthKeySet]:
-    return Reply({"keys": [cast("wire.OauthKey", key) for key in context.service.key_set.public()]})
+def get_key_set(context: Context, if_none_match: str | None) -> Reply[wire.OauthKeySet]:
+    keys = [cast("wire.OauthKey", key) for key in context.service.key_set.public()]
+    return Reply.cacheable({"keys": keys}, if_none_match)
 
 
-def get_server_metadata(context: Context) -> Reply[wire.OauthServerMetadata]:
+def get_server_metadata(
+    context: Context, if_none_match: str | None
+) -> Reply[wire.OauthServerMetadata]:
     issuer = context.service.issuer
-    return Reply(
-        {
-            "issuer": issuer,
-            "token_endpoint": f"{issuer}/oauth/token",
-            "introspection_endpoint": f"{issuer}/oauth/introspect",
-            "revocation_endpoint": f"{issuer}/oauth/revoke",
-            "jwks_uri": f"{issuer}/.well-known/jwks.json",
-            "scopes_supported": [cast("wire.Scope", scope) for scope in sorted(SESSION_RIGHTS)],
-            "response_types_supported": [],
-            "grant_types_supported": list(token_exchange.GRANT_TYPES),
-            "token_endpoint_auth_methods_supported": list(_METHODS),
-            "introspection_endpoint_auth_methods_supported": list(client_methods.SECRET_METHODS),
-            "revocation_endpoint_auth_methods_supported": list(_METHODS),
-        }
-    )
+    metadata: wire.OauthServerMetadata = {
+        "issuer": issuer,
+        "token_endpoint": f"{issuer}/oauth/token",
+        "introspection_endpoint": f"{issuer}/oauth/introspect",
+        "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "scopes_supported": _SCOPES,
+        "response_types_supported": [],
+        "grant_types_supported": list(token_exchange.GRANT_TYPES),
+        "token_endpoint_auth_methods_supported": list(_METHODS),
+        "introspection_endpoint_auth_methods_supported": list(client_methods.SECRET_METHODS),
+        "revocation_endpoint_auth_methods_supported": list(_METHODS),
+    }
+    return Reply.cacheable(metadata, if_none_match)
+
+
+def get_openid_configuration(
+    context: Context, if_none_match: str | None
+) -> Reply[wire.OauthServerMetadata]:
+    return get_server_metadata(context, if_none_match)
+
+
+def get_resource_metadata(
+    context: Context, if_none_match: str | None
+) -> Reply[wire.OauthResourceMetadata]:
+    issuer = context.service.issuer
+    metadata: wire.OauthResourceMetadata = {
+        "resource": issuer,
+        "authorization_servers": [issuer],
+        "scopes_supported": _SCOPES,
+        "bearer_methods_supported": ["header"],
+    }
+    return Reply.cacheable(metadata, if_none_match)

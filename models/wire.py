@@ -1376,3 +1376,23 @@ class OauthServerMetadata(TypedDict, closed=True):
     token_endpoint_auth_methods_supported: OauthNames
     introspection_endpoint_auth_methods_supported: OauthNames
     revocation_endpoint_auth_methods_supported: OauthNames
+
+
+class OauthResourceMetadata(TypedDict, closed=True):
+    """
+    The properties of this API as a protected resource (RFC 9728 section 2).
+    """
+
+    resource: OauthAddress
+    authorization_servers: list[OauthAddress]
+    """
+    The issuers whose tokens are accepted, here the deployment itself.
+    """
+    scopes_supported: list[Scope]
+    """
+    The supported scopes.
+    """
+    bearer_methods_supported: list[Literal["header"]]
+    """
+    The places where a token may be sent (RFC 6750).
+    """

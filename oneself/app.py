@@ -194,6 +194,7 @@ def create_app(
         dialects=Dialects(document),
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),
+        issuer=settings.public_origin,
         observers=observers,
         hsts_subdomains=settings.hsts_subdomains,
     )

@@ -23,8 +23,15 @@ _HEADERS: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+#: Instead of those, on a public document, which is the same for all callers.
+_PUBLIC_HEADERS: Mapping[str, str] = {
+    "access-control-allow-origin": "*",
+    "cache-control": "public, max-age=300",
+    "cross-origin-resource-policy": "cross-origin",
+}
 #: Subdomains are included if the deployment says so.
 _HSTS = (["max-age=31536000"], ["max-age=31536000; includeSubDomains"])
+_ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{12}")
 #: Shorter values can occur in any message by chance.
 _MIN_VALUE_LENGTH = 5
@@ -36,7 +43,8 @@ _PROXY_HEADERS = frozenset({"server", "via"})
 def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Iterator[str]:
     """Yield each rule for all responses that this one breaks."""
     ignored = _PROXY_HEADERS if behind_proxy else frozenset()
-    for name, value in _HEADERS.items():
+    public = _PUBLIC_HEADERS if answer.values(_ALLOW_ORIGIN) else {}
+    for name, value in {**_HEADERS, **public}.items():
         if name not in ignored and answer.values(name) != [value]:
             yield f"header {name}: {answer.values(name)!r} is not {value!r}"
     if answer.values("strict-transport-security") not in _HSTS:
@@ -50,28 +58,17 @@ def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Ite
         yield f"headers ratelimit and retry-after: {waits!r} do not agree"
     for name, _ in answer.headers:
         is_forbidden = name.lower().startswith(("access-control-", "x-powered-by", "via"))
-        if is_forbidden and name.lower() not in ignored:
+        if is_forbidden and name.lower() not in {*ignored, *public}:
             yield f"header {name}: is not allowed"
 
 
-def find_schema_violations(  # noqa: C901 # a flat list of rules
-    operation: OperationSpec, method: str, answer: Answer
-) -> Iterator[str]:
+def find_schema_violations(operation: OperationSpec, method: str, answer: Answer) -> Iterator[str]:
     """Yield each deviation of a response from the document."""
     response = operation.responses.get(answer.status)
     if response is None:
         yield f"status {answer.status} is not documented for {operation.operation_id}"
         return
-    for name, spec in response.get("headers", {}).items():
-        header = resolve(load_document(), spec)
-        values = answer.values(name)
-        if header.get("required") and not values:
-            yield f"header {name}: is required by the document, and missing"
-        for value in values:
-            typed = int(value) if header["schema"]["type"] == "integer" else value
-            validator = _validator(operation.operation_id, answer.status, "headers", name)
-            if not validator.is_valid(typed):
-                yield f"header {name}: {value!r} does not match its schema"
+    yield from _header_violations(operation, response, answer)
     contents = response.get("content", {})
     types = answer.values("content-type")
     if not contents and (types or answer.body):
@@ -90,6 +87,24 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
         else:
             for error in validator.iter_errors(content):
                 yield f"schema, at {'/'.join(map(str, error.absolute_path))}: {error.message}"
+
+
+def _header_violations(
+    operation: OperationSpec, response: Mapping[str, Any], answer: Answer
+) -> Iterator[str]:
+    headers = response.get("headers", {})
+    for name, spec in headers.items():
+        header = resolve(load_document(), spec)
+        values = answer.values(name)
+        if header.get("required") and not values:
+            yield f"header {name}: is required by the document, and missing"
+        for value in values:
+            typed = int(value) if header["schema"]["type"] == "integer" else value
+            validator = _validator(operation.operation_id, answer.status, "headers", name)
+            if not validator.is_valid(typed):
+                yield f"header {name}: {value!r} does not match its schema"
+    if answer.values(_ALLOW_ORIGIN) and _ALLOW_ORIGIN not in headers:
+        yield f"header {_ALLOW_ORIGIN}: is not documented"
 
 
 def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str]:

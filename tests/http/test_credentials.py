@@ -102,9 +102,9 @@ def test_every_401_has_a_challenge(service: Running):
     """HT-01, RFC 6750 section 3: without an error where no token was sent."""
     for path in ("/v1/me", "/api/users/me/", "/api/v1/me", "/resources/me/profile"):
         without = service.ask("GET", path)
-        assert without.header("www-authenticate") == 'Bearer realm="oneself"'
+        assert without.header("www-authenticate") == f'Bearer realm="oneself", {service.metadata}'
         bad = service.ask("GET", path, headers={"Authorization": "Bearer x"})
-        challenge = 'Bearer realm="oneself", error="invalid_token"'
+        challenge = f'Bearer realm="oneself", error="invalid_token", {service.metadata}'
         assert bad.header("www-authenticate") == challenge
 
 
@@ -114,7 +114,8 @@ def test_missing_scope_is_in_the_challenge(service: Running, alice: Account):
         "PATCH", "/api/v1/me", headers={"X-API-Key": alice.api_key}, body={"first_name": "x"}
     )
     assert (answer.status, answer.code) == (403, "insufficient_scope")
-    challenge = 'Bearer realm="oneself", error="insufficient_scope", scope="me/profile:write"'
+    error = 'error="insufficient_scope", scope="me/profile:write"'
+    challenge = f'Bearer realm="oneself", {error}, {service.metadata}'
     assert answer.header("www-authenticate") == challenge
 
 

@@ -35,7 +35,10 @@ OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 CANARY = "canary-of-the-cause"
 CLIENT = f"cli_0a1b2c3d4e5f:{tokens.mint(tokens.CLIENT_SECRET)}"
 #: Health and what is kept in memory do not need the database (OP-02).
-WITHOUT_DATABASE = {"status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"}
+WITHOUT_DATABASE = {
+    *("status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"),
+    *("oauth.getOpenidConfiguration", "oauth.getResourceMetadata"),
+}
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 
