@@ -18,7 +18,6 @@ CROSS_ORIGIN: Mapping[str, str] = {
     "Access-Control-Allow-Origin": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
-_CACHEABLE = {**CROSS_ORIGIN, "Cache-Control": "public, max-age=300"}
 
 Body = TypeVar("Body")
 
@@ -38,9 +37,10 @@ class Reply(NamedTuple, Generic[Body]):
         return cls(body, headers={"ETag": tag_of(body)})
 
     @classmethod
-    def cacheable(cls, body: Body, if_none_match: str | None) -> Self:
+    def cacheable(cls, body: Body, if_none_match: str | None, *, seconds: int) -> Self:
         """Make a JSON reply that caches and pages of every origin may keep; a 304 if they do."""
-        headers = {**_CACHEABLE, "ETag": tag_of(body)}
+        cache = {"Cache-Control": f"public, max-age={seconds}", "ETag": tag_of(body)}
+        headers = {**CROSS_ORIGIN, **cache}
         if is_held(if_none_match, headers["ETag"]):
             return cls(cast("Body", None), HTTPStatus.NOT_MODIFIED, headers=headers)
         return cls(body, headers=headers)

@@ -13,6 +13,10 @@ from handlers.exchange import Reply
 from models import Client, wire
 
 _METHODS = (*client_methods.SECRET_METHODS, client_methods.NO_SECRET)
+#: A new key signs a minute after it is stored, and the last replica has read it by then: no cache
+#: may keep the set without it for as long.
+KEY_SECONDS = 30
+_METADATA_SECONDS = 300
 _SCOPES = [cast("wire.Scope", scope) for scope in sorted(SESSION_RIGHTS)]
 _PLAIN = str.maketrans({'"': "'", "\\": "/"})
 
@@ -108,7 +112,7 @@ def revoke_token(context: ClientContext, body: wire.OauthRevocationRequest) -> R
 
 def get_key_set(context: Context, if_none_match: str | None) -> Reply[wire.OauthKeySet]:
     keys = [cast("wire.OauthKey", key) for key in context.service.key_set.public()]
-    return Reply.cacheable({"keys": keys}, if_none_match)
+    return Reply.cacheable({"keys": keys}, if_none_match, seconds=KEY_SECONDS)
 
 
 def get_server_metadata(
@@ -128,7 +132,7 @@ def get_server_metadata(
         "introspection_endpoint_auth_methods_supported": list(client_methods.SECRET_METHODS),
         "revocation_endpoint_auth_methods_supported": list(_METHODS),
     }
-    return Reply.cacheable(metadata, if_none_match)
+    return Reply.cacheable(metadata, if_none_match, seconds=_METADATA_SECONDS)
 
 
 def get_openid_configuration(
@@ -147,4 +151,4 @@ def get_resource_metadata(
         "scopes_supported": _SCOPES,
         "bearer_methods_supported": ["header"],
     }
-    return Reply.cacheable(metadata, if_none_match)
+    return Reply.cacheable(metadata, if_none_match, seconds=_METADATA_SECONDS)

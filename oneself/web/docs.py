@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
+from handlers.exchange import CROSS_ORIGIN
 from oneself.document import DOCUMENT_PATH, operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
@@ -74,8 +75,10 @@ class Docs:
             "reference": reference,
         }
         self._documents = {
-            "/openapi.yaml": Answer(200, DOCUMENT_PATH.read_bytes(), "application/yaml", {}),
-            "/openapi.json": Answer(200, orjson.dumps(document), "application/json", {}),
+            "/openapi.yaml": Answer(
+                200, DOCUMENT_PATH.read_bytes(), "application/yaml", CROSS_ORIGIN
+            ),
+            "/openapi.json": Answer(200, orjson.dumps(document), "application/json", CROSS_ORIGIN),
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
