@@ -127,11 +127,14 @@ class WrongPassword(Rejected):
 
 
 class InvalidClient(Rejected):
-    """No client of the tenant has this id and secret."""
+    """No client of the tenant has this id and secret; `hints` say how a client authenticates."""
 
     code = "invalid_client"
     message = "The client is unknown or its secret is wrong."
     keep_writes = True  # the attempt is counted
+
+    def __init__(self, *hints: str) -> None:
+        Exception.__init__(self, " ".join((self.message, *hints)))
 
 
 class InvalidGrant(Rejected):

@@ -7,14 +7,13 @@ also says what is opened for it: a transaction for a `DatabaseContext`, one SELE
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from accounts.crypto.jwts import KeySet
+from accounts.services.clients import ClientCredentials
 from accounts.services.database import AccountSession
 from accounts.services.principal import Principal
 from handlers.exchange import Exchange
-
-Credentials = TypeVar("Credentials")
 
 
 class Service(Protocol):
@@ -78,10 +77,7 @@ class UserContext(DatabaseContext):
 
 
 @dataclass(frozen=True, slots=True)
-class ClientContext(DatabaseContext, Generic[Credentials]):
-    """The context of an OAuth operation; `credentials` are the client's, not yet verified.
+class ClientContext(DatabaseContext):
+    """The context of an OAuth operation; `credentials` are those of a Basic header, unverified."""
 
-    Their type is `ClientCredentials`, or `ClientCredentials | None` where they may be absent.
-    """
-
-    credentials: Credentials
+    credentials: ClientCredentials | None

@@ -3,15 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar, cast
 
 from handlers.errors import CrossSiteRequest
-from handlers.etags import tag_of
+from handlers.etags import is_held, strong_tag, tag_of
 
 #: The `__Host-` prefix makes browsers insist on Secure, Path=/ and no Domain (SE-08).
 COOKIE_NAME = "__Host-oneself_session"
+
+#: On documents that are the same for all callers: pages of every origin may read them.
+_CROSS_ORIGIN: Mapping[str, str] = {
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
 
 Body = TypeVar("Body")
 
@@ -29,6 +36,18 @@ class Reply(NamedTuple, Generic[Body]):
     def tagged(cls, body: Body) -> Self:
         """Make a JSON reply with an `ETag`, for a resource that clients change with `If-Match`."""
         return cls(body, headers={"ETag": tag_of(body)})
+
+    @classmethod
+    def cacheable(
+        cls, body: Body, if_none_match: str | None, *, seconds: int, media_type: str | None = None
+    ) -> Self:
+        """Make a reply that caches and pages of every origin may keep; a 304 if they do."""
+        tag = strong_tag(sha256(body).hexdigest()) if isinstance(body, bytes) else tag_of(body)
+        cache = {"Cache-Control": f"public, max-age={seconds}", "ETag": tag}
+        headers = {**_CROSS_ORIGIN, **cache}
+        if is_held(if_none_match, tag):
+            return cls(cast("Body", None), HTTPStatus.NOT_MODIFIED, headers=headers)
+        return cls(body, media_type=media_type, headers=headers)
 
 
 #: The reply of an operation that succeeds without a body.

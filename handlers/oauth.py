@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from accounts.errors import Invalid, InvalidClient, InvalidRequest
-from accounts.flows.oauth import token_exchange, token_introspection
-from accounts.services.clients import ClientCredentials, authenticate_client
+from accounts.flows.oauth import client_methods, token_exchange, token_introspection
 from accounts.services.credentials import SESSION_RIGHTS
 from handlers.context import ClientContext, Context
 from handlers.dialect import Dialect, Refusal, notices
 from handlers.errors import Malformed
 from handlers.exchange import Reply
-from models import wire
+from models import Client, wire
 
+_METHODS = (*client_methods.SECRET_METHODS, client_methods.NO_SECRET)
+#: A new key signs a minute after it is stored, and the last replica has read it by then: no cache
+#: may keep the set without it for as long.
+KEY_SECONDS = 30
+_METADATA_SECONDS = 300
+_SCOPES = [cast("wire.Scope", scope) for scope in sorted(SESSION_RIGHTS)]
 _PLAIN = str.maketrans({'"': "'", "\\": "/"})
 
 
@@ -32,15 +37,24 @@ _STATUSES = {Invalid: 400, InvalidClient: 401}
 DIALECT = Dialect(_STATUSES, "application/json", _render, published=False)
 
 
-def issue_token(
-    context: ClientContext[ClientCredentials | None], body: wire.OauthTokenRequest
-) -> Reply[wire.OauthToken]:
+def _client(
+    context: ClientContext,
+    body: wire.OauthTokenRequest | wire.OauthIntrospectionRequest | wire.OauthRevocationRequest,
+) -> Client:
+    return client_methods.identify_client(
+        context.session,
+        context.credentials,
+        client_id=body.get("client_id"),
+        client_secret=body.get("client_secret"),
+    )
+
+
+def issue_token(context: ClientContext, body: wire.OauthTokenRequest) -> Reply[wire.OauthToken]:
     issued = token_exchange.issue_token(
         context.session,
         context.service.key_set,
-        context.credentials,
+        _client(context, body),
         grant_type=body["grant_type"],
-        client_id=body.get("client_id"),
         subject_token=body.get("subject_token"),
         subject_token_type=body.get("subject_token_type"),
         refresh_token=body.get("refresh_token"),
@@ -63,11 +77,10 @@ def issue_token(
 
 
 def introspect_token(
-    context: ClientContext[ClientCredentials], body: wire.OauthIntrospectionRequest
+    context: ClientContext, body: wire.OauthIntrospectionRequest
 ) -> Reply[wire.OauthIntrospection]:
-    client = authenticate_client(context.session, context.credentials)
     token = token_introspection.introspect_token(
-        context.session, context.service.key_set, client, body["token"]
+        context.session, context.service.key_set, _client(context, body), body["token"]
     )
     if token is None:
         return Reply({"active": False})
@@ -90,36 +103,52 @@ def introspect_token(
     return Reply(answer)
 
 
-def revoke_token(
-    context: ClientContext[ClientCredentials | None], body: wire.OauthRevocationRequest
-) -> Reply[None]:
-    client = token_exchange.identify_client(
-        context.session, context.credentials, body.get("client_id")
-    )
+def revoke_token(context: ClientContext, body: wire.OauthRevocationRequest) -> Reply[None]:
     token_introspection.revoke_token(
-        context.session, context.service.key_set, client, body["token"]
+        context.session, context.service.key_set, _client(context, body), body["token"]
     )
     return Reply(None)
 
 
-def get_key_set(context: Context) -> Reply[wire.OauthKeySet]:
-    return Reply({"keys": [cast("wire.OauthKey", key) for key in context.service.key_set.public()]})
+def get_key_set(context: Context, if_none_match: str | None) -> Reply[wire.OauthKeySet]:
+    keys = [cast("wire.OauthKey", key) for key in context.service.key_set.public()]
+    return Reply.cacheable({"keys": keys}, if_none_match, seconds=KEY_SECONDS)
 
 
-def get_server_metadata(context: Context) -> Reply[wire.OauthServerMetadata]:
+def get_server_metadata(
+    context: Context, if_none_match: str | None
+) -> Reply[wire.OauthServerMetadata]:
     issuer = context.service.issuer
-    return Reply(
-        {
-            "issuer": issuer,
-            "token_endpoint": f"{issuer}/oauth/token",
-            "introspection_endpoint": f"{issuer}/oauth/introspect",
-            "revocation_endpoint": f"{issuer}/oauth/revoke",
-            "jwks_uri": f"{issuer}/.well-known/jwks.json",
-            "scopes_supported": [cast("wire.Scope", scope) for scope in sorted(SESSION_RIGHTS)],
-            "response_types_supported": [],
-            "grant_types_supported": list(token_exchange.GRANT_TYPES),
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
-            "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
-            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
-        }
-    )
+    metadata: wire.OauthServerMetadata = {
+        "issuer": issuer,
+        "token_endpoint": f"{issuer}/oauth/token",
+        "introspection_endpoint": f"{issuer}/oauth/introspect",
+        "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "scopes_supported": _SCOPES,
+        "response_types_supported": [],
+        "grant_types_supported": list(token_exchange.GRANT_TYPES),
+        "token_endpoint_auth_methods_supported": list(_METHODS),
+        "introspection_endpoint_auth_methods_supported": list(client_methods.SECRET_METHODS),
+        "revocation_endpoint_auth_methods_supported": list(_METHODS),
+    }
+    return Reply.cacheable(metadata, if_none_match, seconds=_METADATA_SECONDS)
+
+
+def get_openid_configuration(
+    context: Context, if_none_match: str | None
+) -> Reply[wire.OauthServerMetadata]:
+    return get_server_metadata(context, if_none_match)
+
+
+def get_resource_metadata(
+    context: Context, if_none_match: str | None
+) -> Reply[wire.OauthResourceMetadata]:
+    issuer = context.service.issuer
+    metadata: wire.OauthResourceMetadata = {
+        "resource": issuer,
+        "authorization_servers": [issuer],
+        "scopes_supported": _SCOPES,
+        "bearer_methods_supported": ["header"],
+    }
+    return Reply.cacheable(metadata, if_none_match, seconds=_METADATA_SECONDS)

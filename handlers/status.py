@@ -1,17 +1,15 @@
 """Health and readiness probes for orchestrators, and the OpenAPI document."""
 
-from hashlib import sha256
-from http import HTTPStatus
-
 from accounts.errors import NotFound
 from accounts.jobs import readiness
 from handlers.context import Context, DatabaseContext
-from handlers.etags import is_held, strong_tag
 from handlers.exchange import Reply
 from handlers.problem_details import PROBLEM_DETAILS
 from models import wire
 
 DIALECT = PROBLEM_DETAILS
+#: How long caches may keep the document.
+_SECONDS = 300
 
 
 def get_health(_context: Context) -> Reply[wire.Health]:
@@ -51,8 +49,4 @@ def _document(
     content = context.service.find_document(path)
     if content is None:
         raise NotFound
-    tag = strong_tag(sha256(content).hexdigest())
-    headers = {"ETag": tag, "Cache-Control": "public, max-age=300"}
-    if is_held(if_none_match, tag):
-        return Reply(b"", HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Reply(content, media_type=media_type, headers=headers)
+    return Reply.cacheable(content, if_none_match, seconds=_SECONDS, media_type=media_type)

@@ -811,6 +811,13 @@ A client id in a form; an empty value counts as absent (RFC 6749 section 3.2).
 """
 
 
+FormClientSecret: TypeAlias = str
+"""
+The client's secret in a form (`client_secret_post`); an empty value counts as absent.
+
+"""
+
+
 class HanteraCreatePatRequest(TypedDict, closed=True):
     """
     The token to create, and the client that creates it.
@@ -1281,6 +1288,7 @@ class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
 
     """
     client_id: NotRequired[FormClientId]
+    client_secret: NotRequired[FormClientSecret]
     subject_token: NotRequired[str]
     """
     The session, for a token exchange.
@@ -1327,6 +1335,8 @@ class OauthIntrospectionRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
     The token to introspect.
     """
+    client_id: NotRequired[FormClientId]
+    client_secret: NotRequired[FormClientSecret]
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 
@@ -1341,6 +1351,7 @@ class OauthRevocationRequest(TypedDict, extra_items="OauthUnknownParameter"):
     The token to revoke.
     """
     client_id: NotRequired[FormClientId]
+    client_secret: NotRequired[FormClientSecret]
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 
@@ -1377,3 +1388,23 @@ class OauthServerMetadata(TypedDict, closed=True):
     token_endpoint_auth_methods_supported: OauthNames
     introspection_endpoint_auth_methods_supported: OauthNames
     revocation_endpoint_auth_methods_supported: OauthNames
+
+
+class OauthResourceMetadata(TypedDict, closed=True):
+    """
+    The properties of this API as a protected resource (RFC 9728 section 2).
+    """
+
+    resource: OauthAddress
+    authorization_servers: list[OauthAddress]
+    """
+    The issuers whose tokens are accepted, here the deployment itself.
+    """
+    scopes_supported: list[Scope]
+    """
+    The supported scopes.
+    """
+    bearer_methods_supported: list[Literal["header"]]
+    """
+    The places where a token may be sent (RFC 6750).
+    """

@@ -25,6 +25,7 @@ from accounts.services.signing_keys import delete_retired_keys, ensure_signing_k
 from oneself.database import Database
 from oneself.document import load_document
 from oneself.http.connexion_compat import ConnexionMiddleware, LifespanMiddleware, Resolver
+from oneself.http.cors import CrossOrigin
 from oneself.http.guard import Guard, Observer
 from oneself.http.operations import Operations
 from oneself.http.request.upload_limits import UploadLimits
@@ -173,8 +174,9 @@ def create_app(
     )
     connexion.add_api(dict(document), base_path="", services=services)
     templates = Templates(settings.template_dir)
+    origins = settings.allowed_origins
     docs = Docs(
-        connexion,
+        CrossOrigin(connexion, document, origins=origins) if origins else connexion,
         document,
         templates=templates,
         public_origin=settings.public_origin,
@@ -196,6 +198,7 @@ def create_app(
         dialects=Dialects(document),
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),
+        issuer=settings.public_origin,
         observers=observers,
         hsts_subdomains=settings.hsts_subdomains,
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -45,8 +45,8 @@ class PublicPolicy(NamedTuple):
 class OperationSpec:
     """An operation as the document describes it, with top-level references resolved.
 
-    `accepted` are the kinds of user credential, empty if none is read; `client` says whether a
-    client authenticates itself instead. `scope` is the access control entry, or None. `policy` says
+    `accepted` are the kinds of user credential, empty if none is read; `takes_client` says whether
+    a client identifies itself instead. `scope` is the access control entry, or None. `policy` says
     how the policies decide an operation that accepts no kind of credential; None if they do not.
     `mailed_secret` is the purpose of the secret in the body, if it is looked up before a password
     is hashed. `bodies` maps a media type to a schema, `responses` a status to its headers and to a
@@ -59,7 +59,7 @@ class OperationSpec:
     path: str
     method: str
     accepted: frozenset[CredentialKind]
-    client: Literal["required", "optional"] | None
+    takes_client: bool
     scope: str | None
     policy: PublicPolicy | None
     workload: str
@@ -72,7 +72,7 @@ class OperationSpec:
     @property
     def public(self) -> bool:
         """True if the operation needs no credential."""
-        return not self.accepted and self.client is None
+        return not self.accepted and not self.takes_client
 
 
 def operation_specs(document: Mapping[str, Any]) -> Iterator[OperationSpec]:
@@ -109,7 +109,7 @@ def _describe(
         accepted=frozenset(
             _KINDS[name] for alternative in alternatives for name in alternative - {_CLIENT}
         ),
-        client=_client(alternatives),
+        takes_client={_CLIENT} in alternatives,
         scope=None if scope in {"public", "any", "client"} else scope,
         policy=_public_policy(operation.get("x-policy")),
         workload=operation.get("x-workload", "database"),
@@ -128,12 +128,6 @@ def _public_policy(described: Mapping[str, Any] | None) -> PublicPolicy | None:
     if described is None:
         return None
     return PublicPolicy(tuple(described["credentials"]), described.get("scope"))
-
-
-def _client(alternatives: list[set[str]]) -> Literal["required", "optional"] | None:
-    if {_CLIENT} not in alternatives:
-        return None
-    return "optional" if set() in alternatives else "required"
 
 
 def _response(document: Mapping[str, Any], response: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Host names: those of a setting, and the one in a `Host` header."""
+"""Host names and origins: those of settings, and the name in a `Host` header."""
 
 import re
 from functools import lru_cache
@@ -10,6 +10,10 @@ _NAME = r"\[[0-9a-f:.]+\]|[a-z0-9._-]+"
 _HOST = re.compile(_NAME)
 #: A host with an optional port (RFC 3986 section 3.2.2).
 _HEADER = re.compile(rf"(?P<name>{_NAME})(:[0-9]{{1,5}})?")
+_ORIGIN_RULE = (
+    "must be origins as browsers send them, such as https://app.example.com, separated by commas:"
+    " a scheme, a host in lower case, a port only if it is not the default, and no path or wildcard"
+)
 _RULE = "must be host names without scheme, port or path, separated by commas"
 
 
@@ -45,4 +49,31 @@ def _parse_host(text: str) -> str:
 def require_hosts(text: str) -> str:
     """Return the text, after `parse_hosts` has parsed it."""
     parse_hosts(text)
+    return text
+
+
+def parse_origins(text: str) -> frozenset[str]:
+    """Parse origins separated by commas, written as browsers send them (RFC 6454 section 6.2).
+
+    Raises:
+        ValueError: A part is not an origin, or browsers would write it in another way.
+    """
+    parts = (part.strip() for part in text.split(","))
+    return frozenset(_parse_origin(part) for part in parts if part)
+
+
+def _parse_origin(text: str) -> str:
+    try:
+        url = AnyHttpUrl(text)
+    except ValidationError:
+        raise ValueError(_ORIGIN_RULE) from None
+    # The parser adds a slash, drops a default port and lowers the host.
+    if str(url) != f"{text}/" or "@" in text or not _HOST.fullmatch(url.host or ""):
+        raise ValueError(_ORIGIN_RULE)
+    return text
+
+
+def require_origins(text: str) -> str:
+    """Return the text, after `parse_origins` has parsed it."""
+    parse_origins(text)
     return text

@@ -12,7 +12,7 @@ from sqlalchemy import URL, make_url
 from accounts.limits import Limits, PasswordScheme
 from accounts.values.email_address import canonical, parse_address
 from oneself.database_urls import require_database, sqlite_path
-from oneself.host_names import parse_hosts, require_hosts
+from oneself.host_names import parse_hosts, parse_origins, require_hosts, require_origins
 from oneself.secret_files import Secret, SecretFile, from_file
 from oneself.settings_parsers import (
     RATE_LIMIT,
@@ -84,6 +84,11 @@ class Settings(BaseSettings):
     extra_hosts: Annotated[str, AfterValidator(require_hosts)] = ""
     """More host names that requests may name, comma-separated and without ports, such as a name
     inside the cluster. Links, cookies and JWTs keep the public URL.
+    """
+    cors_origins: Annotated[str, AfterValidator(require_origins)] = ""
+    """Origins of pages in browsers that may call the API with a Bearer token or an API key,
+    comma-separated, such as `https://app.example.com,http://localhost:5173`. The session cookie is
+    never accepted from them. Unset: only pages of the public URL may call it.
     """
     hsts_subdomains: bool = False
     """Make browsers use https for all subdomains of the public URL, too (`includeSubDomains`).
@@ -276,6 +281,11 @@ class Settings(BaseSettings):
         """The host names, without port, which requests may name in their Host header."""
         extra = parse_hosts(self.extra_hosts)
         return frozenset({self.public_url.host or "", *extra, *LOOPBACK_NAMES})
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins whose pages may call the API."""
+        return parse_origins(self.cors_origins)
 
     @property
     def limits(self) -> Limits:

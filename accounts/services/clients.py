@@ -35,7 +35,7 @@ def authenticate_client(
 
     Raises:
         InvalidClient: The client is unknown, disabled, public or of another or a disabled tenant,
-            or the secret is wrong; the error is the same for all.
+            or the secret is wrong; the error is the same for all but public clients.
         TooManyAttempts: The source address has failed too often, at this client or at any.
     """
     client_id, secret = credentials
@@ -44,6 +44,9 @@ def authenticate_client(
         raise InvalidClient
     reservation = throttling.reserve_attempt(session, throttling.RateLimitScope.CLIENT, client_id)
     client = _find(session, client_id)
+    if client is not None and client.is_public and tenant_id is None:
+        # No secret of theirs: that they are public, each caller can learn by their id alone.
+        raise InvalidClient("It is public: send its client_id without a secret (none).")
     if (
         client is None
         or client.is_public

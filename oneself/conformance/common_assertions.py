@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -22,10 +22,16 @@ _HEADERS: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-#: For one caller, or public: the document says which responses are.
-_CACHING = (["no-store"], ["public, max-age=300"])
+#: Instead of those, on a public document, which is the same for all callers.
+_PUBLIC_HEADERS: Mapping[str, str] = {
+    "access-control-allow-origin": "*",
+    "cross-origin-resource-policy": "cross-origin",
+}
+#: The schema of each header says which of them it is.
+_CACHED = (["public, max-age=300"], ["public, max-age=30"])
 #: Subdomains are included if the deployment says so.
 _HSTS = (["max-age=31536000"], ["max-age=31536000; includeSubDomains"])
+_ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{12}")
 #: Shorter values can occur in any message by chance.
 _MIN_VALUE_LENGTH = 5
@@ -37,10 +43,12 @@ _PROXY_HEADERS = frozenset({"server", "via"})
 def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Iterator[str]:
     """Yield each rule for all responses that this one breaks."""
     ignored = _PROXY_HEADERS if behind_proxy else frozenset()
-    for name, value in _HEADERS.items():
+    public = _PUBLIC_HEADERS if answer.values(_ALLOW_ORIGIN) else {}
+    for name, value in {**_HEADERS, **public}.items():
+        if name == "cache-control" and public and answer.values(name) in _CACHED:
+            continue
         if name not in ignored and answer.values(name) != [value]:
             yield f"header {name}: {answer.values(name)!r} is not {value!r}"
-    yield from _caching_violations(answer, _CACHING)
     if answer.values("strict-transport-security") not in _HSTS:
         hsts = answer.values("strict-transport-security")
         yield f"header strict-transport-security: {hsts!r} is not {_HSTS[0][0]!r}"
@@ -52,35 +60,17 @@ def find_common_violations(answer: Answer, *, behind_proxy: bool = False) -> Ite
         yield f"headers ratelimit and retry-after: {waits!r} do not agree"
     for name, _ in answer.headers:
         is_forbidden = name.lower().startswith(("access-control-", "x-powered-by", "via"))
-        if is_forbidden and name.lower() not in ignored:
+        if is_forbidden and name.lower() not in {*ignored, *public}:
             yield f"header {name}: is not allowed"
 
 
-def _caching_violations(answer: Answer, allowed: Sequence[Sequence[str]]) -> Iterator[str]:
-    if (caching := answer.values("cache-control")) not in allowed:
-        yield f"header cache-control: {caching!r} is not {allowed[0][0]!r}"
-
-
-def find_schema_violations(  # noqa: C901 # a flat list of rules
-    operation: OperationSpec, method: str, answer: Answer
-) -> Iterator[str]:
+def find_schema_violations(operation: OperationSpec, method: str, answer: Answer) -> Iterator[str]:
     """Yield each deviation of a response from the document."""
     response = operation.responses.get(answer.status)
     if response is None:
         yield f"status {answer.status} is not documented for {operation.operation_id}"
         return
-    is_public = "Cache-Control" in response.get("headers", {})
-    yield from _caching_violations(answer, _CACHING if is_public else _CACHING[:1])
-    for name, spec in response.get("headers", {}).items():
-        header = resolve(load_document(), spec)
-        values = answer.values(name)
-        if header.get("required") and not values:
-            yield f"header {name}: is required by the document, and missing"
-        for value in values:
-            typed = int(value) if header["schema"]["type"] == "integer" else value
-            validator = _validator(operation.operation_id, answer.status, "headers", name)
-            if not validator.is_valid(typed):
-                yield f"header {name}: {value!r} does not match its schema"
+    yield from _header_violations(operation, response, answer)
     contents = response.get("content", {})
     types = answer.values("content-type")
     if not contents and (types or answer.body):
@@ -99,6 +89,24 @@ def find_schema_violations(  # noqa: C901 # a flat list of rules
         else:
             for error in validator.iter_errors(content):
                 yield f"schema, at {'/'.join(map(str, error.absolute_path))}: {error.message}"
+
+
+def _header_violations(
+    operation: OperationSpec, response: Mapping[str, Any], answer: Answer
+) -> Iterator[str]:
+    headers = response.get("headers", {})
+    for name, spec in headers.items():
+        header = resolve(load_document(), spec)
+        values = answer.values(name)
+        if header.get("required") and not values:
+            yield f"header {name}: is required by the document, and missing"
+        for value in values:
+            typed = int(value) if header["schema"]["type"] == "integer" else value
+            validator = _validator(operation.operation_id, answer.status, "headers", name)
+            if not validator.is_valid(typed):
+                yield f"header {name}: {value!r} does not match its schema"
+    if answer.values(_ALLOW_ORIGIN) and _ALLOW_ORIGIN not in headers:
+        yield f"header {_ALLOW_ORIGIN}: is not documented"
 
 
 def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str]:

@@ -5,7 +5,6 @@ from functools import partial
 from typing import NamedTuple
 
 from accounts.crypto.jwts import Claims
-from accounts.errors import InvalidClient
 from accounts.origin import Origin
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials
@@ -51,7 +50,7 @@ class CallerReader:
             NotAuthenticated, MultipleCredentials, InvalidToken: As `read_credential`.
             CrossSiteRequest: The credential is a cookie, and another site may have sent the
                 request.
-            InvalidClient: The client's header is missing or malformed.
+            InvalidClient: The client's header is malformed.
         """
         presented, by_cookie, credentials = None, False, None
         if self._spec.accepted:
@@ -64,10 +63,8 @@ class CallerReader:
                 same_origin = is_same_origin(request.headers, self._services.origins)
                 refuse_cross_site(request.scope["method"], same_origin=same_origin)
             request.request_context.credential_kind = presented.kind
-        if self._spec.client is not None:
+        if self._spec.takes_client:
             credentials = read_client(request.headers)
-            if credentials is None and self._spec.client == "required":
-                raise InvalidClient
         return RequestCredentials(presented, credentials, by_cookie)
 
     def _read_jwt(self, token: str) -> Claims:

@@ -32,7 +32,7 @@ def make_context(
     if isinstance(session, AccountSession):
         if principal is not None:
             return UserContext(services, read_exchange, session, principal)
-        if spec.client is not None:
+        if spec.takes_client:
             return ClientContext(services, read_exchange, session, credentials.credentials)
         return DatabaseContext(services, read_exchange, session)
     if principal is not None:

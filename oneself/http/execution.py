@@ -64,6 +64,7 @@ class Execution:
         self._renderer = ResponseRenderer(
             spec,
             places=self._arguments.places,
+            issuer=services.issuer,
             validator=ResponseValidator(spec, schemas) if services.check_responses else None,
         )
         self._is_writing = spec.method != "get"

@@ -104,6 +104,7 @@ class Guard:
         dialects: Dialects,
         hosts: frozenset[str],
         clock: Callable[[], datetime],
+        issuer: str,
         observers: Sequence[Observer] = (),
         hsts_subdomains: bool = False,
     ) -> None:
@@ -113,6 +114,7 @@ class Guard:
         self._dialects = dialects
         self._hosts = hosts
         self._clock = clock
+        self._issuer = issuer
         self._observers = observers
         self._common_headers = common_headers(hsts_subdomains=hsts_subdomains)
         self._logged_hosts: set[str | None] = set()
@@ -143,6 +145,7 @@ class Guard:
                 self._dialects.owner(scope["path"]),
                 ResponseMeta(request_context.request_id, self._clock()),
                 bearer_was_sent=sent_bearer(scope["headers"]),
+                issuer=self._issuer,
             )
             # Its traceback refers to this frame and so to Granian's end of the connection, which
             # would otherwise stay open until the next garbage collection.

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
-from accounts.services.clients import ClientCredentials
 from handlers.context import ClientContext, Context, DatabaseContext, PrincipalContext, UserContext
 from oneself.document import OperationSpec
 
@@ -48,10 +47,8 @@ def differences(
 def _contexts_of(spec: OperationSpec) -> tuple[Any, ...]:
     if spec.accepted:
         return (UserContext, PrincipalContext) if spec.method == "get" else (UserContext,)
-    if spec.client == "required":
-        return (ClientContext[ClientCredentials],)
-    if spec.client == "optional":
-        return (ClientContext[ClientCredentials | None],)
+    if spec.takes_client:
+        return (ClientContext,)
     return (DatabaseContext, Context)
 
 

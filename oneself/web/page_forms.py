@@ -87,7 +87,7 @@ def refuse(
     with the broken rules.
     """
     status = status_of(refusal, _DIALECT)
-    headers = headers_of_refusal(refusal, _DIALECT, bearer_was_sent=False)
+    headers = headers_of_refusal(refusal, _DIALECT, bearer_was_sent=False, issuer="")
     template = "refused"
     values: dict[str, object] = {
         "reason": refusal.code,

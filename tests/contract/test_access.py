@@ -319,7 +319,7 @@ def test_document_agrees_with_matrix(operation_id: str):
     accepted = [
         {schemes[kind]: []} if kind in schemes else {}
         for kind, word in zip(KINDS, words, strict=True)
-        if word in {"may", "scope", "both", "public"}
+        if word in {"may", "scope", "both", "public", "form"}
     ]
     assert described["x-scope"] == scope
     # For a public operation the document has an empty list, not a list with an empty object.
@@ -368,7 +368,9 @@ def test_service_enforces_cell(cell: Cell, caller: Caller):
         outcome = answer.status, code_of(answer)
         assert outcome == _expected(cell, word), (word, scopes, answer.body)
         if word == "lacking":  # RFC 6750 section 3.1
-            challenge = f'Bearer realm="oneself", error="insufficient_scope", scope="{cell.scope}"'
+            error = f'error="insufficient_scope", scope="{cell.scope}"'
+            metadata = f"{caller.service.url}/.well-known/oauth-protected-resource"
+            challenge = f'Bearer realm="oneself", {error}, resource_metadata="{metadata}"'
             assert answer.values("WWW-Authenticate") == [challenge]
 
 

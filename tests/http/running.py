@@ -38,6 +38,12 @@ class Running:
         return ask(self.port, method, target, **more)
 
     @property
+    def metadata(self) -> str:
+        """Return the member of a challenge that names the metadata of the API (RFC 9728)."""
+        url = f"http://localhost:{self.port}/.well-known/oauth-protected-resource"
+        return f'resource_metadata="{url}"'
+
+    @property
     def log(self) -> str:
         """Return the standard error so far."""
         return (self.folder / "stderr.log").read_text()

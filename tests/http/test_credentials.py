@@ -74,9 +74,6 @@ def test_two_credentials_are_rejected(service: Running, alice: Account):
     for headers in (
         {**bearer, **key},
         {**bad_bearer, **key},
-        {**bearer, **cookie},
-        {**bad_bearer, **cookie},
-        {**cookie, **key},
         {**bearer, **key, **cookie},
         twice,
         {"Cookie": cookie["Cookie"], "cookie": cookie["Cookie"]},
@@ -87,13 +84,27 @@ def test_two_credentials_are_rejected(service: Running, alice: Account):
         assert (answer.status, answer.code) == (400, "multiple_credentials"), headers.keys()
 
 
+def test_header_takes_precedence_over_the_cookie(service: Running, alice: Account):
+    """SE-09, SE-10: the cookie counts for nothing, so another site may have sent it."""
+    cross_site = {**alice.cookie, "Sec-Fetch-Site": "cross-site"}
+    stale = {"Cookie": "__Host-oneself_session=x", "Sec-Fetch-Site": "cross-site"}
+    for cookie in (cross_site, stale):
+        for header in (alice.bearer, {"X-API-Key": alice.api_key}):
+            answer = service.ask("PATCH", "/resources/me/profile", headers=cookie | header, body={})
+            assert answer.code != "cross_site_request"
+            assert service.ask("GET", "/v1/me", headers=cookie | header).status == 200
+        for wrong in ({"Authorization": "Bearer x"}, {"X-API-Key": "x"}):
+            answer = service.ask("GET", "/v1/me", headers=cookie | wrong)
+            assert (answer.status, answer.code) == (401, "invalid_token")
+
+
 def test_every_401_has_a_challenge(service: Running):
     """HT-01, RFC 6750 section 3: without an error where no token was sent."""
     for path in ("/v1/me", "/api/users/me/", "/api/v1/me", "/resources/me/profile"):
         without = service.ask("GET", path)
-        assert without.header("www-authenticate") == 'Bearer realm="oneself"'
+        assert without.header("www-authenticate") == f'Bearer realm="oneself", {service.metadata}'
         bad = service.ask("GET", path, headers={"Authorization": "Bearer x"})
-        challenge = 'Bearer realm="oneself", error="invalid_token"'
+        challenge = f'Bearer realm="oneself", error="invalid_token", {service.metadata}'
         assert bad.header("www-authenticate") == challenge
 
 
@@ -103,7 +114,8 @@ def test_missing_scope_is_in_the_challenge(service: Running, alice: Account):
         "PATCH", "/api/v1/me", headers={"X-API-Key": alice.api_key}, body={"first_name": "x"}
     )
     assert (answer.status, answer.code) == (403, "insufficient_scope")
-    challenge = 'Bearer realm="oneself", error="insufficient_scope", scope="me/profile:write"'
+    error = 'error="insufficient_scope", scope="me/profile:write"'
+    challenge = f'Bearer realm="oneself", {error}, {service.metadata}'
     assert answer.header("www-authenticate") == challenge
 
 

@@ -141,7 +141,7 @@ def test_credential_in_the_query_is_never_read(service: Running, alice: Account,
     for path in ("/v1/me", "/resources/me/settings"):
         answer = service.ask("GET", f"{path}?{name}={alice.session}")
         assert (answer.status, answer.code) == (401, "not_authenticated")
-        assert answer.header("www-authenticate") == 'Bearer realm="oneself"'
+        assert answer.header("www-authenticate") == f'Bearer realm="oneself", {service.metadata}'
         service.line_of(answer)
     assert alice.session not in service.log
 

@@ -130,7 +130,7 @@ def test_operation_has_tag_name_summary_description_and_scope(operation):
     scope = described["x-scope"]
     assert scope in {"public", "any", "client"} | credentials.SESSION_RIGHTS
     assert (scope == "public") == operation.public
-    assert (scope == "client") == (operation.client is not None)
+    assert (scope == "client") == operation.takes_client
 
 
 @every_operation
@@ -172,7 +172,7 @@ def test_operation_lists_each_status_it_can_return(operation):
         expected.add(403)
     # Attempts at a client secret are limited, and writes.
     is_write = operation.accepted and operation.method != "get"
-    if operation.client is not None or (is_write and operation.operation_id not in SAFER):
+    if operation.takes_client or (is_write and operation.operation_id not in SAFER):
         expected.add(429)
     if any(each["name"] == "If-Match" for each in operation.parameters):
         expected.add(412)

@@ -101,7 +101,7 @@ class Env:
         tenant: Tenant = self.act(open_tenant, name)
         return tenant
 
-    def client(self, tenant_id: str, *scopes: str) -> tuple[Client, str]:
+    def client(self, tenant_id: str, *scopes: str, **options: Any) -> tuple[Client, str]:
         """Add a client with these scopes (default: all) to a tenant; return it with its secret."""
         with self.database.transaction(writing=True) as session:
             return add_client(
@@ -109,6 +109,7 @@ class Env:
                 session.get_one(Tenant, tenant_id),
                 name="A program",
                 scopes=scopes or SESSION_RIGHTS,
+                **options,
             )
 
     def user(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims, KeySet
 from accounts.errors import (
-    InvalidClient,
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
@@ -16,7 +15,6 @@ from accounts.errors import (
 )
 from accounts.flows.oauth.refresh_tokens import begin_family, rotate_refresh_token
 from accounts.services.authentication import authenticate, write_uses
-from accounts.services.clients import ClientCredentials, authenticate_client, find_public_client
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
@@ -44,10 +42,9 @@ class IssuedToken(NamedTuple):
 def issue_token(
     session: AccountSession,
     key_set: KeySet,
-    credentials: ClientCredentials | None,
+    client: Client,
     *,
     grant_type: str,
-    client_id: str | None,
     subject_token: str | None,
     subject_token_type: str | None,
     refresh_token: str | None,
@@ -61,7 +58,6 @@ def issue_token(
     `audience` and `resource` are two names for the same thing here: the audience of the JWT.
 
     Raises:
-        InvalidClient, TooManyAttempts: As `identify_client`.
         TooManyAttempts: Clients have been issued too many tokens for the user.
         UnsupportedGrantType: The grant type is not supported.
         InvalidRequest: A required field is missing, the subject token is invalid, or there is an
@@ -70,7 +66,6 @@ def issue_token(
         InvalidScope, InvalidTarget: The scopes or the audience cannot be granted.
         Forbidden: A policy forbids it to the user of the subject or refresh token.
     """
-    client = identify_client(session, credentials, client_id)
     if actor_token is not None:
         raise InvalidRequest.of("actor_token", "is not supported")
     if None not in {audience, resource} and audience != resource:
@@ -94,26 +89,6 @@ def _require(value: str | None, name: str) -> str:
     if value is None:
         raise InvalidRequest.of(name, "is required")
     return value
-
-
-def identify_client(
-    session: AccountSession, credentials: ClientCredentials | None, client_id: str | None
-) -> Client:
-    """Return the client of a request: by its secret, or a public client by its id.
-
-    Raises:
-        InvalidClient: There is none, or it has a secret and did not send it.
-        InvalidRequest: `client_id` names another client than the authenticated one.
-        TooManyAttempts: The client or the source has failed too often.
-    """
-    if credentials is None:
-        if client_id is None:
-            raise InvalidClient
-        return find_public_client(session, client_id)
-    client = authenticate_client(session, credentials)
-    if client_id not in {None, client.id}:
-        raise InvalidRequest.of("client_id", "must be the client that authenticates")
-    return client
 
 
 def exchange_session(

@@ -10,6 +10,7 @@ from sqlmodel import col
 from accounts.crypto import tokens
 from accounts.crypto.jwts import Claims, KeySet, looks_like_jwt
 from accounts.errors import InvalidToken
+from accounts.flows.oauth.client_methods import require_secret
 from accounts.flows.oauth.refresh_tokens import find_refresh_token, revoke_family
 from accounts.services.authentication import authenticate
 from accounts.services.credentials import PAT, REFRESH_TOKEN, revoke
@@ -43,7 +44,11 @@ def introspect_token(
 
     It covers the tokens that are issued through clients: JWTs, refresh tokens and personal access
     tokens. A client learns no more about a token than it could by using it.
+
+    Raises:
+        InvalidClient: The client is public.
     """
+    require_secret(client)
     if looks_like_jwt(token):
         return _active_jwt(session, key_set, client, token)
     if tokens.is_well_formed(token, tokens.PAT):

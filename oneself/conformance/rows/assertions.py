@@ -18,8 +18,8 @@ from oneself.conformance.rows.table import Row
 
 #: Headers that clients act on: a response must have those of its row, and no others.
 _COMPARED_HEADERS = (
-    "allow", "connection", "location", "ratelimit", "ratelimit-policy", "retry-after",
-    "set-cookie", "www-authenticate",
+    "access-control-allow-origin", "allow", "connection", "location", "ratelimit",
+    "ratelimit-policy", "retry-after", "set-cookie", "www-authenticate",
 )  # fmt: skip
 #: The values of these fields are registered names, which a rule may mention.
 _REGISTERED_NAMES = frozenset({"grant_type", "requested_token_type", "subject_token_type"})

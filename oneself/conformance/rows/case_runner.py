@@ -125,7 +125,7 @@ class CaseRunner:
         if operation is None or operation.public:
             default = "none"
         else:
-            default = "session" if operation.client is None else "client"
+            default = "session" if not operation.takes_client else "client"
         sent = fill(spec.get("with", default), self.look_up)
         for each in sent if isinstance(sent, list) else [sent]:
             if isinstance(each, Mapping):

@@ -20,8 +20,7 @@ _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _TRAITS: Mapping[str, Callable[[OperationSpec], Any]] = {
     # By a credential of a user; those of clients are separate.
     "secured": lambda operation: bool(operation.accepted),
-    "takes_clients": lambda operation: operation.client is not None,
-    "needs_clients": lambda operation: operation.client == "required",
+    "takes_clients": lambda operation: operation.takes_client,
     "has_body": lambda operation: bool(operation.bodies),
     "has_form": lambda operation: FORM in operation.bodies,
     "has_json": lambda operation: "application/json" in operation.bodies,
@@ -55,10 +54,17 @@ def expand_family(
                 "media": next(iter(operation.bodies), None),
                 # Unauthenticated requests are rejected before a large body is read (HT-07).
                 "closing": "close" if takes_pictures(operation) else None,
+                "origin": _allowed_origin(operation),
                 **each,
             }
             filled = fill(template, partial(_look_up, values))
             yield {"operation": operation.operation_id, **filled}
+
+
+def _allowed_origin(operation: OperationSpec) -> str | None:
+    """Return `*` for a public document, which pages of every origin may read."""
+    headers = operation.responses.get(200, {}).get("headers", {})
+    return "*" if "Access-Control-Allow-Origin" in headers else None
 
 
 def _look_up(values: Mapping[str, Any], name: str) -> Any:

@@ -7,7 +7,7 @@ from starlette.types import Scope
 
 from accounts.errors import InvalidRequest
 from oneself.document import OperationSpec
-from oneself.http.request.bodies import media_type, parse_json
+from oneself.http.request.bodies import is_empty_object, media_type, parse_json
 from oneself.http.request.errors import UnexpectedBody
 from oneself.http.request.forms import FORM, parse_form
 from oneself.http.request.parameters import Parameters
@@ -23,6 +23,7 @@ class ArgumentReader:
     def __init__(self, spec: OperationSpec, schemas: Schemas) -> None:
         self._parameters = Parameters(spec, schemas)
         self._bodies = {media: schemas.validator(schema) for media, schema in spec.bodies.items()}
+        self._is_post = spec.method == "post"
         self._has_none = not (spec.parameters or spec.bodies)
         body_type = {"body": _body_type(spec)} if spec.bodies else {}
         self.types: Mapping[str, Any] = self._parameters.types | body_type
@@ -32,7 +33,8 @@ class ArgumentReader:
         """Return the arguments by the names that handlers have for them.
 
         Raises:
-            UnexpectedBody: There is a body, and the operation takes none.
+            UnexpectedBody: There is a body, and the operation takes none. For a POST, the empty
+                JSON object is none: HTTP libraries send it when they are given no body.
             UnsupportedMediaType: The body has no documented content type, or is compressed.
             MalformedBody: It is not valid JSON.
             InvalidRequest: An argument is missing, wrong, unknown or repeated.
@@ -44,8 +46,8 @@ class ArgumentReader:
         )
         if self._bodies:
             arguments["body"] = self._read_body(body, headers)
-        elif body:  # without a byte it may have any content type
-            raise UnexpectedBody
+        elif body and not (self._is_post and is_empty_object(headers, body)):
+            raise UnexpectedBody  # without a byte it may have any content type
         return arguments
 
     def _read_body(self, body: bytes, headers: Mapping[bytes, bytes]) -> Any:

@@ -23,6 +23,7 @@ _INT64 = range(-(2**63), 2**63)
 _LISTS = frozenset({b"if-match", b"if-none-match", b"content-encoding"})
 #: The server reads no longer number.
 _LENGTH = re.compile(rb"[0-9]{1,20}")
+_EMPTY_OBJECT = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*\}[ \t\r\n]*")
 _CHARSET = re.compile(r'\s*charset\s*=\s*"?utf-8"?\s*', re.IGNORECASE)
 
 
@@ -85,6 +86,12 @@ def media_type(headers: Mapping[bytes, bytes], offered: Mapping[str, object]) ->
     if name not in offered:
         raise UnsupportedMediaType
     return name
+
+
+def is_empty_object(headers: Mapping[bytes, bytes], body: bytes) -> bool:
+    """Tell whether a body is JSON, and an object without members."""
+    essence = headers.get(b"content-type", b"").partition(b";")[0]
+    return essence.strip().lower() == b"application/json" and bool(_EMPTY_OBJECT.fullmatch(body))
 
 
 def parse_json(body: bytes) -> Any:

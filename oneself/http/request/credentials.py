@@ -26,6 +26,8 @@ def read_credential(
 ) -> tuple[Presented, bool]:
     """Return the one credential of a request, and whether a cookie carries it.
 
+    Browsers add a cookie by themselves, so one beside a header counts for nothing, valid or not.
+
     A token with a wrong form, checksum or signature is rejected here, without the database (TK-01,
     JW-01).
 
@@ -34,13 +36,15 @@ def read_credential(
         MultipleCredentials: There is more than one (SE-10).
         InvalidToken: It cannot be a token of this service.
     """
-    carried: list[tuple[bytes, bytes]] = []
+    explicit: list[tuple[bytes, bytes]] = []
+    cookies: list[tuple[bytes, bytes]] = []
     for name, value in headers:
-        if name == b"cookie":
+        if name in _CARRIERS:
+            explicit.append((name, value))
+        elif name == b"cookie":
             crumbs = (crumb.strip(b" \t") for crumb in value.split(b";"))
-            carried += [(name, crumb) for crumb in crumbs if crumb.startswith(_COOKIE)]
-        elif name in _CARRIERS:
-            carried.append((name, value))
+            cookies += [(name, crumb) for crumb in crumbs if crumb.startswith(_COOKIE)]
+    carried = explicit or cookies
     if not carried:
         raise NotAuthenticated
     if len(carried) > 1:

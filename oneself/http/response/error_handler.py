@@ -66,13 +66,13 @@ def status_of(refusal: AccountError, dialect: Dialect) -> int:
 
 
 def headers_of_refusal(
-    refusal: AccountError, dialect: Dialect, *, bearer_was_sent: bool
+    refusal: AccountError, dialect: Dialect, *, bearer_was_sent: bool, issuer: str
 ) -> dict[str, str]:
-    """Return the headers of a refusal in a dialect."""
+    """Return the headers of a refusal in a dialect; `issuer` is the public URL."""
     headers_of = _nearest(refusal, _HEADERS)
     if headers_of is None:
         return {}
-    return headers_of(_Refused(refusal, status_of(refusal, dialect), bearer_was_sent))
+    return headers_of(_Refused(refusal, status_of(refusal, dialect), bearer_was_sent, issuer))
 
 
 def _nearest(refusal: AccountError, *tables: Mapping[type[AccountError], _Entry]) -> _Entry | None:
@@ -85,12 +85,18 @@ class _Refused(NamedTuple):
     refusal: Any
     status: int
     bearer_was_sent: bool
+    issuer: str
 
 
 def _challenge(refused: _Refused) -> dict[str, str]:
     # With an error only if a token was sent (RFC 6750 section 3.1).
-    error = ', error="invalid_token"' if refused.bearer_was_sent else ""
-    return {"WWW-Authenticate": f'Bearer realm="oneself"{error}'}
+    return _bearer(refused, 'error="invalid_token", ' if refused.bearer_was_sent else "")
+
+
+def _bearer(refused: _Refused, error: str) -> dict[str, str]:
+    # Clients find the authorization server by this URL (RFC 9728 section 5.1).
+    metadata = f'resource_metadata="{refused.issuer}/.well-known/oauth-protected-resource"'
+    return {"WWW-Authenticate": f'Bearer realm="oneself", {error}{metadata}'}
 
 
 def _challenge_client(refused: _Refused) -> dict[str, str]:
@@ -100,8 +106,7 @@ def _challenge_client(refused: _Refused) -> dict[str, str]:
 
 
 def _challenge_scope(refused: _Refused) -> dict[str, str]:
-    scope = f'error="insufficient_scope", scope="{refused.refusal.scope}"'
-    return {"WWW-Authenticate": f'Bearer realm="oneself", {scope}'}
+    return _bearer(refused, f'error="insufficient_scope", scope="{refused.refusal.scope}", ')
 
 
 def _allow(refused: _Refused) -> dict[str, str]:

@@ -53,6 +53,7 @@ def answer_of_refusal(
     meta: ResponseMeta,
     *,
     bearer_was_sent: bool,
+    issuer: str,
     places: Mapping[str, Place] = MappingProxyType({}),
 ) -> Answer:
     """Render a refusal in a dialect; `places` are those of the operation's parameters."""
@@ -62,7 +63,7 @@ def answer_of_refusal(
         status,
         orjson.dumps(content),
         dialect.refusal_type,
-        headers_of_refusal(refusal, dialect, bearer_was_sent=bearer_was_sent),
+        headers_of_refusal(refusal, dialect, bearer_was_sent=bearer_was_sent, issuer=issuer),
         content,
         refusal.code,
     )

@@ -59,6 +59,7 @@ def test_every_setting_has_a_description():
         ("public_url", "ftp://canary.example"),
         ("public_url", "canary"),
         ("extra_hosts", "canary/"),
+        ("cors_origins", "canary"),
         ("signup", "canary"),
         ("validate_responses", "canary"),
         ("body_bytes", "canary"),
@@ -484,6 +485,32 @@ def test_extra_hosts_are_known(settings_of):
     assert settings.known_hosts - settings_of(extra_hosts="").known_hosts == {
         *("oneself", "accounts.internal", "xn--bcher-kva.example", "10.0.0.1", "[::2]")
     }
+
+
+def test_cors_origins_are_those_of_browsers(settings_of):
+    """SE-09, clients C6."""
+    text = "https://app.example.com, http://localhost:5173,http://[::1]:3000,"
+    origins = {"https://app.example.com", "http://localhost:5173", "http://[::1]:3000"}
+    assert settings_of(cors_origins=text).allowed_origins == origins
+    assert settings_of(cors_origins="").allowed_origins == frozenset()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("*", "null", "https://*", "https://*.canary.example", "canary.example", "//canary"),
+        *("https://canary.example/", "https://canary.example/app", "https://canary.example?"),
+        *("https://Canary.example", "https://canary.example:443", "http://canary.example:80"),
+        *("https://me@canary.example", "https://:@canary.example", "ftp://canary.example"),
+        *("https://b\u00fccher.example", "https://canary.example#", "https://canary.example:"),
+        *("HTTPS://canary.example", "https://canary.example:0443", "https://canary example"),
+    ],
+)
+def test_other_cors_origins_are_rejected(settings_of, text):
+    """SE-09: an origin that browsers write in another way would never match."""
+    with pytest.raises(ValidationError, match="must be origins as browsers send them") as e:
+        settings_of(cors_origins=f"https://app.example.com,{text}")
+    assert "canary" not in str(e.value).lower()
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ WITHOUT_DATABASE = {
     *("status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"),
     *("status.getDocument", "status.getYamlDocument"),
     *("status.getUpgradedDocument", "status.getDialectDocument"),
+    *("oauth.getOpenidConfiguration", "oauth.getResourceMetadata"),
 }
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -56,7 +57,7 @@ def _request(operation, token: str, secret: str = "") -> tuple[dict[str, Any], b
             headers.append((parameter["name"].lower().encode(), parameter["example"].encode()))
     if operation.accepted:
         headers.append((b"authorization", f"Bearer {token}".encode()))
-    if operation.client:
+    if operation.takes_client:
         headers.append((b"authorization", b"Basic " + base64.b64encode(CLIENT.encode())))
     body = b""
     if takes_pictures(operation):

@@ -483,7 +483,7 @@ def test_other_operations_ask_no_policy(operation_id: str, service: Service):
     """AZ-07: they act for no account, even if a credential is sent."""
     account = service.account()
     headers = by(account, CredentialKind.API_KEY)
-    if OPERATIONS[operation_id].client is not None:
+    if OPERATIONS[operation_id].takes_client:
         headers = _basic(account)
     service.ask(operation_id, headers, policy=CLOSED)
     assert service.steps[0] == Step("handles", operation_id)

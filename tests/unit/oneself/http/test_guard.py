@@ -25,6 +25,7 @@ def ask():
             dialects=Dialects(load_document()),
             hosts=frozenset({"accounts.example"}),
             clock=lambda: datetime.now(UTC),
+            issuer="https://accounts.example",
             **options,
         )
 

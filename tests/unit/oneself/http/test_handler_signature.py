@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from accounts.services.clients import ClientCredentials
 from handlers.context import ClientContext, Context, DatabaseContext, PrincipalContext, UserContext
 from models import wire
 from oneself.app import find_handler
@@ -35,7 +34,8 @@ def _reading(context: PrincipalContext, body: wire.IptoChangePasswordRequest): .
 def _page(context: UserContext, limit: int, cursor: str | None): ...
 def _required_cursor(context: UserContext, limit: int, cursor: str): ...
 def _untyped_limit(context: UserContext, limit: Any, cursor: str | None): ...
-def _no_client(context: ClientContext[ClientCredentials | None], body: wire.OauthTokenRequest): ...
+def _client(context: ClientContext, body: wire.OauthTokenRequest): ...
+def _no_client(context: DatabaseContext, body: wire.OauthIntrospectionRequest): ...
 
 
 @pytest.mark.parametrize("operation_id", SPECS)
@@ -49,7 +49,7 @@ def test_every_handler_has_the_signature_of_its_operation(operation_id):
     [
         ("ipto.changePassword", _body, UserContext),
         ("ipto.listEvents", _page, UserContext),
-        ("oauth.issueToken", _no_client, ClientContext[ClientCredentials | None]),
+        ("oauth.issueToken", _client, ClientContext),
     ],
 )
 def test_context_is_the_annotation_of_the_first_parameter(operation_id, handler, context):

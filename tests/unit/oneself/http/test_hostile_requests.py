@@ -82,7 +82,7 @@ def _example(operation: OperationSpec, view: Mapping[str, str]) -> Draft:
             headers[parameter["name"]] = parameter["example"]
     if operation.accepted:
         headers["Authorization"] = f"Bearer {view['session_token']}"
-    if operation.client:
+    if operation.takes_client:
         headers["Authorization"] = _basic(view["client_id"], view["client_secret"])
     if operation.bodies:
         spec = DOCUMENT["paths"][operation.path][operation.method]["requestBody"]
@@ -124,7 +124,7 @@ def _credentials(
             kind: (name, value.format_map(view) + "\0")
             for kind, (name, value) in CREDENTIALS.items()
         }
-    if operation.client is None:
+    if not operation.takes_client:
         return {}
     name, secret = view["client_id"], view["client_secret"]
     pairs = {

@@ -17,6 +17,7 @@ from accounts.services.signing_keys import (
     ensure_signing_key,
     rotate_signing_key,
 )
+from handlers.oauth import KEY_SECONDS
 from oneself.runtime.signing_keys import SigningKeys
 
 ISSUER = "https://account.example.com/"
@@ -194,3 +195,8 @@ def test_worker_does_not_start_without_a_key(env):
     """JW-08: it fails at once, and not at the first token."""
     with pytest.raises(NoSigningKey):
         SigningKeys(env.database)
+
+
+def test_no_cache_keeps_the_key_set_until_a_newer_key_signs():
+    """JW-08, clients C10: the last replica reads a new key after 15 seconds."""
+    assert timedelta(seconds=15 + KEY_SECONDS) < OVERLAP

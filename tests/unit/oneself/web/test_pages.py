@@ -223,7 +223,14 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
         hosts = frozenset({HOST, "localhost"})
         dialects = Dialects({"paths": {}})
         return Visitor(
-            Guard(pages, dialects=dialects, hosts=hosts, clock=env.clock, observers=[log_request])
+            Guard(
+                pages,
+                dialects=dialects,
+                hosts=hosts,
+                clock=env.clock,
+                issuer=f"https://{HOST}",
+                observers=[log_request],
+            )
         )
 
     yield visit_of

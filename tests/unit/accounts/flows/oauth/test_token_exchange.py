@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from accounts.crypto import tokens
 from accounts.crypto.jwts import KeySet, LoadedKey
 from accounts.errors import (
-    InvalidClient,
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
@@ -25,7 +24,6 @@ from accounts.flows.oauth.token_exchange import (
     GRANT_TYPES,
     exchange_refresh_token,
     exchange_session,
-    identify_client,
     issue_token,
 )
 from accounts.flows.sign_in.sessions import log_out, open_session
@@ -34,7 +32,6 @@ from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import RateLimit
 from accounts.services.access_tokens import reveal_access_token
 from accounts.services.authentication import authenticate
-from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.principal import CredentialKind, Presented
@@ -449,54 +446,15 @@ def test_invalid_refresh_token_is_rejected(env, add, alice, exchange, refresh):
     assert env.act(find_refresh_token, next_token) is None
 
 
-# Clients
-
-
-@pytest.fixture
-def credentials(add, alice):
-    client, secret = add(alice)
-    return ClientCredentials(client.id, secret)
-
-
-def test_client_is_identified_by_its_secret(env, credentials):
-    """TK-17: it may send its id as well."""
-    assert env.act(identify_client, credentials, None).id == credentials.client_id
-    assert env.act(identify_client, credentials, credentials.client_id).id == credentials.client_id
-
-
-def test_conflicting_client_ids_are_rejected(env, credentials, add, alice):
-    """RFC 6749 section 3.2.1: one of the two ids must be wrong."""
-    other_client, _ = add(alice)
-    with pytest.raises(InvalidRequest) as caught:
-        env.act(identify_client, credentials, other_client.id)
-    assert caught.value.violations[0].field == ("client_id",)
-
-
-def test_public_client_is_identified_by_its_id(env, add, alice):
-    """RFC 6749 section 3.2.1: it has nothing else."""
-    public, _ = add(alice, public=True)
-    assert env.act(identify_client, None, public.id).id == public.id
-
-
-def test_confidential_client_must_send_its_secret(env, credentials):
-    """RFC 6749 section 3.2.1: its id is not secret."""
-    for client_id in (credentials.client_id, "cli_000000000000", None):
-        with pytest.raises(InvalidClient):
-            env.act(identify_client, None, client_id)
-    with pytest.raises(InvalidClient):
-        env.act(identify_client, credentials._replace(secret=None), credentials.client_id)
-
-
 # Endpoint
 
 
 @pytest.fixture
 def issue(env, key_set, alice, add):
     """Answer a token request, with these overrides."""
-    public, _ = add(alice, READ, public=True)
+    client, _ = add(alice, READ)
     fields = {
         "grant_type": EXCHANGE,
-        "client_id": public.id,
         "subject_token": alice.token,
         "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
         "refresh_token": None,
@@ -506,8 +464,8 @@ def issue(env, key_set, alice, add):
         "actor_token": None,
     }
 
-    def issue(credentials=None, **overrides):
-        return env.act(issue_token, key_set, credentials, **(fields | overrides))
+    def issue(**overrides):
+        return env.act(issue_token, key_set, client, **(fields | overrides))
 
     return issue
 
@@ -536,10 +494,3 @@ def test_missing_field_is_named(issue, grant, field):
     with pytest.raises(InvalidRequest) as caught:
         issue(grant_type=grant, **{field: None})
     assert [violation.field for violation in caught.value.violations] == [(field,)]
-
-
-def test_client_is_checked_first(issue):
-    """RFC 6749 section 5.2: other callers learn nothing about grants and sessions."""
-    for grant in (EXCHANGE, REFRESH, "password"):
-        with pytest.raises(InvalidClient):
-            issue(grant_type=grant, client_id="cli_000000000000", subject_token=None)

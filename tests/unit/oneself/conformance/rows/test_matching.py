@@ -160,7 +160,7 @@ def test_refusal_that_repeats_a_decoded_value_is_reported(request_: Request, tex
         {"promise": "The request is rejected", "expect": {"status": 400, "body": {"error": text}}},
     )
     answer = Answer(400, HEADERS, f'{{"error":"{text}"}}'.encode())
-    violations = find_violations(row, request_, answer, now=NOW, look_up={}.__getitem__)
+    violations = find_violations(row, request_, answer, now=NOW, look_up=_look_up)
     assert violations == [f"body: repeats {text!r} from the request"]
 
 
@@ -171,12 +171,17 @@ def test_different_rate_limit_and_retry_after_are_reported():
         assert [each.partition(":")[0] for each in violations] == expected
 
 
+RESOURCE = "http://localhost:8080/.well-known/oauth-protected-resource"
 REFUSED = Answer(
     401,
-    (*HEADERS, ("www-authenticate", 'Bearer realm="oneself"')),
+    (*HEADERS, ("www-authenticate", f'Bearer realm="oneself", resource_metadata="{RESOURCE}"')),
     b'{"error":{"code":"not_authenticated","message":"Authentication is required."},'
     b'"request_id":"req_0a1b2c3d4e5f","timestamp":"2026-04-05T10:00:00Z"}',
 )
+
+
+def _look_up(name: str) -> str:
+    return {"service.url": "http://localhost:8080"}[name]
 
 
 def _violations(answer: Answer, **expect: Any) -> list[str]:
@@ -189,7 +194,7 @@ def _violations(answer: Answer, **expect: Any) -> list[str]:
             "expect": expect or {"refusal": "not_authenticated"},
         },
     )
-    return find_violations(row, Request("GET", "/v1/me"), answer, now=NOW, look_up={}.__getitem__)
+    return find_violations(row, Request("GET", "/v1/me"), answer, now=NOW, look_up=_look_up)
 
 
 def test_matching_response_passes_row():
@@ -226,3 +231,30 @@ def test_wrong_response_fails_row(answer: Answer):
 def test_unexpected_body_fails_row():
     """A row without a body expects an empty one."""
     assert _violations(GOOD, status=200)
+
+
+PUBLIC = (
+    *(each for each in HEADERS if each[0] not in {"cache-control", "cross-origin-resource-policy"}),
+    ("Access-Control-Allow-Origin", "*"),
+    ("Cache-Control", "public, max-age=300"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+)
+
+
+def test_documents_for_every_origin_have_headers_of_their_own():
+    """Clients C10: any other origin, or one without them, is reported."""
+    assert [*find_common_violations(Answer(200, PUBLIC, b""))] == []
+    origin = ("Access-Control-Allow-Origin", "https://example.com")
+    for headers in (
+        (*HEADERS, PUBLIC[-3]),
+        (*PUBLIC, origin),
+        (*PUBLIC[:-3], origin, *PUBLIC[-2:]),
+    ):
+        assert [*find_common_violations(Answer(200, headers, b""))] != []
+
+
+def test_undocumented_allowed_origin_is_reported():
+    """Clients C6: personal answers are for no other origin."""
+    answer = Answer(200, PUBLIC, b'{"status":"ok"}')
+    found = find_schema_violations(OPERATIONS["status.getHealth"], "GET", answer)
+    assert "header Access-Control-Allow-Origin: is not documented" in [*found]

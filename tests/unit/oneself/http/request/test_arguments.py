@@ -78,6 +78,36 @@ def test_undocumented_body_is_rejected(operation_id):
             _read(operation_id, body, b"image/png")
 
 
+JSON = b"application/json"
+
+
+@pytest.mark.parametrize("operation_id", ["ipto.logOut", "hyperclast.regenerateAccessToken"])
+@pytest.mark.parametrize("body", [b"{}", b" {\r\n\t} "])
+@pytest.mark.parametrize("content_type", [JSON, b"Application/JSON; charset=utf-8"])
+def test_empty_object_is_no_body(operation_id, body, content_type):
+    """Clients C8: HTTP libraries send it with a POST that is given no body."""
+    assert _read(operation_id, body, content_type) == _read(operation_id, b"", content_type)
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "body", "content_type"),
+    [
+        *(
+            ("ipto.logOut", body, JSON)
+            for body in (b"{", b"[]", b"null", b'{"a":1}', b"{}{}", b" ")
+        ),
+        ("ipto.logOut", b"{}\x0b", JSON),
+        *(("ipto.logOut", b"{}", media) for media in (b"", b"text/plain", b"application/jsonx")),
+        ("hantera.removePicture", b"{}", JSON),
+        ("ipto.getCurrentUser", b"{}", JSON),
+    ],
+)
+def test_any_other_body_of_an_operation_without_one_is_rejected(operation_id, body, content_type):
+    """HT-08, clients C8."""
+    with pytest.raises(UnexpectedBody):
+        _read(operation_id, body, content_type)
+
+
 def test_json_is_validated():
     """HT-03: the refusal names the field."""
     assert _read("hantera.updateProfile", b'{"name": "John Admin"}', b"application/json") == {

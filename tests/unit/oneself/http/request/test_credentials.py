@@ -135,8 +135,6 @@ def test_malformed_token_is_rejected(token):
     [
         (_bearer(SESSION), _bearer(SESSION)),
         (_bearer(SESSION), _key(KEY)),
-        (_bearer(SESSION), _session_cookie()),
-        (_key(KEY), _session_cookie()),
         (_key(KEY), _key(KEY)),
         (_session_cookie(), _session_cookie()),
         (_cookie(f"{COOKIE_NAME}=1", f"{COOKIE_NAME}=2"),),
@@ -144,7 +142,7 @@ def test_malformed_token_is_rejected(token):
         (_bearer("x", "Basic"), _key(KEY)),
         (_bearer(SESSION), _key(KEY), _session_cookie()),
     ],
-    ids=range(10),
+    ids=range(8),
 )
 def test_several_credentials_are_rejected(headers):
     """SE-10: even if one of them is valid."""
@@ -152,6 +150,34 @@ def test_several_credentials_are_rejected(headers):
         _read(*headers)
     with pytest.raises(MultipleCredentials):
         _read(*reversed(headers))
+
+
+@pytest.mark.parametrize("cookie", [SESSION, "", "x", KEY])
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [(_bearer(SESSION), CredentialKind.SESSION), (_key(KEY), CredentialKind.API_KEY)],
+)
+def test_header_takes_precedence_over_cookies(header, kind, cookie):
+    """SE-10, clients: browsers add a cookie by themselves, valid or not, even twice."""
+    cookies = (_session_cookie(cookie), _session_cookie(SESSION))
+    for headers in ((header, *cookies), (*cookies, header)):
+        presented, by_cookie = _read(*headers)
+        assert (presented.kind, by_cookie) == (kind, False)
+
+
+@pytest.mark.parametrize(
+    ("header", "refusal"),
+    [
+        (_bearer("wrong"), InvalidToken),
+        (_key("wrong"), InvalidToken),
+        (_bearer("x", "Basic"), NotAuthenticated),
+    ],
+    ids=range(3),
+)
+def test_cookie_never_replaces_a_wrong_header(header, refusal):
+    """SE-10."""
+    with pytest.raises(refusal):
+        _read(header, _session_cookie())
 
 
 @pytest.mark.parametrize("space", ["\n", "\r", "\t", "\x0b", "\x85", "\xa0"])

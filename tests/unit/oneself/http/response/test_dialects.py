@@ -23,6 +23,7 @@ OPERATIONS = {spec.operation_id: spec for spec in operation_specs(DOCUMENT)}
 VALIDATORS = {name: ResponseValidator(spec, SCHEMAS) for name, spec in OPERATIONS.items()}
 TAGS = sorted({spec.dialect for spec in OPERATIONS.values()})
 META = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
+ISSUER = "http://localhost:8080"
 VIOLATIONS = [
     PlacedViolation(("settings", "a/b~c", 0), "must be a string", "body"),
     PlacedViolation(("limit",), "must be an integer", "query"),
@@ -50,12 +51,13 @@ _WITHOUT_DATABASE = {
     *("status.getHealth", "oauth.getKeySet", "oauth.getServerMetadata"),
     *("status.getDocument", "status.getYamlDocument"),
     *("status.getUpgradedDocument", "status.getDialectDocument"),
+    *("oauth.getOpenidConfiguration", "oauth.getResourceMetadata"),
 }
 KINDS = sorted(ALL_REFUSALS.values(), key=lambda kind: kind.__name__)
 
 
 def _answer(refusal, dialect):
-    return answer_of_refusal(refusal, dialect, META, bearer_was_sent=True)
+    return answer_of_refusal(refusal, dialect, META, bearer_was_sent=True, issuer=ISSUER)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -58,6 +58,8 @@ STATUSES = {
     "Unavailable": 503,
     "OutcomeUnknown": 504,
 }
+ISSUER = "https://example.com"
+METADATA = f'resource_metadata="{ISSUER}/.well-known/oauth-protected-resource"'
 OF_THE_DIALECT = ("InvalidRequest", "WeakPassword", "UnreadablePicture")
 INVALID = {
     "ipto": 400,
@@ -87,7 +89,9 @@ def _made(name):
 
 
 def _headers(refusal, *, tag="ipto", bearer_was_sent=False):
-    return headers_of_refusal(refusal, dialect_of(tag), bearer_was_sent=bearer_was_sent)
+    return headers_of_refusal(
+        refusal, dialect_of(tag), bearer_was_sent=bearer_was_sent, issuer=ISSUER
+    )
 
 
 def test_every_refusal_has_a_status():
@@ -167,18 +171,18 @@ def test_refusal_is_not_logged(caplog):
 
 @pytest.mark.parametrize("name", ["NotAuthenticated", "InvalidToken", "InvalidCredentials"])
 def test_unauthenticated_refusal_has_a_challenge(name):
-    """HT-01, RFC 6750 section 3.1: with an error only if a token was sent."""
-    assert _headers(_made(name)) == {"WWW-Authenticate": 'Bearer realm="oneself"'}
-    assert _headers(_made(name), bearer_was_sent=True) == {
-        "WWW-Authenticate": 'Bearer realm="oneself", error="invalid_token"'
-    }
+    """HT-01, RFC 6750 section 3.1, clients C10: with an error only if a token was sent."""
+    challenge = f'Bearer realm="oneself", {METADATA}'
+    assert _headers(_made(name)) == {"WWW-Authenticate": challenge}
+    challenge = f'Bearer realm="oneself", error="invalid_token", {METADATA}'
+    assert _headers(_made(name), bearer_was_sent=True) == {"WWW-Authenticate": challenge}
 
 
 def test_missing_scope_is_in_the_challenge():
     """HT-01, RFC 6750 section 3.1."""
     assert _headers(_made("InsufficientScope"), bearer_was_sent=True) == {
         "WWW-Authenticate": (
-            'Bearer realm="oneself", error="insufficient_scope", scope="keys:write"'
+            f'Bearer realm="oneself", error="insufficient_scope", scope="keys:write", {METADATA}'
         )
     }
 
