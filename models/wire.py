@@ -40,6 +40,7 @@ RefusalCode: TypeAlias = Literal[
     "method_not_allowed",
     "request_timeout",
     "email_taken",
+    "username_taken",
     "limit_reached",
     "idempotency_key_reused",
     "token_unreadable",
@@ -519,34 +520,56 @@ The refusal as text for people; the wording may change.
 """
 
 
-class HyperclastUser(TypedDict, closed=True):
+class HyperclastKeyboardShortcuts(TypedDict):
     """
-    The user, with the access token.
+    The keyboard shortcuts; empty if none were set. The object is open because its names and
+    values belong to the application.
+
     """
 
-    external_id: str
+
+class HyperclastUpdateUserRequest(TypedDict, closed=True):
     """
-    The user's id in Hyperclast.
+    The fields to change.
     """
-    email: Email
-    email_verified: EmailVerified
-    username: str
+
+    username: NotRequired[str | None]
     """
-    The username, derived from the address when the account was opened.
+    The username; letters are stored in lower case.
     """
-    first_name: str
+    first_name: NotRequired[str | None]
     """
-    The first name; empty if there is none.
+    The first name; empty to remove it.
     """
-    last_name: str
+    last_name: NotRequired[str | None]
     """
-    The last name; empty if there is none.
+    The last name; empty to remove it.
     """
-    is_authenticated: Literal[True]
+
+
+class HyperclastUpdateSettingsRequest(TypedDict, closed=True):
     """
-    Always true: unauthenticated requests get a 401.
+    The fields to change.
     """
-    access_token: AccessToken
+
+    tz: NotRequired[str | None]
+    """
+    A time zone of the IANA database.
+    """
+    keyboard_shortcuts: NotRequired[dict[str, Any] | None]
+    """
+    The keyboard shortcuts. The object is open because its names and values belong to the
+    application.
+
+    """
+
+
+class HyperclastUpdatedSettingsDetails(TypedDict, closed=True):
+    """
+    The changed fields.
+    """
+
+    updated_fields: HyperclastUpdateSettingsRequest
 
 
 class HyperclastAccessToken(TypedDict, closed=True):
@@ -1194,6 +1217,53 @@ class IptoRefusal(TypedDict, closed=True):
     """
     request_id: RequestId
     timestamp: Timestamp
+
+
+class HyperclastUser(TypedDict, closed=True):
+    """
+    The user, with the access token.
+    """
+
+    external_id: str
+    """
+    The user's id in Hyperclast.
+    """
+    email: Email
+    email_verified: EmailVerified
+    username: str
+    """
+    The username: derived from the address when the account was opened, or chosen since.
+
+    """
+    first_name: str
+    """
+    The first name; empty if there is none.
+    """
+    last_name: str
+    """
+    The last name; empty if there is none.
+    """
+    is_authenticated: Literal[True]
+    """
+    Always true: unauthenticated requests get a 401.
+    """
+    access_token: AccessToken
+    keyboard_shortcuts: HyperclastKeyboardShortcuts
+
+
+class HyperclastUpdatedSettings(TypedDict, closed=True):
+    """
+    The result of a change; `details` is missing if no field was sent.
+    """
+
+    message: Literal["ok"]
+    """
+    Always `ok`.
+    """
+    details: NotRequired[list[HyperclastUpdatedSettingsDetails]]
+    """
+    A list of one item.
+    """
 
 
 class HyperclastRefusal(TypedDict, closed=True):

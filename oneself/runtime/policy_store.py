@@ -80,7 +80,7 @@ def schema_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     forgotten here.
     """
     groups = {
-        spec.operation_id: [spec.scope or _NO_SCOPE]
+        spec.operation_id: [spec.scope or _NO_SCOPE, *filter(None, [spec.further_scope])]
         for spec in operation_specs(document)
         if spec.accepted
     }

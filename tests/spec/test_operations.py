@@ -15,7 +15,8 @@ from accounts.services.principal import CredentialKind, PublicCredential
 from handlers.exchange import Reply
 from models import wire
 from oneself.app import find_handler
-from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
+from oneself.conformance.rows.table import load_rows
+from oneself.document import ALIAS, DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
 from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
 from tests.support.error_classes import ALL_REFUSALS, ERROR_MODULES
@@ -57,6 +58,37 @@ def schemas_within(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, A
     elif isinstance(node, list):
         for index, child in enumerate(node):
             yield from schemas_within(child, f"{path}/{index}")
+
+
+def _aliases() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            if ALIAS in operation:
+                yield path, method, operation
+
+
+def test_alias_differs_from_its_operation_in_names_only():
+    """AZ-07, clients C5: the same credentials, scope, policies, body and answers."""
+    own = {"operationId", "description", ALIAS, "x-extension", "x-extension-reason"}
+    aliases = list(_aliases())
+    for _, method, alias in aliases:
+        target = OPERATIONS[alias[ALIAS]]
+        described = {name: value for name, value in raw(target).items() if name not in own}
+        for response in (responses := dict(described["responses"])):
+            responses[response] = {
+                name: value for name, value in responses[response].items() if name != "links"
+            }
+        described["responses"] = responses
+        assert method == target.method
+        assert {name: value for name, value in alias.items() if name not in own} == described
+        assert alias["operationId"] not in OPERATIONS
+    assert len(aliases) == 5
+
+
+def test_every_alias_has_a_row():
+    """Clients C5."""
+    called = {(row.raw.get("path"), row.operation_id) for row in load_rows()}
+    assert {(path, alias[ALIAS]) for path, _, alias in _aliases()} <= called
 
 
 def test_handlers_and_operations_correspond():
@@ -178,6 +210,7 @@ def test_operation_lists_each_status_it_can_return(operation):
         "ipto.createApiKey": {409},
         "hyperclast.getCurrentUser": {409},
         "hyperclast.getAccessToken": {409},
+        "hyperclast.updateCurrentUser": {409},
         "hantera.createPat": {409},
         "hantera.requestEmailChange": {409},
         "hantera.getPicture": {404},
