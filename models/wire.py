@@ -580,6 +580,214 @@ class HyperclastAccessToken(TypedDict, closed=True):
     access_token: AccessToken
 
 
+class HyperclastError(TypedDict, closed=True):
+    """
+    The code and the message of a refusal.
+    """
+
+    code: RefusalCode
+    message: Message
+
+
+class HyperclastLogInRequest(TypedDict, closed=True):
+    """
+    The email address and the password.
+    """
+
+    email: Email
+    password: CurrentPassword
+
+
+class HyperclastSignUpRequest(TypedDict, closed=True):
+    """
+    The email address and the password.
+    """
+
+    email: Email
+    password: NewPassword
+
+
+class HyperclastSessionUser(TypedDict, closed=True):
+    """
+    The user of a session.
+    """
+
+    external_id: str
+    """
+    The user's id in Hyperclast.
+    """
+    email: Email
+    has_usable_password: bool
+    """
+    False if the password is kept by another identity provider.
+    """
+
+
+class HyperclastSessionData(TypedDict, closed=True):
+    """
+    The user of a session.
+    """
+
+    user: HyperclastSessionUser
+    methods: list[Message]
+    """
+    Always empty; how a session was opened is not shown.
+    """
+
+
+class HyperclastAppSessionMeta(TypedDict, closed=True):
+    """
+    The session.
+    """
+
+    is_authenticated: Literal[True]
+    """
+    Always true.
+    """
+    session_token: SessionToken
+
+
+HyperclastStatus: TypeAlias = Literal[200]
+"""
+The status of the response again.
+"""
+
+
+class HyperclastBrowserSessionMeta(TypedDict, closed=True):
+    """
+    The state of the session.
+    """
+
+    is_authenticated: Literal[True]
+    """
+    Always true.
+    """
+
+
+class HyperclastBrowserSession(TypedDict, closed=True):
+    """
+    The session of a browser.
+    """
+
+    status: HyperclastStatus
+    data: HyperclastSessionData
+    meta: HyperclastBrowserSessionMeta
+
+
+class HyperclastEndedSessionMeta(TypedDict, closed=True):
+    """
+    The state of the session.
+    """
+
+    is_authenticated: Literal[False]
+    """
+    Always false.
+    """
+
+
+class HyperclastEndedSession(TypedDict, closed=True):
+    """
+    The session has ended.
+    """
+
+    status: HyperclastStatus
+    meta: HyperclastEndedSessionMeta
+
+
+HyperclastDeviceId: TypeAlias = str
+"""
+The id that the device has given itself.
+"""
+
+
+HyperclastDeviceText: TypeAlias = str
+"""
+A text about a device; empty for none.
+"""
+
+
+NullableDeviceText: TypeAlias = str | None
+"""
+A text about a device; null to leave it as it is.
+"""
+
+
+class HyperclastDeviceDetails(TypedDict):
+    """
+    More about the device, at most 4,096 bytes. The object is open because its names and values
+    belong to the application.
+
+    """
+
+
+class NullableDeviceDetails(TypedDict):
+    """
+    More about the device, at most 4,096 bytes; null to leave it as it is. The object is open
+    because its names and values belong to the application.
+
+    """
+
+
+class HyperclastRegisterDeviceRequest(TypedDict, closed=True):
+    """
+    The device.
+    """
+
+    client_id: HyperclastDeviceId
+    name: NotRequired[NullableDeviceText | None]
+    os: NotRequired[NullableDeviceText | None]
+    app_version: NotRequired[NullableDeviceText | None]
+    details: NotRequired[NullableDeviceDetails | None]
+
+
+class HyperclastUpdateDeviceRequest(TypedDict, closed=True):
+    """
+    The fields to change.
+    """
+
+    name: NotRequired[NullableDeviceText | None]
+    os: NotRequired[NullableDeviceText | None]
+    app_version: NotRequired[NullableDeviceText | None]
+    details: NotRequired[NullableDeviceDetails | None]
+
+
+class HyperclastRegisteredDevice(TypedDict, closed=True):
+    """
+    The device, with the token of its session.
+    """
+
+    access_token: SessionToken
+    client_id: HyperclastDeviceId
+
+
+class HyperclastDevice(TypedDict, closed=True):
+    """
+    A device.
+    """
+
+    client_id: HyperclastDeviceId
+    client_type: Literal["mobile"]
+    """
+    Always `mobile`.
+    """
+    name: HyperclastDeviceText
+    os: HyperclastDeviceText
+    app_version: HyperclastDeviceText
+    last_active: Timestamp
+    created: Timestamp
+    is_current: bool
+    """
+    True for the device that sends the request.
+    """
+    details: HyperclastDeviceDetails
+
+
+HyperclastDeviceList: TypeAlias = list[HyperclastDevice]
+"""
+The devices, newest first.
+"""
+
+
 NullableName: TypeAlias = str | None
 """
 A name of 1 to 200 characters, with the rules of `Name`; null for none.
@@ -1268,7 +1476,9 @@ class HyperclastUpdatedSettings(TypedDict, closed=True):
 
 class HyperclastRefusal(TypedDict, closed=True):
     """
-    A refusal, in a superset of the two formats that Hyperclast has published.
+    A refusal, in a superset of the formats of Hyperclast: the two that it has published, and that
+    of its login, which has `errors`.
+
     """
 
     error: RefusalCode
@@ -1278,6 +1488,20 @@ class HyperclastRefusal(TypedDict, closed=True):
     The message again; for a 422, the errors of each field; or the notices of the policies.
 
     """
+    errors: list[HyperclastError]
+    """
+    The code and the message again, as a list of one.
+    """
+
+
+class HyperclastAppSession(TypedDict, closed=True):
+    """
+    A new session.
+    """
+
+    status: HyperclastStatus
+    data: HyperclastSessionData
+    meta: HyperclastAppSessionMeta
 
 
 class ScaikeyProfile(TypedDict, closed=True):

@@ -15,8 +15,12 @@ DOCUMENT_PATH = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
-#: The document tells a session cookie from a session token; access rules do not.
-_KINDS = {**{kind.value: kind for kind in CredentialKind}, "sessionCookie": CredentialKind.SESSION}
+#: The document tells apart how a session is sent; access rules do not.
+_KINDS = {
+    **{kind.value: kind for kind in CredentialKind},
+    "sessionCookie": CredentialKind.SESSION,
+    "sessionToken": CredentialKind.SESSION,
+}
 
 #: The member of an operation that names the operation which its path runs.
 ALIAS = "x-alias-of"
@@ -55,7 +59,9 @@ class OperationSpec:
     is hashed. `bodies` maps a media type to a schema, `responses` a status to its headers and to a
     schema by media type. `deprecation_headers` are the headers that a deprecated operation adds to
     each response. Policies about `further_scope` apply to an operation of a user as well, because
-    it shows or changes more than its scope says.
+    it shows or changes more than its scope says. `action` is what the policies decide it as:
+    itself, or the operation that it is another way to. `takes_cookie` and
+    `takes_session_header` tell whether a session may come in the cookie, and in `X-Session-Token`.
     """
 
     operation_id: str
@@ -67,6 +73,9 @@ class OperationSpec:
     scope: str | None
     policy: PublicPolicy | None
     further_scope: str | None
+    action: str
+    takes_cookie: bool
+    takes_session_header: bool
     workload: str
     mailed_secret: str | None
     parameters: tuple[Mapping[str, Any], ...]
@@ -140,6 +149,9 @@ def _describe(
         client=_client(alternatives),
         scope=None if scope in {"public", "any", "client"} else scope,
         policy=_public_policy(policy) if "credentials" in policy else None,
+        action=policy.get("action", operation["operationId"]),
+        takes_cookie={"sessionCookie"} in alternatives,
+        takes_session_header={"sessionToken"} in alternatives,
         further_scope=None if "credentials" in policy else policy.get("scope"),
         workload=operation.get("x-workload", "database"),
         mailed_secret=operation.get("x-mailed-secret"),

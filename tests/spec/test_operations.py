@@ -33,6 +33,8 @@ SAFER = {
     "ipto.revokeOtherSessions",
     "ipto.revokeApiKey",
     "hantera.revokePat",
+    "hyperclast.endSession",
+    "hyperclast.revokeDevice",
 }
 
 every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -211,6 +213,9 @@ def test_operation_lists_each_status_it_can_return(operation):
         "hyperclast.getCurrentUser": {409},
         "hyperclast.getAccessToken": {409},
         "hyperclast.updateCurrentUser": {409},
+        "hyperclast.logIn": {401, 429},
+        "hyperclast.logInBrowser": {401, 429},
+        "hyperclast.signUp": {409, 429},
         "hantera.createPat": {409},
         "hantera.requestEmailChange": {409},
         "hantera.getPicture": {404},
@@ -283,7 +288,11 @@ def test_scopes_of_the_document_are_the_rights_of_a_session():
 
 def test_security_schemes_and_credential_kinds_correspond():
     schemes = set(DOCUMENT["components"]["securitySchemes"])
-    assert schemes == {kind.value for kind in CredentialKind} | {"sessionCookie", "client"}
+    assert schemes == {kind.value for kind in CredentialKind} | {
+        "sessionCookie",
+        "sessionToken",
+        "client",
+    }
 
 
 def test_strings_and_lists_are_bounded_and_objects_closed():
@@ -318,4 +327,7 @@ def test_password_operations_name_their_mailed_secret():
     """LG-13: it is looked up before they wait for a hash; only a login and a signup have none."""
     public = [each for each in OPERATIONS.values() if each.workload == "password" and each.public]
     without = {each.operation_id for each in public if each.mailed_secret is None}
-    assert without == {"ipto.logIn", "ipto.signUp"}
+    assert without == {
+        *("ipto.logIn", "ipto.signUp"),
+        *("hyperclast.logIn", "hyperclast.logInBrowser", "hyperclast.signUp"),
+    }

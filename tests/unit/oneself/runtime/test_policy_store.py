@@ -117,7 +117,7 @@ def test_operations_are_actions_of_their_groups():
         "hantera.undoEmailChange": ["public", "me/profile:write"],
         "oauth.issueToken": ["public"],
     }
-    authenticated = {spec.operation_id: [spec.scope or "any"] for spec in AUTHENTICATED}
+    authenticated = {spec.action: [spec.scope or "any"] for spec in AUTHENTICATED}
     # Of users, and showing or changing more than their scope says.
     authenticated["hyperclast.updateCurrentUser"] += ["me/token:read"]
     authenticated["hyperclast.updateSettings"] += ["me/profile:write"]
@@ -167,7 +167,7 @@ def test_accepted_credentials_are_allowed_only_with_the_scope(default, spec, kin
     """AZ-02: the document and the policies agree, for every operation and kind of credential."""
     scope = spec.scope
     rights = frozenset({scope} if scope else ())
-    question = Question(ALICE, spec.operation_id, kind, rights, scope)
+    question = Question(ALICE, spec.action, kind, rights, scope)
     if (spec.operation_id, kind) == ("hantera.requestEmailChange", "jwt"):
         # A new address gives access to the password, by a reset.
         assert not default.decide(question).allowed
