@@ -401,10 +401,11 @@ ApiKeyScope: TypeAlias = Literal[
     "search:query",
     "usage:read",
     "billing:read",
+    "admin:*",
 ]
 """
 A scope of an API key. Scopes of the account are enforced here. Those of ipto's other
-services are stored for them and have no effect here.
+services, `admin:*` among them, are stored for them and have no effect here.
 
 """
 
@@ -459,6 +460,10 @@ class IptoCreatedApiKey(TypedDict, closed=True):
     key: str
     """
     The key itself, which is shown only once.
+    """
+    secret: str
+    """
+    The key again, by the name that ipto's guide has for it.
     """
     name: Name
     key_prefix: ApiKeyPrefix
