@@ -183,7 +183,7 @@ def _device(context: UserContext, device: ListedDevice) -> wire.HyperclastDevice
         "last_active": format_timestamp(device.last_used_at or device.created_at),
         "created": format_timestamp(device.created_at),
         "is_current": device.session_id == context.principal.credential.id,
-        "details": device.details,
+        "details": cast("wire.HyperclastDeviceDetails", device.details),
     }
 
 
@@ -193,6 +193,7 @@ def _sent(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _user(context: UserContext, user: UserView) -> Reply[wire.HyperclastUser]:
+    shortcuts = settings.find_setting(context.session, user.user_id, _SHORTCUTS)
     return Reply(
         {
             "external_id": user.external_id,
@@ -203,6 +204,6 @@ def _user(context: UserContext, user: UserView) -> Reply[wire.HyperclastUser]:
             "last_name": user.last_name or "",
             "is_authenticated": True,
             "access_token": access_tokens.reveal_access_token(context.session, user),
-            "keyboard_shortcuts": settings.find_setting(context.session, user.user_id, _SHORTCUTS),
+            "keyboard_shortcuts": cast("wire.HyperclastKeyboardShortcuts", shortcuts),
         }
     )
