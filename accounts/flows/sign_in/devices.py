@@ -1,7 +1,7 @@
-"""Devices: what an application tells of the device that a session belongs to.
+"""Devices: descriptions of sessions, by the application that the session belongs to.
 
-A device has no credential of its own. Whatever ends the session ends the access of the device, and
-the limit of sessions is that of devices.
+A device has no credential of its own: its access ends with the session, and the limit of sessions
+is that of devices.
 """
 
 from collections.abc import Mapping, Sequence
