@@ -34,6 +34,7 @@ status, and only `oneself.http.response` knows statuses)::
     ├── NotFound                     not_found
     ├── Conflict
     │   ├── EmailTaken               email_taken
+    │   ├── UsernameTaken            username_taken
     │   ├── LimitReached             limit_reached
     │   ├── IdempotencyKeyReused     idempotency_key_reused
     │   └── TokenUnreadable          token_unreadable
@@ -298,6 +299,13 @@ class EmailTaken(Conflict):
     code = "email_taken"
     message = "Another account has this email address."
     keep_writes = True  # the attempt is counted
+
+
+class UsernameTaken(Conflict):
+    """Another user has this username, or it is reserved."""
+
+    code = "username_taken"
+    message = "Another user has this username, or it is reserved."
 
 
 class LimitReached(Conflict):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from http import HTTPStatus
 from types import MappingProxyType
@@ -13,6 +13,9 @@ from handlers.etags import is_held, strong_tag, tag_of
 
 #: The `__Host-` prefix makes browsers insist on Secure, Path=/ and no Domain (SE-08).
 COOKIE_NAME = "__Host-oneself_session"
+#: Without the prefix, since Hyperclast's pages read it by this name. What it holds belongs to one
+#: session, so a cookie of this name that a subdomain has set is only a wrong one.
+_CSRF_COOKIE = "csrftoken"
 
 #: On documents that are the same for all callers: pages of every origin may read them.
 _CROSS_ORIGIN: Mapping[str, str] = {
@@ -70,13 +73,53 @@ class Exchange:
         """
         if not self.same_origin:
             raise CrossSiteRequest
-        return _cookie(token, max_age=int((expires_at - now).total_seconds()))
+        return _set(_cookie(token, max_age=int((expires_at - now).total_seconds())))
+
+    def browser_cookies(
+        self, token: str, csrf_token: str, *, now: datetime, expires_at: datetime
+    ) -> dict[str, str]:
+        """Return the headers that set a browser's session cookie, and its CSRF token beside it.
+
+        Raises:
+            CrossSiteRequest: As `session_cookie`.
+        """
+        cookie = self.session_cookie(token, now=now, expires_at=expires_at)
+        seconds = int((expires_at - now).total_seconds())
+        return _set(cookie["Set-Cookie"], _csrf_cookie(csrf_token, max_age=seconds))
+
+    def csrf_cookie(self, csrf_token: str, *, lifetime: timedelta) -> dict[str, str]:
+        """Return the header that sets the CSRF token, if the request had the session cookie."""
+        if not self.by_cookie:
+            return {}
+        return _set(_csrf_cookie(csrf_token, max_age=int(lifetime.total_seconds())))
+
+    def require_csrf_token(self, *, matches: bool) -> None:
+        """Require the session's CSRF token of a request that the cookie authenticates.
+
+        Raises:
+            CrossSiteRequest: It is missing or that of another session (SE-09).
+        """
+        if self.by_cookie and not matches:
+            raise CrossSiteRequest
 
     def cleared_cookie(self) -> dict[str, str]:
         """Return the header that deletes the session cookie, if the request had one."""
-        return _cookie("", max_age=0) if self.by_cookie else {}
+        return _set(_cookie("", max_age=0)) if self.by_cookie else {}
+
+    def cleared_browser_cookies(self) -> dict[str, str]:
+        """Return the headers that delete both cookies, if the request had the session cookie."""
+        cookies = _cookie("", max_age=0), _csrf_cookie("", max_age=0)
+        return _set(*cookies) if self.by_cookie else {}
 
 
-def _cookie(value: str, *, max_age: int) -> dict[str, str]:
-    attributes = f"Path=/; Max-Age={max_age}; HttpOnly; Secure; SameSite=Lax"
-    return {"Set-Cookie": f"{COOKIE_NAME}={value}; {attributes}"}
+def _cookie(value: str, *, max_age: int) -> str:
+    return f"{COOKIE_NAME}={value}; Path=/; Max-Age={max_age}; HttpOnly; Secure; SameSite=Lax"
+
+
+def _csrf_cookie(value: str, *, max_age: int) -> str:
+    # Not HttpOnly: a page of this origin reads it, which no other origin can.
+    return f"{_CSRF_COOKIE}={value}; Path=/; Max-Age={max_age}; Secure; SameSite=Lax"
+
+
+def _set(*cookies: str) -> dict[str, str]:
+    return {"Set-Cookie": "\n".join(cookies)}

@@ -136,6 +136,7 @@ def create_api_key(
         {
             "api_key_id": api_key.id,
             "key": key,
+            "secret": key,
             "name": api_key.name,
             "key_prefix": api_key.prefix,
             "scopes": body["scopes"],

@@ -5,6 +5,7 @@ from sqlmodel import SQLModel
 from models.credentials import (
     AccessToken,
     ApiKey,
+    Device,
     LoginSession,
     PersonalAccessToken,
     RefreshToken,
@@ -21,6 +22,7 @@ __all__ = [
     "AccessToken",
     "ApiKey",
     "Client",
+    "Device",
     "EventLink",
     "EventSeal",
     "FormerEmail",

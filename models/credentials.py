@@ -1,6 +1,7 @@
 """Credentials of users: sessions, tokens and keys."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, CheckConstraint
 from sqlmodel import Field, SQLModel
@@ -25,6 +26,26 @@ class LoginSession(SQLModel, table=True):
     # Of the user and the source that it was last used from, as in the rate limits.
     source_digest: bytes | None = Field(default=None, index=True)
     revoked_at: datetime | None = optional_instant()
+
+
+class Device(SQLModel, table=True):
+    """The device that a session belongs to, as an application describes it.
+
+    The row ends with its session, which is the device's only access. `client_id` is the device's
+    own, and of the live sessions of a user one at most has it.
+    """
+
+    __table_args__ = (*at_most(64, "client_id"), *at_most(200, "name", "os", "app_version"))
+
+    session_id: str = Field(
+        primary_key=True, foreign_key="login_session.id", ondelete="CASCADE", max_length=16
+    )
+    user_id: str = Field(foreign_key="user.id", index=True, max_length=16)
+    client_id: str = Field(max_length=64)
+    name: str = Field(max_length=200)
+    os: str = Field(max_length=200)
+    app_version: str = Field(max_length=200)
+    details: dict[str, Any] = Field(sa_type=JSON, nullable=False)
 
 
 class AccessToken(SQLModel, table=True):

@@ -40,6 +40,7 @@ RefusalCode: TypeAlias = Literal[
     "method_not_allowed",
     "request_timeout",
     "email_taken",
+    "username_taken",
     "limit_reached",
     "idempotency_key_reused",
     "token_unreadable",
@@ -400,10 +401,11 @@ ApiKeyScope: TypeAlias = Literal[
     "search:query",
     "usage:read",
     "billing:read",
+    "admin:*",
 ]
 """
 A scope of an API key. Scopes of the account are enforced here. Those of ipto's other
-services are stored for them and have no effect here.
+services, `admin:*` among them, are stored for them and have no effect here.
 
 """
 
@@ -458,6 +460,10 @@ class IptoCreatedApiKey(TypedDict, closed=True):
     key: str
     """
     The key itself, which is shown only once.
+    """
+    secret: str
+    """
+    The key again, by the name that ipto's guide has for it.
     """
     name: Name
     key_prefix: ApiKeyPrefix
@@ -519,34 +525,56 @@ The refusal as text for people; the wording may change.
 """
 
 
-class HyperclastUser(TypedDict, closed=True):
+class HyperclastKeyboardShortcuts(TypedDict):
     """
-    The user, with the access token.
+    The keyboard shortcuts; empty if none were set. The object is open because its names and
+    values belong to the application.
+
     """
 
-    external_id: str
+
+class HyperclastUpdateUserRequest(TypedDict, closed=True):
     """
-    The user's id in Hyperclast.
+    The fields to change.
     """
-    email: Email
-    email_verified: EmailVerified
-    username: str
+
+    username: NotRequired[str | None]
     """
-    The username, derived from the address when the account was opened.
+    The username; letters are stored in lower case.
     """
-    first_name: str
+    first_name: NotRequired[str | None]
     """
-    The first name; empty if there is none.
+    The first name; empty to remove it.
     """
-    last_name: str
+    last_name: NotRequired[str | None]
     """
-    The last name; empty if there is none.
+    The last name; empty to remove it.
     """
-    is_authenticated: Literal[True]
+
+
+class HyperclastUpdateSettingsRequest(TypedDict, closed=True):
     """
-    Always true: unauthenticated requests get a 401.
+    The fields to change.
     """
-    access_token: AccessToken
+
+    tz: NotRequired[str | None]
+    """
+    A time zone of the IANA database.
+    """
+    keyboard_shortcuts: NotRequired[dict[str, Any] | None]
+    """
+    The keyboard shortcuts. The object is open because its names and values belong to the
+    application.
+
+    """
+
+
+class HyperclastUpdatedSettingsDetails(TypedDict, closed=True):
+    """
+    The changed fields.
+    """
+
+    updated_fields: HyperclastUpdateSettingsRequest
 
 
 class HyperclastAccessToken(TypedDict, closed=True):
@@ -555,6 +583,214 @@ class HyperclastAccessToken(TypedDict, closed=True):
     """
 
     access_token: AccessToken
+
+
+class HyperclastError(TypedDict, closed=True):
+    """
+    The code and the message of a refusal.
+    """
+
+    code: RefusalCode
+    message: Message
+
+
+class HyperclastLogInRequest(TypedDict, closed=True):
+    """
+    The email address and the password.
+    """
+
+    email: Email
+    password: CurrentPassword
+
+
+class HyperclastSignUpRequest(TypedDict, closed=True):
+    """
+    The email address and the password.
+    """
+
+    email: Email
+    password: NewPassword
+
+
+class HyperclastSessionUser(TypedDict, closed=True):
+    """
+    The user of a session.
+    """
+
+    external_id: str
+    """
+    The user's id in Hyperclast.
+    """
+    email: Email
+    has_usable_password: bool
+    """
+    False if the password is kept by another identity provider.
+    """
+
+
+class HyperclastSessionData(TypedDict, closed=True):
+    """
+    The user of a session.
+    """
+
+    user: HyperclastSessionUser
+    methods: list[Message]
+    """
+    Always empty; how a session was opened is not shown.
+    """
+
+
+class HyperclastAppSessionMeta(TypedDict, closed=True):
+    """
+    The session.
+    """
+
+    is_authenticated: Literal[True]
+    """
+    Always true.
+    """
+    session_token: SessionToken
+
+
+HyperclastStatus: TypeAlias = Literal[200]
+"""
+The status of the response again.
+"""
+
+
+class HyperclastBrowserSessionMeta(TypedDict, closed=True):
+    """
+    The state of the session.
+    """
+
+    is_authenticated: Literal[True]
+    """
+    Always true.
+    """
+
+
+class HyperclastBrowserSession(TypedDict, closed=True):
+    """
+    The session of a browser.
+    """
+
+    status: HyperclastStatus
+    data: HyperclastSessionData
+    meta: HyperclastBrowserSessionMeta
+
+
+class HyperclastEndedSessionMeta(TypedDict, closed=True):
+    """
+    The state of the session.
+    """
+
+    is_authenticated: Literal[False]
+    """
+    Always false.
+    """
+
+
+class HyperclastEndedSession(TypedDict, closed=True):
+    """
+    The session has ended.
+    """
+
+    status: HyperclastStatus
+    meta: HyperclastEndedSessionMeta
+
+
+HyperclastDeviceId: TypeAlias = str
+"""
+The id that the device has given itself.
+"""
+
+
+HyperclastDeviceText: TypeAlias = str
+"""
+A text about a device; empty for none.
+"""
+
+
+NullableDeviceText: TypeAlias = str | None
+"""
+A text about a device; null to leave it as it is.
+"""
+
+
+class HyperclastDeviceDetails(TypedDict):
+    """
+    More about the device, at most 4,096 bytes. The object is open because its names and values
+    belong to the application.
+
+    """
+
+
+class NullableDeviceDetails(TypedDict):
+    """
+    More about the device, at most 4,096 bytes; null to leave it as it is. The object is open
+    because its names and values belong to the application.
+
+    """
+
+
+class HyperclastRegisterDeviceRequest(TypedDict, closed=True):
+    """
+    The device.
+    """
+
+    client_id: HyperclastDeviceId
+    name: NotRequired[NullableDeviceText | None]
+    os: NotRequired[NullableDeviceText | None]
+    app_version: NotRequired[NullableDeviceText | None]
+    details: NotRequired[NullableDeviceDetails | None]
+
+
+class HyperclastUpdateDeviceRequest(TypedDict, closed=True):
+    """
+    The fields to change.
+    """
+
+    name: NotRequired[NullableDeviceText | None]
+    os: NotRequired[NullableDeviceText | None]
+    app_version: NotRequired[NullableDeviceText | None]
+    details: NotRequired[NullableDeviceDetails | None]
+
+
+class HyperclastRegisteredDevice(TypedDict, closed=True):
+    """
+    The device, with the token of its session.
+    """
+
+    access_token: SessionToken
+    client_id: HyperclastDeviceId
+
+
+class HyperclastDevice(TypedDict, closed=True):
+    """
+    A device.
+    """
+
+    client_id: HyperclastDeviceId
+    client_type: Literal["mobile"]
+    """
+    Always `mobile`.
+    """
+    name: HyperclastDeviceText
+    os: HyperclastDeviceText
+    app_version: HyperclastDeviceText
+    last_active: Timestamp
+    created: Timestamp
+    is_current: bool
+    """
+    True for the device that sends the request.
+    """
+    details: HyperclastDeviceDetails
+
+
+HyperclastDeviceList: TypeAlias = list[HyperclastDevice]
+"""
+The devices, newest first.
+"""
 
 
 NullableName: TypeAlias = str | None
@@ -1215,9 +1451,58 @@ class IptoRefusal(TypedDict, closed=True):
     timestamp: Timestamp
 
 
+class HyperclastUser(TypedDict, closed=True):
+    """
+    The user, with the access token.
+    """
+
+    external_id: str
+    """
+    The user's id in Hyperclast.
+    """
+    email: Email
+    email_verified: EmailVerified
+    username: str
+    """
+    The username: derived from the address when the account was opened, or chosen since.
+
+    """
+    first_name: str
+    """
+    The first name; empty if there is none.
+    """
+    last_name: str
+    """
+    The last name; empty if there is none.
+    """
+    is_authenticated: Literal[True]
+    """
+    Always true: unauthenticated requests get a 401.
+    """
+    access_token: AccessToken
+    keyboard_shortcuts: HyperclastKeyboardShortcuts
+
+
+class HyperclastUpdatedSettings(TypedDict, closed=True):
+    """
+    The result of a change; `details` is missing if no field was sent.
+    """
+
+    message: Literal["ok"]
+    """
+    Always `ok`.
+    """
+    details: NotRequired[list[HyperclastUpdatedSettingsDetails]]
+    """
+    A list of one item.
+    """
+
+
 class HyperclastRefusal(TypedDict, closed=True):
     """
-    A refusal, in a superset of the two formats that Hyperclast has published.
+    A refusal, in a superset of the formats of Hyperclast: the two that it has published, and that
+    of its login, which has `errors`.
+
     """
 
     error: RefusalCode
@@ -1227,6 +1512,20 @@ class HyperclastRefusal(TypedDict, closed=True):
     The message again; for a 422, the errors of each field; or the notices of the policies.
 
     """
+    errors: list[HyperclastError]
+    """
+    The code and the message again, as a list of one.
+    """
+
+
+class HyperclastAppSession(TypedDict, closed=True):
+    """
+    A new session.
+    """
+
+    status: HyperclastStatus
+    data: HyperclastSessionData
+    meta: HyperclastAppSessionMeta
 
 
 class ScaikeyProfile(TypedDict, closed=True):

@@ -23,7 +23,7 @@ from accounts.services.mail.outbox import delete_dead_messages
 from accounts.services.rate_limits import delete_old_attempts
 from accounts.services.signing_keys import delete_retired_keys, ensure_signing_key
 from oneself.database import Database
-from oneself.document import load_document
+from oneself.document import load_document, resolve_aliases
 from oneself.http.connexion_compat import ConnexionMiddleware, LifespanMiddleware, Resolver
 from oneself.http.cors import CrossOrigin
 from oneself.http.guard import Guard, Observer
@@ -172,7 +172,7 @@ def create_app(
         body_seconds=settings.body_seconds,
         check_responses=settings.validate_responses,
     )
-    connexion.add_api(dict(document), base_path="", services=services)
+    connexion.add_api(resolve_aliases(document), base_path="", services=services)
     templates = Templates(settings.template_dir)
     origins = settings.allowed_origins
     docs = Docs(

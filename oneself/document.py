@@ -15,8 +15,15 @@ DOCUMENT_PATH = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
-#: The document tells a session cookie from a session token; access rules do not.
-_KINDS = {**{kind.value: kind for kind in CredentialKind}, "sessionCookie": CredentialKind.SESSION}
+#: The document tells apart how a session is sent; access rules do not.
+_KINDS = {
+    **{kind.value: kind for kind in CredentialKind},
+    "sessionCookie": CredentialKind.SESSION,
+    "sessionToken": CredentialKind.SESSION,
+}
+
+#: The member of an operation that names the operation which its path runs.
+ALIAS = "x-alias-of"
 
 #: The security scheme of clients: programs, not users.
 _CLIENT = "client"
@@ -51,7 +58,10 @@ class OperationSpec:
     `mailed_secret` is the purpose of the secret in the body, if it is looked up before a password
     is hashed. `bodies` maps a media type to a schema, `responses` a status to its headers and to a
     schema by media type. `deprecation_headers` are the headers that a deprecated operation adds to
-    each response.
+    each response. Policies about `further_scope` apply to an operation of a user as well, because
+    it shows or changes more than its scope says. `action` is what the policies decide it as:
+    itself, or the operation that it is another way to. `takes_cookie` and
+    `takes_session_header` tell whether a session may come in the cookie, and in `X-Session-Token`.
     """
 
     operation_id: str
@@ -62,6 +72,10 @@ class OperationSpec:
     takes_client: bool
     scope: str | None
     policy: PublicPolicy | None
+    further_scope: str | None
+    action: str
+    takes_cookie: bool
+    takes_session_header: bool
     workload: str
     mailed_secret: str | None
     parameters: tuple[Mapping[str, Any], ...]
@@ -76,11 +90,34 @@ class OperationSpec:
 
 
 def operation_specs(document: Mapping[str, Any]) -> Iterator[OperationSpec]:
-    """Yield each operation of a document, in its order."""
+    """Yield each operation of a document, in its order; an alias is none of its own."""
     for path, item in document["paths"].items():
         for method in METHODS:
-            if method in item:
+            if method in item and ALIAS not in item[method]:
                 yield _describe(document, path, method, item)
+
+
+def resolve_aliases(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with the operation that an alias stands for in place of the alias.
+
+    A request to either path is then the same operation, also to policies, metrics and the log.
+    """
+    paths = document["paths"]
+    operations = {
+        item[method]["operationId"]: item[method]
+        for item in paths.values()
+        for method in METHODS
+        if method in item
+    }
+
+    def target_of(operation: Any) -> Any:
+        alias = isinstance(operation, Mapping) and operation.get(ALIAS)
+        return {**operations[alias], ALIAS: alias} if alias else operation
+
+    resolved = {
+        path: {key: target_of(each) for key, each in item.items()} for path, item in paths.items()
+    }
+    return {**document, "paths": resolved}
 
 
 def resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -99,7 +136,7 @@ def _describe(
     operation = item[method]
     parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
     body = resolve(document, operation.get("requestBody", {}))
-    scope = operation["x-scope"]
+    scope, policy = operation["x-scope"], operation.get("x-policy", {})
     alternatives = [set(alternative) for alternative in operation["security"]]
     return OperationSpec(
         operation_id=operation["operationId"],
@@ -111,7 +148,11 @@ def _describe(
         ),
         takes_client={_CLIENT} in alternatives,
         scope=None if scope in {"public", "any", "client"} else scope,
-        policy=_public_policy(operation.get("x-policy")),
+        policy=_public_policy(policy) if "credentials" in policy else None,
+        action=policy.get("action", operation["operationId"]),
+        takes_cookie={"sessionCookie"} in alternatives,
+        takes_session_header={"sessionToken"} in alternatives,
+        further_scope=None if "credentials" in policy else policy.get("scope"),
         workload=operation.get("x-workload", "database"),
         mailed_secret=operation.get("x-mailed-secret"),
         parameters=tuple(resolve(document, parameter) for parameter in parameters),
@@ -124,9 +165,7 @@ def _describe(
     )
 
 
-def _public_policy(described: Mapping[str, Any] | None) -> PublicPolicy | None:
-    if described is None:
-        return None
+def _public_policy(described: Mapping[str, Any]) -> PublicPolicy:
     return PublicPolicy(tuple(described["credentials"]), described.get("scope"))
 
 

@@ -43,6 +43,7 @@ class Purpose(StrEnum):
     EVENT_HEAD = "event-head"
     CURSOR = "cursor"
     IDEMPOTENCY = "idempotency"
+    CSRF_TOKEN = "csrf-token"  # noqa: S105 - the name of a purpose
     POLICIES = "policies"
     ROOT_CHECK = "root-check"
     PEPPER = "pepper"

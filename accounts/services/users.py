@@ -8,7 +8,7 @@ from sqlalchemy import union_all, update
 from sqlmodel import col, select
 
 from accounts.crypto.password_hashing import NO_PASSWORD
-from accounts.errors import EmailTaken, InvalidRequest
+from accounts.errors import EmailTaken, InvalidRequest, UsernameTaken
 from accounts.services import access_tokens
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
@@ -19,6 +19,16 @@ from accounts.values.identifiers import new_external_id, new_id, new_uuid
 from models import OneTimeSecret, PasswordRecord, Tenant, User
 
 _NOT_IN_A_USERNAME = re.compile(r"[^a-z0-9._-]+")
+_USERNAME = re.compile(r"[a-z0-9._-]{4,20}")
+#: User names that could be taken for those who run the service, or for a missing value.
+_RESERVED_USERNAMES = frozenset(
+    {
+        *("admin", "administrator", "root", "superuser", "sysadmin", "system", "staff"),
+        *("moderator", "security", "support", "helpdesk", "abuse", "postmaster", "hostmaster"),
+        *("webmaster", "noreply", "no-reply", "oneself", "anonymous", "unknown", "null"),
+        *("none", "undefined"),
+    }
+)
 _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _MAX_ROLES = 20
 
@@ -150,6 +160,29 @@ def parse_roles(roles: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(roles))
 
 
+def parse_username(value: str, field: str) -> str:
+    """Return a user name in lower case, so that no two differ in the case of letters only.
+
+    Raises:
+        InvalidRequest: It has other characters than user names may have, too few or too many.
+    """
+    # Of ASCII only: the lower case of the Kelvin sign is a plain k.
+    username = value.lower() if value.isascii() else ""
+    if not _USERNAME.fullmatch(username):
+        raise InvalidRequest.of(field, "must be 4 to 20 letters, digits, dots, hyphens or _")
+    return username
+
+
+def claim_username(session: AccountSession, username: str) -> None:
+    """Lock a user name for the rest of the transaction, which gives it to a user.
+
+    Raises:
+        UsernameTaken: Another user has it, or it is reserved.
+    """
+    if _is_used_or_reserved(session, username):
+        raise UsernameTaken
+
+
 def _free_username(session: AccountSession, canonical: str) -> str:
     """Return a free user name made from the address, with random digits if it is taken.
 
@@ -158,12 +191,14 @@ def _free_username(session: AccountSession, canonical: str) -> str:
     local, _, _ = canonical.partition("@")
     stem = _NOT_IN_A_USERNAME.sub("", local).strip("._-")[:40] or "user"
     name = stem
-    while _has_username(session, name):
+    while _is_used_or_reserved(session, name):
         name = f"{stem}{secrets.randbelow(10**8):08}"
     return name
 
 
-def _has_username(session: AccountSession, name: str) -> bool:
+def _is_used_or_reserved(session: AccountSession, name: str) -> bool:
+    if name in _RESERVED_USERNAMES:
+        return True
     session.lock(f"user name {name}")
     taken = session.core.execute(select(User.id).where(col(User.username) == name))
     return taken.first() is not None

@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from accounts.crypto.jwts import Claims
+from accounts.errors import CredentialNotAccepted
 from accounts.origin import Origin
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials
@@ -16,6 +17,8 @@ from oneself.document import OperationSpec
 from oneself.http.guard import Request
 from oneself.http.request.client_address import client_address_of
 from oneself.http.request.credentials import (
+    CARRIERS,
+    SESSION_HEADER,
     is_same_origin,
     read_client,
     read_credential,
@@ -42,6 +45,7 @@ class CallerReader:
     def __init__(self, spec: OperationSpec, services: Services) -> None:
         self._spec = spec
         self._services = services
+        self._carriers = CARRIERS | {SESSION_HEADER} if spec.takes_session_header else CARRIERS
 
     def read_credentials(self, request: Request) -> RequestCredentials:
         """Read the kind of credential that the operation accepts, and no other, from the head.
@@ -50,18 +54,22 @@ class CallerReader:
             NotAuthenticated, MultipleCredentials, InvalidToken: As `read_credential`.
             CrossSiteRequest: The credential is a cookie, and another site may have sent the
                 request.
+            CredentialNotAccepted: The credential is a cookie, which the operation does not take.
             InvalidClient: The client's header is malformed.
         """
         presented, by_cookie, credentials = None, False, None
         if self._spec.accepted:
             presented, by_cookie = read_credential(
                 request.scope["headers"],
+                self._carriers,
                 brand=self._services.api_key_brand,
                 read_jwt=self._read_jwt,
             )
             if by_cookie:
                 same_origin = is_same_origin(request.headers, self._services.origins)
                 refuse_cross_site(request.scope["method"], same_origin=same_origin)
+                if not self._spec.takes_cookie:
+                    raise CredentialNotAccepted
             request.request_context.credential_kind = presented.kind
         if self._spec.takes_client:
             credentials = read_client(request.headers)
@@ -123,7 +131,7 @@ class CallerReader:
         authorise(
             principal,
             self._services.policies.decide,
-            action=spec.operation_id,
+            action=spec.action,
             accepted=spec.accepted,
             scope=spec.scope,
             read_address=partial(client_address_of, request.scope, self._services.proxies),
@@ -131,4 +139,4 @@ class CallerReader:
 
     def govern(self, session: AccountSession) -> None:
         """Let the policies decide the operation, which is public, once the act knows its user."""
-        govern(session, self._services.policies.decide, self._spec.operation_id)
+        govern(session, self._services.policies.decide, self._spec.action)

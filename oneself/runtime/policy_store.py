@@ -69,7 +69,7 @@ def public_acts(document: Mapping[str, Any]) -> Mapping[str, PublicPolicy]:
     return {
         spec.operation_id: spec.policy
         for spec in operation_specs(document)
-        if spec.policy is not None
+        if spec.policy is not None and spec.action == spec.operation_id
     }
 
 
@@ -80,9 +80,9 @@ def schema_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     forgotten here.
     """
     groups = {
-        spec.operation_id: [spec.scope or _NO_SCOPE]
+        spec.operation_id: [spec.scope or _NO_SCOPE, *filter(None, [spec.further_scope])]
         for spec in operation_specs(document)
-        if spec.accepted
+        if spec.accepted and spec.action == spec.operation_id
     }
     for action, policy in public_acts(document).items():
         groups[action] = [PUBLIC] if policy.scope is None else [PUBLIC, policy.scope]

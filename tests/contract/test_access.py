@@ -58,9 +58,13 @@ ENDS = {
     "ipto.logOut": "session",
     "ipto.revokeSession": "session",
     "ipto.revokeOtherSessions": "session",
+    "hyperclast.endSession": "session",
+    "hyperclast.registerDevice": "session",
     "ipto.revokeApiKey": "api_key",
     "hantera.revokePat": "pat",
 }
+#: Operations after which the session of the request, or its token, is no longer valid.
+USES_UP = {"ipto.logOut", "hyperclast.endSession", "hyperclast.registerDevice"}
 #: Fields that users must not set, with names from here and elsewhere (CWE-915).
 NEVER_WRITTEN: Mapping[str, Any] = {
     "id": "usr_000000000000",
@@ -145,13 +149,19 @@ class Caller:
             return
         if kind == "cookie":
             yield "Sec-Fetch-Site", "same-origin"
-        ending = operation_id == "ipto.logOut" and kind in {"session", "cookie"}
+            if operation_id == "hyperclast.endSession":
+                cookie = credential_header("cookie", self.spare("session")[1])
+                path = OPERATIONS[operation_id].path
+                asked = self.service.ask(Request("GET", path, (cookie,)))
+                [token] = asked.values("Set-Cookie")
+                yield "X-CSRFToken", token.removeprefix("csrftoken=").partition(";")[0]
+        ending = operation_id in USES_UP and kind in {"session", "cookie", "session_header"}
         credential = self.spare("session")[1] if ending else self.credential(kind, scopes)
         yield credential_header("basic" if kind == "client" else kind, credential)
 
     def credential(self, kind: str, scopes: frozenset[str] | None = None) -> str:
         """Return a credential of a kind, with these scopes or with all."""
-        if kind in {"session", "cookie"}:
+        if kind in {"session", "cookie", "session_header"}:
             return str(self.user["session_token"])
         if kind == "client":
             return f"{self.user['client_id']}:{self.user['client_secret']}"
@@ -185,6 +195,16 @@ class Caller:
             return created["api_key_id"], created["key"]
         created = self.user.ask("POST", "/resources/me/pat", _pat(self, *sorted(scopes)))
         return created["id"], created["token"]
+
+    def device(self) -> str:
+        """Return the id of a new device."""
+        name = secrets.token_hex(8)
+        token = self.ask("ipto.logIn", "none").json()["data"]["session_token"]
+        bearer = credential_header("session", token), ("Content-Type", "application/json")
+        body = json.dumps({"client_id": name}).encode()
+        path = OPERATIONS["hyperclast.registerDevice"].path
+        assert self.service.ask(Request("POST", path, bearer, body)).status == 201
+        return name
 
     def with_picture(self) -> dict[str, Any]:
         """Ensure that there is a picture, which an earlier request may have removed."""
@@ -245,6 +265,14 @@ REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
         "headers": {"X-Tenant-ID": me.user["tenant_uuid"]},
         **_new_password("current_password", "new_password", me),
     },
+    "hyperclast.logIn": lambda me: {"body": {"email": me.user["email"], "password": me.password}},
+    "hyperclast.signUp": lambda me: {"body": {"email": _address(), "password": me.password}},
+    "hyperclast.logInBrowser": lambda me: {
+        "headers": {"Sec-Fetch-Site": "same-origin"},
+        "body": {"email": me.user["email"], "password": me.password},
+    },
+    "hyperclast.updateDevice": lambda me: {"path": {"client_id": me.device()}},
+    "hyperclast.revokeDevice": lambda me: {"path": {"client_id": me.device()}},
     "oauth.issueToken": lambda me: {
         "body": {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -292,7 +320,7 @@ def test_matrix_has_exactly_one_line_per_operation():
 def test_matrix_has_a_column_for_every_kind_of_credential():
     """TK-10: access with a new kind must be decided here first."""
     kinds = {kind.name.lower() for kind in CredentialKind}
-    assert sorted(KINDS) == sorted({*kinds, "cookie", "none", "client"})
+    assert sorted(KINDS) == sorted({*kinds, "cookie", "none", "client", "session_header"})
 
 
 @pytest.mark.parametrize("operation_id", LINES)
@@ -314,6 +342,7 @@ def test_document_agrees_with_matrix(operation_id: str):
     schemes = {
         **{kind.name.lower(): kind.value for kind in CredentialKind},
         "cookie": "sessionCookie",
+        "session_header": "sessionToken",
         "client": "client",
     }
     accepted = [
@@ -435,7 +464,8 @@ def test_protected_field_is_rejected(operation_id: str, caller: Caller):
     for name, value in NEVER_WRITTEN.items():
         assert name not in BODIES[operation_id]["properties"]
         answer = caller.ask(operation_id, kind, more={name: value})
-        assert answer.status == (422 if operation.dialect == "scaikey" else 400), name
+        status = 422 if operation.dialect in {"hyperclast", "scaikey"} else 400
+        assert answer.status == status, name
         assert b"invalid_request" in answer.body
         assert name.encode() in answer.body
     assert caller.seen() == before

@@ -167,3 +167,66 @@ def test_other_cookie_is_no_credential(service: Running, alice: Account, cookie:
     headers = {"Cookie": cookie.replace("TOKEN", alice.session)}
     answer = service.ask("GET", "/v1/me", headers=headers)
     assert (answer.status, answer.code) == (401, "not_authenticated")
+
+
+# Hyperclast's web application
+
+BROWSER = "/api/browser/v1/auth/"
+
+
+def _log_in_page(service: Running, alice: Account, **more: str) -> dict[str, str]:
+    """Log in as Hyperclast's page does; return the cookies by name."""
+    body = {"email": alice.email, "password": alice.password}
+    answer = service.ask("POST", f"{BROWSER}login", headers={**OURS, **more}, body=body)
+    assert answer.status == 200
+    assert "sess_" not in answer.body.decode()
+    lines = answer.every("set-cookie")
+    assert ["HttpOnly" in line for line in lines] == [True, False]
+    assert all("; Secure; SameSite=Lax" in line and "; Path=/; " in line for line in lines)
+    return dict(line.partition(";")[0].split("=", 1) for line in lines)
+
+
+def test_page_logs_out_with_the_csrf_token_of_its_session(service: Running, alice: Account):
+    """SE-03, SE-09, clients C5: the token of another session is none."""
+    ours, other = _log_in_page(service, alice), _log_in_page(service, alice)
+    cookie = "; ".join(f"{name}={value}" for name, value in ours.items())
+    headers = {"Cookie": cookie, "Content-Type": "application/json"}
+    session = f"{BROWSER}session"
+    token = {"X-CSRFToken": ours["csrftoken"]}
+    for more in (
+        OURS,
+        {**OURS, "X-CSRFToken": ""},
+        {**OURS, "X-CSRFToken": other["csrftoken"]},
+        token,
+        {**token, "Sec-Fetch-Site": "same-site"},
+    ):
+        answer = service.ask("DELETE", session, headers={**headers, **more})
+        assert (answer.status, answer.code) == (403, "cross_site_request")
+    shown = service.ask("GET", session, headers={**headers, **OURS})
+    assert shown.status == 200
+    assert (shown.header("set-cookie") or "").startswith(f"csrftoken={ours['csrftoken']};")
+    answer = service.ask("DELETE", session, headers={**headers, **OURS, **token})
+    assert answer.status == 200
+    assert [line.partition(";")[0] for line in answer.every("set-cookie")] == [
+        "__Host-oneself_session=",
+        "csrftoken=",
+    ]
+    assert service.ask("GET", session, headers={**headers, **OURS}).status == 401
+
+
+def test_page_login_takes_no_session_of_the_caller(service: Running, alice: Account):
+    """SE-02, clients C5: neither the session nor the CSRF token is kept over a login."""
+    first = _log_in_page(service, alice)
+    cookie = "; ".join(f"{name}={value}" for name, value in first.items())
+    second = _log_in_page(service, alice, Cookie=cookie)
+    assert first.keys() == second.keys()
+    assert all(first[name] != second[name] for name in first)
+
+
+def test_cookie_registers_no_device(service: Running, alice: Account):
+    """SE-08, clients C5: the response would show a script a session token."""
+    headers = {**alice.cookie, **OURS}
+    answer = service.ask(
+        "POST", "/api/v1/users/me/devices/", headers=headers, body={"client_id": "phone"}
+    )
+    assert (answer.status, answer.code) == (403, "credential_not_accepted")

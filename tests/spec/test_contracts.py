@@ -173,7 +173,8 @@ def test_policies_agree_with_the_access_table():
     wrong = []
     for operation_id, kind, word in CELLS:
         scopes, scope = rights(kind, SESSION_RIGHTS), OPERATIONS[operation_id].scope
-        question = Question(user, operation_id, kind.value, scopes, scope)
+        action = OPERATIONS[operation_id].action
+        question = Question(user, action, kind.value, scopes, scope)
         decision = policies.decide(question)
         refused = {"login", "kind"} & {word}
         # If both refuse, the two codes may differ.

@@ -15,7 +15,8 @@ from accounts.services.principal import CredentialKind, PublicCredential
 from handlers.exchange import Reply
 from models import wire
 from oneself.app import find_handler
-from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
+from oneself.conformance.rows.table import load_rows
+from oneself.document import ALIAS, DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
 from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
 from tests.support.error_classes import ALL_REFUSALS, ERROR_MODULES
@@ -32,6 +33,8 @@ SAFER = {
     "ipto.revokeOtherSessions",
     "ipto.revokeApiKey",
     "hantera.revokePat",
+    "hyperclast.endSession",
+    "hyperclast.revokeDevice",
 }
 
 every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -62,6 +65,37 @@ def schemas_within(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, A
     elif isinstance(node, list):
         for index, child in enumerate(node):
             yield from schemas_within(child, f"{path}/{index}")
+
+
+def _aliases() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            if ALIAS in operation:
+                yield path, method, operation
+
+
+def test_alias_differs_from_its_operation_in_names_only():
+    """AZ-07, clients C5: the same credentials, scope, policies, body and answers."""
+    own = {"operationId", "description", ALIAS, "x-extension", "x-extension-reason"}
+    aliases = list(_aliases())
+    for _, method, alias in aliases:
+        target = OPERATIONS[alias[ALIAS]]
+        described = {name: value for name, value in raw(target).items() if name not in own}
+        for response in (responses := dict(described["responses"])):
+            responses[response] = {
+                name: value for name, value in responses[response].items() if name != "links"
+            }
+        described["responses"] = responses
+        assert method == target.method
+        assert {name: value for name, value in alias.items() if name not in own} == described
+        assert alias["operationId"] not in OPERATIONS
+    assert len(aliases) == 5
+
+
+def test_every_alias_has_a_row():
+    """Clients C5."""
+    called = {(row.raw.get("path"), row.operation_id) for row in load_rows()}
+    assert {(path, alias[ALIAS]) for path, _, alias in _aliases()} <= called
 
 
 def test_handlers_and_operations_correspond():
@@ -183,6 +217,10 @@ def test_operation_lists_each_status_it_can_return(operation):
         "ipto.createApiKey": {409},
         "hyperclast.getCurrentUser": {409},
         "hyperclast.getAccessToken": {409},
+        "hyperclast.updateCurrentUser": {409},
+        "hyperclast.logIn": {401, 429},
+        "hyperclast.logInBrowser": {401, 429},
+        "hyperclast.signUp": {409, 429},
         "hantera.createPat": {409},
         "hantera.requestEmailChange": {409},
         "hantera.getPicture": {404},
@@ -255,7 +293,11 @@ def test_scopes_of_the_document_are_the_rights_of_a_session():
 
 def test_security_schemes_and_credential_kinds_correspond():
     schemes = set(DOCUMENT["components"]["securitySchemes"])
-    assert schemes == {kind.value for kind in CredentialKind} | {"sessionCookie", "client"}
+    assert schemes == {kind.value for kind in CredentialKind} | {
+        "sessionCookie",
+        "sessionToken",
+        "client",
+    }
 
 
 def test_strings_and_lists_are_bounded_and_objects_closed():
@@ -290,4 +332,7 @@ def test_password_operations_name_their_mailed_secret():
     """LG-13: it is looked up before they wait for a hash; only a login and a signup have none."""
     public = [each for each in OPERATIONS.values() if each.workload == "password" and each.public]
     without = {each.operation_id for each in public if each.mailed_secret is None}
-    assert without == {"ipto.logIn", "ipto.signUp"}
+    assert without == {
+        *("ipto.logIn", "ipto.signUp"),
+        *("hyperclast.logIn", "hyperclast.logInBrowser", "hyperclast.signUp"),
+    }

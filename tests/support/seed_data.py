@@ -32,9 +32,9 @@ _CONTENT = b"RIFF" + bytes(1020)
 #: The tables of a batch, in the order of their references.
 _TABLES = (
     "tenant", "client", "user", "former_email", "password_record", "access_token", "login_session",
-    "api_key", "personal_access_token", "refresh_token", "one_time_secret", "user_settings",
-    "picture", "outbox_message", "attempt_budget", "login_network", "revoked_jwt", "security_event",
-    "event_link",
+    "device", "api_key", "personal_access_token", "refresh_token", "one_time_secret",
+    "user_settings", "picture", "outbox_message", "attempt_budget", "login_network", "revoked_jwt",
+    "security_event", "event_link",
 )  # fmt: skip
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -213,6 +213,17 @@ class _SeedData:
                     "expires_at": expires_at,
                 }
             )
+        rows["device"].append(
+            {
+                "session_id": session_id,
+                "user_id": user_id,
+                "client_id": self._uuid(),
+                "name": "iPhone 15",
+                "os": "ios",
+                "app_version": "1.0.0",
+                "details": "{}",
+            }
+        )
         rows["api_key"].append(
             {
                 **credential,

@@ -13,6 +13,7 @@ from accounts.flows.profile.pictures import UPLOADED, delete_upload
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import record_update
 from accounts.services.user_views import UserView
+from accounts.services.users import claim_username, parse_username
 from accounts.values.locales import parse_locale
 from accounts.values.names import normalize_name
 from accounts.values.phone_number import parse_phone
@@ -29,6 +30,7 @@ def change_profile(
 
     Raises:
         InvalidRequest: A value breaks its field's rule.
+        UsernameTaken: Another user has the user name, or it is reserved.
     """
     values: dict[str, Any] = {
         field: None if value is None else _PARSERS[field](value, field)
@@ -39,6 +41,8 @@ def change_profile(
     if not values:
         return user
     lock_account(session, user.user_id)
+    if "username" in values:
+        claim_username(session, values["username"])
     if "picture" in values and user.picture == UPLOADED:
         delete_upload(session, user)
     fields = tuple(sorted(values))
@@ -51,7 +55,7 @@ def change_profile(
 
 @cache
 def _build_update(fields: tuple[str, ...]) -> Update:
-    """Build the statement that sets these fields; there are fewer than 128 combinations."""
+    """Build the statement that sets these fields; there are fewer than 256 combinations."""
     values: dict[str, Any] = {field: bindparam(f"new_{field}") for field in fields}
     return update(User).where(col(User.id) == bindparam("user_id")).values(values)
 
@@ -76,6 +80,7 @@ def _parse_picture(value: str, field: str) -> str:
 
 
 _PARSERS: Mapping[str, Callable[[str, str], str]] = {
+    "username": parse_username,
     "first_name": normalize_name,
     "last_name": normalize_name,
     "display_name": normalize_name,

@@ -35,6 +35,24 @@ def find_settings(session: AccountSession, user_id: str) -> dict[str, Any]:
     return {}
 
 
+def find_setting(session: AccountSession, user_id: str, name: str) -> dict[str, Any]:
+    """Return one setting that is an object; empty if it was not set, or is no object."""
+    value = find_settings(session, user_id).get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def replace_setting(
+    session: AccountSession, user_id: str, name: str, value: Mapping[str, Any]
+) -> None:
+    """Replace one setting by an object, and leave the others as they are.
+
+    Raises:
+        InvalidRequest: The result has too many names, or is too large.
+    """
+    lock_account(session, user_id)
+    replace_settings(session, user_id, {**find_settings(session, user_id), name: value})
+
+
 def replace_settings(
     session: AccountSession, user_id: str, document: Mapping[str, Any]
 ) -> dict[str, Any]:

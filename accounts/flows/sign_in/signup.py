@@ -16,14 +16,15 @@ def sign_up(
     *,
     email: str,
     password: str,
-    display_name: str,
-    tenant_name: str,
+    display_name: str | None = None,
+    tenant_name: str | None = None,
     user_agent: str | None,
 ) -> OpenedSession:
     """Open a new tenant with its owner, and a session for them.
 
     All values are validated before the hash, so that a rejected request costs no hash. An address
-    that other accounts only claim is free, and its reader is asked about the claims.
+    that other accounts only claim is free, and its reader is asked about the claims. A name that is
+    missing is the local part of the address.
 
     Raises:
         SignupClosed: The operator has closed signup.
@@ -37,8 +38,9 @@ def sign_up(
         raise SignupClosed
     session.authorise_public(None, PublicCredential.NONE)
     address = email_address.parse_address(email)
-    name = names.normalize_name(display_name, "display_name")
-    tenant_display_name = names.normalize_name(tenant_name, "tenant_name")
+    local_part, _, _ = address.entered.rpartition("@")
+    name = names.normalize_name(display_name or local_part, "display_name")
+    tenant_display_name = names.normalize_name(tenant_name or local_part, "tenant_name")
     normalised = password_strength.validate(
         password,
         limits=session.limits,

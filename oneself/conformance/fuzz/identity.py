@@ -26,7 +26,12 @@ _VARIABLE = "ONESELF_CONFORMANCE_IDENTITY"
 _PROBE = "/v1/me"
 _PICTURE = "/resources/me/profile/picture"
 #: Operations that end the credential they are called with.
-_END_OWN_CREDENTIAL = frozenset({"ipto.logOut", "hyperclast.regenerateAccessToken"})
+_END_OWN_CREDENTIAL = frozenset(
+    {
+        *("ipto.logOut", "hyperclast.endSession", "hyperclast.registerDevice"),
+        "hyperclast.regenerateAccessToken",
+    }
+)
 
 #: Values that a fuzzer cannot generate, with defaults for those missing in the credentials file.
 _DEFAULTS = {

@@ -78,7 +78,8 @@ def _status_and_header_violations(
     if behind_proxy:
         names.discard("connection")
     for name in names:
-        expected = [] if expected_values.get(name) is None else [expected_values[name]]
+        value = expected_values.get(name) or []
+        expected = value if isinstance(value, list) else [value]
         yield from differences(expected, answer.values(name), answer, now, f"header {name}")
 
 

@@ -10,9 +10,11 @@ from oneself.conformance.rows.request_building import CREDENTIALS, takes_picture
 from oneself.conformance.rows.schema_mutations import schema_mutations
 from oneself.document import OperationSpec, load_document, resolve
 
-#: The security scheme of each kind of user credential; a cookie carries a session.
+#: The security scheme of each kind of user credential; a cookie and a header carry a session too.
 _KINDS = {
-    kind: scheme for kind, (scheme, _) in CREDENTIALS.items() if kind not in {"cookie", "client"}
+    kind: scheme
+    for kind, (scheme, _) in CREDENTIALS.items()
+    if kind not in {"cookie", "session_header", "client"}
 }
 _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

@@ -19,6 +19,7 @@ PICTURE = encoded(gradient((3, 2)))
 CREDENTIALS = {
     "session": ("session", "session_token"),
     "cookie": ("sessionCookie", "session_token"),
+    "session_header": ("sessionToken", "session_token"),
     "api_key": ("apiKey", "api_key"),
     "access_token": ("accessToken", "access_token"),
     "pat": ("personalAccessToken", "pat"),
@@ -33,8 +34,9 @@ def credential_header(kind: str, value: str) -> tuple[str, str]:
     if kind == "cookie":
         scheme = load_document()["components"]["securitySchemes"]["sessionCookie"]
         return "Cookie", f"{scheme['name']}={value}"
-    if kind == "api_key":
-        return "X-API-Key", value
+    if kind in {"api_key", "session_header"}:
+        scheme = load_document()["components"]["securitySchemes"][CREDENTIALS[kind][0]]
+        return scheme["name"], value
     if kind in {"basic", "client"}:
         return "Authorization", f"Basic {base64.b64encode(value.encode()).decode()}"
     return "Authorization", f"Bearer {value}"

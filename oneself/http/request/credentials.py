@@ -16,13 +16,19 @@ from oneself.http.request.errors import MultipleCredentials, NotAuthenticated
 
 _COOKIE = f"{COOKIE_NAME}=".encode()
 _BEARER_PREFIXES = {type_.prefix: kind for kind, type_ in BY_KIND.items() if type_.prefix}
-_CARRIERS = frozenset({b"authorization", b"x-api-key"})
+#: The headers that a credential is read from, beside the cookie; few operations read the last.
+CARRIERS = frozenset({b"authorization", b"x-api-key"})
+SESSION_HEADER = b"x-session-token"
 _LONGEST_CLIENT_ID = 64
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 def read_credential(
-    headers: Sequence[tuple[bytes, bytes]], *, brand: str, read_jwt: Callable[[str], Claims]
+    headers: Sequence[tuple[bytes, bytes]],
+    carriers: frozenset[bytes] = CARRIERS,
+    *,
+    brand: str,
+    read_jwt: Callable[[str], Claims],
 ) -> tuple[Presented, bool]:
     """Return the one credential of a request, and whether a cookie carries it.
 
@@ -39,7 +45,7 @@ def read_credential(
     explicit: list[tuple[bytes, bytes]] = []
     cookies: list[tuple[bytes, bytes]] = []
     for name, value in headers:
-        if name in _CARRIERS:
+        if name in carriers:
             explicit.append((name, value))
         elif name == b"cookie":
             crumbs = (crumb.strip(b" \t") for crumb in value.split(b";"))
@@ -55,6 +61,8 @@ def read_credential(
     text = value.decode("latin-1")
     if name == b"cookie":
         return _read_token(text[len(_COOKIE) :], only=tokens.SESSION), True
+    if name == SESSION_HEADER:
+        return _read_token(text, only=tokens.SESSION), False
     if tokens.api_key_prefix(text, brand) is None:
         raise InvalidToken
     return Presented(CredentialKind.API_KEY, text), False

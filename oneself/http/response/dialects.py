@@ -27,6 +27,11 @@ class Dialects:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._literal: dict[str, Dialect] = {}
         self._templates: list[tuple[re.Pattern[str], Dialect]] = []
+        self._roots = {
+            root: dialect_of(tag["name"])
+            for tag in document["tags"]
+            for root in tag.get("x-roots", ())
+        }
         for path, item in document["paths"].items():
             tag = next(
                 operation["tags"][0] for operation in item.values() if isinstance(operation, dict)
@@ -37,13 +42,14 @@ class Dialects:
                 self._literal[path] = dialect_of(tag)
 
     def owner(self, path: str) -> Dialect:
-        """Return the dialect of a path; problem details for an unknown one."""
+        """Return the dialect of a path; problem details for an unknown one below no root."""
         if dialect := self._literal.get(path):
             return dialect
-        return next(
-            (dialect for pattern, dialect in self._templates if pattern.fullmatch(path)),
-            PROBLEM_DETAILS,
-        )
+        for pattern, dialect in self._templates:
+            if pattern.fullmatch(path):
+                return dialect
+        below = (dialect for root, dialect in self._roots.items() if path.startswith(root))
+        return next(below, PROBLEM_DETAILS)
 
 
 def path_pattern(path: str) -> re.Pattern[str]:

@@ -78,6 +78,9 @@ async def send_answer(
         own = {name.lower().encode(): value.encode() for name, value in answer.headers.items()}
         # Pages override them, to load their own files.
         headers = [header for header in common if header[0] not in own]
+        if b"set-cookie" in own:  # a line for each cookie, which cannot share a header
+            cookies = own.pop(b"set-cookie").split(b"\n")
+            headers += [(b"set-cookie", cookie) for cookie in cookies]
         headers += own.items()
     headers.append((b"x-request-id", request_id.encode()))
     if answer.content_type is not None:

@@ -233,7 +233,8 @@ def test_policies_decide_before_the_handler(
     """
     account = service.account()
     service.ask(operation_id, by(account, kind))
-    asks, handles = Step("asks", operation_id), Step("handles", operation_id)
+    asks = Step("asks", OPERATIONS[operation_id].action)
+    handles = Step("handles", operation_id)
     handled = service.steps.index(handles)
     assert service.steps[0] == asks
     assert set(service.steps[1:handled]) <= {asks, Step("writes", "INSERT")}
@@ -253,7 +254,7 @@ def test_writing_operations_are_covered(service: Service):
 def test_denied_operation_does_not_begin(operation_id: str, kind: CredentialKind, service: Service):
     """AZ-07: no handler runs, and nothing is written."""
     status, body = service.ask(operation_id, by(service.account(), kind), policy=CLOSED)
-    assert service.steps == [Step("asks", operation_id)]
+    assert service.steps == [Step("asks", OPERATIONS[operation_id].action)]
     assert status == 403
     assert "policy_denied" in json.dumps(body)
 
@@ -306,6 +307,7 @@ class PublicAct:
         headers = {
             "host": "localhost",
             "content-type": FORM if is_form else "application/json",
+            "sec-fetch-site": "same-origin",
             "content-length": str(len(body)),
         }
         if self.path == "/oauth/token":
@@ -331,6 +333,10 @@ def _basic(account: Mapping[str, str]) -> dict[str, str]:
 def _sign_up(_service: Service) -> Mapping[str, str]:
     names = {"display_name": "Bob Ito", "tenant_name": "Example"}
     return {"email": f"{new_id('')}@example.com", "password": PASSWORD, **names}
+
+
+def _sign_up_app(_service: Service) -> Mapping[str, str]:
+    return {"email": f"{new_id('')}@example.com", "password": PASSWORD}
 
 
 def _log_in(service: Service) -> Mapping[str, str]:
@@ -393,6 +399,9 @@ _TO_RESET = "/v1/auth/password/reset"
 PUBLIC_ACTS = [
     PublicAct("/v1/auth/signup", "ipto.signUp", "none", _sign_up),
     PublicAct("/v1/auth/login", "ipto.logIn", "password", _log_in),
+    PublicAct("/api/app/v1/auth/signup", "ipto.signUp", "none", _sign_up_app),
+    PublicAct("/api/app/v1/auth/login", "ipto.logIn", "password", _log_in),
+    PublicAct("/api/browser/v1/auth/login", "ipto.logIn", "password", _log_in),
     PublicAct("/v1/auth/password/forgot", "ipto.requestPasswordReset", "none", _forgot),
     PublicAct(_TO_RESET, "ipto.resetPassword", "mailed-secret", _reset),
     PublicAct("/api/v1/me/verify-email/confirm", _CONFIRM, "mailed-secret", _verify),
@@ -462,9 +471,11 @@ def test_denied_public_act_does_nothing(act: PublicAct, service: Service):
     [
         ("/v1/auth/login", {"email": "{email}", "password": "Wrong lantern 92 estuary"}),
         ("/v1/auth/login", {"email": "unknown@example.com", "password": PASSWORD}),
+        ("/api/app/v1/auth/login", {"email": "unknown@example.com", "password": PASSWORD}),
+        ("/api/browser/v1/auth/login", {"email": "{email}", "password": "Wrong 92 estuary"}),
         (_TO_RESET, {"secret": tokens.mint(tokens.ONE_TIME_SECRET), "new_password": PASSWORD}),
     ],
-    ids=["password", "address", "secret"],
+    ids=["password", "address", "address at the app", "password at the browser", "secret"],
 )
 def test_denial_is_told_only_with_the_right_password_or_secret(
     path: str, fields: Mapping[str, str], service: Service

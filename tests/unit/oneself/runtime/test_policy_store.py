@@ -117,9 +117,25 @@ def test_operations_are_actions_of_their_groups():
         "hantera.undoEmailChange": ["public", "me/profile:write"],
         "oauth.issueToken": ["public"],
     }
-    authenticated = {spec.operation_id: [spec.scope or "any"] for spec in AUTHENTICATED}
+    authenticated = {spec.action: [spec.scope or "any"] for spec in AUTHENTICATED}
+    # Of users, and showing or changing more than their scope says.
+    authenticated["hyperclast.updateCurrentUser"] += ["me/token:read"]
+    authenticated["hyperclast.updateSettings"] += ["me/profile:write"]
     assert groups == authenticated | public
     assert "ipto.changePassword" in groups
+
+
+def test_policies_of_a_further_scope_apply_to_the_operation(tmp_path):
+    """AZ-07, clients C5: a change that shows the token is no way around a policy about tokens."""
+    action = 'Action::"me/token:read"'
+    forbid = f'@id("a") @notice("No.") forbid (principal, action in {action}, resource);'
+    policies = shutil.copytree(DEFAULT, tmp_path / "policies")
+    (policies / "more.cedar").write_text(forbid)
+    question = Question(
+        ALICE, "hyperclast.updateCurrentUser", "session", SESSION_RIGHTS, "me/profile:write"
+    )
+    decision = read_policies(policies, DOCUMENT).decide(question)
+    assert decision == Decision(allowed=False, code=None, notices=("No.",))
 
 
 def test_policies_of_a_group_apply_to_new_operations(default):
@@ -151,7 +167,7 @@ def test_accepted_credentials_are_allowed_only_with_the_scope(default, spec, kin
     """AZ-02: the document and the policies agree, for every operation and kind of credential."""
     scope = spec.scope
     rights = frozenset({scope} if scope else ())
-    question = Question(ALICE, spec.operation_id, kind, rights, scope)
+    question = Question(ALICE, spec.action, kind, rights, scope)
     if (spec.operation_id, kind) == ("hantera.requestEmailChange", "jwt"):
         # A new address gives access to the password, by a reset.
         assert not default.decide(question).allowed

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import update
 
-from accounts.errors import InvalidRequest
+from accounts.errors import InvalidRequest, UsernameTaken
 from accounts.flows.profile.pictures import UPLOADED, upload_picture
 from accounts.flows.profile.profile import change_profile
 from accounts.origin import Origin
@@ -171,3 +171,36 @@ def test_pictures_of_other_users_stay(env, alice, bob):
         env.act(upload_picture, user.view, encoded(gradient()))
     env.act(change_profile, env.view(alice.user_id), {"picture": None})
     assert [row["user_id"] for row in env.rows("picture")] == [bob.user_id]
+
+
+# User names
+
+
+def test_username_is_stored_in_lower_case(env, alice):
+    """UN-02, clients C5: no two user names differ in the case of letters only."""
+    assert env.act(change_profile, alice.view, {"username": "Alice.Chen_1-x"}).username == (
+        "alice.chen_1-x"
+    )
+
+
+@pytest.mark.parametrize("name", ["abc", "a" * 21, "a@bc", "al ice", "ål.ice", "\u212aate.x", ""])
+def test_malformed_username_is_rejected(env, alice, name):
+    """UN-02, clients C5."""
+    with pytest.raises(InvalidRequest):
+        env.act(change_profile, alice.view, {"username": name})
+
+
+@pytest.mark.parametrize("name", ["Admin", "support", "NULL"])
+def test_reserved_username_is_rejected(env, alice, name):
+    """UN-02, clients C5."""
+    with pytest.raises(UsernameTaken):
+        env.act(change_profile, alice.view, {"username": name})
+
+
+def test_username_of_another_user_is_rejected(env, alice, bob):
+    """UN-02, clients C5: and one's own is no change."""
+    taken = env.act(change_profile, bob.view, {"username": "bob.keller"}).username
+    with pytest.raises(UsernameTaken):
+        env.act(change_profile, alice.view, {"username": taken.upper()})
+    view = env.act(change_profile, alice.view, {"username": "alice.chen"})
+    assert env.act(change_profile, view, {"username": "ALICE.CHEN"}) == view

@@ -7,7 +7,13 @@ import orjson
 import pytest
 
 from accounts.errors import InvalidRequest
-from accounts.flows.profile.settings import change_settings, find_settings, replace_settings
+from accounts.flows.profile.settings import (
+    change_settings,
+    find_setting,
+    find_settings,
+    replace_setting,
+    replace_settings,
+)
 from tests.support.deadlines import patient
 
 # RFC 7396 appendix A: target, patch and result. Rows whose target or patch is no object are left
@@ -150,3 +156,18 @@ def test_concurrent_patches_are_all_kept(env, alice):
     assert [len(settings[f"object{thread}"]) for thread in range(threads)] == [
         patches_each
     ] * threads
+
+
+def test_one_setting_is_replaced_and_the_others_stay(env, alice):
+    """Clients C5: it is not merged, so that names can be removed."""
+    env.act(replace_settings, alice.user_id, {"theme": "dark", "shortcuts": {"old": "o"}})
+    env.act(replace_setting, alice.user_id, "shortcuts", {"new": "n"})
+    assert env.act(find_settings, alice.user_id) == {"theme": "dark", "shortcuts": {"new": "n"}}
+    assert env.act(find_setting, alice.user_id, "shortcuts") == {"new": "n"}
+
+
+@pytest.mark.parametrize("stored", [{}, {"shortcuts": 5}, {"shortcuts": None}, {"shortcuts": []}])
+def test_setting_that_is_no_object_is_empty(env, alice, stored):
+    """Clients C5: another application may have set anything."""
+    env.act(replace_settings, alice.user_id, stored)
+    assert env.act(find_setting, alice.user_id, "shortcuts") == {}

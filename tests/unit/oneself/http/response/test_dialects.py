@@ -264,3 +264,18 @@ def test_path_parameter_is_one_segment():
     assert pattern.fullmatch("/a.b/x/c/y.z-1")
     for other in ("/a.b//c/y", "/axb/x/c/y", "/a.b/x/y/c/z", "/a.b/x/c/", "/a.b/x/c/y/"):
         assert pattern.fullmatch(other) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "tag"),
+    [
+        ("/api/users/me", "hyperclast"),
+        ("/api/v1/users/storage/", "hyperclast"),
+        ("/api/v1/users", "status"),
+        ("/api/v1/me", "scaikey"),
+        ("/nothing", "status"),
+    ],
+)
+def test_unknown_path_below_a_root_belongs_to_its_dialect(path, tag):
+    """HT-10, clients C5."""
+    assert Dialects(DOCUMENT).owner(path) is dialect_of(tag)
