@@ -501,7 +501,22 @@ def test_demo_is_one_json_object(run):
     """The contract suite reads it; test_demo_data.py tests its content."""
     made = run("demo", "--json").json
     assert set(made) == {"base", "other_tenant", "sso_user", "disabled_user"}
-    assert run("demo", "--json").json["base"]["user_id"] == made["base"]["user_id"]
+    again = run("demo", "--json").json
+    assert again["base"]["session_token"] == made["base"]["session_token"]
+    renewed = run("demo", "--renew", "--json").json
+    assert renewed["base"]["user_id"] == made["base"]["user_id"]
+    assert renewed["base"]["session_token"] != made["base"]["session_token"]
+    assert run("demo", "--json").json["base"]["session_token"] == (renewed["base"]["session_token"])
+
+
+def test_demo_prints_curl_commands(run, monkeypatch):
+    """newcomer F16: with the public URL, and the variables of the README."""
+    monkeypatch.setenv("ONESELF_PUBLIC_URL", "http://localhost:8090")
+    base, ran = run("demo", "--json").json["base"], run("demo", "--curl")
+    lines = ran.out.splitlines()
+    assert ran.status == 0
+    assert sum(line.startswith("curl http://localhost:8090/") for line in lines) == 7
+    assert lines[-1].startswith(f"export SESSION={base['session_token']} ACCESS_TOKEN=")
 
 
 def test_demo_table_shows_each_token_on_one_line(run, sql):
