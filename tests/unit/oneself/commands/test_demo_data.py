@@ -153,7 +153,7 @@ def test_former_credentials_of_another_user_or_with_fewer_scopes_are_replaced(en
 
 
 def test_former_password_that_breaks_a_new_rule_is_replaced(make_env):
-    """newcomer F9, PW-02."""
+    """newcomer F9."""
     make = make_env()
     former = make_demo(make.database)
     stricter = make_env(password_min_length=64)

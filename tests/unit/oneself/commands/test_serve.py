@@ -357,7 +357,7 @@ def test_demo_prints_five_lines(serve, port, folder):
 
 
 def test_demo_banner_of_a_server_has_no_url(serve, monkeypatch):
-    """newcomer F16, LO-01: URLs of servers have passwords."""
+    """newcomer F16: URLs of servers have passwords."""
     monkeypatch.setitem(os.environ, "ONESELF_SMTP_URL", "smtp://me:canary@mail.example.com:587")
     monkeypatch.setitem(os.environ, "ONESELF_DOCS", "false")
     code, out, *_ = serve("--demo")

@@ -127,7 +127,7 @@ def test_trusting_all_addresses_is_rejected(check):
     ],
 )
 def test_unknown_setting_is_a_problem_with_the_nearest_name(check, name, hint):
-    """newcomer F11: also in a trial on this machine, and without its value (LO-01)."""
+    """newcomer F11: also in a trial on this machine, and without its value."""
     result = check(**{name: "canary"})
     assert not result.ok
     assert result.found == f"ONESELF_{name} is not a setting, and is ignored"
