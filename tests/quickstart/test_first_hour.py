@@ -199,7 +199,7 @@ def try_demo(shell: Shell, serve: str, port: int) -> dict[str, str]:
         with shell.step("paste each curl line"):
             for line in lines:
                 if line.startswith("curl "):
-                    shell.run(f"{line} --fail --silent")
+                    shell.run(f"{line} --fail --silent --retry 5")
         with shell.step("list, search, disable and enable users"):
             check_lists(shell)
         with shell.step("see a misspelled setting"):
