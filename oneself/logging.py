@@ -1,4 +1,4 @@
-"""Logging: one JSON object per line, on standard error."""
+"""Logging on standard error: one JSON object per line, or logfmt in a terminal."""
 
 import asyncio
 import json
@@ -7,10 +7,10 @@ import logging.config
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -19,6 +19,8 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 #: Size of an atomic write to a pipe, in bytes (POSIX, PIPE_BUF): a longer one could be interleaved
 #: with the lines of another worker.
 _ATOMIC_BYTES = 4096
+
+LogFormat = Literal["auto", "json", "text"]
 
 
 class _LineBuffer:
@@ -91,7 +93,7 @@ def write_line(moment: datetime, logger: str, message: str, fields: Mapping[str,
     and the process, which the line does not contain, and pass it to each handler: that took a tenth
     of a request's time.
     """
-    _buffer.add(_json(moment, "info", logger, message, fields))
+    _buffer.add(_render(moment, "info", logger, message, fields))
 
 
 def write_waiting_lines() -> None:
@@ -116,8 +118,50 @@ def _json(
         return json.dumps(line, default=repr, skipkeys=True)
 
 
-class JsonFormatter(logging.Formatter):
-    """One line of JSON per record, so that no value in it can begin another line (LO-05)."""
+def _text(
+    moment: datetime, level: str, _logger: str, message: str, fields: Mapping[str, Any]
+) -> str:
+    """Return a line for people: the local time, level and message, and the fields as logfmt.
+
+    The lines of a traceback follow, indented, so that none of them looks like a line of the log.
+    """
+    words = [
+        f"{moment.astimezone():%H:%M:%S} {level:7} {_printable(message)}",
+        *(
+            f"{name}={_quoted(_printable(str(value)))}"
+            for name, value in fields.items()
+            if value is not None and name != "traceback"
+        ),
+    ]
+    traceback = str(fields.get("traceback", "")).splitlines()
+    return "\n".join((" ".join(words), *(f"    {_printable(line)}" for line in traceback)))
+
+
+def _printable(text: str) -> str:
+    """Escape what could begin a line, control the terminal, or change the order of the text."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _quoted(text: str) -> str:
+    """Quote a value that could be read as more than one field."""
+    return json.dumps(text, ensure_ascii=False) if not text or set(text) & {*' "='} else text
+
+
+#: How a line is written; `choose_format` sets it.
+_render: Callable[[datetime, str, str, str, Mapping[str, Any]], str] = _json
+
+
+def choose_format(log_format: LogFormat) -> None:
+    """Set how lines are written; `auto` is text in a terminal, and JSON otherwise."""
+    global _render  # noqa: PLW0603 # as the configuration of `logging`, it is that of the process
+    is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    _render = _text if is_text else _json
+
+
+class LineFormatter(logging.Formatter):
+    """One line per record, in which no value can begin another line (LO-05)."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as a line."""
@@ -126,7 +170,7 @@ class JsonFormatter(logging.Formatter):
             fields["traceback"] = self.formatException(record.exc_info)
         moment = datetime.fromtimestamp(record.created, UTC)
         level = record.levelname.lower()
-        return _json(moment, level, record.name, record.getMessage(), fields)
+        return _render(moment, level, record.name, record.getMessage(), fields)
 
 
 class LineHandler(logging.Handler):
@@ -145,11 +189,11 @@ def configuration(level: str = "INFO") -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": "oneself.logging.JsonFormatter"}},
+        "formatters": {"line": {"()": "oneself.logging.LineFormatter"}},
         "handlers": {
             # Without any handler, a logger's errors would be printed as a last resort.
             "nowhere": {"class": "logging.NullHandler"},
-            "stderr": {"class": "oneself.logging.LineHandler", "formatter": "json"},
+            "stderr": {"class": "oneself.logging.LineHandler", "formatter": "line"},
         },
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {

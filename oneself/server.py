@@ -19,7 +19,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from starlette.types import ASGIApp
 
-from oneself.logging import configuration
+from oneself.logging import choose_format, configuration
 from oneself.runtime.descriptors import MAX_CONNECTIONS, raise_limit
 from oneself.runtime.draining import listen_for_shutdown
 from oneself.runtime.parent_watchdog import exit_with_parent
@@ -37,10 +37,12 @@ def application() -> ASGIApp:
     gc.disable()
     from oneself.app import create_app  # noqa: PLC0415 # the main process does not need it
 
+    settings = Settings()
+    choose_format(settings.log_format)
     logging.config.dictConfig(configuration())
     # The event loop waits this long at most for a computing thread to let it run.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    app = create_app(Settings())
+    app = create_app(settings)
     gc.freeze()
     gc.enable()
     return app

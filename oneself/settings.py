@@ -13,6 +13,7 @@ from accounts.limits import Limits, PasswordScheme
 from accounts.values.email_address import canonical, parse_address
 from oneself.database_urls import require_database, sqlite_path
 from oneself.host_names import parse_hosts, parse_origins, require_hosts, require_origins
+from oneself.logging import LogFormat
 from oneself.secret_files import Secret, SecretFile, from_file
 from oneself.settings_parsers import (
     RATE_LIMIT,
@@ -218,6 +219,8 @@ class Settings(BaseSettings):
     """OpenTelemetry collector for traces, by OTLP over HTTP, such as `http://collector:4318`.
     Unset: the standard `OTEL_EXPORTER_OTLP_…` variables apply; without them no traces are sent.
     """
+    log_format: LogFormat = "auto"
+    """Format of the log: `json`, `text`, or `auto` for text in a terminal and JSON otherwise."""
     validate_responses: bool = False
     """Check each response against the OpenAPI document before it is sent. For tests: it costs time.
     """

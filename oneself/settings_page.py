@@ -29,7 +29,8 @@ to change one.
   users must not be able to read the file. A newline at its end is not part of the secret, and a
   secret that is set in both ways stops the start.
 - An invalid value stops the start. The error names the setting and the rule, never the value.
-- A variable that begins with `ONESELF_` and is not on this page is ignored.
+- A variable that begins with `ONESELF_` and is not on this page is ignored. `serve` and `doctor`
+  warn of it, and name the setting that is spelled most like it.
 
 `python -m oneself doctor` reports combinations that are allowed and unsafe.
 [operations.md](operations.md) says how to choose sizes, and how to rotate secrets.
@@ -44,7 +45,7 @@ _SECTIONS = {
     "smtp_url": "Mail",
     "throttle_account_source": "Rate limits",
     "database_threads": "Threads and shutdown",
-    "metrics_remote": "Metrics, traces and checks",
+    "metrics_remote": "Metrics, traces, log and checks",
 }
 
 _TYPES = {

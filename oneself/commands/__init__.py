@@ -82,5 +82,5 @@ def _root(
 ) -> None:
     """Serve the account API, and manage its tenants, users, clients, keys and database.
 
-    Settings are ONESELF_… environment variables; the README lists them.
+    Settings are ONESELF_… environment variables; docs/settings.md lists them.
     """

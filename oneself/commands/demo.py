@@ -1,11 +1,13 @@
 """`demo`: create demo data, and print curl commands to try the service."""
 
 import json
-import os
 import shlex
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from oneself.commands.console.output import AsJson, show, show_progress
 
@@ -14,49 +16,115 @@ if TYPE_CHECKING:
     from oneself.database import Database
     from oneself.settings import Settings
 
-_UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # compared, not listened on
+#: The file in the data folder that keeps the credentials of the demo users.
+_FILE = "demo.json"
 
 
-def demo(*, as_json: AsJson = False) -> None:
+def demo(
+    *,
+    curl: Annotated[
+        bool, typer.Option("--curl", help="Print a curl command for each kind of credential.")
+    ] = False,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Revoke all demo credentials, and make new ones.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Create two tenants with users and credentials for trying the service.
 
-    A second run gives the same users new passwords and credentials, and revokes those of the run
-    before. Do not use it on a database with real users.
+    The file demo.json in the data folder keeps them, so that a second run prints the same as long
+    as they work. Do not use it on a database with real users.
     """
     from oneself.commands.console.session_setup import load_settings, open_database
+
+    settings = load_settings()
+    with open_database(settings, make=True) as database:
+        accounts = create_demo(database, settings, renew=renew)
+    if curl and not as_json:
+        _print_curl(accounts["base"], settings.public_origin)
+    else:
+        show(accounts, as_json=as_json)
+
+
+def has_demo(settings: "Settings") -> bool:
+    """Return whether the data folder has the credentials of demo users."""
+    return (settings.data_dir / _FILE).exists()
+
+
+def create_demo(
+    database: "Database", settings: "Settings", *, renew: bool = False
+) -> dict[str, "Account"]:
+    """Create the demo data, or keep that of the data folder where it still works."""
     from oneself.commands.demo_data import make_demo
 
-    with (
-        open_database(load_settings(), make=True) as database,
-        show_progress("Creating the demo data"),
-    ):
-        accounts = make_demo(database)
-    show(accounts, as_json=as_json)
-
-
-def print_demo(database: "Database", settings: "Settings", *, address: str, port: int) -> None:
-    """Create the demo data, and print a curl command for each kind of credential."""
-    from rich.console import Console
-
-    from oneself.commands.demo_data import make_demo
-
-    address = _UNSPECIFIED.get(address, address)
-    origin = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
-    if "public_url" not in settings.model_fields_set:
-        # The workers read the environment themselves, and reject pages of another origin.
-        os.environ["ONESELF_PUBLIC_URL"] = origin
+    path = settings.data_dir / _FILE
     with show_progress("Creating the demo data"):
-        owner = make_demo(database)["base"]
-    console = Console()
-    for heading, line in curl_lines(owner, origin):
-        console.print(f"\n# {heading}", style="dim", markup=False, highlight=False)
-        # On one line, even in a narrow terminal, so that it can be pasted.
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
-    console.print("\n# variables for the examples in the README", style="dim", markup=False)
-    console.print(export_line(owner), soft_wrap=True, markup=False, highlight=False)
-    console.print()
+        accounts = make_demo(database, None if renew else _read(path))
+    write_accounts(path, accounts)
+    return accounts
+
+
+def write_accounts(path: Path, accounts: Mapping[str, "Account"]) -> None:
+    """Write a credentials file, which only its owner can read."""
+    from oneself.runtime.durable_files import put, write
+
+    part = path.with_name(f"{path.name}.part")
+    write(part, json.dumps(accounts, indent=1).encode() + b"\n")
+    put(part, path)
+
+
+def _read(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """Return the accounts in a file; none if it is missing or malformed."""
+    from oneself.conformance.credentials_file import WrongCredentials, read_credentials
+
+    try:
+        return read_credentials(path)
+    except (FileNotFoundError, WrongCredentials):
+        return {}
+
+
+def print_banner(owner: "Account", settings: "Settings") -> None:
+    """Print where the service is, the demo user, its folders, and how to stop it."""
+    origin, location = settings.public_origin, settings.location
+    rows = (
+        ("Open", f"{origin}/", f"API reference: {origin}/docs" if settings.docs else ""),
+        ("Log in as", owner["email"], f"password: {owner['password']}"),
+        (
+            "Data",
+            # A URL could have a password.
+            location.parent.resolve() if isinstance(location, Path) else location.database,
+            f"curl commands: {_curl_command(settings)}",
+        ),
+        (
+            "Mail",
+            "sent by the server in ONESELF_SMTP_URL"
+            if settings.smtp_url
+            else f"{settings.data_dir.resolve() / 'mail'}",
+            "",
+        ),
+        ("Stop", "Ctrl-C", ""),
+    )
+    for name, text, more in rows:
+        sys.stdout.write(f"{name:10} {text}   {more}".rstrip() + "\n")
     # A forked worker would print the rest of the buffer again.
     sys.stdout.flush()
+
+
+def _curl_command(settings: "Settings") -> str:
+    """Return the command that prints curl commands, with the settings that it needs."""
+    words = []
+    if "data_dir" in settings.model_fields_set:
+        words.append(f"ONESELF_DATA_DIR={shlex.quote(str(settings.data_dir.resolve()))}")
+    if settings.public_url != type(settings).model_fields["public_url"].default:
+        words.append(f"ONESELF_PUBLIC_URL={settings.public_origin}")
+    return " ".join((*words, "python -m oneself demo --curl"))
+
+
+def _print_curl(owner: "Account", origin: str) -> None:
+    # Each on one line, even in a narrow terminal, so that it can be pasted.
+    for heading, line in curl_lines(owner, origin):
+        sys.stdout.write(f"# {heading}\n{line}\n\n")
+    sys.stdout.write(f"# variables for the examples in the README\n{export_line(owner)}\n")
 
 
 def curl_lines(owner: "Account", origin: str) -> Iterator[tuple[str, str]]:

@@ -1,15 +1,16 @@
 """Demo data: users in two tenants, with one credential of every kind."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple, get_args
 
 from sqlmodel import col, select
 
+from accounts.crypto.keyring import Purpose
 from accounts.crypto.password_hashing import hash_password
-from accounts.errors import TokenUnreadable, WeakPassword
+from accounts.errors import InvalidToken, TokenUnreadable, WeakPassword
 from accounts.flows.administration import clients, tenants
 from accounts.flows.administration.users import disable_user
 from accounts.flows.oauth import token_exchange
@@ -18,9 +19,10 @@ from accounts.flows.tokens import api_keys, personal_access_tokens
 from accounts.limits import Limits
 from accounts.services import access_tokens, users
 from accounts.services.authentication import authenticate
+from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
-from accounts.services.principal import CredentialKind, Presented
+from accounts.services.principal import CredentialKind, Presented, Principal
 from accounts.services.recovery_address import mark_verified
 from accounts.services.signing_keys import ensure_signing_key, load_key_set
 from accounts.services.user_views import UserView, find_user_view
@@ -30,6 +32,7 @@ from oneself.database import Database
 
 #: The name of every credential created here; the next run revokes credentials of this name.
 _LABEL = "demo"
+_API_KEY_SCOPES = frozenset(get_args(wire.ApiKeyScope)) & SESSION_RIGHTS
 
 #: The ids and credentials of a user, by name, as `python -m oneself demo --json` prints them.
 Account = dict[str, str]
@@ -49,18 +52,26 @@ _EMIL = _DemoUser("emil.novak@example.com", "Emil Novak", "Acme Corp")
 _ACME = (_ALICE, _DORA, _EMIL)
 
 
-def make_demo(database: Database) -> dict[str, Account]:
-    """Find or create the demo users, and give them new passwords and credentials.
+def make_demo(
+    database: Database, former: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, Account]:
+    """Find or create the demo users, and give them passwords and credentials.
 
-    The credentials of an earlier run are revoked. Passwords are hashed before the one transaction.
+    The passwords and credentials of `former`, an earlier result, are kept where they still work.
+    All others of an earlier run are revoked. Passwords are hashed before the one transaction.
 
     Raises:
         LimitReached: A demo user already has the maximum number of keys or tokens.
     """
+    base, other_tenant, sso_user, disabled_user = (
+        (former or {}).get(name, {})
+        for name in ("base", "other_tenant", "sso_user", "disabled_user")
+    )
     with database.transaction(writing=False) as session:
         keys, limits = session.keys, session.limits
     passwords = {
-        demo_user: _new_password(demo_user, limits) for demo_user in (_ALICE, _BRUNO, _EMIL)
+        demo_user: _password(demo_user, account.get("password"), limits)
+        for demo_user, account in ((_ALICE, base), (_BRUNO, other_tenant), (_EMIL, disabled_user))
     }
     records = {
         demo_user: hash_password(password, keys, limits)
@@ -78,14 +89,25 @@ def make_demo(database: Database) -> dict[str, Account]:
         bruno = _find_or_open_user(session, globex, _BRUNO, records[_BRUNO])
         disable_user(session, emil)
         return {
-            "base": _owner_account(session, acme, alice, passwords[_ALICE]),
-            "other_tenant": _owner_account(session, globex, bruno, passwords[_BRUNO]),
-            "sso_user": _session_account(session, acme, dora),
+            "base": _owner_account(session, acme, alice, passwords[_ALICE], base),
+            "other_tenant": _owner_account(session, globex, bruno, passwords[_BRUNO], other_tenant),
+            "sso_user": _session_account(session, acme, dora, sso_user),
             "disabled_user": {"email": emil.email, "password": passwords[_EMIL]},
         }
 
 
-def _new_password(demo_user: _DemoUser, limits: Limits) -> str:
+def has_only_real_users(session: AccountSession) -> bool:
+    """Return whether the database has users, and none of the demo users among them."""
+    demo_users = (*_ACME, _BRUNO)
+    return session.exec(select(User.id).limit(1)).first() is not None and not any(
+        users.find_holder(session, demo_user.email) for demo_user in demo_users
+    )
+
+
+def _password(demo_user: _DemoUser, former: str | None, limits: Limits) -> str:
+    if former is not None:
+        with suppress(WeakPassword):  # the rules can have changed
+            return validate(former, limits=limits, own_words=demo_user)
     while True:
         password = secrets.token_urlsafe(limits.password_min_length + 10)
         with suppress(WeakPassword):  # random text can lack a digit
@@ -132,48 +154,31 @@ def _find_or_open_user(
     return user
 
 
-def _session_account(session: AccountSession, tenant: Tenant, user: User) -> Account:
-    view = find_user_view(session, user.id)
-    for row in sessions.list_sessions(session, user.id):
-        if row.user_agent == _LABEL:
-            sessions.revoke_session(session, view, row.id)
-    opened = sessions.open_session(session, user.id, user_agent=_LABEL)
+def _session_account(
+    session: AccountSession, tenant: Tenant, user: User, former: Mapping[str, str]
+) -> Account:
+    token = _still_valid(
+        session, CredentialKind.SESSION, former.get("session_token"), user.id, SESSION_RIGHTS
+    )
     return {
         "tenant_id": tenant.id,
         "tenant_uuid": tenant.uuid,
         "user_id": user.id,
         "email": user.email,
-        "session_token": opened.token,
+        "session_token": token or _new_session(session, user.id),
     }
 
 
-def _owner_account(session: AccountSession, tenant: Tenant, user: User, password: str) -> Account:
-    account = _session_account(session, tenant, user)
+def _owner_account(
+    session: AccountSession, tenant: Tenant, user: User, password: str, former: Mapping[str, str]
+) -> Account:
+    account = _session_account(session, tenant, user, former)
     principal = authenticate(session, Presented(CredentialKind.SESSION, account["session_token"]))
-    client, client_secret = _client(session, tenant)
-    for key in api_keys.list_api_keys(session, user.id):
-        if key.name == _LABEL:
-            api_keys.revoke_api_key(session, principal.user, key.id)
-    for token in personal_access_tokens.list_pats(session, user.id):
-        if token.name == _LABEL:
-            personal_access_tokens.revoke_pat(session, principal.user, token.id)
-    _, api_key = api_keys.create_api_key(
-        session,
-        principal,
-        name=_LABEL,
-        scopes=[scope for scope in get_args(wire.ApiKeyScope) if scope in SESSION_RIGHTS],
-        dataset_access_mode="all_available",
-        expires_at=None,
+    client, secret = _client(session, tenant, former.get("client_secret"))
+    api_key = _still_valid(
+        session, CredentialKind.API_KEY, former.get("api_key"), user.id, _API_KEY_SCOPES
     )
-    _, pat = personal_access_tokens.create_pat(
-        session,
-        principal,
-        name=_LABEL,
-        scopes=sorted(SESSION_RIGHTS),
-        expires_at=session.now + timedelta(days=90),
-        client_id=client.id,
-        client_secret=client_secret,
-    )
+    pat = _still_valid(session, CredentialKind.PAT, former.get("pat"), user.id, SESSION_RIGHTS)
     issued = token_exchange.exchange_session(
         session,
         load_key_set(session),
@@ -185,14 +190,71 @@ def _owner_account(session: AccountSession, tenant: Tenant, user: User, password
     return {
         **account,
         "password": password,
-        "api_key": api_key,
+        "api_key": api_key or _new_api_key(session, principal),
         "access_token": _access_token(session, principal.user),
-        "pat": pat,
+        "pat": pat or _new_pat(session, principal, ClientCredentials(client.id, secret)),
         "client_id": client.id,
-        "client_secret": client_secret,
+        "client_secret": secret,
         "jwt": issued.access_token,
         "refresh_token": issued.refresh_token,
     }
+
+
+def _still_valid(
+    session: AccountSession,
+    kind: CredentialKind,
+    token: str | None,
+    user_id: str,
+    scopes: frozenset[str],
+) -> str | None:
+    """Return a token of an earlier run if it is live, of this user, and has all these scopes."""
+    if token is None:
+        return None
+    try:
+        principal = authenticate(session, Presented(kind, token))
+    except InvalidToken:
+        return None
+    is_same = principal.user.user_id == user_id and principal.credential.rights >= scopes
+    return token if is_same else None
+
+
+def _new_session(session: AccountSession, user_id: str) -> str:
+    view = find_user_view(session, user_id)
+    for row in sessions.list_sessions(session, user_id):
+        if row.user_agent == _LABEL:
+            sessions.revoke_session(session, view, row.id)
+    return sessions.open_session(session, user_id, user_agent=_LABEL).token
+
+
+def _new_api_key(session: AccountSession, principal: Principal) -> str:
+    for key in api_keys.list_api_keys(session, principal.user.user_id):
+        if key.name == _LABEL:
+            api_keys.revoke_api_key(session, principal.user, key.id)
+    _, api_key = api_keys.create_api_key(
+        session,
+        principal,
+        name=_LABEL,
+        scopes=sorted(_API_KEY_SCOPES),
+        dataset_access_mode="all_available",
+        expires_at=None,
+    )
+    return api_key
+
+
+def _new_pat(session: AccountSession, principal: Principal, client: ClientCredentials) -> str:
+    for token in personal_access_tokens.list_pats(session, principal.user.user_id):
+        if token.name == _LABEL:
+            personal_access_tokens.revoke_pat(session, principal.user, token.id)
+    _, pat = personal_access_tokens.create_pat(
+        session,
+        principal,
+        name=_LABEL,
+        scopes=sorted(SESSION_RIGHTS),
+        expires_at=session.now + timedelta(days=90),
+        client_id=client.client_id,
+        client_secret=client.secret or "",
+    )
+    return pat
 
 
 def _access_token(session: AccountSession, view: UserView) -> str:
@@ -202,13 +264,20 @@ def _access_token(session: AccountSession, view: UserView) -> str:
         return access_tokens.regenerate_access_token(session, view)
 
 
-def _client(session: AccountSession, tenant: Tenant) -> tuple[Client, str]:
-    """Find or add the demo client, and renew its secret. Clients cannot be revoked, so reuse it."""
+def _client(session: AccountSession, tenant: Tenant, former: str | None) -> tuple[Client, str]:
+    """Find or add the demo client; renew its secret unless that of an earlier run is valid."""
     client = session.exec(
-        select(Client).where(col(Client.tenant_id) == tenant.id, col(Client.name) == _LABEL)
+        select(Client).where(
+            col(Client.tenant_id) == tenant.id,
+            col(Client.name) == _LABEL,
+            col(Client.removed_at).is_(None),
+        )
     ).first()
     if client is None:
         client, _ = clients.add_client(session, tenant, name=_LABEL, scopes=SESSION_RIGHTS)
-    secret = clients.renew_client_secret(session, client)
+    client.disabled_at = None
+    digest = client.secret_digest
+    if former is None or not session.keys.matches(Purpose.CLIENT_SECRET, former, digest):
+        former = clients.renew_client_secret(session, client)
     session.flush()
-    return client, secret
+    return client, former

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,9 +14,12 @@ from oneself.commands.console.failures import REFUSED, USAGE, Failure
 from oneself.commands.mail import open_delivery
 
 if TYPE_CHECKING:
+    from oneself.database import Database
     from oneself.settings import Settings
 
 _MAX_PORT = 65_535
+#: The names of addresses that are no good ones in a URL: the default name, and all addresses.
+_NAMES = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "localhost"}  # noqa: S104 # compared, not listened on
 
 
 def serve(
@@ -27,8 +31,17 @@ def serve(
     ] = 1,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="Create demo data first, and print curl commands to try it."),
+        typer.Option("--demo", help="Create demo users first, and print how to log in as one."),
     ] = False,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            "--credentials",
+            metavar="FILE",
+            dir_okay=False,
+            help="With --demo: write the credentials of the demo users to this file, for `prove`.",
+        ),
+    ] = None,
     allow_http: Annotated[
         bool,
         typer.Option(
@@ -47,9 +60,9 @@ def serve(
     from accounts.services.signing_keys import ensure_signing_key
     from oneself.commands.console.session_setup import load_settings, open_database
     from oneself.commands.doctor.server import report_lost_settings
-    from oneself.commands.doctor.unsafe_settings import lacks_trusted_proxies
+    from oneself.commands.start_warnings import report_doubtful_settings
     from oneself.document import load_document
-    from oneself.logging import configuration
+    from oneself.logging import choose_format, configuration
     from oneself.observability.tracing import TelemetryMissing, require_library, trace_endpoint
     from oneself.runtime.jobs import run_act
     from oneself.runtime.kept_policies import KeptPolicies
@@ -60,20 +73,22 @@ def serve(
 
     settings = load_settings()
     address = _require_free_address(host, port)
-    if not (is_loopback(address) or allow_http or settings.allow_http):
+    if not (is_loopback(address) or allow_http or (settings.allow_http and not demo)):
         raise Failure(
             f"Plain http is not served on {host}, since others could read it in transit. Listen on"
             " 127.0.0.1 or, behind an https reverse proxy, give --allow-http.",
             status=USAGE,
         )
+    if credentials and not demo:
+        raise Failure("--credentials needs --demo, which creates them.", status=USAGE)
     _require_free_metrics_address(settings, address, port)
+    if "public_url" not in settings.model_fields_set:
+        # The workers read the environment themselves, and reject pages of another origin.
+        os.environ["ONESELF_PUBLIC_URL"] = _origin(address, port)
+        settings = load_settings()
+    choose_format(settings.log_format)
     logging.config.dictConfig(configuration())
-    if lacks_trusted_proxies(settings):
-        logging.getLogger(__name__).error(
-            "ONESELF_TRUSTED_PROXIES is empty and ONESELF_PUBLIC_URL is https: all users share one"
-            " client address and its rate limits. Set it to the addresses that the reverse proxy"
-            " connects from."
-        )
+    report_doubtful_settings(settings, address=address, port=port, demo=demo)
     # Errors that every worker would hit are reported here, once.
     PolicyStore(settings.policy_dir, load_document(), KeptPolicies(settings))
     Templates(settings.template_dir)
@@ -88,9 +103,7 @@ def serve(
         run_act(database, ensure_signing_key)
         open_delivery(settings, database)
         if demo:
-            from oneself.commands.demo import print_demo
-
-            print_demo(database, settings, address=address, port=port)
+            _create_demo(database, settings, credentials)
     if "password_threads" not in settings.model_fields_set:
         # More hashing threads than processors would delay the event loops, even at low priority
         # (LG-13). The workers read the environment themselves.
@@ -101,6 +114,28 @@ def serve(
     gc.freeze()
     with _metrics_served(settings):
         serve_until_stopped(settings, host=address, port=port, workers=workers)
+
+
+def _create_demo(database: "Database", settings: "Settings", credentials: Path | None) -> None:
+    from oneself.commands.demo import create_demo, has_demo, print_banner, write_accounts
+    from oneself.commands.demo_data import has_only_real_users
+
+    with database.transaction(writing=False) as session:
+        if not has_demo(settings) and has_only_real_users(session):
+            raise Failure(
+                "The database has users, and none of the demo. Set ONESELF_DATA_DIR to another"
+                " folder for the demo, or start without --demo."
+            )
+    accounts = create_demo(database, settings)
+    if credentials:
+        write_accounts(credentials, accounts)
+    print_banner(accounts["base"], settings)
+
+
+def _origin(address: str, port: int) -> str:
+    """Return the public URL of a service that is reached at the address it listens on."""
+    host = _NAMES.get(address, f"[{address}]" if ":" in address else address)
+    return f"http://{host}:{port}"
 
 
 @contextmanager

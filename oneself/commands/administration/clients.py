@@ -135,7 +135,11 @@ def disable(client_id: ClientId, *, as_json: AsJson = False) -> None:
     with _change(client_id) as session:
         client = clients.disable_client(session, client_id)
         record = {"client_id": client.id, "disabled": client.disabled_at is not None}
-    show(record, as_json=as_json)
+    note = (
+        "The client and its tokens are rejected from now on. To undo it: python -m oneself client"
+        f" enable {client_id}"
+    )
+    show(record, as_json=as_json, note=note)
 
 
 @app.command()

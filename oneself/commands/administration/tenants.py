@@ -64,7 +64,11 @@ def disable(
     with open_transaction(writing=True) as session, explain_missing_tenant(tenant_id):
         tenant = tenants.disable_tenant(session, tenant_id)
         record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}
-    show(record, as_json=as_json)
+    note = (
+        "Its users and clients are rejected from now on. To undo it: python -m oneself tenant"
+        f" enable {tenant_id}"
+    )
+    show(record, as_json=as_json, note=note)
 
 
 @app.command()

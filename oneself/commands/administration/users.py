@@ -121,7 +121,11 @@ def disable(name: UserName, *, as_json: AsJson = False) -> None:
         user = find_user(session, name)
         disable_user(session, user)
         summary = describe(user)
-    show(summary._asdict(), as_json=as_json)
+    note = (
+        "All credentials of the user are rejected from now on. To undo it: python -m oneself user"
+        f" enable {summary.user_id}"
+    )
+    show(summary._asdict(), as_json=as_json, note=note)
 
 
 @app.command()

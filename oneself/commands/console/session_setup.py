@@ -30,7 +30,7 @@ def load_settings() -> Settings:
             f"ONESELF_{str(error['loc'][0]).upper()} {_rule(error['msg'])}"
             for error in invalid.errors(include_input=False, include_context=False)
         ]
-    raise Failure("; ".join(problems) + ". The README lists the settings.", status=USAGE)
+    raise Failure("; ".join(problems) + ". docs/settings.md lists the settings.", status=USAGE)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """The `settings` check of `doctor`: unsafe combinations of settings."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from oneself.commands.console.check_result import CheckResult, ok, problem
@@ -20,15 +22,19 @@ _VERIFYING_MODES = frozenset({"verify-ca", "verify-full"})
 
 
 def find_unsafe_settings(settings: "Settings") -> CheckResult:
-    """Report combinations of settings that are unsafe for a public service.
+    """Report unknown settings, and combinations that are unsafe for a public service.
 
-    If the public URL is on loopback, the service is only being tried out; then only plain http to
-    other machines is reported.
+    If the public URL is on loopback, the service is only being tried out; then of the combinations
+    only plain http to other machines is reported.
     """
     from oneself.settings_parsers import is_loopback
 
     public = not is_loopback((settings.public_url.host or "").strip("[]"))
-    risks = [*_transport_risks(settings, public=public), *_database_risks(settings.location)]
+    risks = [
+        *unknown_settings(os.environ),
+        *_transport_risks(settings, public=public),
+        *_database_risks(settings.location),
+    ]
     if public:
         risks += [*_combined_risks(settings), *_rate_limit_risks(settings)]
     if risks:
@@ -39,6 +45,23 @@ def find_unsafe_settings(settings: "Settings") -> CheckResult:
         # Slow but harmless: mention it without reporting a problem.
         return ok("ONESELF_VALIDATE_RESPONSES is on, which slows down every response")
     return ok("no unsafe combination")
+
+
+def unknown_settings(names: Iterable[str]) -> Iterator[CheckResult]:
+    """Report variables that are spelled like a setting and are none, without their values."""
+    from oneself.settings import Settings
+
+    known = [name.upper() for name in Settings.model_fields]
+    for name in sorted(names):
+        prefix, _, rest = name.upper().partition("_")
+        if prefix == "ONESELF" and rest not in known:
+            nearest = get_close_matches(rest, known, n=1)
+            yield problem(
+                f"{name} is not a setting, and is ignored",
+                f"Did you mean ONESELF_{nearest[0]}?"
+                if nearest
+                else "docs/settings.md lists all settings.",
+            )
 
 
 def _transport_risks(settings: "Settings", *, public: bool) -> Iterator[CheckResult]:
@@ -59,6 +82,13 @@ def _transport_risks(settings: "Settings", *, public: bool) -> Iterator[CheckRes
 
 
 def _combined_risks(settings: "Settings") -> Iterator[CheckResult]:
+    from oneself.commands.demo import has_demo
+
+    if has_demo(settings):
+        yield problem(
+            "the data folder has the passwords of demo users, in demo.json",
+            "Use another ONESELF_DATA_DIR and database for real users.",
+        )
     if lacks_trusted_proxies(settings):
         yield problem(
             "ONESELF_TRUSTED_PROXIES is empty behind a reverse proxy: all users share one client"

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneself.logging import (
-    JsonFormatter,
+    LineFormatter,
     LineHandler,
+    choose_format,
     configuration,
     write_line,
     write_waiting_lines,
@@ -38,7 +39,7 @@ def _line(message="a message", arguments=(), **extra):
     record = logging.getLogger("oneself.tests").makeRecord(
         "oneself.tests", logging.INFO, "file", 1, message, arguments, None, extra=extra
     )
-    return JsonFormatter().format(record)
+    return LineFormatter().format(record)
 
 
 def _only_line(text):
@@ -61,6 +62,63 @@ def test_line_has_time_level_logger_and_message():
         "request_id": "req_1",
         "status": 200,
     }
+
+
+@pytest.fixture
+def as_text():
+    choose_format("text")
+    yield
+    choose_format("json")
+
+
+@pytest.mark.usefixtures("as_text")
+def test_text_line_has_local_time_level_message_and_fields():
+    """newcomer F16: in a terminal; without empty fields."""
+    line = _line("%d of %s", (1, "two"), status=200, reason=None, agent="a b", empty="")
+    moment, rest = line.split(" ", 1)
+    assert datetime.strptime(moment, "%H:%M:%S").time()  # noqa: DTZ007 # local, for people
+    assert rest == 'info    1 of two status=200 agent="a b" empty=""'
+
+
+@pytest.mark.usefixtures("as_text")
+@pytest.mark.parametrize("text", [*HOSTILE, "\x9b31mred", "\ud800"], ids=range(len(HOSTILE) + 2))
+def test_hostile_text_stays_on_one_text_line(text):
+    """LO-05, newcomer F16: and controls no terminal."""
+    line = _line("%s", (text,), user_agent=text, nested={"list": [text]})
+    assert line.isprintable()
+    assert _line("request", agent='x status=500 "').count('"x status=500') == 1
+
+
+@pytest.mark.usefixtures("as_text")
+def test_text_traceback_is_indented():
+    """LO-05, newcomer F16: no line of it looks like a line of the log."""
+    try:
+        raise ValueError("first\n12:00:00 error   forged\x1b[0m\u2028x")  # noqa: TRY301 # as above
+    except ValueError:
+        record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
+    first, *others = LineFormatter().format(record).split("\n")
+    assert first.endswith(" failed")
+    assert any("12:00:00 error" in line for line in others)
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+@pytest.mark.parametrize(
+    ("log_format", "is_terminal", "is_text"),
+    [("auto", True, True), ("auto", False, False), ("json", True, False), ("text", False, True)],
+)
+def test_format_follows_the_terminal_and_the_setting(monkeypatch, log_format, is_terminal, is_text):
+    """newcomer F16: of lines of records and of requests."""
+    lines = []
+    error = SimpleNamespace(isatty=lambda: is_terminal, write=lines.append, flush=lambda: None)
+    monkeypatch.setattr("oneself.logging.sys", SimpleNamespace(stderr=error))
+    try:
+        choose_format(log_format)
+        write_line(datetime.now(UTC), "oneself.requests", "request", {"status": 200})
+        write_waiting_lines()
+        lines.append(_line())
+    finally:
+        choose_format("json")
+    assert [line.startswith("{") for line in lines] == [not is_text] * 2
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -92,7 +150,7 @@ def test_traceback_stays_on_one_line():
         raise ValueError("first\nsecond")  # noqa: TRY301 # the traceback is tested
     except ValueError:
         record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
-    line = _only_line(JsonFormatter().format(record))
+    line = _only_line(LineFormatter().format(record))
     assert line["traceback"].startswith("Traceback")
     assert line["traceback"].endswith("first\nsecond")
 
@@ -166,7 +224,7 @@ def _write(n, **more):
 def _log(n, level=logging.INFO):
     record = logging.makeLogRecord({"msg": "message", "levelno": level, "levelname": "x", "n": n})
     handler = LineHandler()
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(LineFormatter())
     handler.handle(record)
 
 

@@ -330,6 +330,35 @@ def test_tenant_is_added_and_disabled(run, sql):
         assert run("tenant", word, "tnt_0").refused("There is no tenant tnt_0")
 
 
+def test_disabling_says_how_to_undo_it(run, tenant_id, add_user):
+    """newcomer F18."""
+    user_id = add_user("--json").json["user_id"]
+    words = ("--tenant", tenant_id, "--scope", "keys:read", "--json")
+    client_id = run("client", "add", "ci", *words).json["client_id"]
+    for group, name in (("client", client_id), ("user", user_id), ("tenant", tenant_id)):
+        printed = " ".join(run(group, "disable", name).out.split())
+        assert printed.endswith(f"To undo it: python -m oneself {group} enable {name}")
+
+
+def test_missing_packages_are_explained(tmp_path):
+    """newcomer F18: by `python -m oneself` and by `bin/oneself`, outside the environment."""
+    (tmp_path / "typer.py").write_text("import missing_package")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for words in (["-m", "oneself"], ["bin/oneself"]):
+        ran = subprocess.run(
+            [sys.executable, *words, "--help"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 1
+        assert "no module missing_package" in ran.stderr
+        assert "requirements/runtime.txt" in ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
 def test_tenants_are_listed_newest_first(run, sql):
     """And at most --limit, since each signup adds one."""
     first = run("tenant", "add", "First", "--json").json
@@ -502,7 +531,22 @@ def test_demo_is_one_json_object(run):
     """The contract suite reads it; test_demo_data.py tests its content."""
     made = run("demo", "--json").json
     assert set(made) == {"base", "other_tenant", "sso_user", "disabled_user"}
-    assert run("demo", "--json").json["base"]["user_id"] == made["base"]["user_id"]
+    again = run("demo", "--json").json
+    assert again["base"]["session_token"] == made["base"]["session_token"]
+    renewed = run("demo", "--renew", "--json").json
+    assert renewed["base"]["user_id"] == made["base"]["user_id"]
+    assert renewed["base"]["session_token"] != made["base"]["session_token"]
+    assert run("demo", "--json").json["base"]["session_token"] == (renewed["base"]["session_token"])
+
+
+def test_demo_prints_curl_commands(run, monkeypatch):
+    """newcomer F16: with the public URL, and the variables of the README."""
+    monkeypatch.setenv("ONESELF_PUBLIC_URL", "http://localhost:8090")
+    base, ran = run("demo", "--json").json["base"], run("demo", "--curl")
+    lines = ran.out.splitlines()
+    assert ran.status == 0
+    assert sum(line.startswith("curl http://localhost:8090/") for line in lines) == 7
+    assert lines[-1].startswith(f"export SESSION={base['session_token']} ACCESS_TOKEN=")
 
 
 def test_demo_table_shows_each_token_on_one_line(run, sql):

@@ -6,18 +6,19 @@ from typing import get_args
 import pytest
 
 from accounts.errors import InvalidCredentials, InvalidToken
+from accounts.flows.administration.clients import disable_client, remove_client, renew_client_secret
 from accounts.flows.administration.tenants import disable_tenant
 from accounts.flows.administration.users import disable_user, find_user_by_email
 from accounts.flows.email.email_change import request_email_change, validate_email_change
 from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session
-from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
+from accounts.flows.tokens.api_keys import create_api_key, list_api_keys, revoke_api_key
 from accounts.flows.tokens.personal_access_tokens import create_pat, list_pats
 from accounts.services.access_tokens import regenerate_access_token
 from accounts.services.clients import ClientCredentials, authenticate_client
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.principal import CredentialKind
-from models import wire
-from oneself.commands.demo_data import make_demo
+from models import Client, wire
+from oneself.commands.demo_data import has_only_real_users, make_demo
 
 KINDS = {
     "session_token": CredentialKind.SESSION,
@@ -111,6 +112,69 @@ def test_second_run_replaces_the_credentials(env, database, demo):
                 env.authenticate(KINDS[field], before[field])
         with pytest.raises(InvalidCredentials):
             _log_in(env, before)
+
+
+def test_credentials_of_a_former_run_are_kept(env, database, demo):
+    """newcomer F9: after a restart, and beside a second instance."""
+    again = make_demo(database, demo)
+    _check_credentials(env, demo)
+    for name in OWNERS:
+        changed = {field for field in demo[name] if demo[name][field] != again[name][field]}
+        assert changed == {"jwt", "refresh_token"}, "they are short-lived, or used once"
+    for name in ("sso_user", "disabled_user"):
+        assert again[name] == demo[name]
+    again = make_demo(database, {"base": dict.fromkeys(demo["base"], "sess_x")})
+    _check_credentials(env, again)
+
+
+def test_only_ended_credentials_are_replaced(env, database, demo):
+    """newcomer F9: those that still work stay, and the password is set back."""
+    alice = demo["base"]
+    principal = env.authenticate(CredentialKind.SESSION, alice["session_token"])
+    (key,) = env.act(list_api_keys, alice["user_id"])
+    env.act(revoke_api_key, principal.user, key.id)
+    env.act(disable_client, alice["client_id"])
+    env.act(lambda session: renew_client_secret(session, session.get(Client, alice["client_id"])))
+    env.execute("UPDATE password_record SET record = 'unusable'")
+    again = make_demo(database, demo)
+    _check_credentials(env, again)
+    changed = {field for field in alice if alice[field] != again["base"][field]}
+    assert changed == {"api_key", "client_secret", "jwt", "refresh_token"}
+
+
+def test_former_credentials_of_another_user_or_with_fewer_scopes_are_replaced(env, database, demo):
+    """newcomer F9: a kept file cannot turn one user's credential into another's."""
+    env.execute("""UPDATE personal_access_token SET scopes = '["me/profile:read"]'""")
+    swapped = {**demo, "base": {**demo["base"], "api_key": demo["other_tenant"]["api_key"]}}
+    again = make_demo(database, swapped)
+    _check_credentials(env, again)
+    assert again["base"]["api_key"] not in {each["api_key"] for each in map(demo.get, OWNERS)}
+    assert again["base"]["pat"] != demo["base"]["pat"]
+
+
+def test_former_password_that_breaks_a_new_rule_is_replaced(make_env):
+    """newcomer F9."""
+    make = make_env()
+    former = make_demo(make.database)
+    stricter = make_env(password_min_length=64)
+    assert make_demo(stricter.database, former)["base"]["password"] != former["base"]["password"]
+
+
+def test_removed_client_is_added_again(env, database, demo):
+    """newcomer F8, F9."""
+    env.act(remove_client, demo["base"]["client_id"])
+    again = make_demo(database, demo)
+    _check_credentials(env, again)
+    assert again["base"]["client_id"] != demo["base"]["client_id"]
+
+
+def test_database_of_real_users_is_recognised(env, database):
+    """newcomer F9: `serve --demo` adds no demo users to it."""
+    assert not env.act(has_only_real_users)
+    env.user("real@example.org")
+    assert env.act(has_only_real_users)
+    make_demo(database)
+    assert not env.act(has_only_real_users)
 
 
 def test_repeated_runs_add_no_rows(env, database, demo):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import http.client
 import io
+import json
 import logging
 import os
 import re
@@ -268,23 +269,159 @@ def test_bad_setting_is_refused(serve, monkeypatch):
 @pytest.mark.parametrize(
     ("host", "origin"),
     [
-        ("127.0.0.1", "http://127.0.0.1"),
-        (EVERYWHERE, "http://127.0.0.1"),
+        ("127.0.0.1", "http://localhost"),
+        ("localhost", "http://localhost"),
+        ("127.0.0.2", "http://127.0.0.2"),
         pytest.param("::1", "http://[::1]", marks=needs_ipv6),
     ],
 )
-def test_demo_sets_the_public_url_for_the_workers(serve, port, host, origin, monkeypatch):
-    """Unless the operator has set it."""
-    code, out, _, calls = serve("--demo", "--host", host, "--allow-http")
-    assert (code, len(calls)) == (0, 1)
-    assert out.count(f"{origin}:{port}/") == 8
-    assert re.search(
-        r"^export SESSION=sess_\w+ ACCESS_TOKEN=tok_\w+ API_KEY=\w+ PAT=pat_", out, re.MULTILINE
-    )
+def test_public_url_follows_the_address(serve, port, host, origin):
+    """newcomer F10."""
+    assert serve("--host", host)[::2] == (0, "")
     assert os.environ["ONESELF_PUBLIC_URL"] == f"{origin}:{port}"
+
+
+def test_public_url_of_the_operator_is_kept(serve, monkeypatch):
+    """newcomer F10."""
     monkeypatch.setitem(os.environ, "ONESELF_PUBLIC_URL", "https://me.example.com")
-    serve("--demo")
+    assert serve()[0] == 0
     assert os.environ["ONESELF_PUBLIC_URL"] == "https://me.example.com"
+
+
+def test_public_url_of_all_addresses_is_localhost(serve, port):
+    """newcomer F10: as it was before, since 0.0.0.0 is no name."""
+    assert serve("--host", EVERYWHERE, "--allow-http")[0] == 0
+    assert os.environ["ONESELF_PUBLIC_URL"] == f"http://localhost:{port}"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "is_logged"),
+    [
+        ("http://localhost:1", (), True),
+        ("http://[::1]:1", (), True),
+        ("http://localhost:1", ("--host", EVERYWHERE, "--allow-http"), False),
+        ("https://localhost:1", (), False),
+        ("http://me.example.com:1", (), False),
+    ],
+)
+def test_public_url_with_another_port_is_logged(
+    serve, monkeypatch, caplog, url, *, options, is_logged
+):
+    """newcomer F10: unless a container or a reverse proxy can forward that port."""
+    monkeypatch.setitem(os.environ, "ONESELF_PUBLIC_URL", url)
+    monkeypatch.setitem(os.environ, "ONESELF_TRUSTED_PROXIES", "")
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    assert serve(*options)[0] == 0
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert ["ONESELF_PUBLIC_URL has port 1," in each for each in warnings] == [True] * is_logged
+
+
+def test_public_url_of_a_trusted_proxy_may_have_another_port(serve, monkeypatch, caplog):
+    """newcomer F10."""
+    monkeypatch.setitem(os.environ, "ONESELF_PUBLIC_URL", "http://localhost:1")
+    monkeypatch.setitem(os.environ, "ONESELF_TRUSTED_PROXIES", "127.0.0.1")
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    assert serve()[0] == 0
+    assert caplog.records == []
+
+
+def test_unknown_setting_is_logged_without_its_value(serve, monkeypatch, caplog):
+    """newcomer F11."""
+    monkeypatch.setitem(os.environ, "ONESELF_PASWORD_COST", "canary")
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    assert serve()[0] == 0
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        "ONESELF_PASWORD_COST is not a setting, and is ignored. Did you mean ONESELF_PASSWORD_COST?"
+    )
+
+
+# The demo
+
+
+def test_demo_prints_five_lines(serve, port, folder):
+    """newcomer F16: its address, a login, its folders, and how to stop it."""
+    code, out, err, calls = serve("--demo")
+    assert (code, err, len(calls)) == (0, "", 1)
+    password = json.loads((folder / "demo.json").read_text())["base"]["password"]
+    origin = f"http://localhost:{port}"
+    command = f"ONESELF_DATA_DIR={folder} ONESELF_PUBLIC_URL={origin} python -m oneself demo --curl"
+    assert [line.split(maxsplit=1) for line in out.replace("Log in as", "Login").splitlines()] == [
+        ["Open", f"{origin}/   API reference: {origin}/docs"],
+        ["Login", f"alice.chen@example.com   password: {password}"],
+        ["Data", f"{folder}   curl commands: {command}"],
+        ["Mail", f"{folder}/mail"],
+        ["Stop", "Ctrl-C"],
+    ]
+
+
+def test_demo_banner_of_a_server_has_no_url(serve, monkeypatch):
+    """newcomer F16: URLs of servers have passwords."""
+    monkeypatch.setitem(os.environ, "ONESELF_SMTP_URL", "smtp://me:canary@mail.example.com:587")
+    monkeypatch.setitem(os.environ, "ONESELF_DOCS", "false")
+    code, out, *_ = serve("--demo")
+    assert code == 0
+    assert "canary" not in out
+    assert "/docs" not in out
+    assert "ONESELF_SMTP_URL" in out
+
+
+def test_demo_keeps_its_credentials(serve, tmp_path, folder):
+    """newcomer F9, F2: over restarts, in a file of the data folder and in a chosen one."""
+    chosen = tmp_path / "people.json"
+    chosen.write_text("former")
+    chosen.chmod(0o644)
+    assert serve("--demo", "--credentials", str(chosen))[0] == 0
+    written = json.loads(chosen.read_text())
+    assert (folder / "demo.json").read_text() == chosen.read_text()
+    assert {path.stat().st_mode & 0o777 for path in (chosen, folder / "demo.json")} == {0o600}
+    assert serve("--demo")[0] == 0
+    again = json.loads((folder / "demo.json").read_text())
+    assert again["base"]["session_token"] == written["base"]["session_token"]
+    assert again["base"]["password"] == written["base"]["password"]
+    (folder / "demo.json").write_text("no JSON")
+    assert serve("--demo")[0] == 0
+    again = json.loads((folder / "demo.json").read_text())
+    assert again["base"]["password"] != written["base"]["password"]
+
+
+def test_credentials_without_a_demo_are_refused(serve, tmp_path):
+    assert_refused(serve("--credentials", str(tmp_path / "people.json")), "--demo", status=2)
+
+
+def test_demo_off_loopback_needs_the_option(serve, monkeypatch):
+    """newcomer F9: the setting of a deployment does not open a demo to other machines."""
+    monkeypatch.setitem(os.environ, "ONESELF_ALLOW_HTTP", "true")
+    assert_refused(serve("--demo", "--host", EVERYWHERE), "--allow-http", status=2)
+    assert serve("--demo", "--host", EVERYWHERE, "--allow-http")[0] == 0
+
+
+def test_demo_in_a_database_of_real_users_is_refused(serve, folder, monkeypatch):
+    """newcomer F9: `tox run -e serve` uses the data folder of the commands."""
+    add = ["oneself", "tenant", "add", "Real", "--json"]
+    monkeypatch.setattr(sys, "argv", add)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
+        commands.main()
+    tenant = json.loads(printed.getvalue())["tenant_id"]
+    add = ["user", "add", "real@example.com", "--tenant", tenant, "--name", "R", "--provider"]
+    monkeypatch.setattr(sys, "argv", ["oneself", *add, "oidc"])
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
+        commands.main()
+    assert_refused(serve("--demo"), "none of the demo", "ONESELF_DATA_DIR")
+    assert not (folder / "demo.json").exists()
+    assert serve()[0] == 0
+
+
+def test_demo_users_of_a_service_without_the_option_are_logged(serve, monkeypatch, caplog):
+    """newcomer F9: a demo must not become a deployment."""
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    for _ in range(2):
+        assert serve("--demo")[0] == 0
+    assert caplog.records == []
+    assert serve()[0] == 0
+    assert ["demo users" in record.getMessage() for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize(("workers", "threads"), [("1", "2"), ("2", "1"), ("5", "1")])
@@ -310,7 +447,10 @@ def _parse_curl(line):
 
 
 def test_real_start_answers_every_curl_command_and_drains(tmp_path, port):
-    """A request that is in flight at SIGTERM is answered, and the exit status is 0."""
+    """A request that is in flight at SIGTERM is answered, and the exit status is 0.
+
+    newcomer F9: `demo --curl` beside the running demo prints credentials that work in both.
+    """
     environment = {**os.environ, "ONESELF_DATA_DIR": str(tmp_path / "fresh")}
     with subprocess.Popen(
         [sys.executable, "-m", "oneself", "serve", "--demo", "--port", str(port)],
@@ -321,12 +461,26 @@ def test_real_start_answers_every_curl_command_and_drains(tmp_path, port):
         text=True,
     ) as process:
         try:
-            lines = []
-            while len(lines) < 6:
-                line = process.stdout.readline()
+            while not (line := process.stdout.readline()).startswith("Data "):
                 assert line, "it ended"
-                lines += [line] if line.startswith("curl ") else []
             _wait_for(port)
+            command = line.partition("curl commands: ")[2].replace("python", sys.executable, 1)
+            printed = subprocess.run(
+                ["/bin/sh", "-c", command],
+                cwd=ROOT,
+                env=os.environ,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            ).stdout
+            assert re.search(
+                r"^export SESSION=sess_\w+ ACCESS_TOKEN=tok_\w+ API_KEY=\w+ PAT=pat_",
+                printed,
+                re.MULTILINE,
+            )
+            lines = [line for line in printed.splitlines() if line.startswith("curl ")]
+            assert len(lines) == 7
+            lines.pop()  # a pipe with a token exchange, which the README's tests run
             for line in lines:
                 request, more = _parse_curl(line)
                 answer = httpx.request(*request, timeout=patient(30), **more)

@@ -22,7 +22,7 @@ from accounts.services.mail.outbox import (
 )
 from models import OutboxMessage
 from oneself.database import Database
-from oneself.logging import JsonFormatter
+from oneself.logging import LineFormatter
 from oneself.mail.delivery import Delivery, Run
 from oneself.mail.folder import Folder
 from oneself.mail.messages import Messages
@@ -720,6 +720,6 @@ def test_no_secret_and_no_address_is_logged_or_kept(  # noqa: PLR0917 # fixtures
     records = [record for record in caplog.records if record.name != "mail.log"]
     assert len(records) >= 5
     problems = [message.last_problem or "" for message in env.messages()]
-    for line in [*map(JsonFormatter().format, records), *problems]:
+    for line in [*map(LineFormatter().format, records), *problems]:
         assert "alice" not in line.lower()
         assert "canary" not in line

@@ -28,7 +28,7 @@ from accounts.values.password_strength import validate
 from oneself.conformance.http_client import FORM
 from oneself.http.guard import Guard
 from oneself.http.response.dialects import Dialects
-from oneself.logging import JsonFormatter
+from oneself.logging import LineFormatter
 from oneself.observability.access_log import log_request
 from oneself.runtime.thread_pools import Pool
 from oneself.templating import Templates
@@ -883,7 +883,7 @@ def test_log_names_the_page_and_no_part_of_the_link(
         "page.resetPassword",
     }
     assert {request["code"] for request in requests} >= {None, "invalid_request", *UNUSABLE}
-    for line in (*lines, *map(JsonFormatter().format, caplog.records)):
+    for line in (*lines, *map(LineFormatter().format, caplog.records)):
         assert not [value for value in hidden if value in line]
 
 

@@ -60,6 +60,7 @@ def run():
 @pytest.fixture
 def settings(monkeypatch, migrated_file, tmp_path):
     """Returns the settings of a new database that has only its tables."""
+    monkeypatch.delenv("ONESELF_TEST_DATABASE_URL", raising=False)
     folder = tmp_path / "data"
     folder.mkdir(mode=0o700)
     (folder / "oneself.sqlite3").write_bytes(migrated_file.read_bytes())

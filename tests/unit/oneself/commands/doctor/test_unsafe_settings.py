@@ -17,7 +17,10 @@ LOCAL = "http://localhost:8080"
 
 
 @pytest.fixture
-def check(monkeypatch):
+def check(monkeypatch, tmp_path):
+    monkeypatch.setenv("ONESELF_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("ONESELF_TEST_DATABASE_URL", raising=False)
+
     def check(**settings):
         for name, value in settings.items():
             monkeypatch.setenv(f"ONESELF_{name}", value)
@@ -113,3 +116,26 @@ def test_trusting_all_addresses_is_rejected(check):
     """The settings themselves reject it, so no check is needed."""
     with pytest.raises(ValueError, match="never all of them"):
         check(**GOOD | {"TRUSTED_PROXIES": "0.0.0.0/0"})
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("PASWORD_COST", "Did you mean ONESELF_PASSWORD_COST?"),
+        ("password_csot", "Did you mean ONESELF_PASSWORD_COST?"),
+        ("QQQ", "docs/settings.md lists all settings."),
+    ],
+)
+def test_unknown_setting_is_a_problem_with_the_nearest_name(check, name, hint):
+    """newcomer F11: also in a trial on this machine, and without its value."""
+    result = check(**{name: "canary"})
+    assert not result.ok
+    assert result.found == f"ONESELF_{name} is not a setting, and is ignored"
+    assert result.to_do == hint
+
+
+def test_demo_users_are_a_problem_of_a_public_service(check, tmp_path):
+    """newcomer F9: a demo must not become a deployment."""
+    (tmp_path / "demo.json").touch()
+    assert check().ok
+    assert "demo users" in check(**GOOD).found

@@ -152,7 +152,7 @@ def test_several_credentials_are_rejected(headers):
         _read(*reversed(headers))
 
 
-@pytest.mark.parametrize("cookie", [SESSION, "", "x", KEY])
+@pytest.mark.parametrize("cookie", [SESSION, "", "x", KEY], ids=range(4))
 @pytest.mark.parametrize(
     ("header", "kind"),
     [(_bearer(SESSION), CredentialKind.SESSION), (_key(KEY), CredentialKind.API_KEY)],

@@ -12,7 +12,7 @@ from accounts.errors import AccountError
 from oneself.http.request.errors import Internal
 from oneself.http.response.dialects import dialect_of
 from oneself.http.response.error_handler import headers_of_refusal, refusal_of, status_of
-from oneself.logging import JsonFormatter
+from oneself.logging import LineFormatter
 from tests.support.error_classes import ALL_REFUSALS
 
 TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
@@ -160,7 +160,7 @@ def test_unexpected_exception_is_an_internal_error(caplog, error):
     assert "canary" not in str(refusal)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert "canary" in json.loads(JsonFormatter().format(record))["traceback"]
+    assert "canary" in json.loads(LineFormatter().format(record))["traceback"]
 
 
 def test_refusal_is_not_logged(caplog):
