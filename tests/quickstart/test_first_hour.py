@@ -162,9 +162,9 @@ def test_first_hour_takes_ten_minutes_at_most(shell, capsys):
             refused = json.loads(shell.run(f"{here(changing)} --silent", **known))
             assert refused["code"] == "wrong_password"
 
-        with shell.step("tox run -e sdk"):
-            assert "`tox run -e sdk`" in shell.readme
-            shell.run("tox run -e sdk")
+        with shell.step("tox run -e clients"):
+            assert "`tox run -e clients`" in shell.readme
+            shell.run("tox run -e clients")
 
         with shell.step("begin in Python"):
             shell.run(shell.command("From Python", "pip install"))
