@@ -44,7 +44,6 @@ def build(packages: Path, file: Path) -> None:
             # A virtual environment starts as fast as an installed service, and forks like one.
             "--venv",
             *("--python-shebang", "/usr/bin/env python3"),
-            *("--compression-level", "1"),
             *("--output-file", file),
             *("--pex-root", Path(folder) / "cache"),
         )
