@@ -40,7 +40,7 @@ def build(packages: Path, file: Path) -> None:
             *("--venv-repository", packages),
             *("--requirement", ROOT / "requirements" / "runtime.txt"),
             *("--sources-directory", source),
-            *("--module", "oneself"),
+            *("--entry-point", "oneself"),
             # A virtual environment starts as fast as an installed service, and forks like one.
             "--venv",
             *("--python-shebang", "/usr/bin/env python3"),
