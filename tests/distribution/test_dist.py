@@ -62,7 +62,9 @@ def children(pid: int) -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The empty folder from which the service is started."""
-    return tmp_path_factory.mktemp("elsewhere")
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "home").mkdir()
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,7 @@ def test_service_runs_from_one_file(service, session, folder):
         assert b"<title>" in page.read()
     # Data is below the working directory, and nothing else.
     assert {path.name for path in folder.iterdir()} == {"data", "home", "stderr.log"}
+    get_json(f"{service}/v1/auth/password/forgot", {"email": "alice.chen@example.com"})
     deadline = time.monotonic() + patient(60)
     while not [*(folder / "data").rglob("*.eml")]:
         assert time.monotonic() < deadline
