@@ -24,12 +24,17 @@ _EPOCH = {"SOURCE_DATE_EPOCH": "1775383200"}
 def build(work: Path, dist: Path) -> None:
     """Build both SDKs."""
     facts = read_facts()
-    shutil.rmtree(dist, ignore_errors=True)
-    dist.mkdir(parents=True)
+    dist.mkdir(parents=True, exist_ok=True)
+    for former in _packages(dist):
+        former.unlink()
     _build_python(work / "python", dist)
     _build_typescript(work / "typescript", dist, facts)
-    for path in sorted(dist.iterdir()):
+    for path in _packages(dist):
         print(f"{path.stat().st_size:>8}  {path.name}")
+
+
+def _packages(dist: Path) -> list[Path]:
+    return sorted(dist.glob("oneself[-_]client-*"))
 
 
 def _build_python(work: Path, dist: Path) -> None:

@@ -1,4 +1,4 @@
-"""Facts for the SDKs that no generator reads: refusals, and the credentials of operations.
+"""Facts for the SDKs that no generator reads: refusals, credentials, pages and secrets.
 
 Everything is derived from the document, so that new operations, codes and dialects appear in both
 SDKs without further code.
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["DOCUMENT", "Facts", "Operation", "Refusal", "Shape", "read_facts"]
+__all__ = ["DOCUMENT", "Facts", "Operation", "Pages", "Refusal", "Shape", "read_facts"]
 
 DOCUMENT = Path(__file__).parent.parent / "openapi" / "openapi.yaml"
 
@@ -20,6 +20,8 @@ _METHODS = ("get", "put", "post", "delete", "patch")
 #: The schemas that identify the parts of a refusal in every dialect.
 _CODE, _MESSAGE, _NOTICES = "RefusalCode", "Message", "Notices"
 _VIOLATIONS = ("Violation", "ValidationError")
+#: The query parameter that selects a page, and the fields of a page.
+_CURSOR, _ITEMS, _NEXT_CURSOR = "cursor", "items", "next_cursor"
 
 
 class UnreadableDocument(Exception):
@@ -47,6 +49,14 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Pages:
+    """The pages of a list: the fields around a page, and the schema of an item."""
+
+    steps: tuple[str | int, ...]
+    item: str
+
+
+@dataclass(frozen=True)
 class Operation:
     """An operation, with the credentials that it accepts."""
 
@@ -57,6 +67,8 @@ class Operation:
     credentials: tuple[str, ...]
     #: The descriptions of the parameters, by name.
     parameters: Mapping[str, str]
+    #: For a list that is returned in pages.
+    pages: Pages | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,8 @@ class Facts:
     refusals: tuple[Refusal, ...]
     shapes: tuple[Shape, ...]
     operations: tuple[Operation, ...]
+    #: The names of schemas and of the fields in them that are secrets.
+    secrets: frozenset[tuple[str, str]]
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the facts as JSON types, for programs in other languages."""
@@ -86,6 +100,7 @@ def read_facts(document: Mapping[str, Any] | None = None) -> Facts:
         refusals=tuple(refusals[code] for code in sorted(refusals)),
         shapes=_read_shapes(source),
         operations=tuple(_read_operations(source)),
+        secrets=frozenset(_read_secrets(source)),
     )
 
 
@@ -125,7 +140,29 @@ def _read_operations(document: Mapping[str, Any]) -> Iterator[Operation]:
             path=path,
             credentials=tuple(name for alternative in alternatives for name in alternative),
             parameters=_describe_parameters(document, document["paths"][path], operation),
+            pages=_read_pages(document, operation),
         )
+
+
+def _read_pages(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Pages | None:
+    """Return how to read the pages of a list, or None for any other operation."""
+    parameters = (_resolve(document, item) for item in operation.get("parameters", ()))
+    if _CURSOR not in {parameter["name"] for parameter in parameters}:
+        return None
+    (content,) = _resolve(document, operation["responses"]["200"])["content"].values()
+    for name, steps in _walk(document, content["schema"], ()):
+        properties = document["components"]["schemas"][name].get("properties", {})
+        if _NEXT_CURSOR in properties:
+            return Pages(steps, _name_of(properties[_ITEMS]["items"]))
+    msg = f"{operation['operationId']} has a {_CURSOR} and no {_NEXT_CURSOR}"
+    raise UnreadableDocument(msg)
+
+
+def _read_secrets(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, schema in document["components"]["schemas"].items():
+        for field, value in schema.get("properties", {}).items():
+            if _resolve(document, value).get("format") == "password":
+                yield name, field
 
 
 def _describe_parameters(

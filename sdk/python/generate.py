@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader
 from openapi_python_client import Project
 from openapi_python_client.config import Config, ConfigFile, MetaType
 from openapi_python_client.parser import GeneratorData
@@ -48,6 +49,8 @@ def generate(folder: Path) -> None:
     _unprefix_headers(data, config)
     facts = read_facts(document)
     project.env.filters["prose"] = _as_prose
+    project.env.filters["declared"] = partial(_declared, facts)
+    _declare_fields_ourselves(project.env)
     project.env.globals.update(
         facts=facts,
         quick_start=quick_start("Python"),
@@ -129,6 +132,39 @@ def _unprefix_headers(data: GeneratorData, config: Config) -> None:
                 name = header.name.get_untrusted_value()
                 if name.lower().startswith("x-"):
                     header.set_python_name(UntrustedString(name[2:]), config)
+
+
+#: The names in the generator's template of a model to replace, with those to replace them with.
+_MODEL_TEMPLATE = "model.py.jinja"
+_REPLACED = {
+    "property.to_string() | as_unembedded_code": "property | declared(class_name)",
+    "from ..types import UNSET, Unset": "from ..types import UNSET, Unset, hidden",
+}
+
+
+def _declare_fields_ourselves(env: Environment) -> None:
+    """Make the template of models declare each field with our filter `declared`.
+
+    Raises:
+        SystemExit: The template of this version of the generator is another one.
+    """
+    source, _, _ = PackageLoader("openapi_python_client").get_source(env, _MODEL_TEMPLATE)
+    for old, new in _REPLACED.items():
+        if old not in source:
+            raise SystemExit(f"{_MODEL_TEMPLATE} of the generator no longer has {old!r}")
+        source = source.replace(old, new)
+    own = DictLoader({_MODEL_TEMPLATE: source})
+    env.loader = ChoiceLoader([own, *([env.loader] if env.loader else [])])
+
+
+def _declared(facts: Facts, prop: Property, model: str) -> str:
+    """Return the declaration of a field; that of a secret hides it from the `repr`."""
+    declaration = str(prop.to_string().as_unembedded_code())
+    if (model, prop.name.get_untrusted_value()) not in facts.secrets:
+        return declaration
+    annotated, equals, default = declaration.partition(" = ")
+    default = f"default={default}, " if equals else ""
+    return f"{annotated} = _attrs_field({default}repr=hidden)"
 
 
 def _as_prose(text: object) -> str:

@@ -122,6 +122,7 @@ READ = {
     ),
     ("docs/deploy/README.md", "useradd"): "needs systemd: tests/deploy/test_systemd.py",
     ("docs/deploy/README.md", "systemd-run"): "needs systemd, as above",
+    ("docs/deploy/README.md", "python oneself.pyz"): "tests/distribution/test_dist.py starts it",
     ("docs/deploy/README.md", "kubectl"): "needs a cluster: tests/deploy/test_tools.py",
     ("docs/deploy/README.md", "psql"): "tests/deploy/test_pgbouncer.py writes such a file",
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",

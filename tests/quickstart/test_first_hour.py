@@ -237,7 +237,7 @@ def ask_with_curl(shell: Shell, known: dict[str, str], port: int) -> None:
 
 def use_clients(shell: Shell, known: dict[str, str], port: int) -> None:
     """Build the clients, and run the programs of the README."""
-    (build,) = re.findall(r"`(pip install tox && tox run -e sdk)`", shell.readme)
+    (build,) = re.findall(r"`(pip install tox && tox run -e clients)`", shell.readme)
     with shell.step(build):
         shell.run(build)
     with shell.step("begin in Python"):

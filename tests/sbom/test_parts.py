@@ -1,4 +1,4 @@
-"""The SBOM lists each pinned package of the service: `tox run -e parts`."""
+"""The SBOM lists each pinned package of the service: `tox run -e dist`."""
 
 import json
 import os
@@ -14,7 +14,7 @@ PINNED = re.compile(r"^([a-z0-9][a-z0-9.-]*)(?:\[[^]]*\])?==([^ ;]+)", re.MULTIL
 @pytest.fixture(scope="module")
 def parts():
     if "ONESELF_PARTS" not in os.environ:
-        pytest.skip("the list is made by tox run -e parts")
+        pytest.skip("the list is made by tox run -e dist")
     return json.loads(Path(os.environ["ONESELF_PARTS"]).read_text())
 
 

@@ -51,6 +51,10 @@ def test_example_is_raised_as_the_class_of_its_code(status, code, body):
     assert error.message == body.get("message", error.message)
     assert error.message in str(body)
     assert error.request_id == "req_0a1b2c3d4e5f"
+    assert str(error).endswith(f"({status} {code}, request req_0a1b2c3d4e5f)")
+    parts = [error.message, *error.notices, *map(str, error.violations)]
+    assert [part for part in parts if part not in str(error)] == []
+    assert bool(error.violations) == any(f"'{key}'" in str(body) for key in ("violations", "loc"))
 
 
 def test_classes_match_the_codes():
@@ -116,6 +120,45 @@ def test_violations_are_alike_in_every_dialect(body):
     assert refused.value.violations == (
         errors.Violation("body", "/new_password", "must have a digit"),
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (
+            {
+                "error": {
+                    "code": "invalid_request",
+                    "message": "The request does not have the documented shape.",
+                    "details": {
+                        "violations": [
+                            {"in": "body", "field": "/email", "rule": "is required"},
+                            {"in": "body", "field": "", "rule": "must be an object"},
+                        ]
+                    },
+                }
+            },
+            (
+                "The request does not have the documented shape. body /email: is required;"
+                " body: must be an object (422 invalid_request, request req_0a1b2c3d4e5f)"
+            ),
+        ),
+        (
+            {"detail": [{"loc": ["body", "locale"], "msg": "is wrong", "type": "invalid_request"}]},
+            "body /locale: is wrong (422 invalid_request, request req_0a1b2c3d4e5f)",
+        ),
+        (
+            {"code": "policy_denied", "message": "No.", "notices": ["Later."]},
+            "No. Later. (422 policy_denied, request req_0a1b2c3d4e5f)",
+        ),
+    ],
+)
+def test_refusal_is_printed_with_its_fields_and_request_id(body, text):
+    """newcomer F19."""
+    client = client_with_response(422, body, **{"X-Request-Id": "req_0a1b2c3d4e5f"})
+    with pytest.raises(Refused) as refused:
+        client.status.get_health()
+    assert str(refused.value) == text
 
 
 def test_unknown_code_is_a_refusal():

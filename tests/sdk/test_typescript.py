@@ -45,7 +45,7 @@ def test_each_dialect_has_a_journey():
     written = {path.name for path in (HERE.parent / "journeys").glob("test_*.py")}
     assert written == {f"test_{name}.py" for name in JOURNEYS}
     assert {path.name for path in HERE.glob("*.test.ts")} == {
-        f"{name}.test.ts" for name in [*JOURNEYS, "refusals", "sending"]
+        f"{name}.test.ts" for name in [*JOURNEYS, "refusals", "secrets", "sending"]
     }
 
 
@@ -56,6 +56,11 @@ def test_journey_succeeds(project: Path, new_user: NewUser, dialect: str):
 
 def test_refusals_have_their_codes(project):
     run_test(project, "refusals")
+
+
+def test_credentials_are_not_printed(project):
+    """newcomer F19."""
+    run_test(project, "secrets")
 
 
 def test_requests_are_repeated_only_when_safe(project):

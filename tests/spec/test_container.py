@@ -6,6 +6,7 @@ They are parsed, and the files that the image copies run without the rest of the
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,12 @@ def test_build_context_contains_only_copied_files():
     assert everything == "*"
     assert {each[1:] for each in others if each.startswith("!")} == {each for each, _ in _copied()}
     assert all((ROOT / source).exists() for source, _ in _copied())
+
+
+def test_the_one_file_contains_the_same_files():
+    """SC-06, newcomer F12: `bin/build_pyz.py` and the image agree about what the service needs."""
+    files = set(runpy.run_path(str(ROOT / "bin" / "build_pyz.py"))["FILES"])
+    assert files == {source for source, _ in _copied()} - {"requirements/runtime.txt"}
 
 
 def test_named_settings_exist():

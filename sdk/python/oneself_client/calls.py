@@ -1,6 +1,7 @@
 """A call of an operation, before it is sent."""
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import quote
 __all__ = ["Call", "Credentials", "Operation"]
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_VISIBLE = re.compile("[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +30,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation with its arguments."""
+    """An operation with its arguments, which can be secrets and are hidden from its `repr`."""
 
     operation: Operation
     path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    params: Mapping[str, Any] | None = None
-    json: Any = None
-    data: Mapping[str, Any] | None = None
-    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, Any] | None = field(default=None, repr=False)
+    json: Any = field(default=None, repr=False)
+    data: Mapping[str, Any] | None = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False)
 
     @property
     def may_be_sent_twice(self) -> bool:
@@ -56,22 +58,40 @@ class Credentials:
         """Reject credentials that the service would reject with every operation.
 
         Raises:
-            ValueError: Both a token and an API key are given.
+            ValueError: Both a token and an API key are given, or one of them is malformed.
         """
+        for credential in (self.token, self.api_key):
+            if isinstance(credential, str):
+                _require_visible(credential)
         if self.token is not None and self.api_key is not None:
             msg = "Give either a token or an API key: the service accepts exactly one per request."
             raise ValueError(msg)
 
     def headers_for(self, operation: Operation) -> dict[str, str]:
-        """Return the header with the credential for an operation, if it accepts any."""
+        """Return the header with the credential for an operation, if it accepts any.
+
+        Raises:
+            ValueError: The function for the token returned a malformed one.
+        """
         if not operation.credentials:
             return {}
         if "client" in operation.credentials:
             return _basic(self.client) if self.client is not None else {}
         if self.token is not None:
             token = self.token if isinstance(self.token, str) else self.token()
+            _require_visible(token)
             return {"Authorization": f"Bearer {token}"}
         return {"X-API-Key": self.api_key} if self.api_key is not None else {}
+
+
+def _require_visible(credential: str) -> None:
+    """Reject a malformed credential here, since the HTTP library would repeat it in its error."""
+    if not _VISIBLE.fullmatch(credential):
+        msg = (
+            "A token or API key has visible ASCII characters only. Remove spaces and line breaks,"
+            " such as the one at the end of a file."
+        )
+        raise ValueError(msg)
 
 
 def _basic(client: tuple[str, str]) -> dict[str, str]:

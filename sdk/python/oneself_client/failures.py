@@ -59,6 +59,9 @@ class Violation:
     field: str
     rule: str
 
+    def __str__(self) -> str:
+        return f"{self.place} {self.field}".rstrip() + f": {self.rule}"
+
 
 class Refused(OneselfError):
     """A request rejected by the service. `oneself_client.errors` has a class for each code."""
@@ -76,7 +79,7 @@ class Refused(OneselfError):
         notices: Sequence[str],
         violations: Sequence[Violation],
     ) -> None:
-        super().__init__(f"{message} ({status} {code})")
+        super().__init__(message)
         self.code = code
         #: For people; the wording may change. Programs should check the class.
         self.message = message
@@ -87,6 +90,15 @@ class Refused(OneselfError):
         #: The notices of the policies that denied the request.
         self.notices = tuple(notices)
         self.violations = tuple(violations)
+
+    def __str__(self) -> str:
+        """Return all that a log needs: message, fields, status, code and request id."""
+        # In one dialect the message is the rule of the first violation.
+        is_rule = any(self.message == violation.rule for violation in self.violations)
+        texts = [] if is_rule else [self.message]
+        texts += [*self.notices, "; ".join(str(violation) for violation in self.violations)]
+        request = f", request {self.request_id}" if self.request_id else ""
+        return f"{' '.join(filter(None, texts))} ({self.status} {self.code}{request})"
 
     @property
     def request_id(self) -> str | None:

@@ -1,10 +1,10 @@
 """Types in the signatures of the operations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar
 
-__all__ = ["UNSET", "Reply", "Unset"]
+__all__ = ["UNSET", "Reply", "Unset", "hidden"]
 
 T = TypeVar("T")
 
@@ -23,13 +23,19 @@ class Unset:
 UNSET: Final = Unset()
 
 
+def hidden(value: object) -> str:
+    """Return the `repr` of a field that is a secret."""
+    return repr(value) if value is None or isinstance(value, Unset) else "<hidden>"
+
+
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
     """A whole response: its value, status and headers."""
 
     value: T
     status: int
-    headers: Mapping[str, str]
+    #: Hidden from the `repr`, since they can contain a session cookie.
+    headers: Mapping[str, str] = field(repr=False)
 
     @property
     def request_id(self) -> str | None:

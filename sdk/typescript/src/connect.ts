@@ -48,8 +48,9 @@ export function connect(options: Options): Client {
   client.interceptors.request.use((request, { body }) => {
     // A file has its own media type.
     if (body instanceof Blob && body.type !== '') request.headers.set('Content-Type', body.type);
-    return request;
+    return withoutHeaders(request, `${request.method} ${request.url}`);
   });
+  client.interceptors.response.use((response) => withoutHeaders(response, `${response.status} ${response.url}`));
   client.interceptors.error.use((error, response, request) => {
     if (response !== undefined) {
       if (response.ok) throw new UnexpectedAnswer(response, error);
@@ -65,5 +66,17 @@ export function connect(options: Options): Client {
 }
 
 async function read(credential: Credential | undefined): Promise<string | undefined> {
-  return typeof credential === 'function' ? credential() : credential;
+  const value = typeof credential === 'function' ? await credential() : credential;
+  // The error of `fetch` would repeat the value.
+  if (value !== undefined && !/^[!-~]+$/.test(value)) {
+    throw new TypeError(
+      'A token or API key has visible ASCII characters only. Remove spaces and line breaks, such as the one at the end of a file.',
+    );
+  }
+  return value;
+}
+
+/** Make consoles of servers print this summary instead of the headers, which have credentials. */
+function withoutHeaders<T extends Request | Response>(message: T, summary: string): T {
+  return Object.defineProperty(message, Symbol.for('nodejs.util.inspect.custom'), { value: () => summary });
 }

@@ -6,6 +6,15 @@ import type { RefusalCode } from './types.gen.js';
 
 type Steps = ReadonlyArray<string | number>;
 
+/** A rule that a field of the request breaks. */
+export interface Violation {
+  /** `body`, `query`, `path` or `header`. */
+  readonly place: string;
+  /** A JSON pointer to the field, or the name of the parameter; empty for the whole body. */
+  readonly field: string;
+  readonly rule: string;
+}
+
 /** The base class of all errors of this package, except wrong arguments and your own abort signal. */
 export class OneselfError extends Error {
   override readonly name: string = 'OneselfError';
@@ -44,20 +53,52 @@ export class Refused<Code extends string = RefusalCode> extends OneselfError {
   readonly retryAfter: number | undefined;
   /** The notices of the policies that denied the request. */
   readonly notices: readonly string[];
+  readonly violations: readonly Violation[];
   /** The body of the response, in the format of the dialect. */
   readonly body: unknown;
 
-  constructor(code: Code, message: string, response: Response, body: object, notices: readonly string[]) {
-    super(message);
+  constructor(
+    code: Code,
+    message: string,
+    response: Response,
+    body: object,
+    notices: readonly string[],
+    violations: readonly Violation[],
+  ) {
+    const requestId = response.headers.get('X-Request-Id');
+    // The stack, which consoles print, begins with this text; `message` is the service's alone.
+    super(describe(message, notices, violations, `${response.status} ${code}`, requestId));
+    void this.stack; // V8 formats it when it is first read
     Object.assign(this, body);
     this.message = message;
     this.code = code;
     this.status = response.status;
-    this.requestId = response.headers.get('X-Request-Id');
+    this.requestId = requestId;
     this.retryAfter = secondsToWait(response.headers);
     this.notices = notices;
+    this.violations = violations;
     this.body = body;
   }
+
+  /** Return all that a log needs: message, fields, status, code and request id. */
+  override toString(): string {
+    const text = describe(this.message, this.notices, this.violations, `${this.status} ${this.code}`, this.requestId);
+    return `${this.name}: ${text}`;
+  }
+}
+
+function describe(
+  message: string,
+  notices: readonly string[],
+  violations: readonly Violation[],
+  outcome: string,
+  requestId: string | null,
+): string {
+  // In one dialect the message is the rule of the first violation.
+  const isRule = violations.some(({ rule }) => rule === message);
+  const rules = violations.map(({ place, field, rule }) => `${`${place} ${field}`.trimEnd()}: ${rule}`);
+  const texts = [...(isRule ? [] : [message]), ...notices, ...(rules.length > 0 ? [rules.join('; ')] : [])];
+  return `${texts.join(' ')} (${outcome}${requestId === null ? '' : `, request ${requestId}`})`;
 }
 
 /** Check whether a caught error is a refusal, optionally with one of these codes. */
@@ -74,11 +115,25 @@ export function failureOf(body: unknown, response: Response): OneselfError {
     const code = follow(body, shape.code);
     const message = follow(body, shape.message);
     if (typeof code === 'string' && typeof message === 'string') {
-      const notices = shape.notices === null ? undefined : follow(body, shape.notices);
-      return new Refused(code, message, response, body as object, Array.isArray(notices) ? notices : []);
+      const notices = listed(body, shape.notices).map(String);
+      const violations = listed(body, shape.violations).map(violationOf);
+      return new Refused(code, message, response, body as object, notices, violations);
     }
   }
   return new UnexpectedAnswer(response, body);
+}
+
+function listed(body: unknown, steps: Steps | null): readonly unknown[] {
+  const items = steps === null ? undefined : follow(body, steps);
+  return Array.isArray(items) ? items : [];
+}
+
+/** Parse a violation in either of the two formats of the dialects. */
+function violationOf(item: unknown): Violation {
+  const { loc, msg, in: place, field, rule } = item as Record<string, unknown>;
+  if (!Array.isArray(loc)) return { place: String(place), field: String(field), rule: String(rule) };
+  const [part, ...steps] = loc.map(String);
+  return { place: String(part), field: steps.map((step) => `/${step}`).join(''), rule: String(msg) };
 }
 
 function follow(body: unknown, steps: Steps): unknown {

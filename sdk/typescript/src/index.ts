@@ -4,7 +4,8 @@ import { connect, type Options } from './connect.js';
 import { Dialects } from './sdk.gen.js';
 
 export { connect, type Credential, type Options } from './connect.js';
-export { isRefused, NotModified, OneselfError, Refused, UnexpectedAnswer, Unreachable } from './failures.js';
+export { isRefused, NotModified, OneselfError, Refused, UnexpectedAnswer, Unreachable, type Violation } from './failures.js';
+export { iterate, type Page } from './pages.js';
 export type { Retries } from './retries.js';
 export type * from './types.gen.js';
 export type { Dialects } from './sdk.gen.js';

@@ -1,9 +1,10 @@
 """ipto: from signup to logout."""
 
+import asyncio
 from typing import assert_type
 
 import pytest
-from oneself_client import Oneself, Unset, errors
+from oneself_client import AsyncOneself, Oneself, Unset, errors
 
 from tests.sdk.new_user import NewUser
 
@@ -69,3 +70,18 @@ def test_events_are_paginated(new_user: NewUser) -> None:
         assert first.next_cursor is not None
         second = me.ipto.list_events(limit=1, cursor=first.next_cursor).data
         assert second.items[0].event_id != first.items[0].event_id
+        ids = [event.event_id for event in me.ipto.iterate_events(limit=1)]
+        assert len(ids) == len(set(ids)) > 2
+        whole = me.ipto.list_events(limit=100).data.items
+        # Listing is recorded itself, so the one request has newer events.
+        assert [event.event_id for event in whole if event.event_id in ids] == ids
+
+
+def test_events_are_paginated_asynchronously(new_user: NewUser) -> None:
+    async def list_ids() -> list[str]:
+        async with AsyncOneself(new_user.url, token=new_user.session) as me:
+            await me.scaikey.update_profile(first_name="Alice")
+            return [event.event_id async for event in me.ipto.iterate_events(limit=1)]
+
+    ids = asyncio.run(list_ids())
+    assert len(ids) == len(set(ids)) > 1

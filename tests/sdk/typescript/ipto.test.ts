@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createOneself, isRefused } from 'oneself-client';
+import { createOneself, isRefused, iterate } from 'oneself-client';
 import { newUser, newPassword } from './new_user.ts';
 
 test('a user signs up and changes the password', async () => {
@@ -46,6 +46,15 @@ test('a user signs up and changes the password', async () => {
 
   const { data: page } = await me.ipto.listEvents({ query: { limit: 1 } });
   assert.equal(page.data.items.length, 1);
+  const events = [];
+  for await (const event of iterate((query) => me.ipto.listEvents({ query: { limit: 1, ...query } }))) {
+    events.push(event);
+  }
+  const { data: whole } = await me.ipto.listEvents({ query: { limit: 100 } });
+  assert.ok(whole.data.items.length > 2);
+  const eventIds = events.map((event) => event.event_id);
+  // Listing is recorded itself, so the one request has newer events.
+  assert.deepEqual(eventIds, whole.data.items.map((each) => each.event_id).filter((id) => eventIds.includes(id)));
   await me.ipto.revokeOtherSessions();
   const { data: sessions } = await me.ipto.listSessions();
   assert.deepEqual(sessions.data.items.map((each) => each.current), [true]);

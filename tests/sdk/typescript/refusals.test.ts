@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { inspect } from 'node:util';
 import { createOneself, isRefused, type RefusalCode, Refused } from 'oneself-client';
 import { codes } from './codes.gen.ts';
 
@@ -17,7 +18,8 @@ const examples: { name: string; status: number; code: RefusalCode; body: object 
 
 for (const { name, status, code, body } of examples) {
   test(`${name} ${code}`, async () => {
-    const fetch: typeof globalThis.fetch = async () => Response.json(body, { status });
+    const headers = { 'X-Request-Id': 'req_0a1b2c3d4e5f' };
+    const fetch: typeof globalThis.fetch = async () => Response.json(body, { status, headers });
     const oneself = createOneself({ baseUrl: 'http://account.example', fetch, retries: { attempts: 1 } });
     const { error } = await oneself.status.getHealth({ throwOnError: false });
     assert.ok(error instanceof Refused);
@@ -28,5 +30,15 @@ for (const { name, status, code, body } of examples) {
     for (const [field, value] of Object.entries(body)) {
       assert.deepEqual((error as unknown as Record<string, unknown>)[field], value);
     }
+    // newcomer F19.
+    for (const text of [String(error), String(error.stack), inspect(error)]) {
+      for (const part of [error.message, `(${status} ${code}, request req_0a1b2c3d4e5f)`, ...error.notices]) {
+        assert.ok(text.includes(part), `${text}: ${part}`);
+      }
+      for (const { place, field, rule } of error.violations) {
+        assert.ok(text.includes(`${place} ${field}`.trim() + `: ${rule}`), text);
+      }
+    }
+    assert.equal(error.violations.length > 0, /"(violations|loc)":/.test(JSON.stringify(body)));
   });
 }
