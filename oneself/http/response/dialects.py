@@ -36,14 +36,17 @@ class Dialects:
             else:
                 self._literal[path] = dialect_of(tag)
 
-    def owner(self, path: str) -> Dialect:
-        """Return the dialect of a path; problem details for an unknown one."""
+    def find(self, path: str) -> Dialect | None:
+        """Return the dialect of a path of the document; None for any other path."""
         if dialect := self._literal.get(path):
             return dialect
         return next(
-            (dialect for pattern, dialect in self._templates if pattern.fullmatch(path)),
-            PROBLEM_DETAILS,
+            (dialect for pattern, dialect in self._templates if pattern.fullmatch(path)), None
         )
+
+    def owner(self, path: str) -> Dialect:
+        """Return the dialect of a path; problem details for an unknown one."""
+        return self.find(path) or PROBLEM_DETAILS
 
 
 def path_pattern(path: str) -> re.Pattern[str]:
