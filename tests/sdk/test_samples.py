@@ -32,14 +32,15 @@ def test_typescript_samples_have_the_types_of_the_sdk(project, work):
     for name, code in samples("typescript"):
         (folder / f"{name}.ts").write_text(f"{code}\n")
     compiler = work / "typescript/node_modules/typescript/bin/tsc"
-    done = subprocess.run(
-        ["node", compiler, "-p", "."], cwd=project, capture_output=True, text=True, check=False
-    )
+    command = ["node", compiler, "-p", "."]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 def test_curl_samples_are_valid_shell():
     """Newcomer, section on /docs."""
     for name, code in samples("curl"):
-        done = subprocess.run(["sh", "-n"], input=code, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["/bin/sh", "-n"], input=code, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, (name, done.stderr)
