@@ -137,6 +137,7 @@ function search(query) {
     if (isOperation && !element.hidden) matches += 1;
   }
   for (const section of all('.dialect')) section.hidden = all('.operation', section).every((each) => each.hidden);
+  find('#introduction').hidden = words.length > 0;
   find('#matches').textContent = words.length ? `${matches} ${matches === 1 ? 'operation' : 'operations'}` : '';
 }
 
