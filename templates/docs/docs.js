@@ -54,7 +54,7 @@ async function signOut() {
 // ── Try it ─────────────────────────────────────────────────────────────────────────────────────────
 
 function requestOf(form) {
-  const { method, path, schemes } = form.dataset;
+  const { method, path } = form.dataset;
   const headers = new Headers();
   const query = new URLSearchParams();
   let url = path;
@@ -65,9 +65,8 @@ function requestOf(form) {
   }
   const credential = chosen(form, read());
   if (credential.name) headers.set(credential.name, credential.value);
-  // A cookie beside another credential would be one too many.
-  const credentials = credential.name || schemes === '' ? 'omit' : 'same-origin';
-  if (find('textarea', form)?.value.includes('"cookie": true')) return { url, method, headers, credentials: 'same-origin', body: bodyOf(form, headers) };
+  // A cookie beside another credential would be one too many; a log-in can set one.
+  const credentials = credential.name ? 'omit' : 'same-origin';
   return { url: query.size ? `${url}?${query}` : url, method, headers, credentials, body: bodyOf(form, headers) };
 }
 
@@ -137,7 +136,7 @@ function search(query) {
     if (isOperation && !element.hidden) matches += 1;
   }
   for (const section of all('.dialect')) section.hidden = all('.operation', section).every((each) => each.hidden);
-  find('#introduction').hidden = words.length > 0;
+  for (const part of all('#introduction > :not(h1)')) part.hidden = words.length > 0;
   find('#matches').textContent = words.length ? `${matches} ${matches === 1 ? 'operation' : 'operations'}` : '';
 }
 
