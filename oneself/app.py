@@ -49,6 +49,7 @@ from oneself.runtime.thread_pools import Pool, PoolLimits
 from oneself.settings import Settings
 from oneself.templating import Templates
 from oneself.web.docs import Docs
+from oneself.web.error_pages import ErrorPages
 from oneself.web.pages import Pages
 
 if TYPE_CHECKING:
@@ -193,12 +194,16 @@ def create_app(
         proxies=settings.proxies,
         body_seconds=settings.body_seconds,
     )
+    dialects = Dialects(document)
     guard = Guard(
         pages,
-        dialects=Dialects(document),
+        dialects=dialects,
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),
         issuer=settings.public_origin,
+        present=ErrorPages(
+            dialects, templates, public_origin=settings.public_origin, reference=settings.docs
+        ),
         observers=observers,
         hsts_subdomains=settings.hsts_subdomains,
     )

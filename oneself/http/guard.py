@@ -87,6 +87,9 @@ class Request(NamedTuple):
     request_context: RequestContext
 
 
+#: Returns the answer to a refused request as its client prefers it.
+Presenter = Callable[[Scope, Answer], Answer]
+
 #: Called when a request is over, with its method, its context and its duration in seconds.
 Observer = Callable[[str, RequestContext, float], None]
 
@@ -105,6 +108,7 @@ class Guard:
         hosts: frozenset[str],
         clock: Callable[[], datetime],
         issuer: str,
+        present: Presenter = lambda _scope, answer: answer,
         observers: Sequence[Observer] = (),
         hsts_subdomains: bool = False,
     ) -> None:
@@ -115,6 +119,7 @@ class Guard:
         self._hosts = hosts
         self._clock = clock
         self._issuer = issuer
+        self._present = present
         self._observers = observers
         self._common_headers = common_headers(hsts_subdomains=hsts_subdomains)
         self._logged_hosts: set[str | None] = set()
@@ -151,7 +156,7 @@ class Guard:
             # would otherwise stay open until the next garbage collection.
             del refusal
             if not request_context.status:
-                await request_context.send(send, answer)
+                await request_context.send(send, self._present(scope, answer))
         finally:
             self._peers.discard(peer)
             seconds = time.perf_counter() - request_context.started

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from accounts.errors import NotFound
 from oneself.document import METHODS
 from oneself.http.connexion_compat import RoutingMiddleware
-from oneself.http.request.errors import MethodNotAllowed
+from oneself.http.request.errors import MethodNotAllowed, SlashMismatch
 from oneself.http.response.dialects import path_pattern
 
 
@@ -52,7 +52,7 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
         """Put the operation into the scope and call the next middleware.
 
         Raises:
-            NotFound: The document does not have the path.
+            NotFound: The document does not have the path; with a hint if only the slash differs.
             MethodNotAllowed: The document has the path with other methods.
         """
         if scope["type"] != "http":
@@ -69,8 +69,15 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
             return self.app(scope, receive, send)
         allowed = next((m for pattern, m in self._templates if pattern.fullmatch(path)), None)
         if allowed is None:
-            raise NotFound
+            raise self._not_found(path)
         if method not in allowed:
             raise MethodNotAllowed(allowed)
         response: Awaitable[None] = super().__call__(scope, receive, send)
         return response
+
+    def _not_found(self, path: str) -> NotFound:
+        ends_in_slash = path.endswith("/")
+        other = path[:-1] if ends_in_slash else f"{path}/"
+        if other in self._literal or any(each.fullmatch(other) for each, _ in self._templates):
+            return SlashMismatch(ends_in_slash=ends_in_slash)
+        return NotFound()

@@ -1,14 +1,13 @@
-"""The start page, and interactive documentation at `/docs`.
+"""The start page, its icon, and the API reference at `/docs`.
 
-Swagger UI renders the OpenAPI document. Its files are from a wheel that contains nothing else, and
-nothing is loaded from another host.
+The reference is HTML that the service renders from the document (ADR 48). One script adds search
+and "Try it"; nothing is loaded from another host.
 """
 
 import hashlib
-import importlib.metadata
 from base64 import b64encode
 from collections.abc import Awaitable, Mapping
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,25 +23,33 @@ from oneself.http.response.dialects import dialect_of
 from oneself.http.response.responses import Answer
 from oneself.templating import Templates
 from oneself.web.languages import preferred_language
+from oneself.web.reference import read_reference
 
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
 
-_KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+#: Ends the session of the reference when the user signs out there.
+LOG_OUT = "ipto.logOut"
 
 #: These pages cannot be framed, and send and load only the parts listed below.
-_CLOSED = ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'")
+_CLOSED = (
+    *("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"),
+    "img-src 'self'",
+)
 _DOCS_POLICY = "; ".join(
     (
         *_CLOSED,
         "script-src 'self'",
         "style-src 'self'",
-        # The arrow icons are data URLs in its stylesheet.
-        "img-src data:",
-        # The document, and requests of "Try it out".
+        # Requests of "Try it".
         "connect-src 'self'",
+        # The script makes no HTML of text: an answer that it shows can run nothing.
+        *("require-trusted-types-for 'script'", "trusted-types 'none'"),
     )
 )
+
+_ICON_HEADERS = {"Cache-Control": "public, max-age=86400"}
+_ASSET_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 class Docs:
@@ -59,7 +66,9 @@ class Docs:
     ) -> None:
         """Wrap an application; without `reference`, `/docs` and its files are not served."""
         self._app = app
+        self._document = document
         self._templates = templates
+        self._public_origin = public_origin
         self._reference = reference
         self._values = {
             # The host name is from the settings, never from the request (EM-12).
@@ -67,6 +76,11 @@ class Docs:
             "version": document["info"]["version"],
             "dialects": _describe_dialects(document),
             "reference": reference,
+        }
+        self._files = {
+            "/favicon.svg": _icon("favicon.svg", "image/svg+xml"),
+            # Browsers ask for it where a page names no icon, as with JSON.
+            "/favicon.ico": _icon("favicon.ico", "image/vnd.microsoft.icon"),
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -77,9 +91,12 @@ class Docs:
             InvalidRequest: The request has a query.
         """
         path = scope["path"] if scope["type"] == "http" else ""
-        if path == "/" or (self._reference and _is_reference(path)):
+        if path == "/" or path in self._files or (self._reference and self._is_reference(path)):
             return self._show(path, scope, send)
         return self._app(scope, receive, send)
+
+    def _is_reference(self, path: str) -> bool:
+        return path in {"/docs", "/docs/"} or (path.startswith("/docs/") and path in self._assets)
 
     async def _show(self, path: str, scope: Scope, send: Send) -> None:
         if scope["query_string"]:
@@ -89,9 +106,12 @@ class Docs:
         if path == "/":
             answer = self._show_home(preferred_language(self._templates, scope))
         elif path == "/docs":
-            answer = self._show_document()
+            answer = self._page
+        elif path == "/docs/":
+            # Not built from `Host` (HT-10).
+            answer = Answer(308, b"", None, {"Location": "/docs", "Content-Length": "0"})
         else:
-            answer = _assets()[path][1]
+            answer = self._files.get(path) or self._assets[path]
         request_context: RequestContext = scope["oneself.request_context"]
         await request_context.send(send, answer)
 
@@ -102,15 +122,39 @@ class Docs:
         html = self._templates.render("pages/home.html.j2", language, **self._values)
         return _page(html, policy, language)
 
-    def _show_document(self) -> Answer:
-        # By their names in the template, such as `ui_script` for swagger_bundle.js.
-        paths = {name: path for path, (name, _) in _assets().items()}
-        html = self._templates.render("pages/docs.html.j2", "en", **self._values, **paths)
-        return _page(html, _DOCS_POLICY, "en")
+    @cached_property
+    def _page(self) -> Answer:
+        """The reference, rendered at the first request, since few workers get one."""
+        reference = read_reference(self._document, self._public_origin)
+        values = {
+            **self._values,
+            "reference": reference,
+            "count": len(self._values["dialects"]),
+            "log_out": LOG_OUT,
+            **{Path(path).suffix.removeprefix("."): path for path in self._assets},
+        }
+        return _page(
+            self._templates.render("pages/docs.html.j2", "en", **values), _DOCS_POLICY, "en"
+        )
+
+    @cached_property
+    def _assets(self) -> Mapping[str, Answer]:
+        """The script and the style of the reference, by paths that change with their content."""
+        script = (_OWN / "docs.js").read_bytes()
+        style = self._templates.render("pages/docs.css.j2", "en").encode()
+        return {
+            f"/docs/{hashlib.sha256(body).hexdigest()[:16]}/{name}": Answer(
+                200, body, kind, _ASSET_HEADERS
+            )
+            for name, body, kind in (
+                ("docs.css", style, "text/css; charset=utf-8"),
+                ("docs.js", script, "text/javascript; charset=utf-8"),
+            )
+        }
 
 
-def _is_reference(path: str) -> bool:
-    return path == "/docs" or (path.startswith("/docs/") and path in _assets())
+def _icon(name: str, content_type: str) -> Answer:
+    return Answer(200, (_OWN / name).read_bytes(), content_type, _ICON_HEADERS)
 
 
 def _page(html: str, policy: str, language: str) -> Answer:
@@ -121,29 +165,6 @@ def _page(html: str, policy: str, language: str) -> Answer:
         "X-Robots-Tag": "noindex",
     }
     return Answer(200, html.encode(), "text/html; charset=utf-8", headers)
-
-
-@cache
-def _assets() -> Mapping[str, tuple[str, Answer]]:
-    """Return the name and content of each file of `/docs`, by a path that changes with its content.
-
-    They are read at the first request: they are two megabytes, and few workers get one.
-    """
-    # The package is located and not imported, since an import reads all of its files.
-    folder = Path(str(importlib.metadata.distribution("offapi").locate_file("offapi")))
-    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-    assets = {}
-    for name, path in (
-        ("ui_script", folder / "swagger_bundle.js"),
-        ("ui_style", folder / "swagger_style.css"),
-        ("script", _OWN / "docs.js"),
-        ("style", _OWN / "docs.css"),
-    ):
-        body = path.read_bytes()
-        digest = hashlib.sha256(body).hexdigest()[:16]
-        answer = Answer(200, body, _KINDS[path.suffix], headers)
-        assets[f"/docs/{digest}/{path.name}"] = name, answer
-    return assets
 
 
 def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:

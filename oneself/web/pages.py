@@ -89,8 +89,8 @@ class Pages:
         digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self._headers = {
             "Content-Security-Policy": (
-                f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self';"
-                " frame-ancestors 'none'; base-uri 'none'"
+                f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self';"
+                " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
             ),
             "Cache-Control": "no-store",
             # Webmail that opened the page gets no reference to its window.

@@ -49,8 +49,7 @@ OTHER_SPELLINGS = [
     "/healthz/",
     "//healthz",
     "/openapi.yaml/",
-    "/docs/",
-    "/docs/swagger_bundle.js",
+    "/docs/docs.js",
     "/docs/0000000000000000/docs.js",
     "/docs/../docs",
 ]

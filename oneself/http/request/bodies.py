@@ -76,15 +76,16 @@ def media_type(headers: Mapping[bytes, bytes], offered: Mapping[str, object]) ->
         UnsupportedMediaType: It is another or missing, its charset is not UTF-8, or the body is
             compressed, so that its size would not be known from its bytes (HT-07).
     """
+    example = next(iter(offered))
     if headers.get(b"content-encoding", b"identity").lower() not in {b"identity", b""}:
-        raise UnsupportedMediaType
+        raise UnsupportedMediaType(example)
     essence, *parameters = headers.get(b"content-type", b"").decode("latin-1").split(";")
     name = essence.strip().lower()
     for parameter in parameters:
         if parameter.strip().lower().startswith("charset") and not _CHARSET.fullmatch(parameter):
-            raise UnsupportedMediaType
+            raise UnsupportedMediaType(example)
     if name not in offered:
-        raise UnsupportedMediaType
+        raise UnsupportedMediaType(example)
     return name
 
 

@@ -10,6 +10,8 @@ The tree, below those of `accounts.errors` and `handlers.errors`::
     │   └── MultipleCredentials      multiple_credentials
     ├── Unauthenticated
     │   └── NotAuthenticated         not_authenticated
+    ├── NotFound
+    │   └── SlashMismatch            not_found
     ├── MethodNotAllowed             method_not_allowed
     ├── RequestTimeout               request_timeout
     ├── BodyTooLarge                 body_too_large
@@ -20,7 +22,7 @@ The tree, below those of `accounts.errors` and `handlers.errors`::
 
 from collections.abc import Sequence
 
-from accounts.errors import AccountError, Unauthenticated
+from accounts.errors import AccountError, NotFound, Unauthenticated
 from handlers.errors import Malformed
 
 
@@ -59,6 +61,15 @@ class NotAuthenticated(Unauthenticated):
     message = "Authentication is required."
 
 
+class SlashMismatch(NotFound):
+    """The path does not exist, but would with or without its final slash."""
+
+    def __init__(self, *, ends_in_slash: bool) -> None:
+        super().__init__()
+        preposition = "without" if ends_in_slash else "with"
+        self.args = (f"Not found: this path exists {preposition} a final slash.",)
+
+
 class MethodNotAllowed(AccountError):
     """The path exists, the method does not; `allowed` lists the methods of the path."""
 
@@ -85,10 +96,17 @@ class BodyTooLarge(AccountError):
 
 
 class UnsupportedMediaType(AccountError):
-    """The body has no content type, or one that the operation does not read."""
+    """The body has no content type, or one that the operation does not read.
+
+    `example` is a content type that it reads.
+    """
 
     code = "unsupported_media_type"
     message = "The body must be of a content type that is supported here, and not compressed."
+
+    def __init__(self, example: str) -> None:
+        super().__init__()
+        self.args = (self.message.replace("here,", f"here, such as {example},"),)
 
 
 class UnknownHost(AccountError):

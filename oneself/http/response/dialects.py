@@ -41,13 +41,18 @@ class Dialects:
             else:
                 self._literal[path] = dialect_of(tag)
 
-    def owner(self, path: str) -> Dialect:
-        """Return the dialect of a path; problem details for an unknown one below no root."""
+    def find(self, path: str) -> Dialect | None:
+        """Return the dialect of a path of the document; None for any other path."""
         if dialect := self._literal.get(path):
             return dialect
-        for pattern, dialect in self._templates:
-            if pattern.fullmatch(path):
-                return dialect
+        return next(
+            (dialect for pattern, dialect in self._templates if pattern.fullmatch(path)), None
+        )
+
+    def owner(self, path: str) -> Dialect:
+        """Return the dialect of a path; problem details for an unknown one below no root."""
+        if dialect := self.find(path):
+            return dialect
         below = (dialect for root, dialect in self._roots.items() if path.startswith(root))
         return next(below, PROBLEM_DETAILS)
 

@@ -1,6 +1,7 @@
 """The pages at `/` and `/docs` and their files, called in process."""
 
 import asyncio
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
-from oneself.document import load_document
+from oneself.document import load_document, operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.templating import Templates
-from oneself.web.docs import Docs
+from oneself.web.docs import LOG_OUT, Docs
 from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
@@ -81,7 +82,8 @@ def test_start_page_has_the_version_and_links_in_each_language(look, language):
     assert load_document()["info"]["version"] in seen.html
     links = re.findall(r'href="([^"]+)"', seen.html)
     assert links == [
-        *(f"/docs#/{dialect}" for dialect in DIALECTS),
+        "/favicon.svg",
+        *(f"/docs#{dialect}" for dialect in DIALECTS),
         *("/docs", "/openapi.yaml", "/openapi.json", "/healthz", "/readyz"),
     ]
 
@@ -90,9 +92,11 @@ def test_start_page_loads_and_runs_nothing(look):
     """HT-15: its Content-Security-Policy allows its one style by its hash."""
     seen = look("/")
     assert "<script" not in seen.html
-    assert "<link" not in seen.html
+    assert re.findall("<link[^>]+>", seen.html) == [
+        '<link rel="icon" href="/favicon.svg" type="image/svg+xml">'
+    ]
     assert {name.split()[0]: name for name in seen.policy}.keys() == {
-        *("default-src", "frame-ancestors", "base-uri", "form-action", "style-src")
+        *("default-src", "frame-ancestors", "base-uri", "form-action", "img-src", "style-src")
     }
     assert "unsafe" not in seen.headers["content-security-policy"]
 
@@ -118,19 +122,20 @@ def test_docs_load_from_this_host_and_have_no_inline_script(look):
         "form-action 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src data:",
+        "img-src 'self'",
         "connect-src 'self'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
     }
-    assert re.findall(r"<script(?! src=)", seen.html) == []
+    assert re.findall(r'<script(?! type="module" src=)', seen.html) == []
+    assert re.findall(r"<[^>]+ on[a-z]+=", seen.html) == []
     assert "<style" not in seen.html
     assert "style=" not in seen.html
 
 
 def test_files_of_the_docs_are_cached_by_their_content(look):
     paths = re.findall(r'(?:src|href)="(/docs/[^"]+)"', look("/docs").html)
-    assert [path.rpartition("/")[2] for path in paths] == [
-        *("swagger_style.css", "docs.css", "swagger_bundle.js", "docs.js")
-    ]
+    assert [path.rpartition("/")[2] for path in paths] == ["docs.css", "docs.js"]
     for path in paths:
         seen = look(path)
         assert seen.status == 200
@@ -162,16 +167,17 @@ def test_reference_can_be_switched_off(look):
         )
     )
     files = re.findall(r'(?:src|href)="(/docs/[^"]+)"', look("/docs").html)
-    assert len(files) == 4
-    for path in ("/docs", *files):
+    assert len(files) == 2
+    for path in ("/docs", "/docs/", *files):
         assert without(path).status == 204
     assert "/docs" not in without("/").html
     assert re.findall(r'href="([^"]+)"', without("/").html) == [
-        *("/openapi.yaml", "/openapi.json", "/healthz", "/readyz")
+        "/favicon.svg",
+        *("/openapi.yaml", "/openapi.json", "/healthz", "/readyz"),
     ]
 
 
-@pytest.mark.parametrize("path", ["/docs/", "/docs/docs.js", "/Docs", "/doc", "/index.html", "//"])
+@pytest.mark.parametrize("path", ["/docs/docs.js", "/Docs", "/doc", "/index.html", "//"])
 def test_other_paths_are_passed_on(look, path):
     """HT-12."""
     assert look(path).status == 204
@@ -182,6 +188,62 @@ def test_pages_reject_other_methods_and_queries(look, path):
     """HT-13, HT-23."""
     with pytest.raises(MethodNotAllowed):
         look(path, method="POST")
-    # Swagger UI can read the URL of its document from the query, which another site could set.
     with pytest.raises(InvalidRequest):
         look(path, query=b"url=https://evil.example/openapi.json")
+
+
+OPERATIONS = list(operation_specs(load_document()))
+
+
+def test_every_operation_is_on_the_page_with_three_samples(look):
+    """Newcomer, section on /docs: code samples for each operation."""
+    html = look("/docs").html
+    ids = re.findall(r'<details class="operation" id="([a-z]+\.[A-Za-z]+)"', html)
+    assert ids == [operation.operation_id for operation in OPERATIONS]
+    for language in ("curl", "python", "typescript"):
+        assert html.count(f'<pre class="{language}">') == len(OPERATIONS)
+
+
+def test_refusals_are_listed_once_for_each_dialect(look):
+    """Newcomer, section on /docs: 5,050 pixels of responses that every operation shares."""
+    html = look("/docs").html
+    anchors = re.findall(r'<h4 id="([a-z]+-[45][0-9]{2})"', html)
+    assert len(anchors) == len(set(anchors)) > 80
+    linked = re.findall(r'<a href="#([a-z]+-[45][0-9]{2})"', html)
+    assert set(linked) == set(anchors)
+
+
+def test_links_within_the_page_have_targets_and_ids_are_unique(look):
+    html = look("/docs").html
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
+
+
+def test_operation_that_ends_a_session_exists():
+    """The page signs out with it."""
+    assert LOG_OUT in {operation.operation_id for operation in OPERATIONS}
+
+
+def test_trailing_slash_leads_to_the_docs(look):
+    """Newcomer F20, HT-10: the target is not built from Host."""
+    seen = look("/docs/")
+    assert (seen.status, seen.headers["location"], seen.body) == (308, "/docs", b"")
+
+
+@pytest.mark.parametrize("path", ["/favicon.svg", "/favicon.ico"])
+def test_icon_is_served(look, path):
+    """Newcomer F20."""
+    seen = look(path)
+    assert seen.status == 200
+    assert seen.headers["content-type"].startswith("image/")
+    assert "public" in seen.headers["cache-control"]
+
+
+def test_markup_in_a_description_is_escaped():
+    document = copy.deepcopy(load_document())
+    document["tags"][0]["description"] = "<script>alert(1)</script> [x](javascript:alert(1))"
+    evil = Docs(_next_app, document, templates=Templates(), public_origin=f"https://{HOST}")
+    html = _look_at(evil)("/docs").html
+    assert "<script>alert" not in html
+    assert 'href="javascript:' not in html

@@ -45,7 +45,7 @@ UNUSABLE = ("secret_invalid", "secret_used", "secret_expired", "secret_supersede
 NEW_ADDRESS = "new@example.net"
 _OF_NEW_ADDRESS = {CHANGE, RELEASE}
 NOTHING: Mapping[str, str] = MappingProxyType({})
-_VOID = {"input", "meta", "wbr"}
+_VOID = {"input", "link", "meta", "wbr"}
 
 HEADINGS = {
     (VERIFY, "en"): ("Verify your email address", "Your email address is verified"),
@@ -310,7 +310,9 @@ def _assert_readable(seen: Seen, language: str) -> None:
     # Relative, so that they work behind a proxy that adds a path prefix.
     assert {f"/{each['action']}" for each in page.every("form")} <= set(PAGES)
     assert {each["href"] for each in page.every("a")} <= {"reset-password"}
-    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img", "link", "iframe", "base"})
+    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img", "iframe", "base"})
+    icon = {"rel": "icon", "href": "/favicon.svg", "type": "image/svg+xml"}
+    assert page.every("link") == [icon]
     names = {name for _, attributes in page.elements for name in attributes}
     assert not any(name in {"style", "src", "srcset"} or name[:2] == "on" for name in names)
 
@@ -681,8 +683,8 @@ def test_every_response_has_the_security_headers(visit, link_for, path):
         [style] = re.findall("<style>(.*?)</style>", seen.html, re.DOTALL)
         digest = b64encode(sha256(style.encode()).digest()).decode()
         policy = (
-            f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; "
-            "frame-ancestors 'none'; base-uri 'none'"
+            f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; "
+            "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         )
         expected = {
             "content-type": "text/html; charset=utf-8",

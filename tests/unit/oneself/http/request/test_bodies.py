@@ -259,9 +259,9 @@ def test_other_content_type_is_rejected(header):
         media_type({b"content-type": header}, OFFERED)
 
 
-def test_missing_content_type_is_rejected():
-    """HT-04."""
-    with pytest.raises(UnsupportedMediaType):
+def test_missing_content_type_is_rejected_with_one_that_is_read():
+    """HT-04, newcomer F20."""
+    with pytest.raises(UnsupportedMediaType, match=f"such as {next(iter(OFFERED))}, and not"):
         media_type({}, OFFERED)
 
 
