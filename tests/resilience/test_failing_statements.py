@@ -77,7 +77,7 @@ def test_every_operation_has_a_successful_row():
 
 
 @pytest.mark.parametrize("place", ["statement", "commit"])
-@pytest.mark.parametrize(("row", "fault", "refusal"), _cases())
+@pytest.mark.parametrize(("row", "fault", "refusal"), [*_cases()])
 def test_failed_request_changes_nothing(  # noqa: PLR0917 # parameters and fixtures
     row: Row,
     fault: Callable[[Connection], None],

@@ -8,11 +8,15 @@ __all__ = ["edge_rows", "repetitions"]
 
 
 def edge_rows(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
-    """Return the generated rows by operation, without those that only a real sender can send."""
+    """Return the generated rows by operation, without those that need a server.
+
+    It ends slow bodies, and removes the body of an answer to HEAD.
+    """
     found: dict[str, list[Row]] = {}
     for row in rows:
-        if row.file == "edge" and row.operation_id is not None and not row.dribbles:
-            found.setdefault(row.operation_id, []).append(row)
+        is_generated = row.file == "edge" and row.operation_id is not None
+        if is_generated and not row.dribbles and row.raw.get("method") != "HEAD":
+            found.setdefault(str(row.operation_id), []).append(row)
     return found
 
 
