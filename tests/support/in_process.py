@@ -42,6 +42,7 @@ class InProcess:
 
     port = _PORT
     url = f"http://127.0.0.1:{_PORT}"
+    behind_proxy = False
 
     def __init__(
         self,
@@ -96,10 +97,11 @@ class InProcess:
 
     async def _ask(self, request: Request) -> Answer:
         parts = urlsplit(request.target)
-        headers = [(b"host", f"127.0.0.1:{_PORT}".encode())]
-        headers += [
+        headers = [
             (name.lower().encode(), value.encode("latin-1")) for name, value in request.headers
         ]
+        if not any(name == b"host" for name, _ in headers):
+            headers.insert(0, (b"host", f"127.0.0.1:{_PORT}".encode()))
         if request.body or request.method in {"POST", "PUT", "PATCH"}:
             headers.append((b"content-length", str(len(request.body)).encode()))
         scope = {

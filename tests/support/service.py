@@ -1,6 +1,5 @@
 """A real service in its own process, with the demo users."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,12 +11,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+from oneself.commands.console.session_setup import open_database
+from oneself.commands.demo_data import make_demo
 from oneself.conformance.deployment import Deployment
 from oneself.conformance.http_client import Request
+from oneself.settings import Settings
 from tests.support.deadlines import patient
 from tests.support.ports import free_port
 
-__all__ = ["Service", "started"]
+__all__ = ["Service", "settings_in", "started"]
 
 ROOT = Path(__file__).parents[2]
 _SECONDS_TO_START = 30
@@ -41,6 +43,18 @@ class Service(Deployment):
     def log(self) -> str:
         """Its standard error so far."""
         return (self.folder / "stderr.log").read_text()
+
+
+def settings_in(environment: Mapping[str, str]) -> Settings:
+    """Return the settings that a service reads from an environment."""
+    prefix = "ONESELF_"
+    return Settings(
+        **{
+            name.removeprefix(prefix).lower(): value
+            for name, value in environment.items()
+            if name.startswith(prefix)
+        }
+    )
 
 
 @contextmanager
@@ -72,14 +86,10 @@ def started(
         "ONESELF_THROTTLE_WRITE": "100000/1",
         **{f"ONESELF_{name.upper()}": str(value) for name, value in settings.items()},
     }
-    command = [sys.executable, "-m", "oneself"]
-    demo = subprocess.run(
-        [*command, "demo", "--json"], cwd=ROOT, env=environment, capture_output=True, check=False
-    )
-    assert demo.returncode == 0, demo.stderr.decode()
-    service = Service(
-        f"http://127.0.0.1:{port}", json.loads(demo.stdout), port, folder, environment
-    )
+    # As `oneself demo` does, without the two seconds that a process takes to start.
+    with open_database(settings_in(environment), make=True) as database:
+        actors = make_demo(database)
+    service = Service(f"http://127.0.0.1:{port}", actors, port, folder, environment)
     with (folder / "stderr.log").open("wb") as log:
         serve = [sys.executable, "-m", module, "serve", "--host", "127.0.0.1", "--port", str(port)]
         process = subprocess.Popen(

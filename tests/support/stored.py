@@ -7,21 +7,14 @@ from sqlalchemy import Connection
 
 from oneself.database import open_engine
 from oneself.settings import Settings
-from tests.support.service import Service
+from tests.support.service import Service, settings_in
 
 __all__ = ["reading", "settings_of"]
 
 
 def settings_of(service: Service) -> Settings:
     """Return the settings of a service, which are not those of the test process."""
-    prefix = "ONESELF_"
-    return Settings(
-        **{
-            name.removeprefix(prefix).lower(): value
-            for name, value in service.environment.items()
-            if name.startswith(prefix)
-        }
-    )
+    return settings_in(service.environment)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ jsonschema-rs's Draft 4 is closest to OpenAPI 3.0: it counts code points, `$` in
 match before a newline, and 5.0 is no integer. This module adds `nullable` and the format `uuid`.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -23,9 +24,20 @@ class Schemas:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._components = _draft4(document.get("components", {}).get("schemas", {}))
+        self._validators: dict[str, Draft4Validator] = {}
 
     def validator(self, schema: Mapping[str, Any]) -> Draft4Validator:
-        """Compile one schema, which may refer to components."""
+        """Return the validator of a schema, which may refer to components.
+
+        Compiled once: hundreds of responses refer to the same few schemas, and each compilation
+        takes all components with it.
+        """
+        text = json.dumps(schema)
+        if text not in self._validators:
+            self._validators[text] = self._compile(schema)
+        return self._validators[text]
+
+    def _compile(self, schema: Mapping[str, Any]) -> Draft4Validator:
         return Draft4Validator(
             {"allOf": [_draft4(schema)], "components": {"schemas": self._components}},
             validate_formats=True,

@@ -24,17 +24,24 @@ MADE_UP = {
 }
 
 
-@pytest.fixture
-def full(location, tmp_path, monkeypatch):
-    """An application whose threads for passwords refuse everything with a 503."""
+@pytest.fixture(scope="module")
+def full(storage, tmp_path_factory):
+    """An application whose threads for passwords refuse everything with a 503.
+
+    One for all tests, since each request is refused and changes nothing.
+    """
 
     def make_pool(name, *, queue, **options):
         return Pool(name, queue=-options["threads"] if name == "password" else queue, **options)
 
-    monkeypatch.setattr(app, "Pool", make_pool)
-    application = InProcess(tmp_path, location)
+    folder = tmp_path_factory.mktemp("full")
+    location = storage.make(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "Pool", make_pool)
+        application = InProcess(folder, location)
     yield application
     application.close()
+    storage.drop(location)
 
 
 def _ask(application, path, body, credential=None):

@@ -189,6 +189,13 @@ def test_document_without_components():
     assert Schemas({}).validator({"type": "string"}).is_valid("a")
 
 
+def test_equal_schemas_are_compiled_once():
+    """A service refers to the same few schemas from hundreds of responses."""
+    reference = {"$ref": "#/components/schemas/Maybe"}
+    assert SCHEMAS.validator(reference) is SCHEMAS.validator({**reference})
+    assert SCHEMAS.validator(reference) is not SCHEMAS.validator({"type": "string"})
+
+
 def test_property_named_like_a_keyword_is_kept():
     schema = {
         "type": "object",
