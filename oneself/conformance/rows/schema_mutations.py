@@ -89,6 +89,8 @@ def _rule(value: _Value, keyword: str, operation: OperationSpec) -> Any:
         return None  # schemas do not apply to bytes
     if keyword == "additionalProperties":
         return "" if rule is False else None
+    if keyword == "format" and value.schema.get("type") == "integer":
+        return None  # the maximum is within it
     if keyword == "minLength" and FORM in operation.bodies:
         return None  # an empty field counts as absent (RFC 6749, section 3.2)
     return rule or None
