@@ -15,7 +15,6 @@ from tests.failover.table import Case, draw, write
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("failover")
     group.addoption("--first-seed", type=int, default=1, help="the seed of the first round")
-    group.addoption("--record", action="store_true", help="write the table into docs/operations.md")
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
