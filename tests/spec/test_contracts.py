@@ -35,7 +35,7 @@ SPECMATIC: Mapping[str, Any] = yaml.safe_load((CONTRACTS / "specmatic.yaml").rea
 #: Files of contracts/ that belong to no dialect.
 SHARED = {
     *("access", "edge", "probes", "reasons", "refusals"),
-    *("ibm", "schemathesis-overlay", "specmatic", "specmatic-overlay", "spectral"),
+    *("schemathesis-overlay", "specmatic", "specmatic-overlay", "spectral"),
 }
 
 
