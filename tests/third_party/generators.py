@@ -132,7 +132,7 @@ def _build_typescript(client: Path, folder: Path) -> None:
     shutil.copy(CLIENTS["TypeScript"], folder)
     compiler = node_command("ONESELF_NODE_TOOLS", "typescript/bin/tsc")
     flags = ("--strict", "--target", "es2022", "--module", "nodenext", "--outDir", "out")
-    run(*compiler, *flags, "--types", "", "current_user.ts", cwd=folder)
+    run(*compiler, *flags, "current_user.ts", cwd=folder)
 
 
 def _build_go(client: Path, folder: Path) -> None:

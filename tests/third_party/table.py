@@ -11,7 +11,7 @@ _BEGIN, _END = "<!-- third-party: begin -->\n", "<!-- third-party: end -->\n"
 
 
 class Results:
-    """What each tool said; the last result of a tool counts."""
+    """Results by tool; the last one of a tool counts."""
 
     def __init__(self) -> None:
         self._rows: dict[str, str] = {}
