@@ -70,5 +70,5 @@ def test_generated_client_calls_the_service(
     assert output.split() == [credentials["EMAIL"]] * 2
     results.add(
         f"{GENERATOR}, the client for {language}",
-        "compiled; current user by session and by API key returned",
+        "built; returns the current user by session and by API key",
     )
