@@ -1157,14 +1157,6 @@ class JitsudoRefusal(TypedDict, closed=True):
     notices: NotRequired[Notices]
 
 
-OauthUnknownParameter: TypeAlias = str
-"""
-Unknown parameters are ignored; like all parameters, they must not be repeated (RFC 6749
-section 3.2).
-
-"""
-
-
 OauthScope: TypeAlias = str
 """
 Scopes, separated by spaces.
@@ -1574,7 +1566,7 @@ class HanteraProfile(TypedDict, closed=True):
     emailUndo: HanteraEmailUndo | None
 
 
-class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
+class OauthTokenRequest(TypedDict):
     """
     A form (RFC 6749 section 4.5, RFC 8693 section 2.1). It is open because unknown parameters
     must be ignored (RFC 6749 section 3.2).
@@ -1624,7 +1616,7 @@ class OauthTokenRequest(TypedDict, extra_items="OauthUnknownParameter"):
     """
 
 
-class OauthIntrospectionRequest(TypedDict, extra_items="OauthUnknownParameter"):
+class OauthIntrospectionRequest(TypedDict):
     """
     A form (RFC 7662 section 2.1). It is open because unknown parameters must be ignored.
 
@@ -1639,7 +1631,7 @@ class OauthIntrospectionRequest(TypedDict, extra_items="OauthUnknownParameter"):
     token_type_hint: NotRequired[OauthTokenTypeHint]
 
 
-class OauthRevocationRequest(TypedDict, extra_items="OauthUnknownParameter"):
+class OauthRevocationRequest(TypedDict):
     """
     A form (RFC 7009 section 2.1). It is open because unknown parameters must be ignored.
 

@@ -43,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="kill each process this often, on both databases; 5 times by default",
     )
+    parser.addoption(
+        "--record",
+        action="store_true",
+        help="write the tables of faults and of tools into docs/operations.md and conformance.md",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -16,10 +16,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("failover")
     group.addoption("--first-seed", type=int, default=1, help="the seed of the first round")
     group.addoption(
-        "--record",
+        "--rounds-file",
         type=Path,
         metavar="FILE",
-        help="add the rounds to this file, and write the table of all of its rounds into"
+        help="add the rounds to this file; --record writes the table of all of its rounds into"
         " docs/operations.md",
     )
 
@@ -34,9 +34,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the page, in the process that leads the others."""
-    record = session.config.getoption("--record")
-    if record and record.exists() and not hasattr(session.config, "workerinput"):
-        write(read(record))
+    options, path = session.config.option, session.config.option.rounds_file
+    if options.record and path and path.exists() and not hasattr(session.config, "workerinput"):
+        write(read(path))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def record(
 ) -> Iterator[Callable[[Round], None]]:
     """Record a round."""
     rounds: list[Round] = []
-    path = pytestconfig.getoption("--record")
+    path = pytestconfig.getoption("--rounds-file")
 
     def add(done: Round) -> None:
         rounds.append(done)

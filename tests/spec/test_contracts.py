@@ -34,7 +34,10 @@ FUZZING: Mapping[str, Any] = tomllib.loads((CONTRACTS / "schemathesis.toml").rea
 ACCESS: Mapping[str, Any] = yaml.safe_load((CONTRACTS / "access.yaml").read_text())
 SPECMATIC: Mapping[str, Any] = yaml.safe_load((CONTRACTS / "specmatic.yaml").read_text())
 #: Files of contracts/ that belong to no dialect.
-SHARED = {"access", "edge", "probes", "reasons", "refusals", "specmatic", "specmatic-overlay"}
+SHARED = {
+    *("access", "edge", "probes", "reasons", "refusals"),
+    *("schemathesis-overlay", "specmatic", "specmatic-overlay", "spectral"),
+}
 
 
 # ── Tags ─────────────────────────────────────────────────────────────────────────────────────────

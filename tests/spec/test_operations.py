@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def is_document(schema: dict[str, Any]) -> bool:
 
 
 def schemas_within(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the path and the content of each schema of the components."""
+    """Yield the path and the content of each schema in a part of the document."""
     if isinstance(node, dict):
         if "type" in node and isinstance(node["type"], str):
             yield path, node
@@ -302,14 +303,62 @@ def test_security_schemes_and_credential_kinds_correspond():
 
 def test_strings_and_lists_are_bounded_and_objects_closed():
     """Also in schemas inside components, which redocly does not check."""
-    for path, schema in schemas_within(DOCUMENT["components"]):
+    for path, schema in schemas_within(DOCUMENT):
         if schema["type"] == "string" and "enum" not in schema:
-            assert "maxLength" in schema, path
+            assert "maxLength" in schema or schema.get("format") == "binary", path
         if schema["type"] == "array":
             assert "maxItems" in schema, path
         if schema["type"] == "object":
             closed = schema.get("additionalProperties") is False
             assert closed or "because" in schema["description"], path
+
+
+def test_links_have_no_body_and_name_the_place_of_a_parameter():
+    """Clients C1 and C7.
+
+    The parser of openapi-generator refuses a body that is not a string, and the validator of
+    express-openapi-validator takes a parameter named `id` for the id of a schema.
+    """
+    for operation in OPERATIONS.values():
+        for response in operation.responses.values():
+            for name, link in response.get("links", {}).items():
+                assert "requestBody" not in link, (operation.operation_id, name)
+                for parameter in link.get("parameters", {}):
+                    assert re.fullmatch(r"(path|query|header)\.\w+", parameter), parameter
+
+
+def test_open_forms_have_no_typed_properties():
+    """Clients C11: TypeScript's index signature would apply to the named members as well."""
+    for path, schema in schemas_within(DOCUMENT):
+        assert schema.get("additionalProperties", True) in (True, False), path
+
+
+def test_integers_have_a_format_that_holds_their_maximum():
+    """Clients C2: without a format, Java and Go take 32 bits, also for times after 2038."""
+    for path, schema in schemas_within(DOCUMENT):
+        if schema["type"] == "integer":
+            bits = int(schema["format"].removeprefix("int"))
+            assert schema["maximum"] < 2 ** (bits - 1), path
+            assert bits == 64 or schema["maximum"] < 2**31, path
+
+
+def test_binary_schemas_have_no_length():
+    """Clients C2: generated Go would measure a file as a string; the limit is a setting anyway."""
+    for path, schema in schemas_within(DOCUMENT):
+        if schema.get("format") == "binary":
+            assert "maxLength" not in schema, path
+
+
+def test_names_of_enum_values_are_unique():
+    """Clients C2: in Go, the names of all enums of a package share a namespace."""
+    names: Counter[str] = Counter()
+    for path, schema in schemas_within(DOCUMENT["components"]["schemas"]):
+        if schema["type"] == "string" and "enum" in schema and path.count("/") == 1:
+            enum = schema["enum"]
+            given = schema.get("x-enum-varnames", [re.sub(r"\W", "_", v).upper() for v in enum])
+            assert len(given) == len(enum), path
+            names.update(given)
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_document_contains_neither_jinja_nor_python_names():

@@ -152,7 +152,7 @@ def prism_proxy(service: Service, upstream: int, folder: Path) -> Iterator[Prism
     port = free_port()
     log = folder / "prism.log"
     command = [
-        *node_command("ONESELF_PRISM"),
+        *node_command("ONESELF_NODE_TOOLS", "@stoplight/prism-cli/dist/index.js"),
         "proxy",
         str(ROOT / "openapi" / "openapi.yaml"),
         f"http://127.0.0.1:{upstream}",

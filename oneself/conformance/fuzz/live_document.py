@@ -1,14 +1,22 @@
 """The document with examples that exist in the deployment, as starting points for the fuzzer.
 
 The document's own examples name an unknown client and times in the past, which are rejected at
-once. Only the examples change; the schemas stay as they are.
+once. An overlay adds the little that the document cannot have for the sake of other tools.
 """
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from oneself.document import METHODS, load_document, resolve
+
+_OVERLAY = Path(__file__).parents[3] / "contracts" / "schemathesis-overlay.yaml"
+#: The steps of a JSONPath with only names in it.
+_STEP = re.compile(r"\.(\w+)|\['([^']+)'\]")
 
 #: For each operation: fields of the body or parameters, with the names of their values.
 _LIVE: Mapping[str, Mapping[str, str]] = {
@@ -33,8 +41,9 @@ _LIVE: Mapping[str, Mapping[str, str]] = {
 
 
 def live_document(values: Mapping[str, Any]) -> Any:
-    """Return the document with these values as examples, by the names in `_LIVE`."""
+    """Return the document with the overlay, and these values as examples by their `_LIVE` names."""
     document: Any = deepcopy(load_document())
+    _apply_overlay(document)
     for item in document["paths"].values():
         for method in METHODS:
             operation = item.get(method)
@@ -44,6 +53,15 @@ def live_document(values: Mapping[str, Any]) -> Any:
                 }
                 _fill(document, operation, live)
     return document
+
+
+def _apply_overlay(document: Any) -> None:
+    """Update the objects that the overlay names (OpenAPI Overlay 1.0, section 4.4.3)."""
+    for action in yaml.safe_load(_OVERLAY.read_bytes())["actions"]:
+        target = document
+        for name, quoted in _STEP.findall(action["target"]):
+            target = target[name or quoted]
+        target.update(action["update"])
 
 
 def _fill(document: Any, operation: Any, live: Mapping[str, Any]) -> None:

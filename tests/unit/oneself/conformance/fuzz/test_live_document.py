@@ -19,6 +19,10 @@ VALUES = {
 }
 
 
+#: What the overlay adds to schemas.
+OVERLAID = {"additionalProperties"}
+
+
 def operation(document, path, method):
     return document["paths"][path][method]
 
@@ -45,7 +49,7 @@ def test_live_document_changes_only_examples():
             return {
                 name: without_examples(child)
                 for name, child in resolved.items()
-                if name != "example"
+                if name not in {"example", "links"} | OVERLAID
             }
         return [without_examples(item) for item in value] if isinstance(value, list) else value
 
@@ -58,3 +62,26 @@ def test_live_document_leaves_the_original_unchanged():
     before = deepcopy(load_document())
     live_document(VALUES)
     assert load_document() == before
+
+
+def test_overlay_gives_links_their_bodies():
+    """Clients C1: the document has none, and a stateful run follows the links of tokens."""
+    links = operation(live_document(VALUES), "/oauth/token", "post")["responses"]["200"]["links"]
+    assert {name: link["requestBody"] for name, link in links.items()} == {
+        "refresh": {
+            "grant_type": "refresh_token",
+            "refresh_token": "$response.body#/refresh_token",
+        },
+        "introspect": {"token": "$response.body#/access_token"},
+        "revoke": {"token": "$response.body#/access_token"},
+    }
+    assert all(link["operationId"] for link in links.values())
+
+
+def test_overlay_lets_only_strings_into_forms():
+    """Clients C11: a list would be sent as a repeated parameter, which is rejected."""
+    schemas = live_document(VALUES)["components"]["schemas"]
+    forms = [name for name in schemas if name.startswith("Oauth") and name.endswith("Request")]
+    assert len(forms) == 3
+    for name in forms:
+        assert schemas[name]["additionalProperties"]["type"] == "string", name
