@@ -18,8 +18,9 @@ def strong_tag(digest: str) -> str:
 
 
 def tag_of(body: object) -> str:
-    """Return the strong tag of a body that is sent as JSON."""
-    return strong_tag(sha256(orjson.dumps(body)).hexdigest())
+    """Return the strong tag of a body: of bytes, or of what is sent as JSON."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return strong_tag(sha256(content).hexdigest())
 
 
 def is_held(if_none_match: str | None, tag: str) -> bool:

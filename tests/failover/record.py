@@ -13,7 +13,7 @@ Case = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Round:
-    """What became of the load in one round."""
+    """The results of one round."""
 
     version: str
     front: str
