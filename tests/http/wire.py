@@ -42,7 +42,7 @@ class Answer:
     def code(self) -> str | None:
         """Return the refusal's code, in any dialect."""
         body = self.json
-        if "errors" in body or not isinstance(body, dict):
+        if not isinstance(body, dict) or ("errors" in body and "error" not in body):
             return None
         if isinstance(body.get("error"), dict):
             return str(body["error"]["code"])

@@ -148,6 +148,7 @@ def test_hyperclast_and_scaikey_list_locations():
     refusal = WeakPassword.of("new_password", "must have a digit")
     assert dialect_of("scaikey").refuse(refusal, 422, META) == {"detail": detail}
     assert dialect_of("hyperclast").refuse(refusal, 422, META) == {
+        "errors": [{"code": "weak_password", "message": "The password is too weak."}],
         "error": "weak_password",
         "message": "The password is too weak.",
         "detail": detail,
@@ -164,6 +165,7 @@ def test_refusal_without_violations_has_a_message():
         "error": "wrong_password",
         "message": "The current password is wrong.",
         "detail": "The current password is wrong.",
+        "errors": [{"code": "wrong_password", "message": "The current password is wrong."}],
     }
     assert dialect_of("jitsudo").refuse(refusal, 400, META) == {
         "code": "wrong_password",
@@ -203,6 +205,7 @@ def test_policy_notices_are_in_every_dialect():
         "error": "policy_denied",
         "message": message,
         "detail": "Closed today. Come back tomorrow.",
+        "errors": [{"code": "policy_denied", "message": "A policy of this deployment forbids it."}],
     }
     assert bodies["scaikey"] == {
         "detail": f"{message} Closed today. Come back tomorrow.",
