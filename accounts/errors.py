@@ -283,10 +283,18 @@ class SignupClosed(Forbidden):
 
 
 class NotFound(AccountError):
-    """The resource does not exist, or belongs to another user; the answers are the same."""
+    """The resource does not exist, or belongs to another user; the answers are the same.
+
+    `rule` says more about a path.
+    """
 
     code = "not_found"
     message = "Not found."
+
+    def __init__(self, rule: str | None = None) -> None:
+        super().__init__()
+        if rule is not None:
+            self.args = (f"{self.message[:-1]}: {rule}.",)
 
 
 class Conflict(AccountError):

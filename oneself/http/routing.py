@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from accounts.errors import NotFound
 from oneself.document import METHODS
 from oneself.http.connexion_compat import RoutingMiddleware
-from oneself.http.request.errors import MethodNotAllowed, SlashMismatch
+from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import path_pattern
 
 
@@ -76,8 +76,8 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
         return response
 
     def _not_found(self, path: str) -> NotFound:
-        ends_in_slash = path.endswith("/")
-        other = path[:-1] if ends_in_slash else f"{path}/"
+        other = path[:-1] if path.endswith("/") else f"{path}/"
         if other in self._literal or any(each.fullmatch(other) for each, _ in self._templates):
-            return SlashMismatch(ends_in_slash=ends_in_slash)
+            preposition = "with" if other.endswith("/") else "without"
+            return NotFound(f"this path exists {preposition} a final slash")
         return NotFound()

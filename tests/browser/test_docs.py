@@ -127,6 +127,7 @@ def test_credentials_can_be_entered(page, service, screenshot):
     send(operation(page, "scaikey.updateProfile"), 200)
 
 
+@pytest.mark.nightly
 def test_every_part_is_accessible_in_both_color_schemes(page, service):
     page.goto(f"{service.url}/docs")
     page.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")

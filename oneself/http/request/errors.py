@@ -10,8 +10,6 @@ The tree, below those of `accounts.errors` and `handlers.errors`::
     │   └── MultipleCredentials      multiple_credentials
     ├── Unauthenticated
     │   └── NotAuthenticated         not_authenticated
-    ├── NotFound
-    │   └── SlashMismatch            not_found
     ├── MethodNotAllowed             method_not_allowed
     ├── RequestTimeout               request_timeout
     ├── BodyTooLarge                 body_too_large
@@ -22,7 +20,7 @@ The tree, below those of `accounts.errors` and `handlers.errors`::
 
 from collections.abc import Sequence
 
-from accounts.errors import AccountError, NotFound, Unauthenticated
+from accounts.errors import AccountError, Unauthenticated
 from handlers.errors import Malformed
 
 
@@ -59,15 +57,6 @@ class NotAuthenticated(Unauthenticated):
 
     code = "not_authenticated"
     message = "Authentication is required."
-
-
-class SlashMismatch(NotFound):
-    """The path does not exist, but would with or without its final slash."""
-
-    def __init__(self, *, ends_in_slash: bool) -> None:
-        super().__init__()
-        preposition = "without" if ends_in_slash else "with"
-        self.args = (f"Not found: this path exists {preposition} a final slash.",)
 
 
 class MethodNotAllowed(AccountError):

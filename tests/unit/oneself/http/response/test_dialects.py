@@ -43,6 +43,7 @@ def _refusal_of(kind):
         errors.InsufficientScope: ("me/pat:write",),
         errors.OutcomeUnknown: ("the server does not answer",),
         request_errors.MethodNotAllowed: (["GET", "HEAD"],),
+        request_errors.UnsupportedMediaType: ("application/json",),
     }
     return kind(*arguments.get(kind, ()))
 

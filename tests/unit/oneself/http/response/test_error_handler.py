@@ -43,7 +43,6 @@ STATUSES = {
     "CrossSiteRequest": 403,
     "SignupClosed": 403,
     "NotFound": 404,
-    "SlashMismatch": 404,
     "MethodNotAllowed": 405,
     "RequestTimeout": 408,
     "EmailTaken": 409,
@@ -87,8 +86,6 @@ def _made(name):
         "UnsupportedMediaType": ("application/json",),
         "OutcomeUnknown": ("the server does not answer",),
     }
-    if name == "SlashMismatch":
-        return kind(ends_in_slash=True)
     return kind(*given.get(name, ()))
 
 
