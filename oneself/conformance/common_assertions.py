@@ -15,6 +15,7 @@ from oneself.document import OperationSpec, load_document, resolve
 
 #: Exactly these, once each; `Server` names the product and no version to attack.
 _HEADERS: Mapping[str, str] = {
+    "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",

@@ -18,7 +18,9 @@ from oneself.http.response.responses import Answer
 
 _PREFLIGHT_SECONDS = 600
 #: Headers that carry credentials and bodies; the document lists the others as parameters.
-_REQUEST_HEADERS = frozenset({"Authorization", "Content-Type", "X-API-Key"})
+_REQUEST_HEADERS = frozenset({"Authorization", "Content-Type", "X-API-Key", "X-Session-Token"})
+#: Goes with the cookie, which pages of other origins never use.
+_UNUSED_HEADERS = frozenset({"X-CSRFToken"})
 #: Response headers that pages see already, or never may.
 _UNEXPOSED = ("access-control-", "cache-control", "cross-origin-", "set-cookie")
 _VARY = (b"vary", b"Origin")
@@ -39,7 +41,9 @@ class CrossOrigin:
         self._app = app
         sent, received = _header_names(document)
         self._preflight = {
-            "Access-Control-Allow-Headers": ", ".join(sorted(_REQUEST_HEADERS | sent)),
+            "Access-Control-Allow-Headers": ", ".join(
+                sorted((_REQUEST_HEADERS | sent) - _UNUSED_HEADERS)
+            ),
             "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
         }
         exposed = ", ".join(sorted(received)).encode()

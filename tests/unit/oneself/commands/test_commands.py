@@ -298,7 +298,7 @@ def test_missing_report_folder_is_reported_before_the_tests(run, folder):
 
 
 def test_defect_keeps_its_traceback(run, monkeypatch):
-    monkeypatch.setattr("oneself.commands.demo_data.make_demo", lambda _database: 1 / 0)
+    monkeypatch.setattr("oneself.commands.demo_data.make_demo", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("demo")
     assert explain(OSError("no file is named")) is None

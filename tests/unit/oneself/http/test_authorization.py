@@ -496,7 +496,7 @@ def test_other_operations_ask_no_policy(operation_id: str, service: Service):
     headers = by(account, CredentialKind.API_KEY)
     if OPERATIONS[operation_id].takes_client:
         headers = _basic(account)
-    service.ask(operation_id, headers, policy=CLOSED)
+    service.send(*_example(operation_id, headers), policy=CLOSED)
     assert service.steps[0] == Step("handles", operation_id)
     assert not service.questions
 

@@ -72,7 +72,7 @@ def test_preflight_is_answered_without_a_credential(ask, path, method, methods):
         "access-control-allow-methods": methods,
         "access-control-allow-headers": (
             "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-API-Key,"
-            " X-Tenant-ID"
+            " X-Session-Token, X-Tenant-ID"
         ),
         "access-control-max-age": "600",
     }

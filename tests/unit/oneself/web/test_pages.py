@@ -221,7 +221,7 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
             body_seconds=0.05,
         )
         hosts = frozenset({HOST, "localhost"})
-        dialects = Dialects({"paths": {}})
+        dialects = Dialects({"paths": {}, "tags": []})
         return Visitor(
             Guard(
                 pages,

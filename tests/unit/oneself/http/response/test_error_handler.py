@@ -97,13 +97,21 @@ def _headers(refusal, *, tag="ipto", bearer_was_sent=False):
 
 def test_every_refusal_has_a_status():
     """Fails for a new refusal until these tables have it."""
-    assert set(ALL_REFUSALS) == {*STATUSES, *OF_THE_DIALECT, "InvalidClient"}
+    assert set(ALL_REFUSALS) == {*STATUSES, *OF_THE_DIALECT, "InvalidClient", "UsernameTaken"}
 
 
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize(("name", "status"), STATUSES.items())
 def test_status_is_the_same_in_every_dialect(tag, name, status):
     assert status_of(_made(name), dialect_of(tag)) == status
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_taken_username_is_a_conflict_except_for_hyperclast(tag):
+    """Its clients expect a 400."""
+    assert status_of(_made("UsernameTaken"), dialect_of(tag)) == (
+        400 if tag == "hyperclast" else 409
+    )
 
 
 @pytest.mark.parametrize("name", OF_THE_DIALECT)
