@@ -73,7 +73,8 @@ def write(rounds: Iterable[Round], page: Path = _PAGE) -> None:
     rows |= {case: [*case, *_cells(of_case)] for case, of_case in _by_case(rounds).items()}
     header = ["PostgreSQL", "through", "fault", *_COLUMNS]
     rules = ["---"] * _NAMES + ["---:"] * len(_COLUMNS)
-    new = "".join(_line(cells) for cells in (header, rules, *rows.values()))
+    ordered = sorted(rows.values(), key=lambda cells: (cells[1].lower(), cells[0]))
+    new = "".join(_line(cells) for cells in (header, rules, *ordered))
     page.write_text(f"{before}{begin}\n{new}\n{end}{after}")
 
 

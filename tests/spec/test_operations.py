@@ -327,6 +327,13 @@ def test_links_have_no_body_and_name_the_place_of_a_parameter():
                     assert re.fullmatch(r"(path|query|header)\.\w+", parameter), parameter
 
 
+def test_paths_are_in_kebab_case():
+    """Names in braces are parameters."""
+    segment = r"(\.?[a-z0-9]+([-.][a-z0-9]+)*|\{\w+\}(\.json)?)"
+    for path in DOCUMENT["paths"]:
+        assert re.fullmatch(f"(/{segment})*/?", path), path
+
+
 def test_open_forms_have_no_typed_properties():
     """Clients C11: TypeScript's index signature would apply to the named members as well."""
     for path, schema in schemas_within(DOCUMENT):
