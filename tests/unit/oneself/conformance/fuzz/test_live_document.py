@@ -19,8 +19,8 @@ VALUES = {
 }
 
 
-#: What the overlay adds to schemas.
-OVERLAID = {"additionalProperties"}
+#: What the overlay adds to schemas, or removes.
+OVERLAID = {"additionalProperties", "client_id", "client_secret", "type", "format"}
 
 
 def operation(document, path, method):
