@@ -123,7 +123,10 @@ def _python(call: Call, base_url: str) -> str:
         arguments.append(_python_literal(call.body))
     named = dict(call.parameters.get("header", {}))
     if call.media_type and not call.is_file and not call.is_open:
-        named |= call.body
+        # The SDK has a class for each nested object, and all of them are optional.
+        named |= {
+            name: value for name, value in call.body.items() if not isinstance(value, Mapping)
+        }
     arguments += [
         f"{_snake(name.removeprefix('X-'))}={_python_value(name, value, call)}"
         for name, value in named.items()
