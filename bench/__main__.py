@@ -15,6 +15,7 @@ _ALL = (
     ("stages",),
     ("stages_instructions",),
     ("growth",),
+    ("retention",),
 )
 
 
