@@ -15,7 +15,7 @@ from oneself.conformance.rows.case_runner import CaseRunner, run_case
 from oneself.conformance.rows.table import load_rows
 from tests.support.databases import Storage
 from tests.support.edge_rows import edge_rows, repetitions
-from tests.support.in_process import InProcess
+from tests.support.in_process import InProcess, open_application
 from tests.support.operator_acts import open_actors
 
 ROWS = edge_rows(load_rows())
@@ -24,12 +24,8 @@ ROWS = edge_rows(load_rows())
 @pytest.fixture(scope="module")
 def app(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     """The application over a database of its own."""
-    folder = tmp_path_factory.mktemp("app")
-    location = storage.make(folder)
-    in_process = InProcess(folder, location)
-    yield in_process
-    in_process.close()
-    storage.drop(location)
+    with open_application(storage, tmp_path_factory.mktemp("app")) as in_process:
+        yield in_process
 
 
 @pytest.fixture(scope="module")

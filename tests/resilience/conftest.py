@@ -8,7 +8,7 @@ from rich.table import Table
 
 from oneself.conformance.actors import Actors
 from tests.support.databases import Storage
-from tests.support.in_process import InProcess
+from tests.support.in_process import InProcess, open_application
 from tests.support.journal import Outcome
 from tests.support.operator_acts import open_actors
 
@@ -26,12 +26,8 @@ _COLUMNS = (
 @pytest.fixture(scope="module")
 def app(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     """The application over a database of its own."""
-    folder = tmp_path_factory.mktemp("app")
-    location = storage.make(folder)
-    in_process = InProcess(folder, location)
-    yield in_process
-    in_process.close()
-    storage.drop(location)
+    with open_application(storage, tmp_path_factory.mktemp("app")) as in_process:
+        yield in_process
 
 
 @pytest.fixture(scope="module")

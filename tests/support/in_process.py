@@ -21,10 +21,10 @@ from oneself.mail.factory import open_delivery
 from oneself.runtime.jobs import run_alone
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
-from tests.support.databases import location_url, translate_sql
+from tests.support.databases import Storage, location_url, translate_sql
 from tests.support.deadlines import patient
 
-__all__ = ["Fault", "Faults", "InProcess"]
+__all__ = ["Fault", "Faults", "InProcess", "open_application"]
 
 #: Acts on the connection of the chosen statement or commit.
 Fault = Callable[[Connection], None]
@@ -204,3 +204,13 @@ class Faults:
         finally:
             event.remove(Engine, name, count_down)
             self.armed = False
+
+
+@contextmanager
+def open_application(storage: Storage, folder: Path) -> Iterator[InProcess]:
+    """Open an application over a database of its own."""
+    location = storage.make(folder)
+    application = InProcess(folder, location)
+    yield application
+    application.close()
+    storage.drop(location)
