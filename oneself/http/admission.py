@@ -14,15 +14,15 @@ from accounts.errors import Unavailable
 
 #: Requests that begin in one turn of the loop: a few milliseconds of work, after which new requests
 #: are looked at.
-_PER_TURN = 16
+_PER_TURN = 8
 #: So many begin before a turn of the loop is asked for to count them: each extra turn is a system
 #: call, and without load most of them would find nothing to do.
-_UNCOUNTED = 8
+_UNCOUNTED = 7
 #: A request that has waited for longer, in seconds, is refused.
 _MAX_WAIT = 1.0
 #: The queue holds as many requests as began in this time, in seconds, and a few in any case. It is
 #: empty as long after an overload.
-_QUEUE_SECONDS = 0.3
+_QUEUE_SECONDS = 0.2
 _MIN_QUEUE = 256
 
 

@@ -9,7 +9,7 @@ from accounts.errors import Unavailable
 from oneself.http.admission import Admission
 from tests.support.monotonic_clock import MonotonicClock
 
-PER_TURN = 16
+PER_TURN = 8
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_few_requests_ask_for_no_turn(clock, monkeypatch):
         monkeypatch.undo()
 
     asyncio.run(run())
-    assert asked == [PER_TURN // 2]
+    assert asked == [PER_TURN - 1]
 
 
 def test_requests_beyond_a_turn_wait_in_order(clock):
@@ -80,7 +80,7 @@ def test_new_request_is_refused_while_the_first_has_waited_long(clock):
         admission = Admission(clock)
         waiting = [asyncio.create_task(admission.wait_for_turn()) for _ in range(PER_TURN + 1)]
         await asyncio.sleep(0)
-        clock.now = 0.6
+        clock.now = 0.3
         with pytest.raises(Unavailable):
             await admission.wait_for_turn()
         await asyncio.gather(*waiting)
