@@ -29,10 +29,10 @@ _UNCHAINED = (
 )
 #: API keys of the last round.
 _WITHOUT_ONE_EVENT = """
-    SELECT name FROM api_key WHERE created_at > now() - interval '10 minutes' AND 1 <> (
-        SELECT count(*) FROM security_event
-         WHERE kind = 'authn_token_created' AND details::text LIKE '%' || api_key.id || '%'
-    )
+    SELECT name FROM api_key LEFT JOIN security_event
+        ON kind = 'authn_token_created' AND details ->> 'credential_id' = api_key.id
+     WHERE created_at > now() - interval '10 minutes'
+     GROUP BY api_key.id, name HAVING count(security_event.id) <> 1
 """
 
 
