@@ -249,12 +249,12 @@ def test_suppressed_statement_failure_prevents_the_commit(env):
 # Locks
 
 
-def test_lock_is_held_until_the_end_of_the_transaction(open_database, run_in_thread):
+def test_lock_is_held_until_the_end_of_the_transaction(database, open_database, run_in_thread):
     """DB-02: by one transaction at a time; other names are free."""
-    database = open_database(timeout=SHORT_TIMEOUT)
+    impatient = open_database(timeout=SHORT_TIMEOUT)
 
     def lock(name):
-        with database.transaction(writing=True) as session:
+        with impatient.transaction(writing=True) as session:
             session.lock(name)
             session.lock(name)
             session.core.exec_driver_sql("SELECT 1")
@@ -304,9 +304,8 @@ def test_job_is_run_by_one_replica_at_a_time(database, open_database):
     assert len(runs) == 2
 
 
-def test_readers_do_not_wait(open_database, run_in_thread):
+def test_readers_do_not_wait(database, run_in_thread):
     """DB-01: they see what was committed, and hold no lock."""
-    database = open_database(timeout=SHORT_TIMEOUT)
     with database.transaction(writing=True) as session:
         session.lock("a")
         _tenant(session, "tnt_1")
