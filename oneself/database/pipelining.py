@@ -4,24 +4,79 @@ A statement is deferred if nothing waits for its result. It is sent together wit
 pipeline (https://www.postgresql.org/docs/current/libpq-pipeline-mode.html). The server runs them in
 order, each with a snapshot of its own: a statement that follows a lock sees everything that was
 committed before the lock was granted. After a failure it skips the rest, a COMMIT included.
+
+The pipelines are libpq's, by `psycopg.pq`: the driver's cursors took two thirds of the time of a
+change (ADR 38).
 """
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Self, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, cast
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.pq import TransactionStatus
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 
 from oneself.database.outcomes import IDENTIFY
-from oneself.database.prepared import PreparedStatements, Statement, driver_of, has_listeners
+from oneself.database.prepared import (
+    Prepared,
+    PreparedStatements,
+    Statement,
+    driver_of,
+    has_listeners,
+)
 
 __all__ = ["PipelinedConnection", "PipelinedStatements", "Transaction"]
 
-Outcome = TypeVar("Outcome")
+_IDENTIFY = IDENTIFY.encode()
+
+
+class _Query:
+    """A statement with numbered parameters, and its result once it was run."""
+
+    __slots__ = ("_adapting", "_formats", "_types", "_values", "result", "text")
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], text: bytes, values: Sequence[Any]
+    ) -> None:
+        """Adapt the values.
+
+        Raises:
+            psycopg.Error: The server has no such value, such as a text with a NUL.
+        """
+        self.text = text
+        self.result: PGresult | None = None
+        self._adapting = Transformer(connection)
+        self._values = self._adapting.dump_sequence(values, [PyFormat.AUTO] * len(values))
+        self._types, self._formats = self._adapting.types, self._adapting.formats
+
+    @property
+    def key(self) -> tuple[bytes, tuple[int, ...]]:
+        """What it is prepared for: its text, and the types of its parameters."""
+        return self.text, self._types or ()
+
+    def send(self, pgconn: PGconn, name: bytes | None) -> None:
+        """Add it to a pipeline, by the name it is prepared under or without one."""
+        if name is None:
+            pgconn.send_query_params(self.text, self._values, self._types, self._formats)
+        else:
+            pgconn.send_query_prepared(name, self._values, self._formats)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The rows of its result."""
+        result = cast("PGresult", self.result)
+        self._adapting.set_pgresult(result)
+        return self._adapting.load_rows(0, result.ntuples, tuple)
+
+    @property
+    def count(self) -> int:
+        """The number of rows that it wrote."""
+        return cast("PGresult", self.result).command_tuples or 0
 
 
 class PipelinedConnection(psycopg.Connection[Any]):
@@ -30,17 +85,27 @@ class PipelinedConnection(psycopg.Connection[Any]):
     def __init__(self, pgconn: Any, *arguments: Any) -> None:
         super().__init__(pgconn, *arguments)
         self.cursor_factory = _Cursor
-        self._deferred: list[tuple[psycopg.Cursor[Any], str, Any, bool | None]] = []
+        self._deferred: list[_Query] = []
         self._failure: Exception | None = None
-        self._is_sending = False
+        #: The names of prepared statements by their texts and the types of their parameters.
+        self._names: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
+        self._names_given = 0
 
-    def defer(
-        self, query: str, values: Any = None, *, prepare: bool | None = None
-    ) -> psycopg.Cursor[Any]:
-        """Defer a statement; its cursor has the result as soon as another one was run."""
-        cursor = self.cursor()
-        self._deferred.append((cursor, query, values, prepare))
-        return cursor
+    def defer(self, text: bytes, values: Sequence[Any] = ()) -> _Query:
+        """Defer a statement; it has its result as soon as another one was run."""
+        query = _Query(self, text, values)
+        self._deferred.append(query)
+        return query
+
+    def run(self, text: bytes, values: Sequence[Any] = ()) -> _Query:
+        """Run a statement, after the deferred ones and in the same round trip.
+
+        Raises:
+            psycopg.Error: The first failure, of it or of a deferred one.
+        """
+        query = self.defer(text, values)
+        self.run_deferred()
+        return query
 
     def fail_next(self, failure: Exception) -> None:
         """Raise a failure instead of running the next statement.
@@ -49,14 +114,8 @@ class PipelinedConnection(psycopg.Connection[Any]):
         """
         self._failure = failure
 
-    @property
-    def is_pending(self) -> bool:
-        """True if the next statement is not run alone, or not at all."""
-        return bool(self._deferred) or self._failure is not None
-
-    @contextmanager
-    def sending_deferred(self) -> Iterator[None]:
-        """Send the deferred statements and those of the block together.
+    def run_deferred(self) -> None:
+        """Run the deferred statements, if there are any.
 
         Raises:
             psycopg.Error: The first failure.
@@ -64,92 +123,96 @@ class PipelinedConnection(psycopg.Connection[Any]):
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
-        deferred, self._deferred = self._deferred, []
-        self._is_sending = True
+        queries, self._deferred = self._deferred, []
+        if not queries:
+            return
+        names = self._names.copy()
+        failed = self.wait(self._exchange(queries))
+        if failed is not None:
+            self._names = names  # the others may not exist: the server skips what follows a failure
+            raise error_from_result(failed, self.info.encoding)
+
+    def _exchange(self, queries: Iterable[_Query]) -> PQGen[PGresult | None]:
+        """Send statements, and receive their results; return the first that is a failure."""
+        pgconn = self.pgconn
+        pgconn.enter_pipeline_mode()
+        expected: list[_Query] = []  # one for each result; the last one of a statement counts
+        for query in queries:
+            name = self._names.get(query.key)
+            if name is None and (name := self._new_name()) is not None:
+                pgconn.send_prepare(name, query.text, query.key[1])
+                self._names[query.key] = name
+                expected.append(query)
+            query.send(pgconn, name)
+            expected.append(query)
+        pgconn.pipeline_sync()
+        while pgconn.flush():  # the socket takes no more
+            if (yield Wait.RW) & Ready.R:
+                pgconn.consume_input()
+        failed: PGresult | None = None
         try:
-            with self.pipeline() as pipeline:
-                _end_with_sync(pipeline)
-                for cursor, query, values, prepare in deferred:
-                    psycopg.Cursor.execute(cursor, query, values, prepare=prepare)
-                yield
-        finally:
-            self._is_sending = False
+            for query in expected:
+                while (result := (yield from fetch(pgconn))) is not None:
+                    query.result = result
+                    if failed is None and result.status == ExecStatus.FATAL_ERROR:
+                        failed = result
+            yield from fetch(pgconn)  # the end of the pipeline
+            pgconn.exit_pipeline_mode()
+        except psycopg.OperationalError:
+            # The server has ended the session; its message comes first.
+            if failed is None:
+                raise
+        return failed
+
+    def _new_name(self) -> bytes | None:
+        """Return a name for one more prepared statement; None if there may be no more."""
+        if self.prepare_threshold is None or len(self._names) >= (self.prepared_max or 0):
+            return None
+        self._names_given += 1
+        return b"oneself_%d" % self._names_given
+
+    def forget_prepared(self) -> None:
+        """Prepare all statements again: the driver may have released them."""
+        self._names.clear()
 
     def commit(self) -> None:
         """Commit, together with the deferred statements."""
-        if not self._deferred:
-            super().commit()
-        elif self.pgconn.transaction_status == TransactionStatus.INTRANS:
-            self.execute("COMMIT", prepare=False)
-        else:
+        if self._deferred and self.pgconn.transaction_status != TransactionStatus.INTRANS:
             # BEGIN is among them. What it is sent with must be known before a commit is possible:
             # the outcome can be asked for only by the number of the transaction.
-            with self.sending_deferred():
-                pass
-            super().commit()
+            self.run_deferred()
+        self._end(b"COMMIT")
 
     def rollback(self) -> None:
         """Drop the deferred statements, and roll back."""
         self._deferred.clear()
         self._failure = None
-        super().rollback()
+        self._end(b"ROLLBACK")
 
-    def wait(self, gen: PQGen[Outcome], *arguments: Any, **options: Any) -> Outcome:
-        """Wait for the server; not before all of a pipeline is sent."""
-        if self._is_sending:
-            gen = self._send_first(gen)
-        return super().wait(gen, *arguments, **options)
+    def _end(self, text: bytes) -> None:
+        """End the transaction if there is one.
 
-    def _send_first(self, gen: PQGen[Outcome]) -> PQGen[Outcome]:
-        """Skip the waits of a generator that only sends.
-
-        psycopg would wait for the socket, and so release the interpreter, before and after each
-        statement, although there is room for the next one.
+        The driver's own ROLLBACK would also release all prepared statements.
         """
-        try:
-            wait = next(gen)
-            while True:
-                wait = gen.send((yield from self._ready(wait)))
-        except StopIteration as end:
-            return cast("Outcome", end.value)
-
-    def _ready(self, wait: Wait) -> Generator[Wait, Ready, Ready]:
-        if wait != Wait.RW:
-            return (yield wait)
-        while self.pgconn.flush():  # the socket takes no more
-            if (yield wait) & Ready.R:
-                return Ready.R
-        return Ready.W
-
-
-def _end_with_sync(pipeline: psycopg.Pipeline) -> None:
-    """Let a pipeline end with its Sync message, which makes the server send all results.
-
-    psycopg adds a Flush message. A server that has received one ends no idle transaction: it stops
-    the clock at any message, and starts it only with an answer to a Sync.
-    """
-    fetch = pipeline._fetch_gen  # noqa: SLF001 # there is no public way; see the docstring
-    pipeline._fetch_gen = lambda **_: fetch(flush=False)  # type: ignore[method-assign] # noqa: SLF001 # as above
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            self.run(text)
 
 
 class _Cursor(psycopg.Cursor[Any]):
     """A cursor that sends the deferred statements of its connection first."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        """Run a statement; the first failure, of it or of a deferred one, is raised."""
+        """Run a statement; the failure of a deferred one is raised instead."""
         connection = cast("PipelinedConnection", self.connection)
-        if not connection.is_pending:
-            return super().execute(query, params, **options)
-        with connection.sending_deferred():
-            super().execute(query, params, **options)
+        connection.run_deferred()
+        super().execute(query, params, **options)
+        if self.statusmessage == "ROLLBACK":  # to a savepoint
+            connection.forget_prepared()
         return self
 
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
         """Run a statement for each of the parameters, as `execute` does."""
-        connection = cast("PipelinedConnection", self.connection)
-        if connection.is_pending:
-            with connection.sending_deferred():
-                pass
+        cast("PipelinedConnection", self.connection).run_deferred()
         super().executemany(query, params_seq, **options)
 
 
@@ -158,49 +221,77 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         driver = driver_of(connection)
-        driver.defer("BEGIN", prepare=False)
-        self._identified = driver.defer(IDENTIFY)
+        driver.defer(b"BEGIN")
+        self._identified = driver.defer(_IDENTIFY)
 
     @property
     def identity(self) -> str:
         """Facts for `require_committed`, once the transaction has begun."""
-        self._identified.scroll(0, mode="absolute")
-        return str(self._identified.fetchone()[0])
+        return str(self._identified.rows()[0][0])
 
 
-class PipelinedStatements(PreparedStatements):
-    """The prepared statements of a server, all of them run by the driver."""
+class _Numbered(Prepared):
+    """A prepared statement with numbered parameters, as the protocol takes them."""
+
+    __slots__ = ("_order", "numbered")
+
+    def __init__(self, statement: Statement, dialect: Dialect) -> None:
+        super().__init__(statement, dialect)
+        numbers: Any = type(dialect)(paramstyle="numeric_dollar")  # type: ignore[call-arg]
+        compiled: Any = statement.compile(dialect=numbers)
+        self.numbered: bytes = compiled.string.encode()
+        self._order: list[str] = compiled.positiontup or []
+
+    def in_order(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """Return the values of the numbered parameters."""
+        values = self.bind(parameters)
+        return [values[name] for name in self._order]
+
+
+class PipelinedStatements(PreparedStatements[_Numbered]):
+    """The prepared statements of a server, all of them sent in pipelines."""
 
     def __init__(self) -> None:
-        super().__init__(psycopg.Error)
+        super().__init__(_Numbered, psycopg.Error)
+
+    def rows(
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
+    ) -> list[list[Any]]:
+        """See `PreparedStatements`."""
+        prepared = self.prepare(statement, connection)
+        query = self._run(connection, prepared, parameters)
+        if query is None:
+            rows = connection.exec_driver_sql(prepared.text, prepared.bind(parameters))
+            return prepared.read(rows)
+        return prepared.read(query.rows())
 
     def write(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> int:
         """See `PreparedStatements`."""
-        prepared = self.prepare(statement, connection)
-        values = prepared.bind(parameters)
-        if not has_listeners(connection):
-            driver = driver_of(connection)
-            try:
-                count: int = driver.execute(prepared.text, values).rowcount
-            except psycopg.Error as failure:
-                self._repeat(driver, failure)
-            else:
-                return count
-        return connection.exec_driver_sql(prepared.text, values).rowcount
+        query = self._run(connection, self.prepare(statement, connection), parameters)
+        return query.count if query else super().write(connection, statement, parameters)
 
     def defer(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any]
     ) -> None:
         """Send a statement with the next one."""
-        prepared = self.prepare(statement, connection)
-        values = prepared.bind(parameters)
         if has_listeners(connection):
-            connection.exec_driver_sql(prepared.text, values)
+            super().write(connection, statement, parameters)
         else:
-            driver_of(connection).defer(prepared.text, values)
+            prepared = self.prepare(statement, connection)
+            driver_of(connection).defer(prepared.numbered, prepared.in_order(parameters))
 
-    def _repeat(self, driver: Any, failure: Exception) -> None:
-        # The server may have ended the transaction, and would answer with another failure.
-        driver.fail_next(failure)
+    def _run(
+        self, connection: Connection, prepared: _Numbered, parameters: Mapping[str, Any]
+    ) -> _Query | None:
+        """Run a statement; None if SQLAlchemy has to, which then raises the failure of this one."""
+        if has_listeners(connection):
+            return None
+        driver: PipelinedConnection = driver_of(connection)
+        try:
+            return driver.run(prepared.numbered, prepared.in_order(parameters))
+        except psycopg.Error as failure:
+            # The server may have ended the transaction, and would answer with another failure.
+            driver.fail_next(failure)
+            return None

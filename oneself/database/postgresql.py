@@ -9,7 +9,6 @@ from typing import Any, cast
 import orjson
 import psycopg
 import sqlalchemy
-from psycopg.errors import PipelineAborted
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError
 
@@ -131,7 +130,7 @@ def _note_ended_session(context: ExceptionContext) -> None:
     middle of a pipeline. A COMMIT among the statements may have been done (DB-12).
     """
     error = context.original_exception
-    if context.connection is None or isinstance(error, PipelineAborted):
+    if context.connection is None:
         return
     if isinstance(error, psycopg.OperationalError):
         # Otherwise FATAL, PANIC, or none: a failure of the driver itself.

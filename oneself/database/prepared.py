@@ -1,7 +1,7 @@
 """Prepared statements for hot paths, run through the driver."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Select, TextClause, Update
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Delete, Dialect, Insert, Select, TextClause, 
 Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete | TextClause
 
 _Processor = Callable[[Any], Any]
+PreparedT = TypeVar("PreparedT", bound="Prepared")
 
 
 class Prepared:
@@ -62,21 +63,24 @@ class Prepared:
         return rows
 
 
-class PreparedStatements:
+class PreparedStatements(Generic[PreparedT]):
     """The prepared statements of a database, each compiled on first use."""
 
-    def __init__(self, driver_error: type[Exception]) -> None:
+    def __init__(
+        self, make: Callable[[Statement, Dialect], PreparedT], driver_error: type[Exception]
+    ) -> None:
+        self._make = make
         self._driver_error = driver_error
-        self._prepared: dict[Statement, Prepared] = {}
+        self._prepared: dict[Statement, PreparedT] = {}
 
-    def prepare(self, statement: Statement, connection: Connection) -> Prepared:
+    def prepare(self, statement: Statement, connection: Connection) -> PreparedT:
         """Return a statement, compiled.
 
         Callers pass the same object each time; otherwise the cache would grow without bound.
         """
         prepared = self._prepared.get(statement)
         if prepared is None:
-            prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+            prepared = self._prepared[statement] = self._make(statement, connection.dialect)
         return prepared
 
     def rows(
@@ -90,11 +94,10 @@ class PreparedStatements:
         prepared = self._prepared.get(statement) or self.prepare(statement, connection)
         values = prepared.bind(parameters)
         if not has_listeners(connection):
-            driver = driver_of(connection)
-            try:
-                return prepared.read(driver.execute(prepared.text, values))
-            except self._driver_error as failure:
-                self._repeat(driver, failure)
+            try:  # takes fewer calls
+                return prepared.read(driver_of(connection).execute(prepared.text, values))
+            except self._driver_error:
+                pass
         return prepared.read(connection.exec_driver_sql(prepared.text, values))
 
     def write(
@@ -109,9 +112,6 @@ class PreparedStatements:
     ) -> None:
         """Run a statement without a result, at the latest before the next one."""
         self.write(connection, statement, parameters)
-
-    def _repeat(self, driver: Any, failure: Exception) -> None:
-        """Prepare the connection for running a failed statement again."""
 
 
 def driver_of(connection: Connection) -> Any:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from accounts.errors import Unavailable
 from oneself.database.file_health import FileHealth
 from oneself.database.pipelining import Transaction
-from oneself.database.prepared import PreparedStatements, Statement, driver_of
+from oneself.database.prepared import Prepared, PreparedStatements, Statement, driver_of
 
 
 def sqlite_driver() -> ModuleType:
@@ -103,7 +103,7 @@ class Sqlite:
         self._write_lock = threading.Lock()
         self._group_connections: dict[bool, Connection] = {}
         self._driver_error: type[Exception] = sqlite_driver().Error
-        self.statements = PreparedStatements(self._driver_error)
+        self.statements = PreparedStatements(Prepared, self._driver_error)
 
     def take(self, *, blocking: bool, writing: bool = True) -> Connection:  # noqa: ARG002 # each thread has one
         """Return the connection of this thread, which waits for other writers or does not."""

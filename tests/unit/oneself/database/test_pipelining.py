@@ -157,6 +157,26 @@ def test_savepoint_undoes_only_what_came_after_it(database, names):
     assert names() == ["B"]
 
 
+def test_statement_is_prepared_again_after_the_driver_released_it(database):
+    """DB-04: the driver releases all prepared statements when it sees a ROLLBACK."""
+    with database.transaction(writing=True) as session:
+        assert _read_name(session) == "A"
+        for _ in range(10):  # the driver prepares a statement that it has seen often
+            session.core.exec_driver_sql("SELECT 1")
+        session.core.begin_nested().rollback()
+        assert _read_name(session) == "A"
+
+
+def test_value_that_the_server_has_not_is_refused_alone(database, names):
+    """DB-04: the statements that were deferred before it are still sent."""
+    with database.transaction(writing=True) as session:
+        _rename(session, "B")
+        with pytest.raises(DBAPIError):
+            session.rows(_ECHO, {"large": "a\0b"})
+        assert _read_name(session) == "B"
+    assert names() == ["B"]
+
+
 def test_entities_and_deferred_writes_are_committed_together(database, names):
     """DB-04: also if SQLAlchemy's session began a transaction, and has sent nothing in it."""
     with database.transaction(writing=True) as session:
