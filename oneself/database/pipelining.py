@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, cast
 
 import psycopg
-from psycopg.abc import PQGen
+from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import fetch
@@ -39,7 +39,7 @@ _IDENTIFY = IDENTIFY.encode()
 class _Query:
     """A statement with numbered parameters, and its result once it was run."""
 
-    __slots__ = ("_adapting", "_formats", "_types", "_values", "result", "text")
+    __slots__ = ("_adapting", "_formats", "_values", "key", "result")
 
     def __init__(
         self, connection: psycopg.Connection[Any], text: bytes, values: Sequence[Any]
@@ -49,21 +49,22 @@ class _Query:
         Raises:
             psycopg.Error: The server has no such value, such as a text with a NUL.
         """
-        self.text = text
         self.result: PGresult | None = None
         self._adapting = Transformer(connection)
-        self._values = self._adapting.dump_sequence(values, [PyFormat.AUTO] * len(values))
-        self._types, self._formats = self._adapting.types, self._adapting.formats
-
-    @property
-    def key(self) -> tuple[bytes, tuple[int, ...]]:
-        """What it is prepared for: its text, and the types of its parameters."""
-        return self.text, self._types or ()
+        self._values: Sequence[Buffer | None] = ()
+        self._formats: Sequence[int] | None = None
+        types: tuple[int, ...] = ()
+        if values:
+            self._values = self._adapting.dump_sequence(values, [PyFormat.AUTO] * len(values))
+            types, self._formats = self._adapting.types or (), self._adapting.formats
+        #: What it is prepared for: its text, and the types of its parameters.
+        self.key = (text, types)
 
     def send(self, pgconn: PGconn, name: bytes | None) -> None:
         """Add it to a pipeline, by the name it is prepared under or without one."""
         if name is None:
-            pgconn.send_query_params(self.text, self._values, self._types, self._formats)
+            text, types = self.key
+            pgconn.send_query_params(text, self._values, types, self._formats)
         else:
             pgconn.send_query_prepared(name, self._values, self._formats)
 
@@ -140,7 +141,7 @@ class PipelinedConnection(psycopg.Connection[Any]):
         for query in queries:
             name = self._names.get(query.key)
             if name is None and (name := self._new_name()) is not None:
-                pgconn.send_prepare(name, query.text, query.key[1])
+                pgconn.send_prepare(name, *query.key)
                 self._names[query.key] = name
                 expected.append(query)
             query.send(pgconn, name)
@@ -240,12 +241,14 @@ class _Numbered(Prepared):
         numbers: Any = type(dialect)(paramstyle="numeric_dollar")  # type: ignore[call-arg]
         compiled: Any = statement.compile(dialect=numbers)
         self.numbered: bytes = compiled.string.encode()
-        self._order: list[str] = compiled.positiontup or []
+        processors = dict(self._names)
+        self._order = [(name, processors[name]) for name in compiled.positiontup or ()]
 
     def in_order(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Return the values of the numbered parameters."""
-        values = self.bind(parameters)
-        return [values[name] for name in self._order]
+        if self._constants:
+            parameters = {**self._constants, **parameters}
+        return [process(parameters[name]) for name, process in self._order]
 
 
 class PipelinedStatements(PreparedStatements[_Numbered]):
