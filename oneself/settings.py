@@ -11,6 +11,15 @@ from sqlalchemy import URL, make_url
 
 from accounts.limits import Limits, PasswordScheme
 from accounts.values.email_address import canonical, parse_address
+from oneself.branding.accent import Accent, parse_accent, require_accent
+from oneself.branding.brand import (
+    Brand,
+    parse_support,
+    require_app_url,
+    require_product_name,
+    require_support,
+)
+from oneself.branding.logo import draw_mark, read_logo, require_logo
 from oneself.database_urls import require_database, sqlite_path
 from oneself.host_names import parse_hosts, parse_origins, require_hosts, require_origins
 from oneself.logging import LogFormat
@@ -141,6 +150,11 @@ class Settings(BaseSettings):
 
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     """Minimum length of a new password, in characters."""
+    password_classes: bool = True
+    """Require an upper-case letter, a lower-case letter and a digit in a new password, as Hantera
+    documents. `false` leaves length, blocklist and the test for easy guesses, as NIST SP 800-63B
+    advises; keep `true` where clients of Hantera are served.
+    """
     password_blocklist: Annotated[Path | None, AfterValidator(require_passwords)] = None
     """UTF-8 text file of leaked passwords, one per line, which are rejected as new passwords."""
     password_change_ends: Literal["none", "others"] = "none"  # noqa: S105 # a choice
@@ -168,6 +182,23 @@ class Settings(BaseSettings):
     """Sender address of mail. Unset: `no-reply@` and the host of the public URL."""
     template_dir: Path | None = None
     """Folder of mail and page templates that replace those of `templates/`."""
+
+    product_name: Annotated[str, AfterValidator(require_product_name)] = ""
+    """Name of the product on pages and in mail, also as the sender and in each subject: at most 40
+    characters. Unset: the host of the public URL.
+    """
+    logo: Annotated[Path | None, AfterValidator(require_logo)] = None
+    """Logo of pages, which is also their icon: an SVG or PNG file of at most 131,072 bytes. An SVG
+    file must have no scripts and no links. Mail has no image. Unset: a mark in the colour.
+    """
+    colour: Annotated[str, AfterValidator(require_accent)] = ""
+    """Colour of links and buttons on light pages and in mail, such as `#1f5fbf`. Dark pages use a
+    lighter shade of it. A colour that is too pale to read (contrast 4.5, WCAG AA) stops the start.
+    """
+    support: Annotated[str, AfterValidator(require_support)] = ""
+    """Email address or URL where users get help, shown on pages and in mail."""
+    app_url: Annotated[str, AfterValidator(require_app_url)] = ""
+    """URL of the app in which users manage their account. Pages and mail lead to it."""
 
     throttle_account_source: _RateLimitText = "5/300"
     """Failed attempts per account and client address."""
@@ -291,11 +322,24 @@ class Settings(BaseSettings):
         return parse_origins(self.cors_origins)
 
     @property
+    def brand(self) -> Brand:
+        """The look of pages and mail."""
+        accent = parse_accent(self.colour) if self.colour else Accent()
+        return Brand(
+            name=self.product_name or urlsplit(self.public_origin).netloc,
+            accent=accent,
+            logo=read_logo(self.logo) if self.logo else draw_mark(accent.light),
+            support=parse_support(self.support) if self.support else None,
+            app_url=self.app_url,
+        )
+
+    @property
     def limits(self) -> Limits:
         """The limits that these settings give the acts."""
         ended_sessions = self.password_change_ends
         return Limits(
             password_min_length=self.password_min_length,
+            password_classes=self.password_classes,
             password_scheme=self.password_scheme,
             password_cost=self.password_cost,
             leaked_passwords=read_passwords(self.password_blocklist),
