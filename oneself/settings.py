@@ -326,7 +326,7 @@ class Settings(BaseSettings):
         """The look of pages and mail."""
         accent = parse_accent(self.colour) if self.colour else Accent()
         return Brand(
-            name=self.product_name or urlsplit(self.public_origin).netloc,
+            name=self.product_name or self.public_url.host or "",
             accent=accent,
             logo=read_logo(self.logo) if self.logo else draw_mark(accent.light),
             support=parse_support(self.support) if self.support else None,
