@@ -15,7 +15,7 @@ _URL = re.compile(r"https?://[A-Za-z0-9\[][^\s\"'<>\\]{0,500}")
 
 
 class Contact(NamedTuple):
-    """Where users get help: the target of a link, and its text."""
+    """A link to help for users, and its text."""
 
     link: str
     text: str
