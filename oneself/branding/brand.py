@@ -1,14 +1,17 @@
 """The brand of a deployment, which all templates get."""
 
 import re
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, NamedTuple
 from urllib.parse import quote
+
+from pydantic import AfterValidator
 
 from accounts.errors import InvalidRequest
 from accounts.values.email_address import canonical, parse_address
 from accounts.values.names import normalize_name
-from oneself.branding.accent import Accent
-from oneself.branding.logo import Logo, draw_mark
+from oneself.branding.accent import Accent, parse_accent, require_accent
+from oneself.branding.logo import Logo, draw_mark, read_logo, require_logo
 
 _MOST_CHARACTERS = 40
 _URL = re.compile(r"https?://[A-Za-z0-9\[][^\s\"'<>\\]{0,500}")
@@ -73,3 +76,23 @@ def require_app_url(text: str) -> str:
     if text and not _URL.fullmatch(text):
         raise ValueError("must be a URL that begins with https://")
     return text
+
+
+#: The types of the settings.
+ProductName = Annotated[str, AfterValidator(require_product_name)]
+LogoFile = Annotated[Path | None, AfterValidator(require_logo)]
+Colour = Annotated[str, AfterValidator(require_accent)]
+Support = Annotated[str, AfterValidator(require_support)]
+AppUrl = Annotated[str, AfterValidator(require_app_url)]
+
+
+def make_brand(name: str, logo: Path | None, colour: str, support: str, app_url: str) -> Brand:
+    """Return the brand of a name and of settings, which are empty where they are unset."""
+    accent = parse_accent(colour) if colour else Accent()
+    return Brand(
+        name=name,
+        accent=accent,
+        logo=read_logo(logo) if logo else draw_mark(accent.light),
+        support=parse_support(support) if support else None,
+        app_url=app_url,
+    )
