@@ -109,6 +109,7 @@ def test_password_can_be_shown_and_its_rules_are_marked(sign_up, service):
     assert user.log_in(user.email, NEW_PASSWORD) == 200
 
 
+@pytest.mark.nightly
 def test_brand_is_on_pages_and_in_mail(sign_up, branded):
     """Newcomer F21, F22, F23."""
     user = sign_up(branded)
@@ -133,6 +134,7 @@ def test_brand_is_on_pages_and_in_mail(sign_up, branded):
         assert_accessible(page)
 
 
+@pytest.mark.nightly
 def test_alert_tells_time_address_and_device(sign_up, branded):
     """Newcomer F21."""
     user = sign_up(branded)
