@@ -162,8 +162,9 @@ def test_every_page_is_accessible_in_both_schemes(sign_up, service, artefacts: P
     changed = user.ask("POST", "/resources/me/email/change", {"email": f"new.{user.email}"}).json()
     change = f"/change-email?identity={changed['identityId']}&secret={changed['secret']}"
     assert user.ask("POST", "/api/v1/me/verify-email").status == 200
-    undo = _link(user)
-    verify = _link(user)
+    # Mail that a user waits for can overtake a notice.
+    links = {urlsplit(link).path: link for link in (_link(user), _link(user))}
+    undo, verify = links["/undo-email-change"], links["/verify-email"]
     pages: dict[str, Callable[[], object]] = {
         "change": lambda: page.goto(f"{service.url}{change}"),
         "undo": lambda: page.goto(undo),
