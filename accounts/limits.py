@@ -19,13 +19,15 @@ class RateLimit(NamedTuple):
 class Limits:
     """Limits that an operator can set, with their defaults.
 
-    `leaked_passwords` are in lower case, and `password_cost` is bcrypt's: the base-2 logarithm of
+    `password_classes` are the kinds of characters that a password needs. `leaked_passwords` are in
+    lower case, and `password_cost` is bcrypt's: the base-2 logarithm of
     its rounds, 4 to 19. Lengths are in code points after NFC normalisation, sizes in bytes, counts
     per user.
     """
 
     password_min_length: int = 8
     password_max_bytes: int = 1024
+    password_classes: bool = True
     password_scheme: PasswordScheme = "bcrypt"  # noqa: S105 # the name of a scheme
     password_cost: int = 12
     leaked_passwords: frozenset[str] = frozenset()

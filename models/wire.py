@@ -129,8 +129,8 @@ in scripts that need them; at most four combining marks may follow each other.
 
 NewPassword: TypeAlias = str
 """
-At least 8 characters with an upper-case letter, a lower-case letter and a digit; at most
-1,024 bytes; not easy to guess, and not made of words from the account.
+At least 8 characters with an upper-case letter, a lower-case letter and a digit;
+at most 1,024 bytes; not easy to guess, and not made of words from the account.
 
 """
 

@@ -36,7 +36,7 @@ from oneself.logging import write_waiting_lines
 from oneself.mail.factory import open_delivery
 from oneself.observability.access_log import log_request
 from oneself.observability.tracing import Spans, trace_endpoint
-from oneself.published_document import PublishedDocument
+from oneself.published_document import PublishedDocument, describe_passwords
 from oneself.runtime.connections import close_idle
 from oneself.runtime.credential_usage import UsageRecorder
 from oneself.runtime.descriptors import reachable_connections
@@ -50,7 +50,8 @@ from oneself.settings import Settings
 from oneself.templating import Templates
 from oneself.web.docs import Docs
 from oneself.web.error_pages import ErrorPages
-from oneself.web.pages import Pages
+from oneself.web.frame import PageFrame
+from oneself.web.pages import Pages, PasswordRules
 
 if TYPE_CHECKING:
     from oneself.observability.metrics import Metrics
@@ -156,8 +157,11 @@ def create_app(
         resolver=Resolver(find_handler),
         pythonic_params=True,
     )
+    described = describe_passwords(
+        document, min_length=settings.password_min_length, has_classes=settings.password_classes
+    )
     services = Services(
-        document=PublishedDocument(document, url=settings.public_origin),
+        document=PublishedDocument(described, url=settings.public_origin),
         database=database,
         usage=usage,
         signing=signing,
@@ -174,13 +178,14 @@ def create_app(
         check_responses=settings.validate_responses,
     )
     connexion.add_api(resolve_aliases(document), base_path="", services=services)
-    templates = Templates(settings.template_dir)
+    frame = PageFrame(
+        Templates(settings.template_dir, brand=settings.brand), public_origin=settings.public_origin
+    )
     origins = settings.allowed_origins
     docs = Docs(
         CrossOrigin(connexion, document, origins=origins) if origins else connexion,
-        document,
-        templates=templates,
-        public_origin=settings.public_origin,
+        described,
+        frame=frame,
         reference=settings.docs,
     )
     pages = Pages(
@@ -188,9 +193,8 @@ def create_app(
         database=database,
         decide=policies.decide,
         pools=pools,
-        templates=templates,
-        public_origin=settings.public_origin,
-        min_length=settings.password_min_length,
+        frame=frame,
+        password_rules=PasswordRules(settings.password_min_length, settings.password_classes),
         proxies=settings.proxies,
         body_seconds=settings.body_seconds,
     )
@@ -201,9 +205,7 @@ def create_app(
         hosts=settings.known_hosts,
         clock=partial(datetime.now, UTC),
         issuer=settings.public_origin,
-        present=ErrorPages(
-            dialects, templates, public_origin=settings.public_origin, reference=settings.docs
-        ),
+        present=ErrorPages(dialects, frame, reference=settings.docs),
         observers=observers,
         hsts_subdomains=settings.hsts_subdomains,
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -37,18 +38,20 @@ _VALUES = {
 }
 
 
-def require_database(url: str) -> None:
-    """Check the URL of a database.
+def require_database(secret: SecretStr | None) -> SecretStr | None:
+    """Return the URL of a database after a check, unless it is empty.
 
     Raises:
         ValueError: It cannot be opened; the message is the rule that it breaks, and quotes nothing.
     """
+    url = secret.get_secret_value() if secret else ""
     if url.startswith(_SQLITE):
         _require_file(url)
     elif url.startswith(_POSTGRESQL):
         _require_server(url)
-    else:
+    elif url:
         raise ValueError(f"must begin with {_SQLITE} or {_POSTGRESQL}")
+    return secret
 
 
 def sqlite_path(url: str) -> Path | None:

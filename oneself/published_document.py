@@ -18,6 +18,10 @@ from oneself.openapi_31 import convert_document
 #: The day of the examples in openapi/openapi.yaml.
 STORY_DAY = date(2026, 4, 5)
 
+#: The rule for new passwords that depends on settings, as openapi/openapi.yaml has it.
+_CLASSES = " with an upper-case letter, a lower-case letter and a digit"
+_PASSWORD_RULE = f"At least 8 characters{_CLASSES};"
+
 #: Members about the service rather than about its API.
 _INTERNAL = frozenset({"x-workload", "x-mailed-secret"})
 _INTERNAL_LINES = re.compile(rf"^ +(?:{'|'.join(sorted(_INTERNAL))}): .*\n", re.MULTILINE)
@@ -64,6 +68,7 @@ class PublishedDocument:
 
     def _as_yaml(self) -> bytes:
         text = _COMMENTS.sub("", _INTERNAL_LINES.sub("", DOCUMENT_PATH.read_text()))
+        text = text.replace(_PASSWORD_RULE, _first_rule(self._document))
         servers = orjson.dumps(self._servers).decode()
         return _SERVERS.sub(lambda _: f"servers: {servers}\n", text).encode()
 
@@ -77,6 +82,23 @@ class PublishedDocument:
     @property
     def _servers(self) -> list[Mapping[str, str]]:
         return [{**self._document["servers"][0], "url": self._url}]
+
+
+def describe_passwords(
+    document: Mapping[str, Any], *, min_length: int, has_classes: bool
+) -> Mapping[str, Any]:
+    """Return a document that describes new passwords by the settings of a deployment."""
+    rule = f"At least {min_length} characters{_CLASSES if has_classes else ''};"
+    components = document["components"]
+    password = components["schemas"]["NewPassword"]
+    described = password["description"].replace(_PASSWORD_RULE, rule)
+    schemas = components["schemas"] | {"NewPassword": password | {"description": described}}
+    return {**document, "components": components | {"schemas": schemas}}
+
+
+def _first_rule(document: Mapping[str, Any]) -> str:
+    description: str = document["components"]["schemas"]["NewPassword"]["description"]
+    return description.splitlines()[0]
 
 
 def select_dialect(document: Mapping[str, Any], tag: str) -> dict[str, Any]:

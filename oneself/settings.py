@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
 from accounts.limits import Limits, PasswordScheme
-from accounts.values.email_address import canonical, parse_address
+from oneself.branding.brand import AppUrl, Brand, Colour, LogoFile, ProductName, Support, make_brand
 from oneself.database_urls import require_database, sqlite_path
 from oneself.host_names import parse_hosts, parse_origins, require_hosts, require_origins
 from oneself.logging import LogFormat
@@ -18,26 +18,21 @@ from oneself.secret_files import Secret, SecretFile, from_file
 from oneself.settings_parsers import (
     RATE_LIMIT,
     Network,
+    PublicUrl,
     parse_listener,
     parse_networks,
     parse_rate_limit,
+    parse_sender,
     read_passwords,
     require_listener,
     require_networks,
     require_passwords,
+    resolve_in_checkout,
 )
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
-_CHECKOUT = Path(__file__).parent.parent
-
 _RateLimitText = Annotated[str, Field(pattern=RATE_LIMIT)]
-
-
-def _with_valid_url(secret: SecretStr | None) -> SecretStr | None:
-    if secret:
-        require_database(secret.get_secret_value())
-    return secret
 
 
 class Settings(BaseSettings):
@@ -63,7 +58,7 @@ class Settings(BaseSettings):
     """Folder of the SQLite file, the key file and, without SMTP, outgoing mail."""
     database_url_file: SecretFile = None
     """File with `ONESELF_DATABASE_URL`."""
-    database_url: Annotated[Secret, AfterValidator(_with_valid_url)] = from_file()
+    database_url: Annotated[Secret, AfterValidator(require_database)] = from_file()
     """`postgresql+psycopg://user:password@host/name`, or `sqlite:///path`. Unset: the file
     `oneself.sqlite3` in the data folder.
     """
@@ -78,7 +73,7 @@ class Settings(BaseSettings):
     secret_key_former: Secret = from_file()
     """Previous root secrets still needed to read existing rows, comma-separated."""
 
-    public_url: AnyHttpUrl = AnyHttpUrl("http://localhost:8080")
+    public_url: PublicUrl = AnyHttpUrl("http://localhost:8080")
     """Public base URL, without a path. Requests with any other Host header, except loopback names
     and those of `ONESELF_EXTRA_HOSTS`, get a 421; health checks are answered with any.
     """
@@ -134,13 +129,19 @@ class Settings(BaseSettings):
     """Maximum lifetime of an API key."""
     api_key_brand: Annotated[str, Field(pattern="^[a-z][a-z0-9]{1,15}$")] = "ipto"
     """First word of each API key: 2 to 16 lower-case letters and digits, with a letter first."""
-    policy_dir: Path = Field(default=Path("policies"), validate_default=True)
+    policy_dir: Annotated[Path, AfterValidator(resolve_in_checkout)] = Field(
+        default=Path("policies"), validate_default=True
+    )
     """Folder of the Cedar policies, `*.cedar`. A relative path is relative to the checkout."""
     retention_days: Annotated[int, Field(ge=7, le=3660)] = 30
     """Time to keep expired and revoked records before they are deleted."""
 
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     """Minimum length of a new password, in characters."""
+    password_classes: bool = True
+    """Require an upper-case letter, a lower-case letter and a digit in a new password. NIST
+    SP 800-63B advises `false`; Hantera documents them, so keep `true` if you serve its clients.
+    """
     password_blocklist: Annotated[Path | None, AfterValidator(require_passwords)] = None
     """UTF-8 text file of leaked passwords, one per line, which are rejected as new passwords."""
     password_change_ends: Literal["none", "others"] = "none"  # noqa: S105 # a choice
@@ -164,10 +165,25 @@ class Settings(BaseSettings):
     """
     smtp_seconds: Annotated[float, Field(gt=0, le=120)] = 20
     """Time limit for delivering one email."""
-    mail_from: str = ""
+    mail_from: Annotated[str, AfterValidator(parse_sender)] = ""
     """Sender address of mail. Unset: `no-reply@` and the host of the public URL."""
     template_dir: Path | None = None
     """Folder of mail and page templates that replace those of `templates/`."""
+
+    product_name: ProductName = ""
+    """Name of the product on pages and in mail, at most 40 characters. Unset: the public host."""
+    logo: LogoFile = None
+    """Logo and icon of pages: a PNG file, or an SVG file without scripts and links, of at most
+    131,072 bytes. Mail has no image. Unset: a mark in the colour.
+    """
+    colour: Colour = ""
+    """Colour of links and buttons on light pages and in mail, such as `#1f5fbf`. Dark pages use a
+    lighter shade of it. A colour that is too pale to read (contrast 4.5, WCAG AA) stops the start.
+    """
+    support: Support = ""
+    """Email address or URL where users get help, shown on pages and in mail."""
+    app_url: AppUrl = ""
+    """URL of the app in which users manage their account. Pages and mail lead to it."""
 
     throttle_account_source: _RateLimitText = "5/300"
     """Failed attempts per account and client address."""
@@ -225,29 +241,6 @@ class Settings(BaseSettings):
     """Check each response against the OpenAPI document before it is sent. For tests: it costs time.
     """
 
-    @field_validator("public_url")
-    @classmethod
-    def _require_origin(cls, url: AnyHttpUrl) -> AnyHttpUrl:
-        # It is published in metadata, JWTs and mail: a password in it would be published too, and
-        # a path would be missing from all of them.
-        extra = (url.username, url.password, url.query, url.fragment)
-        if url.path not in {None, "/"} or any(part is not None for part in extra):
-            message = "must have a scheme, a host and a port at most, as in https://me.example.com"
-            raise ValueError(message)
-        return url
-
-    @field_validator("mail_from")
-    @classmethod
-    def _parse_sender(cls, address: str) -> str:
-        if address and canonical(address) is None:
-            raise ValueError("must be an email address")
-        return parse_address(address).mailbox if address else address
-
-    @field_validator("policy_dir")
-    @classmethod
-    def _resolve_in_checkout(cls, path: Path) -> Path:
-        return _CHECKOUT / path
-
     @field_validator("metrics_address")
     @classmethod
     def _require_listener(cls, text: str, info: ValidationInfo) -> str:
@@ -291,11 +284,18 @@ class Settings(BaseSettings):
         return parse_origins(self.cors_origins)
 
     @property
+    def brand(self) -> Brand:
+        """The look of pages and mail."""
+        name = self.product_name or self.public_url.host or ""
+        return make_brand(name, self.logo, self.colour, self.support, self.app_url)
+
+    @property
     def limits(self) -> Limits:
         """The limits that these settings give the acts."""
         ended_sessions = self.password_change_ends
         return Limits(
             password_min_length=self.password_min_length,
+            password_classes=self.password_classes,
             password_scheme=self.password_scheme,
             password_cost=self.password_cost,
             leaked_passwords=read_passwords(self.password_blocklist),

@@ -43,6 +43,7 @@ _SECTIONS = {
     "signup": "Accounts and credentials",
     "password_min_length": "Passwords",
     "smtp_url": "Mail",
+    "product_name": "Look of pages and mail",
     "throttle_account_source": "Rate limits",
     "database_threads": "Threads and shutdown",
     "metrics_remote": "Metrics, traces, log and checks",

@@ -4,11 +4,17 @@ import ipaddress
 import unicodedata
 from functools import cache
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, AnyHttpUrl
 
 from accounts.limits import RateLimit
+from accounts.values.email_address import canonical, parse_address
 
 #: Pattern of a rate limit: attempts, a slash, seconds.
 RATE_LIMIT = "^[1-9][0-9]{0,6}/[1-9][0-9]{0,6}$"
+
+_CHECKOUT = Path(__file__).parent.parent
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -41,6 +47,43 @@ def require_passwords(path: Path | None) -> Path | None:
     """Return the path, after `read_passwords` has read it."""
     read_passwords(path)
     return path
+
+
+def require_origin(url: AnyHttpUrl) -> AnyHttpUrl:
+    """Return the public URL, if it has nothing but an origin.
+
+    It is published in metadata, JWTs and mail: a password in it would be published too, and a path
+    would be missing from all of them.
+
+    Raises:
+        ValueError: It has more.
+    """
+    extra = (url.username, url.password, url.query, url.fragment)
+    if url.path not in {None, "/"} or any(part is not None for part in extra):
+        raise ValueError(
+            "must have a scheme, a host and a port at most, as in https://me.example.com"
+        )
+    return url
+
+
+#: The type of the setting.
+PublicUrl = Annotated[AnyHttpUrl, AfterValidator(require_origin)]
+
+
+def parse_sender(text: str) -> str:
+    """Return the address that mail is sent from, with its domain in ASCII; empty if it is unset.
+
+    Raises:
+        ValueError: It is not an email address.
+    """
+    if text and canonical(text) is None:
+        raise ValueError("must be an email address")
+    return parse_address(text).mailbox if text else text
+
+
+def resolve_in_checkout(path: Path) -> Path:
+    """Return a path, which is relative to the checkout unless it is absolute."""
+    return _CHECKOUT / path
 
 
 def parse_listener(text: str) -> tuple[str, int]:

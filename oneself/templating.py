@@ -21,6 +21,7 @@ from jinja2 import (
 from jinja2.bccache import Bucket
 from jinja2.defaults import DEFAULT_NAMESPACE
 
+from oneself.branding.brand import Brand
 from oneself.translations import SOURCE_LANGUAGE, TemplateBroken, Translation, read_translations
 
 __all__ = ["NoTemplateFolder", "Source", "TemplateBroken", "Templates"]
@@ -82,14 +83,15 @@ class Templates:
     shipped templates. All files are read once, so a later edit has no effect on a running service.
     """
 
-    def __init__(self, custom: Path | None = None) -> None:
-        """Read the files.
+    def __init__(self, custom: Path | None = None, *, brand: Brand = Brand()) -> None:  # noqa: B008 # immutable
+        """Read the files. All templates, and the macros that they import, have the `brand`.
 
         Raises:
             NoTemplateFolder: The operator's folder is not a folder.
             TemplateBroken: A template or a catalogue cannot be read.
         """
         shipped = _read(_SHIPPED)
+        self.brand = brand
         self._custom = _read(custom) if custom is not None else []
         folders = [_CATALOGS] if custom is None else [_CATALOGS, custom / _CUSTOM_CATALOGS]
         self._translations = translations = read_translations(folders)
@@ -97,11 +99,11 @@ class Templates:
         self.languages = tuple(translations)
         self._tags = {language.lower(): language for language in translations}
         self._shipped = {
-            language: _LanguageTemplates(translation, shipped)
+            language: _LanguageTemplates(translation, brand, shipped)
             for language, translation in translations.items()
         }
         self._by_language = {
-            language: _LanguageTemplates(translation, shipped, self._custom)
+            language: _LanguageTemplates(translation, brand, shipped, self._custom)
             for language, translation in translations.items()
         }
         self._logged: set[Source] = set()
@@ -189,7 +191,7 @@ class Templates:
 class _LanguageTemplates:
     """The templates as they are in one language; each is compiled at its first use."""
 
-    def __init__(self, translation: Translation, *folders: Sequence[Source]) -> None:
+    def __init__(self, translation: Translation, brand: Brand, *folders: Sequence[Source]) -> None:
         """Collect the templates; those of a later folder replace those of an earlier one."""
         self._language = translation.language
         self._sources = {
@@ -212,9 +214,10 @@ class _LanguageTemplates:
             bytecode_cache=_COMPILED,
             extensions=["jinja2.ext.i18n"],
         )
-        # A template sees its values and `_`, but not `range`, `lipsum` and the like.
+        # A template sees its values, `brand` and `_`, but not `range`, `lipsum` and the like.
         for name in DEFAULT_NAMESPACE:
             self._environment.globals.pop(name, None)
+        self._environment.globals["brand"] = brand
         self._environment.policies["ext.i18n.trimmed"] = True
         # `newstyle` fills in placeholders with escaped values. In HTML the translation itself is
         # markup, as the template is: both are an operator's or ours, never a user's.

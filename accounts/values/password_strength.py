@@ -11,7 +11,7 @@ from zxcvbn_rs_py import zxcvbn
 from accounts.errors import WeakPassword
 from accounts.limits import Limits
 
-_CASES = (
+_CLASSES = (
     ("Lu", "must have an upper-case letter"),
     ("Ll", "must have a lower-case letter"),
     ("Nd", "must have a digit"),
@@ -56,8 +56,9 @@ def validate(
     problems = []
     if len(normalised) < limits.password_min_length:
         problems.append(f"must have at least {limits.password_min_length} characters")
-    categories = {unicodedata.category(character) for character in normalised}
-    problems += [rule for category, rule in _CASES if category not in categories]
+    if limits.password_classes:
+        categories = {unicodedata.category(character) for character in normalised}
+        problems += [rule for category, rule in _CLASSES if category not in categories]
     words = _words(own_words)
     if _is_made_of(words, normalised):
         problems.append("must not be made of the account's own words")

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 _PROGRAMS: Mapping[str, str] = {
     "Edg": "Microsoft Edge",
     "OPR/": "Opera",
+    "OPT/": "Opera",
+    "Opera": "Opera",
+    "Vivaldi": "Vivaldi",
+    "YaBrowser": "Yandex Browser",
+    "UCBrowser": "UC Browser",
+    "DuckDuckGo": "DuckDuckGo",
+    "Brave": "Brave",
     "SamsungBrowser": "Samsung Internet",
     "FxiOS": "Firefox",
     "Firefox": "Firefox",
@@ -14,6 +21,8 @@ _PROGRAMS: Mapping[str, str] = {
     "Safari": "Safari",
     "curl": "curl",
     "python": "Python",
+    "Python": "Python",
+    "Go-http-client": "Go",
     "okhttp": "Android app",
 }
 _SYSTEMS: Mapping[str, str] = {

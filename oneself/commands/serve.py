@@ -91,7 +91,7 @@ def serve(
     report_doubtful_settings(settings, address=address, port=port, demo=demo)
     # Errors that every worker would hit are reported here, once.
     PolicyStore(settings.policy_dir, load_document(), KeptPolicies(settings))
-    Templates(settings.template_dir)
+    Templates(settings.template_dir, brand=settings.brand)
     try:
         if trace_endpoint(settings) is not None:
             require_library()

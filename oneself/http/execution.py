@@ -273,7 +273,7 @@ class Execution:
 
     def _origin_of(self, request: Request) -> Origin:
         request_id = request.request_context.request_id
-        return origin_of(request.scope, request_id, self._services.proxies)
+        return origin_of(request.scope, request.headers, request_id, self._services.proxies)
 
     def _open_session(
         self, request: Request, *, blocking: bool, shared: Connection | None

@@ -127,8 +127,9 @@ class Delivery:
         try:
             mail = self._messages.compose(message, claim.parameters)
             local, _, domain = self.sender.rpartition("@")
+            product = mail["From"].addresses[0].display_name
             del mail["From"]
-            mail["From"] = Address("oneself", local, domain)
+            mail["From"] = Address(product, local, domain)
             # The stored address (EM-17), and not one that is parsed from the header.
             recipient = parse_address(message.recipient).mailbox
         except Exception as error:  # noqa: BLE001 # every error affects this message only

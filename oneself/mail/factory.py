@@ -16,7 +16,9 @@ def open_messages(settings: Settings) -> Messages:
     Raises:
         TemplateBroken: A template or catalogue of the operator cannot be used.
     """
-    messages = Messages(Templates(settings.template_dir), public_url=settings.public_origin)
+    messages = Messages(
+        Templates(settings.template_dir, brand=settings.brand), public_url=settings.public_origin
+    )
     messages.check()
     return messages
 

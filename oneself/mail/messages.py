@@ -38,7 +38,7 @@ class _Kind:
 
 
 _BY_SECRET = {"secret": "secret"}
-_ORIGIN = ("ip_address",)
+_ORIGIN = ("ip_address", "program")
 _ACCOUNT = ("account",)
 _OPENED = ("opened_at",)
 _KINDS = {
@@ -62,13 +62,13 @@ _KINDS = {
     MessageKind.PASSWORD_RESET: _Kind("/reset-password", _BY_SECRET),
     MessageKind.API_KEY_CREATED: _Kind(optional=("name", *_ORIGIN)),
     MessageKind.PAT_CREATED: _Kind(optional=("name", *_ORIGIN)),
-    MessageKind.NEW_LOGIN: _Kind(shown=("program",), optional=_ORIGIN),
+    MessageKind.NEW_LOGIN: _Kind(optional=_ORIGIN),
     MessageKind.FAILED_LOGINS: _Kind(shown=("failures", "networks")),
 }
 
 #: Values that the service makes. All others may contain text of a user, and are defanged.
 _MADE_BY_THE_SERVICE = frozenset(
-    {"secret", "former_address", "program", "failures", "networks", *_ACCOUNT, *_ORIGIN}
+    {"secret", "former_address", "failures", "networks", *_ACCOUNT, *_ORIGIN}
 )
 
 _MAX_TEXT_OF_USERS = 40
@@ -79,7 +79,7 @@ _LINK = re.compile(r"(?<=\S)[.\u3002\uff0e\uff61](?=\S)|(?<=[a-zA-Z]):(?=\S)")
 _SAMPLE = "<b title='sample'>&\"sample\"</b>"
 _SAMPLE_TIME = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
 _REQUIRED_SAMPLES = dict.fromkeys(
-    ("secret", "identity_id", "former_address", "program", "failures", "networks"), _SAMPLE
+    ("secret", "identity_id", "former_address", "failures", "networks"), _SAMPLE
 )
 _ALL_SAMPLES = (
     _REQUIRED_SAMPLES
@@ -123,9 +123,10 @@ class Messages:
         rendered = self._render(kind, language, values, self._templates.render)
         local, _, domain = parse_address(message.recipient).mailbox.rpartition("@")
         mail = EmailMessage()
-        mail["From"] = Address("oneself", "no-reply", self._host)
+        product = self._templates.brand.name
+        mail["From"] = Address(product, "no-reply", self._host)
         mail["To"] = Address(username=local, domain=domain)
-        mail["Subject"] = rendered.subject
+        mail["Subject"] = f"{rendered.subject} \N{EN DASH} {product}"
         mail["Date"] = format_datetime(message.created_at)
         mail["Message-ID"] = f"<{message.id}@{self._host}>"
         # RFC 3834: no vacation reply is to answer this.
@@ -179,7 +180,8 @@ class Messages:
         # The subject gets no value that a user has written.
         subject = render(f"mail/{kind}.subject.txt.j2", language, host=self._host)
         subject = " ".join(subject.split())
-        text = render(f"mail/{kind}.txt.j2", language, **values)
+        parts = (f"mail/{kind}.txt.j2", "mail/footer.txt.j2")
+        text = "\n\n".join(render(part, language, **values).strip() for part in parts)
         html = render(f"mail/{kind}.html.j2", language, subject=subject, **values)
         return _Rendered(subject, text.strip() + "\n", html.strip() + "\n")
 

@@ -1,15 +1,11 @@
 """HTML in place of a refusal in JSON, for browsers at addresses that no operation documents."""
 
-import hashlib
-from base64 import b64encode
-from urllib.parse import urlsplit
-
 from starlette.types import Scope
 
 from oneself.http.request.bodies import headers_of
 from oneself.http.response.dialects import Dialects
 from oneself.http.response.responses import Answer
-from oneself.templating import Templates
+from oneself.web.frame import PageFrame
 from oneself.web.languages import preferred_language
 
 _READ = ("GET", "HEAD")
@@ -24,12 +20,10 @@ class ErrorPages:
     An operation that the document has always answers as documented, also to a browser.
     """
 
-    def __init__(
-        self, dialects: Dialects, templates: Templates, *, public_origin: str, reference: bool
-    ) -> None:
+    def __init__(self, dialects: Dialects, frame: PageFrame, *, reference: bool) -> None:
         self._dialects = dialects
-        self._templates = templates
-        self._values = {"host": urlsplit(public_origin).netloc, "reference": reference}
+        self._frame = frame
+        self._reference = reference
 
     def __call__(self, scope: Scope, answer: Answer) -> Answer:
         """Return the answer as a page if the browser prefers one, else the answer itself."""
@@ -40,25 +34,14 @@ class ErrorPages:
         accept = headers_of(scope).get(b"accept", b"")
         if scope["method"] not in _READ or not is_undocumented or not prefers_html(accept):
             return answer
-        language = preferred_language(self._templates, scope)
-        style = self._templates.render("pages/style.css.j2", language)
-        digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        html = self._templates.render(
-            "pages/error.html.j2", language, **self._values, status=answer.status
-        )
-        headers = {
-            **answer.headers,
-            "Content-Security-Policy": (
-                f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self';"
-                " form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
-            ),
-            "Content-Language": language,
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Vary": "Accept, Accept-Language",
-            "X-Robots-Tag": "noindex",
-        }
+        language = preferred_language(self._frame.templates, scope)
+        values = {"reference": self._reference, "status": answer.status}
+        page = self._frame.render("error", language, values)
+        vary = {"Vary": "Accept, Accept-Language"}
         return answer._replace(
-            body=html.encode(), content_type="text/html; charset=utf-8", headers=headers
+            body=page.body,
+            content_type=page.content_type,
+            headers={**answer.headers, **page.headers, **vary},
         )
 
 

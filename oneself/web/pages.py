@@ -1,17 +1,15 @@
 """The HTML pages that mailed links open; they are not part of the OpenAPI document.
 
 Opening a link only shows its purpose, since mail scanners open every link; the button on the page
-acts on it (EM-11). No page needs a script.
+acts on it (EM-11). No page needs its script.
 """
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,7 +29,7 @@ from oneself.http.response.error_handler import refusal_of
 from oneself.http.response.responses import Answer
 from oneself.runtime.thread_pools import Pool
 from oneself.settings_parsers import Network
-from oneself.templating import Templates
+from oneself.web.frame import PageFrame
 from oneself.web.languages import preferred_language
 from oneself.web.page_forms import PAGES, Page, View, refuse
 
@@ -59,6 +57,13 @@ class _Shown(NamedTuple):
     language: str
 
 
+class PasswordRules(NamedTuple):
+    """The rules for new passwords that depend on settings."""
+
+    min_length: int
+    password_classes: bool
+
+
 class Pages:
     """ASGI middleware that serves the pages and passes all other requests on."""
 
@@ -69,9 +74,8 @@ class Pages:
         database: Database,
         decide: Decide,
         pools: Mapping[str, Pool],
-        templates: Templates,
-        public_origin: str,
-        min_length: int,
+        frame: PageFrame,
+        password_rules: PasswordRules,
         proxies: Sequence[Network],
         body_seconds: float,
     ) -> None:
@@ -79,24 +83,11 @@ class Pages:
         self._database = database
         self._decide = decide
         self._pools = pools
-        self._templates = templates
-        self._origin = public_origin
+        self._frame = frame
+        self._templates = frame.templates
         self._proxies = proxies
         self._body_seconds = body_seconds
-        # The host name is from the settings, never from the request (EM-12).
-        self._common_values = {"host": urlsplit(public_origin).netloc, "min_length": min_length}
-        style = templates.render("pages/style.css.j2", templates.language(None))
-        digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        self._headers = {
-            "Content-Security-Policy": (
-                f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self';"
-                " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-            ),
-            "Cache-Control": "no-store",
-            # Webmail that opened the page gets no reference to its window.
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "X-Robots-Tag": "noindex",
-        }
+        self._password_rules = password_rules
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a page, or pass the request on."""
@@ -108,7 +99,8 @@ class Pages:
     async def _show(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
         request_context: RequestContext = scope["oneself.request_context"]
         request_context.operation_id = page.operation_id
-        origin = origin_of(scope, request_context.request_id, self._proxies)
+        request_id = request_context.request_id
+        origin = origin_of(scope, headers_of(scope), request_id, self._proxies)
         language = preferred_language(self._templates, scope)
         visit = _Visit(page, {}, scope["method"] == "POST", language, origin)
         try:
@@ -161,7 +153,7 @@ class Pages:
             # Referrer-Policy gives it to our own forms too, in browsers without Sec-Fetch-Site
             # (Fetch standard, "append a request Origin header"). Costs little: no cookie is read
             # here, and a form can do only what the secret in it allows.
-            ours = headers.get(b"origin", b"null") in {b"null", self._origin.encode()}
+            ours = headers.get(b"origin", b"null") in {b"null", self._frame.public_origin.encode()}
         if not ours:
             raise CrossSiteRequest
 
@@ -204,12 +196,12 @@ class Pages:
             name: self._templates.format_time(value, language)
             if isinstance(value, datetime)
             else value
-            for name, value in {**self._common_values, **view.values}.items()
+            for name, value in {**self._password_rules._asdict(), **view.values}.items()
         }
-        html = self._templates.render(f"pages/{view.template}.html.j2", language, **values)
-        headers = {**self._headers, "Content-Language": language, **view.headers}
-        kind = "text/html; charset=utf-8"
-        return Answer(view.status, html.encode(), kind, headers, code=view.code)
+        page = self._frame.render(view.template, language, values, has_forms=True)
+        return page._replace(
+            status=view.status, code=view.code, headers={**page.headers, **view.headers}
+        )
 
 
 def _refused(error: Exception, visit: _Visit, *, shown: View | None) -> View:

@@ -66,12 +66,15 @@ class User:
         return answer.status
 
     def open_mail(self, recipient: str | None = None) -> str:
-        """Show the next mail in the browser, as webmail would, and return its subject."""
+        """Show the next mail in the browser, as webmail would.
+
+        Return its subject without the name of the product.
+        """
         mail = self.mail_server.next_for(recipient or self.email)
         html = mail.get_body(("html",))
         assert html is not None
         self.open_other_site(html.get_content())
-        return str(mail["Subject"])
+        return str(mail["Subject"]).rpartition(" \N{EN DASH} ")[0]
 
     def open_other_site(self, html: str) -> None:
         """Show a page of another site."""

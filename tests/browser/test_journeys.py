@@ -283,7 +283,7 @@ def _assert_readable(page):
     assert len(contrasts) >= 3
     assert {text: ratio for text, ratio in contrasts.items() if ratio < 4.5} == {}
     assert page.evaluate(OVERFLOW) <= 0
-    for target in page.locator("button, .button, input:visible").all():
+    for target in page.locator("button:visible, .button, input:visible").all():
         assert target.bounding_box()["height"] >= 44
         target.focus()
         assert page.evaluate(OUTLINE) == "solid"

@@ -251,7 +251,8 @@ def _mails(service: Service) -> Iterator[tuple[str, str, str]]:
     for path in (service.data / "mail").glob("*.eml"):
         mail = message_from_bytes(path.read_bytes(), policy=policy.default)
         texts = [mail.get_body((kind,)).get_content() for kind in ("plain", "html")]
-        yield mail["To"], mail["Subject"], f"{mail.items()}\n{texts}"
+        title, _, _ = mail["Subject"].rpartition(" \N{EN DASH} ")
+        yield mail["To"], title, f"{mail.items()}\n{texts}"
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ class OperatorActs(Operator):
             return find_tenant(session, tenant_id).uuid
 
     def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:
-        """Wait for the newest email to a recipient with a subject.
+        """Wait for the newest email to a recipient with a subject, which the product name follows.
 
         It is deleted, so that the next call waits for the next one.
         """
@@ -71,7 +71,8 @@ class OperatorActs(Operator):
         while time.monotonic() < deadline:
             for path in self._mail.glob("*.eml"):
                 mail = message_from_bytes(path.read_bytes(), policy=policy.default)
-                if (mail["To"], mail["Subject"]) == (recipient, subject):
+                title, _, _ = mail["Subject"].rpartition(" \N{EN DASH} ")
+                if (mail["To"], title) == (recipient, subject):
                     path.unlink()
                     text = mail.get_body(("plain",)).get_content()
                     match = _SECRET.search(text)

@@ -31,7 +31,6 @@ from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values import email_address
 from accounts.values.clock_skew import MAX_CLOCK_DIFFERENCE
 from accounts.values.networks import network_of
-from accounts.values.user_agent import describe_user_agent
 from models import LoginNetwork, Tenant, User
 from models.columns import UtcDateTime
 
@@ -108,10 +107,9 @@ def note_login(session: AccountSession, user_id: str) -> bool:
     return True
 
 
-def notify_of_new_network(session: AccountSession, user: UserView, user_agent: str | None) -> None:
+def notify_of_new_network(session: AccountSession, user: UserView) -> None:
     """Tell the owner of an account of a login from a new network (LG-15)."""
-    program = describe_user_agent(user_agent)
-    post_notification(session, MessageKind.NEW_LOGIN, user, program=program)
+    post_notification(session, MessageKind.NEW_LOGIN, user)
 
 
 def mail_failed_logins(session: AccountSession) -> int:

@@ -103,7 +103,7 @@ def log_in(
     throttling.consume_write(session, throttling.Writer.LOGIN, user_id)
     opened = open_session(session, user_id, user_agent=user_agent)
     if note_login(session, user_id):
-        notify_of_new_network(session, opened.user, user_agent)
+        notify_of_new_network(session, opened.user)
     failures = reservation.failures
     record_event(
         session,

@@ -11,11 +11,13 @@ from sqlmodel import col
 
 from accounts.crypto.keyring import Purpose
 from accounts.errors import NotFound, TooManyAttempts
+from accounts.origin import Origin
 from accounts.services.database import AccountSession, columns_of
 from accounts.services.recovery_address import recovery_address
 from accounts.services.throttling import consume_notification
 from accounts.services.user_views import UserView
 from accounts.values.identifiers import new_id
+from accounts.values.user_agent import describe_user_agent
 from models import OutboxMessage, User
 
 _RETENTION_OF_DEAD = timedelta(days=7)
@@ -127,8 +129,8 @@ def post_message(
         parameters = {
             name: value for name, value in parameters.items() if name not in _TEXT_OF_USERS
         }
-    if kind in _WITH_ORIGIN and session.origin.address is not None:
-        parameters["ip_address"] = session.origin.address
+    if kind in _WITH_ORIGIN:
+        parameters |= _describe_origin(session.origin)
     sealed = session.keys.seal(Purpose.OUTBOX, orjson.dumps(parameters).decode(), message_id)
     session.add(
         OutboxMessage(
@@ -142,6 +144,12 @@ def post_message(
             due_at=session.now,
         )
     )
+
+
+def _describe_origin(origin: Origin) -> Mapping[str, str]:
+    """Return the client address and the program, as far as they are known."""
+    known = {"ip_address": origin.address, "program": describe_user_agent(origin.user_agent)}
+    return {name: value for name, value in known.items() if value}
 
 
 def _is_verified(session: AccountSession, user: UserView, address: str) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from oneself.settings import Settings
 
 _DAY = 86_400
+#: The least length of a password that is the only factor (NIST SP 800-63B-4 section 3.1.1.2).
+_NIST_MIN_LENGTH = 15
 #: A rate limit that allows this many times the default in a day is no protection.
 _EXCESSIVE_FACTOR = 10
 #: The `sslmode` values that verify the server before the password is sent.
@@ -100,6 +102,12 @@ def _combined_risks(settings: "Settings") -> Iterator[CheckResult]:
             "ONESELF_SIGNUP is open and ONESELF_SMTP_URL is not set: users can neither verify"
             " their address nor reset a forgotten password",
             "Set ONESELF_SMTP_URL, or ONESELF_SIGNUP=closed.",
+        )
+    if not settings.password_classes and settings.password_min_length < _NIST_MIN_LENGTH:
+        yield problem(
+            "ONESELF_PASSWORD_CLASSES is false and ONESELF_PASSWORD_MIN_LENGTH is below"
+            f" {_NIST_MIN_LENGTH}: short passwords of one kind of character are accepted",
+            f"Set ONESELF_PASSWORD_MIN_LENGTH={_NIST_MIN_LENGTH}, as NIST SP 800-63B advises.",
         )
     if settings.email_change == "service" and not settings.smtp_url:
         yield problem(

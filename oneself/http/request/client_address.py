@@ -20,9 +20,13 @@ _HOP = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}")
 _MOST_KEPT = 1024
 
 
-def origin_of(scope: Scope, request_id: str, proxies: Sequence[Network]) -> Origin:
+def origin_of(
+    scope: Scope, headers: Mapping[bytes, bytes], request_id: str, proxies: Sequence[Network]
+) -> Origin:
     """Return the origin of a request, without its credential."""
-    return Origin(request_id, client_address_of(scope, proxies))
+    # Not `user_agent_of`, which few of the requests need.
+    user_agent = headers.get(b"user-agent", b"").decode("latin-1")
+    return Origin(request_id, client_address_of(scope, proxies), user_agent=user_agent)
 
 
 def client_address_of(scope: Scope, proxies: Sequence[Network]) -> str | None:

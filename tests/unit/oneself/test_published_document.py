@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValida
 from schemathesis import openapi
 
 from oneself.document import load_document, operation_specs
-from oneself.published_document import STORY_DAY, PublishedDocument
+from oneself.published_document import STORY_DAY, PublishedDocument, describe_passwords
 
 URL = "https://accounts.example.com"
 TAGS = [tag["name"] for tag in load_document()["tags"]]
@@ -202,3 +202,25 @@ def test_today_is_the_day_of_the_start():
 
 def test_content_is_made_once(published):
     assert published.find("/openapi.json") is published.find("/openapi.json")
+
+
+@pytest.mark.parametrize(
+    ("min_length", "has_classes", "rule"),
+    [
+        (8, True, "At least 8 characters with an upper-case letter, a lower-case letter and a"),
+        (12, True, "At least 12 characters with an upper-case letter, a lower-case letter and a"),
+        (15, False, "At least 15 characters;\n"),
+    ],
+)
+def test_rule_for_passwords_is_that_of_the_deployment(min_length, has_classes, rule):
+    """Newcomer F23."""
+    document = load_document()
+    described = describe_passwords(document, min_length=min_length, has_classes=has_classes)
+    served = PublishedDocument(described, url=URL, today=STORY_DAY)
+    descriptions = {
+        read(served, path)["components"]["schemas"]["NewPassword"]["description"] for path in WHOLE
+    }
+    [description] = descriptions
+    assert description.startswith(rule)
+    assert description.endswith("not made of words from the account.\n")
+    assert document == load_document()

@@ -14,6 +14,8 @@ VALUES = {
     "host": "accounts.example",
     "link": "https://accounts.example/reset-password?secret=s",
     "reset_link": "https://accounts.example/reset-password",
+    "ip_address": "192.0.2.7",
+    "program": "Firefox, Linux",
     "time": "November 30, 2026, 13:29 UTC",
 }
 SECRET = "ots_canary"

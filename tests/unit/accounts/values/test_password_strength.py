@@ -58,6 +58,17 @@ def test_length_is_counted_in_normalised_code_points(length, text):
     assert validate(text + "k", limits=LIMITS, own_words=())
 
 
+def test_character_classes_can_be_switched_off():
+    """Newcomer F23: the other rules stay."""
+    limits = Limits(password_classes=False)
+    assert validate("correct-horse-9", limits=limits, own_words=()) == "correct-horse-9"
+    assert validate("ölige laterne am kai", limits=limits, own_words=())
+    assert broken_rules("xkvqzwp", limits=limits) == ["must have at least 8 characters"]
+    assert broken_rules("password", limits=limits) == [
+        "must not be a common or easily guessed password"
+    ]
+
+
 def test_minimum_length_is_configurable():
     """PW-01: 15, for example."""
     limits = Limits(password_min_length=15)

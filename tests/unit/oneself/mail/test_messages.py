@@ -5,6 +5,7 @@ import email.policy
 import html.parser
 import re
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,15 +15,19 @@ from accounts.errors import InvalidRequest
 from accounts.limits import Limits
 from accounts.services.mail.outbox import MessageKind
 from models import OutboxMessage
+from oneself.branding.accent import parse_accent
+from oneself.branding.brand import Brand, parse_support, require_product_name
 from oneself.mail.messages import Messages
 from oneself.templating import TemplateBroken, Templates
 from tests.support.languages import LANGUAGES
 
-SHIPPED = Templates()
 MAIL = Path(__file__).parents[4] / "templates" / "mail"
 HOST = "accounts.example"
 PUBLIC_URL = f"https://{HOST}"
 SECRET = "ots_canary+/=&? ü"
+SHIPPED = Templates(brand=Brand(HOST))
+#: What the product name adds to a subject.
+SUFFIX = f" \N{EN DASH} {HOST}"
 PARAMETERS = {
     "secret": SECRET,
     "identity_id": "0b5c1f8e-0000-4000-8000-000000000000",
@@ -52,7 +57,6 @@ SHOWN = {
 #: Values that no user has written.
 OUR_WORDS = {
     MessageKind.EMAIL_CHANGED: ("former_address",),
-    MessageKind.NEW_LOGIN: ("program",),
     MessageKind.FAILED_LOGINS: ("failures", "networks"),
 }
 #: Kinds that tell the owner of an account about an act that may not be their own.
@@ -122,9 +126,15 @@ def put(custom):
     return put
 
 
-def compose(message, parameters, *, public_url):
-    """Compose a message from the shipped templates."""
-    return Messages(SHIPPED, public_url=public_url).compose(message, parameters)
+@cache
+def _templates_of(host):
+    return Templates(brand=Brand(host))
+
+
+def compose(message, parameters, *, public_url, templates=None):
+    """Compose a message; the product has the name of the host, as without a setting."""
+    templates = templates or _templates_of(urlsplit(public_url).hostname)
+    return Messages(templates, public_url=public_url).compose(message, parameters)
 
 
 def _compose(message, **parameters):
@@ -257,18 +267,29 @@ def test_mail_has_the_time_of_the_event(message, clock, kind, language):
 
 
 @every_mail
-def test_only_alerts_have_the_client_address(message, kind, language):
-    """Other mail can reach a person who has nothing to do with the client."""
+def test_only_alerts_have_the_client_address_and_its_device(message, kind, language):
+    """Newcomer F21. Other mail can reach a person who has nothing to do with the client."""
     for part in _parts(_compose(message(kind, language))):
         assert ("192.0.2.7" in part) is (kind in ALERTS)
+        assert ("Firefox, Linux" in part) is (kind in ALERTS)
+
+
+@pytest.mark.parametrize("kind", sorted(ALERTS | {MessageKind.FAILED_LOGINS}))
+def test_every_alert_has_a_link_to_act_on_it(message, kind):
+    """Newcomer F21."""
+    text, source = _parts(_compose(message(kind)))
+    [link] = _Page(source).links
+    assert link == RESET_LINK or urlsplit(link).path == PAGES[kind]
+    assert f"\n    {link}\n" in text
 
 
 @pytest.mark.parametrize("kind", sorted(ALERTS))
 def test_alert_without_a_client_address_is_composed(message, kind):
     """Messages of an earlier version, of jobs and of the command line have none."""
-    parameters = {name: value for name, value in PARAMETERS.items() if name != "ip_address"}
+    origin = ("ip_address", "program")
+    parameters = {name: value for name, value in PARAMETERS.items() if name not in origin}
     mail = compose(message(kind), parameters, public_url=PUBLIC_URL)
-    assert all("IP address" not in part for part in _parts(mail))
+    assert not [part for part in _parts(mail) if re.search("IP address|Device", part)]
 
 
 @every_mail
@@ -285,7 +306,7 @@ def test_templates_get_only_the_parameters_of_their_kind(message):
     for kind in set(MessageKind) - set(PAGES):
         shown = {BY_USERS[kind]: PARAMETERS[BY_USERS[kind]]} if kind in BY_USERS else {}
         shown |= {name: PARAMETERS[name] for name in OUR_WORDS.get(kind, ())}
-        shown |= {"ip_address": "192.0.2.7"} if kind in ALERTS else {}
+        shown |= {name: PARAMETERS[name] for name in ("ip_address", "program") if kind in ALERTS}
         for language in LANGUAGES:
             bare = compose(message(kind, language), shown, public_url=PUBLIC_URL)
             assert bytes(bare) == bytes(_compose(message(kind, language)))
@@ -351,7 +372,7 @@ def test_html_loads_and_runs_nothing(message, kind, language):
     assert "url(" not in source
     [attributes] = [attributes for tag, attributes in page.tags if tag == "html"]
     assert attributes == {"lang": language}
-    subject = _compose(message(kind, language))["Subject"]
+    subject = _compose(message(kind, language))["Subject"].removesuffix(SUFFIX)
     assert f"<title>{subject}</title>" in source
     assert f">{subject}</h1>" in source
 
@@ -384,7 +405,7 @@ def test_every_kind_has_its_three_templates():
     expected = {
         f"{kind}.{part}.j2" for kind in MessageKind for part in ("subject.txt", "txt", "html")
     }
-    shared = {"layout.html.j2", "parts.html.j2", "parts.txt.j2"}
+    shared = {"layout.html.j2", "footer.txt.j2", "parts.html.j2", "parts.txt.j2"}
     assert {path.name for path in MAIL.iterdir()} == expected | shared
 
 
@@ -497,6 +518,49 @@ def test_host_in_mail_is_that_of_the_settings(message):
     there = bytes(compose(message(), parameters, public_url="https://other.example"))
     assert HOST.encode() not in there
     assert there.replace(b"other.example", HOST.encode()) == here
+
+
+# The brand
+
+
+BRAND = Brand(
+    'A&B <b>"Ü"</b>, Inc.',
+    accent=parse_accent("#7a1f5c"),
+    support=parse_support("help@example.com"),
+    app_url="https://app.example.com/?a=1&b=2",
+)
+
+
+@every_mail
+def test_brand_is_in_every_mail(message, kind, language):
+    """Newcomer F21, F22: the product, its colour, its app and the way to get help."""
+    mail = compose(message(kind, language), PARAMETERS, public_url=PUBLIC_URL, templates=_branded())
+    read = _read(mail)
+    assert read["Subject"].endswith(f" \N{EN DASH} {BRAND.name}")
+    [sender] = read["From"].addresses
+    assert (sender.display_name, sender.addr_spec) == (BRAND.name, "no-reply@accounts.example")
+    text, source = _parts(mail)
+    page = _Page(source)
+    assert BRAND.name in text
+    assert BRAND.name in page.text
+    assert "<b>" not in source
+    assert "#7a1f5c" in source
+    for link in (BRAND.app_url, "help@example.com"):
+        assert f"\n    {link}\n" in text
+    assert page.links[-2:] == [BRAND.app_url, "mailto:help@example.com"]
+
+
+@cache
+def _branded():
+    return Templates(brand=BRAND)
+
+
+@pytest.mark.parametrize("line_break", ["\r\n", "\n", "\r", "\u2028", "\x85"])
+def test_product_name_cannot_inject_header_fields(line_break):
+    """EM-15."""
+    for name in (f"Acme{line_break}Bcc: all@example.com", line_break, "Acme\u202e"):
+        with pytest.raises(ValueError, match="must"):
+            require_product_name(name)
 
 
 # User input
@@ -614,13 +678,8 @@ def test_unknown_kind_is_rejected(message):
 def test_our_own_values_are_shown(message, kind, language):
     """LG-15: numbers and the name of a program, in both parts."""
     for part in _parts(_compose(message(kind, language))):
-        for name in ("former_address", "program", "failures", "networks"):
+        for name in ("former_address", "failures", "networks"):
             assert (PARAMETERS[name] in part) is (name in OUR_WORDS.get(kind, ()))
-
-
-def test_unknown_program_is_left_out(message):
-    mail = _compose(message(MessageKind.NEW_LOGIN), program="")
-    assert all("Program" not in part for part in _parts(mail))
 
 
 @pytest.mark.parametrize("kind", sorted({*PAGES, *OUR_WORDS}))
@@ -633,7 +692,7 @@ def test_missing_parameter_is_rejected(message, kind):
 
 
 def _messages(custom):
-    return Messages(Templates(custom), public_url=PUBLIC_URL)
+    return Messages(Templates(custom, brand=Brand(HOST)), public_url=PUBLIC_URL)
 
 
 def _compose_custom(custom, row):
@@ -666,8 +725,9 @@ def test_operator_replaces_a_subject(message, custom, put):
     put("de/password_changed.subject.txt.j2", "\nNeues\r\nPasswort bei {{ host }} ({{ language }})")
     _messages(custom).check()
     mail = _compose_custom(custom, message(MessageKind.PASSWORD_CHANGED, "de"))
-    assert mail["Subject"] == "Neues Passwort bei accounts.example (de)"
-    assert f"<title>{mail['Subject']}</title>" in _parts(mail)[1]
+    subject = "Neues Passwort bei accounts.example (de)"
+    assert mail["Subject"] == subject + SUFFIX
+    assert f"<title>{subject}</title>" in _parts(mail)[1]
 
 
 def test_operator_replaces_a_text_in_all_languages(message, custom, put):
@@ -687,7 +747,7 @@ def test_operator_adds_a_language(message, custom):
     catalog.write_text('msgid "Reset your password"\nmsgstr "Nouveau mot de passe"\n')
     _messages(custom).check()
     mail = _compose_custom(custom, message(MessageKind.PASSWORD_RESET, "fr-CA"))
-    assert mail["Subject"] == "Nouveau mot de passe"
+    assert mail["Subject"] == "Nouveau mot de passe" + SUFFIX
     assert mail["Content-Language"] == "fr"
     assert '<html lang="fr">' in _parts(mail)[1]
 

@@ -11,14 +11,18 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
+from oneself.branding.brand import Brand
+from oneself.branding.logo import Logo
 from oneself.document import load_document, operation_specs
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.templating import Templates
 from oneself.web.docs import LOG_OUT, Docs
+from oneself.web.frame import PageFrame
 from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
+FRAME = PageFrame(Templates(brand=Brand(HOST)), public_origin=f"https://{HOST}")
 DIALECTS = ["ipto", "hyperclast", "scaikey", "hantera", "jitsudo"]
 
 
@@ -44,7 +48,7 @@ async def _next_app(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 @pytest.fixture(scope="module")
 def docs() -> Docs:
-    return Docs(_next_app, load_document(), templates=Templates(), public_origin=f"https://{HOST}")
+    return Docs(_next_app, load_document(), frame=FRAME)
 
 
 @pytest.fixture
@@ -157,15 +161,7 @@ def test_pages_are_not_cached(look):
 
 def test_reference_can_be_switched_off(look):
     """HT-23, attack finding 22: no page links to the reference."""
-    without = _look_at(
-        Docs(
-            _next_app,
-            load_document(),
-            templates=Templates(),
-            public_origin=f"https://{HOST}",
-            reference=False,
-        )
-    )
+    without = _look_at(Docs(_next_app, load_document(), frame=FRAME, reference=False))
     files = re.findall(r'(?:src|href)="(/docs/[^"]+)"', look("/docs").html)
     assert len(files) == 2
     for path in ("/docs", "/docs/", *files):
@@ -231,6 +227,32 @@ def test_trailing_slash_leads_to_the_docs(look):
     assert (seen.status, seen.headers["location"], seen.body) == (308, "/docs", b"")
 
 
+def test_logo_of_the_operator_is_the_icon_and_can_run_nothing():
+    """Newcomer F21, EM-20: an SVG that is opened on its own, too."""
+    logo = Logo("/favicon.svg", "image/svg+xml", b"<svg/>")
+    frame = PageFrame(Templates(brand=Brand("Acme", logo=logo)), public_origin=f"https://{HOST}")
+    look = _look_at(Docs(_next_app, load_document(), frame=frame))
+    seen = look("/favicon.svg")
+    assert (seen.body, seen.headers["content-type"]) == (b"<svg/>", "image/svg+xml")
+    assert seen.policy == {
+        *("default-src 'none'", "style-src 'unsafe-inline'", "sandbox", "frame-ancestors 'none'")
+    }
+    assert seen.headers["x-content-type-options"] == "nosniff"
+    for path in ("/", "/docs"):
+        assert '<img src="/favicon.svg" alt=""><span>Acme</span>' in look(path).html
+        assert HOST not in look(path).html.partition("<main")[0]
+
+
+def test_script_of_the_pages_is_cached_by_its_content(look):
+    """HT-15."""
+    [path] = [path for path in FRAME.files if path.endswith(".js")]
+    seen = look(path)
+    assert path == f"/pages/{sha256(seen.body).hexdigest()[:16]}/password.js"
+    assert seen.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert seen.policy == {"default-src 'none'", "frame-ancestors 'none'"}
+    assert not re.search(rb"innerHTML|insertAdjacent|document\.write|eval|fetch", seen.body)
+
+
 @pytest.mark.parametrize("path", ["/favicon.svg", "/favicon.ico"])
 def test_icon_is_served(look, path):
     """Newcomer F20."""
@@ -243,7 +265,7 @@ def test_icon_is_served(look, path):
 def test_markup_in_a_description_is_escaped():
     document = copy.deepcopy(load_document())
     document["tags"][0]["description"] = "<script>alert(1)</script> [x](javascript:alert(1))"
-    evil = Docs(_next_app, document, templates=Templates(), public_origin=f"https://{HOST}")
+    evil = Docs(_next_app, document, frame=FRAME)
     html = _look_at(evil)("/docs").html
     assert "<script>alert" not in html
     assert 'href="javascript:' not in html

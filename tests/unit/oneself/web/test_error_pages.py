@@ -7,6 +7,7 @@ from oneself.http.response.dialects import Dialects
 from oneself.http.response.responses import Answer
 from oneself.templating import Templates
 from oneself.web.error_pages import ErrorPages, prefers_html
+from oneself.web.frame import PageFrame
 
 CHROMIUM = b"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 JSON = Answer(404, b"{}", "application/problem+json", {"Allow": "POST"}, code="not_found")
@@ -16,8 +17,7 @@ JSON = Answer(404, b"{}", "application/problem+json", {"Allow": "POST"}, code="n
 def show():
     pages = ErrorPages(
         Dialects(load_document()),
-        Templates(),
-        public_origin="https://accounts.example.com",
+        PageFrame(Templates(), public_origin="https://accounts.example.com"),
         reference=True,
     )
 

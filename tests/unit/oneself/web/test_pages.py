@@ -25,6 +25,7 @@ from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supe
 from accounts.services.policies.policy_set import Decision
 from accounts.values.email_address import parse_address
 from accounts.values.password_strength import validate
+from oneself.branding.brand import Brand, parse_support
 from oneself.conformance.http_client import FORM
 from oneself.http.guard import Guard
 from oneself.http.response.dialects import Dialects
@@ -32,12 +33,13 @@ from oneself.logging import LineFormatter
 from oneself.observability.access_log import log_request
 from oneself.runtime.thread_pools import Pool
 from oneself.templating import Templates
+from oneself.web.frame import PageFrame
 from oneself.web.page_forms import PAGES
-from oneself.web.pages import Pages
+from oneself.web.pages import Pages, PasswordRules
 from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
-TEMPLATES = Templates()
+FRAME = PageFrame(Templates(brand=Brand(HOST)), public_origin=f"https://{HOST}")
 ALLOWED = Decision(allowed=True, code=None, notices=())
 NEW = "Copper lantern 92 estuary"
 VERIFY, CHANGE, UNDO, RELEASE, RESET = PAGES
@@ -45,7 +47,7 @@ UNUSABLE = ("secret_invalid", "secret_used", "secret_expired", "secret_supersede
 NEW_ADDRESS = "new@example.net"
 _OF_NEW_ADDRESS = {CHANGE, RELEASE}
 NOTHING: Mapping[str, str] = MappingProxyType({})
-_VOID = {"input", "link", "meta", "wbr"}
+_VOID = {"img", "input", "link", "meta", "wbr"}
 
 HEADINGS = {
     (VERIFY, "en"): ("Verify your email address", "Your email address is verified"),
@@ -204,7 +206,12 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
     opened: list[Pool] = []
 
     def visit_of(
-        env: Any, *, places: int = 1, hashing_places: int = 1, decision: Decision = ALLOWED
+        env: Any,
+        *,
+        places: int = 1,
+        hashing_places: int = 1,
+        decision: Decision = ALLOWED,
+        frame: PageFrame = FRAME,
     ) -> Visitor:
         sizes = {"database": places, "password": hashing_places}
         pools = {name: Pool(name, threads=1, queue=size - 1) for name, size in sizes.items()}
@@ -214,9 +221,10 @@ def visit_of() -> Iterator[Callable[..., Visitor]]:
             database=env.database,
             decide=lambda *_: decision,
             pools=pools,
-            templates=TEMPLATES,
-            public_origin=f"https://{HOST}",
-            min_length=env.limits.password_min_length,
+            frame=frame,
+            password_rules=PasswordRules(
+                env.limits.password_min_length, env.limits.password_classes
+            ),
             proxies=(),
             body_seconds=0.05,
         )
@@ -292,7 +300,7 @@ def unusable_link(
 
 
 def _assert_readable(seen: Seen, language: str) -> None:
-    """The page has what a screen reader needs, and loads and runs nothing."""
+    """The page has what a screen reader needs, and loads and runs nothing of other hosts."""
     page = seen.page
     assert seen.html.startswith("<!doctype html>")
     assert [each["lang"] for each in page.every("html")] == [language]
@@ -310,11 +318,15 @@ def _assert_readable(seen: Seen, language: str) -> None:
     # Relative, so that they work behind a proxy that adds a path prefix.
     assert {f"/{each['action']}" for each in page.every("form")} <= set(PAGES)
     assert {each["href"] for each in page.every("a")} <= {"reset-password"}
-    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img", "iframe", "base"})
+    assert {tag for tag, _ in page.elements}.isdisjoint({"iframe", "base"})
+    assert page.every("img") == [{"src": "/favicon.svg", "alt": ""}]
+    scripts = [path for path in FRAME.files if path.endswith(".js")]
+    assert {each["src"] for each in page.every("script")} <= {*scripts}
+    assert "script" not in page.texts
     icon = {"rel": "icon", "href": "/favicon.svg", "type": "image/svg+xml"}
     assert page.every("link") == [icon]
     names = {name for _, attributes in page.elements for name in attributes}
-    assert not any(name in {"style", "src", "srcset"} or name[:2] == "on" for name in names)
+    assert not any(name in {"style", "srcset"} or name[:2] == "on" for name in names)
 
 
 @every_language
@@ -621,6 +633,53 @@ def test_password_form_supports_password_managers(make_env, visit_of):
     assert address.entered in seen.words
 
 
+@every_language
+@pytest.mark.parametrize(
+    ("has_classes", "rules"), [(True, ["length", "upper", "lower", "digit"]), (False, ["length"])]
+)
+def test_rules_for_passwords_follow_the_settings(make_env, visit_of, language, has_classes, rules):
+    """Newcomer F23: rules that the script can check are marked in the list."""
+    env = make_env(password_classes=has_classes)
+    address = parse_address("alice@example.com")
+    owner = env.user(address.entered)
+    secret = env.act(issue_secret, SecretPurpose.PASSWORD_RESET, owner.user_id, address)
+    visit = visit_of(env)
+    seen = visit.get(RESET, {"secret": secret}, accept_language=language)
+    items = seen.page.every("li")
+    assert [each["data-rule"] for each in items if "data-rule" in each] == rules
+    assert len(items) == len(rules) + 1
+    weak = visit.post(RESET, {"secret": secret, "new_password": "plain lantern estuary"})
+    assert weak.status == (400 if has_classes else 200)
+
+
+def test_button_that_shows_the_password_needs_the_script(visit, link_for):
+    """Newcomer, section on pages: it is hidden until the script can serve it."""
+    seen = visit.get(RESET, link_for(RESET))
+    [reveal, _] = seen.page.every("button")
+    assert "hidden" in reveal
+    assert (reveal["type"], reveal["aria-label"]) == ("button", "Show password")
+    assert reveal["aria-controls"] in {each.get("id") for each in seen.page.every("input")}
+
+
+@every_page
+def test_brand_and_next_step_are_on_every_page(env, visit_of, link_for, path):
+    """Newcomer F22: the pages are no dead ends."""
+    brand = Brand(
+        "A&B <i>",
+        support=parse_support("help@example.com"),
+        app_url="https://app.example.com/?a=1&b=2",
+    )
+    frame = PageFrame(Templates(brand=brand), public_origin=f"https://{HOST}")
+    visit, link = visit_of(env, frame=frame), link_for(path)
+    for seen in (visit.get(path, link), visit.post(path, _form(path, link))):
+        assert seen.page.texts["title"].endswith(" \N{EN DASH} A&B <i>")
+        links = [each["href"] for each in seen.page.every("a")]
+        assert (links[0], links[-1]) == (brand.app_url, "mailto:help@example.com")
+        is_done = "done" in (seen.page.every("main")[0]["class"] or "")
+        assert links[1:-1] == ([brand.app_url] if is_done else [])
+    assert is_done is (path != UNDO)
+
+
 @pytest.mark.parametrize(
     ("preferences", "language"),
     [
@@ -683,8 +742,9 @@ def test_every_response_has_the_security_headers(visit, link_for, path):
         [style] = re.findall("<style>(.*?)</style>", seen.html, re.DOTALL)
         digest = b64encode(sha256(style.encode()).digest()).decode()
         policy = (
-            f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; "
-            "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; img-src 'self'; "
+            f"style-src 'sha256-{digest}'; script-src 'self'; require-trusted-types-for 'script'; "
+            "trusted-types 'none'; form-action 'self'"
         )
         expected = {
             "content-type": "text/html; charset=utf-8",

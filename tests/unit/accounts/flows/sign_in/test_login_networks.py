@@ -32,7 +32,7 @@ def env(make_env):
 
 
 def _log_in(env, *, address=HOME, email=EMAIL, password=PASSWORD, user_agent=None):
-    origin = Origin(address=address) if address else NO_ORIGIN
+    origin = Origin(address=address, user_agent=user_agent) if address else NO_ORIGIN
     with env.database.transaction(writing=True, origin=origin) as session:
         return log_in(session, email=email, password=password, user_agent=user_agent)
 

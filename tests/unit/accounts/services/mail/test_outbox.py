@@ -28,26 +28,32 @@ def test_message_goes_to_the_stored_address(env, alice):
     assert env.act(unseal_parameters, message) == {"secret": "a secret"}
 
 
-@pytest.mark.parametrize(
-    ("kind", "ip_address"),
-    [
-        (MessageKind.PASSWORD_CHANGED, "192.0.2.7"),
-        (MessageKind.EMAIL_CHANGE_NOTICE, "192.0.2.7"),
-        (MessageKind.API_KEY_CREATED, "192.0.2.7"),
-        (MessageKind.PAT_CREATED, "192.0.2.7"),
-        (MessageKind.EMAIL_VERIFICATION, None),
-        (MessageKind.EMAIL_CHANGE_CONFIRMATION, None),
-        (MessageKind.EMAIL_ALREADY_IN_USE, None),
-        (MessageKind.PASSWORD_RESET, None),
-    ],
-)
-def test_message_has_the_client_address_only_for_the_owner_of_the_account(
-    env, alice, kind, ip_address
-):
-    with env.database.transaction(writing=True, origin=Origin(address="192.0.2.7")) as session:
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+@pytest.mark.parametrize("kind", MessageKind)
+def test_message_has_client_address_and_device_only_for_the_owner_of_the_account(env, alice, kind):
+    """Newcomer F21."""
+    origin = Origin(address="192.0.2.7", user_agent=FIREFOX)
+    with env.database.transaction(writing=True, origin=origin) as session:
         post_message(session, kind, alice.view)
     [message] = env.messages()
-    assert env.act(unseal_parameters, message).get("ip_address") == ip_address
+    is_alert = kind in {
+        *(MessageKind.PASSWORD_CHANGED, MessageKind.EMAIL_CHANGE_NOTICE, MessageKind.NEW_LOGIN),
+        *(MessageKind.API_KEY_CREATED, MessageKind.PAT_CREATED),
+    }
+    expected = {"ip_address": "192.0.2.7", "program": "Firefox, Linux"} if is_alert else {}
+    assert env.act(unseal_parameters, message) == expected
+
+
+@pytest.mark.parametrize("user_agent", [None, "", "Bcc: all@example.com\r\n https://evil.example"])
+def test_message_has_no_device_that_is_not_known(env, alice, user_agent):
+    """EM-15, EM-16: the header itself is text of the client."""
+    origin = Origin(address="192.0.2.7", user_agent=user_agent)
+    with env.database.transaction(writing=True, origin=origin) as session:
+        post_message(session, MessageKind.PASSWORD_CHANGED, alice.view)
+    [message] = env.messages()
+    assert env.act(unseal_parameters, message) == {"ip_address": "192.0.2.7"}
 
 
 def test_message_parameters_are_sealed(env, alice):

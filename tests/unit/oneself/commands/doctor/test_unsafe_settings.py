@@ -59,6 +59,7 @@ def test_local_trial_passes(check, change):
             {"SMTP_URL": "", "SIGNUP": "closed", "EMAIL_CHANGE": "service"},
             "ONESELF_EMAIL_CHANGE is service",
         ),
+        ({"PASSWORD_CLASSES": "false"}, "ONESELF_PASSWORD_MIN_LENGTH is below 15"),
         ({"THROTTLE_ACCOUNT": "1000000/1"}, "ONESELF_THROTTLE_ACCOUNT allows"),
         ({"THROTTLE_ACCOUNT_SOURCE": "100/60"}, "a day, the default 1,445"),
         ({"THROTTLE_SOURCE": "1000000/1"}, "ONESELF_THROTTLE_SOURCE allows"),

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from oneself.http.request.client_address import _warn_of_unreadable_hop, client_address
+from oneself.http.request.client_address import _warn_of_unreadable_hop, client_address, origin_of
 from oneself.settings import Settings
 
 PROXY, CLIENT, LIE = "10.0.0.1", "192.0.2.7", "203.0.113.99"
@@ -22,6 +22,15 @@ def _plain_environment(monkeypatch):
 def _address(peer, *forwarded, trusted=PROXY):
     headers = [(b"x-forwarded-for", value.encode("latin-1")) for value in forwarded]
     return client_address(peer, headers, Settings(trusted_proxies=trusted).proxies)
+
+
+@pytest.mark.parametrize("header", [{}, {b"user-agent": b"Firefox/1 \xff"}])
+def test_origin_has_the_address_and_the_user_agent(header):
+    """Newcomer F21: alerts tell both."""
+    scope = {"client": (CLIENT, 1), "headers": [*header.items()]}
+    origin = origin_of(scope, header, "req_1", ())
+    assert (origin.request_id, origin.address) == ("req_1", CLIENT)
+    assert origin.user_agent == ("Firefox/1 \xff" if header else "")
 
 
 @pytest.mark.parametrize("forwarded", [[], [LIE], [LIE, PROXY], ["not-an-ip"]])
