@@ -157,7 +157,7 @@ def create_app(
         pythonic_params=True,
     )
     services = Services(
-        document=PublishedDocument(document, url=settings.public_origin),
+        document=PublishedDocument(document, url=settings.public_origin, clock=database.clock),
         database=database,
         usage=usage,
         signing=signing,
@@ -181,6 +181,7 @@ def create_app(
         document,
         templates=templates,
         public_origin=settings.public_origin,
+        clock=database.clock,
         reference=settings.docs,
     )
     pages = Pages(

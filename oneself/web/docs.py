@@ -6,7 +6,8 @@ and "Try it"; nothing is loaded from another host.
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
 from oneself.document import operation_specs
+from oneself.example_dates import DailyContent
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import dialect_of
@@ -62,6 +64,7 @@ class Docs:
         *,
         templates: Templates,
         public_origin: str,
+        clock: Callable[[], datetime],
         reference: bool = True,
     ) -> None:
         """Wrap an application; without `reference`, `/docs` and its files are not served."""
@@ -70,6 +73,7 @@ class Docs:
         self._templates = templates
         self._public_origin = public_origin
         self._reference = reference
+        self._content = DailyContent(self._render_reference, clock=clock)
         self._values = {
             # The host name is from the settings, never from the request (EM-12).
             "host": urlsplit(public_origin).netloc,
@@ -106,7 +110,7 @@ class Docs:
         if path == "/":
             answer = self._show_home(preferred_language(self._templates, scope))
         elif path == "/docs":
-            answer = self._page
+            answer = _page(self._content.read(), _DOCS_POLICY, "en")
         elif path == "/docs/":
             # Not built from `Host` (HT-10).
             answer = Answer(308, b"", None, {"Location": "/docs", "Content-Length": "0"})
@@ -120,11 +124,9 @@ class Docs:
         digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
         policy = "; ".join((*_CLOSED, f"style-src 'sha256-{digest}'"))
         html = self._templates.render("pages/home.html.j2", language, **self._values)
-        return _page(html, policy, language)
+        return _page(html.encode(), policy, language)
 
-    @cached_property
-    def _page(self) -> Answer:
-        """The reference, rendered at the first request, since few workers get one."""
+    def _render_reference(self) -> bytes:
         reference = read_reference(self._document, self._public_origin)
         values = {
             **self._values,
@@ -133,9 +135,7 @@ class Docs:
             "log_out": LOG_OUT,
             **{Path(path).suffix.removeprefix("."): path for path in self._assets},
         }
-        return _page(
-            self._templates.render("pages/docs.html.j2", "en", **values), _DOCS_POLICY, "en"
-        )
+        return self._templates.render("pages/docs.html.j2", "en", **values).encode()
 
     @cached_property
     def _assets(self) -> Mapping[str, Answer]:
@@ -157,14 +157,14 @@ def _icon(name: str, content_type: str) -> Answer:
     return Answer(200, (_OWN / name).read_bytes(), content_type, _ICON_HEADERS)
 
 
-def _page(html: str, policy: str, language: str) -> Answer:
+def _page(html: bytes, policy: str, language: str) -> Answer:
     headers = {
         "Content-Security-Policy": policy,
         "Content-Language": language,
         "Cross-Origin-Opener-Policy": "same-origin",
         "X-Robots-Tag": "noindex",
     }
-    return Answer(200, html.encode(), "text/html; charset=utf-8", headers)
+    return Answer(200, html, "text/html; charset=utf-8", headers)
 
 
 def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:

@@ -2,8 +2,7 @@
 
 import json
 import re
-from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValida
 from schemathesis import openapi
 
 from oneself.document import load_document, operation_specs
-from oneself.published_document import STORY_DAY, PublishedDocument
+from oneself.example_dates import STORY_DAY
+from oneself.published_document import PublishedDocument
 
 URL = "https://accounts.example.com"
 TAGS = [tag["name"] for tag in load_document()["tags"]]
@@ -22,7 +22,10 @@ PATHS = (*WHOLE, *(f"/openapi/{tag}.json" for tag in TAGS))
 json_paths = pytest.mark.parametrize("path", PATHS[1:])
 every_path = pytest.mark.parametrize("path", PATHS)
 
-publish = partial(PublishedDocument, load_document(), url=URL)
+
+def publish(*, today: date) -> PublishedDocument:
+    noon = datetime.combine(today, time(12), UTC)
+    return PublishedDocument(load_document(), url=URL, clock=lambda: noon)
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +197,22 @@ def test_nothing_but_timestamps_moves():
     assert plain[0] == plain[1]
 
 
-def test_today_is_the_day_of_the_start():
-    text = PublishedDocument(load_document(), url=URL).find("/openapi.json").decode()
-    days = {each.date() for each in timestamps(text)}
-    assert days & {datetime.now(UTC).date(), datetime.now(UTC).date() - timedelta(days=1)}
+def test_examples_happen_today_in_a_process_that_runs_for_years():
+    """Contract F9: three months after the start, a copied example would have expired."""
+    now = datetime.combine(STORY_DAY, time(23, 59, 59), UTC)
+    published = PublishedDocument(load_document(), url=URL, clock=lambda: now)
+    contents = []
+    for _ in range(2):
+        contents.append(published.find("/openapi/hantera.json"))
+        assert now.date() in {each.date() for each in timestamps(contents[-1].decode())}
+        now += timedelta(days=730)
+    assert contents[0] != contents[1]
 
 
-def test_content_is_made_once(published):
-    assert published.find("/openapi.json") is published.find("/openapi.json")
+def test_content_is_the_same_all_day():
+    """For its ETag, and made once."""
+    now = datetime.combine(STORY_DAY, time(), UTC)
+    published = PublishedDocument(load_document(), url=URL, clock=lambda: now)
+    first = published.find("/openapi.json")
+    now += timedelta(hours=23, minutes=59)
+    assert published.find("/openapi.json") is first
