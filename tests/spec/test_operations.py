@@ -289,7 +289,12 @@ def test_keys_of_refusal_examples_are_codes():
 
 
 def test_scopes_of_the_document_are_the_rights_of_a_session():
-    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == credentials.SESSION_RIGHTS
+    """Contract section 6 (3): with a description of each, which the metadata cannot have."""
+    scopes = DOCUMENT["components"]["schemas"]["Scope"]
+    assert set(scopes["enum"]) == credentials.SESSION_RIGHTS
+    assert len({*scopes["x-enum-descriptions"]}) == len(scopes["enum"])
+    metadata = OPERATIONS["oauth.getServerMetadata"].responses[200]["content"]["application/json"]
+    assert {*metadata["example"]["scopes_supported"]} == credentials.SESSION_RIGHTS
 
 
 def test_security_schemes_and_credential_kinds_correspond():
