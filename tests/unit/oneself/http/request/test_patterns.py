@@ -78,7 +78,7 @@ def test_well_formed_if_match_is_compared(header):
 
 
 def test_if_none_match_has_no_pattern():
-    """RFC 9110, section 13.1.2: the service sends the response, whatever the header has."""
+    """RFC 9110, section 13.1.2: the service sends the response for any other text."""
     assert "pattern" not in _parameter("IfNoneMatch")
 
 
