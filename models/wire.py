@@ -155,6 +155,12 @@ The user's access token. Send it as a Bearer token.
 
 OneTimeSecret: TypeAlias = str
 """
+A secret that can be used once, as it was received.
+"""
+
+
+IssuedSecret: TypeAlias = str
+"""
 A secret that can be used once.
 """
 
@@ -806,6 +812,14 @@ A telephone number in E.164, with a leading plus sign; null for none.
 """
 
 
+NewPhone: TypeAlias = str | None
+"""
+An international telephone number of 7 to 15 digits, with a leading plus sign; null to
+remove it. It is stored in E.164, without spaces, brackets, dots, hyphens and slashes.
+
+"""
+
+
 NullableLocale: TypeAlias = str | None
 """
 A BCP 47 language tag; null for none.
@@ -826,7 +840,7 @@ class ScaikeyUpdateProfileRequest(TypedDict, closed=True):
     first_name: NotRequired[NullableName | None]
     last_name: NotRequired[NullableName | None]
     display_name: NotRequired[NullableName | None]
-    phone: NotRequired[NullablePhone | None]
+    phone: NotRequired[NewPhone | None]
     locale: NotRequired[NullableLocale | None]
     timezone: NotRequired[NullableTimezone | None]
 
@@ -942,7 +956,7 @@ class HanteraUpdateProfileRequest(TypedDict, closed=True):
     """
 
     name: NotRequired[NullableName | None]
-    phone: NotRequired[NullablePhone | None]
+    phone: NotRequired[NewPhone | None]
     picture: NotRequired[NullablePicture | None]
 
 
@@ -969,7 +983,7 @@ class HanteraEmailChange(TypedDict, closed=True):
     """
 
     identityId: IdentityId
-    secret: NotRequired[OneTimeSecret]
+    secret: NotRequired[IssuedSecret]
     email: Email
 
 

@@ -161,7 +161,7 @@ def create_app(
         document, min_length=settings.password_min_length, has_classes=settings.password_classes
     )
     services = Services(
-        document=PublishedDocument(described, url=settings.public_origin),
+        document=PublishedDocument(described, url=settings.public_origin, clock=database.clock),
         database=database,
         usage=usage,
         signing=signing,
@@ -186,6 +186,7 @@ def create_app(
         CrossOrigin(connexion, document, origins=origins) if origins else connexion,
         described,
         frame=frame,
+        clock=database.clock,
         reference=settings.docs,
     )
     pages = Pages(

@@ -130,13 +130,19 @@ def resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str
     return node
 
 
+def required_scope(operation: Mapping[str, Any]) -> str | None:
+    """Return the scope that an operation of the document requires, or None."""
+    scope: str | None = operation.get("x-scope")
+    return None if scope in {"public", "any", "client"} else scope
+
+
 def _describe(
     document: Mapping[str, Any], path: str, method: str, item: Mapping[str, Any]
 ) -> OperationSpec:
     operation = item[method]
     parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
     body = resolve(document, operation.get("requestBody", {}))
-    scope, policy = operation["x-scope"], operation.get("x-policy", {})
+    policy = operation.get("x-policy", {})
     alternatives = [set(alternative) for alternative in operation["security"]]
     return OperationSpec(
         operation_id=operation["operationId"],
@@ -147,7 +153,7 @@ def _describe(
             _KINDS[name] for alternative in alternatives for name in alternative - {_CLIENT}
         ),
         takes_client={_CLIENT} in alternatives,
-        scope=None if scope in {"public", "any", "client"} else scope,
+        scope=required_scope(operation),
         policy=_public_policy(policy) if "credentials" in policy else None,
         action=policy.get("action", operation["operationId"]),
         takes_cookie={"sessionCookie"} in alternatives,

@@ -3,10 +3,15 @@
 Schemas of 3.1 are JSON Schema 2020-12. Only the keywords that 3.0 has of its own differ, as the
 OpenAPI Initiative's guide to the migration lists them. Of these, the document uses neither
 `exclusiveMinimum` nor `exclusiveMaximum`.
+
+A security requirement of 3.1 can name the scope of an operation for every kind of credential, where
+3.0 allows it for OAuth flows only (Security Requirement Object).
 """
 
 from collections.abc import Mapping
 from typing import Any
+
+from oneself.document import required_scope
 
 _VERSION = "3.1.0"
 
@@ -32,7 +37,12 @@ def _convert(name: str, value: Any) -> Any:
     if name in _VALUES or name.startswith("x-"):
         return value
     if isinstance(value, Mapping):
-        return {each: _convert(each, below) for each, below in value.items()}
+        converted = {each: _convert(each, below) for each, below in value.items()}
+        if (scope := required_scope(value)) is not None:
+            converted["security"] = [
+                {scheme: [scope] for scheme in alternative} for alternative in value["security"]
+            ]
+        return converted
     if isinstance(value, list):
         return [_convert("", below) for below in value]
     return value

@@ -1,22 +1,20 @@
 """The OpenAPI document as it is served: whole, in OpenAPI 3.1, and for one dialect.
 
 It names the deployment as its server and leaves out how the service works inside. Its examples
-happen today: their timestamps are moved by whole days from the day on which they are written.
+happen today.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import orjson
 
 from oneself.document import DOCUMENT_PATH, METHODS
+from oneself.example_dates import DailyContent
 from oneself.openapi_31 import convert_document
-
-#: The day of the examples in openapi/openapi.yaml.
-STORY_DAY = date(2026, 4, 5)
 
 #: The rule for new passwords that depends on settings, as openapi/openapi.yaml has it.
 _CLASSES = " with an upper-case letter, a lower-case letter and a digit"
@@ -29,20 +27,17 @@ _SERVERS = re.compile(r"^servers:\n(?: .*\n)+", re.MULTILINE)
 #: All but the banners between the parts.
 _COMMENTS = re.compile(r"^ *# (?!──).*\n", re.MULTILINE)
 
-_DAY = re.compile(rb"\b\d{4}-\d\d-\d\d(?=T\d\d:\d\d:\d\dZ)")
-#: Seconds since 1970, in years that an example may have. The document has no other such numbers.
-_SECOND = re.compile(rb"(?<=[: ])1[7-9]\d{8}(?=[,}\s])")
-
 
 class PublishedDocument:
     """The document of a deployment, by the paths that serve it."""
 
-    def __init__(self, document: Mapping[str, Any], *, url: str, today: date | None = None) -> None:
-        """Publish a document for the public URL of a deployment; `today` is a day in UTC."""
+    def __init__(
+        self, document: Mapping[str, Any], *, url: str, clock: Callable[[], datetime]
+    ) -> None:
+        """Publish a document for the public URL of a deployment."""
         self._document = document
         self._url = url
-        self._days = (today or datetime.now(UTC).date()) - STORY_DAY
-        self._makers: Mapping[str, Callable[[], bytes]] = {
+        makers: Mapping[str, Callable[[], bytes]] = {
             "/openapi.yaml": self._as_yaml,
             "/openapi.json": lambda: orjson.dumps(self._publish()),
             "/openapi-3.1.json": lambda: orjson.dumps(convert_document(self._publish())),
@@ -51,20 +46,16 @@ class PublishedDocument:
                 for tag in document["tags"]
             },
         }
-        self._contents: dict[str, bytes] = {}
+        self._contents = {path: DailyContent(make, clock=clock) for path, make in makers.items()}
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over the paths, with the content of each."""
-        return ((path, self._read(path)) for path in self._makers)
+        return ((path, content.read()) for path, content in self._contents.items())
 
     def find(self, path: str) -> bytes | None:
         """Return the content of a path, or None. It is made when it is first asked for."""
-        return self._read(path) if path in self._makers else None
-
-    def _read(self, path: str) -> bytes:
-        if path not in self._contents:
-            self._contents[path] = _shift(self._makers[path](), self._days)
-        return self._contents[path]
+        content = self._contents.get(path)
+        return None if content is None else content.read()
 
     def _as_yaml(self) -> bytes:
         text = _COMMENTS.sub("", _INTERNAL_LINES.sub("", DOCUMENT_PATH.read_text()))
@@ -178,15 +169,3 @@ def _references(node: Any) -> Iterator[tuple[str, str]]:
 def _target(document: Mapping[str, Any], component: tuple[str, str]) -> Any:
     kind, name = component
     return document["components"][kind][name]
-
-
-def _shift(content: bytes, days: timedelta) -> bytes:
-    """Move the timestamps of a text by some days."""
-
-    def move_day(match: re.Match[bytes]) -> bytes:
-        return (date.fromisoformat(match[0].decode()) + days).isoformat().encode()
-
-    def move_second(match: re.Match[bytes]) -> bytes:
-        return str(int(match[0]) + int(days.total_seconds())).encode()
-
-    return _SECOND.sub(move_second, _DAY.sub(move_day, content))

@@ -1,5 +1,6 @@
 """`document`: write the OpenAPI document to files."""
 
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated
 
@@ -30,10 +31,12 @@ def write(
     """
     from oneself.commands.console.session_setup import load_settings
     from oneself.document import load_document
-    from oneself.published_document import STORY_DAY, PublishedDocument
+    from oneself.example_dates import STORY_DAY
+    from oneself.published_document import PublishedDocument
 
+    story_time = datetime.combine(STORY_DAY, time(), UTC)
     published = PublishedDocument(
-        load_document(), url=load_settings().public_origin, today=STORY_DAY
+        load_document(), url=load_settings().public_origin, clock=lambda: story_time
     )
     written = []
     folder.mkdir(parents=True, exist_ok=True)

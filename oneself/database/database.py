@@ -78,7 +78,8 @@ class Database:
         self._logged_reason: str | None = None
         self._keys = keys
         self._limits = limits
-        self._clock = clock
+        #: The time that acts see.
+        self.clock = clock
         self._group = (
             GroupCommit(self._connections) if isinstance(self._connections, Sqlite) else None
         )
@@ -114,7 +115,7 @@ class Database:
         context: dict[str, Any] = {
             "keys": self._keys,
             "limits": self._limits,
-            "now": self._clock(),
+            "now": self.clock(),
             "origin": origin,
             "blocking": blocking,
         }
@@ -145,7 +146,7 @@ class Database:
             sqlalchemy.exc.OperationalError: The database accepts no connection.
         """
         return SingleReading(
-            self._connections, blocking, self._keys, self._limits, self._clock(), origin
+            self._connections, blocking, self._keys, self._limits, self.clock(), origin
         )
 
     def attempt(self, work: Callable[[], Outcome], *, repeatable: bool = False) -> Outcome:

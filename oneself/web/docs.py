@@ -4,7 +4,8 @@ The reference is HTML that the service renders from the document (ADR 48). One s
 and "Try it"; nothing is loaded from another host.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
 from oneself.document import operation_specs
+from oneself.example_dates import DailyContent
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import dialect_of
@@ -40,13 +42,20 @@ class Docs:
     """ASGI middleware that serves these pages and files, and passes other requests on."""
 
     def __init__(
-        self, app: ASGIApp, document: Mapping[str, Any], *, frame: PageFrame, reference: bool = True
+        self,
+        app: ASGIApp,
+        document: Mapping[str, Any],
+        *,
+        frame: PageFrame,
+        clock: Callable[[], datetime],
+        reference: bool = True,
     ) -> None:
         """Wrap an application; without `reference`, `/docs` and its files are not served."""
         self._app = app
         self._document = document
         self._frame = frame
         self._reference = reference
+        self._content = DailyContent(self._render_reference, clock=clock)
         self._values = {
             "version": document["info"]["version"],
             "dialects": _describe_dialects(document),
@@ -82,7 +91,7 @@ class Docs:
                 "home", preferred_language(self._frame.templates, scope), self._values
             )
         elif path == "/docs":
-            answer = self._page
+            answer = page(self._content.read(), "en", _DOCS_POLICY)
         elif path == "/docs/":
             # Not built from `Host` (HT-10).
             answer = Answer(308, b"", None, {"Location": "/docs", "Content-Length": "0"})
@@ -91,9 +100,7 @@ class Docs:
         request_context: RequestContext = scope["oneself.request_context"]
         await request_context.send(send, answer)
 
-    @cached_property
-    def _page(self) -> Answer:
-        """The reference, rendered at the first request, since few workers get one."""
+    def _render_reference(self) -> bytes:
         reference = read_reference(self._document, self._frame.public_origin)
         values = {
             **self._values,
@@ -103,8 +110,7 @@ class Docs:
             "log_out": LOG_OUT,
             **{Path(path).suffix.removeprefix("."): path for path in self._assets},
         }
-        html = self._frame.templates.render("pages/docs.html.j2", "en", **values)
-        return page(html, "en", _DOCS_POLICY)
+        return self._frame.templates.render("pages/docs.html.j2", "en", **values).encode()
 
     @cached_property
     def _assets(self) -> Mapping[str, Answer]:

@@ -61,10 +61,10 @@ class PageFrame:
             language,
             **{"host": self.host, "script": self._script, **values},
         )
-        return page(html, language, (*self._policy, *(FORMS if has_forms else NO_FORMS)))
+        return page(html.encode(), language, (*self._policy, *(FORMS if has_forms else NO_FORMS)))
 
 
-def page(html: str, language: str, policy: Iterable[str]) -> Answer:
+def page(html: bytes, language: str, policy: Iterable[str]) -> Answer:
     """Return an HTML page with the parts of its Content-Security-Policy."""
     headers = {
         "Content-Security-Policy": "; ".join(policy),
@@ -73,7 +73,7 @@ def page(html: str, language: str, policy: Iterable[str]) -> Answer:
         "Cross-Origin-Opener-Policy": "same-origin",
         "X-Robots-Tag": "noindex",
     }
-    return Answer(200, html.encode(), "text/html; charset=utf-8", headers)
+    return Answer(200, html, "text/html; charset=utf-8", headers)
 
 
 def assets(files: Iterable[tuple[str, bytes]], folder: str) -> dict[str, Answer]:

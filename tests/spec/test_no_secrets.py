@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 _EXAMPLES = (
     "8xV2pQ0mZr4Lw9Tn6Ys1Kc5Hb7Jd3Gf0Qa2We4Rt6Yu",
     "3nR7tY1uIo5Pa9Sd2Fg6Hj0Kl4Zx8Cv1Bn5Mq9We3Rt",
+    "5hT2wE8rUi0Oq4Az7Sx1Dc6Fv9Gb3Hn0Jm2Kl5Pq8Zw",
+    "9kL4mN2bVc7Xz1Qa8Ws5Ed3Rf6Tg0Yh2Uj9Ik4Ol7Pw",
 )
 _KINDS = re.compile(r"\b(sess|tok|pat|ref|ots|cls)_[0-9A-Za-z]{20,}")
 _KEYS = re.compile(r"\b[a-z][a-z0-9]{1,15}_[0-9A-Za-z]{12}_[0-9A-Za-z]{20,}")

@@ -17,7 +17,7 @@ from handlers.exchange import Reply
 from models import wire
 from oneself.app import find_handler
 from oneself.conformance.rows.table import load_rows
-from oneself.document import ALIAS, DOCUMENT_PATH, load_document, operation_specs, resolve
+from oneself.document import ALIAS, DOCUMENT_PATH, METHODS, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
 from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
 from tests.support.error_classes import ALL_REFUSALS, ERROR_MODULES
@@ -77,7 +77,7 @@ def _aliases() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def test_alias_differs_from_its_operation_in_names_only():
     """AZ-07, clients C5: the same credentials, scope, policies, body and answers."""
-    own = {"operationId", "description", ALIAS, "x-extension", "x-extension-reason"}
+    own = {"operationId", "summary", "description", ALIAS, "x-extension", "x-extension-reason"}
     aliases = list(_aliases())
     for _, method, alias in aliases:
         target = OPERATIONS[alias[ALIAS]]
@@ -289,7 +289,12 @@ def test_keys_of_refusal_examples_are_codes():
 
 
 def test_scopes_of_the_document_are_the_rights_of_a_session():
-    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == credentials.SESSION_RIGHTS
+    """Contract section 6 (3): with a description of each, which the metadata cannot have."""
+    scopes = DOCUMENT["components"]["schemas"]["Scope"]
+    assert set(scopes["enum"]) == credentials.SESSION_RIGHTS
+    assert len({*scopes["x-enum-descriptions"]}) == len(scopes["enum"])
+    metadata = OPERATIONS["oauth.getServerMetadata"].responses[200]["content"]["application/json"]
+    assert {*metadata["example"]["scopes_supported"]} == credentials.SESSION_RIGHTS
 
 
 def test_security_schemes_and_credential_kinds_correspond():
@@ -299,6 +304,63 @@ def test_security_schemes_and_credential_kinds_correspond():
         "sessionToken",
         "client",
     }
+
+
+def _reachable(node: Any, found: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Collect each schema that a part of the document contains or refers to, by its path."""
+    found.update(schemas_within(node, name))
+    for reference in re.findall(r"'\$ref': '#/components/schemas/(\w+)'", repr(node)):
+        if f"/{reference}" not in found:
+            found[f"/{reference}"] = {}
+            _reachable(DOCUMENT["components"]["schemas"][reference], found, f"/{reference}")
+    return found
+
+
+def _schemas_of_bodies() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schemas of all requests, and those of all responses."""
+    requests: dict[str, Any] = {}
+    responses: dict[str, Any] = {}
+    for operation in OPERATIONS.values():
+        _reachable([*operation.bodies.values()], requests, operation.operation_id)
+        for response in operation.responses.values():
+            _reachable(response.get("content", {}), responses, operation.operation_id)
+    return requests, responses
+
+
+def test_secrets_of_requests_are_write_only():
+    """Contract section 6 (10): no tool shows them in a response, and none of them is in one."""
+    requests, responses = _schemas_of_bodies()
+    secret = {
+        path: schema for path, schema in requests.items() if schema.get("format") == "password"
+    }
+    assert len(secret) > 8
+    for path, schema in secret.items():
+        assert schema.get("writeOnly") is True, path
+    for path, schema in responses.items():
+        assert "writeOnly" not in schema, path
+
+
+def test_fields_of_shared_schemas_are_accepted_and_returned():
+    """So nothing is `readOnly`: a response with other fields has a schema of its own."""
+    requests, responses = _schemas_of_bodies()
+    shared = {
+        path.removeprefix("/")
+        for path in requests.keys() & responses.keys()
+        if requests[path].get("type") == "object" and path.count("/") == 1
+    }
+    assert shared == {"HanteraSettings", "HyperclastUpdateSettingsRequest"}
+    assert "readOnly" not in repr(DOCUMENT)
+
+
+def test_summaries_are_unique():
+    """Contract section 6 (11): a search for one finds one operation."""
+    summaries = Counter(
+        operation["summary"]
+        for item in DOCUMENT["paths"].values()
+        for name, operation in item.items()
+        if name in METHODS
+    )
+    assert [summary for summary, count in summaries.items() if count > 1] == []
 
 
 def test_strings_and_lists_are_bounded_and_objects_closed():

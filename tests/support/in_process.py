@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +34,7 @@ Fault = Callable[[Connection], None]
 _PORT = 8080
 _TIMEOUT = 20
 _PREFIX = "ONESELF_"
+_NOW = partial(datetime.now, UTC)
 
 
 class InProcess:
@@ -51,6 +54,7 @@ class InProcess:
         *,
         timeout: int = 5000,
         threads: int = 4,
+        clock: Callable[[], datetime] = _NOW,
         **settings: str,
     ) -> None:
         self.folder = folder
@@ -78,7 +82,9 @@ class InProcess:
         # The lowest cost, for speed.
         limits = replace(parsed.limits, password_cost=4)
         self.keys = open_keyring(parsed)
-        self._database = Database(location, keys=self.keys, limits=limits, timeout=timeout)
+        self._database = Database(
+            location, keys=self.keys, limits=limits, timeout=timeout, clock=clock
+        )
         self.actors: Mapping[str, Any] = make_demo(self._database)
         self._app = create_app(parsed, database=self._database)
         self._delivery = open_delivery(parsed, self._database)
@@ -207,10 +213,10 @@ class Faults:
 
 
 @contextmanager
-def open_application(storage: Storage, folder: Path) -> Iterator[InProcess]:
+def open_application(storage: Storage, folder: Path, **options: Any) -> Iterator[InProcess]:
     """Open an application over a database of its own."""
     location = storage.make(folder)
-    application = InProcess(folder, location)
+    application = InProcess(folder, location, **options)
     yield application
     application.close()
     storage.drop(location)

@@ -42,7 +42,7 @@ _DEFAULTS = {
     "client_secret": "cls_" + "0" * 49,
     "session_token": "sess_" + "0" * 49,
     "other_password": "An0ther-for-the-fuzzer",
-    "cursor": "AXR3c2Vl",
+    "cursor": "0" * 136,
 }
 
 

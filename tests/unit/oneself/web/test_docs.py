@@ -5,7 +5,10 @@ import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -48,7 +51,13 @@ async def _next_app(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 @pytest.fixture(scope="module")
 def docs() -> Docs:
-    return Docs(_next_app, load_document(), frame=FRAME)
+    return _open(load_document())
+
+
+def _open(document: Mapping[str, Any], **options: Any) -> Docs:
+    return Docs(
+        _next_app, document, frame=FRAME, **{"clock": partial(datetime.now, UTC), **options}
+    )
 
 
 @pytest.fixture
@@ -161,7 +170,7 @@ def test_pages_are_not_cached(look):
 
 def test_reference_can_be_switched_off(look):
     """HT-23, attack finding 22: no page links to the reference."""
-    without = _look_at(Docs(_next_app, load_document(), frame=FRAME, reference=False))
+    without = _look_at(_open(load_document(), reference=False))
     files = re.findall(r'(?:src|href)="(/docs/[^"]+)"', look("/docs").html)
     assert len(files) == 2
     for path in ("/docs", "/docs/", *files):
@@ -231,7 +240,7 @@ def test_logo_of_the_operator_is_the_icon_and_can_run_nothing():
     """Newcomer F21, EM-20: an SVG that is opened on its own, too."""
     logo = Logo("/favicon.svg", "image/svg+xml", b"<svg/>")
     frame = PageFrame(Templates(brand=Brand("Acme", logo=logo)), public_origin=f"https://{HOST}")
-    look = _look_at(Docs(_next_app, load_document(), frame=frame))
+    look = _look_at(_open(load_document(), frame=frame))
     seen = look("/favicon.svg")
     assert (seen.body, seen.headers["content-type"]) == (b"<svg/>", "image/svg+xml")
     assert seen.policy == {
@@ -265,7 +274,16 @@ def test_icon_is_served(look, path):
 def test_markup_in_a_description_is_escaped():
     document = copy.deepcopy(load_document())
     document["tags"][0]["description"] = "<script>alert(1)</script> [x](javascript:alert(1))"
-    evil = Docs(_next_app, document, frame=FRAME)
-    html = _look_at(evil)("/docs").html
+    html = _look_at(_open(document))("/docs").html
     assert "<script>alert" not in html
     assert 'href="javascript:' not in html
+
+
+def test_examples_of_the_reference_happen_today():
+    """Contract F9: a copied sample has not expired, however long the process runs."""
+    now = datetime(2026, 4, 5, 12, tzinfo=UTC)
+    look = _look_at(_open(load_document(), clock=lambda: now))
+    for _ in range(2):
+        assert f"{now:%Y-%m-%d}T10:00:00Z" in look("/docs").html
+        now += timedelta(days=730)
+    assert "2026-0" not in look("/docs").html
