@@ -1,12 +1,15 @@
 """The reimplementations do as the reference pages say, and each of their mutants does not."""
 
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.examples.programs import each_example, run_example
 from tests.examples.reimplementations import (
     HYPERCLAST,
     HYPERCLAST_MUTANTS,
@@ -23,6 +26,9 @@ USER, TOKEN = "/api/users/me/", "/api/users/me/token/"
 REGENERATE = "/api/users/me/token/regenerate/"
 LOG_IN, SESSION = "/api/browser/v1/auth/login", "/api/browser/v1/auth/session"
 STRONG_PASSWORD = "another horse, another battery"
+
+#: Those that start slowly; the shell runs by default.
+OTHER_LANGUAGES = (".go", ".mjs", ".php", ".py", ".rb")
 
 #: The fields of Hyperclast's page, with the types of its example.
 FIELDS = {
@@ -181,6 +187,32 @@ def test_hyperclast_does_as_its_page_says(hyperclast):
 
 def test_jitsudo_does_as_its_page_says(jitsudo):
     assert check_jitsudo(jitsudo) == set()
+
+
+@each_example("hyperclast-users", "*", nightly=OTHER_LANGUAGES)
+def test_example_of_the_page_runs_on_hyperclast(example: Path, hyperclast, tmp_path):
+    session = {"X-Session-Token": hyperclast.people["base"]["session_token"]}
+
+    def read_token() -> str:
+        answer = httpx.get(f"{hyperclast.url}{TOKEN}", headers=session)
+        token: str = answer.json()["access_token"]
+        return token
+
+    replacements = {"<BASE_URL>": hyperclast.url, "<ACCESS_TOKEN>": read_token()}
+    printed = run_example(example, tmp_path, replacements)
+    assert read_token() in printed
+
+
+@each_example("jitsudo-change-password", "*")
+def test_example_of_the_page_is_rejected_by_jitsudo(example: Path, jitsudo, tmp_path):
+    user = jitsudo.people["base"]
+    replacements = {
+        "https://example.com": jitsudo.url,
+        "<token>": user["session_token"],
+        "2489E9AD-2EE2-8E00-8EC9-32D5F69181C0": user["tenant_uuid"].upper(),
+    }
+    answer = json.loads(run_example(example, tmp_path, replacements))
+    assert answer["message"] == "The current password is not correct."
 
 
 def test_app_of_hyperclast_signs_up_and_logs_in(hyperclast):
