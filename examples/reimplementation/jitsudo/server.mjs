@@ -42,7 +42,7 @@ function hashPassword(password) {
   return { salt, hash: scryptSync(password, salt, 32) };
 }
 
-// For SSO and unknown users. Hashing for them as well keeps the time from telling who exists.
+// For SSO and unknown users: without a hash, the response time would show which users exist.
 const NO_PASSWORD = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
 
 function isPasswordOf(user, password) {
@@ -117,7 +117,7 @@ async function readBody(request) {
     const body = JSON.parse(Buffer.concat(chunks).toString("utf8"));
     if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
   } catch {
-    // As a body that is no object.
+    // Rejected below, like a body that is not an object.
   }
   throw invalid("Malformed request body.");
 }
