@@ -1,12 +1,10 @@
 """The examples of the reference pages, run as they stand, with another host and token.
 
-The files contain the pages' host and token, which are replaced in a copy. If an example stores the
-response in a variable, the copy has one more line, which prints it.
+If an example stores the response in a variable, its copy has one more line, which prints it.
 """
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,22 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.examples.programs import each_example, run_example
 from tests.http.running import Account, Running, open_account, running
 from tests.support.deadlines import patient
 
-EXAMPLES = Path(__file__).parent
-ROOT = EXAMPLES.parents[1]
+ROOT = Path(__file__).parents[2]
 CHANGED_PASSWORD = "n3wS3cur3P@ss!"
-
-#: The command for each file type, and the name of its runtime.
-RUNTIMES = {
-    ".sh": (["sh"], "curl"),
-    ".py": ([sys.executable], "python"),
-    ".mjs": (["node"], "node"),
-    ".rb": (["ruby"], "ruby"),
-    ".php": (["php"], "php"),
-    ".go": (["go", "run"], "go"),
-}
 
 #: Prints the variable `data` of examples of the ipto page, which print nothing.
 PRINT_DATA = {
@@ -77,43 +65,16 @@ def account(service: Running) -> Account:
     return open_account(service, f"reader{next(_numbers)}@example.com")
 
 
-def each_example(page: str, operation: str) -> pytest.MarkDecorator:
-    found = sorted((EXAMPLES / page).glob(f"{operation}.*"))
-    return pytest.mark.parametrize("example", found, ids=lambda path: path.suffix[1:])
-
-
-def _run(example: Path, folder: Path, replacements: dict[str, str], *, print_data: str = "") -> str:
-    """Run an example with the placeholders replaced; return its output."""
-    command, runtime = RUNTIMES[example.suffix]
-    if shutil.which(runtime if runtime != "python" else sys.executable) is None:
-        pytest.skip(f"{runtime} is not on this machine")
-    text = example.read_text()
-    for placeholder, value in replacements.items():
-        assert placeholder in text
-        text = text.replace(placeholder, value)
-    program = folder / example.name
-    program.write_text(text + print_data)
-    ran = subprocess.run(
-        [*command, str(program)],
-        env={**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=patient(60),
-    )
-    return ran.stdout
-
-
 def _run_ipto(example: Path, folder: Path, service: Running, token: str) -> Any:
     """Run an example of the ipto page; return its `data`."""
     replacements = {"https://api.ipto.ai": f"http://127.0.0.1:{service.port}", "{token}": token}
     print_data = PRINT_DATA.get(example.suffix, "")
-    return json.loads(_run(example, folder, replacements, print_data=print_data))
+    return json.loads(run_example(example, folder, replacements, print_data=print_data))
 
 
 def _run_hyperclast(example: Path, folder: Path, service: Running, token: str) -> str:
     replacements = {"<BASE_URL>": f"http://127.0.0.1:{service.port}", "<ACCESS_TOKEN>": token}
-    return _run(example, folder, replacements)
+    return run_example(example, folder, replacements)
 
 
 @each_example("ipto-users", "get_current_user")
@@ -187,6 +148,6 @@ def test_jitsudo_change_password(example: Path, service: Running, tmp_path: Path
         "<token>": caller["session_token"],
         "2489E9AD-2EE2-8E00-8EC9-32D5F69181C0": caller["tenant_uuid"].upper(),
     }
-    answer = json.loads(_run(example, tmp_path, replacements))
+    answer = json.loads(run_example(example, tmp_path, replacements))
     assert set(answer) <= {"code", "message", "details", "notices"}
     assert answer["code"] in {"weak_password", "wrong_password"}
