@@ -55,9 +55,8 @@ def docs() -> Docs:
 
 
 def _open(document: Mapping[str, Any], **options: Any) -> Docs:
-    return Docs(
-        _next_app, document, frame=FRAME, **{"clock": partial(datetime.now, UTC), **options}
-    )
+    settings = {"frame": FRAME, "clock": partial(datetime.now, UTC), **options}
+    return Docs(_next_app, document, **settings)
 
 
 @pytest.fixture
