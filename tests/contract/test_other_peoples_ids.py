@@ -379,6 +379,14 @@ CASES = [
         "tenant", ("bruno", "disabled"), NO_UUID,
         (403, "tenant_mismatch"), (400, "weak_password"), body=_body_of_password,
     ),
+    Case(
+        IdField("jitsudo.getUserProfile", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (200, None),
+    ),
+    Case(
+        IdField("jitsudo.updateUserProfile", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (200, None),
+    ),
     # A client that authenticates cannot name another one.
     Case(
         IdField("oauth.revokeToken", "body", "client_id"),
