@@ -269,6 +269,10 @@ REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     },
     "hyperclast.logIn": lambda me: {"body": {"email": me.user["email"], "password": me.password}},
     "hyperclast.signUp": lambda me: {"body": {"email": _address(), "password": me.password}},
+    "hyperclast.signUpBrowser": lambda me: {
+        "headers": {"Sec-Fetch-Site": "same-origin"},
+        "body": {"email": _address(), "password": me.password},
+    },
     "hyperclast.logInBrowser": lambda me: {
         "headers": {"Sec-Fetch-Site": "same-origin"},
         "body": {"email": me.user["email"], "password": me.password},
