@@ -110,9 +110,9 @@ class UnreadablePicture(Invalid):
     code = "unreadable_picture"
     message = "The picture cannot be read."
 
-    def __init__(self) -> None:
+    def __init__(self, *field: str) -> None:
         rule = "must be a PNG, JPEG or WebP picture of at most 25 million pixels"
-        super().__init__([Violation((), rule)])
+        super().__init__([Violation(field, rule)])
 
 
 class Rejected(AccountError):

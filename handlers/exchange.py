@@ -64,14 +64,22 @@ class Exchange:
     same_origin: bool
     by_cookie: bool
 
+    def require_same_origin(self) -> None:
+        """Require a request of the service's own pages, before an act whose reply sets cookies.
+
+        Raises:
+            CrossSiteRequest: Another site may have sent it (login CSRF).
+        """
+        if not self.same_origin:
+            raise CrossSiteRequest
+
     def session_cookie(self, token: str, *, now: datetime, expires_at: datetime) -> dict[str, str]:
         """Return the header that sets a browser's session cookie.
 
         Raises:
-            CrossSiteRequest: Another site may have sent the login (login CSRF).
+            CrossSiteRequest: As `require_same_origin`.
         """
-        if not self.same_origin:
-            raise CrossSiteRequest
+        self.require_same_origin()
         return _set(_cookie(token, max_age=int((expires_at - now).total_seconds())))
 
     def browser_cookies(

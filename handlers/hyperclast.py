@@ -89,14 +89,17 @@ def sign_up(
 def log_in_browser(
     context: DatabaseContext, body: wire.HyperclastLogInRequest
 ) -> Reply[wire.HyperclastBrowserSession]:
+    context.exchange.require_same_origin()
     login = sessions.log_in(context.session, **body, user_agent=context.exchange.user_agent)
-    cookies = context.exchange.browser_cookies(
-        login.token,
-        csrf_tokens.csrf_token(context.session.keys, login.session_id),
-        now=context.session.now,
-        expires_at=login.expires_at,
-    )
-    return _browser_session(login.user, cookies)
+    return _browser_login(context, login)
+
+
+def sign_up_browser(
+    context: DatabaseContext, body: wire.HyperclastSignUpRequest
+) -> Reply[wire.HyperclastBrowserSession]:
+    context.exchange.require_same_origin()
+    login = signup.sign_up(context.session, **body, user_agent=context.exchange.user_agent)
+    return _browser_login(context, login)
 
 
 def get_session(context: UserContext) -> Reply[wire.HyperclastBrowserSession]:
@@ -151,6 +154,18 @@ def revoke_device(context: UserContext, client_id: str) -> Reply[None]:
 def _app_session(login: OpenedSession) -> Reply[wire.HyperclastAppSession]:
     meta: wire.HyperclastAppSessionMeta = {"is_authenticated": True, "session_token": login.token}
     return Reply({"status": 200, "data": _session_data(login.user), "meta": meta})
+
+
+def _browser_login(
+    context: DatabaseContext, login: OpenedSession
+) -> Reply[wire.HyperclastBrowserSession]:
+    cookies = context.exchange.browser_cookies(
+        login.token,
+        csrf_tokens.csrf_token(context.session.keys, login.session_id),
+        now=context.session.now,
+        expires_at=login.expires_at,
+    )
+    return _browser_session(login.user, cookies)
 
 
 def _browser_session(

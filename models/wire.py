@@ -1151,6 +1151,34 @@ class Problem(TypedDict, closed=True):
     notices: NotRequired[Notices]
 
 
+class JitsudoUserProfile(TypedDict, closed=True):
+    """
+    The user's profile.
+    """
+
+    id: IdentityId
+    email: Email
+    name: Name
+    auth_provider: Literal["local", "oidc", "saml"]
+    """
+    Where the user's password is kept.
+    """
+    first_name: NullableName | None
+    last_name: NullableName | None
+    display_name: NullableName | None
+    avatar_base64: str | None
+    """
+    The uploaded picture, a WebP, as a data URI; null for none.
+    """
+
+
+JitsudoName: TypeAlias = str | None
+"""
+A name of at most 100 characters, with the rules of `Name`; null or an empty text for none.
+
+"""
+
+
 class JitsudoChangePasswordRequest(TypedDict, closed=True):
     """
     The current password and the new one.
@@ -1578,6 +1606,22 @@ class HanteraProfile(TypedDict, closed=True):
     The new address of a change that is not validated yet; null if there is none.
     """
     emailUndo: HanteraEmailUndo | None
+
+
+class JitsudoUpdateUserProfileRequest(TypedDict, closed=True):
+    """
+    The fields to change.
+    """
+
+    first_name: NotRequired[JitsudoName | None]
+    last_name: NotRequired[JitsudoName | None]
+    display_name: NotRequired[JitsudoName | None]
+    avatar_base64: NotRequired[str | None]
+    """
+    A picture of at most 256 KiB and 25 million pixels, as a data URI in base64; null to
+    remove the uploaded one. The format is detected from the content.
+
+    """
 
 
 class OauthTokenRequest(TypedDict):

@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     body_bytes: Annotated[int, Field(ge=1024, le=16_777_216)] = 65_536
     """Largest request body, pictures aside."""
     picture_bytes: Annotated[int, Field(ge=1024, le=5_242_880)] = 5_242_880
-    """Largest picture that can be uploaded."""
+    """Largest picture that can be uploaded; a JSON body with one has at most 512 KiB of it."""
 
     signup: Literal["open", "closed"] = "open"
     """`open` lets anyone create an account; `closed` rejects signup."""

@@ -136,7 +136,7 @@ class Execution:
         if principal is None:
             raise NotAuthenticated  # the operation is public, and takes no upload
         if large:
-            self._read_arguments(request)
+            self._arguments.check_head(request.scope, request.headers)
             self._callers.authorise(principal, request)
         return principal.user.user_id
 

@@ -24,6 +24,8 @@ from oneself.http.services import Services
 
 #: A larger upload is authorised, and takes an upload slot, before it is read.
 _SMALL_BYTES = 65_536
+#: The limit of a body with a picture in JSON, which costs more to parse than the picture itself.
+_JSON_UPLOAD_BYTES = 524_288
 _READINESS = "status.getReadiness"
 #: An orchestrator asks every few seconds and takes no answer for a failure.
 _READINESS_SECONDS = 2.0
@@ -40,9 +42,7 @@ class _Operation:
         self._admission = admission
         self._upload_limits = services.upload_limits if spec.workload == "image" else None
         self._read_body = partial(
-            read_body,
-            most_bytes=services.picture_bytes if spec.workload == "image" else services.body_bytes,
-            seconds=services.body_seconds,
+            read_body, most_bytes=_most_bytes(spec, services), seconds=services.body_seconds
         )
         self._database_pool = services.pools["database"]
         self._pool = services.pools.get(spec.workload, self._database_pool)
@@ -124,6 +124,14 @@ class _Operation:
             if expects_body(request.headers):
                 request = request._replace(body=await self._read_body(receive))
             return await self._answer(request)
+
+
+def _most_bytes(spec: OperationSpec, services: Services) -> int:
+    if spec.workload != "image":
+        return services.body_bytes
+    if "application/json" in spec.bodies:
+        return min(services.picture_bytes, _JSON_UPLOAD_BYTES)
+    return services.picture_bytes
 
 
 class _OperationsApi(RoutedAPI[ASGIApp]):  # type: ignore[misc] # connexion has no types

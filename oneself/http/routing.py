@@ -10,7 +10,7 @@ from accounts.errors import NotFound
 from oneself.document import METHODS
 from oneself.http.connexion_compat import RoutingMiddleware
 from oneself.http.request.errors import MethodNotAllowed
-from oneself.http.response.dialects import path_pattern
+from oneself.http.response.dialects import path_pattern, with_other_ending
 
 
 class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
@@ -76,7 +76,7 @@ class Routing(RoutingMiddleware):  # type: ignore[misc] # connexion has no types
         return response
 
     def _not_found(self, path: str) -> NotFound:
-        other = path[:-1] if path.endswith("/") else f"{path}/"
+        other = with_other_ending(path)
         if other in self._literal or any(each.fullmatch(other) for each, _ in self._templates):
             preposition = "with" if other.endswith("/") else "without"
             return NotFound(f"this path exists {preposition} a final slash")

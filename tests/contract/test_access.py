@@ -261,12 +261,18 @@ REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     "hantera.createPat": lambda me: {"body": _pat(me, "me/profile:read")},
     "hantera.getPat": lambda me: {"path": {"id": me.spare("pat")[0]}},
     "hantera.revokePat": lambda me: {"path": {"id": me.spare("pat")[0]}},
+    "jitsudo.getUserProfile": lambda me: {"headers": {"X-Tenant-ID": me.user["tenant_uuid"]}},
+    "jitsudo.updateUserProfile": lambda me: {"headers": {"X-Tenant-ID": me.user["tenant_uuid"]}},
     "jitsudo.changePassword": lambda me: {
         "headers": {"X-Tenant-ID": me.user["tenant_uuid"]},
         **_new_password("current_password", "new_password", me),
     },
     "hyperclast.logIn": lambda me: {"body": {"email": me.user["email"], "password": me.password}},
     "hyperclast.signUp": lambda me: {"body": {"email": _address(), "password": me.password}},
+    "hyperclast.signUpBrowser": lambda me: {
+        "headers": {"Sec-Fetch-Site": "same-origin"},
+        "body": {"email": _address(), "password": me.password},
+    },
     "hyperclast.logInBrowser": lambda me: {
         "headers": {"Sec-Fetch-Site": "same-origin"},
         "body": {"email": me.user["email"], "password": me.password},

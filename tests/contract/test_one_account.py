@@ -1,6 +1,7 @@
 """One account behind all dialects: acts store the same rows and are visible in each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ _OWN = {
     "created_at", "changed_at", "expires_at", "used_at",
     "token_digest", "token_sealed",
     "secret_digest", "address", "address_canonical", "recipient", "parameters_sealed",
-    "delivered_at", "due_at", "leased_until", "occurred_at", "request_id", "credential_id",
-    "details",
+    "last_used_at", "delivered_at", "due_at", "leased_until", "occurred_at", "request_id",
+    "credential_id", "details",
 }  # fmt: skip
 _TABLES = (
     "user",
@@ -47,6 +48,20 @@ def _change_address(user: Actor) -> None:
 
 def _rename(method: str, path: str, field: str) -> Callable[[Actor], None]:
     return lambda user: user.ask(method, path, {field: "Zoë Quinn"})
+
+
+def _ask_jitsudo(
+    user: Actor, service: Service, method: str = "GET", fields: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the profile of jitsudo, whose requests name the tenant."""
+    named = (
+        ("Authorization", f"Bearer {user['session_token']}"),
+        ("X-Tenant-ID", user["tenant_uuid"]),
+    )
+    answer = service.ask(json_request(method, "/v1/users/me/profile", fields, named))
+    assert answer.status == 200, answer
+    profile: dict[str, Any] = answer.json()
+    return profile
 
 
 def _change_password(path: str, current: str, new: str) -> Callable[[Actor, Service], None]:
@@ -83,10 +98,12 @@ READS = {
     "hyperclast": lambda user, _service: user.ask("GET", "/api/users/me/"),
     "scaikey": lambda user, _service: user.ask("GET", "/api/v1/me"),
     "hantera": lambda user, _service: user.ask("GET", "/resources/me/profile"),
+    "jitsudo": _ask_jitsudo,
 }
 RENAMES = {
     "scaikey": lambda user, _service: _rename("PATCH", "/api/v1/me", "display_name")(user),
     "hantera": lambda user, _service: _rename("PATCH", "/resources/me/profile", "name")(user),
+    "jitsudo": partial(_ask_jitsudo, method="PUT", fields={"display_name": "Zoë Quinn"}),
 }
 PASSWORDS = {
     "ipto": _change_password("/v1/me/password", "current_password", "new_password"),
@@ -97,8 +114,9 @@ PASSWORDS = {
 ADDRESSES = {"hantera": lambda user, _service: _change_address(user)}
 
 
-def _sees_name(user: Actor, _service: Service, name: str) -> None:
+def _sees_name(user: Actor, service: Service, name: str) -> None:
     seen = _shown(user)
+    assert _ask_jitsudo(user, service)["name"] == name
     assert seen["ipto"]["display_name"] == name
     assert seen["scaikey"]["display_name"] == name
     assert seen["hantera"]["name"] == name
@@ -138,8 +156,9 @@ def _sees_password(user: Actor, service: Service) -> None:
         assert b"wrong_password" in answer.body
 
 
-def _sees_address(user: Actor, _service: Service) -> None:
+def _sees_address(user: Actor, service: Service) -> None:
     seen = _shown(user)
+    assert _ask_jitsudo(user, service)["email"] == f"new.{user['email']}"
     assert {each["email"] for each in seen.values()} == {f"new.{user['email']}"}
     assert _verified(seen) == {False}
     assert seen["hantera"]["pendingEmail"] is None

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -296,6 +297,11 @@ def _body_of_validation(env: Env, _whose: str) -> Mapping[str, Any]:
     return {"secret": env.row("secret", "alice")}
 
 
+def _body_of_profile(_env: Env, _owner_name: str) -> Mapping[str, Any]:
+    """Return a change to a name that the user has never had."""
+    return {"first_name": secrets.token_hex(8)}
+
+
 def _body_of_password(env: Env, owner_name: str) -> Mapping[str, Any]:
     """Return a valid change; with Alice's own tenant, one that is rejected as weak."""
     current = env.find("alice")["password"]
@@ -378,6 +384,15 @@ CASES = [
         IdField("jitsudo.changePassword", "header", "X-Tenant-ID"),
         "tenant", ("bruno", "disabled"), NO_UUID,
         (403, "tenant_mismatch"), (400, "weak_password"), body=_body_of_password,
+    ),
+    Case(
+        IdField("jitsudo.getUserProfile", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (200, None),
+    ),
+    Case(
+        IdField("jitsudo.updateUserProfile", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (200, None),
+        body=_body_of_profile,
     ),
     # A client that authenticates cannot name another one.
     Case(

@@ -29,6 +29,8 @@ _LIVE: Mapping[str, Mapping[str, str]] = {
         "new_password": "other_password",
         "X-Tenant-ID": "tenant_uuid",
     },
+    "jitsudo.getUserProfile": {"X-Tenant-ID": "tenant_uuid"},
+    "jitsudo.updateUserProfile": {"X-Tenant-ID": "tenant_uuid"},
     "ipto.createApiKey": {"expires_at": "next_month", "scopes": "own_scopes"},
     "ipto.listEvents": {"cursor": "cursor"},
     "hantera.createPat": {

@@ -27,6 +27,7 @@ _TRAITS: Mapping[str, Callable[[OperationSpec], Any]] = {
     "has_form": lambda operation: FORM in operation.bodies,
     "has_json": lambda operation: "application/json" in operation.bodies,
     "has_picture": takes_pictures,
+    "is_upload": lambda operation: operation.workload == "image",
     "unsafe": lambda operation: operation.method != "get",
     "takes_api_keys": lambda operation: _KINDS["api_key"] in operation.accepted,
     "takes_jwts": lambda operation: _KINDS["jwt"] in operation.accepted,
@@ -55,7 +56,7 @@ def expand_family(
                 "scope": operation.scope,
                 "media": next(iter(operation.bodies), None),
                 # Unauthenticated requests are rejected before a large body is read (HT-07).
-                "closing": "close" if takes_pictures(operation) else None,
+                "closing": "close" if _TRAITS["is_upload"](operation) else None,
                 "origin": _allowed_origin(operation),
                 **each,
             }

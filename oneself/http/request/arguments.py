@@ -50,6 +50,16 @@ class ArgumentReader:
             raise UnexpectedBody  # without a byte it may have any content type
         return arguments
 
+    def check_head(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Check what is known before the body is read: parameters, and the type of the body.
+
+        Raises:
+            UnsupportedMediaType: The body has no documented content type, or is compressed.
+            InvalidRequest: A parameter is missing, wrong, unknown or repeated.
+        """
+        self._parameters.read(scope.get("path_params", {}), scope["query_string"], headers)
+        media_type(headers, self._bodies)
+
     def _read_body(self, body: bytes, headers: Mapping[bytes, bytes]) -> Any:
         media = media_type(headers, self._bodies)
         if media in _PICTURES:

@@ -50,11 +50,19 @@ class Dialects:
         )
 
     def owner(self, path: str) -> Dialect:
-        """Return the dialect of a path; problem details for an unknown one below no root."""
-        if dialect := self.find(path):
+        """Return the dialect of a path, also if its final slash is missing or too many.
+
+        Other unknown paths belong to the dialect of their root, or to none: problem details.
+        """
+        if dialect := self.find(path) or self.find(with_other_ending(path)):
             return dialect
         below = (dialect for root, dialect in self._roots.items() if path.startswith(root))
         return next(below, PROBLEM_DETAILS)
+
+
+def with_other_ending(path: str) -> str:
+    """Return the path without its final slash, or with one if it has none."""
+    return path[:-1] if path.endswith("/") else f"{path}/"
 
 
 def path_pattern(path: str) -> re.Pattern[str]:

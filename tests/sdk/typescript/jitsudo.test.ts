@@ -17,3 +17,12 @@ test('the password is changed only in the right tenant', async () => {
   const { data: login } = await me.ipto.logIn({ body: { email: newUser.email, password: newPassword } });
   assert.match(login.data.session_token ?? '', /^sess_/);
 });
+
+test('the profile is changed for the tenant', async () => {
+  const me = createOneself({ baseUrl: newUser.url, token: newUser.session });
+  const headers = { 'X-Tenant-ID': newUser.tenantUuid };
+  const { data: changed } = await me.jitsudo.updateUserProfile({ headers, body: { first_name: 'Zoë' } });
+  assert.equal(changed.first_name, 'Zoë');
+  const { data: profile } = await me.jitsudo.getUserProfile({ headers });
+  assert.deepEqual(profile, changed);
+});

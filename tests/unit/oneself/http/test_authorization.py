@@ -400,6 +400,7 @@ PUBLIC_ACTS = [
     PublicAct("/v1/auth/signup", "ipto.signUp", "none", _sign_up),
     PublicAct("/v1/auth/login", "ipto.logIn", "password", _log_in),
     PublicAct("/api/app/v1/auth/signup", "ipto.signUp", "none", _sign_up_app),
+    PublicAct("/api/browser/v1/auth/signup", "ipto.signUp", "none", _sign_up_app),
     PublicAct("/api/app/v1/auth/login", "ipto.logIn", "password", _log_in),
     PublicAct("/api/browser/v1/auth/login", "ipto.logIn", "password", _log_in),
     PublicAct("/v1/auth/password/forgot", "ipto.requestPasswordReset", "none", _forgot),

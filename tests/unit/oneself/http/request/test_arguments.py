@@ -69,6 +69,18 @@ def test_picture_is_rejected_by_other_operations(content_type):
         _read("hantera.updateProfile", encoded(gradient()), content_type)
 
 
+def test_head_is_checked_before_the_body():
+    """HT-07: of a large upload in JSON, whose body is not there to be parsed."""
+    reader = READERS["jitsudo.updateUserProfile"]
+    tenant = {b"x-tenant-id": b"2489e9ad-2ee2-8e00-8ec9-32d5f69181c0"}
+    json = {b"content-type": b"application/json"}
+    reader.check_head({"query_string": b""}, tenant | json)
+    with pytest.raises(InvalidRequest):
+        reader.check_head({"query_string": b""}, json)
+    with pytest.raises(UnsupportedMediaType):
+        reader.check_head({"query_string": b""}, tenant | {b"content-type": b"image/png"})
+
+
 @pytest.mark.parametrize("operation_id", ["hantera.getPicture", "hantera.removePicture"])
 def test_undocumented_body_is_rejected(operation_id):
     """HT-08: of any content type; an empty one is accepted."""

@@ -250,15 +250,15 @@ def test_owner_of_a_path_is_the_dialect_of_its_tag(name):
     [
         "/",
         "",
-        "/v1/me/",
-        "/v1/me/sessions/",
+        "/v1/me//",
+        "/v1/me/sessions//",
         "/v1/me/sessions/a/b",
         "/V1/me",
-        "/v1/me/sessions/a\n/",
+        "/v1/me/sessions/a\n/b",
     ],
 )
 def test_unknown_path_is_refused_with_problem_details(path):
-    """HT-10: one slash more or less is another path."""
+    """HT-10."""
     assert Dialects(DOCUMENT).owner(path).refusal_type == "application/problem+json"
 
 
@@ -268,6 +268,25 @@ def test_path_parameter_is_one_segment():
     assert pattern.fullmatch("/a.b/x/c/y.z-1")
     for other in ("/a.b//c/y", "/axb/x/c/y", "/a.b/x/y/c/z", "/a.b/x/c/", "/a.b/x/c/y/"):
         assert pattern.fullmatch(other) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "tag"),
+    [
+        ("/v1/me/", "ipto"),
+        ("/v1/me/sessions/", "ipto"),
+        ("/v1/me/sessions/a/", "ipto"),
+        ("/api/users/me", "hyperclast"),
+        ("/api/v1/users/me/devices/a", "hyperclast"),
+        ("/api/v1/me/", "scaikey"),
+        ("/resources/me/profile/", "hantera"),
+        ("/v1/users/me/password/", "jitsudo"),
+        ("/oauth/token/", "oauth"),
+    ],
+)
+def test_path_with_another_ending_belongs_to_the_same_dialect(path, tag):
+    """Newcomer F20: a client reads the hint only in the format that it knows."""
+    assert Dialects(DOCUMENT).owner(path) is dialect_of(tag)
 
 
 @pytest.mark.parametrize(
