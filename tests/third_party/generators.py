@@ -14,7 +14,17 @@ import pytest
 from tests.support.service import ROOT
 from tests.third_party.tools import node_command
 
-__all__ = ["CLIENTS", "GENERATOR", "LANGUAGES", "build", "call_of", "generate", "run"]
+__all__ = [
+    "CLIENTS",
+    "DEBIAN_GO",
+    "GENERATOR",
+    "LANGUAGES",
+    "build",
+    "call_of",
+    "generate",
+    "program",
+    "run",
+]
 
 GENERATOR = f"openapi-generator {version('openapi-generator-cli')}"
 #: The languages, with the name of their generator.
@@ -39,13 +49,14 @@ CLIENTS: Mapping[str, Path] = {
 }
 #: Debian's packages, by program.
 _PACKAGES = {
-    "go": "golang-go golang-gopkg-validator.v2-dev",
+    "go": "golang-go golang-golang-x-oauth2-dev golang-gopkg-square-go-jose.v2-dev "
+    "golang-gopkg-validator.v2-dev",
     "javac": "openjdk-17-jdk-headless",
     "php": "php-cli php-curl php-mbstring php-guzzlehttp-guzzle",
     "ruby": "ruby ruby-typhoeus",
 }
 #: Where Debian has Go's packages.
-_DEBIAN_GO = "/usr/share/gocode"
+DEBIAN_GO = "/usr/share/gocode"
 _SECONDS = 900
 
 
@@ -105,18 +116,19 @@ def build(language: str, client: Path, folder: Path) -> None:
 
 def call_of(language: str, client: Path, folder: Path) -> Built:
     """Return the command that prints the current user's address, twice."""
-    program = str(CLIENTS[language])
+    source = str(CLIENTS[language])
     commands: Mapping[str, tuple[str, ...]] = {
-        "Python": (sys.executable, program),
+        "Python": (sys.executable, source),
         "TypeScript": ("node", str(folder / "out" / "current_user.js")),
         "Go": (str(folder / "current_user"),),
-        "Ruby": ("ruby", "-I", str(client / "lib"), program),
-        "PHP": ("php", program),
+        "Ruby": ("ruby", "-I", str(client / "lib"), source),
+        "PHP": ("php", source),
     }
     return Built(commands[language], {"PYTHONPATH": str(client), "CLIENT": str(client)})
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Return the path of a compiler or interpreter, or skip the test."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is missing (Debian: apt-get install {_PACKAGES[name]})")
@@ -136,7 +148,7 @@ def _build_typescript(client: Path, folder: Path) -> None:
 
 
 def _build_go(client: Path, folder: Path) -> None:
-    go = _program("go")
+    go = program("go")
     path = folder / "gopath"
     # Its own tests need another package.
     ignored = shutil.ignore_patterns("test")
@@ -146,13 +158,13 @@ def _build_go(client: Path, folder: Path) -> None:
         *(go, "build", "-o", str(folder / "current_user"), str(CLIENTS["Go"])),
         cwd=folder,
         GO111MODULE="off",
-        GOPATH=f"{path}:{_DEBIAN_GO}",
+        GOPATH=f"{path}:{DEBIAN_GO}",
         GOCACHE=str(folder / "cache"),
     )
 
 
 def _build_ruby(client: Path, folder: Path) -> None:
-    ruby = _program("ruby")
+    ruby = program("ruby")
     # The generator's own defect, with the work-around of sdk/README.md.
     configuration = client / "lib" / "openapi_client" / "configuration.rb"
     text = configuration.read_text()
@@ -164,7 +176,7 @@ def _build_ruby(client: Path, folder: Path) -> None:
 
 
 def _build_php(client: Path, folder: Path) -> None:
-    php = _program("php")
+    php = program("php")
     for path in sorted((client / "lib").rglob("*.php")):
         run(php, "-l", str(path), cwd=folder)
 
