@@ -31,12 +31,20 @@ from tests.third_party.table import Results
 from tests.third_party.tools import PACKAGES, node_version, outsider, versions
 from tests.third_party.validating_proxy import Exchange, validating_proxy
 
-#: What a validator says wrongly: the tool, the operation and the finding, by patterns, and why.
-REASONS: Sequence[tuple[str, str, str, str]] = ()
+#: What a validator says wrongly: the tool, the operation (empty if there is none) and the finding,
+#: both by patterns, and why it errs.
+REASONS: Sequence[tuple[str, str, str, str]] = (
+    (
+        "express-openapi-validator",
+        "",
+        "^405 HEAD method not allowed$",
+        "a resource with GET has HEAD (RFC 9110, section 9.3.2), which OpenAPI lets a document omit",
+    ),
+)
 _JUDGE = Path(__file__).parent / "validators" / "openapi_core_judge.py"
 _SECONDS = 1800
 #: A validator that rejects fewer requests reads none of their bodies, or none of their parameters.
-_REJECTED_AT_LEAST = 400
+_REJECTED_AT_LEAST = 100
 
 
 @dataclass(frozen=True)
