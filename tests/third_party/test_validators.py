@@ -38,7 +38,7 @@ REASONS: Sequence[tuple[str, str, str, str]] = (
         "express-openapi-validator",
         "",
         "^405 HEAD method not allowed$",
-        "a resource with GET has HEAD (RFC 9110, section 9.3.2), which OpenAPI lets a document omit",
+        "what has GET has HEAD (RFC 9110, section 9.3.2), which a document may omit",
     ),
 )
 _JUDGE = Path(__file__).parent / "validators" / "openapi_core_judge.py"
@@ -62,7 +62,7 @@ class Judged:
 
     @property
     def finding(self) -> str:
-        """What is wrong with the response, or with a request that the service accepts."""
+        """The fault of the response, or of a request that the service accepts."""
         is_accepted = self.exchange.answer.status < HTTPStatus.BAD_REQUEST
         return self.bad_response or (self.bad_request if is_accepted else "")
 

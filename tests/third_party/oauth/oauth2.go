@@ -17,7 +17,11 @@ import (
 	jose "gopkg.in/square/go-jose.v2"
 )
 
-var server, clientID, secret = os.Getenv("ONESELF_URL"), os.Getenv("CLIENT_ID"), os.Getenv("CLIENT_SECRET")
+var (
+	server   = os.Getenv("ONESELF_URL")
+	clientID = os.Getenv("CLIENT_ID")
+	secret   = os.Getenv("CLIENT_SECRET")
+)
 
 func must(err error) {
 	if err != nil {
@@ -100,7 +104,8 @@ func main() {
 
 	// An expired token is renewed before the request, and in the next one again.
 	expired := &oauth2.Token{RefreshToken: issued.RefreshToken, Expiry: time.Now().Add(-time.Hour)}
-	source := config(clientID, secret, oauth2.AuthStyleAutoDetect).TokenSource(context.Background(), expired)
+	detecting := config(clientID, secret, oauth2.AuthStyleAutoDetect)
+	source := detecting.TokenSource(context.Background(), expired)
 	client := oauth2.NewClient(context.Background(), source)
 	var user struct {
 		Data struct{ Email string } `json:"data"`
@@ -126,7 +131,9 @@ func main() {
 	refused(err, "invalid_grant")
 	fmt.Println("public client")
 
-	machine := clientcredentials.Config{ClientID: clientID, ClientSecret: secret, TokenURL: server + "/oauth/token"}
+	machine := clientcredentials.Config{
+		ClientID: clientID, ClientSecret: secret, TokenURL: server + "/oauth/token",
+	}
 	_, err = machine.Token(context.Background())
 	refused(err, "unsupported_grant_type")
 	_, err = exchange(clientID, "wrong", oauth2.AuthStyleInHeader)

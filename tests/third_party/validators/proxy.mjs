@@ -14,8 +14,12 @@ const responses = middleware({
   apiSpec: document,
   validateRequests: false,
   validateSecurity: false,
-  validateResponses: { onError: (error, _body, request) => (request.verdict.response = error.message) },
+  validateResponses: { onError: noteResponse },
 });
+
+function noteResponse(error, _body, request) {
+  request.verdict.response = error.message;
+}
 
 const parsers = {
   "application/json": (bytes) => JSON.parse(bytes.toString()),
