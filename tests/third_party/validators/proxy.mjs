@@ -82,7 +82,8 @@ async function answer(request, response) {
 }
 
 const app = express();
-app.disable("x-powered-by");
+// Paths are the document's, with or without a slash at their end.
+app.enable("strict routing");
 app.use(readBody, noteRejection, requests, noteRejection);
 app.use((request, response, next) => {
   delete request.openapi;
