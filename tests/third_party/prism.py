@@ -23,7 +23,7 @@ from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
 from tests.third_party.tools import node_command
 
-__all__ = ["PrismResult", "PrismService", "prism_proxy", "violations_of"]
+__all__ = ["PrismResult", "PrismService", "operation_of", "prism_proxy", "violations_of"]
 
 _SECONDS_TO_START = 30
 _VIOLATIONS = "sl-violations"
@@ -68,7 +68,7 @@ class PrismService(Service):
         return result
 
     def _send(self, request: Request) -> PrismResult:
-        operation_id = _operation_of(request)
+        operation_id = operation_of(request)
         reason = next(_unsendable_reasons(request), "")
         if reason:
             return PrismResult(operation_id, None, reason)
@@ -95,7 +95,8 @@ def violations_of(header: str) -> Iterator[str]:
             yield f"{'/'.join(map(str, each['location']))}: {each['message']}"
 
 
-def _operation_of(request: Request) -> str | None:
+def operation_of(request: Request) -> str | None:
+    """Return the operation of a request, or None if the document has none."""
     path = request.target.split("?")[0]
     for operation_id, (method, template) in _TEMPLATES.items():
         if method == request.method and template.fullmatch(path):

@@ -4,14 +4,12 @@ Prism is a proxy between the rows and the service. tests/contract checks the row
 tests check only that the document describes each response. `tox run -e third-party` runs them.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.table import Table
@@ -25,6 +23,7 @@ from tests.support.operator_acts import open_actors
 from tests.support.service import ROOT
 from tests.support.services import started_as
 from tests.support.tampering import tampering_proxy
+from tests.third_party.faults import FAULTS
 from tests.third_party.journeys import FILES, make_inputs, read_steps, run_respect
 from tests.third_party.prism import PrismResult, PrismService, prism_proxy, violations_of
 
@@ -171,60 +170,6 @@ def test_most_rows_were_validated_and_some_of_each_dialect(tally: Tally):
 # Faults that Prism must detect.
 
 HEADER = "X-Spoil"
-
-
-def drop_field(answer: Answer) -> Answer:
-    content = answer.json()
-    (content[0] if isinstance(content, list) else content).pop(_first_field(content))
-    return replace(answer, body=json.dumps(content).encode())
-
-
-def add_field(answer: Answer) -> Answer:
-    content = answer.json()
-    (content[0] if isinstance(content, list) else content)["debug"] = "yes"
-    return replace(answer, body=json.dumps(content).encode())
-
-
-def change_type(answer: Answer) -> Answer:
-    content = answer.json()
-    (content[0] if isinstance(content, list) else content)[_first_field(content)] = 7.5
-    return replace(answer, body=json.dumps(content).encode())
-
-
-def change_status(answer: Answer) -> Answer:
-    return replace(answer, status=int(HTTPStatus.NON_AUTHORITATIVE_INFORMATION))
-
-
-def drop_request_id(answer: Answer) -> Answer:
-    return replace(answer, headers=_without(answer, "x-request-id"))
-
-
-def change_content_type(answer: Answer) -> Answer:
-    headers = (*_without(answer, "content-type"), ("Content-Type", "text/plain"))
-    return replace(answer, headers=headers)
-
-
-def change_nothing(answer: Answer) -> Answer:
-    return answer
-
-
-def _first_field(content: Any) -> str:
-    return str(next(iter(content[0] if isinstance(content, list) else content)))
-
-
-def _without(answer: Answer, name: str) -> tuple[tuple[str, str], ...]:
-    return tuple(each for each in answer.headers if each[0].lower() != name)
-
-
-FAULTS: Mapping[str, Callable[[Answer], Answer]] = {
-    "nothing": change_nothing,
-    "missing required field": drop_field,
-    "undocumented field": add_field,
-    "wrong type": change_type,
-    "undocumented status": change_status,
-    "missing required header": drop_request_id,
-    "wrong content type": change_content_type,
-}
 
 
 @pytest.fixture(scope="module")
