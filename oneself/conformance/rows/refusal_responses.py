@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from oneself.conformance.rows.loader import refusal_shapes
 from oneself.conformance.rows.matching import SameRequestId, Timestamp
-from oneself.conformance.rows.table import refusal_shapes
 from oneself.document import DOCUMENT_PATH
 
 _REQUEST_ID = "req_0a1b2c3d4e5f"
