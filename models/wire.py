@@ -6,55 +6,12 @@ from typing import Any, Literal, NotRequired, TypeAlias
 from typing_extensions import TypedDict
 
 
-RefusalCode: TypeAlias = Literal[
-    "malformed_request",
-    "malformed_body",
-    "unexpected_body",
-    "multiple_credentials",
-    "invalid_request",
-    "weak_password",
-    "unreadable_picture",
-    "wrong_password",
-    "invalid_client",
-    "invalid_grant",
-    "unsupported_grant_type",
-    "invalid_scope",
-    "invalid_target",
-    "secret_invalid",
-    "secret_used",
-    "secret_expired",
-    "secret_superseded",
-    "not_authenticated",
-    "invalid_token",
-    "invalid_credentials",
-    "session_required",
-    "credential_not_accepted",
-    "insufficient_scope",
-    "scope_not_held",
-    "not_local_user",
-    "tenant_mismatch",
-    "policy_denied",
-    "cross_site_request",
-    "signup_closed",
-    "not_found",
-    "method_not_allowed",
-    "request_timeout",
-    "email_taken",
-    "username_taken",
-    "limit_reached",
-    "idempotency_key_reused",
-    "token_unreadable",
-    "precondition_failed",
-    "too_many_attempts",
-    "body_too_large",
-    "unsupported_media_type",
-    "unknown_host",
-    "unavailable",
-    "outcome_unknown",
-    "internal_error",
-]
+RefusalCode: TypeAlias = str
 """
-The reason of a refusal. Codes are stable; new ones may be added.
+The reason of a refusal. Codes are stable, and new ones may be added: treat an
+unknown code by the status of its response. `x-refusals` has the meaning of each
+code and what to do, which the deployment shows at `/errors`.
+
 """
 
 
@@ -1118,7 +1075,8 @@ class Problem(TypedDict, closed=True):
 
     type: str
     """
-    The identifier of the kind of problem. It cannot be fetched.
+    The entry of the code in the error catalogue of the deployment, a page for people.
+
     """
     title: str
     """

@@ -1,4 +1,4 @@
-"""The start page, its icon, and the API reference at `/docs`.
+"""The start page, its icon, the error catalogue, and the API reference at `/docs`.
 
 The reference is HTML that the service renders from the document (ADR 48). One script adds search
 and "Try it"; nothing is loaded from another host.
@@ -16,7 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
+from handlers.problem_details import CATALOGUE_PATH
 from oneself.document import operation_specs
+from oneself.error_catalogue import read_catalogue
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.http.response.dialects import dialect_of
@@ -27,6 +29,8 @@ from oneself.web.reference import read_reference
 
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
+#: Pages in the language of the browser. Problem details point to the second, so it is always there.
+_PAGES = frozenset({"/", CATALOGUE_PATH})
 
 #: Ends the session of the reference when the user signs out there.
 LOG_OUT = "ipto.logOut"
@@ -49,6 +53,7 @@ _DOCS_POLICY = "; ".join(
 )
 
 _ICON_HEADERS = {"Cache-Control": "public, max-age=86400"}
+_CATALOGUE_HEADERS = {"Cache-Control": "public, max-age=3600", "Vary": "Accept-Language"}
 _ASSET_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -77,6 +82,8 @@ class Docs:
             "dialects": _describe_dialects(document),
             "reference": reference,
         }
+        #: The error catalogue by language, rendered at the first request for it.
+        self._catalogues: dict[str, Answer] = {}
         self._files = {
             "/favicon.svg": _icon("favicon.svg", "image/svg+xml"),
             # Browsers ask for it where a page names no icon, as with JSON.
@@ -91,7 +98,7 @@ class Docs:
             InvalidRequest: The request has a query.
         """
         path = scope["path"] if scope["type"] == "http" else ""
-        if path == "/" or path in self._files or (self._reference and self._is_reference(path)):
+        if path in _PAGES or path in self._files or (self._reference and self._is_reference(path)):
             return self._show(path, scope, send)
         return self._app(scope, receive, send)
 
@@ -105,6 +112,8 @@ class Docs:
             raise MethodNotAllowed(_READ)
         if path == "/":
             answer = self._show_home(preferred_language(self._templates, scope))
+        elif path == CATALOGUE_PATH:
+            answer = self._show_catalogue(preferred_language(self._templates, scope))
         elif path == "/docs":
             answer = self._page
         elif path == "/docs/":
@@ -116,10 +125,29 @@ class Docs:
         await request_context.send(send, answer)
 
     def _show_home(self, language: str) -> Answer:
-        style = self._templates.render("pages/style.css.j2", language)
+        return self._styled_page("pages/home.html.j2", "pages/style.css.j2", language)
+
+    def _show_catalogue(self, language: str) -> Answer:
+        if language not in self._catalogues:
+            page = self._styled_page(
+                "pages/errors.html.j2",
+                "pages/errors.css.j2",
+                language,
+                entries=read_catalogue(self._document),
+            )
+            self._catalogues[language] = page._replace(
+                headers={**page.headers, **_CATALOGUE_HEADERS}
+            )
+        return self._catalogues[language]
+
+    def _styled_page(
+        self, template: str, style_template: str, language: str, **values: object
+    ) -> Answer:
+        """Render a page without a script, whose one style is allowed by its hash."""
+        style = self._templates.render(style_template, language)
         digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
         policy = "; ".join((*_CLOSED, f"style-src 'sha256-{digest}'"))
-        html = self._templates.render("pages/home.html.j2", language, **self._values)
+        html = self._templates.render(template, language, **self._values, **values)
         return _page(html, policy, language)
 
     @cached_property
