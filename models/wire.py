@@ -36,6 +36,19 @@ A scope: a permission on the account.
 """
 
 
+GrantedScope: TypeAlias = str
+"""
+A scope in a response. New ones may be added: ignore those that you do not know.
+
+"""
+
+
+GrantedScopes: TypeAlias = list[GrantedScope]
+"""
+The scopes that a key or a token has.
+"""
+
+
 RequestId: TypeAlias = str
 """
 The id of this request in the service's log.
@@ -287,7 +300,8 @@ class IptoEvent(TypedDict, closed=True):
     """
     kind: str
     """
-    The kind of event, in the terms of OWASP's logging vocabulary; new kinds may be added.
+    The kind of event, in the terms of OWASP's logging vocabulary. New ones may be added:
+    show an unknown kind as it is.
 
     """
     occurred_at: Timestamp
@@ -424,7 +438,7 @@ class IptoCreatedApiKey(TypedDict, closed=True):
     """
     name: Name
     key_prefix: ApiKeyPrefix
-    scopes: ApiKeyScopes
+    scopes: GrantedScopes
     dataset_access_mode: DatasetAccessMode
     created_at: Timestamp
     expires_at: Timestamp
@@ -448,7 +462,7 @@ class IptoApiKey(TypedDict, closed=True):
     api_key_id: ApiKeyIdValue
     name: Name
     key_prefix: ApiKeyPrefix
-    scopes: ApiKeyScopes
+    scopes: GrantedScopes
     dataset_access_mode: DatasetAccessMode
     created_at: Timestamp
     expires_at: Timestamp
@@ -1042,7 +1056,7 @@ class HanteraCreatedPat(TypedDict, closed=True):
     """
     The token itself, which is shown only once.
     """
-    scopes: PatScopes
+    scopes: GrantedScopes
     clientId: ClientId
     createdAt: Timestamp
     expiresAt: Timestamp
@@ -1055,7 +1069,7 @@ class HanteraPat(TypedDict, closed=True):
 
     id: PatIdValue
     name: Name
-    scopes: PatScopes
+    scopes: GrantedScopes
     clientId: ClientId
     createdAt: Timestamp
     expiresAt: Timestamp
@@ -1625,7 +1639,7 @@ class OauthServerMetadata(TypedDict, closed=True):
     introspection_endpoint: OauthAddress
     revocation_endpoint: OauthAddress
     jwks_uri: OauthAddress
-    scopes_supported: list[Scope]
+    scopes_supported: list[GrantedScope]
     """
     The supported scopes.
     """
@@ -1649,7 +1663,7 @@ class OauthResourceMetadata(TypedDict, closed=True):
     """
     The issuers whose tokens are accepted, here the deployment itself.
     """
-    scopes_supported: list[Scope]
+    scopes_supported: list[GrantedScope]
     """
     The supported scopes.
     """

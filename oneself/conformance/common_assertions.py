@@ -34,7 +34,7 @@ _CACHED = (["public, max-age=300"], ["public, max-age=30"])
 _HSTS = (["max-age=31536000"], ["max-age=31536000; includeSubDomains"])
 _ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{12}")
-#: The public URL of a deployment is in its problem details, also if it is the origin of the request.
+#: Problem details name the public URL of the deployment, which can be the origin of the request.
 _PROBLEM_TYPE = re.compile(r'"type": ?"https?://[^"/]+/errors#')
 #: Shorter values can occur in any message by chance.
 _MIN_VALUE_LENGTH = 5

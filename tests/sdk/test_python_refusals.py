@@ -168,6 +168,30 @@ def test_unknown_code_is_a_refusal():
     assert refused.value.code == "too_good"
 
 
+def test_unknown_scopes_and_event_kinds_are_accepted():
+    """clients C10: a service newer than the client."""
+    operations = DOCUMENT["paths"]
+    [pat] = operations["/resources/me/pat"]["get"]["responses"]["200"]["content"][
+        "application/json"
+    ]["example"]
+    pats = client_with_response(200, [{**pat, "scopes": ["me/stars:read"]}]).hantera.list_pats()
+    assert pats[0].scopes == ["me/stars:read"]
+    page = operations["/v1/me/events"]["get"]["responses"]["200"]["content"]["application/json"][
+        "example"
+    ]
+    events = client_with_response(
+        200,
+        {
+            **page,
+            "data": {
+                **page["data"],
+                "items": [{**each, "kind": "star_seen"} for each in page["data"]["items"]],
+            },
+        },
+    ).ipto.list_events()
+    assert {each.kind for each in events.data.items} == {"star_seen"}
+
+
 @pytest.mark.parametrize(
     ("status", "body"), [(418, {}), (500, "<h1>502</h1>"), (200, []), (200, {"state": "ok"})]
 )

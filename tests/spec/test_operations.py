@@ -12,6 +12,7 @@ import pytest
 
 import handlers
 from accounts.services import credentials
+from accounts.services.events import EventKind
 from accounts.services.principal import CredentialKind, PublicCredential
 from handlers.exchange import Reply
 from models import wire
@@ -289,7 +290,54 @@ def test_keys_of_refusal_examples_are_codes():
 
 
 def test_scopes_of_the_document_are_the_rights_of_a_session():
-    assert set(DOCUMENT["components"]["schemas"]["Scope"]["enum"]) == credentials.SESSION_RIGHTS
+    schemas = DOCUMENT["components"]["schemas"]
+    assert set(schemas["Scope"]["enum"]) == credentials.SESSION_RIGHTS
+    requested = dict.fromkeys([*schemas["Scope"]["enum"], *schemas["ApiKeyScope"]["enum"]])
+    assert schemas["GrantedScope"]["x-extensible-enum"] == [*requested]
+
+
+def test_event_kinds_of_the_document_are_those_of_the_service():
+    kind = DOCUMENT["components"]["schemas"]["IptoEvent"]["properties"]["kind"]
+    assert kind["x-extensible-enum"] == [each.value for each in EventKind]
+
+
+def _with_components(node: Any) -> Iterator[Any]:
+    """Yield a node and each component that it uses."""
+    seen: list[Any] = []
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, dict):
+            target = resolve(DOCUMENT, current)
+            if not any(target is each for each in seen):
+                seen.append(target)
+                waiting += target.values()
+        elif isinstance(current, list):
+            waiting += current
+    yield from seen
+
+
+def test_enums_of_responses_are_open_where_values_may_be_added():
+    """Clients C10, contract section 6.5: an unknown value must not break a typed client."""
+    extensible = [schema for _, schema in schemas_within(DOCUMENT) if "x-extensible-enum" in schema]
+    assert len(extensible) == 3
+    for schema in extensible:
+        assert schema["type"] == "string"
+        assert "enum" not in schema
+        assert "may be added" in schema["description"]
+        for value in schema["x-extensible-enum"]:
+            assert re.fullmatch(schema["pattern"].removeprefix("^").removesuffix("$"), value)
+            assert len(value) <= schema["maxLength"]
+    for _, schema in schemas_within(DOCUMENT):
+        assert "enum" not in schema or "may be added" not in schema.get("description", "")
+
+
+@every_operation
+def test_enums_of_requests_are_closed(operation):
+    """Clients C10: the service rejects a value that it does not know."""
+    described = raw(operation)
+    requested = [described.get("requestBody", {}), described.get("parameters", [])]
+    assert [each for each in _with_components(requested) if "x-extensible-enum" in each] == []
 
 
 def test_security_schemes_and_credential_kinds_correspond():

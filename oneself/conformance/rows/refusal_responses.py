@@ -34,7 +34,7 @@ def update_document(text: str) -> str:
     """Return the text of the document with up-to-date refusals."""
     for place, lines in (_RESPONSES, _responses()), (_CODES, _codes()):
         generated = "".join(f"    {line}\n" if line else "\n" for line in lines)
-        text, count = place.subn(lambda _, new=generated: new, text)
+        text, count = place.subn(generated.replace("\\", "\\\\"), text)
         if count != 1:
             raise ValueError("the document has no place for the refusals")
     return text
