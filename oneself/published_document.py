@@ -1,7 +1,8 @@
 """The OpenAPI document as it is served: whole, in OpenAPI 3.1, and for one dialect.
 
-It names the deployment as its server and leaves out how the service works inside. Its examples
-happen today: their timestamps are moved by whole days from the day on which they are written.
+It names the deployment as its server, its contact and its error catalogue, and leaves out how the
+service works inside. Its examples happen today: their timestamps are moved by whole days from the
+day on which they are written.
 """
 
 import re
@@ -24,6 +25,9 @@ _INTERNAL_LINES = re.compile(rf"^ +(?:{'|'.join(sorted(_INTERNAL))}): .*\n", re.
 _SERVERS = re.compile(r"^servers:\n(?: .*\n)+", re.MULTILINE)
 #: All but the banners between the parts.
 _COMMENTS = re.compile(r"^ *# (?!──).*\n", re.MULTILINE)
+
+#: Where addresses of the deployment begin, in JSON and in YAML.
+_OWN_ADDRESS = re.compile(rb'(?<="url":")(?=/)|(?<=[{ ]url: )(?=/)')
 
 _DAY = re.compile(rb"\b\d{4}-\d\d-\d\d(?=T\d\d:\d\d:\d\dZ)")
 #: Seconds since 1970, in years that an example may have. The document has no other such numbers.
@@ -59,7 +63,8 @@ class PublishedDocument:
 
     def _read(self, path: str) -> bytes:
         if path not in self._contents:
-            self._contents[path] = _shift(self._makers[path](), self._days)
+            content = _OWN_ADDRESS.sub(self._url.encode(), self._makers[path]())
+            self._contents[path] = _shift(content, self._days)
         return self._contents[path]
 
     def _as_yaml(self) -> bytes:

@@ -78,7 +78,10 @@ def _aliases() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def test_alias_differs_from_its_operation_in_names_only():
     """AZ-07, clients C5: the same credentials, scope, policies, body and answers."""
-    own = {"operationId", "description", ALIAS, "x-extension", "x-extension-reason"}
+    own = {
+        *("operationId", "description", ALIAS),
+        *("externalDocs", "x-extension", "x-extension-reason"),
+    }
     aliases = list(_aliases())
     for _, method, alias in aliases:
         target = OPERATIONS[alias[ALIAS]]
@@ -422,6 +425,17 @@ def test_document_contains_neither_jinja_nor_python_names():
     text = DOCUMENT_PATH.read_text()
     for trace in ("{{", "{%", "handlers.", "accounts.", "x-openapi-router-controller"):
         assert trace not in text
+
+
+def test_documented_operations_refer_to_the_page_of_their_dialect():
+    """Contract section 6.1; extensions have a reason in its place."""
+    pages = {tag["name"]: tag.get("externalDocs") for tag in DOCUMENT["tags"]}
+    assert {tag for tag, page in pages.items() if page is None} == {"oauth", "status"}
+    for operation in OPERATIONS.values():
+        is_published = dialect_of(operation.dialect).published
+        is_documented = is_published and "x-extension" not in raw(operation)
+        expected = pages[operation.dialect] if is_documented else None
+        assert raw(operation).get("externalDocs") == expected, operation.operation_id
 
 
 def test_path_belongs_to_the_dialect_of_its_operations():

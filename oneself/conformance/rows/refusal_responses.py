@@ -57,6 +57,7 @@ def _codes() -> Iterator[str]:
         yield f"    {code}:"
         yield f"      meaning: {_flow(entry.meaning)}"
         yield f"      action: {_flow(entry.action)}"
+    yield "  externalDocs: {url: /errors, description: The error catalogue}"
     yield "  example: invalid_request"
     yield ""
 

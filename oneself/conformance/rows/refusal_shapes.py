@@ -20,7 +20,7 @@ class DialectRefusal:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """What a code means to the caller, and what to do about it."""
+    """The meaning of a code for the caller, and the action that it asks for."""
 
     meaning: str
     action: str
