@@ -26,8 +26,9 @@ _SERVERS = re.compile(r"^servers:\n(?: .*\n)+", re.MULTILINE)
 #: All but the banners between the parts.
 _COMMENTS = re.compile(r"^ *# (?!──).*\n", re.MULTILINE)
 
-#: Where addresses of the deployment begin, in JSON and in YAML.
-_OWN_ADDRESS = re.compile(rb'(?<="url":")(?=/)|(?<=[{ ]url: )(?=/)')
+#: The public URL of the deployment in openapi/openapi.yaml, which must be a whole one: generators
+#: reject a relative address of the contact.
+_SOURCE_URL = b"https://account.example"
 
 _DAY = re.compile(rb"\b\d{4}-\d\d-\d\d(?=T\d\d:\d\d:\d\dZ)")
 #: Seconds since 1970, in years that an example may have. The document has no other such numbers.
@@ -63,7 +64,7 @@ class PublishedDocument:
 
     def _read(self, path: str) -> bytes:
         if path not in self._contents:
-            content = _OWN_ADDRESS.sub(self._url.encode(), self._makers[path]())
+            content = self._makers[path]().replace(_SOURCE_URL, self._url.encode())
             self._contents[path] = _shift(content, self._days)
         return self._contents[path]
 

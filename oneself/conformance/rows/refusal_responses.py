@@ -14,7 +14,7 @@ from oneself.conformance.rows.matching import PublicUrl, SameRequestId, Timestam
 from oneself.document import DOCUMENT_PATH
 
 _REQUEST_ID = "req_0a1b2c3d4e5f"
-_PUBLIC_URL = "https://example.com"
+_PUBLIC_URL = "https://account.example"
 _TIME = "2026-04-05T10:00:00Z"
 _WIDTH = 100
 #: The lines between the banners of the refusals and of the schemas.
@@ -57,7 +57,7 @@ def _codes() -> Iterator[str]:
         yield f"    {code}:"
         yield f"      meaning: {_flow(entry.meaning)}"
         yield f"      action: {_flow(entry.action)}"
-    yield "  externalDocs: {url: /errors, description: The error catalogue}"
+    yield f'  externalDocs: {{url: "{_PUBLIC_URL}/errors", description: The error catalogue}}'
     yield "  example: invalid_request"
     yield ""
 
