@@ -15,10 +15,14 @@ _NO_PLACES: Mapping[str, Place] = MappingProxyType({})
 
 
 class ResponseMeta(NamedTuple):
-    """The id of the request that a response answers, and the time of the response."""
+    """The id of the request that a response answers, the time of the response, and the public URL.
+
+    `issuer` is the public URL of the deployment, as in JWTs.
+    """
 
     request_id: str
     time: datetime
+    issuer: str
 
     @property
     def timestamp(self) -> str:

@@ -1,7 +1,7 @@
 """Hantera: profile, email change, settings and personal access tokens."""
 
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from accounts.errors import Invalid
 from accounts.flows.email import email_change
@@ -144,7 +144,7 @@ def create_pat(
             "id": pat.id,
             "name": pat.name,
             "token": token,
-            "scopes": body["scopes"],
+            "scopes": list(body["scopes"]),
             "clientId": pat.client_id,
             "createdAt": format_timestamp(pat.created_at),
             "expiresAt": format_timestamp(pat.expires_at),
@@ -193,11 +193,10 @@ def _require_settings(context: UserContext, if_match: str | None) -> None:
 
 
 def _pat(row: PersonalAccessToken | ListedPat) -> wire.HanteraPat:
-    # The column is text, and contains only scopes that the document allows.
     return {
         "id": row.id,
         "name": row.name,
-        "scopes": cast("wire.PatScopes", row.scopes),
+        "scopes": row.scopes,
         "clientId": row.client_id,
         "createdAt": format_timestamp(row.created_at),
         "expiresAt": format_timestamp(row.expires_at),

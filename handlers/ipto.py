@@ -139,7 +139,7 @@ def create_api_key(
             "secret": key,
             "name": api_key.name,
             "key_prefix": api_key.prefix,
-            "scopes": body["scopes"],
+            "scopes": list(body["scopes"]),
             "dataset_access_mode": mode,
             "created_at": format_timestamp(api_key.created_at),
             "expires_at": format_timestamp(api_key.expires_at),
@@ -203,12 +203,12 @@ def _event(row: ListedEvent) -> wire.IptoEvent:
 
 
 def _api_key(row: ApiKey | ListedApiKey) -> wire.IptoApiKey:
-    # The columns are text, and contain only values that the document allows.
+    # The column of the mode is text, and contains only values that the document allows.
     return {
         "api_key_id": row.id,
         "name": row.name,
         "key_prefix": row.prefix,
-        "scopes": cast("wire.ApiKeyScopes", row.scopes),
+        "scopes": row.scopes,
         "dataset_access_mode": cast("wire.DatasetAccessMode", row.dataset_access_mode),
         "created_at": format_timestamp(row.created_at),
         "expires_at": format_timestamp(row.expires_at),

@@ -17,7 +17,7 @@ _METHODS = (*client_methods.SECRET_METHODS, client_methods.NO_SECRET)
 #: may keep the set without it for as long.
 KEY_SECONDS = 30
 _METADATA_SECONDS = 300
-_SCOPES = [cast("wire.Scope", scope) for scope in sorted(SESSION_RIGHTS)]
+_SCOPES = sorted(SESSION_RIGHTS)
 _PLAIN = str.maketrans({'"': "'", "\\": "/"})
 
 

@@ -7,16 +7,18 @@ from accounts.errors import Invalid
 from handlers.dialect import Dialect, Refusal, listed_notices
 
 MEDIA_TYPE = "application/problem+json"
+#: The page of the service that explains all codes, each below its own anchor.
+CATALOGUE_PATH = "/errors"
 
 
 def render_problem(refusal: Refusal) -> Mapping[str, Any]:
-    """Render a refusal with a stable type, and with its request as the instance."""
+    """Render a refusal with its entry in the error catalogue, and with its request as instance."""
     error = refusal.error
     detail = str(error)
     if refusal.violations is not None:
         detail = "; ".join(map(str, refusal.violations))[:2000]
     return {
-        "type": f"urn:oneself:problem:{error.code}",
+        "type": f"{refusal.meta.issuer}{CATALOGUE_PATH}#{error.code}",
         "title": error.message,
         "status": refusal.status,
         "detail": detail,

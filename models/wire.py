@@ -6,55 +6,12 @@ from typing import Any, Literal, NotRequired, TypeAlias
 from typing_extensions import TypedDict
 
 
-RefusalCode: TypeAlias = Literal[
-    "malformed_request",
-    "malformed_body",
-    "unexpected_body",
-    "multiple_credentials",
-    "invalid_request",
-    "weak_password",
-    "unreadable_picture",
-    "wrong_password",
-    "invalid_client",
-    "invalid_grant",
-    "unsupported_grant_type",
-    "invalid_scope",
-    "invalid_target",
-    "secret_invalid",
-    "secret_used",
-    "secret_expired",
-    "secret_superseded",
-    "not_authenticated",
-    "invalid_token",
-    "invalid_credentials",
-    "session_required",
-    "credential_not_accepted",
-    "insufficient_scope",
-    "scope_not_held",
-    "not_local_user",
-    "tenant_mismatch",
-    "policy_denied",
-    "cross_site_request",
-    "signup_closed",
-    "not_found",
-    "method_not_allowed",
-    "request_timeout",
-    "email_taken",
-    "username_taken",
-    "limit_reached",
-    "idempotency_key_reused",
-    "token_unreadable",
-    "precondition_failed",
-    "too_many_attempts",
-    "body_too_large",
-    "unsupported_media_type",
-    "unknown_host",
-    "unavailable",
-    "outcome_unknown",
-    "internal_error",
-]
+RefusalCode: TypeAlias = str
 """
-The reason of a refusal. Codes are stable; new ones may be added.
+The reason of a refusal. Codes are stable, and new ones may be added: treat an
+unknown code by the status of its response. `x-refusals` has the meaning of each
+code and what to do, which the deployment shows at `/errors`.
+
 """
 
 
@@ -76,6 +33,19 @@ Scope: TypeAlias = Literal[
 ]
 """
 A scope: a permission on the account.
+"""
+
+
+GrantedScope: TypeAlias = str
+"""
+A scope in a response. New ones may be added: ignore those that you do not know.
+
+"""
+
+
+GrantedScopes: TypeAlias = list[GrantedScope]
+"""
+The scopes that a key or a token has.
 """
 
 
@@ -336,7 +306,8 @@ class IptoEvent(TypedDict, closed=True):
     """
     kind: str
     """
-    The kind of event, in the terms of OWASP's logging vocabulary; new kinds may be added.
+    The kind of event, in the terms of OWASP's logging vocabulary. New ones may be added:
+    show an unknown kind as it is.
 
     """
     occurred_at: Timestamp
@@ -473,7 +444,7 @@ class IptoCreatedApiKey(TypedDict, closed=True):
     """
     name: Name
     key_prefix: ApiKeyPrefix
-    scopes: ApiKeyScopes
+    scopes: GrantedScopes
     dataset_access_mode: DatasetAccessMode
     created_at: Timestamp
     expires_at: Timestamp
@@ -497,7 +468,7 @@ class IptoApiKey(TypedDict, closed=True):
     api_key_id: ApiKeyIdValue
     name: Name
     key_prefix: ApiKeyPrefix
-    scopes: ApiKeyScopes
+    scopes: GrantedScopes
     dataset_access_mode: DatasetAccessMode
     created_at: Timestamp
     expires_at: Timestamp
@@ -1099,7 +1070,7 @@ class HanteraCreatedPat(TypedDict, closed=True):
     """
     The token itself, which is shown only once.
     """
-    scopes: PatScopes
+    scopes: GrantedScopes
     clientId: ClientId
     createdAt: Timestamp
     expiresAt: Timestamp
@@ -1112,7 +1083,7 @@ class HanteraPat(TypedDict, closed=True):
 
     id: PatIdValue
     name: Name
-    scopes: PatScopes
+    scopes: GrantedScopes
     clientId: ClientId
     createdAt: Timestamp
     expiresAt: Timestamp
@@ -1132,7 +1103,8 @@ class Problem(TypedDict, closed=True):
 
     type: str
     """
-    The identifier of the kind of problem. It cannot be fetched.
+    The entry of the code in the error catalogue of the deployment, a page for people.
+
     """
     title: str
     """
@@ -1725,7 +1697,7 @@ class OauthServerMetadata(TypedDict, closed=True):
     introspection_endpoint: OauthAddress
     revocation_endpoint: OauthAddress
     jwks_uri: OauthAddress
-    scopes_supported: list[Scope]
+    scopes_supported: list[GrantedScope]
     """
     The supported scopes.
     """
@@ -1749,7 +1721,7 @@ class OauthResourceMetadata(TypedDict, closed=True):
     """
     The issuers whose tokens are accepted, here the deployment itself.
     """
-    scopes_supported: list[Scope]
+    scopes_supported: list[GrantedScope]
     """
     The supported scopes.
     """

@@ -1,7 +1,7 @@
 """The OpenAPI document as it is served: whole, in OpenAPI 3.1, and for one dialect.
 
-It names the deployment as its server and leaves out how the service works inside. Its examples
-happen today.
+It names the deployment as its server, its contact and its error catalogue, and leaves out how the
+service works inside. Its examples happen today.
 """
 
 import re
@@ -27,6 +27,10 @@ _SERVERS = re.compile(r"^servers:\n(?: .*\n)+", re.MULTILINE)
 #: All but the banners between the parts.
 _COMMENTS = re.compile(r"^ *# (?!──).*\n", re.MULTILINE)
 
+#: The public URL of the deployment in openapi/openapi.yaml, which must be a whole one: generators
+#: reject a relative address of the contact.
+_SOURCE_URL = b"https://account.example"
+
 
 class PublishedDocument:
     """The document of a deployment, by the paths that serve it."""
@@ -46,7 +50,10 @@ class PublishedDocument:
                 for tag in document["tags"]
             },
         }
-        self._contents = {path: DailyContent(make, clock=clock) for path, make in makers.items()}
+        self._contents = {
+            path: DailyContent(partial(self._locate, make), clock=clock)
+            for path, make in makers.items()
+        }
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over the paths, with the content of each."""
@@ -56,6 +63,9 @@ class PublishedDocument:
         """Return the content of a path, or None. It is made when it is first asked for."""
         content = self._contents.get(path)
         return None if content is None else content.read()
+
+    def _locate(self, make: Callable[[], bytes]) -> bytes:
+        return make().replace(_SOURCE_URL, self._url.encode())
 
     def _as_yaml(self) -> bytes:
         text = _COMMENTS.sub("", _INTERNAL_LINES.sub("", DOCUMENT_PATH.read_text()))

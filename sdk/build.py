@@ -66,7 +66,12 @@ def _build_typescript(work: Path, dist: Path, facts: Facts) -> None:
     shutil.copy(generated / "functions" / "sdk.gen.ts", source / "functions.gen.ts")
     shutil.copytree(TYPESCRIPT / "src", source, dirs_exist_ok=True)
     shapes = json.dumps(facts.as_json()["shapes"], indent=2)
-    (source / "document.gen.ts").write_text(f"export const shapes = {shapes} as const;\n")
+    codes = " | ".join(f"'{refusal.code}'" for refusal in facts.refusals)
+    (source / "document.gen.ts").write_text(
+        f"export const shapes = {shapes} as const;\n"
+        f"/** The codes of refusals in this release; a service can have further ones. */\n"
+        f"export type KnownCode = {codes};\n"
+    )
     package_json = json.loads((TYPESCRIPT / "package.template.json").read_text())
     package_json = {"name": package_json["name"], "version": facts.version, **package_json}
     (package / "package.json").write_text(json.dumps(package_json, indent=2))

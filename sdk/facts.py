@@ -186,7 +186,7 @@ def _read_refusals(document: Mapping[str, Any]) -> Mapping[str, Refusal]:
             for code, example in content.get("examples", {}).items():
                 statuses.setdefault(code, set()).add(status)
                 messages.setdefault(code, str(_follow(example["value"], shape.message)))
-    documented = set(document["components"]["schemas"][_CODE]["enum"])
+    documented = set(document["components"]["schemas"][_CODE]["x-extensible-enum"])
     if documented != set(statuses):
         problem = f"codes without an example, or the reverse: {documented ^ set(statuses)}"
         raise UnreadableDocument(problem)

@@ -34,6 +34,8 @@ _CACHED = (["public, max-age=300"], ["public, max-age=30"])
 _HSTS = (["max-age=31536000"], ["max-age=31536000; includeSubDomains"])
 _ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{12}")
+#: Problem details name the public URL of the deployment, which can be the origin of the request.
+_PROBLEM_TYPE = re.compile(r'"type": ?"https?://[^"/]+/errors#')
 #: Shorter values can occur in any message by chance.
 _MIN_VALUE_LENGTH = 5
 
@@ -114,7 +116,7 @@ def repeated_values(request: Request, sent: Any, answer: Answer) -> Iterator[str
     """Yield each value of the request that a refusal repeats; it may only name fields and rules."""
     if answer.status < HTTPStatus.BAD_REQUEST:
         return
-    text = answer.body.decode(errors="replace")
+    text = _PROBLEM_TYPE.sub("", answer.body.decode(errors="replace"))
     secret = {
         part
         for name, value in request.headers

@@ -64,7 +64,6 @@ class Execution:
         self._renderer = ResponseRenderer(
             spec,
             places=self._arguments.places,
-            issuer=services.issuer,
             validator=ResponseValidator(spec, schemas) if services.check_responses else None,
         )
         self._is_writing = spec.method != "get"
@@ -89,7 +88,7 @@ class Execution:
         Raises:
             sqlalchemy.exc.DBAPIError: The database fails.
         """
-        meta = _meta(request)
+        meta = self._meta(request)
         try:
             if not blocking:
                 return self._run(request, meta, blocking=False)
@@ -118,7 +117,7 @@ class Execution:
                     self._run_in_transaction,
                     credentials,
                     request,
-                    _meta(request),
+                    self._meta(request),
                     user=user,
                     arguments=arguments,
                 )
@@ -166,7 +165,7 @@ class Execution:
         if isinstance(refusal, Unavailable | OutcomeUnknown):
             request.request_context.reason = refusal.reason
         return self._renderer.refuse(
-            refusal, _meta(request), bearer_was_sent=sent_bearer(request.scope["headers"])
+            refusal, self._meta(request), bearer_was_sent=sent_bearer(request.scope["headers"])
         )
 
     def _find_stored_answer(
@@ -313,6 +312,6 @@ class Execution:
             if session is not None and session.observed:
                 self._services.usage.record_observed(session.observed, session.now)
 
-
-def _meta(request: Request) -> ResponseMeta:
-    return ResponseMeta(request.request_context.request_id, datetime.now(UTC))
+    def _meta(self, request: Request) -> ResponseMeta:
+        now = datetime.now(UTC)
+        return ResponseMeta(request.request_context.request_id, now, self._services.issuer)

@@ -148,9 +148,8 @@ class Guard:
             answer = answer_of_refusal(
                 refusal,
                 self._dialects.owner(scope["path"]),
-                ResponseMeta(request_context.request_id, self._clock()),
+                ResponseMeta(request_context.request_id, self._clock(), self._issuer),
                 bearer_was_sent=sent_bearer(scope["headers"]),
-                issuer=self._issuer,
             )
             # Its traceback refers to this frame and so to Granian's end of the connection, which
             # would otherwise stay open until the next garbage collection.

@@ -1,4 +1,4 @@
-"""The start page, its icon, and the API reference at `/docs`.
+"""The start page, its icon, the error catalogue, and the API reference at `/docs`.
 
 The reference is HTML that the service renders from the document (ADR 48). One script adds search
 and "Try it"; nothing is loaded from another host.
@@ -14,7 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.errors import InvalidRequest
 from handlers.dialect import PlacedViolation
+from handlers.problem_details import CATALOGUE_PATH
 from oneself.document import operation_specs
+from oneself.error_catalogue import read_catalogue
 from oneself.example_dates import DailyContent
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
@@ -26,6 +28,8 @@ from oneself.web.reference import read_reference
 
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
+#: Pages in the language of the browser. Problem details point to the second, so it is always there.
+_PAGES = frozenset({"/", CATALOGUE_PATH})
 
 #: Ends the session of the reference when the user signs out there.
 LOG_OUT = "ipto.logOut"
@@ -36,6 +40,7 @@ _DOCS_POLICY = (
     # Requests of "Try it".
     "connect-src 'self'",
 )
+_CATALOGUE_HEADERS = {"Cache-Control": "public, max-age=3600", "Vary": "Accept-Language"}
 
 
 class Docs:
@@ -61,6 +66,8 @@ class Docs:
             "dialects": _describe_dialects(document),
             "reference": reference,
         }
+        #: The error catalogue by language, rendered at the first request for it.
+        self._catalogues: dict[str, Answer] = {}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a page or file, or pass the request on.
@@ -71,7 +78,7 @@ class Docs:
         """
         path = scope["path"] if scope["type"] == "http" else ""
         if (
-            path == "/"
+            path in _PAGES
             or path in self._frame.files
             or (self._reference and self._is_reference(path))
         ):
@@ -90,6 +97,8 @@ class Docs:
             answer = self._frame.render(
                 "home", preferred_language(self._frame.templates, scope), self._values
             )
+        elif path == CATALOGUE_PATH:
+            answer = self._show_catalogue(preferred_language(self._frame.templates, scope))
         elif path == "/docs":
             answer = page(self._content.read(), "en", _DOCS_POLICY)
         elif path == "/docs/":
@@ -99,6 +108,15 @@ class Docs:
             answer = self._frame.files.get(path) or self._assets[path]
         request_context: RequestContext = scope["oneself.request_context"]
         await request_context.send(send, answer)
+
+    def _show_catalogue(self, language: str) -> Answer:
+        if language not in self._catalogues:
+            values = {**self._values, "entries": read_catalogue(self._document)}
+            page = self._frame.render("errors", language, values)
+            self._catalogues[language] = page._replace(
+                headers={**page.headers, **_CATALOGUE_HEADERS}
+            )
+        return self._catalogues[language]
 
     def _render_reference(self) -> bytes:
         reference = read_reference(self._document, self._frame.public_origin)

@@ -143,6 +143,23 @@ def test_docs_fit_a_screen_of_320_pixels(page, service):
     assert page.evaluate(OVERFLOW) == 0
 
 
+@pytest.mark.parametrize("language", ["en-GB", "de-DE"])
+def test_error_catalogue_is_accessible_and_shows_the_code_of_its_address(
+    browser, device, service, artefacts, language
+):
+    """Contract section 6.6: in both colour schemes, without a script."""
+    context = browser.new_context(**DEVICES[device], locale=language, java_script_enabled=True)
+    context.set_default_timeout(MILLISECONDS)
+    page = context.new_page()
+    page.goto(f"{service.url}/errors#invalid_token")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert_accessible(page)
+    expect(page.locator("#invalid_token")).to_be_in_viewport()
+    page.screenshot(path=artefacts / f"errors-{language[:2]}-{device}.png")
+    context.close()
+
+
 def test_start_page_is_accessible_and_its_links_work(page, service, screenshot):
     page.goto(f"{service.url}/")
     screenshot("home")

@@ -18,13 +18,13 @@ from models import wire
 from oneself.conformance.actors import Actor
 from oneself.conformance.http_client import Answer, Request
 from oneself.conformance.operations import OPERATIONS
+from oneself.conformance.rows.loader import FOLDER
 from oneself.conformance.rows.request_building import (
     PICTURE,
     build_target,
     credential_header,
     takes_pictures,
 )
-from oneself.conformance.rows.table import FOLDER
 from oneself.document import load_document, resolve
 from oneself.http.request.forms import FORM
 from tests.support.databases import Storage

@@ -6,7 +6,8 @@ from functools import cache
 import pytest
 
 from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.table import Row, check_row, load_rows, refusal_shapes
+from oneself.conformance.rows.loader import refusal_shapes
+from oneself.conformance.rows.table import Row, check_row, load_rows
 from oneself.document import load_document
 from tests.support.error_classes import ALL_REFUSALS
 

@@ -45,7 +45,7 @@ def test_other_method_is_rejected_with_the_methods_of_the_path(service: Running,
             assert answer.code == "method_not_allowed"
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.yaml", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/errors", "/openapi.yaml", "/openapi.json"])
 def test_document_is_read_only(service: Running, path: str):
     """HT-13, HT-23."""
     assert service.ask("GET", path).status == 200

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from oneself.conformance.http_client import Answer
 from oneself.conformance.operations import documented_codes
-from oneself.conformance.rows.table import refusal_shapes
+from oneself.conformance.rows.loader import refusal_shapes
 from oneself.document import OperationSpec, load_document, resolve
 from tests.mutants.mutation import Mutant, tested_codes, tested_statuses
 

@@ -75,7 +75,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, dist: Path, work: Path) ->
     (folder / "node_modules" / "@types").symlink_to(work / "typescript/node_modules/@types")
     # The types of Node need these.
     (folder / "node_modules/undici-types").symlink_to(work / "typescript/node_modules/undici-types")
-    codes = DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]
+    codes = DOCUMENT["components"]["schemas"]["RefusalCode"]["x-extensible-enum"]
     (folder / "codes.gen.ts").write_text(f"export const codes = {json.dumps(codes)} as const;\n")
     (folder / "examples.json").write_text(json.dumps(list(examples())))
     return folder

@@ -12,7 +12,7 @@ from oneself_client import Oneself, OneselfError, Refused, Retries, errors
 from tests.support.service import ROOT
 
 DOCUMENT = yaml.safe_load((ROOT / "openapi" / "openapi.yaml").read_text())
-CODES = DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]
+CODES = DOCUMENT["components"]["schemas"]["RefusalCode"]["x-extensible-enum"]
 
 
 def examples() -> Iterator[Any]:
@@ -166,6 +166,30 @@ def test_unknown_code_is_a_refusal():
         client_with_response(400, {"code": "too_good", "message": "No."}).status.get_health()
     assert type(refused.value) is Refused
     assert refused.value.code == "too_good"
+
+
+def test_unknown_scopes_and_event_kinds_are_accepted():
+    """clients C10: a service newer than the client."""
+    operations = DOCUMENT["paths"]
+    [pat] = operations["/resources/me/pat"]["get"]["responses"]["200"]["content"][
+        "application/json"
+    ]["example"]
+    pats = client_with_response(200, [{**pat, "scopes": ["me/stars:read"]}]).hantera.list_pats()
+    assert pats[0].scopes == ["me/stars:read"]
+    page = operations["/v1/me/events"]["get"]["responses"]["200"]["content"]["application/json"][
+        "example"
+    ]
+    events = client_with_response(
+        200,
+        {
+            **page,
+            "data": {
+                **page["data"],
+                "items": [{**each, "kind": "star_seen"} for each in page["data"]["items"]],
+            },
+        },
+    ).ipto.list_events()
+    assert {each.kind for each in events.data.items} == {"star_seen"}
 
 
 @pytest.mark.parametrize(

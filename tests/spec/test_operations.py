@@ -12,6 +12,7 @@ import pytest
 
 import handlers
 from accounts.services import credentials
+from accounts.services.events import EventKind
 from accounts.services.principal import CredentialKind, PublicCredential
 from handlers.exchange import Reply
 from models import wire
@@ -77,7 +78,10 @@ def _aliases() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def test_alias_differs_from_its_operation_in_names_only():
     """AZ-07, clients C5: the same credentials, scope, policies, body and answers."""
-    own = {"operationId", "summary", "description", ALIAS, "x-extension", "x-extension-reason"}
+    own = {
+        *("operationId", "summary", "description", ALIAS),
+        *("externalDocs", "x-extension", "x-extension-reason"),
+    }
     aliases = list(_aliases())
     for _, method, alias in aliases:
         target = OPERATIONS[alias[ALIAS]]
@@ -272,7 +276,7 @@ def test_examples_match_their_schemas():
 def test_refusal_codes_and_classes_correspond():
     """The document lists the code of every class, and no other."""
     classes = {refusal.code for refusal in ALL_REFUSALS.values()}
-    assert set(DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"]) == classes
+    assert set(DOCUMENT["components"]["schemas"]["RefusalCode"]["x-extensible-enum"]) == classes
     trees = "\n".join(module.__doc__ for module in ERROR_MODULES)
     tree = set(re.findall(r"── [A-Z]\w+ +([a-z_]+)$", trees, re.MULTILINE))
     assert tree == classes
@@ -286,7 +290,7 @@ def test_keys_of_refusal_examples_are_codes():
             for code, example in content.get("examples", {}).items():
                 assert f"'{code}'" in repr(example["value"]), name
                 codes.add(code)
-    assert codes == set(DOCUMENT["components"]["schemas"]["RefusalCode"]["enum"])
+    assert codes == set(DOCUMENT["components"]["schemas"]["RefusalCode"]["x-extensible-enum"])
 
 
 def test_scopes_of_the_document_are_the_rights_of_a_session():
@@ -296,6 +300,53 @@ def test_scopes_of_the_document_are_the_rights_of_a_session():
     assert len({*scopes["x-enum-descriptions"]}) == len(scopes["enum"])
     metadata = OPERATIONS["oauth.getServerMetadata"].responses[200]["content"]["application/json"]
     assert {*metadata["example"]["scopes_supported"]} == credentials.SESSION_RIGHTS
+    schemas = DOCUMENT["components"]["schemas"]
+    requested = dict.fromkeys([*schemas["Scope"]["enum"], *schemas["ApiKeyScope"]["enum"]])
+    assert schemas["GrantedScope"]["x-extensible-enum"] == [*requested]
+
+
+def test_event_kinds_of_the_document_are_those_of_the_service():
+    kind = DOCUMENT["components"]["schemas"]["IptoEvent"]["properties"]["kind"]
+    assert kind["x-extensible-enum"] == [each.value for each in EventKind]
+
+
+def _with_components(node: Any) -> Iterator[Any]:
+    """Yield a node and each component that it uses."""
+    seen: list[Any] = []
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, dict):
+            target = resolve(DOCUMENT, current)
+            if not any(target is each for each in seen):
+                seen.append(target)
+                waiting += target.values()
+        elif isinstance(current, list):
+            waiting += current
+    yield from seen
+
+
+def test_enums_of_responses_are_open_where_values_may_be_added():
+    """Clients C10, contract section 6.5: an unknown value must not break a typed client."""
+    extensible = [schema for _, schema in schemas_within(DOCUMENT) if "x-extensible-enum" in schema]
+    assert len(extensible) == 3
+    for schema in extensible:
+        assert schema["type"] == "string"
+        assert "enum" not in schema
+        assert "may be added" in schema["description"]
+        for value in schema["x-extensible-enum"]:
+            assert re.fullmatch(schema["pattern"].removeprefix("^").removesuffix("$"), value)
+            assert len(value) <= schema["maxLength"]
+    for _, schema in schemas_within(DOCUMENT):
+        assert "enum" not in schema or "may be added" not in schema.get("description", "")
+
+
+@every_operation
+def test_enums_of_requests_are_closed(operation):
+    """Clients C10: the service rejects a value that it does not know."""
+    described = raw(operation)
+    requested = [described.get("requestBody", {}), described.get("parameters", [])]
+    assert [each for each in _with_components(requested) if "x-extensible-enum" in each] == []
 
 
 def test_security_schemes_and_credential_kinds_correspond():
@@ -437,6 +488,19 @@ def test_document_contains_neither_jinja_nor_python_names():
     text = DOCUMENT_PATH.read_text()
     for trace in ("{{", "{%", "handlers.", "accounts.", "x-openapi-router-controller"):
         assert trace not in text
+
+
+def test_documented_operations_refer_to_the_page_of_their_dialect():
+    """Contract sections 6.1 and 6.9; extensions have a reason in its place."""
+    # openapi-generator rejects a document with a relative address of the contact.
+    assert DOCUMENT["info"]["contact"]["url"].startswith("https://")
+    pages = {tag["name"]: tag.get("externalDocs") for tag in DOCUMENT["tags"]}
+    assert {tag for tag, page in pages.items() if page is None} == {"oauth", "status"}
+    for operation in OPERATIONS.values():
+        is_published = dialect_of(operation.dialect).published
+        is_documented = is_published and "x-extension" not in raw(operation)
+        expected = pages[operation.dialect] if is_documented else None
+        assert raw(operation).get("externalDocs") == expected, operation.operation_id
 
 
 def test_path_belongs_to_the_dialect_of_its_operations():

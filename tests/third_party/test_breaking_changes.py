@@ -116,6 +116,10 @@ def add_an_optional_field(document: Any) -> None:
     schema["device"] = {"type": "string", "maxLength": 20, "description": "A name."}
 
 
+def answer_with_another_code(document: Any) -> None:
+    document["components"]["schemas"]["RefusalCode"]["x-extensible-enum"].append("too_good")
+
+
 def change_nothing(document: Any) -> None:
     assert document
 
@@ -146,6 +150,8 @@ MOVES: Mapping[tuple[Callable[[Any], None], str, str], bool] = {
     (narrow_a_maximum, "0.2.3", "0.3.0"): True,
     (add_an_optional_field, "1.2.3", "1.2.4"): False,
     (add_an_optional_field, "1.2.3", "1.3.0"): True,
+    # Contract section 6.5: it breaks no client.
+    (answer_with_another_code, "1.2.3", "1.3.0"): True,
     (change_nothing, "1.2.3", "1.2.3"): True,
 }
 

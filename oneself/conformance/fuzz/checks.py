@@ -22,7 +22,7 @@ from oneself.conformance.common_assertions import (
 from oneself.conformance.fuzz.identity import FuzzIdentity
 from oneself.conformance.http_client import FORM, Answer, Request
 from oneself.conformance.operations import documented_codes
-from oneself.conformance.rows.table import refusal_shapes
+from oneself.conformance.rows.loader import refusal_shapes
 from oneself.document import OperationSpec, load_document
 
 _REASONS = Path(__file__).parents[3] / "contracts" / "reasons.yaml"

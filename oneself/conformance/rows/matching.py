@@ -24,6 +24,10 @@ class Matcher:
         """Return whether the matcher accepts a value."""
         raise NotImplementedError
 
+    def filled(self, look_up: Callable[[str], Any]) -> "Matcher":  # noqa: ARG002 # for subclasses
+        """Return the matcher with its placeholders replaced, if it can have some."""
+        return self
+
 
 @dataclass(frozen=True)
 class Pattern(Matcher):
@@ -78,6 +82,26 @@ class SameRequestId(Matcher):
 
 
 @dataclass(frozen=True)
+class PublicUrl(Matcher):
+    """A whole URL with this path and fragment, below any origin.
+
+    The public URL of a deployment need not be the one that it is tested by.
+    """
+
+    path: str
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        return isinstance(value, str) and bool(
+            re.fullmatch(r"https?://[^/?#\s]+" + re.escape(self.path), value)
+        )
+
+    def filled(self, look_up: Callable[[str], Any]) -> Matcher:
+        """Return the matcher with the placeholders in its path replaced."""
+        return PublicUrl(fill(self.path, look_up))
+
+
+@dataclass(frozen=True)
 class Either(Matcher):
     """One of several values, which can contain matchers."""
 
@@ -86,6 +110,10 @@ class Either(Matcher):
     def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
         """Return whether the matcher accepts a value."""
         return any(not [*differences(each, value, answer, now)] for each in self.alternatives)
+
+    def filled(self, look_up: Callable[[str], Any]) -> Matcher:
+        """Return the matcher with the placeholders in its alternatives replaced."""
+        return Either(tuple(fill(below, look_up) for below in self.alternatives))
 
 
 @dataclass(frozen=True)
@@ -153,9 +181,7 @@ def fill(value: Any, look_up: Callable[[str], Any]) -> Any:
         return {fill(name, look_up): fill(below, look_up) for name, below in value.items()}
     if isinstance(value, list):
         return [fill(below, look_up) for below in value]
-    if isinstance(value, Either):
-        return Either(tuple(fill(below, look_up) for below in value.alternatives))
-    return value
+    return value.filled(look_up) if isinstance(value, Matcher) else value
 
 
 def differences(  # noqa: C901 # a case for each kind of value

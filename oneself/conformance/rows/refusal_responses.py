@@ -1,7 +1,7 @@
-"""Generate the responses of refusals in openapi/openapi.yaml from contracts/refusals.yaml.
+"""Generate the refusals in openapi/openapi.yaml from contracts/refusals.yaml.
 
-Run `tox run -e codegen`. The document has one component for each dialect and status, such as
-`Ipto400`, between two of its banners.
+Run `tox run -e codegen`. The document has one response for each dialect and status, such as
+`Ipto400`, between two of its banners, and one schema with all codes and their meaning.
 """
 
 import json
@@ -9,28 +9,57 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oneself.conformance.rows.matching import SameRequestId, Timestamp
-from oneself.conformance.rows.table import refusal_shapes
+from oneself.conformance.rows.loader import refusal_shapes
+from oneself.conformance.rows.matching import PublicUrl, SameRequestId, Timestamp
 from oneself.document import DOCUMENT_PATH
 
 _REQUEST_ID = "req_0a1b2c3d4e5f"
+_PUBLIC_URL = "https://account.example"
 _TIME = "2026-04-05T10:00:00Z"
 _WIDTH = 100
 #: The lines between the banners of the refusals and of the schemas.
-_GENERATED = re.compile(
+_RESPONSES = re.compile(
     r"(?<=# `tox run -e codegen` writes these from contracts/refusals.yaml[.]\n\n)"
     r".*?(?=  # ── Schemas )",
+    re.DOTALL,
+)
+_CODES = re.compile(
+    r"(?<=# `tox run -e codegen` writes this one from contracts/refusals.yaml[.]\n\n)"
+    r"    RefusalCode:\n.*?\n(?=    [A-Z])",
     re.DOTALL,
 )
 
 
 def update_document(text: str) -> str:
-    """Return the text of the document with up-to-date responses of refusals."""
-    responses = "".join(f"    {line}\n" if line else "\n" for line in _responses())
-    updated, count = _GENERATED.subn(lambda _: responses, text)
-    if count != 1:
-        raise ValueError("the document has no place for the responses of refusals")
-    return updated
+    """Return the text of the document with up-to-date refusals."""
+    for place, lines in (_RESPONSES, _responses()), (_CODES, _codes()):
+        generated = "".join(f"    {line}\n" if line else "\n" for line in lines)
+        text, count = place.subn(generated.replace("\\", "\\\\"), text)
+        if count != 1:
+            raise ValueError("the document has no place for the refusals")
+    return text
+
+
+def _codes() -> Iterator[str]:
+    catalogue = refusal_shapes().catalogue
+    yield "RefusalCode:"
+    yield "  description: |"
+    yield "    The reason of a refusal. Codes are stable, and new ones may be added: treat an"
+    yield "    unknown code by the status of its response. `x-refusals` has the meaning of each"
+    yield "    code and what to do, which the deployment shows at `/errors`."
+    yield "  type: string"
+    yield '  pattern: "^[a-z_]+$"'
+    yield "  maxLength: 40"
+    yield "  x-extensible-enum:"
+    yield from (f"    - {code}" for code in catalogue)
+    yield "  x-refusals:"
+    for code, entry in catalogue.items():
+        yield f"    {code}:"
+        yield f"      meaning: {_flow(entry.meaning)}"
+        yield f"      action: {_flow(entry.action)}"
+    yield f'  externalDocs: {{url: "{_PUBLIC_URL}/errors", description: The error catalogue}}'
+    yield "  example: invalid_request"
+    yield ""
 
 
 def _responses() -> Iterator[str]:
@@ -73,6 +102,8 @@ def _flow(value: Any) -> str:
     match value:
         case SameRequestId():
             return json.dumps(value.prefix + _REQUEST_ID)
+        case PublicUrl():
+            return json.dumps(_PUBLIC_URL + value.path)
         case Timestamp():
             return json.dumps(_TIME)
         case Mapping():

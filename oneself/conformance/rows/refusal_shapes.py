@@ -19,6 +19,14 @@ class DialectRefusal:
 
 
 @dataclass(frozen=True)
+class CatalogueEntry:
+    """The meaning of a code for the caller, and the action that it asks for."""
+
+    meaning: str
+    action: str
+
+
+@dataclass(frozen=True)
 class DocumentedRefusals:
     """The responses of the document with the refusals of a dialect.
 
@@ -50,6 +58,14 @@ class RefusalShapes:
     def codes(self) -> frozenset[str]:
         """All codes."""
         return frozenset(self._codes)
+
+    @property
+    def catalogue(self) -> Mapping[str, CatalogueEntry]:
+        """The entry of each code in the error catalogue, in their order."""
+        return {
+            code: CatalogueEntry(spec["meaning"], spec["action"])
+            for code, spec in self._codes.items()
+        }
 
     def documented(self, dialect: str) -> DocumentedRefusals:
         """Return the responses of the document with the refusals of a dialect."""

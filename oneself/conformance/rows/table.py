@@ -1,30 +1,16 @@
 """Loader of the rows in contracts/*.yaml, with families expanded over the operations."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import cache
 from typing import Any
-
-import yaml
 
 from oneself.conformance.operations import OPERATIONS
 from oneself.conformance.rows.expansion import expand_family
-from oneself.conformance.rows.matching import (
-    Either,
-    Matcher,
-    OpenapiDocument,
-    Pattern,
-    Picture,
-    PublicKey,
-    SameRequestId,
-    Timestamp,
-    UnixTime,
-)
-from oneself.conformance.rows.refusal_shapes import DialectRefusal, RefusalShapes
+from oneself.conformance.rows.loader import parse_contract, refusal_shapes
+from oneself.conformance.rows.refusal_shapes import DialectRefusal
 from oneself.document import OperationSpec, load_document
 
-FOLDER = Path(__file__).parents[3] / "contracts"
 #: The services with other than default settings; see tests/support/services.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})
 FILES = (*(tag["name"] for tag in load_document()["tags"]), "edge")
@@ -38,30 +24,6 @@ _REQUEST_KEYS = {
     "example",
 }  # fmt: skip
 _EXPECT_KEYS = {"status", "headers", "body", "refusal", "says", "violations", "notices"}
-
-
-class _Loader(yaml.CSafeLoader):
-    """A safe YAML loader with tags for the matchers."""
-
-
-def _construct(kind: Callable[[Any], Matcher], loader: _Loader, node: yaml.Node) -> Matcher:
-    if isinstance(node, yaml.SequenceNode):
-        return kind(tuple(loader.construct_sequence(node, deep=True)))
-    return kind(node.value)
-
-
-_MATCHERS: Mapping[str, Callable[[Any], Matcher]] = {
-    "!match": Pattern,
-    "!moment": Timestamp,
-    "!second": UnixTime,
-    "!request_id": SameRequestId,
-    "!public_key": PublicKey,
-    "!either": Either,
-    "!picture": Picture,
-    "!openapi": OpenapiDocument,
-}
-for _tag, _kind in _MATCHERS.items():
-    _Loader.add_constructor(_tag, partial(_construct, _kind))
 
 
 @dataclass(frozen=True)
@@ -137,19 +99,8 @@ def load_rows() -> tuple[Row, ...]:
     return tuple(row for file in FILES for row in _read(file))
 
 
-@cache
-def refusal_shapes() -> RefusalShapes:
-    """Return the content of contracts/refusals.yaml."""
-    return RefusalShapes(_parse("refusals"))
-
-
-def _parse(file: str) -> Any:
-    # A subclass of the safe loader.
-    return yaml.load((FOLDER / f"{file}.yaml").read_bytes(), Loader=_Loader)  # noqa: S506
-
-
 def _read(file: str) -> Iterator[Row]:
-    for entry in _parse(file):
+    for entry in parse_contract(file):
         for raw in expand_family(entry, OPERATIONS.values()) if "for_each" in entry else [entry]:
             row = Row(file, raw)
             check_row(row)

@@ -26,13 +26,11 @@ class ResponseRenderer:
         spec: OperationSpec,
         *,
         places: Mapping[str, Place],
-        issuer: str,
         validator: ResponseValidator | None,
     ) -> None:
         self._operation_id = spec.operation_id
         self._dialect = dialect_of(spec.dialect)
         self._places = places
-        self._issuer = issuer
         self._validator = validator
 
     def render(self, reply: Reply[Any], meta: ResponseMeta) -> Answer:
@@ -58,12 +56,7 @@ class ResponseRenderer:
         """
         return self._validated(
             answer_of_refusal(
-                refusal,
-                self._dialect,
-                meta,
-                bearer_was_sent=bearer_was_sent,
-                issuer=self._issuer,
-                places=self._places,
+                refusal, self._dialect, meta, bearer_was_sent=bearer_was_sent, places=self._places
             )
         )
 

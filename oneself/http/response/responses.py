@@ -53,7 +53,6 @@ def answer_of_refusal(
     meta: ResponseMeta,
     *,
     bearer_was_sent: bool,
-    issuer: str,
     places: Mapping[str, Place] = MappingProxyType({}),
 ) -> Answer:
     """Render a refusal in a dialect; `places` are those of the operation's parameters."""
@@ -63,7 +62,7 @@ def answer_of_refusal(
         status,
         orjson.dumps(content),
         dialect.refusal_type,
-        headers_of_refusal(refusal, dialect, bearer_was_sent=bearer_was_sent, issuer=issuer),
+        headers_of_refusal(refusal, dialect, bearer_was_sent=bearer_was_sent, issuer=meta.issuer),
         content,
         refusal.code,
     )

@@ -1,9 +1,10 @@
 /** The errors of calls. */
 
-import { shapes } from './document.gen.js';
+import { type KnownCode, shapes } from './document.gen.js';
 import { secondsToWait } from './retries.js';
-import type { RefusalCode } from './types.gen.js';
 
+/** Any code: editors complete those that are known, and a newer service can send further ones. */
+type AnyCode = KnownCode | (string & {});
 type Steps = ReadonlyArray<string | number>;
 
 /** A rule that a field of the request breaks. */
@@ -43,7 +44,7 @@ export class NotModified extends OneselfError {
  * A request rejected by the service. It also has the fields of the body in the format of the dialect,
  * such as `error.error.code` of ipto and `error.detail` of Hantera.
  */
-export class Refused<Code extends string = RefusalCode> extends OneselfError {
+export class Refused<Code extends string = AnyCode> extends OneselfError {
   override readonly name = 'Refused';
   readonly code: Code;
   readonly status: number;
@@ -103,7 +104,7 @@ function describe(
 
 /** Check whether a caught error is a refusal, optionally with one of these codes. */
 export function isRefused(error: unknown): error is Refused;
-export function isRefused<Code extends RefusalCode>(error: unknown, ...codes: readonly Code[]): error is Refused<Code>;
+export function isRefused<Code extends KnownCode>(error: unknown, ...codes: readonly Code[]): error is Refused<Code>;
 export function isRefused(error: unknown, ...codes: readonly string[]): boolean {
   return error instanceof Refused && (codes.length === 0 || codes.includes(error.code));
 }

@@ -4,15 +4,15 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
-import { createOneself, isRefused, type RefusalCode, Refused } from 'oneself-client';
+import { createOneself, isRefused, type KnownCode, Refused } from 'oneself-client';
 import { codes } from './codes.gen.ts';
 
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
 // The codes of the document and those of the type are the same.
-const same: Same<(typeof codes)[number], RefusalCode> = true;
+const same: Same<(typeof codes)[number], KnownCode> = true;
 void same;
 
-const examples: { name: string; status: number; code: RefusalCode; body: object }[] = JSON.parse(
+const examples: { name: string; status: number; code: KnownCode; body: object }[] = JSON.parse(
   readFileSync('examples.json', 'utf8'),
 );
 
@@ -42,3 +42,19 @@ for (const { name, status, code, body } of examples) {
     assert.equal(error.violations.length > 0, /"(violations|loc)":/.test(JSON.stringify(body)));
   });
 }
+
+// clients C10: a service newer than the client.
+test('unknown codes, scopes and event kinds are accepted', async () => {
+  const client = (status: number, body: object) =>
+    createOneself({ baseUrl: 'http://account.example', fetch: async () => Response.json(body, { status }) });
+  const { error } = await client(400, { code: 'too_good', message: 'No.' }).status.getHealth({ throwOnError: false });
+  assert.ok(isRefused(error));
+  assert.ok(error.code === 'too_good');
+  const scopes: string[] = ['me/stars:read'];
+  const { data: pats } = await client(200, [{ scopes }]).hantera.listPats();
+  assert.deepEqual(pats[0]?.scopes, scopes);
+  const page = { data: { items: [{ kind: 'star_seen' }], next_cursor: null } };
+  const { data: events } = await client(200, page).ipto.listEvents();
+  const kind: string | undefined = events.data.items[0]?.kind;
+  assert.equal(kind, 'star_seen');
+});

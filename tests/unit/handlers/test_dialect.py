@@ -7,7 +7,7 @@ import pytest
 from accounts.errors import InvalidRequest, NotFound, Violation
 from handlers.dialect import Dialect, PlacedViolation, ResponseMeta
 
-META = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
+META = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC), "")
 
 
 def _violations(dialect, violation, places=None):

@@ -81,6 +81,17 @@ def test_document_names_the_deployment_as_its_server(published, path):
     assert server["url"] == URL
 
 
+@json_paths
+def test_document_has_whole_urls_of_contact_and_error_catalogue(published, path):
+    """Contract section 6.9; openapi-generator rejects a relative one."""
+    document = read(published, path)
+    assert "account.example" not in published.find(path).decode()
+    assert document["info"]["contact"]["url"] == f"{URL}/"
+    urls = [each["url"] for each in parts(document, "externalDocs")]
+    assert f"{URL}/errors" in urls
+    assert all(url.startswith("https://") for url in urls)
+
+
 @every_path
 def test_document_leaves_out_how_the_service_works(published, path):
     text = published.find(path).decode()
@@ -106,7 +117,11 @@ def test_yaml_and_json_are_the_same_document():
 
 def test_operations_and_components_are_those_of_the_document(published):
     assert {**read(published, "/openapi.json"), "servers": None} == {
-        **load(re.sub(r" +x-(workload|mailed-secret): .*\n", "", source())),
+        **load(
+            re.sub(r" +x-(workload|mailed-secret): .*\n", "", source()).replace(
+                "https://account.example", URL
+            )
+        ),
         "servers": None,
     }
 

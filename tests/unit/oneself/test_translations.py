@@ -26,8 +26,11 @@ def messages():
     """The messages of all templates."""
     with (CATALOGS / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
-    extracted = extract_from_dir(ROOT / "templates", methods, options)
-    messages = {message for _, _, message, _, _ in extracted}
+    messages = {
+        message
+        for folder in ("templates", "openapi")
+        for _, _, message, _, _ in extract_from_dir(ROOT / folder, methods, options)
+    }
     assert len(messages) > 100
     return messages
 

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from accounts.errors import InvalidRequest
+from accounts.errors import InvalidRequest, NotFound
+from handlers.dialect import ResponseMeta
+from handlers.problem_details import PROBLEM_DETAILS
 from oneself.branding.brand import Brand
 from oneself.branding.logo import Logo
 from oneself.document import load_document, operation_specs
+from oneself.error_catalogue import read_catalogue
 from oneself.http.guard import RequestContext
 from oneself.http.request.errors import MethodNotAllowed
 from oneself.templating import Templates
@@ -124,6 +127,33 @@ def test_start_page_shows_each_dialect_with_an_operation(look):
     ]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_error_catalogue_has_an_anchor_per_code_in_each_language(look, language):
+    """Contract section 6.6: the `type` of a problem resolves there."""
+    seen = look("/errors", language=language)
+    assert (seen.status, seen.headers["content-language"]) == (200, language)
+    entries = read_catalogue(load_document())
+    assert re.findall('<section id="([a-z_]+)"', seen.html) == [each.code for each in entries]
+    assert (entries[0].meaning in seen.html) == (language == "en")
+    meta = ResponseMeta("req_0a1b2c3d4e5f", datetime.now(UTC), f"https://{HOST}")
+    problem = PROBLEM_DETAILS.refuse(NotFound(), 404, meta)["type"]
+    path, _, anchor = problem.removeprefix(f"https://{HOST}").partition("#")
+    assert (path, f'<section id="{anchor}"' in seen.html) == ("/errors", True)
+
+
+def test_error_catalogue_is_cached_and_runs_nothing(look):
+    """HT-15: caches keep it by language; its policy allows one style by its hash."""
+    seen = look("/errors", language="de")
+    assert seen.headers["cache-control"] == "public, max-age=3600"
+    assert seen.headers["vary"] == "Accept-Language"
+    assert "<script" not in seen.html
+    assert {name.split()[0]: name for name in seen.policy}.keys() == {
+        *("default-src", "frame-ancestors", "base-uri", "form-action", "img-src", "style-src")
+    }
+    assert "unsafe" not in seen.headers["content-security-policy"]
+    assert look("/errors", language="de").body is seen.body
+
+
 def test_docs_load_from_this_host_and_have_no_inline_script(look):
     """HT-15, HT-23."""
     seen = look("/docs")
@@ -179,6 +209,9 @@ def test_reference_can_be_switched_off(look):
         "/favicon.svg",
         *("/openapi.yaml", "/openapi.json", "/healthz", "/readyz"),
     ]
+    # Problem details point to it.
+    assert 'id="not_found"' in without("/errors").html
+    assert "/docs" not in without("/errors").html
 
 
 @pytest.mark.parametrize("path", ["/docs/docs.js", "/Docs", "/doc", "/index.html", "//"])
@@ -187,7 +220,7 @@ def test_other_paths_are_passed_on(look, path):
     assert look(path).status == 204
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/errors"])
 def test_pages_reject_other_methods_and_queries(look, path):
     """HT-13, HT-23."""
     with pytest.raises(MethodNotAllowed):

@@ -20,6 +20,7 @@ from oneself.conformance.rows.matching import (
     Either,
     Pattern,
     PublicKey,
+    PublicUrl,
     SameRequestId,
     Timestamp,
     UnixTime,
@@ -77,6 +78,12 @@ HEALTH = OPERATIONS["status.getHealth"]
         (Either((1, [Pattern("a+")])), 2),
         (Either((1, [Pattern("a+")])), ["b"]),
         (Either((1, 2)), True),
+        (PublicUrl("/errors#a"), "https://example.com/errors#b"),
+        (PublicUrl("/errors#a"), "/errors#a"),
+        (PublicUrl("/errors#a"), "urn:errors#a"),
+        (PublicUrl("/errors#a"), "https://example.com/at/errors#a"),
+        (PublicUrl("/errors#a"), "https:///errors#a"),
+        (PublicUrl("/errors.a"), "https://example.com/errors-a"),
         (SameRequestId(""), "req_000000000000"),
         (PublicKey("RS256"), KEY | {"kid": "N" + KEY["kid"]}),
         (PublicKey("RS256"), KEY | {"n": KEY["n"][:-1] + "A"}),
@@ -97,6 +104,7 @@ def test_difference_is_reported(expected: Any, found: Any):
         (UnixTime("+10m"), 1775383800 - 30),
         (Either((1, [Pattern("a+")])), ["aa"]),
         (SameRequestId("urn:"), "urn:req_0a1b2c3d4e5f"),
+        (PublicUrl("/errors#a"), "https://accounts.example.com:8080/errors#a"),
         (PublicKey("RS256"), KEY),
     ],
 )
@@ -140,6 +148,18 @@ def test_refusal_that_repeats_a_value_is_reported():
     request = Request("POST", "/v1/auth/login", (), b"")
     answer = Answer(400, HEADERS, b'{"message":"hunter2-very-secret is too long"}')
     assert list(repeated_values(request, {"json": {"password": "hunter2-very-secret"}}, answer))
+
+
+def test_public_url_in_the_type_of_a_problem_is_no_repetition():
+    """The origin of a request can be the public URL of the deployment."""
+    origin = "https://accounts.example.com"
+    request = Request("GET", "/resources/me/pat", (("Origin", origin),))
+    for body, repeats in (
+        (f'{{"type":"{origin}/errors#not_found"}}', False),
+        (f'{{"type":"{origin}/errors#not_found","detail":"{origin}"}}', True),
+    ):
+        found = [*repeated_values(request, {"Origin": origin}, Answer(404, (), body.encode()))]
+        assert bool(found) == repeats
 
 
 @pytest.mark.parametrize(

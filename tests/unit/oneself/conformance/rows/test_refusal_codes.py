@@ -3,7 +3,7 @@
 import pytest
 
 from oneself.conformance.operations import OPERATIONS, documented_codes
-from oneself.conformance.rows.table import refusal_shapes
+from oneself.conformance.rows.loader import refusal_shapes
 from oneself.document import load_document, resolve
 
 

@@ -22,8 +22,8 @@ SCHEMAS = Schemas(DOCUMENT)
 OPERATIONS = {spec.operation_id: spec for spec in operation_specs(DOCUMENT)}
 VALIDATORS = {name: ResponseValidator(spec, SCHEMAS) for name, spec in OPERATIONS.items()}
 TAGS = sorted({spec.dialect for spec in OPERATIONS.values()})
-META = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC))
 ISSUER = "http://localhost:8080"
+META = ResponseMeta("req_0a1b2c3d4e5f", datetime(2026, 4, 5, 10, 0, 0, 999_999, tzinfo=UTC), ISSUER)
 VIOLATIONS = [
     PlacedViolation(("settings", "a/b~c", 0), "must be a string", "body"),
     PlacedViolation(("limit",), "must be an integer", "query"),
@@ -58,7 +58,7 @@ KINDS = sorted(ALL_REFUSALS.values(), key=lambda kind: kind.__name__)
 
 
 def _answer(refusal, dialect):
-    return answer_of_refusal(refusal, dialect, META, bearer_was_sent=True, issuer=ISSUER)
+    return answer_of_refusal(refusal, dialect, META, bearer_was_sent=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -218,11 +218,11 @@ def test_policy_notices_are_in_every_dialect():
 
 @pytest.mark.parametrize("tag", ["hantera", "status"])
 def test_problem_details_follow_rfc_9457(tag):
-    """HT-02: with a stable type and a detail."""
+    """HT-02, contract section 6.6: its type is the entry in the error catalogue."""
     dialect = dialect_of(tag)
     assert dialect.refusal_type == "application/problem+json"
     assert dialect.refuse(InvalidRequest(VIOLATIONS[1:]), 400, META) == {
-        "type": "urn:oneself:problem:invalid_request",
+        "type": f"{ISSUER}/errors#invalid_request",
         "title": "The request does not have the documented shape.",
         "status": 400,
         "detail": "query limit: must be an integer; body: is required",
