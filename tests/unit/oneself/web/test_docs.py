@@ -123,7 +123,7 @@ def test_start_page_shows_each_dialect_with_an_operation(look):
         "GET /api/users/me/",
         "GET /api/v1/me",
         "GET /resources/me/profile",
-        "POST /v1/users/me/password",
+        "GET /v1/users/me/profile",
     ]
 
 
@@ -133,12 +133,14 @@ def test_error_catalogue_has_an_anchor_per_code_in_each_language(look, language)
     seen = look("/errors", language=language)
     assert (seen.status, seen.headers["content-language"]) == (200, language)
     entries = read_catalogue(load_document())
-    assert re.findall('<section id="([a-z_]+)"', seen.html) == [each.code for each in entries]
+    assert re.findall('<section class="card" id="([a-z_]+)"', seen.html) == [
+        each.code for each in entries
+    ]
     assert (entries[0].meaning in seen.html) == (language == "en")
     meta = ResponseMeta("req_0a1b2c3d4e5f", datetime.now(UTC), f"https://{HOST}")
     problem = PROBLEM_DETAILS.refuse(NotFound(), 404, meta)["type"]
     path, _, anchor = problem.removeprefix(f"https://{HOST}").partition("#")
-    assert (path, f'<section id="{anchor}"' in seen.html) == ("/errors", True)
+    assert (path, f' id="{anchor}"' in seen.html) == ("/errors", True)
 
 
 def test_error_catalogue_is_cached_and_runs_nothing(look):
