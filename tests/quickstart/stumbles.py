@@ -27,7 +27,7 @@ def check_banner(printed: str, shell: Shell, port: int) -> None:
 
 
 def check_settings(shell: Shell) -> None:
-    """F11: a misspelled setting is a problem for `doctor`, without its value."""
+    """F11: a misspelled name is a problem for `doctor`, without its value."""
     doctor = "python -m oneself doctor || true"
     found = " ".join(shell.run(doctor, ONESELF_PASWORD_COST="canary").split())
     assert "Did you mean ONESELF_PASSWORD_COST?" in found
