@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.quickstart import stumbles
 from tests.quickstart.shell import Readme, Shell, Steps
@@ -139,18 +139,28 @@ def open_page(readme: Readme, known: dict[str, str], port: int) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
-        page.set_default_timeout(patient(30) * 1000)
+        page.set_default_timeout(patient(60) * 1000)
         page.goto(f"{page_url}#ipto.logIn")
-        form = page.locator('.try[data-operation="ipto.logIn"]')
         login = {"email": stumbles.ALICE, "password": known["PASSWORD"]}
-        form.get_by_label("Body").fill(json.dumps(login))
-        form.get_by_role("button", name="Send request").click()
-        expect(page.locator(".user .name")).to_have_text(stumbles.ALICE, timeout=patient(30) * 1000)
+        page.locator('.try[data-operation="ipto.logIn"]').get_by_label("Body").fill(
+            json.dumps(login)
+        )
+        assert send(page, "ipto.logIn") == 200
+        expect(page.locator(".user .name")).to_have_text(stumbles.ALICE)
         page.evaluate("location.hash = 'ipto.getCurrentUser'")
-        form = page.locator('.try[data-operation="ipto.getCurrentUser"]')
-        form.get_by_role("button", name="Send request").click()
-        expect(form.locator(".status")).to_contain_text("200", timeout=patient(30) * 1000)
+        assert send(page, "ipto.getCurrentUser") == 200
         browser.close()
+
+
+def send(page: Page, operation_id: str) -> int:
+    """Send a request by its button, again while the machine is too busy, as curl's `--retry`."""
+    button = page.locator(f'.try[data-operation="{operation_id}"]').get_by_role("button")
+    for _ in range(5):
+        with page.expect_response(lambda response: "/v1/" in response.url) as response:
+            button.filter(has_text="Send request").click()
+        if response.value.status != 503:
+            break
+    return int(response.value.status)
 
 
 def build_clients(shell: Shell, steps: Steps, readme: Readme) -> None:
