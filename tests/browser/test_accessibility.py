@@ -34,7 +34,7 @@ LAYOUT = (FOLDER / "layout.html.j2").read_text()
 #: Values of another type than text.
 VALUES: Mapping[str, tuple[Any, ...]] = {
     "broken": ((), (BrokenRule("must have at least # characters", "8"),)),
-    "dialects": ([{"name": "ipto", "method": "GET", "path": "/v1/me"}],),
+    "dialects": ([{"name": "ipto", "title": "ipto", "method": "GET", "path": "/v1/me"}],),
     "language": ("en",),
     "min_length": (8,),
     "minutes": (1, 2),
