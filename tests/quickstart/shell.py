@@ -89,7 +89,8 @@ class Shell:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {command}"],  # noqa: S607 # as above
                 cwd=self.checkout,
-                env=self.environment,
+                # Threads that hash yield to all others, so on a busy machine they take minutes.
+                env={**self.environment, "ONESELF_PASSWORD_COST": "10"},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
