@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from facts import DOCUMENT, Facts, read_facts
@@ -23,6 +24,7 @@ _EPOCH = {"SOURCE_DATE_EPOCH": "1775383200"}
 
 def build(work: Path, dist: Path) -> None:
     """Build both SDKs."""
+    start = time.monotonic()
     facts = read_facts()
     dist.mkdir(parents=True, exist_ok=True)
     for former in _packages(dist):
@@ -31,6 +33,7 @@ def build(work: Path, dist: Path) -> None:
     _build_typescript(work / "typescript", dist, facts)
     for path in _packages(dist):
         print(f"{path.stat().st_size:>8}  {path.name}")
+    print(f"{time.monotonic() - start:>8.0f}  seconds")
 
 
 def _packages(dist: Path) -> list[Path]:

@@ -24,7 +24,7 @@ from oneself.http.response.dialects import dialect_of
 from oneself.http.response.responses import Answer
 from oneself.web.frame import CLOSED, NO_FORMS, OWN_SCRIPT, PageFrame, assets, page
 from oneself.web.languages import preferred_language
-from oneself.web.reference import read_reference
+from oneself.web.reference import read_reference, title_of
 
 _OWN = Path(__file__).parents[2] / "templates" / "docs"
 _READ = ("GET", "HEAD")
@@ -142,9 +142,11 @@ def _describe_dialects(document: Mapping[str, Any]) -> list[Mapping[str, str]]:
     """Return each dialect with its best-known operation: the first GET, else the first one."""
     operations = list(operation_specs(document))
     dialects: list[Mapping[str, str]] = []
-    for tag in (tag["name"] for tag in document["tags"]):
-        if dialect_of(tag).published:
-            own = [operation for operation in operations if operation.dialect == tag]
+    for tag in document["tags"]:
+        name = tag["name"]
+        if dialect_of(name).published:
+            own = [operation for operation in operations if operation.dialect == name]
             first = next((operation for operation in own if operation.method == "get"), own[0])
-            dialects.append({"name": tag, "method": first.method.upper(), "path": first.path})
+            shown = {"title": title_of(tag), "method": first.method.upper(), "path": first.path}
+            dialects.append({"name": name, **shown})
     return dialects

@@ -82,6 +82,7 @@ class Dialect(NamedTuple):
     """A tag with its operations, and the refusals that they share."""
 
     name: str
+    title: str
     description: Markup
     operations: Sequence[Operation]
     refusals: Sequence[Refusals]
@@ -121,6 +122,11 @@ def read_reference(document: Mapping[str, Any], base_url: str) -> Reference:
     )
 
 
+def title_of(tag: Mapping[str, str]) -> str:
+    """Return the name of a tag as its owner spells it."""
+    return tag.get("x-displayName", tag["name"])
+
+
 class _Reader:
     def __init__(self, document: Mapping[str, Any], base_url: str) -> None:
         self._document = document
@@ -131,7 +137,8 @@ class _Reader:
         shared: dict[str, Refusals] = {}
         operations = [self._read_operation(spec, shared) for spec in specs]
         refusals = sorted(shared.values(), key=lambda each: (each.status, each.anchor))
-        return Dialect(tag["name"], _html(tag["description"]), operations, refusals)
+        description = _html(tag["description"])
+        return Dialect(tag["name"], title_of(tag), description, operations, refusals)
 
     def _read_operation(self, spec: OperationSpec, shared: dict[str, Refusals]) -> Operation:
         described = self._document["paths"][spec.path][spec.method]

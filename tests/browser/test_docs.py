@@ -169,7 +169,7 @@ def test_start_page_is_accessible_and_its_links_work(page, service, screenshot):
     for url in urls:
         assert page.request.get(url).status == 200
     page.get_by_role("link", name="scaikey").click()
-    expect(page.locator("#scaikey")).to_be_in_viewport()
+    expect(page.locator("#scaikey")).to_be_in_viewport(timeout=MILLISECONDS)
 
 
 @pytest.mark.parametrize(("path", "status"), [("/login", 404), ("/v1/auth/login", 405)])

@@ -72,7 +72,9 @@ def service(dist: Path, folder: Path) -> Iterator[str]:
     """The service, started from its file with two workers; SIGTERM must end it with 0."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = {**empty_environment(folder / "home"), "ONESELF_PUBLIC_URL": url}
+    # Threads that hash yield to all others, so on a busy machine they take minutes.
+    settings = {"ONESELF_PUBLIC_URL": url, "ONESELF_PASSWORD_COST": "10"}
+    environment = {**empty_environment(folder / "home"), **settings}
     with (folder / "stderr.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-I", dist / "oneself.pyz", "serve", f"--port={port}", "--workers=2"],

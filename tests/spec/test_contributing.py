@@ -1,6 +1,7 @@
 """The files, commands and environments that CONTRIBUTING.md names exist."""
 
 import re
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,23 @@ def test_no_commit_is_named():
 def test_commands_of_the_inner_loop_name_existing_tests():
     for path in re.findall(r"^pytest .*?(tests/[\w/.]+)", TEXT, re.MULTILINE):
         assert (ROOT / path).exists(), path
+
+
+def test_an_environment_runs_the_nightly_tests_of_each_folder():
+    """A marked test that no environment asks for never runs."""
+    tox = ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    asked = " ".join(
+        line
+        for name in tox.sections()
+        for line in tox[name].get("commands", "").splitlines()
+        if "--nightly" in line
+    )
+    tests = ROOT / "tests"
+    marked = {
+        path.relative_to(tests).parts[0]
+        for path in tests.rglob("test_*.py")
+        if re.search(r"pytest\.mark\.nightly$", path.read_text(), re.MULTILINE)
+    }
+    assert "browser" in marked
+    assert {folder for folder in marked if not re.search(rf"tests/{folder}\b", asked)} == set()

@@ -58,6 +58,7 @@ def expand_family(
                 # Unauthenticated requests are rejected before a large body is read (HT-07).
                 "closing": "close" if _TRAITS["is_upload"](operation) else None,
                 "origin": _allowed_origin(operation),
+                "query_names": _query_names(operation),
                 **each,
             }
             filled = fill(template, partial(_look_up, values))
@@ -68,6 +69,12 @@ def _allowed_origin(operation: OperationSpec) -> str | None:
     """Return `*` for a public document, which pages of every origin may read."""
     headers = operation.responses.get(200, {}).get("headers", {})
     return "*" if "Access-Control-Allow-Origin" in headers else None
+
+
+def _query_names(operation: OperationSpec) -> str:
+    """Return the end of the message about an unknown query parameter."""
+    names = [each["name"] for each in operation.parameters if each["in"] == "query"]
+    return f" (documented: {', '.join(names)})" if names else ""
 
 
 def _look_up(values: Mapping[str, Any], name: str) -> Any:

@@ -32,7 +32,10 @@ class Parameters:
         self.types = {each.python_name: each.type for each in self._parameters}
         #: By their names on the wire.
         self.places = {each.name: each.place for each in self._parameters}
-        self._query_names = {name for name, place in self.places.items() if place == "query"}
+        self._query_names = [name for name, place in self.places.items() if place == "query"]
+        # The caller chose the unknown name, so only those of the document are returned.
+        documented = f" (documented: {', '.join(self._query_names)})" if self._query_names else ""
+        self._unknown_name = f"has a parameter that is not documented{documented}"
 
     def read(
         self, path: Mapping[str, str], query: bytes, headers: Mapping[bytes, bytes]
@@ -63,9 +66,8 @@ class Parameters:
             raise InvalidRequest([PlacedViolation((), NOT_PAIRS, "query")])
         pairs = parse_pairs(query, "query", most=_MOST_QUERY_FIELDS)
         names = [name for name, _ in pairs]
-        if not self._query_names.issuperset(names):
-            rule = "has a parameter that is not documented"
-            raise InvalidRequest([PlacedViolation((), rule, "query")])
+        if not set(names).issubset(self._query_names):
+            raise InvalidRequest([PlacedViolation((), self._unknown_name, "query")])
         broken = [
             PlacedViolation((name,), "must not stand twice", "query")
             for name in sorted(self._query_names)

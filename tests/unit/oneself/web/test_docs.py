@@ -116,6 +116,13 @@ def test_start_page_loads_and_runs_nothing(look):
     assert "unsafe" not in seen.headers["content-security-policy"]
 
 
+def test_both_pages_spell_names_as_their_owners_do(look):
+    """Newcomer, section 2: `scaikey` for ScaiKey."""
+    for path, element in (("/", "li><a"), ("/docs", "h2 id")):
+        names = re.findall(rf"<{element}[^>]*>([^<]+)<", look(path).html)
+        assert names[:5] == ["ipto", "Hyperclast", "ScaiKey", "Hantera", "jitsudo"]
+
+
 def test_start_page_shows_each_dialect_with_an_operation(look):
     operations = re.findall(r"<code>([^<]+)</code>", look("/").html)
     assert operations == [

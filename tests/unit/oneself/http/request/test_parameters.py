@@ -182,8 +182,9 @@ def test_malformed_query_is_rejected(query):
     "query", ["more=1", "limit=1&more=1", "Limit=1", "access_token=canary", "=1"]
 )
 def test_unknown_parameter_is_rejected_without_its_name(query):
-    """HT-05, TK-19: the caller chose the name; a token in the query is never read."""
-    assert _refused(query=query) == [("query", (), "has a parameter that is not documented")]
+    """HT-05, TK-19, newcomer F20: the caller chose the name; a token in the query is never read."""
+    rule = "has a parameter that is not documented (documented: limit, deep, q)"
+    assert _refused(query=query) == [("query", (), rule)]
 
 
 @pytest.mark.parametrize("query", ["limit=1&limit=1", "limit=1&limit=2", "limit=1&%6Cimit=2"])
