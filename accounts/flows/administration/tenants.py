@@ -8,6 +8,7 @@ from sqlmodel import col, select
 from accounts.errors import NotFound
 from accounts.services.database import AccountSession
 from accounts.services.events import record_administration
+from accounts.values.names import normalize_name
 from models import Tenant
 
 
@@ -34,6 +35,16 @@ def list_tenants(
         parts = (col(column).icontains(search, autoescape=True) for column in columns)
         tenants = tenants.where(or_(*parts))
     return session.exec(tenants).all()
+
+
+def find_namesakes(session: AccountSession, name: str) -> Sequence[str]:
+    """Return the ids of at most ten tenants that already have a name.
+
+    Raises:
+        InvalidRequest: No tenant could have it.
+    """
+    has_name = col(Tenant.display_name) == normalize_name(name, "tenant_name")
+    return session.exec(select(Tenant.id).where(has_name).order_by(col(Tenant.id)).limit(10)).all()
 
 
 def disable_tenant(session: AccountSession, tenant_id: str) -> Tenant:

@@ -150,7 +150,7 @@ def enable(client_id: ClientId, *, as_json: AsJson = False) -> None:
     with _change(client_id) as session:
         client = clients.enable_client(session, client_id)
         record = {"client_id": client.id, "disabled": client.disabled_at is not None}
-    show(record, as_json=as_json)
+    show(record, as_json=as_json, note="The client and its tokens are accepted again.")
 
 
 @app.command()
@@ -163,7 +163,8 @@ def remove(client_id: ClientId, *, as_json: AsJson = False) -> None:
 
     with _change(client_id) as session:
         revoked = clients.remove_client(session, client_id)
-    show({"client_id": client_id, "removed": True, "revoked_tokens": revoked}, as_json=as_json)
+    record = {"client_id": client_id, "removed": True, "revoked_tokens": revoked}
+    show(record, as_json=as_json, note="The client is gone, and so are its tokens.")
 
 
 @contextmanager

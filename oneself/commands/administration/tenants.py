@@ -20,17 +20,22 @@ def add(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Add a tenant."""
+    """Add a tenant. Names need not be unique; a name that exists is mentioned."""
+    from accounts.flows.administration.tenants import find_namesakes
     from accounts.services.users import open_tenant
 
     with open_transaction(writing=True, make=True) as session:
+        namesakes = find_namesakes(session, name)
         tenant = open_tenant(session, name)
         record = {
             "tenant_id": tenant.id,
             "tenant_uuid": tenant.uuid,
             "display_name": tenant.display_name,
         }
-    show(record, as_json=as_json)
+    note = f"Add a user to it with: python -m oneself user add --tenant {record['tenant_id']}"
+    if namesakes:
+        note = f"Another tenant already has this name: {', '.join(namesakes)}.\n{note}"
+    show(record, as_json=as_json, note=note)
 
 
 @app.command("list")
@@ -83,7 +88,7 @@ def enable(
     with open_transaction(writing=True) as session, explain_missing_tenant(tenant_id):
         tenant = tenants.enable_tenant(session, tenant_id)
         record = {"tenant_id": tenant.id, "disabled": tenant.disabled_at is not None}
-    show(record, as_json=as_json)
+    show(record, as_json=as_json, note="Its users and clients are accepted again.")
 
 
 def explain_missing_tenant(tenant_id: str) -> AbstractContextManager[None]:

@@ -137,7 +137,7 @@ def enable(name: UserName, *, as_json: AsJson = False) -> None:
         user = find_user(session, name)
         enable_user(session, user)
         summary = describe(user)
-    show(summary._asdict(), as_json=as_json)
+    show(summary._asdict(), as_json=as_json, note="The user can log in again.")
 
 
 @app.command()
@@ -163,7 +163,8 @@ def role(
         user = find_user(session, name)
         change_roles(session, user, add=added or (), remove=removed or ())
         summary = describe(user)
-    show(summary._asdict(), as_json=as_json)
+    note = f"The user's roles are now: {', '.join(summary.roles) or 'none'}."
+    show(summary._asdict(), as_json=as_json, note=note)
 
 
 def _read_password(*, from_stdin: bool) -> str:

@@ -192,6 +192,32 @@ def test_client_is_disabled_enabled_and_removed(run, demo, tenant_id):
     assert demo
 
 
+def test_second_tenant_of_a_name_is_mentioned(run, tenant_id):
+    """Newcomer F18: names need not be unique, so ids tell tenants apart."""
+    assert tenant_id not in run("tenant", "add", "Other").out
+    assert f"already has this name: {tenant_id}" in run("tenant", "add", "Example").out
+
+
+def test_change_is_confirmed_in_a_sentence(run, tenant_id, user_id):
+    """Newcomer F18: beside the record, for people; --json prints the record alone."""
+    words = ("--tenant", tenant_id, "--scope", "keys:read", "--json")
+    client_id = run("client", "add", "ci", *words).json["client_id"]
+    for change, sentence in (
+        (("tenant", "add", "Other"), "Add a user to it with"),
+        (("tenant", "disable", tenant_id), "are rejected from now on"),
+        (("tenant", "enable", tenant_id), "Its users and clients are accepted again."),
+        (("user", "disable", user_id), "are rejected from now on"),
+        (("user", "enable", user_id), "The user can log in again."),
+        (("user", "role", user_id, "--add", "billing"), "roles are now: member, billing."),
+        (("client", "disable", client_id), "are rejected from now on"),
+        (("client", "enable", client_id), "The client and its tokens are accepted again."),
+        (("client", "remove", client_id), "The client is gone, and so are its tokens."),
+    ):
+        assert sentence in " ".join(run(*change).out.split())
+        if change[1] not in {"add", "remove"}:
+            assert sentence not in run(*change, "--json").out
+
+
 def test_events_of_operators_are_in_the_list_of_the_user(run, user_id):
     """LO-02: all that was done to an account."""
     run("user", "logout", EMAIL)
